@@ -1,0 +1,423 @@
+"""MLflow, as this platform uses it: runs and what they measured, model packages, the registry and its aliases.
+
+`Tracking` is the one door to a store, be it an SQLite file or a server. What a package holds and how it scores
+belongs in `risk.scoring`; which version deserves an alias in `risk.policy`; the MLflow run of a Dagster run in
+`defs.mlflow_run`. MLflow takes seconds to import, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import mlflow.entities.model_registry as registry
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
+
+# What this process and the servers it starts ask of MLflow. A value that is already set wins.
+MLFLOW_ENVIRONMENT: Mapping[str, str] = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # alembic's migrations too
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # else a uv.lock in the working directory is copied into each model
+    # MLflow's defaults, 7 retries and 120 s, keep asking a dead server for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+# The distributions that a logged model needs in order to answer, besides MLflow itself.
+SERVING_DISTRIBUTIONS = (
+    *("numpy", "pandas", "polars", "pydantic", "pyyaml"),
+    *("xgboost", "scikit-learn", "skops"),
+)
+
+
+class TrackingError(RuntimeError):
+    """MLflow cannot be reached, or refused; the message is one sentence that names the store and the wish."""
+
+
+@dataclass(frozen=True)
+class SignatureField:
+    """One input of the REST schema, in natural units; an optional one may be absent or null."""
+
+    name: str
+    type: Literal["double", "string"]
+    required: bool
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of the registered model, as the registry knew it when asked."""
+
+    name: str
+    version: int
+    run_id: str
+    created_at: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def package_uri(self) -> str:
+        """Where the model package lies among the version's artifacts."""
+        return f"models:/{self.name}/{self.version}/artifacts/package"
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A tracking store and its model registry.
+
+    `tracking_uri` is `sqlite:///path` or the address of a server. `artifact_root` is the folder or `gs://`
+    prefix for new experiments; empty leaves the choice to the server. Every method raises `TrackingError`.
+    """
+
+    tracking_uri: str
+    artifact_root: str
+    experiment: str = "loan_default"
+    model_name: str = "loan_default_model"
+
+    # --- runs
+
+    def ensure_experiment(self) -> str:
+        """Return the experiment's id; the first call creates it with its artifact location."""
+        with self._asking(f"open the experiment {self.experiment}") as client:
+            found = client.get_experiment_by_name(self.experiment)
+            if found is not None:
+                return str(found.experiment_id)
+            with _accepting("RESOURCE_ALREADY_EXISTS"):  # another process may be creating it too
+                client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+            return str(client.get_experiment_by_name(self.experiment).experiment_id)
+
+    def find_run(self, tag: str, value: str) -> str | None:
+        """Return the id of the newest run of the experiment that carries this tag, if any."""
+        with self._asking(f"find the run with {tag} {value}") as client:
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                return None
+            runs = client.search_runs([found.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
+            return str(runs[0].info.run_id) if runs else None
+
+    def end_run(self, run_id: str, status: str) -> None:
+        """End the run as `FINISHED` or `FAILED`."""
+        with self._asking(f"end the run {run_id}") as client:
+            client.set_terminated(run_id, status)
+
+    def log_parameters(self, run_id: str, parameters: Mapping[str, object]) -> None:
+        """Record what the run was given; MLflow refuses to change a parameter once written."""
+        with self._asking("log parameters") as client:
+            from mlflow.entities import Param
+
+            client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Record what the run measured."""
+        with self._asking("log metrics") as client:
+            from mlflow.entities import Metric
+
+            now = time.time_ns() // 1_000_000
+            client.log_batch(run_id, [Metric(name, float(value), now, 0) for name, value in metrics.items()])
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Tag the run; a tag that exists is replaced."""
+        with self._asking("tag the run") as client:
+            from mlflow.entities import RunTag
+
+            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log_figures(self, run_id: str, figures: Mapping[str, Figure]) -> None:
+        """Store Matplotlib figures under their names, such as `roc.png`."""
+        with self._asking("log figures") as client:
+            for name, figure in figures.items():
+                client.log_figure(run_id, figure, name)
+
+    def log_json(self, run_id: str, name: str, content: object) -> None:
+        """Store a JSON document under `name`, such as `decision.json`."""
+        with self._asking(f"log {name}") as client:
+            client.log_dict(run_id, content, name)
+
+    def log_text(self, run_id: str, name: str, text: str) -> None:
+        """Store text under `name`, such as `model_card.md`."""
+        with self._asking(f"log {name}") as client:
+            client.log_text(run_id, text, name)
+
+    def run_url(self, run_id: str, ui_url: str) -> str:
+        """Return the page of the run in the MLflow UI at `ui_url`."""
+        with self._asking(f"read the run {run_id}") as client:
+            experiment_id = client.get_run(run_id).info.experiment_id
+        return f"{ui_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+    # --- model packages
+
+    def log_model_package(
+        self,
+        run_id: str,
+        package: Path,
+        *,
+        input_example: Mapping[str, object],
+        fields: Sequence[SignatureField],
+        requirements: Sequence[str],
+        code: Path,
+    ) -> str:
+        """Log the folder `package` as a servable model of the run and return its URI.
+
+        `code` is the folder of the `loan_default` package; the model carries the part of it that scores, so it
+        answers where nothing of ours is installed. `requirements` are exact pins: without them MLflow spends
+        18 s starting a process to guess them. MLflow scores `input_example` once and warns if that fails.
+        """
+        with self._asking("log the model") as client, self.as_default(), TemporaryDirectory() as scratch:
+            import mlflow.pyfunc
+            from mlflow.models import Model
+
+            run = client.get_run(run_id)
+            # Created here rather than by log_model, which puts it into whichever experiment is active.
+            logged = client.create_logged_model(
+                run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
+            )
+            # What mlflow.pyfunc.log_model calls; this one takes a run id and so needs no active run.
+            with _unchanged_sys_path():
+                Model.log(
+                    artifact_path=None,
+                    flavor=mlflow.pyfunc,
+                    run_id=run_id,
+                    model_id=logged.model_id,
+                    python_model=code / "serving" / "pyfunc_model.py",
+                    artifacts={"package": str(shutil.copytree(package, Path(scratch, "package")))},
+                    code_paths=[str(_copy_scoring_code(code, Path(scratch, "loan_default")))],
+                    signature=_signature(fields),
+                    input_example=_example_frame(input_example, fields),
+                    pip_requirements=list(requirements),
+                )
+            return f"models:/{logged.model_id}"
+
+    def download_package(self, version: ModelVersion, folder: Path) -> Path:
+        """Return the model package of `version` as a folder below `folder`, downloading it the first time."""
+        kept = folder / f"{version.name}-{version.version}-{version.run_id}"
+        if not kept.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._asking(f"download version {version.version}"), self.as_default():
+                from mlflow.artifacts import download_artifacts
+
+                with TemporaryDirectory(dir=folder) as scratch:
+                    _move_unless_there(Path(download_artifacts(version.package_uri, dst_path=scratch)), kept)
+        return kept
+
+    # --- registry
+
+    def register(self, run_id: str, model_uri: str, tags: Mapping[str, str]) -> ModelVersion:
+        """Register a logged model as the next version and point `staging` at it."""
+        with self._asking("register a model version") as client:
+            with _accepting("RESOURCE_ALREADY_EXISTS"):
+                client.create_registered_model(self.model_name)
+            made = client.create_model_version(
+                self.model_name,
+                model_uri,
+                run_id,
+                tags=dict(tags),
+                model_id=model_uri.removeprefix("models:/"),
+                await_creation_for=None,
+            )
+            client.set_registered_model_alias(self.model_name, STAGING, made.version)
+        return self.get(int(made.version))
+
+    def get(self, version: int) -> ModelVersion:
+        """Return one version."""
+        with self._asking(f"read version {version}") as client:
+            found = client.get_model_version(self.model_name, str(version))
+            return _as_version(found, found.aliases)
+
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """Return every version, newest first; none where nothing has been registered yet."""
+        with self._asking("list the model versions") as client:
+            # The store leaves aliases out of its search results.
+            aliases = self._aliases(client)
+            found = _every_page(client, f"name = '{self.model_name}'")
+            listed = [_as_version(v, [a for a in aliases if aliases[a] == int(v.version)]) for v in found]
+        return tuple(sorted(listed, key=lambda version: version.version, reverse=True))
+
+    def version_of(self, alias: str) -> ModelVersion | None:
+        """Return the version that `alias` points at, if any."""
+        with self._asking(f"read the alias {alias}") as client:
+            version = self._aliases(client).get(alias)
+        return None if version is None else self.get(version)
+
+    def move_alias(self, alias: str, version: int) -> None:
+        """Point `alias` at `version`."""
+        with self._asking(f"point {alias} at version {version}") as client:
+            client.set_registered_model_alias(self.model_name, alias, str(version))
+
+    def promote(self, version: int, tags: Mapping[str, str]) -> ModelVersion:
+        """Tag `version`, point `production` at it and `previous` at the version it replaces.
+
+        `production` moves last and in one step: whoever follows it always finds a complete version. Promoting
+        the production version again leaves `previous` alone.
+        """
+        replaced = self.version_of(PRODUCTION)
+        self.set_version_tags(version, tags)
+        if replaced is not None and replaced.version != version:
+            self.move_alias(PREVIOUS, replaced.version)
+        self.move_alias(PRODUCTION, version)
+        return self.get(version)
+
+    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
+        """Tag the version; a tag that exists is replaced."""
+        with self._asking(f"tag version {version}") as client:
+            for name, value in tags.items():
+                client.set_model_version_tag(self.model_name, str(version), name, value)
+
+    # --- the conversation with MLflow
+
+    @contextmanager
+    def as_default(self) -> Iterator[None]:
+        """Make this store MLflow's default for a while; part of its API has no other way to be told."""
+        load_environment()
+        import mlflow
+
+        before = os.environ.get("MLFLOW_TRACKING_URI")  # MLflow keeps it equal to its own setting
+        mlflow.set_tracking_uri(self.tracking_uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
+
+    @contextmanager
+    def _asking(self, wish: str) -> Iterator[MlflowClient]:
+        """Lend the client; what MLflow raises becomes one sentence."""
+        load_environment()
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
+        except (MlflowException, SQLAlchemyError) as error:
+            if isinstance(error.__context__, RequestException):
+                trouble = f"cannot be reached to {wish}: start it or correct MLFLOW_TRACKING_URI"
+            else:
+                trouble = f"refused to {wish}: {str(error).splitlines()[0].rstrip('.')}"
+            sentence = f"MLflow at {self.tracking_uri} {trouble}."
+            raise TrackingError(re.sub(r"//[^/@\s]+@", "//", sentence)) from error  # no password in a log
+
+    def _aliases(self, client: MlflowClient) -> dict[str, int]:
+        """Every alias of the registered model and its version; empty before the first registration."""
+        with _accepting("RESOURCE_DOES_NOT_EXIST"):
+            aliases = client.get_registered_model(self.model_name).aliases
+            return {alias: int(version) for alias, version in aliases.items()}
+        return {}
+
+    def _artifact_location(self) -> str | None:
+        """Where the experiment keeps its artifacts; None leaves it to the server."""
+        if not self.artifact_root:
+            return None
+        is_uri = "://" in self.artifact_root
+        root = self.artifact_root.rstrip("/") if is_uri else Path(self.artifact_root).resolve().as_uri()
+        return f"{root}/{self.experiment}"
+
+
+def load_environment() -> None:
+    """Set `MLFLOW_ENVIRONMENT` where unset; MLflow reads parts of it only when it is imported."""
+    for name, value in MLFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def serving_requirements() -> tuple[str, ...]:
+    """Pin what a logged model needs to the versions installed here."""
+    return tuple(f"{name}=={installed_version(name)}" for name in SERVING_DISTRIBUTIONS)
+
+
+@contextmanager
+def _accepting(code: str) -> Iterator[None]:
+    """Take MLflow's error `code` for an answer."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise
+
+
+@contextmanager
+def _unchanged_sys_path() -> Iterator[None]:
+    """Undo what MLflow adds to the import path when it tries the logged model: a folder it then deletes."""
+    import sys
+
+    before = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _every_page(client: MlflowClient, search: str) -> Iterator[registry.ModelVersion]:
+    """Yield every model version that `search` finds."""
+    page = client.search_model_versions(search)
+    yield from page
+    while page.token:
+        page = client.search_model_versions(search, page_token=page.token)
+        yield from page
+
+
+def _as_version(found: registry.ModelVersion, aliases: Sequence[str]) -> ModelVersion:
+    """Turn MLflow's entity into ours."""
+    return ModelVersion(
+        name=found.name,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        tags=dict(found.tags),
+        aliases=tuple(sorted(aliases)),
+    )
+
+
+def _signature(fields: Sequence[SignatureField]) -> ModelSignature:
+    """Describe the inputs in the contract's order, and the parameter that chooses the answer's form."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(f.type, f.name, required=f.required) for f in fields]),
+        params=ParamSchema([ParamSpec("output", "string", "full")]),
+    )
+
+
+def _example_frame(example: Mapping[str, Any], fields: Sequence[SignatureField]) -> Any:
+    """Return the example as a pandas frame of one row; numbers as floats, since MLflow takes no int for a double."""
+    import pandas as pd
+
+    is_double = {f.name: f.type == "double" for f in fields}
+    row = {name: float(value) if is_double.get(name) else value for name, value in example.items()}
+    return pd.DataFrame([row])
+
+
+def _copy_scoring_code(code: Path, target: Path) -> Path:
+    """Copy the package's marker and its `risk` room to `target`: the code that a logged model carries."""
+    shutil.copytree(code / "risk", target / "risk", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(code / "__init__.py", target)
+    return target
+
+
+def _move_unless_there(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`, or leave `target` be where another process was faster."""
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.exists():
+            raise

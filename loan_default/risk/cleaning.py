@@ -1,0 +1,562 @@
+"""From a loan file to loans in natural units: values are read, checked and derived by the contract.
+
+One streaming pass writes the usable loans and, with their reasons, the rows that are not usable. Opening files
+is `tables`; splitting and encoding loans for a model is `splitting` and `features`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.contract import Contract, Layout, LoanField
+from loan_default.risk.errors import BadInput
+from loan_default.risk.tables import ROW, LoanTable, open_table, readable
+
+OUTCOME = "outcome"  # 1 defaulted, 0 repaid, null unresolved
+MATURES = "matures"  # month in which the last payment is due
+TERM = "term"
+_RAW = "raw:"
+_SNAPSHOT_SHARE = 0.001
+_FIRST_YEAR, _LAST_YEAR = 1920, 2079
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_OF_TEXT: dict[str, date] = {
+    text: date(year, month, 1)
+    for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
+    for month, name in enumerate(_MONTHS, 1)
+    for text in (f"{name}-{year}", f"{year}-{month:02d}")
+}
+REJECTED_SCHEMA = {
+    "file": pl.String,
+    "row": pl.UInt32,
+    "id": pl.String,
+    "field": pl.String,
+    "value": pl.String,
+    "problem": pl.String,
+    "reason": pl.String,
+}
+
+
+# --- what came of it ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """What cleaning did: counts of rows, months as the first of the month, shares from 0 to 1."""
+
+    files: tuple[str, ...]
+    fingerprint: str
+    layouts: tuple[str, ...]
+    rows_read: int
+    lines_not_loans: int
+    kept: int
+    rejected: int
+    problems: dict[str, int]
+    missing_fields: tuple[str, ...]
+    snapshot: date | None
+    first_month: date | None
+    last_month: date | None
+    resolved: int
+    matured: int
+    default_rate: float | None
+
+    @property
+    def rejected_share(self) -> float:
+        """Rejected rows as a share of the rows that are loans."""
+        return self.rejected / max(self.kept + self.rejected, 1)
+
+    def warnings(self) -> list[str]:
+        """What a person should know of the file, a sentence each."""
+        said = []
+        if self.missing_fields:
+            said.append(f"The file lacks {', '.join(self.missing_fields)}; the models see these as missing.")
+        if self.rejected:
+            top = ", ".join(f"{problem} ({count:,})" for problem, count in list(self.problems.items())[:4])
+            said.append(f"{self.rejected:,} rows were rejected: {top}.")
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record: dates as YYYY-MM."""
+        return {k: f"{v:%Y-%m}" if isinstance(v, date) else v for k, v in asdict(self).items()}
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """SHA-256 over the content of the files, in the order given; 16 hexadecimal digits of it."""
+    whole = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+# --- reading one value ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One way for a row to be unusable. `failed` is a boolean column; `why` completes "FIELD 'VALUE' …"."""
+
+    field: str
+    problem: str
+    failed: pl.Expr
+    why: str
+
+
+def _raw(field: LoanField) -> pl.Expr:
+    return pl.col(_RAW + field.name)
+
+
+def _text(expr: pl.Expr, dtype: pl.DataType, strip: str = "") -> pl.Expr:
+    """Text without blanks (and `strip` letters) around it; empty text is null."""
+    text = expr.cast(pl.String) if dtype != pl.String else expr
+    text = text.str.strip_chars(" \t" + strip)
+    return pl.when(text != "").then(text)
+
+
+def _number(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    """Natural value as Float64; null where there is none or none can be read."""
+    if dtype.is_numeric():
+        return _raw(field).cast(pl.Float64).fill_nan(None)
+    value = _text(_raw(field), dtype, field.strip).cast(pl.Float64, strict=False).fill_nan(None)
+    if not field.words:
+        return value
+    words = {text: None if meaning is None else float(meaning) for text, meaning in field.words.items()}
+    text = _text(_raw(field), dtype)
+    meaning = text.replace_strict(list(words), list(words.values()), default=None, return_dtype=pl.Float64)
+    return pl.when(text.is_in(list(words))).then(meaning).otherwise(value)
+
+
+def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    text = _text(_raw(field), dtype)
+    if field.words:
+        text = text.replace(dict(field.words))
+    return text.cast(pl.Enum(field.levels), strict=False)
+
+
+def _month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """First day of the month: from a date, `Dec-2015`, `2015-12` or `2015-12-31`."""
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        return expr.cast(pl.Date).dt.month_start()
+    text = _text(expr, dtype)
+    text = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 7)).otherwise(text)
+    return text.replace_strict(_MONTH_OF_TEXT, default=None, return_dtype=pl.Date)
+
+
+def _value(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    if field.kind == "number":
+        return _number(field, dtype)
+    if field.kind in ("ordered", "nominal"):
+        return _level(field, dtype)
+    return _month(_raw(field), dtype) if field.kind == "month" else _text(_raw(field), dtype)
+
+
+def _unreadable(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    """True where the file says something and nothing could be read from it."""
+    nothing = [text for text, meaning in field.words.items() if meaning is None]
+    said = _text(_raw(field), dtype).is_not_null()
+    if nothing:
+        said = said & ~_text(_raw(field), dtype).is_in(nothing)
+    return pl.col(field.name).is_null() & said
+
+
+def _unreadable_check(field: LoanField, dtype: pl.DataType) -> _Check:
+    problem, why = {
+        "number": ("unreadable number", f"is no number; write {field.unit or 'a number'}"),
+        "month": ("impossible date", "is no month; write it as Dec-2015 or 2015-12"),
+    }.get(field.kind, ("unknown level", f"is not {field.allowed}"))
+    return _Check(field.name, f"{field.name}: {problem}", _unreadable(field, dtype), why)
+
+
+# --- derived fields -------------------------------------------------------------------------------------------
+
+
+def _months_between(first: pl.Expr, last: pl.Expr) -> pl.Expr:
+    years = last.dt.year().cast(pl.Float64) - first.dt.year()
+    return 12 * years + last.dt.month().cast(pl.Float64) - first.dt.month()
+
+
+def _percent_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    return 100 * part / whole
+
+
+def _payment_to_income(amount: pl.Expr, rate: pl.Expr, months: pl.Expr, income: pl.Expr) -> pl.Expr:
+    """Twelve annuity payments as a percentage of a year's income: P·r / (1 - (1 + r)^-n), r = rate / 1200."""
+    monthly = rate / 1200
+    return 100 * 12 * amount * monthly / (1 - (1 + monthly) ** -months) / income
+
+
+_DERIVATIONS: dict[str, Callable[..., pl.Expr]] = {
+    "months_between": _months_between,
+    "percent_of": _percent_of,
+    "payment_to_income": _payment_to_income,
+}
+
+
+def _derive(field: LoanField) -> pl.Expr:
+    """The field as the file gives it, else computed from the fields it derives from."""
+    assert field.derived is not None
+    computed = _DERIVATIONS[field.derived.function](*(pl.col(name) for name in field.derived.of))
+    return pl.coalesce(pl.col(field.name), computed.fill_nan(None)).alias(field.name)
+
+
+# --- one table ------------------------------------------------------------------------------------------------
+
+
+def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+    """The table in natural units, whatever its layout."""
+    frame, dtypes, layout = table.frame, dict(table.dtypes), table.layout
+    if layout is None:
+        return frame, dtypes
+    for column, texts in layout.texts.items():
+        if column in dtypes:
+            text = _text(pl.col(column), dtypes[column]).str.strip_suffix(".0")
+            frame, dtypes[column] = frame.with_columns(text.replace(dict(texts)).alias(column)), pl.String()
+    for column in (name for name in layout.log1p if name in dtypes):
+        number = pl.col(column).cast(pl.Float64, strict=False)
+        natural = (number.exp() - 1).round(2)
+        frame = frame.with_columns(pl.when(number.is_not_null()).then(natural.cast(pl.String)).otherwise(column))
+    return _complete_year(frame, dtypes, layout)
+
+
+def _complete_year(
+    frame: pl.LazyFrame, dtypes: dict[str, pl.DataType], layout: Layout
+) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+    if layout.year is None:
+        return frame, dtypes
+    year = _text(pl.col(layout.year.column), dtypes[layout.year.column]).str.strip_suffix(".0")
+    frame = frame.with_columns(pl.format("{}-{}", year, pl.lit(f"{layout.year.month:02d}")).alias(layout.year.field))
+    return frame, {**dtypes, layout.year.field: pl.String()}
+
+
+def _parsed(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, list[_Check]]:
+    """Raw and natural columns side by side, and the checks that a usable row passes."""
+    frame, dtypes = _from_layout(table)
+    given = [field for field in contract.fields if field.column in dtypes]
+    raw = [pl.col(field.column).alias(_RAW + field.name) for field in given]
+    raw += [pl.col(contract.outcome.column).alias(_RAW + OUTCOME)] if with_outcome else []
+    raw += [pl.col(contract.snapshot.column)] if contract.snapshot.column in dtypes else []
+    kind_of = {field.name: dtypes[field.column] for field in given}
+    values = [_value(field, kind_of[field.name]).alias(field.name) for field in given]
+    values += [_empty(field) for field in contract.fields if field.column not in dtypes]
+    frame = frame.select(ROW, *raw).with_columns(values)
+    frame = frame.with_columns(_derive(field) for field in contract.fields if field.derived)
+    frame = frame.with_columns(_identity(table, contract))
+    checks = [_unreadable_check(field, kind_of[field.name]) for field in given]
+    checks += [check for field in contract.fields for check in _checks(field)]
+    if with_outcome:
+        frame, checks = _with_outcome(frame, checks, contract, dtypes[contract.outcome.column])
+    return frame.with_columns(_within(field) for field in contract.fields if field.outside != "reject"), checks
+
+
+def _empty(field: LoanField) -> pl.Expr:
+    kinds: dict[str, Any] = {"number": pl.Float64, "month": pl.Date, "text": pl.String}
+    return pl.lit(None, dtype=kinds.get(field.kind) or pl.Enum(field.levels)).alias(field.name)
+
+
+def _identity(table: LoanTable, contract: Contract) -> pl.Expr:
+    """The loan's own id, or the name of its file and row where the file gives none."""
+    made = pl.format("{}-{}", pl.lit(table.path.name.split(".")[0]), ROW)
+    return pl.coalesce(contract.id_name, made).alias(contract.id_name)
+
+
+def _checks(field: LoanField) -> Iterator[_Check]:
+    value = pl.col(field.name)
+    if not field.nullable:
+        yield _Check(field.name, f"{field.name}: missing", value.is_null(), "is missing; every loan needs it")
+    if field.range is not None and field.outside == "reject":
+        low, high = field.range
+        yield _Check(
+            field.name, f"{field.name}: out of range", ~value.is_between(low, high), f"is outside of {field.allowed}"
+        )
+
+
+def _within(field: LoanField) -> pl.Expr:
+    if field.range is None:
+        return pl.col(field.name)
+    if field.outside == "clip":
+        return pl.col(field.name).clip(*field.range)
+    return pl.when(pl.col(field.name).is_between(*field.range)).then(pl.col(field.name)).alias(field.name)
+
+
+def _with_outcome(
+    frame: pl.LazyFrame, checks: list[_Check], contract: Contract, dtype: pl.DataType
+) -> tuple[pl.LazyFrame, list[_Check]]:
+    labels = contract.outcome.label_of
+    status = _text(pl.col(_RAW + OUTCOME), dtype)
+    label = status.replace_strict(list(labels), list(labels.values()), default=None, return_dtype=pl.Int8)
+    column = contract.outcome.column
+    missing = _Check(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status")
+    unknown = _Check(
+        column, f"{column}: unknown status", ~status.is_in(list(labels)), "is no status that the contract lists"
+    )
+    matures = pl.col(contract.time_name).dt.offset_by(pl.format("{}mo", pl.col(TERM).cast(pl.Int32)))
+    return frame.with_columns(label.alias(OUTCOME), matures.alias(MATURES)), [*checks, missing, unknown]
+
+
+def _not_a_loan(contract: Contract) -> pl.Expr:
+    """True for the published file's summary lines."""
+    if not contract.not_loans:
+        return pl.lit(False)
+    return pl.col(contract.id_name).str.contains("|".join(contract.not_loans)).fill_null(False)
+
+
+def _any_failed(checks: Sequence[_Check]) -> pl.Expr:
+    return pl.any_horizontal(check.failed.fill_null(False) for check in checks)
+
+
+def _rejections(frame: pl.LazyFrame, checks: Sequence[_Check], table: LoanTable, contract: Contract) -> pl.LazyFrame:
+    """One line for each unusable row, with the first check that it failed."""
+    names = frame.collect_schema().names()
+
+    def first(part: Callable[[_Check], pl.Expr]) -> pl.Expr:
+        """`part` of the first check that failed, as one column."""
+        return reduce(
+            lambda rest, check: pl.when(check.failed.fill_null(False)).then(part(check)).otherwise(rest),
+            reversed(checks),
+            pl.lit(None, dtype=pl.String),
+        )
+
+    def value(check: _Check) -> pl.Expr:
+        raw = _RAW + (OUTCOME if check.field == contract.outcome.column else check.field)
+        return pl.col(raw if raw in names else check.field).cast(pl.String)
+
+    found = frame.select(
+        pl.lit(str(table.path.name)).alias("file"),
+        pl.col(ROW).cast(pl.UInt32).alias("row"),
+        pl.col(contract.id_name).alias("id"),
+        first(lambda check: pl.lit(check.field)).alias("field"),
+        first(value).alias("value"),
+        first(lambda check: pl.lit(check.problem)).alias("problem"),
+        first(lambda check: pl.lit(check.why)).alias("reason"),
+    )
+    shown = pl.when(pl.col("value").is_null()).then(pl.col("field")).otherwise(pl.format("{} '{}'", "field", "value"))
+    return found.with_columns(pl.format("{} {}", shown, "reason").alias("reason"))
+
+
+# --- whole files ----------------------------------------------------------------------------------------------
+
+
+def clean_loans(
+    paths: Sequence[Path], contract: Contract, *, cleaned: Path, rejected: Path, snapshot: date | None = None
+) -> CleaningReport:
+    """Clean loan files with outcomes, in one streaming pass.
+
+    Args:
+        paths: loan files; together they are one loan book.
+        contract: what a loan is.
+        cleaned: Parquet to write: id, issue month, features in natural units, segments, `outcome` and `matures`.
+        rejected: Parquet to write: `REJECTED_SCHEMA`, a line for each unusable row.
+        snapshot: month in which the files were taken; found in them by default.
+
+    Raises:
+        BadInput: a file cannot be used at all, or no row of it can. Nothing is written then.
+    """
+    return _clean(paths, contract, cleaned=cleaned, rejected=rejected, with_outcome=True, snapshot=snapshot)
+
+
+def clean_application_file(path: Path, contract: Contract, *, cleaned: Path, rejected: Path) -> CleaningReport:
+    """Clean a batch of applications: as `clean_loans`, without outcomes."""
+    return _clean([path], contract, cleaned=cleaned, rejected=rejected, with_outcome=False, snapshot=None)
+
+
+def _clean(
+    paths: Sequence[Path],
+    contract: Contract,
+    *,
+    cleaned: Path,
+    rejected: Path,
+    with_outcome: bool,
+    snapshot: date | None,
+) -> CleaningReport:
+    if not paths:
+        raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
+    tables = [
+        open_table(path, contract, with_outcome=with_outcome, columns=[contract.snapshot.column]) for path in paths
+    ]
+    with _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
+        lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
+        _move_duplicates(kept_part, rejected_part, contract)
+        report = _report(tables, contract, kept_part, rejected_part, lines, snapshot or seen)
+        if not report.kept:
+            raise BadInput(_nothing_usable(paths, report))
+    return report
+
+
+@contextmanager
+def _all_or_nothing(*targets: Path) -> Iterator[tuple[Path, ...]]:
+    """Paths to write to beside the targets; they take the targets' places only if all went well."""
+    parts = tuple(target.with_name(target.name + ".part") for target in targets)
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield parts
+        for part, target in zip(parts, targets, strict=True):
+            part.replace(target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _stream(
+    tables: Sequence[LoanTable], contract: Contract, kept: Path, rejected: Path, *, with_outcome: bool
+) -> tuple[tuple[int, int], date | None]:
+    """Write both Parquet files; return (rows, lines that are no loans) and the snapshot month that is seen."""
+    names = [field.name for field in contract.fields if field.role != "support"]
+    names += [OUTCOME, MATURES] if with_outcome else []
+    usable, unusable, counts, shown = [], [], [], []
+    for table in tables:
+        frame, checks = _parsed(table, contract, with_outcome=with_outcome)
+        frame = frame.with_columns(_not_a_loan(contract).alias("not_a_loan"), _any_failed(checks).alias("failed"))
+        loans = frame.filter(~pl.col("not_a_loan"))
+        usable.append(loans.filter(~pl.col("failed")).select(names))
+        unusable.append(_rejections(loans.filter("failed"), checks, table, contract))
+        counts.append(frame.select(pl.len().alias("rows"), pl.col("not_a_loan").sum().alias("not_loans")))
+        shown.append(_snapshot_months(frame, table, contract))
+    with readable(", ".join(str(table.path) for table in tables)):
+        *_, lines, months = pl.collect_all(
+            [
+                pl.concat(usable).sink_parquet(kept, compression="zstd", lazy=True),
+                pl.concat(unusable).sink_parquet(rejected, lazy=True),
+                pl.concat(counts).sum(),
+                pl.concat(shown),
+            ],
+            engine="streaming",
+        )
+    rows, not_loans = lines.row(0)
+    return (rows, not_loans or 0), _snapshot_seen(months)
+
+
+def _snapshot_months(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl.LazyFrame:
+    """How many loans show each month in the snapshot column; the newest issue month where there is none."""
+    column = contract.snapshot.column
+    if table.layout and table.layout.snapshot_month:
+        month: pl.Expr = pl.lit(table.layout.snapshot_month)
+    elif column in table.dtypes:
+        month = _month(pl.col(column), table.dtypes[column])
+    else:
+        month = pl.col(contract.time_name)
+    return frame.select(month.alias("month")).group_by("month").len()
+
+
+def _snapshot_seen(months: pl.DataFrame) -> date | None:
+    months = months.drop_nulls().group_by("month").agg(pl.col("len").sum())
+    enough = months.filter(pl.col("len") >= _SNAPSHOT_SHARE * pl.col("len").sum())
+    newest: date | None = enough["month"].max()  # type: ignore[assignment]
+    return newest
+
+
+def _move_duplicates(kept: Path, rejected: Path, contract: Contract) -> None:
+    """Of loans with one id the first stays; the others are rejected. Rewrites the files only where there are any."""
+    ids = pl.scan_parquet(kept).select(contract.id_name).collect().get_column(contract.id_name)
+    if ids.n_unique() == len(ids):
+        return
+    again = ~ids.is_first_distinct()
+    moved = pl.DataFrame({"id": ids.filter(again)}).select(
+        pl.lit(None, dtype=pl.String).alias("file"),
+        pl.lit(None, dtype=pl.UInt32).alias("row"),
+        "id",
+        pl.lit(contract.id_name).alias("field"),
+        pl.col("id").alias("value"),
+        pl.lit(f"{contract.id_name}: duplicate").alias("problem"),
+        pl.format("{} '{}' stands in the data before", pl.lit(contract.id_name), "id").alias("reason"),
+    )
+    stays = kept.with_name(kept.name + ".first")
+    try:
+        pl.scan_parquet(kept).with_columns(again.not_().alias("first")).filter("first").drop("first").sink_parquet(stays)
+        stays.replace(kept)
+    finally:
+        stays.unlink(missing_ok=True)
+    pl.concat([pl.read_parquet(rejected), moved]).write_parquet(rejected)
+
+
+def _report(
+    tables: Sequence[LoanTable],
+    contract: Contract,
+    kept: Path,
+    rejected: Path,
+    lines: tuple[int, int],
+    snapshot: date | None,
+) -> CleaningReport:
+    loans = pl.scan_parquet(kept)
+    with_outcome = OUTCOME in loans.collect_schema()
+    month, nothing = pl.col(contract.time_name), pl.lit(None)
+    resolved = pl.col(OUTCOME).is_not_null() if with_outcome else pl.lit(False)
+    matured = resolved & (pl.col(MATURES) <= pl.lit(snapshot, dtype=pl.Date)) if with_outcome else pl.lit(False)
+    found = loans.select(
+        pl.len().alias("kept"),
+        month.min().alias("first_month"),
+        month.max().alias("last_month"),
+        resolved.sum().alias("resolved"),
+        matured.sum().alias("matured"),
+        (pl.col(OUTCOME).filter(matured).mean() if with_outcome else nothing).alias("default_rate"),
+    ).collect()
+    problems = pl.scan_parquet(rejected).group_by("problem").len().sort("len", "problem", descending=[True, False])
+    counts = dict(problems.collect().iter_rows())
+    return CleaningReport(
+        files=tuple(str(table.path) for table in tables),
+        fingerprint=fingerprint([table.path for table in tables]),
+        layouts=tuple(table.layout.name if table.layout else "published" for table in tables),
+        rows_read=lines[0],
+        lines_not_loans=lines[1],
+        rejected=sum(counts.values()),
+        problems=counts,
+        missing_fields=_missing_fields(tables, contract, loans),
+        snapshot=snapshot if with_outcome else None,
+        **found.row(0, named=True),
+    )
+
+
+def _missing_fields(tables: Sequence[LoanTable], contract: Contract, loans: pl.LazyFrame) -> tuple[str, ...]:
+    """Optional features that no file has, or that no loan has a value of."""
+    empty = loans.select(pl.col(contract.feature_names).null_count() == pl.len()).collect()
+    return tuple(name for name in contract.feature_names if empty[name].item())
+
+
+def _nothing_usable(paths: Sequence[Path], report: CleaningReport) -> str:
+    names = ", ".join(str(path) for path in paths)
+    if not report.rejected:
+        return f"{names}: there is a header but no loan below it."
+    top = next(iter(report.problems))
+    return f"{names}: none of the {report.rejected:,} loans is usable; the most frequent reason is {top}."
+
+
+# --- single applications --------------------------------------------------------------------------------------
+
+
+def clean_records(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Features of applications that a system sends, in the contract's order.
+
+    Args:
+        records: a row for each application, columns named as the contract's fields; optional ones may be absent.
+        contract: what a loan is.
+
+    Raises:
+        BadInput: no row, a column that is no field, a required one that is absent, or a value that is not
+            allowed; names row (from 0), field, value and what is allowed.
+    """
+    if records.is_empty():
+        raise BadInput("There is no application in the request; send at least one row.")
+    known = {field.name for field in contract.fields}
+    for name in records.columns:
+        if name not in known:
+            raise BadInput(f"{name} is no field of a loan application; the fields are {', '.join(sorted(known))}.")
+    for field in contract.features:
+        if field.required and field.name not in records.columns:
+            raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    columns = {field.name: field.column for field in contract.fields if field.name in records.columns}
+    frame = records.rename(columns).with_row_index(ROW).lazy()
+    table = LoanTable(Path("request"), frame, dict(frame.collect_schema()), None, ())
+    parsed, checks = _parsed(table, contract, with_outcome=False)
+    checks = [check for check in checks if check.field != contract.time_name or "missing" not in check.problem]
+    bad = _rejections(parsed.filter(_any_failed(checks)), checks, table, contract).head(1).collect()
+    if not bad.is_empty():
+        raise BadInput(f"Row {bad['row'].item()}: {bad['reason'].item()}.")
+    return parsed.select(contract.feature_names).collect()

@@ -1,0 +1,240 @@
+"""What a loan is: the typed form of `conf/contract.yaml`, checked when it is loaded.
+
+Only descriptions live here. Reading a file by the contract is `tables` and `cleaning`; turning its features
+into a matrix is `features`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from loan_default.risk.errors import BadInput
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+Kind = Literal["number", "ordered", "nominal", "month", "text"]
+Role = Literal["id", "time", "outcome", "feature", "segment", "support"]
+DerivedFunction = Literal["months_between", "percent_of", "payment_to_income"]
+
+
+class Section(BaseModel):
+    """A part of a reviewed file: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_File = TypeVar("_File", bound=Section)
+
+
+def load_reviewed(path: Path, kind: type[_File]) -> _File:
+    """Read a YAML file into `kind`.
+
+    Raises:
+        BadInput: the file is absent, is no YAML, or says something that `kind` does not allow; names the place.
+    """
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist.") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"{path}: {place}: {first['msg']}.") from error
+
+
+class Derivation(Section):
+    """A field that is computed from others where a file lacks it."""
+
+    function: DerivedFunction
+    of: tuple[str, ...]
+
+
+class LoanField(Section):
+    """One field of a loan; `conf/contract.yaml` explains each key."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    column: str = ""
+    kind: Kind
+    role: Role
+    description: str
+    unit: str | None = None
+    range: tuple[float, float] | None = None
+    outside: Literal["reject", "null", "clip"] = "reject"
+    levels: tuple[str, ...] = ()
+    required: bool = False
+    nullable: bool = True
+    strip: str = ""
+    words: Mapping[str, str | float | None] = {}
+    derived: Derivation | None = None
+    risk: Literal["rising", "falling"] | None = None
+    reason: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {"column": data.get("name", ""), "nullable": not data.get("required", False), **data}
+
+    @model_validator(mode="after")
+    def _agree_with_kind(self) -> LoanField:
+        if self.kind == "number" and self.role == "feature" and (self.unit is None or self.range is None):
+            raise ValueError(f"field {self.name}: a number needs a unit and a range")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"field {self.name}: range {list(self.range)} is empty")
+        if (self.kind in ("ordered", "nominal")) != bool(self.levels):
+            raise ValueError(f"field {self.name}: levels go with kinds ordered and nominal, and only with them")
+        if self.outside == "clip" and self.kind != "number":
+            raise ValueError(f"field {self.name}: only a number can be clipped")
+        if self.role == "feature" and self.kind in ("month", "text"):
+            raise ValueError(f"field {self.name}: a {self.kind} cannot be a feature")
+        return self
+
+    @property
+    def allowed(self) -> str:
+        """What a value may be, in words: for error messages and the model card."""
+        if self.range is not None:
+            return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
+        return "one of " + ", ".join(self.levels) if self.levels else "any text"
+
+
+class Outcome(Section):
+    """Which texts of the status column mean default (1), repayment (0) or neither yet (null)."""
+
+    column: str
+    defaulted: tuple[str, ...]
+    repaid: tuple[str, ...]
+    unresolved: tuple[str, ...]
+
+    @cached_property
+    def label_of(self) -> dict[str, int | None]:
+        """Status text → 1, 0 or None."""
+        return {
+            **dict.fromkeys(self.defaulted, 1),
+            **dict.fromkeys(self.repaid, 0),
+            **dict.fromkeys(self.unresolved),
+        }
+
+
+class Snapshot(Section):
+    """Where a file says when it was taken."""
+
+    column: str
+
+
+class Expectation(Section):
+    """What a sound loan file looks like."""
+
+    rejected_share_at_most: float = Field(ge=0, le=1)
+    default_rate_between: tuple[float, float]
+
+
+class YearOnly(Section):
+    """A layout that publishes only the year of a month field: `month` (1-12) completes it."""
+
+    column: str
+    field: str
+    month: int = Field(ge=1, le=12)
+
+
+class Layout(Section):
+    """Another form of the same loans, recognised by columns of its header and turned back into natural units."""
+
+    name: str
+    recognised_by: tuple[str, ...]
+    log1p: tuple[str, ...] = ()
+    texts: Mapping[str, Mapping[str, str]] = {}
+    year: YearOnly | None = None
+    snapshot_month: date | None = None
+
+    @field_validator("snapshot_month", mode="before")
+    @classmethod
+    def _first_of_month(cls, value: Any) -> Any:
+        return f"{value}-01" if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}", value) else value
+
+
+class Contract(Section):
+    """A loan book: its fields, outcome, snapshot and layouts.
+
+    Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
+    fields of one name, a derived field of unknown fields, an absent id or time field.
+    """
+
+    name: str
+    title: str
+    known_afterwards: tuple[str, ...]
+    outcome: Outcome
+    snapshot: Snapshot
+    not_loans: tuple[str, ...] = ()
+    expect: Expectation
+    layouts: tuple[Layout, ...] = ()
+    fields: tuple[LoanField, ...]
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Contract:
+        names = [field.name for field in self.fields]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"field {name} is described twice")
+        for field in self.fields:
+            if self.is_known_afterwards(field.column):
+                raise ValueError(f"field {field.name}: column {field.column} is written after the loan was granted")
+            for source in field.derived.of if field.derived else ():
+                if source not in names:
+                    raise ValueError(f"field {field.name} is derived from {source}, which is no field")
+        for role in ("id", "time"):
+            if sum(field.role == role for field in self.fields) != 1:
+                raise ValueError(f"exactly one field must have the role {role}")
+        return self
+
+    def is_known_afterwards(self, column: str) -> bool:
+        """Whether the column is written after the loan was granted, and so can never be a feature."""
+        return any(fnmatchcase(column, pattern) for pattern in self.known_afterwards)
+
+    @cached_property
+    def by_name(self) -> dict[str, LoanField]:
+        """Field name → field."""
+        return {field.name: field for field in self.fields}
+
+    def with_role(self, *roles: Role) -> tuple[LoanField, ...]:
+        """The fields of these roles, in the contract's order."""
+        return tuple(field for field in self.fields if field.role in roles)
+
+    @cached_property
+    def features(self) -> tuple[LoanField, ...]:
+        """What a model may see."""
+        return self.with_role("feature")
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of `features`, in the contract's order."""
+        return tuple(field.name for field in self.features)
+
+    @cached_property
+    def id_name(self) -> str:
+        """Name of the field that identifies a loan."""
+        return self.with_role("id")[0].name
+
+    @cached_property
+    def time_name(self) -> str:
+        """Name of the field that orders loans in time."""
+        return self.with_role("time")[0].name
+
+
+def load_contract(path: Path | None = None) -> Contract:
+    """The contract in `path`, by default the one that the package ships.
+
+    Raises:
+        BadInput: the file is absent, is no YAML, or contradicts itself.
+    """
+    return load_reviewed(path or CONF / "contract.yaml", Contract)

@@ -1,0 +1,499 @@
+"""Has the population moved since training? PSI of each feature and of the raw score on all rows; a verdict.
+
+A profile keeps each column as its distinct values and how often each occurs: small enough to store as JSON,
+exact enough to bin again on any edges, and profiles of partitions add up. Limits belong in `policy`; what a
+verdict sets off (a report, an alert, retraining) belongs to the callers.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from loan_default.risk.policy import DriftPolicy
+
+PROFILE_FORMAT = 1
+
+Array = npt.NDArray[Any]
+Frame = pl.DataFrame | pl.LazyFrame
+
+# Up to this many distinct numbers in the reference Evidently compares value by value, above it in bins.
+_MOST_LEVELS = 20
+_TABLE = {
+    "feature": pl.String,
+    "kind": pl.String,
+    "psi": pl.Float64,
+    "decile_psi": pl.Float64,
+    "missing_psi": pl.Float64,
+    "missing_reference": pl.Float64,
+    "missing_batch": pl.Float64,
+    "mean_reference": pl.Float64,
+    "mean_batch": pl.Float64,
+    "top_reference": pl.String,
+    "top_batch": pl.String,
+    "drifted": pl.Boolean,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """One column: distinct values in ascending order, rows holding each, rows holding none.
+
+    Null, NaN and infinities are missing, as in Evidently. Numbers are float64, levels are strings.
+    """
+
+    values: Array
+    counts: Array
+    missing: int
+
+    @property
+    def present(self) -> int:
+        """Rows that hold a value."""
+        return int(self.counts.sum())
+
+    def merge(self, other: Histogram) -> Histogram:
+        """The column over the rows of both."""
+        counts = _counts_by_value(self, other)
+        return Histogram(
+            np.union1d(self.values, other.values), counts[0] + counts[1], self.missing + other.missing
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The columns of some rows, each on its own. `score` names the numeric column that is the raw score.
+
+    `significant_digits` says to how many digits numbers were rounded; None means not at all.
+    """
+
+    rows: int
+    numeric: Mapping[str, Histogram]
+    categorical: Mapping[str, Histogram]
+    score: str | None = None
+    significant_digits: int | None = None
+
+    @property
+    def columns(self) -> dict[str, Histogram]:
+        """Every column by name."""
+        return {**self.numeric, **self.categorical}
+
+    def merge(self, other: Profile) -> Profile:
+        """The profile of the rows of both, which were read by the same reference."""
+        return replace(
+            self,
+            rows=self.rows + other.rows,
+            numeric={name: column.merge(other.numeric[name]) for name, column in self.numeric.items()},
+            categorical={
+                name: column.merge(other.categorical[name]) for name, column in self.categorical.items()
+            },
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceProfile(Profile):
+    """The training window's profile, stored beside its model. `months` are its first and last issue month."""
+
+    months: tuple[str, str] | None = None
+
+    def to_json(self) -> str:
+        """Strict JSON: no NaN, no infinity."""
+        record = {"format": PROFILE_FORMAT, **self.__dict__}
+        for kind in ("numeric", "categorical"):
+            record[kind] = {name: _histogram_record(column) for name, column in record[kind].items()}
+        return json.dumps(record, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ReferenceProfile:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is not a profile of this format.
+        """
+        record = json.loads(text)
+        found = record.pop("format", None)
+        if found != PROFILE_FORMAT:
+            raise ValueError(
+                f"reference profile: format is {found!r}, expected {PROFILE_FORMAT}; build the profile again"
+            )
+        record["months"] = record["months"] and tuple(record["months"])
+        for kind, dtype in (("numeric", float), ("categorical", object)):
+            record[kind] = {name: _histogram_of(stored, dtype) for name, stored in record[kind].items()}
+        return cls(**record)
+
+
+@dataclass(frozen=True)
+class DriftVerdict:
+    """Whether a batch drifted, and why. `share` is of the features; the score is judged on its own."""
+
+    verdict: Literal["calm", "drifted", "not enough rows"]
+    reasons: tuple[str, ...]
+    drifted_features: tuple[str, ...]
+    share: float
+    score_psi: float | None
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A record that JSON can hold."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class EvidentlyReport:
+    """Evidently's page and record. `drifted_share` is measured, None where no column could be compared."""
+
+    html: str
+    json: dict[str, Any]
+    drifted_share: float | None
+
+
+def build_profile(
+    frame: Frame,
+    *,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    score: str | None = None,
+    months: tuple[str, str] | None = None,
+    significant_digits: int | None = None,
+) -> ReferenceProfile:
+    """Profile the training window. Columns of a lazy frame are read one at a time.
+
+    `significant_digits` bounds the size of the stored profile where columns are continuous (5 digits leave
+    at most 90,000 values per power of ten); batches are then rounded alike.
+
+    Raises:
+        ValueError: the frame has no rows or lacks a column.
+    """
+    numbers = [*numeric, score] if score is not None else numeric
+    measured = _measure(frame, numbers, categorical, score, significant_digits)
+    if not measured.rows:
+        raise ValueError("reference profile: the training window has no rows; profile the rows of training")
+    return ReferenceProfile(**measured.__dict__, months=months)
+
+
+def profile_batch(frame: Frame, reference: Profile) -> Profile:
+    """Profile the columns that the reference knows. Profiles of a batch's parts `merge` into the whole's.
+
+    Raises:
+        ValueError: the frame lacks a column.
+    """
+    return _measure(
+        frame, reference.numeric, reference.categorical, reference.score, reference.significant_digits
+    )
+
+
+def population_stability_index(reference: Array, batch: Array) -> float | None:
+    """PSI of two arrays of counts over the same bins; None where either side is empty.
+
+    The sum over bins of (r - b) ln(r / b), r and b being shares: Siddiqi, Credit Risk Scorecards (2006), and
+    Yurdakul, Statistical Properties of Population Stability Index (2018). An empty bin gets a small share by
+    Evidently's rule: 0.0001, or a millionth of the smallest share where that is no more than 0.0001.
+    """
+    if not reference.sum() or not batch.sum():
+        return None
+    r, b = _filled_shares(reference), _filled_shares(batch)
+    return float(np.sum((r - b) * np.log(r / b)))
+
+
+def psi(reference: Profile, batch: Profile) -> dict[str, float | None]:
+    """PSI of each column over Evidently's bins; None where a side holds no value."""
+    return {
+        name: population_stability_index(*_evidently_counts(column, batch.columns[name]))
+        for name, column in reference.columns.items()
+    }
+
+
+def feature_drift(reference: Profile, batch: Profile, policy: DriftPolicy) -> pl.DataFrame:
+    """One line per feature, and one for the score, the widest PSI first.
+
+    `psi` is over Evidently's bins, equal to its number. These have equal widths from the least to the greatest
+    value of both sides: one income of 10 million puts all others into one bin, and hides how they moved. So
+    `decile_psi` is over the reference's deciles, and `missing_psi` over the two bins missing and present. Any
+    of the three above its limit makes `drifted`.
+    """
+    values = psi(reference, batch)
+    lines = [
+        _drift_line(name, values[name], reference, batch, _psi_limit(name == reference.score, policy))
+        for name in values
+    ]
+    table = pl.DataFrame(lines, schema=_TABLE)
+    return table.sort(pl.max_horizontal("psi", "decile_psi", "missing_psi"), descending=True, nulls_last=True)
+
+
+def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVerdict:
+    """Judge the table of `feature_drift` of a batch of `rows` rows.
+
+    Drifted: the score did, or at least `drifted_share_limit` of the features did.
+    """
+    if rows < policy.least_rows:
+        reason = f"{rows:,} rows, fewer than the {policy.least_rows:,} that a verdict needs"
+        return DriftVerdict("not enough rows", (reason,), (), 0.0, None, rows)
+    is_score = pl.col("kind") == "score"
+    features, score = table.filter(~is_score), table.filter(is_score)
+    drifted = tuple(features.filter("drifted")["feature"])
+    share = len(drifted) / max(features.height, 1)
+    moved = bool(score["drifted"].any()) or share >= policy.drifted_share_limit
+    summary = (
+        f"{len(drifted)} of {features.height} features drifted ({share:.0%}), "
+        f"limit {policy.drifted_share_limit:.0%}"
+    )
+    lines = pl.concat([score, features.filter("drifted")]).iter_rows(named=True)
+    return DriftVerdict(
+        verdict="drifted" if moved else "calm",
+        reasons=(*(_reason(line, policy) for line in lines), summary),
+        drifted_features=drifted,
+        share=share,
+        score_psi=score["psi"].item() if score.height else None,
+        rows=rows,
+    )
+
+
+def evidently_report(
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    *,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    seed: int,
+    sample_rows: int,
+    psi_threshold: float,
+    drift_share: float,
+) -> EvidentlyReport:
+    """Evidently's drift preset on a seeded sample of both sides, PSI for every column.
+
+    Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The
+    page holds its scripts and fonts and fetches nothing. Reports send no telemetry; Evidently's own UI would.
+    """
+    rng = np.random.default_rng(seed)
+    sides = [
+        _evidently_columns(_sample(side, sample_rows, rng), numeric, categorical)
+        for side in (reference, current)
+    ]
+    left_out = [
+        name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)
+    ]
+    known = [side.drop(left_out) for side in sides]
+    record: dict[str, Any] = {
+        "seed": seed,
+        "rows": {"reference": sides[0].height, "current": sides[1].height},
+        "left_out": left_out,
+    }
+    notice = f"No value on one side, so not compared: {', '.join(left_out)}." if left_out else ""
+    if not known[0].width:
+        page = f"<!DOCTYPE html><html><body>{_paragraph(notice)}</body></html>"
+        return EvidentlyReport(page, {**record, "metrics": []}, None)
+    snapshot = _evidently_snapshot(known[0], known[1], psi_threshold, drift_share)
+    record |= json.loads(snapshot.json())
+    page = snapshot.get_html_str(as_iframe=False).replace("<body>", f"<body>{_paragraph(notice)}", 1)
+    return EvidentlyReport(page, record, _measured_share(record["metrics"]))
+
+
+def _measure(
+    frame: Frame,
+    numeric: Iterable[str],
+    categorical: Iterable[str],
+    score: str | None,
+    significant_digits: int | None,
+) -> Profile:
+    lazy = frame.lazy()
+    lacking = {*numeric, *categorical}.difference(lazy.collect_schema().names())
+    if lacking:
+        raise ValueError(
+            f"drift: the frame lacks the columns {sorted(lacking)}, which a profile is made of; add them"
+        )
+    return Profile(
+        rows=int(lazy.select(pl.len()).collect().item()),
+        numeric={name: _count_numbers(_read(lazy, name), significant_digits) for name in numeric},
+        categorical={name: _count_levels(_read(lazy, name)) for name in categorical},
+        score=score,
+        significant_digits=significant_digits,
+    )
+
+
+def _read(frame: pl.LazyFrame, name: str) -> pl.Series:
+    return frame.select(name).collect().to_series()
+
+
+def _count_numbers(column: pl.Series, significant_digits: int | None) -> Histogram:
+    numbers = column.cast(pl.Float64)
+    if significant_digits is not None:
+        numbers = numbers.round_sig_figs(significant_digits)
+    # Adding 0.0 makes -0.0 the same value as 0.0.
+    known = numbers.filter(numbers.is_finite()) + 0.0
+    runs = known.sort().rle().struct.unnest()
+    return Histogram(
+        runs["value"].to_numpy(), runs["len"].cast(pl.Int64).to_numpy(), column.len() - known.len()
+    )
+
+
+def _count_levels(column: pl.Series) -> Histogram:
+    known = column.cast(pl.String).drop_nulls().alias("level")
+    levels = known.value_counts().sort("level")
+    return Histogram(
+        np.array(levels["level"].to_list(), dtype=object),
+        levels["count"].cast(pl.Int64).to_numpy(),
+        column.len() - known.len(),
+    )
+
+
+def _histogram_record(column: Histogram) -> dict[str, Any]:
+    return {"values": column.values.tolist(), "counts": column.counts.tolist(), "missing": column.missing}
+
+
+def _histogram_of(stored: Mapping[str, Any], dtype: type) -> Histogram:
+    return Histogram(
+        np.array(stored["values"], dtype=dtype), np.array(stored["counts"], dtype=np.int64), stored["missing"]
+    )
+
+
+def _counts_by_value(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
+    """Counts of both sides, one bin per value that either holds."""
+    values = np.union1d(reference.values, batch.values)
+    aligned = np.zeros((2, values.size), np.int64)
+    for counts, side in zip(aligned, (reference, batch), strict=True):
+        counts[np.searchsorted(values, side.values)] = side.counts
+    return aligned[0], aligned[1]
+
+
+def _counts_between(column: Histogram, cuts: Array, side: Literal["left", "right"]) -> Array:
+    """Counts in the bins that ascending cuts make; a value on a cut goes right of it for "left"."""
+    cumulative = np.concatenate(([0], np.cumsum(column.counts)))
+    stops = np.searchsorted(column.values, cuts, side)
+    return np.diff(cumulative[np.concatenate(([0], stops, [column.values.size]))])
+
+
+def _evidently_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
+    """Counts over the bins of Evidently's PSI: values, or bins of equal width, Sturges' number of them.
+
+    Both the range and the number of bins are those of the two sides together. Sturges' formula is written as
+    in `numpy.histogram_bin_edges`, whose edges these are to the last bit.
+    """
+    if reference.values.dtype == object or reference.values.size <= _MOST_LEVELS or not batch.values.size:
+        return _counts_by_value(reference, batch)
+    least = min(reference.values[0], batch.values[0])
+    greatest = max(reference.values[-1], batch.values[-1])
+    width = (greatest - least) / (np.log2(reference.present + batch.present) + 1.0)
+    cuts = np.linspace(least, greatest, int(np.ceil((greatest - least) / width)) + 1)[1:-1]
+    return _counts_between(reference, cuts, "left"), _counts_between(batch, cuts, "left")
+
+
+def _decile_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
+    """Counts over the bins (-∞, d1], (d1, d2], … of the reference's deciles, equal ones taken once."""
+    ranks = reference.present * np.arange(1, 10) / 10
+    deciles = reference.values[np.searchsorted(np.cumsum(reference.counts), ranks)]
+    cuts = np.unique(deciles)
+    return _counts_between(reference, cuts, "right"), _counts_between(batch, cuts, "right")
+
+
+def _decile_psi(reference: Histogram, batch: Histogram) -> float | None:
+    if reference.values.dtype == object or not reference.values.size:
+        return None
+    return population_stability_index(*_decile_counts(reference, batch))
+
+
+def _missing_psi(reference: Histogram, batch: Histogram) -> float | None:
+    sides = [np.array([side.missing, side.present]) for side in (reference, batch)]
+    return population_stability_index(sides[0], sides[1])
+
+
+def _filled_shares(counts: Array) -> Array:
+    shares = counts / counts.sum()
+    least = shares[shares > 0].min()
+    return np.where(shares > 0, shares, least / 10**6 if least <= 0.0001 else 0.0001)
+
+
+def _psi_limit(is_score: bool, policy: DriftPolicy) -> float:
+    return policy.score_psi_limit if is_score else policy.feature_psi_limit
+
+
+def _drift_line(
+    name: str, value: float | None, reference: Profile, batch: Profile, limit: float
+) -> dict[str, Any]:
+    sides = {"reference": reference.columns[name], "batch": batch.columns[name]}
+    numeric = name in reference.numeric
+    measured = {
+        "psi": value,
+        "decile_psi": _decile_psi(**sides),
+        "missing_psi": _missing_psi(**sides),
+    }
+    line: dict[str, Any] = {"feature": name, "kind": "numeric" if numeric else "categorical", **measured}
+    for side, column in sides.items():
+        line[f"missing_{side}"] = column.missing / max(column.missing + column.present, 1)
+        if column.present:
+            line[f"{'mean' if numeric else 'top'}_{side}"] = _mean(column) if numeric else _top_level(column)
+    if name == reference.score:
+        line["kind"] = "score"
+    return {**line, "drifted": any(figure is not None and figure > limit for figure in measured.values())}
+
+
+def _mean(column: Histogram) -> float:
+    return float(np.average(column.values, weights=column.counts))
+
+
+def _top_level(column: Histogram) -> str:
+    top = int(column.counts.argmax())
+    return f"{column.values[top]} ({column.counts[top] / column.present:.0%})"
+
+
+def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
+    """Why a line drifted, by its widest figure; that it did not, where it did not."""
+    is_score = line["kind"] == "score"
+    limit = _psi_limit(is_score, policy)
+    missing = (
+        f"missing in {line['missing_batch']:.1%} of rows, {line['missing_reference']:.1%} in the reference"
+    )
+    named = {"PSI": "psi", "PSI by deciles": "decile_psi", f"{missing}, PSI": "missing_psi"}
+    figures = {label: line[key] for label, key in named.items() if line[key] is not None}
+    label = max(figures, key=lambda label: figures[label])
+    name, sign = "score" if is_score else line["feature"], "above" if line["drifted"] else "within"
+    return f"{name}: {label} {figures[label]:.3f} is {sign} {limit:g}"
+
+
+def _sample(frame: pl.DataFrame, rows: int, rng: np.random.Generator) -> pl.DataFrame:
+    """At most `rows` rows, in their order: Evidently also plots the course over the rows."""
+    if frame.height <= rows:
+        return frame
+    return frame[np.sort(rng.choice(frame.height, rows, replace=False))]
+
+
+def _evidently_columns(
+    frame: pl.DataFrame, numeric: Iterable[str], categorical: Iterable[str]
+) -> pl.DataFrame:
+    """Numbers as float64, because numpy bins integers differently; infinities as missing; levels as text."""
+    numbers = {name: pl.col(name).cast(pl.Float64) for name in numeric}
+    return frame.select(
+        *(pl.when(number.is_finite()).then(number).alias(name) for name, number in numbers.items()),
+        *(pl.col(name).cast(pl.String) for name in categorical),
+    )
+
+
+def _evidently_snapshot(
+    reference: pl.DataFrame, current: pl.DataFrame, psi_threshold: float, drift_share: float
+) -> Any:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    by_kind = {
+        kind: [name for name, is_ in reference.schema.items() if is_ == kind]
+        for kind in (pl.Float64, pl.String)
+    }
+    columns = DataDefinition(numerical_columns=by_kind[pl.Float64], categorical_columns=by_kind[pl.String])
+    preset = DataDriftPreset(method="psi", threshold=psi_threshold, drift_share=drift_share)
+    sides = [Dataset.from_pandas(side.to_pandas(), data_definition=columns) for side in (current, reference)]
+    return Report([preset]).run(*sides)
+
+
+def _measured_share(metrics: Iterable[Mapping[str, Any]]) -> float:
+    """The share of columns that Evidently found drifted; `config.drift_share` is only its limit."""
+    values = [metric["value"] for metric in metrics]
+    return next(float(value["share"]) for value in values if isinstance(value, dict))
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>" if text else ""

@@ -1,0 +1,8 @@
+"""The one error that a user can cause: input that cannot be used. Its text is a sentence for that user.
+
+Everything else that goes wrong is a fault of ours and keeps its own type and stack trace.
+"""
+
+
+class BadInput(ValueError):
+    """A file, a row or a setting that cannot be used: says which, what is wrong and what to do."""

@@ -1,0 +1,166 @@
+"""Opens a loan file, CSV, CSV.GZ or Parquet, as a lazy frame, and refuses what is no loan file in one sentence.
+
+Only the form of a file is looked at here: what it is, where its header stands, which layout it has and which
+columns it lacks. What the values mean is `cleaning`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from loan_default.risk.contract import Contract, Layout, LoanField
+from loan_default.risk.errors import BadInput
+
+ROW = "row"  # 1-based number of a line of data, added to every table
+_HEAD_BYTES = 1 << 17
+_TITLE_LINES = 3
+_CSV_SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz")
+
+
+@dataclass(frozen=True)
+class LoanTable:
+    """An opened loan file. `frame` holds the file's own columns and `ROW`; nothing is read before it is collected."""
+
+    path: Path
+    frame: pl.LazyFrame
+    dtypes: Mapping[str, pl.DataType]
+    layout: Layout | None
+    missing: tuple[str, ...]
+
+
+def open_table(path: Path, contract: Contract, *, with_outcome: bool, columns: Iterable[str] = ()) -> LoanTable:
+    """Open one loan file.
+
+    Args:
+        path: CSV, CSV.GZ or Parquet, by its suffix.
+        contract: says which columns are required and which layouts exist.
+        with_outcome: whether the status column is required.
+        columns: further columns of the file that the caller reads.
+
+    Raises:
+        BadInput: the file is absent, empty, no table, damaged, wrongly separated, holds nested columns, or lacks
+            required columns.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path} is not a file; give the path of a CSV, CSV.GZ or Parquet file of loans.")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path} is empty; a loan file has a header line and one line for each loan.")
+    with readable(path):
+        frame = _scan(path, contract)
+        dtypes = dict(frame.collect_schema())
+    layout = _layout_of(dtypes, contract)
+    missing = _missing_columns(path, dtypes, contract, layout, with_outcome=with_outcome)
+    used = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
+    for name in sorted(used & set(dtypes)):
+        if dtypes[name].is_nested() or dtypes[name] in (pl.Binary, pl.Object, pl.Duration, pl.Time):
+            raise BadInput(
+                f"{path}: column {name} holds {dtypes[name]} values, which no loan field can be read from; "
+                "write it as text or numbers."
+            )
+    return LoanTable(path, frame, dtypes, layout, missing)
+
+
+@contextmanager
+def readable(path: Path | str) -> Iterator[None]:
+    """Turn what Polars says of a damaged file, while it is opened or read, into a sentence that names it."""
+    try:
+        yield
+    except (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's or the system's trouble (full, not permitted), not the file's
+        said = " ".join(str(error).split())[:160].rstrip(".")
+        raise BadInput(f"{path} is damaged or cut off ({said}); fetch or export it again.") from error
+
+
+def _scan(path: Path, contract: Contract) -> pl.LazyFrame:
+    if path.name.endswith(".parquet"):
+        if _first_bytes(path, 4) != b"PAR1":
+            raise BadInput(f"{path} is named .parquet but holds no Parquet; rename it or write it again.")
+        return pl.scan_parquet(path).with_row_index(ROW, offset=1)
+    if not path.name.endswith(_CSV_SUFFIXES):
+        raise BadInput(f"{path}: only .csv, .csv.gz and .parquet files can be read; convert it to one of these.")
+    header_at = _header_line(path, contract)
+    return pl.scan_csv(
+        path,
+        infer_schema=False,  # every column as text: the contract decides what it is, not the first lines
+        encoding="utf8-lossy",
+        skip_lines=header_at,
+        row_index_name=ROW,
+        row_index_offset=1,
+    )
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def _header_line(path: Path, contract: Contract) -> int:
+    """Number of the line (from 0) that is the header; the published quarterly files have a title above it."""
+    opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
+    with opened as file:
+        head = file.read(_HEAD_BYTES)
+    if b"\0" in head:
+        raise BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
+    lines = head.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines()[: _TITLE_LINES + 1]
+    known = _known_columns(contract)
+    shared = [len(known & set(next(csv.reader([line]), []))) for line in lines]
+    if not shared or max(shared) < 2:
+        raise _not_a_header(path, lines, known)
+    return shared.index(max(shared))
+
+
+def _not_a_header(path: Path, lines: Sequence[str], known: set[str]) -> BadInput:
+    first = lines[0] if lines else ""
+    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(known & set(next(csv.reader([first], delimiter=separator), []))) > 1:
+            return BadInput(f"{path} is separated by {word}; save it with commas between the columns.")
+    return BadInput(
+        f"{path} has no header that names loan columns (its first line begins {first[:60]!r}); "
+        f"expected columns such as {', '.join(sorted(known)[:6])}."
+    )
+
+
+def _known_columns(contract: Contract) -> set[str]:
+    layouts = {column for layout in contract.layouts for column in layout.recognised_by}
+    return {field.column for field in contract.fields} | {contract.outcome.column} | layouts
+
+
+def _layout_of(columns: Mapping[str, pl.DataType], contract: Contract) -> Layout | None:
+    return next((layout for layout in contract.layouts if set(layout.recognised_by) <= set(columns)), None)
+
+
+def _missing_columns(
+    path: Path,
+    columns: Mapping[str, pl.DataType],
+    contract: Contract,
+    layout: Layout | None,
+    *,
+    with_outcome: bool,
+) -> tuple[str, ...]:
+    """Columns of optional features that the file lacks; a lacking required column is refused."""
+    given = set(columns)
+    if layout and layout.year and layout.year.column in given:
+        given.add(contract.by_name[layout.year.field].column)
+    required = [field.column for field in contract.fields if field.required]
+    required += [contract.outcome.column] if with_outcome else []
+    lacking = [name for name in required if name not in given]
+    if lacking:
+        raise BadInput(
+            f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; add "
+            f"{'them' if len(lacking) > 1 else 'it'}, or say in the contract what the file calls "
+            f"{'them' if len(lacking) > 1 else 'it'}."
+        )
+    return tuple(f.name for f in contract.features if f.column not in given and not _can_derive(f, given, contract))
+
+
+def _can_derive(field: LoanField, given: set[str], contract: Contract) -> bool:
+    return field.derived is not None and all(contract.by_name[name].column in given for name in field.derived.of)

@@ -1,0 +1,78 @@
+"""The logged model's own file: MLflow runs it wherever the model is served, with only `risk` beside it.
+
+It turns MLflow's input into a Polars frame and a `Scorer`'s answer into JSON; scoring belongs in `risk.scoring`,
+the platform's own server in the rest of this room. It imports neither from here nor from `adapters`: neither
+travels with the model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+import polars as pl
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    from loan_default.risk.scoring import Scorer
+
+
+class LoanDefaultModel(PythonModel):
+    """Scores applications given in natural units: dollars, percent, months, FICO points."""
+
+    scorer: Scorer
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the model package that was logged beside this file."""
+        from loan_default.risk.scoring import Scorer
+
+        self.scorer = Scorer.load(Path(context.artifacts["package"]))
+
+    # The DataFrame hint keeps MLflow from wrapping `predict` in its own validation, and from warning about it.
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]] | list[float] | list[int]:
+        """Return one answer for each row, in the form that the parameter `output` names.
+
+        `full` (the default): `pd`, `score`, `decision` and `reasons`; `pd`: the probability of default alone;
+        `label`: 1 where the decision is to decline, otherwise 0. Input that the contract refuses is the
+        caller's mistake: HTTP 400 with the sentence that says so.
+        """
+        output = (params or {}).get("output", "full")
+        if output not in ("full", "pd", "label"):
+            raise MlflowException.invalid_parameter_value(
+                f"The parameter output is {output!r}; it must be 'full', 'pd' or 'label'."
+            )
+        scores = self.scorer.score(self._clean(model_input))
+        if output == "pd":
+            return scores["pd"].to_list()
+        if output == "label":
+            return (scores["decision"] == "decline").cast(pl.Int64).to_list()
+        return scores.select("pd", "score", "decision", "reasons").to_dicts()
+
+    def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
+        """Check the applications against the contract."""
+        from loan_default.risk.cleaning import clean_applications
+
+        try:
+            return clean_applications(_to_polars(model_input), self.scorer.contract)
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+
+def _to_polars(frame: pd.DataFrame) -> pl.DataFrame:
+    """Return the frame with every missing value as null, numbers as floats, all else as text."""
+    return pl.DataFrame([_to_series(str(name), frame[name]) for name in frame.columns])
+
+
+def _to_series(name: str, column: pd.Series) -> pl.Series:
+    """Convert one column; MLflow lets any object through where the signature says string."""
+    if pd.api.types.is_numeric_dtype(column):
+        return pl.Series(name, column.to_numpy("float64"), nan_to_null=True)
+    return pl.Series(name, [None if pd.isna(v) else str(v) for v in column], dtype=pl.String)
+
+
+mlflow.models.set_model(LoanDefaultModel())
