@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import mlflow.entities.model_registry as registry
+    import pandas as pd
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
@@ -222,7 +223,7 @@ class Tracking:
 
     def register(self, run_id: str, model_uri: str, tags: Mapping[str, str]) -> ModelVersion:
         """Register a logged model as the next version and point `staging` at it."""
-        with self._asking("register a model version") as client:
+        with self._asking("register a model version") as client, self.as_default():
             with _accepting("RESOURCE_ALREADY_EXISTS"):
                 client.create_registered_model(self.model_name)
             made = client.create_model_version(
@@ -398,13 +399,12 @@ def _signature(fields: Sequence[SignatureField]) -> ModelSignature:
     )
 
 
-def _example_frame(example: Mapping[str, Any], fields: Sequence[SignatureField]) -> Any:
-    """Return the example as a pandas frame of one row; numbers as floats, since MLflow takes no int for a double."""
+def _example_frame(example: Mapping[str, object], fields: Sequence[SignatureField]) -> pd.DataFrame:
+    """Return the example as a frame of one row; numbers as floats, since MLflow takes no integer for a double."""
     import pandas as pd
 
-    is_double = {f.name: f.type == "double" for f in fields}
-    row = {name: float(value) if is_double.get(name) else value for name, value in example.items()}
-    return pd.DataFrame([row])
+    numbers = {f.name: "float64" for f in fields if f.type == "double" and f.name in example}
+    return pd.DataFrame([dict(example)]).astype(numbers)
 
 
 def _copy_scoring_code(code: Path, target: Path) -> Path:

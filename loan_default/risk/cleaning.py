@@ -7,7 +7,7 @@ is `tables`; splitting and encoding loans for a model is `splitting` and `featur
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -28,12 +28,13 @@ _RAW = "raw:"
 _SNAPSHOT_SHARE = 0.001
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH_OF_TEXT: dict[str, date] = {
-    text: date(year, month, 1)
+# Every spelling of every month, two a month: the position in this list says which month a text is.
+_MONTH_TEXTS = tuple(
+    text
     for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
-    for month, name in enumerate(_MONTHS, 1)
-    for text in (f"{name}-{year}", f"{year}-{month:02d}")
-}
+    for number, name in enumerate(_MONTHS, 1)
+    for text in (f"{name}-{year}", f"{year}-{number:02d}")
+)
 REJECTED_SCHEMA = {
     "file": pl.String,
     "row": pl.UInt32,
@@ -121,24 +122,24 @@ def _text(expr: pl.Expr, dtype: pl.DataType, strip: str = "") -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
+def _in_words(text: pl.Expr, words: Mapping[str, Any], otherwise: pl.Expr, dtype: Any) -> pl.Expr:
+    """What the words stand for, else `otherwise`. A chain, as `replace` would gather the column in memory."""
+    return reduce(
+        lambda rest, word: pl.when(text == word).then(pl.lit(words[word], dtype=dtype)).otherwise(rest), words, otherwise
+    )
+
+
 def _number(field: LoanField, dtype: pl.DataType) -> pl.Expr:
     """Natural value as Float64; null where there is none or none can be read."""
     if dtype.is_numeric():
         return _raw(field).cast(pl.Float64).fill_nan(None)
     value = _text(_raw(field), dtype, field.strip).cast(pl.Float64, strict=False).fill_nan(None)
-    if not field.words:
-        return value
-    words = {text: None if meaning is None else float(meaning) for text, meaning in field.words.items()}
-    text = _text(_raw(field), dtype)
-    meaning = text.replace_strict(list(words), list(words.values()), default=None, return_dtype=pl.Float64)
-    return pl.when(text.is_in(list(words))).then(meaning).otherwise(value)
+    return _in_words(_text(_raw(field), dtype), field.words, value, pl.Float64)
 
 
 def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
     text = _text(_raw(field), dtype)
-    if field.words:
-        text = text.replace(dict(field.words))
-    return text.cast(pl.Enum(field.levels), strict=False)
+    return _in_words(text, field.words, text, pl.String).cast(pl.Enum(field.levels), strict=False)
 
 
 def _month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -147,7 +148,12 @@ def _month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return expr.cast(pl.Date).dt.month_start()
     text = _text(expr, dtype)
     text = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 7)).otherwise(text)
-    return text.replace_strict(_MONTH_OF_TEXT, default=None, return_dtype=pl.Date)
+    return _first_day(text.cast(pl.Enum(_MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+
+
+def _first_day(months: pl.Expr) -> pl.Expr:
+    """Months since January of `_FIRST_YEAR` → the first day of that month."""
+    return pl.date(_FIRST_YEAR + months // 12, months % 12 + 1, 1)
 
 
 def _value(field: LoanField, dtype: pl.DataType) -> pl.Expr:
@@ -218,7 +224,7 @@ def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]
     for column, texts in layout.texts.items():
         if column in dtypes:
             text = _text(pl.col(column), dtypes[column]).str.strip_suffix(".0")
-            frame, dtypes[column] = frame.with_columns(text.replace(dict(texts)).alias(column)), pl.String()
+            frame, dtypes[column] = frame.with_columns(_in_words(text, texts, text, pl.String).alias(column)), pl.String()
     for column in (name for name in layout.log1p if name in dtypes):
         number = pl.col(column).cast(pl.Float64, strict=False)
         natural = (number.exp() - 1).round(2)
@@ -249,7 +255,7 @@ def _parsed(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tupl
     frame = frame.select(ROW, *raw).with_columns(values)
     frame = frame.with_columns(_derive(field) for field in contract.fields if field.derived)
     frame = frame.with_columns(_identity(table, contract))
-    checks = [_unreadable_check(field, kind_of[field.name]) for field in given]
+    checks = [_unreadable_check(field, kind_of[field.name]) for field in given if not kind_of[field.name].is_numeric()]
     checks += [check for field in contract.fields for check in _checks(field)]
     if with_outcome:
         frame, checks = _with_outcome(frame, checks, contract, dtypes[contract.outcome.column])
@@ -291,13 +297,15 @@ def _with_outcome(
 ) -> tuple[pl.LazyFrame, list[_Check]]:
     labels = contract.outcome.label_of
     status = _text(pl.col(_RAW + OUTCOME), dtype)
-    label = status.replace_strict(list(labels), list(labels.values()), default=None, return_dtype=pl.Int8)
+    label = _in_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8)
     column = contract.outcome.column
     missing = _Check(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status")
     unknown = _Check(
         column, f"{column}: unknown status", ~status.is_in(list(labels)), "is no status that the contract lists"
     )
-    matures = pl.col(contract.time_name).dt.offset_by(pl.format("{}mo", pl.col(TERM).cast(pl.Int32)))
+    issued = pl.col(contract.time_name)
+    months = 12 * (issued.dt.year() - _FIRST_YEAR).cast(pl.Int32) + issued.dt.month() - 1
+    matures = _first_day(months + pl.col(TERM).cast(pl.Int32))
     return frame.with_columns(label.alias(OUTCOME), matures.alias(MATURES)), [*checks, missing, unknown]
 
 
@@ -378,11 +386,18 @@ def _clean(
 ) -> CleaningReport:
     if not paths:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
-    tables = [
-        open_table(path, contract, with_outcome=with_outcome, columns=[contract.snapshot.column]) for path in paths
-    ]
+    def opened(*, typed: bool) -> list[LoanTable]:
+        extra = [contract.snapshot.column]
+        return [open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed) for path in paths]
+
+    tables = opened(typed=True)
     with _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
-        lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
+        with readable(", ".join(map(str, paths))):
+            try:
+                lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
+            except pl.exceptions.ComputeError:  # some number is none: read text, and find its row
+                tables = opened(typed=False)
+                lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
         _move_duplicates(kept_part, rejected_part, contract)
         report = _report(tables, contract, kept_part, rejected_part, lines, snapshot or seen)
         if not report.kept:
@@ -420,16 +435,15 @@ def _stream(
         unusable.append(_rejections(loans.filter("failed"), checks, table, contract))
         counts.append(frame.select(pl.len().alias("rows"), pl.col("not_a_loan").sum().alias("not_loans")))
         shown.append(_snapshot_months(frame, table, contract))
-    with readable(", ".join(str(table.path) for table in tables)):
-        *_, lines, months = pl.collect_all(
-            [
-                pl.concat(usable).sink_parquet(kept, compression="zstd", lazy=True),
-                pl.concat(unusable).sink_parquet(rejected, lazy=True),
-                pl.concat(counts).sum(),
-                pl.concat(shown),
-            ],
-            engine="streaming",
-        )
+    *_, lines, months = pl.collect_all(
+        [
+            pl.concat(usable).sink_parquet(kept, compression="zstd", lazy=True),
+            pl.concat(unusable).sink_parquet(rejected, lazy=True),
+            pl.concat(counts).sum(),
+            pl.concat(shown),
+        ],
+        engine="streaming",
+    )
     rows, not_loans = lines.row(0)
     return (rows, not_loans or 0), _snapshot_seen(months)
 

@@ -11,6 +11,7 @@ import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -53,10 +54,15 @@ class Histogram:
     counts: Array
     missing: int
 
+    @cached_property
+    def cumulative(self) -> Array:
+        """Rows below each value, and all that hold one: shape (values + 1,)."""
+        return np.concatenate(([0], np.cumsum(self.counts)))
+
     @property
     def present(self) -> int:
         """Rows that hold a value."""
-        return int(self.counts.sum())
+        return int(self.cumulative[-1])
 
     def merge(self, other: Histogram) -> Histogram:
         """The column over the rows of both."""
@@ -104,7 +110,7 @@ class ReferenceProfile(Profile):
 
     def to_json(self) -> str:
         """Strict JSON: no NaN, no infinity."""
-        record = {"format": PROFILE_FORMAT, **self.__dict__}
+        record = {"format": PROFILE_FORMAT, **vars(self)}
         for kind in ("numeric", "categorical"):
             record[kind] = {name: _histogram_record(column) for name, column in record[kind].items()}
         return json.dumps(record, allow_nan=False)
@@ -174,7 +180,7 @@ def build_profile(
     measured = _measure(frame, numbers, categorical, score, significant_digits)
     if not measured.rows:
         raise ValueError("reference profile: the training window has no rows; profile the rows of training")
-    return ReferenceProfile(**measured.__dict__, months=months)
+    return ReferenceProfile(**vars(measured), months=months)
 
 
 def profile_batch(frame: Frame, reference: Profile) -> Profile:
@@ -212,10 +218,10 @@ def psi(reference: Profile, batch: Profile) -> dict[str, float | None]:
 def feature_drift(reference: Profile, batch: Profile, policy: DriftPolicy) -> pl.DataFrame:
     """One line per feature, and one for the score, the widest PSI first.
 
-    `psi` is over Evidently's bins, equal to its number. These have equal widths from the least to the greatest
-    value of both sides: one income of 10 million puts all others into one bin, and hides how they moved. So
-    `decile_psi` is over the reference's deciles, and `missing_psi` over the two bins missing and present. Any
-    of the three above its limit makes `drifted`.
+    `psi` is over Evidently's bins, equal to its number. These have equal widths from the least to the
+    greatest value of both sides: one income of 10 million puts all others into one bin, and hides how they
+    moved. So `decile_psi` is over the reference's deciles, and `missing_psi` over the two bins missing and
+    present. Any of the three above its limit makes `drifted`.
     """
     values = psi(reference, batch)
     lines = [
@@ -324,8 +330,7 @@ def _count_numbers(column: pl.Series, significant_digits: int | None) -> Histogr
     numbers = column.cast(pl.Float64)
     if significant_digits is not None:
         numbers = numbers.round_sig_figs(significant_digits)
-    # Adding 0.0 makes -0.0 the same value as 0.0.
-    known = numbers.filter(numbers.is_finite()) + 0.0
+    known = numbers.filter(numbers.is_finite())
     runs = known.sort().rle().struct.unnest()
     return Histogram(
         runs["value"].to_numpy(), runs["len"].cast(pl.Int64).to_numpy(), column.len() - known.len()
@@ -363,9 +368,8 @@ def _counts_by_value(reference: Histogram, batch: Histogram) -> tuple[Array, Arr
 
 def _counts_between(column: Histogram, cuts: Array, side: Literal["left", "right"]) -> Array:
     """Counts in the bins that ascending cuts make; a value on a cut goes right of it for "left"."""
-    cumulative = np.concatenate(([0], np.cumsum(column.counts)))
     stops = np.searchsorted(column.values, cuts, side)
-    return np.diff(cumulative[np.concatenate(([0], stops, [column.values.size]))])
+    return np.diff(column.cumulative[np.concatenate(([0], stops, [column.values.size]))])
 
 
 def _evidently_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
@@ -386,7 +390,7 @@ def _evidently_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Ar
 def _decile_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
     """Counts over the bins (-∞, d1], (d1, d2], … of the reference's deciles, equal ones taken once."""
     ranks = reference.present * np.arange(1, 10) / 10
-    deciles = reference.values[np.searchsorted(np.cumsum(reference.counts), ranks)]
+    deciles = reference.values[np.searchsorted(reference.cumulative[1:], ranks)]
     cuts = np.unique(deciles)
     return _counts_between(reference, cuts, "right"), _counts_between(batch, cuts, "right")
 

@@ -22,6 +22,7 @@ from loan_default.risk.errors import BadInput
 ROW = "row"  # 1-based number of a line of data, added to every table
 _HEAD_BYTES = 1 << 17
 _TITLE_LINES = 3
+_NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts of a CSV that mean: no value
 _CSV_SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz")
 
 
@@ -36,7 +37,9 @@ class LoanTable:
     missing: tuple[str, ...]
 
 
-def open_table(path: Path, contract: Contract, *, with_outcome: bool, columns: Iterable[str] = ()) -> LoanTable:
+def open_table(
+    path: Path, contract: Contract, *, with_outcome: bool, columns: Iterable[str] = (), typed: bool = False
+) -> LoanTable:
     """Open one loan file.
 
     Args:
@@ -44,6 +47,8 @@ def open_table(path: Path, contract: Contract, *, with_outcome: bool, columns: I
         contract: says which columns are required and which layouts exist.
         with_outcome: whether the status column is required.
         columns: further columns of the file that the caller reads.
+        typed: let the CSV reader turn plain numbers into Float64. Three times as fast as reading text, but the
+            first text that is no number stops the reading with Polars' ComputeError.
 
     Raises:
         BadInput: the file is absent, empty, no table, damaged, wrongly separated, holds nested columns, or lacks
@@ -54,7 +59,7 @@ def open_table(path: Path, contract: Contract, *, with_outcome: bool, columns: I
     if path.stat().st_size == 0:
         raise BadInput(f"{path} is empty; a loan file has a header line and one line for each loan.")
     with readable(path):
-        frame = _scan(path, contract)
+        frame = _scan(path, contract, typed=typed)
         dtypes = dict(frame.collect_schema())
     layout = _layout_of(dtypes, contract)
     missing = _missing_columns(path, dtypes, contract, layout, with_outcome=with_outcome)
@@ -80,17 +85,21 @@ def readable(path: Path | str) -> Iterator[None]:
         raise BadInput(f"{path} is damaged or cut off ({said}); fetch or export it again.") from error
 
 
-def _scan(path: Path, contract: Contract) -> pl.LazyFrame:
+def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
     if path.name.endswith(".parquet"):
         if _first_bytes(path, 4) != b"PAR1":
             raise BadInput(f"{path} is named .parquet but holds no Parquet; rename it or write it again.")
         return pl.scan_parquet(path).with_row_index(ROW, offset=1)
     if not path.name.endswith(_CSV_SUFFIXES):
         raise BadInput(f"{path}: only .csv, .csv.gz and .parquet files can be read; convert it to one of these.")
-    header_at = _header_line(path, contract)
+    header_at, header = _header_line(path, contract)
+    plain = {field.column for field in contract.fields if field.kind == "number" and not field.strip and not field.words}
+    typed = typed and _layout_of(header, contract) is None
     return pl.scan_csv(
         path,
         infer_schema=False,  # every column as text: the contract decides what it is, not the first lines
+        schema_overrides={name: pl.Float64() for name in header if typed and name in plain},
+        null_values=list(_NOTHING),
         encoding="utf8-lossy",
         skip_lines=header_at,
         row_index_name=ROW,
@@ -103,8 +112,8 @@ def _first_bytes(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _header_line(path: Path, contract: Contract) -> int:
-    """Number of the line (from 0) that is the header; the published quarterly files have a title above it."""
+def _header_line(path: Path, contract: Contract) -> tuple[int, list[str]]:
+    """Number (from 0) and names of the header line; the published quarterly files have a title above it."""
     opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
     with opened as file:
         head = file.read(_HEAD_BYTES)
@@ -112,10 +121,12 @@ def _header_line(path: Path, contract: Contract) -> int:
         raise BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
     lines = head.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines()[: _TITLE_LINES + 1]
     known = _known_columns(contract)
-    shared = [len(known & set(next(csv.reader([line]), []))) for line in lines]
+    headers = [next(csv.reader([line]), []) for line in lines]
+    shared = [len(known & set(header)) for header in headers]
     if not shared or max(shared) < 2:
         raise _not_a_header(path, lines, known)
-    return shared.index(max(shared))
+    best = shared.index(max(shared))
+    return best, headers[best]
 
 
 def _not_a_header(path: Path, lines: Sequence[str], known: set[str]) -> BadInput:
@@ -134,8 +145,9 @@ def _known_columns(contract: Contract) -> set[str]:
     return {field.column for field in contract.fields} | {contract.outcome.column} | layouts
 
 
-def _layout_of(columns: Mapping[str, pl.DataType], contract: Contract) -> Layout | None:
-    return next((layout for layout in contract.layouts if set(layout.recognised_by) <= set(columns)), None)
+def _layout_of(columns: Iterable[str], contract: Contract) -> Layout | None:
+    given = set(columns)
+    return next((layout for layout in contract.layouts if given.issuperset(layout.recognised_by)), None)
 
 
 def _missing_columns(

@@ -72,7 +72,8 @@ def _to_series(name: str, column: pd.Series) -> pl.Series:
     """Convert one column; MLflow lets any object through where the signature says string."""
     if pd.api.types.is_numeric_dtype(column):
         return pl.Series(name, column.to_numpy("float64"), nan_to_null=True)
-    return pl.Series(name, [None if pd.isna(v) else str(v) for v in column], dtype=pl.String)
+    # In `inputs` and `instances`, MLflow 3.17 turns a null text into the text "None".
+    return pl.Series(name, [None if pd.isna(v) or v == "None" else str(v) for v in column], dtype=pl.String)
 
 
 mlflow.models.set_model(LoanDefaultModel())

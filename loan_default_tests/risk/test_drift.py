@@ -1,0 +1,376 @@
+"""Drift: PSI by hand and by Evidently itself; verdicts on batches that moved and on batches that did not."""
+
+import json
+import re
+import socket
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.risk.drift import (
+    DriftVerdict,
+    Profile,
+    ReferenceProfile,
+    build_profile,
+    evidently_report,
+    feature_drift,
+    judge_drift,
+    population_stability_index,
+    profile_batch,
+    psi,
+)
+from loan_default.risk.policy import DriftPolicy
+
+POLICY = DriftPolicy(
+    feature_psi_limit=0.25,
+    score_psi_limit=0.2,
+    drifted_share_limit=0.3,
+    least_rows=500,
+    report_sample_rows=1000,
+)
+NUMERIC = ("annual_inc", "dti", "fico_range_low", "int_rate", "term")
+CATEGORICAL = ("grade", "home_ownership")
+
+
+def loans(rows: int, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    dti = rng.gamma(4, 5, rows)
+    dti[rng.random(rows) < 0.02] = np.nan
+    return pl.DataFrame(
+        {
+            "annual_inc": np.exp(rng.normal(11, 0.6, rows)).round(),
+            "dti": pl.Series(dti, nan_to_null=True),
+            "fico_range_low": rng.integers(132, 170, rows) * 5,
+            "int_rate": rng.normal(13, 4, rows).round(2),
+            "term": rng.choice([36, 60], rows),
+            "grade": rng.choice(list("ABCDEFG"), rows),
+            "home_ownership": rng.choice(["MORTGAGE", "OWN", "RENT"], rows),
+            "raw_score": rng.beta(2, 8, rows),
+        }
+    )
+
+
+def profile(frame: pl.DataFrame | pl.LazyFrame) -> ReferenceProfile:
+    return build_profile(frame, numeric=NUMERIC, categorical=CATEGORICAL, score="raw_score")
+
+
+def drift_line(reference: pl.DataFrame, batch: pl.DataFrame, feature: str) -> dict:
+    known = profile(reference)
+    return feature_drift(known, profile_batch(batch, known), POLICY).row(
+        by_predicate=pl.col("feature") == feature, named=True
+    )
+
+
+def verdict(reference: pl.DataFrame, batch: pl.DataFrame, policy: DriftPolicy = POLICY) -> DriftVerdict:
+    known = profile(reference)
+    current = profile_batch(batch, known)
+    return judge_drift(feature_drift(known, current, policy), current.rows, policy)
+
+
+def contents(measured: Profile) -> dict:
+    """A profile as plain values, which compare."""
+    columns = {
+        name: (column.values.tolist(), column.counts.tolist(), column.missing)
+        for name, column in measured.columns.items()
+    }
+    return {**vars(measured), "numeric": None, "categorical": None, "columns": columns}
+
+
+TRAINING = loans(20_000)
+
+
+def test_psi_is_the_sum_computed_by_hand():
+    # Shares 40 30 20 10 % against 30 30 25 15 %, by the definition in Siddiqi, Credit Risk Scorecards (2006):
+    # 0.10 ln(4/3) + 0 ln(1) - 0.05 ln(4/5) - 0.05 ln(2/3) = 0.028768 + 0 + 0.011157 + 0.020273
+    index = population_stability_index(np.array([40, 30, 20, 10]), np.array([60, 60, 50, 30]))
+    assert index == pytest.approx(0.060199, abs=1e-6)
+
+
+def test_an_empty_bin_counts_as_a_small_share():
+    # -0.1 ln(0.9) + 0.0999 ln(1000) = 0.010536 + 0.690085
+    assert population_stability_index(np.array([90, 10]), np.array([50, 0])) == pytest.approx(
+        0.700621, abs=1e-6
+    )
+
+
+def test_an_empty_bin_beside_a_rare_one_counts_as_a_millionth_of_that():
+    # Shares 99.99 0.01 0 % against 50 25 25 %, the 0 filled with 1e-10: 0.346454 + 1.955229 + 5.409889
+    index = population_stability_index(np.array([9_999, 1, 0]), np.array([2, 1, 1]))
+    assert index == pytest.approx(7.711572, abs=1e-6)
+
+
+def test_psi_of_nothing_is_unknown():
+    assert population_stability_index(np.array([1, 2]), np.array([0, 0])) is None
+
+
+def test_the_training_window_itself_is_calm_and_its_psi_is_zero():
+    known = profile(TRAINING)
+    table = feature_drift(known, profile_batch(TRAINING, known), POLICY)
+    for figure in ("psi", "decile_psi", "missing_psi"):
+        assert table[figure].drop_nulls().abs().max() < 1e-9
+    assert verdict(TRAINING, TRAINING).verdict == "calm"
+
+
+def test_a_shuffled_sample_of_the_training_window_is_calm():
+    found = verdict(TRAINING, TRAINING.sample(2_000, shuffle=True, seed=3))
+    assert (found.verdict, found.drifted_features, found.share) == ("calm", (), 0.0)
+    assert found.reasons[-1] == "0 of 7 features drifted (0%), limit 30%"
+
+
+def test_enough_moved_features_are_drift_and_each_says_why():
+    moved = loans(5_000, seed=1).with_columns(
+        pl.col("fico_range_low") - 40, pl.col("int_rate") + 5, grade=pl.lit("F")
+    )
+    found = verdict(TRAINING, moved)
+    assert found.verdict == "drifted"
+    assert set(found.drifted_features) == {"fico_range_low", "int_rate", "grade"}
+    assert found.share == pytest.approx(3 / 7)
+    assert "3 of 7 features drifted (43%), limit 30%" in found.reasons
+    assert any(re.fullmatch(r"grade: PSI \d+\.\d{3} is above 0\.25", reason) for reason in found.reasons)
+
+
+def test_one_moved_feature_of_seven_is_named_and_calm():
+    found = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5))
+    assert (found.verdict, found.drifted_features) == ("calm", ("int_rate",))
+
+
+def test_a_share_at_its_limit_is_drift():
+    moved = loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5)
+    assert (
+        verdict(TRAINING, moved, POLICY.model_copy(update={"drifted_share_limit": 1 / 7})).verdict
+        == "drifted"
+    )
+
+
+def test_a_moved_score_alone_is_drift():
+    found = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5))
+    assert (found.verdict, found.drifted_features) == ("drifted", ())
+    assert found.score_psi > POLICY.score_psi_limit
+    assert re.fullmatch(r"score: PSI.* is above 0\.2", found.reasons[0])
+
+
+def test_the_score_has_its_own_limit():
+    moved = loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5)
+    assert verdict(TRAINING, moved, POLICY.model_copy(update={"score_psi_limit": 5.0})).verdict == "calm"
+
+
+def test_a_jump_of_missing_values_is_drift():
+    emptied = pl.when(pl.int_range(pl.len()) % 4 > 0).then(pl.col("dti"))
+    line = drift_line(TRAINING, loans(5_000, seed=1).with_columns(emptied.alias("dti")), "dti")
+    assert line["drifted"]
+    assert line["psi"] < 0.1 < 0.25 < line["missing_psi"]
+    assert line["missing_batch"] == pytest.approx(0.265, abs=0.01)
+    assert line["missing_reference"] == pytest.approx(0.02, abs=0.005)
+
+
+def test_missing_values_are_the_reason_where_they_are_the_widest_figure():
+    emptied = loans(5_000, seed=1).with_columns(grade=pl.lit(None, pl.String))
+    found = verdict(TRAINING, emptied)
+    assert found.drifted_features == ("grade",)
+    assert found.reasons[1].startswith("grade: missing in 100.0% of rows, 0.0% in the reference, PSI 18.4")
+
+
+def test_one_extreme_value_hides_no_shift():
+    halved = pl.when(pl.int_range(pl.len()) > 0).then(pl.col("annual_inc") / 2).otherwise(1e9)
+    line = drift_line(TRAINING, loans(5_000, seed=1).with_columns(halved.alias("annual_inc")), "annual_inc")
+    assert line["psi"] < 0.01, "Evidently's bins have stopped hiding it: is decile_psi still needed?"
+    assert line["decile_psi"] > 0.25
+    assert line["drifted"]
+
+
+@pytest.mark.parametrize("value", [None, 7.0])
+@pytest.mark.parametrize("batch_value", [3.0, 9.0, None, "spread"])
+def test_a_reference_of_one_value_or_none_catches_another_batch(value, batch_value):
+    known = TRAINING.with_columns(dti=pl.lit(value, pl.Float64))
+    new = pl.col("raw_score") if batch_value == "spread" else pl.lit(batch_value, pl.Float64)
+    line = drift_line(known, loans(2_000, seed=1).with_columns(dti=new), "dti")
+    assert line["drifted"] == (value != batch_value)
+
+
+def test_an_all_null_column_without_a_type_is_calm():
+    empty = TRAINING.with_columns(dti=pl.lit(None), grade=pl.lit(None))
+    found = verdict(empty, empty)
+    assert (found.verdict, found.drifted_features) == ("calm", ())
+
+
+def test_a_new_level_is_drift():
+    renamed = loans(5_000, seed=1).with_columns(pl.col("home_ownership").replace("RENT", "LEASE"))
+    line = drift_line(TRAINING, renamed, "home_ownership")
+    assert line["psi"] > 4
+    assert line["top_batch"].split()[0] in {"MORTGAGE", "OWN", "LEASE"}
+
+
+def test_nan_and_infinities_are_missing():
+    column = pl.Series([1.0, np.nan, np.inf, -np.inf, None, 2.0, 2.0, -0.0, 0.0])
+    measured = build_profile(pl.DataFrame({"x": column}), numeric=["x"], categorical=[]).numeric["x"]
+    assert (measured.values.tolist(), measured.counts.tolist(), measured.missing) == ([0, 1, 2], [2, 1, 2], 4)
+
+
+@pytest.mark.parametrize("rows", [0, 499])
+def test_too_few_rows_are_never_calm(rows):
+    found = verdict(TRAINING, TRAINING.head(rows))
+    assert (found.verdict, found.rows) == ("not enough rows", rows)
+    assert found.reasons == (f"{rows} rows, fewer than the 500 that a verdict needs",)
+
+
+def test_an_empty_reference_is_refused():
+    with pytest.raises(ValueError, match="no rows"):
+        profile(TRAINING.head(0))
+
+
+def test_a_lacking_column_is_named():
+    with pytest.raises(ValueError, match=r"lacks the columns \['dti', 'grade'\]"):
+        profile_batch(TRAINING.drop("dti", "grade"), profile(TRAINING))
+
+
+def test_profiles_of_partitions_add_up():
+    known = profile(TRAINING)
+    batch = loans(3_000, seed=5).with_columns(grade=pl.col("grade").replace("A", "Ω"))
+    parts = [profile_batch(part, known) for part in (batch[:7], batch[7:7], batch[7:2_000], batch[2_000:])]
+    merged = parts[0].merge(parts[1]).merge(parts[2]).merge(parts[3])
+    assert contents(merged) == contents(profile_batch(batch, known))
+
+
+def test_a_lazy_frame_gives_the_same_profile(tmp_path):
+    TRAINING.write_parquet(tmp_path / "loans.parquet")
+    assert contents(profile(pl.scan_parquet(tmp_path / "loans.parquet"))) == contents(profile(TRAINING))
+
+
+@pytest.mark.parametrize("digits", [None, 3])
+def test_a_profile_survives_json(digits):
+    known = build_profile(
+        TRAINING.with_columns(dti=pl.lit(None)),
+        numeric=NUMERIC,
+        categorical=CATEGORICAL,
+        score="raw_score",
+        months=("2015-01", "2016-06"),
+        significant_digits=digits,
+    )
+    read = ReferenceProfile.from_json(known.to_json())
+    assert contents(read) == contents(known)
+    assert psi(read, profile_batch(TRAINING, read)) == psi(known, profile_batch(TRAINING, known))
+
+
+def test_a_profile_of_another_format_is_refused():
+    with pytest.raises(ValueError, match="format is 0, expected 1"):
+        ReferenceProfile.from_json('{"format": 0}')
+
+
+def test_rounding_bounds_a_profile_and_hardly_moves_psi():
+    def index(digits: int | None) -> tuple[float, int]:
+        known = build_profile(TRAINING, numeric=["raw_score"], categorical=[], significant_digits=digits)
+        moved = TRAINING.with_columns(pl.col("raw_score") * 1.2)
+        return psi(known, profile_batch(moved, known))["raw_score"], known.numeric["raw_score"].values.size
+
+    (exact, every), (rounded, fewer) = index(None), index(3)
+    assert fewer < every / 10
+    assert 0 < abs(rounded - exact) < 0.005
+
+
+def test_a_verdict_is_json():
+    found = verdict(TRAINING, TRAINING)
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["verdict"] == "calm"
+
+
+# Evidently takes seconds to import, so the tests below are not unit tests.
+
+
+def mixed(rows: int, seed: int, moved: float) -> pl.DataFrame:
+    """Every kind of column that Evidently's PSI treats in its own way, with missing values."""
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame(
+        {
+            "normal": rng.normal(moved, 1, rows),
+            "skewed": np.exp(rng.normal(moved, 2, rows)),
+            "float32": rng.beta(2 + moved, 8, rows).astype(np.float32),
+            "integers": rng.integers(0, 21 + int(9 * moved), rows),
+            "twenty": rng.integers(0, 20, rows) / 10,
+            "few": rng.choice([36.0, 60.0], rows, p=[0.7 - moved / 3, 0.3 + moved / 3]),
+            "constant": np.full(rows, 3.0 + moved),
+            "infinite": np.where(rng.random(rows) < 0.1, np.inf, rng.normal(size=rows)),
+            "rare": rng.choice(
+                ["a", "b", "c", f"new {moved}"], rows, p=[0.6, 0.3995 - moved / 5, 0.0005, moved / 5]
+            ),
+            "flag": rng.random(rows) < 0.2 + moved / 2,
+        }
+    )
+    known = pl.Series(rng.random(rows) >= 0.05 * (1 + moved))
+    return frame.with_columns(pl.when(known).then(pl.col("normal", "rare", "integers")))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("seed", "rows", "batch_rows", "moved"),
+    [(0, 20_000, 20_000, 0.0), (1, 6_000, 777, 0.4), (2, 900, 9_000, 0.9)],
+)
+def test_psi_is_evidentlys(seed, rows, batch_rows, moved):
+    reference, batch = mixed(rows, seed, 0.0), mixed(batch_rows, seed + 100, moved)
+    categorical = ["rare", "flag"]
+    numeric = [name for name in reference.columns if name not in categorical]
+    report = evidently_report(
+        reference,
+        batch,
+        numeric=numeric,
+        categorical=categorical,
+        seed=0,
+        sample_rows=20_000,
+        psi_threshold=0.25,
+        drift_share=0.3,
+    )
+    theirs = {
+        metric["config"]["column"]: metric["value"]
+        for metric in report.json["metrics"]
+        if "column" in metric["config"]
+    }
+    known = build_profile(reference, numeric=numeric, categorical=categorical)
+    ours = psi(ReferenceProfile.from_json(known.to_json()), profile_batch(batch, known))
+    assert ours == pytest.approx(theirs, abs=1e-6, rel=0)
+    assert report.drifted_share == pytest.approx(np.mean([value >= 0.25 for value in theirs.values()]))
+
+
+@pytest.mark.integration
+def test_a_report_is_seeded_fetches_nothing_and_names_what_it_left_out(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a report spoke to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+    def report(seed: int):
+        return evidently_report(
+            TRAINING.with_columns(term=pl.lit(36)),
+            loans(5_000, seed=1).with_columns(
+                term=pl.lit(36), dti=pl.lit(None), home_ownership=pl.lit("<OWN>")
+            ),
+            numeric=NUMERIC,
+            categorical=CATEGORICAL,
+            seed=seed,
+            sample_rows=1_000,
+            psi_threshold=0.25,
+            drift_share=0.3,
+        )
+
+    first = report(seed=7)
+    assert first.json["rows"] == {"reference": 1_000, "current": 1_000}
+    assert first.json["left_out"] == ["dti"]
+    assert "<body><p>No value on one side, so not compared: dti.</p>" in first.html
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", first.html)
+    assert first.drifted_share == pytest.approx(1 / 6)
+    assert report(seed=7).json == first.json
+    assert report(seed=8).json["metrics"] != first.json["metrics"]
+
+
+def test_a_report_of_an_empty_batch_says_so():
+    report = evidently_report(
+        TRAINING.rename({"grade": "<grade>"}),
+        TRAINING.rename({"grade": "<grade>"}).head(0),
+        numeric=["term"],
+        categorical=["<grade>"],
+        seed=0,
+        sample_rows=1_000,
+        psi_threshold=0.25,
+        drift_share=0.3,
+    )
+    assert report.drifted_share is None
+    assert "No value on one side, so not compared: term, &lt;grade&gt;." in report.html
