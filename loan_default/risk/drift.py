@@ -1,8 +1,8 @@
 """Has the population moved since training? PSI of each feature and of the raw score on all rows; a verdict.
 
-A profile keeps each column as its distinct values and how often each occurs: small enough to store as JSON,
-exact enough to bin again on any edges, and profiles of partitions add up. Limits belong in `policy`; what a
-verdict sets off (a report, an alert, retraining) belongs to the callers.
+A profile keeps each column as its distinct values and how often each occurs, because Evidently's bins
+depend on the batch too: this much can be binned again on any edges, and profiles of partitions add up. Limits belong
+in `policy`; what a verdict sets off (a report, an alert, retraining) belongs to the callers.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ class Histogram:
     def merge(self, other: Histogram) -> Histogram:
         """The column over the rows of both."""
         counts = _counts_by_value(self, other)
-        return Histogram(
-            np.union1d(self.values, other.values), counts[0] + counts[1], self.missing + other.missing
-        )
+        return Histogram(np.union1d(self.values, other.values), counts[0] + counts[1], self.missing + other.missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +94,7 @@ class Profile:
             self,
             rows=self.rows + other.rows,
             numeric={name: column.merge(other.numeric[name]) for name, column in self.numeric.items()},
-            categorical={
-                name: column.merge(other.categorical[name]) for name, column in self.categorical.items()
-            },
+            categorical={name: column.merge(other.categorical[name]) for name, column in self.categorical.items()},
         )
 
 
@@ -170,8 +166,8 @@ def build_profile(
 ) -> ReferenceProfile:
     """Profile the training window. Columns of a lazy frame are read one at a time.
 
-    `significant_digits` bounds the size of the stored profile where columns are continuous (5 digits leave
-    at most 90,000 values per power of ten); batches are then rounded alike.
+    `significant_digits` bounds the size of the stored profile where columns are continuous: 5 digits leave at most
+    90,000 values per power of ten, and move PSI by about 0.00001. Batches are then rounded alike.
 
     Raises:
         ValueError: the frame has no rows or lacks a column.
@@ -189,9 +185,7 @@ def profile_batch(frame: Frame, reference: Profile) -> Profile:
     Raises:
         ValueError: the frame lacks a column.
     """
-    return _measure(
-        frame, reference.numeric, reference.categorical, reference.score, reference.significant_digits
-    )
+    return _measure(frame, reference.numeric, reference.categorical, reference.score, reference.significant_digits)
 
 
 def population_stability_index(reference: Array, batch: Array) -> float | None:
@@ -246,8 +240,7 @@ def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVer
     share = len(drifted) / max(features.height, 1)
     moved = bool(score["drifted"].any()) or share >= policy.drifted_share_limit
     summary = (
-        f"{len(drifted)} of {features.height} features drifted ({share:.0%}), "
-        f"limit {policy.drifted_share_limit:.0%}"
+        f"{len(drifted)} of {features.height} features drifted ({share:.0%}), limit {policy.drifted_share_limit:.0%}"
     )
     lines = pl.concat([score, features.filter("drifted")]).iter_rows(named=True)
     return DriftVerdict(
@@ -277,13 +270,8 @@ def evidently_report(
     page holds its scripts and fonts and fetches nothing. Reports send no telemetry; Evidently's own UI would.
     """
     rng = np.random.default_rng(seed)
-    sides = [
-        _evidently_columns(_sample(side, sample_rows, rng), numeric, categorical)
-        for side in (reference, current)
-    ]
-    left_out = [
-        name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)
-    ]
+    sides = [_evidently_columns(_sample(side, sample_rows, rng), numeric, categorical) for side in (reference, current)]
+    left_out = [name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)]
     known = [side.drop(left_out) for side in sides]
     record: dict[str, Any] = {
         "seed": seed,
@@ -310,9 +298,7 @@ def _measure(
     lazy = frame.lazy()
     lacking = {*numeric, *categorical}.difference(lazy.collect_schema().names())
     if lacking:
-        raise ValueError(
-            f"drift: the frame lacks the columns {sorted(lacking)}, which a profile is made of; add them"
-        )
+        raise ValueError(f"drift: the frame lacks the columns {sorted(lacking)}, which a profile is made of; add them")
     return Profile(
         rows=int(lazy.select(pl.len()).collect().item()),
         numeric={name: _count_numbers(_read(lazy, name), significant_digits) for name in numeric},
@@ -332,9 +318,7 @@ def _count_numbers(column: pl.Series, significant_digits: int | None) -> Histogr
         numbers = numbers.round_sig_figs(significant_digits)
     known = numbers.filter(numbers.is_finite())
     runs = known.sort().rle().struct.unnest()
-    return Histogram(
-        runs["value"].to_numpy(), runs["len"].cast(pl.Int64).to_numpy(), column.len() - known.len()
-    )
+    return Histogram(runs["value"].to_numpy(), runs["len"].cast(pl.Int64).to_numpy(), column.len() - known.len())
 
 
 def _count_levels(column: pl.Series) -> Histogram:
@@ -416,9 +400,7 @@ def _psi_limit(is_score: bool, policy: DriftPolicy) -> float:
     return policy.score_psi_limit if is_score else policy.feature_psi_limit
 
 
-def _drift_line(
-    name: str, value: float | None, reference: Profile, batch: Profile, limit: float
-) -> dict[str, Any]:
+def _drift_line(name: str, value: float | None, reference: Profile, batch: Profile, limit: float) -> dict[str, Any]:
     sides = {"reference": reference.columns[name], "batch": batch.columns[name]}
     numeric = name in reference.numeric
     measured = {
@@ -437,7 +419,7 @@ def _drift_line(
 
 
 def _mean(column: Histogram) -> float:
-    return float(np.average(column.values, weights=column.counts))
+    return float(column.values @ column.counts) / column.present
 
 
 def _top_level(column: Histogram) -> str:
@@ -449,9 +431,7 @@ def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
     """Why a line drifted, by its widest figure; that it did not, where it did not."""
     is_score = line["kind"] == "score"
     limit = _psi_limit(is_score, policy)
-    missing = (
-        f"missing in {line['missing_batch']:.1%} of rows, {line['missing_reference']:.1%} in the reference"
-    )
+    missing = f"missing in {line['missing_batch']:.1%} of rows, {line['missing_reference']:.1%} in the reference"
     named = {"PSI": "psi", "PSI by deciles": "decile_psi", f"{missing}, PSI": "missing_psi"}
     figures = {label: line[key] for label, key in named.items() if line[key] is not None}
     label = max(figures, key=lambda label: figures[label])
@@ -466,9 +446,7 @@ def _sample(frame: pl.DataFrame, rows: int, rng: np.random.Generator) -> pl.Data
     return frame[np.sort(rng.choice(frame.height, rows, replace=False))]
 
 
-def _evidently_columns(
-    frame: pl.DataFrame, numeric: Iterable[str], categorical: Iterable[str]
-) -> pl.DataFrame:
+def _evidently_columns(frame: pl.DataFrame, numeric: Iterable[str], categorical: Iterable[str]) -> pl.DataFrame:
     """Numbers as float64, because numpy bins integers differently; infinities as missing; levels as text."""
     numbers = {name: pl.col(name).cast(pl.Float64) for name in numeric}
     return frame.select(
@@ -484,8 +462,7 @@ def _evidently_snapshot(
     from evidently.presets import DataDriftPreset
 
     by_kind = {
-        kind: [name for name, is_ in reference.schema.items() if is_ == kind]
-        for kind in (pl.Float64, pl.String)
+        kind: [name for name, is_ in reference.schema.items() if is_ == kind] for kind in (pl.Float64, pl.String)
     }
     columns = DataDefinition(numerical_columns=by_kind[pl.Float64], categorical_columns=by_kind[pl.String])
     preset = DataDriftPreset(method="psi", threshold=psi_threshold, drift_share=drift_share)

@@ -1,10 +1,10 @@
 """Seeded synthetic loans in LendingClub's published layout: what the demo, tests and benchmarks run on.
 
-Every figure is drawn from distributions stated here, calibrated to the published file's marginals; no published
-row is repeated. Making and writing loans belongs here; reading, cleaning and modelling them go elsewhere.
+Every figure is drawn from distributions stated here, calibrated to the published file's marginals; none of
+its rows is repeated. Making and writing loans belongs here; reading them is for `cleaning`.
 
-Inside, a loan book is a dict of float arrays of shape (rows,): NaN is an empty field, a text is the number of its
-level in `LEVELS`, a month counts from January 1900. Only `_published` turns these into the file's texts.
+Inside, a loan book is a dict of float arrays of shape (rows,): NaN is an empty field, a text is the number of
+its level in `LEVELS`, a month counts from January 1900. Only `_published` turns these into the file's texts.
 """
 
 from __future__ import annotations
@@ -141,6 +141,7 @@ STATUSES = (
     "Current", "In Grace Period", "Late (16-30 days)", "Late (31-120 days)",
 )  # fmt: skip
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTH_NAMES = tuple(f"{month}-{year}" for year in range(1900, 2100) for month in MONTHS)
 MONTH_COLUMNS = (
     "issue_d", "earliest_cr_line", "last_pymnt_d", "next_pymnt_d", "last_credit_pull_d",
     "sec_app_earliest_cr_line", "hardship_start_date", "hardship_end_date", "payment_plan_start_date",
@@ -175,7 +176,7 @@ LEVELS: dict[str, Sequence[str]] = {
     "hardship_loan_status": STATUSES,
     "debt_settlement_flag": ("N", "Y"),
     "settlement_status": ("COMPLETE", "ACTIVE", "BROKEN"),
-    **dict.fromkeys(MONTH_COLUMNS, [f"{month}-{year}" for year in range(1900, 2100) for month in MONTHS]),
+    **dict.fromkeys(MONTH_COLUMNS, MONTH_NAMES),
 }  # fmt: skip
 
 
@@ -198,12 +199,12 @@ def make_loans(
     snapshot: date = SNAPSHOT,
     shift: float = 0.0,
 ) -> pl.DataFrame:
-    """Make `rows` loans issued between two months (both included), as their file would stand at `snapshot`.
+    """Make `rows` loans issued between two months (both included), as their file would be at `snapshot`.
 
     The population is the same in every issue month; volume grows by half from the first month to the last.
-    Loans whose term has ended by the snapshot are resolved, younger ones may be current or late. `shift` moves
-    the borrowers: 0 is calm, 1 plainly drifted. The same arguments give the same frame; seeds that differ
-    modulo 98 share no id (up to 2.5 million rows each).
+    Loans whose term has ended by the snapshot are resolved, younger ones may be current or late. `shift` is how
+    far the borrowers have moved: 0 is calm, 1 plainly drifted. The same arguments give the same frame; seeds
+    that differ modulo 98 share no id (up to 2.5 million rows each).
 
     Raises ValueError where `rows` is not positive or the months are out of order.
     """
@@ -211,7 +212,7 @@ def make_loans(
 
 
 def make_applications(rows: int, *, seed: int, month: date, shift: float = 0.0) -> pl.DataFrame:
-    """Make a batch of one month's new applications: all are current, and nothing later than that is filled.
+    """Make a batch of one month's new applications: all are current, nothing that comes later is filled.
 
     How they ended is told by `make_loans` with the same rows, seed and shift, `month` as first and last month
     and a later snapshot: the same applications with their outcomes.
@@ -221,7 +222,7 @@ def make_applications(rows: int, *, seed: int, month: date, shift: float = 0.0) 
 
 
 def write_csv(frame: pl.DataFrame, path: Path, *, footer: bool = False) -> None:
-    """Write loans as the published file looks, gzipped where `path` ends in `.gz`; replaces `path` in one step.
+    """Write loans as the published file looks, gzipped where `path` ends in `.gz`; replace it in one step.
 
     `footer` adds the lines of totals that follow the loans in the published file and are no loans.
     """
@@ -231,7 +232,7 @@ def write_csv(frame: pl.DataFrame, path: Path, *, footer: bool = False) -> None:
 def write_loans(
     path: Path, rows: int, *, seed: int, chunk_rows: int = 100_000, footer: bool = False, shift: float = 0.0
 ) -> None:
-    """Make and write `rows` loans with `chunk_rows` of them in memory at a time; each chunk spans all months."""
+    """Make and write `rows` loans, `chunk_rows` of them at a time in memory; each chunk spans all months."""
     period = FIRST_MONTH, LAST_MONTH, SNAPSHOT
     starts = range(0, max(rows, 1), chunk_rows)
     frames = (_loans(min(chunk_rows, rows - start), seed, start, period, shift) for start in starts)
@@ -251,16 +252,12 @@ def _loans(rows: int, seed: int, start: int, period: Period, shift: float) -> pl
     return _published(columns)
 
 
-def _applications(
-    rng: np.random.Generator, rows: int, seed: int, start: int, period: Period, shift: float
-) -> Columns:
+def _applications(rng: np.random.Generator, rows: int, seed: int, start: int, period: Period, shift: float) -> Columns:
     """Draw what is known when a loan is granted."""
     if rows < 1:
         raise ValueError(f"rows must be at least 1, not {rows}")
     if not period[0] <= period[1] <= period[2]:
-        raise ValueError(
-            "first month {}, last month {} and snapshot {} must be in this order".format(*period)
-        )
+        raise ValueError("first month {}, last month {} and snapshot {} must be in this order".format(*period))
     columns = {"id": _ids(rng, rows, seed, start), "issue_d": _issue_months(rng, rows, period)}
     traits = _traits(rng, rows, shift)
     columns |= _borrower(rng, traits)
@@ -316,7 +313,7 @@ def _borrower(rng: np.random.Generator, traits: _Traits) -> Columns:
 
 
 def _credit_standing(rng: np.random.Generator, traits: _Traits, shift: float) -> Columns:
-    """FICO, revolving credit and debt to income: a good standing shows in a high score and a low use of limits."""
+    """FICO, revolving credit and debt to income: a good standing is a high score and a low use of limits."""
     rows = len(traits.standing)
     noise = rng.standard_normal((5, rows))
     excess = np.maximum(np.exp(3.5 + 0.78 * traits.standing) - 6, 0)
@@ -366,7 +363,7 @@ def _recent_credit(rng: np.random.Generator, traits: _Traits, columns: Columns) 
 
 
 def _past_trouble(rng: np.random.Generator, traits: _Traits) -> Columns:
-    """Delinquencies, public records and their ages: a column of months is empty where nothing ever happened."""
+    """Delinquencies, public records and how long ago they were: empty where nothing ever happened."""
     rows, standing = len(traits.standing), traits.standing
     noise = rng.random((9, rows))
     delinquencies = (noise[0] < 0.19 * np.exp(-0.35 * standing)) * (1 + rng.poisson(0.6, rows))
@@ -414,7 +411,7 @@ def _account_counts(rng: np.random.Generator, columns: Columns) -> Columns:
 
 
 def _balances(rng: np.random.Generator, traits: _Traits, columns: Columns) -> Columns:
-    """What is owed and what could be: cards are part of revolving credit, instalments and mortgages add to it."""
+    """What is owed and what could be: cards are part of revolving credit, other debts come on top."""
     rows, income = len(traits.depth), columns["annual_inc"]
     noise = rng.standard_normal((4, rows))
     util = np.nan_to_num(columns["revol_util"], nan=50.0)
@@ -426,12 +423,11 @@ def _balances(rng: np.random.Generator, traits: _Traits, columns: Columns) -> Co
     borrowed = np.round(instalments / np.clip(0.69 + 0.2 * noise[2], 0.2, 1.3))
     mortgaged = columns["home_ownership"] == LEVELS["home_ownership"].index("MORTGAGE")
     mortgage = np.round(mortgaged * income * np.exp(0.85 + 0.4 * noise[3]))
+    nearly_full = np.round(np.clip(1.6 * card_util - 50 + 20 * noise[3], 0, 100), 1)
     owed = columns["revol_bal"] + instalments
     return {
         "bc_util": _only(card_util, has_card),
-        "percent_bc_gt_75": _only(
-            np.round(np.clip(1.6 * card_util - 50 + 20 * noise[3], 0, 100), 1), has_card
-        ),
+        "percent_bc_gt_75": _only(nearly_full, has_card),
         "total_bc_limit": card_limit,
         "bc_open_to_buy": _only(np.round(card_limit * np.maximum(1 - card_util / 100, 0)), has_card),
         "total_il_high_credit_limit": borrowed,
@@ -467,9 +463,7 @@ def _requested_loan(rng: np.random.Generator, traits: _Traits, columns: Columns,
     noise = rng.standard_normal((2, rows))
     _, calm, drifted, factors, _ = zip(*PURPOSES.values(), strict=True)
     purpose = _pick(rng, rows, np.maximum((1 - shift) * np.array(calm) + shift * np.array(drifted), 0))
-    usual = 13_000 * np.exp(
-        0.26 * traits.wealth + 0.08 * traits.standing + 0.1 * traits.depth + 0.52 * noise[0]
-    )
+    usual = 13_000 * np.exp(0.26 * traits.wealth + 0.08 * traits.standing + 0.1 * traits.depth + 0.52 * noise[0])
     amount = np.minimum(usual * _by_level(factors, purpose), 0.45 * columns["annual_inc"])
     step = np.where(rng.random(rows) < 0.6, 1_000, 25)
     amount = np.clip(np.floor(amount / step) * step, 1_000, 40_000)
@@ -487,7 +481,7 @@ def _requested_loan(rng: np.random.Generator, traits: _Traits, columns: Columns,
 
 
 def _pricing(rng: np.random.Generator, traits: _Traits, columns: Columns) -> Columns:
-    """Grade, rate and instalment: the lender's opinion of the application, term and debt to income included."""
+    """Grade, rate and instalment: the lender's opinion of all that was drawn before."""
     noise = rng.standard_normal((3, len(traits.standing)))
     risk = 0.9 * (columns["term"] - 0.28) + 0.018 * (_known_dti(columns) - 18) + 0.2 * traits.appetite
     risk += -0.15 * traits.wealth - 0.5 * traits.standing + 0.65 * noise[0]
@@ -509,11 +503,11 @@ def _second_applicant(rng: np.random.Generator, columns: Columns) -> Columns:
     noise = rng.random((9, rows))
     joint = noise[0] < 0.055
     factor = 1.25 + noise[1]
-    fico = 600 + 5 * np.floor(20 * (noise[2] + noise[3]))
+    fico = 570 + 5 * np.floor(20 * (noise[2] + noise[3]))
     counts = {f"sec_app_{name}": _count(rng, np.full(rows, mean)) for name, mean in SECOND_COUNTS.items()}
     second = counts | {
         "annual_inc_joint": np.round(columns["annual_inc"] * factor),
-        "dti_joint": np.round(_known_dti(columns) / factor * (1 + 0.6 * noise[4]), 2),
+        "dti_joint": np.round(_known_dti(columns) / factor * (1 + 1.4 * noise[4]), 2),
         "verification_status_joint": np.floor(3 * noise[5] ** 2),
         "revol_bal_joint": np.round(columns["revol_bal"] * (1 + 1.5 * noise[6])),
         "sec_app_fico_range_low": fico,
@@ -573,7 +567,7 @@ def _outcome(rng: np.random.Generator, columns: Columns, elapsed: Array) -> Colu
 
 
 def _payments(rng: np.random.Generator, columns: Columns, elapsed: Array) -> Columns:
-    """What was paid and lost up to the snapshot: agrees with the outcome, hence a trap for a careless model."""
+    """What was paid and lost up to the snapshot: it agrees with the outcome, a trap for a careless model."""
     rows, status = len(elapsed), columns["loan_status"]
     amount, paid_months = columns["loan_amnt"], columns["paid_months"]
     repaid, lost, active = np.isin(status, REPAID), np.isin(status, LOST), status >= CURRENT
@@ -703,7 +697,7 @@ def _rank(latent: Array, shares: npt.ArrayLike) -> Array:
 
 
 def _by_level(values: npt.ArrayLike, levels: Array) -> Array:
-    return np.asarray(values, dtype=np.float64)[levels.astype(int)]
+    return np.take(np.asarray(values, dtype=np.float64), levels.astype(int))
 
 
 def _count(rng: np.random.Generator, mean: Array) -> Array:

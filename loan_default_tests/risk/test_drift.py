@@ -89,9 +89,7 @@ def test_psi_is_the_sum_computed_by_hand():
 
 def test_an_empty_bin_counts_as_a_small_share():
     # -0.1 ln(0.9) + 0.0999 ln(1000) = 0.010536 + 0.690085
-    assert population_stability_index(np.array([90, 10]), np.array([50, 0])) == pytest.approx(
-        0.700621, abs=1e-6
-    )
+    assert population_stability_index(np.array([90, 10]), np.array([50, 0])) == pytest.approx(0.700621, abs=1e-6)
 
 
 def test_an_empty_bin_beside_a_rare_one_counts_as_a_millionth_of_that():
@@ -119,9 +117,7 @@ def test_a_shuffled_sample_of_the_training_window_is_calm():
 
 
 def test_enough_moved_features_are_drift_and_each_says_why():
-    moved = loans(5_000, seed=1).with_columns(
-        pl.col("fico_range_low") - 40, pl.col("int_rate") + 5, grade=pl.lit("F")
-    )
+    moved = loans(5_000, seed=1).with_columns(pl.col("fico_range_low") - 40, pl.col("int_rate") + 5, grade=pl.lit("F"))
     found = verdict(TRAINING, moved)
     assert found.verdict == "drifted"
     assert set(found.drifted_features) == {"fico_range_low", "int_rate", "grade"}
@@ -137,10 +133,7 @@ def test_one_moved_feature_of_seven_is_named_and_calm():
 
 def test_a_share_at_its_limit_is_drift():
     moved = loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5)
-    assert (
-        verdict(TRAINING, moved, POLICY.model_copy(update={"drifted_share_limit": 1 / 7})).verdict
-        == "drifted"
-    )
+    assert verdict(TRAINING, moved, POLICY.model_copy(update={"drifted_share_limit": 1 / 7})).verdict == "drifted"
 
 
 def test_a_moved_score_alone_is_drift():
@@ -289,9 +282,7 @@ def mixed(rows: int, seed: int, moved: float) -> pl.DataFrame:
             "few": rng.choice([36.0, 60.0], rows, p=[0.7 - moved / 3, 0.3 + moved / 3]),
             "constant": np.full(rows, 3.0 + moved),
             "infinite": np.where(rng.random(rows) < 0.1, np.inf, rng.normal(size=rows)),
-            "rare": rng.choice(
-                ["a", "b", "c", f"new {moved}"], rows, p=[0.6, 0.3995 - moved / 5, 0.0005, moved / 5]
-            ),
+            "rare": rng.choice(["a", "b", "c", f"new {moved}"], rows, p=[0.6, 0.3995 - moved / 5, 0.0005, moved / 5]),
             "flag": rng.random(rows) < 0.2 + moved / 2,
         }
     )
@@ -319,9 +310,7 @@ def test_psi_is_evidentlys(seed, rows, batch_rows, moved):
         drift_share=0.3,
     )
     theirs = {
-        metric["config"]["column"]: metric["value"]
-        for metric in report.json["metrics"]
-        if "column" in metric["config"]
+        metric["config"]["column"]: metric["value"] for metric in report.json["metrics"] if "column" in metric["config"]
     }
     known = build_profile(reference, numeric=numeric, categorical=categorical)
     ours = psi(ReferenceProfile.from_json(known.to_json()), profile_batch(batch, known))
@@ -340,9 +329,7 @@ def test_a_report_is_seeded_fetches_nothing_and_names_what_it_left_out(monkeypat
     def report(seed: int):
         return evidently_report(
             TRAINING.with_columns(term=pl.lit(36)),
-            loans(5_000, seed=1).with_columns(
-                term=pl.lit(36), dti=pl.lit(None), home_ownership=pl.lit("<OWN>")
-            ),
+            loans(5_000, seed=1).with_columns(term=pl.lit(36), dti=pl.lit(None), home_ownership=pl.lit("<OWN>")),
             numeric=NUMERIC,
             categorical=CATEGORICAL,
             seed=seed,

@@ -1,0 +1,276 @@
+"""How good a model is: discrimination, calibration and cut-off metrics with bootstrap intervals, by segment, by
+vintage and against the model in production.
+
+Everything works on arrays of outcomes, PDs and raw scores of the same loans. What follows from the numbers is
+`policy`; pictures of them are `plots`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 200
+CONFIDENCE = 0.95
+_GROUPS = 10
+_TINY = 1e-15
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A measured value and the bootstrap interval around it (percentiles, 95 %)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Loans that share a level of a field."""
+
+    field: str
+    level: str
+    rows: int
+    default_rate: float
+    mean_pd: float
+    auc: float | None
+    brier: float
+
+    @property
+    def gap(self) -> float:
+        """Mean PD less default rate; above zero the model is too careful."""
+        return self.mean_pd - self.default_rate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model on one window of loans."""
+
+    rows: int
+    defaults: int
+    out_of_time: bool
+    cutoff: float
+    metrics: Mapping[str, Interval]
+    grade_auc: float | None
+    segments: tuple[Segment, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """The inverse of `to_dict`."""
+        metrics = {name: Interval(**interval) for name, interval in data["metrics"].items()}
+        segments = tuple(Segment(**segment) for segment in data["segments"])
+        return cls(**{**data, "metrics": metrics, "segments": segments})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate against champion on the same loans."""
+
+    auc_gain: Interval
+    brier_rise: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Outcomes (n,) of 0 and 1, sorted by a score so that weighted metrics are running sums.
+
+    Sorting once makes a bootstrap resample cost one pass: it only changes the weights of the loans.
+    """
+
+    outcomes: Floats
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, outcomes: ArrayLike, scores: ArrayLike) -> Ranking:
+        """Rank loans by score, riskiest first; equal scores share a place."""
+        values = np.asarray(scores, dtype=np.float64)
+        order = np.argsort(-values, kind="stable")
+        ordered = values[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        return cls(np.asarray(outcomes, dtype=np.float64)[order], order, starts)
+
+    def measure(self, weights: Floats | None = None) -> dict[str, float]:
+        """AUC, Gini, KS and PR-AUC (average precision) of loans counted `weights` times (n,), by default once."""
+        counts = np.ones(len(self.order)) if weights is None else weights[self.order]
+        bad = np.add.reduceat(counts * self.outcomes, self.starts)
+        good = np.add.reduceat(counts * (1 - self.outcomes), self.starts)
+        caught, passed = np.cumsum(bad), np.cumsum(good)
+        all_bad, all_good = caught[-1], passed[-1]
+        # Mann-Whitney: a default beats every repaid loan behind it, and half of those beside it
+        auc = float(np.sum(bad * (all_good - passed + good / 2)) / (all_bad * all_good))
+        ks = float(np.max(np.abs(caught / all_bad - passed / all_good)))
+        seen = caught + passed
+        precision = np.divide(caught, seen, out=np.zeros_like(caught), where=seen > 0)
+        return {"auc": auc, "gini": 2 * auc - 1, "ks": ks, "pr_auc": float(np.sum(bad * precision) / all_bad)}
+
+
+@dataclass(frozen=True)
+class _Probabilities:
+    """What calibration and cut-off metrics need of each loan, prepared once for all resamples."""
+
+    outcomes: Floats
+    pds: Floats
+    cutoff: float
+
+    @cached_property
+    def _losses(self) -> tuple[Floats, Floats]:
+        clipped = np.clip(self.pds, _TINY, 1 - _TINY)
+        logs = -(self.outcomes * np.log(clipped) + (1 - self.outcomes) * np.log1p(-clipped))
+        return (self.pds - self.outcomes) ** 2, logs
+
+    @cached_property
+    def _group(self) -> NDArray[np.intp]:
+        return equal_groups(self.pds)
+
+    def measure(self, weights: Floats | None = None) -> dict[str, float]:
+        counts = np.ones_like(self.pds) if weights is None else weights
+        total = counts.sum()
+        squares, logs = self._losses
+        gaps = np.bincount(self._group, counts * (self.pds - self.outcomes), minlength=_GROUPS)
+        flagged = self.pds >= self.cutoff
+        caught = float(counts[flagged] @ self.outcomes[flagged])
+        precision = caught / max(float(counts[flagged].sum()), _TINY)
+        recall = caught / max(float(counts @ self.outcomes), _TINY)
+        return {
+            "brier": float(counts @ squares / total),
+            "log_loss": float(counts @ logs / total),
+            "ece": float(np.abs(gaps).sum() / total),
+            "precision": precision,
+            "recall": recall,
+            "f1": 2 * precision * recall / max(precision + recall, _TINY),
+        }
+
+
+def equal_groups(values: Floats) -> NDArray[np.intp]:
+    """Ten groups of (nearly) equally many values, 0 the lowest; equal values share a group."""
+    edges = np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1])
+    return np.searchsorted(edges, values, side="right")
+
+
+def measure(
+    outcomes: ArrayLike,
+    pds: ArrayLike,
+    raw_scores: ArrayLike,
+    *,
+    cutoff: float,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> dict[str, Interval]:
+    """Every metric with its bootstrap interval.
+
+    Args:
+        outcomes: (n,) 1 where the loan defaulted, else 0; both must occur.
+        pds: (n,) calibrated probabilities of default.
+        raw_scores: (n,) what ranks the loans, higher is riskier.
+        cutoff: PD from which a loan counts as predicted to default, for precision, recall and F1.
+        rng: draws the resamples: Poisson(1) weights, the large-n form of drawing loans with replacement.
+        resamples: how many; the interval spans the 2.5th to 97.5th percentile.
+
+    Returns:
+        auc, gini (2 AUC - 1), ks (greatest distance of the two score distributions), pr_auc (average precision),
+        brier, log_loss (natural), ece (ten equal-frequency groups; Nixon et al. 2019), precision, recall, f1.
+
+    Raises:
+        ValueError: outcomes are all 0 or all 1.
+    """
+    truth = np.asarray(outcomes, dtype=np.float64)
+    if not 0 < truth.sum() < len(truth):
+        raise ValueError(f"{len(truth):,} loans with {truth.sum():,.0f} defaults: both outcomes must occur")
+    ranking = Ranking.of(truth, raw_scores)
+    probabilities = _Probabilities(truth, np.asarray(pds, dtype=np.float64), cutoff)
+
+    def both(weights: Floats | None = None) -> dict[str, float]:
+        return {**ranking.measure(weights), **probabilities.measure(weights)}
+
+    point = both()
+    draws = _bootstrap(both, truth, rng, resamples)
+    return {name: _interval(value, [draw[name] for draw in draws]) for name, value in point.items()}
+
+
+def compare(
+    outcomes: ArrayLike,
+    candidate: tuple[ArrayLike, ArrayLike],
+    champion: tuple[ArrayLike, ArrayLike],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Candidate less champion on the same loans; each is its (PDs, raw scores). The resamples are paired."""
+    truth = np.asarray(outcomes, dtype=np.float64)
+    new, old = (Ranking.of(truth, raw) for _, raw in (candidate, champion))
+
+    def gain(weights: Floats | None = None) -> dict[str, float]:
+        return {"gain": new.measure(weights)["auc"] - old.measure(weights)["auc"]}
+
+    draws = _bootstrap(gain, truth, rng, resamples)
+    squares = [float(np.mean((np.asarray(pds) - truth) ** 2)) for pds, _ in (candidate, champion)]
+    return Comparison(_interval(gain()["gain"], [draw["gain"] for draw in draws]), squares[0] - squares[1])
+
+
+def _bootstrap(
+    statistic: Callable[[Floats], dict[str, float]], truth: Floats, rng: np.random.Generator, resamples: int
+) -> list[dict[str, float]]:
+    draws: list[dict[str, float]] = []
+    while len(draws) < resamples:
+        weights = rng.poisson(1.0, len(truth)).astype(np.float64)
+        if 0 < weights @ truth < weights.sum():  # a tiny window may draw one outcome only
+            draws.append(statistic(weights))
+    return draws
+
+
+def _interval(value: float, draws: Sequence[float]) -> Interval:
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(draws, [tail, 100 - tail]) if draws else (value, value)
+    return Interval(value, float(low), float(high))
+
+
+def auc_of(outcomes: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the ROC curve of a score that is higher for riskier loans."""
+    return Ranking.of(outcomes, scores).measure()["auc"]
+
+
+def by_segment(
+    outcomes: ArrayLike, pds: ArrayLike, raw_scores: ArrayLike, levels: pl.DataFrame, *, least_rows: int = 30
+) -> tuple[Segment, ...]:
+    """Quality within each level of each column of `levels` (n rows); levels of fewer loans are left out."""
+    measured = pl.DataFrame(
+        {"y": np.asarray(outcomes, np.float64), "pd": np.asarray(pds, np.float64), "raw": np.asarray(raw_scores)}
+    )
+    found = []
+    for field in levels.columns:
+        groups = measured.with_columns(levels[field].cast(pl.String).fill_null("missing").alias("level"))
+        for (level,), loans in sorted(groups.group_by("level"), key=lambda group: str(group[0][0])):
+            if loans.height >= least_rows:
+                found.append(_segment(field, str(level), loans))
+    return tuple(found)
+
+
+def _segment(field: str, level: str, loans: pl.DataFrame) -> Segment:
+    truth, pds = loans["y"].to_numpy(), loans["pd"].to_numpy()
+    both = 0 < truth.sum() < len(truth)
+    return Segment(
+        field=field,
+        level=level,
+        rows=loans.height,
+        default_rate=float(truth.mean()),
+        mean_pd=float(pds.mean()),
+        auc=auc_of(truth, loans["raw"].to_numpy()) if both else None,
+        brier=float(np.mean((pds - truth) ** 2)),
+    )

@@ -1,0 +1,61 @@
+"""From loans in natural units to the matrix that every model sees.
+
+One column for each number and each ordered field (position of its level, safest 1), one for each level of a
+nominal field. Nothing is fitted here, so nothing can leak or be refitted; a model that needs scaling or filled-in
+values keeps that in its own pipeline. Which fields are features is the contract's to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loan_default.risk.contract import Contract, LoanField
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The columns of the matrix, as the contract gives them."""
+
+    contract: Contract
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns: `dti`, `grade`, `purpose=car`, …"""
+        return tuple(name for field in self.contract.features for name in _columns_of(field))
+
+    @cached_property
+    def field_of(self) -> tuple[int, ...]:
+        """For each column the position of its field among `contract.features`."""
+        return tuple(at for at, field in enumerate(self.contract.features) for _ in _columns_of(field))
+
+    @cached_property
+    def monotone(self) -> tuple[int, ...]:
+        """For each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
+        sign = {"rising": 1, "falling": -1, None: 0}
+        return tuple(sign[field.risk] for field in self.contract.features for _ in _columns_of(field))
+
+    def matrix(self, loans: pl.DataFrame) -> Matrix:
+        """Loans (n rows, natural units) → float32 (n, columns), C order, NaN where a value is missing."""
+        encoded = [expr for field in self.contract.features for expr in _encoded(field)]
+        return loans.select(encoded).to_numpy(order="c", writable=True)
+
+
+def _columns_of(field: LoanField) -> list[str]:
+    return [f"{field.name}={level}" for level in field.levels] if field.kind == "nominal" else [field.name]
+
+
+def _encoded(field: LoanField) -> list[pl.Expr]:
+    column = pl.col(field.name)
+    if field.kind == "number":
+        return [column.cast(pl.Float32)]
+    position = column.cast(pl.Enum(field.levels)).to_physical()
+    if field.kind == "ordered":
+        return [(position.cast(pl.Float32) + 1).alias(field.name)]
+    return [(position == at).cast(pl.Float32).alias(f"{field.name}={name}") for at, name in enumerate(field.levels)]

@@ -1,0 +1,33 @@
+"""Why an applicant was declined: the fields that raised the margin most, in the contract's sentences.
+
+Fields without a sentence (the lender's own grade and rate) are never given. Measuring contributions is the model's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loan_default.risk.features import FeatureSpace
+
+
+def field_contributions(contributions: NDArray[np.float64], space: FeatureSpace) -> NDArray[np.float64]:
+    """Contributions by matrix column (n, columns) → by field of the contract (n, features)."""
+    starts = np.flatnonzero(np.diff(space.field_of, prepend=-1))
+    return np.add.reduceat(contributions, starts, axis=1)
+
+
+def reasons_for(contributions: NDArray[np.float64], space: FeatureSpace, *, at_most: int) -> list[list[str]]:
+    """For each row the sentences of the fields that add most to its risk, strongest first; ties by the contract's order.
+
+    Args:
+        contributions: (n, columns) to the margin, from the model.
+        space: which column belongs to which field.
+        at_most: how many sentences a row may have; only fields that raise the risk count.
+    """
+    features = space.contract.features
+    spoken = [at for at, field in enumerate(features) if field.reason]
+    raised = field_contributions(contributions, space)[:, spoken]
+    strongest = np.argsort(-raised, axis=1, kind="stable")[:, :at_most]
+    sentences = np.array([features[at].reason for at in spoken], dtype=object)
+    return [[sentences[at] for at in order if row[at] > 0] for order, row in zip(strongest, raised, strict=True)]

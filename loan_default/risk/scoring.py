@@ -1,0 +1,144 @@
+"""From loans in natural units to PD, score, decision and reasons, by one model version that carries all it needs.
+
+A `Scorer` is saved as a folder that needs none of the platform's settings to be read again: the model, its
+calibration, the contract and the decision policy it was registered with. Where the folder lies is `adapters`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loan_default.risk.calibration import Calibration
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.features import FeatureSpace, Matrix
+from loan_default.risk.models import RiskModel, load_model
+from loan_default.risk.policy import DecisionPolicy
+from loan_default.risk.reasons import reasons_for
+
+Floats = NDArray[np.float64]
+
+FORMAT = 1
+DECISIONS = ("approve", "review", "decline")
+_CHUNK_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model version that can score by itself."""
+
+    model: RiskModel
+    kind: str
+    calibration: Calibration
+    policy: DecisionPolicy
+    contract: Contract
+
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """The matrix that the model sees."""
+        return FeatureSpace(self.contract)
+
+    def score(self, loans: pl.DataFrame, *, with_reasons: bool = True) -> pl.DataFrame:
+        """Score loans in natural units.
+
+        Args:
+            loans: (n rows) with every feature of the contract.
+            with_reasons: whether declined loans get their reasons; exact SHAP costs most of the time.
+
+        Returns:
+            n rows: `pd` (calibrated probability of default), `raw_score` (log-odds, ranks the loans), `score` (points,
+            higher is safer), `decision` (approve, review, decline), `reasons` (list of sentences; empty unless
+            declined).
+        """
+        X = self.space.matrix(loans)
+        raw = self.model.margins(X)
+        pds = self.calibration.pds(raw)
+        declined = pds >= self.policy.decline_from
+        columns = {
+            "pd": pds,
+            "raw_score": raw,
+            "score": points(pds, self.policy),
+            "decision": _decisions(pds, self.policy),
+        }
+        return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
+
+    def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
+        reasons: list[list[str]] = [[] for _ in declined]
+        at = np.flatnonzero(declined)
+        if len(at):
+            given = reasons_for(self.model.contributions(X[at]), self.space, at_most=self.policy.reasons_at_most)
+            for row, sentences in zip(at, given, strict=True):
+                reasons[row] = sentences
+        return pl.Series("reasons", reasons, dtype=pl.List(pl.String))
+
+    def save(self, folder: Path) -> None:
+        """Write the model package: the model's file, `model.json`, `contract.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save(folder)
+        described = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "calibration": asdict(self.calibration),
+            "decision": self.policy.model_dump(),
+        }
+        (folder / "model.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
+        (folder / "contract.json").write_text(self.contract.model_dump_json(indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Scorer:
+        """Read what `save` wrote.
+
+        Raises:
+            BadInput: the folder is no model package, or one of a later format.
+        """
+        try:
+            described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError) as error:
+            raise BadInput(f"{folder} is no model package: its model.json cannot be read; register it again.") from error
+        if described["format"] != FORMAT:
+            raise BadInput(
+                f"{folder} has format {described['format']}, this release reads {FORMAT}; use the release that wrote it."
+            )
+        return cls(
+            model=load_model(folder),
+            kind=described["kind"],
+            calibration=Calibration(**described["calibration"]),
+            policy=DecisionPolicy(**described["decision"]),
+            contract=load_contract(folder / "contract.json"),
+        )
+
+
+def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
+    """PDs (n,) → score points (n,), higher is safer.
+
+    offset + factor · ln((1 - PD) / PD) with factor = points to double the odds / ln 2; N. Siddiqi, Credit Risk
+    Scorecards, 2006, chapter 6.
+    """
+    factor = policy.points_to_double_odds / math.log(2)
+    offset = policy.points_at_odds - factor * math.log(policy.odds)
+    certain = np.clip(pds, 1e-9, 1 - 1e-9)
+    return np.rint(offset + factor * (np.log1p(-certain) - np.log(certain))).astype(np.int64)
+
+
+def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
+    place = np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right")
+    return pl.Series(place.astype(np.uint32)).cast(pl.Enum(DECISIONS))
+
+
+def score_chunks(
+    scorer: Scorer, loans: pl.LazyFrame, *, keep: list[str], with_reasons: bool = True, chunk_rows: int = _CHUNK_ROWS
+) -> Iterator[pl.DataFrame]:
+    """Score a frame of any length in bounded memory: its columns `keep` beside what `Scorer.score` returns."""
+    names = list(dict.fromkeys([*keep, *scorer.contract.feature_names]))
+    for chunk in loans.select(names).collect_batches(chunk_size=chunk_rows, maintain_order=True):
+        yield chunk.select(keep).hstack(scorer.score(chunk, with_reasons=with_reasons))

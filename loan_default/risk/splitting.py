@@ -1,0 +1,197 @@
+"""Which matured loans train, calibrate and test a model: windows by issue month, newest last.
+
+A loan is matured when its last payment was due by the snapshot month; younger vintages hold only early payers and
+early defaulters. Reading loans is `cleaning`, turning them into a matrix is `features`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, Literal
+
+import polars as pl
+
+from loan_default.risk.cleaning import MATURES, OUTCOME
+from loan_default.risk.contract import Contract
+from loan_default.risk.errors import BadInput
+
+WindowName = Literal["train", "calibrate", "test"]
+WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
+_EVERY = 5  # of loans of too few months, three in five train, one calibrates and one tests
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How to cut: shares of the matured loans, or the first issue month of a window where that is given."""
+
+    calibrate_share: float = 0.2
+    test_share: float = 0.2
+    calibrate_from: date | None = None
+    test_from: date | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.calibrate_share > 0 and self.test_share > 0 and self.calibrate_share + self.test_share < 1):
+            raise BadInput(
+                f"The shares of calibrate ({self.calibrate_share}) and test ({self.test_share}) must be above 0 and "
+                "leave loans to train on."
+            )
+        if self.calibrate_from and self.test_from and self.calibrate_from >= self.test_from:
+            raise BadInput(
+                f"calibrate_from ({self.calibrate_from:%Y-%m}) must be before test_from ({self.test_from:%Y-%m})."
+            )
+
+
+@dataclass(frozen=True)
+class Window:
+    """Loans of a span of issue months (both ends included, as the first of the month)."""
+
+    name: WindowName
+    first_month: date
+    last_month: date
+    rows: int
+    defaults: int
+
+    @property
+    def default_rate(self) -> float:
+        """Defaults per loan."""
+        return self.defaults / self.rows
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The windows of one data set. `out_of_time` is false where the loans span too few months to be cut by month."""
+
+    snapshot: date
+    windows: tuple[Window, Window, Window]
+    out_of_time: bool
+    data_fingerprint: str
+    unresolved: int
+    immature: int
+
+    def window(self, name: WindowName) -> Window:
+        """The window of this name."""
+        return self.windows[WINDOWS.index(name)]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change whenever the training data or its windows do."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return {**asdict(self), "snapshot": _text(self.snapshot), "windows": [_window_dict(w) for w in self.windows]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Splits:
+        """The inverse of `to_dict`."""
+        first, second, third = (_window_from(entry) for entry in data["windows"])
+        rest = {**data, "snapshot": date.fromisoformat(f"{data['snapshot']}-01"), "windows": (first, second, third)}
+        return cls(**rest)
+
+
+def _text(month: date) -> str:
+    return f"{month:%Y-%m}"
+
+
+def _window_dict(window: Window) -> dict[str, Any]:
+    months = {"first_month": _text(window.first_month), "last_month": _text(window.last_month)}
+    return {**asdict(window), **months}
+
+
+def _window_from(data: Mapping[str, Any]) -> Window:
+    months = {key: date.fromisoformat(f"{data[key]}-01") for key in ("first_month", "last_month")}
+    return Window(**{**data, **months})
+
+
+def split_loans(
+    loans: pl.LazyFrame, contract: Contract, plan: SplitPlan, *, snapshot: date, data_fingerprint: str
+) -> Splits:
+    """Cut matured loans into windows by whole issue months.
+
+    The newest months that together hold at least `plan.test_share` of the loans test, the newest ones before them
+    that hold at least `plan.calibrate_share` calibrate, the rest trains. Loans of fewer than three months cannot
+    be cut so: every fifth then tests and every fourth of five calibrates, and `out_of_time` is false.
+
+    Raises:
+        BadInput: no loan is matured, or a window holds no default or no repaid loan.
+    """
+    counts = loans.select(
+        pl.len(), pl.col(OUTCOME).is_null().sum().alias("unresolved"), _matured(snapshot).sum().alias("matured")
+    ).collect()
+    matured = loans.filter(_matured(snapshot))
+    months = matured.group_by(pl.col(contract.time_name).alias("month")).len().sort("month").collect()
+    if months.is_empty():
+        raise BadInput(
+            f"No loan had reached the end of its term by the snapshot month {snapshot:%Y-%m}; a model needs matured loans."
+        )
+    out_of_time = months.height >= len(WINDOWS)
+    starts = _starts(months, plan) if out_of_time else None
+    assigned = _assign(matured, contract, starts)
+    windows = tuple(_measured(assigned, name, contract) for name in WINDOWS)
+    rows, unresolved, held = counts.row(0)
+    return Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - held)  # type: ignore[arg-type]
+
+
+def _matured(snapshot: date) -> pl.Expr:
+    return pl.col(OUTCOME).is_not_null() & (pl.col(MATURES) <= snapshot)
+
+
+def _starts(months: pl.DataFrame, plan: SplitPlan) -> tuple[date, date]:
+    """First issue months of the calibrate and of the test window; every window keeps at least one month."""
+    month, rows = months["month"].to_list(), months["len"].to_list()
+    test_at = _position(month, plan.test_from) or _newest(rows, plan.test_share * sum(rows), len(month))
+    test_at = min(max(test_at, 2), len(month) - 1)
+    calibrate_at = _position(month, plan.calibrate_from) or _newest(
+        rows[:test_at], plan.calibrate_share * sum(rows), test_at
+    )
+    return month[min(max(calibrate_at, 1), test_at - 1)], month[test_at]
+
+
+def _position(months: list[date], start: date | None) -> int | None:
+    return None if start is None else sum(month < start for month in months)
+
+
+def _newest(rows: list[int], enough: float, end: int) -> int:
+    """Start of the shortest run of months that ends at `end` and holds enough rows."""
+    held = 0
+    while end > 0 and held < enough:
+        end -= 1
+        held += rows[end]
+    return end
+
+
+def _assign(matured: pl.LazyFrame, contract: Contract, starts: tuple[date, date] | None) -> pl.LazyFrame:
+    """Matured loans with their window in a column `window`."""
+    if starts is None:
+        place = pl.int_range(pl.len()) % _EVERY
+        early, middle = place < _EVERY - 2, place == _EVERY - 2
+    else:
+        month = pl.col(contract.time_name)
+        early, middle = month < starts[0], month < starts[1]
+    window = pl.when(early).then(pl.lit("train")).when(middle).then(pl.lit("calibrate")).otherwise(pl.lit("test"))
+    return matured.with_columns(window.alias("window"))
+
+
+def _measured(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> Window:
+    month = pl.col(contract.time_name)
+    found = assigned.filter(pl.col("window") == name).select(
+        month.min().alias("first"), month.max().alias("last"), pl.len().alias("rows"), pl.col(OUTCOME).sum().alias("bad")
+    )
+    first, last, rows, defaults = found.collect().row(0)
+    if not 0 < defaults < rows:
+        raise BadInput(
+            f"The {name} window holds {rows:,} matured loans of which {defaults:,} defaulted; a model needs both kinds "
+            "in every window: give more loans, or other months."
+        )
+    return Window(name, first, last, rows, defaults)
+
+
+def window_loans(loans: pl.LazyFrame, contract: Contract, splits: Splits, name: WindowName) -> pl.DataFrame:
+    """The loans of one window, in the order in which they were cleaned."""
+    starts = (splits.window("calibrate").first_month, splits.window("test").first_month) if splits.out_of_time else None
+    assigned = _assign(loans.filter(_matured(splits.snapshot)), contract, starts)
+    return assigned.filter(pl.col("window") == name).drop("window").collect()

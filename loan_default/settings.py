@@ -1,0 +1,111 @@
+"""Where the platform keeps and finds things: the only reader of the environment.
+
+Everything has a safe default under one home folder, so that nothing has to be exported first. Secrets come
+through the environment only and are never shown.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from loan_default.risk.errors import BadInput
+
+Environment = Literal["local", "staging", "prod"]
+
+# Telemetry of every library is off, and no model is ever unpickled, whatever started the process.
+_QUIET = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MPLBACKEND": "Agg",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; `from_environment` reads them, tests make their own."""
+
+    home: Path
+    environment: Environment = "local"
+    storage: str = ""
+    data: str = ""
+    tracking_uri: str = ""
+    mlflow_ui: str = "http://127.0.0.1:5000"
+    study_storage: str = ""
+    contract: Path | None = None
+    policy: Path | None = None
+    search_space: Path | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", self.home.expanduser().resolve())
+        defaults = {
+            "storage": str(self.home / "storage"),
+            "tracking_uri": f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}",
+            "study_storage": f"sqlite:///{self.home / 'optuna.db'}",
+        }
+        for name, value in defaults.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
+
+    @property
+    def dagster_home(self) -> Path:
+        """Where Dagster keeps its runs and events."""
+        return self.home / "dagster"
+
+    @property
+    def artifacts(self) -> str:
+        """Where MLflow keeps models and plots: beside the data."""
+        return f"{self.storage.rstrip('/')}/mlflow"
+
+    @property
+    def staging(self) -> Path:
+        """Local scratch space for files that are being written."""
+        return self.home / "staging"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment, and the switches that must be in it for the libraries.
+
+    Raises:
+        BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod.
+    """
+    given = os.environ if environment is None else environment
+    name = given.get("LOAN_DEFAULT_ENV", "local")
+    if name not in get_args(Environment):
+        raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(get_args(Environment))}.")
+    home = Path(given.get("LOAN_DEFAULT_HOME") or "var")
+    return Settings(
+        home=home,
+        environment=name,
+        storage=given.get("LOAN_DEFAULT_STORAGE", ""),
+        data=given.get("LOAN_DEFAULT_DATA", ""),
+        tracking_uri=given.get("MLFLOW_TRACKING_URI", ""),
+        mlflow_ui=given.get("LOAN_DEFAULT_MLFLOW_UI") or "http://127.0.0.1:5000",
+        study_storage=given.get("LOAN_DEFAULT_STUDY_STORAGE", ""),
+        contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
+        policy=_path(given, "LOAN_DEFAULT_POLICY"),
+        search_space=_path(given, "LOAN_DEFAULT_SEARCH_SPACE"),
+        secrets={key: given[key] for key in ("SLACK_WEBHOOK_URL",) if given.get(key)},
+    )
+
+
+def _path(given: Mapping[str, str], name: str) -> Path | None:
+    return Path(given[name]).expanduser() if given.get(name) else None
+
+
+def prepare_process(settings: Settings) -> None:
+    """Make the home folders, and put into the environment what Dagster and the libraries read from it.
+
+    `DAGSTER_HOME` is left alone where it is set.
+    """
+    os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
+    settings.staging.mkdir(parents=True, exist_ok=True)
