@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import mlflow.entities.model_registry as registry
@@ -38,6 +38,7 @@ MLFLOW_ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",  # else a uv.lock in the working directory is copied into each model
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that serve language models, not us
     # MLflow's defaults, 7 retries and 120 s, keep asking a dead server for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -400,11 +401,14 @@ def _signature(fields: Sequence[SignatureField]) -> ModelSignature:
 
 
 def _example_frame(example: Mapping[str, object], fields: Sequence[SignatureField]) -> pd.DataFrame:
-    """Return the example as a frame of one row; numbers as floats, since MLflow takes no integer for a double."""
+    """Return the example as a frame of one row, without its nulls, which MLflow would store as NaN, no JSON.
+
+    Numbers become floats: MLflow takes no integer for a double.
+    """
     import pandas as pd
 
-    numbers = {f.name: "float64" for f in fields if f.type == "double" and f.name in example}
-    return pd.DataFrame([dict(example)]).astype(numbers)
+    row = {name: value for name, value in example.items() if value is not None}
+    return pd.DataFrame([row]).astype({f.name: "float64" for f in fields if f.type == "double" and f.name in row})
 
 
 def _copy_scoring_code(code: Path, target: Path) -> Path:

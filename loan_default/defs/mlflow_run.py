@@ -110,9 +110,7 @@ def _dagster_mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> 
             _end_truthfully(context.instance, context.run_id, tracking, run_id)
 
 
-def _end_truthfully(
-    instance: dg.DagsterInstance, dagster_run_id: str, tracking: Tracking, run_id: str
-) -> None:
+def _end_truthfully(instance: dg.DagsterInstance, dagster_run_id: str, tracking: Tracking, run_id: str) -> None:
     """Write the status, then look again: another step process may have failed and written in between."""
     status = _status(instance, dagster_run_id)
     tracking.end_run(run_id, status)

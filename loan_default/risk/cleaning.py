@@ -125,7 +125,9 @@ def _text(expr: pl.Expr, dtype: pl.DataType, strip: str = "") -> pl.Expr:
 def _in_words(text: pl.Expr, words: Mapping[str, Any], otherwise: pl.Expr, dtype: Any) -> pl.Expr:
     """What the words stand for, else `otherwise`. A chain, as `replace` would gather the column in memory."""
     return reduce(
-        lambda rest, word: pl.when(text == word).then(pl.lit(words[word], dtype=dtype)).otherwise(rest), words, otherwise
+        lambda rest, word: pl.when(text == word).then(pl.lit(words[word], dtype=dtype)).otherwise(rest),
+        words,
+        otherwise,
     )
 
 
@@ -224,7 +226,10 @@ def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]
     for column, texts in layout.texts.items():
         if column in dtypes:
             text = _text(pl.col(column), dtypes[column]).str.strip_suffix(".0")
-            frame, dtypes[column] = frame.with_columns(_in_words(text, texts, text, pl.String).alias(column)), pl.String()
+            frame, dtypes[column] = (
+                frame.with_columns(_in_words(text, texts, text, pl.String).alias(column)),
+                pl.String(),
+            )
     for column in (name for name in layout.log1p if name in dtypes):
         number = pl.col(column).cast(pl.Float64, strict=False)
         natural = (number.exp() - 1).round(2)
@@ -386,6 +391,7 @@ def _clean(
 ) -> CleaningReport:
     if not paths:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
+
     def opened(*, typed: bool) -> list[LoanTable]:
         extra = [contract.snapshot.column]
         return [open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed) for path in paths]
@@ -484,7 +490,9 @@ def _move_duplicates(kept: Path, rejected: Path, contract: Contract) -> None:
     )
     stays = kept.with_name(kept.name + ".first")
     try:
-        pl.scan_parquet(kept).with_columns(again.not_().alias("first")).filter("first").drop("first").sink_parquet(stays)
+        pl.scan_parquet(kept).with_columns(again.not_().alias("first")).filter("first").drop("first").sink_parquet(
+            stays
+        )
         stays.replace(kept)
     finally:
         stays.unlink(missing_ok=True)
@@ -545,7 +553,7 @@ def _nothing_usable(paths: Sequence[Path], report: CleaningReport) -> str:
 # --- single applications --------------------------------------------------------------------------------------
 
 
-def clean_records(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Features of applications that a system sends, in the contract's order.
 
     Args:

@@ -142,7 +142,12 @@ def decide_promotion(
 
 
 def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Finding]:
-    rows, defaults, auc, ece = evaluation.rows, evaluation.defaults, evaluation.metrics["auc"], evaluation.metrics["ece"]
+    rows, defaults, auc, ece = (
+        evaluation.rows,
+        evaluation.defaults,
+        evaluation.metrics["auc"],
+        evaluation.metrics["ece"],
+    )
     yield Finding(
         "enough loans",
         rows >= policy.least_test_rows and defaults >= policy.least_test_defaults,
@@ -195,9 +200,7 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
     )
 
 
-def _judge_against(
-    champion: int | None, comparison: Comparison | None, policy: PromotionPolicy
-) -> Iterator[Finding]:
+def _judge_against(champion: int | None, comparison: Comparison | None, policy: PromotionPolicy) -> Iterator[Finding]:
     if champion is None:
         yield Finding("no champion", True, "No version is in production.")
         return

@@ -104,10 +104,10 @@ class Scorer:
         try:
             described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError) as error:
-            raise BadInput(f"{folder} is no model package: its model.json cannot be read; register it again.") from error
+            raise BadInput(f"{folder} is no model package: model.json cannot be read; register it again.") from error
         if described["format"] != FORMAT:
             raise BadInput(
-                f"{folder} has format {described['format']}, this release reads {FORMAT}; use the release that wrote it."
+                f"{folder} has format {described['format']}, this release reads {FORMAT}; use that which wrote it."
             )
         return cls(
             model=load_model(folder),
@@ -132,7 +132,7 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
 
 def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
     place = np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right")
-    return pl.Series(place.astype(np.uint32)).cast(pl.Enum(DECISIONS))
+    return pl.Series(place.astype(np.uint8)).cat.to(pl.Enum(DECISIONS))
 
 
 def score_chunks(

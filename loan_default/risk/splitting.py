@@ -26,7 +26,7 @@ _EVERY = 5  # of loans of too few months, three in five train, one calibrates an
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How to cut: shares of the matured loans, or the first issue month of a window where that is given."""
+    """How to cut: the share of the matured loans that test, the share of the others that calibrate; or first months."""
 
     calibrate_share: float = 0.2
     test_share: float = 0.2
@@ -34,11 +34,9 @@ class SplitPlan:
     test_from: date | None = None
 
     def __post_init__(self) -> None:
-        if not (self.calibrate_share > 0 and self.test_share > 0 and self.calibrate_share + self.test_share < 1):
-            raise BadInput(
-                f"The shares of calibrate ({self.calibrate_share}) and test ({self.test_share}) must be above 0 and "
-                "leave loans to train on."
-            )
+        for name in ("calibrate_share", "test_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise BadInput(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
         if self.calibrate_from and self.test_from and self.calibrate_from >= self.test_from:
             raise BadInput(
                 f"calibrate_from ({self.calibrate_from:%Y-%m}) must be before test_from ({self.test_from:%Y-%m})."
@@ -112,7 +110,7 @@ def split_loans(
 ) -> Splits:
     """Cut matured loans into windows by whole issue months.
 
-    The newest months that together hold at least `plan.test_share` of the loans test, the newest ones before them
+    The newest months that together hold at least `plan.test_share` of the loans test; of those before them the newest
     that hold at least `plan.calibrate_share` calibrate, the rest trains. Loans of fewer than three months cannot
     be cut so: every fifth then tests and every fourth of five calibrates, and `out_of_time` is false.
 
@@ -146,7 +144,7 @@ def _starts(months: pl.DataFrame, plan: SplitPlan) -> tuple[date, date]:
     test_at = _position(month, plan.test_from) or _newest(rows, plan.test_share * sum(rows), len(month))
     test_at = min(max(test_at, 2), len(month) - 1)
     calibrate_at = _position(month, plan.calibrate_from) or _newest(
-        rows[:test_at], plan.calibrate_share * sum(rows), test_at
+        rows[:test_at], plan.calibrate_share * sum(rows[:test_at]), test_at
     )
     return month[min(max(calibrate_at, 1), test_at - 1)], month[test_at]
 
@@ -179,7 +177,10 @@ def _assign(matured: pl.LazyFrame, contract: Contract, starts: tuple[date, date]
 def _measured(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> Window:
     month = pl.col(contract.time_name)
     found = assigned.filter(pl.col("window") == name).select(
-        month.min().alias("first"), month.max().alias("last"), pl.len().alias("rows"), pl.col(OUTCOME).sum().alias("bad")
+        month.min().alias("first"),
+        month.max().alias("last"),
+        pl.len().alias("rows"),
+        pl.col(OUTCOME).sum().alias("bad"),
     )
     first, last, rows, defaults = found.collect().row(0)
     if not 0 < defaults < rows:

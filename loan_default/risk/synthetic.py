@@ -413,7 +413,7 @@ def _account_counts(rng: np.random.Generator, columns: Columns) -> Columns:
 def _balances(rng: np.random.Generator, traits: _Traits, columns: Columns) -> Columns:
     """What is owed and what could be: cards are part of revolving credit, other debts come on top."""
     rows, income = len(traits.depth), columns["annual_inc"]
-    noise = rng.standard_normal((4, rows))
+    noise = rng.standard_normal((5, rows))
     util = np.nan_to_num(columns["revol_util"], nan=50.0)
     has_card = columns["num_bc_sats"] > 0
     card_util = np.round(np.clip(util + 7 + 11 * noise[0], 0, 130), 1)
@@ -423,7 +423,7 @@ def _balances(rng: np.random.Generator, traits: _Traits, columns: Columns) -> Co
     borrowed = np.round(instalments / np.clip(0.69 + 0.2 * noise[2], 0.2, 1.3))
     mortgaged = columns["home_ownership"] == LEVELS["home_ownership"].index("MORTGAGE")
     mortgage = np.round(mortgaged * income * np.exp(0.85 + 0.4 * noise[3]))
-    nearly_full = np.round(np.clip(1.6 * card_util - 50 + 20 * noise[3], 0, 100), 1)
+    nearly_full = np.round(np.clip(1.6 * card_util - 50 + 20 * noise[4], 0, 100), 1)
     owed = columns["revol_bal"] + instalments
     return {
         "bc_util": _only(card_util, has_card),

@@ -93,7 +93,9 @@ def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
     if not path.name.endswith(_CSV_SUFFIXES):
         raise BadInput(f"{path}: only .csv, .csv.gz and .parquet files can be read; convert it to one of these.")
     header_at, header = _header_line(path, contract)
-    plain = {field.column for field in contract.fields if field.kind == "number" and not field.strip and not field.words}
+    plain = {
+        field.column for field in contract.fields if field.kind == "number" and not field.strip and not field.words
+    }
     typed = typed and _layout_of(header, contract) is None
     return pl.scan_csv(
         path,

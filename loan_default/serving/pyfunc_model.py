@@ -46,7 +46,7 @@ class LoanDefaultModel(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"The parameter output is {output!r}; it must be 'full', 'pd' or 'label'."
             )
-        scores = self.scorer.score(self._clean(model_input))
+        scores = self.scorer.score(self._clean(model_input), with_reasons=output == "full")
         if output == "pd":
             return scores["pd"].to_list()
         if output == "label":

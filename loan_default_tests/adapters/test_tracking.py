@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -36,6 +38,9 @@ from loan_default.adapters.tracking import (
     serving_requirements,
 )
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 pytestmark = pytest.mark.integration
 
 FIELDS = (
@@ -45,7 +50,7 @@ FIELDS = (
 )
 
 # A scorer in the shape of the real one, so small that what comes back shows which code answered.
-FAKE_CLEANING = '''
+FAKE_CLEANING = """
 import polars as pl
 
 def clean_applications(frame, contract):
@@ -53,8 +58,8 @@ def clean_applications(frame, contract):
     if small.height:
         raise ValueError(f"Row 1: loan_amount is {small['loan_amount'][0]}; give more than 0 dollars.")
     return frame.with_columns([pl.lit(None, pl.String).alias(n) for n in ["purpose"] if n not in frame.columns])
-'''
-FAKE_SCORING = '''
+"""
+FAKE_SCORING = """
 import json
 from pathlib import Path
 
@@ -69,7 +74,7 @@ class Scorer:
         scorer.cutoff = json.loads((Path(folder) / "model.json").read_text())["cutoff"]
         return scorer
 
-    def score(self, frame):
+    def score(self, frame, *, with_reasons=True):
         risk = pl.col("loan_amount") / 100_000
         reason = pl.format("purpose {}", pl.col("purpose").fill_null("unknown"))
         return frame.select(
@@ -79,7 +84,7 @@ class Scorer:
             pl.when(risk > self.cutoff).then(pl.lit("decline")).otherwise(pl.lit("approve")).alias("decision"),
             pl.concat_list(reason).alias("reasons"),
         )
-'''
+"""
 
 
 @functools.cache
@@ -97,9 +102,16 @@ def new_tracking(folder: Path) -> Tracking:
     return Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
 
 
+def client_of(tracking: Tracking) -> MlflowClient:
+    load_environment()
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking.tracking_uri)
+
+
 def new_run(tracking: Tracking) -> str:
-    with tracking._asking("start a run") as client:
-        return client.create_run(tracking.ensure_experiment()).info.run_id
+    client = client_of(tracking)
+    return client.create_run(tracking.ensure_experiment()).info.run_id
 
 
 def write_fake_code(folder: Path) -> Path:
@@ -116,18 +128,31 @@ def write_fake_code(folder: Path) -> Path:
     return code
 
 
+@contextmanager
+def fake_scorer(code: Path) -> Iterator[None]:
+    """Let this process find the fake scorer too: MLflow tries a model in the process that logs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("cleaning", "scoring"):
+            spec = importlib.util.spec_from_file_location(name, code / "risk" / f"{name}.py")
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            patch.setitem(sys.modules, f"loan_default.risk.{name}", module)
+        yield
+
+
 def log_fake_model(tracking: Tracking, run_id: str, folder: Path) -> str:
-    package = folder / "trained"
+    package, code = folder / "trained", write_fake_code(folder)
     package.mkdir()
     (package / "model.json").write_text('{"cutoff": 0.2}')
-    return tracking.log_model_package(
-        run_id,
-        package,
-        input_example={"loan_amount": 1000, "annual_income": None, "purpose": "car"},
-        fields=FIELDS,
-        requirements=serving_requirements(),
-        code=write_fake_code(folder),
-    )
+    with fake_scorer(code):
+        return tracking.log_model_package(
+            run_id,
+            package,
+            input_example={"loan_amount": 1000, "annual_income": None, "purpose": "car"},
+            fields=FIELDS,
+            requirements=serving_requirements(),
+            code=code,
+        )
 
 
 def free_port() -> int:
@@ -180,16 +205,16 @@ def tracking(tmp_path: Path) -> Tracking:
 def registered(tracking: Tracking, tags: Mapping[str, str] | None = None) -> ModelVersion:
     """A version whose files do not matter."""
     run_id = new_run(tracking)
-    with tracking._asking("log a model") as client:
-        model = client.create_logged_model(tracking.ensure_experiment(), source_run_id=run_id)
+    client = client_of(tracking)
+    model = client.create_logged_model(tracking.ensure_experiment(), source_run_id=run_id)
     return tracking.register(run_id, f"models:/{model.model_id}", tags or {})
 
 
 def test_experiment_is_created_once_with_its_artifact_location(tracking: Tracking) -> None:
     first = tracking.ensure_experiment()
     assert tracking.ensure_experiment() == first
-    with tracking._asking("look") as client:
-        location = client.get_experiment(first).artifact_location
+    client = client_of(tracking)
+    location = client.get_experiment(first).artifact_location
     assert location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
 
 
@@ -211,9 +236,9 @@ def test_run_keeps_what_is_logged(tracking: Tracking) -> None:
     tracking.log_figures(run_id, {"roc.png": Figure()})
     tracking.log_json(run_id, "decision.json", {"promote": False})
     tracking.log_text(run_id, "model_card.md", "# Card")
-    with tracking._asking("look") as client:
-        run = client.get_run(run_id)
-        files = {file.path for file in client.list_artifacts(run_id)}
+    client = client_of(tracking)
+    run = client.get_run(run_id)
+    files = {file.path for file in client.list_artifacts(run_id)}
     assert (len(run.data.params), run.data.params["p149"], run.data.metrics) == (150, "149", {"auc": 0.7})
     assert run.data.tags["decision"] == "hold"
     assert files == {"roc.png", "decision.json", "model_card.md"}
@@ -228,8 +253,8 @@ def test_run_is_found_by_its_tag_and_ended(tracking: Tracking) -> None:
     assert tracking.find_run("origin", "y") is None
     assert tracking.find_run("origin", "x") == run_id
     tracking.end_run(run_id, "FAILED")
-    with tracking._asking("look") as client:
-        assert client.get_run(run_id).info.status == "FAILED"
+    client = client_of(tracking)
+    assert client.get_run(run_id).info.status == "FAILED"
 
 
 def test_newest_version_is_staging_and_the_list_starts_with_it(tracking: Tracking) -> None:
@@ -269,7 +294,9 @@ def test_interrupted_promotion_leaves_production_in_place(tracking: Tracking) ->
     assert tracking.get(2).tags == {"decision": "yes"}  # whoever sees the alias sees its reasons
 
 
-def test_logged_model_carries_what_it_needs_and_no_pickle(tracking: Tracking, tmp_path: Path) -> None:
+def test_logged_model_carries_what_it_needs_and_no_pickle(
+    tracking: Tracking, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = list(sys.path)
     run_id = new_run(tracking)
     version = tracking.register(run_id, log_fake_model(tracking, run_id, tmp_path), {})
@@ -288,7 +315,8 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(tracking: Tracking, tm
     assert set(serving_requirements()) < set(requirements)
     assert all("==" in requirement for requirement in requirements)
     example = json.loads((model / "input_example.json").read_text())
-    assert example["data"] == [[1000.0, None, "car"]]
+    assert example == {"columns": ["loan_amount", "purpose"], "data": [[1000.0, "car"]]}
+    assert "Failed to validate serving input example" not in caplog.text
     assert version.run_id == run_id
 
 
@@ -317,7 +345,7 @@ def test_refusal_is_one_sentence(tracking: Tracking) -> None:
         tracking.get(7)
     assert str(refusal.value) == (
         f"MLflow at {tracking.tracking_uri} refused to read version 7: "
-        "Registered Model with name=loan_default_model not found."
+        "Model Version (name=loan_default_model, version=7) not found."
     )
 
 

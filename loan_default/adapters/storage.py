@@ -1,0 +1,89 @@
+"""Where files lie: a local folder or a bucket, behind one kind of path, and written whole or not at all.
+
+Which asset is stored where is the IO managers' business in `defs`; what a loan file holds is `risk`.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from loan_default.risk.errors import BadInput
+
+
+def is_remote(place: str | UPath) -> bool:
+    """Whether the place is a bucket, and not a folder of this machine."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+def local_inputs(spec: str, staging: Path) -> list[Path]:
+    """The files that a path, a glob or a `gs://` address names, sorted by name; remote ones are copied here first.
+
+    Raises:
+        BadInput: nothing is named, or nothing is there.
+    """
+    if not spec:
+        raise BadInput("No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…).")
+    found = _remote(spec, staging) if is_remote(spec) else [Path(name) for name in sorted(glob.glob(spec))]
+    if not found:
+        raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
+    return found
+
+
+def _remote(spec: str, staging: Path) -> list[Path]:
+    folder, _, pattern = spec.rpartition("/")
+    matches = sorted(UPath(folder).glob(pattern), key=str)
+    return [fetch(match, staging / "inputs" / match.name) for match in matches]
+
+
+def fetch(source: UPath, target: Path) -> Path:
+    """Copy a file to this machine, as a stream; a local file is left where it is."""
+    if not is_remote(source):
+        return Path(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.fs.get_file(source.path, str(target))
+    return target
+
+
+def store(source: Path, target: UPath) -> None:
+    """Move a finished local file to its place; a reader sees the old file or the new one, never half of it."""
+    if is_remote(target):  # an object appears when its upload is complete
+        target.fs.put_file(str(source), target.path)
+        source.unlink()
+        return
+    with whole(Path(target)) as part:
+        shutil.move(source, part)
+
+
+def write_text(target: UPath, text: str) -> None:
+    """Write a small text, whole or not at all."""
+    if is_remote(target):
+        target.write_text(text, encoding="utf-8")
+        return
+    with whole(Path(target)) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(target: UPath, record: Any) -> None:
+    """Write a record as JSON; NaN is refused, as no other reader would take it."""
+    write_text(target, json.dumps(record, indent=1, allow_nan=False, default=str))
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to; it takes the target's place if all went well, else it is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""How assets are stored: frames as Parquet, records as JSON, texts as files, under one root, folder or bucket.
+
+One implementation for both (`UPathIOManager`); writing whole or not at all is `adapters.storage`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from upath import UPath
+
+from loan_default.adapters import storage
+
+
+class ParquetIOManager(dg.UPathIOManager):
+    """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a lazy frame."""
+
+    extension = ".parquet"
+
+    def __init__(self, base_path: UPath, staging: Path) -> None:
+        super().__init__(base_path)
+        self._staging = staging
+
+    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame | Path, path: UPath) -> None:
+        """Store the frame."""
+        if isinstance(obj, pl.DataFrame):
+            frame, obj = obj, self._staging / f"{context.run_id}-{path.name}"
+            obj.parent.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(obj)
+        storage.store(obj, path)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.LazyFrame:
+        """Open the frame; nothing is read yet."""
+        run = context.upstream_output.run_id if context.upstream_output else "run"
+        return pl.scan_parquet(storage.fetch(path, self._staging / f"{run}-read-{path.name}"))
+
+
+class JsonIOManager(dg.UPathIOManager):
+    """A record of plain values."""
+
+    extension = ".json"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
+        """Store the record."""
+        storage.write_json(path, obj)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
+        """Read the record."""
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+class TextIOManager(dg.UPathIOManager):
+    """A Markdown text."""
+
+    extension = ".md"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: str, path: UPath) -> None:
+        """Store the text."""
+        storage.write_text(path, obj)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> str:
+        """Read the text."""
+        return path.read_text(encoding="utf-8")

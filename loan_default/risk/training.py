@@ -1,0 +1,260 @@
+"""Fits the candidates: boosted trees, a random forest and a logistic regression, each with a calibrated PD.
+
+Every candidate goes the same way: fitted on the train window, calibrated on what it says of the calibrate window,
+which it has not seen, then fitted again on both. The test window is not known here. Searching for parameters is
+`tuning`; judging the result is `evaluation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loan_default.risk.calibration import fit_calibration
+from loan_default.risk.cleaning import OUTCOME
+from loan_default.risk.contract import Contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.evaluation import Interval, auc_of, measure
+from loan_default.risk.features import FeatureSpace, Matrix
+from loan_default.risk.models import Floats, LinearModel, RiskModel, TreeModel
+from loan_default.risk.policy import DecisionPolicy
+from loan_default.risk.scoring import Scorer
+from loan_default.risk.search_space import SearchSpace
+
+CandidateKind = Literal["xgboost", "random_forest", "logistic_regression"]
+KINDS: tuple[CandidateKind, ...] = get_args(CandidateKind)
+_BIN_RESAMPLES = 100
+_LR_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Loans as a model sees them: X float32 (n, columns), y (n,) 1 where the loan defaulted."""
+
+    X: Matrix
+    y: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, loans: pl.DataFrame, space: FeatureSpace) -> Sample:
+        """Encode matured loans."""
+        return cls(space.matrix(loans), loans[OUTCOME].to_numpy().astype(np.float32))
+
+    def __add__(self, other: Sample) -> Sample:
+        return Sample(np.concatenate([self.X, other.X]), np.concatenate([self.y, other.y]))
+
+
+@dataclass(frozen=True)
+class Development:
+    """The two windows that a model may be developed on."""
+
+    space: FeatureSpace
+    train: Sample
+    calibrate: Sample
+
+    @classmethod
+    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, contract: Contract) -> Development:
+        """Encode both windows."""
+        space = FeatureSpace(contract)
+        return cls(space, Sample.of(train, space), Sample.of(calibrate, space))
+
+    @cached_property
+    def matrices(self) -> tuple[Any, Any]:
+        """Both windows as XGBoost matrices, binned once for every fit."""
+        train = tree_matrix(self.train, self.space)
+        return train, tree_matrix(self.calibrate, self.space, like=train)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted candidate and what it reached on the calibrate window before it was fitted again."""
+
+    kind: CandidateKind
+    scorer: Scorer
+    parameters: Mapping[str, float | int | str]
+    metrics: Mapping[str, Interval]
+
+
+def tree_matrix(sample: Sample, space: FeatureSpace, like: Any = None) -> Any:
+    """The sample as an `xgboost.QuantileDMatrix`, binned as the matrix `like` where one is given."""
+    import xgboost
+
+    return xgboost.QuantileDMatrix(sample.X, sample.y, feature_names=list(space.columns), ref=like)
+
+
+def tree_parameters(parameters: Mapping[str, float | int], space: FeatureSpace, seed: int) -> dict[str, Any]:
+    """What XGBoost is given: PD may only rise, or fall, with the fields of which the contract says so."""
+    return {
+        "objective": "binary:logistic",
+        "eval_metric": "logloss",
+        "tree_method": "hist",
+        "monotone_constraints": space.monotone,
+        "seed": seed,
+        **parameters,
+    }
+
+
+def boost(
+    development: Development,
+    parameters: Mapping[str, float | int],
+    space: SearchSpace,
+    seed: int,
+    callbacks: Sequence[Any] = (),
+) -> tuple[Any, int, float]:
+    """Boost on the train window until the calibrate window's log loss stops falling.
+
+    Returns:
+        The booster up to its best round, the number of those rounds and the log loss there.
+    """
+    import xgboost
+
+    train, calibrate = development.matrices
+    booster = xgboost.train(
+        tree_parameters(parameters, development.space, seed),
+        train,
+        space.xgboost.rounds_at_most,
+        evals=[(calibrate, "calibrate")],
+        early_stopping_rounds=space.xgboost.stop_after_rounds,
+        callbacks=list(callbacks),
+        verbose_eval=False,
+    )
+    rounds = booster.best_iteration + 1
+    return booster[:rounds], rounds, booster.best_score
+
+
+def fit_boosted(
+    sample: Sample, space: FeatureSpace, parameters: Mapping[str, Any], rounds: int, seed: int
+) -> TreeModel:
+    """Boosted trees of a known number of rounds."""
+    import xgboost
+
+    given = tree_parameters(parameters, space, seed)
+    return TreeModel(xgboost.train(given, tree_matrix(sample, space), rounds))
+
+
+def fit_forest(sample: Sample, space: FeatureSpace, search: SearchSpace, seed: int) -> TreeModel:
+    """A random forest: one round of parallel trees at full learning rate, without monotone constraints."""
+    import xgboost
+
+    forest = search.random_forest.model_dump()
+    given = tree_parameters({"num_parallel_tree": forest.pop("trees"), "learning_rate": 1.0, **forest}, space, seed)
+    del given["monotone_constraints"]
+    return TreeModel(xgboost.train(given, tree_matrix(sample, space), 1))
+
+
+def fit_regression(sample: Sample, search: SearchSpace) -> LinearModel:
+    """Logistic regression on log1p of every value, medians and an indicator where it is missing, standardised."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    steps = [
+        ("fill", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
+        ("log", FunctionTransformer(np.log1p)),
+        ("scale", StandardScaler()),
+        ("logit", LogisticRegression(C=search.logistic_regression.C, max_iter=_LR_ITERATIONS)),
+    ]
+    return LinearModel(Pipeline(steps).fit(sample.X.astype(np.float64), sample.y))
+
+
+def train_candidates(
+    development: Development,
+    tuned: Mapping[str, float | int],
+    search: SearchSpace,
+    decision: DecisionPolicy,
+    *,
+    seed: int,
+    kinds: Sequence[str] = KINDS,
+    on_fitted: Callable[[Candidate], None] = lambda candidate: None,
+) -> tuple[Candidate, ...]:
+    """Fit every candidate; best first, by AUC on the calibrate window.
+
+    Args:
+        development: train and calibrate windows.
+        tuned: XGBoost's parameters.
+        search: the other candidates' parameters and when boosting stops.
+        decision: the cut-offs and points that travel with a scorer.
+        seed: of every random choice.
+        kinds: which candidates to fit.
+        on_fitted: told of each candidate as soon as it is there.
+
+    Raises:
+        BadInput: a kind is unknown, or none is given.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not kinds:
+        raise BadInput(f"Candidates {unknown or 'none'} cannot be fitted; choose among {', '.join(KINDS)}.")
+    found = []
+    for kind in KINDS:
+        if kind in kinds:
+            found.append(_fit(kind, development, tuned, search, decision, seed))
+            on_fitted(found[-1])
+    return tuple(sorted(found, key=lambda candidate: -candidate.metrics["auc"].value))
+
+
+def _fit(
+    kind: CandidateKind,
+    development: Development,
+    tuned: Mapping[str, float | int],
+    search: SearchSpace,
+    decision: DecisionPolicy,
+    seed: int,
+) -> Candidate:
+    both, space = development.train + development.calibrate, development.space
+    first: RiskModel
+    final: RiskModel
+    parameters: dict[str, Any]
+    if kind == "xgboost":
+        booster, rounds, _ = boost(development, tuned, search, seed)
+        first, final = TreeModel(booster), fit_boosted(both, space, tuned, rounds, seed)
+        parameters = {**tuned, "rounds": rounds}
+    elif kind == "random_forest":
+        first, final = (fit_forest(sample, space, search, seed) for sample in (development.train, both))
+        parameters = search.random_forest.model_dump()
+    else:
+        first, final = (fit_regression(sample, search) for sample in (development.train, both))
+        parameters = search.logistic_regression.model_dump()
+    return _calibrated(kind, first, final, parameters, development, decision)
+
+
+def _calibrated(
+    kind: CandidateKind,
+    first: RiskModel,
+    final: RiskModel,
+    parameters: Mapping[str, Any],
+    development: Development,
+    decision: DecisionPolicy,
+) -> Candidate:
+    """Calibrate on what the first fit says of loans that it has not seen; the final fit keeps that calibration."""
+    outcomes: Floats = development.calibrate.y.astype(np.float64)
+    margins = first.margins(development.calibrate.X)
+    calibration = fit_calibration(margins, outcomes)
+    metrics = measure(
+        outcomes,
+        calibration.pds(margins),
+        margins,
+        cutoff=decision.decline_from,
+        rng=np.random.default_rng(0),
+        resamples=_BIN_RESAMPLES,
+    )
+    scorer = Scorer(final, kind, calibration, decision, development.space.contract)
+    return Candidate(kind, scorer, parameters, metrics)
+
+
+def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
+    """AUC of ranking loans by the lender's own ordered opinion alone; None where the contract has none, or no loan.
+
+    The finest ordered field counts: for LendingClub the sub-grade, or the grade where there is none.
+    """
+    ordered = sorted((f for f in contract.features if f.kind == "ordered"), key=lambda field: -len(field.levels))
+    for field in ordered:
+        rank = loans[field.name].cast(pl.Enum(field.levels)).to_physical().cast(pl.Float64)
+        if rank.is_not_null().all():
+            return auc_of(outcomes, rank.to_numpy())
+    return None

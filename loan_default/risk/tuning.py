@@ -1,0 +1,146 @@
+"""Searches for XGBoost's parameters on the train and calibrate windows, by Optuna: seeded, pruned, resumable.
+
+A study is named after its data, its search space and its seed, and continues where it stopped. Where it is stored
+is a setting. Fitting with the parameters found is `training`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loan_default.risk.errors import BadInput
+from loan_default.risk.search_space import SearchSpace, Span
+from loan_default.risk.training import Development, boost
+
+_REPORT_EVERY = 10
+_WARM_UP_TRIALS = 4
+_WARM_UP_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class TunedParams:
+    """The parameters to fit with, and how they were found; log losses are on the calibrate window.
+
+    `parameters` are the start's unless the best trial beats it by the search space's `least_gain`.
+    """
+
+    parameters: Mapping[str, float | int]
+    log_loss: float
+    start_log_loss: float
+    best_trial: int
+    study: str
+    trials: int
+    pruned: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial, for showing progress: log loss is None where it was pruned."""
+
+    number: int
+    log_loss: float | None
+    best: float
+
+
+def tune(
+    development: Development,
+    space: SearchSpace,
+    *,
+    data_fingerprint: str,
+    storage: str,
+    trials: int,
+    seed: int,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> TunedParams:
+    """Search until the study holds `trials` finished trials; a study that does is only read.
+
+    Args:
+        development: train and calibrate windows; nothing else is looked at.
+        space: where to start and what to try.
+        data_fingerprint: names the data in the study's name.
+        storage: an SQLAlchemy address, such as `sqlite:///path`; its folder must exist.
+        trials: how many trials the study is to hold, the start among them.
+        seed: of the sampler and of XGBoost.
+        on_trial: told of each trial as it ends.
+
+    Raises:
+        BadInput: fewer than one trial is asked for.
+    """
+    if trials < 1:
+        raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
+    began = time.monotonic()
+    study = _study(f"{data_fingerprint}-{space.fingerprint}-{seed}", space, storage, seed)
+
+    def objective(trial: Any) -> float:
+        parameters = {**space.xgboost.start, **{k: _suggest(trial, k, s) for k, s in space.xgboost.search.items()}}
+        return boost(development, parameters, space, seed, callbacks=[_pruning(trial)])[2]
+
+    def told(study: Any, trial: Any) -> None:
+        on_trial(Trial(trial.number, trial.value if trial.state.name == "COMPLETE" else None, study.best_value))
+
+    study.optimize(objective, n_trials=max(trials - _finished(study), 0), callbacks=[told])
+    start, best = study.trials[0], study.best_trial
+    chosen = best if start.value - best.value >= space.xgboost.least_gain else start
+    return TunedParams(
+        parameters={**space.xgboost.start, **chosen.params},
+        log_loss=best.value,
+        start_log_loss=start.value,
+        best_trial=best.number,
+        study=study.study_name,
+        trials=_finished(study),
+        pruned=sum(trial.state.name == "PRUNED" for trial in study.trials),
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _study(name: str, space: SearchSpace, storage: str, seed: int) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(_WARM_UP_TRIALS, _WARM_UP_ROUNDS, _REPORT_EVERY),
+    )
+    # A continued study must not draw again what it drew before.
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    if not study.trials:
+        study.enqueue_trial({name: space.xgboost.start[name] for name in space.xgboost.search})
+    return study
+
+
+def _finished(study: Any) -> int:
+    return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
+
+
+def _suggest(trial: Any, name: str, span: Span) -> float | int:
+    if isinstance(span.low, int) and isinstance(span.high, int):
+        whole: int = trial.suggest_int(name, span.low, span.high, log=span.log)
+        return whole
+    value: float = trial.suggest_float(name, span.low, span.high, log=span.log)
+    return value
+
+
+def _pruning(trial: Any) -> Any:
+    """An XGBoost callback that reports the calibrate window's log loss and ends a hopeless trial."""
+    import optuna
+    import xgboost
+
+    class Pruning(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            if epoch % _REPORT_EVERY == 0:
+                trial.report(evals_log["calibrate"]["logloss"][-1], epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+            return False
+
+    return Pruning()

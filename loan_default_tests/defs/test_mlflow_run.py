@@ -1,0 +1,199 @@
+"""Dagster runs that succeed and fail for real, and what MLflow says about each afterwards."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import loan_default
+from loan_default.adapters.tracking import Tracking
+from loan_default.defs.mlflow_run import DAGSTER_RUN_TAG, MlflowRun, settle_mlflow_run
+from loan_default_tests.adapters.test_tracking import client_of, new_run, new_tracking
+
+pytestmark = pytest.mark.integration
+
+# `trained` and `evaluated` log to the MLflow run, `reported` does not; FAILING names the one that fails.
+JOBS = """
+import os
+import sys
+
+import dagster as dg
+
+sys.path.append({project!r})
+from loan_default.defs.mlflow_run import MlflowRun, mlflow_failure_hook
+
+mlflow_run = MlflowRun(tracking_uri={tracking_uri!r}, artifact_root={artifact_root!r})
+
+
+def fail_if_told(name: str) -> None:
+    if os.environ.get("FAILING") == name:
+        raise ValueError(f"{{name}} was told to fail")
+
+
+@dg.asset
+def trained(mlflow_run: MlflowRun) -> None:
+    mlflow_run.tracking.log_metrics(mlflow_run.run_id, {{"auc": 0.7}})
+    fail_if_told("trained")
+
+
+@dg.asset(deps=[trained])
+def evaluated(mlflow_run: MlflowRun) -> None:
+    mlflow_run.tracking.log_metrics(mlflow_run.run_id, {{"ks": 0.3}})
+
+
+@dg.asset(deps=[evaluated])
+def reported() -> None:
+    fail_if_told("reported")
+
+
+def job(name, executor):
+    hook = mlflow_failure_hook(mlflow_run.tracking)
+    return dg.define_asset_job(name, hooks={{hook}}, executor_def=executor)
+
+
+defs = dg.Definitions(
+    [trained, evaluated, reported],
+    resources={{"mlflow_run": mlflow_run}},
+    jobs=[job("one_process", dg.in_process_executor), job("many_processes", dg.multiprocess_executor)],
+)
+
+
+def many_processes():
+    return defs.resolve_job_def("many_processes")
+"""
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Tracking:
+    return new_tracking(tmp_path / "store")
+
+
+@pytest.fixture
+def jobs(tracking: Tracking, tmp_path: Path) -> Path:
+    path = tmp_path / "jobs.py"
+    project = str(Path(loan_default.__file__).parents[1])
+    path.write_text(JOBS.format(project=project, **asdict(tracking)))
+    return path
+
+
+def mlflow_runs(tracking: Tracking) -> list[tuple[str, Mapping[str, float]]]:
+    """Status and metrics of every run, oldest first."""
+    client = client_of(tracking)
+    runs = client.search_runs([tracking.ensure_experiment()], order_by=["attributes.start_time"])
+    return [(run.info.status, run.data.metrics) for run in runs]
+
+
+def execute(jobs: Path, failing: str) -> int:
+    """Run the job as an operator would; return the exit code."""
+    home = jobs.parent / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    env = {**os.environ, "DAGSTER_HOME": str(home), "FAILING": failing}
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-f", str(jobs), "-j", "one_process"]
+    return subprocess.run(command, env=env, check=False, capture_output=True, timeout=300).returncode
+
+
+@pytest.mark.parametrize(
+    ("failing", "status", "metrics"),
+    [("", "FINISHED", {"auc": 0.7, "ks": 0.3}), ("trained", "FAILED", {"auc": 0.7})],
+)
+def test_job_executed_from_the_command_line(
+    tracking: Tracking, jobs: Path, failing: str, status: str, metrics: Mapping[str, float]
+) -> None:
+    assert (execute(jobs, failing) == 0) == (failing == "")
+    assert mlflow_runs(tracking) == [(status, metrics)]
+
+
+def test_step_processes_share_one_run_and_it_fails_with_the_last_of_them(
+    tracking: Tracking, jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAILING", "reported")  # in a process that never meets MLflow but for the hook
+    job = dg.build_reconstructable_job("jobs", "many_processes", reconstructor_working_directory=str(jobs.parent))
+    with dg.DagsterInstance.local_temp(str(jobs.parent), {"telemetry": {"enabled": False}}) as instance:
+        assert not dg.execute_job(job, instance).success
+    assert mlflow_runs(tracking) == [("FAILED", {"auc": 0.7, "ks": 0.3})]
+
+
+@dg.asset
+def measured(mlflow_run: MlflowRun) -> None:
+    mlflow_run.tracking.log_metrics(mlflow_run.run_id, {"auc": 0.7})
+
+
+@dg.asset(deps=[measured])
+def broken() -> None:
+    raise ValueError("broken for the test")
+
+
+@dg.asset(deps=[measured], retry_policy=dg.RetryPolicy(max_retries=1))
+def broken_once(context: dg.AssetExecutionContext) -> None:
+    if context.retry_number == 0:
+        raise ValueError("broken the first time")
+
+
+def materialize(tracking: Tracking, *assets: dg.AssetsDefinition) -> None:
+    resource = MlflowRun(tracking_uri=tracking.tracking_uri, artifact_root=tracking.artifact_root)
+    dg.materialize([measured, *assets], resources={"mlflow_run": resource}, raise_on_error=False)
+
+
+def test_runs_in_one_process_do_not_disturb_each_other(tracking: Tracking, tmp_path: Path) -> None:
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    for asset in (broken, broken_once):
+        materialize(tracking, asset)
+        assert mlflow.active_run() is None
+    elsewhere = new_tracking(tmp_path / "elsewhere")
+    materialize(elsewhere)
+    assert mlflow_runs(tracking) == [("FAILED", {"auc": 0.7}), ("FINISHED", {"auc": 0.7})]
+    assert mlflow_runs(elsewhere) == [("FINISHED", {"auc": 0.7})]
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before
+
+
+def test_run_left_active_by_other_code_is_not_taken_over(tracking: Tracking) -> None:
+    import mlflow
+
+    with tracking.as_default():
+        left = mlflow.start_run(experiment_id=tracking.ensure_experiment())
+        materialize(tracking)
+    assert mlflow_runs(tracking) == [("KILLED", {}), ("FINISHED", {"auc": 0.7})]
+    client = client_of(tracking)
+    assert DAGSTER_RUN_TAG not in client.get_run(left.info.run_id).data.tags
+
+
+def test_experiment_gets_its_artifact_location(tracking: Tracking) -> None:
+    materialize(tracking)
+    client = client_of(tracking)
+    location = client.get_experiment_by_name("loan_default").artifact_location
+    assert location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
+
+
+def test_run_of_a_killed_process_is_settled_later(tracking: Tracking) -> None:
+    @dg.job
+    def empty() -> None:
+        """Nothing: only the record of its run counts."""
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty)
+        tracking.set_tags(new_run(tracking), {DAGSTER_RUN_TAG: run.run_id})
+        assert mlflow_runs(tracking) == [("RUNNING", {})]
+        instance.report_run_failed(run)
+        settle_mlflow_run(instance, run.run_id, tracking)
+        settle_mlflow_run(instance, "a run without MLflow", tracking)
+    assert mlflow_runs(tracking) == [("FAILED", {})]
+
+
+def test_there_is_no_run_outside_a_dagster_run(tracking: Tracking) -> None:
+    resource = MlflowRun(tracking_uri=tracking.tracking_uri, artifact_root=tracking.artifact_root)
+    with pytest.raises(RuntimeError, match="outside a Dagster run"):
+        _ = resource.run_id
+
+
+def test_import_loads_neither_mlflow_nor_dagster_mlflow() -> None:
+    check = "import sys, loan_default.defs.mlflow_run; print({'mlflow', 'dagster_mlflow', 'pandas'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert answer.stdout == "set()\n"
