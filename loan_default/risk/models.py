@@ -63,7 +63,7 @@ class TreeModel:
     def importance(self) -> Floats:
         gains: Mapping[str, float] = self.booster.get_score(importance_type="total_gain")
         used = np.array([gains.get(name, 0.0) for name in self.booster.feature_names])
-        return used / max(used.sum(), 1e-12)
+        return np.asarray(used / max(used.sum(), 1e-12), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         self.booster.save_model(folder / self.file_name)
@@ -92,14 +92,14 @@ class LinearModel:
         """
         transformed = self.pipeline[:-1].transform(X) * self.pipeline["logit"].coef_[0]
         added = np.array(transformed[:, : X.shape[1]], dtype=np.float64)
-        np.add.at(added, (slice(None), self._indicated), transformed[:, X.shape[1] :])
+        added[:, self._indicated] += transformed[:, X.shape[1] :]
         return added
 
     def importance(self) -> Floats:
         coefficients = np.abs(self.pipeline["logit"].coef_[0])
         columns = len(coefficients) - len(self._indicated)
         used = coefficients[:columns].copy()
-        np.add.at(used, self._indicated, coefficients[columns:])
+        used[self._indicated] += coefficients[columns:]
         return np.asarray(used / max(used.sum(), 1e-12), dtype=np.float64)
 
     @property

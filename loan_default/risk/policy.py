@@ -160,7 +160,7 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     yield Finding(
         "AUC floor",
         auc.low >= policy.auc_at_least,
-        f"AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f}); its lower end must be at least {policy.auc_at_least:.2f}.",
+        f"AUC {auc}; its lower end must be at least {policy.auc_at_least:.2f}.",
     )
     yield Finding(
         "no leak",

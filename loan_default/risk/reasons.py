@@ -18,7 +18,7 @@ def field_contributions(contributions: NDArray[np.float64], space: FeatureSpace)
 
 
 def reasons_for(contributions: NDArray[np.float64], space: FeatureSpace, *, at_most: int) -> list[list[str]]:
-    """For each row the sentences of the fields that add most to its risk, strongest first; ties by the contract's order.
+    """For each row the sentences of the fields that add most to its risk, strongest first.
 
     Args:
         contributions: (n, columns) to the margin, from the model.

@@ -124,7 +124,8 @@ def split_loans(
     months = matured.group_by(pl.col(contract.time_name).alias("month")).len().sort("month").collect()
     if months.is_empty():
         raise BadInput(
-            f"No loan had reached the end of its term by the snapshot month {snapshot:%Y-%m}; a model needs matured loans."
+            f"No loan had reached the end of its term by the snapshot month {snapshot:%Y-%m}; give older loans, or "
+            "the month in which the file was taken if that was later."
         )
     out_of_time = months.height >= len(WINDOWS)
     starts = _starts(months, plan) if out_of_time else None

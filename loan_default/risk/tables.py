@@ -116,8 +116,7 @@ def _first_bytes(path: Path, count: int) -> bytes:
 
 def _header_line(path: Path, contract: Contract) -> tuple[int, list[str]]:
     """Number (from 0) and names of the header line; the published quarterly files have a title above it."""
-    opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-    with opened as file:
+    with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if b"\0" in head:
         raise BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
