@@ -27,6 +27,13 @@ _QUIET = {
 }
 
 
+_DAGSTER_YAML = """\
+# Dagster's instance; https://docs.dagster.io/deployment/oss/dagster-yaml lists what may stand here.
+telemetry:
+  enabled: false
+"""
+
+
 @dataclass(frozen=True)
 class Settings:
     """All settings; `from_environment` reads them, tests make their own."""
@@ -107,5 +114,8 @@ def prepare_process(settings: Settings) -> None:
     """
     os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
+    home = Path(os.environ["DAGSTER_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text(_DAGSTER_YAML, encoding="utf-8")
     settings.staging.mkdir(parents=True, exist_ok=True)

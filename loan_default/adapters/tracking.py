@@ -7,18 +7,19 @@ belongs in `risk.scoring`; which version deserves an alias in `risk.policy`; the
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import mlflow.entities.model_registry as registry
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
+
+    from loan_default.risk.contract import Contract
 
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
 
@@ -159,6 +162,21 @@ class Tracking:
         with self._asking(f"log {name}") as client:
             client.log_text(run_id, text, name)
 
+    def log_folder(self, run_id: str, folder: Path, name: str) -> None:
+        """Store the content of `folder` as the folder `name` of the run."""
+        with self._asking(f"log {name}") as client:
+            client.log_artifacts(run_id, str(folder), name)
+
+    def download_folder(self, run_id: str, name: str, into: Path) -> Path:
+        """Return the run's folder `name` as a folder below `into`, downloading it the first time."""
+        with self._asking(f"download {name} of the run {run_id}") as client:
+            return _kept(into / name, lambda scratch: client.download_artifacts(run_id, name, scratch))
+
+    def read_json(self, run_id: str, name: str) -> Any:
+        """Return the JSON document that the run stored under `name`."""
+        with self._asking(f"read {name} of the run {run_id}") as client, TemporaryDirectory() as scratch:
+            return json.loads(Path(client.download_artifacts(run_id, name, scratch)).read_text(encoding="utf-8"))
+
     def run_url(self, run_id: str, ui_url: str) -> str:
         """Return the page of the run in the MLflow UI at `ui_url`."""
         with self._asking(f"read the run {run_id}") as client:
@@ -210,15 +228,11 @@ class Tracking:
 
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
         """Return the model package of `version` as a folder below `folder`, downloading it the first time."""
-        kept = folder / f"{version.name}-{version.version}-{version.run_id}"
-        if not kept.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._asking(f"download version {version.version}"), self.as_default():
-                from mlflow.artifacts import download_artifacts
+        with self._asking(f"download version {version.version}"), self.as_default():
+            from mlflow.artifacts import download_artifacts
 
-                with TemporaryDirectory(dir=folder) as scratch:
-                    _move_unless_there(Path(download_artifacts(version.package_uri, dst_path=scratch)), kept)
-        return kept
+            kept = folder / f"{version.name}-{version.version}-{version.run_id}"
+            return _kept(kept, lambda scratch: download_artifacts(version.package_uri, dst_path=scratch))
 
     # --- registry
 
@@ -245,13 +259,12 @@ class Tracking:
             return _as_version(found, found.aliases)
 
     def versions(self) -> tuple[ModelVersion, ...]:
-        """Return every version, newest first; none where nothing has been registered yet."""
+        """Return the versions (at most 10,000), newest first; none where nothing has been registered yet."""
         with self._asking("list the model versions") as client:
             # The store leaves aliases out of its search results.
             aliases = self._aliases(client)
-            found = _every_page(client, f"name = '{self.model_name}'")
-            listed = [_as_version(v, [a for a in aliases if aliases[a] == int(v.version)]) for v in found]
-        return tuple(sorted(listed, key=lambda version: version.version, reverse=True))
+            found = client.search_model_versions(f"name = '{self.model_name}'", order_by=["version_number DESC"])
+            return tuple(_as_version(v, [a for a in aliases if aliases[a] == int(v.version)]) for v in found)
 
     def version_of(self, alias: str) -> ModelVersion | None:
         """Return the version that `alias` points at, if any."""
@@ -339,6 +352,21 @@ def load_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def signature_fields(contract: Contract) -> list[SignatureField]:
+    """Describe an application: its features, and the months that the file's derived features follow from.
+
+    Only features that the contract requires are required. Months and levels travel as text.
+    """
+    return [
+        SignatureField(
+            field.name,
+            "double" if field.kind == "number" else "string",
+            required=field.required and field.role == "feature",
+        )
+        for field in contract.with_role("time", "feature", "support")
+    ]
+
+
 def serving_requirements() -> tuple[str, ...]:
     """Pin what a logged model needs to the versions installed here."""
     return tuple(f"{name}=={installed_version(name)}" for name in SERVING_DISTRIBUTIONS)
@@ -366,15 +394,6 @@ def _unchanged_sys_path() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
-
-
-def _every_page(client: MlflowClient, search: str) -> Iterator[registry.ModelVersion]:
-    """Yield every model version that `search` finds."""
-    page = client.search_model_versions(search)
-    yield from page
-    while page.token:
-        page = client.search_model_versions(search, page_token=page.token)
-        yield from page
 
 
 def _as_version(found: registry.ModelVersion, aliases: Sequence[str]) -> ModelVersion:
@@ -418,10 +437,14 @@ def _copy_scoring_code(code: Path, target: Path) -> Path:
     return target
 
 
-def _move_unless_there(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`, or leave `target` be where another process was faster."""
-    try:
-        folder.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
+def _kept(target: Path, download: Callable[[str], str]) -> Path:
+    """Return `target`, which appears whole or not at all: downloaded into a scratch folder beside it, then renamed."""
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.parent) as scratch:
+            try:
+                Path(download(scratch)).rename(target)
+            except OSError:
+                if not target.exists():  # else another process was faster
+                    raise
+    return target

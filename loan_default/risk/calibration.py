@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 
 _STEPS = 50
 _CLOSE = 1e-10
+_RIDGE = 1e-9  # keeps equal margins solvable
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,12 @@ class Calibration:
 
     def pds(self, margins: Floats) -> Floats:
         """Margins (n,) → PDs (n,) between 0 and 1."""
-        return 1 / (1 + np.exp(-(self.slope * margins + self.intercept)))
+        return _sigmoid(self.slope * margins + self.intercept)
+
+
+def _sigmoid(log_odds: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # exp may become infinite: the PD is 0 then, as it should be
+        return 1 / (1 + np.exp(-log_odds))
 
 
 def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
@@ -40,13 +46,27 @@ def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
         raise ValueError(f"{len(outcomes):,} loans with {defaults:,.0f} defaults: calibration needs both outcomes")
     # Platt's targets keep a perfectly separated window from asking for an endless slope
     targets = np.where(outcomes == 1, (defaults + 1) / (defaults + 2), 1 / (repaid + 2))
-    design = np.column_stack([margins, np.ones_like(margins)])
-    found = np.array([1.0, 0.0])
+    # Newton's method starts near enough whatever the margins' scale and centre are
+    centre, scale = margins.mean(), margins.std() or 1.0
+    slope, intercept = _newton(np.column_stack([(margins - centre) / scale, np.ones_like(margins)]), targets)
+    return Calibration(float(slope / scale), float(intercept - slope * centre / scale))
+
+
+def _newton(design: Floats, targets: Floats) -> Floats:
+    """Coefficients (2,) of the logistic regression of `targets` (n,) on `design` (n, 2); steps never overshoot."""
+
+    def loss(coefficients: Floats) -> float:
+        log_odds = design @ coefficients
+        return float(np.sum(np.logaddexp(0, log_odds) - targets * log_odds))
+
+    found = np.zeros(2)
     for _ in range(_STEPS):
-        pds = 1 / (1 + np.exp(-design @ found))
-        curvature = design.T @ (design * (pds * (1 - pds))[:, None]) + 1e-9 * np.eye(2)
+        pds = _sigmoid(design @ found)
+        curvature = design.T @ (design * (pds * (1 - pds))[:, None]) + _RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, design.T @ (targets - pds))
+        while loss(found + step) > loss(found) and np.abs(step).max() > _CLOSE:
+            step = step / 2
         found = found + step
         if np.abs(step).max() < _CLOSE:
             break
-    return Calibration(float(found[0]), float(found[1]))
+    return found

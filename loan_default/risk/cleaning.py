@@ -9,23 +9,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from loan_default.risk.contract import Contract, Layout, LoanField
 from loan_default.risk.errors import BadInput
-from loan_default.risk.tables import ROW, LoanTable, open_table, readable
+from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable
 
 OUTCOME = "outcome"  # 1 defaulted, 0 repaid, null unresolved
 MATURES = "matures"  # month in which the last payment is due
 TERM = "term"
 _RAW = "raw:"
-_SNAPSHOT_SHARE = 0.001
+_SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
@@ -117,7 +118,10 @@ def _raw(field: LoanField) -> pl.Expr:
 
 def _text(expr: pl.Expr, dtype: pl.DataType, strip: str = "") -> pl.Expr:
     """Text without blanks (and `strip` letters) around it; empty text is null."""
-    text = expr.cast(pl.String) if dtype != pl.String else expr
+    if dtype.is_float():  # whole numbers, where pandas had a gap among them
+        text = expr.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
+    else:
+        text = expr.cast(pl.String) if dtype != pl.String else expr
     text = text.str.strip_chars(" \t" + strip)
     return pl.when(text != "").then(text)
 
@@ -147,10 +151,15 @@ def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
 def _month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """First day of the month: from a date, `Dec-2015`, `2015-12` or `2015-12-31`."""
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return expr.cast(pl.Date).dt.month_start()
+        return _month_of(expr.dt.date())
     text = _text(expr, dtype)
-    text = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 7)).otherwise(text)
-    return _first_day(text.cast(pl.Enum(_MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+    month = _first_day(text.cast(pl.Enum(_MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+    day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
+    return pl.coalesce(month, _month_of(day))
+
+
+def _month_of(day: pl.Expr) -> pl.Expr:
+    return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
 
 
 def _first_day(months: pl.Expr) -> pl.Expr:
@@ -177,8 +186,8 @@ def _unreadable(field: LoanField, dtype: pl.DataType) -> pl.Expr:
 
 def _unreadable_check(field: LoanField, dtype: pl.DataType) -> _Check:
     problem, why = {
-        "number": ("unreadable number", f"is no number; write {field.unit or 'a number'}"),
-        "month": ("impossible date", "is no month; write it as Dec-2015 or 2015-12"),
+        "number": ("unreadable number", f"is no number; it must be {field.allowed}"),
+        "month": ("impossible date", f"is no month; it must be {field.allowed}"),
     }.get(field.kind, ("unknown level", f"is not {field.allowed}"))
     return _Check(field.name, f"{field.name}: {problem}", _unreadable(field, dtype), why)
 
@@ -232,8 +241,9 @@ def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]
             )
     for column in (name for name in layout.log1p if name in dtypes):
         number = pl.col(column).cast(pl.Float64, strict=False)
-        natural = (number.exp() - 1).round(2)
-        frame = frame.with_columns(pl.when(number.is_not_null()).then(natural.cast(pl.String)).otherwise(column))
+        natural = (number.exp() - 1).round(2).cast(pl.String)
+        frame = frame.with_columns(pl.coalesce(natural, pl.col(column).cast(pl.String)).alias(column))
+        dtypes[column] = pl.String()
     return _complete_year(frame, dtypes, layout)
 
 
@@ -260,11 +270,18 @@ def _parsed(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tupl
     frame = frame.select(ROW, *raw).with_columns(values)
     frame = frame.with_columns(_derive(field) for field in contract.fields if field.derived)
     frame = frame.with_columns(_identity(table, contract))
-    checks = [_unreadable_check(field, kind_of[field.name]) for field in given if not kind_of[field.name].is_numeric()]
+    checks = [_unreadable_check(field, kind_of[field.name]) for field in given if not _always_read(field, dtypes)]
     checks += [check for field in contract.fields for check in _checks(field)]
     if with_outcome:
         frame, checks = _with_outcome(frame, checks, contract, dtypes[contract.outcome.column])
     return frame.with_columns(_within(field) for field in contract.fields if field.outside != "reject"), checks
+
+
+def _always_read(field: LoanField, dtypes: Mapping[str, pl.DataType]) -> bool:
+    """Whether no value of the file can be one that is rejected because it cannot be read."""
+    if field.kind == "number":
+        return dtypes[field.column].is_numeric()
+    return field.outside == "null" and bool(field.levels)
 
 
 def _empty(field: LoanField) -> pl.Expr:
@@ -274,14 +291,14 @@ def _empty(field: LoanField) -> pl.Expr:
 
 def _identity(table: LoanTable, contract: Contract) -> pl.Expr:
     """The loan's own id, or the name of its file and row where the file gives none."""
-    made = pl.format("{}-{}", pl.lit(table.path.name.split(".")[0]), ROW)
+    made = pl.format("{}-{}", pl.lit(table.name), ROW)
     return pl.coalesce(contract.id_name, made).alias(contract.id_name)
 
 
 def _checks(field: LoanField) -> Iterator[_Check]:
     value = pl.col(field.name)
     if not field.nullable:
-        yield _Check(field.name, f"{field.name}: missing", value.is_null(), "is missing; every loan needs it")
+        yield _Check(field.name, f"{field.name}: missing", value.is_null(), f"is missing; it must be {field.allowed}")
     if field.range is not None and field.outside == "reject":
         low, high = field.range
         yield _Check(
@@ -310,15 +327,18 @@ def _with_outcome(
     )
     issued = pl.col(contract.time_name)
     months = 12 * (issued.dt.year() - _FIRST_YEAR).cast(pl.Int32) + issued.dt.month() - 1
-    matures = _first_day(months + pl.col(TERM).cast(pl.Int32))
+    term = pl.col(TERM).clip(0, 1200).ceil().cast(pl.Int32)  # a wilder term is rejected, but no date can hold it
+    matures = _first_day(months + term)
     return frame.with_columns(label.alias(OUTCOME), matures.alias(MATURES)), [*checks, missing, unknown]
 
 
 def _not_a_loan(contract: Contract) -> pl.Expr:
-    """True for the published file's summary lines."""
+    """True for the published file's summary lines, and for lines that have neither an id nor any required value."""
+    needed = [_RAW + field.name for field in contract.fields if field.required or field.role == "id"]
+    blank = pl.all_horizontal(cs.by_name(needed, require_all=False).is_null())
     if not contract.not_loans:
-        return pl.lit(False)
-    return pl.col(contract.id_name).str.contains("|".join(contract.not_loans)).fill_null(False)
+        return blank
+    return blank | pl.col(contract.id_name).str.contains("|".join(contract.not_loans)).fill_null(False)
 
 
 def _any_failed(checks: Sequence[_Check]) -> pl.Expr:
@@ -327,7 +347,7 @@ def _any_failed(checks: Sequence[_Check]) -> pl.Expr:
 
 def _rejections(frame: pl.LazyFrame, checks: Sequence[_Check], table: LoanTable, contract: Contract) -> pl.LazyFrame:
     """One line for each unusable row, with the first check that it failed."""
-    names = frame.collect_schema().names()
+    dtypes = frame.collect_schema()
 
     def first(part: Callable[[_Check], pl.Expr]) -> pl.Expr:
         """`part` of the first check that failed, as one column."""
@@ -339,7 +359,8 @@ def _rejections(frame: pl.LazyFrame, checks: Sequence[_Check], table: LoanTable,
 
     def value(check: _Check) -> pl.Expr:
         raw = _RAW + (OUTCOME if check.field == contract.outcome.column else check.field)
-        return pl.col(raw if raw in names else check.field).cast(pl.String)
+        name = raw if raw in dtypes else check.field
+        return _text(pl.col(name), dtypes[name])
 
     found = frame.select(
         pl.lit(str(table.path.name)).alias("file"),
@@ -391,10 +412,15 @@ def _clean(
 ) -> CleaningReport:
     if not paths:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
+    for path in paths:
+        if sum(path.resolve() == other.resolve() for other in paths) > 1:
+            raise BadInput(f"{path} is given twice; name each loan file once.")
 
     def opened(*, typed: bool) -> list[LoanTable]:
         extra = [contract.snapshot.column]
-        return [open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed) for path in paths]
+        return _told_apart(
+            [open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed) for path in paths]
+        )
 
     tables = opened(typed=True)
     with _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
@@ -409,6 +435,15 @@ def _clean(
         if not report.kept:
             raise BadInput(_nothing_usable(paths, report))
     return report
+
+
+def _told_apart(tables: list[LoanTable]) -> list[LoanTable]:
+    """The tables; those of one name, from several folders, get their position behind it."""
+    names = [table.name for table in tables]
+    return [
+        replace(table, name=f"{table.name}.{at}") if names.count(table.name) > 1 else table
+        for at, table in enumerate(tables, 1)
+    ]
 
 
 @contextmanager
@@ -455,21 +490,22 @@ def _stream(
 
 
 def _snapshot_months(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl.LazyFrame:
-    """How many loans show each month in the snapshot column; the newest issue month where there is none."""
+    """How many loans show each month in the snapshot column; a loan without one counts with its issue month."""
     column = contract.snapshot.column
     if table.layout and table.layout.snapshot_month:
         month: pl.Expr = pl.lit(table.layout.snapshot_month)
     elif column in table.dtypes:
-        month = _month(pl.col(column), table.dtypes[column])
+        month = pl.coalesce(_month(pl.col(column), table.dtypes[column]), contract.time_name)
     else:
         month = pl.col(contract.time_name)
-    return frame.select(month.alias("month")).group_by("month").len()
+    return frame.select(ROW, month.alias("month")).group_by("month").len()
 
 
 def _snapshot_seen(months: pl.DataFrame) -> date | None:
     months = months.drop_nulls().group_by("month").agg(pl.col("len").sum())
-    enough = months.filter(pl.col("len") >= _SNAPSHOT_SHARE * pl.col("len").sum())
-    newest: date | None = enough["month"].max()  # type: ignore[assignment]
+    least = max(_SNAPSHOT_LOANS, _SNAPSHOT_SHARE * int(months["len"].sum()))
+    enough = months.filter(pl.col("len") >= least)
+    newest: date | None = (months if enough.is_empty() else enough)["month"].max()  # type: ignore[assignment]
     return newest
 
 
@@ -530,13 +566,13 @@ def _report(
         lines_not_loans=lines[1],
         rejected=sum(counts.values()),
         problems=counts,
-        missing_fields=_missing_fields(tables, contract, loans),
+        missing_fields=_missing_fields(contract, loans),
         snapshot=snapshot if with_outcome else None,
         **found.row(0, named=True),
     )
 
 
-def _missing_fields(tables: Sequence[LoanTable], contract: Contract, loans: pl.LazyFrame) -> tuple[str, ...]:
+def _missing_fields(contract: Contract, loans: pl.LazyFrame) -> tuple[str, ...]:
     """Optional features that no file has, or that no loan has a value of."""
     empty = loans.select(pl.col(contract.feature_names).null_count() == pl.len()).collect()
     return tuple(name for name in contract.feature_names if empty[name].item())
@@ -573,9 +609,14 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     for field in contract.features:
         if field.required and field.name not in records.columns:
             raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    for name, dtype in records.schema.items():
+        if not holds_values(dtype):
+            row = records[name].is_not_null().arg_max() or 0
+            value = str(records[name].to_list()[row])[:60]
+            raise BadInput(f"Row {row}: {name} {value!r} is {dtype}; it must be {contract.by_name[name].allowed}.")
     columns = {field.name: field.column for field in contract.fields if field.name in records.columns}
     frame = records.rename(columns).with_row_index(ROW).lazy()
-    table = LoanTable(Path("request"), frame, dict(frame.collect_schema()), None, ())
+    table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
     parsed, checks = _parsed(table, contract, with_outcome=False)
     checks = [check for check in checks if check.field != contract.time_name or "missing" not in check.problem]
     bad = _rejections(parsed.filter(_any_failed(checks)), checks, table, contract).head(1).collect()

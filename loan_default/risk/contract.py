@@ -24,6 +24,12 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 Kind = Literal["number", "ordered", "nominal", "month", "text"]
 Role = Literal["id", "time", "outcome", "feature", "segment", "support"]
 DerivedFunction = Literal["months_between", "percent_of", "payment_to_income"]
+# What each function takes, in this order.
+_TAKES: dict[DerivedFunction, tuple[Kind, ...]] = {
+    "months_between": ("month", "month"),
+    "percent_of": ("number", "number"),
+    "payment_to_income": ("number", "number", "number", "number"),
+}
 
 
 class Section(BaseModel):
@@ -91,10 +97,17 @@ class LoanField(Section):
     def _agree_with_kind(self) -> LoanField:
         if self.kind == "number" and self.role == "feature" and (self.unit is None or self.range is None):
             raise ValueError(f"field {self.name}: a number needs a unit and a range")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError(f"field {self.name}: range {list(self.range)} is empty")
+        if self.range is not None and (self.kind != "number" or not self.range[0] < self.range[1]):
+            raise ValueError(f"field {self.name}: range {list(self.range)} is empty, or not of a number")
         if (self.kind in ("ordered", "nominal")) != bool(self.levels):
             raise ValueError(f"field {self.name}: levels go with kinds ordered and nominal, and only with them")
+        if self.outside == "null" and not self.nullable:
+            raise ValueError(f"field {self.name}: outside may only be null where the field is nullable")
+        for word, meaning in self.words.items():
+            if not (meaning is None or (meaning in self.levels if self.levels else isinstance(meaning, int | float))):
+                raise ValueError(f"field {self.name}: word {word} stands for {meaning}, which is no value of it")
+        if self.derived and self.kind != "number":
+            raise ValueError(f"field {self.name}: only a number can be derived")
         if self.outside == "clip" and self.kind != "number":
             raise ValueError(f"field {self.name}: only a number can be clipped")
         if self.role == "feature" and self.kind in ("month", "text"):
@@ -106,7 +119,9 @@ class LoanField(Section):
         """What a value may be, in words: for error messages and the model card."""
         if self.range is not None:
             return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
-        return "one of " + ", ".join(self.levels) if self.levels else "any text"
+        if self.levels:
+            return "one of " + ", ".join(self.levels)
+        return {"month": "a month, as Dec-2015 or 2015-12", "number": "a number"}.get(self.kind, "any text")
 
 
 class Outcome(Section):
@@ -116,6 +131,13 @@ class Outcome(Section):
     defaulted: tuple[str, ...]
     repaid: tuple[str, ...]
     unresolved: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _be_clear(self) -> Outcome:
+        texts = [*self.defaulted, *self.repaid, *self.unresolved]
+        for text in sorted({text for text in texts if texts.count(text) > 1}):
+            raise ValueError(f"status {text} is listed twice")
+        return self
 
     @cached_property
     def label_of(self) -> dict[str, int | None]:
@@ -168,7 +190,7 @@ class Contract(Section):
     """A loan book: its fields, outcome, snapshot and layouts.
 
     Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
-    fields of one name, a derived field of unknown fields, an absent id or time field.
+    fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field.
     """
 
     name: str
@@ -189,17 +211,28 @@ class Contract(Section):
         for field in self.fields:
             if self.is_known_afterwards(field.column):
                 raise ValueError(f"field {field.name}: column {field.column} is written after the loan was granted")
-            for source in field.derived.of if field.derived else ():
-                if source not in names:
-                    raise ValueError(f"field {field.name} is derived from {source}, which is no field")
+            if field.derived:
+                self._check_derivation(field, field.derived)
         for role in ("id", "time"):
             if sum(field.role == role for field in self.fields) != 1:
                 raise ValueError(f"exactly one field must have the role {role}")
+        if "term" not in names or self.by_name["term"].unit != "months":
+            raise ValueError("a number field term with the unit months is needed: it says when a loan matures")
         return self
+
+    def _check_derivation(self, field: LoanField, derivation: Derivation) -> None:
+        for source in derivation.of:
+            if source not in self.by_name:
+                raise ValueError(f"field {field.name} is derived from {source}, which is no field")
+            if self.by_name[source].derived:
+                raise ValueError(f"field {field.name} is derived from {source}, which is itself derived")
+        takes = _TAKES[derivation.function]
+        if tuple(self.by_name[source].kind for source in derivation.of) != takes:
+            raise ValueError(f"field {field.name}: {derivation.function} takes fields of the kinds {', '.join(takes)}")
 
     def is_known_afterwards(self, column: str) -> bool:
         """Whether the column is written after the loan was granted, and so can never be a feature."""
-        return any(fnmatchcase(column, pattern) for pattern in self.known_afterwards)
+        return any(fnmatchcase(column, pattern) for pattern in (self.outcome.column, *self.known_afterwards))
 
     @cached_property
     def by_name(self) -> dict[str, LoanField]:

@@ -116,7 +116,8 @@ class LinearModel:
     def load(cls, folder: Path) -> LinearModel:
         import skops.io
 
-        return cls(skops.io.load(folder / cls.file_name, trusted=[]))
+        # numpy.dtype: skops knows it for no safe type, and the imputer keeps that of its input
+        return cls(skops.io.load(folder / cls.file_name, trusted=["numpy.dtype"]))
 
 
 def load_model(folder: Path) -> RiskModel:

@@ -6,7 +6,7 @@ evidence they hold. Measuring the evidence belongs in `evaluation` and `drift`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +113,12 @@ class PromotionDecision:
     def to_dict(self) -> dict[str, Any]:
         """For a JSON record."""
         return {**asdict(self), "reasons": list(self.reasons)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PromotionDecision:
+        """The inverse of `to_dict`; a record may say more than the decision itself."""
+        findings = tuple(Finding(**finding) for finding in data["findings"])
+        return cls(data["verdict"], data["candidate"], data["champion"], findings)
 
 
 def decide_promotion(

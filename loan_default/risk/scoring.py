@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,9 +106,9 @@ class Scorer:
             described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise BadInput(f"{folder} is no model package: model.json cannot be read; register it again.") from error
-        if described["format"] != FORMAT:
+        if described.get("format") != FORMAT:
             raise BadInput(
-                f"{folder} has format {described['format']}, this release reads {FORMAT}; use that which wrote it."
+                f"{folder} has format {described.get('format')}, this release reads {FORMAT}; use that which wrote it."
             )
         return cls(
             model=load_model(folder),
@@ -135,10 +136,51 @@ def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
     return pl.Series(place.astype(np.uint8)).cat.to(pl.Enum(DECISIONS))
 
 
+def write_predictions(
+    scorer: Scorer,
+    loans: pl.LazyFrame,
+    *,
+    parquet: Path,
+    csv: Path | None = None,
+    constants: Mapping[str, Any] | None = None,
+    with_reasons: bool = True,
+) -> list[tuple[str, int, float]]:
+    """Score applications of any number to Parquet, and to CSV with the reasons joined by "; ", in bounded memory.
+
+    Args:
+        scorer: the version that scores.
+        loans: applications in natural units, with their id.
+        parquet: file to write: id, what `Scorer.score` returns, and the constants.
+        csv: file to write beside it.
+        constants: further columns of one value each.
+        with_reasons: whether declined applications get their reasons.
+
+    Returns:
+        For each decision that was made its name, how many applications got it, and their mean PD.
+    """
+    import pyarrow.parquet as pq
+
+    fixed = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
+    made: list[pl.DataFrame] = []
+    with ExitStack() as files:
+        table: Any = None
+        text = files.enter_context(csv.open("wb")) if csv else None
+        for chunk in score_chunks(scorer, loans, keep=[scorer.contract.id_name], with_reasons=with_reasons):
+            rows = chunk.with_columns(fixed)
+            arrow = rows.to_arrow()
+            table = table or files.enter_context(pq.ParquetWriter(parquet, arrow.schema, compression="zstd"))
+            table.write_table(arrow)
+            if text:
+                rows.with_columns(pl.col("reasons").list.join("; ")).write_csv(text, include_header=not made)
+            made.append(rows.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").sum()))
+    counts = pl.concat(made).group_by("decision").agg(pl.col("rows").sum(), pl.col("pd").sum()).sort("decision")
+    return [(decision, rows, total / rows) for decision, rows, total in counts.iter_rows()]
+
+
 def score_chunks(
     scorer: Scorer, loans: pl.LazyFrame, *, keep: list[str], with_reasons: bool = True, chunk_rows: int = _CHUNK_ROWS
 ) -> Iterator[pl.DataFrame]:
     """Score a frame of any length in bounded memory: its columns `keep` beside what `Scorer.score` returns."""
     names = list(dict.fromkeys([*keep, *scorer.contract.feature_names]))
     for chunk in loans.select(names).collect_batches(chunk_size=chunk_rows, maintain_order=True):
-        yield chunk.select(keep).hstack(scorer.score(chunk, with_reasons=with_reasons))
+        yield pl.concat([chunk.select(keep), scorer.score(chunk, with_reasons=with_reasons)], how="horizontal")

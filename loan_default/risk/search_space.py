@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,14 @@ class Span(Section):
     def _in_order(self) -> Span:
         if not self.low < self.high:
             raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low ({self.low}) must be above 0 on a log scale")
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are tried."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
 
 class BoostedTrees(Section):
@@ -41,6 +49,8 @@ class BoostedTrees(Section):
                 raise ValueError(f"{name} is searched but has no start")
             if not span.low <= self.start[name] <= span.high:
                 raise ValueError(f"{name} starts at {self.start[name]}, outside of {span.low} to {span.high}")
+            if span.whole and not isinstance(self.start[name], int):
+                raise ValueError(f"{name} starts at {self.start[name]}, but only whole numbers are tried")
         return self
 
 
@@ -70,7 +80,7 @@ class SearchSpace(Section):
     @property
     def fingerprint(self) -> str:
         """8 hexadecimal digits that change with what tuning may try."""
-        return hashlib.sha256(self.xgboost.model_dump_json().encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(self.xgboost.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def load_search_space(path: Path | None = None) -> SearchSpace:

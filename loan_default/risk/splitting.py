@@ -115,7 +115,8 @@ def split_loans(
     be cut so: every fifth then tests and every fourth of five calibrates, and `out_of_time` is false.
 
     Raises:
-        BadInput: no loan is matured, or a window holds no default or no repaid loan.
+        BadInput: no loan is matured, a first month leaves a window without loans, or a window holds no default or
+            no repaid loan.
     """
     counts = loans.select(
         pl.len(), pl.col(OUTCOME).is_null().sum().alias("unresolved"), _matured(snapshot).sum().alias("matured")
@@ -142,25 +143,30 @@ def _matured(snapshot: date) -> pl.Expr:
 def _starts(months: pl.DataFrame, plan: SplitPlan) -> tuple[date, date]:
     """First issue months of the calibrate and of the test window; every window keeps at least one month."""
     month, rows = months["month"].to_list(), months["len"].to_list()
-    test_at = _position(month, plan.test_from) or _newest(rows, plan.test_share * sum(rows), len(month))
-    test_at = min(max(test_at, 2), len(month) - 1)
-    calibrate_at = _position(month, plan.calibrate_from) or _newest(
-        rows[:test_at], plan.calibrate_share * sum(rows[:test_at]), test_at
-    )
-    return month[min(max(calibrate_at, 1), test_at - 1)], month[test_at]
+    test_at = _start(month, rows, plan.test_share, plan.test_from, least=2)
+    calibrate_at = _start(month[:test_at], rows[:test_at], plan.calibrate_share, plan.calibrate_from, least=1)
+    return month[calibrate_at], month[test_at]
 
 
-def _position(months: list[date], start: date | None) -> int | None:
-    return None if start is None else sum(month < start for month in months)
+def _start(months: list[date], rows: list[int], share: float, wanted: date | None, *, least: int) -> int:
+    """Position of `wanted`, or of the newest months that hold `share` of the rows; at least `least` months go before.
 
-
-def _newest(rows: list[int], enough: float, end: int) -> int:
-    """Start of the shortest run of months that ends at `end` and holds enough rows."""
-    held = 0
-    while end > 0 and held < enough:
-        end -= 1
-        held += rows[end]
-    return end
+    Raises:
+        BadInput: fewer months go before `wanted`, or none follows.
+    """
+    if wanted is None:
+        at, held = len(months), 0
+        while at > least and (held < share * sum(rows) or at == len(months)):
+            at -= 1
+            held += rows[at]
+        return at
+    at = sum(month < wanted for month in months)
+    if not least <= at < len(months):
+        raise BadInput(
+            f"A window cannot start in {_text(wanted)}: of the {len(months)} issue months from {_text(months[0])} to "
+            f"{_text(months[-1])} at least {least} must come before it and one must follow."
+        )
+    return at
 
 
 def _assign(matured: pl.LazyFrame, contract: Contract, starts: tuple[date, date] | None) -> pl.LazyFrame:

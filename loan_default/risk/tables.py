@@ -16,10 +16,10 @@ from pathlib import Path
 
 import polars as pl
 
-from loan_default.risk.contract import Contract, Layout, LoanField
+from loan_default.risk.contract import Contract, Layout
 from loan_default.risk.errors import BadInput
 
-ROW = "row"  # 1-based number of a line of data, added to every table
+ROW = ":row"  # 1-based number of a line of data, added to every table; no file names a column so
 _HEAD_BYTES = 1 << 17
 _TITLE_LINES = 3
 _NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts of a CSV that mean: no value
@@ -28,13 +28,16 @@ _CSV_SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz")
 
 @dataclass(frozen=True)
 class LoanTable:
-    """An opened loan file. `frame` holds the file's own columns and `ROW`; nothing is read before it is collected."""
+    """An opened loan file. `frame` holds the file's own columns and `ROW`; nothing is read before it is collected.
+
+    A loan without an id is called by `name` and its row.
+    """
 
     path: Path
+    name: str
     frame: pl.LazyFrame
     dtypes: Mapping[str, pl.DataType]
     layout: Layout | None
-    missing: tuple[str, ...]
 
 
 def open_table(
@@ -58,27 +61,36 @@ def open_table(
         raise BadInput(f"{path} is not a file; give the path of a CSV, CSV.GZ or Parquet file of loans.")
     if path.stat().st_size == 0:
         raise BadInput(f"{path} is empty; a loan file has a header line and one line for each loan.")
-    with readable(path):
+    with readable(path, pl.exceptions.InvalidOperationError):
         frame = _scan(path, contract, typed=typed)
         dtypes = dict(frame.collect_schema())
     layout = _layout_of(dtypes, contract)
-    missing = _missing_columns(path, dtypes, contract, layout, with_outcome=with_outcome)
+    _refuse_lacking(path, dtypes, contract, layout, with_outcome=with_outcome)
     used = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
     for name in sorted(used & set(dtypes)):
-        if dtypes[name].is_nested() or dtypes[name] in (pl.Binary, pl.Object, pl.Duration, pl.Time):
+        if not holds_values(dtypes[name]):
             raise BadInput(
                 f"{path}: column {name} holds {dtypes[name]} values, which no loan field can be read from; "
                 "write it as text or numbers."
             )
-    return LoanTable(path, frame, dtypes, layout, missing)
+    return LoanTable(path, _stem(path), frame, dtypes, layout)
+
+
+def holds_values(dtype: pl.DataType) -> bool:
+    """Whether a loan field can be read from a column of this type."""
+    return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration, pl.Time))
 
 
 @contextmanager
-def readable(path: Path | str) -> Iterator[None]:
-    """Turn what Polars says of a damaged file, while it is opened or read, into a sentence that names it."""
+def readable(path: Path | str, *also: type[Exception]) -> Iterator[None]:
+    """Turn what Polars says of a damaged file, while it is opened or read, into a sentence that names it.
+
+    `also` are further errors that mean damage here.
+    """
+    damage = (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError, EOFError, zlib.error)
     try:
         yield
-    except (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError, EOFError, zlib.error) as error:
+    except damage + also as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's or the system's trouble (full, not permitted), not the file's
         said = " ".join(str(error).split())[:160].rstrip(".")
@@ -107,6 +119,11 @@ def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
         row_index_name=ROW,
         row_index_offset=1,
     )
+
+
+def _stem(path: Path) -> str:
+    name = path.name.removesuffix(".gz")
+    return name[: name.rindex(".")]
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
@@ -151,15 +168,15 @@ def _layout_of(columns: Iterable[str], contract: Contract) -> Layout | None:
     return next((layout for layout in contract.layouts if given.issuperset(layout.recognised_by)), None)
 
 
-def _missing_columns(
+def _refuse_lacking(
     path: Path,
     columns: Mapping[str, pl.DataType],
     contract: Contract,
     layout: Layout | None,
     *,
     with_outcome: bool,
-) -> tuple[str, ...]:
-    """Columns of optional features that the file lacks; a lacking required column is refused."""
+) -> None:
+    """Refuse a file that lacks a required column."""
     given = set(columns)
     if layout and layout.year and layout.year.column in given:
         given.add(contract.by_name[layout.year.field].column)
@@ -172,8 +189,3 @@ def _missing_columns(
             f"{'them' if len(lacking) > 1 else 'it'}, or say in the contract what the file calls "
             f"{'them' if len(lacking) > 1 else 'it'}."
         )
-    return tuple(f.name for f in contract.features if f.column not in given and not _can_derive(f, given, contract))
-
-
-def _can_derive(field: LoanField, given: set[str], contract: Contract) -> bool:
-    return field.derived is not None and all(contract.by_name[name].column in given for name in field.derived.of)

@@ -250,11 +250,12 @@ def _calibrated(
 def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
     """AUC of ranking loans by the lender's own ordered opinion alone; None where the contract has none, or no loan.
 
-    The finest ordered field counts: for LendingClub the sub-grade, or the grade where there is none.
+    The ordered field that most loans have counts, the finest of these: for LendingClub the sub-grade, or the grade
+    where there is none. A loan without it ranks in the middle.
     """
-    ordered = sorted((f for f in contract.features if f.kind == "ordered"), key=lambda field: -len(field.levels))
-    for field in ordered:
-        rank = loans[field.name].cast(pl.Enum(field.levels)).to_physical().cast(pl.Float64)
-        if rank.is_not_null().all():
-            return auc_of(outcomes, rank.to_numpy())
-    return None
+    ordered = [field for field in contract.features if field.kind == "ordered"]
+    known = max(ordered, key=lambda field: (loans[field.name].count(), len(field.levels)), default=None)
+    if known is None or loans[known.name].count() == 0:
+        return None
+    rank = loans[known.name].cast(pl.Enum(known.levels)).to_physical().cast(pl.Float64)
+    return auc_of(outcomes, rank.fill_null(strategy="mean").to_numpy())

@@ -6,6 +6,7 @@ is a setting. Fitting with the parameters found is `training`.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.search_space import SearchSpace, Span
 from loan_default.risk.training import Development, boost
 
+_START = "is_start"
 _REPORT_EVERY = 10
 _WARM_UP_TRIALS = 4
 _WARM_UP_ROUNDS = 60
@@ -72,7 +74,7 @@ def tune(
         on_trial: told of each trial as it ends.
 
     Raises:
-        BadInput: fewer than one trial is asked for.
+        BadInput: fewer than one trial is asked for, or the storage cannot be used.
     """
     if trials < 1:
         raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
@@ -87,7 +89,7 @@ def tune(
         on_trial(Trial(trial.number, trial.value if trial.state.name == "COMPLETE" else None, study.best_value))
 
     study.optimize(objective, n_trials=max(trials - _finished(study), 0), callbacks=[told])
-    start, best = study.trials[0], study.best_trial
+    start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
     chosen = best if start.value - best.value >= space.xgboost.least_gain else start
     return TunedParams(
         parameters={**space.xgboost.start, **chosen.params},
@@ -103,19 +105,29 @@ def tune(
 
 def _study(name: str, space: SearchSpace, storage: str, seed: int) -> Any:
     import optuna
+    import sqlalchemy.exc
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(_WARM_UP_TRIALS, _WARM_UP_ROUNDS, _REPORT_EVERY),
-    )
+    pruner = optuna.pruners.MedianPruner(_WARM_UP_TRIALS, _WARM_UP_ROUNDS, _REPORT_EVERY)
+    try:
+        study = optuna.create_study(study_name=name, storage=storage, pruner=pruner, load_if_exists=True)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        where, said = re.sub(r"://.*@", "://***@", storage), str(error).partition("\n")[0].rstrip(".")
+        raise BadInput(
+            f"The tuning study cannot be kept at {where} ({said}); give an address such as sqlite:///tuning.db, in a "
+            "folder that exists."
+        ) from error
     # A continued study must not draw again what it drew before.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
-    if not study.trials:
-        study.enqueue_trial({name: space.xgboost.start[name] for name in space.xgboost.search})
+    # Also where a run was killed during the start itself; a trial that was left RUNNING never ends.
+    if not any(_is_start(trial) for trial in study.trials):
+        start = {name: space.xgboost.start[name] for name in space.xgboost.search}
+        study.enqueue_trial(start, user_attrs={_START: True})
     return study
+
+
+def _is_start(trial: Any) -> bool:
+    return bool(trial.user_attrs.get(_START)) and trial.state.name == "COMPLETE"
 
 
 def _finished(study: Any) -> int:
@@ -123,7 +135,7 @@ def _finished(study: Any) -> int:
 
 
 def _suggest(trial: Any, name: str, span: Span) -> float | int:
-    if isinstance(span.low, int) and isinstance(span.high, int):
+    if span.whole:
         whole: int = trial.suggest_int(name, span.low, span.high, log=span.log)
         return whole
     value: float = trial.suggest_float(name, span.low, span.high, log=span.log)

@@ -56,10 +56,11 @@ class LoanDefaultModel(PythonModel):
     def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
         """Check the applications against the contract."""
         from loan_default.risk.cleaning import clean_applications
+        from loan_default.risk.errors import BadInput
 
         try:
             return clean_applications(_to_polars(model_input), self.scorer.contract)
-        except ValueError as error:
+        except BadInput as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
 

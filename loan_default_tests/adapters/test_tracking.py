@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
+import io
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-import loan_default
 from loan_default.adapters.tracking import (
-    MLFLOW_ENVIRONMENT,
     PREVIOUS,
     PRODUCTION,
     STAGING,
@@ -36,165 +26,13 @@ from loan_default.adapters.tracking import (
     TrackingError,
     load_environment,
     serving_requirements,
+    signature_fields,
 )
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from loan_default.risk.scoring import Scorer
+from loan_default_tests.packages import applications, contract, scorer
+from loan_default_tests.stores import client_of, free_port, log_model, new_run, new_tracking, started_server
 
 pytestmark = pytest.mark.integration
-
-FIELDS = (
-    SignatureField("loan_amount", "double", required=True),
-    SignatureField("annual_income", "double", required=False),
-    SignatureField("purpose", "string", required=False),
-)
-
-# A scorer in the shape of the real one, so small that what comes back shows which code answered.
-FAKE_CLEANING = """
-import polars as pl
-
-def clean_applications(frame, contract):
-    small = frame.filter(pl.col("loan_amount") <= 0)
-    if small.height:
-        raise ValueError(f"Row 1: loan_amount is {small['loan_amount'][0]}; give more than 0 dollars.")
-    return frame.with_columns([pl.lit(None, pl.String).alias(n) for n in ["purpose"] if n not in frame.columns])
-"""
-FAKE_SCORING = """
-import json
-from pathlib import Path
-
-import polars as pl
-
-class Scorer:
-    contract = None
-
-    @classmethod
-    def load(cls, folder):
-        scorer = cls()
-        scorer.cutoff = json.loads((Path(folder) / "model.json").read_text())["cutoff"]
-        return scorer
-
-    def score(self, frame, *, with_reasons=True):
-        risk = pl.col("loan_amount") / 100_000
-        reason = pl.format("purpose {}", pl.col("purpose").fill_null("unknown"))
-        return frame.select(
-            risk.alias("pd"),
-            risk.alias("raw_score"),
-            (850 - 500 * risk).cast(pl.Int64).alias("score"),
-            pl.when(risk > self.cutoff).then(pl.lit("decline")).otherwise(pl.lit("approve")).alias("decision"),
-            pl.concat_list(reason).alias("reasons"),
-        )
-"""
-
-
-@functools.cache
-def _empty_database() -> bytes:
-    """An SQLite store takes seconds to create, in a folder that may not exist yet: once is enough."""
-    with TemporaryDirectory() as folder:
-        assert Tracking(f"sqlite:///{folder}/not/there/mlflow.db", folder).versions() == ()
-        return Path(folder, "not/there/mlflow.db").read_bytes()
-
-
-def new_tracking(folder: Path) -> Tracking:
-    """A fresh store in `folder`."""
-    folder.mkdir(exist_ok=True)
-    (folder / "mlflow.db").write_bytes(_empty_database())
-    return Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
-
-
-def client_of(tracking: Tracking) -> MlflowClient:
-    load_environment()
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking.tracking_uri)
-
-
-def new_run(tracking: Tracking) -> str:
-    client = client_of(tracking)
-    return client.create_run(tracking.ensure_experiment()).info.run_id
-
-
-def write_fake_code(folder: Path) -> Path:
-    """A `loan_default` package with the real pyfunc file and a fake scorer."""
-    code = folder / "loan_default"
-    real = Path(loan_default.__file__).parent
-    (code / "risk").mkdir(parents=True)
-    (code / "serving").mkdir()
-    (code / "__init__.py").touch()
-    (code / "risk" / "__init__.py").touch()
-    (code / "risk" / "cleaning.py").write_text(FAKE_CLEANING)
-    (code / "risk" / "scoring.py").write_text(FAKE_SCORING)
-    shutil.copy(real / "serving" / "pyfunc_model.py", code / "serving")
-    return code
-
-
-@contextmanager
-def fake_scorer(code: Path) -> Iterator[None]:
-    """Let this process find the fake scorer too: MLflow tries a model in the process that logs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("cleaning", "scoring"):
-            spec = importlib.util.spec_from_file_location(name, code / "risk" / f"{name}.py")
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            patch.setitem(sys.modules, f"loan_default.risk.{name}", module)
-        yield
-
-
-def log_fake_model(tracking: Tracking, run_id: str, folder: Path) -> str:
-    package, code = folder / "trained", write_fake_code(folder)
-    package.mkdir()
-    (package / "model.json").write_text('{"cutoff": 0.2}')
-    with fake_scorer(code):
-        return tracking.log_model_package(
-            run_id,
-            package,
-            input_example={"loan_amount": 1000, "annual_income": None, "purpose": "car"},
-            fields=FIELDS,
-            requirements=serving_requirements(),
-            code=code,
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextmanager
-def running_server(arguments: list[str], port: int, env: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """Run `mlflow ARGUMENTS` in an empty folder until it answers its health check; yield its address."""
-    folder.mkdir()
-    command = [sys.executable, "-P", "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    log = folder.with_suffix(".log")
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={"PATH": path, "HOME": str(folder), **MLFLOW_ENVIRONMENT, **env},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=20)
-
-
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture
@@ -294,40 +132,100 @@ def test_interrupted_promotion_leaves_production_in_place(tracking: Tracking) ->
     assert tracking.get(2).tags == {"decision": "yes"}  # whoever sees the alias sees its reasons
 
 
+def test_signature_asks_for_what_the_contract_requires_in_natural_units() -> None:
+    fields = {field.name: field for field in signature_fields(contract())}
+    required = {name for name, field in fields.items() if field.required}
+    assert required == {"loan_amnt", "term", "int_rate", "annual_inc", "dti"}
+    assert fields["term"] == SignatureField("term", "double", required=True)
+    assert fields["grade"] == SignatureField("grade", "string", required=False)
+    assert fields["purpose"].type == "string"
+    for month in ("issue_d", "earliest_cr_line"):  # what credit_history_months follows from
+        assert fields[month] == SignatureField(month, "string", required=False)
+    assert not {"id", "zip_code", "loan_status"} & set(fields)
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "logistic_regression"])
 def test_logged_model_carries_what_it_needs_and_no_pickle(
-    tracking: Tracking, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tracking: Tracking, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = list(sys.path)
     run_id = new_run(tracking)
-    version = tracking.register(run_id, log_fake_model(tracking, run_id, tmp_path), {})
+    version = tracking.register(run_id, log_model(tracking, run_id, kind), {})
     assert sys.path == before
+    assert version.run_id == run_id
+    assert "Failed to validate serving input example" not in caplog.text
     (model,) = Path(tracking.artifact_root, "loan_default", "models").glob("*/artifacts")
-    files = {str(file.relative_to(model)) for file in model.rglob("*") if file.is_file()}
-    assert {file for file in files if "pkl" in file or "pickle" in file or "pycache" in file} == set()
-    assert {file for file in files if file.startswith(("code/", "artifacts/"))} == {
-        "code/loan_default/__init__.py",
-        "code/loan_default/risk/__init__.py",
-        "code/loan_default/risk/cleaning.py",
-        "code/loan_default/risk/scoring.py",
-        "artifacts/package/model.json",
+    files = {str(file.relative_to(model)): file for file in model.rglob("*") if file.is_file()}
+    ours = {name for name in files if name.startswith(("code/", "artifacts/"))}
+    package = {name.removeprefix("artifacts/package/") for name in ours if name.startswith("artifacts/")}
+    assert package == {"contract.json", "model.json", scorer(kind).model.file_name}
+    assert "code/loan_default/risk/scoring.py" in ours
+    assert all(name.endswith(".py") for name in ours if name.startswith("code/"))
+    assert set(files) - ours == {
+        *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "pyfunc_model.py"),
+        *("input_example.json", "serving_input_example.json"),
     }
+    for file in files.values():
+        _assert_no_pickle(file.name, file.read_bytes())
+    assert sum(file.stat().st_size for file in files.values()) < 1_000_000
+    example = json.loads(files["input_example.json"].read_text())
+    sent = {name: value for name, value in applications()[0][0].items() if value is not None}  # NaN is no JSON
+    assert dict(zip(example["columns"], example["data"][0], strict=True)) == sent
     requirements = (model / "requirements.txt").read_text().split()
     assert set(serving_requirements()) < set(requirements)
     assert all("==" in requirement for requirement in requirements)
-    example = json.loads((model / "input_example.json").read_text())
-    assert example == {"columns": ["loan_amount", "purpose"], "data": [[1000.0, "car"]]}
-    assert "Failed to validate serving input example" not in caplog.text
-    assert version.run_id == run_id
+
+
+def _assert_no_pickle(name: str, content: bytes) -> None:
+    """A pickle of protocol 2 or later begins with these two bytes; skops files hold JSON and plain arrays."""
+    assert not name.endswith((".pkl", ".pickle", ".joblib"))
+    assert not (content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")), name
+    if name.endswith(".skops"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert {Path(member).suffix for member in archive.namelist()} <= {".json", ".npy"}
+            for member in archive.namelist():
+                if member.endswith(".npy"):
+                    np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
 
 
 def test_package_is_downloaded_once(tracking: Tracking, tmp_path: Path) -> None:
     run_id = new_run(tracking)
-    version = tracking.register(run_id, log_fake_model(tracking, run_id, tmp_path), {})
+    version = tracking.register(run_id, log_model(tracking, run_id), {})
     folder = tracking.download_package(version, tmp_path / "cache")
-    assert json.loads((folder / "model.json").read_text()) == {"cutoff": 0.2}
+    features = applications()[1]
+    assert Scorer.load(folder).score(features).equals(scorer("xgboost").score(features))
     nobody = replace(tracking, tracking_uri="http://127.0.0.1:9")
     assert nobody.download_package(version, tmp_path / "cache") == folder
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def keep_folder(tracking: Tracking, folder: Path) -> str:
+    """A run that keeps a folder of two files, one of them in a folder of its own."""
+    (folder / "xgboost").mkdir(parents=True)
+    (folder / "about.json").write_text('{"rows": 3}')
+    (folder / "xgboost" / "model.ubj").write_bytes(b"\0trees")
+    run_id = new_run(tracking)
+    tracking.log_folder(run_id, folder, "candidates")
+    return run_id
+
+
+def test_folder_of_a_run_comes_back_whole_and_is_downloaded_once(tracking: Tracking, tmp_path: Path) -> None:
+    run_id = keep_folder(tracking, tmp_path / "given")
+    folder = tracking.download_folder(run_id, "candidates", tmp_path / "cache")
+    assert folder == tmp_path / "cache" / "candidates"
+    assert (folder / "xgboost" / "model.ubj").read_bytes() == b"\0trees"
+    assert tracking.read_json(run_id, "candidates/about.json") == {"rows": 3}
+    nobody = replace(tracking, tracking_uri="http://127.0.0.1:9")
+    assert nobody.download_folder(run_id, "candidates", tmp_path / "cache") == folder
+
+
+def test_what_a_run_did_not_keep_is_one_sentence(tracking: Tracking, tmp_path: Path) -> None:
+    run_id = new_run(tracking)
+    with pytest.raises(TrackingError, match=rf"refused to read profile\.json of the run {run_id}: .*profile\.json"):
+        tracking.read_json(run_id, "profile.json")
+    with pytest.raises(TrackingError, match=f"refused to download candidates of the run {run_id}: "):
+        tracking.download_folder(run_id, "candidates", tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_default_store_is_lent_and_given_back(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,13 +268,18 @@ def test_environment_that_is_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_server_does_what_a_file_does(tmp_path: Path) -> None:
     local = new_tracking(tmp_path / "store")
-    port = free_port()
     store = ["--backend-store-uri", local.tracking_uri, "--artifacts-destination", str(tmp_path / "kept")]
-    with running_server(["server", *store, "--workers", "1"], port, {}, tmp_path / "server") as url:
-        tracking = Tracking(url, "")
-        run_id = new_run(tracking)
-        version = tracking.register(run_id, log_fake_model(tracking, run_id, tmp_path), {"auc": "0.7"})
+    with started_server(["server", *store, "--workers", "1"], tmp_path / "server") as server:
+        server.wait()
+        tracking = Tracking(server.url, "")
+        run_id = keep_folder(tracking, tmp_path / "given")
+        version = tracking.register(run_id, log_model(tracking, run_id), {"auc": "0.7"})
         assert tracking.promote(version.version, {}) == tracking.versions()[0] == tracking.version_of(PRODUCTION)
         folder = tracking.download_package(version, tmp_path / "cache")
-    assert (folder / "model.json").exists()
+        kept = tracking.download_folder(run_id, "candidates", tmp_path / "cache")
+        assert tracking.read_json(run_id, "candidates/about.json") == {"rows": 3}
+        with pytest.raises(TrackingError, match=r"refused to read profile\.json"):
+            tracking.read_json(run_id, "profile.json")
+    assert (folder / "model.ubj").exists()
+    assert (kept / "xgboost" / "model.ubj").exists()
     assert local.get(version.version).aliases == (PRODUCTION, STAGING)

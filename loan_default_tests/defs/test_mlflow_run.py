@@ -13,13 +13,13 @@ import pytest
 import loan_default
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.mlflow_run import DAGSTER_RUN_TAG, MlflowRun, settle_mlflow_run
-from loan_default_tests.adapters.test_tracking import client_of, new_run, new_tracking
+from loan_default_tests.stores import client_of, new_run, new_tracking
 
 pytestmark = pytest.mark.integration
 
-# `trained` and `evaluated` log to the MLflow run, `reported` does not; FAILING names the one that fails.
+# Each step is a process. `trained` and `evaluated` log to the MLflow run; `reported` fails in one that never meets
+# MLflow but for the hook.
 JOBS = """
-import os
 import sys
 
 import dagster as dg
@@ -30,15 +30,9 @@ from loan_default.defs.mlflow_run import MlflowRun, mlflow_failure_hook
 mlflow_run = MlflowRun(tracking_uri={tracking_uri!r}, artifact_root={artifact_root!r})
 
 
-def fail_if_told(name: str) -> None:
-    if os.environ.get("FAILING") == name:
-        raise ValueError(f"{{name}} was told to fail")
-
-
 @dg.asset
 def trained(mlflow_run: MlflowRun) -> None:
     mlflow_run.tracking.log_metrics(mlflow_run.run_id, {{"auc": 0.7}})
-    fail_if_told("trained")
 
 
 @dg.asset(deps=[trained])
@@ -46,25 +40,16 @@ def evaluated(mlflow_run: MlflowRun) -> None:
     mlflow_run.tracking.log_metrics(mlflow_run.run_id, {{"ks": 0.3}})
 
 
-@dg.asset(deps=[evaluated])
+@dg.asset(deps=[trained])
 def reported() -> None:
-    fail_if_told("reported")
-
-
-def job(name, executor):
-    hook = mlflow_failure_hook(mlflow_run.tracking)
-    return dg.define_asset_job(name, hooks={{hook}}, executor_def=executor)
+    raise ValueError("broken for the test")
 
 
 defs = dg.Definitions(
     [trained, evaluated, reported],
     resources={{"mlflow_run": mlflow_run}},
-    jobs=[job("one_process", dg.in_process_executor), job("many_processes", dg.multiprocess_executor)],
+    jobs=[dg.define_asset_job("training", hooks={{mlflow_failure_hook(mlflow_run.tracking)}})],
 )
-
-
-def many_processes():
-    return defs.resolve_job_def("many_processes")
 """
 
 
@@ -88,34 +73,13 @@ def mlflow_runs(tracking: Tracking) -> list[tuple[str, Mapping[str, float]]]:
     return [(run.info.status, run.data.metrics) for run in runs]
 
 
-def execute(jobs: Path, failing: str) -> int:
-    """Run the job as an operator would; return the exit code."""
+def test_step_processes_share_one_run_that_fails_with_any_of_them(tracking: Tracking, jobs: Path) -> None:
     home = jobs.parent / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    env = {**os.environ, "DAGSTER_HOME": str(home), "FAILING": failing}
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-f", str(jobs), "-j", "one_process"]
-    return subprocess.run(command, env=env, check=False, capture_output=True, timeout=300).returncode
-
-
-@pytest.mark.parametrize(
-    ("failing", "status", "metrics"),
-    [("", "FINISHED", {"auc": 0.7, "ks": 0.3}), ("trained", "FAILED", {"auc": 0.7})],
-)
-def test_job_executed_from_the_command_line(
-    tracking: Tracking, jobs: Path, failing: str, status: str, metrics: Mapping[str, float]
-) -> None:
-    assert (execute(jobs, failing) == 0) == (failing == "")
-    assert mlflow_runs(tracking) == [(status, metrics)]
-
-
-def test_step_processes_share_one_run_and_it_fails_with_the_last_of_them(
-    tracking: Tracking, jobs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAILING", "reported")  # in a process that never meets MLflow but for the hook
-    job = dg.build_reconstructable_job("jobs", "many_processes", reconstructor_working_directory=str(jobs.parent))
-    with dg.DagsterInstance.local_temp(str(jobs.parent), {"telemetry": {"enabled": False}}) as instance:
-        assert not dg.execute_job(job, instance).success
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-f", str(jobs), "-j", "training"]
+    env = {**os.environ, "DAGSTER_HOME": str(home)}
+    assert subprocess.run(command, env=env, check=False, capture_output=True, timeout=300).returncode != 0
     assert mlflow_runs(tracking) == [("FAILED", {"auc": 0.7, "ks": 0.3})]
 
 

@@ -1,52 +1,59 @@
-"""The logged model: as an object over a fake scorer, and behind a real `mlflow models serve`."""
+"""The logged models behind a real `mlflow models serve`, tree and linear, where nothing of ours can be imported."""
 
 from __future__ import annotations
 
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 import polars as pl
 import pytest
 
-from loan_default_tests.adapters.test_tracking import (
-    fake_scorer,
-    free_port,
-    log_fake_model,
-    new_run,
-    new_tracking,
-    running_server,
-    write_fake_code,
-)
+from loan_default.risk.cleaning import clean_applications
+from loan_default.risk.errors import BadInput
+from loan_default_tests.packages import applications, contract, scorer
+from loan_default_tests.stores import log_model, new_run, new_tracking, started_server
 
 pytestmark = pytest.mark.integration
 
-SAFE = {"pd": 0.01, "score": 845, "decision": "approve", "reasons": ["purpose car"]}
-RISKY = {"pd": 0.25, "score": 725, "decision": "decline", "reasons": ["purpose unknown"]}
-APPLICATIONS = [
-    {"loan_amount": 1000, "annual_income": None, "purpose": "car"},
-    {"loan_amount": 25_000, "annual_income": 1, "purpose": None},
-]
+KINDS = ("xgboost", "logistic_regression")
+# As few fields as the contract allows, as integers where a client's JSON has them so.
+SHORT = {"loan_amnt": 12_000, "term": 36, "int_rate": 13, "annual_inc": 65_000, "dti": 18}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The production version behind MLflow's own server, in an empty folder, where nothing of ours is installed."""
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """The address of a server for each kind of model, in an empty folder; `loan_default` there only raises."""
     folder = tmp_path_factory.mktemp("served")
-    tracking = new_tracking(folder / "store")
-    run_id = new_run(tracking)
-    version = tracking.register(run_id, log_fake_model(tracking, run_id, folder), {})
-    tracking.promote(version.version, {})
+    nothing_of_ours = folder / "poison" / "loan_default"
+    nothing_of_ours.mkdir(parents=True)
+    (nothing_of_ours / "__init__.py").write_text("raise ImportError('not what the model carries')")
+    stores = {kind: new_tracking(folder / kind) for kind in KINDS}
+    for kind, tracking in stores.items():
+        run_id = new_run(tracking)
+        tracking.promote(tracking.register(run_id, log_model(tracking, run_id, kind), {}).version, {})
     arguments = ["models", "serve", "-m", "models:/loan_default_model@production", "--env-manager", "local"]
-    env = {"MLFLOW_TRACKING_URI": tracking.tracking_uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    with running_server(arguments, free_port(), env, folder / "empty") as url:
-        yield url
+
+    def server(kind: str) -> Any:
+        env = {"MLFLOW_TRACKING_URI": stores[kind].tracking_uri, "PYTHONPATH": str(nothing_of_ours.parent)}
+        return started_server(arguments, folder / f"empty_{kind}", env)
+
+    with server(KINDS[0]) as tree, server(KINDS[1]) as linear:
+        tree.wait()
+        linear.wait()
+        yield {KINDS[0]: tree.url, KINDS[1]: linear.url}
 
 
-def post(url: str, body: object, content_type: str = "application/json") -> tuple[int, dict]:
+@pytest.fixture
+def served(servers: Mapping[str, str]) -> str:
+    """The server of the boosted trees."""
+    return servers["xgboost"]
+
+
+def post(url: str, body: object, content_type: str = "application/json") -> tuple[int, Any]:
     data = body if isinstance(body, str) else json.dumps(body)
     request = urllib.request.Request(f"{url}/invocations", data.encode(), {"Content-Type": content_type})
     try:
@@ -56,70 +63,102 @@ def post(url: str, body: object, content_type: str = "application/json") -> tupl
         return refusal.code, json.load(refusal)
 
 
+def answers(kind: str = "xgboost") -> list[dict[str, Any]]:
+    """What the model itself says of the applications, PDs to within 1e-9."""
+    scores = scorer(kind).score(applications()[1]).select("pd", "score", "decision", "reasons").to_dicts()
+    return [{**row, "pd": pytest.approx(row["pd"], abs=1e-9)} for row in scores]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["dataframe_records", "dataframe_split", "inputs", "instances"])
+def test_every_json_form_gets_what_the_scorer_says(servers: Mapping[str, str], kind: str, form: str) -> None:
+    sent: Any = applications()[0]
+    if form == "dataframe_split":
+        split = pl.DataFrame(sent)
+        sent = {"columns": split.columns, "data": [list(row) for row in split.rows()]}
+    status, answer = post(servers[kind], {form: sent})
+    assert status == 200, answer
+    assert answer["predictions"] == answers(kind)
+
+
+def test_applications_are_approved_and_declined() -> None:
+    decisions = {row["decision"] for kind in KINDS for row in answers(kind)}
+    assert decisions == {"approve", "review", "decline"}
+
+
+def test_csv_gets_what_the_scorer_says(served: str) -> None:
+    status, answer = post(served, pl.DataFrame(applications()[0]).write_csv(), "text/csv")
+    assert status == 200, answer
+    assert answer["predictions"] == answers()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameter_chooses_the_answer(servers: Mapping[str, str], kind: str) -> None:
+    def asked(output: str) -> list[Any]:
+        body = {"dataframe_records": applications()[0], "params": {"output": output}}
+        return post(servers[kind], body)[1]["predictions"]
+
+    full = answers(kind)
+    assert asked("full") == full
+    assert asked("pd") == [row["pd"] for row in full]
+    assert asked("label") == [int(row["decision"] == "decline") for row in full]
+
+
+def test_integers_and_absent_optional_fields_are_scored(served: str) -> None:
+    as_floats = {name: float(value) for name, value in SHORT.items()}
+    forms = [{"dataframe_records": [row]} for row in (SHORT, as_floats)]
+    forms += [{"inputs": [SHORT]}, {"instances": [SHORT]}, {"dataframe_records": [{**SHORT, "grade": None}]}]
+    (status, first), *others = [post(served, body) for body in forms]
+    assert status == 200, first
+    assert others == [(200, first)] * 4
+
+
 @pytest.mark.parametrize(
-    "body",
-    [
-        {"dataframe_records": APPLICATIONS},
-        {"dataframe_split": pd.DataFrame(APPLICATIONS, dtype=object).to_dict("split")},
-        {"inputs": APPLICATIONS},
-        {"instances": APPLICATIONS},
-    ],
-    ids=lambda body: next(iter(body)),
+    "change",
+    [{"term": 3.61}, {"term": None}, {"home_ownership": "YACHT"}, {"issue_d": "yesterday"}],
+    ids=str,
 )
-def test_every_json_form_gets_the_full_answer(served: str, body: object) -> None:
-    assert post(served, body) == (200, {"predictions": [SAFE, RISKY]})
-
-
-def test_csv_gets_the_full_answer(served: str) -> None:
-    csv = "loan_amount,annual_income,purpose\n1000,,car\n25000,1,\n"
-    assert post(served, csv, "text/csv") == (200, {"predictions": [SAFE, RISKY]})
-
-
-@pytest.mark.parametrize(("output", "answer"), [("pd", [0.01, 0.25]), ("label", [0, 1]), ("full", [SAFE, RISKY])])
-def test_parameter_chooses_the_answer(served: str, output: str, answer: list) -> None:
-    body = {"dataframe_records": APPLICATIONS, "params": {"output": output}}
-    assert post(served, body) == (200, {"predictions": answer})
-
-
-@pytest.mark.parametrize(
-    ("body", "sentence"),
-    [
-        (
-            {"dataframe_records": [{"loan_amount": -5}]},
-            "Row 1: loan_amount is -5.0; give more than 0 dollars.",
-        ),
-        (
-            {"dataframe_records": [{"loan_amount": 1}], "params": {"output": "odds"}},
-            "The parameter output is 'odds'; it must be 'full', 'pd' or 'label'.",
-        ),
-        ({"dataframe_records": [{"purpose": "car"}]}, "Model is missing inputs ['loan_amount']."),
-    ],
-)
-def test_bad_input_is_the_callers_mistake_in_one_sentence(served: str, body: object, sentence: str) -> None:
-    status, answer = post(served, body)
+def test_value_that_is_not_allowed_is_the_callers_mistake_in_cleanings_sentence(
+    served: str, change: Mapping[str, Any]
+) -> None:
+    row = {**SHORT, **change}
+    with pytest.raises(BadInput) as refused:
+        clean_applications(pl.DataFrame([row]), contract())
+    status, answer = post(served, {"dataframe_records": [row]})
     assert status == 400
+    assert str(refused.value).startswith(f"Row 0: {next(iter(change))} ")
+    assert answer["message"].endswith(f"Error: {refused.value}")
+
+
+def test_field_that_is_absent_is_named(served: str) -> None:
+    misspelt = {("anual_inc" if name == "annual_inc" else name): value for name, value in SHORT.items()}
+    status, answer = post(served, {"dataframe_records": [misspelt]})
+    assert status == 400
+    sentence = "Model is missing inputs ['annual_inc']. Note that there were extra inputs: ['anual_inc']."
     assert answer["message"].endswith(f"Error: {sentence}")
 
 
-def test_optional_fields_may_be_absent(served: str) -> None:
-    assert post(served, {"dataframe_records": [{"loan_amount": 25_000}]}) == (200, {"predictions": [RISKY]})
+def test_output_that_there_is_not_is_named(served: str) -> None:
+    status, answer = post(served, {"dataframe_records": [SHORT], "params": {"output": "odds"}})
+    assert status == 400
+    sentence = "The parameter output is 'odds'; it must be 'full', 'pd' or 'label'."
+    assert answer["message"].endswith(f"Error: {sentence}")
 
 
-def test_missing_values_become_nulls_and_other_objects_text(tmp_path: Path) -> None:
-    with fake_scorer(write_fake_code(tmp_path)):
-        from loan_default.serving.pyfunc_model import _to_polars
+def test_missing_values_become_nulls_and_other_objects_text() -> None:
+    from loan_default.serving.pyfunc_model import _to_polars
 
-        frame = _to_polars(
-            pd.DataFrame(
-                {
-                    "amount": [1.0, float("nan")],
-                    "count": [1, 2],
-                    "purpose": ["car", None],
-                    "served": ["None", "car"],  # what MLflow makes of a null text in `inputs`
-                    "term": [36, "60 months"],
-                }
-            )
+    frame = _to_polars(
+        pd.DataFrame(
+            {
+                "amount": [1.0, float("nan")],
+                "count": [1, 2],
+                "purpose": ["car", None],
+                "served": ["None", "car"],  # what MLflow makes of a null text in `inputs`
+                "term": [36, "60 months"],
+            }
         )
+    )
     assert frame.to_dict(as_series=False) == {
         "amount": [1.0, None],
         "count": [1.0, 2.0],

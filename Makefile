@@ -1,0 +1,70 @@
+# Two commands do everything on a fresh machine with Python 3.11 or later and make: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Locked with hashes and no addresses: pip asks whichever index this machine is set up for.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+$(VENV)/runtime.stamp: requirements/runtime.lock pyproject.toml
+	@echo "Installing into $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements/runtime.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@$(BIN)/loan-default init
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.lock
+	@echo "Installing what tests need"
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.lock
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/runtime.stamp ## Make .venv with locked dependencies
+
+.PHONY: demo
+demo: install ## Run the whole platform on synthetic loans
+	@$(BIN)/loan-default demo
+
+.PHONY: dev
+dev: install ## Start Dagster on 127.0.0.1:3000 and MLflow on 127.0.0.1:5000
+	@$(BIN)/loan-default dev
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## Install what tests need and run them all
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp ## Check style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## Mend style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: types
+types: $(VENV)/dev.stamp ## Check types
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: install ## Measure speed and memory
+	@$(BIN)/python -m benchmarks
+
+# uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13
+.PHONY: lock
+lock: ## Resolve the dependencies again (needs uv on the PATH)
+	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
+	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
+
+.PHONY: clean
+clean: ## Remove .venv and what tools left behind; data in var/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,182 @@
+"""What a training leaves in MLflow, and how it is found again: names of artifacts, tags, candidates, profiles.
+
+`Tracking` speaks with MLflow; this module says what is kept under which name. Fitting and measuring are `risk`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+import loan_default
+from loan_default.adapters.tracking import ModelVersion, Tracking, serving_requirements, signature_fields
+from loan_default.risk.contract import Contract
+from loan_default.risk.drift import ReferenceProfile, build_profile
+from loan_default.risk.judging import Judgement
+from loan_default.risk.scoring import Scorer
+from loan_default.risk.training import Candidate
+
+CANDIDATES = "candidates"
+PROFILE = "reference_profile.json"
+SAMPLE = "reference_sample.parquet"
+# Four figures keep a profile of a million loans at some MB; PSI moves by less than 0.0001.
+_PROFILE_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """A tracking store with a local cache for what is downloaded from it."""
+
+    tracking: Tracking
+    cache: Path
+
+    def register(
+        self,
+        run_id: str,
+        candidates: Sequence[Candidate],
+        *,
+        developed_on: pl.DataFrame,
+        sample_rows: int,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
+        """Keep every candidate, and register the first as the next version, with its reference profile."""
+        best = candidates[0]
+        with TemporaryDirectory(dir=_made(self.cache)) as scratch:
+            for candidate in candidates:
+                candidate.scorer.save(Path(scratch, CANDIDATES, candidate.kind))
+            self.tracking.log_folder(run_id, Path(scratch, CANDIDATES), CANDIDATES)
+            self._log_reference(run_id, best.scorer, developed_on, sample_rows, Path(scratch, "reference"))
+            uri = self.tracking.log_model_package(
+                run_id,
+                Path(scratch, CANDIDATES, best.kind),
+                input_example=example_application(developed_on, best.scorer.contract),
+                fields=signature_fields(best.scorer.contract),
+                requirements=serving_requirements(),
+                code=Path(loan_default.__file__).parent,
+            )
+        return self.tracking.register(run_id, uri, {"kind": best.kind, **tags})
+
+    def _log_reference(
+        self, run_id: str, scorer: Scorer, developed_on: pl.DataFrame, sample_rows: int, folder: Path
+    ) -> None:
+        """The population that the model was developed on, as later batches are compared with it."""
+        scored = scored_features(scorer, developed_on)
+        numeric, categorical = drift_columns(scorer.contract)
+        month = scorer.contract.time_name
+        profile = build_profile(
+            scored,
+            numeric=numeric,
+            categorical=categorical,
+            score="raw_score",
+            months=(f"{developed_on[month].min():%Y-%m}", f"{developed_on[month].max():%Y-%m}"),
+            significant_digits=_PROFILE_DIGITS,
+        )
+        sample = scored.sample(min(sample_rows, scored.height), seed=0)
+        _made(folder).joinpath(PROFILE).write_text(profile.to_json(), encoding="utf-8")
+        sample.write_parquet(folder / SAMPLE)
+        self.tracking.log_folder(run_id, folder, "reference")
+
+    def log_evaluation(self, run_id: str, judgement: Judgement, figures: Mapping[str, bytes]) -> None:
+        """Add what the test window showed to the training run: metrics, the whole judgement, pictures."""
+        metrics = {f"test.{name}": interval.value for name, interval in judgement.evaluation.metrics.items()}
+        for kind, measured in judgement.leaderboard.items():
+            metrics |= {f"test.{kind}.{name}": interval.value for name, interval in measured.items()}
+        self.tracking.log_metrics(run_id, metrics)
+        self.tracking.log_json(run_id, "evaluation.json", judgement.to_dict())
+        with TemporaryDirectory(dir=_made(self.cache)) as scratch:
+            for name, content in figures.items():
+                Path(scratch, name).write_bytes(content)
+            self.tracking.log_folder(run_id, Path(scratch), "plots")
+
+    def record_decision(self, record: Mapping[str, Any]) -> None:
+        """Move the alias where the decision says so, and leave who, what, when and why with the version."""
+        version = self.tracking.get(record["candidate"])
+        tags = {
+            "decision": record["verdict"],
+            "decided_at": record["decided_at"],
+            "decided_by": record["decided_by"],
+            "decision_reasons": " ".join(record["reasons"]),
+        }
+        self.tracking.log_json(version.run_id, "promotion.json", record)
+        if record["verdict"] == "promote":
+            self.tracking.promote(version.version, tags)
+        else:
+            self.tracking.set_version_tags(version.version, tags)
+
+    def scorer(self, version: ModelVersion) -> Scorer:
+        """The scorer of a registered version."""
+        return Scorer.load(self.tracking.download_package(version, self.cache))
+
+    def candidate(self, run_id: str, kind: str) -> Scorer:
+        """A candidate that a training run kept."""
+        return Scorer.load(self._downloaded(run_id, CANDIDATES) / kind)
+
+    def reference(self, version: ModelVersion) -> tuple[ReferenceProfile, pl.DataFrame]:
+        """Profile and sample of the loans that a version was developed on."""
+        folder = self._downloaded(version.run_id, "reference")
+        profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
+        return profile, pl.read_parquet(folder / SAMPLE)
+
+    def _downloaded(self, run_id: str, name: str) -> Path:
+        return self.tracking.download_folder(run_id, name, self.cache / "runs" / run_id)
+
+
+def drift_columns(contract: Contract) -> tuple[list[str], list[str]]:
+    """Names of the numeric and of the categorical features."""
+    numeric = [field.name for field in contract.features if field.kind == "number"]
+    return numeric, [name for name in contract.feature_names if name not in numeric]
+
+
+def scored_features(scorer: Scorer, loans: pl.DataFrame) -> pl.DataFrame:
+    """The features of loans with the raw score that the scorer gives them."""
+    raw = scorer.model.margins(scorer.space.matrix(loans))
+    return loans.select(scorer.contract.feature_names).with_columns(pl.Series("raw_score", raw))
+
+
+def example_application(loans: pl.DataFrame, contract: Contract) -> dict[str, Any]:
+    """An application made of the medians and most frequent levels of many, so that it is nobody's."""
+    example: dict[str, Any] = {}
+    for field in contract.features:
+        column = loans[field.name].drop_nulls()
+        if len(column) and field.derived is None:
+            example[field.name] = column.median() if field.kind == "number" else column.mode().sort()[0]
+    return example
+
+
+@lru_cache
+def provenance() -> dict[str, str]:
+    """The code that ran: git commit where there is one, and the versions that decide what a model becomes."""
+    names = ("loan-default", "xgboost", "scikit-learn", "polars", "optuna", "mlflow", "dagster")
+    versions = {f"version.{name}": _version(name) for name in names}
+    return {"git_commit": _git_commit(), **versions}
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+
+    try:
+        return installed_version(name)
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "not installed"
+
+
+def _git_commit() -> str:
+    asked = ["git", "-C", str(Path(loan_default.__file__).parent), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return "unknown"
+    return answer.stdout.strip() or "unknown"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,391 @@
+"""The command `loan-default`: a subcommand runs a Dagster job, or prints what one recorded.
+
+Arguments, errors and exit codes live here; what is printed is `console`'s. A user's mistake ends with one sentence
+and exit code 1, a wrong argument with 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotenv import load_dotenv
+from rich.console import Console
+from upath import UPath
+
+from loan_default import console as shown
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings, load_settings, prepare_process
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_DEMO_ROWS = 60_000
+_DEMO_TRIALS = 6
+_DEMO_BATCH_ROWS = 2_000
+_DEMO_MONTH = date(2018, 10, 1)
+
+
+class StepFailed(Exception):
+    """A job failed; the message is what a person should read."""
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+def run_job(
+    settings: Settings,
+    console: Console,
+    job: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    batch: str | None = None,
+) -> dg.ExecuteInProcessResult:
+    """Run a job in this process and show its progress.
+
+    Raises:
+        StepFailed: a step failed; says which and why.
+    """
+    import dagster as dg
+
+    from loan_default.definitions import build_definitions
+    from loan_default.defs.progress import PROGRESS
+
+    logger = logging.getLogger(PROGRESS)
+    logger.setLevel(logging.INFO)
+    logger.handlers[:] = [shown.ProgressHandler(console)]
+    with dg.DagsterInstance.get() as instance:
+        if batch is not None:
+            instance.add_dynamic_partitions("batch", [batch])
+        result = (
+            build_definitions(settings)
+            .resolve_job_def(job)
+            .execute_in_process(
+                run_config={"ops": dict(config or {}), "loggers": {"progress": {}}},
+                instance=instance,
+                partition_key=batch,
+                raise_on_error=False,
+            )
+        )
+    if not result.success:
+        raise StepFailed(_failure(result))
+    return result
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The sentence of the first step that failed."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error
+            while error and error.cause:
+                error = error.cause
+            said = error.message.strip() if error else "no reason was recorded"
+            return f"{event.step_key} failed: {said}"
+    return "The run failed before its first step; its log is in the Dagster UI."
+
+
+def _record(settings: Settings, *parts: str) -> Any:
+    place = UPath(settings.storage).joinpath(*parts)
+    return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
+
+
+def _config(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run config from the arguments that were given."""
+    given = {
+        "clean_raw_loans": {"snapshot_month": arguments.snapshot},
+        "loan_splits": {"calibrate_from": arguments.calibrate_from, "test_from": arguments.test_from},
+        "tuned_params": {"trials": arguments.trials},
+    }
+    config = {op: {name: value for name, value in values.items() if value} for op, values in given.items()}
+    return {op: {"config": values} for op, values in config.items() if values}
+
+
+# --- subcommands -----------------------------------------------------------------------------------------------
+
+
+def run(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """From a loan file to a decision on a new version, and its tables."""
+    began = time.monotonic()
+    run_job(settings, console, "full_pipeline_job", config=_config(arguments))
+    _show_training(settings, console)
+    shown.show_places(console, _places(settings))
+    console.print(
+        f"Done in {time.monotonic() - began:.0f} s. Next: loan-default score FILE, or make dev to look around."
+    )
+
+
+def _show_training(settings: Settings, console: Console) -> None:
+    shown.show_cleaning(console, _record(settings, "cleaning_report.json"))
+    shown.show_windows(console, _record(settings, "loan_splits.json"))
+    evaluation, training = _record(settings, "model_evaluation.json"), _record(settings, "trained_model.json")
+    shown.show_evaluation(console, evaluation, training)
+    shown.show_decision(console, _record(settings, "promoted_model.json"))
+
+
+def _places(settings: Settings) -> dict[str, str]:
+    return {
+        "assets": settings.storage,
+        "model card": f"{settings.storage}/model_card.md",
+        "models and plots": f"{settings.artifacts}, by {settings.tracking_uri}",
+        "runs and events": str(settings.dagster_home),
+    }
+
+
+def clean(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Clean the loan file and cut it into windows."""
+    run_job(settings, console, "cleaning_job", config=_config(arguments))
+    shown.show_cleaning(console, _record(settings, "cleaning_report.json"))
+    shown.show_windows(console, _record(settings, "loan_splits.json"))
+
+
+def tune(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Clean, split and search for parameters."""
+    run_job(settings, console, "tuning_job", config=_config(arguments))
+    console.print_json(data=_record(settings, "tuned_params.json"))
+
+
+def train(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """From the loan file to a new version (staging)."""
+    run_job(settings, console, "training_job", config=_config(arguments))
+    shown.show_cleaning(console, _record(settings, "cleaning_report.json"))
+    shown.show_windows(console, _record(settings, "loan_splits.json"))
+    training = _record(settings, "trained_model.json")
+    console.print(f"Version {training['version']} ({training['kind']}) is staged. Next: loan-default promote.")
+
+
+def promote(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Measure the newest version, decide on it and write its card."""
+    if _record(settings, "trained_model.json") is None:
+        raise BadInput("There is no trained model to decide on; run loan-default train first.")
+    run_job(settings, console, "promotion_job")
+    _show_training(settings, console)
+
+
+def score(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Put a batch file into the inbox and score it; then compare it with the training population."""
+    batch = _deliver(settings, Path(arguments.file))
+    run_job(settings, console, "batch_prediction_job", batch=batch)
+    _show_batch(settings, console, batch)
+    if not arguments.without_drift:
+        run_job(settings, console, "monitoring_job", batch=batch)
+        shown.show_drift(console, [_record(settings, "drift_report", f"{batch}.json")])
+
+
+def _deliver(settings: Settings, file: Path) -> str:
+    """Copy a batch file into the inbox under its own name; return the batch's name."""
+    import shutil
+
+    from loan_default.adapters import storage
+    from loan_default.defs.assets.scoring import INBOX, SUFFIXES
+    from loan_default.defs.partitions import batch_name
+
+    if not file.is_file():
+        raise BadInput(f"{file} is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications.")
+    batch = batch_name(file.name)
+    place = UPath(settings.storage) / INBOX / file.name
+    copy = settings.staging / f"delivery-{file.name}"
+    shutil.copyfile(file, copy)
+    storage.store(copy, place)
+    for suffix in SUFFIXES:  # the same batch in another form would shadow this one
+        other = place.parent / f"{batch}{suffix}"
+        if other != place and other.exists():
+            other.unlink()
+    return batch
+
+
+def _show_batch(settings: Settings, console: Console, batch: str) -> None:
+    import polars as pl
+
+    place = UPath(settings.storage) / "predictions" / f"{batch}.parquet"
+    with place.open("rb") as file:
+        scored = pl.read_parquet(file)
+    counts = scored.group_by("decision").agg(pl.len(), pl.col("pd").mean()).sort("pd")
+    shown.show_predictions(console, batch, counts.rows())
+    shown.show_places(console, {"Parquet": str(place), "CSV": str(place.with_suffix(".csv"))})
+    rejected = _record(settings, "application_report", f"{batch}.json")["rejected"]
+    if rejected:
+        console.print(f"{rejected:,} rows could not be scored; rejected_applications/{batch}.parquet says why.")
+
+
+def drift(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Compare a scored batch with the training population."""
+    place = UPath(settings.storage) / "predictions" / f"{arguments.batch}.parquet"
+    if not place.exists():
+        raise BadInput(f"Batch {arguments.batch} is not scored yet; run loan-default score FILE first.")
+    run_job(settings, console, "monitoring_job", batch=arguments.batch)
+    shown.show_drift(console, [_record(settings, "drift_report", f"{arguments.batch}.json")])
+    page = f"{settings.storage}/drift_report/{arguments.batch}.html"
+    shown.show_places(console, {"Evidently's page": page})
+
+
+def sample_data(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Write seeded synthetic loans in the published layout, or a batch of applications."""
+    from loan_default.risk.synthetic import make_applications, write_csv, write_loans
+
+    target = Path(arguments.out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.batch:
+        batch = make_applications(arguments.rows, seed=arguments.seed, month=arguments.month, shift=arguments.shift)
+        write_csv(batch, target)
+    else:
+        write_loans(target, arguments.rows, seed=arguments.seed, footer=True, shift=arguments.shift)
+    console.print(f"{arguments.rows:,} rows written to {target}.")
+
+
+def demo(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """The whole platform on synthetic loans: train, decide, score a normal and a shifted batch."""
+    from loan_default.risk.synthetic import make_applications, write_csv, write_loans
+
+    began = time.monotonic()
+    folder = settings.home / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print(f"[bold]▸ {_DEMO_ROWS:,} synthetic loans[/bold] → {folder}")
+    write_loans(folder / "loans.csv", _DEMO_ROWS, seed=arguments.seed, footer=True)
+    batches = {"2018-10": 0.0, "2018-10-shifted": 1.0}
+    for at, (batch, shift) in enumerate(batches.items(), 1):
+        applications = make_applications(_DEMO_BATCH_ROWS, seed=arguments.seed + at, month=_DEMO_MONTH, shift=shift)
+        write_csv(applications, folder / f"{batch}.csv")
+    settings = replace(settings, data=str(folder / "loans.csv"))
+    run_job(settings, console, "full_pipeline_job", config={"tuned_params": {"config": {"trials": _DEMO_TRIALS}}})
+    for batch in batches:
+        _deliver(settings, folder / f"{batch}.csv")
+        run_job(settings, console, "batch_prediction_job", batch=batch)
+        run_job(settings, console, "monitoring_job", batch=batch)
+    console.rule("Result")
+    _show_training(settings, console)
+    shown.show_drift(console, [_record(settings, "drift_report", f"{batch}.json") for batch in batches])
+    shown.show_places(console, {"synthetic loans": str(folder), **_places(settings)})
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Next:")
+    for command, what in _NEXT.items():
+        console.print(f"  {command:<34}[dim]{what}[/dim]", highlight=False)
+
+
+_NEXT = {
+    "make dev": "the Dagster UI on port 3000, MLflow on 5000",
+    ".venv/bin/loan-default run --data FILE": "your own loans",
+    ".venv/bin/loan-default score FILE": "a batch of applications",
+}
+
+
+def dev(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Start the Dagster UI and daemon (port 3000) and MLflow (port 5000) on this machine; Ctrl-C stops both."""
+    from loan_default.adapters.tracking import load_environment
+
+    load_environment()
+    here = ["--host", "127.0.0.1", "--port"]
+    commands = {
+        "Dagster": ["dagster", "dev", *here, str(arguments.port), "-m", "loan_default.definitions"],
+        "MLflow": [
+            *("mlflow", "server", *here, str(arguments.mlflow_port)),
+            *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifacts),
+        ],
+    }
+    servers = [subprocess.Popen([sys.executable, "-m", *command]) for command in commands.values()]
+    console.print(f"Dagster: http://127.0.0.1:{arguments.port}   MLflow: http://127.0.0.1:{arguments.mlflow_port}")
+    try:
+        while all(server.poll() is None for server in servers):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+    finally:
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait()
+
+
+def init(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Make the home folders, and a .env that tells Dagster's own commands where they are."""
+    env = Path(".env")
+    if not env.exists():
+        env.write_text(f"DAGSTER_HOME={settings.dagster_home}\n", encoding="utf-8")
+    console.print(f"Ready: {settings.home}")
+
+
+# --- arguments -------------------------------------------------------------------------------------------------
+
+
+def _month(text: str) -> date:
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no month; write it as YYYY-MM") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "loan-default", description="Train, promote, score and watch a loan-default model."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, does: Callable[..., None]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=(does.__doc__ or "").strip().rstrip("."))
+        command.set_defaults(does=does)
+        return command
+
+    for name, does in {"run": run, "clean": clean, "tune": tune, "train": train}.items():
+        command = add(name, does)
+        command.add_argument("--data", default="", help="CSV, CSV.GZ or Parquet file, a glob, or gs://… of loans")
+        command.add_argument("--snapshot", default="", metavar="YYYY-MM", help="month in which the file was taken")
+        command.add_argument("--calibrate-from", default="", metavar="YYYY-MM", help="first month that calibrates")
+        command.add_argument("--test-from", default="", metavar="YYYY-MM", help="first month that tests")
+        command.add_argument("--trials", type=int, default=0, help="how many tuning trials the study is to hold")
+    add("promote", promote)
+    command = add("score", score)
+    command.add_argument(
+        "file", metavar="FILE", help="CSV, CSV.GZ or Parquet file of applications; its name is the batch"
+    )
+    command.add_argument("--without-drift", action="store_true", help="score only")
+    add("drift", drift).add_argument("batch", metavar="BATCH", help="a scored batch")
+    command = add("sample-data", sample_data)
+    command.add_argument("--rows", type=int, default=_DEMO_ROWS)
+    command.add_argument("--seed", type=int, default=7)
+    command.add_argument("--out", default="var/sample/loans.csv", help="file to write (.csv or .csv.gz)")
+    command.add_argument(
+        "--batch", action="store_true", help="applications of one month instead of loans with outcomes"
+    )
+    command.add_argument("--month", type=_month, default=_DEMO_MONTH, metavar="YYYY-MM", help="month of a batch")
+    command.add_argument("--shift", type=float, default=0.0, help="0: the usual population; 1: plainly another")
+    add("demo", demo).add_argument("--seed", type=int, default=7)
+    command = add("dev", dev)
+    command.add_argument("--port", type=int, default=3000, help="of the Dagster UI")
+    command.add_argument("--mlflow-port", type=int, default=5000)
+    add("init", init)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    console = Console(highlight=False)
+    errors = Console(stderr=True, highlight=False)
+    with ExitStack() as stack:
+        stack.callback(console.file.flush)
+        try:
+            load_dotenv(".env")
+            settings = load_settings()
+            if getattr(arguments, "data", ""):
+                settings = replace(settings, data=arguments.data)
+            prepare_process(settings)
+            arguments.does(settings, console, arguments)
+        except (BadInput, StepFailed) as error:
+            errors.print(f"loan-default: {error}", markup=False)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

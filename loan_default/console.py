@@ -1,0 +1,126 @@
+"""What a person at a terminal sees: progress while a job runs, and tables of what it recorded.
+
+Everything here is read from records of plain values; running jobs is `cli`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+_METRICS = ("auc", "ks", "brier", "ece")
+_COLOURS = {"promote": "green", "hold": "yellow", "calm": "green", "drifted": "red", "not enough rows": "yellow"}
+
+
+class ProgressHandler(logging.Handler):
+    """Prints steps as they begin and end, and what they say, one line each."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        step = getattr(record, "step", "")
+        if getattr(record, "begins", False):
+            self._console.print(f"[bold]▸ {step}[/bold]")
+        elif (seconds := getattr(record, "seconds", None)) is not None:
+            self._console.print(f"  [green]✓[/green] {step} [dim]{seconds:.1f} s[/dim]")
+        else:
+            colour = "yellow" if record.levelno >= logging.WARNING else "dim"
+            self._console.print(Text(f"    {record.getMessage()}", style=colour))
+
+
+def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
+    """Rows kept and rejected, months, what the file lacks."""
+    table = _table("Loans", "", "")
+    table.add_row("files", ", ".join(report["files"]))
+    table.add_row("layout, fingerprint", f"{', '.join(report['layouts'])}, {report['fingerprint']}")
+    table.add_row("rows read", f"{report['rows_read']:,}, of which {report['lines_not_loans']:,} are no loans")
+    table.add_row("kept", f"{report['kept']:,}")
+    problems = ", ".join(f"{problem} {count:,}" for problem, count in list(report["problems"].items())[:4])
+    table.add_row("rejected", f"{report['rejected']:,}" + (f" ({problems})" if problems else ""))
+    table.add_row("issue months", f"{report['first_month']} to {report['last_month']}")
+    if report["snapshot"]:
+        rate = "" if report["default_rate"] is None else f", {report['default_rate']:.1%} of them defaulted"
+        table.add_row("matured by " + report["snapshot"], f"{report['matured']:,}{rate}")
+    if report["missing_fields"]:
+        table.add_row("fields without values", ", ".join(report["missing_fields"]))
+    console.print(table)
+
+
+def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
+    """The windows with their months, rows and default rates."""
+    title = "Windows" if splits["out_of_time"] else "Windows (too few months to be cut by month: not out of time)"
+    table = _table(title, "window", "issue months", "loans", "default rate")
+    for window in splits["windows"]:
+        months = f"{window['first_month']} to {window['last_month']}"
+        rate = window["defaults"] / window["rows"]
+        table.add_row(window["name"], months, f"{window['rows']:,}", f"{rate:.1%}")
+    console.print(table)
+
+
+def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Every candidate, and the model in production, on the test window."""
+    table = _table("Candidates on the test window", "model", "AUC (95 %)", "KS", "Brier", "ECE")
+    boards = {
+        f"{kind} → version {evaluation['version']}" if kind == training["kind"] else kind: metrics
+        for kind, metrics in evaluation["leaderboard"].items()
+    }
+    if evaluation["champion"]:
+        boards[f"production: version {evaluation['champion_version']}"] = evaluation["champion"]
+    for name, metrics in boards.items():
+        auc = metrics["auc"]
+        shown = [f"{metrics[metric]['value']:.4f}" for metric in _METRICS[1:]]
+        table.add_row(name, f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})", *shown)
+    if (grade := evaluation["evaluation"]["grade_auc"]) is not None:
+        table.add_row("the lender's grade alone", f"{grade:.4f}", "", "", "")
+    console.print(table)
+
+
+def show_decision(console: Console, decision: Mapping[str, Any]) -> None:
+    """What was decided of the newest version, and why."""
+    verdict = decision["verdict"]
+    lines = "\n".join(f"• {reason}" for reason in decision["reasons"])
+    title = f"{verdict} version {decision['candidate']}"
+    console.print(Panel(lines, title=title, title_align="left", border_style=_COLOURS[verdict]))
+
+
+def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
+    """A verdict for each batch."""
+    table = _table("Batches", "batch", "applications", "model version", "verdict", "why")
+    for report in reports:
+        verdict = Text(report["verdict"], style=_COLOURS[report["verdict"]])
+        reasons = list(report["reasons"])
+        why = " ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else "")
+        table.add_row(report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
+    console.print(table)
+
+
+def show_predictions(console: Console, batch: str, counts: Sequence[tuple[str, int, float]]) -> None:
+    """How a batch was decided."""
+    table = _table(f"Batch {batch}", "decision", "applications", "mean PD")
+    for decision, rows, mean in counts:
+        table.add_row(decision, f"{rows:,}", f"{mean:.1%}")
+    console.print(table)
+
+
+def show_places(console: Console, places: Mapping[str, str]) -> None:
+    """Where everything lies."""
+    table = _table("Where it lies", "", "")
+    for name, place in places.items():
+        table.add_row(name, place)
+    console.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,32 @@
+"""The front door: what Dagster loads. Settings in, definitions out; no logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from loan_default.adapters.tracking import Tracking
+from loan_default.defs.assets import data, monitoring, registry, scoring, training
+from loan_default.defs.jobs import build_jobs
+from loan_default.defs.progress import progress_logger
+from loan_default.defs.resources import build_resources
+from loan_default.settings import Settings, load_settings, prepare_process
+
+
+def build_definitions(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name."""
+    assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring])
+    return dg.Definitions(
+        assets=assets,
+        jobs=build_jobs(Tracking(settings.tracking_uri, settings.artifacts)),
+        resources={**build_resources(settings), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+        loggers={"progress": progress_logger, "console": dg.colored_console_logger},
+    )
+
+
+_settings = load_settings()
+prepare_process(_settings)
+defs = build_definitions(_settings)

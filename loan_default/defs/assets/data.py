@@ -1,0 +1,171 @@
+"""Group `data`: the loan file, the loans that are usable, the rows that are not, and the windows they are cut into."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from loan_default.adapters import storage
+from loan_default.defs import metadata as shown
+from loan_default.defs.resources import LoanBook, Room
+from loan_default.risk.cleaning import clean_loans
+from loan_default.risk.contract import load_contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
+from loan_default.risk.splitting import SplitPlan, Splits, split_loans
+
+_SCHEMA = shown.column_schema(
+    load_contract(),
+    {
+        "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
+        "matures": ("date", "Month in which the last payment is due."),
+    },
+)
+
+raw_loans = dg.AssetSpec(
+    "raw_loans",
+    group_name="data",
+    kinds={"csv"},
+    owners=shown.OWNERS,
+    description="The loan file as the lender has it: LOAN_DEFAULT_DATA, a file, a glob or gs://…",
+)
+
+
+class CleaningConfig(dg.Config):
+    """Which loans to clean; by default those of the settings, as of the month that the file itself shows."""
+
+    data: str = ""
+    snapshot_month: str = ""
+
+
+class SplitConfig(dg.Config):
+    """How to cut: shares, or the first issue month (YYYY-MM) of a window."""
+
+    calibrate_share: float = 0.2
+    test_share: float = 0.2
+    calibrate_from: str = ""
+    test_from: str = ""
+
+
+def month(text: str, name: str) -> date | None:
+    """YYYY-MM → the first of that month; nothing → None."""
+    try:
+        return date.fromisoformat(f"{text}-01") if text else None
+    except ValueError:
+        raise BadInput(f"{name} is {text!r}; write a month as YYYY-MM.") from None
+
+
+@dg.multi_asset(
+    name="clean_raw_loans",
+    group_name="data",
+    deps=[raw_loans],
+    outs={
+        "cleaned_loans": dg.AssetOut(
+            io_manager_key="parquet",
+            kinds={"polars", "parquet"},
+            owners=shown.OWNERS,
+            tags={"domain": "loans"},
+            metadata={"dagster/column_schema": _SCHEMA},
+            description="Every usable loan in natural units, with its outcome where that is known.",
+        ),
+        "rejected_loans": dg.AssetOut(
+            io_manager_key="parquet",
+            kinds={"polars", "parquet"},
+            owners=shown.OWNERS,
+            tags={"domain": "loans"},
+            description="Rows that are no usable loan: file, row, id, and the reason as a sentence.",
+        ),
+        "cleaning_report": dg.AssetOut(
+            io_manager_key="json",
+            kinds={"json"},
+            owners=shown.OWNERS,
+            tags={"domain": "loans"},
+            description="What cleaning found: counts, months, fingerprint, snapshot month.",
+        ),
+    },
+    check_specs=shown.check_specs("cleaned_loans", CLEANING_RULES),
+)
+def clean_raw_loans(
+    context: dg.AssetExecutionContext, config: CleaningConfig, loan_book: LoanBook, room: Room
+) -> Iterator[Any]:
+    """Clean the loan file in one pass and stop where it is not what the contract expects."""
+    contract = loan_book.contract
+    cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
+    with shown.user_errors():
+        files = storage.local_inputs(config.data or loan_book.data, room.staging)
+        snapshot = month(config.snapshot_month, "snapshot_month")
+        report = clean_loans(files, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+    for warning in report.warnings():
+        context.log.warning(warning)
+    findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
+    if failed := failures(findings):
+        yield from shown.check_results("cleaned_loans", findings)
+        raise dg.Failure(failed, allow_retries=False)
+    counts = {"dagster/row_count": report.kept, "fingerprint": report.fingerprint, "files": list(report.files)}
+    about = {
+        "first_month": f"{report.first_month:%Y-%m}",
+        "last_month": f"{report.last_month:%Y-%m}",
+        "snapshot_month": f"{report.snapshot:%Y-%m}",
+        "matured": report.matured,
+        "default_rate": report.default_rate,
+        "warnings": shown.bullets(report.warnings()),
+    }
+    yield dg.MaterializeResult(
+        asset_key="cleaned_loans",
+        value=cleaned,
+        metadata={**counts, **about},
+        check_results=shown.check_results("cleaned_loans", findings),
+    )
+    yield dg.MaterializeResult(
+        asset_key="rejected_loans",
+        value=rejected,
+        metadata={
+            "dagster/row_count": report.rejected,
+            "share": report.rejected_share,
+            "problems": shown.table(["problem", "rows"], list(report.problems.items())),
+            "lines_not_loans": report.lines_not_loans,
+        },
+    )
+    yield dg.MaterializeResult(asset_key="cleaning_report", value=report.to_dict())
+
+
+@dg.asset(
+    group_name="data",
+    io_manager_key="json",
+    kinds={"json"},
+    owners=shown.OWNERS,
+    tags={"domain": "loans"},
+    description="Windows of matured loans by issue month: train, calibrate, test, newest last.",
+)
+def loan_splits(
+    config: SplitConfig, loan_book: LoanBook, cleaned_loans: pl.LazyFrame, cleaning_report: dict[str, Any]
+) -> dg.MaterializeResult:
+    """Cut the matured loans into windows."""
+    with shown.user_errors():
+        plan = SplitPlan(
+            config.calibrate_share,
+            config.test_share,
+            month(config.calibrate_from, "calibrate_from"),
+            month(config.test_from, "test_from"),
+        )
+        snapshot = month(cleaning_report["snapshot"], "snapshot")
+        splits = split_loans(
+            cleaned_loans, loan_book.contract, plan, snapshot=snapshot, data_fingerprint=cleaning_report["fingerprint"]
+        )
+    return dg.MaterializeResult(value=splits.to_dict(), metadata=_split_metadata(splits))
+
+
+def _split_metadata(splits: Splits) -> dict[str, Any]:
+    rows = [
+        (w.name, f"{w.first_month:%Y-%m}", f"{w.last_month:%Y-%m}", w.rows, f"{w.default_rate:.1%}")
+        for w in splits.windows
+    ]
+    return {
+        "windows": shown.table(["window", "from", "to", "loans", "default rate"], rows),
+        "out_of_time": splits.out_of_time,
+        "fingerprint": splits.fingerprint,
+        "unresolved": splits.unresolved,
+        "immature": splits.immature,
+    }

@@ -1,0 +1,89 @@
+"""Group `monitoring`: whether a batch's population has moved since the model that scored it was trained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from loan_default.adapters import storage
+from loan_default.adapters.model_store import drift_columns
+from loan_default.defs import metadata as shown
+from loan_default.defs.partitions import batches
+from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.risk.drift import EvidentlyReport, evidently_report, feature_drift, judge_drift, profile_batch
+
+_TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch", "drifted")
+
+
+@dg.asset(
+    group_name="monitoring",
+    partitions_def=batches,
+    io_manager_key="json",
+    kinds={"evidently", "polars"},
+    owners=shown.OWNERS,
+    tags={"domain": "applications"},
+    check_specs=shown.check_specs("drift_report", ["enough_rows"]),
+    description="PSI of every feature and of the score against the training population, and the verdict by policy.",
+)
+def drift_report(
+    context: dg.AssetExecutionContext,
+    loan_book: LoanBook,
+    registry: Registry,
+    room: Room,
+    application_batch: pl.LazyFrame,
+    predictions: pl.LazyFrame,
+) -> Iterator[Any]:
+    """Compare the batch with the profile of the version that scored it."""
+    policy = loan_book.policy.drift
+    scored = predictions.select("raw_score", "model_version").collect()
+    version = registry.tracking.get(scored["model_version"][0])
+    profile, sample = registry.models.reference(version)
+    names = registry.models.scorer(version).contract.feature_names
+    batch = application_batch.select(names).collect().with_columns(scored["raw_score"])
+    drift = feature_drift(profile, profile_batch(batch, profile), policy)
+    verdict = judge_drift(drift, batch.height, policy)
+    numeric, categorical = drift_columns(registry.models.scorer(version).contract)
+    report = evidently_report(
+        sample,
+        batch,
+        numeric=[*numeric, "raw_score"],
+        categorical=categorical,
+        seed=0,
+        sample_rows=policy.report_sample_rows,
+        psi_threshold=policy.feature_psi_limit,
+        drift_share=policy.drifted_share_limit,
+    )
+    page = _store_report(room, context.partition_key, report)
+    worst = drift.sort("psi", descending=True, nulls_last=True)
+    yield dg.MaterializeResult(
+        value={
+            "batch": context.partition_key,
+            "model_version": version.version,
+            **verdict.to_dict(),
+            "features": drift.to_dicts(),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="enough_rows",
+                passed=verdict.verdict != "not enough rows",
+                description=f"{verdict.rows:,} applications; {policy.least_rows:,} are needed for a verdict.",
+                severity=dg.AssetCheckSeverity.WARN,
+            )
+        ],
+        metadata={
+            "verdict": verdict.verdict,
+            "reasons": shown.bullets(verdict.reasons),
+            "model_version": version.version,
+            "features": shown.table(_TABLE, worst.select(_TABLE).rows()),
+            "evidently": dg.MetadataValue.path(str(page)),
+        },
+    )
+
+
+def _store_report(room: Room, batch: str, report: EvidentlyReport) -> Any:
+    """Evidently's page and figures, beside the verdict."""
+    storage.write_json(room.place("drift_report", f"{batch}.evidently.json"), report.json)
+    page = room.place("drift_report", f"{batch}.html")
+    storage.write_text(page, report.html)
+    return page

@@ -1,0 +1,217 @@
+"""Group `registry`: the newest version measured on the test window, the decision on it, and its card."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.defs import metadata as shown
+from loan_default.defs.resources import LoanBook, Registry
+from loan_default.risk.cleaning import OUTCOME
+from loan_default.risk.evaluation import Interval
+from loan_default.risk.judging import Judgement, can_read, intervals, judge_on_test
+from loan_default.risk.model_card import Facts, leaderboard
+from loan_default.risk.model_card import model_card as write_model_card
+from loan_default.risk.plots import evaluation_figures, field_importance, png
+from loan_default.risk.policy import PromotionDecision, decide_promotion
+from loan_default.risk.splitting import Splits, window_loans
+
+_METRICS = ("auc", "ks", "brier", "ece")
+_SHOWN = ("roc.png", "calibration.png", "default_rate_by_decile.png")
+
+
+class EvaluationConfig(dg.Config):
+    """How many bootstrap resamples the intervals rest on."""
+
+    resamples: int = 200
+    seed: int = 7
+
+
+@dg.asset(
+    group_name="registry",
+    io_manager_key="json",
+    kinds={"python", "mlflow"},
+    owners=shown.OWNERS,
+    tags={"domain": "model"},
+    description="The newest version, the other candidates and the version in production on the same test loans.",
+)
+def model_evaluation(
+    context: dg.AssetExecutionContext,
+    config: EvaluationConfig,
+    loan_book: LoanBook,
+    registry: Registry,
+    cleaned_loans: pl.LazyFrame,
+    loan_splits: dict[str, Any],
+    trained_model: dict[str, Any],
+) -> dg.MaterializeResult:
+    """Measure on the test window, which nothing else looks at."""
+    splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
+    test = window_loans(cleaned_loans, loan_book.contract, splits, "test")
+    run_id, leader = trained_model["run_id"], trained_model["kind"]
+    candidates = {kind: registry.models.candidate(run_id, kind) for kind in trained_model["candidates"]}
+    in_production = registry.tracking.version_of(PRODUCTION)
+    champion = registry.models.scorer(in_production) if in_production else None
+    if champion and not can_read(champion, test):
+        context.log.warning(f"Version {in_production.version} needs fields that these loans do not have.")
+        champion = None
+    judgement, scores = judge_on_test(
+        test,
+        candidates,
+        leader,
+        champion,
+        policy,
+        out_of_time=splits.out_of_time,
+        seed=config.seed,
+        resamples=config.resamples,
+    )
+    if (auc := judgement.evaluation.metrics["auc"].value) > policy.suspect_leak_above_auc:
+        raise dg.Failure(f"AUC {auc:.4f} on the test window is too good to be true: a field that knows the outcome?")
+    figures = {
+        name: png(figure)
+        for name, figure in evaluation_figures(
+            test[OUTCOME].to_numpy(),
+            scores["pd"].to_numpy(),
+            scores["raw_score"].to_numpy(),
+            cutoff=judgement.evaluation.cutoff,
+            importance=field_importance(candidates[leader].model, candidates[leader].space),
+        ).items()
+    }
+    registry.models.log_evaluation(run_id, judgement, figures)
+    return dg.MaterializeResult(
+        value={
+            "version": trained_model["version"],
+            "champion_version": in_production.version if in_production else None,
+            **judgement.to_dict(),
+        },
+        metadata={
+            "leaderboard": _leaderboard(judgement, in_production.version if in_production else None),
+            "decisions": shown.table(
+                ["decision", "share", "default rate"],
+                [(d.decision, d.share, d.default_rate) for d in judgement.decisions],
+            ),
+            "segments": shown.table(
+                ["field", "level", "loans", "default rate", "mean PD", "AUC"],
+                [(s.field, s.level, s.rows, s.default_rate, s.mean_pd, s.auc) for s in judgement.evaluation.segments],
+            ),
+            **{name.removesuffix(".png"): shown.picture(figures[name], name) for name in _SHOWN},
+            "mlflow_run": registry.run_link(run_id),
+        },
+    )
+
+
+def _leaderboard(judgement: Judgement, champion: int | None) -> dg.MarkdownMetadataValue:
+    def line(name: str, metrics: dict[str, Interval]) -> list[Any]:
+        return [name, str(metrics["auc"]), *(metrics[metric].value for metric in _METRICS[1:])]
+
+    rows = [line(kind, dict(metrics)) for kind, metrics in judgement.leaderboard.items()]
+    rows += [line(f"version {champion} (production)", dict(judgement.champion))] if judgement.champion else []
+    return shown.table(["model", "AUC (95 %)", "KS", "Brier", "ECE"], rows)
+
+
+@dg.asset(
+    group_name="registry",
+    io_manager_key="json",
+    kinds={"mlflow"},
+    owners=shown.OWNERS,
+    tags={"domain": "model"},
+    check_specs=shown.check_specs("promoted_model", ["alias_points_where_the_decision_says"]),
+    description="The decision on the newest version, by policy; a hold is as normal an outcome as a promotion.",
+)
+def promoted_model(
+    context: dg.AssetExecutionContext, loan_book: LoanBook, registry: Registry, model_evaluation: dict[str, Any]
+) -> Iterator[Any]:
+    """Decide, and move the alias where the policy says so."""
+    tracking, judged = registry.tracking, Judgement.from_dict(_only_judgement(model_evaluation))
+    in_production = tracking.version_of(PRODUCTION)
+    champion = in_production.version if in_production else None
+    same_champion = champion == model_evaluation["champion_version"]
+    decision = decide_promotion(
+        model_evaluation["version"],
+        champion,
+        judged.evaluation,
+        judged.comparison if same_champion else None,
+        loan_book.policy.promotion,
+    )
+    record = {
+        **decision.to_dict(),
+        "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "decided_by": f"policy, run {context.run_id}",
+    }
+    registry.models.record_decision(record)
+    after = tracking.version_of(PRODUCTION)
+    expected = decision.candidate if decision.verdict == "promote" else champion
+    found = after.version if after else None
+    yield dg.MaterializeResult(
+        value=record,
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="alias_points_where_the_decision_says",
+                passed=found == expected,
+                description=f"production points at version {found}, the decision says {expected}.",
+            )
+        ],
+        metadata={
+            "verdict": decision.verdict,
+            "candidate": decision.candidate,
+            "production": found or "none",
+            "reasons": shown.bullets(decision.reasons),
+            "rules": shown.table(
+                ["rule", "passed", "found"], [(f.rule, f.passed, f.sentence) for f in decision.findings]
+            ),
+        },
+    )
+
+
+@dg.asset(
+    group_name="registry",
+    io_manager_key="markdown",
+    kinds={"markdown"},
+    owners=shown.OWNERS,
+    tags={"domain": "model"},
+    description="What a risk analyst reads of the newest version: data, quality, decisions, limits.",
+)
+def model_card(
+    registry: Registry,
+    cleaning_report: dict[str, Any],
+    cleaned_loans: pl.LazyFrame,
+    loan_splits: dict[str, Any],
+    trained_model: dict[str, Any],
+    model_evaluation: dict[str, Any],
+    promoted_model: dict[str, Any],
+) -> dg.MaterializeResult:
+    """Write the card, here and into MLflow."""
+    splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(_only_judgement(model_evaluation))
+    version = registry.tracking.get(trained_model["version"])
+    scorer = registry.models.scorer(version)
+    test = window_loans(cleaned_loans, scorer.contract, splits, "test")
+    on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
+    card = write_model_card(
+        Facts(
+            scorer=scorer,
+            parameters=trained_model["parameters"][trained_model["kind"]],
+            cleaning=cleaning_report,
+            splits=splits,
+            leaderboard=leaderboard(on_calibrate, judged.leaderboard),
+            evaluation=judged.evaluation,
+            tested=scorer.score(test, with_reasons=False).with_columns(test[OUTCOME]),
+            importance=field_importance(scorer.model, scorer.space),
+            seed=trained_model["seed"],
+            trained_at=version.created_at,
+            git_commit=trained_model["git_commit"],
+            libraries={k.removeprefix("version."): v for k, v in trained_model.items() if k.startswith("version.")},
+            version=version.version,
+            comparison=judged.comparison,
+            promotion=PromotionDecision.from_dict(promoted_model),
+        )
+    )
+    registry.tracking.log_text(version.run_id, "model_card.md", card)
+    return dg.MaterializeResult(
+        value=card, metadata={"card": dg.MetadataValue.md(card), "mlflow_run": registry.run_link(version.run_id)}
+    )
+
+
+def _only_judgement(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("version", "champion_version")}

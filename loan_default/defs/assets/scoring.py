@@ -1,0 +1,151 @@
+"""Group `scoring`: a batch of applications as it came in, and what the model in production says of it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from loan_default.adapters import storage
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.defs import metadata as shown
+from loan_default.defs.partitions import batches
+from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.risk.cleaning import clean_application_file
+from loan_default.risk.contract import load_contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.gates import PREDICTION_RULES, failures, judge_predictions
+from loan_default.risk.scoring import write_predictions
+
+INBOX = "applications"
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+_PREDICTED = {
+    "pd": ("float", "Calibrated probability of default."),
+    "raw_score": ("float", "Log-odds; ranks the applications, higher is riskier."),
+    "score": ("int", "Points, higher is safer."),
+    "decision": ("string", "approve, review or decline."),
+    "reasons": ("string[]", "What a declined applicant reads, strongest first."),
+    "model_version": ("int", "The registered version that scored."),
+    "scored_at": ("timestamp", "When it scored, UTC."),
+    "input_fingerprint": ("string", "SHA-256 of the batch file, 16 digits."),
+}
+
+
+@dg.multi_asset(
+    name="read_application_batch",
+    group_name="scoring",
+    partitions_def=batches,
+    outs={
+        "application_batch": dg.AssetOut(
+            io_manager_key="parquet",
+            kinds={"polars", "parquet"},
+            owners=shown.OWNERS,
+            tags={"domain": "applications"},
+            metadata={"dagster/column_schema": shown.column_schema(load_contract(), {})},
+            description="Applications of one batch file in natural units, from <storage>/applications.",
+        ),
+        "rejected_applications": dg.AssetOut(
+            io_manager_key="parquet",
+            kinds={"polars", "parquet"},
+            owners=shown.OWNERS,
+            tags={"domain": "applications"},
+            description="Rows of the batch that cannot be scored, with their reasons.",
+        ),
+        "application_report": dg.AssetOut(
+            io_manager_key="json",
+            kinds={"json"},
+            owners=shown.OWNERS,
+            tags={"domain": "applications"},
+            description="What was found in the batch file: counts, months, fingerprint.",
+        ),
+    },
+)
+def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room) -> Iterator[Any]:
+    """Read and check one batch file."""
+    batch = context.partition_key
+    cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
+    with shown.user_errors():
+        file = storage.fetch(_inbox_file(room, batch), room.staging / "inputs" / batch)
+        report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
+    for warning in report.warnings():
+        context.log.warning(warning)
+    yield dg.MaterializeResult(
+        asset_key="application_batch",
+        value=cleaned,
+        metadata={
+            "dagster/row_count": report.kept,
+            "fingerprint": report.fingerprint,
+            "warnings": shown.bullets(report.warnings()),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key="rejected_applications",
+        value=rejected,
+        metadata={
+            "dagster/row_count": report.rejected,
+            "problems": shown.table(["problem", "rows"], list(report.problems.items())),
+        },
+    )
+    yield dg.MaterializeResult(asset_key="application_report", value=report.to_dict())
+
+
+def _inbox_file(room: Room, batch: str) -> Any:
+    for suffix in SUFFIXES:
+        place = room.place(INBOX, f"{batch}{suffix}")
+        if place.exists():
+            return place
+    raise BadInput(f"{room.place(INBOX)} holds no file {batch}{'|'.join(SUFFIXES)}; put the batch there.")
+
+
+@dg.asset(
+    group_name="scoring",
+    partitions_def=batches,
+    io_manager_key="parquet",
+    kinds={"xgboost", "parquet"},
+    owners=shown.OWNERS,
+    tags={"domain": "applications"},
+    metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn(k, *v) for k, v in _PREDICTED.items()])},
+    check_specs=shown.check_specs("predictions", PREDICTION_RULES),
+    description="PD, score, decision and reasons of each application, by the version in production; also as CSV.",
+)
+def predictions(
+    context: dg.AssetExecutionContext,
+    registry: Registry,
+    room: Room,
+    application_batch: pl.LazyFrame,
+    application_report: dict[str, Any],
+) -> Iterator[Any]:
+    """Score the batch; scoring it again replaces its result and nothing else."""
+    version = registry.tracking.version_of(PRODUCTION)
+    if version is None:
+        raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)
+    parquet, csv = (room.staging / f"{context.run_id}-predictions.{kind}" for kind in ("parquet", "csv"))
+    counts = write_predictions(
+        registry.models.scorer(version),
+        application_batch,
+        parquet=parquet,
+        csv=csv,
+        constants={
+            "model_version": version.version,
+            "scored_at": datetime.now(UTC),
+            "input_fingerprint": application_report["fingerprint"],
+        },
+    )
+    findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
+    if failed := failures(findings):
+        yield from shown.check_results("predictions", findings)
+        raise dg.Failure(failed)
+    beside = room.place("predictions", f"{context.partition_key}.csv")
+    storage.store(csv, beside)
+    yield dg.MaterializeResult(
+        value=parquet,
+        check_results=shown.check_results("predictions", findings),
+        metadata={
+            "dagster/row_count": application_report["kept"],
+            "model_version": version.version,
+            "decisions": shown.table(["decision", "applications", "mean PD"], counts),
+            "csv": dg.MetadataValue.path(str(beside)),
+        },
+    )

@@ -1,0 +1,174 @@
+"""Group `training`: the parameters that tuning found, and the candidates fitted with them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from loan_default.adapters.model_store import provenance
+from loan_default.defs import metadata as shown
+from loan_default.defs.mlflow_run import MlflowRun
+from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.risk.contract import Contract
+from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
+from loan_default.risk.splitting import Splits, window_loans
+from loan_default.risk.training import KINDS, Candidate, Development, grade_auc, train_candidates
+from loan_default.risk.tuning import Trial, tune
+
+_METRICS = ("auc", "ks", "brier", "ece")
+
+
+class TuningConfig(dg.Config):
+    """How long to search: the study is continued until it holds this many trials."""
+
+    trials: int = 12
+    seed: int = 7
+
+
+class TrainingConfig(dg.Config):
+    """Which candidates to fit."""
+
+    candidates: list[str] = Field(default_factory=lambda: list(KINDS))
+    seed: int = 7
+
+
+def _windows(loans: pl.LazyFrame, contract: Contract, splits: Splits) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return window_loans(loans, contract, splits, "train"), window_loans(loans, contract, splits, "calibrate")
+
+
+@dg.asset(
+    group_name="training",
+    io_manager_key="json",
+    kinds={"optuna", "xgboost"},
+    owners=shown.OWNERS,
+    tags={"domain": "model"},
+    description="XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
+)
+def tuned_params(
+    context: dg.AssetExecutionContext,
+    config: TuningConfig,
+    loan_book: LoanBook,
+    room: Room,
+    cleaned_loans: pl.LazyFrame,
+    loan_splits: dict[str, Any],
+) -> dg.MaterializeResult:
+    """Search for parameters."""
+    contract, splits = loan_book.contract, Splits.from_dict(loan_splits)
+
+    def told(trial: Trial) -> None:
+        reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
+        context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
+
+    with shown.user_errors():
+        found = tune(
+            Development.of(*_windows(cleaned_loans, contract, splits), contract),
+            loan_book.search_space,
+            data_fingerprint=splits.fingerprint,
+            storage=room.studies,
+            trials=config.trials,
+            seed=config.seed,
+            on_trial=told,
+        )
+    return dg.MaterializeResult(
+        value=found.to_dict(),
+        metadata={
+            "parameters": shown.table(["parameter", "value"], list(found.parameters.items())),
+            "log_loss": found.log_loss,
+            "start_log_loss": found.start_log_loss,
+            "trials": found.trials,
+            "pruned": found.pruned,
+            "study": found.study,
+            "seconds": found.seconds,
+        },
+    )
+
+
+@dg.asset(
+    group_name="training",
+    io_manager_key="json",
+    kinds={"xgboost", "scikitlearn", "mlflow"},
+    owners=shown.OWNERS,
+    tags={"domain": "model"},
+    check_specs=shown.check_specs("trained_model", TRAINING_RULES),
+    description="Candidates fitted and calibrated; the best is the newest version of the registered model (staging).",
+)
+def trained_model(
+    context: dg.AssetExecutionContext,
+    config: TrainingConfig,
+    loan_book: LoanBook,
+    registry: Registry,
+    mlflow_run: MlflowRun,
+    cleaned_loans: pl.LazyFrame,
+    loan_splits: dict[str, Any],
+    tuned_params: dict[str, Any],
+) -> Iterator[Any]:
+    """Fit every candidate and register the best; stop where it is too good to be true."""
+    contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
+    train, calibrate = _windows(cleaned_loans, contract, splits)
+    development = Development.of(train, calibrate, contract)
+    with shown.user_errors():
+        candidates = train_candidates(
+            development,
+            tuned_params["parameters"],
+            loan_book.search_space,
+            policy.decision,
+            seed=config.seed,
+            kinds=config.candidates,
+            on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
+        )
+    best = candidates[0]
+    grade = grade_auc(calibrate, development.calibrate.y.astype(float), contract)
+    findings = judge_candidate(best, grade, policy.promotion)
+    if not findings[TRAINING_RULES.index("not_too_good_to_be_true")].passed:
+        yield from shown.check_results("trained_model", findings)
+        raise dg.Failure(failures(findings), allow_retries=False)
+    tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}
+    _log_run(mlflow_run, best, candidates, splits, tags)
+    version = registry.models.register(
+        mlflow_run.run_id,
+        candidates,
+        developed_on=pl.concat([train, calibrate]),
+        sample_rows=policy.drift.report_sample_rows,
+        tags=tags,
+    )
+    record = {
+        "version": version.version,
+        "run_id": mlflow_run.run_id,
+        "kind": best.kind,
+        "candidates": [candidate.kind for candidate in candidates],
+        "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
+        "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
+        "seed": config.seed,
+        **tags,
+    }
+    yield dg.MaterializeResult(
+        value=record,
+        check_results=shown.check_results("trained_model", findings),
+        metadata={
+            "version": version.version,
+            "kind": best.kind,
+            "leaderboard": shown.table(
+                ["candidate", *(f"{name} on calibrate" for name in _METRICS)],
+                [(c.kind, *(round(c.metrics[name].value, 4) for name in _METRICS)) for c in candidates],
+            ),
+            "mlflow_run": registry.run_link(mlflow_run.run_id),
+            "git_commit": tags["git_commit"],
+        },
+    )
+
+
+def _log_run(
+    mlflow_run: MlflowRun, best: Candidate, candidates: tuple[Candidate, ...], splits: Splits, tags: Mapping[str, str]
+) -> None:
+    tracking, run_id = mlflow_run.tracking, mlflow_run.run_id
+    tracking.set_tags(run_id, {**tags, "kind": best.kind})
+    tracking.log_parameters(
+        run_id, {f"{c.kind}.{name}": value for c in candidates for name, value in c.parameters.items()}
+    )
+    tracking.log_metrics(
+        run_id, {f"calibrate.{c.kind}.{name}": m.value for c in candidates for name, m in c.metrics.items()}
+    )
+    tracking.log_json(run_id, "windows.json", splits.to_dict())

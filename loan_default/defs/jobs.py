@@ -1,0 +1,45 @@
+"""What can be run as a whole: a job is a selection of assets, and the hook that tells MLflow of a failure."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from loan_default.adapters.tracking import Tracking
+from loan_default.defs.mlflow_run import mlflow_failure_hook
+from loan_default.defs.partitions import batches
+
+if TYPE_CHECKING:  # what define_asset_job returns; Dagster does not export it
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+_DATA = dg.AssetSelection.groups("data") - dg.AssetSelection.assets("raw_loans")
+_TRAINING = _DATA | dg.AssetSelection.groups("training")
+_REGISTRY = dg.AssetSelection.groups("registry")
+_BATCH = dg.AssetSelection.groups("scoring")
+_MONITORING = dg.AssetSelection.groups("monitoring")
+
+_WHOLE: dict[str, tuple[dg.AssetSelection, str]] = {
+    "cleaning_job": (_DATA, "Clean the loan file and cut it into windows."),
+    "tuning_job": (_DATA | dg.AssetSelection.assets("tuned_params"), "Clean, split and search for parameters."),
+    "training_job": (_TRAINING, "From the loan file to a new version of the model (staging)."),
+    "promotion_job": (_REGISTRY, "Measure the newest version, decide on it and write its card."),
+    "full_pipeline_job": (_TRAINING | _REGISTRY, "From the loan file to a decision on a new version."),
+}
+_BY_BATCH: dict[str, tuple[dg.AssetSelection, str]] = {
+    "batch_prediction_job": (_BATCH, "Score one batch of applications."),
+    "monitoring_job": (_MONITORING, "Compare one scored batch with the training population."),
+    "retraining_job": (_TRAINING | _REGISTRY | _BATCH, "Train, decide, and score a waiting batch again."),
+}
+
+
+def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:
+    """Every job."""
+    hooks = {mlflow_failure_hook(tracking)}
+    whole = [
+        dg.define_asset_job(name, selection, description=described, hooks=hooks)
+        for name, (selection, described) in _WHOLE.items()
+    ]
+    by_batch = [
+        dg.define_asset_job(name, selection, description=described, hooks=hooks, partitions_def=batches)
+        for name, (selection, described) in _BY_BATCH.items()
+    ]
+    return [*whole, *by_batch]

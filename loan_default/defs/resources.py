@@ -1,0 +1,110 @@
+"""What assets are given: the loan book, the room for files, MLflow's run and the model store.
+
+Resources only hold settings and open adapters; nothing heavy is imported before an asset asks for it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from upath import UPath
+
+from loan_default.adapters.model_store import ModelStore
+from loan_default.adapters.tracking import Tracking
+from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
+from loan_default.defs.mlflow_run import MlflowRun
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.policy import Policy, load_policy
+from loan_default.risk.search_space import SearchSpace, load_search_space
+from loan_default.settings import Settings
+
+
+class LoanBook(dg.ConfigurableResource):
+    """What a loan is, what the lender has decided, what tuning may try; and where the loans lie."""
+
+    data: str
+    contract_file: str = ""
+    policy_file: str = ""
+    search_space_file: str = ""
+
+    @property
+    def contract(self) -> Contract:
+        """What a loan is."""
+        return load_contract(_file(self.contract_file))
+
+    @property
+    def policy(self) -> Policy:
+        """What the lender has decided."""
+        return load_policy(_file(self.policy_file))
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """How candidates are fitted."""
+        return load_search_space(_file(self.search_space_file))
+
+
+def _file(path: str) -> Path | None:
+    return Path(path) if path else None
+
+
+class Room(dg.ConfigurableResource):
+    """Where files lie: the storage root, local scratch space and the tuning studies."""
+
+    root: str
+    scratch: str
+    studies: str
+
+    @property
+    def staging(self) -> Path:
+        """Local scratch space for files that are being written."""
+        folder = Path(self.scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def place(self, *parts: str) -> UPath:
+        """A place under the storage root."""
+        return UPath(self.root).joinpath(*parts)
+
+
+class Registry(dg.ConfigurableResource):
+    """The registered model and what its training runs kept."""
+
+    tracking_uri: str
+    artifact_root: str
+    cache: str
+    ui: str
+
+    @property
+    def tracking(self) -> Tracking:
+        """MLflow's store."""
+        return Tracking(self.tracking_uri, self.artifact_root)
+
+    @property
+    def models(self) -> ModelStore:
+        """Models, candidates and reference profiles."""
+        return ModelStore(self.tracking, Path(self.cache))
+
+    def run_link(self, run_id: str) -> dg.UrlMetadataValue:
+        """A link to the run in MLflow's UI."""
+        return dg.MetadataValue.url(self.tracking.run_url(run_id, self.ui))
+
+
+def build_resources(settings: Settings) -> Mapping[str, Any]:
+    """Every resource, from the settings."""
+    root = UPath(settings.storage)
+    store = {"tracking_uri": settings.tracking_uri, "artifact_root": settings.artifacts}
+    return {
+        "loan_book": LoanBook(
+            data=settings.data,
+            contract_file=str(settings.contract or ""),
+            policy_file=str(settings.policy or ""),
+            search_space_file=str(settings.search_space or ""),
+        ),
+        "room": Room(root=settings.storage, scratch=str(settings.staging), studies=settings.study_storage),
+        "registry": Registry(**store, cache=str(settings.home / "models"), ui=settings.mlflow_ui),
+        "mlflow_run": MlflowRun(**store),
+        "parquet": ParquetIOManager(root, settings.staging),
+        "json": JsonIOManager(root),
+        "markdown": TextIOManager(root),
+    }

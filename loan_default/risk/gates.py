@@ -1,0 +1,88 @@
+"""What must hold of cleaned loans, a trained candidate and a batch's predictions before anything follows from them.
+
+Each gate returns findings, a sentence each; whoever asked stops where one failed. The gate before production is in
+`policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from loan_default.risk.cleaning import MATURES, OUTCOME, CleaningReport
+from loan_default.risk.contract import Contract
+from loan_default.risk.policy import Finding, PromotionPolicy
+from loan_default.risk.training import Candidate
+
+CLEANING_RULES = (
+    "columns_match_contract",
+    "ids_unique",
+    "rejected_share_within_limit",
+    "default_rate_in_band",
+    "nothing_from_after_the_loan_was_granted",
+)
+TRAINING_RULES = ("better_than_the_grade_alone", "not_too_good_to_be_true", "calibrated")
+PREDICTION_RULES = ("one_row_per_application", "every_pd_between_0_and_1")
+
+
+def failures(findings: Iterable[Finding]) -> str:
+    """The sentences of what failed, as one text; empty where all passed."""
+    return " ".join(finding.sentence for finding in findings if not finding.passed)
+
+
+def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contract) -> tuple[Finding, ...]:
+    """Cleaned loans against the contract and what it expects of a sound file."""
+    names = loans.collect_schema().names()
+    expected = [field.name for field in contract.fields if field.role != "support"] + [OUTCOME, MATURES]
+    ids = loans.select(pl.col(contract.id_name).n_unique()).collect().item()
+    afterwards = [name for name in names if contract.is_known_afterwards(name)]
+    share, limit = report.rejected_share, contract.expect.rejected_share_at_most
+    low, high = contract.expect.default_rate_between
+    rate = report.default_rate
+    found = (
+        (names == expected, f"The columns are {'those' if names == expected else 'not those'} of the contract."),
+        (ids == report.kept, f"{report.kept:,} loans have {ids:,} ids."),
+        (share <= limit, f"{share:.2%} of the rows were rejected; {limit:.0%} is allowed."),
+        (
+            rate is not None and low <= rate <= high,
+            f"{_share(rate)} of the matured loans defaulted; {low:.0%} to {high:.0%} is expected.",
+        ),
+        (not afterwards, f"Columns written after the loan was granted: {', '.join(afterwards) or 'none'}."),
+    )
+    return tuple(Finding(rule, *told) for rule, told in zip(CLEANING_RULES, found, strict=True))
+
+
+def _share(rate: float | None) -> str:
+    return "None" if rate is None else f"{rate:.1%}"
+
+
+def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionPolicy) -> tuple[Finding, ...]:
+    """The best candidate on the calibrate window, which its first fit had not seen."""
+    auc, ece = best.metrics["auc"], best.metrics["ece"]
+    gain = None if grade_auc is None else auc.value - grade_auc
+    found = (
+        (
+            gain is None or gain >= policy.gain_over_grade_at_least,
+            "No loan has a grade to compare with."
+            if gain is None
+            else f"AUC {auc.value:.4f} against {grade_auc:.4f} of the lender's grade alone.",
+        ),
+        (
+            auc.value <= policy.suspect_leak_above_auc,
+            f"AUC {auc.value:.4f}; above {policy.suspect_leak_above_auc:.2f} a field that knows the outcome is suspected.",
+        ),
+        (ece.value <= policy.ece_at_most, f"Calibration error {ece.value:.4f}; {policy.ece_at_most:.2f} is allowed."),
+    )
+    return tuple(Finding(rule, *told) for rule, told in zip(TRAINING_RULES, found, strict=True))
+
+
+def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Finding, ...]:
+    """A batch's predictions against its applications."""
+    pd = pl.col("pd")
+    rows, sound = predictions.select(pl.len(), pd.is_between(0, 1).fill_null(False).sum()).collect().row(0)
+    found = (
+        (rows == applications, f"{rows:,} predictions for {applications:,} applications."),
+        (sound == rows, f"{sound:,} of {rows:,} PDs lie between 0 and 1."),
+    )
+    return tuple(Finding(rule, *told) for rule, told in zip(PREDICTION_RULES, found, strict=True))

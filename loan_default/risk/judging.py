@@ -1,0 +1,158 @@
+"""Measures the newest candidates, and the model in production, on the test window: the evidence for promotion.
+
+This is the only module that scores test loans. The numbers are `evaluation`'s, what follows from them is `policy`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loan_default.risk.cleaning import OUTCOME
+from loan_default.risk.evaluation import Comparison, Evaluation, Floats, Interval, by_segment, compare, measure
+from loan_default.risk.policy import PromotionPolicy
+from loan_default.risk.scoring import DECISIONS, Scorer
+from loan_default.risk.training import grade_auc
+
+VINTAGE = "vintage"
+
+
+@dataclass(frozen=True)
+class DecisionShare:
+    """What the cut-offs do with the test loans: share of them, and their default rate."""
+
+    decision: str
+    share: float
+    default_rate: float | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The candidate that leads, beside the others and the champion, on the same test loans."""
+
+    evaluation: Evaluation
+    comparison: Comparison | None
+    leaderboard: Mapping[str, Mapping[str, Interval]]
+    champion: Mapping[str, Interval] | None
+    decisions: tuple[DecisionShare, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
+        """The inverse of `to_dict`."""
+        comparison = data["comparison"]
+        return cls(
+            evaluation=Evaluation.from_dict(data["evaluation"]),
+            comparison=comparison and Comparison(Interval(**comparison["auc_gain"]), comparison["brier_rise"]),
+            leaderboard={kind: intervals(metrics) for kind, metrics in data["leaderboard"].items()},
+            champion=data["champion"] and intervals(data["champion"]),
+            decisions=tuple(DecisionShare(**share) for share in data["decisions"]),
+        )
+
+
+def intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    """Metrics as a JSON record holds them → metrics."""
+    return {name: Interval(**interval) for name, interval in data.items()}
+
+
+def judge_on_test(
+    test: pl.DataFrame,
+    candidates: Mapping[str, Scorer],
+    leader: str,
+    champion: Scorer | None,
+    policy: PromotionPolicy,
+    *,
+    out_of_time: bool,
+    seed: int,
+    resamples: int,
+) -> tuple[Judgement, pl.DataFrame]:
+    """Score the test window with everyone and measure.
+
+    Args:
+        test: matured loans of the test window.
+        candidates: the scorers of one training, by kind.
+        leader: the kind that was registered.
+        champion: the scorer in production, if there is one that can read these loans.
+        policy: which segments are judged.
+        out_of_time: whether the test loans came after the training loans.
+        seed: of the bootstrap; everyone is measured on the same resamples.
+        resamples: how many.
+
+    Returns:
+        The judgement, and the leader's `pd`, `raw_score` and `decision` for each test loan.
+    """
+    outcomes = test[OUTCOME].to_numpy().astype(np.float64)
+    scored = {kind: scorer.score(test, with_reasons=False) for kind, scorer in candidates.items()}
+
+    def measured(scores: pl.DataFrame, scorer: Scorer) -> dict[str, Interval]:
+        return measure(
+            outcomes,
+            *_arrays(scores),
+            cutoff=scorer.policy.decline_from,
+            rng=np.random.default_rng(seed),
+            resamples=resamples,
+        )
+
+    leaderboard = {kind: measured(scores, candidates[kind]) for kind, scores in scored.items()}
+    leading = candidates[leader]
+    evaluation = Evaluation(
+        rows=test.height,
+        defaults=int(outcomes.sum()),
+        out_of_time=out_of_time,
+        cutoff=leading.policy.decline_from,
+        metrics=leaderboard[leader],
+        grade_auc=grade_auc(test, outcomes, leading.contract),
+        segments=by_segment(outcomes, *_arrays(scored[leader]), _segments(test, leading, policy)),
+    )
+    old = champion.score(test, with_reasons=False) if champion else None
+    judgement = Judgement(
+        evaluation=evaluation,
+        comparison=None if old is None else _compared(outcomes, scored[leader], old, seed, resamples),
+        leaderboard=leaderboard,
+        champion=measured(old, champion) if old is not None and champion else None,
+        decisions=_decided(scored[leader], test),
+    )
+    return judgement, scored[leader].select("pd", "raw_score", "decision")
+
+
+def can_read(scorer: Scorer, loans: pl.DataFrame) -> bool:
+    """Whether the loans have every feature that the scorer was trained on."""
+    return set(scorer.contract.feature_names) <= set(loans.columns)
+
+
+def _arrays(scores: pl.DataFrame) -> tuple[Floats, Floats]:
+    return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
+
+
+def _compared(outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, seed: int, resamples: int) -> Comparison:
+    rng = np.random.default_rng(seed)
+    return compare(outcomes, _arrays(new), _arrays(old), rng=rng, resamples=resamples)
+
+
+def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:
+    """The policy's fields, the issue year, and the contract's segments that have few enough levels to read."""
+    contract = scorer.contract
+    named = [name for name in policy.segments if name in test.columns]
+    reported = [f.name for f in contract.with_role("segment") if test[f.name].n_unique() <= 60]
+    whole = [
+        pl.col(name).cast(pl.Int64).alias(name) if contract.by_name[name].kind == "number" else pl.col(name)
+        for name in named
+    ]
+    return test.select(*whole, pl.col(contract.time_name).dt.year().alias(VINTAGE), *reported)
+
+
+def _decided(scores: pl.DataFrame, test: pl.DataFrame) -> tuple[DecisionShare, ...]:
+    both = scores.select("decision").with_columns(test[OUTCOME])
+    shares = []
+    for decision in DECISIONS:
+        loans = both.filter(pl.col("decision") == decision)
+        rate = float(loans[OUTCOME].mean()) if loans.height else None  # type: ignore[arg-type]
+        shares.append(DecisionShare(decision, loans.height / max(both.height, 1), rate))
+    return tuple(shares)

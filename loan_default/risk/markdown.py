@@ -1,0 +1,45 @@
+"""Tables in Markdown, for the model card and for metadata that people read. What goes into them is the caller's."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+NOTHING = "–"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A GitHub-style table, a line for each row; figures stand to the right, except in the first column.
+
+    Args:
+        columns: headings.
+        rows: as many values each as there are columns. Whole numbers get thousands separators, other numbers four
+            decimals (one from 10 on), None and NaN a dash; of texts, pipes are escaped and line breaks become blanks.
+
+    Raises:
+        ValueError: a row has more or fewer values than there are columns.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    for row in cells:
+        if len(row) != len(columns):
+            raise ValueError(f"a row of {len(row)} values ({' | '.join(row)}) in a table of {len(columns)} columns")
+    rules = ["---:" if at and _is_figures(row[at] for row in cells) else "---" for at in range(len(columns))]
+    return "\n".join("| " + " | ".join(line) + " |" for line in ([_cell(name) for name in columns], rules, *cells))
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    return " ".join(str(value).split()).replace("|", r"\|")
+
+
+def _is_figures(column: Iterable[str]) -> bool:
+    said = [text for text in column if text != NOTHING]
+    return bool(said) and all(re.match(r"[+-]?\d", text) for text in said)

@@ -1,0 +1,65 @@
+"""What the tests share: the reviewed files, one book of synthetic loans, and the folder of real loans if there is one."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+from loan_default.risk.cleaning import CleaningReport, clean_loans
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.policy import Policy, load_policy
+from loan_default.risk.search_space import SearchSpace, load_search_space
+from loan_default.risk.synthetic import make_loans, write_csv
+
+
+class Cleaned(NamedTuple):
+    path: Path
+    report: CleaningReport
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    return load_contract()
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    return load_policy()
+
+
+@pytest.fixture(scope="session")
+def search_space() -> SearchSpace:
+    return load_search_space()
+
+
+@pytest.fixture(scope="session")
+def loans() -> pl.DataFrame:
+    """4,000 synthetic loans as published."""
+    return make_loans(4_000, seed=5)
+
+
+@pytest.fixture(scope="session")
+def loans_csv(loans: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`loans` with the two lines of totals that follow them in the published file."""
+    path = tmp_path_factory.mktemp("loans") / "loans.csv"
+    write_csv(loans, path, footer=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cleaned(loans_csv: Path, contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Cleaned:
+    """`loans_csv` cleaned: the Parquet file and the report."""
+    folder = tmp_path_factory.mktemp("cleaned")
+    path = folder / "cleaned.parquet"
+    return Cleaned(path, clean_loans([loans_csv], contract, cleaned=path, rejected=folder / "rejected.parquet"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real loans; mark tests that take it `real_data`."""
+    folder = os.environ.get("LOAN_DEFAULT_REAL_DATA")
+    if not folder:
+        pytest.skip("LOAN_DEFAULT_REAL_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,69 @@
+"""Small real models, trained once in a test session, and applications as a client sends them."""
+
+from __future__ import annotations
+
+import functools
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.cleaning import clean_application_file, clean_loans
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.policy import load_policy
+from loan_default.risk.scoring import Scorer
+from loan_default.risk.search_space import load_search_space
+from loan_default.risk.synthetic import make_applications, make_loans
+from loan_default.risk.training import Development, train_candidates
+
+LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
+
+
+@functools.cache
+def contract() -> Contract:
+    return load_contract()
+
+
+@functools.cache
+def scorer(kind: str) -> Scorer:
+    """A scorer of this kind, fitted on synthetic loans of one year that all have ended."""
+    search = load_search_space()
+    boosting = search.xgboost.model_copy(update={"rounds_at_most": ROUNDS})
+    loans = _cleaned_loans()
+    (candidate,) = train_candidates(
+        Development.of(loans.head(TRAIN), loans.tail(-TRAIN), contract()),
+        {**boosting.start, "learning_rate": 0.3},
+        search.model_copy(update={"xgboost": boosting}),
+        load_policy().decision,
+        seed=0,
+        kinds=[kind],
+    )
+    return candidate.scorer
+
+
+@functools.cache
+def applications(rows: int = 40) -> tuple[list[dict[str, Any]], pl.DataFrame]:
+    """Applications as a client sends them, and their features as the contract's own cleaning gives them.
+
+    The client leaves derived fields out, and sends the months that the length of the credit history follows from.
+    """
+    published = make_applications(rows, seed=5, month=date(2018, 10, 1), shift=0.5)
+    with TemporaryDirectory() as folder:
+        given, cleaned, rejected = (Path(folder, f"{name}.parquet") for name in ("given", "cleaned", "rejected"))
+        published.write_parquet(given)
+        clean_application_file(given, contract(), cleaned=cleaned, rejected=rejected)
+        features = pl.read_parquet(cleaned).select(contract().feature_names)
+    assert features.height == rows
+    sent = features.drop(field.name for field in contract().features if field.derived)
+    return sent.hstack(published.select("issue_d", "earliest_cr_line")).to_dicts(), features
+
+
+@functools.cache
+def _cleaned_loans() -> pl.DataFrame:
+    with TemporaryDirectory() as folder:
+        given, cleaned, rejected = (Path(folder, f"{name}.parquet") for name in ("given", "cleaned", "rejected"))
+        make_loans(LOANS, seed=7, first_month=date(2013, 1, 1), last_month=date(2013, 12, 1)).write_parquet(given)
+        clean_loans([given], contract(), cleaned=cleaned, rejected=rejected)
+        return pl.read_parquet(cleaned)

@@ -1,0 +1,75 @@
+"""Small synthetic windows and the candidates fitted on them, once for all tests of modelling."""
+
+from collections.abc import Mapping
+from datetime import date
+
+import polars as pl
+import pytest
+import xgboost
+
+from loan_default.risk.cleaning import clean_loans
+from loan_default.risk.contract import load_contract
+from loan_default.risk.policy import load_policy
+from loan_default.risk.scoring import Scorer
+from loan_default.risk.search_space import Forest, SearchSpace, load_search_space
+from loan_default.risk.splitting import WINDOWS, SplitPlan, split_loans, window_loans
+from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default.risk.training import Candidate, Development, train_candidates
+
+SEED = 7
+
+
+@pytest.fixture(scope="session")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFrame]:
+    """Cleaned synthetic loans by window: 4,900 train, 1,400 calibrate and 1,700 test."""
+    folder, contract = tmp_path_factory.mktemp("windows"), load_contract()
+    raw, cleaned = folder / "loans.csv", folder / "cleaned.parquet"
+    write_csv(make_loans(8_000, seed=3, first_month=date(2010, 1, 1), last_month=date(2014, 1, 1)), raw)
+    report = clean_loans([raw], contract, cleaned=cleaned, rejected=folder / "rejected.parquet")
+    assert report.snapshot
+    loans = pl.scan_parquet(cleaned)
+    splits = split_loans(loans, contract, SplitPlan(), snapshot=report.snapshot, data_fingerprint=report.fingerprint)
+    return {name: window_loans(loans, contract, splits, name) for name in WINDOWS}
+
+
+@pytest.fixture(scope="session")
+def development(windows: Mapping[str, pl.DataFrame]) -> Development:
+    xgboost.set_config(nthread=1)  # on a busy machine threads that wait for each other cost these small fits most
+    return Development.of(windows["train"], windows["calibrate"], load_contract())
+
+
+@pytest.fixture(scope="session")
+def quick_search() -> SearchSpace:
+    """Fast learning and few trees: seconds instead of minutes, and still better than the grade."""
+    shipped = load_search_space()
+    boosted = {
+        "start": {**shipped.xgboost.start, "max_depth": 3, "learning_rate": 0.1},
+        "search": {},
+        "rounds_at_most": 60,
+        "stop_after_rounds": 10,
+    }
+    return SearchSpace(
+        xgboost=shipped.xgboost.model_copy(update=boosted),
+        random_forest=Forest(trees=25, max_depth=6, min_child_weight=5, subsample=0.632, colsample_bynode=0.2),
+        logistic_regression=shipped.logistic_regression,
+    )
+
+
+@pytest.fixture(scope="session")
+def ranked(development: Development, quick_search: SearchSpace) -> tuple[Candidate, ...]:
+    """Every candidate, best first."""
+    return train_candidates(
+        development, quick_search.xgboost.start, quick_search, load_policy().decision, seed=SEED
+    )
+
+
+@pytest.fixture(scope="session")
+def candidates(ranked: tuple[Candidate, ...]) -> Mapping[str, Candidate]:
+    """Every candidate by its kind."""
+    return {candidate.kind: candidate for candidate in ranked}
+
+
+@pytest.fixture(scope="session")
+def scorer(candidates: Mapping[str, Candidate]) -> Scorer:
+    """The boosted trees'."""
+    return candidates["xgboost"].scorer

@@ -1,0 +1,156 @@
+"""The contract: the shipped one agrees with what is known of the data, and one that contradicts itself is refused."""
+
+from copy import deepcopy
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.synthetic import PUBLISHED_COLUMNS
+
+SHIPPED = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
+# Every column of the published file that is written after the loan was granted.
+AFTERWARDS = ["loan_status", "pymnt_plan", "out_prncp", "out_prncp_inv", "total_pymnt", "total_pymnt_inv", "total_rec_prncp", "total_rec_int", "total_rec_late_fee", "recoveries", "collection_recovery_fee", "last_pymnt_d", "last_pymnt_amnt", "next_pymnt_d", "last_credit_pull_d", "last_fico_range_high", "last_fico_range_low", "hardship_flag", "hardship_type", "hardship_reason", "hardship_status", "deferral_term", "hardship_amount", "hardship_start_date", "hardship_end_date", "payment_plan_start_date", "hardship_length", "hardship_dpd", "hardship_loan_status", "orig_projected_additional_accrued_interest", "hardship_payoff_balance_amount", "hardship_last_payment_amount", "debt_settlement_flag", "debt_settlement_flag_date", "settlement_status", "settlement_date", "settlement_amount", "settlement_percentage", "settlement_term", "debt_settlement_flag_Y"]
+# All statuses of the published file.
+STATUSES = {
+    "Fully Paid": 0,
+    "Charged Off": 1,
+    "Default": 1,
+    "Current": None,
+    "Issued": None,
+    "In Grace Period": None,
+    "Late (16-30 days)": None,
+    "Late (31-120 days)": None,
+    "Does not meet the credit policy. Status:Fully Paid": 0,
+    "Does not meet the credit policy. Status:Charged Off": 1,
+}
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Loads the shipped contract after a change to it."""
+
+    def load(change):
+        data = deepcopy(SHIPPED)
+        change(data, {field["name"]: field for field in data["fields"]})
+        path = tmp_path / "contract.yaml"
+        path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        return load_contract(path)
+
+    return load
+
+
+@pytest.mark.parametrize("column", AFTERWARDS)
+def test_no_field_may_read_what_is_known_afterwards(changed, contract, column):
+    assert contract.is_known_afterwards(column)
+    with pytest.raises(BadInput, match=rf"dti: column {column} is written after the loan was granted"):
+        changed(lambda data, field: field["dti"].update(column=column))
+
+
+def test_a_field_may_be_named_otherwise_but_not_read_the_outcome(changed):
+    def read_outcome(data, field):
+        data["known_afterwards"].remove("loan_status")
+        field["grade"]["column"] = "loan_status"
+
+    with pytest.raises(BadInput, match="loan_status is written after"):
+        changed(read_outcome)
+
+
+def test_the_shipped_fields_are_published_columns_or_derived(contract):
+    for field in contract.fields:
+        assert field.column in PUBLISHED_COLUMNS or field.derived, field.name
+
+
+def test_the_statuses_are_complete(contract):
+    assert STATUSES.items() <= contract.outcome.label_of.items()
+
+
+def test_what_is_required_is_what_the_platform_needs(contract):
+    required = {field.name for field in contract.fields if field.required}
+    assert required == {"loan_amnt", "term", "int_rate", "annual_inc", "dti", "issue_d"}
+    assert {field.name for field in contract.fields if not field.nullable} == required - {"dti"}
+
+
+def test_the_lenders_own_opinion_is_never_a_reason(contract):
+    for name in ("grade", "sub_grade", "int_rate"):
+        assert contract.by_name[name].reason is None
+    assert contract.by_name["dti"].reason
+
+
+def test_people_and_places_are_no_features(contract):
+    assert {field.name for field in contract.with_role("segment")} == {"addr_state", "zip_code"}
+    assert not {"addr_state", "zip_code", "id", "issue_d"} & set(contract.feature_names)
+    assert (contract.id_name, contract.time_name) == ("id", "issue_d")
+
+
+def test_allowed_values_in_words(contract):
+    said = {name: contract.by_name[name].allowed for name in ("annual_inc", "grade", "issue_d", "zip_code")}
+    assert said == {
+        "annual_inc": "100 to 100,000,000 dollars a year",
+        "grade": "one of A, B, C, D, E, F, G",
+        "issue_d": "a month, as Dec-2015 or 2015-12",
+        "zip_code": "any text",
+    }
+
+
+def test_a_contract_does_not_change_after_loading(contract):
+    with pytest.raises(ValidationError, match="frozen"):
+        contract.by_name["dti"].required = False
+
+
+WRONG = {
+    "unknown key": (lambda data, field: field["dti"].update(colour="red"), r"fields\.\d+\.colour: Extra inputs"),
+    "twice": (lambda data, field: data["fields"].append(field["dti"]), "field dti is described twice"),
+    "no unit": (lambda data, field: field["dti"].pop("unit"), "dti: a number needs a unit and a range"),
+    "empty range": (lambda data, field: field["dti"].update(range=[9, 9]), r"dti: range \[9.0, 9.0\] is empty"),
+    "range of texts": (lambda data, field: field["zip_code"].update(range=[1, 9]), "zip_code: range .* not of a number"),
+    "no levels": (lambda data, field: field["grade"].pop("levels"), "grade: levels go with kinds ordered and nominal"),
+    "levels": (lambda data, field: field["dti"].update(levels=["a"]), "dti: levels go with kinds ordered and nominal"),
+    "clip": (lambda data, field: field["grade"].update(outside="clip"), "grade: only a number can be clipped"),
+    "null": (lambda data, field: field["term"].update(outside="null"), "term: outside may only be null where"),
+    "text": (lambda data, field: field["zip_code"].update(role="feature"), "zip_code: a text cannot be a feature"),
+    "word": (lambda data, field: field["application_type"].update(words={"x": "Two"}), "word x stands for Two"),
+    "number word": (lambda data, field: field["emp_length"].update(words={"x": "ten"}), "word x stands for ten"),
+    "source": (lambda data, field: field["loan_to_income"]["derived"].update(of=["a", "b"]), "derived from a, which is no"),
+    "arity": (lambda data, field: field["loan_to_income"]["derived"].update(of=["dti"]), "takes fields of the kinds number"),
+    "kinds": (lambda data, field: field["loan_to_income"]["derived"].update(of=["dti", "issue_d"]), "takes fields of the"),
+    "chain": (
+        lambda data, field: field["loan_to_income"]["derived"].update(of=["revolving_to_income", "dti"]),
+        "derived from revolving_to_income, which is itself derived",
+    ),
+    "function": (lambda data, field: field["loan_to_income"]["derived"].update(function="f"), "should be 'months_between'"),
+    "derived text": (
+        lambda data, field: field["zip_code"].update(derived={"function": "percent_of", "of": ["dti", "dti"]}),
+        "zip_code: only a number can be derived",
+    ),
+    "no id": (lambda data, field: field["id"].update(role="support"), "exactly one field must have the role id"),
+    "two times": (
+        lambda data, field: field["earliest_cr_line"].update(role="time"),
+        "exactly one field must have the role time",
+    ),
+    "no term": (lambda data, field: field["term"].update(unit="years"), "field term with the unit months is needed"),
+    "status": (lambda data, field: data["outcome"]["repaid"].append("Default"), "status Default is listed twice"),
+    "share": (lambda data, field: data["expect"].update(rejected_share_at_most=5), "expect.rejected_share_at_most"),
+    "month": (lambda data, field: data["layouts"][0]["year"].update(month=13), r"layouts\.0\.year\.month"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_contract_that_contradicts_itself_is_refused(changed, name):
+    change, sentence = WRONG[name]
+    with pytest.raises(BadInput, match=sentence):
+        changed(change)
+
+
+def test_a_file_that_is_no_contract_is_refused(tmp_path):
+    path = tmp_path / "contract.yaml"
+    with pytest.raises(BadInput, match=r"contract\.yaml does not exist"):
+        load_contract(path)
+    path.write_text("a: [", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"contract\.yaml is not valid YAML: .*line"):
+        load_contract(path)
+    path.write_text("- 1", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"contract\.yaml: the file: "):
+        load_contract(path)

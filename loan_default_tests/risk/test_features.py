@@ -1,0 +1,105 @@
+"""The feature matrix: its columns, its figures, what is missing, and which way PD may move."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.risk.features import FeatureSpace
+
+
+@pytest.fixture(scope="module")
+def space(contract):
+    return FeatureSpace(contract)
+
+
+@pytest.fixture(scope="module")
+def frame(cleaned):
+    return pl.read_parquet(cleaned.path)
+
+
+@pytest.fixture(scope="module")
+def matrix(space, frame):
+    return space.matrix(frame)
+
+
+def column(space, matrix, name):
+    return matrix[:, space.columns.index(name)]
+
+
+def test_the_columns_are_the_contracts(space, contract):
+    assert len(set(space.columns)) == len(space.columns) == len(space.field_of) == len(space.monotone)
+    nominal = [field for field in contract.features if field.kind == "nominal"]
+    others = len(contract.features) - len(nominal)
+    assert len(space.columns) == others + sum(len(field.levels) for field in nominal)
+    assert [name for name in space.columns if name.startswith("application_type")] == [
+        "application_type=Individual",
+        "application_type=Joint App",
+    ]
+    for name, at in zip(space.columns, space.field_of, strict=True):
+        assert name.split("=")[0] == contract.features[at].name
+    assert not {"id", "issue_d", "addr_state", "outcome", "matures"} & set(space.columns)
+
+
+def test_numbers_stand_as_they_are(space, frame, matrix):
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (frame.height, len(space.columns))
+    assert matrix.flags["C_CONTIGUOUS"]
+    assert matrix.flags["WRITEABLE"]
+    for name in ("loan_amnt", "dti", "payment_to_income", "revol_util"):
+        expected = frame[name].to_numpy().astype(np.float32)
+        np.testing.assert_array_equal(column(space, matrix, name), expected)
+
+
+def test_what_is_missing_is_nan_and_nothing_else(space, frame, matrix, contract):
+    for at, name in enumerate(space.columns):
+        missing = frame[contract.features[space.field_of[at]].name].is_null().to_numpy()
+        np.testing.assert_array_equal(np.isnan(matrix[:, at]), missing, err_msg=name)
+    assert np.isnan(column(space, matrix, "mths_since_last_record")).any()
+
+
+def test_ordered_levels_are_their_position_from_the_safest(space, frame, matrix):
+    grades = dict(zip(frame["grade"], column(space, matrix, "grade"), strict=True))
+    assert grades == {"A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "F": 6, "G": 7}
+    fifths = dict(zip(frame["sub_grade"], column(space, matrix, "sub_grade"), strict=True))
+    assert (fifths["A1"], fifths["B1"], fifths["C5"]) == (1, 6, 15)
+
+
+def test_nominal_levels_are_one_column_each(space, frame, matrix, contract):
+    for name in ("purpose", "home_ownership"):
+        levels = contract.by_name[name].levels
+        block = np.column_stack([column(space, matrix, f"{name}={level}") for level in levels])
+        np.testing.assert_array_equal(block.sum(axis=1), 1)
+        assert [levels[at] for at in block.argmax(axis=1)] == frame[name].to_list()
+
+
+def test_a_missing_nominal_value_is_missing_in_all_its_columns(space, frame):
+    none = space.matrix(frame.head(3).with_columns(purpose=pl.lit(None, dtype=frame.schema["purpose"])))
+    for name in space.columns:
+        if name.startswith("purpose="):
+            assert np.isnan(column(space, none, name)).all()
+
+
+def test_texts_give_the_same_matrix_as_levels(space, frame, matrix):
+    texts = frame.with_columns(pl.col(pl.Enum).cast(pl.String))
+    np.testing.assert_array_equal(space.matrix(texts), matrix)
+
+
+def test_the_order_of_columns_and_the_number_of_rows_do_not_matter(space, frame, matrix):
+    turned = frame.select(reversed(frame.columns))
+    np.testing.assert_array_equal(space.matrix(turned), matrix)
+    for at in (0, 17):
+        np.testing.assert_array_equal(space.matrix(frame[at : at + 1]), matrix[at : at + 1])
+    assert space.matrix(frame.head(0)).shape == (0, len(space.columns))
+
+
+def test_monotone_follows_the_contract(space):
+    signs = dict(zip(space.columns, space.monotone, strict=True))
+    rising = ("int_rate", "grade", "sub_grade", "dti", "term", "payment_to_income", "inq_last_6mths")
+    falling = ("fico_range_low", "annual_inc", "credit_history_months")
+    free = ("loan_amnt", "emp_length", "purpose=car", "mths_since_last_delinq")
+    assert [signs[name] for name in (*rising, *falling, *free)] == [1] * 7 + [-1] * 3 + [0] * 4
+
+
+def test_an_unknown_level_is_refused(space, frame):
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        space.matrix(frame.head(1).with_columns(grade=pl.lit("H")))

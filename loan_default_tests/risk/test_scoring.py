@@ -1,0 +1,207 @@
+"""From loans to points, decisions and reasons: the same whatever the chunks, and the same from a folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loan_default.risk.calibration import Calibration
+from loan_default.risk.errors import BadInput
+from loan_default.risk.features import Matrix
+from loan_default.risk.policy import DecisionPolicy, load_policy
+from loan_default.risk.scoring import DECISIONS, Scorer, points, score_chunks, write_predictions
+from loan_default.risk.training import KINDS, Candidate
+
+POLICY = load_policy().decision
+OUTPUT = {
+    "pd": pl.Float64(),
+    "raw_score": pl.Float64(),
+    "score": pl.Int64(),
+    "decision": pl.Enum(DECISIONS),
+    "reasons": pl.List(pl.String),
+}
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A model that says the same log-odds of every loan."""
+
+    margin: float
+    file_name: ClassVar[str] = "fixed"
+
+    def margins(self, X: Matrix) -> np.ndarray:
+        return np.full(len(X), self.margin)
+
+    def contributions(self, X: Matrix) -> np.ndarray:
+        return np.zeros(X.shape)
+
+    def importance(self) -> np.ndarray:
+        return np.zeros(0)
+
+    def save(self, folder: Path) -> None: ...
+
+
+@pytest.fixture
+def loans(windows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    return windows["test"].head(300)
+
+
+def with_policy(**changes: Any) -> DecisionPolicy:
+    return DecisionPolicy(**{**POLICY.model_dump(), **changes})
+
+
+def test_a_prediction_has_these_columns(scorer: Scorer, loans: pl.DataFrame) -> None:
+    scored = scorer.score(loans)
+    assert dict(scored.schema) == OUTPUT
+    assert scored.height == loans.height
+    assert scored["pd"].is_between(0, 1).all()
+    assert scored["pd"].to_numpy() == pytest.approx(scorer.calibration.pds(scored["raw_score"].to_numpy()))
+    assert dict(scorer.score(loans.head(0)).schema) == OUTPUT
+
+
+def test_decisions_change_exactly_at_the_cut_offs(scorer: Scorer, loans: pl.DataFrame) -> None:
+    certain = replace(scorer, model=Fixed(-1.2), calibration=Calibration(1.0, 0.0))
+    pd = certain.score(loans.head(1))["pd"].item()
+    above = float(np.nextafter(pd, 1))
+    decided = {
+        "approve": {"approve_below": above, "decline_from": 0.9},
+        "review": {"approve_below": pd, "decline_from": above},
+        "decline": {"approve_below": pd, "decline_from": pd},
+    }
+    for decision, cut_offs in decided.items():
+        found = replace(certain, policy=with_policy(**cut_offs)).score(loans.head(2))
+        assert found["decision"].to_list() == [decision] * 2
+
+
+def test_points_at_the_stated_odds_and_doubling() -> None:
+    odds = np.array([50.0, 100.0, 200.0, 25.0])
+    assert points(1 / (1 + odds), POLICY).tolist() == [600, 620, 640, 580]
+    other = with_policy(points_at_odds=500, odds=1, points_to_double_odds=50)
+    assert points(np.array([0.5, 1 / 3, 2 / 3]), other).tolist() == [500, 550, 450]
+
+
+def test_certain_pds_have_finite_points() -> None:
+    assert points(np.array([0.0, 1.0]), POLICY).tolist() == [1085, -111]
+
+
+@given(st.lists(st.floats(0, 1), min_size=2))
+def test_points_fall_as_pd_rises(pds: list[float]) -> None:
+    assert (np.diff(points(np.sort(pds), POLICY)) <= 0).all()
+
+
+def test_scores_are_the_same_each_time_and_for_each_loan_alone(scorer: Scorer, loans: pl.DataFrame) -> None:
+    whole = scorer.score(loans)
+    assert whole.equals(scorer.score(loans))
+    backwards = scorer.score(loans.reverse())
+    assert whole.equals(backwards.reverse())
+
+
+def test_leaving_reasons_out_changes_nothing_else(scorer: Scorer, loans: pl.DataFrame) -> None:
+    quick, whole = scorer.score(loans, with_reasons=False), scorer.score(loans)
+    assert quick.drop("reasons").equals(whole.drop("reasons"))
+    assert whole["reasons"].list.len().sum() > 0
+    assert quick["reasons"].list.len().sum() == 0
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 100, 299, 300, 1_000])
+@pytest.mark.parametrize("with_reasons", [True, False])
+def test_chunks_add_up_to_the_whole(
+    scorer: Scorer, loans: pl.DataFrame, chunk_rows: int, with_reasons: bool
+) -> None:
+    given = loans.head(40) if chunk_rows == 1 else loans
+    kept = ["dti", "id", "addr_state"]  # a feature, and two that are none
+    chunks = list(
+        score_chunks(scorer, given.lazy(), keep=kept, with_reasons=with_reasons, chunk_rows=chunk_rows)
+    )
+    assert max(chunk.height for chunk in chunks) <= chunk_rows
+    whole = given.select(kept).hstack(scorer.score(given, with_reasons=with_reasons))
+    assert pl.concat(chunks).equals(whole)
+
+
+def test_chunks_may_keep_nothing(scorer: Scorer, loans: pl.DataFrame) -> None:
+    chunks = score_chunks(scorer, loans.lazy(), keep=[], chunk_rows=70)
+    assert pl.concat(list(chunks)).equals(scorer.score(loans))
+
+
+def test_a_file_of_loans_keeps_its_order(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
+    loans.write_parquet(tmp_path / "loans.parquet", row_group_size=50)
+    chunks = score_chunks(scorer, pl.scan_parquet(tmp_path / "loans.parquet"), keep=["id"], chunk_rows=64)
+    assert pl.concat(list(chunks))["id"].equals(loans["id"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_package_scores_as_what_was_saved(
+    candidates: Mapping[str, Candidate], loans: pl.DataFrame, tmp_path: Path, kind: str
+) -> None:
+    scorer = candidates[kind].scorer
+    scorer.save(tmp_path / "package")
+    again = Scorer.load(tmp_path / "package")
+    assert again.score(loans).equals(scorer.score(loans))
+    assert (again.kind, again.calibration, again.policy) == (kind, scorer.calibration, scorer.policy)
+    assert again.contract == scorer.contract
+    files = {file.name for file in (tmp_path / "package").iterdir()}
+    assert files == {"model.json", "contract.json", scorer.model.file_name}
+    assert not any(file.read_bytes().startswith(b"\x80") for file in (tmp_path / "package").iterdir())
+
+
+def test_a_package_carries_its_own_policy(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
+    replace(scorer, policy=with_policy(approve_below=0.001, decline_from=0.002, reasons_at_most=1)).save(tmp_path)
+    scored = Scorer.load(tmp_path).score(loans)
+    assert set(scored["decision"]) == {"decline"}
+    assert scored["reasons"].list.len().max() == 1
+
+
+def damaged(folder: Path, **changes: Any) -> Path:
+    file = folder / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return folder
+
+
+def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, tmp_path: Path) -> None:
+    for name in ("later", "foreign", "cut", "no_model", "no_contract"):
+        scorer.save(tmp_path / name)
+    damaged(tmp_path / "later", format=2)
+    (tmp_path / "foreign" / "model.json").write_text("{}")
+    (tmp_path / "cut" / "model.json").write_text('{"format": 1,')
+    (tmp_path / "no_model" / scorer.model.file_name).unlink()
+    (tmp_path / "no_contract" / "contract.json").unlink()
+    said = {
+        "absent": "is no model package: model.json cannot be read; register it again.",
+        "cut": "is no model package: model.json cannot be read; register it again.",
+        "later": "has format 2, this release reads 1; use that which wrote it.",
+        "foreign": "has format None, this release reads 1; use that which wrote it.",
+        "no_model": "holds neither model.ubj nor model.skops; train a model first.",
+        "no_contract": "contract.json does not exist.",
+    }
+    for name, sentence in said.items():
+        with pytest.raises(BadInput) as refused:
+            Scorer.load(tmp_path / name)
+        assert str(refused.value).startswith(str(tmp_path / name))
+        assert str(refused.value).endswith(sentence)
+
+
+def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
+    parquet, csv = tmp_path / "predictions.parquet", tmp_path / "predictions.csv"
+    counted = write_predictions(scorer, loans.lazy(), parquet=parquet, csv=csv, constants={"model_version": 3})
+    scored = scorer.score(loans)
+    written = pl.read_parquet(parquet)
+    assert written.columns == ["id", *OUTPUT, "model_version"]
+    assert written["id"].equals(loans["id"])
+    assert written.select("pd", "raw_score", "score", "reasons").equals(scored.drop("decision"))
+    assert written["decision"].cast(pl.String).equals(scored["decision"].cast(pl.String))
+    assert set(written["model_version"]) == {3}
+    lines = pl.read_csv(csv)
+    assert lines["score"].equals(scored["score"])
+    assert (lines["reasons"].fill_null("") == scored["reasons"].list.join("; ")).all()
+    mean = {decision: loans["pd"].mean() for (decision,), loans in scored.group_by("decision")}
+    rows = dict(scored["decision"].value_counts().iter_rows())
+    assert {name: (count, pytest.approx(mean[name])) for name, count in rows.items()} == {
+        name: (count, pd) for name, count, pd in counted
+    }

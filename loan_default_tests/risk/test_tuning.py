@@ -1,0 +1,205 @@
+"""Tuning: starts where it should, continues where it stopped, and replaces the start only for a real gain."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from loan_default.risk import tuning
+from loan_default.risk.errors import BadInput
+from loan_default.risk.search_space import SearchSpace, Span
+from loan_default.risk.training import Development, Sample, boost
+from loan_default.risk.tuning import Trial, TunedParams, tune
+
+GOOD: Mapping[str, float | int] = {"max_depth": 2, "learning_rate": 0.1, "min_child_weight": 5.0}
+BAD: Mapping[str, float | int] = {**GOOD, "learning_rate": 0.9}
+SEARCH = {"max_depth": Span(low=1, high=3), "learning_rate": Span(low=0.02, high=0.9, log=True)}
+
+
+@pytest.fixture(scope="module")
+def few(development: Development) -> Development:
+    """400 loans in each window."""
+    windows = {name: getattr(development, name) for name in ("train", "calibrate")}
+    return Development(development.space, **{name: Sample(w.X[:400], w.y[:400]) for name, w in windows.items()})
+
+
+@pytest.fixture
+def space(quick_search: SearchSpace) -> SearchSpace:
+    return changed(quick_search, start=GOOD, search=SEARCH, rounds_at_most=20, stop_after_rounds=20, least_gain=0.0)
+
+
+def changed(space: SearchSpace, **xgboost: Any) -> SearchSpace:
+    return space.model_copy(update={"xgboost": space.xgboost.model_copy(update=xgboost)})
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'tuning.db'}"
+
+
+def run(few: Development, space: SearchSpace, storage: str, trials: int, **other: Any) -> TunedParams:
+    return tune(few, space, **{"data_fingerprint": "d", "seed": 7, **other}, storage=storage, trials=trials)
+
+
+def trials_in(storage: str, study: str) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=study, storage=storage).trials
+
+
+def test_the_start_is_the_first_trial_and_alone_is_a_search(few: Development, space: SearchSpace, storage: str) -> None:
+    found = run(few, space, storage, 1)
+    assert found.parameters == GOOD
+    assert (found.trials, found.best_trial, found.pruned) == (1, 0, 0)
+    expected = boost(few, GOOD, space, 7)[2]
+    assert found.log_loss == found.start_log_loss == expected
+
+
+def test_every_trial_is_told_and_stays_within_the_space(few: Development, space: SearchSpace, storage: str) -> None:
+    told: list[Trial] = []
+    found = run(few, space, storage, 6, on_trial=told.append)
+    assert [trial.number for trial in told] == list(range(6))
+    losses = [trial.log_loss for trial in told if trial.log_loss is not None]
+    assert [trial.best for trial in told] == [min(losses[: at + 1]) for at in range(6)]
+    assert found.log_loss == min(losses)
+    kept = trials_in(storage, found.study)
+    assert all(1 <= trial.params["max_depth"] <= 3 for trial in kept)
+    assert all(isinstance(trial.params["max_depth"], int) for trial in kept)
+    assert all(0.02 <= trial.params["learning_rate"] <= 0.9 for trial in kept)
+    assert len({str(trial.params) for trial in kept}) == 6
+    for trial in kept:  # what is not searched stays as it starts
+        assert trial.value == boost(few, {**GOOD, **trial.params}, space, 7)[2]
+
+
+def test_a_search_continues_where_it_stopped(few: Development, space: SearchSpace, storage: str) -> None:
+    first: list[Trial] = []
+    run(few, space, storage, 5, on_trial=first.append)
+    rest: list[Trial] = []
+    found = run(few, space, storage, 8, on_trial=rest.append)
+    assert [trial.number for trial in first + rest] == list(range(8))
+    assert len(rest) == 3
+    assert found.trials == 8
+    drawn = [str(trial.params) for trial in trials_in(storage, found.study)]
+    assert len(set(drawn)) == 8  # nothing is drawn again
+    again = run(few, space, storage, 8, on_trial=lambda trial: pytest.fail("the search was complete"))
+    assert replace(again, seconds=0) == replace(found, seconds=0)
+
+
+def test_a_killed_search_loses_only_the_trial_it_was_in(few: Development, space: SearchSpace, storage: str) -> None:
+    study = run(few, space, storage, 3).study
+    for _ in range(2):
+        optuna.load_study(study_name=study, storage=storage).ask()  # left RUNNING for ever, as by a kill
+    found = run(few, space, storage, 5)
+    assert found.trials == 5
+    states = [trial.state.name for trial in trials_in(storage, study)]
+    assert (states.count("COMPLETE"), states.count("RUNNING")) == (5, 2)
+
+
+@pytest.mark.parametrize("left", ["RUNNING", "FAIL"])
+def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
+    few: Development,
+    space: SearchSpace,
+    storage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    left: str,
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "boost", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(few, space, storage, 3)
+    (study,) = optuna.get_all_study_names(storage)
+    if left == "RUNNING":
+        optuna.delete_study(study_name=study, storage=storage)
+        optuna.create_study(study_name=study, storage=storage).ask()
+    found = run(few, space, storage, 3)
+    states = [trial.state.name for trial in trials_in(storage, study)]
+    assert states == [left, "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert trials_in(storage, study)[1].params == {name: GOOD[name] for name in SEARCH}
+    assert found.start_log_loss == boost(few, GOOD, space, 7)[2]
+    assert run(few, space, storage, 3).trials == 3
+
+
+def test_the_same_search_finds_the_same(few: Development, space: SearchSpace, tmp_path: Path) -> None:
+    found = [run(few, space, f"sqlite:///{tmp_path / name}", 6) for name in ("one.db", "two.db")]
+    assert replace(found[0], seconds=0) == replace(found[1], seconds=0)
+
+
+def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
+    few: Development, space: SearchSpace, tmp_path: Path
+) -> None:
+    from_bad = changed(space, start=BAD)
+    free = run(few, from_bad, f"sqlite:///{tmp_path / 'free.db'}", 6)
+    gain = free.start_log_loss - free.log_loss
+    assert gain > 0.01
+    assert free.parameters["learning_rate"] < 0.9
+    assert free.parameters["min_child_weight"] == 5.0
+    for least, replaced in ((gain * 0.99, True), (gain * 1.01, False)):
+        found = run(few, changed(from_bad, least_gain=least), f"sqlite:///{tmp_path / f'{replaced}.db'}", 6)
+        assert found.log_loss == free.log_loss
+        assert found.parameters == (free.parameters if replaced else BAD)
+
+
+def test_hopeless_trials_are_pruned_and_counted(few: Development, space: SearchSpace, storage: str) -> None:
+    told: list[Trial] = []
+    patient = changed(space, rounds_at_most=90, stop_after_rounds=90)
+    found = run(few, patient, storage, 14, on_trial=told.append)
+    assert found.pruned >= 1
+    assert found.pruned == sum(trial.log_loss is None for trial in told)
+    assert found.trials == 14
+    kept = trials_in(storage, found.study)
+    assert found.pruned == sum(trial.state.name == "PRUNED" for trial in kept)
+    assert kept[0].state.name == "COMPLETE"
+    assert all(max(trial.intermediate_values) < 89 for trial in kept if trial.state.name == "PRUNED")
+
+
+@pytest.mark.parametrize("other", ["seed", "space", "data"])
+def test_another_seed_space_or_data_is_another_study(
+    few: Development, space: SearchSpace, storage: str, other: str
+) -> None:
+    first = run(few, space, storage, 1)
+    second = {
+        "seed": lambda: run(few, space, storage, 1, seed=8),
+        "space": lambda: run(few, changed(space, rounds_at_most=19), storage, 1),
+        "data": lambda: run(few, space, storage, 1, data_fingerprint="e"),
+    }[other]()
+    assert second.study != first.study
+    assert second.trials == 1
+    assert len(optuna.get_all_study_names(storage)) == 2
+
+
+@pytest.mark.parametrize("trials", [0, -3])
+def test_no_trial_at_all_is_refused(few: Development, space: SearchSpace, storage: str, trials: int) -> None:
+    with pytest.raises(BadInput, match=f"^{trials} tuning trials were asked for; ask for at least 1"):
+        run(few, space, storage, trials)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("sqlite:////absent/tuning.db", "at sqlite:////absent/tuning.db ("),
+        ("tuning.db", "at tuning.db ("),
+        ("nosql://person:secret@host/db", "at nosql://***@host/db ("),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_named_without_its_password(
+    few: Development, space: SearchSpace, address: str, said: str
+) -> None:
+    with pytest.raises(BadInput) as refused:
+        run(few, space, address, 1)
+    sentence = str(refused.value)
+    assert sentence.startswith(f"The tuning study cannot be kept {said}")
+    assert sentence.endswith("; give an address such as sqlite:///tuning.db, in a folder that exists.")
+    assert "secret" not in sentence
+    assert "\n" not in sentence
+
+
+def test_the_outcome_is_a_json_record(few: Development, space: SearchSpace, storage: str) -> None:
+    found = run(few, space, storage, 1)
+    record = found.to_dict()
+    assert record["parameters"] == GOOD
+    assert TunedParams(**record) == found

@@ -1,0 +1,122 @@
+"""MLflow for tests: fresh stores, registered models and real servers on loopback."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import loan_default
+from loan_default.adapters.tracking import (
+    MLFLOW_ENVIRONMENT,
+    Tracking,
+    load_environment,
+    serving_requirements,
+    signature_fields,
+)
+from loan_default_tests.packages import applications, contract, scorer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """An SQLite store takes seconds to create, in a folder that may not exist yet: once is enough."""
+    with TemporaryDirectory() as folder:
+        assert Tracking(f"sqlite:///{folder}/not/there/mlflow.db", folder).versions() == ()
+        return Path(folder, "not/there/mlflow.db").read_bytes()
+
+
+def new_tracking(folder: Path) -> Tracking:
+    """A fresh store in `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "mlflow.db").write_bytes(_empty_database())
+    return Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+
+
+def client_of(tracking: Tracking) -> MlflowClient:
+    load_environment()
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking.tracking_uri)
+
+
+def new_run(tracking: Tracking) -> str:
+    return client_of(tracking).create_run(tracking.ensure_experiment()).info.run_id
+
+
+def log_model(tracking: Tracking, run_id: str, kind: str = "xgboost") -> str:
+    """Log a small trained model as a training run does; return its URI."""
+    with TemporaryDirectory() as folder:
+        scorer(kind).save(Path(folder))
+        return tracking.log_model_package(
+            run_id,
+            Path(folder),
+            input_example=applications()[0][0],
+            fields=signature_fields(contract()),
+            requirements=serving_requirements(),
+            code=Path(loan_default.__file__).parent,
+        )
+
+
+@dataclass(frozen=True)
+class Server:
+    """A started server and where it writes what went wrong."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Return as soon as it answers its health check."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+
+@contextmanager
+def started_server(arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Start `mlflow ARGUMENTS` in an empty folder, on a port of its own; `wait` for it before asking."""
+    folder.mkdir()
+    port, log = free_port(), folder.with_suffix(".log")
+    command = [sys.executable, "-P", "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": path, "HOME": str(folder), **MLFLOW_ENVIRONMENT, **(env or {})},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield Server(f"http://127.0.0.1:{port}", process, log)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=20)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -1,0 +1,101 @@
+"""The rooms: who may import whom, that each module says what it is for, and that tests mirror the sources."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "loan_default"
+MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+# Each room may import itself and those named here; `.` is the package's top: settings, definitions, cli, …
+MAY_IMPORT = {
+    "risk": set(),
+    "adapters": {"risk"},
+    "serving": {"adapters", "risk"},
+    "defs": {"serving", "adapters", "risk", "settings"},
+}
+# What a room must not speak, however deep inside a function.
+FOREIGN = {
+    "risk": {
+        "dagster", "mlflow", "google", "gcsfs", "fsspec", "upath", "os", "dotenv", "subprocess", "socket",
+        "http", "urllib", "requests", "httpx", "starlette", "fastapi", "uvicorn", "rich",
+    },
+    "adapters": {"dagster"},
+    "serving": {"dagster"},
+    ".": set(),
+}  # fmt: skip
+# Seconds of import each: nothing that `loan_default.definitions` loads may ask for one outside of a function.
+HEAVY = {"xgboost", "sklearn", "skops", "evidently", "mlflow", "optuna", "matplotlib", "pandas", "scipy", "dagster_gcp"}
+# Loaded lazily themselves: only a process that serves or plots imports them.
+MAY_BE_HEAVY = {"serving/pyfunc_model.py", "risk/plots.py"}
+# Tests of no single module, and helpers that tests share.
+OF_NO_MODULE = {"conftest.py", "risk/conftest.py", "test_rooms.py", "packages.py", "stores.py"}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names that are imported anywhere below `tree`; of `from a import b` both `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports_on_loading(tree: ast.Module) -> Iterator[str]:
+    """Those outside of functions and of `if TYPE_CHECKING`."""
+    for node in tree.body:
+        checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not checking and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from imports(node)
+
+
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def room_of(name: str) -> str:
+    return name.split("/")[0] if "/" in name else "."
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name):
+    room = room_of(name)
+    for imported in imports(tree_of(name)):
+        top, _, rest = imported.partition(".")
+        words = {imported.split("_")[0], top.split("_")[0], top}  # dagster_gcp is Dagster too
+        assert not words & FOREIGN.get(room, set()), f"{name} imports {imported}"
+        if top == "loan_default" and room in MAY_IMPORT:
+            assert rest.split(".")[0] in {room, *MAY_IMPORT[room]}, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in MAY_BE_HEAVY])
+def test_loading_a_module_loads_nothing_heavy(name):
+    heavy = {imported for imported in imports_on_loading(tree_of(name)) if imported.split(".")[0] in HEAVY}
+    assert not heavy, f"{name} imports {', '.join(sorted(heavy))}; import it inside of the function that needs it"
+
+
+def test_only_defs_and_the_front_door_speak_dagster():
+    speakers = {name for name in MODULES if any(i.split(".")[0].startswith("dagster") for i in imports(tree_of(name)))}
+    assert speakers, "the search finds nothing"
+    assert {room_of(name) for name in speakers - {"definitions.py", "cli.py"}} <= {"defs"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__.py")])
+def test_a_charter_opens_every_module(name):
+    charter = ast.get_docstring(tree_of(name))
+    assert charter, f"{name} does not say what belongs in it"
+    assert len(charter) > 40, f"{name}: its charter says too little"
+
+
+def test_tests_mirror_the_sources():
+    for path in sorted(TESTS.rglob("*.py")):
+        name = path.relative_to(TESTS).as_posix()
+        if name in OF_NO_MODULE or path.name == "__init__.py":
+            continue
+        assert path.name.startswith("test_"), f"{name} is neither a test nor a shared helper"
+        source = name.replace("test_", "", 1)
+        assert source in MODULES, f"{name} tests {source}, which does not exist"
