@@ -122,9 +122,7 @@ def run(settings: Settings, console: Console, arguments: argparse.Namespace) -> 
     run_job(settings, console, "full_pipeline_job", config=_config(arguments))
     _show_training(settings, console)
     shown.show_places(console, _places(settings))
-    console.print(
-        f"Done in {time.monotonic() - began:.0f} s. Next: loan-default score FILE, or make dev to look around."
-    )
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Next: loan-default score FILE, or make dev.")
 
 
 def _show_training(settings: Settings, console: Console) -> None:
@@ -270,7 +268,7 @@ def demo(settings: Settings, console: Console, arguments: argparse.Namespace) ->
     shown.show_places(console, {"synthetic loans": str(folder), **_places(settings)})
     console.print(f"Done in {time.monotonic() - began:.0f} s. Next:")
     for command, what in _NEXT.items():
-        console.print(f"  {command:<34}[dim]{what}[/dim]", highlight=False)
+        console.print(f"  {command:<40} [dim]{what}[/dim]", highlight=False)
 
 
 _NEXT = {

@@ -98,7 +98,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     for report in reports:
         verdict = Text(report["verdict"], style=_COLOURS[report["verdict"]])
         reasons = list(report["reasons"])
-        why = " ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else "")
+        why = "; ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else "")
         table.add_row(report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
     console.print(table)
 

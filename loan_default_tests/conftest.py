@@ -1,4 +1,4 @@
-"""What the tests share: the reviewed files, one book of synthetic loans, and the folder of real loans if there is one."""
+"""What the tests share: the reviewed files, one book of synthetic loans, and real loans if there are any."""
 
 import os
 from pathlib import Path

@@ -353,9 +353,9 @@ def load_environment() -> None:
 
 
 def signature_fields(contract: Contract) -> list[SignatureField]:
-    """Describe an application: its features, and the months that the file's derived features follow from.
+    """Describe an application to a client: the features, and the months that features are derived from.
 
-    Only features that the contract requires are required. Months and levels travel as text.
+    Levels and months travel as text. What is derived, and the months, may be absent.
     """
     return [
         SignatureField(

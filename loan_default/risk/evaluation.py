@@ -164,6 +164,18 @@ def equal_groups(values: Floats) -> NDArray[np.intp]:
     return np.searchsorted(edges, values, side="right")
 
 
+def pd_groups(outcomes: ArrayLike, pds: ArrayLike) -> pl.DataFrame:
+    """Ten groups of equally many loans by PD, safest first; fewer where many loans share a PD.
+
+    Returns:
+        A row for each group: `group` (from 1), `loans`, `mean_pd`, `default_rate`.
+    """
+    chances = np.asarray(pds, dtype=np.float64)
+    loans = pl.DataFrame({"group": equal_groups(chances) + 1, "y": np.asarray(outcomes, np.float64), "pd": chances})
+    means = pl.len().cast(pl.Int64).alias("loans"), pl.mean("pd").alias("mean_pd"), pl.mean("y").alias("default_rate")
+    return loans.group_by("group").agg(*means).sort("group")
+
+
 def measure(
     outcomes: ArrayLike,
     pds: ArrayLike,

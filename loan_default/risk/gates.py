@@ -70,7 +70,7 @@ def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionP
         ),
         (
             auc.value <= policy.suspect_leak_above_auc,
-            f"AUC {auc.value:.4f}; above {policy.suspect_leak_above_auc:.2f} a field that knows the outcome is suspected.",
+            f"AUC {auc.value:.4f}; above {policy.suspect_leak_above_auc:.2f} a leak is suspected.",
         ),
         (ece.value <= policy.ece_at_most, f"Calibration error {ece.value:.4f}; {policy.ece_at_most:.2f} is allowed."),
     )

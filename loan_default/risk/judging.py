@@ -6,28 +6,28 @@ This is the only module that scores test loans. The numbers are `evaluation`'s, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from loan_default.risk.cleaning import OUTCOME
-from loan_default.risk.evaluation import Comparison, Evaluation, Floats, Interval, by_segment, compare, measure
+from loan_default.risk.evaluation import (
+    Comparison,
+    Evaluation,
+    Floats,
+    Interval,
+    by_segment,
+    compare,
+    measure,
+    pd_groups,
+)
 from loan_default.risk.policy import PromotionPolicy
 from loan_default.risk.scoring import DECISIONS, Scorer
 from loan_default.risk.training import grade_auc
 
 VINTAGE = "vintage"
-
-
-@dataclass(frozen=True)
-class DecisionShare:
-    """What the cut-offs do with the test loans: share of them, and their default rate."""
-
-    decision: str
-    share: float
-    default_rate: float | None
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class Judgement:
     comparison: Comparison | None
     leaderboard: Mapping[str, Mapping[str, Interval]]
     champion: Mapping[str, Interval] | None
-    decisions: tuple[DecisionShare, ...]
+    decisions: pl.DataFrame
+    groups: pl.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON record."""
-        return asdict(self)
+        frames = {"decisions": self.decisions.to_dicts(), "groups": self.groups.to_dicts()}
+        return {**asdict(replace(self, decisions=pl.DataFrame(), groups=pl.DataFrame())), **frames}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
@@ -53,7 +55,8 @@ class Judgement:
             comparison=comparison and Comparison(Interval(**comparison["auc_gain"]), comparison["brier_rise"]),
             leaderboard={kind: intervals(metrics) for kind, metrics in data["leaderboard"].items()},
             champion=data["champion"] and intervals(data["champion"]),
-            decisions=tuple(DecisionShare(**share) for share in data["decisions"]),
+            decisions=pl.DataFrame(data["decisions"], schema_overrides={"default_rate": pl.Float64}),
+            groups=pl.DataFrame(data["groups"]),
         )
 
 
@@ -117,7 +120,8 @@ def judge_on_test(
         comparison=None if old is None else _compared(outcomes, scored[leader], old, seed, resamples),
         leaderboard=leaderboard,
         champion=measured(old, champion) if old is not None and champion else None,
-        decisions=_decided(scored[leader], test),
+        decisions=decision_shares(scored[leader].with_columns(test[OUTCOME])),
+        groups=pd_groups(outcomes, scored[leader]["pd"]),
     )
     return judgement, scored[leader].select("pd", "raw_score", "decision")
 
@@ -148,11 +152,20 @@ def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl
     return test.select(*whole, pl.col(contract.time_name).dt.year().alias(VINTAGE), *reported)
 
 
-def _decided(scores: pl.DataFrame, test: pl.DataFrame) -> tuple[DecisionShare, ...]:
-    both = scores.select("decision").with_columns(test[OUTCOME])
-    shares = []
-    for decision in DECISIONS:
-        loans = both.filter(pl.col("decision") == decision)
-        rate = float(loans[OUTCOME].mean()) if loans.height else None  # type: ignore[arg-type]
-        shares.append(DecisionShare(decision, loans.height / max(both.height, 1), rate))
-    return tuple(shares)
+def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:
+    """What the cut-offs do to loans (n rows with `decision` and `outcome`).
+
+    Returns:
+        A row for each decision, in the order approve, review, decline: `decision`, `loans`, `share` of all loans,
+        `default_rate` (null where there is no loan).
+    """
+    of_each = [tested.filter(pl.col("decision") == decision)[OUTCOME] for decision in DECISIONS]
+    return pl.DataFrame(
+        {
+            "decision": DECISIONS,
+            "loans": [len(outcomes) for outcomes in of_each],
+            "share": [len(outcomes) / max(tested.height, 1) for outcomes in of_each],
+            "default_rate": [outcomes.mean() for outcomes in of_each],
+        },
+        schema_overrides={"default_rate": pl.Float64},
+    )

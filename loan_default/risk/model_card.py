@@ -12,16 +12,15 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from loan_default.risk.cleaning import OUTCOME
 from loan_default.risk.contract import LoanField
 from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment
 from loan_default.risk.judging import VINTAGE
 from loan_default.risk.markdown import NOTHING, markdown_table
-from loan_default.risk.plots import pd_groups
 from loan_default.risk.policy import PromotionDecision
-from loan_default.risk.scoring import DECISIONS, Scorer
+from loan_default.risk.scoring import Scorer
 from loan_default.risk.splitting import Splits
 
 _LEVELS_SHOWN = 15
@@ -56,7 +55,8 @@ class Facts:
         splits: the windows.
         leaderboard: all candidates, as `leaderboard` gives it.
         evaluation: the version on the test window; segments of field `VINTAGE` are shown as vintages.
-        tested: the test window's loans (n rows): `outcome`, `pd`, `decision`.
+        decisions: what the cut-offs do to the test loans, as `judging.decision_shares` gives it.
+        groups: the test loans by PD, as `evaluation.pd_groups` gives it.
         importance: share of each field, as `plots.field_importance` gives it.
         seed: of every random choice in training.
         trained_at: when training ended.
@@ -73,7 +73,8 @@ class Facts:
     splits: Splits
     leaderboard: pl.DataFrame
     evaluation: Evaluation
-    tested: pl.DataFrame
+    decisions: pl.DataFrame
+    groups: pl.DataFrame
     importance: Mapping[str, float]
     seed: int
     trained_at: datetime
@@ -105,25 +106,6 @@ def leaderboard(
             row[f"test_{name}"] = on_test[kind][name].value if kind in on_test else None
         rows.append(row)
     return pl.DataFrame(rows).with_columns(pl.exclude("kind").cast(pl.Float64))
-
-
-def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:
-    """What the cut-offs do to loans (n rows with `decision` and `outcome`).
-
-    Returns:
-        A row for each decision, in the order approve, review, decline: `decision`, `loans`, `share` of all loans,
-        `default_rate` (null where there is no loan).
-    """
-    of_each = [tested.filter(pl.col("decision") == decision)[OUTCOME] for decision in DECISIONS]
-    return pl.DataFrame(
-        {
-            "decision": DECISIONS,
-            "loans": [len(outcomes) for outcomes in of_each],
-            "share": [len(outcomes) / max(tested.height, 1) for outcomes in of_each],
-            "default_rate": [outcomes.mean() for outcomes in of_each],
-        },
-        schema_overrides={"default_rate": pl.Float64},
-    )
 
 
 def model_card(facts: Facts) -> str:
@@ -171,7 +153,7 @@ def _named(names: Iterable[str]) -> str:
 def _summary(facts: Facts) -> Iterator[str]:
     evaluation, test, metrics = facts.evaluation, facts.splits.window("test"), facts.evaluation.metrics
     came = "all after the loans it was trained on" if evaluation.out_of_time else "of the same months as the training"
-    approved, _, declined = decision_shares(facts.tested).iter_rows(named=True)
+    approved, _, declined = facts.decisions.iter_rows(named=True)
     said = [
         f"On {evaluation.rows:,} loans issued {test.first_month:%Y-%m} to {test.last_month:%Y-%m}, {came}, of which "
         f"{_percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
@@ -322,14 +304,16 @@ def _others(facts: Facts) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _calibration(facts: Facts) -> Iterator[str]:
-    outcomes, pds = facts.tested[OUTCOME].to_numpy(), facts.tested["pd"].to_numpy()
+    evaluation = facts.evaluation
+    mean = np.average(facts.groups["mean_pd"], weights=facts.groups["loans"])
     yield (
-        f"On the test window the mean PD is {_percent(pds.mean())} and the default rate {_percent(outcomes.mean())}. "
+        f"On the test window the mean PD is {_percent(float(mean))} and the default rate "
+        f"{_percent(evaluation.defaults / evaluation.rows)}. "
         "By groups of equally many loans, safest first; the gap is in percentage points:"
     )
     rows = [
         (str(group), loans, _percent(mean_pd), _percent(rate), _points(mean_pd - rate))
-        for group, loans, mean_pd, rate in pd_groups(outcomes, pds).iter_rows()
+        for group, loans, mean_pd, rate in facts.groups.iter_rows()
     ]
     yield markdown_table(["Group", "Loans", "Mean PD", "Default rate", "Gap"], rows)
 
@@ -379,8 +363,8 @@ def _decisions(facts: Facts) -> Iterator[str]:
         f"and a person reviews what lies between. A declined applicant reads up to {policy.reasons_at_most} reasons: "
         "the fields that raise this applicant's risk most (exact SHAP values). On the test window:"
     )
-    shares = decision_shares(facts.tested)
-    rows = [(decision, loans, _percent(share), _percent(rate)) for decision, loans, share, rate in shares.iter_rows()]
+    shares = facts.decisions.iter_rows()
+    rows = [(decision, loans, _percent(share), _percent(rate)) for decision, loans, share, rate in shares]
     yield markdown_table(["Decision", "Loans", "Share of loans", "Default rate"], rows)
 
 

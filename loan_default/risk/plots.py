@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from loan_default.risk.evaluation import Ranking, equal_groups
+from loan_default.risk.evaluation import Ranking, pd_groups
 from loan_default.risk.features import FeatureSpace
 from loan_default.risk.models import RiskModel
 from loan_default.risk.reasons import field_contributions
@@ -72,18 +72,6 @@ def field_importance(model: RiskModel, space: FeatureSpace) -> dict[str, float]:
     shares = field_contributions(model.importance()[None, :], space)[0]
     named = zip(space.contract.feature_names, shares.tolist(), strict=True)
     return dict(sorted(named, key=lambda field: -field[1]))
-
-
-def pd_groups(outcomes: ArrayLike, pds: ArrayLike) -> pl.DataFrame:
-    """Ten groups of equally many loans by PD, safest first; fewer where many loans share a PD.
-
-    Returns:
-        A row for each group: `group` (from 1), `loans`, `mean_pd`, `default_rate`.
-    """
-    chances = np.asarray(pds, dtype=np.float64)
-    loans = pl.DataFrame({"group": equal_groups(chances) + 1, "y": np.asarray(outcomes, np.float64), "pd": chances})
-    means = pl.len().cast(pl.Int64).alias("loans"), pl.mean("pd").alias("mean_pd"), pl.mean("y").alias("default_rate")
-    return loans.group_by("group").agg(*means).sort("group")
 
 
 # --- the pictures ---------------------------------------------------------------------------------------------

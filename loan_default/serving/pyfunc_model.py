@@ -39,7 +39,8 @@ class LoanDefaultModel(PythonModel):
 
         `full` (the default): `pd`, `score`, `decision` and `reasons`; `pd`: the probability of default alone;
         `label`: 1 where the decision is to decline, otherwise 0. Input that the contract refuses is the
-        caller's mistake: HTTP 400 with the sentence that says so.
+        caller's mistake: HTTP 400 with the sentence that says so. MLflow itself refuses what lacks a required field,
+        and drops, with a warning in its log, a field that the signature does not know.
         """
         output = (params or {}).get("output", "full")
         if output not in ("full", "pd", "label"):

@@ -58,9 +58,7 @@ def quick_search() -> SearchSpace:
 @pytest.fixture(scope="session")
 def ranked(development: Development, quick_search: SearchSpace) -> tuple[Candidate, ...]:
     """Every candidate, best first."""
-    return train_candidates(
-        development, quick_search.xgboost.start, quick_search, load_policy().decision, seed=SEED
-    )
+    return train_candidates(development, quick_search.xgboost.start, quick_search, load_policy().decision, seed=SEED)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,10 @@ import pytest
 from loan_default.risk.calibration import Calibration
 from loan_default.risk.cleaning import CleaningReport
 from loan_default.risk.contract import load_contract
-from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure
+from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure, pd_groups
 from loan_default.risk.judging import VINTAGE
-from loan_default.risk.model_card import Facts, decision_shares, leaderboard, model_card
+from loan_default.risk.judging import decision_shares
+from loan_default.risk.model_card import Facts, leaderboard, model_card
 from loan_default.risk.policy import decide_promotion, load_policy
 from loan_default.risk.scoring import Scorer
 from loan_default.risk.splitting import Splits, Window
@@ -95,7 +96,8 @@ def facts(**changes):
         "splits": Splits(date(2019, 3, 1), windows, True, "0123456789abcdef", 3_000, 10_000),
         "leaderboard": leaderboard({"random_forest": weaker, "xgboost": metrics}, {"xgboost": evaluated().metrics}),
         "evaluation": evaluated(),
-        "tested": TESTED,
+        "decisions": decision_shares(TESTED),
+        "groups": pd_groups(TESTED["outcome"], TESTED["pd"]),
         "importance": {"int_rate": 0.4, "dti": 0.3, "purpose": 0.2},
         "seed": 17,
         "trained_at": datetime(2026, 11, 23, 9, 5, tzinfo=UTC),
@@ -234,7 +236,9 @@ def test_decisions_share_out_every_loan():
 def test_decision_that_no_loan_got_has_no_default_rate():
     careful = TESTED.with_columns(pl.lit("review").alias("decision"))
     assert decision_shares(careful)["default_rate"].to_list() == [None, TESTED["outcome"].mean(), None]
-    assert lines(model_card(facts(tested=careful)), "Decisions", "decline") == [["decline", "0", "0.0%", "–"]]
+    assert lines(model_card(facts(decisions=decision_shares(careful))), "Decisions", "decline") == [
+        ["decline", "0", "0.0%", "–"]
+    ]
 
 
 def test_promotion_tells_each_finding():

@@ -19,8 +19,8 @@ from loan_default.risk.training import KINDS, Candidate, Development, Sample, fi
 TREES = ("xgboost", "random_forest")
 
 
-@pytest.fixture(scope="module")
-def X(windows: Mapping[str, pl.DataFrame], development: Development) -> Matrix:
+@pytest.fixture(scope="module", name="X")
+def some_loans(windows: Mapping[str, pl.DataFrame], development: Development) -> Matrix:
     """400 test loans, among them some with missing values."""
     matrix = development.space.matrix(windows["test"].head(400))
     assert np.isnan(matrix).any()
@@ -127,9 +127,7 @@ def test_a_saved_model_answers_bit_by_bit_as_before(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_part_of_a_saved_model_is_a_pickle(
-    candidates: Mapping[str, Candidate], tmp_path: Path, kind: str
-) -> None:
+def test_no_part_of_a_saved_model_is_a_pickle(candidates: Mapping[str, Candidate], tmp_path: Path, kind: str) -> None:
     model_of(candidates, kind).save(tmp_path)
     for file in tmp_path.iterdir():
         parts = [file.read_bytes()]

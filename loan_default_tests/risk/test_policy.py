@@ -105,7 +105,8 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         ),
         (
             with_segment(level="60", default_rate=0.39, mean_pd=0.30),
-            "The worst calibrated segment, term 60, has mean PD 0.300 and default rate 0.390; a gap of 0.08 is allowed.",
+            "The worst calibrated segment, term 60, has mean PD 0.300 and default rate 0.390; a gap of 0.08 is "
+            "allowed.",
         ),
         (
             with_segment(field="purpose", level="car", default_rate=0.10, mean_pd=0.19, rows=500),
@@ -130,9 +131,7 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (lambda evidence: (evidence[0], None), "Version 4 in production was not measured on the same loans."),
     ],
 )
-def test_one_failing_signal_holds_and_is_the_only_reason(
-    spoil: Callable[[Evidence], Evidence], sentence: str
-) -> None:
+def test_one_failing_signal_holds_and_is_the_only_reason(spoil: Callable[[Evidence], Evidence], sentence: str) -> None:
     decision = decide(spoil((EVIDENCE, BETTER)))
     assert decision.verdict == "hold"
     if "nan" in sentence:  # what cannot be known fails every rule that asks for it

@@ -112,14 +112,10 @@ def test_leaving_reasons_out_changes_nothing_else(scorer: Scorer, loans: pl.Data
 
 @pytest.mark.parametrize("chunk_rows", [1, 7, 100, 299, 300, 1_000])
 @pytest.mark.parametrize("with_reasons", [True, False])
-def test_chunks_add_up_to_the_whole(
-    scorer: Scorer, loans: pl.DataFrame, chunk_rows: int, with_reasons: bool
-) -> None:
+def test_chunks_add_up_to_the_whole(scorer: Scorer, loans: pl.DataFrame, chunk_rows: int, with_reasons: bool) -> None:
     given = loans.head(40) if chunk_rows == 1 else loans
     kept = ["dti", "id", "addr_state"]  # a feature, and two that are none
-    chunks = list(
-        score_chunks(scorer, given.lazy(), keep=kept, with_reasons=with_reasons, chunk_rows=chunk_rows)
-    )
+    chunks = list(score_chunks(scorer, given.lazy(), keep=kept, with_reasons=with_reasons, chunk_rows=chunk_rows))
     assert max(chunk.height for chunk in chunks) <= chunk_rows
     whole = given.select(kept).hstack(scorer.score(given, with_reasons=with_reasons))
     assert pl.concat(chunks).equals(whole)

@@ -51,9 +51,7 @@ def small(development: Development, rows: int = 600) -> Development:
     return Development(development.space, head("train"), head("calibrate"))  # type: ignore[arg-type]
 
 
-def first_and_final(
-    kind: str, development: Development, search: SearchSpace
-) -> tuple[Floats, Floats]:
+def first_and_final(kind: str, development: Development, search: SearchSpace) -> tuple[Floats, Floats]:
     """What the fit on train alone says of calibrate, and what the fit on both says of it, step by step."""
     both, seen = development.train + development.calibrate, development.calibrate.X
     if kind == "xgboost":
@@ -71,9 +69,7 @@ def test_nothing_but_train_and_calibrate_can_be_given() -> None:
     assert {field.name for field in fields(Development)} == {"space", "train", "calibrate"}
 
 
-def test_windows_are_encoded_with_their_outcomes(
-    development: Development, windows: Mapping[str, pl.DataFrame]
-) -> None:
+def test_windows_are_encoded_with_their_outcomes(development: Development, windows: Mapping[str, pl.DataFrame]) -> None:
     for name in ("train", "calibrate"):
         sample = getattr(development, name)
         assert sample.X.shape == (windows[name].height, len(development.space.columns))

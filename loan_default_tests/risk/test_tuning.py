@@ -146,7 +146,8 @@ def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
 
 def test_hopeless_trials_are_pruned_and_counted(few: Development, space: SearchSpace, storage: str) -> None:
     told: list[Trial] = []
-    patient = changed(space, rounds_at_most=90, stop_after_rounds=90)
+    slow = {**SEARCH, "learning_rate": Span(low=0.0005, high=0.2, log=True)}
+    patient = changed(space, search=slow, rounds_at_most=90, stop_after_rounds=90)
     found = run(few, patient, storage, 14, on_trial=told.append)
     assert found.pruned >= 1
     assert found.pruned == sum(trial.log_loss is None for trial in told)

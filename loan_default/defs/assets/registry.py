@@ -90,7 +90,7 @@ def model_evaluation(
             "leaderboard": _leaderboard(judgement, in_production.version if in_production else None),
             "decisions": shown.table(
                 ["decision", "share", "default rate"],
-                [(d.decision, d.share, d.default_rate) for d in judgement.decisions],
+                judgement.decisions.select("decision", "share", "default_rate").rows(),
             ),
             "segments": shown.table(
                 ["field", "level", "loans", "default rate", "mean PD", "AUC"],
@@ -176,7 +176,6 @@ def promoted_model(
 def model_card(
     registry: Registry,
     cleaning_report: dict[str, Any],
-    cleaned_loans: pl.LazyFrame,
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
     model_evaluation: dict[str, Any],
@@ -186,7 +185,6 @@ def model_card(
     splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(_only_judgement(model_evaluation))
     version = registry.tracking.get(trained_model["version"])
     scorer = registry.models.scorer(version)
-    test = window_loans(cleaned_loans, scorer.contract, splits, "test")
     on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
     card = write_model_card(
         Facts(
@@ -196,7 +194,8 @@ def model_card(
             splits=splits,
             leaderboard=leaderboard(on_calibrate, judged.leaderboard),
             evaluation=judged.evaluation,
-            tested=scorer.score(test, with_reasons=False).with_columns(test[OUTCOME]),
+            decisions=judged.decisions,
+            groups=judged.groups,
             importance=field_importance(scorer.model, scorer.space),
             seed=trained_model["seed"],
             trained_at=version.created_at,
