@@ -7,6 +7,8 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the platform sets it; read when XGBoost is loaded
+
 from loan_default.risk.cleaning import CleaningReport, clean_loans
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,7 +112,8 @@ def started_server(arguments: Sequence[str], folder: Path, env: Mapping[str, str
     try:
         yield Server(f"http://127.0.0.1:{port}", process, log)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself, and says why in its log
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=20)
 
 

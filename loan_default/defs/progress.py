@@ -24,7 +24,7 @@ class _Forward(logging.Handler):
         event: dg.DagsterEvent | None = told.get("dagster_event")
         step = told.get("step_key") or ""
         if event is None:
-            if record.levelno >= logging.INFO:
+            if step and record.levelno >= logging.INFO:
                 self._target.log(record.levelno, told.get("orig_message", record.getMessage()), extra={"step": step})
         elif event.event_type_value == dg.DagsterEventType.STEP_START.value:
             self._target.info("", extra={"step": step, "begins": True})

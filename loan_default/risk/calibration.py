@@ -46,27 +46,16 @@ def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
         raise ValueError(f"{len(outcomes):,} loans with {defaults:,.0f} defaults: calibration needs both outcomes")
     # Platt's targets keep a perfectly separated window from asking for an endless slope
     targets = np.where(outcomes == 1, (defaults + 1) / (defaults + 2), 1 / (repaid + 2))
-    # Newton's method starts near enough whatever the margins' scale and centre are
+    # standardised, so that Newton's method starts near enough whatever the margins' scale and centre are
     centre, scale = margins.mean(), margins.std() or 1.0
-    slope, intercept = _newton(np.column_stack([(margins - centre) / scale, np.ones_like(margins)]), targets)
-    return Calibration(float(slope / scale), float(intercept - slope * centre / scale))
-
-
-def _newton(design: Floats, targets: Floats) -> Floats:
-    """Coefficients (2,) of the logistic regression of `targets` (n,) on `design` (n, 2); steps never overshoot."""
-
-    def loss(coefficients: Floats) -> float:
-        log_odds = design @ coefficients
-        return float(np.sum(np.logaddexp(0, log_odds) - targets * log_odds))
-
+    design = np.column_stack([(margins - centre) / scale, np.ones_like(margins)])
     found = np.zeros(2)
     for _ in range(_STEPS):
         pds = _sigmoid(design @ found)
         curvature = design.T @ (design * (pds * (1 - pds))[:, None]) + _RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, design.T @ (targets - pds))
-        while loss(found + step) > loss(found) and np.abs(step).max() > _CLOSE:
-            step = step / 2
         found = found + step
         if np.abs(step).max() < _CLOSE:
             break
-    return found
+    slope = float(found[0] / scale)
+    return Calibration(slope, float(found[1] - slope * centre))

@@ -19,6 +19,12 @@ from loan_default.risk.training import Candidate, Development, train_candidates
 SEED = 7
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """On a busy machine a small fit spends most of its time on threads that wait for each other."""
+    xgboost.set_config(nthread=1)
+
+
 @pytest.fixture(scope="session")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFrame]:
     """Cleaned synthetic loans by window: 4,900 train, 1,400 calibrate and 1,700 test."""
@@ -34,7 +40,6 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFra
 
 @pytest.fixture(scope="session")
 def development(windows: Mapping[str, pl.DataFrame]) -> Development:
-    xgboost.set_config(nthread=1)  # on a busy machine threads that wait for each other cost these small fits most
     return Development.of(windows["train"], windows["calibrate"], load_contract())
 
 

@@ -97,6 +97,38 @@ def test_importance_is_a_share_of_each_column(
     assert named["sub_grade"] + named["grade"] + named["int_rate"] > 5 * named["purpose=vacation"]
 
 
+def fitted_trees(X: Matrix, y: np.ndarray, depth: int) -> TreeModel:
+    data = xgboost.DMatrix(X, y, feature_names=[f"x{at}" for at in range(X.shape[1])])
+    given = {"objective": "binary:logistic", "max_depth": depth, "reg_lambda": 0, "base_score": 0.5}
+    return TreeModel(xgboost.train(given, data, 1))
+
+
+def test_tree_contributions_are_exact_and_not_only_a_sum() -> None:
+    """Default takes both of two fields, so both share what they raise, whichever the tree asks first."""
+    X = np.array([[a, b] for a in (0, 1) for b in (0, 1)] * 50, dtype=np.float32)
+    both = X.all(axis=1)
+    added = fitted_trees(X, both.astype(float), depth=2).contributions(X)
+    assert added[both][:, 0] == pytest.approx(added[both][:, 1])
+    assert (added[both] > 0).all()
+
+
+def test_importance_of_trees_counts_gain_and_not_splits() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((2_000, 3)).astype(np.float32)
+    X[:, 0] = X[:, 0] > 0.5
+    y = (rng.random(2_000) < 0.1 + 0.7 * X[:, 0]).astype(float)
+    assert fitted_trees(X, y, depth=4).importance()[0] > 0.8
+
+
+def test_importance_of_a_missing_value_belongs_to_its_column(quick_search: SearchSpace) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((500, 3)).astype(np.float32)
+    missing = rng.random(500) < 0.5
+    X[missing, 2] = np.nan
+    importance = fit_regression(Sample(X, missing.astype(np.float32)), quick_search).importance()
+    assert importance[2] > 0.8
+
+
 def test_columns_empty_when_fitted_are_lived_with(quick_search: SearchSpace) -> None:
     """The published loans before 2012 have no FICO score: a whole column is empty."""
     rng = np.random.default_rng(0)

@@ -40,7 +40,7 @@ class Fixed:
         return np.full(len(X), self.margin)
 
     def contributions(self, X: Matrix) -> np.ndarray:
-        return np.zeros(X.shape)
+        return np.ones(X.shape)
 
     def importance(self) -> np.ndarray:
         return np.zeros(0)
@@ -78,6 +78,8 @@ def test_decisions_change_exactly_at_the_cut_offs(scorer: Scorer, loans: pl.Data
     for decision, cut_offs in decided.items():
         found = replace(certain, policy=with_policy(**cut_offs)).score(loans.head(2))
         assert found["decision"].to_list() == [decision] * 2
+        reasons = POLICY.reasons_at_most if decision == "decline" else 0
+        assert found["reasons"].list.len().to_list() == [reasons] * 2
 
 
 def test_points_at_the_stated_odds_and_doubling() -> None:

@@ -1,6 +1,5 @@
 """Candidates: how they are fitted, what they may look at, and that they beat the lender's grade."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import date
@@ -231,12 +230,9 @@ def test_a_loan_book_without_ordered_fields_has_no_grade() -> None:
 
 
 @pytest.mark.real_data
-def test_quality_on_the_published_loans_of_2011(tmp_path: Path) -> None:
+def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path) -> None:
     """Fitted on 2007 to 2010; XGBoost's own defaults reach 0.665 here."""
-    folder = os.environ.get("LOAN_DEFAULT_REAL_DATA")
-    if not folder:
-        pytest.skip("LOAN_DEFAULT_REAL_DATA is not set")
-    raw, cleaned = Path(folder) / "lendingclub" / "accepted_2007_2011.csv.gz", tmp_path / "cleaned.parquet"
+    raw, cleaned = real_data / "lendingclub" / "accepted_2007_2011.csv.gz", tmp_path / "cleaned.parquet"
     report = clean_loans([raw], CONTRACT, cleaned=cleaned, rejected=tmp_path / "rejected.parquet")
     assert report.snapshot
     loans, plan = pl.scan_parquet(cleaned), SplitPlan(test_from=date(2011, 1, 1))

@@ -1,0 +1,175 @@
+"""Loan files: every form in which they come is opened alike, and what is no loan file is refused in one sentence."""
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from loan_default.risk.errors import BadInput
+from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default.risk.tables import ROW, open_table, readable
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> str:
+    """Twenty loans as published: a header and a line for each."""
+    path = tmp_path_factory.mktemp("text") / "loans.csv"
+    write_csv(make_loans(20, seed=2), path)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def opened(tmp_path, contract):
+    """Opens content under a name."""
+
+    def open_content(content: bytes | str, name: str = "loans.csv", **how: bool):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return open_table(path, contract, **{"with_outcome": True, **how})
+
+    return open_content
+
+
+def as_parquet(frame: pl.DataFrame, path: Path) -> bytes:
+    frame.write_parquet(path)
+    return path.read_bytes()
+
+
+FORMS = {
+    "gzip": lambda text: (gzip.compress(text.encode()), "loans.csv.gz"),
+    "txt": lambda text: (text, "loans.txt"),
+    "byte order mark": lambda text: ("\ufeff" + text, "loans.csv"),
+    "CRLF": lambda text: (text.replace("\n", "\r\n"), "loans.csv"),
+    "title": lambda text: ("Notes offered by Prospectus (https://x/y,z)\n" + text, "loans.csv"),
+    "two titles": lambda text: ("\n".join(["Title", "", text]), "loans.csv"),
+    "mark, title and CRLF": lambda text: ("\ufeffTitle\r\n" + text.replace("\n", "\r\n"), "loans.csv"),
+    "no last line feed": lambda text: (text.rstrip("\n"), "loans.csv"),
+    "quoted header": lambda text: (quote_header(text), "loans.csv"),
+}
+
+
+def quote_header(text: str) -> str:
+    header, body = text.split("\n", 1)
+    return ",".join(f'"{name}"' for name in header.split(",")) + "\n" + body
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_csv_gives_the_same_frame(opened, text, form):
+    plain = opened(text, "plain.csv").frame.collect()
+    assert plain.height == 20
+    content, name = FORMS[form](text)
+    assert_frame_equal(opened(content, name).frame.collect(), plain)
+
+
+def test_rows_are_counted_from_one_below_the_header(opened, text):
+    table = opened("Title\n" + text)
+    assert table.frame.select(ROW).collect()[ROW].to_list() == list(range(1, 21))
+
+
+def test_text_is_read_as_text_and_plain_numbers_as_such_on_demand(opened, text):
+    assert set(opened(text).dtypes.values()) == {pl.UInt32(), pl.String()}
+    typed = opened(text, typed=True)
+    assert {name for name, dtype in typed.dtypes.items() if dtype == pl.Float64} >= {"loan_amnt", "dti", "open_acc"}
+    # Words and units stand among these, so they stay text.
+    assert {typed.dtypes[name] for name in ("term", "emp_length", "revol_util", "id", "issue_d")} == {pl.String()}
+
+
+def test_a_quoted_field_may_hold_line_feeds_and_commas(opened, text):
+    lines = text.splitlines()
+    cells = lines[3].split(",")
+    cells[lines[0].split(",").index("emp_title")] = '"night\nwatch, ""senior"""'
+    frame = opened("\n".join([*lines[:3], ",".join(cells), *lines[4:]])).frame.collect()
+    assert frame.height == 20
+    assert frame["emp_title"][2] == 'night\nwatch, "senior"'
+
+
+def test_a_column_called_row_is_no_trouble(opened, text):
+    header, *lines = text.splitlines()
+    frame = opened("\n".join([header + ",row", *(line + ",7" for line in lines)])).frame.collect()
+    assert frame["row"].unique().to_list() == ["7"]
+    assert frame[ROW].to_list() == list(range(1, 21))
+
+
+def test_letters_of_another_encoding_stop_nothing(opened, text):
+    header, body = text.encode().split(b"\n", 1)
+    latin = header + b"\n" + body.replace(b"MORTGAGE", b"M\xd6RTGAGE", 1)
+    assert opened(latin).frame.collect().height == 20
+
+
+def test_optional_columns_may_lack_and_required_ones_not(opened, text):
+    frame = opened(text, "all.csv").frame.drop(ROW).collect()
+    assert "fico_range_low" not in opened(frame.drop("fico_range_low", "id").write_csv()).dtypes
+    with pytest.raises(BadInput, match=r"loans\.csv lacks the column dti; add it, or say in the contract"):
+        opened(frame.drop("dti").write_csv())
+    with pytest.raises(BadInput, match="lacks the columns term, annual_inc; add them"):
+        opened(frame.drop("annual_inc", "term").write_csv())
+    with pytest.raises(BadInput, match="lacks the column loan_status"):
+        opened(frame.drop("loan_status").write_csv())
+    assert opened(frame.drop("loan_status").write_csv(), with_outcome=False).layout is None
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "sentence"),
+    [
+        (b"", "loans.csv", "is empty; a loan file has a header line"),
+        (gzip.compress(b""), "loans.csv.gz", "has no header that names loan columns"),
+        (b"a,b\n1,2\n", "loans.csv", r"no header that names loan columns \(its first line begins 'a,b'\); expected"),
+        (b"<html><body>Not found</body></html>", "loans.csv", "no header that names loan columns"),
+        (b"PK\x03\x04\x00\x00", "loans.csv", "is no table: it holds binary data"),
+        ("loan_amnt,term".encode("utf-16"), "loans.csv", "is no table: it holds binary data"),
+        (b"PK\x03\x04\x00\x00", "loans.xlsx", r"only \.csv, \.csv\.gz and \.parquet files can be read"),
+        (b"loan_amnt,term\n", "loans.parquet", "is named .parquet but holds no Parquet"),
+        (b"PAR1 and then nothing", "loans.parquet", "is damaged or cut off"),
+        (b"loan_amnt,term\n", "loans.csv.gz", "is damaged or cut off .*Not a gzipped file"),
+    ],
+)
+def test_what_is_no_loan_file_is_refused(opened, content, name, sentence):
+    with pytest.raises(BadInput, match=rf"{name}:? .*{sentence}|{name}:? {sentence}"):
+        opened(content, name)
+
+
+@pytest.mark.parametrize(("separator", "word"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_a_wrong_separator_is_named(opened, text, separator, word):
+    with pytest.raises(BadInput, match=f"is separated by {word}; save it with commas"):
+        opened(text.replace(",", separator))
+
+
+def test_a_path_that_is_no_file_is_refused(tmp_path, contract):
+    for path in (tmp_path, tmp_path / "none.csv"):
+        with pytest.raises(BadInput, match="is not a file; give the path of a CSV"):
+            open_table(path, contract, with_outcome=True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [pl.col("dti").implode().over("id"), pl.struct("dti"), pl.lit(b"1"), pl.duration(days=1), pl.time(1)],
+    ids=["list", "struct", "binary", "duration", "time"],
+)
+def test_nested_and_strange_columns_are_refused_only_where_they_are_read(opened, tmp_path, values):
+    frame = make_loans(5, seed=1)
+    unread = as_parquet(frame.with_columns(values.alias("desc")), tmp_path / "unread")
+    assert opened(unread, "loans.parquet").frame.select("dti").collect().height == 5
+    read = as_parquet(frame.with_columns(values.alias("dti")), tmp_path / "read")
+    with pytest.raises(BadInput, match=r"loans\.parquet: column dti holds .* values, .*; write it as text or numbers"):
+        opened(read, "loans.parquet")
+
+
+def test_a_parquet_file_whose_schema_is_damaged_is_refused(opened, tmp_path):
+    whole = bytearray(as_parquet(make_loans(5, seed=1), tmp_path / "whole"))
+    at = whole.rindex(b"ARROW:schema") + 40
+    whole[at : at + 4] = b"\x00\x01\x02\x03"
+    with pytest.raises(BadInput, match=r"loans\.parquet is damaged or cut off"):
+        opened(bytes(whole), "loans.parquet")
+    with pytest.raises(BadInput, match=r"loans\.parquet is damaged or cut off"):
+        opened(bytes(whole[: len(whole) // 2]), "loans.parquet")
+
+
+def test_only_damage_is_called_damage():
+    with pytest.raises(BadInput, match=r"^x\.csv is damaged or cut off \(half a line\); fetch .*"), readable("x.csv"):
+        raise pl.exceptions.ComputeError("half\na  line.")
+    with pytest.raises(OSError, match="No space left"), readable("loans.csv"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), readable("loans.csv"):
+        pl.DataFrame({"a": [1]}).select("b")
