@@ -339,6 +339,12 @@ def test_a_bad_row_is_set_aside_with_its_reason(few, clean, field, case):
     assert done.report.warnings() == [f"1 rows were rejected: {problem} (1)."]
 
 
+@pytest.mark.parametrize("nothing", ["", " ", "NA", "n/a", "NaN", "null"])
+def test_texts_of_a_csv_that_mean_nothing(few, clean, nothing):
+    done = clean(put(few, 0, dti=nothing, purpose=nothing, earliest_cr_line=nothing, emp_length=nothing))
+    assert done.loans.select("dti", "purpose", "credit_history_months", "emp_length").row(0) == (None,) * 4
+
+
 def test_a_missing_dti_is_no_reason_to_reject(few, clean):
     assert clean(put(few, 0, dti=None)).loans["dti"][0] is None
 

@@ -72,6 +72,8 @@ def test_text_is_read_as_text_and_plain_numbers_as_such_on_demand(opened, text):
     assert set(opened(text).dtypes.values()) == {pl.UInt32(), pl.String()}
     typed = opened(text, typed=True)
     assert {name for name, dtype in typed.dtypes.items() if dtype == pl.Float64} >= {"loan_amnt", "dti", "open_acc"}
+    first = "\ufeffloan_amnt,term,int_rate,annual_inc,dti,issue_d,loan_status\n"
+    assert opened(first, typed=True).dtypes["loan_amnt"] == pl.Float64
     # Words and units stand among these, so they stay text.
     assert {typed.dtypes[name] for name in ("term", "emp_length", "revol_util", "id", "issue_d")} == {pl.String()}
 
