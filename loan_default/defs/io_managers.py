@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 from upath import UPath
 
 from loan_default.adapters import storage
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class ParquetIOManager(dg.UPathIOManager):
@@ -27,6 +29,8 @@ class ParquetIOManager(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame | Path, path: UPath) -> None:
         """Store the frame."""
+        import polars as pl
+
         if isinstance(obj, pl.DataFrame):
             frame, obj = obj, self._staging / f"{context.run_id}-{path.name}"
             obj.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +39,8 @@ class ParquetIOManager(dg.UPathIOManager):
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.LazyFrame:
         """Open the frame; nothing is read yet."""
+        import polars as pl
+
         run = context.upstream_output.run_id if context.upstream_output else "run"
         return pl.scan_parquet(storage.fetch(path, self._staging / f"{run}-read-{path.name}"))
 

@@ -5,12 +5,11 @@ Resources only hold settings and open adapters; nothing heavy is imported before
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from upath import UPath
 
-from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.mlflow_run import MlflowRun
@@ -18,6 +17,9 @@ from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.search_space import SearchSpace, load_search_space
 from loan_default.settings import Settings
+
+if TYPE_CHECKING:
+    from loan_default.adapters.model_store import ModelStore
 
 
 class LoanBook(dg.ConfigurableResource):
@@ -81,8 +83,10 @@ class Registry(dg.ConfigurableResource):
         return Tracking(self.tracking_uri, self.artifact_root)
 
     @property
-    def models(self) -> ModelStore:
+    def models(self) -> "ModelStore":
         """Models, candidates and reference profiles."""
+        from loan_default.adapters.model_store import ModelStore
+
         return ModelStore(self.tracking, Path(self.cache))
 
     def run_link(self, run_id: str) -> dg.UrlMetadataValue:

@@ -18,12 +18,10 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import Contract, Layout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, Contract, Layout, LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable
 
-OUTCOME = "outcome"  # 1 defaulted, 0 repaid, null unresolved
-MATURES = "matures"  # month in which the last payment is due
 TERM = "term"
 _RAW = "raw:"
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from loan_default.risk.errors import BadInput
 
+OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
+MATURES = "matures"  # column of cleaned loans: month in which the last payment is due
+
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 Kind = Literal["number", "ordered", "nominal", "month", "text"]

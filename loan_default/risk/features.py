@@ -7,6 +7,7 @@ values keeps that in its own pipeline. Which fields are features is the contract
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,6 +41,11 @@ class FeatureSpace:
         """For each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
         sign = {"rising": 1, "falling": -1, None: 0}
         return tuple(sign[field.risk] for field in self.contract.features for _ in _columns_of(field))
+
+    @property
+    def fingerprint(self) -> str:
+        """8 hexadecimal digits that change with the columns or with how PD may move with them."""
+        return hashlib.sha256(repr((self.columns, self.monotone)).encode()).hexdigest()[:8]
 
     def matrix(self, loans: pl.DataFrame) -> Matrix:
         """Loans (n rows, natural units) → float32 (n, columns), C order, NaN where a value is missing."""

@@ -7,13 +7,16 @@ Each gate returns findings, a sentence each; whoever asked stops where one faile
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import polars as pl
-
-from loan_default.risk.cleaning import MATURES, OUTCOME, CleaningReport
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.policy import Finding, PromotionPolicy
-from loan_default.risk.training import Candidate
+
+if TYPE_CHECKING:  # definitions read the rules' names in every process: what is measured on is imported when measured
+    import polars as pl
+
+    from loan_default.risk.cleaning import CleaningReport
+    from loan_default.risk.training import Candidate
 
 CLEANING_RULES = (
     "columns_match_contract",
@@ -33,6 +36,8 @@ def failures(findings: Iterable[Finding]) -> str:
 
 def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contract) -> tuple[Finding, ...]:
     """Cleaned loans against the contract and what it expects of a sound file."""
+    import polars as pl
+
     names = loans.collect_schema().names()
     expected = [field.name for field in contract.fields if field.role != "support"] + [OUTCOME, MATURES]
     ids = loans.select(pl.col(contract.id_name).n_unique()).collect().item()
@@ -79,6 +84,8 @@ def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionP
 
 def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Finding, ...]:
     """A batch's predictions against its applications."""
+    import polars as pl
+
     pd = pl.col("pd")
     rows, sound = predictions.select(pl.len(), pd.is_between(0, 1).fill_null(False).sum()).collect().row(0)
     found = (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loan_default.risk.cleaning import OUTCOME
+from loan_default.risk.contract import OUTCOME
 from loan_default.risk.evaluation import (
     Comparison,
     Evaluation,

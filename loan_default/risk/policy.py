@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from loan_default.risk.contract import CONF, Section, load_reviewed
-from loan_default.risk.evaluation import Comparison, Evaluation
+
+if TYPE_CHECKING:  # importing policy must stay cheap: definitions do it in every process
+    from loan_default.risk.evaluation import Comparison, Evaluation
 
 
 class DecisionPolicy(Section):

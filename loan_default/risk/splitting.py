@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from loan_default.risk.cleaning import MATURES, OUTCOME
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.errors import BadInput
 
 WindowName = Literal["train", "calibrate", "test"]

@@ -17,8 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.calibration import fit_calibration
-from loan_default.risk.cleaning import OUTCOME
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval, auc_of, measure
 from loan_default.risk.features import FeatureSpace, Matrix
@@ -148,7 +147,10 @@ def fit_forest(sample: Sample, space: FeatureSpace, search: SearchSpace, seed: i
 
 
 def fit_regression(sample: Sample, search: SearchSpace) -> LinearModel:
-    """Logistic regression on log1p of every value, medians and an indicator where it is missing, standardised."""
+    """Logistic regression on arsinh of every value, medians and an indicator where it is missing, standardised.
+
+    arsinh tames long tails as a logarithm does, and takes any value.
+    """
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
@@ -156,7 +158,7 @@ def fit_regression(sample: Sample, search: SearchSpace) -> LinearModel:
 
     steps = [
         ("fill", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
-        ("log", FunctionTransformer(np.log1p)),
+        ("log", FunctionTransformer(np.arcsinh)),
         ("scale", StandardScaler()),
         ("logit", LogisticRegression(C=search.logistic_regression.C, max_iter=_LR_ITERATIONS)),
     ]

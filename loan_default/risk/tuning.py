@@ -1,7 +1,7 @@
 """Searches for XGBoost's parameters on the train and calibrate windows, by Optuna: seeded, pruned, resumable.
 
-A study is named after its data, its search space and its seed, and continues where it stopped. Where it is stored
-is a setting. Fitting with the parameters found is `training`.
+A study is named after its data, its fields, its search space and its seed, and continues where it stopped. Where it
+is stored is a setting. Fitting with the parameters found is `training`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def tune(
     if trials < 1:
         raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
     began = time.monotonic()
-    study = _study(f"{data_fingerprint}-{space.fingerprint}-{seed}", space, storage, seed)
+    name = f"{data_fingerprint}-{development.space.fingerprint}-{space.fingerprint}-{seed}"
+    study = _study(name, space, storage, seed)
 
     def objective(trial: Any) -> float:
         parameters = {**space.xgboost.start, **{k: _suggest(trial, k, s) for k, s in space.xgboost.search.items()}}

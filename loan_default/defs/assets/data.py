@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 
 from loan_default.adapters import storage
 from loan_default.defs import metadata as shown
+from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import LoanBook, Room
-from loan_default.risk.cleaning import clean_loans
 from loan_default.risk.contract import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
-from loan_default.risk.splitting import SplitPlan, Splits, split_loans
+
+if TYPE_CHECKING:
+    from loan_default.risk.splitting import Splits
 
 _SCHEMA = shown.column_schema(
     load_contract(),
@@ -91,6 +92,10 @@ def clean_raw_loans(
     context: dg.AssetExecutionContext, config: CleaningConfig, loan_book: LoanBook, room: Room
 ) -> Iterator[Any]:
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
+    import polars as pl
+
+    from loan_default.risk.cleaning import clean_loans
+
     contract = loan_book.contract
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
     with shown.user_errors():
@@ -140,9 +145,11 @@ def clean_raw_loans(
     description="Windows of matured loans by issue month: train, calibrate, test, newest last.",
 )
 def loan_splits(
-    config: SplitConfig, loan_book: LoanBook, cleaned_loans: pl.LazyFrame, cleaning_report: dict[str, Any]
+    config: SplitConfig, loan_book: LoanBook, cleaned_loans: LazyFrame, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Cut the matured loans into windows."""
+    from loan_default.risk.splitting import SplitPlan, split_loans
+
     with shown.user_errors():
         plan = SplitPlan(
             config.calibrate_share,
@@ -157,7 +164,7 @@ def loan_splits(
     return dg.MaterializeResult(value=splits.to_dict(), metadata=_split_metadata(splits))
 
 
-def _split_metadata(splits: Splits) -> dict[str, Any]:
+def _split_metadata(splits: "Splits") -> dict[str, Any]:
     rows = [
         (w.name, f"{w.first_month:%Y-%m}", f"{w.last_month:%Y-%m}", w.rows, f"{w.default_rate:.1%}")
         for w in splits.windows

@@ -1,17 +1,18 @@
 """Group `monitoring`: whether a batch's population has moved since the model that scored it was trained."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 
 from loan_default.adapters import storage
-from loan_default.adapters.model_store import drift_columns
 from loan_default.defs import metadata as shown
+from loan_default.defs.frames import LazyFrame
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import LoanBook, Registry, Room
-from loan_default.risk.drift import EvidentlyReport, evidently_report, feature_drift, judge_drift, profile_batch
+
+if TYPE_CHECKING:
+    from loan_default.risk.drift import EvidentlyReport
 
 _TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch", "drifted")
 
@@ -31,10 +32,13 @@ def drift_report(
     loan_book: LoanBook,
     registry: Registry,
     room: Room,
-    application_batch: pl.LazyFrame,
-    predictions: pl.LazyFrame,
+    application_batch: LazyFrame,
+    predictions: LazyFrame,
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
+    from loan_default.adapters.model_store import drift_columns
+    from loan_default.risk.drift import evidently_report, feature_drift, judge_drift, profile_batch
+
     policy = loan_book.policy.drift
     scored = predictions.select("raw_score", "model_version").collect()
     version = registry.tracking.get(scored["model_version"][0])
@@ -81,7 +85,7 @@ def drift_report(
     )
 
 
-def _store_report(room: Room, batch: str, report: EvidentlyReport) -> Any:
+def _store_report(room: Room, batch: str, report: "EvidentlyReport") -> Any:
     """Evidently's page and figures, beside the verdict."""
     storage.write_json(room.place("drift_report", f"{batch}.evidently.json"), report.json)
     page = room.place("drift_report", f"{batch}.html")

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
+from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import LoanBook, Registry
-from loan_default.risk.cleaning import OUTCOME
-from loan_default.risk.evaluation import Interval
-from loan_default.risk.judging import Judgement, can_read, intervals, judge_on_test
-from loan_default.risk.model_card import Facts, leaderboard
-from loan_default.risk.model_card import model_card as write_model_card
-from loan_default.risk.plots import evaluation_figures, field_importance, png
+from loan_default.risk.contract import OUTCOME
 from loan_default.risk.policy import PromotionDecision, decide_promotion
-from loan_default.risk.splitting import Splits, window_loans
+
+if TYPE_CHECKING:
+    from loan_default.risk.evaluation import Interval
+    from loan_default.risk.judging import Judgement
 
 _METRICS = ("auc", "ks", "brier", "ece")
 _SHOWN = ("roc.png", "calibration.png", "default_rate_by_decile.png")
@@ -43,11 +41,15 @@ def model_evaluation(
     config: EvaluationConfig,
     loan_book: LoanBook,
     registry: Registry,
-    cleaned_loans: pl.LazyFrame,
+    cleaned_loans: LazyFrame,
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Measure on the test window, which nothing else looks at."""
+    from loan_default.risk.judging import can_read, judge_on_test
+    from loan_default.risk.plots import evaluation_figures, field_importance, png
+    from loan_default.risk.splitting import Splits, window_loans
+
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
     test = window_loans(cleaned_loans, loan_book.contract, splits, "test")
     run_id, leader = trained_model["run_id"], trained_model["kind"]
@@ -102,8 +104,8 @@ def model_evaluation(
     )
 
 
-def _leaderboard(judgement: Judgement, champion: int | None) -> dg.MarkdownMetadataValue:
-    def line(name: str, metrics: dict[str, Interval]) -> list[Any]:
+def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMetadataValue:
+    def line(name: str, metrics: dict[str, "Interval"]) -> list[Any]:
         return [name, str(metrics["auc"]), *(metrics[metric].value for metric in _METRICS[1:])]
 
     rows = [line(kind, dict(metrics)) for kind, metrics in judgement.leaderboard.items()]
@@ -124,6 +126,8 @@ def promoted_model(
     context: dg.AssetExecutionContext, loan_book: LoanBook, registry: Registry, model_evaluation: dict[str, Any]
 ) -> Iterator[Any]:
     """Decide, and move the alias where the policy says so."""
+    from loan_default.risk.judging import Judgement
+
     tracking, judged = registry.tracking, Judgement.from_dict(_only_judgement(model_evaluation))
     in_production = tracking.version_of(PRODUCTION)
     champion = in_production.version if in_production else None
@@ -182,6 +186,12 @@ def model_card(
     promoted_model: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Write the card, here and into MLflow."""
+    from loan_default.risk.judging import Judgement, intervals
+    from loan_default.risk.model_card import Facts, leaderboard
+    from loan_default.risk.model_card import model_card as write_model_card
+    from loan_default.risk.plots import field_importance
+    from loan_default.risk.splitting import Splits
+
     splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(_only_judgement(model_evaluation))
     version = registry.tracking.get(trained_model["version"])
     scorer = registry.models.scorer(version)

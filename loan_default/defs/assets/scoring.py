@@ -5,18 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from loan_default.adapters import storage
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
+from loan_default.defs.frames import LazyFrame
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import LoanBook, Registry, Room
-from loan_default.risk.cleaning import clean_application_file
 from loan_default.risk.contract import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import PREDICTION_RULES, failures, judge_predictions
-from loan_default.risk.scoring import write_predictions
 
 INBOX = "applications"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -64,6 +62,8 @@ _PREDICTED = {
 )
 def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room) -> Iterator[Any]:
     """Read and check one batch file."""
+    from loan_default.risk.cleaning import clean_application_file
+
     batch = context.partition_key
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
     with shown.user_errors():
@@ -114,10 +114,14 @@ def predictions(
     context: dg.AssetExecutionContext,
     registry: Registry,
     room: Room,
-    application_batch: pl.LazyFrame,
+    application_batch: LazyFrame,
     application_report: dict[str, Any],
 ) -> Iterator[Any]:
     """Score the batch; scoring it again replaces its result and nothing else."""
+    import polars as pl
+
+    from loan_default.risk.scoring import write_predictions
+
     version = registry.tracking.version_of(PRODUCTION)
     if version is None:
         raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)

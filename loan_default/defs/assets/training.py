@@ -2,21 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
-from pydantic import Field
 
-from loan_default.adapters.model_store import provenance
 from loan_default.defs import metadata as shown
+from loan_default.defs.frames import LazyFrame
 from loan_default.defs.mlflow_run import MlflowRun
 from loan_default.defs.resources import LoanBook, Registry, Room
 from loan_default.risk.contract import Contract
 from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
-from loan_default.risk.splitting import Splits, window_loans
-from loan_default.risk.training import KINDS, Candidate, Development, grade_auc, train_candidates
-from loan_default.risk.tuning import Trial, tune
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from loan_default.risk.splitting import Splits
+    from loan_default.risk.training import Candidate
+    from loan_default.risk.tuning import Trial
 
 _METRICS = ("auc", "ks", "brier", "ece")
 
@@ -29,13 +31,15 @@ class TuningConfig(dg.Config):
 
 
 class TrainingConfig(dg.Config):
-    """Which candidates to fit."""
+    """Which candidates to fit; none named: all."""
 
-    candidates: list[str] = Field(default_factory=lambda: list(KINDS))
+    candidates: list[str] = []  # noqa: RUF012 - pydantic copies it
     seed: int = 7
 
 
-def _windows(loans: pl.LazyFrame, contract: Contract, splits: Splits) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _windows(loans: LazyFrame, contract: Contract, splits: "Splits") -> tuple["pl.DataFrame", "pl.DataFrame"]:
+    from loan_default.risk.splitting import window_loans
+
     return window_loans(loans, contract, splits, "train"), window_loans(loans, contract, splits, "calibrate")
 
 
@@ -52,13 +56,17 @@ def tuned_params(
     config: TuningConfig,
     loan_book: LoanBook,
     room: Room,
-    cleaned_loans: pl.LazyFrame,
+    cleaned_loans: LazyFrame,
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Search for parameters."""
+    from loan_default.risk.splitting import Splits
+    from loan_default.risk.training import Development
+    from loan_default.risk.tuning import tune
+
     contract, splits = loan_book.contract, Splits.from_dict(loan_splits)
 
-    def told(trial: Trial) -> None:
+    def told(trial: "Trial") -> None:
         reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
         context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
 
@@ -101,11 +109,17 @@ def trained_model(
     loan_book: LoanBook,
     registry: Registry,
     mlflow_run: MlflowRun,
-    cleaned_loans: pl.LazyFrame,
+    cleaned_loans: LazyFrame,
     loan_splits: dict[str, Any],
     tuned_params: dict[str, Any],
 ) -> Iterator[Any]:
     """Fit every candidate and register the best; stop where it is too good to be true."""
+    import polars as pl
+
+    from loan_default.adapters.model_store import provenance
+    from loan_default.risk.splitting import Splits
+    from loan_default.risk.training import KINDS, Development, grade_auc, train_candidates
+
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
     train, calibrate = _windows(cleaned_loans, contract, splits)
     development = Development.of(train, calibrate, contract)
@@ -116,7 +130,7 @@ def trained_model(
             loan_book.search_space,
             policy.decision,
             seed=config.seed,
-            kinds=config.candidates,
+            kinds=config.candidates or KINDS,
             on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
         )
     best = candidates[0]
@@ -126,7 +140,7 @@ def trained_model(
         yield from shown.check_results("trained_model", findings)
         raise dg.Failure(failures(findings), allow_retries=False)
     tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}
-    _log_run(mlflow_run, best, candidates, splits, tags)
+    _log_run(mlflow_run, candidates, splits, {**tags, "kind": best.kind})
     version = registry.models.register(
         mlflow_run.run_id,
         candidates,
@@ -161,10 +175,10 @@ def trained_model(
 
 
 def _log_run(
-    mlflow_run: MlflowRun, best: Candidate, candidates: tuple[Candidate, ...], splits: Splits, tags: Mapping[str, str]
+    mlflow_run: MlflowRun, candidates: tuple["Candidate", ...], splits: "Splits", tags: Mapping[str, str]
 ) -> None:
     tracking, run_id = mlflow_run.tracking, mlflow_run.run_id
-    tracking.set_tags(run_id, {**tags, "kind": best.kind})
+    tracking.set_tags(run_id, tags)
     tracking.log_parameters(
         run_id, {f"{c.kind}.{name}": value for c in candidates for name, value in c.parameters.items()}
     )

@@ -1,0 +1,51 @@
+"""Run the benchmarks that are named, or all; print their figures and keep those of a whole run in `results/`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score
+from benchmarks.figures import Figure, as_table, keep
+from benchmarks.machine import describe_machine
+from loan_default.settings import load_settings, prepare_process
+
+BENCHMARKS = {
+    "clean": bench_clean.figures,
+    "fit": bench_fit.figures,
+    "score": bench_score.figures,
+    "drift": bench_drift.figures,
+    "import": bench_import.figures,
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Run them in a folder that is removed afterwards, in the environment that the platform gives its processes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--loans", type=Path, help="raw loan file to clean; made for the run by default")
+    asked = parser.parse_args()
+    unknown = set(asked.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; choose among {', '.join(BENCHMARKS)}")
+    console = Console()
+    with TemporaryDirectory() as folder:
+        os.environ["LOAN_DEFAULT_HOME"] = folder
+        prepare_process(load_settings())
+        found: list[Figure] = []
+        for name in asked.names or BENCHMARKS:
+            with console.status(f"Measuring: {name}"):
+                options = {"loans": asked.loans} if name == "clean" else {}
+                found += BENCHMARKS[name](Path(folder), **options)
+    console.print(as_table(found))
+    if not asked.names:
+        keep(found, describe_machine(), RESULTS)
+
+
+if __name__ == "__main__":
+    main()
