@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,9 @@ from loan_default.settings import Settings, load_settings, prepare_process
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster_shared.error import SerializableErrorInfo
 
+_TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _DEMO_ROWS = 60_000
 _DEMO_TRIALS = 6
 _DEMO_BATCH_ROWS = 2_000
@@ -89,12 +92,16 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
                 return data.user_failure_data.description
-            error = data.error
-            while error and error.cause:
-                error = error.cause
-            said = error.message.strip() if error else "no reason was recorded"
-            return f"{event.step_key} failed: {said}"
-    return "The run failed before its first step; its log is in the Dagster UI."
+            return f"{event.step_key} failed: {_reason(data.error)}"
+    failure = next((event.job_failure_data for event in result.all_events if event.is_job_failure), None)
+    return f"The run failed before its first step: {_reason(failure.error if failure else None)}"
+
+
+def _reason(error: SerializableErrorInfo | None) -> str:
+    """What the platform itself said of the error, else what lies at its bottom."""
+    while error and error.cause and error.cls_name != "TrackingError":
+        error = error.cause
+    return error.message.strip().removeprefix(_TRACKING_ERROR) if error else "no reason was recorded."
 
 
 def _record(settings: Settings, *parts: str) -> Any:
@@ -234,6 +241,8 @@ def sample_data(settings: Settings, console: Console, arguments: argparse.Namesp
     from loan_default.risk.synthetic import make_applications, write_csv, write_loans
 
     target = Path(arguments.out)
+    if not target.name.endswith((".csv", ".csv.gz")) or target.is_dir():
+        raise BadInput(f"{target} cannot be written; name a file that ends in .csv or .csv.gz.")
     target.parent.mkdir(parents=True, exist_ok=True)
     if arguments.batch:
         batch = make_applications(arguments.rows, seed=arguments.seed, month=arguments.month, shift=arguments.shift)
@@ -291,6 +300,7 @@ def dev(settings: Settings, console: Console, arguments: argparse.Namespace) -> 
             *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifacts),
         ],
     }
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop ends both servers as Ctrl-C does
     servers = [subprocess.Popen([sys.executable, "-m", *command]) for command in commands.values()]
     console.print(f"Dagster: http://127.0.0.1:{arguments.port}   MLflow: http://127.0.0.1:{arguments.mlflow_port}")
     try:
@@ -323,6 +333,15 @@ def _month(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no month; write it as YYYY-MM") from None
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return whole
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "loan-default", description="Train, promote, score and watch a loan-default model."
@@ -340,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--snapshot", default="", metavar="YYYY-MM", help="month in which the file was taken")
         command.add_argument("--calibrate-from", default="", metavar="YYYY-MM", help="first month that calibrates")
         command.add_argument("--test-from", default="", metavar="YYYY-MM", help="first month that tests")
-        command.add_argument("--trials", type=int, default=0, help="how many tuning trials the study is to hold")
+        command.add_argument("--trials", type=_at_least(1), help="how many tuning trials the study is to hold")
     add("promote", promote)
     command = add("score", score)
     command.add_argument(
@@ -349,15 +368,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--without-drift", action="store_true", help="score only")
     add("drift", drift).add_argument("batch", metavar="BATCH", help="a scored batch")
     command = add("sample-data", sample_data)
-    command.add_argument("--rows", type=int, default=_DEMO_ROWS)
-    command.add_argument("--seed", type=int, default=7)
+    command.add_argument("--rows", type=_at_least(1), default=_DEMO_ROWS)
+    command.add_argument("--seed", type=_at_least(0), default=7)
     command.add_argument("--out", default="var/sample/loans.csv", help="file to write (.csv or .csv.gz)")
     command.add_argument(
         "--batch", action="store_true", help="applications of one month instead of loans with outcomes"
     )
     command.add_argument("--month", type=_month, default=_DEMO_MONTH, metavar="YYYY-MM", help="month of a batch")
     command.add_argument("--shift", type=float, default=0.0, help="0: the usual population; 1: plainly another")
-    add("demo", demo).add_argument("--seed", type=int, default=7)
+    add("demo", demo).add_argument("--seed", type=_at_least(0), default=7)
     command = add("dev", dev)
     command.add_argument("--port", type=int, default=3000, help="of the Dagster UI")
     command.add_argument("--mlflow-port", type=int, default=5000)
@@ -379,8 +398,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 settings = replace(settings, data=arguments.data)
             prepare_process(settings)
             arguments.does(settings, console, arguments)
-        except (BadInput, StepFailed) as error:
-            errors.print(f"loan-default: {error}", markup=False)
+        except (BadInput, StepFailed, OSError) as error:
+            errors.print(f"loan-default: {error}", markup=False, soft_wrap=True)
             return 1
     return 0
 

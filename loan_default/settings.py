@@ -33,6 +33,8 @@ _DAGSTER_YAML = """\
 # Dagster's instance; https://docs.dagster.io/deployment/oss/dagster-yaml lists what may stand here.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 
@@ -41,6 +43,7 @@ class Settings:
     """All settings; `from_environment` reads them, tests make their own."""
 
     home: Path
+    dagster_home: Path | None = None
     environment: Environment = "local"
     storage: str = ""
     data: str = ""
@@ -54,6 +57,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", self.home.expanduser().resolve())
+        dagster_home = self.dagster_home or self.home / "dagster"  # Dagster takes no relative path
+        object.__setattr__(self, "dagster_home", dagster_home.expanduser().resolve())
         defaults = {
             "storage": str(self.home / "storage"),
             "tracking_uri": f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}",
@@ -62,11 +67,6 @@ class Settings:
         for name, value in defaults.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
-
-    @property
-    def dagster_home(self) -> Path:
-        """Where Dagster keeps its runs and events."""
-        return self.home / "dagster"
 
     @property
     def artifacts(self) -> str:
@@ -92,6 +92,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     home = Path(given.get("LOAN_DEFAULT_HOME") or "var")
     return Settings(
         home=home,
+        dagster_home=_path(given, "DAGSTER_HOME"),
         environment=name,
         storage=given.get("LOAN_DEFAULT_STORAGE", ""),
         data=given.get("LOAN_DEFAULT_DATA", ""),
@@ -110,13 +111,10 @@ def _path(given: Mapping[str, str], name: str) -> Path | None:
 
 
 def prepare_process(settings: Settings) -> None:
-    """Make the home folders, and put into the environment what Dagster and the libraries read from it.
-
-    `DAGSTER_HOME` is left alone where it is set.
-    """
-    os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
+    """Make the home folders, and put into the environment what Dagster and the libraries read from it."""
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.environ.update({name: value for name, value in _PROCESS.items() if name not in os.environ})
-    home = Path(os.environ["DAGSTER_HOME"])
+    home = Path(os.environ["DAGSTER_HOME"])  # where it keeps runs and events
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         (home / "dagster.yaml").write_text(_DAGSTER_YAML, encoding="utf-8")

@@ -18,6 +18,16 @@ from loan_default.risk.markdown import markdown_table
 from loan_default.risk.policy import Finding
 
 OWNERS = ["team:credit-risk"]
+_REJECTED = {
+    "file": ("string", "File that holds the row; empty for a repeated id."),
+    "row": ("int", "Number of the row, from 1 below the header."),
+    "id": ("string", "The lender's number, or file and row."),
+    "field": ("string", "Field that cannot be used."),
+    "value": ("string", "What the file says there."),
+    "problem": ("string", "Field and kind of problem, for counting."),
+    "reason": ("string", "What is wrong and what is allowed, as a sentence."),
+}
+REJECTED = dg.TableSchema([dg.TableColumn(name, *told) for name, told in _REJECTED.items()])
 
 
 def check_specs(asset: str, rules: Iterable[str]) -> list[dg.AssetCheckSpec]:

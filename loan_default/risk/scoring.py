@@ -74,13 +74,11 @@ class Scorer:
         return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
 
     def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
-        reasons: list[list[str]] = [[] for _ in declined]
-        at = np.flatnonzero(declined)
-        if len(at):
-            given = reasons_for(self.model.contributions(X[at]), self.space, at_most=self.policy.reasons_at_most)
-            for row, sentences in zip(at, given, strict=True):
-                reasons[row] = sentences
-        return pl.Series("reasons", reasons, dtype=pl.List(pl.String))
+        """The sentences of each row (n,), none where it was not declined."""
+        contributions = self.model.contributions(X[declined]) if declined.any() else np.zeros((0, X.shape[1]))
+        given = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
+        place = np.where(declined, np.cumsum(declined) - 1, len(given))  # the last list is that of all others
+        return pl.Series("reasons", [*given, []], dtype=pl.List(pl.String)).gather(place)
 
     def save(self, folder: Path) -> None:
         """Write the model package: the model's file, `model.json`, `contract.json`."""
@@ -145,7 +143,7 @@ def write_predictions(
     constants: Mapping[str, Any] | None = None,
     with_reasons: bool = True,
 ) -> list[tuple[str, int, float]]:
-    """Score applications of any number to Parquet, and to CSV with the reasons joined by "; ", in bounded memory.
+    """Score applications of any number to Parquet, and to CSV with the reasons as one text, in bounded memory.
 
     Args:
         scorer: the version that scores.
@@ -171,7 +169,7 @@ def write_predictions(
             table = table or files.enter_context(pq.ParquetWriter(parquet, arrow.schema, compression="zstd"))
             table.write_table(arrow)
             if text:
-                rows.with_columns(pl.col("reasons").list.join("; ")).write_csv(text, include_header=not made)
+                rows.with_columns(pl.col("reasons").list.join(" ")).write_csv(text, include_header=not made)
             made.append(rows.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").sum()))
     counts = pl.concat(made).group_by("decision").agg(pl.col("rows").sum(), pl.col("pd").sum()).sort("decision")
     return [(decision, rows, total / rows) for decision, rows, total in counts.iter_rows()]

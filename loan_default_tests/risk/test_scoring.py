@@ -197,7 +197,7 @@ def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, 
     assert set(written["model_version"]) == {3}
     lines = pl.read_csv(csv)
     assert lines["score"].equals(scored["score"])
-    assert (lines["reasons"].fill_null("") == scored["reasons"].list.join("; ")).all()
+    assert (lines["reasons"].fill_null("") == scored["reasons"].list.join(" ")).all()
     mean = {decision: loans["pd"].mean() for (decision,), loans in scored.group_by("decision")}
     rows = dict(scored["decision"].value_counts().iter_rows())
     assert {name: (count, pytest.approx(mean[name])) for name, count in rows.items()} == {

@@ -30,6 +30,7 @@ raw_loans = dg.AssetSpec(
     group_name="data",
     kinds={"csv"},
     owners=shown.OWNERS,
+    tags={"domain": "loans"},
     description="The loan file as the lender has it: LOAN_DEFAULT_DATA, a file, a glob or gs://…",
 )
 
@@ -76,6 +77,7 @@ def month(text: str, name: str) -> date | None:
             kinds={"polars", "parquet"},
             owners=shown.OWNERS,
             tags={"domain": "loans"},
+            metadata={"dagster/column_schema": shown.REJECTED},
             description="Rows that are no usable loan: file, row, id, and the reason as a sentence.",
         ),
         "cleaning_report": dg.AssetOut(
@@ -107,6 +109,8 @@ def clean_raw_loans(
     findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
     if failed := failures(findings):
         yield from shown.check_results("cleaned_loans", findings)
+        cleaned.unlink()
+        rejected.unlink()
         raise dg.Failure(failed, allow_retries=False)
     counts = {"dagster/row_count": report.kept, "fingerprint": report.fingerprint, "files": list(report.files)}
     about = {

@@ -33,6 +33,7 @@ def drift_report(
     registry: Registry,
     room: Room,
     application_batch: LazyFrame,
+    application_report: dict[str, Any],
     predictions: LazyFrame,
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
@@ -40,7 +41,12 @@ def drift_report(
     from loan_default.risk.drift import evidently_report, feature_drift, judge_drift, profile_batch
 
     policy = loan_book.policy.drift
-    scored = predictions.select("raw_score", "model_version").collect()
+    scored = predictions.select("raw_score", "model_version", "input_fingerprint").collect()
+    if scored["input_fingerprint"][0] != application_report["fingerprint"]:
+        raise dg.Failure(
+            f"The predictions of batch {context.partition_key} are of an earlier file of that name; score it again.",
+            allow_retries=False,
+        )
     version = registry.tracking.get(scored["model_version"][0])
     profile, sample = registry.models.reference(version)
     names = registry.models.scorer(version).contract.feature_names

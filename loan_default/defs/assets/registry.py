@@ -51,6 +51,11 @@ def model_evaluation(
     from loan_default.risk.splitting import Splits, window_loans
 
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
+    if trained_model["training_fingerprint"] != splits.fingerprint:  # its training may hold loans that now test
+        raise dg.Failure(
+            f"Version {trained_model['version']} was trained on other loans or windows than these; train again.",
+            allow_retries=False,
+        )
     test = window_loans(cleaned_loans, loan_book.contract, splits, "test")
     run_id, leader = trained_model["run_id"], trained_model["kind"]
     candidates = {kind: registry.models.candidate(run_id, kind) for kind in trained_model["candidates"]}

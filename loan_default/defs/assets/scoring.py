@@ -20,6 +20,7 @@ INBOX = "applications"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 _PREDICTED = {
+    "id": ("string", "The lender's number of the application."),
     "pd": ("float", "Calibrated probability of default."),
     "raw_score": ("float", "Log-odds; ranks the applications, higher is riskier."),
     "score": ("int", "Points, higher is safer."),
@@ -49,6 +50,7 @@ _PREDICTED = {
             kinds={"polars", "parquet"},
             owners=shown.OWNERS,
             tags={"domain": "applications"},
+            metadata={"dagster/column_schema": shown.REJECTED},
             description="Rows of the batch that cannot be scored, with their reasons.",
         ),
         "application_report": dg.AssetOut(
@@ -140,6 +142,8 @@ def predictions(
     findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
     if failed := failures(findings):
         yield from shown.check_results("predictions", findings)
+        parquet.unlink()
+        csv.unlink()
         raise dg.Failure(failed)
     beside = room.place("predictions", f"{context.partition_key}.csv")
     storage.store(csv, beside)

@@ -1,0 +1,122 @@
+"""Round trips through real folders, and through a bucket's kind of path."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import polars as pl
+import pytest
+from upath import UPath
+
+from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
+
+FRAME = pl.DataFrame({"id": ["a", "b"], "pd": [0.1, None], "reasons": [["x"], []]})
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UPath]:
+    if request.param == "folder":
+        yield UPath(tmp_path / "storage")
+        return
+    bucket = UPath(f"memory://bucket-{uuid4().hex}/storage")
+    yield bucket
+    bucket.fs.rm(bucket.parent.path, recursive=True)
+
+
+def written(asset: str, partition: str | None = None) -> dg.OutputContext:
+    definition = dg.DynamicPartitionsDefinition(name="batch") if partition else None
+    return dg.build_output_context(
+        asset_key=dg.AssetKey(asset),
+        run_id="run",
+        partition_key=partition,
+        asset_partitions_def=definition,
+        dagster_type=dg.Any,
+    )
+
+
+def read(asset: str, partition: str | None = None) -> dg.InputContext:
+    definition = dg.DynamicPartitionsDefinition(name="batch") if partition else None
+    return dg.build_input_context(
+        asset_key=dg.AssetKey(asset),
+        upstream_output=written(asset, partition),
+        partition_key=partition,
+        asset_partition_keys=[partition] if partition else None,
+        asset_partitions_def=definition,
+        dagster_type=dg.Any,
+    )
+
+
+def test_a_frame_comes_back_lazily(root: UPath, tmp_path: Path) -> None:
+    manager = ParquetIOManager(root, tmp_path / "staging")
+    manager.handle_output(written("loans"), FRAME)
+    found = manager.load_input(read("loans"))
+    assert isinstance(found, pl.LazyFrame)
+    assert found.collect().equals(FRAME)
+    assert (root / "loans.parquet").exists()
+
+
+def test_a_finished_file_is_moved(root: UPath, tmp_path: Path) -> None:
+    made = tmp_path / "made.parquet"
+    FRAME.write_parquet(made)
+    content = made.read_bytes()
+    ParquetIOManager(root, tmp_path / "staging").handle_output(written("loans"), made)
+    assert not made.exists()
+    assert (root / "loans.parquet").read_bytes() == content
+
+
+def test_each_batch_has_its_own_file(root: UPath, tmp_path: Path) -> None:
+    frames, records = ParquetIOManager(root, tmp_path / "staging"), JsonIOManager(root)
+    for batch, value in {"2018-10": 1, "2018.11": 2}.items():
+        frames.handle_output(written("predictions", batch), pl.DataFrame({"value": [value]}))
+        records.handle_output(written("report", batch), {"value": value})
+    assert {path.name for path in (root / "predictions").iterdir()} == {"2018-10.parquet", "2018.11.parquet"}
+    assert frames.load_input(read("predictions", "2018-10")).collect()["value"].item() == 1
+    assert records.load_input(read("report", "2018.11")) == {"value": 2}
+
+
+def test_a_record_and_a_text_come_back(root: UPath) -> None:
+    record = {"verdict": "hold", "reasons": ["AUC 0.7 ≤ 0.8"], "gain": -0.5, "champion": None}
+    JsonIOManager(root).handle_output(written("decision"), record)
+    assert JsonIOManager(root).load_input(read("decision")) == record
+    TextIOManager(root).handle_output(written("card"), "# Karte ü\n")
+    assert TextIOManager(root).load_input(read("card")) == "# Karte ü\n"
+
+
+def test_what_cannot_be_json_leaves_the_old_record(root: UPath) -> None:
+    manager = JsonIOManager(root)
+    manager.handle_output(written("metrics"), {"auc": 0.7})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        manager.handle_output(written("metrics"), {"auc": math.nan})
+    assert manager.load_input(read("metrics")) == {"auc": 0.7}
+    assert [path.name for path in root.iterdir()] == ["metrics.json"]
+
+
+def test_writing_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = UPath(tmp_path / "storage")
+    frames, texts = ParquetIOManager(root, tmp_path / "staging"), TextIOManager(root)
+    frames.handle_output(written("loans"), FRAME)
+    texts.handle_output(written("card"), "first")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        frames.handle_output(written("loans"), FRAME.head(1))
+    with pytest.raises(OSError, match="No space left"):
+        texts.handle_output(written("card"), "second")
+    assert {path.name for path in root.iterdir()} == {"loans.parquet", "card.md"}
+    assert frames.load_input(read("loans")).collect().height == 2
+    assert texts.load_input(read("card")) == "first"
+
+
+def test_a_reader_keeps_the_file_that_it_opened(tmp_path: Path) -> None:
+    manager = ParquetIOManager(UPath(tmp_path / "storage"), tmp_path / "staging")
+    manager.handle_output(written("loans"), FRAME)
+    with (tmp_path / "storage" / "loans.parquet").open("rb") as opened:
+        manager.handle_output(written("loans"), FRAME.head(1))
+        assert pl.read_parquet(opened).height == 2

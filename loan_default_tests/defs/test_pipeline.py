@@ -1,0 +1,479 @@
+"""The whole platform on a few thousand loans, in one home: what each job leaves for those who use it."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+import yaml
+
+import loan_default
+from loan_default.adapters.model_store import ModelStore
+from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
+from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
+from loan_default.risk.splitting import Splits, window_loans
+from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default.risk.training import KINDS
+from loan_default.settings import Settings
+from loan_default_tests.homes import QUICK, Platform, checks, definitions_of, failure, new_home, new_platform, small_loans
+from loan_default_tests.stores import client_of
+
+pytestmark = pytest.mark.integration
+
+MONTH = date(2014, 8, 1)
+QUICK_TRAINING = {"tuned_params": QUICK["tuned_params"]}
+FRAMES = ("cleaned_loans", "rejected_loans")
+RECORDS = ("cleaning_report", "loan_splits", "tuned_params", "trained_model", "model_evaluation", "promoted_model")
+
+
+# --- one home, in the order of its life -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with new_platform(new_home(tmp_path_factory.mktemp("platform"))) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def tracking(platform: Platform) -> Tracking:
+    return Tracking(platform.settings.tracking_uri, platform.settings.artifacts)
+
+
+@pytest.fixture(scope="module")
+def trained(platform: Platform) -> dg.ExecuteInProcessResult:
+    """The first training: nothing is in production yet."""
+    result = platform.run("full_pipeline_job", config=QUICK)
+    assert result.success
+    return result
+
+
+@pytest.fixture(scope="module")
+def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> Mapping[str, dg.ExecuteInProcessResult]:
+    """Batches, scored: the same population, another one, and a small one with rows that are no applications."""
+    few = make_applications(60, seed=5, month=MONTH)
+    unusable = pl.int_range(pl.len()) < 10
+    batches = {
+        "calm": make_applications(400, seed=3, month=MONTH),
+        "shifted": make_applications(400, seed=4, month=MONTH, shift=1.0),
+        "few": few.with_columns(pl.when(unusable).then(-5.0).otherwise("annual_inc").alias("annual_inc")),
+        "developed-on": _developed_on(platform),
+    }
+    for batch, applications in batches.items():
+        platform.deliver(batch, applications)
+    results = {batch: platform.run("batch_prediction_job", batch=batch) for batch in batches}
+    assert all(result.success for result in results.values())
+    return results
+
+
+@pytest.fixture(scope="module")
+def watched(
+    platform: Platform, scored: Mapping[str, dg.ExecuteInProcessResult]
+) -> Mapping[str, dg.ExecuteInProcessResult]:
+    """The same batches, compared with the population that the model was developed on."""
+    results = {batch: platform.run("monitoring_job", batch=batch) for batch in scored}
+    assert all(result.success for result in results.values())
+    return results
+
+
+def _developed_on(platform: Platform) -> pl.DataFrame:
+    """The loans of the train and calibrate windows as they came in the file."""
+    splits = Splits.from_dict(record(platform, "loan_splits"))
+    cleaned, contract = pl.scan_parquet(platform.storage / "cleaned_loans.parquet"), load_contract()
+    ids = pl.concat(window_loans(cleaned, contract, splits, name)["id"] for name in ("train", "calibrate"))
+    return small_loans().filter(pl.col("id").cast(pl.String).is_in(ids.implode()))
+
+
+def record(platform: Platform, *parts: str) -> Any:
+    return json.loads(platform.storage.joinpath(*parts).with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file below the folder was written, in nanoseconds."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def newest_status(tracking: Tracking) -> str:
+    client = client_of(tracking)
+    return client.search_runs([tracking.ensure_experiment()], order_by=["attributes.start_time DESC"])[0].info.status
+
+
+# --- training and decision ------------------------------------------------------------------------------------
+
+
+def test_every_asset_is_stored_in_its_form(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    stored = {path.name for path in platform.storage.iterdir() if path.is_file()}
+    assert stored == {f"{name}.parquet" for name in FRAMES} | {f"{name}.json" for name in RECORDS} | {"model_card.md"}
+    assert not list(platform.settings.staging.rglob("*")), "something was left behind"
+
+
+def test_what_is_stored_is_what_the_file_holds(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    report = record(platform, "cleaning_report")
+    cleaned = pl.read_parquet(platform.storage / "cleaned_loans.parquet")
+    rejected = pl.read_parquet(platform.storage / "rejected_loans.parquet")
+    assert report["rows_read"] == small_loans().height + 2
+    assert report["lines_not_loans"] == 2
+    assert cleaned.height == report["kept"] == report["rows_read"] - 2 - rejected.height
+    windows = record(platform, "loan_splits")["windows"]
+    assert [window["name"] for window in windows] == ["train", "calibrate", "test"]
+
+
+@pytest.mark.parametrize("asset", FRAMES)
+def test_frames_have_the_columns_that_their_schema_says(
+    platform: Platform, trained: dg.ExecuteInProcessResult, asset: str
+) -> None:
+    assert pl.read_parquet_schema(platform.storage / f"{asset}.parquet").names() == schema_of(platform, asset)
+
+
+@pytest.mark.parametrize("asset", ["application_batch", "rejected_applications", "predictions"])
+def test_frames_of_a_batch_have_the_columns_that_their_schema_says(
+    platform: Platform, scored: Mapping[str, Any], asset: str
+) -> None:
+    assert pl.read_parquet_schema(platform.storage / asset / "few.parquet").names() == schema_of(platform, asset)
+
+
+def schema_of(platform: Platform, asset: str) -> list[str]:
+    graph = definitions_of(platform.settings).resolve_asset_graph()
+    metadata = graph.get(dg.AssetKey(asset)).metadata
+    return [column.name for column in metadata["dagster/column_schema"].columns]
+
+
+def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    run_id = record(platform, "trained_model")["run_id"]
+    assert platform.metadata("cleaned_loans")["dagster/row_count"].value == record(platform, "cleaning_report")["kept"]
+    assert "| train | 2012-01 |" in platform.metadata("loan_splits")["windows"].value
+    assert "| max_depth |" in platform.metadata("tuned_params")["parameters"].value
+    shown = platform.metadata("trained_model")
+    assert all(kind in shown["leaderboard"].value for kind in KINDS)
+    assert shown["mlflow_run"].value.endswith(f"/runs/{run_id}")
+    evaluated = platform.metadata("model_evaluation")
+    for name in ("roc", "calibration", "default_rate_by_decile"):
+        assert re.match(r"!\[.*\]\(data:image/png;base64,iVBORw0KGgo", evaluated[name].value)
+    assert "| logistic_regression |" in evaluated["leaderboard"].value
+    assert "| approve |" in evaluated["decisions"].value
+    assert "| no champion |" in platform.metadata("promoted_model")["rules"].value
+    assert platform.metadata("model_card")["card"].value == (platform.storage / "model_card.md").read_text("utf-8")
+
+
+def test_checks_show_what_the_gates_decided(trained: dg.ExecuteInProcessResult) -> None:
+    found = checks(trained)
+    assert found.keys() == {*CLEANING_RULES, *TRAINING_RULES, "alias_points_where_the_decision_says"}
+    assert all(found.values())
+    rejected = next(c for c in trained.get_asset_check_evaluations() if c.check_name == "rejected_share_within_limit")
+    assert rejected.description == "0.00% of the rows were rejected; 5% is allowed."
+
+
+def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult) -> None:
+    training, client = record(platform, "trained_model"), client_of(tracking)
+    run = client.get_run(training["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dagster_run_id"] == trained.run_id
+    assert run.data.tags["data_fingerprint"] == record(platform, "cleaning_report")["fingerprint"]
+    assert run.data.params["xgboost.max_depth"] == str(training["parameters"]["xgboost"]["max_depth"])
+    assert {f"calibrate.{kind}.auc" for kind in KINDS} <= run.data.metrics.keys()
+    evaluated = record(platform, "model_evaluation")["evaluation"]["metrics"]
+    assert run.data.metrics["test.auc"] == pytest.approx(evaluated["auc"]["value"])
+    assert run.data.metrics["test.random_forest.brier"] < 0.25
+
+
+def test_mlflow_keeps_what_a_reviewer_asks_for(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+) -> None:
+    run_id, client = record(platform, "trained_model")["run_id"], client_of(tracking)
+    kept = {entry.path for entry in client.list_artifacts(run_id)}
+    assert kept >= {"windows.json", "evaluation.json", "promotion.json", "model_card.md", "plots", "candidates"}
+    assert {"plots/roc.png", "plots/calibration.png"} <= {e.path for e in client.list_artifacts(run_id, "plots")}
+    assert tracking.read_json(run_id, "windows.json") == record(platform, "loan_splits")
+    assert tracking.read_json(run_id, "promotion.json") == record(platform, "promoted_model")
+    card = Path(client.download_artifacts(run_id, "model_card.md")).read_text("utf-8")
+    assert card == (platform.storage / "model_card.md").read_text("utf-8")
+
+
+def test_nothing_is_pickled(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    kept = [path for path in Path(platform.settings.artifacts).rglob("*") if path.is_file()]
+    assert any(path.suffix == ".ubj" for path in kept)
+    for path in kept:
+        assert path.suffix not in {".pkl", ".pickle", ".joblib"}, path
+        assert not re.match(rb"\x80[\x02-\x05]", path.read_bytes()[:2]), path
+
+
+def test_the_first_version_goes_to_production(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+) -> None:
+    training = record(platform, "trained_model")
+    promoted = tracking.get(1)
+    assert record(platform, "promoted_model")["verdict"] == "promote"
+    assert promoted.tags["decision"] == "promote"
+    assert promoted.tags["decided_by"] == f"policy, run {trained.run_id}"
+    assert "No version is in production." in promoted.tags["decision_reasons"]
+    for tag in ("kind", "data_fingerprint", "training_fingerprint", "git_commit", "version.xgboost"):
+        assert promoted.tags[tag] == training[tag]
+
+
+def test_the_version_can_be_served_and_watched(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+) -> None:
+    from mlflow.models import get_model_info
+
+    with tracking.as_default():
+        info = get_model_info("models:/loan_default_model/1")
+    assert info.signature is not None
+    assert "annual_inc" in info.signature.inputs.input_names()
+    assert info.saved_input_example_info is not None
+    profile, sample = ModelStore(tracking, platform.settings.home / "models").reference(tracking.get(1))
+    assert profile.rows == sum(window["rows"] for window in record(platform, "loan_splits")["windows"][:2])
+    assert sample.height == 300
+
+
+# --- batches --------------------------------------------------------------------------------------------------
+
+
+def test_csv_and_parquet_hold_the_same_predictions(platform: Platform, scored: Mapping[str, Any]) -> None:
+    folder = platform.storage / "predictions"
+    parquet = pl.read_parquet(folder / "shifted.parquet")
+    with (folder / "shifted.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == parquet["id"].to_list()
+    assert [float(row["pd"]) for row in rows] == pytest.approx(parquet["pd"].to_list())
+    assert [row["reasons"] for row in rows] == parquet["reasons"].list.join("; ").to_list()
+    assert parquet.filter(decision="decline")["reasons"].list.len().min() > 0
+    assert parquet["model_version"].unique().to_list() == [1]
+
+
+def test_predictions_report_their_checks(platform: Platform, scored: Mapping[str, dg.ExecuteInProcessResult]) -> None:
+    assert checks(scored["calm"]) == dict.fromkeys(PREDICTION_RULES, True)
+
+
+def test_rows_that_are_no_applications_are_kept_with_their_reason(
+    platform: Platform, scored: Mapping[str, Any]
+) -> None:
+    rejected = pl.read_parquet(platform.storage / "rejected_applications" / "few.parquet")
+    assert rejected["row"].to_list() == list(range(1, 11))
+    assert rejected["reason"][0] == "annual_inc '-5.0' is outside of 100 to 100,000,000 dollars a year"
+    assert pl.read_parquet(platform.storage / "predictions" / "few.parquet").height == 50
+    assert record(platform, "application_report", "few")["rejected"] == 10
+
+
+def test_scoring_again_replaces_this_batch_only(platform: Platform, scored: Mapping[str, Any]) -> None:
+    place, before = platform.storage / "predictions" / "calm.parquet", times(platform.storage)
+    first = pl.read_parquet(place).drop("scored_at")
+    assert platform.run("batch_prediction_job", batch="calm").success
+    after = times(platform.storage)
+    changed = {Path(name).name.split(".")[0] for name in after if after[name] != before.get(name)}
+    assert changed == {"calm"}
+    assert before.keys() == after.keys()
+    assert pl.read_parquet(place).drop("scored_at").equals(first)
+
+
+def test_the_same_population_is_calm_and_another_is_not(platform: Platform, watched: Mapping[str, Any]) -> None:
+    calm, shifted = (record(platform, "drift_report", batch) for batch in ("calm", "shifted"))
+    assert (calm["verdict"], shifted["verdict"]) == ("calm", "drifted")
+    assert calm["rows"] == 400
+    assert shifted["score_psi"] > calm["score_psi"]
+    assert any("fico_range_low" in reason for reason in shifted["reasons"])
+
+
+def test_the_population_of_the_training_has_not_moved_at_all(platform: Platform, watched: Mapping[str, Any]) -> None:
+    report = record(platform, "drift_report", "developed-on")
+    assert report["verdict"] == "calm"
+    assert report["drifted_features"] == []
+    assert max(line["psi"] for line in report["features"] if line["psi"] is not None) < 0.001
+
+
+def test_a_batch_of_few_rows_gets_no_verdict_and_a_warning(
+    platform: Platform, watched: Mapping[str, dg.ExecuteInProcessResult]
+) -> None:
+    assert record(platform, "drift_report", "few")["verdict"] == "not enough rows"
+    (check,) = watched["few"].get_asset_check_evaluations()
+    assert (check.check_name, check.passed, check.severity) == ("enough_rows", False, dg.AssetCheckSeverity.WARN)
+    assert check.description == "50 applications; 200 are needed for a verdict."
+    assert checks(watched["calm"]) == {"enough_rows": True}
+
+
+def test_evidently_report_lies_beside_the_verdict(platform: Platform, watched: Mapping[str, Any]) -> None:
+    page = platform.storage / "drift_report" / "shifted.html"
+    assert "<html" in page.read_text("utf-8")[:200].lower()
+    assert record(platform, "drift_report", "shifted.evidently.json")["rows"] == {"reference": 300, "current": 300}
+    assert platform.metadata("drift_report")["evidently"].value.endswith(".html")
+
+
+def test_a_batch_file_that_was_replaced_must_be_scored_before_it_is_watched(
+    platform: Platform, trained: dg.ExecuteInProcessResult
+) -> None:
+    for seed, only in {11: None, 12: ["application_batch", "rejected_applications", "application_report"]}.items():
+        platform.deliver("replaced", make_applications(30, seed=seed, month=MONTH))
+        assert platform.run("batch_prediction_job", batch="replaced", only=only).success
+    told = failure(platform.run("monitoring_job", batch="replaced"))
+    assert told == "The predictions of batch replaced are of an earlier file of that name; score it again."
+
+
+def test_an_empty_inbox_is_said(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    platform.instance.add_dynamic_partitions("batch", ["absent"])
+    told = failure(platform.run("batch_prediction_job", batch="absent"))
+    assert told.endswith("holds no file absent.csv|.csv.gz|.parquet; put the batch there.")
+
+
+# --- once more, and what stops a training ---------------------------------------------------------------------
+
+
+def test_retraining_resumes_the_study_holds_an_equal_version_and_scores_again(
+    platform: Platform, tracking: Tracking, scored: Mapping[str, Any]
+) -> None:
+    study = record(platform, "tuned_params")
+    result = platform.run("retraining_job", batch="calm", config=QUICK)
+    assert result.success
+    again = record(platform, "tuned_params")
+    assert (again["study"], again["trials"], again["best_trial"]) == (study["study"], 2, study["best_trial"])
+    decision = record(platform, "promoted_model")
+    assert (decision["verdict"], decision["candidate"], decision["champion"]) == ("hold", 2, 1)
+    assert decision["reasons"][0].startswith("Against version 1 on the same loans AUC changes by +0.0000")
+    assert tracking.get(1).aliases == (PRODUCTION,)
+    assert tracking.get(2).aliases == ("staging",)
+    assert tracking.get(2).tags["decision"] == "hold"
+    assert tracking.version_of(PREVIOUS) is None
+    assert "version 1 (production)" in platform.metadata("model_evaluation")["leaderboard"].value
+    steps = [event.step_key for event in result.get_step_success_events()]
+    assert steps.index("promoted_model") < steps.index("predictions")
+    assert pl.read_parquet(platform.storage / "predictions" / "calm.parquet")["model_version"][0] == 1
+
+
+def test_a_field_that_knows_the_outcome_stops_the_training(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult, tmp_path: Path
+) -> None:
+    described = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
+    leak = {"kind": "number", "role": "feature", "unit": "dollars", "range": [0, 1e9], "description": "Unknown origin."}
+    described["fields"].append({"name": "amount_seen", **leak})
+    (tmp_path / "contract.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    write_csv(small_loans().rename({"recoveries": "amount_seen"}), tmp_path / "loans.csv")
+    leaking = replace(
+        platform.settings,
+        contract=tmp_path / "contract.yaml",
+        data=str(tmp_path / "loans.csv"),
+        storage=str(tmp_path / "storage"),
+    )
+    before = tracking.versions()
+    config = {"tuned_params": {"trials": 1}, "trained_model": {"candidates": ["xgboost"]}}
+    result = replace(platform, settings=leaking).run("full_pipeline_job", config=config)
+    assert re.search(r"^AUC 0\.9\d+; above 0\.80 a leak is suspected\.", failure(result))
+    assert checks(result)["not_too_good_to_be_true"] is False
+    assert tracking.versions() == before
+    assert not (tmp_path / "storage" / "trained_model.json").exists()
+    assert newest_status(tracking) == "FAILED"
+
+
+def test_a_wrong_configuration_fails_in_mlflow_too(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+) -> None:
+    before = tracking.versions()
+    told = failure(platform.run("training_job", config=QUICK_TRAINING | {"trained_model": {"candidates": ["oracle"]}}))
+    assert told.startswith("Candidates ['oracle'] cannot be fitted; choose among xgboost,")
+    assert newest_status(tracking) == "FAILED"
+    assert tracking.versions() == before
+
+
+def test_a_version_is_not_judged_on_loans_that_it_may_have_seen(
+    platform: Platform, trained: dg.ExecuteInProcessResult
+) -> None:
+    splits, stored = record(platform, "loan_splits"), platform.storage / "loan_splits.json"
+    before = stored.read_text("utf-8")
+    first = splits["windows"][1]["first_month"]
+    assert platform.run("cleaning_job", config={"loan_splits": {"test_from": first}}).success
+    told = failure(platform.run("promotion_job"))
+    stored.write_text(before, encoding="utf-8")
+    assert re.fullmatch(r"Version \d was trained on other loans or windows than these; train again\.", told)
+
+
+def _without_income(folder: Path) -> Path:
+    write_csv(small_loans().head(50).drop("annual_inc"), folder / "loans.csv")
+    return folder / "loans.csv"
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "loans.csv").touch()
+    return folder / "loans.csv"
+
+
+def _half_unreadable(folder: Path) -> Path:
+    odd = pl.int_range(pl.len()) % 2 == 0
+    loans = small_loans().with_columns(pl.when(odd).then(pl.lit("many")).otherwise("loan_amnt").alias("loan_amnt"))
+    write_csv(loans, folder / "loans.csv")
+    return folder / "loans.csv"
+
+
+@pytest.mark.parametrize(
+    ("file", "config", "told"),
+    [
+        pytest.param(_without_income, {}, r"loans\.csv.*annual_inc.*\.", id="missing column"),
+        pytest.param(_empty, {}, r".*loans\.csv is empty; a loan file has a header line.*\.", id="empty"),
+        pytest.param(_half_unreadable, {}, r"50\.00% of the rows were rejected; 5% is allowed\.", id="rejected rows"),
+        pytest.param(lambda folder: folder / "none", {}, r".*none names no file; give the path .*\.", id="no file"),
+        pytest.param(None, {"snapshot_month": "2015-13"}, r"snapshot_month is '2015-13'; write a month.*\.", id="month"),
+    ],
+)
+def test_a_file_that_cannot_be_used_changes_nothing(
+    platform: Platform,
+    trained: dg.ExecuteInProcessResult,
+    tmp_path: Path,
+    file: Callable[[Path], Path] | None,
+    config: Mapping[str, str],
+    told: str,
+) -> None:
+    before = times(platform.storage)
+    given = {**config, **({"data": str(file(tmp_path))} if file else {})}
+    result = platform.run("cleaning_job", config={"clean_raw_loans": given})
+    assert re.search(f"{told}$", failure(result))
+    assert times(platform.storage) == before
+    assert not list(platform.settings.staging.rglob("*.parquet"))
+
+
+# --- Dagster's own command line -------------------------------------------------------------------------------
+
+
+def _command(*arguments: str, cwd: Path, settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Run a module in a fresh interpreter that knows nothing but where the loans lie."""
+    unset = ("DAGSTER_HOME", "LOAN_DEFAULT_HOME", "MLFLOW_TRACKING_URI")
+    env = {name: value for name, value in os.environ.items() if name not in unset} | {
+        "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
+        "LOAN_DEFAULT_DATA": settings.data,
+        "LOAN_DEFAULT_POLICY": str(settings.policy),
+        "LOAN_DEFAULT_SEARCH_SPACE": str(settings.search_space),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, env=env, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_dagster_job_execute_runs_where_init_was(tmp_path: Path) -> None:
+    settings = replace(new_home(tmp_path), home=tmp_path / "var")
+    var = tmp_path / "var"
+    _command("loan_default.cli", "init", cwd=tmp_path, settings=settings)
+    assert (tmp_path / ".env").read_text("utf-8") == f"DAGSTER_HOME={var}/dagster\n"
+    run_config = tmp_path / "run.yaml"
+    run_config.write_text(yaml.safe_dump({"ops": {"tuned_params": {"config": {"trials": 1}}}}), encoding="utf-8")
+    execute = ("dagster", "job", "execute", "-m", "loan_default.definitions", "-j")
+    _command(*execute, "training_job", "-c", str(run_config), cwd=tmp_path, settings=settings)
+    tracking = Tracking(f"sqlite:///{var}/mlflow/mlflow.db", f"{var}/storage/mlflow")
+    tracking.promote(1, {})
+    with dg.DagsterInstance.from_config(str(var / "dagster")) as instance:
+        Platform(replace(settings, storage=str(var / "storage")), instance).deliver(
+            "2014-08", make_applications(40, seed=1, month=MONTH)
+        )
+        tags = json.dumps({"dagster/partition": "2014-08"})
+        _command(*execute, "batch_prediction_job", "--tags", tags, cwd=tmp_path, settings=settings)
+        runs = {run.job_name: run.status for run in instance.get_runs()}
+    assert runs == dict.fromkeys(("training_job", "batch_prediction_job"), dg.DagsterRunStatus.SUCCESS)
+    assert pl.read_parquet(var / "storage" / "predictions" / "2014-08.parquet").height == 40
+    assert newest_status(tracking) == "FINISHED"

@@ -1,0 +1,62 @@
+"""What a person at a terminal is told of a run, in order, from real runs."""
+
+import logging
+
+import dagster as dg
+import pytest
+
+from loan_default.defs.progress import PROGRESS, progress_logger
+
+
+@dg.op
+def cleaned(context: dg.OpExecutionContext) -> int:
+    context.log.info("1,000 rows")
+    context.log.debug("for developers")
+    context.log.warning("10 rows rejected")
+    return 1
+
+
+@dg.job(logger_defs={"progress": progress_logger})
+def told_job() -> None:
+    cleaned()
+
+
+@pytest.fixture
+def heard() -> list[logging.LogRecord]:
+    records: list[logging.LogRecord] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    logger, listener = logging.getLogger(PROGRESS), Listener()
+    logger.addHandler(listener)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    yield records
+    logger.removeHandler(listener)
+    logger.setLevel(before)
+
+
+def test_steps_and_their_words_are_passed_on_in_order(heard: list[logging.LogRecord]) -> None:
+    told_job.execute_in_process(run_config={"loggers": {"progress": {}}})
+    begins, said, warned, ends = heard
+    assert begins.begins
+    assert ends.seconds >= 0
+    assert {record.step for record in heard} == {"cleaned"}
+    assert [record.getMessage() for record in (said, warned)] == ["1,000 rows", "10 rows rejected"]
+    assert [record.levelno for record in (said, warned)] == [logging.INFO, logging.WARNING]
+
+
+def test_a_step_that_fails_never_ends(heard: list[logging.LogRecord]) -> None:
+    @dg.op
+    def broken() -> None:
+        raise ValueError("no")
+
+    @dg.job(logger_defs={"progress": progress_logger})
+    def failing() -> None:
+        broken()
+
+    failing.execute_in_process(run_config={"loggers": {"progress": {}}}, raise_on_error=False)
+    assert any(getattr(record, "begins", False) for record in heard)
+    assert not any(hasattr(record, "seconds") for record in heard)

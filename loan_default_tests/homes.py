@@ -1,0 +1,149 @@
+"""Small homes of the platform: few loans, a quick search and a lenient policy, so that a training takes seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import yaml
+
+from loan_default.risk.policy import load_policy
+from loan_default.risk.search_space import load_search_space
+from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default.settings import Settings, prepare_process
+
+LOANS = 6_000
+FIRST_MONTH, LAST_MONTH = date(2012, 1, 1), date(2014, 6, 1)
+QUICK = {"tuned_params": {"trials": 2}, "model_evaluation": {"resamples": 20}}
+
+
+def small_loans() -> pl.DataFrame:
+    """Loans as published, nearly all of them resolved."""
+    return make_loans(LOANS, seed=7, first_month=FIRST_MONTH, last_month=LAST_MONTH)
+
+
+def new_home(folder: Path) -> Settings:
+    """A home in `folder/home`, with its loans, policy and search space beside it."""
+    loans, policy, space = (folder / name for name in ("loans.csv", "policy.yaml", "search_space.yaml"))
+    write_csv(small_loans(), loans, footer=True)
+    policy.write_text(yaml.safe_dump(_lenient_policy()), encoding="utf-8")
+    space.write_text(yaml.safe_dump(_quick_search()), encoding="utf-8")
+    return Settings(home=folder / "home", data=str(loans), policy=policy, search_space=space)
+
+
+def _lenient_policy() -> dict[str, Any]:
+    """What a few thousand loans can show is allowed to be enough."""
+    policy = load_policy().model_dump(mode="json")
+    policy["promotion"] |= {
+        "least_test_defaults": 50,
+        "auc_at_least": 0.55,
+        "gain_over_grade_at_least": -0.1,
+        "ece_at_most": 0.1,
+        "segment_gap_at_most": 0.5,
+    }
+    policy["drift"]["report_sample_rows"] = 300
+    return policy
+
+
+def _quick_search() -> dict[str, Any]:
+    space = load_search_space().model_dump(mode="json")
+    space["xgboost"] |= {"rounds_at_most": 60, "stop_after_rounds": 10}
+    space["xgboost"]["start"]["learning_rate"] = 0.1
+    space["xgboost"]["search"]["learning_rate"]["high"] = 0.2
+    space["random_forest"] |= {"trees": 25, "max_depth": 6}
+    return space
+
+
+@contextmanager
+def own_environment() -> Iterator[None]:
+    """What is put into the environment meanwhile is taken out again."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def definitions_of(settings: Settings) -> dg.Definitions:
+    """The definitions; the module that builds them makes its own home when it is first loaded: this one."""
+    with own_environment():
+        os.environ["LOAN_DEFAULT_HOME"] = str(settings.home)
+        from loan_default.definitions import build_definitions
+
+        prepare_process(settings)
+        return build_definitions(settings)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A home and the Dagster instance that runs its jobs."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+
+    @property
+    def storage(self) -> Path:
+        return Path(self.settings.storage)
+
+    def run(
+        self,
+        job: str,
+        *,
+        batch: str | None = None,
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        only: list[str] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job, or `only` some assets of it; a failure is a result too."""
+        definition = definitions_of(self.settings).resolve_job_def(job)
+        return definition.execute_in_process(
+            run_config={"ops": {op: {"config": values} for op, values in (config or {}).items()}},
+            instance=self.instance,
+            partition_key=batch,
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(name) for name in only] if only else None,
+        )
+
+    def deliver(self, batch: str, applications: pl.DataFrame) -> None:
+        """Put a batch file into the inbox and register its partition."""
+        inbox = self.storage / "applications"
+        inbox.mkdir(parents=True, exist_ok=True)
+        write_csv(applications, inbox / f"{batch}.csv")
+        self.instance.add_dynamic_partitions("batch", [batch])
+
+    def metadata(self, asset: str) -> Mapping[str, dg.MetadataValue]:
+        """What the UI shows of the asset's newest materialization."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return event.asset_materialization.metadata
+
+
+@contextmanager
+def new_platform(settings: Settings) -> Iterator[Platform]:
+    """A platform with a real instance of its own."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    folder = settings.home / "instance"
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder), {"telemetry": {"enabled": False}}) as instance:
+        yield Platform(settings, instance)
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """The sentence of the step that failed."""
+    assert not result.success
+    step = next(event for event in result.all_events if event.is_step_failure)
+    assert step.step_failure_data.user_failure_data, step.step_failure_data.error
+    return step.step_failure_data.user_failure_data.description or ""
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Each check that the run evaluated, and whether it passed."""
+    return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}

@@ -1,0 +1,130 @@
+"""What Dagster loads: in a fresh interpreter for each environment, cheap, and complete."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import dagster as dg
+import pytest
+
+import loan_default
+from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
+from loan_default.settings import Settings
+from loan_default_tests.homes import definitions_of
+
+SECONDS_EACH = {
+    *("mlflow", "xgboost", "evidently", "sklearn", "optuna", "matplotlib", "dagster_gcp", "dagster_mlflow", "pandas"),
+    *("scipy", "gcsfs"),
+}
+LOAD = """
+import json, os, sys
+import dagster as dg
+from loan_default.definitions import defs
+dg.Definitions.validate_loadable(defs)
+loaded = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"modules": loaded, "home": os.environ["DAGSTER_HOME"]}))
+"""
+GROUPS = {
+    "data": {"raw_loans", "cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"},
+    "training": {"tuned_params", "trained_model"},
+    "registry": {"model_evaluation", "promoted_model", "model_card"},
+    "scoring": {"application_batch", "rejected_applications", "application_report", "predictions"},
+    "monitoring": {"drift_report"},
+}
+BATCHED = GROUPS["scoring"] | GROUPS["monitoring"]
+FRAMES = {"cleaned_loans", "rejected_loans", "application_batch", "rejected_applications", "predictions"}
+CHECKS = {
+    "cleaned_loans": {*CLEANING_RULES},
+    "trained_model": {*TRAINING_RULES},
+    "promoted_model": {"alias_points_where_the_decision_says"},
+    "predictions": {*PREDICTION_RULES},
+    "drift_report": {"enough_rows"},
+}
+
+
+def load(home: Path, environment: str) -> subprocess.CompletedProcess[str]:
+    given = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
+        "LOAN_DEFAULT_ENV": environment,
+        "LOAN_DEFAULT_HOME": str(home),
+    }
+    command = [sys.executable, "-c", dedent(LOAD)]
+    return subprocess.run(command, cwd=home.parent, env=given, check=False, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("environment", ["local", "staging", "prod"])
+def test_definitions_load_in_a_fresh_interpreter(tmp_path: Path, environment: str) -> None:
+    done = load(tmp_path / "home", environment)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert not SECONDS_EACH & set(told["modules"])
+    assert told["home"] == str(tmp_path / "home" / "dagster")
+    assert "enabled: false" in (tmp_path / "home" / "dagster" / "dagster.yaml").read_text("utf-8")
+
+
+def test_an_unknown_environment_stops_the_loading(tmp_path: Path) -> None:
+    done = load(tmp_path / "home", "production")
+    assert done.returncode == 1
+    assert done.stderr.endswith("LOAN_DEFAULT_ENV is 'production'; it must be one of local, staging, prod.\n")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return definitions_of(Settings(home=tmp_path_factory.mktemp("definitions")))
+
+
+@pytest.fixture(scope="module")
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_assets_stand_in_their_groups(specs: dict[str, dg.AssetSpec]) -> None:
+    for group, names in GROUPS.items():
+        assert names <= {name for name, spec in specs.items() if spec.group_name == group}
+
+
+def test_every_asset_says_what_it_is_and_whose(specs: dict[str, dg.AssetSpec]) -> None:
+    for name, spec in specs.items():
+        assert spec.owners, f"{name} has no owner"
+        assert spec.kinds, f"{name} has no kinds"
+        assert len(spec.description or "") > 20, f"{name} says too little"
+        assert "domain" in spec.tags, f"{name} has no domain tag"
+
+
+@pytest.mark.parametrize("name", sorted(FRAMES))
+def test_every_frame_describes_its_columns(specs: dict[str, dg.AssetSpec], name: str) -> None:
+    columns = specs[name].metadata["dagster/column_schema"].columns
+    assert len(columns) >= 7
+    assert all(column.description and column.type for column in columns)
+
+
+def test_batches_are_partitions(specs: dict[str, dg.AssetSpec]) -> None:
+    for name, spec in specs.items():
+        assert (spec.partitions_def is not None) == (name in BATCHED), name
+
+
+def test_every_gate_has_its_checks(definitions: dg.Definitions) -> None:
+    found: dict[str, set[str]] = {}
+    for key in definitions.resolve_asset_graph().asset_check_keys:
+        found.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
+    assert CHECKS.items() <= found.items()
+
+
+def test_production_is_settled_before_a_batch_is_scored(specs: dict[str, dg.AssetSpec]) -> None:
+    assert dg.AssetKey("promoted_model") in {dep.asset_key for dep in specs["predictions"].deps}
+
+
+def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
+    from loan_default.definitions import build_definitions
+
+    class Fake(dg.ConfigurableResource):
+        """Stands in for the registry."""
+
+    made = build_definitions(Settings(home=tmp_path), {"registry": Fake()})
+    assert isinstance(made.resources["registry"], Fake)
+    assert "loan_book" in made.resources
