@@ -45,7 +45,14 @@ class Figure:
 
 
 def compared(
-    what: str, ours: Run, theirs: Run, against: str, value: float, limit: float, at: Literal["most", "least"], **more: Any
+    what: str,
+    ours: Run,
+    theirs: Run,
+    against: str,
+    value: float,
+    limit: float,
+    at: Literal["most", "least"],
+    **more: Any,
 ) -> Figure:
     """A figure of two runs, with their times on record."""
     seconds = {

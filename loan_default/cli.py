@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
+_WIDTH = 110  # where there is no terminal to ask
 _DEMO_ROWS = 60_000
 _DEMO_TRIALS = 6
 _DEMO_BATCH_ROWS = 2_000
@@ -387,7 +388,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = _parser().parse_args(argv)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     errors = Console(stderr=True, highlight=False)
     with ExitStack() as stack:
         stack.callback(console.file.flush)

@@ -17,7 +17,7 @@ from loan_default.settings import Settings, load_settings, prepare_process
 
 def build_definitions(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name."""
-    assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring])
+    assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring], include_specs=True)
     return dg.Definitions(
         assets=assets,
         jobs=build_jobs(Tracking(settings.tracking_uri, settings.artifacts)),

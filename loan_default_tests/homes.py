@@ -104,7 +104,10 @@ class Platform:
         """Run a job, or `only` some assets of it; a failure is a result too."""
         definition = definitions_of(self.settings).resolve_job_def(job)
         return definition.execute_in_process(
-            run_config={"ops": {op: {"config": values} for op, values in (config or {}).items()}},
+            run_config={
+                "ops": {op: {"config": values} for op, values in (config or {}).items()},
+                "loggers": {"progress": {}},  # else Dagster's debug lines fill the output
+            },
             instance=self.instance,
             partition_key=batch,
             raise_on_error=False,

@@ -82,7 +82,7 @@ def judge_on_test(
         test: matured loans of the test window.
         candidates: the scorers of one training, by kind.
         leader: the kind that was registered.
-        champion: the scorer in production, if there is one that can read these loans.
+        champion: the scorer in production, if there is one; left out where these loans lack a field that it needs.
         policy: which segments are judged.
         out_of_time: whether the test loans came after the training loans.
         seed: of the bootstrap; everyone is measured on the same resamples.
@@ -95,13 +95,8 @@ def judge_on_test(
     scored = {kind: scorer.score(test, with_reasons=False) for kind, scorer in candidates.items()}
 
     def measured(scores: pl.DataFrame, scorer: Scorer) -> dict[str, Interval]:
-        return measure(
-            outcomes,
-            *_arrays(scores),
-            cutoff=scorer.policy.decline_from,
-            rng=np.random.default_rng(seed),
-            resamples=resamples,
-        )
+        rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
+        return measure(outcomes, *_arrays(scores), cutoff=cutoff, rng=rng, resamples=resamples)
 
     leaderboard = {kind: measured(scores, candidates[kind]) for kind, scores in scored.items()}
     leading = candidates[leader]
@@ -114,6 +109,8 @@ def judge_on_test(
         grade_auc=grade_auc(test, outcomes, leading.contract),
         segments=by_segment(outcomes, *_arrays(scored[leader]), _segments(test, leading, policy)),
     )
+    if champion and not set(champion.contract.feature_names) <= set(test.columns):
+        champion = None
     old = champion.score(test, with_reasons=False) if champion else None
     judgement = Judgement(
         evaluation=evaluation,
@@ -124,11 +121,6 @@ def judge_on_test(
         groups=pd_groups(outcomes, scored[leader]["pd"]),
     )
     return judgement, scored[leader].select("pd", "raw_score", "decision")
-
-
-def can_read(scorer: Scorer, loans: pl.DataFrame) -> bool:
-    """Whether the loans have every feature that the scorer was trained on."""
-    return set(scorer.contract.feature_names) <= set(loans.columns)
 
 
 def _arrays(scores: pl.DataFrame) -> tuple[Floats, Floats]:

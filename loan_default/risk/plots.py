@@ -17,6 +17,7 @@ from loan_default.risk.evaluation import Ranking, pd_groups
 from loan_default.risk.features import FeatureSpace
 from loan_default.risk.models import RiskModel
 from loan_default.risk.reasons import field_contributions
+from loan_default.risk.scoring import Scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +57,18 @@ def evaluation_figures(
         "confusion_matrix.png": _confusion(truth, chances, cutoff),
         "default_rate_by_decile.png": _deciles(groups),
     }
+
+
+def evaluation_pngs(outcomes: pl.Series, scores: pl.DataFrame, scorer: Scorer) -> dict[str, bytes]:
+    """Every picture of a scorer on loans (n rows of `pd` and `raw_score`), as PNG files by name."""
+    figures = evaluation_figures(
+        outcomes.to_numpy(),
+        scores["pd"].to_numpy(),
+        scores["raw_score"].to_numpy(),
+        cutoff=scorer.policy.decline_from,
+        importance=field_importance(scorer.model, scorer.space),
+    )
+    return {name: png(figure) for name, figure in figures.items()}
 
 
 def png(figure: Figure) -> bytes:

@@ -210,7 +210,7 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
 
 def _judge_against(champion: int | None, comparison: Comparison | None, policy: PromotionPolicy) -> Iterator[Finding]:
     if champion is None:
-        yield Finding("no champion", True, "No version is in production.")
+        yield Finding("no champion", True, "There is no version in production to compare with.")
         return
     if comparison is None:
         yield Finding("evidence", False, f"Version {champion} in production was not measured on the same loans.")

@@ -17,9 +17,7 @@ FINDINGS = (Finding("ids_unique", True, "4 loans have 4 ids."), Finding("calibra
 def test_findings_become_results_of_the_checks_of_their_names() -> None:
     specs = shown.check_specs("trained_model", [finding.rule for finding in FINDINGS])
     results = shown.check_results("trained_model", FINDINGS)
-    assert [spec.key for spec in specs] == [
-        dg.AssetCheckKey(result.asset_key, result.check_name) for result in results
-    ]
+    assert [spec.key for spec in specs] == [dg.AssetCheckKey(result.asset_key, result.check_name) for result in results]
     assert [(result.passed, result.description) for result in results] == [
         (True, "4 loans have 4 ids."),
         (False, "Error 0.2."),

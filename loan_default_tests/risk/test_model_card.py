@@ -13,8 +13,7 @@ from loan_default.risk.calibration import Calibration
 from loan_default.risk.cleaning import CleaningReport
 from loan_default.risk.contract import load_contract
 from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure, pd_groups
-from loan_default.risk.judging import VINTAGE
-from loan_default.risk.judging import decision_shares
+from loan_default.risk.judging import VINTAGE, decision_shares
 from loan_default.risk.model_card import Facts, leaderboard, model_card
 from loan_default.risk.policy import decide_promotion, load_policy
 from loan_default.risk.scoring import Scorer

@@ -156,7 +156,7 @@ def test_what_the_policy_does_not_judge_stops_nothing(unimportant: Callable[[Evi
 def test_first_version_is_promoted_without_a_comparison() -> None:
     decision = decide((EVIDENCE, None), champion=None)
     assert decision.verdict == "promote"
-    assert decision.reasons[-1] == "No version is in production."
+    assert decision.reasons[-1] == "There is no version in production to compare with."
 
 
 def test_first_version_must_still_be_good() -> None:

@@ -28,10 +28,9 @@ _SCHEMA = shown.column_schema(
 raw_loans = dg.AssetSpec(
     "raw_loans",
     group_name="data",
-    kinds={"csv"},
-    owners=shown.OWNERS,
-    tags={"domain": "loans"},
-    description="The loan file as the lender has it: LOAN_DEFAULT_DATA, a file, a glob or gs://…",
+    **shown.described(
+        "The loan file as the lender has it: LOAN_DEFAULT_DATA, a file, a glob or gs://…", domain="loans", kinds={"csv"}
+    ),
 )
 
 
@@ -66,26 +65,27 @@ def month(text: str, name: str) -> date | None:
     outs={
         "cleaned_loans": dg.AssetOut(
             io_manager_key="parquet",
-            kinds={"polars", "parquet"},
-            owners=shown.OWNERS,
-            tags={"domain": "loans"},
             metadata={"dagster/column_schema": _SCHEMA},
-            description="Every usable loan in natural units, with its outcome where that is known.",
+            **shown.described(
+                "Every usable loan in natural units, with its outcome where that is known.",
+                domain="loans",
+                kinds={"polars", "parquet"},
+            ),
         ),
         "rejected_loans": dg.AssetOut(
             io_manager_key="parquet",
-            kinds={"polars", "parquet"},
-            owners=shown.OWNERS,
-            tags={"domain": "loans"},
             metadata={"dagster/column_schema": shown.REJECTED},
-            description="Rows that are no usable loan: file, row, id, and the reason as a sentence.",
+            **shown.described(
+                "Rows that are no usable loan: file, row, id, and the reason as a sentence.",
+                domain="loans",
+                kinds={"polars", "parquet"},
+            ),
         ),
         "cleaning_report": dg.AssetOut(
             io_manager_key="json",
-            kinds={"json"},
-            owners=shown.OWNERS,
-            tags={"domain": "loans"},
-            description="What cleaning found: counts, months, fingerprint, snapshot month.",
+            **shown.described(
+                "What cleaning found: counts, months, fingerprint, snapshot month.", domain="loans", kinds={"json"}
+            ),
         ),
     },
     check_specs=shown.check_specs("cleaned_loans", CLEANING_RULES),
@@ -143,10 +143,9 @@ def clean_raw_loans(
 @dg.asset(
     group_name="data",
     io_manager_key="json",
-    kinds={"json"},
-    owners=shown.OWNERS,
-    tags={"domain": "loans"},
-    description="Windows of matured loans by issue month: train, calibrate, test, newest last.",
+    **shown.described(
+        "Windows of matured loans by issue month: train, calibrate, test, newest last.", domain="loans", kinds={"json"}
+    ),
 )
 def loan_splits(
     config: SplitConfig, loan_book: LoanBook, cleaned_loans: LazyFrame, cleaning_report: dict[str, Any]

@@ -10,8 +10,12 @@ from loan_default.defs import metadata as shown
 from loan_default.defs.frames import LazyFrame
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.risk.contract import Contract
+from loan_default.risk.policy import DriftPolicy
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from loan_default.risk.drift import EvidentlyReport
 
 _TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch", "drifted")
@@ -21,11 +25,12 @@ _TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "m
     group_name="monitoring",
     partitions_def=batches,
     io_manager_key="json",
-    kinds={"evidently", "polars"},
-    owners=shown.OWNERS,
-    tags={"domain": "applications"},
     check_specs=shown.check_specs("drift_report", ["enough_rows"]),
-    description="PSI of every feature and of the score against the training population, and the verdict by policy.",
+    **shown.described(
+        "PSI of every feature and of the score against the training population, and the verdict by policy.",
+        domain="applications",
+        kinds={"evidently", "polars"},
+    ),
 )
 def drift_report(
     context: dg.AssetExecutionContext,
@@ -37,8 +42,7 @@ def drift_report(
     predictions: LazyFrame,
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
-    from loan_default.adapters.model_store import drift_columns
-    from loan_default.risk.drift import evidently_report, feature_drift, judge_drift, profile_batch
+    from loan_default.risk.drift import feature_drift, judge_drift, profile_batch
 
     policy = loan_book.policy.drift
     scored = predictions.select("raw_score", "model_version", "input_fingerprint").collect()
@@ -49,22 +53,11 @@ def drift_report(
         )
     version = registry.tracking.get(scored["model_version"][0])
     profile, sample = registry.models.reference(version)
-    names = registry.models.scorer(version).contract.feature_names
-    batch = application_batch.select(names).collect().with_columns(scored["raw_score"])
+    contract = registry.models.scorer(version).contract
+    batch = application_batch.select(contract.feature_names).collect().with_columns(scored["raw_score"])
     drift = feature_drift(profile, profile_batch(batch, profile), policy)
     verdict = judge_drift(drift, batch.height, policy)
-    numeric, categorical = drift_columns(registry.models.scorer(version).contract)
-    report = evidently_report(
-        sample,
-        batch,
-        numeric=[*numeric, "raw_score"],
-        categorical=categorical,
-        seed=0,
-        sample_rows=policy.report_sample_rows,
-        psi_threshold=policy.feature_psi_limit,
-        drift_share=policy.drifted_share_limit,
-    )
-    page = _store_report(room, context.partition_key, report)
+    page = _store_report(room, context.partition_key, _evidently(sample, batch, contract, policy))
     worst = drift.sort("psi", descending=True, nulls_last=True)
     yield dg.MaterializeResult(
         value={
@@ -88,6 +81,26 @@ def drift_report(
             "features": shown.table(_TABLE, worst.select(_TABLE).rows()),
             "evidently": dg.MetadataValue.path(str(page)),
         },
+    )
+
+
+def _evidently(
+    sample: "pl.DataFrame", batch: "pl.DataFrame", contract: Contract, policy: DriftPolicy
+) -> "EvidentlyReport":
+    """Evidently's view of the same columns, on a sample of both sides."""
+    from loan_default.adapters.model_store import drift_columns
+    from loan_default.risk.drift import evidently_report
+
+    numeric, categorical = drift_columns(contract)
+    return evidently_report(
+        sample,
+        batch,
+        numeric=[*numeric, "raw_score"],
+        categorical=categorical,
+        seed=0,
+        sample_rows=policy.report_sample_rows,
+        psi_threshold=policy.feature_psi_limit,
+        drift_share=policy.drifted_share_limit,
     )
 
 

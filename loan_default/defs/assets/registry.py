@@ -31,13 +31,13 @@ class EvaluationConfig(dg.Config):
 @dg.asset(
     group_name="registry",
     io_manager_key="json",
-    kinds={"python", "mlflow"},
-    owners=shown.OWNERS,
-    tags={"domain": "model"},
-    description="The newest version, the other candidates and the version in production on the same test loans.",
+    **shown.described(
+        "The newest version, the other candidates and the version in production on the same test loans.",
+        domain="model",
+        kinds={"python", "mlflow"},
+    ),
 )
 def model_evaluation(
-    context: dg.AssetExecutionContext,
     config: EvaluationConfig,
     loan_book: LoanBook,
     registry: Registry,
@@ -46,8 +46,8 @@ def model_evaluation(
     trained_model: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Measure on the test window, which nothing else looks at."""
-    from loan_default.risk.judging import can_read, judge_on_test
-    from loan_default.risk.plots import evaluation_figures, field_importance, png
+    from loan_default.risk.judging import judge_on_test
+    from loan_default.risk.plots import evaluation_pngs
     from loan_default.risk.splitting import Splits, window_loans
 
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
@@ -60,15 +60,11 @@ def model_evaluation(
     run_id, leader = trained_model["run_id"], trained_model["kind"]
     candidates = {kind: registry.models.candidate(run_id, kind) for kind in trained_model["candidates"]}
     in_production = registry.tracking.version_of(PRODUCTION)
-    champion = registry.models.scorer(in_production) if in_production else None
-    if champion and not can_read(champion, test):
-        context.log.warning(f"Version {in_production.version} needs fields that these loans do not have.")
-        champion = None
     judgement, scores = judge_on_test(
         test,
         candidates,
         leader,
-        champion,
+        registry.models.scorer(in_production) if in_production else None,
         policy,
         out_of_time=splits.out_of_time,
         seed=config.seed,
@@ -76,37 +72,32 @@ def model_evaluation(
     )
     if (auc := judgement.evaluation.metrics["auc"].value) > policy.suspect_leak_above_auc:
         raise dg.Failure(f"AUC {auc:.4f} on the test window is too good to be true: a field that knows the outcome?")
-    figures = {
-        name: png(figure)
-        for name, figure in evaluation_figures(
-            test[OUTCOME].to_numpy(),
-            scores["pd"].to_numpy(),
-            scores["raw_score"].to_numpy(),
-            cutoff=judgement.evaluation.cutoff,
-            importance=field_importance(candidates[leader].model, candidates[leader].space),
-        ).items()
-    }
+    figures = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     registry.models.log_evaluation(run_id, judgement, figures)
+    champion = in_production.version if in_production else None
     return dg.MaterializeResult(
-        value={
-            "version": trained_model["version"],
-            "champion_version": in_production.version if in_production else None,
-            **judgement.to_dict(),
-        },
+        value={"version": trained_model["version"], "champion_version": champion, **judgement.to_dict()},
         metadata={
-            "leaderboard": _leaderboard(judgement, in_production.version if in_production else None),
-            "decisions": shown.table(
-                ["decision", "share", "default rate"],
-                judgement.decisions.select("decision", "share", "default_rate").rows(),
-            ),
-            "segments": shown.table(
-                ["field", "level", "loans", "default rate", "mean PD", "AUC"],
-                [(s.field, s.level, s.rows, s.default_rate, s.mean_pd, s.auc) for s in judgement.evaluation.segments],
-            ),
+            **_judgement_metadata(judgement, champion),
             **{name.removesuffix(".png"): shown.picture(figures[name], name) for name in _SHOWN},
             "mlflow_run": registry.run_link(run_id),
         },
     )
+
+
+def _judgement_metadata(judgement: "Judgement", champion: int | None) -> dict[str, dg.MarkdownMetadataValue]:
+    segments = judgement.evaluation.segments
+    return {
+        "leaderboard": _leaderboard(judgement, champion),
+        "decisions": shown.table(
+            ["decision", "share", "default rate"],
+            judgement.decisions.select("decision", "share", "default_rate").rows(),
+        ),
+        "segments": shown.table(
+            ["field", "level", "loans", "default rate", "mean PD", "AUC"],
+            [(s.field, s.level, s.rows, s.default_rate, s.mean_pd, s.auc) for s in segments],
+        ),
+    }
 
 
 def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMetadataValue:
@@ -121,11 +112,12 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
 @dg.asset(
     group_name="registry",
     io_manager_key="json",
-    kinds={"mlflow"},
-    owners=shown.OWNERS,
-    tags={"domain": "model"},
     check_specs=shown.check_specs("promoted_model", ["alias_points_where_the_decision_says"]),
-    description="The decision on the newest version, by policy; a hold is as normal an outcome as a promotion.",
+    **shown.described(
+        "The decision on the newest version, by policy; a hold is as normal an outcome as a promotion.",
+        domain="model",
+        kinds={"mlflow"},
+    ),
 )
 def promoted_model(
     context: dg.AssetExecutionContext, loan_book: LoanBook, registry: Registry, model_evaluation: dict[str, Any]
@@ -177,10 +169,11 @@ def promoted_model(
 @dg.asset(
     group_name="registry",
     io_manager_key="markdown",
-    kinds={"markdown"},
-    owners=shown.OWNERS,
-    tags={"domain": "model"},
-    description="What a risk analyst reads of the newest version: data, quality, decisions, limits.",
+    **shown.described(
+        "What a risk analyst reads of the newest version: data, quality, decisions, limits.",
+        domain="model",
+        kinds={"markdown"},
+    ),
 )
 def model_card(
     registry: Registry,

@@ -39,26 +39,27 @@ _PREDICTED = {
     outs={
         "application_batch": dg.AssetOut(
             io_manager_key="parquet",
-            kinds={"polars", "parquet"},
-            owners=shown.OWNERS,
-            tags={"domain": "applications"},
             metadata={"dagster/column_schema": shown.column_schema(load_contract(), {})},
-            description="Applications of one batch file in natural units, from <storage>/applications.",
+            **shown.described(
+                "Applications of one batch file in natural units, from <storage>/applications.",
+                domain="applications",
+                kinds={"polars", "parquet"},
+            ),
         ),
         "rejected_applications": dg.AssetOut(
             io_manager_key="parquet",
-            kinds={"polars", "parquet"},
-            owners=shown.OWNERS,
-            tags={"domain": "applications"},
             metadata={"dagster/column_schema": shown.REJECTED},
-            description="Rows of the batch that cannot be scored, with their reasons.",
+            **shown.described(
+                "Rows of the batch that cannot be scored, with their reasons.",
+                domain="applications",
+                kinds={"polars", "parquet"},
+            ),
         ),
         "application_report": dg.AssetOut(
             io_manager_key="json",
-            kinds={"json"},
-            owners=shown.OWNERS,
-            tags={"domain": "applications"},
-            description="What was found in the batch file: counts, months, fingerprint.",
+            **shown.described(
+                "What was found in the batch file: counts, months, fingerprint.", domain="applications", kinds={"json"}
+            ),
         ),
     },
 )
@@ -104,13 +105,15 @@ def _inbox_file(room: Room, batch: str) -> Any:
 @dg.asset(
     group_name="scoring",
     partitions_def=batches,
+    deps=["promoted_model"],  # retraining settles production before it scores
     io_manager_key="parquet",
-    kinds={"xgboost", "parquet"},
-    owners=shown.OWNERS,
-    tags={"domain": "applications"},
     metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn(k, *v) for k, v in _PREDICTED.items()])},
     check_specs=shown.check_specs("predictions", PREDICTION_RULES),
-    description="PD, score, decision and reasons of each application, by the version in production; also as CSV.",
+    **shown.described(
+        "PD, score, decision and reasons of each application, by the version in production; also as CSV.",
+        domain="applications",
+        kinds={"xgboost", "parquet"},
+    ),
 )
 def predictions(
     context: dg.AssetExecutionContext,

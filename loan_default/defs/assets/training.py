@@ -46,10 +46,11 @@ def _windows(loans: LazyFrame, contract: Contract, splits: "Splits") -> tuple["p
 @dg.asset(
     group_name="training",
     io_manager_key="json",
-    kinds={"optuna", "xgboost"},
-    owners=shown.OWNERS,
-    tags={"domain": "model"},
-    description="XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
+    **shown.described(
+        "XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
+        domain="model",
+        kinds={"optuna", "xgboost"},
+    ),
 )
 def tuned_params(
     context: dg.AssetExecutionContext,
@@ -97,11 +98,12 @@ def tuned_params(
 @dg.asset(
     group_name="training",
     io_manager_key="json",
-    kinds={"xgboost", "scikitlearn", "mlflow"},
-    owners=shown.OWNERS,
-    tags={"domain": "model"},
     check_specs=shown.check_specs("trained_model", TRAINING_RULES),
-    description="Candidates fitted and calibrated; the best is the newest version of the registered model (staging).",
+    **shown.described(
+        "Candidates fitted and calibrated; the best is the newest version of the registered model (staging).",
+        domain="model",
+        kinds={"xgboost", "scikitlearn", "mlflow"},
+    ),
 )
 def trained_model(
     context: dg.AssetExecutionContext,
@@ -148,30 +150,36 @@ def trained_model(
         sample_rows=policy.drift.report_sample_rows,
         tags=tags,
     )
-    record = {
-        "version": version.version,
-        "run_id": mlflow_run.run_id,
-        "kind": best.kind,
-        "candidates": [candidate.kind for candidate in candidates],
-        "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
-        "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
-        "seed": config.seed,
-        **tags,
-    }
     yield dg.MaterializeResult(
-        value=record,
+        value=_record(candidates, version.version, mlflow_run.run_id, config.seed, tags),
         check_results=shown.check_results("trained_model", findings),
         metadata={
             "version": version.version,
             "kind": best.kind,
             "leaderboard": shown.table(
                 ["candidate", *(f"{name} on calibrate" for name in _METRICS)],
-                [(c.kind, *(round(c.metrics[name].value, 4) for name in _METRICS)) for c in candidates],
+                [(c.kind, *(c.metrics[name].value for name in _METRICS)) for c in candidates],
             ),
             "mlflow_run": registry.run_link(mlflow_run.run_id),
             "git_commit": tags["git_commit"],
         },
     )
+
+
+def _record(
+    candidates: tuple["Candidate", ...], version: int, run_id: str, seed: int, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """What later assets need to know of this training."""
+    return {
+        "version": version,
+        "run_id": run_id,
+        "kind": candidates[0].kind,
+        "candidates": [candidate.kind for candidate in candidates],
+        "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
+        "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
+        "seed": seed,
+        **tags,
+    }
 
 
 def _log_run(

@@ -1,0 +1,401 @@
+"""The command line as a person uses it: what it prints, what it says of mistakes, and its exit codes."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+import loan_default
+from loan_default import console as shown
+from loan_default.cli import main
+from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default_tests.homes import own_environment
+
+COMMANDS = ("run", "clean", "tune", "train", "promote", "score", "drift", "sample-data", "demo", "dev", "init")
+MISTAKE = """
+import sys
+from loan_default.cli import main
+code = main(["promote"])
+print("dagster" in sys.modules)
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An empty working directory; the home is `var` in it."""
+    monkeypatch.chdir(tmp_path)
+    with own_environment():
+        for name in list(os.environ):
+            if name.startswith(("LOAN_DEFAULT_", "DAGSTER_", "MLFLOW_TRACKING")):
+                del os.environ[name]
+        yield tmp_path
+
+
+@pytest.fixture
+def command(place: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command; returns exit code, output and errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def said(told: tuple[int, str, str]) -> str:
+    """The one sentence of a mistake."""
+    code, _, errors = told
+    assert code == 1
+    assert "Traceback" not in errors
+    (line,) = errors.splitlines()
+    assert line.startswith("loan-default: ")
+    return line.removeprefix("loan-default: ")
+
+
+# --- wrong arguments ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["learn"],
+        ["score"],
+        ["drift"],
+        ["train", "--trials", "0"],
+        ["train", "--trials", "many"],
+        ["sample-data", "--rows", "0"],
+        ["sample-data", "--seed", "-1"],
+        ["sample-data", "--batch", "--month", "2018-13"],
+        ["sample-data", "--shift", "far"],
+        ["run", "--speed", "high"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments_end_with_two(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: loan-default")
+    assert not list(place.iterdir())
+
+
+def test_help_names_every_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert set(COMMANDS) == set(re.findall(r"^ {4}(\S+)", told, re.MULTILINE))
+
+
+# --- mistakes that cost no job --------------------------------------------------------------------------------
+
+
+def test_an_unknown_environment_is_said(place: Path, command: Callable[..., Any]) -> None:
+    os.environ["LOAN_DEFAULT_ENV"] = "weird"
+    assert said(command("init")) == "LOAN_DEFAULT_ENV is 'weird'; it must be one of local, staging, prod."
+
+
+def test_a_home_that_is_a_file_is_said(place: Path, command: Callable[..., Any]) -> None:
+    (place / "var").touch()
+    assert str(place / "var") in said(command("init"))
+
+
+def test_promoting_needs_a_model(command: Callable[..., Any]) -> None:
+    expected = "There is no trained model to decide on; run loan-default train first."
+    assert said(command("promote")) == expected
+
+
+def test_drift_needs_a_scored_batch(command: Callable[..., Any]) -> None:
+    assert said(command("drift", "2018-10")) == ("Batch 2018-10 is not scored yet; run loan-default score FILE first.")
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("october 2018.csv", "a batch's name may hold letters, figures, '.', '-' and '_' only; rename the file."),
+        ("[bold].csv", "a batch's name may hold letters, figures, '.', '-' and '_' only; rename the file."),
+        ("2018-10.xlsx", "a batch file ends in .csv, .csv.gz or .parquet."),
+    ],
+)
+def test_a_batch_of_an_odd_name_is_refused(place: Path, command: Callable[..., Any], file: str, told: str) -> None:
+    (place / file).touch()
+    assert said(command("score", file)) == f"{file}: {told}"
+    assert not (place / "var" / "storage").exists()
+
+
+def test_a_batch_that_is_not_there_is_said(command: Callable[..., Any]) -> None:
+    expected = "none.csv is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications."
+    assert said(command("score", "none.csv")) == expected
+
+
+@pytest.mark.parametrize("out", [".", "loans.parquet", "loans"])
+def test_sample_data_is_csv(command: Callable[..., Any], out: str) -> None:
+    expected = f"{out} cannot be written; name a file that ends in .csv or .csv.gz."
+    assert said(command("sample-data", "--rows", "5", "--out", out)) == expected
+
+
+def test_a_mistake_ends_the_process_with_one(tmp_path: Path) -> None:
+    """As the shell sees it, and without waiting for Dagster."""
+    done = subprocess.run(
+        [sys.executable, "-c", MISTAKE],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(loan_default.__file__).parents[1])},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "False\n")
+    assert done.stderr == "loan-default: There is no trained model to decide on; run loan-default train first.\n"
+
+
+# --- what needs no job ----------------------------------------------------------------------------------------
+
+
+def test_init_makes_the_home_once(place: Path, command: Callable[..., Any]) -> None:
+    code, output, _ = command("init")
+    assert code == 0
+    assert output.replace("\n", "") == f"Ready: {place}/var"
+    assert (place / ".env").read_text("utf-8") == f"DAGSTER_HOME={place}/var/dagster\n"
+    assert "enabled: false" in (place / "var" / "dagster" / "dagster.yaml").read_text("utf-8")
+    (place / ".env").write_text("LOAN_DEFAULT_HOME=elsewhere\n", encoding="utf-8")
+    assert command("init")[0] == 0
+    assert (place / ".env").read_text("utf-8") == "LOAN_DEFAULT_HOME=elsewhere\n"
+    assert (place / "elsewhere" / "staging").is_dir()
+
+
+@pytest.mark.parametrize("name", ["loans.csv", "deep/er/loans.csv.gz"])
+def test_sample_data_writes_loans(place: Path, command: Callable[..., Any], name: str) -> None:
+    for out in (name, f"again-{Path(name).name}"):
+        assert command("sample-data", "--rows", "30", "--seed", "3", "--out", out)[0] == 0
+    assert (place / name).read_bytes() == (place / f"again-{Path(name).name}").read_bytes()
+    loans = pl.read_csv(place / name, infer_schema=False)
+    assert loans.height == 32, "two lines of totals follow the loans"
+    assert loans.width == 151
+
+
+def test_sample_data_writes_a_batch(place: Path, command: Callable[..., Any]) -> None:
+    asked = ("sample-data", "--batch", "--rows", "30", "--month", "2019-02", "--out")
+    code, output, _ = command(*asked, "2019-02.csv")
+    assert (code, output) == (0, "30 rows written to 2019-02.csv.\n")
+    assert command(*asked, "shifted.csv", "--shift", "1")[0] == 0
+    calm, shifted = (pl.read_csv(place / name) for name in ("2019-02.csv", "shifted.csv"))
+    assert calm["issue_d"].unique().to_list() == ["Feb-2019"]
+    assert calm.height == 30
+    assert calm["fico_range_low"].mean() > shifted["fico_range_low"].mean()
+
+
+# --- jobs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Dagster keeps the runs of all these tests: its databases take a second to create."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def loans(place: Path, runs: Path) -> Path:
+    os.environ["DAGSTER_HOME"] = str(runs)
+    write_csv(make_loans(400, seed=1), place / "loans.csv", footer=True)
+    return place / "loans.csv"
+
+
+@pytest.mark.integration
+def test_clean_shows_what_it_kept(place: Path, loans: Path, command: Callable[..., Any]) -> None:
+    code, output, errors = command("clean", "--data", "loans.csv", "--test-from", "2014-01")
+    assert (code, errors) == (0, "")
+    assert "▸ clean_raw_loans" in output
+    assert "✓ loan_splits" in output
+    assert "402, of which 2 are no loans" in output
+    report = json.loads((place / "var" / "storage" / "cleaning_report.json").read_text("utf-8"))
+    assert report["fingerprint"] in output
+    assert "2014-01 to " in output
+    assert "test" in output
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…)."),
+        (
+            ["--data", "none.csv"],
+            "none.csv names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….",
+        ),
+        (["--data", "empty.csv"], "empty.csv is empty; a loan file has a header line and one line for each loan."),
+        (["--data", "loans.csv", "--snapshot", "2019-13"], "snapshot_month is '2019-13'; write a month as YYYY-MM."),
+        (["--data", "loans.csv", "--calibrate-from", "soon"], "calibrate_from is 'soon'; write a month as YYYY-MM."),
+    ],
+    ids=["no data", "no file", "empty file", "bad snapshot", "bad window"],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(
+    place: Path, loans: Path, command: Callable[..., Any], arguments: list[str], told: str
+) -> None:
+    (place / "empty.csv").touch()
+    assert said(command("clean", *arguments)) == told
+
+
+@pytest.mark.integration
+def test_a_missing_column_is_named(place: Path, loans: Path, command: Callable[..., Any]) -> None:
+    pl.read_csv(loans, infer_schema=False).drop("annual_inc").write_csv(place / "narrow.csv")
+    told = said(command("train", "--data", "narrow.csv", "--trials", "1"))
+    assert "narrow.csv" in told
+    assert "annual_inc" in told
+
+
+@pytest.mark.integration
+def test_scoring_needs_production(place: Path, command: Callable[..., Any]) -> None:
+    command("sample-data", "--batch", "--rows", "20", "--out", "2018-10.csv")
+    assert said(command("score", "2018-10.csv")) == "No version is in production; run full_pipeline_job first."
+
+
+@pytest.mark.integration
+def test_a_server_that_is_away_is_one_sentence(place: Path, loans: Path, command: Callable[..., Any]) -> None:
+    os.environ |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    told = said(command("train", "--data", "loans.csv", "--trials", "1"))
+    assert told.endswith(
+        "MLflow at http://127.0.0.1:9 cannot be reached to open the experiment loan_default: start it or correct "
+        "MLFLOW_TRACKING_URI."
+    )
+
+
+@pytest.mark.integration
+def test_a_relative_home_of_dagster_is_taken(place: Path, loans: Path, command: Callable[..., Any]) -> None:
+    os.environ["DAGSTER_HOME"] = "runs"
+    assert command("clean", "--data", "loans.csv")[0] == 0
+    assert (place / "runs" / "history").is_dir()
+
+
+# --- what is printed ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def printed() -> tuple[Console, Callable[[], str]]:
+    console = Console(record=True, width=120, file=io.StringIO())
+    return console, console.export_text
+
+
+def interval(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+METRICS = {name: interval(value) for name, value in {"auc": 0.7, "ks": 0.3, "brier": 0.12, "ece": 0.02}.items()}
+
+
+def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
+    console, text = printed
+    evaluation = {
+        "version": 3,
+        "leaderboard": {"xgboost": METRICS, "random_forest": METRICS},
+        "champion": METRICS,
+        "champion_version": 2,
+        "evaluation": {"grade_auc": 0.65},
+    }
+    shown.show_evaluation(console, evaluation, {"kind": "xgboost"})
+    told = text()
+    assert "xgboost → version 3" in told
+    assert "random_forest " in told
+    assert "production: version 2" in told
+    assert "0.7000 (0.6900 to 0.7100)" in told
+    assert "the lender's grade alone" in told
+
+
+def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
+    console, text = printed
+    evaluation = {
+        "version": 1,
+        "leaderboard": {"xgboost": METRICS},
+        "champion": None,
+        "champion_version": None,
+        "evaluation": {"grade_auc": None},
+    }
+    shown.show_evaluation(console, evaluation, {"kind": "xgboost"})
+    told = text()
+    assert "xgboost → version 1" in told
+    assert "production" not in told
+    assert "grade" not in told
+
+
+@pytest.mark.parametrize("verdict", ["promote", "hold"])
+def test_a_decision_is_shown_with_its_reasons(printed: Any, verdict: str) -> None:
+    console, text = printed
+    shown.show_decision(console, {"verdict": verdict, "candidate": 4, "reasons": ["AUC 0.70.", "No champion."]})
+    told = text()
+    assert f"{verdict} version 4" in told
+    assert "• AUC 0.70." in told
+    assert "• No champion." in told
+
+
+def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
+    console, text = printed
+    report = {
+        "files": ["loans.csv"],
+        "layouts": ["published"],
+        "fingerprint": "0123456789abcdef",
+        "rows_read": 1_012,
+        "lines_not_loans": 2,
+        "kept": 1_000,
+        "rejected": 10,
+        "problems": {"term: missing": 6, "dti: unreadable number": 4},
+        "missing_fields": ["fico_range_low"],
+        "first_month": "2012-01",
+        "last_month": "2014-06",
+        "snapshot": "2019-03",
+        "matured": 900,
+        "default_rate": None,
+    }
+    shown.show_cleaning(console, report)
+    told = text()
+    assert "10 (term: missing 6, dti: unreadable number 4)" in told
+    assert "1,012, of which 2 are no loans" in told
+    assert "fico_range_low" in told
+    assert "matured by 2019-03" in told
+
+
+@pytest.mark.parametrize("out_of_time", [True, False])
+def test_windows_say_whether_they_are_out_of_time(printed: Any, out_of_time: bool) -> None:
+    console, text = printed
+    window = {"name": "test", "first_month": "2014-01", "last_month": "2014-06", "rows": 1_200, "defaults": 240}
+    shown.show_windows(console, {"out_of_time": out_of_time, "windows": [window]})
+    told = " ".join(text().split())
+    assert "1,200" in told
+    assert "20.0%" in told
+    assert ("not out of time" in told) == (not out_of_time)
+
+
+def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
+    console, text = printed
+    reports = [
+        {"batch": batch, "rows": 50, "model_version": 1, "verdict": verdict, "reasons": reasons}
+        for batch, verdict, reasons in [
+            ("a", "calm", ["0 drifted"]),
+            ("b", "drifted", ["r1", "r2", "r3", "r4", "r5"]),
+            ("c", "not enough rows", ["50 rows"]),
+        ]
+    ]
+    shown.show_drift(console, reports)
+    told = text()
+    assert "r1; r2; r3 (+2 more)" in told
+    assert all(word in told for word in ("calm", "drifted", "not enough rows", "0 drifted"))
+
+
+def test_predictions_and_places_are_shown(printed: Any) -> None:
+    console, text = printed
+    shown.show_predictions(console, "2018-10", [("approve", 1_500, 0.081), ("decline", 20, 0.4)])
+    shown.show_places(console, {"Parquet": "/somewhere/2018-10.parquet"})
+    told = text()
+    assert "Batch 2018-10" in told
+    assert "1,500" in told
+    assert "8.1%" in told
+    assert "/somewhere/2018-10.parquet" in told
