@@ -10,6 +10,7 @@ import logging
 import dagster as dg
 
 PROGRESS = "loan_default.progress"
+_SKIPPED = "Dependencies for step"  # Dagster's word on each step behind a failed one; the failure is told once
 
 
 class _Forward(logging.Handler):
@@ -24,8 +25,9 @@ class _Forward(logging.Handler):
         event: dg.DagsterEvent | None = told.get("dagster_event")
         step = told.get("step_key") or ""
         if event is None:
-            if step and record.levelno >= logging.INFO:
-                self._target.log(record.levelno, told.get("orig_message", record.getMessage()), extra={"step": step})
+            said = told.get("orig_message", record.getMessage())
+            if step and record.levelno >= logging.INFO and not said.startswith(_SKIPPED):
+                self._target.log(record.levelno, said, extra={"step": step})
         elif event.event_type_value == dg.DagsterEventType.STEP_START.value:
             self._target.info("", extra={"step": step, "begins": True})
         elif event.event_type_value == dg.DagsterEventType.STEP_SUCCESS.value:

@@ -114,14 +114,22 @@ def _raw(field: LoanField) -> pl.Expr:
     return pl.col(_RAW + field.name)
 
 
-def _text(expr: pl.Expr, dtype: pl.DataType, strip: str = "") -> pl.Expr:
-    """Text without blanks (and `strip` letters) around it; empty text is null."""
-    if dtype.is_float():  # whole numbers, where pandas had a gap among them
-        text = expr.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    else:
-        text = expr.cast(pl.String) if dtype != pl.String else expr
-    text = text.str.strip_chars(" \t" + strip)
+def _trimmed(text: pl.Expr, letters: str = "") -> pl.Expr:
+    """Text without blanks (and `letters`) around it; empty text is null."""
+    text = text.str.strip_chars(" \t" + letters)
     return pl.when(text != "").then(text)
+
+
+def _taken(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A column of the file; text is trimmed here, once for all that reads it."""
+    return _trimmed(pl.col(column)) if dtype == pl.String else pl.col(column)
+
+
+def _text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A taken column as text."""
+    if dtype.is_float():  # whole numbers, where pandas had a gap among them
+        return expr.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
+    return expr if dtype == pl.String else _trimmed(expr.cast(pl.String))
 
 
 def _in_words(text: pl.Expr, words: Mapping[str, Any], otherwise: pl.Expr, dtype: Any) -> pl.Expr:
@@ -137,8 +145,9 @@ def _number(field: LoanField, dtype: pl.DataType) -> pl.Expr:
     """Natural value as Float64; null where there is none or none can be read."""
     if dtype.is_numeric():
         return _raw(field).cast(pl.Float64).fill_nan(None)
-    value = _text(_raw(field), dtype, field.strip).cast(pl.Float64, strict=False).fill_nan(None)
-    return _in_words(_text(_raw(field), dtype), field.words, value, pl.Float64)
+    text = _text(_raw(field), dtype)
+    value = _trimmed(text, field.strip) if field.strip else text
+    return _in_words(text, field.words, value.cast(pl.Float64, strict=False).fill_nan(None), pl.Float64)
 
 
 def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
@@ -232,7 +241,7 @@ def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]
         return frame, dtypes
     for column, texts in layout.texts.items():
         if column in dtypes:
-            text = _text(pl.col(column), dtypes[column]).str.strip_suffix(".0")
+            text = _text(_taken(column, dtypes[column]), dtypes[column]).str.strip_suffix(".0")
             frame, dtypes[column] = (
                 frame.with_columns(_in_words(text, texts, text, pl.String).alias(column)),
                 pl.String(),
@@ -250,7 +259,8 @@ def _complete_year(
 ) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     if layout.year is None:
         return frame, dtypes
-    year = _text(pl.col(layout.year.column), dtypes[layout.year.column]).str.strip_suffix(".0")
+    dtype = dtypes[layout.year.column]
+    year = _text(_taken(layout.year.column, dtype), dtype).str.strip_suffix(".0")
     frame = frame.with_columns(pl.format("{}-{}", year, pl.lit(f"{layout.year.month:02d}")).alias(layout.year.field))
     return frame, {**dtypes, layout.year.field: pl.String()}
 
@@ -259,9 +269,10 @@ def _parsed(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tupl
     """Raw and natural columns side by side, and the checks that a usable row passes."""
     frame, dtypes = _from_layout(table)
     given = [field for field in contract.fields if field.column in dtypes]
-    raw = [pl.col(field.column).alias(_RAW + field.name) for field in given]
-    raw += [pl.col(contract.outcome.column).alias(_RAW + OUTCOME)] if with_outcome else []
-    raw += [pl.col(contract.snapshot.column)] if contract.snapshot.column in dtypes else []
+    columns = {_RAW + field.name: field.column for field in given}
+    columns |= {_RAW + OUTCOME: contract.outcome.column} if with_outcome else {}
+    columns |= {contract.snapshot.column: contract.snapshot.column} if contract.snapshot.column in dtypes else {}
+    raw = [_taken(column, dtypes[column]).alias(name) for name, column in columns.items()]
     kind_of = {field.name: dtypes[field.column] for field in given}
     values = [_value(field, kind_of[field.name]).alias(field.name) for field in given]
     values += [_empty(field) for field in contract.fields if field.column not in dtypes]
@@ -469,9 +480,10 @@ def _stream(
     for table in tables:
         frame, checks = _parsed(table, contract, with_outcome=with_outcome)
         frame = frame.with_columns(_not_a_loan(contract).alias("not_a_loan"), _any_failed(checks).alias("failed"))
-        loans = frame.filter(~pl.col("not_a_loan"))
-        usable.append(loans.filter(~pl.col("failed")).select(names))
-        unusable.append(_rejections(loans.filter("failed"), checks, table, contract))
+        # All four start at the same frame: from a filtered one, Polars would read the file a second time.
+        not_a_loan, failed = pl.col("not_a_loan"), pl.col("failed")
+        usable.append(frame.filter(~(not_a_loan | failed)).select(names))
+        unusable.append(_rejections(frame.filter(~not_a_loan & failed), checks, table, contract))
         counts.append(frame.select(pl.len().alias("rows"), pl.col("not_a_loan").sum().alias("not_loans")))
         shown.append(_snapshot_months(frame, table, contract))
     *_, lines, months = pl.collect_all(

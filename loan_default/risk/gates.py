@@ -48,7 +48,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     found = (
         (names == expected, f"The columns are {'those' if names == expected else 'not those'} of the contract."),
         (ids == report.kept, f"{report.kept:,} loans have {ids:,} ids."),
-        (share <= limit, f"{share:.2%} of the rows were rejected; {limit:.0%} is allowed."),
+        (share <= limit, f"{share:.2%} of the rows were rejected{_most_frequent(report)}; {limit:.0%} is allowed."),
         (
             rate is not None and low <= rate <= high,
             f"{_share(rate)} of the matured loans defaulted; {low:.0%} to {high:.0%} is expected.",
@@ -56,6 +56,11 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
         (not afterwards, f"Columns written after the loan was granted: {', '.join(afterwards) or 'none'}."),
     )
     return tuple(Finding(rule, *told) for rule, told in zip(CLEANING_RULES, found, strict=True))
+
+
+def _most_frequent(report: CleaningReport) -> str:
+    top = ", ".join(f"{problem} {count:,}" for problem, count in list(report.problems.items())[:3])
+    return f" ({top})" if top else ""
 
 
 def _share(rate: float | None) -> str:
