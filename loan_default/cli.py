@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -319,8 +320,9 @@ def dev(settings: Settings, console: Console, arguments: argparse.Namespace) -> 
 def init(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Make the home folders, and a .env that tells Dagster's own commands where they are."""
     env = Path(".env")
-    if not env.exists():
-        env.write_text(f"DAGSTER_HOME={settings.dagster_home}\n", encoding="utf-8")
+    told = env.read_text(encoding="utf-8") if env.exists() else ""
+    if not re.search(r"^DAGSTER_HOME=", told, re.MULTILINE):
+        env.write_text(f"{told}DAGSTER_HOME={settings.dagster_home}\n", encoding="utf-8")
     console.print(f"Ready: {settings.home}")
 
 

@@ -40,18 +40,18 @@ class ProgressHandler(logging.Handler):
 def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
     """Rows kept and rejected, months, what the file lacks."""
     table = _table("Loans", "", "")
-    table.add_row("files", ", ".join(report["files"]))
-    table.add_row("layout, fingerprint", f"{', '.join(report['layouts'])}, {report['fingerprint']}")
-    table.add_row("rows read", f"{report['rows_read']:,}, of which {report['lines_not_loans']:,} are no loans")
-    table.add_row("kept", f"{report['kept']:,}")
+    _row(table, "files", ", ".join(report["files"]))
+    _row(table, "layout, fingerprint", f"{', '.join(report['layouts'])}, {report['fingerprint']}")
+    _row(table, "rows read", f"{report['rows_read']:,}, of which {report['lines_not_loans']:,} are no loans")
+    _row(table, "kept", f"{report['kept']:,}")
     problems = ", ".join(f"{problem} {count:,}" for problem, count in list(report["problems"].items())[:4])
-    table.add_row("rejected", f"{report['rejected']:,}" + (f" ({problems})" if problems else ""))
-    table.add_row("issue months", f"{report['first_month']} to {report['last_month']}")
+    _row(table, "rejected", f"{report['rejected']:,}" + (f" ({problems})" if problems else ""))
+    _row(table, "issue months", f"{report['first_month']} to {report['last_month']}")
     if report["snapshot"]:
         rate = "" if report["default_rate"] is None else f", {report['default_rate']:.1%} of them defaulted"
-        table.add_row("matured by " + report["snapshot"], f"{report['matured']:,}{rate}")
+        _row(table, "matured by " + report["snapshot"], f"{report['matured']:,}{rate}")
     if report["missing_fields"]:
-        table.add_row("fields without values", ", ".join(report["missing_fields"]))
+        _row(table, "fields without values", ", ".join(report["missing_fields"]))
     console.print(table)
 
 
@@ -62,7 +62,7 @@ def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
     for window in splits["windows"]:
         months = f"{window['first_month']} to {window['last_month']}"
         rate = window["defaults"] / window["rows"]
-        table.add_row(window["name"], months, f"{window['rows']:,}", f"{rate:.1%}")
+        _row(table, window["name"], months, f"{window['rows']:,}", f"{rate:.1%}")
     console.print(table)
 
 
@@ -78,9 +78,9 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: M
     for name, metrics in boards.items():
         auc = metrics["auc"]
         shown = [f"{metrics[metric]['value']:.4f}" for metric in _METRICS[1:]]
-        table.add_row(name, f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})", *shown)
+        _row(table, name, f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})", *shown)
     if (grade := evaluation["evaluation"]["grade_auc"]) is not None:
-        table.add_row("the lender's grade alone", f"{grade:.4f}", "", "", "")
+        _row(table, "the lender's grade alone", f"{grade:.4f}", "", "", "")
     console.print(table)
 
 
@@ -89,7 +89,7 @@ def show_decision(console: Console, decision: Mapping[str, Any]) -> None:
     verdict = decision["verdict"]
     lines = "\n".join(f"• {reason}" for reason in decision["reasons"])
     title = f"{verdict} version {decision['candidate']}"
-    console.print(Panel(lines, title=title, title_align="left", border_style=_COLOURS[verdict]))
+    console.print(Panel(Text(lines), title=title, title_align="left", border_style=_COLOURS[verdict]))
 
 
 def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
@@ -99,7 +99,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
         verdict = Text(report["verdict"], style=_COLOURS[report["verdict"]])
         reasons = list(report["reasons"])
         why = "; ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else "")
-        table.add_row(report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
+        _row(table, report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
     console.print(table)
 
 
@@ -107,7 +107,7 @@ def show_predictions(console: Console, batch: str, counts: Sequence[tuple[str, i
     """How a batch was decided."""
     table = _table(f"Batch {batch}", "decision", "applications", "mean PD")
     for decision, rows, mean in counts:
-        table.add_row(decision, f"{rows:,}", f"{mean:.1%}")
+        _row(table, decision, f"{rows:,}", f"{mean:.1%}")
     console.print(table)
 
 
@@ -115,7 +115,7 @@ def show_places(console: Console, places: Mapping[str, str]) -> None:
     """Where everything lies."""
     table = _table("Where it lies", "", "")
     for name, place in places.items():
-        table.add_row(name, place)
+        _row(table, name, place)
     console.print(table)
 
 
@@ -124,3 +124,8 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    """Add a row as it is: what stands in square brackets in a path or a reason is no style."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))

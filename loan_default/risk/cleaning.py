@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -432,7 +433,8 @@ def _clean(
         )
 
     tables = opened(typed=True)
-    with _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
+    with ThreadPoolExecutor(1) as beside, _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
+        digest = beside.submit(fingerprint, paths)
         with readable(", ".join(map(str, paths))):
             try:
                 lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
@@ -440,7 +442,7 @@ def _clean(
                 tables = opened(typed=False)
                 lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
         _move_duplicates(kept_part, rejected_part, contract)
-        report = _report(tables, contract, kept_part, rejected_part, lines, snapshot or seen)
+        report = _report(tables, contract, kept_part, rejected_part, lines, snapshot or seen, digest.result())
         if not report.kept:
             raise BadInput(_nothing_usable(paths, report))
     return report
@@ -552,6 +554,7 @@ def _report(
     rejected: Path,
     lines: tuple[int, int],
     snapshot: date | None,
+    digest: str,
 ) -> CleaningReport:
     loans = pl.scan_parquet(kept)
     with_outcome = OUTCOME in loans.collect_schema()
@@ -570,7 +573,7 @@ def _report(
     counts = dict(problems.collect().iter_rows())
     return CleaningReport(
         files=tuple(str(table.path) for table in tables),
-        fingerprint=fingerprint([table.path for table in tables]),
+        fingerprint=digest,
         layouts=tuple(table.layout.name if table.layout else "published" for table in tables),
         rows_read=lines[0],
         lines_not_loans=lines[1],

@@ -425,7 +425,9 @@ def _half_unreadable(folder: Path) -> Path:
     [
         pytest.param(_without_income, {}, r"loans\.csv.*annual_inc.*\.", id="missing column"),
         pytest.param(_empty, {}, r".*loans\.csv is empty; a loan file has a header line.*\.", id="empty"),
-        pytest.param(_half_unreadable, {}, r"50\.00% of the rows were rejected \(.*\); 5% is allowed\.", id="rejected rows"),
+        pytest.param(
+            _half_unreadable, {}, r"50\.00% of the rows were rejected \(.*\); 5% is allowed\.", id="rejected rows"
+        ),
         pytest.param(lambda folder: folder / "none", {}, r".*none names no file; give the path .*\.", id="no file"),
         pytest.param(
             None, {"snapshot_month": "2015-13"}, r"snapshot_month is '2015-13'; write a month.*\.", id="month"
@@ -474,7 +476,9 @@ def test_dagster_job_execute_runs_where_init_was(tmp_path: Path) -> None:
     assert (tmp_path / ".env").read_text("utf-8") == f"DAGSTER_HOME={var}/dagster\n"
     new_tracking(var / "mlflow")  # an empty store, which MLflow would take seconds to make
     run_config = tmp_path / "run.yaml"
-    run_config.write_text(yaml.safe_dump({"ops": {"tuned_params": {"config": {"trials": 1}}}}), encoding="utf-8")
+    small = {"tuned_params": {"trials": 1}, "trained_model": {"candidates": ["logistic_regression"]}}
+    ops = {op: {"config": values} for op, values in small.items()}
+    run_config.write_text(yaml.safe_dump({"ops": ops}), encoding="utf-8")
     execute = ("dagster", "job", "execute", "-m", "loan_default.definitions", "-j")
     _command(*execute, "training_job", "-c", str(run_config), cwd=tmp_path, settings=settings)
     tracking = Tracking(f"sqlite:///{var}/mlflow/mlflow.db", f"{var}/storage/mlflow")
