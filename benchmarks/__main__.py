@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score
 from benchmarks.figures import Figure, as_table, keep
 from benchmarks.machine import describe_machine
-from loan_default.settings import load_settings, prepare_process
+from loan_default.settings import Settings, prepare_process
 
 BENCHMARKS = {
     "clean": bench_clean.figures,
@@ -36,7 +36,7 @@ def main() -> None:
     console = Console()
     with TemporaryDirectory() as folder:
         os.environ["LOAN_DEFAULT_HOME"] = folder
-        prepare_process(load_settings())
+        prepare_process(Settings(Path(folder)))
         found: list[Figure] = []
         for name in asked.names or BENCHMARKS:
             with console.status(f"Measuring: {name}"):

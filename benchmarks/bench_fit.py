@@ -55,8 +55,7 @@ def train(loans: str, rounds: int) -> Callable[[], Any]:
 def _prepared(loans: str) -> tuple[Any, Any, Any]:
     import polars as pl
 
-    from loan_default.risk.cleaning import OUTCOME
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract import OUTCOME, load_contract
     from loan_default.risk.features import FeatureSpace
     from loan_default.risk.search_space import load_search_space
 

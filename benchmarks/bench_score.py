@@ -49,8 +49,7 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
     import polars as pl
 
     from loan_default.risk.calibration import Calibration
-    from loan_default.risk.cleaning import OUTCOME
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract import OUTCOME, load_contract
     from loan_default.risk.features import FeatureSpace
     from loan_default.risk.policy import load_policy
     from loan_default.risk.scoring import Scorer

@@ -352,7 +352,7 @@ def _not_a_loan(contract: Contract) -> pl.Expr:
 
 
 def _any_failed(checks: Sequence[_Check]) -> pl.Expr:
-    return pl.any_horizontal(check.failed.fill_null(False) for check in checks)
+    return pl.any_horizontal(check.failed for check in checks).fill_null(False)
 
 
 def _rejections(frame: pl.LazyFrame, checks: Sequence[_Check], table: LoanTable, contract: Contract) -> pl.LazyFrame:
@@ -524,7 +524,7 @@ def _snapshot_seen(months: pl.DataFrame) -> date | None:
 def _move_duplicates(kept: Path, rejected: Path, contract: Contract) -> None:
     """Of loans with one id the first stays; the others are rejected. Rewrites the files only where there are any."""
     ids = pl.scan_parquet(kept).select(contract.id_name).collect().get_column(contract.id_name)
-    if ids.n_unique() == len(ids):
+    if ids.hash().n_unique() == len(ids):  # four times as fast as the texts; below, these decide
         return
     again = ~ids.is_first_distinct()
     moved = pl.DataFrame({"id": ids.filter(again)}).select(

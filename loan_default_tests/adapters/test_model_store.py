@@ -1,0 +1,161 @@
+"""What a training leaves in a real SQLite store, and that it is found again as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.adapters.model_store import (
+    ModelStore,
+    drift_columns,
+    example_application,
+    provenance,
+    scored_features,
+)
+from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
+from loan_default.risk.cleaning import clean_applications
+from loan_default.risk.drift import profile_batch, psi
+from loan_default.risk.evaluation import Interval
+from loan_default.risk.judging import judge_on_test
+from loan_default.risk.policy import load_policy
+from loan_default.risk.scoring import Scorer
+from loan_default.risk.training import Candidate
+from loan_default_tests.conftest import Cleaned
+from loan_default_tests.packages import contract, scorer
+from loan_default_tests.stores import client_of, new_run, new_tracking
+
+KINDS = ("xgboost", "logistic_regression")  # best first
+SAMPLE_ROWS = 150
+
+
+class Registered(NamedTuple):
+    store: ModelStore
+    version: ModelVersion
+    loans: pl.DataFrame
+
+    @property
+    def elsewhere(self) -> ModelStore:
+        """The same store, asked from where nothing has been downloaded yet."""
+        return ModelStore(self.store.tracking, self.store.cache.with_name("empty"))
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, cleaned: Cleaned) -> Registered:
+    """The first version of two candidates, developed on 400 loans."""
+    folder = tmp_path_factory.mktemp("models")
+    store = ModelStore(new_tracking(folder / "store"), folder / "not" / "there")
+    loans = pl.read_parquet(cleaned.path).head(400)
+    candidates = [Candidate(kind, scorer(kind), {}, {}) for kind in KINDS]
+    run_id = new_run(store.tracking)
+    tags = {"seed": "7"}
+    version = store.register(run_id, candidates, developed_on=loans, sample_rows=SAMPLE_ROWS, tags=tags)
+    return Registered(store, version, loans)
+
+
+def same_scores(found: Scorer, known: Scorer, loans: pl.DataFrame) -> bool:
+    return found.kind == known.kind and found.score(loans).equals(known.score(loans))
+
+
+@pytest.mark.integration
+def test_the_best_is_registered_and_every_candidate_kept(registered: Registered) -> None:
+    store, version, loans = registered.elsewhere, registered.version, registered.loans
+    assert version.version == 1
+    assert version.aliases == (STAGING,)
+    assert version.tags == {"kind": "xgboost", "seed": "7"}
+    assert same_scores(store.scorer(version), scorer("xgboost"), loans)
+    for kind in KINDS:
+        assert same_scores(store.candidate(version.run_id, kind), scorer(kind), loans)
+    assert list(registered.store.cache.iterdir()) == []  # no scratch files stay
+
+
+@pytest.mark.integration
+def test_the_reference_is_what_the_version_was_developed_on(registered: Registered) -> None:
+    profile, sample = registered.elsewhere.reference(registered.version)
+    loans = registered.loans
+    assert profile.rows == loans.height
+    assert profile.months == (f"{loans['issue_d'].min():%Y-%m}", f"{loans['issue_d'].max():%Y-%m}")
+    assert profile.score == "raw_score"
+    assert set(profile.columns) == {*contract().feature_names, "raw_score"}
+    scored = scored_features(scorer("xgboost"), loans)
+    moved = psi(profile, profile_batch(scored, profile))
+    assert max(value or 0 for value in moved.values()) < 1e-9
+    assert sample.height == SAMPLE_ROWS
+    assert sample.columns == scored.columns
+    assert sample.join(scored, on=scored.columns, how="anti", nulls_equal=True).is_empty()
+
+
+@pytest.mark.integration
+def test_an_evaluation_joins_the_training_run(registered: Registered, cleaned: Cleaned) -> None:
+    resolved = pl.read_parquet(cleaned.path).filter(pl.col("outcome").is_not_null()).tail(300)
+    candidates = {kind: scorer(kind) for kind in KINDS}
+    policy = load_policy().promotion
+    judgement, _ = judge_on_test(resolved, candidates, "xgboost", None, policy, out_of_time=True, seed=0, resamples=3)
+    run_id = registered.version.run_id
+    registered.store.log_evaluation(run_id, judgement, {"roc.png": b"picture"})
+    metrics = client_of(registered.store.tracking).get_run(run_id).data.metrics
+    assert metrics["test.auc"] == pytest.approx(judgement.evaluation.metrics["auc"].value)
+    for kind in KINDS:
+        assert metrics[f"test.{kind}.brier"] == pytest.approx(judgement.leaderboard[kind]["brier"].value)
+    assert isinstance(judgement.leaderboard["xgboost"]["auc"], Interval)
+    record = registered.store.tracking.read_json(run_id, "evaluation.json")
+    assert record == json.loads(json.dumps(judgement.to_dict()))
+    plots = registered.store.tracking.download_folder(run_id, "plots", registered.elsewhere.cache / "plots")
+    assert [(path.name, path.read_bytes()) for path in plots.iterdir()] == [("roc.png", b"picture")]
+
+
+def decided(version: ModelVersion, verdict: str) -> Mapping[str, Any]:
+    reasons = ["Out of time.", "AUC 0.70."]
+    by = {"decided_at": "2018-12-01T00:00:00+00:00", "decided_by": "policy", "champion": None}
+    return {"candidate": version.version, "verdict": verdict, "reasons": reasons, **by}
+
+
+@pytest.mark.integration
+def test_only_a_promotion_moves_production(registered: Registered) -> None:
+    store, version = registered.store, registered.version
+    for verdict, aliases in (("hold", {STAGING}), ("promote", {STAGING, PRODUCTION})):
+        store.record_decision(decided(version, verdict))
+        now = store.tracking.get(version.version)
+        assert set(now.aliases) == aliases
+        assert now.tags["decision"] == verdict
+        assert now.tags["decided_by"] == "policy"
+        assert now.tags["decided_at"] == "2018-12-01T00:00:00+00:00"
+        assert now.tags["decision_reasons"] == "Out of time. AUC 0.70."
+        assert store.tracking.read_json(version.run_id, "promotion.json") == decided(version, verdict)
+    assert store.tracking.version_of(PREVIOUS) is None
+
+
+def test_drift_watches_every_feature_once() -> None:
+    numeric, categorical = drift_columns(contract())
+    assert {"dti", "annual_inc"} <= set(numeric)
+    assert {"grade", "purpose"} <= set(categorical)
+    assert sorted([*numeric, *categorical]) == sorted(contract().feature_names)
+
+
+def test_scored_features_are_the_features_and_the_margin(cleaned: Cleaned) -> None:
+    loans, known = pl.read_parquet(cleaned.path).head(50), scorer("xgboost")
+    scored = scored_features(known, loans)
+    assert scored.columns == [*contract().feature_names, "raw_score"]
+    assert np.array_equal(scored["raw_score"], known.score(loans)["raw_score"])
+
+
+def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None:
+    loans = pl.read_parquet(cleaned.path)
+    loans = loans.with_columns(pl.lit(None, dtype=loans["revol_util"].dtype).alias("revol_util"))
+    example = example_application(loans, contract())
+    assert example["annual_inc"] == loans["annual_inc"].median()
+    assert example["purpose"] == loans["purpose"].mode().sort()[0]
+    derived = {field.name for field in contract().features if field.derived}
+    assert set(example) == set(contract().feature_names) - derived - {"revol_util"}
+    assert clean_applications(pl.DataFrame([example]), contract()).height == 1
+
+
+def test_provenance_names_code_and_versions() -> None:
+    known = provenance()
+    assert known["version.polars"] == pl.__version__
+    assert {"version.loan-default", "version.xgboost", "version.mlflow", "git_commit"} <= set(known)
+    assert all(known.values())

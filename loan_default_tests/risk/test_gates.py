@@ -1,0 +1,147 @@
+"""Each gate, one failing signal at a time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loan_default.risk.cleaning import CleaningReport
+from loan_default.risk.contract import Contract
+from loan_default.risk.evaluation import Interval
+from loan_default.risk.gates import (
+    CLEANING_RULES,
+    PREDICTION_RULES,
+    TRAINING_RULES,
+    failures,
+    judge_candidate,
+    judge_cleaning,
+    judge_predictions,
+)
+from loan_default.risk.policy import Finding, Policy
+from loan_default.risk.training import Candidate
+from loan_default_tests.conftest import Cleaned
+
+Signal = tuple[CleaningReport, pl.LazyFrame]
+
+
+def failed(findings: tuple[Finding, ...]) -> dict[str, str]:
+    return {finding.rule: finding.sentence for finding in findings if not finding.passed}
+
+
+def reported(**what: Any) -> Callable[[Signal], Signal]:
+    return lambda signal: (replace(signal[0], **what), signal[1])
+
+
+def changed(change: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Callable[[Signal], Signal]:
+    return lambda signal: (signal[0], change(signal[1]))
+
+
+def test_sound_loans_pass_every_rule(cleaned: Cleaned, contract: Contract) -> None:
+    findings = judge_cleaning(cleaned.report, pl.scan_parquet(cleaned.path), contract)
+    assert tuple(finding.rule for finding in findings) == CLEANING_RULES
+    assert failed(findings) == {}
+    assert failures(findings) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "said"),
+    [
+        (changed(lambda loans: loans.drop("dti")), "columns_match_contract", "not those of the contract"),
+        (
+            changed(lambda loans: loans.select(pl.all().reverse().name.keep(), x=1)),
+            "columns_match_contract",
+            "not those",
+        ),
+        (changed(lambda loans: loans.with_columns(pl.col("id").first())), "ids_unique", "4,000 loans have 1 ids."),
+        (
+            reported(rejected=211, problems={"dti: missing": 200, "term: missing": 11}),
+            "rejected_share_within_limit",
+            "5.01% of the rows were rejected (dti: missing 200, term: missing 11); 5% is allowed.",
+        ),
+        (reported(default_rate=0.601), "default_rate_in_band", "60.1% of the matured loans defaulted; 1% to 60%"),
+        (reported(default_rate=0.009), "default_rate_in_band", "0.9% of the matured loans defaulted"),
+        (reported(default_rate=None), "default_rate_in_band", "None of the matured loans defaulted"),
+    ],
+)
+def test_one_signal_fails_one_rule_of_cleaning(
+    cleaned: Cleaned, contract: Contract, change: Callable[[Signal], Signal], rule: str, said: str
+) -> None:
+    report, loans = change((cleaned.report, pl.scan_parquet(cleaned.path)))
+    findings = judge_cleaning(report, loans, contract)
+    assert list(failed(findings)) == [rule]
+    assert said in failures(findings)
+
+
+def test_limits_themselves_are_allowed(cleaned: Cleaned, contract: Contract) -> None:
+    for what in ({"kept": 95, "rejected": 5}, {"default_rate": 0.01}, {"default_rate": 0.60}):
+        found = failed(judge_cleaning(replace(cleaned.report, **what), pl.scan_parquet(cleaned.path), contract))
+        assert set(found) <= {"ids_unique"}, what  # of a report that counts other loans
+
+
+@pytest.mark.parametrize("name", ["total_pymnt", "last_fico_range_low", "debt_settlement_flag_Y", "loan_status"])
+def test_columns_from_after_the_grant_are_named(cleaned: Cleaned, contract: Contract, name: str) -> None:
+    loans = pl.scan_parquet(cleaned.path).with_columns(pl.lit(0).alias(name))
+    found = failed(judge_cleaning(cleaned.report, loans, contract))
+    assert list(found) == ["columns_match_contract", "nothing_from_after_the_loan_was_granted"]
+    assert found["nothing_from_after_the_loan_was_granted"].endswith(f"granted: {name}.")
+
+
+def candidate(known: Candidate, auc: float, ece: float) -> Candidate:
+    return replace(known, metrics={"auc": Interval(auc, 0, 1), "ece": Interval(ece, 0, 1)})
+
+
+@pytest.mark.parametrize(
+    ("auc", "ece", "grade_auc", "rules"),
+    [
+        (0.70, 0.03, 0.70, []),
+        (0.80, 0.00, 0.60, []),
+        (0.70, 0.00, None, []),
+        (0.69, 0.00, 0.70, ["better_than_the_grade_alone"]),
+        (0.801, 0.00, 0.70, ["not_too_good_to_be_true"]),
+        (0.801, 0.00, None, ["not_too_good_to_be_true"]),
+        (0.70, 0.031, 0.70, ["calibrated"]),
+        (0.60, 0.50, 0.70, ["better_than_the_grade_alone", "calibrated"]),
+    ],
+)
+def test_candidates_are_held_to_the_policy(
+    ranked: tuple[Candidate, ...], policy: Policy, auc: float, ece: float, grade_auc: float | None, rules: list[str]
+) -> None:
+    assert policy.promotion.gain_over_grade_at_least == 0
+    findings = judge_candidate(candidate(ranked[0], auc, ece), grade_auc, policy.promotion)
+    assert tuple(finding.rule for finding in findings) == TRAINING_RULES
+    assert list(failed(findings)) == rules
+    assert f"AUC {auc:.4f}" in findings[1].sentence
+    told = "No loan has a grade" if grade_auc is None else f"against {grade_auc:.4f} of the lender's grade"
+    assert told in findings[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("pds", "applications", "rules"),
+    [
+        ([0.0, 0.5, 1.0], 3, []),
+        ([0.5], 2, ["one_row_per_application"]),
+        ([0.5, 0.5], 1, ["one_row_per_application"]),
+        ([0.5, None], 2, ["every_pd_between_0_and_1"]),
+        ([0.5, float("nan")], 2, ["every_pd_between_0_and_1"]),
+        ([0.5, 1.0001], 2, ["every_pd_between_0_and_1"]),
+        ([-0.1, None, 0.5], 2, ["one_row_per_application", "every_pd_between_0_and_1"]),
+        ([], 0, []),
+    ],
+)
+def test_predictions_are_complete_and_probabilities(
+    pds: list[float | None], applications: int, rules: list[str]
+) -> None:
+    findings = judge_predictions(pl.LazyFrame({"pd": pds}, schema={"pd": pl.Float64}), applications)
+    assert tuple(finding.rule for finding in findings) == PREDICTION_RULES
+    assert list(failed(findings)) == rules
+
+
+def test_failures_are_one_text() -> None:
+    findings = (
+        Finding("a", False, "One is wrong."),
+        Finding("b", True, "Two is right."),
+        Finding("c", False, "So is 3."),
+    )
+    assert failures(findings) == "One is wrong. So is 3."

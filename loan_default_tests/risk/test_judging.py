@@ -1,0 +1,157 @@
+"""Judging on the test window: everyone on the same loans, against numbers measured one by one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.evaluation import compare, measure
+from loan_default.risk.judging import VINTAGE, Judgement, decision_shares, judge_on_test
+from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
+from loan_default.risk.scoring import DECISIONS, Scorer
+from loan_default.risk.training import Candidate, grade_auc
+
+RESAMPLES, SEED = 20, 4
+
+
+@pytest.fixture(scope="module")
+def test_loans(windows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    return windows["test"]
+
+
+@pytest.fixture(scope="module")
+def scorers(candidates: Mapping[str, Candidate]) -> dict[str, Scorer]:
+    return {kind: candidates[kind].scorer for kind in ("xgboost", "logistic_regression")}
+
+
+def judged(
+    loans: pl.DataFrame, scorers: Mapping[str, Scorer], policy: PromotionPolicy, champion: Scorer | None = None
+) -> tuple[Judgement, pl.DataFrame]:
+    return judge_on_test(loans, scorers, "xgboost", champion, policy, out_of_time=True, seed=SEED, resamples=RESAMPLES)
+
+
+@pytest.fixture(scope="module")
+def found(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], candidates: Mapping[str, Candidate]
+) -> tuple[Judgement, pl.DataFrame]:
+    """With the forest as champion."""
+    return judged(test_loans, scorers, load_policy().promotion, candidates["random_forest"].scorer)
+
+
+def outcomes_of(loans: pl.DataFrame) -> np.ndarray:
+    return loans["outcome"].to_numpy().astype(float)
+
+
+def arrays(scorer: Scorer, loans: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    scores = scorer.score(loans, with_reasons=False)
+    return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
+
+
+def test_everyone_is_measured_on_the_same_resamples(
+    found: tuple[Judgement, pl.DataFrame],
+    test_loans: pl.DataFrame,
+    scorers: dict[str, Scorer],
+    candidates: Mapping[str, Candidate],
+) -> None:
+    judgement, _ = found
+    assert list(judgement.leaderboard) == list(scorers)
+    everyone = {**judgement.leaderboard, "random_forest": judgement.champion}
+    for kind, measured in everyone.items():
+        scorer = candidates[kind].scorer
+        rng, cutoff = np.random.default_rng(SEED), scorer.policy.decline_from
+        alone = measure(
+            outcomes_of(test_loans), *arrays(scorer, test_loans), cutoff=cutoff, rng=rng, resamples=RESAMPLES
+        )
+        assert measured == alone, kind
+    aucs = {kind: measured["auc"].value for kind, measured in everyone.items() if measured}
+    assert len(set(aucs.values())) == 3
+
+
+def test_the_leader_is_compared_with_the_champion(
+    found: tuple[Judgement, pl.DataFrame],
+    test_loans: pl.DataFrame,
+    scorers: dict[str, Scorer],
+    candidates: Mapping[str, Candidate],
+) -> None:
+    judgement, _ = found
+    new, old = (arrays(scorer, test_loans) for scorer in (scorers["xgboost"], candidates["random_forest"].scorer))
+    rng = np.random.default_rng(SEED)
+    assert judgement.comparison == compare(outcomes_of(test_loans), new, old, rng=rng, resamples=RESAMPLES)
+
+
+def test_the_evaluation_is_the_leaders(
+    found: tuple[Judgement, pl.DataFrame], test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+) -> None:
+    judgement, scores = found
+    evaluation = judgement.evaluation
+    assert (evaluation.rows, evaluation.defaults) == (test_loans.height, test_loans["outcome"].sum())
+    assert evaluation.out_of_time
+    assert evaluation.cutoff == policy.decision.decline_from
+    assert evaluation.metrics == judgement.leaderboard["xgboost"]
+    contract = scorers["xgboost"].contract
+    assert evaluation.grade_auc == grade_auc(test_loans, outcomes_of(test_loans), contract)
+    assert scores.equals(scorers["xgboost"].score(test_loans).select("pd", "raw_score", "decision"))
+    assert judgement.groups["loans"].sum() == test_loans.height
+
+
+def test_segments_are_the_policys_the_vintage_and_few_levels(
+    found: tuple[Judgement, pl.DataFrame], test_loans: pl.DataFrame, policy: Policy
+) -> None:
+    segments = found[0].evaluation.segments
+    fields = {segment.field for segment in segments}
+    assert fields == {*policy.promotion.segments, VINTAGE, "addr_state"}  # not zip_code, of a thousand levels
+    assert {segment.level for segment in segments if segment.field == "term"} == {"36", "60"} & {
+        str(int(term)) for term in test_loans["term"].unique()
+    }
+    years = {str(year) for year in test_loans["issue_d"].dt.year().unique()}
+    assert {segment.level for segment in segments if segment.field == VINTAGE} == years
+    for field in fields - {"addr_state"}:
+        assert sum(segment.rows for segment in segments if segment.field == field) <= test_loans.height
+
+
+def test_without_a_champion_there_is_nothing_to_compare(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+) -> None:
+    judgement, _ = judged(test_loans, scorers, policy.promotion)
+    assert judgement.comparison is None
+    assert judgement.champion is None
+
+
+def test_a_champion_that_needs_a_field_the_loans_lack_is_left_out(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+) -> None:
+    described = scorers["xgboost"].contract.model_dump()
+    dti = next(field for field in described["fields"] if field["name"] == "dti")
+    described["fields"] = [*described["fields"], {**dti, "name": "dti_of_old"}]
+    champion = replace(scorers["xgboost"], contract=Contract.model_validate(described))
+    judgement, _ = judged(test_loans, scorers, policy.promotion, champion)
+    assert judgement.comparison is None
+    assert judgement.champion is None
+
+
+@pytest.mark.parametrize("with_champion", [True, False])
+def test_a_judgement_survives_json(found: tuple[Judgement, pl.DataFrame], with_champion: bool) -> None:
+    judgement = found[0] if with_champion else replace(found[0], champion=None, comparison=None)
+    record = json.loads(json.dumps(judgement.to_dict(), allow_nan=False))
+    again = Judgement.from_dict(record)
+    assert again.to_dict() == judgement.to_dict()
+    assert again.decisions.equals(judgement.decisions)
+    assert again.groups.equals(judgement.groups)
+    assert again.evaluation == judgement.evaluation
+    assert again.comparison == judgement.comparison
+
+
+def test_decision_shares_count_every_decision() -> None:
+    tested = pl.DataFrame(
+        {"decision": ["approve", "decline", "approve", "decline", "approve"], "outcome": [0, 1, 1, 1, 0]}
+    )
+    shares = decision_shares(tested)
+    assert shares["decision"].to_list() == list(DECISIONS)
+    assert shares["loans"].to_list() == [3, 0, 2]
+    assert shares["share"].to_list() == [0.6, 0.0, 0.4]
+    assert shares["default_rate"].to_list() == [pytest.approx(1 / 3), None, 1.0]
+    assert decision_shares(tested.head(0))["share"].to_list() == [0.0, 0.0, 0.0]

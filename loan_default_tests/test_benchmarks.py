@@ -1,0 +1,115 @@
+"""The benchmarks still run: each on a few loans, in this process, without a word on how fast."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score, fresh
+from benchmarks.figures import COLUMNS, Figure, as_table, keep
+from benchmarks.machine import describe_machine
+from loan_default.risk.synthetic import make_loans, write_csv
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sides run in this process, which has the libraries loaded already."""
+
+    def run(side: fresh.Side, **given: Any) -> fresh.Run:
+        made = fresh.timed(side(**json.loads(json.dumps(given))))
+        return fresh.Run(**json.loads(json.dumps(vars(made))))
+
+    for module in (bench_clean, bench_drift, bench_fit, bench_score):
+        monkeypatch.setattr(module, "fresh", run)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("measure", "limits"),
+    [
+        (lambda folder: bench_fit.figures(folder, rows=2_000, rounds=2, times=1), [1.5]),
+        (lambda folder: bench_score.figures(folder, rows=2_000, trees=3, times=1), [60, None]),
+        (lambda folder: bench_drift.figures(folder, rows=2_000, times=1), [30, 1e-6]),
+    ],
+)
+def test_figures_are_measured(
+    tmp_path: Path, measure: Callable[[Path], list[Figure]], limits: list[float | None]
+) -> None:
+    found = measure(tmp_path)
+    assert [figure.limit for figure in found] == limits
+    assert all(math.isfinite(figure.value) for figure in found)
+
+
+@pytest.mark.usefixtures("here")
+def test_cleaning_is_measured_on_a_file_made_or_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOAN_DEFAULT_REAL_DATA", raising=False)
+    made = bench_clean.figures(tmp_path, rows=300, times=1)
+    assert [figure.limit for figure in made] == [2, 5, 1.5]
+    assert not list(tmp_path.glob("*.csv"))
+    given = tmp_path / "given.csv"
+    write_csv(make_loans(200, seed=1), given)
+    assert "clean 200 loans" in bench_clean.figures(tmp_path, loans=given, times=1)[0].what
+    assert given.exists()
+
+
+@pytest.mark.real_data
+@pytest.mark.usefixtures("here")
+def test_cleaning_is_measured_on_real_loans(tmp_path: Path, real_data: Path) -> None:
+    assert (real_data / "scale_up.py").exists()
+    assert "clean 7,500 loans" in bench_clean.figures(tmp_path, rows=7_500, times=1)[0].what
+
+
+@pytest.mark.integration
+def test_imports_are_measured_in_fresh_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOAN_DEFAULT_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    (figure,) = bench_import.figures(tmp_path, times=1)
+    assert figure.limit == 1.5
+    assert figure.value > 0.5
+
+
+def test_a_side_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)benchmarks\.bench_import\.load failed: .*No module named 'nothing'"):
+        fresh.fresh(bench_import.load, module="nothing")
+
+
+def test_medians_of_sides_in_turn() -> None:
+    seconds = {"ours": iter([3.0, 1.0, 2.0]), "theirs": iter([30.0, 10.0, 20.0])}
+    asked: list[str] = []
+
+    def side(name: str) -> Callable[[], fresh.Run]:
+        def run() -> fresh.Run:
+            asked.append(name)
+            took = next(seconds[name])
+            return fresh.Run(took, 2 * took, took / 10, took)
+
+        return run
+
+    ours, theirs = fresh.alternating(3, side("ours"), side("theirs"))
+    assert asked == ["ours", "theirs"] * 3
+    assert ours == fresh.Run(2.0, 4.0, 0.3, 2.0)
+    assert theirs == fresh.Run(20.0, 40.0, 3.0, 20.0)
+
+
+def test_figures_are_kept_without_names_of_the_machine(tmp_path: Path) -> None:
+    figures = [
+        Figure("a", "1 s", "2 s", 2.0, 2.0),
+        Figure("b", "1 s", "2 s", 1.9, 2.0, "least"),
+        Figure("c", "1 s", "2 s", 0.5, form="{:.1f} ms"),
+    ]
+    machine = describe_machine()
+    assert {"processor", "cores", "memory", "python", "polars", "xgboost"} <= set(machine)
+    keep(figures, machine, tmp_path)
+    record = json.loads((tmp_path / "latest.json").read_text())
+    assert record["machine"] == machine
+    assert [figure["met"] for figure in record["figures"]] == [True, False, None]
+    page = (tmp_path / "latest.md").read_text()
+    assert f"| {' | '.join(COLUMNS)} |" in page
+    assert "| b | 1 s | 2 s | 1.90 × | ≥ 2.00 × | NO |" in page
+    assert "| c | 1 s | 2 s | 0.5 ms |  |  |" in page
+    assert as_table(figures).row_count == 3

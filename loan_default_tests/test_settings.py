@@ -1,0 +1,118 @@
+"""Settings from the environment: safe without any, everything under one home, secrets never shown."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings, load_settings, prepare_process
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """An empty environment that is thrown away."""
+    with patch.dict(os.environ, {}, clear=True):
+        yield
+
+
+def test_without_an_environment_everything_lies_under_var() -> None:
+    settings, home = load_settings({}), Path("var").resolve()
+    assert settings == Settings(home)
+    assert settings.environment == "local"
+    assert settings.storage == str(home / "storage")
+    assert settings.tracking_uri == f"sqlite:///{home}/mlflow/mlflow.db"
+    assert settings.study_storage == f"sqlite:///{home}/optuna.db"
+    assert settings.dagster_home == home / "dagster"
+    assert settings.staging == home / "staging"
+    assert settings.artifacts == f"{home}/storage/mlflow"
+    assert (settings.contract, settings.policy, settings.search_space) == (None, None, None)
+    assert settings.secrets == {}
+
+
+def test_each_variable_is_read() -> None:
+    settings = load_settings(
+        {
+            "LOAN_DEFAULT_HOME": "~/platform",
+            "LOAN_DEFAULT_ENV": "prod",
+            "LOAN_DEFAULT_STORAGE": "gs://bucket/prefix/",
+            "LOAN_DEFAULT_DATA": "gs://bucket/*.csv",
+            "LOAN_DEFAULT_MLFLOW_UI": "https://mlflow",
+            "LOAN_DEFAULT_STUDY_STORAGE": "postgresql://study",
+            "LOAN_DEFAULT_CONTRACT": "~/contract.yaml",
+            "LOAN_DEFAULT_POLICY": "policy.yaml",
+            "LOAN_DEFAULT_SEARCH_SPACE": "space.yaml",
+            "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+            "DAGSTER_HOME": "~/dagster",
+        }
+    )
+    assert settings == Settings(
+        home=Path.home() / "platform",
+        dagster_home=Path.home() / "dagster",
+        environment="prod",
+        storage="gs://bucket/prefix/",
+        data="gs://bucket/*.csv",
+        tracking_uri="http://mlflow:5000",
+        mlflow_ui="https://mlflow",
+        study_storage="postgresql://study",
+        contract=Path.home() / "contract.yaml",
+        policy=Path("policy.yaml"),
+        search_space=Path("space.yaml"),
+    )
+    assert settings.artifacts == "gs://bucket/prefix/mlflow"
+
+
+def test_empty_variables_count_as_unset() -> None:
+    names = ("HOME", "STORAGE", "DATA", "MLFLOW_UI", "STUDY_STORAGE", "CONTRACT", "POLICY", "SEARCH_SPACE")
+    empty = dict.fromkeys([f"LOAN_DEFAULT_{name}" for name in names], "")
+    assert load_settings({**empty, "MLFLOW_TRACKING_URI": "", "DAGSTER_HOME": "", "SLACK_WEBHOOK_URL": ""}) == Settings(
+        Path("var")
+    )
+
+
+@pytest.mark.parametrize("name", ["production", "Local", "", "prod "])
+def test_an_unknown_environment_stops(name: str) -> None:
+    with pytest.raises(BadInput, match=f"LOAN_DEFAULT_ENV is '{name}'; it must be one of local, staging, prod."):
+        load_settings({"LOAN_DEFAULT_ENV": name})
+
+
+def test_secrets_are_kept_and_never_shown() -> None:
+    settings = load_settings({"SLACK_WEBHOOK_URL": "https://hooks/T0/secret", "AWS_SECRET_ACCESS_KEY": "other"})
+    assert settings.secrets == {"SLACK_WEBHOOK_URL": "https://hooks/T0/secret"}
+    assert "secret" not in repr(settings).replace("secrets", "")
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_process_is_read_by_default() -> None:
+    os.environ["LOAN_DEFAULT_ENV"] = "staging"
+    assert load_settings().environment == "staging"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_process_is_prepared(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "home")
+    prepare_process(settings)
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "home" / "dagster")
+    switches = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    assert {name: os.environ[name] for name in switches} == switches
+    assert settings.staging.is_dir()
+    assert "telemetry:\n  enabled: false" in (tmp_path / "home" / "dagster" / "dagster.yaml").read_text()
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_a_person_has_set_stays(tmp_path: Path) -> None:
+    os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster" / "dagster.yaml").write_text("mine: true")
+    prepare_process(Settings(tmp_path / "home", dagster_home=tmp_path / "dagster"))
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "dagster")
+    assert (tmp_path / "dagster" / "dagster.yaml").read_text() == "mine: true"
