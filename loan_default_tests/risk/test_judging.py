@@ -103,7 +103,7 @@ def test_segments_are_the_policys_the_vintage_and_few_levels(
 ) -> None:
     segments = found[0].evaluation.segments
     fields = {segment.field for segment in segments}
-    assert fields == {*policy.promotion.segments, VINTAGE, "addr_state"}  # not zip_code, of a thousand levels
+    assert fields == {*policy.promotion.segments, VINTAGE, "addr_state"}  # zip_code has too many levels
     assert {segment.level for segment in segments if segment.field == "term"} == {"36", "60"} & {
         str(int(term)) for term in test_loans["term"].unique()
     }
@@ -111,6 +111,15 @@ def test_segments_are_the_policys_the_vintage_and_few_levels(
     assert {segment.level for segment in segments if segment.field == VINTAGE} == years
     for field in fields - {"addr_state"}:
         assert sum(segment.rows for segment in segments if segment.field == field) <= test_loans.height
+
+
+def test_a_field_of_more_levels_than_can_be_read_is_no_segment(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+) -> None:
+    for levels, reported in ((60, True), (61, False)):
+        few = pl.when(pl.int_range(pl.len()) < 1_000).then(0).otherwise(pl.int_range(pl.len()) % levels)
+        judgement, _ = judged(test_loans.with_columns(addr_state=few.cast(pl.String)), scorers, policy.promotion)
+        assert ("addr_state" in {segment.field for segment in judgement.evaluation.segments}) is reported, levels
 
 
 def test_without_a_champion_there_is_nothing_to_compare(
