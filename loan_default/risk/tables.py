@@ -50,7 +50,8 @@ def open_table(
         contract: says which columns are required and which layouts exist.
         with_outcome: whether the status column is required.
         columns: further columns of the file that the caller reads.
-        typed: let the CSV reader turn plain numbers into Float64. Three times as fast as reading text, but the
+        typed: let the CSV reader turn plain numbers into Float64. For 500,000
+            loans cleaning then takes 3.0 s of processor time instead of 4.8 s, but the
             first text that is no number, or no UTF-8, stops the reading with Polars' ComputeError.
 
     Raises:
