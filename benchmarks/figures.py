@@ -74,6 +74,7 @@ def as_table(figures: Sequence[Figure]) -> Table:
 
 def keep(figures: Sequence[Figure], machine: Mapping[str, str], folder: Path) -> None:
     """Write `latest.json` and `latest.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
     record = {"machine": machine, "figures": [{**asdict(figure), "met": figure.met} for figure in figures]}
     (folder / "latest.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = [COLUMNS, ["---"] * len(COLUMNS), *(figure.cells for figure in figures)]

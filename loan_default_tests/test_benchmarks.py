@@ -104,11 +104,12 @@ def test_figures_are_kept_without_names_of_the_machine(tmp_path: Path) -> None:
     ]
     machine = describe_machine()
     assert {"processor", "cores", "memory", "python", "polars", "xgboost"} <= set(machine)
-    keep(figures, machine, tmp_path)
-    record = json.loads((tmp_path / "latest.json").read_text())
+    results = tmp_path / "results"
+    keep(figures, machine, results)
+    record = json.loads((results / "latest.json").read_text())
     assert record["machine"] == machine
     assert [figure["met"] for figure in record["figures"]] == [True, False, None]
-    page = (tmp_path / "latest.md").read_text()
+    page = (results / "latest.md").read_text()
     assert f"| {' | '.join(COLUMNS)} |" in page
     assert "| b | 1 s | 2 s | 1.90 × | ≥ 2.00 × | NO |" in page
     assert "| c | 1 s | 2 s | 0.5 ms |  |  |" in page
