@@ -25,6 +25,7 @@ from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, r
 
 TERM = "term"
 _RAW = "raw:"
+_NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts that mean: no value
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -122,8 +123,11 @@ def _trimmed(text: pl.Expr, letters: str = "") -> pl.Expr:
 
 
 def _taken(column: str, dtype: pl.DataType) -> pl.Expr:
-    """A column of the file; text is trimmed here, once for all that reads it."""
-    return _trimmed(pl.col(column)) if dtype == pl.String else pl.col(column)
+    """A column of the file; its texts are trimmed here, once for all that reads it, and null where they say nothing."""
+    if dtype != pl.String:
+        return pl.col(column)
+    text = pl.col(column).str.strip_chars()
+    return pl.when(~text.is_in(_NOTHING)).then(text)
 
 
 def _text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -476,47 +480,51 @@ def _stream(
     tables: Sequence[LoanTable], contract: Contract, kept: Path, rejected: Path, *, with_outcome: bool
 ) -> tuple[tuple[int, int], date | None]:
     """Write both Parquet files; return (rows, lines that are no loans) and the snapshot month that is seen."""
-    names = [field.name for field in contract.fields if field.role != "support"]
-    names += [OUTCOME, MATURES] if with_outcome else []
-    usable, unusable, counts, shown = [], [], [], []
-    for table in tables:
-        frame, checks = _parsed(table, contract, with_outcome=with_outcome)
-        frame = frame.with_columns(_not_a_loan(contract).alias("not_a_loan"), _any_failed(checks).alias("failed"))
-        # All four start at the same frame: from a filtered one, Polars would read the file a second time.
-        not_a_loan, failed = pl.col("not_a_loan"), pl.col("failed")
-        usable.append(frame.filter(~(not_a_loan | failed)).select(names))
-        unusable.append(_rejections(frame.filter(~not_a_loan & failed), checks, table, contract))
-        counts.append(frame.select(pl.len().alias("rows"), pl.col("not_a_loan").sum().alias("not_loans")))
-        shown.append(_snapshot_months(frame, table, contract))
-    *_, lines, months = pl.collect_all(
+    usable, unusable, counts = zip(
+        *(_outputs(table, contract, with_outcome=with_outcome) for table in tables), strict=True
+    )
+    *_, months = pl.collect_all(
         [
             pl.concat(usable).sink_parquet(kept, compression="zstd", lazy=True),
             pl.concat(unusable).sink_parquet(rejected, lazy=True),
-            pl.concat(counts).sum(),
-            pl.concat(shown),
+            pl.concat(counts),
         ],
         engine="streaming",
     )
-    rows, not_loans = lines.row(0)
-    return (rows, not_loans or 0), _snapshot_seen(months)
+    return (int(months["rows"].sum()), int(months["not_loans"].sum())), _snapshot_seen(months)
 
 
-def _snapshot_months(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl.LazyFrame:
-    """How many loans show each month in the snapshot column; a loan without one counts with its issue month."""
+def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, ...]:
+    """Usable loans, reasons of the unusable, and by month shown the rows and how many of them are no loans."""
+    names = [field.name for field in contract.fields if field.role != "support"]
+    names += [OUTCOME, MATURES] if with_outcome else []
+    frame, checks = _parsed(table, contract, with_outcome=with_outcome)
+    frame = frame.with_columns(_not_a_loan(contract).alias("not_a_loan"), _any_failed(checks).alias("failed"))
+    # All three start at the same frame: from a filtered one, Polars would read the file a second time.
+    not_a_loan, failed = pl.col("not_a_loan"), pl.col("failed")
+    return (
+        frame.filter(~(not_a_loan | failed)).select(names),
+        _rejections(frame.filter(~not_a_loan & failed), checks, table, contract),
+        frame.group_by(_month_shown(table, contract).alias("month")).agg(
+            pl.len().alias("rows"), not_a_loan.sum().alias("not_loans")
+        ),
+    )
+
+
+def _month_shown(table: LoanTable, contract: Contract) -> pl.Expr:
+    """The month in the snapshot column; the issue month of a loan without one."""
     column = contract.snapshot.column
     if table.layout and table.layout.snapshot_month:
-        month: pl.Expr = pl.lit(table.layout.snapshot_month)
-    elif column in table.dtypes:
-        month = pl.coalesce(_month(pl.col(column), table.dtypes[column]), contract.time_name)
-    else:
-        month = pl.col(contract.time_name)
-    return frame.select(ROW, month.alias("month")).group_by("month").len()
+        return pl.lit(table.layout.snapshot_month)
+    if column in table.dtypes:
+        return pl.coalesce(_month(pl.col(column), table.dtypes[column]), contract.time_name)
+    return pl.col(contract.time_name)
 
 
 def _snapshot_seen(months: pl.DataFrame) -> date | None:
-    months = months.drop_nulls().group_by("month").agg(pl.col("len").sum())
-    least = max(_SNAPSHOT_LOANS, _SNAPSHOT_SHARE * int(months["len"].sum()))
-    enough = months.filter(pl.col("len") >= least)
+    months = months.drop_nulls("month").group_by("month").agg(pl.col("rows").sum())
+    least = max(_SNAPSHOT_LOANS, _SNAPSHOT_SHARE * int(months["rows"].sum()))
+    enough = months.filter(pl.col("rows") >= least)
     newest: date | None = (months if enough.is_empty() else enough)["month"].max()  # type: ignore[assignment]
     return newest
 

@@ -22,7 +22,6 @@ from loan_default.risk.errors import BadInput
 ROW = ":row"  # 1-based number of a line of data, added to every table; no file names a column so
 _HEAD_BYTES = 1 << 17
 _TITLE_LINES = 3
-_NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts of a CSV that mean: no value
 _CSV_SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz")
 
 
@@ -114,7 +113,6 @@ def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
         path,
         infer_schema=False,  # every column as text: the contract decides what it is, not the first lines
         schema_overrides={name: pl.Float64() for name in header if typed and name in plain},
-        null_values=list(_NOTHING),
         encoding="utf8" if typed else "utf8-lossy",
         skip_lines=header_at,
         row_index_name=ROW,

@@ -340,8 +340,10 @@ def test_a_bad_row_is_set_aside_with_its_reason(few, clean, field, case):
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "NA", "n/a", "NaN", "null"])
-def test_texts_of_a_csv_that_mean_nothing(few, clean, nothing):
-    done = clean(put(few, 0, dti=nothing, purpose=nothing, earliest_cr_line=nothing, emp_length=nothing))
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_texts_that_mean_nothing(few, clean, tmp_path, nothing, form):
+    loans = put(few, 0, dti=nothing, purpose=nothing, earliest_cr_line=nothing, emp_length=nothing)
+    done = clean(loans if form == "csv" else parquet(loans, tmp_path / "loans.parquet"))
     assert done.loans.select("dti", "purpose", "credit_history_months", "emp_length").row(0) == (None,) * 4
 
 
@@ -611,13 +613,7 @@ def test_cleaning_streams(loans_csv, contract):
     """A node that gathers a whole column would need memory for the whole file."""
     for typed in (True, False):
         table = cleaning.open_table(loans_csv, contract, with_outcome=True, columns=["last_credit_pull_d"], typed=typed)
-        frame, checks = cleaning._parsed(table, contract, with_outcome=True)
-        failed = cleaning._any_failed(checks) | cleaning._not_a_loan(contract)
-        for query in (
-            frame.filter(~failed),
-            cleaning._rejections(frame.filter(failed), checks, table, contract),
-            cleaning._snapshot_months(frame, table, contract),
-        ):
+        for query in cleaning._outputs(table, contract, with_outcome=True):
             plan = query.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
             assert plan
             nodes = plan.split("</TABLE>")[-1]
