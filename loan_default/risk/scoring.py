@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +30,13 @@ Floats = NDArray[np.float64]
 
 FORMAT = 1
 DECISIONS = ("approve", "review", "decline")
-_CHUNK_ROWS = 100_000
+SCORED = {
+    "pd": pl.Float64(),
+    "raw_score": pl.Float64(),
+    "score": pl.Int64(),
+    "decision": pl.Enum(DECISIONS),
+    "reasons": pl.List(pl.String),
+}
 
 
 @dataclass(frozen=True)
@@ -156,29 +161,25 @@ def write_predictions(
     Returns:
         For each decision that was made its name, how many applications got it, and their mean PD.
     """
-    import pyarrow.parquet as pq
-
     fixed = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
-    made: list[pl.DataFrame] = []
-    with ExitStack() as files:
-        table: Any = None
-        text = files.enter_context(csv.open("wb")) if csv else None
-        for chunk in score_chunks(scorer, loans, keep=[scorer.contract.id_name], with_reasons=with_reasons):
-            rows = chunk.with_columns(fixed)
-            arrow = rows.to_arrow()
-            table = table or files.enter_context(pq.ParquetWriter(parquet, arrow.schema, compression="zstd"))
-            table.write_table(arrow)
-            if text:
-                rows.with_columns(pl.col("reasons").list.join(" ")).write_csv(text, include_header=not made)
-            made.append(rows.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").sum()))
-    counts = pl.concat(made).group_by("decision").agg(pl.col("rows").sum(), pl.col("pd").sum()).sort("decision")
-    return [(decision, rows, total / rows) for decision, rows, total in counts.iter_rows()]
+    rows = scored(scorer, loans, keep=[scorer.contract.id_name], with_reasons=with_reasons)
+    rows.with_columns(fixed).sink_parquet(parquet)
+    written = pl.scan_parquet(parquet)
+    if csv:
+        written.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
+    counts = written.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision").collect()
+    return list(counts.iter_rows())
 
 
-def score_chunks(
-    scorer: Scorer, loans: pl.LazyFrame, *, keep: list[str], with_reasons: bool = True, chunk_rows: int = _CHUNK_ROWS
-) -> Iterator[pl.DataFrame]:
-    """Score a frame of any length in bounded memory: its columns `keep` beside what `Scorer.score` returns."""
-    names = list(dict.fromkeys([*keep, *scorer.contract.feature_names]))
-    for chunk in loans.select(names).collect_batches(chunk_size=chunk_rows, maintain_order=True):
-        yield pl.concat([chunk.select(keep), scorer.score(chunk, with_reasons=with_reasons)], how="horizontal")
+def scored(scorer: Scorer, loans: pl.LazyFrame, *, keep: list[str], with_reasons: bool = True) -> pl.LazyFrame:
+    """A frame of any length: its columns `keep` beside what `Scorer.score` returns, in the same order.
+
+    A streaming sink scores chunk by chunk, while it reads the next and writes the last, in bounded memory.
+    """
+    loans = loans.select(list(dict.fromkeys([*keep, *scorer.contract.feature_names])))
+    given = loans.collect_schema()
+
+    def score(chunk: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([chunk.select(keep), scorer.score(chunk, with_reasons=with_reasons)], how="horizontal")
+
+    return loans.map_batches(score, schema={name: given[name] for name in keep} | SCORED, streamable=True)

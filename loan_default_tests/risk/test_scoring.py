@@ -1,7 +1,7 @@
 """From loans to points, decisions and reasons: the same whatever the chunks, and the same from a folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,17 +16,10 @@ from loan_default.risk.calibration import Calibration
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import Matrix
 from loan_default.risk.policy import DecisionPolicy, load_policy
-from loan_default.risk.scoring import DECISIONS, Scorer, points, score_chunks, write_predictions
+from loan_default.risk.scoring import SCORED, Scorer, points, scored, write_predictions
 from loan_default.risk.training import KINDS, Candidate
 
 POLICY = load_policy().decision
-OUTPUT = {
-    "pd": pl.Float64(),
-    "raw_score": pl.Float64(),
-    "score": pl.Int64(),
-    "decision": pl.Enum(DECISIONS),
-    "reasons": pl.List(pl.String),
-}
 
 
 @dataclass(frozen=True)
@@ -59,11 +52,11 @@ def with_policy(**changes: Any) -> DecisionPolicy:
 
 def test_a_prediction_has_these_columns(scorer: Scorer, loans: pl.DataFrame) -> None:
     scored = scorer.score(loans)
-    assert dict(scored.schema) == OUTPUT
+    assert dict(scored.schema) == SCORED
     assert scored.height == loans.height
     assert scored["pd"].is_between(0, 1).all()
     assert scored["pd"].to_numpy() == pytest.approx(scorer.calibration.pds(scored["raw_score"].to_numpy()))
-    assert dict(scorer.score(loans.head(0)).schema) == OUTPUT
+    assert dict(scorer.score(loans.head(0)).schema) == SCORED
 
 
 def test_decisions_change_exactly_at_the_cut_offs(scorer: Scorer, loans: pl.DataFrame) -> None:
@@ -112,26 +105,35 @@ def test_leaving_reasons_out_changes_nothing_else(scorer: Scorer, loans: pl.Data
     assert quick["reasons"].list.len().sum() == 0
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 7, 100, 299, 300, 1_000])
+@pytest.fixture(params=[1, 7, 100, 299, 300, 1_000])
+def rows_in_a_chunk(request: pytest.FixtureRequest) -> Iterator[int]:
+    with pl.Config(streaming_chunk_size=request.param):
+        yield request.param
+
+
 @pytest.mark.parametrize("with_reasons", [True, False])
-def test_chunks_add_up_to_the_whole(scorer: Scorer, loans: pl.DataFrame, chunk_rows: int, with_reasons: bool) -> None:
-    given = loans.head(40) if chunk_rows == 1 else loans
+def test_chunks_add_up_to_the_whole(
+    scorer: Scorer, loans: pl.DataFrame, rows_in_a_chunk: int, with_reasons: bool
+) -> None:
+    given = loans.head(40) if rows_in_a_chunk == 1 else loans
     kept = ["dti", "id", "addr_state"]  # a feature, and two that are none
-    chunks = list(score_chunks(scorer, given.lazy(), keep=kept, with_reasons=with_reasons, chunk_rows=chunk_rows))
-    assert max(chunk.height for chunk in chunks) <= chunk_rows
-    whole = given.select(kept).hstack(scorer.score(given, with_reasons=with_reasons))
-    assert pl.concat(chunks).equals(whole)
+    streamed = scored(scorer, given.lazy(), keep=kept, with_reasons=with_reasons).collect(engine="streaming")
+    assert streamed.equals(given.select(kept).hstack(scorer.score(given, with_reasons=with_reasons)))
 
 
 def test_chunks_may_keep_nothing(scorer: Scorer, loans: pl.DataFrame) -> None:
-    chunks = score_chunks(scorer, loans.lazy(), keep=[], chunk_rows=70)
-    assert pl.concat(list(chunks)).equals(scorer.score(loans))
+    assert scored(scorer, loans.lazy(), keep=[]).collect(engine="streaming").equals(scorer.score(loans))
+
+
+def test_no_loans_are_scored_as_none(scorer: Scorer, loans: pl.DataFrame) -> None:
+    none = scored(scorer, loans.lazy().filter(pl.lit(False)), keep=["id"]).collect(engine="streaming")
+    assert (none.height, none.schema) == (0, pl.Schema({"id": pl.String, **SCORED}))
 
 
 def test_a_file_of_loans_keeps_its_order(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
     loans.write_parquet(tmp_path / "loans.parquet", row_group_size=50)
-    chunks = score_chunks(scorer, pl.scan_parquet(tmp_path / "loans.parquet"), keep=["id"], chunk_rows=64)
-    assert pl.concat(list(chunks))["id"].equals(loans["id"])
+    streamed = scored(scorer, pl.scan_parquet(tmp_path / "loans.parquet"), keep=["id"]).collect(engine="streaming")
+    assert streamed["id"].equals(loans["id"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,18 +190,17 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
 def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
     parquet, csv = tmp_path / "predictions.parquet", tmp_path / "predictions.csv"
     counted = write_predictions(scorer, loans.lazy(), parquet=parquet, csv=csv, constants={"model_version": 3})
-    scored = scorer.score(loans)
+    said = scorer.score(loans)
     written = pl.read_parquet(parquet)
-    assert written.columns == ["id", *OUTPUT, "model_version"]
+    assert written.columns == ["id", *SCORED, "model_version"]
     assert written["id"].equals(loans["id"])
-    assert written.select("pd", "raw_score", "score", "reasons").equals(scored.drop("decision"))
-    assert written["decision"].cast(pl.String).equals(scored["decision"].cast(pl.String))
+    assert written.select(list(SCORED)).equals(said)
     assert set(written["model_version"]) == {3}
     lines = pl.read_csv(csv)
-    assert lines["score"].equals(scored["score"])
-    assert (lines["reasons"].fill_null("") == scored["reasons"].list.join(" ")).all()
-    mean = {decision: loans["pd"].mean() for (decision,), loans in scored.group_by("decision")}
-    rows = dict(scored["decision"].value_counts().iter_rows())
+    assert lines["score"].equals(said["score"])
+    assert (lines["reasons"].fill_null("") == said["reasons"].list.join(" ")).all()
+    mean = {decision: loans["pd"].mean() for (decision,), loans in said.group_by("decision")}
+    rows = dict(said["decision"].value_counts().iter_rows())
     assert {name: (count, pytest.approx(mean[name])) for name, count in rows.items()} == {
         name: (count, pd) for name, count, pd in counted
     }
