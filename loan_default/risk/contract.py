@@ -42,6 +42,7 @@ class Section(BaseModel):
 
 
 _File = TypeVar("_File", bound=Section)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it: 8 times as fast
 
 
 def load_reviewed(path: Path, kind: type[_File]) -> _File:
@@ -51,7 +52,7 @@ def load_reviewed(path: Path, kind: type[_File]) -> _File:
         BadInput: the file is absent, is no YAML, or says something that `kind` does not allow; names the place.
     """
     try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return kind.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER))
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist.") from error
     except yaml.YAMLError as error:
