@@ -69,17 +69,18 @@ def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
 def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """Every candidate, and the model in production, on the test window."""
     table = _table("Candidates on the test window", "model", "AUC (95 %)", "KS", "Brier", "ECE")
+    judged = evaluation["judgement"]
     boards = {
         f"{kind} → version {evaluation['version']}" if kind == training["kind"] else kind: metrics
-        for kind, metrics in evaluation["leaderboard"].items()
+        for kind, metrics in judged["leaderboard"].items()
     }
-    if evaluation["champion"]:
-        boards[f"production: version {evaluation['champion_version']}"] = evaluation["champion"]
+    if judged["champion"]:
+        boards[f"production: version {evaluation['champion_version']}"] = judged["champion"]
     for name, metrics in boards.items():
         auc = metrics["auc"]
         shown = [f"{metrics[metric]['value']:.4f}" for metric in _METRICS[1:]]
         _row(table, name, f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})", *shown)
-    if (grade := evaluation["evaluation"]["grade_auc"]) is not None:
+    if (grade := judged["evaluation"]["grade_auc"]) is not None:
         _row(table, "the lender's grade alone", f"{grade:.4f}", "", "", "")
     console.print(table)
 

@@ -298,10 +298,12 @@ def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
     console, text = printed
     evaluation = {
         "version": 3,
-        "leaderboard": {"xgboost": METRICS, "random_forest": METRICS},
-        "champion": METRICS,
         "champion_version": 2,
-        "evaluation": {"grade_auc": 0.65},
+        "judgement": {
+            "leaderboard": {"xgboost": METRICS, "random_forest": METRICS},
+            "champion": METRICS,
+            "evaluation": {"grade_auc": 0.65},
+        },
     }
     shown.show_evaluation(console, evaluation, {"kind": "xgboost"})
     told = text()
@@ -316,10 +318,8 @@ def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
     console, text = printed
     evaluation = {
         "version": 1,
-        "leaderboard": {"xgboost": METRICS},
-        "champion": None,
         "champion_version": None,
-        "evaluation": {"grade_auc": None},
+        "judgement": {"leaderboard": {"xgboost": METRICS}, "champion": None, "evaluation": {"grade_auc": None}},
     }
     shown.show_evaluation(console, evaluation, {"kind": "xgboost"})
     told = text()

@@ -35,7 +35,7 @@ GROUPS = {
     "monitoring": {"drift_report"},
 }
 BATCHED = GROUPS["scoring"] | GROUPS["monitoring"]
-FRAMES = {"cleaned_loans", "rejected_loans", "application_batch", "rejected_applications", "predictions"}
+FRAMES = {"rejected_loans", "rejected_applications", "predictions"}  # whose columns do not depend on the contract
 CHECKS = {
     "cleaned_loans": {*CLEANING_RULES},
     "trained_model": {*TRAINING_RULES},

@@ -154,8 +154,10 @@ def test_frames_of_a_batch_have_the_columns_that_their_schema_says(
 
 def schema_of(platform: Platform, asset: str) -> list[str]:
     graph = definitions_of(platform.settings).resolve_asset_graph()
-    metadata = graph.get(dg.AssetKey(asset)).metadata
-    return [column.name for column in metadata["dagster/column_schema"].columns]
+    metadata = {**graph.get(dg.AssetKey(asset)).metadata, **platform.metadata(asset)}
+    schema = metadata["dagster/column_schema"]
+    schema = getattr(schema, "schema", schema)  # of a materialization it is a metadata value
+    return [column.name for column in schema.columns]
 
 
 def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
@@ -191,7 +193,7 @@ def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: d
     assert run.data.tags["data_fingerprint"] == record(platform, "cleaning_report")["fingerprint"]
     assert run.data.params["xgboost.max_depth"] == str(training["parameters"]["xgboost"]["max_depth"])
     assert {f"calibrate.{kind}.auc" for kind in KINDS} <= run.data.metrics.keys()
-    evaluated = record(platform, "model_evaluation")["evaluation"]["metrics"]
+    evaluated = record(platform, "model_evaluation")["judgement"]["evaluation"]["metrics"]
     assert run.data.metrics["test.auc"] == pytest.approx(evaluated["auc"]["value"])
     assert run.data.metrics["test.random_forest.brier"] < 0.25
 

@@ -10,20 +10,16 @@ from loan_default.adapters import storage
 from loan_default.defs import metadata as shown
 from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import LoanBook, Room
-from loan_default.risk.contract import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
 
 if TYPE_CHECKING:
     from loan_default.risk.splitting import Splits
 
-_SCHEMA = shown.column_schema(
-    load_contract(),
-    {
-        "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
-        "matures": ("date", "Month in which the last payment is due."),
-    },
-)
+_LABELS = {
+    "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
+    "matures": ("date", "Month in which the last payment is due."),
+}
 
 raw_loans = dg.AssetSpec(
     "raw_loans",
@@ -65,7 +61,6 @@ def month(text: str, name: str) -> date | None:
     outs={
         "cleaned_loans": dg.AssetOut(
             io_manager_key="parquet",
-            metadata={"dagster/column_schema": _SCHEMA},
             **shown.described(
                 "Every usable loan in natural units, with its outcome where that is known.",
                 domain="loans",
@@ -114,6 +109,7 @@ def clean_raw_loans(
         raise dg.Failure(failed, allow_retries=False)
     counts = {"dagster/row_count": report.kept, "fingerprint": report.fingerprint, "files": list(report.files)}
     about = {
+        "dagster/column_schema": shown.column_schema(contract, _LABELS),
         "first_month": f"{report.first_month:%Y-%m}",
         "last_month": f"{report.last_month:%Y-%m}",
         "snapshot_month": f"{report.snapshot:%Y-%m}",

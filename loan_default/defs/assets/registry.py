@@ -76,7 +76,7 @@ def model_evaluation(
     registry.models.log_evaluation(run_id, judgement, figures)
     champion = in_production.version if in_production else None
     return dg.MaterializeResult(
-        value={"version": trained_model["version"], "champion_version": champion, **judgement.to_dict()},
+        value={"version": trained_model["version"], "champion_version": champion, "judgement": judgement.to_dict()},
         metadata={
             **_judgement_metadata(judgement, champion),
             **{name.removesuffix(".png"): shown.picture(figures[name], name) for name in _SHOWN},
@@ -125,7 +125,7 @@ def promoted_model(
     """Decide, and move the alias where the policy says so."""
     from loan_default.risk.judging import Judgement
 
-    tracking, judged = registry.tracking, Judgement.from_dict(_only_judgement(model_evaluation))
+    tracking, judged = registry.tracking, Judgement.from_dict(model_evaluation["judgement"])
     in_production = tracking.version_of(PRODUCTION)
     champion = in_production.version if in_production else None
     same_champion = champion == model_evaluation["champion_version"]
@@ -190,7 +190,7 @@ def model_card(
     from loan_default.risk.plots import field_importance
     from loan_default.risk.splitting import Splits
 
-    splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(_only_judgement(model_evaluation))
+    splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(model_evaluation["judgement"])
     version = registry.tracking.get(trained_model["version"])
     scorer = registry.models.scorer(version)
     on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
@@ -218,7 +218,3 @@ def model_card(
     return dg.MaterializeResult(
         value=card, metadata={"card": dg.MetadataValue.md(card), "mlflow_run": registry.run_link(version.run_id)}
     )
-
-
-def _only_judgement(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in ("version", "champion_version")}

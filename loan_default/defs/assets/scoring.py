@@ -12,7 +12,6 @@ from loan_default.defs import metadata as shown
 from loan_default.defs.frames import LazyFrame
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import LoanBook, Registry, Room
-from loan_default.risk.contract import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import PREDICTION_RULES, failures, judge_predictions
 
@@ -39,7 +38,6 @@ _PREDICTED = {
     outs={
         "application_batch": dg.AssetOut(
             io_manager_key="parquet",
-            metadata={"dagster/column_schema": shown.column_schema(load_contract(), {})},
             **shown.described(
                 "Applications of one batch file in natural units, from <storage>/applications.",
                 domain="applications",
@@ -79,6 +77,7 @@ def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBoo
         value=cleaned,
         metadata={
             "dagster/row_count": report.kept,
+            "dagster/column_schema": shown.column_schema(loan_book.contract, {}),
             "fingerprint": report.fingerprint,
             "warnings": shown.bullets(report.warnings()),
         },
