@@ -211,7 +211,7 @@ class Tracking:
                 run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
             )
             # What mlflow.pyfunc.log_model calls; this one takes a run id and so needs no active run.
-            with _unchanged_sys_path():
+            with _without_traces():
                 Model.log(
                     artifact_path=None,
                     flavor=mlflow.pyfunc,
@@ -385,15 +385,16 @@ def _accepting(code: str) -> Iterator[None]:
 
 
 @contextmanager
-def _unchanged_sys_path() -> Iterator[None]:
-    """Undo what MLflow adds to the import path when it tries the logged model: a folder it then deletes."""
+def _without_traces() -> Iterator[None]:
+    """Undo what MLflow leaves behind when it tries the logged model: an import path, and bytecode in the model."""
     import sys
 
-    before = list(sys.path)
+    path, sparing = list(sys.path), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path[:], sys.dont_write_bytecode = path, sparing
 
 
 def _as_version(found: registry.ModelVersion, aliases: Sequence[str]) -> ModelVersion:
