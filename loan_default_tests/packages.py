@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from loan_default.risk import canary
 from loan_default.risk.cleaning import clean_application_file, clean_loans
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import load_policy
@@ -67,3 +68,11 @@ def _cleaned_loans() -> pl.DataFrame:
         make_loans(LOANS, seed=7, first_month=date(2013, 1, 1), last_month=date(2013, 12, 1)).write_parquet(given)
         clean_loans([given], contract(), cleaned=cleaned, rejected=rejected)
         return pl.read_parquet(cleaned)
+
+
+def package(folder: Path, kind: str = "xgboost") -> Path:
+    """A model package with its canary, as registering a version leaves it."""
+    scorer(kind).save(folder)
+    application = {name: value for name, value in applications()[0][0].items() if value is not None}
+    canary.write(folder, scorer(kind), application)
+    return folder

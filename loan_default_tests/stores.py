@@ -26,7 +26,7 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
-from loan_default_tests.packages import applications, contract, scorer
+from loan_default_tests.packages import applications, contract, package
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,7 +61,7 @@ def new_run(tracking: Tracking) -> str:
 def log_model(tracking: Tracking, run_id: str, kind: str = "xgboost") -> str:
     """Log a small trained model as a training run does; return its URI."""
     with TemporaryDirectory() as folder:
-        scorer(kind).save(Path(folder))
+        package(Path(folder), kind)
         return tracking.log_model_package(
             run_id,
             Path(folder),

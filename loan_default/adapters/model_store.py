@@ -18,6 +18,7 @@ import polars as pl
 
 import loan_default
 from loan_default.adapters.tracking import ModelVersion, Tracking, serving_requirements, signature_fields
+from loan_default.risk import canary
 from loan_default.risk.contract import Contract
 from loan_default.risk.drift import ReferenceProfile, build_profile
 from loan_default.risk.judging import Judgement
@@ -53,11 +54,14 @@ class ModelStore:
             for candidate in candidates:
                 candidate.scorer.save(Path(scratch, CANDIDATES, candidate.kind))
             self.tracking.log_folder(run_id, Path(scratch, CANDIDATES), CANDIDATES)
+            package = Path(scratch, CANDIDATES, best.kind)
+            example = example_application(developed_on, best.scorer.contract)
+            canary.write(package, best.scorer, example)
             self._log_reference(run_id, best.scorer, developed_on, sample_rows, Path(scratch, "reference"))
             uri = self.tracking.log_model_package(
                 run_id,
-                Path(scratch, CANDIDATES, best.kind),
-                input_example=example_application(developed_on, best.scorer.contract),
+                package,
+                input_example=example,
                 fields=signature_fields(best.scorer.contract),
                 requirements=serving_requirements(),
                 code=Path(loan_default.__file__).parent,
@@ -111,9 +115,13 @@ class ModelStore:
         else:
             self.tracking.set_version_tags(version.version, tags)
 
+    def package(self, version: ModelVersion) -> Path:
+        """The folder of a version's model package on this machine."""
+        return self.tracking.download_package(version, self.cache)
+
     def scorer(self, version: ModelVersion) -> Scorer:
         """The scorer of a registered version."""
-        return Scorer.load(self.tracking.download_package(version, self.cache))
+        return Scorer.load(self.package(version))
 
     def candidate(self, run_id: str, kind: str) -> Scorer:
         """A candidate that a training run kept."""

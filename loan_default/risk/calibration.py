@@ -6,6 +6,7 @@ Machines, 1999. How well it worked is `evaluation`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,14 @@ class Calibration:
     def pds(self, margins: Floats) -> Floats:
         """Margins (n,) → PDs (n,) between 0 and 1."""
         return _sigmoid(self.slope * margins + self.intercept)
+
+    def pd(self, margin: float) -> float:
+        """One margin → its PD, without numpy's fixed cost."""
+        log_odds = self.slope * margin + self.intercept
+        if log_odds >= 0:
+            return 1 / (1 + math.exp(-log_odds))
+        odds = math.exp(log_odds)
+        return odds / (1 + odds)
 
 
 def _sigmoid(log_odds: Floats) -> Floats:

@@ -30,7 +30,7 @@ _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
-_MONTH_TEXTS = tuple(
+MONTH_TEXTS = tuple(
     text
     for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
     for number, name in enumerate(_MONTHS, 1)
@@ -165,7 +165,7 @@ def _month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return _month_of(expr.dt.date())
     text = _text(expr, dtype)
-    month = _first_day(text.cast(pl.Enum(_MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+    month = _first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
     day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
     return pl.coalesce(month, _month_of(day))
 
@@ -222,7 +222,7 @@ def _payment_to_income(amount: pl.Expr, rate: pl.Expr, months: pl.Expr, income: 
     return 100 * 12 * amount * monthly / (1 - (1 + monthly) ** -months) / income
 
 
-_DERIVATIONS: dict[str, Callable[..., pl.Expr]] = {
+DERIVATIONS: dict[str, Callable[..., Any]] = {
     "months_between": _months_between,
     "percent_of": _percent_of,
     "payment_to_income": _payment_to_income,
@@ -232,7 +232,7 @@ _DERIVATIONS: dict[str, Callable[..., pl.Expr]] = {
 def _derive(field: LoanField) -> pl.Expr:
     """The field as the file gives it, else computed from the fields it derives from."""
     assert field.derived is not None
-    computed = _DERIVATIONS[field.derived.function](*(pl.col(name) for name in field.derived.of))
+    computed = DERIVATIONS[field.derived.function](*(pl.col(name) for name in field.derived.of))
     return pl.coalesce(pl.col(field.name), computed.fill_nan(None)).alias(field.name)
 
 

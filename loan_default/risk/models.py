@@ -1,7 +1,7 @@
 """The kinds of model, behind one shape: a margin (log-odds of default) and its exact contributions per column.
 
-Trees (boosted, or XGBoost's own random forest) are kept as XGBoost UBJ, the logistic regression as skops: nothing is
-pickled. Fitting them is `training`; turning a margin into a PD is `calibration`.
+Trees (boosted, or XGBoost's own random forest) are kept as XGBoost UBJ and as ONNX, the logistic regression as skops:
+nothing is pickled. Fitting them is `training`; turning a margin into a PD is `calibration`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from loan_default.risk import onnx_trees
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import Matrix
 
@@ -67,6 +68,7 @@ class TreeModel:
 
     def save(self, folder: Path) -> None:
         self.booster.save_model(folder / self.file_name)
+        (folder / onnx_trees.FILE).write_bytes(onnx_trees.to_onnx(self.booster))
 
     @classmethod
     def load(cls, folder: Path) -> TreeModel:

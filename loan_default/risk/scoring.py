@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,7 @@ from loan_default.risk.reasons import reasons_for
 Floats = NDArray[np.float64]
 
 FORMAT = 1
+_CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
 DECISIONS = ("approve", "review", "decline")
 SCORED = {
     "pd": pl.Float64(),
@@ -37,6 +38,15 @@ SCORED = {
     "decision": pl.Enum(DECISIONS),
     "reasons": pl.List(pl.String),
 }
+
+
+class Answer(NamedTuple):
+    """What an applicant's system is told: the PD from 0 to 1, points, the decision and, if declined, its reasons."""
+
+    pd: float
+    score: int
+    decision: str
+    reasons: list[str]
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,26 @@ class Scorer:
             "decision": _decisions(pds, self.policy),
         }
         return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
+
+    def answers(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> list[Answer]:
+        """What `score` says, as plain values for a few rows.
+
+        Args:
+            X: (n, columns) as `space` gives it.
+            margins: (n,) of the model, from whatever computed them.
+            with_reasons: as for `score`.
+        """
+        pds = [self.calibration.pd(margin) for margin in margins.tolist()]
+        declined = [pd >= self.policy.decline_from for pd in pds]
+        given: list[list[str]] = []
+        if with_reasons and any(declined):
+            contributions = self.model.contributions(X[declined])
+            given = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
+        following = iter(given)
+        return [
+            Answer(pd, _points_of(pd, self.policy), _decision(pd, self.policy), next(following, []) if no else [])
+            for pd, no in zip(pds, declined, strict=True)
+        ]
 
     def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
         """The sentences of each row (n,), none where it was not declined."""
@@ -128,15 +158,34 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
     offset + factor · ln((1 - PD) / PD) with factor = points to double the odds / ln 2; N. Siddiqi, Credit Risk
     Scorecards, 2006, chapter 6.
     """
-    factor = policy.points_to_double_odds / math.log(2)
-    offset = policy.points_at_odds - factor * math.log(policy.odds)
-    certain = np.clip(pds, 1e-9, 1 - 1e-9)
+    factor, offset = _scale(policy)
+    certain = np.clip(pds, _CERTAIN, 1 - _CERTAIN)
     return np.rint(offset + factor * (np.log1p(-certain) - np.log(certain))).astype(np.int64)
 
 
+def _points_of(pd: float, policy: DecisionPolicy) -> int:
+    """`points` of one PD."""
+    factor, offset = _scale(policy)
+    certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
+    return round(offset + factor * (math.log1p(-certain) - math.log(certain)))
+
+
+def _scale(policy: DecisionPolicy) -> tuple[float, float]:
+    factor = policy.points_to_double_odds / math.log(2)
+    return factor, policy.points_at_odds - factor * math.log(policy.odds)
+
+
+def _decision(pd: float, policy: DecisionPolicy) -> str:
+    return DECISIONS[(pd >= policy.approve_below) + (pd >= policy.decline_from)]
+
+
+def _places(pds: Floats, policy: DecisionPolicy) -> NDArray[np.uint8]:
+    """The position of each PD's decision among `DECISIONS`."""
+    return np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right").astype(np.uint8)
+
+
 def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
-    place = np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right")
-    return pl.Series(place.astype(np.uint8)).cat.to(pl.Enum(DECISIONS))
+    return pl.Series(_places(pds, policy)).cat.to(pl.Enum(DECISIONS))
 
 
 def write_predictions(

@@ -56,26 +56,14 @@ class LoanDefaultModel(PythonModel):
 
     def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
         """Check the applications against the contract."""
+        from loan_default.risk.applications import from_pandas
         from loan_default.risk.cleaning import clean_applications
         from loan_default.risk.errors import BadInput
 
         try:
-            return clean_applications(_to_polars(model_input), self.scorer.contract)
+            return clean_applications(from_pandas(model_input), self.scorer.contract)
         except BadInput as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-
-
-def _to_polars(frame: pd.DataFrame) -> pl.DataFrame:
-    """Return the frame with every missing value as null, numbers as floats, all else as text."""
-    return pl.DataFrame([_to_series(str(name), frame[name]) for name in frame.columns])
-
-
-def _to_series(name: str, column: pd.Series) -> pl.Series:
-    """Convert one column; MLflow lets any object through where the signature says string."""
-    if pd.api.types.is_numeric_dtype(column):
-        return pl.Series(name, column.to_numpy("float64"), nan_to_null=True)
-    # In `inputs` and `instances`, MLflow 3.17 turns a null text into the text "None".
-    return pl.Series(name, [None if pd.isna(v) or v == "None" else str(v) for v in column], dtype=pl.String)
 
 
 mlflow.models.set_model(LoanDefaultModel())

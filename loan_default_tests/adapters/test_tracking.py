@@ -158,7 +158,8 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(
     files = {str(file.relative_to(model)): file for file in model.rglob("*") if file.is_file()}
     ours = {name for name in files if name.startswith(("code/", "artifacts/"))}
     package = {name.removeprefix("artifacts/package/") for name in ours if name.startswith("artifacts/")}
-    assert package == {"contract.json", "model.json", scorer(kind).model.file_name}
+    trees = {"model.onnx"} if kind == "xgboost" else set()
+    assert package == {"contract.json", "model.json", "canary.json", scorer(kind).model.file_name} | trees
     assert "code/loan_default/risk/scoring.py" in ours
     assert all(name.endswith(".py") for name in ours if name.startswith("code/"))
     assert set(files) - ours == {

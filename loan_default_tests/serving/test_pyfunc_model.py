@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pandas as pd
 import polars as pl
 import pytest
 
@@ -148,27 +147,3 @@ def test_output_that_there_is_not_is_named(served: str) -> None:
     assert status == 400
     sentence = "The parameter output is 'odds'; it must be 'full', 'pd' or 'label'."
     assert answer["message"].endswith(f"Error: {sentence}")
-
-
-def test_missing_values_become_nulls_and_other_objects_text() -> None:
-    from loan_default.serving.pyfunc_model import _to_polars
-
-    frame = _to_polars(
-        pd.DataFrame(
-            {
-                "amount": [1.0, float("nan")],
-                "count": [1, 2],
-                "purpose": ["car", None],
-                "served": ["None", "car"],  # what MLflow makes of a null text in `inputs`
-                "term": [36, "60 months"],
-            }
-        )
-    )
-    assert frame.to_dict(as_series=False) == {
-        "amount": [1.0, None],
-        "count": [1.0, 2.0],
-        "purpose": ["car", None],
-        "served": [None, "car"],
-        "term": ["36", "60 months"],
-    }
-    assert frame.dtypes == [pl.Float64, pl.Float64, pl.String, pl.String, pl.String]

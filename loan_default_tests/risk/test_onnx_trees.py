@@ -1,0 +1,34 @@
+"""Trees as ONNX: the same margins, with values missing and beyond all that was seen."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from loan_default.risk.features import FeatureSpace
+from loan_default.risk.models import TreeModel
+from loan_default.risk.onnx_trees import to_onnx
+from loan_default_tests.packages import applications, contract, scorer
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "random_forest"])
+def test_the_same_margins(kind: str) -> None:
+    model = scorer(kind).model
+    assert isinstance(model, TreeModel)
+    session = onnxruntime.InferenceSession(to_onnx(model.booster))
+    X = FeatureSpace(contract()).matrix(applications()[1])
+    rng = np.random.default_rng(1)
+    X = np.vstack([X, np.where(rng.random(X.shape) < 0.3, np.nan, X), 1e6 * rng.standard_normal(X.shape)])
+    X = X.astype(np.float32)
+    assert np.abs(session.run(None, {"X": X})[0][:, 0] - model.margins(X)).max() < 1e-5
+    assert session.run(None, {"X": X})[0].std() > 0.05
+
+
+def test_a_value_at_a_threshold_goes_the_same_way() -> None:
+    model = scorer("xgboost").model
+    assert isinstance(model, TreeModel)
+    session = onnxruntime.InferenceSession(to_onnx(model.booster))
+    splits = model.booster.trees_to_dataframe().query("Feature != 'Leaf'")
+    names = list(model.booster.feature_names)
+    X = np.repeat(FeatureSpace(contract()).matrix(applications()[1])[:1], len(splits), axis=0)
+    X[np.arange(len(splits)), [names.index(name) for name in splits["Feature"]]] = splits["Split"]
+    assert np.abs(session.run(None, {"X": X})[0][:, 0] - model.margins(X)).max() < 1e-5
