@@ -35,6 +35,10 @@ demo: install ## Run the whole platform on synthetic loans
 dev: install ## Start Dagster on 127.0.0.1:3000 and MLflow on 127.0.0.1:5000
 	@$(BIN)/loan-default dev
 
+.PHONY: serve
+serve: install ## Answer POST /invocations on 127.0.0.1:5001
+	@$(BIN)/loan-default serve
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## Install what tests need and run them all
 	@$(BIN)/python -m pytest

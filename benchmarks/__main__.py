@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score
+from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score, bench_serving
 from benchmarks.figures import Figure, as_table, keep
 from benchmarks.machine import describe_machine
 from loan_default.settings import Settings, prepare_process
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "score": bench_score.figures,
     "drift": bench_drift.figures,
     "import": bench_import.figures,
+    "serving": bench_serving.figures,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -26,8 +26,9 @@ from rich.console import Console
 from upath import UPath
 
 from loan_default import console as shown
+from loan_default.adapters.scoring_server import ServerError
 from loan_default.risk.errors import BadInput
-from loan_default.settings import Settings, load_settings, prepare_process
+from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings, load_settings, prepare_process
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _WIDTH = 110  # where there is no terminal to ask
+_STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 _DEMO_ROWS = 60_000
 _DEMO_TRIALS = 6
 _DEMO_BATCH_ROWS = 2_000
@@ -317,6 +319,55 @@ def dev(settings: Settings, console: Console, arguments: argparse.Namespace) -> 
             server.wait()
 
 
+def serve(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Answer POST /invocations by the version in production, and follow it; --stop ends a server that runs."""
+    from loan_default.adapters.scoring_server import ScoringServer, recorded
+    from loan_default.risk.policy import load_policy
+    from loan_default.serving.server import ServerConfig
+    from loan_default.serving.server import serve as run_server
+
+    if arguments.stop:
+        pid = ScoringServer(settings.serving_url, settings.serving).stop(wait=_STOP_SECONDS)
+        console.print("No scoring server runs." if pid is None else f"The scoring server (process {pid}) has stopped.")
+        return
+    config = ServerConfig(
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers,
+        home=settings.serving,
+        models=settings.models,
+        storage=settings.storage,
+        tracking_uri=settings.tracking_uri,
+        artifacts=settings.artifacts,
+        policy=load_policy(settings.policy).serving,
+        seconds=arguments.poll,
+        tokens=settings.tokens(API_TOKENS),
+        admin_tokens=settings.tokens(ADMIN_TOKENS),
+    )
+    errors = Console(stderr=True, highlight=False)
+    errors.print(f"Scoring: http://{arguments.host}:{arguments.port}/invocations   Ctrl-C stops it.")
+    with recorded(settings.serving):
+        run_server(config)
+
+
+def score_rest(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Send a file of applications through the scoring server and write its answers."""
+    from loan_default.risk.contract import load_contract
+    from loan_default.serving.client import score_file
+
+    file = Path(arguments.file)
+    output = Path(arguments.out or f"{file.name.split('.')[0]}-scored.csv")
+    tokens = settings.tokens(API_TOKENS)
+    report = score_file(
+        file,
+        arguments.url or settings.serving_url,
+        output,
+        contract=load_contract(settings.contract),
+        token=tokens[0] if tokens else "",
+    )
+    shown.show_rest(console, report, str(output))
+
+
 def init(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Make the home folders, and a .env that tells Dagster's own commands where they are."""
     env = Path(".env")
@@ -383,6 +434,16 @@ def _parser() -> argparse.ArgumentParser:
     command = add("dev", dev)
     command.add_argument("--port", type=int, default=3000, help="of the Dagster UI")
     command.add_argument("--mlflow-port", type=int, default=5000)
+    command = add("serve", serve)
+    command.add_argument("--host", default="127.0.0.1", help="another address asks for tokens")
+    command.add_argument("--port", type=int, default=5001)
+    command.add_argument("--workers", type=_at_least(1), default=1, help="processes that share the port")
+    command.add_argument("--poll", type=float, default=5.0, metavar="SECONDS", help="between looks at the registry")
+    command.add_argument("--stop", action="store_true", help="stop the server that runs")
+    command = add("score-rest", score_rest)
+    command.add_argument("file", metavar="FILE", help="CSV, CSV.GZ or Parquet file of applications")
+    command.add_argument("--url", default="", help="of the server; default: LOAN_DEFAULT_SERVING_URL")
+    command.add_argument("--out", default="", help="CSV to write; default: NAME-scored.csv in this folder")
     add("init", init)
     return parser
 
@@ -401,7 +462,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 settings = replace(settings, data=arguments.data)
             prepare_process(settings)
             arguments.does(settings, console, arguments)
-        except (BadInput, StepFailed, OSError) as error:
+        except (BadInput, StepFailed, ServerError, OSError) as error:
             errors.print(f"loan-default: {error}", markup=False, soft_wrap=True)
             return 1
     return 0

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from loan_default.serving.client import ClientReport
 
 _METRICS = ("auc", "ks", "brier", "ece")
 _COLOURS = {"promote": "green", "hold": "yellow", "calm": "green", "drifted": "red", "not enough rows": "yellow"}
@@ -110,6 +113,18 @@ def show_predictions(console: Console, batch: str, counts: Sequence[tuple[str, i
     for decision, rows, mean in counts:
         _row(table, decision, f"{rows:,}", f"{mean:.1%}")
     console.print(table)
+
+
+def show_rest(console: Console, report: ClientReport, output: str) -> None:
+    """How a file was answered by the scoring server."""
+    versions = ", ".join(str(version) for version in report.versions)
+    table = _table(f"Answered by version {versions}", "decision", "applications")
+    for decision, rows in sorted(report.decisions.items()):
+        _row(table, decision, f"{rows:,}")
+    console.print(table)
+    if report.rejected:
+        console.print(f"{report.rejected:,} rows could not be sent; {report.rejected_file} says why.")
+    console.print(f"{report.rows:,} applications in {report.seconds:.1f} s → {output}")
 
 
 def show_places(console: Console, places: Mapping[str, str]) -> None:

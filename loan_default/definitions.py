@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs.assets import data, monitoring, registry, scoring, training
+from loan_default.defs.assets import data, monitoring, registry, scoring, serving, training
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.progress import progress_logger
 from loan_default.defs.resources import build_resources
@@ -17,7 +17,7 @@ from loan_default.settings import Settings, load_settings, prepare_process
 
 def build_definitions(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name."""
-    assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring], include_specs=True)
+    assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring, serving], include_specs=True)
     return dg.Definitions(
         assets=assets,
         jobs=build_jobs(Tracking(settings.tracking_uri, settings.artifacts)),

@@ -16,6 +16,10 @@ from loan_default.risk.errors import BadInput
 
 Environment = Literal["local", "staging", "prod"]
 
+SERVING_URL = "http://127.0.0.1:5001"
+API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
+_SECRETS = ("SLACK_WEBHOOK_URL", API_TOKENS, ADMIN_TOKENS)
+
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
 # sleep: where other work shares the cores, OpenMP's spinning made a fit of XGBoost cost six times the processor time.
 _PROCESS = {
@@ -49,6 +53,8 @@ class Settings:
     data: str = ""
     tracking_uri: str = ""
     mlflow_ui: str = "http://127.0.0.1:5000"
+    serving_url: str = SERVING_URL
+    serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
     study_storage: str = ""
     contract: Path | None = None
     policy: Path | None = None
@@ -74,6 +80,20 @@ class Settings:
         return f"{self.storage.rstrip('/')}/mlflow"
 
     @property
+    def serving(self) -> Path:
+        """Where the scoring server leaves its process number, its log and its sign of a reload."""
+        return self.home / "serving"
+
+    @property
+    def models(self) -> Path:
+        """Model packages that were downloaded from the registry."""
+        return self.home / "models"
+
+    def tokens(self, name: str) -> tuple[str, ...]:
+        """The tokens of a secret that holds several, separated by commas."""
+        return tuple(token.strip() for token in self.secrets.get(name, "").split(",") if token.strip())
+
+    @property
     def staging(self) -> Path:
         """Local scratch space for files that are being written."""
         return self.home / "staging"
@@ -83,7 +103,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment, and the switches that must be in it for the libraries.
 
     Raises:
-        BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod.
+        BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod, or a switch is neither true nor false.
     """
     given = os.environ if environment is None else environment
     name = given.get("LOAN_DEFAULT_ENV", "local")
@@ -98,12 +118,21 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         data=given.get("LOAN_DEFAULT_DATA", ""),
         tracking_uri=given.get("MLFLOW_TRACKING_URI", ""),
         mlflow_ui=given.get("LOAN_DEFAULT_MLFLOW_UI") or "http://127.0.0.1:5000",
+        serving_url=(given.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
+        serving_supervised=_switch(given, "LOAN_DEFAULT_SERVING_SUPERVISED"),
         study_storage=given.get("LOAN_DEFAULT_STUDY_STORAGE", ""),
         contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
         policy=_path(given, "LOAN_DEFAULT_POLICY"),
         search_space=_path(given, "LOAN_DEFAULT_SEARCH_SPACE"),
-        secrets={key: given[key] for key in ("SLACK_WEBHOOK_URL",) if given.get(key)},
+        secrets={key: given[key] for key in _SECRETS if given.get(key)},
     )
+
+
+def _switch(given: Mapping[str, str], name: str) -> bool:
+    text = given.get(name, "").strip().lower()
+    if text not in ("", "0", "1", "false", "true", "no", "yes"):
+        raise BadInput(f"{name} is {given[name]!r}; it must be true or false.")
+    return text in ("1", "true", "yes")
 
 
 def _path(given: Mapping[str, str], name: str) -> Path | None:

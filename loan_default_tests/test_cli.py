@@ -20,7 +20,21 @@ from loan_default.cli import main
 from loan_default.risk.synthetic import make_loans, write_csv
 from loan_default_tests.homes import own_environment
 
-COMMANDS = ("run", "clean", "tune", "train", "promote", "score", "drift", "sample-data", "demo", "dev", "init")
+COMMANDS = (
+    "run",
+    "clean",
+    "tune",
+    "train",
+    "promote",
+    "score",
+    "drift",
+    "sample-data",
+    "demo",
+    "dev",
+    "serve",
+    "score-rest",
+    "init",
+)
 MISTAKE = """
 import sys
 from loan_default.cli import main

@@ -33,6 +33,7 @@ GROUPS = {
     "registry": {"model_evaluation", "promoted_model", "model_card"},
     "scoring": {"application_batch", "rejected_applications", "application_report", "predictions"},
     "monitoring": {"drift_report"},
+    "serving": {"model_server"},
 }
 BATCHED = GROUPS["scoring"] | GROUPS["monitoring"]
 FRAMES = {"rejected_loans", "rejected_applications", "predictions"}  # whose columns do not depend on the contract
@@ -42,6 +43,7 @@ CHECKS = {
     "promoted_model": {"alias_points_where_the_decision_says"},
     "predictions": {*PREDICTION_RULES},
     "drift_report": {"enough_rows"},
+    "model_server": {"answers_the_canary_with_the_promoted_version"},
 }
 
 

@@ -23,6 +23,10 @@ _WHOLE: dict[str, tuple[dg.AssetSelection, str]] = {
     "training_job": (_TRAINING, "From the loan file to a new version of the model (staging)."),
     "promotion_job": (_REGISTRY, "Measure the newest version, decide on it and write its card."),
     "full_pipeline_job": (_TRAINING | _REGISTRY, "From the loan file to a decision on a new version."),
+    "serving_job": (
+        dg.AssetSelection.groups("serving"),
+        "Have the scoring server answer by the version in production.",
+    ),
 }
 _BY_BATCH: dict[str, tuple[dg.AssetSelection, str]] = {
     "batch_prediction_job": (_BATCH, "Score one batch of applications."),

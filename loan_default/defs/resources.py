@@ -3,9 +3,11 @@
 Resources only hold settings and open adapters; nothing heavy is imported before an asset asks for it.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 from upath import UPath
@@ -16,10 +18,11 @@ from loan_default.defs.mlflow_run import MlflowRun
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.search_space import SearchSpace, load_search_space
-from loan_default.settings import Settings
+from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings, load_settings
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
+    from loan_default.adapters.scoring_server import ScoringServer
 
 
 class LoanBook(dg.ConfigurableResource):
@@ -94,6 +97,37 @@ class Registry(dg.ConfigurableResource):
         return dg.MetadataValue.url(self.tracking.run_url(run_id, self.ui))
 
 
+class ServingProcess(dg.ConfigurableResource):
+    """The scoring server's address, and how it is started where nobody else does."""
+
+    url: str
+    home: str
+    supervised: bool
+    wait_seconds: float = 60.0
+
+    @property
+    def server(self) -> "ScoringServer":
+        """The server; its tokens come from the environment, so that no configuration shows them."""
+        from loan_default.adapters.scoring_server import ScoringServer
+
+        settings = load_settings()
+        scoring, admin = settings.tokens(API_TOKENS), settings.tokens(ADMIN_TOKENS)
+        return ScoringServer(
+            self.url,
+            Path(self.home),
+            supervised=self.supervised,
+            token=scoring[0] if scoring else "",
+            admin_token=admin[0] if admin else "",
+        )
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        where = urlsplit(self.url)
+        address = ["--host", where.hostname or "127.0.0.1", "--port", str(where.port or 80)]
+        return [sys.executable, "-m", "loan_default.cli", "serve", *address]
+
+
 def build_resources(settings: Settings) -> Mapping[str, Any]:
     """Every resource, from the settings."""
     root = UPath(settings.storage)
@@ -106,8 +140,11 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
             search_space_file=str(settings.search_space or ""),
         ),
         "room": Room(root=settings.storage, scratch=str(settings.staging), studies=settings.study_storage),
-        "registry": Registry(**store, cache=str(settings.home / "models"), ui=settings.mlflow_ui),
+        "registry": Registry(**store, cache=str(settings.models), ui=settings.mlflow_ui),
         "mlflow_run": MlflowRun(**store),
+        "serving_process": ServingProcess(
+            url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
+        ),
         "parquet": ParquetIOManager(root, settings.staging),
         "json": JsonIOManager(root),
         "markdown": TextIOManager(root),

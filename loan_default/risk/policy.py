@@ -71,6 +71,13 @@ class RetrainingPolicy(Section):
     most_per_week: int = Field(ge=0)
 
 
+class ServingPolicy(Section):
+    """What the scoring server does with the version in `staging`; shares are of the loans, by a hash of their id."""
+
+    challenger_share: float = Field(ge=0, le=1)
+    shadow_share: float = Field(ge=0, le=1)
+
+
 class Policy(Section):
     """All that the lender has decided."""
 
@@ -78,6 +85,7 @@ class Policy(Section):
     promotion: PromotionPolicy
     drift: DriftPolicy
     retraining: RetrainingPolicy
+    serving: ServingPolicy
 
 
 def load_policy(path: Path | None = None) -> Policy:

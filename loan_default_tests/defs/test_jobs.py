@@ -20,6 +20,7 @@ RUNS = {
     "training_job": TRAINING,
     "promotion_job": REGISTRY,
     "full_pipeline_job": TRAINING | REGISTRY,
+    "serving_job": {"model_server"},
     "batch_prediction_job": SCORING,
     "monitoring_job": {"drift_report"},
     "retraining_job": TRAINING | REGISTRY | SCORING,

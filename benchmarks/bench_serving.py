@@ -1,0 +1,313 @@
+"""The scoring server against MLflow's own and against the least that any server does, by `wrk` (Debian's package).
+
+All in one run on one machine, one worker each, servers one after the other, so that none takes time from another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from benchmarks.bench_score import fit_package
+from benchmarks.figures import Figure
+from benchmarks.fresh import fresh
+from benchmarks.loans import cleaned_loans
+
+TREES = 300
+MANY = 1_000
+_STOCK = "mlflow models serve"
+_REPORT = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  local failed = e.connect + e.read + e.write + e.status + e.timeout
+  local form = 'REPORT {"requests": %d, "micro": %d, "p50": %f, "p99": %f, "failed": %d}\\n'
+  local p50, p99 = latency:percentile(50), latency:percentile(99)
+  io.write(string.format(form, summary.requests, summary.duration, p50, p99, failed))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What `wrk` saw: requests a second, median and 99th percentile in ms, requests that failed."""
+
+    rate: float
+    p50: float
+    p99: float
+    requests: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """A running server: where it answers, its process, and the seconds from its start to its first answer."""
+
+    url: str
+    pid: int
+    first_answer: float
+
+    def load(self, body: Path, *, connections: int, seconds: int) -> Load:
+        """Post the body over and over."""
+        with self.loading(body, connections=connections, seconds=seconds) as wrk:
+            return _reported(wrk.communicate()[0])
+
+    @contextmanager
+    def loading(self, body: Path, *, connections: int, seconds: int) -> Iterator[subprocess.Popen[str]]:
+        """Post meanwhile; an interrupt makes `wrk` stop and report."""
+        asked = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(body), f"{self.url}/invocations"]
+        with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as wrk:
+            yield wrk
+
+    @property
+    def memory_mb(self) -> float:
+        """Resident memory, 10⁶ bytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _reported(said: str) -> Load:
+    (line,) = [line for line in said.splitlines() if line.startswith("REPORT ")]
+    found = json.loads(line.removeprefix("REPORT "))
+    rate = found["requests"] / found["micro"] * 1e6
+    return Load(rate, found["p50"] / 1e3, found["p99"] / 1e3, found["requests"], found["failed"])
+
+
+def figures(folder: Path, *, rows: int = 100_000, seconds: int = 8, swaps: int = 50) -> list[Figure]:
+    """Serve the same trees in three ways."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is needed to load the servers; install it, on Debian with: apt-get install wrk")
+    loans, package = cleaned_loans(folder, rows), folder / "package"
+    fresh(fit_package, loans=str(loans), package=str(package), trees=TREES)
+    bodies = _bodies(loans, package, folder)
+    versions = fresh(register_versions, package=str(package), folder=str(folder)).answer
+    with _ours(folder, bodies["approved"]) as side:
+        ours = side.load(bodies["approved"], connections=4, seconds=seconds)
+        declined = side.load(bodies["declined"], connections=1, seconds=seconds)
+        many = side.load(bodies["many"], connections=1, seconds=seconds)
+        before = side.load(bodies["approved"], connections=4, seconds=seconds)
+        during = _swapped(side, bodies["approved"], folder, versions, swaps)
+        own, memory = side.first_answer, side.memory_mb
+    with _bare(folder, package, bodies["encoded"]) as side:
+        bare = side.load(bodies["encoded"], connections=4, seconds=seconds)
+    with _stock(folder, package, bodies["stock"]) as side:
+        stock = side.load(bodies["stock"], connections=4, seconds=seconds)
+        stock_many = side.load(bodies["stock_many"], connections=1, seconds=seconds)
+        stock_start, stock_memory = side.first_answer, side.memory_mb
+    bare_said = f"bare ASGI, orjson, ONNX Runtime {_said(bare)}"
+    rows_said = f"{MANY * many.rate:,.0f} rows/s", f"{_STOCK} {MANY * stock_many.rate:,.0f} rows/s"
+    swapped, p99 = f"of {during.requests:,}", f"{during.p99:.2f} ms"
+    plain, start = ours.rate / stock.rate, own / stock_start
+    return [
+        _at_least("one approved row, 4 connections", _said(ours), f"{_STOCK} {_said(stock)}", plain, 40, "×"),
+        _at_least("its 99th percentile", f"{ours.p99:.2f} ms", f"{stock.p99:.1f} ms", stock.p99 / ours.p99, 30, "×"),
+        _at_least("validated, logged, counted", _said(ours), bare_said, 100 * ours.rate / bare.rate, 50, "%"),
+        _at_most("one declined row with reasons, 1 connection", _said(declined), "", declined.p50, 2, "ms"),
+        _at_least(f"{MANY:,} rows a request", *rows_said, many.rate / stock_many.rate, 5, "×"),
+        _at_most(f"failed requests in {swaps} swaps", swapped, "", during.failed, 0, ""),
+        _at_most("99th percentile while swapping", p99, f"before {before.p99:.2f} ms", during.p99 / before.p99, 5, "×"),
+        _at_most("start to first answer", f"{own:.1f} s", f"{_STOCK} {stock_start:.1f} s", start, 0.5, "×"),
+        _at_most("resident memory", f"{memory:.0f} MB", f"{stock_memory:.0f} MB", memory / stock_memory, None, "×"),
+    ]
+
+
+def _at_least(what: str, measured: str, against: str, value: float, limit: float, unit: str) -> Figure:
+    return Figure(what, measured, against, value, limit, "least", f"{{:.1f}} {unit}")
+
+
+def _at_most(what: str, measured: str, against: str, value: float, limit: float | None, unit: str) -> Figure:
+    return Figure(what, measured, against, value, limit, "most", f"{{:.2f}} {unit}")
+
+
+def _said(load: Load) -> str:
+    return f"{load.rate:,.0f} requests/s, {load.p50:.2f} ms median, {load.p99:.2f} ms 99th"
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------
+
+
+def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
+    import polars as pl
+
+    from loan_default.risk.scoring import Scorer
+
+    scorer = Scorer.load(package)
+    names = list(scorer.contract.feature_names)
+    sample = pl.scan_parquet(loans).select(names).head(5_000).collect()
+    decisions = scorer.score(sample, with_reasons=False)["decision"]
+    sent = [name for name in names if scorer.contract.by_name[name].derived is None]
+    approved, declined = (sample.filter(decisions == decision).head(1) for decision in ("approve", "decline"))
+    many = sample.head(MANY)
+
+    def records(frame: pl.DataFrame) -> Any:
+        return {
+            "dataframe_records": [
+                {k: v for k, v in row.items() if v is not None} for row in frame.select(sent).to_dicts()
+            ]
+        }
+
+    def encoded(frame: pl.DataFrame) -> list[list[float | None]]:
+        return [[None if np.isnan(v) else float(v) for v in row] for row in scorer.space.matrix(frame)]
+
+    def split(frame: pl.DataFrame) -> Any:
+        return {"dataframe_split": {"columns": list(scorer.space.columns), "data": encoded(frame)}}
+
+    bodies = {
+        "approved": records(approved),
+        "declined": records(declined),
+        "many": records(many),
+        "encoded": {"instances": encoded(approved)},
+        "stock": split(approved),
+        "stock_many": split(many),
+    }
+    return {name: _script(folder / f"{name}.lua", body) for name, body in bodies.items()}
+
+
+def _script(path: Path, body: Any) -> Path:
+    path.with_suffix(".json").write_text(json.dumps(body), encoding="utf-8")
+    path.write_text(
+        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+        f"wrk.body = [==[{json.dumps(body)}]==]\n{_REPORT}",
+        encoding="utf-8",
+    )
+    return path
+
+
+# --- servers ---------------------------------------------------------------------------------------------------
+
+
+def register_versions(package: str, folder: str) -> Any:
+    """Register the package twice, in a store of its own; answers the versions."""
+    import loan_default
+    from loan_default.adapters.tracking import PRODUCTION, serving_requirements, signature_fields
+    from loan_default.risk import canary
+    from loan_default.risk.scoring import Scorer
+
+    tracking, scorer = _tracking(Path(folder)), Scorer.load(Path(package))
+    example = json.loads(Path(folder, "approved.json").read_text(encoding="utf-8"))["dataframe_records"][0]
+    canary.write(Path(package), scorer, example)
+
+    def work() -> list[int]:
+        versions = []
+        for _ in range(2):
+            from mlflow import MlflowClient
+
+            run_id = MlflowClient(tracking.tracking_uri).create_run(tracking.ensure_experiment()).info.run_id
+            uri = tracking.log_model_package(
+                run_id,
+                Path(package),
+                input_example=example,
+                fields=signature_fields(scorer.contract),
+                requirements=serving_requirements(),
+                code=Path(loan_default.__file__).parent,
+            )
+            versions.append(tracking.register(run_id, uri, {}).version)
+        tracking.move_alias(PRODUCTION, versions[0])
+        return versions
+
+    return work
+
+
+def _tracking(folder: Path) -> Any:
+    from loan_default.adapters.tracking import Tracking
+
+    return Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+
+
+@contextmanager
+def _ours(folder: Path, body: Path) -> Iterator[Side]:
+    env = {"LOAN_DEFAULT_HOME": str(folder / "home"), "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri}
+    with _served([sys.executable, "-m", "loan_default.cli", "serve", "--port", "{port}"], env, body) as side:
+        yield side
+
+
+@contextmanager
+def _stock(folder: Path, package: Path, body: Path) -> Iterator[Side]:
+    fresh(save_stock, package=str(package), folder=str(folder))
+    command = ["mlflow", "models", "serve", "-m", str(folder / "stock"), "--env-manager", "local", "-p", "{port}"]
+    with _served([sys.executable, "-m", *command], {}, body) as side:
+        yield side
+
+
+def save_stock(package: str, folder: str) -> Any:
+    """Save the same trees as MLflow saves an `XGBClassifier`."""
+    import mlflow
+    import xgboost
+
+    model = xgboost.XGBClassifier()
+    model.load_model(Path(package, "model.ubj"))
+    return lambda: mlflow.xgboost.save_model(model, Path(folder, "stock"), model_format="ubj")
+
+
+@contextmanager
+def _bare(folder: Path, package: Path, body: Path) -> Iterator[Side]:
+    command = [sys.executable, "-m", "benchmarks.bare_server", str(package / "model.onnx"), "{port}"]
+    with _served(command, {}, body) as side:
+        yield side
+
+
+@contextmanager
+def _served(command: Sequence[str], env: Mapping[str, str], body: Path) -> Iterator[Side]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url, sent = f"http://127.0.0.1:{port}", body.with_suffix(".json").read_bytes()
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [part.format(port=port) for part in command],
+        env={**os.environ, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not _answers(url, sent):
+            if process.poll() is not None or time.perf_counter() - began > 120:
+                raise RuntimeError(f"{' '.join(command)} does not answer")
+            time.sleep(0.02)
+        yield Side(url, _listener(process.pid), time.perf_counter() - began)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def _answers(url: str, body: bytes) -> bool:
+    try:
+        answer = httpx.post(f"{url}/invocations", content=body, headers={"content-type": "application/json"})
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 200
+
+
+def _listener(pid: int) -> int:
+    """The process that serves: the youngest of those that were started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return _listener(int(children[-1])) if children else pid
+
+
+def _swapped(side: Side, body: Path, folder: Path, versions: Sequence[int], swaps: int) -> Load:
+    """Load while the alias moves back and forth."""
+    from loan_default.adapters.tracking import PRODUCTION
+
+    tracking = _tracking(folder)
+    with side.loading(body, connections=4, seconds=600) as wrk:
+        for swap in range(1, swaps + 1):
+            tracking.move_alias(PRODUCTION, versions[swap % 2])
+            health = httpx.post(f"{side.url}/admin/reload", timeout=60).json()
+            if health["version"] != versions[swap % 2]:
+                raise RuntimeError(f"the server did not follow: {health}")
+        wrk.send_signal(signal.SIGINT)
+        return _reported(wrk.communicate()[0])

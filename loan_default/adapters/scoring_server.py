@@ -1,0 +1,421 @@
+"""The process of the scoring server: started detached, found again, asked, made to reload, stopped.
+
+Every error of this conversation is a `ServerError` of one sentence. What the server answers is `serving`; which
+version it should answer by is the registry's, in `tracking`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loan_default.adapters.storage import whole
+
+if TYPE_CHECKING:
+    import httpx
+
+_PID_FILE = "server.pid"
+_PAUSE, _RELOAD_PAUSE = 0.05, 0.25
+_KILL_SECONDS = 5.0
+_HEALTH_SECONDS, _ANSWER_SECONDS, _RELOAD_SECONDS = 5.0, 60.0, 120.0
+_LAST_BYTES, _LAST_LETTERS = 8192, 300
+
+
+class ServerError(RuntimeError):
+    """The scoring server cannot be started, reached or used: names its address, the wish and what to do."""
+
+
+class Unreachable(ServerError):
+    """Nothing answers at the address."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one worker of the server said of itself; `pid` is that worker's."""
+
+    status: str
+    model: str
+    alias: str
+    version: int | None
+    pid: int
+    workers: int
+    trouble: str | None
+
+    def serves(self, version: int) -> bool:
+        """Whether the worker answers by this version now."""
+        return self.status == "ready" and self.version == version
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server whose workers all answer by `version`; `started` where it was not running before."""
+
+    url: str
+    version: int
+    pid: int
+    started: bool
+
+
+@dataclass(frozen=True)
+class ScoringServer:
+    """The scoring server at `url`; `home` holds its process number and its log.
+
+    Where it is `supervised`, something else (a container, a service manager) starts it. Every method raises
+    `ServerError`.
+    """
+
+    url: str
+    home: Path
+    supervised: bool = False
+    token: str = field(default="", repr=False)
+    admin_token: str = field(default="", repr=False)
+
+    @property
+    def log(self) -> Path:
+        """Where a server that was started from here writes what it says."""
+        return self.home / "server.log"
+
+    # --- asking
+
+    def health(self) -> Health | None:
+        """What the server says of itself; None where nothing answers.
+
+        Every call opens a connection of its own, so that another worker may answer the next.
+        """
+        try:
+            with connected(self.url, seconds=_HEALTH_SECONDS) as client:
+                return _health(self.url, client.get("/health"), "tell its health")
+        except Unreachable:
+            return None
+
+    def reload(self) -> Health:
+        """Make the server follow its alias now; what it says of itself after that."""
+        with connected(self.url, self.admin_token, seconds=_RELOAD_SECONDS) as client:
+            return _health(self.url, client.post("/admin/reload"), "reload")
+
+    def score(self, application: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, float]:
+        """Score one application: the answer, the version that gave it, and milliseconds with the connection's."""
+        body = invocation(list(application), [list(application.values())])
+        with connected(self.url, self.token) as client:
+            began = time.perf_counter()
+            response = client.post("/invocations", json=body)
+            milliseconds = 1000 * (time.perf_counter() - began)
+        (answer,), version = predictions(self.url, response, 1)
+        return answer, int(version), milliseconds
+
+    # --- the process
+
+    def running_pid(self) -> int | None:
+        """The recorded process, if it still lives and is the one that was recorded."""
+        return _recorded_pid(self.home)
+
+    def start(self, command: Sequence[str], *, wait: float) -> int:
+        """Start the server by `command`, unless it runs, and return its process once it answers.
+
+        It outlives this process. If it ends, or does not answer within `wait` seconds, nothing of it is left.
+        """
+        return self._start(command, wait)[0]
+
+    def stop(self, *, wait: float) -> int | None:
+        """End the recorded process, by force after `wait` seconds; None where none runs."""
+        with self._alone():
+            return self._end(wait)
+
+    def ensure(self, command: Sequence[str], version: int, *, wait: float) -> Served:
+        """Have every worker answer by `version` within `wait` seconds, starting the server where none answers."""
+        deadline = time.monotonic() + wait
+        started = self.health() is None and self._start(command, wait)[1]
+        agreed: set[int] = set()
+        while True:
+            health, pause = self._follow(version, max(deadline - time.monotonic(), 1)), _RELOAD_PAUSE
+            if health and health.serves(version):
+                agreed.add(health.pid)
+                pause = _PAUSE
+                if len(agreed) >= health.workers:
+                    return Served(self.url, version, self.running_pid() or health.pid, started)
+            elif health:
+                agreed.discard(health.pid)
+            if time.monotonic() > deadline:
+                raise ServerError(self._disagreement(health, version, len(agreed), wait))
+            time.sleep(pause)
+
+    def _follow(self, version: int, seconds: float) -> Health | None:
+        """What some worker says of itself, after it was made to reload if it answers by another version."""
+        try:
+            with connected(self.url, self.admin_token, seconds=seconds) as client:
+                health = _health(self.url, client.get("/health"), "tell its health")
+                if health.version != version:  # the same connection leads to the same worker
+                    health = _health(self.url, client.post("/admin/reload"), "reload")
+                return health
+        except Unreachable:
+            return None
+
+    def _disagreement(self, health: Health | None, version: int, agreed: int, wait: float) -> str:
+        log = "its log" if self.supervised else str(self.log)
+        if health is None:
+            return f"The scoring server at {self.url} stopped answering while it loaded version {version}; see {log}."
+        if agreed:
+            found = f"has only {agreed} of {health.workers} workers that answer by version {version}"
+        else:
+            found = f"answers by {_version(health.version)}, not by version {version}"
+        why = f" ({health.trouble.rstrip('.')})" if health.trouble else ""
+        return f"The scoring server at {self.url} {found}, after {wait:g} s{why}; see {log}."
+
+    def _start(self, command: Sequence[str], wait: float) -> tuple[int, bool]:
+        """The process, and whether it was started now."""
+        if self.supervised:
+            raise ServerError(
+                f"No scoring server answers at {self.url}, and another service is said to run it; start that service."
+            )
+        with self._alone():
+            running = self.running_pid()
+            if running is None:
+                return self._start_new(command, wait), True
+            self._await_ping(lambda: self.running_pid() is None, wait, said_before=0)
+            return running, False
+
+    def _start_new(self, command: Sequence[str], wait: float) -> int:
+        if other := self.health():
+            raise ServerError(
+                f"Process {other.pid}, which was not started from {self.home}, answers at {self.url} already; "
+                "stop it, or serve on another port."
+            )
+        said_before = self.log.stat().st_size if self.log.exists() else 0
+        process = self._spawn(command)
+        try:
+            # Not by its record: for a moment after the call the system shows no command of a new process.
+            self._await_ping(lambda: process.poll() is not None, wait, said_before)
+        except BaseException:  # Ctrl-C too: no half-started server stays behind
+            self._end(_KILL_SECONDS)
+            raise
+        return process.pid
+
+    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        try:
+            with self.log.open("ab") as log:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+        except OSError as error:
+            raise ServerError(f"The scoring server for {self.url} cannot be started: {error}.") from error
+        # Where it ends before this process does, somebody has to take note, or it stays as a zombie.
+        threading.Thread(target=process.wait, daemon=True).start()
+        _record(self.home, process.pid, command)
+        return process
+
+    def _await_ping(self, ended: Callable[[], bool], wait: float, said_before: int) -> None:
+        deadline = time.monotonic() + wait
+        while not self._pings():
+            if (gone := ended()) or time.monotonic() > deadline:
+                trouble = "ended before it answered" if gone else f"did not answer within {wait:g} s"
+                raise ServerError(
+                    f"The scoring server for {self.url} {trouble}; {self.log} ends with: "
+                    f"{_last_line(self.log, said_before)}"
+                )
+            time.sleep(_PAUSE)
+
+    def _pings(self) -> bool:
+        try:
+            with connected(self.url, seconds=_HEALTH_SECONDS) as client:
+                return client.get("/ping").status_code == 200
+        except Unreachable:
+            return False
+
+    def _end(self, wait: float) -> int | None:
+        pid = self.running_pid()
+        if pid is not None:
+            with suppress(ProcessLookupError):  # it ended by itself in between
+                os.kill(pid, signal.SIGTERM)
+            if not self._ends_within(wait):
+                with suppress(ProcessLookupError):  # its workers belong to its group
+                    (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+                if not self._ends_within(_KILL_SECONDS):
+                    raise ServerError(
+                        f"The scoring server at {self.url} (process {pid}) does not end; kill it by hand."
+                    )
+        (self.home / _PID_FILE).unlink(missing_ok=True)
+        return pid
+
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.running_pid() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_PAUSE)
+        return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Whoever else starts or stops this server waits until we have done so."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "server.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed; the system does that for a process that dies
+            yield
+
+
+# --- the record of the process ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def recorded(home: Path) -> Iterator[None]:
+    """Record this process as the server of `home` while it serves, however it was started.
+
+    Raises:
+        ServerError: another process is.
+    """
+    mine, other = os.getpid(), _recorded_pid(home)
+    if other not in (None, mine):
+        raise ServerError(f"A scoring server runs from {home} already (process {other}); stop it first.")
+    _record(home, mine, sys.orig_argv)
+    try:
+        yield
+    finally:
+        if _recorded_pid(home) == mine:
+            (home / _PID_FILE).unlink(missing_ok=True)
+
+
+def _record(home: Path, pid: int, command: Sequence[str]) -> None:
+    """The process number, and the arguments that tell this process from a later one of the same number.
+
+    The program itself is left out: macOS shows another path than the one that was called.
+    """
+    with whole(home / _PID_FILE) as part:
+        part.write_text(f"{pid}\n{' '.join(command[1:] or command)}\n", encoding="utf-8")
+
+
+def _recorded_pid(home: Path) -> int | None:
+    try:
+        number, arguments = (home / _PID_FILE).read_text(encoding="utf-8").splitlines()
+        pid = int(number)
+    except (FileNotFoundError, ValueError):  # no record, or none of ours
+        return None
+    return pid if arguments and arguments in _command_line(pid) else None
+
+
+def _command_line(pid: int) -> str:
+    """The command of a process as the system shows it; empty where none lives, or only its zombie."""
+    if Path("/proc/self/cmdline").exists():  # a slim image of Linux has no ps
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout
+
+
+def _last_line(log: Path, since: int) -> str:
+    """The last line that was written after the first `since` bytes."""
+    if not log.exists():  # of a server that was started by hand
+        return "nothing."
+    with log.open("rb") as file:
+        file.seek(max(since, log.stat().st_size - _LAST_BYTES))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip()[-_LAST_LETTERS:] for line in reversed(lines) if line.strip()), "nothing.")
+
+
+# --- the conversation -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def connected(
+    url: str, token: str = "", *, seconds: float = _ANSWER_SECONDS, connections: int = 1
+) -> Iterator[httpx.Client]:
+    """Lend an HTTP client for the server at `url`; what goes wrong on the way becomes one sentence.
+
+    Args:
+        url: as http://host:port.
+        token: sent with every request, if there is one.
+        seconds: how long one answer may take.
+        connections: how many are kept open at once.
+
+    Raises:
+        Unreachable: nothing answers, or not in time.
+        ServerError: `url` is no address, or what answers does not speak HTTP.
+    """
+    import httpx
+
+    tls = url.startswith("https:")
+    try:
+        with httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=seconds,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # Without TLS the server is beside us: no proxy knows it, and certificates take 20 ms to load.
+            trust_env=tls,
+            verify=tls,
+        ) as client:
+            yield client
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise ServerError(f"{url!r} is no address of a scoring server; write it as http://host:port.") from error
+    except httpx.RemoteProtocolError as error:
+        raise ServerError(
+            f"What answers at {url} breaks off or speaks no HTTP ({str(error).rstrip('.')}); see whether another "
+            "program holds the port, else the server's log."
+        ) from error
+    except httpx.TransportError as error:
+        raise Unreachable(
+            f"No scoring server answers at {url} ({error}); start it with loan-default serve, or correct the address."
+        ) from error
+
+
+def invocation(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """The body of a request to score applications, as MLflow's protocol has it."""
+    return {"dataframe_split": {"columns": columns, "data": rows}, "params": {"output": "full"}}
+
+
+def predictions(url: str, response: httpx.Response, rows: int) -> tuple[list[Mapping[str, Any]], str]:
+    """The answers to `rows` applications, and the version that gave them (several, with commas, if it was split)."""
+    if response.status_code != 200:
+        raise refused(url, response, "score")
+    try:
+        answers, version = response.json()["predictions"], response.headers["X-Model-Version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise refused(url, response, "score") from error
+    if len(answers) != rows:
+        raise ServerError(f"The scoring server at {url} gave {len(answers)} answers to {rows} applications.")
+    return answers, version
+
+
+def refused(url: str, response: httpx.Response, wish: str) -> ServerError:
+    """Say why the server did not do what was wished, in its own words where it has any."""
+    message = refusal(response)
+    if response.status_code in (401, 403):
+        name = "LOAN_DEFAULT_API_TOKENS" if wish == "score" else "LOAN_DEFAULT_ADMIN_TOKENS"
+        return ServerError(f"The scoring server at {url} refused the token to {wish}; set {name} to one that it knows.")
+    if message:
+        return ServerError(f"The scoring server at {url} refused to {wish}: {message}")
+    return ServerError(
+        f"Another program than the scoring server answers at {url} (HTTP {response.status_code}); stop it, or serve "
+        "on another port."
+    )
+
+
+def refusal(response: httpx.Response) -> str:
+    """The server's own sentence; empty where the answer is none of the scoring server's."""
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _health(url: str, response: httpx.Response, wish: str) -> Health:
+    try:
+        told = response.json()
+        return Health(**{part.name: told[part.name] for part in fields(Health)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise refused(url, response, wish) from error
+
+
+def _version(version: int | None) -> str:
+    return "no version" if version is None else f"version {version}"

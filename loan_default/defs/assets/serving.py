@@ -1,0 +1,59 @@
+"""Group `serving`: the scoring server, as far as Dagster knows it: that it serves the promoted version."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.defs import metadata as shown
+from loan_default.defs.resources import Registry, ServingProcess
+
+_CHECK = "answers_the_canary_with_the_promoted_version"
+_CANARY_TIMES = 20
+
+
+@dg.asset(
+    group_name="serving",
+    deps=["promoted_model"],
+    check_specs=shown.check_specs("model_server", [_CHECK]),
+    **shown.described(
+        "The REST scoring server: started if none runs, and seen to answer by the version in production.",
+        domain="model",
+        kinds={"mlflow", "onnx"},
+    ),
+)
+def model_server(registry: Registry, serving_process: ServingProcess) -> Iterator[Any]:
+    """Have the promoted version served, and score its canary by it."""
+    from loan_default.adapters.scoring_server import ServerError
+    from loan_default.risk import canary
+
+    version = registry.tracking.version_of(PRODUCTION)
+    if version is None:
+        raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)
+    known = canary.read(registry.models.package(version))
+    try:
+        served = serving_process.server.ensure(
+            serving_process.command, version.version, wait=serving_process.wait_seconds
+        )
+        scored = [serving_process.server.score(known.application) for _ in range(_CANARY_TIMES)]
+    except ServerError as error:
+        raise dg.Failure(str(error)) from None
+    answer, by, _ = scored[-1]
+    latency = sorted(milliseconds for *_, milliseconds in scored)[_CANARY_TIMES // 2]
+    right = by == version.version and abs(answer["pd"] - known.pd) < 1e-6
+    found = f"version {by} gave PD {answer['pd']:.6f}; version {version.version} must give {known.pd:.6f}"
+    yield dg.AssetCheckResult(asset_key="model_server", check_name=_CHECK, passed=right, metadata={"found": found})
+    if not right:
+        raise dg.Failure(f"The server at {served.url} does not answer as it should: {found}.")
+    yield dg.MaterializeResult(
+        metadata={
+            "url": dg.MetadataValue.url(f"{served.url}/health"),
+            "version": version.version,
+            "process": served.pid,
+            "started_by_this_run": served.started,
+            "canary_pd": answer["pd"],
+            "canary_milliseconds": latency,
+            "log": dg.MetadataValue.path(str(serving_process.server.log)),
+        }
+    )

@@ -1,0 +1,132 @@
+"""Follows an alias of the registry: loads its version in the background, checks it, and swaps it in in one step.
+
+Whatever fails, the last good version goes on answering, and `trouble` says what is wrong. Requests that hold the old
+version finish on it; it is freed with the last of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loan_default.adapters.tracking import ModelVersion, TrackingError
+from loan_default.risk.errors import BadInput
+from loan_default.serving.served import ServedModel
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.25  # how often the sign of a reload is looked for
+_RETRY_SECONDS = 60.0  # before a version that failed is tried again
+
+
+@dataclass
+class Followed:
+    """One alias: the version that answers for it, and what went wrong with a newer one."""
+
+    alias: str
+    model: ServedModel | None = None
+    trouble: str | None = None
+    swaps: int = 0
+    failures: int = 0
+    failed: tuple[int, float] | None = field(default=None, repr=False)
+
+
+class Follower:
+    """A background thread that keeps each `Followed` at the version that its alias names."""
+
+    def __init__(
+        self,
+        followed: list[Followed],
+        find: Callable[[str], ModelVersion | None],
+        package: Callable[[ModelVersion], Path],
+        *,
+        sign: Path,
+        seconds: float,
+    ) -> None:
+        """Follow.
+
+        Args:
+            followed: what to keep current; the caller reads `model` of each at any time.
+            find: the version that an alias names now.
+            package: where the model package of a version lies, downloaded.
+            sign: a file; touching it makes every worker look at once.
+            seconds: between two looks at the registry.
+        """
+        self.followed = followed
+        self._find, self._package = find, package
+        self._sign, self._seconds = sign, seconds
+        self._one_at_a_time = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow; the first look is immediate."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+
+    def look(self, *, again: bool = False) -> None:
+        """Look at the registry now; `again` also tries a version that failed a moment ago."""
+        with self._one_at_a_time:
+            for followed in self.followed:
+                if again:
+                    followed.failed = None
+                self._follow(followed)
+
+    def _run(self) -> None:
+        seen, due = self._signed(), 0.0
+        while not self._stop.is_set():
+            signed = self._signed()
+            if signed != seen or time.monotonic() >= due:
+                self.look(again=signed != seen)
+                seen, due = signed, time.monotonic() + self._seconds
+            self._stop.wait(_LOOK_SECONDS)
+
+    def _signed(self) -> int:
+        try:
+            return self._sign.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _follow(self, followed: Followed) -> None:
+        try:
+            version = self._find(followed.alias)
+            if version is None:
+                followed.trouble = f"No version has the alias {followed.alias}; promote one."
+            elif followed.model is not None and followed.model.version == version.version:
+                followed.trouble = None
+            elif not _failed_lately(followed, version.version):
+                self._swap(followed, version)
+        except TrackingError as error:
+            followed.trouble = str(error)
+        except Exception as error:  # the thread must live on, and the last good model with it
+            log.exception("following %s failed", followed.alias)
+            followed.trouble = f"Following {followed.alias} failed: {error}"
+
+    def _swap(self, followed: Followed, version: ModelVersion) -> None:
+        try:
+            model = ServedModel.load(self._package(version), version.version)
+        except Exception as error:
+            followed.failures += 1
+            followed.failed = (version.version, time.monotonic())
+            followed.trouble = f"Version {version.version} cannot be loaded: {str(error).rstrip('.')}."
+            if not isinstance(error, BadInput | TrackingError | OSError):
+                log.exception("version %s cannot be loaded", version.version)
+            return
+        followed.model, followed.trouble = model, None
+        followed.swaps += 1
+        log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
+        gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+
+
+def _failed_lately(followed: Followed, version: int) -> bool:
+    if followed.failed is None or followed.failed[0] != version:
+        return False
+    return time.monotonic() - followed.failed[1] < _RETRY_SECONDS

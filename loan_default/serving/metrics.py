@@ -1,0 +1,77 @@
+"""What the server counts, for Prometheus: requests, latency, PDs, decisions, versions, swaps, lost log rows.
+
+With several workers the counts are those of all of them; prometheus_client keeps them in files of one folder, which
+`PROMETHEUS_MULTIPROC_DIR` names before this module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from loan_default.risk.scoring import DECISIONS, Answer
+
+_LATENCY = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_PD = tuple(at / 20 for at in range(1, 20))
+
+
+class Metrics:
+    """Counters of one worker."""
+
+    def __init__(self) -> None:
+        own = CollectorRegistry()
+        self._registry = own
+        self._requests = Counter(
+            "loan_default_requests", "Requests by route and status.", ["route", "code"], registry=own
+        )
+        self.latency = Histogram(
+            "loan_default_request_seconds", "Time to answer /invocations.", buckets=_LATENCY, registry=own
+        )
+        self.rows = Counter("loan_default_rows", "Applications that were scored.", registry=own)
+        self._pd = Histogram("loan_default_pd", "Probability of default of what was scored.", buckets=_PD, registry=own)
+        decided = Counter("loan_default_decisions", "Decisions by kind.", ["decision"], registry=own)
+        self._decided = {decision: decided.labels(decision) for decision in DECISIONS}
+        self.version = Gauge(
+            "loan_default_model_version", "Version by alias.", ["alias"], registry=own, multiprocess_mode="min"
+        )
+        self.swaps = Gauge(
+            "loan_default_swaps", "Versions swapped in since start.", ["alias"], registry=own, multiprocess_mode="sum"
+        )
+        self.swap_failures = Gauge(
+            "loan_default_swap_failures",
+            "Versions that could not be loaded.",
+            ["alias"],
+            registry=own,
+            multiprocess_mode="sum",
+        )
+        self.log_dropped = Gauge(
+            "loan_default_log_dropped_rows",
+            "Scored rows that the prediction log does not hold.",
+            registry=own,
+            multiprocess_mode="sum",
+        )
+        self._codes: dict[tuple[str, int], Counter] = {}
+
+    def count(self, route: str, status: int) -> None:
+        """One request."""
+        counter = self._codes.get((route, status))
+        if counter is None:
+            counter = self._codes[route, status] = self._requests.labels(route, str(status))
+        counter.inc()
+
+    def scored(self, answers: Sequence[Answer]) -> None:
+        """What was answered."""
+        self.rows.inc(len(answers))
+        for answer in answers:
+            self._pd.observe(answer.pd)
+            self._decided[answer.decision].inc()
+
+    def text(self) -> bytes:
+        """Prometheus' text form, of all workers where there are several."""
+        registry = self._registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,202 @@
+"""The scoring server's process: what it is made of, the socket, the workers, and how it stops.
+
+`ServerConfig` travels to each worker, which builds its own application when it starts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import signal
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
+from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import ServingPolicy
+
+if TYPE_CHECKING:
+    from loan_default.serving.app import Receive, Scope, ScoringApp, Send
+    from loan_default.serving.follower import Follower
+    from loan_default.serving.prediction_log import PredictionLog
+    from loan_default.serving.served import ServedModel
+
+_GRACE_SECONDS = 30
+RELOAD_SIGN = "reload"
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """All that a worker needs; plain values, so that it can be sent to one."""
+
+    host: str
+    port: int
+    workers: int
+    home: Path  # of the server: its sign of a reload
+    models: Path  # where packages are downloaded to
+    storage: str  # where predictions are logged
+    tracking_uri: str
+    artifacts: str
+    policy: ServingPolicy
+    seconds: float  # between two looks at the registry
+    limits: dict[str, Any] = field(default_factory=dict)
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host) and not (self.tokens and self.admin_tokens):
+            raise BadInput(
+                f"{self.host} can be reached by other machines; set LOAN_DEFAULT_API_TOKENS and "
+                "LOAN_DEFAULT_ADMIN_TOKENS before the server binds to it."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Worker:
+    """The ASGI application of one worker, built when the worker starts."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._app: ScoringApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass requests on; start and stop with the process."""
+        if scope["type"] == "http" and self._app is not None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            parts = Parts(self._config)
+            await receive()
+            self._app = parts.app
+            parts.follower.start()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            parts.close()
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+class Parts:
+    """What a worker is made of."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        from loan_default.serving.follower import Followed
+
+        self._config = config
+        self._production, self._challenger = Followed(PRODUCTION), Followed(STAGING)
+        self._logs: dict[tuple[Any, ...], PredictionLog] = {}
+        self._log_of: dict[int, PredictionLog] = {}
+        self._sign = config.home / RELOAD_SIGN
+
+    @cached_property
+    def follower(self) -> Follower:
+        """Follows `staging` only where the policy asks something of it."""
+        from loan_default.serving.follower import Follower
+
+        tracking, models = Tracking(self._config.tracking_uri, self._config.artifacts), self._config.models
+        tried = self._config.policy.challenger_share or self._config.policy.shadow_share
+        return Follower(
+            [self._production, self._challenger] if tried else [self._production],
+            tracking.version_of,
+            lambda version: tracking.download_package(version, models),
+            sign=self._sign,
+            seconds=self._config.seconds,
+        )
+
+    @cached_property
+    def app(self) -> ScoringApp:
+        """The application."""
+        from loan_default.serving.app import Limits, ScoringApp, Tokens
+
+        config = self._config
+        return ScoringApp(
+            self._production,
+            self._challenger,
+            self.follower,
+            self._log,
+            self._dropped,
+            policy=config.policy,
+            limits=Limits(**config.limits),
+            tokens=Tokens(config.tokens, config.admin_tokens),
+            reload=self._sign.touch,
+            workers=config.workers,
+        )
+
+    def _log(self, model: ServedModel) -> PredictionLog:
+        """The log of a version; those with the same features share one."""
+        log = self._log_of.get(model.version)
+        return log if log is not None else self._begin_log(model)
+
+    def _begin_log(self, model: ServedModel) -> PredictionLog:
+        from loan_default.serving.prediction_log import PredictionLog, log_schema
+
+        columns = tuple(log_schema(model.scorer.contract).items())
+        if columns not in self._logs:
+            worker = f"{self._config.port}-{os.getpid()}-{len(self._logs)}"
+            self._logs[columns] = PredictionLog(self._config.storage, model.scorer.contract, worker=worker)
+        self._log_of[model.version] = self._logs[columns]
+        return self._logs[columns]
+
+    def _dropped(self) -> int:
+        return sum(log.dropped for log in self._logs.values())
+
+    def close(self) -> None:
+        """Stop following, and write what the logs still hold."""
+        self.follower.close()
+        self.app.settle()
+        for log in self._logs.values():
+            log.close()
+
+
+def serve(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT; what is in flight is finished then.
+
+    Raises:
+        BadInput: the address cannot be bound.
+    """
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    config.home.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
+        if config.workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
+        how = uvicorn.Config(
+            Worker(config),
+            host=config.host,
+            port=config.port,
+            workers=config.workers,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        socket = _bound(how)
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, lambda *_: None)  # uvicorn raises it again when it has stopped; that is no failure
+        if config.workers > 1:
+            Multiprocess(how, sockets=[socket]).run()
+        else:
+            uvicorn.Server(how).run(sockets=[socket])
+
+
+def _bound(how: Any) -> Any:
+    try:
+        return how.bind_socket()
+    except SystemExit:  # uvicorn has said why in its log
+        raise BadInput(
+            f"{how.host}:{how.port} cannot be bound, perhaps because another program uses it; choose another --port."
+        ) from None

@@ -1,0 +1,247 @@
+"""The application without a network: routes, limits, tokens, challenger and shadow, and what it counts."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loan_default.risk.policy import ServingPolicy
+from loan_default.serving.app import Limits, ScoringApp, Tokens
+from loan_default.serving.follower import Followed, Follower
+from loan_default.serving.served import ServedModel
+from loan_default_tests.packages import applications, package
+
+ONE = {name: value for name, value in applications()[0][0].items() if value is not None}
+
+
+@dataclass
+class Log:
+    """Remembers rows instead of writing them."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    dropped: int = 0
+
+    def append(self, rows: list[tuple[Any, ...]]) -> None:
+        self.rows += rows
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Desk:
+    """An application with its parts."""
+
+    app: ScoringApp
+    production: Followed
+    log: Log
+
+    async def asked(self, method: str, path: str, parts: list[bytes], headers: Mapping[str, str]) -> Answer:
+        waiting = [{"body": part, "more_body": at + 1 < len(parts)} for at, part in enumerate(parts)]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return waiting.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(dict(message))
+
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": method, "path": path, "headers": raw, "client": ("127.0.0.1", 1)}
+        await self.app(scope, receive, send)
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], told, sent[1]["body"])
+
+    def ask(self, method: str, path: str, *parts: bytes, **headers: str) -> Answer:
+        return asyncio.run(self.asked(method, path, list(parts) or [b""], headers))
+
+    def score(self, *rows: Mapping[str, Any], output: str = "full", **headers: str) -> Answer:
+        body = json.dumps({"dataframe_records": rows, "params": {"output": output}}).encode()
+        return self.ask("POST", "/invocations", body, **{"content-type": "application/json", **headers})
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, ServedModel]:
+    folder = tmp_path_factory.mktemp("packages")
+    kinds = {1: "xgboost", 2: "logistic_regression"}
+    return {version: ServedModel.load(package(folder / kind, kind), version) for version, kind in kinds.items()}
+
+
+def desk_of(
+    models: Mapping[int, ServedModel],
+    folder: Path,
+    *,
+    policy: ServingPolicy | None = None,
+    limits: Limits | None = None,
+    tokens: Tokens | None = None,
+    ready: bool = True,
+) -> Desk:
+    production = Followed("production", models[1] if ready else None)
+    follower = Follower([], lambda alias: None, lambda version: folder, sign=folder / "reload", seconds=100)
+    log = Log()
+    app = ScoringApp(
+        production,
+        Followed("staging", models[2]),
+        follower,
+        lambda model: log,  # type: ignore[arg-type, return-value]
+        lambda: log.dropped,
+        policy=policy or ServingPolicy(challenger_share=0, shadow_share=0),
+        limits=limits or Limits(),
+        tokens=tokens or Tokens(),
+        reload=(folder / "reload").touch,
+    )
+    return Desk(app, production, log)
+
+
+@pytest.fixture
+def desk(models: dict[int, ServedModel], tmp_path: Path) -> Iterator[Desk]:
+    made = desk_of(models, tmp_path)
+    yield made
+    made.app.settle()
+
+
+def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
+    answer = desk.score({"id": "A-1", **ONE})
+    assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
+    (told,) = answer.json["predictions"]
+    assert told.keys() == {"pd", "score", "decision", "reasons"}
+    text = desk.ask("GET", "/metrics").body.decode()
+    assert 'loan_default_requests_total{code="200",route="/invocations"} 1.0' in text
+    assert "loan_default_rows_total 1.0" in text
+    assert f'loan_default_decisions_total{{decision="{told["decision"]}"}} 1.0' in text
+    assert 'loan_default_model_version{alias="production"} 1.0' in text
+    (row,) = desk.log.rows
+    assert (row[0], row[2], row[3], row[6:9]) == (answer.headers["x-request-id"], "A-1", told["pd"], (1, None, None))
+    assert row[9:] == tuple(desk.production.model.read([ONE])[0].features)  # type: ignore[union-attr, index]
+
+
+def test_an_answer_in_each_form(desk: Desk) -> None:
+    full = desk.score(ONE).json["predictions"][0]
+    assert desk.score(ONE, output="pd").json == {"predictions": [full["pd"]]}
+    assert desk.score(ONE, output="label").json == {"predictions": [int(full["decision"] == "decline")]}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"annual_inc": None}, "Row 1: annual_inc is missing"),
+        ({"term": 3.61}, "Row 1: term '3.61' is outside of 6 to 120 months"),
+        ({"term": "soon"}, "Row 1: term 'soon' is no number"),
+        ({"int_rate": True}, "Row 1: int_rate 'True' is no number"),
+        ({"grade": "H"}, "Row 1: grade 'H' is not one of A, B"),
+        ({"colour": "red"}, "colour is no field of a loan application"),
+        ({"dti": [1]}, "Row 1: dti '[1]' is no number"),
+    ],
+)
+def test_an_application_that_is_not_allowed_is_told_why(desk: Desk, change: dict[str, Any], said: str) -> None:
+    answer = desk.score(ONE, {**ONE, **change})
+    assert answer.status == 400
+    assert answer.json["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert said in answer.json["message"]
+    desk.app.settle()
+    assert not desk.log.rows
+
+
+def test_a_field_left_out_is_missing(desk: Desk) -> None:
+    without = {name: value for name, value in ONE.items() if name != "loan_amnt"}
+    assert "loan_amnt is missing" in desk.score(without).json["message"]
+    assert "no application" in desk.score().json["message"]
+
+
+def test_before_a_version_is_promoted_it_says_so(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, ready=False)
+    assert desk.ask("GET", "/ping").status == 200
+    assert (desk.ask("GET", "/health").status, desk.ask("GET", "/health").json["status"]) == (503, "not ready")
+    answer = desk.score(ONE)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_other_paths_and_methods(desk: Desk) -> None:
+    assert desk.ask("GET", "/").status == 404
+    refused = desk.ask("GET", "/invocations")
+    assert (refused.status, refused.headers["allow"]) == (405, "POST")
+    assert desk.ask("GET", "/version").body.startswith(b"3.")
+    assert desk.ask("GET", "/health").json["version"] == 1
+
+
+def test_the_callers_request_id_comes_back(desk: Desk) -> None:
+    assert desk.score(ONE, **{"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    assert desk.score(ONE, **{"X-Request-Id": "a\nb"}).headers["x-request-id"] != "a\nb"
+
+
+def test_too_much_is_refused(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, limits=Limits(body_bytes=5_000, rows=3))
+    kind = {"content-type": "application/json"}
+    assert desk.ask("POST", "/invocations", b"x" * 3_000, b"x" * 3_000, **kind).status == 413
+    assert desk.ask("POST", "/invocations", b"", **kind, **{"content-length": "5001"}).status == 413
+    short = [{"term": 36}] * 4
+    assert "at most 3" in desk.score(*short).json["message"]
+
+
+def test_too_many_at_once_are_sent_away(
+    models: dict[int, ServedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk_of(models, tmp_path, limits=Limits(concurrent=2, seconds=0.5))
+    stuck = threading.Event()
+    monkeypatch.setattr(ServedModel, "check", lambda *_: stuck.wait(3) and [])
+    body = json.dumps({"dataframe_records": [{"colour": 1}]}).encode()
+
+    async def three() -> list[Answer]:
+        asking = [desk.asked("POST", "/invocations", [body], {"content-type": "application/json"}) for _ in range(3)]
+        answers = await asyncio.gather(*asking)
+        stuck.set()
+        return answers
+
+    began = time.monotonic()
+    answers = asyncio.run(three())
+    assert sorted(answer.status for answer in answers) == [503, 503, 503]
+    sentences = {answer.json["message"].split(";")[0] for answer in answers}
+    assert sentences == {"Too many requests at once", "The answer took longer than 0.5 s"}
+    assert time.monotonic() - began < 3
+
+
+def test_tokens_open_their_own_routes(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, tokens=Tokens(("one", "two"), ("chief",)))
+    for given, status in {"": 401, "Bearer ": 401, "Bearer chief": 401, "Bearer one": 200, "Bearer two": 200}.items():
+        assert desk.score(ONE, authorization=given).status == status
+    assert desk.ask("POST", "/admin/reload", authorization="Bearer one").status == 401
+    assert desk.ask("POST", "/admin/reload", authorization="Bearer chief").status == 200
+    assert (tmp_path / "reload").exists(), "the other workers are told"
+    assert desk.ask("GET", "/health").status == 200
+
+
+def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0.5, shadow_share=0))
+    rows = [{**ONE, "id": f"loan-{number}"} for number in range(60)]
+    answer = desk.score(*rows, output="pd")
+    assert answer.headers["x-model-version"] == "1,2"
+    desk.app.settle()
+    by_version = {row[2]: row[6] for row in desk.log.rows}
+    assert 15 < sum(version == 2 for version in by_version.values()) < 45
+    for row, pd in zip(rows, answer.json["predictions"], strict=True):
+        assert desk.score(row).headers["x-model-version"] == str(by_version[row["id"]])
+        model = models[by_version[row["id"]]]
+        assert pd == model.answers(model.check([row]))[0].pd
+
+
+def test_a_shadow_is_only_logged(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0, shadow_share=1))
+    answer = desk.score({**ONE, "id": "a"})
+    assert answer.headers["x-model-version"] == "1"
+    desk.app.settle()
+    (row,) = desk.log.rows
+    assert row[6:9] == (1, 2, models[2].answers(models[2].check([ONE]))[0].pd)

@@ -1,0 +1,113 @@
+"""Following an alias: swapped in one step, and whatever fails, the last good version stays."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from loan_default.adapters.tracking import ModelVersion, TrackingError
+from loan_default.serving.follower import Followed, Follower
+from loan_default_tests.packages import package
+
+
+class Registry:
+    """A registry in memory: which version the alias names, and what happens when it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.version, self.error = folder, None, None
+        self.version: int | None
+        self.error: Exception | None
+
+    def find(self, alias: str) -> ModelVersion | None:
+        if self.error:
+            raise self.error
+        return None if self.version is None else ModelVersion("m", self.version, "run", datetime.now(UTC))
+
+    def package(self, version: ModelVersion) -> Path:
+        return self.folder / str(version.version)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    for version in (1, 2):
+        package(tmp_path / str(version))
+    return Registry(tmp_path)
+
+
+@pytest.fixture
+def production() -> Followed:
+    return Followed("production")
+
+
+@pytest.fixture
+def follower(registry: Registry, production: Followed, tmp_path: Path) -> Follower:
+    return Follower([production], registry.find, registry.package, sign=tmp_path / "reload", seconds=1000)
+
+
+def within(seconds: float, true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true()
+
+
+def version_of(followed: Followed) -> int | None:
+    return followed.model.version if followed.model else None
+
+
+def test_versions_are_swapped_as_the_alias_moves(registry: Registry, production: Followed, follower: Follower) -> None:
+    follower.look()
+    assert production.model is None
+    assert "No version has the alias production" in (production.trouble or "")
+    for version in (1, 2, 1):
+        registry.version = version
+        follower.look()
+        assert (version_of(production), production.trouble) == (version, None)
+    assert production.swaps == 3
+    same = production.model
+    follower.look()
+    assert production.model is same
+
+
+@pytest.mark.parametrize("error", [TrackingError("The registry is down."), RuntimeError("odd")])
+def test_a_registry_that_fails_changes_nothing(
+    registry: Registry, production: Followed, follower: Follower, error: Exception
+) -> None:
+    registry.version = 1
+    follower.look()
+    registry.version, registry.error = 2, error
+    follower.look()
+    assert version_of(production) == 1
+    assert str(error) in (production.trouble or "")
+    registry.error = None
+    follower.look()
+    assert (version_of(production), production.trouble) == (2, None)
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_last_good_one(
+    registry: Registry, production: Followed, follower: Follower
+) -> None:
+    registry.version = 1
+    follower.look()
+    registry.version = 7  # has no package
+    follower.look()
+    follower.look()
+    assert (version_of(production), production.failures) == (1, 1), "it is not tried at every look"
+    assert "Version 7 cannot be loaded" in (production.trouble or "")
+    package(registry.folder / "7")
+    follower.look(again=True)
+    assert (version_of(production), production.trouble) == (7, None)
+
+
+def test_a_sign_is_followed_at_once(registry: Registry, production: Followed, follower: Follower) -> None:
+    registry.version = 1
+    follower.start()
+    try:
+        assert within(10, lambda: version_of(production) == 1)
+        registry.version = 2
+        (registry.folder / "reload").touch()
+        assert within(10, lambda: version_of(production) == 2)
+    finally:
+        follower.close()

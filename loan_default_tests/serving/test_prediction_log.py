@@ -1,0 +1,334 @@
+"""The prediction log with real files: what was appended is found again, what is lost is counted, nobody waits."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from upath import UPath
+
+from loan_default.adapters import storage
+from loan_default.risk.cleaning import clean_applications
+from loan_default.risk.drift import build_profile, profile_batch, psi
+from loan_default.serving import prediction_log
+from loan_default.serving.prediction_log import PredictionLog, log_schema
+from loan_default_tests.packages import applications, contract
+
+AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
+FEATURES = contract().features
+NewLog = Callable[..., PredictionLog]
+
+
+def row(request_id: str = "r1", at: datetime = AT, number: float | None = 36) -> tuple[Any, ...]:
+    features = (number if field.kind == "number" else field.levels[0] for field in FEATURES)
+    return (request_id, at, "loan-7", 0.125, 604, "approve", 3, None, None, *features)
+
+
+def rows(count: int, **given: Any) -> list[tuple[Any, ...]]:
+    return [row(f"r{at}", **given) for at in range(count)]
+
+
+def files_in(root: Path | UPath) -> list[UPath]:
+    return sorted(UPath(root).rglob("*.parquet"), key=str)
+
+
+def frames_in(root: Path | UPath) -> list[pl.DataFrame]:
+    return [pl.read_parquet(path.read_bytes()) for path in files_in(root)]
+
+
+def ids_in(root: Path | UPath) -> list[str]:
+    return sorted(request_id for frame in frames_in(root) for request_id in frame["request_id"])
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen within 10 s"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def new_log(tmp_path: Path) -> Iterator[NewLog]:
+    """Logs under `tmp_path / "root"` that write when they are told to, closed at the end."""
+    logs = []
+
+    def make(root: str | Path = tmp_path / "root", **given: Any) -> PredictionLog:
+        logs.append(PredictionLog(str(root), contract(), **{"worker": "5001-77", "seconds": 3600, **given}))
+        return logs[-1]
+
+    yield make
+    for log in logs:
+        log.close()
+
+
+class SlowDisk:
+    """A storage that takes a file only when it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.released = threading.Event(), threading.Event()
+        self._store = storage.store
+        monkeypatch.setattr(storage, "store", self.store)
+
+    def store(self, source: Path, target: UPath) -> None:
+        self.asked.set()
+        assert self.released.wait(10)
+        self._store(source, target)
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
+    disk = SlowDisk(monkeypatch)
+    yield disk
+    disk.released.set()
+
+
+@pytest.fixture
+def turns_of_threads_are_short() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+# --- what a file holds ----------------------------------------------------------------------------------------
+
+
+def test_rows_come_back_as_they_were_appended(new_log: NewLog, tmp_path: Path) -> None:
+    log = new_log()
+    blank = ("r3", AT, None, 0.5, -12, "decline", 3, 4, 0.625, *[None] * len(FEATURES))
+    given = [row("r1", number=36), row("r2", number=13.99), blank]
+    log.append(given[:2])
+    log.append(given[2:])
+    assert not files_in(tmp_path)
+    log.flush()
+    (frame,) = frames_in(tmp_path)
+    assert frame.schema == log_schema(contract())
+    assert frame.rows() == given
+    assert (log.logged, log.dropped) == (3, 0)
+
+
+def test_columns_are_what_was_answered_and_then_the_features() -> None:
+    schema = log_schema(contract())
+    answered = ["request_id", "scored_at", "id", "pd", "score", "decision", "model_version", "shadow_version"]
+    assert list(schema) == [*answered, "shadow_pd", *contract().feature_names]
+    assert [schema[name] for name in ("scored_at", "loan_amnt", "grade", "purpose")] == [
+        pl.Datetime("us", "UTC"), pl.Float64(), pl.String(), pl.String(),
+    ]  # fmt: skip
+
+
+def test_each_hour_has_its_own_folder(new_log: NewLog, tmp_path: Path) -> None:
+    log = new_log(now=lambda: AT + timedelta(days=9))
+    times = [AT, AT + timedelta(minutes=1), AT + timedelta(seconds=1), AT + timedelta(hours=15)]
+    log.append([row(f"r{at}", when) for at, when in enumerate(times)])
+    log.flush()
+    folders = [path.parent.relative_to(tmp_path / "root").as_posix() for path in files_in(tmp_path)]
+    assert folders == ["prediction_log/2026-11-03/09", "prediction_log/2026-11-03/10", "prediction_log/2026-11-04/00"]
+    assert [frame["request_id"].to_list() for frame in frames_in(tmp_path)] == [["r0", "r2"], ["r1"], ["r3"]]
+
+
+def test_a_file_can_be_judged_like_any_batch(new_log: NewLog, tmp_path: Path) -> None:
+    _, features = applications()
+    log = new_log()
+    log.append([(*row()[:9], *values) for values in features.iter_rows()])
+    log.flush()
+    (frame,) = frames_in(tmp_path)
+    logged = frame.select(contract().feature_names)
+    assert clean_applications(logged, contract()).equals(features)
+    numeric = [field.name for field in FEATURES if field.kind == "number"]
+    reference = build_profile(features, numeric=numeric, categorical=[n for n in logged.columns if n not in numeric])
+    distances = psi(reference, profile_batch(logged, reference))
+    assert set(distances) == set(contract().feature_names)
+    assert {value for value in distances.values() if value is not None} == {0.0}
+
+
+def test_a_bucket_holds_the_same_files(new_log: NewLog) -> None:
+    root = UPath(f"memory://{uuid.uuid4().hex}")
+    log = new_log(str(root))
+    log.append([row("r1"), row("r2", AT + timedelta(hours=1))])
+    log.flush()
+    assert [path.parent.name for path in files_in(root)] == ["09", "10"]
+    assert pl.concat(frames_in(root)).rows() == [row("r1"), row("r2", AT + timedelta(hours=1))]
+
+
+def test_logs_of_one_worker_name_keep_out_of_each_others_way(new_log: NewLog, tmp_path: Path) -> None:
+    for request_id in ("r1", "r2", "r3"):
+        log = new_log(now=lambda: AT)
+        log.append([row(request_id)])
+        log.flush()
+    assert ids_in(tmp_path) == ["r1", "r2", "r3"]
+    assert all(path.name.startswith("5001-77-20261103T095930-") for path in files_in(tmp_path))
+
+
+# --- when it is written ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [{"rows_per_file": 3}, {"seconds": 0.05}], ids=["enough rows", "enough time"])
+def test_it_writes_by_itself(new_log: NewLog, tmp_path: Path, given: dict[str, Any]) -> None:
+    log = new_log(**given)
+    for turn in (1, 2):
+        log.append(rows(2))
+        log.append(rows(1))
+        wait_until(lambda turn=turn: log.logged == 3 * turn)
+    assert ids_in(tmp_path) == ["r0", "r0", "r0", "r0", "r1", "r1"]
+
+
+def test_it_waits_again_for_enough_rows(new_log: NewLog) -> None:
+    log = new_log(rows_per_file=3)
+    log.append(rows(3))
+    wait_until(lambda: log.logged == 3)
+    log.append(rows(2))
+    time.sleep(0.05)
+    assert log.logged == 3
+
+
+def test_a_file_holds_no_more_rows_than_it_may(new_log: NewLog, tmp_path: Path) -> None:
+    log = new_log(rows_per_file=200)
+    log.append(rows(450))
+    log.flush()
+    assert sorted(frame.height for frame in frames_in(tmp_path)) == [50, 200, 200]
+    assert log.logged == 450
+
+
+def test_closing_writes_what_waits(new_log: NewLog, tmp_path: Path) -> None:
+    log = new_log()
+    log.append(rows(250))
+    log.close()
+    assert len(set(ids_in(tmp_path))) == log.logged == 250
+    log.append(rows(2))
+    log.close()
+    assert (log.logged, log.dropped) == (250, 2)
+    assert not any(thread.name == "prediction-log" for thread in threading.enumerate())
+
+
+def test_closing_writes_what_came_during_the_last_write(new_log: NewLog, tmp_path: Path, slow_disk: SlowDisk) -> None:
+    log = new_log(rows_per_file=1)
+    log.append([row("r1")])
+    assert slow_disk.asked.wait(10)
+    log.append([row("r2")])
+    threading.Timer(0.05, slow_disk.released.set).start()
+    log.close()
+    assert ids_in(tmp_path) == ["r1", "r2"]
+
+
+def test_closing_does_not_wait_for_ever(
+    new_log: NewLog, slow_disk: SlowDisk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(prediction_log, "_CLOSE_SECONDS", 0.05)
+    log = new_log()
+    log.append([row()])
+    log.close()
+    assert "prediction_log does not answer; the scored rows that wait for it are given up." in caplog.text
+    log.append(rows(2))
+    assert log.dropped == 2
+
+
+# --- what is lost ---------------------------------------------------------------------------------------------
+
+
+def test_nobody_waits_and_memory_is_bounded_while_the_disk_hangs(
+    new_log: NewLog, tmp_path: Path, slow_disk: SlowDisk
+) -> None:
+    log = new_log(capacity=5, rows_per_file=3)
+    log.append(rows(3))
+    assert slow_disk.asked.wait(10)
+    started = time.perf_counter()
+    log.append([row("a"), row("b"), row("c"), row("d")])
+    for _ in range(1_000):
+        log.append([row("e")])
+    assert time.perf_counter() - started < 1
+    assert (log.logged, log.dropped) == (0, 1_002)
+    slow_disk.released.set()
+    log.flush()
+    assert ids_in(tmp_path) == ["a", "b", "r0", "r1", "r2"]
+    log.append(rows(5))
+    log.flush()
+    assert (log.logged, log.dropped) == (10, 1_002)
+
+
+def test_a_disk_that_refuses_costs_rows_and_one_warning_until_it_is_well(
+    new_log: NewLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    root = tmp_path / "root"
+    log = new_log()
+    for outage in (1, 2):
+        root.write_text("no folder")
+        log.append([row("r1"), row("r2", AT + timedelta(hours=1))])
+        log.flush()
+        log.append([row("r3")])
+        log.flush()
+        assert (log.logged, log.dropped) == (outage - 1, 3 * outage)
+        assert len(caplog.records) == outage
+        root.unlink()
+        log.append([row(f"well {outage}")])
+        log.flush()
+        assert ids_in(root) == [f"well {outage}"]
+        root.rename(tmp_path / f"kept {outage}")
+    assert (log.logged, log.dropped) == (2, 6)
+    assert caplog.records[0].levelno == logging.WARNING
+    assert f"until {root}/prediction_log can be written to ([Errno 20] Not a directory" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_bucket_that_refuses_in_its_own_words_is_an_outage_too(
+    new_log: NewLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(source: Path, target: UPath) -> None:
+        raise RuntimeError("503 Backend Error")  # gcsfs raises such, and HttpError, which is no OSError
+
+    monkeypatch.setattr(storage, "store", refuse)
+    log = new_log()
+    for _ in range(2):
+        log.append(rows(2))
+        log.flush()
+    assert (log.logged, log.dropped) == (0, 4)
+    assert len(caplog.records) == 1
+    assert "(503 Backend Error)" in caplog.text
+    assert "Traceback" in caplog.text  # it may be no outage after all
+
+
+def test_a_row_that_is_none_stops_nothing(new_log: NewLog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = new_log(rows_per_file=300)
+    log.append([*rows(299), ("too", "short")])
+    wait_until(lambda: log.dropped > 0)
+    assert "scored rows that do not fit the prediction log are dropped" in caplog.text
+    assert "ShapeError" in caplog.text
+    assert (log.logged, log.dropped) == (0, 300)
+    log.append(rows(300, at=AT + timedelta(hours=1)))
+    wait_until(lambda: log.logged == 300)
+    assert len(set(ids_in(tmp_path))) == 300
+
+
+@pytest.mark.parametrize("capacity", [200_000, 150], ids=["room for all", "room for few"])
+def test_rows_of_several_threads_are_all_logged_or_counted(
+    new_log: NewLog, tmp_path: Path, capacity: int, turns_of_threads_are_short: None
+) -> None:
+    log = new_log(rows_per_file=100, capacity=capacity)
+    threads, calls = 6, 300
+
+    def answer(thread: int) -> None:
+        for call in range(calls):
+            log.append([row(f"{thread} {call} {part}") for part in range(1 + call % 2)])
+
+    answering = [threading.Thread(target=answer, args=(at,)) for at in range(threads)]
+    for thread in answering:
+        thread.start()
+    for thread in answering:
+        thread.join()
+    log.close()
+    ids = ids_in(tmp_path)
+    assert len(set(ids)) == len(ids) == log.logged > 0
+    assert log.logged + log.dropped == threads * calls * 1.5
+    assert (log.dropped == 0) == (capacity == 200_000)

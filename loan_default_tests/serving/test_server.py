@@ -1,0 +1,239 @@
+"""The real server: a process on loopback, a real registry, versions that are promoted while it answers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import polars as pl
+import pytest
+
+from loan_default.adapters.tracking import PRODUCTION, Tracking
+from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import ServingPolicy
+from loan_default.serving.server import ServerConfig, is_loopback
+from loan_default_tests.packages import applications
+from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
+
+pytestmark = pytest.mark.integration
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample_input.json"
+
+
+@dataclass
+class Running:
+    """A scoring server's process."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def health(self) -> dict[str, Any]:
+        return httpx.get(f"{self.url}/health").json()
+
+    def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            with suppress(httpx.TransportError):
+                if true(health := self.health()):
+                    return health
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def score(self, body: Any, **headers: str) -> httpx.Response:
+        return httpx.post(f"{self.url}/invocations", json=body, headers=headers, timeout=30)
+
+
+@contextmanager
+def running(tracking: Tracking, home: Path, *arguments: str, **env: str) -> Iterator[Running]:
+    port, log = free_port(), home / "out.log"
+    home.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "loan_default.cli", "serve", "--port", str(port), "--poll", "0.3", *arguments]
+    given = {**os.environ, "LOAN_DEFAULT_HOME": str(home), "MLFLOW_TRACKING_URI": tracking.tracking_uri, **env}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=given, stdout=output, stderr=output, cwd=home, start_new_session=True)
+    try:
+        yield Running(f"http://127.0.0.1:{port}", home, process, log)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=40)
+
+
+def promoted(tracking: Tracking, kind: str = "xgboost") -> int:
+    run_id = new_run(tracking)
+    version = tracking.register(run_id, log_model(tracking, run_id, kind), {}).version
+    tracking.promote(version, {})
+    return version
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    return new_tracking(tmp_path_factory.mktemp("registry") / "store")
+
+
+@pytest.fixture(scope="module")
+def versions(tracking: Tracking) -> Sequence[int]:
+    return [promoted(tracking), promoted(tracking, "logistic_regression")]
+
+
+@pytest.fixture
+def server(tracking: Tracking, versions: Sequence[int], tmp_path: Path) -> Iterator[Running]:
+    tracking.move_alias(PRODUCTION, versions[0])
+    with running(tracking, tmp_path / "home") as started:
+        started.until(lambda health: health["version"] == versions[0])
+        yield started
+
+
+def test_it_becomes_ready_when_a_version_is_promoted(tmp_path: Path) -> None:
+    tracking = new_tracking(tmp_path / "store")
+    with running(tracking, tmp_path / "home") as started:
+        health = started.until(lambda health: health["trouble"] is not None)
+        assert (health["status"], health["version"]) == ("not ready", None)
+        assert httpx.get(f"{started.url}/ping").status_code == 200
+        assert started.score({"dataframe_records": [{}]}).status_code == 503
+        version = promoted(tracking)
+        assert started.until(lambda health: health["version"] == version)["status"] == "ready"
+
+
+def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Running) -> None:
+    answer = server.score(json.loads(SAMPLE.read_text()))
+    decisions = [told["decision"] for told in answer.json()["predictions"]]
+    assert len(decisions) == 2
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=40) == 0
+    (file,) = (server.home / "storage" / "prediction_log").rglob("*.parquet")
+    rows = pl.read_parquet(file)
+    assert rows["decision"].to_list() == decisions
+    assert rows["id"].to_list() == ["A-1001", "A-1002"]
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if line["path"] == "/invocations"]
+    assert (line["status"], line["rows"], line["request_id"]) == (200, 2, answer.headers["x-request-id"])
+
+
+def test_it_answers_as_the_registered_model_does_under_mlflow(
+    server: Running, tracking: Tracking, versions: Sequence[int]
+) -> None:
+    sent, _ = applications()
+    ours = server.score({"dataframe_records": sent}).json()["predictions"]
+    with tracking.as_default():
+        import mlflow
+
+        model = mlflow.pyfunc.load_model(f"models:/{tracking.model_name}/{versions[0]}")
+        theirs = model.predict(pd.DataFrame(sent))
+    assert [one["pd"] for one in ours] == pytest.approx([one["pd"] for one in theirs], abs=1e-6)
+    for name in ("score", "decision", "reasons"):
+        assert [one[name] for one in ours] == [one[name] for one in theirs]
+
+
+def test_versions_are_swapped_under_load_without_a_failed_request(
+    server: Running, tracking: Tracking, versions: Sequence[int]
+) -> None:
+    body = json.dumps({"dataframe_records": applications()[0][:1]})
+    kind = {"content-type": "application/json"}
+    seen: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=30) as client:
+            while not stop.is_set():
+                answer = client.post(f"{server.url}/invocations", content=body, headers=kind)
+                seen.append((answer.status_code, answer.headers.get("x-model-version", "")))
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    try:
+        for version in (versions[1], versions[0], versions[1]):
+            tracking.move_alias(PRODUCTION, version)
+            health = httpx.post(f"{server.url}/admin/reload", timeout=30)
+            assert (health.status_code, health.json()["version"]) == (200, version)
+    finally:
+        stop.set()
+        for thread in asking:
+            thread.join()
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {str(version) for version in versions}
+
+
+def test_a_registry_that_is_gone_does_not_stop_it(tmp_path: Path) -> None:
+    tracking = new_tracking(tmp_path / "store")
+    version = promoted(tracking)
+    with running(tracking, tmp_path / "home") as started:
+        started.until(lambda health: health["version"] == version)
+        (tmp_path / "store" / "mlflow.db").write_bytes(b"no database any more, " * 100)
+        health = started.until(lambda health: health["trouble"] is not None)
+        assert (health["status"], health["version"]) == ("ready", version)
+        answer = started.score({"dataframe_records": applications()[0][:1]})
+        assert (answer.status_code, answer.headers["x-model-version"]) == (200, str(version))
+
+
+def test_every_worker_swaps_and_the_counts_are_those_of_all(
+    tracking: Tracking, versions: Sequence[int], tmp_path: Path
+) -> None:
+    tracking.move_alias(PRODUCTION, versions[0])
+    with running(tracking, tmp_path / "home", "--workers", "2", "--poll", "1000") as started:
+
+        def all_at(version: int) -> None:
+            agreed: set[int] = set()
+
+            def agree(health: dict[str, Any]) -> bool:
+                agreed.add(health["pid"]) if health["version"] == version else agreed.discard(health["pid"])
+                return len(agreed) == 2
+
+            started.until(agree)
+
+        all_at(versions[0])
+        for _ in range(20):
+            assert started.score({"dataframe_records": applications()[0][:1]}).status_code == 200
+        time.sleep(0.2)  # counted a moment after the answer
+        assert "loan_default_rows_total 20.0" in httpx.get(f"{started.url}/metrics").text
+        tracking.move_alias(PRODUCTION, versions[1])
+        httpx.post(f"{started.url}/admin/reload", timeout=30)
+        all_at(versions[1])
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(timeout=40) == 0
+
+
+def test_another_address_asks_for_tokens(tracking: Tracking, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loan_default.cli", "serve", "--host", "0.0.0.0", "--port", str(free_port())]
+    env = {**os.environ, "LOAN_DEFAULT_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "0.0.0.0 can be reached by other machines; set LOAN_DEFAULT_API_TOKENS" in done.stderr
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert is_loopback("localhost")
+    assert not is_loopback("192.0.2.1")
+
+
+def test_tokens_are_shown_nowhere(tmp_path: Path) -> None:
+    config = ServerConfig(
+        host="192.0.2.1",
+        port=1,
+        workers=1,
+        home=tmp_path,
+        models=tmp_path,
+        storage="",
+        tracking_uri="",
+        artifacts="",
+        policy=ServingPolicy(challenger_share=0, shadow_share=0),
+        seconds=1,
+        tokens=("hidden-one",),
+        admin_tokens=("hidden-two",),
+    )
+    assert "hidden" not in repr(config)
+    with pytest.raises(BadInput, match="can be reached by other machines"):
+        ServerConfig(**{**vars(config), "admin_tokens": ()})
