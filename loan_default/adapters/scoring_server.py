@@ -143,8 +143,6 @@ class ScoringServer:
                 pause = _PAUSE
                 if len(agreed) >= health.workers:
                     return Served(self.url, version, self.running_pid() or health.pid, started)
-            elif health:
-                agreed.discard(health.pid)
             if time.monotonic() > deadline:
                 raise ServerError(self._disagreement(health, version, len(agreed), wait))
             time.sleep(pause)

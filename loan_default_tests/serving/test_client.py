@@ -331,6 +331,15 @@ def test_a_failure_half_way_leaves_what_was_there(
     assert {path.name for path in tmp_path.iterdir()} == {"batch.csv", "scored.csv"}
 
 
+def test_nothing_more_is_sent_after_a_failure(
+    server: StandIn, batch: Path, output: Path, contract: Contract, published: pl.DataFrame
+) -> None:
+    server.replies, server.slow = [(401, {}, {"message": "No."})], str(published["id"][1])
+    with pytest.raises(ServerError, match="refused the token"):
+        score_file(batch, server.url, output, contract=contract, rows_per_request=1, connections=1)
+    assert server.sizes in ([1], [1, 1])  # the second was under way
+
+
 def test_an_unreachable_server_is_named(batch: Path, output: Path, contract: Contract) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(ServerError, match=rf"No scoring server answers at {url} .*; start it with loan-default serve"):
