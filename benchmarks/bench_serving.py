@@ -101,6 +101,8 @@ def figures(folder: Path, *, rows: int = 100_000, seconds: int = 8, swaps: int =
         before = side.load(bodies["approved"], connections=4, seconds=seconds)
         during = _swapped(side, bodies["approved"], folder, versions, swaps)
         own, memory = side.first_answer, side.memory_mb
+    with _ours(folder, bodies["approved"]) as side:
+        again = side.first_answer
     with _bare(folder, package, bodies["encoded"]) as side:
         bare = side.load(bodies["encoded"], connections=4, seconds=seconds)
     with _stock(folder, package, bodies["stock"]) as side:
@@ -120,6 +122,7 @@ def figures(folder: Path, *, rows: int = 100_000, seconds: int = 8, swaps: int =
         _at_most(f"failed requests in {swaps} swaps", swapped, "", during.failed, 0, ""),
         _at_most("99th percentile while swapping", p99, f"before {before.p99:.2f} ms", during.p99 / before.p99, 5, "×"),
         _at_most("start to first answer", f"{own:.1f} s", f"{_STOCK} {stock_start:.1f} s", start, 0.5, "×"),
+        _at_most("the same, started again", f"{again:.1f} s", f"{stock_start:.1f} s", again / stock_start, None, "×"),
         _at_most("resident memory", f"{memory:.0f} MB", f"{stock_memory:.0f} MB", memory / stock_memory, None, "×"),
     ]
 
@@ -152,23 +155,22 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
     approved, declined = (sample.filter(decisions == decision).head(1) for decision in ("approve", "decline"))
     many = sample.head(MANY)
 
-    def records(frame: pl.DataFrame) -> Any:
-        return {
-            "dataframe_records": [
-                {k: v for k, v in row.items() if v is not None} for row in frame.select(sent).to_dicts()
-            ]
-        }
+    def records(frame: pl.DataFrame, output: str = "full") -> Any:
+        rows = [{k: v for k, v in row.items() if v is not None} for row in frame.select(sent).to_dicts()]
+        return {"dataframe_records": rows, "params": {"output": output}}
 
     def encoded(frame: pl.DataFrame) -> list[list[float | None]]:
         return [[None if np.isnan(v) else float(v) for v in row] for row in scorer.space.matrix(frame)]
 
     def split(frame: pl.DataFrame) -> Any:
-        return {"dataframe_split": {"columns": list(scorer.space.columns), "data": encoded(frame)}}
+        """MLflow's server fails on a null; the trees take as long for a 0."""
+        data = [[value or 0.0 for value in row] for row in encoded(frame)]
+        return {"dataframe_split": {"columns": list(scorer.space.columns), "data": data}}
 
     bodies = {
         "approved": records(approved),
         "declined": records(declined),
-        "many": records(many),
+        "many": records(many, "label"),  # what the classifier answers
         "encoded": {"instances": encoded(approved)},
         "stock": split(approved),
         "stock_many": split(many),

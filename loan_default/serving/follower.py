@@ -7,6 +7,7 @@ version finish on it; it is freed with the last of them.
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import threading
 import time
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from upath import UPath
+
+from loan_default.adapters import storage
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.serving.served import ServedModel
@@ -26,9 +30,13 @@ _RETRY_SECONDS = 60.0  # before a version that failed is tried again
 
 @dataclass
 class Followed:
-    """One alias: the version that answers for it, and what went wrong with a newer one."""
+    """One alias: the version that answers for it, and what went wrong with a newer one.
+
+    `last` is a file that remembers the version, so that a restart answers before, or without, the registry.
+    """
 
     alias: str
+    last: Path | None = None
     model: ServedModel | None = None
     trouble: str | None = None
     swaps: int = 0
@@ -80,7 +88,21 @@ class Follower:
                     followed.failed = None
                 self._follow(followed)
 
+    def recall(self) -> None:
+        """Answer by the versions that were served last, until the registry is asked."""
+        for followed in self.followed:
+            if followed.last is not None and followed.last.exists():
+                self._recall(followed, followed.last)
+
+    def _recall(self, followed: Followed, last: Path) -> None:
+        try:
+            remembered = json.loads(last.read_text(encoding="utf-8"))
+            followed.model = ServedModel.load(Path(remembered["package"]), remembered["version"])
+        except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is not recalled, the registry will tell: %s", last, error)
+
     def _run(self) -> None:
+        self.recall()
         seen, due = self._signed(), 0.0
         while not self._stop.is_set():
             signed = self._signed()
@@ -112,7 +134,8 @@ class Follower:
 
     def _swap(self, followed: Followed, version: ModelVersion) -> None:
         try:
-            model = ServedModel.load(self._package(version), version.version)
+            package = self._package(version)
+            model = ServedModel.load(package, version.version)
         except Exception as error:
             followed.failures += 1
             followed.failed = (version.version, time.monotonic())
@@ -122,6 +145,9 @@ class Follower:
             return
         followed.model, followed.trouble = model, None
         followed.swaps += 1
+        if followed.last is not None:
+            remembered = {"version": version.version, "package": str(package)}
+            storage.write_json(UPath(followed.last), remembered)
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
         gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
 

@@ -55,7 +55,7 @@ class Metrics:
         self._codes: dict[tuple[str, int], Counter] = {}
 
     def count(self, route: str, status: int) -> None:
-        """One request."""
+        """One request that was answered."""
         counter = self._codes.get((route, status))
         if counter is None:
             counter = self._codes[route, status] = self._requests.labels(route, str(status))

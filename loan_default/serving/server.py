@@ -92,7 +92,9 @@ class Parts:
         from loan_default.serving.follower import Followed
 
         self._config = config
-        self._production, self._challenger = Followed(PRODUCTION), Followed(STAGING)
+        self._production, self._challenger = (
+            Followed(alias, config.home / f"last-{alias}.json") for alias in (PRODUCTION, STAGING)
+        )
         self._logs: dict[tuple[Any, ...], PredictionLog] = {}
         self._log_of: dict[int, PredictionLog] = {}
         self._sign = config.home / RELOAD_SIGN

@@ -90,12 +90,12 @@ def desk_of(
     tokens: Tokens | None = None,
     ready: bool = True,
 ) -> Desk:
-    production = Followed("production", models[1] if ready else None)
+    production = Followed("production", model=models[1] if ready else None)
     follower = Follower([], lambda alias: None, lambda version: folder, sign=folder / "reload", seconds=100)
     log = Log()
     app = ScoringApp(
         production,
-        Followed("staging", models[2]),
+        Followed("staging", model=models[2]),
         follower,
         lambda model: log,  # type: ignore[arg-type, return-value]
         lambda: log.dropped,

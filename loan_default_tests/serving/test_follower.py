@@ -111,3 +111,24 @@ def test_a_sign_is_followed_at_once(registry: Registry, production: Followed, fo
         assert within(10, lambda: version_of(production) == 2)
     finally:
         follower.close()
+
+
+def test_a_restart_answers_by_the_last_version_before_the_registry_does(registry: Registry, tmp_path: Path) -> None:
+    last = tmp_path / "last.json"
+
+    def follower_of(followed: Followed) -> Follower:
+        return Follower([followed], registry.find, registry.package, sign=tmp_path / "reload", seconds=1000)
+
+    registry.version = 1
+    follower_of(Followed("production", last)).look()
+    registry.error = TrackingError("The registry is down.")
+    again = Followed("production", last)
+    follower = follower_of(again)
+    follower.recall()
+    follower.look()
+    assert (version_of(again), again.trouble) == (1, "The registry is down.")
+    for text in ("{", "[]", '{"version": 1}', '{"version": 1, "package": "gone"}'):
+        last.write_text(text, encoding="utf-8")
+        nothing = Followed("production", last)
+        follower_of(nothing).recall()
+        assert nothing.model is None
