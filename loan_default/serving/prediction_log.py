@@ -31,7 +31,10 @@ _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from sto
 
 
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
-    """Columns of a file: what was answered, then the contract's features in natural units, its levels as text."""
+    """Columns of a row: what was answered, then the contract's features in natural units, its levels as text.
+
+    A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch.
+    """
     return {
         "request_id": pl.String(),
         "scored_at": pl.Datetime("us", "UTC"),
@@ -73,6 +76,7 @@ class PredictionLog:
         """
         self.logged = 0
         self._folder, self._schema, self._worker, self._now = UPath(root) / FOLDER, log_schema(contract), worker, now
+        self._month = contract.by_name[contract.time_name].column
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
         self._waiting: deque[tuple[Any, ...]] = deque()
         self._refused = 0  # rows that found no room
@@ -127,7 +131,8 @@ class PredictionLog:
     def _write(self, count: int) -> None:
         """Write the oldest rows, a file for each of their hours."""
         try:
-            table = pl.concat(self._tables(count))
+            month = pl.col("scored_at").dt.strftime("%Y-%m").alias(self._month)  # as a batch's own
+            table = pl.concat(self._tables(count)).with_columns(month)
             for (hour,), rows in table.group_by(pl.col("scored_at").dt.truncate("1h"), maintain_order=True):
                 self._store(rows, self._folder / f"{hour:%Y-%m-%d}" / f"{hour:%H}")
         except Exception:  # the thread must live on

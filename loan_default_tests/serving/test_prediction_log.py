@@ -18,7 +18,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.risk.cleaning import clean_applications
+from loan_default.risk.cleaning import clean_application_file, clean_applications
 from loan_default.risk.drift import build_profile, profile_batch, psi
 from loan_default.serving import prediction_log
 from loan_default.serving.prediction_log import PredictionLog, log_schema
@@ -43,7 +43,7 @@ def files_in(root: Path | UPath) -> list[UPath]:
 
 
 def frames_in(root: Path | UPath) -> list[pl.DataFrame]:
-    return [pl.read_parquet(path.read_bytes()) for path in files_in(root)]
+    return [pl.read_parquet(path.read_bytes()).drop("issue_d") for path in files_in(root)]
 
 
 def ids_in(root: Path | UPath) -> list[str]:
@@ -142,6 +142,11 @@ def test_a_file_can_be_judged_like_any_batch(new_log: NewLog, tmp_path: Path) ->
     log.append([(*row()[:9], *values) for values in features.iter_rows()])
     log.flush()
     (frame,) = frames_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    batch, rejected = tmp_path / "batch.parquet", tmp_path / "rejected.parquet"
+    report = clean_application_file(Path(file), contract(), cleaned=batch, rejected=rejected)
+    assert (report.kept, report.rejected) == (1, features.height - 1), "these rows have one id"
+    assert pl.read_parquet(batch)["issue_d"].to_list() == [AT.date().replace(day=1)]
     logged = frame.select(contract().feature_names)
     assert clean_applications(logged, contract()).equals(features)
     numeric = [field.name for field in FEATURES if field.kind == "number"]
