@@ -65,10 +65,10 @@ class QuickReader:
             value: Value
             if kind is float:
                 value = given if type(given) is float or type(given) is int else None
-            elif type(given) is str:
-                value = given if words is None else words.get(given)
+            elif words is None:
+                value = str(given) if type(given) is str or type(given) is int else None
             else:
-                value = None
+                value = words.get(given) if type(given) is str else None
             if value is None:
                 return None
             values[at] = value

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk import canary, onnx_trees
@@ -72,7 +71,7 @@ class ServedModel:
             features = self.reader.read(application)
             if features is None:
                 return None
-            rows.append(Row(application.get("id"), features))
+            rows.append(Row(self._id_of(application), features))
         return rows
 
     def check(self, applications: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -83,10 +82,15 @@ class ServedModel:
         """
         import pandas as pd
 
-        frame = from_pandas(pd.DataFrame(applications))
-        ids = frame["id"].cast(pl.String).to_list() if "id" in frame.columns else [None] * frame.height
-        features = clean_applications(frame, self.scorer.contract).rows()
-        return [Row(*pair) for pair in zip(ids, features, strict=True)]
+        features = clean_applications(from_pandas(pd.DataFrame(applications)), self.scorer.contract).rows()
+        return [Row(self._id_of(application), row) for application, row in zip(applications, features, strict=True)]
+
+    def _id_of(self, application: Mapping[str, Any]) -> str | None:
+        """The loan's id as text; a table reads a number of it as a float."""
+        given = application.get(self.scorer.contract.id_name)
+        if isinstance(given, float) and given.is_integer():
+            given = int(given)
+        return None if given is None else str(given)
 
     def answers(self, rows: Sequence[Row], *, with_reasons: bool = True) -> list[Answer]:
         """PD, score, decision and reasons of each row."""

@@ -72,7 +72,7 @@ def test_the_quick_reader_agrees_or_gives_up(data: st.DataObject) -> None:
         {"colour": "red"},
         {"annual_inc": None},
         {"issue_d": "yesterday"},
-        {"id": 5},
+        {"id": [5]},
     ],
 )
 def test_what_is_odd_is_left_to_the_careful_reader(change: dict[str, Any]) -> None:

@@ -59,3 +59,12 @@ def test_trial_rows_reach_every_tree(tmp_path: Path) -> None:
     X = served._trial_rows(scorer("xgboost"))
     assert np.isnan(X).any(axis=0).all()
     assert scorer("xgboost").model.margins(X).std() > 0.1
+
+
+@pytest.mark.parametrize(("given", "known"), [("A-1", "A-1"), (5, "5"), (5.0, "5"), (None, None)])
+def test_an_id_is_text_whatever_it_came_as(tmp_path: Path, given: object, known: str | None) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    application = {**applications()[0][0], "id": given}
+    assert [row.id for row in model.check([application])] == [known]
+    if not isinstance(given, float):
+        assert [row.id for row in model.read([application]) or []] == [known]
