@@ -280,7 +280,8 @@ class ScoringApp:
         self._access.write(b"".join(lines))
 
     def _append(self, scored: Sequence[Scored], request_id: str, at: datetime) -> None:
-        """Hand the rows to the log of the versions that answered."""
+        """Hand the rows to the log of the versions that answered; a canary is nobody's application."""
+        scored = [one for one in scored if one.application != one.model.canary.application]
         rows: dict[int, list[tuple[Any, ...]]] = {}
         for one in scored:
             said = (request_id, at, one.row.id, one.answer.pd, one.answer.score, one.answer.decision, one.model.version)

@@ -129,6 +129,13 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     assert row[9:] == tuple(desk.production.model.read([ONE])[0].features)  # type: ignore[union-attr, index]
 
 
+def test_a_canary_is_answered_and_not_logged(desk: Desk) -> None:
+    known = desk.production.model.canary  # type: ignore[union-attr]
+    assert desk.score(known.application).json["predictions"][0]["pd"] == pytest.approx(known.pd, abs=1e-6)
+    desk.app.settle()
+    assert desk.log.rows == []
+
+
 def test_an_answer_in_each_form(desk: Desk) -> None:
     full = desk.score(ONE).json["predictions"][0]
     assert desk.score(ONE, output="pd").json == {"predictions": [full["pd"]]}
