@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 $(VENV)/runtime.stamp: requirements/runtime.lock pyproject.toml
 	@echo "Installing into $(VENV) (a few minutes the first time)"
@@ -60,6 +60,10 @@ types: $(VENV)/dev.stamp ## Check types
 .PHONY: bench
 bench: install ## Measure speed and memory
 	@$(BIN)/python -m benchmarks
+
+.PHONY: bench-serving
+bench-serving: install ## Measure the scoring server; needs wrk
+	@$(BIN)/python -m benchmarks serving
 
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -72,12 +72,12 @@ def as_table(figures: Sequence[Figure]) -> Table:
     return table
 
 
-def keep(figures: Sequence[Figure], machine: Mapping[str, str], folder: Path) -> None:
-    """Write `latest.json` and `latest.md`."""
+def keep(figures: Sequence[Figure], machine: Mapping[str, str], folder: Path, name: str = "latest") -> None:
+    """Write `<name>.json` and `<name>.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     record = {"machine": machine, "figures": [{**asdict(figure), "met": figure.met} for figure in figures]}
-    (folder / "latest.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = [COLUMNS, ["---"] * len(COLUMNS), *(figure.cells for figure in figures)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     on = "; ".join(f"{name} {value}" for name, value in machine.items())
-    (folder / "latest.md").write_text(f"# Benchmarks\n\nMeasured on: {on}.\n\n{table}\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text(f"# Benchmarks\n\nMeasured on: {on}.\n\n{table}\n", encoding="utf-8")
