@@ -304,7 +304,10 @@ def dev(settings: Settings, console: Console, arguments: argparse.Namespace) -> 
             *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifacts),
         ],
     }
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop ends both servers as Ctrl-C does
+    # A supervisor's stop ends both servers as Ctrl-C does; a shell that starts this in the background has them ignore
+    # Ctrl-C, and Dagster takes SIGTERM for the same.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.default_int_handler)
     servers = [subprocess.Popen([sys.executable, "-m", *command]) for command in commands.values()]
     console.print(f"Dagster: http://127.0.0.1:{arguments.port}   MLflow: http://127.0.0.1:{arguments.mlflow_port}")
     try:
