@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from loan_default.risk.contract import Contract
 
+MODEL_NAME = "loan_default_model"
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
 
 # What this process and the servers it starts ask of MLflow. A value that is already set wins.
@@ -96,7 +97,7 @@ class Tracking:
     tracking_uri: str
     artifact_root: str
     experiment: str = "loan_default"
-    model_name: str = "loan_default_model"
+    model_name: str = MODEL_NAME
 
     # --- runs
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 import sys
 import time
@@ -20,13 +21,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from loan_default.adapters.tracking import MODEL_NAME
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.risk.scoring import Answer
 from loan_default.serving.follower import Followed, Follower
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import PredictionLog
-from loan_default.serving.protocol import JSON, Output, Refused, decode, encode, invalid
+from loan_default.serving.protocol import JSON, Refused, Request, decode, encode, invalid
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served import Row, ServedModel
 
@@ -34,6 +36,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
+
+log = logging.getLogger(__name__)
 
 _INLINE_BYTES = 20_000  # about ten applications; more would keep the others waiting
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
@@ -125,6 +129,10 @@ class ScoringApp:
         except Refused as refused:
             retry = ((b"retry-after", str(refused.retry_after).encode()),) if refused.retry_after else ()
             reply = Reply(refused.status, refused.body, headers=retry)
+        except Exception:  # the caller gets no trace; the log does
+            log.exception("request %s failed", request_id)
+            failed = Refused(500, "INTERNAL_ERROR", f"The server failed; its log tells why of request {request_id}.")
+            reply = Reply(failed.status, failed.body)
         named = (
             (b"content-type", reply.kind.encode()),
             (b"content-length", str(len(reply.body)).encode()),
@@ -168,10 +176,10 @@ class ScoringApp:
                 raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
             content_type = headers.get(b"content-type", b"").decode("latin-1")
             if len(body) <= _INLINE_BYTES and content_type == JSON:
-                request = decode(body, content_type)
-                rows = self._plainly_right(model, request.applications)
+                request = self._decoded(body, content_type)
+                rows = model.read(request.applications)
                 if rows is not None:
-                    return self._answered(model, request.applications, rows, request.output)
+                    return self._answered(model, request, rows)
             return await self._in_thread(self._answer, model, body, content_type)
         finally:
             self._in_flight -= 1
@@ -207,51 +215,47 @@ class ScoringApp:
 
     def _answer(self, model: ServedModel, body: bytes, content_type: str) -> Reply:
         """The careful way, in a thread."""
+        request = self._decoded(body, content_type)
+        try:
+            rows = model.rows(request.applications)
+        except BadInput as error:
+            raise invalid(str(error)) from error
+        return self._answered(model, request, rows)
+
+    def _decoded(self, body: bytes, content_type: str) -> Request:
         request = decode(body, content_type)
-        self._check_count(request.applications)
-        rows = model.read(request.applications)
-        if rows is None:
-            try:
-                rows = model.check(request.applications)
-            except BadInput as error:
-                raise invalid(str(error)) from error
-        return self._answered(model, request.applications, rows, request.output)
-
-    def _plainly_right(self, model: ServedModel, applications: Sequence[Mapping[str, Any]]) -> list[Row] | None:
-        self._check_count(applications)
-        return model.read(applications)
-
-    def _check_count(self, applications: Sequence[Mapping[str, Any]]) -> None:
-        if not applications:
+        rows = len(request.applications)
+        if not rows:
             raise invalid("There is no application in the request; send at least one row.")
-        if len(applications) > self._limits.rows:
-            sentence = f"{len(applications):,} applications in one request; at most {self._limits.rows:,} are taken."
+        if rows > self._limits.rows:
+            sentence = f"{rows:,} applications in one request; at most {self._limits.rows:,} are taken."
             raise Refused(413, "BAD_REQUEST", sentence)
+        return request
 
-    def _answered(
-        self, model: ServedModel, applications: Sequence[Mapping[str, Any]], rows: list[Row], output: Output
-    ) -> Reply:
-        explained = output == "full"
+    def _answered(self, model: ServedModel, request: Request, rows: Sequence[Row]) -> Reply:
+        explained = request.output == "full"
         answers = model.answers(rows, with_reasons=explained)
         scored = [
             Scored(application, row, answer, model)
-            for application, row, answer in zip(applications, rows, answers, strict=True)
+            for application, row, answer in zip(request.applications, rows, answers, strict=True)
         ]
-        challenger = self._challenger.model
-        if challenger is not None and self._policy.challenger_share:
-            scored = [self._challenged(challenger, one, explained) for one in scored]
+        if self._challenger.model is not None and self._policy.challenger_share:
+            scored = [self._rescored(one, self._policy.challenger_share, explained=explained) or one for one in scored]
             answers = [one.answer for one in scored]
         versions = ",".join(str(version) for version in sorted({one.model.version for one in scored}))
         named = ((b"x-model-version", versions.encode()),)
-        return Reply(200, encode(answers, output), headers=named, scored=scored)
+        return Reply(200, encode(answers, request.output), headers=named, scored=scored)
 
-    def _challenged(self, challenger: ServedModel, one: Scored, explained: bool) -> Scored:
-        """The same application answered by the challenger, if it is one of its share."""
-        if not is_challenged(one.row.id, self._policy.challenger_share):
-            return one
-        (row,) = challenger.read([one.application]) or challenger.check([one.application])
-        (answer,) = challenger.answers([row], with_reasons=explained)
-        return Scored(one.application, row, answer, challenger)
+    def _rescored(self, one: Scored, share: float, *, explained: bool) -> Scored | None:
+        """The same application by the challenger; None where it is not of the share, or not what its contract asks."""
+        model = self._challenger.model
+        if model is None or model is one.model or not is_challenged(one.row.id, share):
+            return None
+        try:
+            rows = model.rows([one.application])
+        except BadInput:
+            return None
+        return Scored(one.application, rows[0], model.answers(rows, with_reasons=explained)[0], model)
 
     # --- after the answer
 
@@ -291,14 +295,8 @@ class ScoringApp:
 
     def _shadow(self, one: Scored) -> tuple[int | None, float | None]:
         """Version and PD of the challenger, for the log only."""
-        shadow = self._challenger.model
-        if shadow is None or one.model is shadow or not is_challenged(one.row.id, self._policy.shadow_share):
-            return None, None
-        try:
-            (row,) = shadow.read([one.application]) or shadow.check([one.application])
-        except BadInput:  # its contract asks for what this application lacks
-            return shadow.version, None
-        return shadow.version, shadow.answers([row], with_reasons=False)[0].pd
+        shadow = self._rescored(one, self._policy.shadow_share, explained=False)
+        return (shadow.model.version, shadow.answer.pd) if shadow else (None, None)
 
     # --- the other routes
 
@@ -312,7 +310,7 @@ class ScoringApp:
         model, trouble = self._production.model, self._production.trouble
         told = {
             "status": "ready" if model else "not ready",
-            "model": "loan_default_model",
+            "model": MODEL_NAME,
             "alias": self._production.alias,
             "version": model.version if model else None,
             "trees": model.quick_form if model else None,

@@ -90,9 +90,10 @@ class Follower:
 
     def recall(self) -> None:
         """Answer by the versions that were served last, until the registry is asked."""
-        for followed in self.followed:
-            if followed.last is not None and followed.last.exists():
-                self._recall(followed, followed.last)
+        with self._one_at_a_time:
+            for followed in self.followed:
+                if followed.model is None and followed.last is not None and followed.last.exists():
+                    self._recall(followed, followed.last)
 
     def _recall(self, followed: Followed, last: Path) -> None:
         try:

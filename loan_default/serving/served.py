@@ -64,6 +64,14 @@ class ServedModel:
         served.scorer.model.contributions(_trial_rows(scorer)[:1])  # the first explanation is slow
         return served
 
+    def rows(self, applications: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """The applications, by the quick reader if all are plainly right, else by the closer look.
+
+        Raises:
+            BadInput: as `check`.
+        """
+        return self.read(applications) or self.check(applications)
+
     def read(self, applications: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         """The applications, if all are plainly right; None where a closer look is needed."""
         rows = []

@@ -43,7 +43,6 @@ class ServerConfig:
     artifacts: str
     policy: ServingPolicy
     seconds: float  # between two looks at the registry
-    limits: dict[str, Any] = field(default_factory=dict)
     tokens: tuple[str, ...] = field(default=(), repr=False)
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)
 
@@ -127,7 +126,7 @@ class Parts:
             self._log,
             self._dropped,
             policy=config.policy,
-            limits=Limits(**config.limits),
+            limits=Limits(),
             tokens=Tokens(config.tokens, config.admin_tokens),
             reload=self._sign.touch,
             workers=config.workers,

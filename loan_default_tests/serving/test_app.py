@@ -4,17 +4,18 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.app import Limits, ScoringApp, Tokens
 from loan_default.serving.follower import Followed, Follower
-from loan_default.serving.served import ServedModel
+from loan_default.serving.served import Row, ServedModel
 from loan_default_tests.packages import applications, package
 
 ONE = {name: value for name, value in applications()[0][0].items() if value is not None}
@@ -252,3 +253,32 @@ def test_a_shadow_is_only_logged(models: dict[int, ServedModel], tmp_path: Path)
     desk.app.settle()
     (row,) = desk.log.rows
     assert row[6:9] == (1, 2, models[2].answers(models[2].check([ONE]))[0].pd)
+
+
+def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
+    models: dict[int, ServedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=1))
+    rows = ServedModel.rows
+
+    def picky(model: ServedModel, given: Sequence[Mapping[str, Any]]) -> list[Row]:
+        if model.version == 2:
+            raise BadInput("Row 0: something else is missing.")
+        return rows(model, given)
+
+    monkeypatch.setattr(ServedModel, "rows", picky)
+    answer = desk.score({**ONE, "id": "a"})
+    assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
+    desk.app.settle()
+    assert desk.log.rows[0][6:9] == (1, None, None)
+
+
+def test_a_failure_of_ours_is_told_without_its_trace(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr(ServedModel, "answers", broken)
+    answer = desk.score(ONE)
+    assert (answer.status, answer.json["error_code"]) == (500, "INTERNAL_ERROR")
+    assert "inside" not in answer.json["message"]
+    assert answer.headers["x-request-id"] in answer.json["message"]
