@@ -1,144 +1,228 @@
-"""One application at a time, from plain values to the matrix, without a frame: the scoring server's quick path.
+"""Applications that a system sends, from JSON's values to checked numbers and the matrix, without a frame.
 
-It only knows what is plainly right. Whatever else comes, it gives up, and `cleaning.clean_applications` decides and
-says why: what is allowed stands in one place. Tests hold the two to the same numbers.
+This is the scoring server's quick path, for one application and for many. It only knows what is plainly right.
+Whatever else comes, it gives up, and `cleaning.clean_applications` decides and says why (`check`): what is allowed
+stands in one place. Tests hold the two to the same numbers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
+import msgspec
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from loan_default.risk.cleaning import DERIVATIONS, MONTH_TEXTS
+from loan_default.risk.cleaning import DERIVATIONS, MONTH_TEXTS, clean_applications
 from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.features import FeatureSpace, Matrix
 
-if TYPE_CHECKING:
-    import pandas as pd
+Floats = NDArray[np.float64]
 
-Value = float | str | None
-
+_NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
 # Months as whole numbers: their difference is what `cleaning` computes of two dates.
-_MONTH_NUMBERS = {text: at // 2 for at, text in enumerate(MONTH_TEXTS)}
-_SCALAR = {**DERIVATIONS, "months_between": lambda first, last: float(last - first)}
+_MONTHS: dict[Any, int | None] = {text: at // 2 for at, text in enumerate(MONTH_TEXTS)}
+_DERIVATIONS: dict[str, Callable[..., Any]] = {**DERIVATIONS, "months_between": lambda first, last: last - first}
+
+
+class Applications(NamedTuple):
+    """Checked applications, in the order sent.
+
+    `ids` (n): as text, None where one came without. `values` (n, features of the contract): numbers in natural
+    units, levels as their position, the safest 1, NaN where a value is missing; a list in a list where n is 1 and
+    no array was needed.
+    """
+
+    ids: Sequence[str | None]
+    values: list[list[float]] | Floats
+
+    def at(self, places: Sequence[int]) -> Applications:
+        """Those at the places."""
+        return Applications([self.ids[at] for at in places], np.asarray(self.values)[[*places]])
 
 
 class QuickReader:
-    """Reads applications that are plainly right, by one contract."""
+    """Reads applications that are plainly right, by one contract.
+
+    `form` is the type of one application for msgspec: it refuses what is of a wrong type, required and absent,
+    unknown, or outside a range that rejects. What a type cannot say is done here.
+    """
 
     def __init__(self, contract: Contract) -> None:
-        fields = contract.fields
+        self._space = FeatureSpace(contract)
+        others = [field for field in contract.fields if field.role not in ("feature", "id")]
+        fields = [*contract.features, *others]
         place = {field.name: at for at, field in enumerate(fields)}
-        self._blank: list[Value] = [None] * len(fields)
-        self._readers = {field.name: (place[field.name], *_reader(field)) for field in fields}
-        self._derived: list[tuple[int, Callable[..., float], tuple[int, ...]]] = [
-            (place[field.name], _SCALAR[field.derived.function], tuple(place[of] for of in field.derived.of))
+        self._size = len(contract.features)
+        self.form: type[msgspec.Struct] = msgspec.defstruct(
+            "Application",
+            [*map(_typed, fields), (contract.id_name, str | int | float | None, None)],
+            forbid_unknown_fields=True,
+            kw_only=True,
+            gc=False,
+        )
+        self._meanings = [(place[field.name], _meaning(field)) for field in fields if field.kind != "number"]
+        self._derived: list[tuple[int, Callable[..., Any], tuple[int, ...], bool]] = [
+            (
+                place[field.name],
+                _DERIVATIONS[field.derived.function],
+                tuple(place[of] for of in field.derived.of),
+                field.nullable,
+            )
             for field in fields
             if field.derived
         ]
-        # place, whether it is needed, least, most, what happens outside; as plain tuples: this runs for each request
-        self._checks = [
-            (
-                place[field.name],
-                not field.nullable and field.role != "time",
-                *(field.range or (-math.inf, math.inf)),
-                field.outside,
-            )
+        self._limited = [
+            (place[field.name], *field.range, field.outside)
             for field in fields
-            if field.kind == "number" or (not field.nullable and field.role != "time")
+            if field.range and (field.derived or field.outside != "reject")
         ]
-        self._features = tuple(place[field.name] for field in contract.features)
-        self._encoders = [_encoder(field) for field in contract.features]
+        self._nominal = [
+            (at, _indicators(len(field.levels)))
+            for at, field in enumerate(contract.features)
+            if field.kind == "nominal"
+        ]
 
-    def read(self, application: Mapping[str, Any]) -> list[Value] | None:
-        """Natural values of the contract's features, in its order; None where a closer look is needed."""
-        values = self._blank.copy()
-        for name, given in application.items():
-            reader = self._readers.get(name)
-            if reader is None:
-                return None
-            if given is None:
-                continue
-            at, kind, words = reader
-            value: Value
-            if kind is float:
-                value = given if type(given) is float or type(given) is int else None
-            elif words is None:
-                value = str(given) if type(given) is str or type(given) is int else None
-            else:
-                value = words.get(given) if type(given) is str else None
-            if value is None:
-                return None
-            values[at] = value
-        return self._checked(values)
+    def read(self, given: Sequence[msgspec.Struct]) -> Applications | None:
+        """Applications of `form`, at least one; None where a closer look is needed."""
+        rows = [msgspec.structs.astuple(application) for application in given]
+        try:
+            values = [self._one(rows[0])] if len(rows) == 1 else self._many(rows)
+        except (KeyError, TypeError, ValueError, ArithmeticError):  # no month, out of range, not to be computed
+            return None
+        return Applications([_id(row[-1]) for row in rows], values)
 
-    def _checked(self, values: list[Any]) -> list[Value] | None:
-        for at, function, of in self._derived:
-            sources = [values[source] for source in of]
-            if values[at] is None and None not in sources:
-                try:
-                    values[at] = function(*sources)
-                except (ArithmeticError, ValueError):
-                    return None
-        for at, needed, low, high, outside in self._checks:
+    def _one(self, row: Sequence[Any]) -> list[float]:
+        """The values of one application; plain Python, as numpy takes 1 µs for each of about 30 operations."""
+        values = [*row]
+        for at, meaning in self._meanings:
+            values[at] = meaning[values[at]]
+        for at, function, of, nullable in self._derived:
+            if values[at] is None:
+                sources = [values[source] for source in of]
+                if None not in sources:
+                    values[at] = _computed(function, sources)
+                elif not nullable:
+                    raise ValueError("a value is missing")
+        for at, low, high, outside in self._limited:
             value = values[at]
-            if value is None:
-                if needed:
-                    return None
-            elif type(value) is not str and not low <= value <= high:
-                if outside == "reject" or value != value:
-                    return None
+            if value is not None and not low <= value <= high:
+                if outside == "reject":
+                    raise ValueError("a value is out of range")
                 values[at] = min(max(value, low), high) if outside == "clip" else None
-        return [values[at] for at in self._features]
+        return [math.nan if value is None else value for value in values[: self._size]]
 
-    def encode(self, values: Sequence[Value]) -> list[float]:
-        """Values of the features → their row of the matrix, as `FeatureSpace.matrix` has it."""
+    def _many(self, rows: Sequence[Sequence[Any]]) -> Floats:
+        """The values of many applications, by column."""
+        columns: list[Any] = list(zip(*rows, strict=True))[:-1]
+        for at, meaning in self._meanings:
+            columns[at] = [meaning[given] for given in columns[at]]
+        values = np.array(columns, dtype=np.float64)
+        with np.errstate(all="ignore"):  # what cannot be computed is NaN, and so missing; infinity is out of range
+            for at, function, of, nullable in self._derived:
+                missing = np.isnan(values[at])
+                values[at, missing] = function(*(values[source, missing] for source in of))
+                if not nullable and np.isnan(values[at]).any():
+                    raise ValueError("a value is missing")
+        for at, low, high, outside in self._limited:
+            beyond = (values[at] < low) | (values[at] > high)
+            if beyond.any():
+                if outside == "reject":
+                    raise ValueError("a value is out of range")
+                values[at, beyond] = np.clip(values[at, beyond], low, high) if outside == "clip" else np.nan
+        return values[: self._size].T
+
+    def matrix(self, values: list[list[float]] | Floats) -> Matrix:
+        """`Applications.values` → the matrix, as `FeatureSpace.matrix` has it."""
+        if isinstance(values, np.ndarray):
+            return self._space.encode(values)
+        (one,) = values
         row: list[float] = []
-        for value, (codes, missing) in zip(values, self._encoders, strict=True):
-            if codes is None:
-                row.append(math.nan if value is None else value)  # type: ignore[arg-type]
-            else:
-                row.extend(missing if value is None else codes[value])
-        return row
+        done = 0
+        for at, indicators in self._nominal:
+            row += one[done:at]
+            row += indicators.get(one[at]) or indicators[math.nan]
+            done = at + 1
+        row += one[done:]
+        return np.array([row], dtype=np.float32)
 
 
-def _reader(field: LoanField) -> tuple[type, dict[str, Any] | None]:
-    """The type that JSON gives, and what its texts stand for (None: any text)."""
+def _typed(field: LoanField) -> tuple[str, Any] | tuple[str, Any, None]:
+    """Name, type and, where it may be left out, default of a field."""
+    kind: Any = str
     if field.kind == "number":
-        return float, None
+        rejects = field.range if field.outside == "reject" else None
+        kind = Annotated[float, msgspec.Meta(ge=rejects[0], le=rejects[1])] if rejects else float
+    elif field.levels:
+        kind = Literal[tuple(text for text in _meaning(field) if text is not None)]
+    needed = not field.nullable and field.role != "time" and not field.derived
+    return (field.name, kind) if needed else (field.name, kind | None, None)
+
+
+class _AnyText(dict[str | None, int | None]):
+    """Every text is 1: only that there is one counts."""
+
+    def __missing__(self, text: str | None) -> int:
+        return 1
+
+
+def _meaning(field: LoanField) -> Mapping[str | None, int | None]:
+    """What the texts of a field stand for as numbers."""
     if field.kind == "month":
-        return str, _MONTH_NUMBERS
-    if field.levels:
-        return str, {level: level for level in field.levels} | {k: v for k, v in field.words.items() if v is not None}
-    return str, None
+        return {None: None, **_MONTHS}
+    if field.kind == "text":
+        return _AnyText({None: None})
+    position: dict[Any, int | None] = {level: at for at, level in enumerate(field.levels, 1)}
+    words = {word: position[level] for word, level in field.words.items() if level is not None}
+    return {None: None, **words, **position}
 
 
-def _encoder(field: LoanField) -> tuple[dict[Any, tuple[float, ...]] | None, tuple[float, ...]]:
-    """For each level its columns of the matrix, and those of a missing level; a number has none."""
-    if field.kind == "number":
-        return None, ()
-    if field.kind == "ordered":
-        return {level: (at + 1.0,) for at, level in enumerate(field.levels)}, (math.nan,)
-    size = len(field.levels)
-    return (
-        {level: tuple(float(at == other) for other in range(size)) for at, level in enumerate(field.levels)},
-        (math.nan,) * size,
-    )
+def _indicators(levels: int) -> dict[float, tuple[float, ...]]:
+    """The columns of the matrix for each position of a nominal field, and for none."""
+    known: dict[float, tuple[float, ...]] = {
+        at: tuple(float(at == other) for other in range(1, levels + 1)) for at in range(1, levels + 1)
+    }
+    return {math.nan: (math.nan,) * levels, **known}
 
 
-def from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
-    """The frame with every missing value as null, numbers as floats, all else as text."""
-    return pl.DataFrame([_to_series(str(name), frame[name]) for name in frame.columns])
+def _computed(function: Callable[..., Any], sources: list[float]) -> float | None:
+    try:
+        value = function(*sources)
+    except ZeroDivisionError:  # infinity, as frames and arrays have it
+        with np.errstate(all="ignore"):
+            value = float(function(*map(np.float64, sources)))
+    return None if value != value else value
 
 
-def _to_series(name: str, column: pd.Series) -> pl.Series:
-    from pandas import isna
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_scalar
+def _id(given: Any) -> str | None:
+    """The loan's id as text; a table reads a number of it as a float."""
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
+    return given if given is None else str(given)
 
-    if is_numeric_dtype(column) and not is_bool_dtype(column):
-        return pl.Series(name, column.to_numpy("float64"), nan_to_null=True)
-    # In `inputs` and `instances`, MLflow 3.17 turns a null text into the text "None".
-    texts = [None if is_scalar(value) and (isna(value) or value == "None") else str(value) for value in column]
-    return pl.Series(name, texts, dtype=pl.String)
+
+def check(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> Applications:
+    """The closer look at the same rows.
+
+    Raises:
+        BadInput: names row, field, value and what is allowed.
+    """
+    frame = pl.DataFrame([_column(name, given) for name, given in zip(names, zip(*rows, strict=True), strict=True)])
+    values = clean_applications(frame, contract).select(_as_number(field) for field in contract.features).to_numpy()
+    at = names.index(contract.id_name) if contract.id_name in names else None
+    return Applications([None if at is None else _id(row[at]) for row in rows], values)
+
+
+def _as_number(field: LoanField) -> pl.Expr:
+    column = pl.col(field.name)
+    return column if field.kind == "number" else column.to_physical().cast(pl.Float64) + 1
+
+
+def _column(name: str, given: Sequence[Any]) -> pl.Series:
+    """Numbers as floats, all else as text."""
+    if _NUMBERS.issuperset(map(type, given)):
+        return pl.Series(name, given, dtype=pl.Float64, strict=False)
+    return pl.Series(name, [None if value is None else str(value) for value in given], dtype=pl.String)

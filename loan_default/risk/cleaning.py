@@ -25,6 +25,7 @@ from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, r
 
 TERM = "term"
 _RAW = "raw:"
+_FAILED = "failed:"
 _NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts that mean: no value
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
@@ -640,7 +641,8 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
     parsed, checks = _parsed(table, contract, with_outcome=False)
     checks = [check for check in checks if check.field != contract.time_name or "missing" not in check.problem]
-    bad = _rejections(parsed.filter(_any_failed(checks)), checks, table, contract).head(1).collect()
-    if not bad.is_empty():
+    read = parsed.select(*contract.feature_names, _any_failed(checks).alias(_FAILED)).collect()
+    if read[_FAILED].any():
+        bad = _rejections(parsed.filter(_any_failed(checks)), checks, table, contract).head(1).collect()
         raise BadInput(f"Row {bad['row'].item()}: {bad['reason'].item()}.")
-    return parsed.select(contract.feature_names).collect()
+    return read.drop(_FAILED)

@@ -52,6 +52,22 @@ class FeatureSpace:
         encoded = [expr for field in self.contract.features for expr in _encoded(field)]
         return loans.select(encoded).to_numpy(order="c", writable=True)
 
+    def encode(self, values: NDArray[np.float64]) -> Matrix:
+        """The same of numbers (n, features): a level stands as its position, the safest 1, and NaN where missing."""
+        X = values[:, self.field_of]
+        columns, positions = self._indicators
+        levels = X[:, columns]
+        X[:, columns] = np.where(np.isnan(levels), np.nan, levels == positions)
+        return X.astype(np.float32)
+
+    @cached_property
+    def _indicators(self) -> tuple[list[int], list[int]]:
+        """The columns that stand for one level each, and the positions of these levels."""
+        sizes = [len(field.levels) if field.kind == "nominal" else 0 for field in self.contract.features]
+        positions = [at for size in sizes for at in (range(1, size + 1) if size else [0])]
+        columns = [column for column, at in enumerate(positions) if at]
+        return columns, [positions[column] for column in columns]
+
 
 def _columns_of(field: LoanField) -> list[str]:
     return [f"{field.name}={level}" for level in field.levels] if field.kind == "nominal" else [field.name]

@@ -6,8 +6,10 @@ evidence they hold. Measuring the evidence belongs in `evaluation` and `drift`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +36,12 @@ class DecisionPolicy(Section):
         if self.approve_below > self.decline_from:
             raise ValueError(f"approve_below ({self.approve_below}) is above decline_from ({self.decline_from})")
         return self
+
+    @cached_property
+    def scale(self) -> tuple[float, float]:
+        """Factor and offset of the score points: points = offset + factor · ln(odds of repayment)."""
+        factor = self.points_to_double_odds / math.log(2)
+        return factor, self.points_at_odds - factor * math.log(self.odds)
 
 
 class PromotionPolicy(Section):

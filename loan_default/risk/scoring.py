@@ -40,13 +40,16 @@ SCORED = {
 }
 
 
-class Answer(NamedTuple):
-    """What an applicant's system is told: the PD from 0 to 1, points, the decision and, if declined, its reasons."""
+class Answers(NamedTuple):
+    """What an applicant's system is told, for n applications as plain values.
 
-    pd: float
-    score: int
-    decision: str
-    reasons: list[str]
+    PDs from 0 to 1, points, decisions, and of each declined one its reasons.
+    """
+
+    pds: list[float]
+    scores: list[int]
+    decisions: list[str]
+    reasons: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -88,25 +91,28 @@ class Scorer:
         }
         return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
 
-    def answers(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> list[Answer]:
-        """What `score` says, as plain values for a few rows.
+    def answers(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Answers:
+        """What `score` says, as plain values.
 
         Args:
             X: (n, columns) as `space` gives it.
             margins: (n,) of the model, from whatever computed them.
             with_reasons: as for `score`.
         """
-        pds = [self.calibration.pd(margin) for margin in margins.tolist()]
-        declined = [pd >= self.policy.decline_from for pd in pds]
-        given: list[list[str]] = []
-        if with_reasons and any(declined):
+        if len(margins) == 1:
+            pd = self.calibration.pd(float(margins[0]))
+            pds, scores, decisions = [pd], [_points_of(pd, self.policy)], [_decision(pd, self.policy)]
+        else:
+            array = self.calibration.pds(margins)
+            pds, scores = array.tolist(), points(array, self.policy).tolist()
+            decisions = [DECISIONS[place] for place in _places(array, self.policy).tolist()]
+        reasons: list[list[str]] = [[]] * len(pds)
+        if with_reasons and (declined := [at for at, pd in enumerate(pds) if pd >= self.policy.decline_from]):
             contributions = self.model.contributions(X[declined])
             given = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
-        following = iter(given)
-        return [
-            Answer(pd, _points_of(pd, self.policy), _decision(pd, self.policy), next(following, []) if no else [])
-            for pd, no in zip(pds, declined, strict=True)
-        ]
+            for at, sentences in zip(declined, given, strict=True):
+                reasons[at] = sentences
+        return Answers(pds, scores, decisions, reasons)
 
     def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
         """The sentences of each row (n,), none where it was not declined."""
@@ -158,21 +164,16 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
     offset + factor · ln((1 - PD) / PD) with factor = points to double the odds / ln 2; N. Siddiqi, Credit Risk
     Scorecards, 2006, chapter 6.
     """
-    factor, offset = _scale(policy)
+    factor, offset = policy.scale
     certain = np.clip(pds, _CERTAIN, 1 - _CERTAIN)
     return np.rint(offset + factor * (np.log1p(-certain) - np.log(certain))).astype(np.int64)
 
 
 def _points_of(pd: float, policy: DecisionPolicy) -> int:
     """`points` of one PD."""
-    factor, offset = _scale(policy)
+    factor, offset = policy.scale
     certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
     return round(offset + factor * (math.log1p(-certain) - math.log(certain)))
-
-
-def _scale(policy: DecisionPolicy) -> tuple[float, float]:
-    factor = policy.points_to_double_odds / math.log(2)
-    return factor, policy.points_at_odds - factor * math.log(policy.odds)
 
 
 def _decision(pd: float, policy: DecisionPolicy) -> str:

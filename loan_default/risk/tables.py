@@ -1,7 +1,7 @@
 """Opens a loan file, CSV, CSV.GZ or Parquet, as a lazy frame, and refuses what is no loan file in one sentence.
 
 Only the form of a file is looked at here: what it is, where its header stands, which layout it has and which
-columns it lacks. What the values mean is `cleaning`.
+columns it lacks, and how pandas writes what is missing. What the values mean is `cleaning`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from loan_default.risk.contract import Contract, Layout
 from loan_default.risk.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROW = ":row"  # 1-based number of a line of data, added to every table; no file names a column so
 _HEAD_BYTES = 1 << 17
@@ -188,3 +192,19 @@ def _refuse_lacking(
             f"{'them' if len(lacking) > 1 else 'it'}, or say in the contract what the file calls "
             f"{'them' if len(lacking) > 1 else 'it'}."
         )
+
+
+def from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
+    """The frame with every missing value as null, numbers as floats, all else as text."""
+    return pl.DataFrame([_to_series(str(name), frame[name]) for name in frame.columns])
+
+
+def _to_series(name: str, column: pd.Series) -> pl.Series:
+    from pandas import isna
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_scalar
+
+    if is_numeric_dtype(column) and not is_bool_dtype(column):
+        return pl.Series(name, column.to_numpy("float64"), nan_to_null=True)
+    # In `inputs` and `instances`, MLflow 3.17 turns a null text into the text "None".
+    texts = [None if is_scalar(value) and (isna(value) or value == "None") else str(value) for value in column]
+    return pl.Series(name, texts, dtype=pl.String)

@@ -13,24 +13,27 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from itertools import count
+from itertools import chain, count, repeat
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from loan_default.adapters.tracking import MODEL_NAME
+from loan_default.risk.applications import Applications
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
-from loan_default.risk.scoring import Answer
+from loan_default.risk.scoring import Answers
 from loan_default.serving.follower import Followed, Follower
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import PredictionLog
-from loan_default.serving.protocol import JSON, Refused, Request, decode, encode, invalid
+from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
-from loan_default.serving.served import Row, ServedModel
+from loan_default.serving.served import Read, ServedModel
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,23 +64,43 @@ class Tokens:
     admin: tuple[str, ...] = field(default=(), repr=False)
 
 
-class Scored(NamedTuple):
-    """One application and its answer."""
+class Sent(NamedTuple):
+    """The body of a request to score, and its type."""
 
-    application: Mapping[str, Any]
-    row: Row
-    answer: Answer
+    body: bytes
+    content_type: str
+
+
+class Part(NamedTuple):
+    """Applications of one request, what one version answered, and their places in what was sent."""
+
     model: ServedModel
+    applications: Applications
+    answers: Answers
+    sent: Sent
+    places: Sequence[int]
 
 
 class Reply(NamedTuple):
-    """An HTTP answer; `scored` is what the prediction log and the shadow still need of it."""
+    """An HTTP answer; `parts` is what the counters, the prediction log and the shadow still need of it."""
 
     status: int
     body: bytes
-    kind: str = JSON
+    kind: bytes = JSON.encode()
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    scored: Sequence[Scored] = ()
+    parts: Sequence[Part] = ()
+
+
+class Answered(NamedTuple):
+    """A request that was answered: when (seconds since 1970), in how many seconds, and how."""
+
+    at: float
+    request_id: str
+    method: str
+    path: str
+    client: str
+    seconds: float
+    reply: Reply
 
 
 class ScoringApp:
@@ -105,7 +128,8 @@ class ScoringApp:
         self._log, self._policy, self._limits, self._tokens = log, policy, limits, tokens
         self._dropped, self._reload, self._workers = dropped, reload, workers
         self._metrics = Metrics()
-        self._answered_lately: list[tuple[datetime, str, str, str, str, float, Reply]] = []
+        self._answered_lately: list[Answered] = []
+        self._beside = ThreadPoolExecutor(1, "shadow")
         self._in_flight = 0
         self._ids: Iterator[int] = count()
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
@@ -134,7 +158,7 @@ class ScoringApp:
             failed = Refused(500, "INTERNAL_ERROR", f"The server failed; its log tells why of request {request_id}.")
             reply = Reply(failed.status, failed.body)
         named = (
-            (b"content-type", reply.kind.encode()),
+            (b"content-type", reply.kind),
             (b"content-length", str(len(reply.body)).encode()),
             (b"x-request-id", request_id.encode()),
         )
@@ -145,7 +169,7 @@ class ScoringApp:
         client = (scope.get("client") or ("",))[0]
         seconds = time.perf_counter() - started
         self._answered_lately.append(
-            (datetime.now(UTC), request_id, scope["method"], scope["path"], client, seconds, reply)
+            Answered(time.time(), request_id, scope["method"], scope["path"], client, seconds, reply)
         )
 
     async def _route(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
@@ -175,12 +199,12 @@ class ScoringApp:
                 sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
                 raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
             content_type = headers.get(b"content-type", b"").decode("latin-1")
+            sent = Sent(body, content_type)
             if len(body) <= _INLINE_BYTES and content_type == JSON:
-                request = self._decoded(body, content_type)
-                rows = model.read(request.applications)
-                if rows is not None:
-                    return self._answered(model, request, rows)
-            return await self._in_thread(self._answer, model, body, content_type)
+                read = model.quickly(body, at_most=self._limits.rows)
+                if read is not None:
+                    return self._answered(model, read, sent)
+            return await self._in_thread(self._answer, model, sent)
         finally:
             self._in_flight -= 1
 
@@ -213,90 +237,93 @@ class ScoringApp:
             raise Refused(408, "BAD_REQUEST", f"The body did not arrive within {self._limits.seconds:g} s.") from None
         return b"".join(parts)
 
-    def _answer(self, model: ServedModel, body: bytes, content_type: str) -> Reply:
-        """The careful way, in a thread."""
-        request = self._decoded(body, content_type)
+    def _answer(self, model: ServedModel, sent: Sent) -> Reply:
+        """The way of a request that is large, or that has to be looked at closely; in a thread."""
         try:
-            rows = model.rows(request.applications)
+            return self._answered(model, model.read(*sent, at_most=self._limits.rows), sent)
         except BadInput as error:
             raise invalid(str(error)) from error
-        return self._answered(model, request, rows)
 
-    def _decoded(self, body: bytes, content_type: str) -> Request:
-        request = decode(body, content_type)
-        rows = len(request.applications)
-        if not rows:
-            raise invalid("There is no application in the request; send at least one row.")
-        if rows > self._limits.rows:
-            sentence = f"{rows:,} applications in one request; at most {self._limits.rows:,} are taken."
-            raise Refused(413, "BAD_REQUEST", sentence)
-        return request
-
-    def _answered(self, model: ServedModel, request: Request, rows: Sequence[Row]) -> Reply:
-        explained = request.output == "full"
-        answers = model.answers(rows, with_reasons=explained)
-        scored = [
-            Scored(application, row, answer, model)
-            for application, row, answer in zip(request.applications, rows, answers, strict=True)
-        ]
-        if self._challenger.model is not None and self._policy.challenger_share:
-            scored = [self._rescored(one, self._policy.challenger_share, explained=explained) or one for one in scored]
-            answers = [one.answer for one in scored]
-        versions = ",".join(str(version) for version in sorted({one.model.version for one in scored}))
+    def _answered(self, model: ServedModel, read: Read, sent: Sent) -> Reply:
+        applications, explained = read.applications, read.output == "full"
+        places: Sequence[int] = range(len(applications.ids))
+        chosen = self._chosen(self._policy.challenger_share, applications.ids)
+        challenged = self._rescored(sent, chosen, explained=explained)
+        if challenged is None:
+            answers = model.answers(applications, with_reasons=explained)
+            parts = [Part(model, applications, answers, sent, places)]
+        else:
+            parts = [challenged]
+            if others := sorted({*places} - {*chosen}):
+                kept = applications.at(others)
+                parts.append(Part(model, kept, model.answers(kept, with_reasons=explained), sent, others))
+            answers = _merged(parts)
+        versions = ",".join(str(version) for version in sorted(part.model.version for part in parts))
         named = ((b"x-model-version", versions.encode()),)
-        return Reply(200, encode(answers, request.output), headers=named, scored=scored)
+        return Reply(200, encode(answers, read.output), headers=named, parts=parts)
 
-    def _rescored(self, one: Scored, share: float, *, explained: bool) -> Scored | None:
-        """The same application by the challenger; None where it is not of the share, or not what its contract asks."""
+    def _chosen(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
+        """Places of the loans that the share (0 to 1) picks for the challenger, if there is one."""
+        if not share or self._challenger.model is None:
+            return ()
+        return [at for at, loan_id in enumerate(ids) if is_challenged(loan_id, share)]
+
+    def _rescored(self, sent: Sent, chosen: Sequence[int], *, explained: bool) -> Part | None:
+        """Some of the applications by the challenger; None where its contract refuses what was sent."""
         model = self._challenger.model
-        if model is None or model is one.model or not is_challenged(one.row.id, share):
+        if not chosen or model is None:
             return None
         try:
-            rows = model.rows([one.application])
+            applications = model.read(*sent, at_most=self._limits.rows).applications.at(chosen)
         except BadInput:
             return None
-        return Scored(one.application, rows[0], model.answers(rows, with_reasons=explained)[0], model)
+        return Part(model, applications, model.answers(applications, with_reasons=explained), sent, chosen)
 
     # --- after the answer
 
     def settle(self) -> None:
         """Count and log what was answered lately; nobody waits for it, and together it costs less."""
         answered, self._answered_lately = self._answered_lately, []
-        lines = []
-        for at, request_id, method, path, client, seconds, reply in answered:
-            self._metrics.count(path if (method, path) in self._routes else "other", reply.status)
-            if path == "/invocations":
-                self._metrics.latency.observe(seconds)
-            if reply.scored:
-                self._metrics.scored([one.answer for one in reply.scored])
-                self._append(reply.scored, request_id, at)
-            line = {
-                "time": at,
-                "request_id": request_id,
-                "method": method,
-                "path": path,
-                "status": reply.status,
-                "ms": round(1000 * seconds, 3),
-                "rows": len(reply.scored),
-                "client": client,
-            }
-            lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
-        self._access.write(b"".join(lines))
+        scored = [part for one in answered for part in one.reply.parts]
+        self._metrics.answered(
+            [(one.path if (one.method, one.path) in self._routes else "other", one.reply.status) for one in answered],
+            [one.seconds for one in answered if one.path == "/invocations"],
+        )
+        self._metrics.scored(
+            [pd for part in scored for pd in part.answers.pds],
+            [decision for part in scored for decision in part.answers.decisions],
+        )
+        self._access.write(b"".join(map(_line, answered)))
+        if self._policy.shadow_share and scored:
+            self._beside.submit(self._log_parts, answered)  # scoring again takes its time
+        else:
+            self._log_parts(answered)
 
-    def _append(self, scored: Sequence[Scored], request_id: str, at: datetime) -> None:
-        """Hand the rows to the log of the versions that answered; a canary is nobody's application."""
-        scored = [one for one in scored if one.application != one.model.canary.application]
-        rows: dict[int, list[tuple[Any, ...]]] = {}
-        for one in scored:
-            said = (request_id, at, one.row.id, one.answer.pd, one.answer.score, one.answer.decision, one.model.version)
-            rows.setdefault(one.model.version, []).append((*said, *self._shadow(one), *one.row.features))
-        for model in {one.model.version: one.model for one in scored}.values():
-            self._log(model).append(rows[model.version])
+    def close(self) -> None:
+        """Settle the last answers."""
+        self.settle()
+        self._beside.shutdown()
 
-    def _shadow(self, one: Scored) -> tuple[int | None, float | None]:
-        """Version and PD of the challenger, for the log only."""
-        shadow = self._rescored(one, self._policy.shadow_share, explained=False)
-        return (shadow.model.version, shadow.answer.pd) if shadow else (None, None)
+    def _log_parts(self, answered: Sequence[Answered]) -> None:
+        """Hand the applications to the log of the versions that answered; a canary is nobody's application."""
+        for one in answered:
+            for part in one.reply.parts:
+                if not part.model.is_canary(part.applications, part.answers):
+                    self._log(part.model).append(self._rows(one, part))
+
+    def _rows(self, one: Answered, part: Part) -> list[tuple[Any, ...]]:
+        """Rows for the prediction log, with the challenger's PD where a share is scored in the shadow."""
+        (ids, values), answers = part.applications, part.answers
+        versions: list[int | None] = [None] * len(ids)
+        pds: list[float | None] = [None] * len(ids)
+        chosen = () if part.model is self._challenger.model else self._chosen(self._policy.shadow_share, ids)
+        shadow = self._rescored(part.sent, [part.places[at] for at in chosen], explained=False)
+        if shadow is not None:
+            for at, pd in zip(chosen, shadow.answers.pds, strict=True):
+                versions[at], pds[at] = shadow.model.version, pd
+        same = repeat(one.request_id), repeat(one.at), repeat(part.model.version)
+        answered = ids, answers.pds, answers.scores, answers.decisions
+        return [*zip(*same[:2], *answered, same[2], versions, pds, values, strict=False)]
 
     # --- the other routes
 
@@ -304,7 +331,7 @@ class ScoringApp:
         return Reply(200, b"\n")
 
     async def _version(self, headers: Headers, receive: Receive) -> Reply:
-        return Reply(200, installed_version("mlflow").encode(), kind="text/plain")
+        return Reply(200, installed_version("mlflow").encode(), kind=b"text/plain")
 
     async def _health(self, headers: Headers, receive: Receive) -> Reply:
         model, trouble = self._production.model, self._production.trouble
@@ -327,7 +354,7 @@ class ScoringApp:
             self._metrics.swaps.labels(followed.alias).set(followed.swaps)
             self._metrics.swap_failures.labels(followed.alias).set(followed.failures)
         self._metrics.log_dropped.set(self._dropped())
-        return Reply(200, self._metrics.text(), kind="text/plain; version=0.0.4; charset=utf-8")
+        return Reply(200, self._metrics.text(), kind=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _admin_reload(self, headers: Headers, receive: Receive) -> Reply:
         _authorise(headers, self._tokens.admin)
@@ -335,6 +362,28 @@ class ScoringApp:
         await asyncio.to_thread(self._follower.look, again=True)
         health = await self._health(headers, receive)
         return Reply(503 if self._production.trouble else health.status, health.body)
+
+
+def _merged(parts: Sequence[Part]) -> Answers:
+    """The answers of all parts, each at the place of its application."""
+    order = np.argsort([*chain.from_iterable(part.places for part in parts)]).tolist()
+    columns = [[*chain.from_iterable(column)] for column in zip(*(part.answers for part in parts), strict=True)]
+    return Answers(*([column[at] for at in order] for column in columns))
+
+
+def _line(one: Answered) -> bytes:
+    """One line of the access log."""
+    line = {
+        "time": datetime.fromtimestamp(one.at, UTC),
+        "request_id": one.request_id,
+        "method": one.method,
+        "path": one.path,
+        "status": one.reply.status,
+        "ms": round(1000 * one.seconds, 3),
+        "rows": sum(len(part.places) for part in one.reply.parts),
+        "client": one.client,
+    }
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
 def _authorise(headers: Headers, tokens: Sequence[str]) -> None:

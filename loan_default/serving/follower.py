@@ -12,7 +12,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 from upath import UPath
@@ -104,6 +106,7 @@ class Follower:
 
     def _run(self) -> None:
         self.recall()
+        _warm_up()
         seen, due = self._signed(), 0.0
         while not self._stop.is_set():
             signed = self._signed()
@@ -151,6 +154,13 @@ class Follower:
             storage.write_json(UPath(followed.last), remembered)
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
         gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+
+
+def _warm_up() -> None:
+    """Import what loading a version will: the first answer of the registry takes as long, in another process."""
+    for name in ("onnxruntime", "xgboost"):
+        with suppress(ImportError):  # loading says it where it matters
+            import_module(name)
 
 
 def _failed_lately(followed: Followed, version: int) -> bool:

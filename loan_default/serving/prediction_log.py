@@ -16,17 +16,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import Contract, LoanField
 
 log = logging.getLogger(__name__)
 
 FOLDER = "prediction_log"
-# Rows become a table while the interpreter is locked, 7 µs each: so few at once, and a pause for the answers.
-_ROWS_AT_ONCE, _PAUSE_SECONDS = 100, 0.001
+# Rows become a table while the interpreter is locked, 3 µs each: so few at once, and a pause for the answers.
+_ROWS_AT_ONCE, _PAUSE_SECONDS = 500, 0.001
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping
 
 
@@ -47,6 +49,29 @@ def log_schema(contract: Contract) -> dict[str, pl.DataType]:
         "shadow_pd": pl.Float64(),
         **{field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.features},
     }
+
+
+def _table(rows: Sequence[tuple[Any, ...]], contract: Contract) -> pl.DataFrame:
+    """Rows as `PredictionLog.append` takes them → a table of `log_schema`."""
+    *answered, values = zip(*rows, strict=True)
+    schema = log_schema(contract)
+    columns = [_answered_column(name, schema[name], given) for name, given in zip(schema, answered, strict=False)]
+    array = np.array(values, dtype=np.float64)
+    columns += [_feature(field, array[:, at]) for at, field in enumerate(contract.features)]
+    return pl.DataFrame(columns)
+
+
+def _answered_column(name: str, dtype: pl.DataType, given: Sequence[Any]) -> pl.Series:
+    if name == "scored_at":
+        return pl.Series(name, np.array(given) * 1e6).cast(pl.Int64).cast(dtype)
+    return pl.Series(name, given, dtype=dtype)
+
+
+def _feature(field: LoanField, values: NDArray[np.float64]) -> pl.Series:
+    column = pl.Series(field.name, values, nan_to_null=True)
+    if field.kind == "number":
+        return column
+    return pl.Series(field.levels).gather(column.cast(pl.Int64) - 1).rename(field.name)
 
 
 class PredictionLog:
@@ -75,7 +100,7 @@ class PredictionLog:
             now: the time in UTC, for the names of the files.
         """
         self.logged = 0
-        self._folder, self._schema, self._worker, self._now = UPath(root) / FOLDER, log_schema(contract), worker, now
+        self._folder, self._contract, self._worker, self._now = UPath(root) / FOLDER, contract, worker, now
         self._month = contract.by_name[contract.time_name].column
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
         self._waiting: deque[tuple[Any, ...]] = deque()
@@ -93,7 +118,11 @@ class PredictionLog:
         return self._refused + self._lost
 
     def append(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Have rows of the columns of `log_schema` written soon; those beyond the capacity are dropped."""
+        """Have rows written soon; those beyond the capacity are dropped.
+
+        A row is what was answered, in the order of `log_schema` with the time as seconds since 1970, and then the
+        values of the features as `risk.applications.Applications` has them, as one sequence.
+        """
         waiting = self._waiting
         room = self._capacity - len(waiting) - (self._taken - self.logged - self._lost)
         if len(rows) > room:
@@ -144,7 +173,7 @@ class PredictionLog:
             size = min(_ROWS_AT_ONCE, count - at)
             self._taken += size
             rows = [self._waiting.popleft() for _ in range(size)]
-            yield pl.DataFrame(rows, schema=self._schema, orient="row")
+            yield _table(rows, self._contract)
             self._stop.wait(_PAUSE_SECONDS)
 
     def _store(self, rows: pl.DataFrame, folder: UPath) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from io import BytesIO, StringIO
+from itertools import chain
 from typing import Any, Literal, NamedTuple, get_args
 
+import msgspec
 import orjson
 
-from loan_default.risk.scoring import Answer
+from loan_default.risk.scoring import Answers
 
 Output = Literal["full", "pd", "label"]
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
-FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+SPLIT = "dataframe_split"
+FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
 _SAID = 300  # characters of what a library says of a body
 
 
@@ -40,18 +43,67 @@ def invalid(sentence: str) -> Refused:
 
 
 class Request(NamedTuple):
-    """Decoded input, field names and values of each application."""
+    """Decoded input: field names, the values of each application in their order, and what is asked for."""
 
-    applications: list[dict[str, Any]]
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
     output: Output = "full"
 
 
-def decode(body: bytes, content_type: str) -> Request:
+class _Params(msgspec.Struct, forbid_unknown_fields=True):
+    output: Output = "full"
+
+
+class _Split(msgspec.Struct):
+    columns: list[str]
+    data: list[list[Any]]
+
+
+class QuickDecoder:
+    """Decodes the JSON forms that loan systems send straight into applications of a type that msgspec knows."""
+
+    def __init__(self, form: type[msgspec.Struct]) -> None:
+        lists = [(name, list[form] | msgspec.UnsetType, msgspec.UNSET) for name in FORMS if name != SPLIT]  # type: ignore[valid-type]
+        others = [(SPLIT, _Split | msgspec.UnsetType, msgspec.UNSET), ("params", _Params | None, None)]
+        self._list = list[form]  # type: ignore[valid-type]
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Body", [*lists, *others], forbid_unknown_fields=True))
+
+    def decode(self, body: bytes) -> tuple[Sequence[msgspec.Struct], Output] | None:
+        """Applications and what is asked for; None where `decode` has to look, and to say what is wrong."""
+        try:
+            *lists, split, params = msgspec.structs.astuple(self._decoder.decode(body))
+            given = [applications for applications in (*lists, split) if applications is not msgspec.UNSET]
+            if len(given) != 1:
+                return None
+            applications = given[0] if split is msgspec.UNSET else self._of_split(split)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        return applications, params.output if params else "full"
+
+    def _of_split(self, split: _Split) -> Sequence[msgspec.Struct]:
+        if len({*split.columns}) < len(split.columns):
+            raise ValueError("a column is named twice")
+        rows = [dict(zip(split.columns, row, strict=True)) for row in split.data]
+        return msgspec.convert(rows, self._list)
+
+
+def decode(body: bytes, content_type: str, *, at_most: int) -> Request:
     """Decode a request to score.
 
     Raises:
-        Refused: 415 for a type that is not spoken, 400 for a body that is not what its type says.
+        Refused: 415 for a type that is not spoken, 400 for a body that is not what its type says or that holds no
+            application, 413 for more than `at_most`.
     """
+    request = _decode(body, content_type)
+    if not request.rows:
+        raise invalid("There is no application in the request; send at least one row.")
+    if len(request.rows) > at_most:
+        sentence = f"{len(request.rows):,} applications in one request; at most {at_most:,} are taken."
+        raise Refused(413, "BAD_REQUEST", sentence)
+    return request
+
+
+def _decode(body: bytes, content_type: str) -> Request:
     kind, _, parameters = content_type.partition(";")
     kind, charset = kind.strip().lower(), parameters.strip().lower()
     if kind not in (JSON, CSV, PARQUET):
@@ -60,9 +112,9 @@ def decode(body: bytes, content_type: str) -> Request:
     if charset.replace(" ", "").strip('"') not in ("", "charset=utf-8", 'charset="utf-8'):
         raise Refused(415, "BAD_REQUEST", f"Content-Type is {content_type!r}; only charset=utf-8 is understood.")
     if kind == CSV:
-        return Request(_by_mlflow(lambda mlflow: mlflow.parse_csv_input(StringIO(body.decode("utf-8")))))
+        return _by_mlflow(lambda mlflow: mlflow.parse_csv_input(StringIO(body.decode("utf-8"))))
     if kind == PARQUET:
-        return Request(_by_mlflow(lambda mlflow: mlflow.parse_parquet_input(BytesIO(body))))
+        return _by_mlflow(lambda mlflow: mlflow.parse_parquet_input(BytesIO(body)))
     return _decode_json(body)
 
 
@@ -71,21 +123,26 @@ def _decode_json(body: bytes) -> Request:
         request = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise invalid(f"The body is not valid JSON: {str(error)[:_SAID].rstrip('.')}.") from None
-    forms = [name for name in FORMS if name in request] if isinstance(request, dict) else []
-    if len(forms) != 1:
-        raise invalid(f"The body must be a JSON object with exactly one of {', '.join(FORMS)}.")
-    (form,) = forms
-    if unknown := sorted(request.keys() - {form, "params"}):
-        raise invalid(f"{unknown[0]!r} is no part of a request; beside {form} only params may stand.")
-    output = _output(request.get("params"))
+    params = request.pop("params", None) if type(request) is dict else None
+    if type(request) is not dict or len(request) != 1 or (form := next(iter(request))) not in FORMS:
+        raise invalid(_misformed(request))
+    output = _output(params)
     given = request[form]
-    if form == "dataframe_split":
-        return Request(_rows_of_split(given), output)
-    if isinstance(given, list) and all(type(row) is dict for row in given):
-        return Request(given, output)
+    if form == SPLIT:
+        return _split(given, output)
+    if type(given) is list and {dict}.issuperset(map(type, given)):
+        return _records(given, output)
     if form == "dataframe_records":
         raise invalid("dataframe_records must be a list of objects, one for each application.")
-    return Request(_by_mlflow(lambda mlflow: mlflow.infer_and_parse_data({form: given})), output)
+    return _by_mlflow(lambda mlflow: mlflow.infer_and_parse_data({form: given}), output)
+
+
+def _misformed(request: Any) -> str:
+    forms = [name for name in FORMS if name in request] if isinstance(request, dict) else []
+    if len(forms) != 1:
+        return f"The body must be a JSON object with exactly one of {', '.join(FORMS)}."
+    unknown = min(request.keys() - set(forms))
+    return f"{unknown!r} is no part of a request; beside {forms[0]} only params may stand."
 
 
 def _output(params: Any) -> Output:
@@ -101,7 +158,16 @@ def _output(params: Any) -> Output:
     return output  # type: ignore[no-any-return]
 
 
-def _rows_of_split(split: Any) -> list[dict[str, Any]]:
+def _records(given: Sequence[dict[str, Any]], output: Output) -> Request:
+    """Objects as rows; where their fields differ, a row has None for a field that it lacks."""
+    names = tuple(given[0]) if given else ()
+    if all(tuple(row) == names for row in given):
+        return Request(names, [[*row.values()] for row in given], output)
+    names = tuple(dict.fromkeys(chain.from_iterable(given)))
+    return Request(names, [[*map(row.get, names)] for row in given], output)
+
+
+def _split(split: Any, output: Output) -> Request:
     columns = split.get("columns") if isinstance(split, dict) else None
     rows = split.get("data") if isinstance(split, dict) else None
     if not (isinstance(columns, list) and isinstance(rows, list) and all(type(name) is str for name in columns)):
@@ -112,15 +178,15 @@ def _rows_of_split(split: Any) -> list[dict[str, Any]]:
     for at, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(columns):
             raise invalid(f"Row {at}: dataframe_split has {len(columns)} columns; each row must be a list of as many.")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return Request(tuple(columns), rows, output)
 
 
-def _by_mlflow(parse: Callable[[Any], Any]) -> list[dict[str, Any]]:
+def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
     """What one of MLflow's own decoders makes of it; whatever it raises is the caller's mistake."""
     import pandas as pd
     from mlflow.pyfunc import scoring_server
 
-    from loan_default.risk.applications import from_pandas
+    from loan_default.risk.tables import from_pandas
 
     try:
         table = parse(scoring_server)
@@ -130,15 +196,19 @@ def _by_mlflow(parse: Callable[[Any], Any]) -> list[dict[str, Any]]:
         raise invalid(f"The body cannot be read as a table of applications: {said}.") from error
     if not all(isinstance(name, str) for name in frame.columns):
         raise invalid("The applications have no field names; send each as an object of field names and values.")
-    return from_pandas(frame).to_dicts()
+    return Request(tuple(frame.columns), from_pandas(frame).rows(), output)
 
 
-def encode(answers: Sequence[Answer], output: Output) -> bytes:
+def encode(answers: Answers, output: Output) -> bytes:
     """Answers in the form that was asked for, as MLflow's server writes them."""
+    predictions: list[Any]
     if output == "pd":
-        predictions: list[Any] = [answer.pd for answer in answers]
+        predictions = answers.pds
     elif output == "label":
-        predictions = [int(answer.decision == "decline") for answer in answers]
+        predictions = [int(decision == "decline") for decision in answers.decisions]
     else:
-        predictions = [answer._asdict() for answer in answers]
+        predictions = [
+            {"pd": pd, "score": score, "decision": decision, "reasons": reasons}
+            for pd, score, decision, reasons in zip(*answers, strict=True)
+        ]
     return orjson.dumps({"predictions": predictions})

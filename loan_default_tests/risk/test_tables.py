@@ -3,13 +3,15 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.synthetic import make_loans, write_csv
-from loan_default.risk.tables import ROW, open_table, readable
+from loan_default.risk.tables import ROW, from_pandas, open_table, readable
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +177,21 @@ def test_only_damage_is_called_damage():
         raise OSError(28, "No space left on device")
     with pytest.raises(pl.exceptions.ColumnNotFoundError), readable("loans.csv"):
         pl.DataFrame({"a": [1]}).select("b")
+
+
+def test_every_missing_value_of_pandas_is_null_and_everything_else_is_told() -> None:
+    frame = pd.DataFrame(
+        {
+            "int_rate": [13.5, None],
+            "term": [36, 60],
+            "purpose": [np.nan, "car"],
+            "grade": ["None", pd.NA],
+            "dti": [True, 5],
+            "fico_range_low": [[700], {"a": 1}],
+        }
+    )
+    assert from_pandas(frame).to_dicts() == [
+        {"int_rate": 13.5, "term": 36.0, "purpose": None, "grade": None, "dti": "True", "fico_range_low": "[700]"},
+        {"int_rate": None, "term": 60.0, "purpose": "car", "grade": None, "dti": "5", "fico_range_low": "{'a': 1}"},
+    ]
+    assert from_pandas(pd.DataFrame({"dti": [True, False]}))["dti"].to_list() == ["True", "False"]

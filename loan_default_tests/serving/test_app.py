@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.app import Limits, ScoringApp, Tokens
 from loan_default.serving.follower import Followed, Follower
-from loan_default.serving.served import Row, ServedModel
+from loan_default.serving.served import Read, ServedModel
 from loan_default_tests.packages import applications, package
 
 ONE = {name: value for name, value in applications()[0][0].items() if value is not None}
@@ -75,6 +75,11 @@ class Desk:
         return self.ask("POST", "/invocations", body, **{"content-type": "application/json", **headers})
 
 
+def pd_of(model: ServedModel, application: Mapping[str, Any]) -> float:
+    body = json.dumps({"inputs": [application]}).encode()
+    return model.answers(model.read(body, "application/json", at_most=1).applications).pds[0]
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, ServedModel]:
     folder = tmp_path_factory.mktemp("packages")
@@ -127,7 +132,8 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     assert 'loan_default_model_version{alias="production"} 1.0' in text
     (row,) = desk.log.rows
     assert (row[0], row[2], row[3], row[6:9]) == (answer.headers["x-request-id"], "A-1", told["pd"], (1, None, None))
-    assert row[9:] == tuple(desk.production.model.read([ONE])[0].features)  # type: ignore[union-attr, index]
+    (loan_amnt, *_), expected = row[9], applications()[1]["loan_amnt"][0]
+    assert loan_amnt == expected
 
 
 def test_a_canary_is_answered_and_not_logged(desk: Desk) -> None:
@@ -205,7 +211,7 @@ def test_too_many_at_once_are_sent_away(
 ) -> None:
     desk = desk_of(models, tmp_path, limits=Limits(concurrent=2, seconds=0.5))
     stuck = threading.Event()
-    monkeypatch.setattr(ServedModel, "check", lambda *_: stuck.wait(3) and [])
+    monkeypatch.setattr(ServedModel, "read", lambda *_, **__: stuck.wait(3) and [])
     body = json.dumps({"dataframe_records": [{"colour": 1}]}).encode()
 
     async def three() -> list[Answer]:
@@ -243,33 +249,33 @@ def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_
     for row, pd in zip(rows, answer.json["predictions"], strict=True):
         assert desk.score(row).headers["x-model-version"] == str(by_version[row["id"]])
         model = models[by_version[row["id"]]]
-        assert pd == model.answers(model.check([row]))[0].pd
+        assert pd == pytest.approx(pd_of(model, row), abs=1e-6)
 
 
 def test_a_shadow_is_only_logged(models: dict[int, ServedModel], tmp_path: Path) -> None:
     desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0, shadow_share=1))
     answer = desk.score({**ONE, "id": "a"})
     assert answer.headers["x-model-version"] == "1"
-    desk.app.settle()
+    desk.app.close()
     (row,) = desk.log.rows
-    assert row[6:9] == (1, 2, models[2].answers(models[2].check([ONE]))[0].pd)
+    assert row[6:9] == (1, 2, pytest.approx(pd_of(models[2], ONE), abs=1e-6))
 
 
 def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     models: dict[int, ServedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=1))
-    rows = ServedModel.rows
+    read = ServedModel.read
 
-    def picky(model: ServedModel, given: Sequence[Mapping[str, Any]]) -> list[Row]:
+    def picky(model: ServedModel, body: bytes, content_type: str, *, at_most: int) -> Read:
         if model.version == 2:
             raise BadInput("Row 0: something else is missing.")
-        return rows(model, given)
+        return read(model, body, content_type, at_most=at_most)
 
-    monkeypatch.setattr(ServedModel, "rows", picky)
+    monkeypatch.setattr(ServedModel, "read", picky)
     answer = desk.score({**ONE, "id": "a"})
     assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
-    desk.app.settle()
+    desk.app.close()
     assert desk.log.rows[0][6:9] == (1, None, None)
 
 

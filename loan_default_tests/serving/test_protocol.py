@@ -2,13 +2,15 @@
 
 import io
 import json
+from typing import Any
 
+import msgspec
 import orjson
 import pandas as pd
 import pytest
 
-from loan_default.risk.scoring import Answer
-from loan_default.serving.protocol import CSV, JSON, PARQUET, Refused, decode, encode
+from loan_default.risk.scoring import Answers
+from loan_default.serving.protocol import CSV, JSON, PARQUET, QuickDecoder, Refused, Request, decode, encode
 
 ROWS = [{"term": 36.0, "grade": "A"}, {"term": 60.0, "grade": None}]
 FORMS = {
@@ -19,10 +21,22 @@ FORMS = {
 }
 
 
+class Loan(msgspec.Struct, forbid_unknown_fields=True):
+    term: float
+    grade: str | None = None
+
+
+QUICK = QuickDecoder(Loan)
+
+
+def rows_of(request: Request) -> list[dict[str, Any]]:
+    return [dict(zip(request.names, row, strict=True)) for row in request.rows]
+
+
 def refusal(body: object, content_type: str = JSON) -> Refused:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(Refused) as raised:
-        decode(raw, content_type)
+        decode(raw, content_type, at_most=3)
     sentence = raised.value.sentence
     assert sentence.endswith(".")
     assert "Traceback" not in sentence
@@ -32,21 +46,37 @@ def refusal(body: object, content_type: str = JSON) -> Refused:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_json_form_says_the_same(form: str) -> None:
-    assert decode(json.dumps({form: FORMS[form]}).encode(), "application/json; charset=utf-8").applications == ROWS
+    body = json.dumps({form: FORMS[form]}).encode()
+    assert rows_of(decode(body, "application/json; charset=utf-8", at_most=2)) == ROWS
+    quick = QUICK.decode(body)
+    assert quick is not None
+    assert [msgspec.to_builtins(loan) for loan in quick[0]] == ROWS
+
+
+def test_a_field_that_one_row_lacks_is_missing_there() -> None:
+    body = json.dumps({"inputs": [{"term": 36.0}, {"grade": "B", "term": 60.0}]}).encode()
+    expected = [{"term": 36.0, "grade": None}, {"term": 60.0, "grade": "B"}]
+    assert rows_of(decode(body, JSON, at_most=2)) == expected
+
+
+def test_too_many_and_none_are_refused() -> None:
+    assert refusal({"inputs": ROWS * 2}).status == 413
+    assert "at least one row" in refusal({"inputs": []}).sentence
 
 
 def test_columns_and_files_are_decoded_by_mlflow() -> None:
-    assert decode(b'{"inputs": {"term": [36.0, 60.0], "grade": ["A", null]}}', JSON).applications == ROWS
-    assert decode(b"term,grade\n36,A\n60,\n", CSV).applications == ROWS
+    assert rows_of(decode(b'{"inputs": {"term": [36.0, 60.0], "grade": ["A", null]}}', JSON, at_most=2)) == ROWS
+    assert rows_of(decode(b"term,grade\n36,A\n60,\n", CSV, at_most=2)) == ROWS
     parquet = io.BytesIO()
     pd.DataFrame(ROWS).to_parquet(parquet)
-    assert decode(parquet.getvalue(), PARQUET).applications == ROWS
+    assert rows_of(decode(parquet.getvalue(), PARQUET, at_most=2)) == ROWS
 
 
 @pytest.mark.parametrize("output", ["full", "pd", "label"])
 def test_the_form_of_the_answer_is_a_parameter(output: str) -> None:
     body = json.dumps({"inputs": ROWS, "params": {"output": output}}).encode()
-    assert decode(body, JSON).output == output
+    assert decode(body, JSON, at_most=2).output == output
+    assert (QUICK.decode(body) or [[], ""])[1] == output
 
 
 @pytest.mark.parametrize(
@@ -78,6 +108,7 @@ def test_what_is_no_request_is_the_callers_mistake(body: object, said: str) -> N
     refused = refusal(body)
     assert refused.status == 400
     assert said in refused.sentence
+    assert QUICK.decode(body if isinstance(body, bytes) else json.dumps(body).encode()) is None
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/json; charset=latin-1", "application/xml"])
@@ -91,7 +122,7 @@ def test_a_file_that_is_none_is_refused(kind: str, body: bytes) -> None:
 
 
 def test_answers_in_three_forms() -> None:
-    answers = [Answer(0.1, 560, "approve", []), Answer(0.5, 480, "decline", ["High."])]
+    answers = Answers([0.1, 0.5], [560, 480], ["approve", "decline"], [[], ["High."]])
     assert orjson.loads(encode(answers, "pd")) == {"predictions": [0.1, 0.5]}
     assert orjson.loads(encode(answers, "label")) == {"predictions": [0, 1]}
     full = {"pd": 0.5, "score": 480, "decision": "decline", "reasons": ["High."]}

@@ -2,39 +2,69 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from loan_default.risk import canary, onnx_trees
 from loan_default.risk.errors import BadInput
+from loan_default.risk.scoring import Answers
 from loan_default.serving import served
 from loan_default.serving.served import ServedModel
 from loan_default_tests.packages import applications, package, scorer
+
+AS_JSON, AS_CSV = "application/json", "text/csv"
+
+
+def body_of(sent: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"inputs": sent}).encode()
 
 
 @pytest.mark.parametrize("kind", ["xgboost", "random_forest", "logistic_regression"])
 def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None:
     model = ServedModel.load(package(tmp_path, kind), 3)
     sent, features = applications()
-    quick = model.read(sent)
-    assert quick is not None
-    batch = scorer(kind).score(features).rows(named=True)
-    for answers in (model.answers(quick), model.answers(model.check(sent))):
-        assert [answer.pd for answer in answers] == pytest.approx([row["pd"] for row in batch], abs=1e-6)
-        assert [answer.score for answer in answers] == [row["score"] for row in batch]
-        assert [answer.decision for answer in answers] == [row["decision"] for row in batch]
-        assert [answer.reasons for answer in answers] == [row["reasons"] for row in batch]
+    quick = [model.quickly(body_of([one]), at_most=1) for one in sent]
+    many = model.quickly(body_of(sent), at_most=40)
+    careful = model.read(pl.DataFrame(sent).write_csv().encode(), AS_CSV, at_most=40)
+    assert many is not None
+    batch = scorer(kind).score(features)
+    singly = [model.answers(one.applications) for one in quick if one]
+    for answers in (
+        Answers(*([column[0] for column in columns] for columns in zip(*singly, strict=True))),
+        model.answers(many.applications),
+        model.answers(careful.applications),
+    ):
+        assert answers.pds == pytest.approx(batch["pd"].to_list(), abs=1e-6)
+        assert answers.scores == batch["score"].to_list()
+        assert answers.decisions == batch["decision"].to_list()
+        assert answers.reasons == batch["reasons"].to_list()
     assert model.quick_form == ("logistic_regression" if kind == "logistic_regression" else "onnx")
 
 
 def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ServedModel.load(package(tmp_path), 1)
-    rows = model.read(applications()[0])
-    assert rows is not None
-    few = model.answers(rows)
+    sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
+    few = model.answers(sent)
     monkeypatch.setattr(served, "_ROWS_FOR_ONNX", 1)
-    assert [one.pd for one in model.answers(rows)] == pytest.approx([one.pd for one in few], abs=1e-6)
+    assert model.answers(sent).pds == pytest.approx(few.pds, abs=1e-6)
+
+
+def test_what_is_odd_is_read_closely(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    odd = body_of([{**applications()[0][0], "term": "36 months"}])
+    assert model.quickly(odd, at_most=1) is None
+    assert len(model.read(odd, AS_JSON, at_most=1).applications.ids) == 1
+
+
+def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    known = dict(model.canary.application)
+    for change, is_canary in ({}, True), ({"id": "a"}, False), ({"loan_amnt": known["loan_amnt"] + 25}, False):
+        read = model.read(body_of([{**known, **change}]), AS_JSON, at_most=1).applications
+        assert model.is_canary(read, model.answers(read)) is is_canary
 
 
 def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
@@ -42,10 +72,9 @@ def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
     (tmp_path / onnx_trees.FILE).write_bytes(onnx_trees.to_onnx(scorer("random_forest").model.booster))  # type: ignore[attr-defined]
     model = ServedModel.load(tmp_path, 1)
     assert model.quick_form == "xgboost"
-    rows = model.read(applications()[0])
-    assert rows is not None
+    sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
     expected = scorer("xgboost").score(applications()[1])["pd"].to_list()
-    assert [one.pd for one in model.answers(rows)] == pytest.approx(expected, abs=1e-12)
+    assert model.answers(sent).pds == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_package_that_forgot_its_canary_is_refused(tmp_path: Path) -> None:
@@ -65,6 +94,6 @@ def test_trial_rows_reach_every_tree(tmp_path: Path) -> None:
 def test_an_id_is_text_whatever_it_came_as(tmp_path: Path, given: object, known: str | None) -> None:
     model = ServedModel.load(package(tmp_path), 1)
     application = {**applications()[0][0], "id": given}
-    assert [row.id for row in model.check([application])] == [known]
-    if not isinstance(given, float):
-        assert [row.id for row in model.read([application]) or []] == [known]
+    assert model.read(body_of([application]), AS_JSON, at_most=1).applications.ids == [known]
+    closely = {**application, "term": "36 months"}
+    assert model.read(body_of([closely]), AS_JSON, at_most=1).applications.ids == [known]
