@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -22,6 +24,7 @@ from loan_default.risk.features import FeatureSpace, Matrix
 
 Floats = NDArray[np.float64]
 
+_STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
 # Months as whole numbers: their difference is what `cleaning` computes of two dates.
 _MONTHS: dict[Any, int | None] = {text: at // 2 for at, text in enumerate(MONTH_TEXTS)}
@@ -57,13 +60,10 @@ class QuickReader:
         fields = [*contract.features, *others]
         place = {field.name: at for at, field in enumerate(fields)}
         self._size = len(contract.features)
-        self.form: type[msgspec.Struct] = msgspec.defstruct(
-            "Application",
-            [*map(_typed, fields), (contract.id_name, str | int | float | None, None)],
-            forbid_unknown_fields=True,
-            kw_only=True,
-            gc=False,
-        )
+        self._types = [*map(_typed, fields), (contract.id_name, str | int | float | None, None)]
+        self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
+        # weak: whoever decodes says how many row forms are worth keeping
+        self._in_order: WeakKeyDictionary[type[msgspec.Struct], itemgetter[Any]] = WeakKeyDictionary()
         self._meanings = [(place[field.name], _meaning(field)) for field in fields if field.kind != "number"]
         self._derived: list[tuple[int, Callable[..., Any], tuple[int, ...], bool]] = [
             (
@@ -86,9 +86,23 @@ class QuickReader:
             if field.kind == "nominal"
         ]
 
+    def row_form(self, names: Sequence[str]) -> type[msgspec.Struct] | None:
+        """As `form`, for lists of values in the order of the names; None where an application cannot be of these."""
+        typed = {name: kind for name, kind, *_ in self._types}
+        needed = {name for name, _, *default in self._types if not default}
+        if len({*names}) < len(names) or not needed <= {*names} <= typed.keys():
+            return None
+        form = msgspec.defstruct("Row", [(name, typed[name]) for name in names], array_like=True, **_STRICT)
+        place = {name: at for at, name in enumerate(names)}
+        self._in_order[form] = itemgetter(*(place.get(name, -1) for name, *_ in self._types))
+        return form
+
     def read(self, given: Sequence[msgspec.Struct]) -> Applications | None:
-        """Applications of `form`, at least one; None where a closer look is needed."""
-        rows = [msgspec.structs.astuple(application) for application in given]
+        """Applications of `form` or one of `row_form`, at least one; None where a closer look is needed."""
+        rows: Sequence[Sequence[Any]] = [msgspec.structs.astuple(application) for application in given]
+        if (form := type(given[0])) is not self.form:
+            in_order = self._in_order[form]
+            rows = [in_order((*row, None)) for row in rows]
         try:
             values = [self._one(rows[0])] if len(rows) == 1 else self._many(rows)
         except (KeyError, TypeError, ValueError, ArithmeticError):  # no month, out of range, not to be computed

@@ -7,6 +7,7 @@ What an application may hold is `risk`'s to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from io import BytesIO, StringIO
 from itertools import chain
 from typing import Any, Literal, NamedTuple, get_args
@@ -21,6 +22,7 @@ Output = Literal["full", "pd", "label"]
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 SPLIT = "dataframe_split"
 FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
+_COLUMNS = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
 _SAID = 300  # characters of what a library says of a body
 
 
@@ -56,16 +58,19 @@ class _Params(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Split(msgspec.Struct):
     columns: list[str]
-    data: list[list[Any]]
+    data: msgspec.Raw
 
 
 class QuickDecoder:
     """Decodes the JSON forms that loan systems send straight into applications of a type that msgspec knows."""
 
-    def __init__(self, form: type[msgspec.Struct]) -> None:
+    def __init__(
+        self, form: type[msgspec.Struct], row_form: Callable[[Sequence[str]], type[msgspec.Struct] | None]
+    ) -> None:
+        """Decode objects of `form`, and lists of the type that `row_form` gives for the names of their columns."""
         lists = [(name, list[form] | msgspec.UnsetType, msgspec.UNSET) for name in FORMS if name != SPLIT]  # type: ignore[valid-type]
         others = [(SPLIT, _Split | msgspec.UnsetType, msgspec.UNSET), ("params", _Params | None, None)]
-        self._list = list[form]  # type: ignore[valid-type]
+        self._row_decoder = lru_cache(_COLUMNS)(lambda names: _row_decoder(row_form(names)))
         self._decoder = msgspec.json.Decoder(msgspec.defstruct("Body", [*lists, *others], forbid_unknown_fields=True))
 
     def decode(self, body: bytes) -> tuple[Sequence[msgspec.Struct], Output] | None:
@@ -78,13 +83,15 @@ class QuickDecoder:
             applications = given[0] if split is msgspec.UNSET else self._of_split(split)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        return applications, params.output if params else "full"
+        return None if applications is None else (applications, params.output if params else "full")
 
-    def _of_split(self, split: _Split) -> Sequence[msgspec.Struct]:
-        if len({*split.columns}) < len(split.columns):
-            raise ValueError("a column is named twice")
-        rows = [dict(zip(split.columns, row, strict=True)) for row in split.data]
-        return msgspec.convert(rows, self._list)
+    def _of_split(self, split: _Split) -> Sequence[msgspec.Struct] | None:
+        decoder = self._row_decoder(tuple(split.columns))
+        return None if decoder is None else decoder.decode(split.data)
+
+
+def _row_decoder(form: type[msgspec.Struct] | None) -> msgspec.json.Decoder[Any] | None:
+    return None if form is None else msgspec.json.Decoder(list[form])  # type: ignore[valid-type]
 
 
 def decode(body: bytes, content_type: str, *, at_most: int) -> Request:

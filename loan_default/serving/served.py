@@ -57,7 +57,7 @@ class ServedModel:
         scorer, known = Scorer.load(folder), canary.read(folder)
         reader = QuickReader(scorer.contract)
         quick, form = _quicker(folder, scorer)
-        served = cls(version, scorer, QuickDecoder(reader.form), reader, quick, form, known)
+        served = cls(version, scorer, QuickDecoder(reader.form, reader.row_form), reader, quick, form, known)
         (pd,) = served.answers(served._known).pds
         if abs(pd - known.pd) > AGREEMENT:
             raise BadInput(

@@ -29,6 +29,20 @@ def quick(*sent: dict[str, Any]) -> np.ndarray | None:
     return None if read is None else np.array(read.values)
 
 
+def by_columns(*sent: dict[str, Any]) -> np.ndarray | None:
+    """The same of a list of values for each application."""
+    names = list(dict.fromkeys(name for application in sent for name in application))
+    form = READER.row_form(names)
+    if form is None:
+        return None
+    rows = json.dumps([[application.get(name) for name in names] for application in sent])
+    try:
+        read = READER.read(msgspec.json.decode(rows, type=list[form]))  # type: ignore[valid-type]
+    except msgspec.ValidationError:
+        return None
+    return None if read is None else np.array(read.values)
+
+
 def careful(*sent: dict[str, Any]) -> np.ndarray:
     names = list(dict.fromkeys(name for application in sent for name in application))
     return np.array(check(names, [[*map(application.get, names)] for application in sent], contract()).values)
@@ -67,9 +81,9 @@ def test_the_quick_reader_agrees_or_gives_up(data: st.DataObject) -> None:
     sent = [dict(one) for one in applications()[0][: data.draw(st.sampled_from([1, 3]), label="rows")]]
     for name in data.draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=4, unique=True)):
         sent[-1][name] = data.draw(values_of(FIELDS[name]), label=name)
-    read = quick(*sent)
-    if read is not None:
-        assert alike(read, careful(*sent))
+    for read in (quick(*sent), by_columns(*sent)):
+        if read is not None:
+            assert alike(read, careful(*sent))
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -92,6 +106,15 @@ def test_what_is_odd_is_left_to_the_careful_reader(change: dict[str, Any], rows:
     sent = applications()[0][:rows]
     assert quick(*sent) is not None
     assert quick(*sent[:-1], {**sent[-1], **change}) is None
+    assert by_columns(*sent) is not None
+    assert by_columns(*sent[:-1], {**sent[-1], **change}) is None
+
+
+def test_columns_that_cannot_be_an_application_have_no_form() -> None:
+    names = [name for name, value in applications()[0][0].items() if value is not None]
+    assert READER.row_form(names[::-1]) is not None
+    for wrong in ([*names, names[0]], [*names, "colour"], [name for name in names if name != "term"], []):
+        assert READER.row_form(wrong) is None
 
 
 @pytest.mark.parametrize("rows", [1, 2])
