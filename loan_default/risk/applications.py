@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from loan_default.risk.cleaning import DERIVATIONS, MONTH_TEXTS, clean_applications
 from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace, Matrix
 
 Floats = NDArray[np.float64]
@@ -218,16 +219,36 @@ def _id(given: Any) -> str | None:
     return given if given is None else str(given)
 
 
-def check(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> Applications:
+def check(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract, *, as_in_files: bool = False
+) -> Applications:
     """The closer look at the same rows.
+
+    Args:
+        names: of the values in each row.
+        rows: an application each.
+        contract: what a loan is.
+        as_in_files: whether a number may come as a text, "36 months"; in JSON that is a mistake.
 
     Raises:
         BadInput: names row, field, value and what is allowed.
     """
+    if not as_in_files:
+        _refuse_texts(names, rows, contract)
     frame = pl.DataFrame([_column(name, given) for name, given in zip(names, zip(*rows, strict=True), strict=True)])
     values = clean_applications(frame, contract).select(_as_number(field) for field in contract.features).to_numpy()
     at = names.index(contract.id_name) if contract.id_name in names else None
     return Applications([None if at is None else _id(row[at]) for row in rows], values)
+
+
+def _refuse_texts(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:
+    """Refuse what stands for a number and is none."""
+    for at, name in enumerate(names):
+        field = contract.by_name.get(name)
+        if field is not None and field.kind == "number":
+            for row, given in enumerate(rows):
+                if type(given[at]) not in _NUMBERS:
+                    raise BadInput(f"Row {row}: {name} '{given[at]}' is no number; it must be {field.allowed}.")
 
 
 def _as_number(field: LoanField) -> pl.Expr:

@@ -85,7 +85,9 @@ class ServedModel:
         if quick is not None:
             return quick
         request = decode(body, content_type, at_most=at_most)
-        return Read(check(request.names, request.rows, self.scorer.contract), request.output)
+        as_in_files = not content_type.lower().startswith(JSON)
+        applications = check(request.names, request.rows, self.scorer.contract, as_in_files=as_in_files)
+        return Read(applications, request.output)
 
     def answers(self, applications: Applications, *, with_reasons: bool = True) -> Answers:
         """PD, score, decision and reasons of each application."""

@@ -10,10 +10,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loan_default.risk.cleaning import clean_applications
 from loan_default.risk.errors import BadInput
-from loan_default_tests.packages import applications, contract, scorer
+from loan_default.serving.protocol import Refused, encode
+from loan_default.serving.served import ServedModel
+from loan_default_tests.packages import applications, contract, package, scorer
 from loan_default_tests.stores import log_model, new_run, new_tracking, started_server
 
 pytestmark = pytest.mark.integration
@@ -147,3 +151,37 @@ def test_output_that_there_is_not_is_named(served: str) -> None:
     assert status == 400
     sentence = "The parameter output is 'odds'; it must be 'full', 'pd' or 'label'."
     assert answer["message"].endswith(f"Error: {sentence}")
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    """The same model as our own server has it."""
+    return ServedModel.load(package(tmp_path_factory.mktemp("ours")), 1)
+
+
+def said_by(model: ServedModel, body: bytes) -> tuple[int, Any]:
+    try:
+        read = model.read(body, "application/json", at_most=10)
+    except (BadInput, Refused):
+        return 400, None
+    return 200, json.loads(encode(model.answers(read.applications), read.output))["predictions"]
+
+
+# MLflow itself makes numbers of such texts as "36", which ours refuses as a wrong type.
+ODD = st.sampled_from([None, "", "x", "36 months", 3.61, -1, 10**9, 1e300, "YACHT", "2018-10-01"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_our_server_and_mlflows_say_the_same(served: str, ours: ServedModel, data: st.DataObject) -> None:
+    rows = [dict(row) for row in applications()[0][: data.draw(st.integers(1, 3), label="rows")]]
+    for name in data.draw(st.lists(st.sampled_from(sorted(rows[0])), max_size=3, unique=True)):
+        field = contract().by_name[name]
+        allowed = st.floats(*field.range) if field.range else st.sampled_from([*field.levels, "Dec-2015"])
+        rows[-1][name] = data.draw(st.one_of(allowed, allowed, ODD), label=name)
+    body = {"dataframe_records": rows}
+    status, answer = post(served, body)
+    expected, predictions = said_by(ours, json.dumps(body).encode())
+    assert status == expected, answer
+    if status == 200:
+        assert [{**row, "pd": pytest.approx(row["pd"], abs=1e-6)} for row in predictions] == answer["predictions"]

@@ -54,9 +54,17 @@ def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: py
 
 def test_what_is_odd_is_read_closely(tmp_path: Path) -> None:
     model = ServedModel.load(package(tmp_path), 1)
-    odd = body_of([{**applications()[0][0], "term": "36 months"}])
+    odd = body_of([{**applications()[0][0], "issue_d": "2018-10-01"}])
     assert model.quickly(odd, at_most=1) is None
     assert len(model.read(odd, AS_JSON, at_most=1).applications.ids) == 1
+
+
+def test_a_text_is_a_number_in_a_file_only(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    sent = {**applications()[0][0], "term": "36 months"}
+    with pytest.raises(BadInput, match="Row 0: term '36 months' is no number; it must be 6 to 120 months"):
+        model.read(body_of([sent]), AS_JSON, at_most=1)
+    assert model.read(pl.DataFrame([sent]).write_csv().encode(), AS_CSV, at_most=1).applications.ids == [None]
 
 
 def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
@@ -95,5 +103,5 @@ def test_an_id_is_text_whatever_it_came_as(tmp_path: Path, given: object, known:
     model = ServedModel.load(package(tmp_path), 1)
     application = {**applications()[0][0], "id": given}
     assert model.read(body_of([application]), AS_JSON, at_most=1).applications.ids == [known]
-    closely = {**application, "term": "36 months"}
+    closely = {**application, "issue_d": "2018-10-01"}
     assert model.read(body_of([closely]), AS_JSON, at_most=1).applications.ids == [known]
