@@ -68,7 +68,8 @@ def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBoo
     batch = context.partition_key
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
     with shown.user_errors():
-        file = storage.fetch(_inbox_file(room, batch), room.staging / "inputs" / batch)
+        delivered = _inbox_file(room, batch)
+        file = storage.fetch(delivered, room.staging / "inputs" / delivered.name)
         report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
     for warning in report.warnings():
         context.log.warning(warning)
