@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from dotenv import load_dotenv
@@ -194,16 +195,25 @@ def score(settings: Settings, console: Console, arguments: argparse.Namespace) -
 
 
 def _deliver(settings: Settings, file: Path) -> str:
-    """Copy a batch file into the inbox under its own name; return the batch's name."""
+    """Copy a batch file into the inbox under its own name; return the batch's name.
+
+    Raises:
+        BadInput: the file cannot be scored; what the inbox held of its name stays.
+    """
     import shutil
 
     from loan_default.adapters import storage
     from loan_default.defs.assets.scoring import INBOX, SUFFIXES
     from loan_default.defs.partitions import batch_name
+    from loan_default.risk.cleaning import clean_application_file
+    from loan_default.risk.contract import load_contract
 
     if not file.is_file():
         raise BadInput(f"{file} is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications.")
     batch = batch_name(file.name)
+    with TemporaryDirectory(dir=settings.staging) as tried:
+        cleaned, rejected = Path(tried, "cleaned.parquet"), Path(tried, "rejected.parquet")
+        clean_application_file(file, load_contract(settings.contract), cleaned=cleaned, rejected=rejected)
     place = UPath(settings.storage) / INBOX / file.name
     copy = settings.staging / f"delivery-{file.name}"
     shutil.copyfile(file, copy)
@@ -359,7 +369,8 @@ def score_rest(settings: Settings, console: Console, arguments: argparse.Namespa
     from loan_default.serving.client import score_file
 
     file = Path(arguments.file)
-    output = Path(arguments.out or f"{file.name.split('.')[0]}-scored.csv")
+    name = Path(file.name.removesuffix(".gz")).stem
+    output = Path(arguments.out) if arguments.out else file.parent / f"{name}-scored.csv"
     tokens = settings.tokens(API_TOKENS)
     report = score_file(
         file,
@@ -446,7 +457,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("score-rest", score_rest)
     command.add_argument("file", metavar="FILE", help="CSV, CSV.GZ or Parquet file of applications")
     command.add_argument("--url", default="", help="of the server; default: LOAN_DEFAULT_SERVING_URL")
-    command.add_argument("--out", default="", help="CSV to write; default: NAME-scored.csv in this folder")
+    command.add_argument("--out", default="", help="CSV to write; default: NAME-scored.csv beside FILE")
     add("init", init)
     return parser
 

@@ -4,9 +4,13 @@ import io
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ from loan_default import console as shown
 from loan_default.cli import main
 from loan_default.risk.synthetic import make_loans, write_csv
 from loan_default_tests.homes import own_environment
+from loan_default_tests.serving.test_client import ROWS, standing_in
+from loan_default_tests.stores import free_port
 
 COMMANDS = (
     "run",
@@ -151,6 +157,30 @@ def test_a_batch_of_an_odd_name_is_refused(place: Path, command: Callable[..., A
 def test_a_batch_that_is_not_there_is_said(command: Callable[..., Any]) -> None:
     expected = "none.csv is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications."
     assert said(command("score", "none.csv")) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("", "is empty; a loan file has a header line and one line for each loan."),
+        ("loan_amnt;term\n", "is separated by semicolons; save it with commas between the columns."),
+        (None, "none of the 20 loans is usable; the most frequent reason is annual_inc: out of range."),
+    ],
+    ids=["empty", "semicolons", "no usable row"],
+)
+def test_a_batch_that_cannot_be_scored_is_named_as_given_and_not_delivered(
+    place: Path, command: Callable[..., Any], lines: str | None, told: str
+) -> None:
+    (place / "in").mkdir()
+    file = Path("in", "2018-10.csv")
+    if lines is None:
+        command("sample-data", "--batch", "--rows", "20", "--out", str(file))
+        pl.read_csv(file, infer_schema=False).with_columns(annual_inc=pl.lit("-5")).write_csv(file)
+    else:
+        file.write_text(lines, encoding="utf-8")
+    assert re.fullmatch(rf"in/2018-10\.csv:? {re.escape(told)}", said(command("score", str(file))))
+    assert not (place / "var" / "storage").exists()
+    assert not list((place / "var" / "staging").iterdir())
 
 
 @pytest.mark.parametrize("out", [".", "loans.parquet", "loans"])
@@ -290,6 +320,73 @@ def test_a_relative_home_of_dagster_is_taken(place: Path, loans: Path, command: 
     os.environ["DAGSTER_HOME"] = "runs"
     assert command("clean", "--data", "loans.csv")[0] == 0
     assert (place / "runs" / "history").is_dir()
+
+
+# --- servers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("name", "out", "written"),
+    [
+        ("in/2018.10.csv", "", "in/2018.10-scored.csv"),
+        ("in/2018-10.csv.gz", "", "in/2018-10-scored.csv"),
+        ("2018-10.csv", "", "2018-10-scored.csv"),
+        ("in/2018-10.csv", "out/scored.csv", "out/scored.csv"),
+    ],
+)
+def test_scores_by_rest_stand_beside_the_file_unless_told(
+    place: Path, command: Callable[..., Any], name: str, out: str, written: str
+) -> None:
+    command("sample-data", "--batch", "--rows", str(ROWS), "--out", name)
+    with standing_in() as server:
+        code, output, errors = command("score-rest", name, "--url", server.url, *(["--out", out] if out else []))
+    assert (code, errors) == (0, "")
+    assert written in output
+    assert pl.read_csv(place / written).height == ROWS
+    assert {str(path.relative_to(place)) for path in place.rglob("*.csv*")} == {name, written}
+
+
+DEV_ENDS_SECONDS = 30.0
+# A shell has what it starts in the background with `&` ignore Ctrl-C, and exec hands that on.
+IN_THE_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+
+
+def until_answering(process: subprocess.Popen[str], *ports: int) -> None:
+    deadline, waiting = time.monotonic() + 90, [*ports]
+    while waiting:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"nothing answers on {waiting}"
+        with socket.socket() as asked:
+            if asked.connect_ex(("127.0.0.1", waiting[0])) == 0:
+                waiting.pop(0)
+                continue
+        time.sleep(0.1)
+
+
+@pytest.mark.integration
+def test_dev_ends_by_sigterm_with_all_that_it_started_in_the_background(place: Path) -> None:
+    port, mlflow_port = free_port(), free_port()
+    dev = [sys.executable, "-m", "loan_default.cli", "dev", "--port", str(port), "--mlflow-port", str(mlflow_port)]
+    process = subprocess.Popen(
+        [*IN_THE_BACKGROUND, *dev],
+        env={**os.environ, "MLFLOW_WORKERS": "1"},  # four only slow the start
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        until_answering(process, port, mlflow_port)
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=DEV_ENDS_SECONDS)  # returns when the last that inherited the pipe is gone
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == 0, told
+    assert "Stopping." in told
 
 
 # --- what is printed ------------------------------------------------------------------------------------------

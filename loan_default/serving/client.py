@@ -6,6 +6,7 @@ without a server is `risk.scoring`'s.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -69,9 +70,12 @@ def score_file(
         connections: how many requests are under way at once.
 
     Raises:
-        BadInput: the file cannot be used, or the server refuses its rows. Nothing is written then.
+        BadInput: the file cannot be used, the output cannot be written, or the server refuses the file's rows.
+            Nothing is written then.
         ServerError: the server cannot be reached, refuses the token, or stays busy. Nothing is written then.
     """
+    if output.is_dir() or (output.parent.is_dir() and not os.access(output.parent, os.W_OK)):
+        raise BadInput(f"{output} cannot be written; name another file to write.")
     rejected_csv = output.with_name(f"{output.stem}.rejected.csv")
     if path.resolve() in (output.resolve(), rejected_csv.resolve()):
         raise BadInput(f"{path} would be overwritten by its own scores; name another file to write.")

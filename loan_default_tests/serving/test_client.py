@@ -1,9 +1,11 @@
 """A file of applications goes to a stand-in of the server on loopback and comes back as answers."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,14 +92,22 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server() -> Iterator[StandIn]:
+@contextmanager
+def standing_in() -> Iterator[StandIn]:
     stand_in = StandIn()
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Its", (Handler,), {"stand_in": stand_in})) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         stand_in.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield stand_in
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with standing_in() as stand_in:
         yield stand_in
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +270,19 @@ def test_a_file_is_not_overwritten_by_its_scores(
     with pytest.raises(BadInput, match="would be overwritten by its own scores; name another file"):
         score_file(tmp_path / name, server.url, tmp_path / "loans.csv", contract=contract)
     assert (tmp_path / name).read_bytes() == given
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_sent(
+    server: StandIn, batch: Path, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for output in (tmp_path, Path()):
+        with pytest.raises(BadInput, match=f"^{output} cannot be written; name another file to write.$"):
+            score_file(batch, server.url, output, contract=contract)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(BadInput, match=r"scored\.csv cannot be written; name another file to write\.$"):
+        score_file(batch, server.url, tmp_path / "scored.csv", contract=contract)
+    assert server.bodies == []
+    assert [path.name for path in tmp_path.iterdir()] == ["batch.csv"]
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------
