@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,10 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
         rows = [{k: v for k, v in row.items() if v is not None} for row in frame.select(sent).to_dicts()]
         return {"dataframe_records": rows, "params": {"output": output}}
 
+    def natural_split(frame: pl.DataFrame, output: str) -> Any:
+        data = [list(row) for row in frame.select(sent).iter_rows()]
+        return {"dataframe_split": {"columns": sent, "data": data}, "params": {"output": output}}
+
     def encoded(frame: pl.DataFrame) -> list[list[float | None]]:
         return [[None if np.isnan(v) else float(v) for v in row] for row in scorer.space.matrix(frame)]
 
@@ -170,7 +174,7 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
     bodies = {
         "approved": records(approved),
         "declined": records(declined),
-        "many": records(many, "label"),  # what the classifier answers
+        "many": natural_split(many, "label"),  # the form and the answer of the other side
         "encoded": {"instances": encoded(approved)},
         "stock": split(approved),
         "stock_many": split(many),
@@ -280,7 +284,7 @@ def _served(command: Sequence[str], env: Mapping[str, str], body: Path) -> Itera
             if process.poll() is not None or time.perf_counter() - began > 120:
                 raise RuntimeError(f"{' '.join(command)} does not answer")
             time.sleep(0.02)
-        yield Side(url, _listener(process.pid), time.perf_counter() - began)
+        yield Side(url, _listener(process.pid, port), time.perf_counter() - began)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
@@ -294,10 +298,24 @@ def _answers(url: str, body: bytes) -> bool:
     return answer.status_code == 200
 
 
-def _listener(pid: int) -> int:
-    """The process that serves: the youngest of those that were started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return _listener(int(children[-1])) if children else pid
+def _listener(pid: int, port: int) -> int:
+    """The process that serves: of the one that was started and all below it, the last that holds the socket."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    return [one for one in _family(pid) if listening & _open_files(one)][-1]
+
+
+def _family(pid: int) -> list[int]:
+    children = [int(one) for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()]
+    return [pid, *(one for child in children for one in _family(child))]
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(file.readlink()))
+    return found
 
 
 def _swapped(side: Side, body: Path, folder: Path, versions: Sequence[int], swaps: int) -> Load:

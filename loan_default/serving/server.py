@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
+from loan_default.serving.registry import Registry
 
 if TYPE_CHECKING:
     from loan_default.serving.app import Receive, Scope, ScoringApp, Send
@@ -75,25 +76,31 @@ class Worker:
             await self._app(scope, receive, send)
         elif scope["type"] == "lifespan":
             parts = Parts(self._config)
-            await receive()
-            self._app = parts.app
-            parts.follower.start()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            parts.close()
-            await send({"type": "lifespan.shutdown.complete"})
+            try:
+                await receive()
+                self._app = parts.app
+                parts.follower.start()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                parts.close()
+                await send({"type": "lifespan.shutdown.complete"})
+            finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
+                parts.registry.close()
 
 
 class Parts:
     """What a worker is made of."""
 
     def __init__(self, config: ServerConfig) -> None:
+        last = {alias: config.home / f"last-{alias}.json" for alias in (PRODUCTION, STAGING)}
+        # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
+        # nothing waits for the registry, and the helper would only take time from the first answer.
+        first = None if last[PRODUCTION].exists() else PRODUCTION
+        self.registry = Registry(Tracking(config.tracking_uri, config.artifacts), config.models, first=first)
         from loan_default.serving.follower import Followed
 
         self._config = config
-        self._production, self._challenger = (
-            Followed(alias, config.home / f"last-{alias}.json") for alias in (PRODUCTION, STAGING)
-        )
+        self._production, self._challenger = (Followed(alias, file) for alias, file in last.items())
         self._logs: dict[tuple[Any, ...], PredictionLog] = {}
         self._log_of: dict[int, PredictionLog] = {}
         self._sign = config.home / RELOAD_SIGN
@@ -103,12 +110,11 @@ class Parts:
         """Follows `staging` only where the policy asks something of it."""
         from loan_default.serving.follower import Follower
 
-        tracking, models = Tracking(self._config.tracking_uri, self._config.artifacts), self._config.models
         tried = self._config.policy.challenger_share or self._config.policy.shadow_share
         return Follower(
             [self._production, self._challenger] if tried else [self._production],
-            tracking.version_of,
-            lambda version: tracking.download_package(version, models),
+            self.registry.version_of,
+            self.registry.download_package,
             sign=self._sign,
             seconds=self._config.seconds,
         )
@@ -153,7 +159,8 @@ class Parts:
     def close(self) -> None:
         """Stop following, and write what the logs still hold."""
         self.follower.close()
-        self.app.settle()
+        self.registry.close()
+        self.app.close()
         for log in self._logs.values():
             log.close()
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.server import ServerConfig, is_loopback
 from loan_default_tests.packages import applications
+from loan_default_tests.serving.test_registry import gone, helpers
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 
 pytestmark = pytest.mark.integration
@@ -70,6 +72,17 @@ def running(tracking: Tracking, home: Path, *arguments: str, **env: str) -> Iter
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=40)
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below this one."""
+    children = {int(one) for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()}
+    return children.union(*map(descendants, children))
+
+
+def mapped(pid: int) -> str:
+    """The files that the process has loaded."""
+    return Path(f"/proc/{pid}/maps").read_text()
 
 
 def promoted(tracking: Tracking, kind: str = "xgboost") -> int:
@@ -205,6 +218,41 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
         all_at(versions[1])
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
+
+
+def test_only_a_helper_imports_mlflow_and_its_death_is_survived(server: Running, versions: Sequence[int]) -> None:
+    worker = server.process.pid
+    (helper,) = helpers(worker)
+    assert "/sqlalchemy/" in mapped(helper)
+    assert "/sqlalchemy/" not in mapped(worker), "MLflow brings it along"
+    os.kill(helper, signal.SIGKILL)
+    assert server.score({"dataframe_records": applications()[0][:1]}).status_code == 200
+    server.until(lambda health: bool(helpers(worker) - {helper}) and health["trouble"] is None)
+    assert server.health()["version"] == versions[0]
+
+
+@pytest.mark.parametrize("stops", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_registry_that_never_answers_does_not_keep_it_from_stopping(
+    tmp_path: Path, stops: Sequence[signal.Signals], workers: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tracking = Tracking(f"http://127.0.0.1:{silent.getsockname()[1]}", "")
+        with running(tracking, tmp_path / "home", "--workers", workers) as started:
+            silent.accept()
+            started.until(lambda health: health["status"] == "not ready")
+            below = descendants(started.process.pid)
+            began = time.monotonic()
+            for stop in stops:
+                os.killpg(started.process.pid, stop)  # as a terminal does
+                time.sleep(0.1)
+            assert started.process.wait(timeout=40) == 0
+            assert time.monotonic() - began < 5
+            deadline = time.monotonic() + 5
+            while not all(map(gone, below)) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert all(map(gone, below))
+        assert "Traceback" not in started.log.read_text()
 
 
 def test_another_address_asks_for_tokens(tracking: Tracking, tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""The registry, asked by a process of its own: a helper that imports MLflow, so that the worker never does.
+
+MLflow takes seconds to import and 100 MB of each worker, and asking it takes the interpreter's lock from requests.
+What can be asked is `adapters.tracking`'s; what follows from the answers is `follower`'s.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loan_default.adapters.tracking import ModelVersion, Tracking, TrackingError
+from loan_default.risk.errors import BadInput
+
+Answer = TypeVar("Answer")
+
+# MLflow imports these where they are installed, for data that the registry has none of; its small distribution,
+# mlflow-skinny, goes without them. They would cost the helper 0.4 s and 100 MB.
+_NOT_NEEDED = ("pandas", "polars", "pyarrow", "scipy", "sklearn")
+
+
+class Registry:
+    """Answers as `Tracking` does. A helper that has died is replaced when the next question is asked."""
+
+    def __init__(self, tracking: Tracking, models: Path, *, first: str | None = None) -> None:
+        """Ask for the alias `first` at once, before anybody waits; else the helper starts at the first question.
+
+        `models` is where packages are downloaded to.
+        """
+        self._tracking, self._models = tracking, models
+        self._lock, self._closed = threading.Lock(), False
+        self._helper = _Helper()
+        self._early = {} if first is None else {first: self._submit(tracking.version_of, first)}
+
+    def version_of(self, alias: str) -> ModelVersion | None:
+        """Return the version that `alias` points at, if any.
+
+        Raises:
+            TrackingError: MLflow failed, or the helper did.
+        """
+        early = self._early.pop(alias, None)
+        return _answer(early or self._submit(self._tracking.version_of, alias))
+
+    def download_package(self, version: ModelVersion) -> Path:
+        """Return the folder of the version's model package, downloading it the first time.
+
+        Raises:
+            TrackingError: MLflow failed, or the helper did.
+        """
+        return _answer(self._submit(self._tracking.download_package, version, self._models))
+
+    def close(self) -> None:
+        """End the helper, whatever it waits for."""
+        with self._lock:
+            self._closed = True
+            self._helper.close()
+
+    def _submit(self, ask: Callable[..., Answer], *given: Any) -> Future[Answer]:
+        with self._lock:
+            if self._closed:
+                raise TrackingError("The server stops; the registry is not asked any more.")
+            try:
+                return self._helper.submit(ask, *given)
+            except BrokenProcessPool:  # it died while nobody asked
+                self._helper.close()
+                self._helper = _Helper()
+                return self._helper.submit(ask, *given)
+
+
+class _Helper:
+    """One process. It lives as long as this one holds the other end of a pipe: a kill -9 closes it too."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy the worker's threads and their locks
+        end, self._lifeline = context.Pipe(duplex=False)
+        self._executor = ProcessPoolExecutor(1, context, _begin, (end,))
+
+    def submit(self, ask: Callable[..., Answer], *given: Any) -> Future[Answer]:
+        # The first question starts the process. Ctrl-C reaches the whole group; a blocked signal stays blocked in it.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._executor.submit(_told, ask, *given)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def close(self) -> None:
+        self._lifeline.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(asked: Future[Answer]) -> Answer:
+    try:
+        return asked.result()
+    except (BrokenProcessPool, CancelledError) as error:
+        raise TrackingError("The process that asks the registry has died; the next look starts another.") from error
+
+
+# --- in the helper
+
+
+def _begin(end: Connection) -> None:
+    """Leave out what MLflow need not import; end when nobody holds the other end, even in the middle of a question."""
+    for name in _NOT_NEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type] # importing it is an ImportError
+
+    def wait() -> None:
+        end.poll(None)  # nothing is ever sent
+        os._exit(0)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _told(ask: Callable[..., Answer], *given: Any) -> Answer:
+    try:
+        return ask(*given)
+    except (TrackingError, BadInput, OSError):
+        raise
+    except Exception as error:  # its class might not cross, or bring its library into the worker
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
