@@ -10,7 +10,7 @@ import logging
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,8 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.risk.contract import Contract, LoanField
+
+Floats = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +53,11 @@ def log_schema(contract: Contract) -> dict[str, pl.DataType]:
     }
 
 
-def _table(rows: Sequence[tuple[Any, ...]], contract: Contract) -> pl.DataFrame:
-    """Rows as `PredictionLog.append` takes them → a table of `log_schema`."""
+def _answered(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, Floats]:
+    """Rows as `PredictionLog.append` takes them → what was answered as a table, and the features' values."""
     *answered, values = zip(*rows, strict=True)
-    schema = log_schema(contract)
     columns = [_answered_column(name, schema[name], given) for name, given in zip(schema, answered, strict=False)]
-    array = np.array(values, dtype=np.float64)
-    columns += [_feature(field, array[:, at]) for at, field in enumerate(contract.features)]
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns), np.array(values, dtype=np.float64)
 
 
 def _answered_column(name: str, dtype: pl.DataType, given: Sequence[Any]) -> pl.Series:
@@ -67,7 +66,7 @@ def _answered_column(name: str, dtype: pl.DataType, given: Sequence[Any]) -> pl.
     return pl.Series(name, given, dtype=dtype)
 
 
-def _feature(field: LoanField, values: NDArray[np.float64]) -> pl.Series:
+def _feature(field: LoanField, values: Floats) -> pl.Series:
     column = pl.Series(field.name, values, nan_to_null=True)
     if field.kind == "number":
         return column
@@ -100,6 +99,7 @@ class PredictionLog:
             now: the time in UTC, for the names of the files.
         """
         self.logged = 0
+        self._schema = log_schema(contract)
         self._folder, self._contract, self._worker, self._now = UPath(root) / FOLDER, contract, worker, now
         self._month = contract.by_name[contract.time_name].column
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
@@ -161,19 +161,22 @@ class PredictionLog:
         """Write the oldest rows, a file for each of their hours."""
         try:
             month = pl.col("scored_at").dt.strftime("%Y-%m").alias(self._month)  # as a batch's own
-            table = pl.concat(self._tables(count)).with_columns(month)
+            answered, values = zip(*self._tables(count), strict=True)
+            array = np.concatenate(values)
+            features = [_feature(field, array[:, at]) for at, field in enumerate(self._contract.features)]
+            table = pl.concat(answered).hstack(features).with_columns(month)
             for (hour,), rows in table.group_by(pl.col("scored_at").dt.truncate("1h"), maintain_order=True):
                 self._store(rows, self._folder / f"{hour:%Y-%m-%d}" / f"{hour:%H}")
         except Exception:  # the thread must live on
             log.exception("scored rows that do not fit the prediction log are dropped")
         self._lost = self._taken - self.logged
 
-    def _tables(self, count: int) -> Iterator[pl.DataFrame]:
+    def _tables(self, count: int) -> Iterator[tuple[pl.DataFrame, Floats]]:
         for at in range(0, count, _ROWS_AT_ONCE):
             size = min(_ROWS_AT_ONCE, count - at)
             self._taken += size
             rows = [self._waiting.popleft() for _ in range(size)]
-            yield _table(rows, self._contract)
+            yield _answered(rows, self._schema)
             self._stop.wait(_PAUSE_SECONDS)
 
     def _store(self, rows: pl.DataFrame, folder: UPath) -> None:
