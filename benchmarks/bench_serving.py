@@ -1,6 +1,7 @@
 """The scoring server against MLflow's own and against the least that any server does, by `wrk` (Debian's package).
 
-All in one run on one machine, one worker each, servers one after the other, so that none takes time from another.
+All in one run on one machine, one worker each, servers one after the other, so that none takes time from another;
+in rounds, of which medians count, as a shared machine is not equally fast all the time.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -86,29 +88,23 @@ def _reported(said: str) -> Load:
     return Load(rate, found["p50"] / 1e3, found["p99"] / 1e3, found["requests"], found["failed"])
 
 
-def figures(folder: Path, *, rows: int = 100_000, seconds: int = 8, swaps: int = 50) -> list[Figure]:
+def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int = 50, rounds: int = 5) -> list[Figure]:
     """Serve the same trees in three ways."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is needed to load the servers; install it, on Debian with: apt-get install wrk")
     loans, package = cleaned_loans(folder, rows), folder / "package"
     fresh(fit_package, loans=str(loans), package=str(package), trees=TREES)
     bodies = _bodies(loans, package, folder)
+    fresh(save_stock, package=str(package), folder=str(folder))
     versions = fresh(register_versions, package=str(package), folder=str(folder)).answer
-    with _ours(folder, bodies["approved"]) as side:
-        ours = side.load(bodies["approved"], connections=4, seconds=seconds)
-        declined = side.load(bodies["declined"], connections=1, seconds=seconds)
-        many = side.load(bodies["many"], connections=1, seconds=seconds)
-        before = side.load(bodies["approved"], connections=4, seconds=seconds)
+    seen = [_round(folder, package, bodies, seconds, number) for number in range(rounds)]
+    ours, declined, many, bare, stock, stock_many = (
+        _median(of_round) for of_round in zip(*(loads for loads, _ in seen), strict=True)
+    )
+    own, again, memory, stock_start, stock_memory = map(median, zip(*(others for _, others in seen), strict=True))
+    with _ours(folder, "home-0", bodies["approved"]) as side:
+        before = side.load(bodies["approved"], connections=4, seconds=2 * seconds)
         during = _swapped(side, bodies["approved"], folder, versions, swaps)
-        own, memory = side.first_answer, side.memory_mb
-    with _ours(folder, bodies["approved"]) as side:
-        again = side.first_answer
-    with _bare(folder, package, bodies["encoded"]) as side:
-        bare = side.load(bodies["encoded"], connections=4, seconds=seconds)
-    with _stock(folder, package, bodies["stock"]) as side:
-        stock = side.load(bodies["stock"], connections=4, seconds=seconds)
-        stock_many = side.load(bodies["stock_many"], connections=1, seconds=seconds)
-        stock_start, stock_memory = side.first_answer, side.memory_mb
     bare_said = f"bare ASGI, orjson, ONNX Runtime {_said(bare)}"
     rows_said = f"{MANY * many.rate:,.0f} rows/s", f"{_STOCK} {MANY * stock_many.rate:,.0f} rows/s"
     swapped, p99 = f"of {during.requests:,}", f"{during.p99:.2f} ms"
@@ -125,6 +121,34 @@ def figures(folder: Path, *, rows: int = 100_000, seconds: int = 8, swaps: int =
         _at_most("the same, started again", f"{again:.1f} s", f"{stock_start:.1f} s", again / stock_start, None, "×"),
         _at_most("resident memory", f"{memory:.0f} MB", f"{stock_memory:.0f} MB", memory / stock_memory, None, "×"),
     ]
+
+
+def _round(
+    folder: Path, package: Path, bodies: Mapping[str, Path], seconds: int, number: int
+) -> tuple[list[Load], list[float]]:
+    """Each server once: loads of ours (approved, declined, many), bare and stock (one, many); seconds and MB."""
+    with _ours(folder, f"home-{number}", bodies["approved"]) as side:
+        loads = [
+            side.load(bodies["approved"], connections=4, seconds=seconds),
+            side.load(bodies["declined"], connections=1, seconds=seconds),
+            side.load(bodies["many"], connections=1, seconds=seconds),
+        ]
+        others = [side.first_answer, side.memory_mb]
+    with _ours(folder, f"home-{number}", bodies["approved"]) as side:
+        others.insert(1, side.first_answer)
+    with _bare(folder, package, bodies["encoded"]) as side:
+        loads.append(side.load(bodies["encoded"], connections=4, seconds=seconds))
+    with _stock(folder, bodies["stock"]) as side:
+        loads.append(side.load(bodies["stock"], connections=4, seconds=seconds))
+        loads.append(side.load(bodies["stock_many"], connections=1, seconds=seconds))
+        others += [side.first_answer, side.memory_mb]
+    return loads, others
+
+
+def _median(loads: Sequence[Load]) -> Load:
+    """The median of each number; what failed, of all."""
+    rate, p50, p99, requests = (median(values) for values in zip(*(astuple(load)[:4] for load in loads), strict=True))
+    return Load(rate, p50, p99, int(requests), sum(load.failed for load in loads))
 
 
 def _at_least(what: str, measured: str, against: str, value: float, limit: float, unit: str) -> Figure:
@@ -234,15 +258,14 @@ def _tracking(folder: Path) -> Any:
 
 
 @contextmanager
-def _ours(folder: Path, body: Path) -> Iterator[Side]:
-    env = {"LOAN_DEFAULT_HOME": str(folder / "home"), "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri}
+def _ours(folder: Path, home: str, body: Path) -> Iterator[Side]:
+    env = {"LOAN_DEFAULT_HOME": str(folder / home), "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri}
     with _served([sys.executable, "-m", "loan_default.cli", "serve", "--port", "{port}"], env, body) as side:
         yield side
 
 
 @contextmanager
-def _stock(folder: Path, package: Path, body: Path) -> Iterator[Side]:
-    fresh(save_stock, package=str(package), folder=str(folder))
+def _stock(folder: Path, body: Path) -> Iterator[Side]:
     command = ["mlflow", "models", "serve", "-m", str(folder / "stock"), "--env-manager", "local", "-p", "{port}"]
     with _served([sys.executable, "-m", *command], {}, body) as side:
         yield side

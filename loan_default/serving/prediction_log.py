@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 FOLDER = "prediction_log"
-# Rows become a table while the interpreter is locked, 3 µs each: so few at once, and a pause for the answers.
+# Rows become a table while the interpreter is locked, 1.2 µs each: so few at once, and a pause for the answers.
 _ROWS_AT_ONCE, _PAUSE_SECONDS = 500, 0.001
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping
 
