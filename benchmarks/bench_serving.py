@@ -179,13 +179,14 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
     approved, declined = (sample.filter(decisions == decision).head(1) for decision in ("approve", "decline"))
     many = sample.head(MANY)
 
-    def records(frame: pl.DataFrame, output: str = "full") -> Any:
+    def records(frame: pl.DataFrame) -> Any:
         rows = [{k: v for k, v in row.items() if v is not None} for row in frame.select(sent).to_dicts()]
-        return {"dataframe_records": rows, "params": {"output": output}}
+        return {"dataframe_records": rows}
 
-    def natural_split(frame: pl.DataFrame, output: str) -> Any:
-        data = [list(row) for row in frame.select(sent).iter_rows()]
-        return {"dataframe_split": {"columns": sent, "data": data}, "params": {"output": output}}
+    def labels_of(frame: pl.DataFrame) -> Any:
+        """In the form and with the answer of the other side."""
+        data = frame.select(sent).rows()
+        return {"dataframe_split": {"columns": sent, "data": data}, "params": {"output": "label"}}
 
     def encoded(frame: pl.DataFrame) -> list[list[float | None]]:
         return [[None if np.isnan(v) else float(v) for v in row] for row in scorer.space.matrix(frame)]
@@ -198,7 +199,7 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
     bodies = {
         "approved": records(approved),
         "declined": records(declined),
-        "many": natural_split(many, "label"),  # the form and the answer of the other side
+        "many": labels_of(many),
         "encoded": {"instances": encoded(approved)},
         "stock": split(approved),
         "stock_many": split(many),

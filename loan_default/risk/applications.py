@@ -120,7 +120,7 @@ class QuickReader:
                 sources = [values[source] for source in of]
                 if None not in sources:
                     values[at] = _computed(function, sources)
-                elif not nullable:
+                if values[at] is None and not nullable:
                     raise ValueError("a value is missing")
         for at, low, high, outside in self._limited:
             value = values[at]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from itertools import chain, count, repeat
+from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +43,8 @@ Headers = Mapping[bytes, bytes]
 
 log = logging.getLogger(__name__)
 
-_INLINE_BYTES = 20_000  # about ten applications; more would keep the others waiting
+_INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
+_SHADOW_BATCHES = 100  # of settled answers may wait for the shadow; beyond, they are logged without
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
 
 
@@ -129,7 +131,7 @@ class ScoringApp:
         self._dropped, self._reload, self._workers = dropped, reload, workers
         self._metrics = Metrics()
         self._answered_lately: list[Answered] = []
-        self._beside = ThreadPoolExecutor(1, "shadow")
+        self._beside, self._shadow_room = ThreadPoolExecutor(1, "shadow"), BoundedSemaphore(_SHADOW_BATCHES)
         self._in_flight = 0
         self._ids: Iterator[int] = count()
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
@@ -246,18 +248,16 @@ class ScoringApp:
 
     def _answered(self, model: ServedModel, read: Read, sent: Sent) -> Reply:
         applications, explained = read.applications, read.output == "full"
-        places: Sequence[int] = range(len(applications.ids))
+        places = range(len(applications.ids))
         chosen = self._chosen(self._policy.challenger_share, applications.ids)
         challenged = self._rescored(sent, chosen, explained=explained)
         if challenged is None:
-            answers = model.answers(applications, with_reasons=explained)
-            parts = [Part(model, applications, answers, sent, places)]
+            parts = [_scored(model, applications, sent, places, explained=explained)]
         else:
             parts = [challenged]
             if others := sorted({*places} - {*chosen}):
-                kept = applications.at(others)
-                parts.append(Part(model, kept, model.answers(kept, with_reasons=explained), sent, others))
-            answers = _merged(parts)
+                parts.append(_scored(model, applications.at(others), sent, others, explained=explained))
+        answers = parts[0].answers if len(parts) == 1 else _merged(parts)
         versions = ",".join(str(version) for version in sorted(part.model.version for part in parts))
         named = ((b"x-model-version", versions.encode()),)
         return Reply(200, encode(answers, read.output), headers=named, parts=parts)
@@ -277,7 +277,7 @@ class ScoringApp:
             applications = model.read(*sent, at_most=self._limits.rows).applications.at(chosen)
         except BadInput:
             return None
-        return Part(model, applications, model.answers(applications, with_reasons=explained), sent, chosen)
+        return _scored(model, applications, sent, chosen, explained=explained)
 
     # --- after the answer
 
@@ -294,36 +294,44 @@ class ScoringApp:
             [decision for part in scored for decision in part.answers.decisions],
         )
         self._access.write(b"".join(map(_line, answered)))
-        if self._policy.shadow_share and scored:
-            self._beside.submit(self._log_parts, answered)  # scoring again takes its time
+        if self._policy.shadow_share and scored and self._shadow_room.acquire(blocking=False):
+            self._beside.submit(self._log_with_shadow, answered)  # scoring again takes its time
         else:
-            self._log_parts(answered)
+            self._log_parts(answered, shadow_share=0)
 
     def close(self) -> None:
         """Settle the last answers."""
         self.settle()
         self._beside.shutdown()
 
-    def _log_parts(self, answered: Sequence[Answered]) -> None:
+    def _log_with_shadow(self, answered: Sequence[Answered]) -> None:
+        try:
+            self._log_parts(answered, shadow_share=self._policy.shadow_share)
+        except Exception:  # nobody waits for the thread's result
+            log.exception("scored rows are neither scored in the shadow nor logged")
+        finally:
+            self._shadow_room.release()
+
+    def _log_parts(self, answered: Sequence[Answered], *, shadow_share: float) -> None:
         """Hand the applications to the log of the versions that answered; a canary is nobody's application."""
         for one in answered:
             for part in one.reply.parts:
                 if not part.model.is_canary(part.applications, part.answers):
-                    self._log(part.model).append(self._rows(one, part))
+                    self._log(part.model).append(self._rows(one, part, shadow_share))
 
-    def _rows(self, one: Answered, part: Part) -> list[tuple[Any, ...]]:
+    def _rows(self, one: Answered, part: Part, shadow_share: float) -> list[tuple[Any, ...]]:
         """Rows for the prediction log, with the challenger's PD where a share is scored in the shadow."""
         (ids, values), answers = part.applications, part.answers
         versions: list[int | None] = [None] * len(ids)
         pds: list[float | None] = [None] * len(ids)
-        chosen = () if part.model is self._challenger.model else self._chosen(self._policy.shadow_share, ids)
+        chosen = () if part.model is self._challenger.model else self._chosen(shadow_share, ids)
         shadow = self._rescored(part.sent, [part.places[at] for at in chosen], explained=False)
         if shadow is not None:
             for at, pd in zip(chosen, shadow.answers.pds, strict=True):
                 versions[at], pds[at] = shadow.model.version, pd
-        same = repeat(one.request_id), repeat(one.at), repeat(part.model.version)
-        answered = ids, answers.pds, answers.scores, answers.decisions
-        return [*zip(*same[:2], *answered, same[2], versions, pds, values, strict=False)]
+        request_id, at_time, version = repeat(one.request_id), repeat(one.at), repeat(part.model.version)
+        answered = answers.pds, answers.scores, answers.decisions, version
+        return list(zip(request_id, at_time, ids, *answered, versions, pds, values, strict=False))
 
     # --- the other routes
 
@@ -362,6 +370,12 @@ class ScoringApp:
         await asyncio.to_thread(self._follower.look, again=True)
         health = await self._health(headers, receive)
         return Reply(503 if self._production.trouble else health.status, health.body)
+
+
+def _scored(
+    model: ServedModel, applications: Applications, sent: Sent, places: Sequence[int], *, explained: bool
+) -> Part:
+    return Part(model, applications, model.answers(applications, with_reasons=explained), sent, places)
 
 
 def _merged(parts: Sequence[Part]) -> Answers:

@@ -24,7 +24,7 @@ from loan_default.risk.errors import BadInput
 Answer = TypeVar("Answer")
 
 # MLflow imports these where they are installed, for data that the registry has none of; its small distribution,
-# mlflow-skinny, goes without them. They would cost the helper 0.4 s and 100 MB.
+# mlflow-skinny, goes without them. They would cost the helper 100 MB.
 _NOT_NEEDED = ("pandas", "polars", "pyarrow", "scipy", "sklearn")
 
 

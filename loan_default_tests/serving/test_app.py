@@ -261,6 +261,17 @@ def test_a_shadow_is_only_logged(models: dict[int, ServedModel], tmp_path: Path)
     assert row[6:9] == (1, 2, pytest.approx(pd_of(models[2], ONE), abs=1e-6))
 
 
+def test_answers_are_logged_without_a_shadow_that_cannot_keep_up(
+    models: dict[int, ServedModel], tmp_path: Path
+) -> None:
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0, shadow_share=1))
+    while desk.app._shadow_room.acquire(blocking=False):
+        pass
+    desk.score({**ONE, "id": "a"})
+    desk.app.close()
+    assert desk.log.rows[0][6:9] == (1, None, None)
+
+
 def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     models: dict[int, ServedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
