@@ -176,7 +176,8 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
     sample = pl.scan_parquet(loans).select(names).head(5_000).collect()
     decisions = scorer.score(sample, with_reasons=False)["decision"]
     sent = [name for name in names if scorer.contract.by_name[name].derived is None]
-    approved, declined = (sample.filter(decisions == decision).head(1) for decision in ("approve", "decline"))
+    approved, declined = (sample.filter(decisions == decision)[:1] for decision in ("approve", "decline"))
+    other = sample.filter(decisions == "approve")[1:2]  # a canary is not logged, so it must be none of those sent
     many = sample.head(MANY)
 
     def records(frame: pl.DataFrame) -> Any:
@@ -198,6 +199,7 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
 
     bodies = {
         "approved": records(approved),
+        "canary": records(other),
         "declined": records(declined),
         "many": labels_of(many),
         "encoded": {"instances": encoded(approved)},
@@ -228,7 +230,7 @@ def register_versions(package: str, folder: str) -> Any:
     from loan_default.risk.scoring import Scorer
 
     tracking, scorer = _tracking(Path(folder)), Scorer.load(Path(package))
-    example = json.loads(Path(folder, "approved.json").read_text(encoding="utf-8"))["dataframe_records"][0]
+    example = json.loads(Path(folder, "canary.json").read_text(encoding="utf-8"))["dataframe_records"][0]
     canary.write(Path(package), scorer, example)
 
     def work() -> list[int]:
@@ -268,7 +270,8 @@ def _ours(folder: Path, home: str, body: Path) -> Iterator[Side]:
 @contextmanager
 def _stock(folder: Path, body: Path) -> Iterator[Side]:
     command = ["mlflow", "models", "serve", "-m", str(folder / "stock"), "--env-manager", "local", "-p", "{port}"]
-    with _served([sys.executable, "-m", *command], {}, body) as side:
+    here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # it runs `uvicorn` by its name
+    with _served([sys.executable, "-m", *command], here, body) as side:
         yield side
 
 
@@ -310,7 +313,8 @@ def _served(command: Sequence[str], env: Mapping[str, str], body: Path) -> Itera
             time.sleep(0.02)
         yield Side(url, _listener(process.pid, port), time.perf_counter() - began)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
 
 
