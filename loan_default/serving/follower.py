@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -100,13 +101,13 @@ class Follower:
     def _recall(self, followed: Followed, last: Path) -> None:
         try:
             remembered = json.loads(last.read_text(encoding="utf-8"))
-            followed.model = ServedModel.load(Path(remembered["package"]), remembered["version"])
+            followed.model = _loaded(Path(remembered["package"]), remembered["version"])
         except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is not recalled, the registry will tell: %s", last, error)
 
     def _run(self) -> None:
-        self.recall()
         _warm_up()
+        self.recall()
         seen, due = self._signed(), 0.0
         while not self._stop.is_set():
             signed = self._signed()
@@ -139,7 +140,7 @@ class Follower:
     def _swap(self, followed: Followed, version: ModelVersion) -> None:
         try:
             package = self._package(version)
-            model = ServedModel.load(package, version.version)
+            model = _loaded(package, version.version)
         except Exception as error:
             followed.failures += 1
             followed.failed = (version.version, time.monotonic())
@@ -153,14 +154,30 @@ class Follower:
             remembered = {"version": version.version, "package": str(package)}
             storage.write_json(UPath(followed.last), remembered)
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
-        gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+
+
+def _loaded(package: Path, version: int) -> ServedModel:
+    model = ServedModel.load(package, version)
+    gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+    return model
 
 
 def _warm_up() -> None:
-    """Import what loading a version will: the first answer of the registry takes as long, in another process."""
-    for name in ("onnxruntime", "xgboost"):
-        with suppress(ImportError):  # loading says it where it matters
-            import_module(name)
+    """Import what loading a version will: the first answer of the registry takes longer, in another process.
+
+    XGBoost imports scikit-learn for estimators that are not used here, and with it pandas and SciPy's statistics: 0.8
+    of 1.1 s. It goes without where there is none; whoever needs scikit-learn imports it later.
+    """
+    hidden = "sklearn" not in sys.modules
+    if hidden:
+        sys.modules["sklearn"] = None  # type: ignore[assignment] # importing it is an ImportError
+    try:
+        for name in ("onnxruntime", "xgboost"):
+            with suppress(ImportError):  # loading says it where it matters
+                import_module(name)
+    finally:
+        if hidden:
+            del sys.modules["sklearn"]
 
 
 def _failed_lately(followed: Followed, version: int) -> bool:

@@ -1,5 +1,7 @@
 """Following an alias: swapped in one step, and whatever fails, the last good version stays."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -132,3 +134,16 @@ def test_a_restart_answers_by_the_last_version_before_the_registry_does(registry
         nothing = Followed("production", last)
         follower_of(nothing).recall()
         assert nothing.model is None
+
+
+def test_what_loading_needs_is_imported_without_scikit_learn_which_can_be_had_later() -> None:
+    code = """
+import sys
+from loan_default.serving.follower import _warm_up
+_warm_up()
+assert {"xgboost", "onnxruntime"} <= sys.modules.keys()
+assert not {"sklearn", "pandas", "scipy.stats"} & sys.modules.keys()
+from sklearn.linear_model import LogisticRegression
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
