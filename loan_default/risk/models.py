@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk import onnx_trees
@@ -78,7 +79,9 @@ class TreeModel:
     def load(cls, folder: Path) -> TreeModel:
         import xgboost
 
-        return cls(xgboost.Booster(model_file=folder / cls.file_name))
+        # As many as a container may use, which XGBoost would read from files for each prediction.
+        threads = {"nthread": pl.thread_pool_size()}
+        return cls(xgboost.Booster(threads, model_file=folder / cls.file_name))
 
 
 @dataclass(frozen=True)

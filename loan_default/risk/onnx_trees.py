@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FILE = "model.onnx"
+INPUT, OUTPUT = "X", "margin"
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _IR = 8
 
@@ -27,8 +28,8 @@ def to_onnx(booster: Any) -> bytes:
     attributes: dict[str, Any] = _attributes(trees)
     node = helper.make_node(
         "TreeEnsembleRegressor",
-        ["X"],
-        ["margin"],
+        [INPUT],
+        [OUTPUT],
         domain="ai.onnx.ml",
         n_targets=1,
         base_values=[math.log(base / (1 - base))],
@@ -37,8 +38,8 @@ def to_onnx(booster: Any) -> bytes:
     graph = helper.make_graph(
         [node],
         "trees",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, booster.num_features()])],
-        [helper.make_tensor_value_info("margin", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, booster.num_features()])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, 1])],
     )
     opsets = [helper.make_opsetid(*opset) for opset in _OPSETS.items()]
     model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=_IR).SerializeToString()

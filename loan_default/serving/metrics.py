@@ -7,10 +7,10 @@ With several workers the counts are those of all of them; prometheus_client keep
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from loan_default.risk.scoring import DECISIONS
@@ -24,8 +24,9 @@ class _Bulk(Histogram):
 
     def observe_all(self, values: Sequence[float]) -> None:
         """Count the values."""
-        for at, count in Counts(bisect_left(self._upper_bounds, value) for value in values).items():
-            self._buckets[at].inc(count)
+        counts = np.bincount(np.searchsorted(self._upper_bounds, values))
+        for at in np.flatnonzero(counts).tolist():
+            self._buckets[at].inc(counts[at])
         self._sum.inc(sum(values))
 
 
