@@ -56,42 +56,65 @@ class _Params(msgspec.Struct, forbid_unknown_fields=True):
     output: Output = "full"
 
 
-class _Split(msgspec.Struct):
+class _Columns(msgspec.Struct):
     columns: list[str]
-    data: msgspec.Raw
+
+
+class _Peek(msgspec.Struct):
+    dataframe_split: _Columns
 
 
 class QuickDecoder:
-    """Decodes the JSON forms that loan systems send straight into applications of a type that msgspec knows."""
+    """Decodes the JSON forms that loan systems send straight into applications of a type that msgspec knows.
 
-    def __init__(
-        self, form: type[msgspec.Struct], row_form: Callable[[Sequence[str]], type[msgspec.Struct] | None]
-    ) -> None:
-        """Decode objects of `form`, and lists of the type that `row_form` gives for the names of their columns."""
-        lists = [(name, list[form] | msgspec.UnsetType, msgspec.UNSET) for name in FORMS if name != SPLIT]  # type: ignore[valid-type]
-        others = [(SPLIT, _Split | msgspec.UnsetType, msgspec.UNSET), ("params", _Params | None, None)]
-        self._row_decoder = lru_cache(_COLUMNS)(lambda names: _row_decoder(row_form(names)))
-        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Body", [*lists, *others], forbid_unknown_fields=True))
+    Rows of a `dataframe_split` are decoded in one pass as long as callers send the columns that they sent last.
+    """
 
-    def decode(self, body: bytes) -> tuple[Sequence[msgspec.Struct], Output] | None:
+    def __init__(self, form: type[msgspec.Struct], row_form: Callable[[Sequence[str]], Any]) -> None:
+        """Decode objects of `form`, and lists as the type of tuples that `row_form` gives for their columns' names."""
+        self._form, self._row_form = form, row_form
+        self._for_columns = lru_cache(_COLUMNS)(self._make)
+        self._latest = self._make(())
+
+    def decode(self, body: bytes) -> Request | None:
         """Applications and what is asked for; None where `decode` has to look, and to say what is wrong."""
-        try:
-            *lists, split, params = msgspec.structs.astuple(self._decoder.decode(body))
-            given = [applications for applications in (*lists, split) if applications is not msgspec.UNSET]
-            if len(given) != 1:
-                return None
-            applications = given[0] if split is msgspec.UNSET else self._of_split(split)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        names, decoder = self._latest
+        request = self._by(decoder, names, body)
+        if request is None and (peeked := _decoded(_PEEK, body)) is not None:
+            self._latest = names, decoder = self._for_columns(tuple(peeked.dataframe_split.columns))
+            request = self._by(decoder, names, body)
+        return request
+
+    def _by(self, decoder: msgspec.json.Decoder[Any], names: tuple[str, ...], body: bytes) -> Request | None:
+        if (decoded := _decoded(decoder, body)) is None:
             return None
-        return None if applications is None else (applications, params.output if params else "full")
+        *forms, params = msgspec.structs.astuple(decoded)
+        given = [applications for applications in forms if applications is not msgspec.UNSET]
+        if len(given) != 1:
+            return None
+        applications, output = given[0], params.output if params else "full"
+        if type(applications) is list:
+            return Request(self._form.__struct_fields__, [*map(msgspec.structs.astuple, applications)], output)
+        return Request(names, applications.data, output) if tuple(applications.columns) == names else None
 
-    def _of_split(self, split: _Split) -> Sequence[msgspec.Struct] | None:
-        decoder = self._row_decoder(tuple(split.columns))
-        return None if decoder is None else decoder.decode(split.data)
+    def _make(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], msgspec.json.Decoder[Any]]:
+        """The names, and what decodes a body with lists of them; any body with objects too."""
+        forms: dict[str, Any] = {name: list[self._form] for name in FORMS if name != SPLIT}  # type: ignore[name-defined]
+        if (row := self._row_form(names)) is not None:
+            forms[SPLIT] = msgspec.defstruct("Split", [("columns", list[str]), ("data", list[row])])  # type: ignore[valid-type]
+        fields = [(name, kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in forms.items()]
+        body = msgspec.defstruct("Body", [*fields, ("params", _Params | None, None)], forbid_unknown_fields=True)
+        return names, msgspec.json.Decoder(body)
 
 
-def _row_decoder(form: type[msgspec.Struct] | None) -> msgspec.json.Decoder[Any] | None:
-    return None if form is None else msgspec.json.Decoder(list[form])  # type: ignore[valid-type]
+_PEEK = msgspec.json.Decoder(_Peek)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def decode(body: bytes, content_type: str, *, at_most: int) -> Request:

@@ -68,11 +68,11 @@ class ServedModel:
 
     def quickly(self, body: bytes, *, at_most: int) -> Read | None:
         """Read a JSON body whose applications, at most so many, are plainly right; None where `read` has to look."""
-        decoded = self.decoder.decode(body)
-        if decoded is None or not 0 < len(decoded[0]) <= at_most:
+        request = self.decoder.decode(body)
+        if request is None or not 0 < len(request.rows) <= at_most:
             return None
-        applications = self.reader.read(decoded[0])
-        return None if applications is None else Read(applications, decoded[1])
+        applications = self.reader.read(request.names, request.rows)
+        return None if applications is None else Read(applications, request.output)
 
     def read(self, body: bytes, content_type: str, *, at_most: int) -> Read:
         """Read a body of any form.
@@ -121,7 +121,7 @@ def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
     session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     def margins(X: Matrix) -> NDArray[np.float64]:
-        return np.asarray(session.run(None, {"X": X})[0][:, 0], dtype=np.float64)
+        return np.asarray(session.run([onnx_trees.OUTPUT], {onnx_trees.INPUT: X})[0][:, 0], dtype=np.float64)
 
     X = _trial_rows(scorer)
     pds = scorer.calibration.pds

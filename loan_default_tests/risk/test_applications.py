@@ -25,7 +25,7 @@ def quick(*sent: dict[str, Any]) -> np.ndarray | None:
         given = msgspec.json.decode(json.dumps(sent), type=list[READER.form])  # type: ignore[name-defined]
     except msgspec.ValidationError:
         return None
-    read = READER.read(given)
+    read = READER.read(READER.form.__struct_fields__, [*map(msgspec.structs.astuple, given)])
     return None if read is None else np.array(read.values)
 
 
@@ -37,7 +37,7 @@ def by_columns(*sent: dict[str, Any]) -> np.ndarray | None:
         return None
     rows = json.dumps([[application.get(name) for name in names] for application in sent])
     try:
-        read = READER.read(msgspec.json.decode(rows, type=list[form]))  # type: ignore[valid-type]
+        read = READER.read(names, msgspec.json.decode(rows, type=list[form]))
     except msgspec.ValidationError:
         return None
     return None if read is None else np.array(read.values)
