@@ -12,15 +12,17 @@ import logging
 import os
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from itertools import chain, count, repeat
+from itertools import chain, count
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import orjson
 
@@ -31,7 +33,7 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.risk.scoring import Answers
 from loan_default.serving.follower import Followed, Follower
 from loan_default.serving.metrics import Metrics
-from loan_default.serving.prediction_log import PredictionLog
+from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served import Read, ServedModel
@@ -40,9 +42,12 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 log = logging.getLogger(__name__)
 
+_JSON_HEADER = (b"content-type", JSON.encode())
+_FAILED = "request %s failed"
 _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 _SHADOW_BATCHES = 100  # of settled answers may wait for the shadow; beyond, they are logged without
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
@@ -88,9 +93,21 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
-    kind: bytes = JSON.encode()
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: RawHeaders = (_JSON_HEADER,)
     parts: Sequence[Part] = ()
+
+
+class AccessLine(msgspec.Struct):
+    """One line of the access log."""
+
+    time: datetime
+    request_id: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    rows: int
+    client: str
 
 
 class Answered(NamedTuple):
@@ -136,6 +153,7 @@ class ScoringApp:
         self._ids: Iterator[int] = count()
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
         self._access = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
+        self._encoder = msgspec.json.Encoder()
         self._routes: Mapping[tuple[str, str], Callable[[Headers, Receive], Awaitable[Reply]]] = {
             ("POST", "/invocations"): self._invocations,
             ("GET", "/ping"): self._ping,
@@ -145,34 +163,45 @@ class ScoringApp:
             ("POST", "/admin/reload"): self._admin_reload,
         }
 
+    def at_once(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
+        """Answer a small request to score that is plainly right, with all headers; None where `__call__` has to."""
+        started, request_id = time.perf_counter(), self._request_id(headers)
+        try:
+            reply = self._at_once(headers, body)
+        except Exception:  # the caller gets no trace; the log does
+            log.exception(_FAILED, request_id)
+            reply = _failed(request_id)
+        if reply is None:
+            return None
+        self._note(reply, request_id, "POST", "/invocations", client, started)
+        return reply, _headers(reply, request_id)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        started = time.perf_counter()
-        headers = dict(scope["headers"])
-        request_id = _request_id(headers) or f"{self._id_prefix}{next(self._ids):x}"
+        started, headers = time.perf_counter(), dict(scope["headers"])
+        request_id = self._request_id(headers)
         try:
             reply = await self._route(scope, headers, receive)
         except Refused as refused:
             retry = ((b"retry-after", str(refused.retry_after).encode()),) if refused.retry_after else ()
-            reply = Reply(refused.status, refused.body, headers=retry)
+            reply = Reply(refused.status, refused.body, headers=(_JSON_HEADER, *retry))
         except Exception:  # the caller gets no trace; the log does
-            log.exception("request %s failed", request_id)
-            failed = Refused(500, "INTERNAL_ERROR", f"The server failed; its log tells why of request {request_id}.")
-            reply = Reply(failed.status, failed.body)
-        named = (
-            (b"content-type", reply.kind),
-            (b"content-length", str(len(reply.body)).encode()),
-            (b"x-request-id", request_id.encode()),
-        )
-        await send({"type": "http.response.start", "status": reply.status, "headers": [*named, *reply.headers]})
+            log.exception(_FAILED, request_id)
+            reply = _failed(request_id)
+        client = (scope.get("client") or ("",))[0]
+        self._note(reply, request_id, scope["method"], scope["path"], client, started)
+        await send({"type": "http.response.start", "status": reply.status, "headers": _headers(reply, request_id)})
         await send({"type": "http.response.body", "body": reply.body})
+
+    def _request_id(self, headers: Headers) -> str:
+        return _given_id(headers) or f"{self._id_prefix}{next(self._ids):x}"
+
+    def _note(self, reply: Reply, request_id: str, method: str, path: str, client: str, started: float) -> None:
+        """Have the reply counted and logged a little later, with others."""
         if not self._answered_lately:
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
-        client = (scope.get("client") or ("",))[0]
         seconds = time.perf_counter() - started
-        self._answered_lately.append(
-            Answered(time.time(), request_id, scope["method"], scope["path"], client, seconds, reply)
-        )
+        self._answered_lately.append(Answered(time.time(), request_id, method, path, client, seconds, reply))
 
     async def _route(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         answer = self._routes.get((scope["method"], scope["path"]))
@@ -180,7 +209,8 @@ class ScoringApp:
             return await answer(headers, receive)
         if allowed := [method for method, path in self._routes if path == scope["path"]]:
             sentence = f"{scope['path']} takes {allowed[0]} only."
-            return Reply(405, Refused(405, "BAD_REQUEST", sentence).body, headers=((b"allow", allowed[0].encode()),))
+            refused = Refused(405, "BAD_REQUEST", sentence)
+            return Reply(405, refused.body, headers=(_JSON_HEADER, (b"allow", allowed[0].encode())))
         raise Refused(404, "ENDPOINT_NOT_FOUND", f"There is no such path; the paths are {self._paths}.")
 
     @property
@@ -188,6 +218,19 @@ class ScoringApp:
         return ", ".join(path for _, path in self._routes)
 
     # --- scoring
+
+    def _at_once(self, headers: Headers, body: bytes) -> Reply | None:
+        """Answer here and now; None where somebody would have to wait for it, or where it may have to be refused."""
+        model = self._production.model
+        if (
+            model is None
+            or len(body) > _INLINE_BYTES
+            or headers.get(b"content-type") != _JSON_HEADER[1]
+            or not _is_authorised(headers, self._tokens.scoring)
+        ):
+            return None
+        read = model.quickly(body, at_most=self._limits.rows)
+        return None if read is None else self._answered(model, read, Sent(body, JSON))
 
     async def _invocations(self, headers: Headers, receive: Receive) -> Reply:
         _authorise(headers, self._tokens.scoring)
@@ -200,13 +243,8 @@ class ScoringApp:
             if model is None:
                 sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
                 raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
-            content_type = headers.get(b"content-type", b"").decode("latin-1")
-            sent = Sent(body, content_type)
-            if len(body) <= _INLINE_BYTES and content_type == JSON:
-                read = model.quickly(body, at_most=self._limits.rows)
-                if read is not None:
-                    return self._answered(model, read, sent)
-            return await self._in_thread(self._answer, model, sent)
+            sent = Sent(body, headers.get(b"content-type", b"").decode("latin-1"))
+            return self._at_once(headers, body) or await self._in_thread(self._answer, model, sent)
         finally:
             self._in_flight -= 1
 
@@ -250,17 +288,16 @@ class ScoringApp:
         applications, explained = read.applications, read.output == "full"
         places = range(len(applications.ids))
         chosen = self._chosen(self._policy.challenger_share, applications.ids)
-        challenged = self._rescored(sent, chosen, explained=explained)
+        challenged = self._rescored(sent, chosen, explained=explained) if chosen else None
         if challenged is None:
-            parts = [_scored(model, applications, sent, places, explained=explained)]
+            parts = (_scored(model, applications, sent, places, explained=explained),)
+            answers, version = parts[0].answers, b"%d" % model.version
         else:
-            parts = [challenged]
-            if others := sorted({*places} - {*chosen}):
-                parts.append(_scored(model, applications.at(others), sent, others, explained=explained))
-        answers = parts[0].answers if len(parts) == 1 else _merged(parts)
-        versions = ",".join(str(version) for version in sorted(part.model.version for part in parts))
-        named = ((b"x-model-version", versions.encode()),)
-        return Reply(200, encode(answers, read.output), headers=named, parts=parts)
+            others = sorted({*places} - {*chosen})
+            rest = [_scored(model, applications.at(others), sent, others, explained=explained)] if others else []
+            parts = (*rest, challenged)
+            answers, version = _merged(parts), b",".join(sorted(b"%d" % part.model.version for part in parts))
+        return Reply(200, encode(answers, read.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
 
     def _chosen(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
         """Places of the loans that the share (0 to 1) picks for the challenger, if there is one."""
@@ -271,7 +308,7 @@ class ScoringApp:
     def _rescored(self, sent: Sent, chosen: Sequence[int], *, explained: bool) -> Part | None:
         """Some of the applications by the challenger; None where its contract refuses what was sent."""
         model = self._challenger.model
-        if not chosen or model is None:
+        if model is None:
             return None
         try:
             applications = model.read(*sent, at_most=self._limits.rows).applications.at(chosen)
@@ -293,7 +330,7 @@ class ScoringApp:
             [pd for part in scored for pd in part.answers.pds],
             [decision for part in scored for decision in part.answers.decisions],
         )
-        self._access.write(b"".join(map(_line, answered)))
+        self._access.write(self._encoder.encode_lines(map(_line, answered)))
         if self._policy.shadow_share and scored and self._shadow_room.acquire(blocking=False):
             self._beside.submit(self._log_with_shadow, answered)  # scoring again takes its time
         else:
@@ -314,24 +351,24 @@ class ScoringApp:
 
     def _log_parts(self, answered: Sequence[Answered], *, shadow_share: float) -> None:
         """Hand the applications to the log of the versions that answered; a canary is nobody's application."""
+        entries: dict[PredictionLog, list[Entry]] = defaultdict(list)
         for one in answered:
             for part in one.reply.parts:
                 if not part.model.is_canary(part.applications, part.answers):
-                    self._log(part.model).append(self._rows(one, part, shadow_share))
+                    entries[self._log(part.model)].append(self._entry(one, part, shadow_share))
+        for of_version, given in entries.items():
+            of_version.append(given)
 
-    def _rows(self, one: Answered, part: Part, shadow_share: float) -> list[tuple[Any, ...]]:
-        """Rows for the prediction log, with the challenger's PD where a share is scored in the shadow."""
-        (ids, values), answers = part.applications, part.answers
-        versions: list[int | None] = [None] * len(ids)
-        pds: list[float | None] = [None] * len(ids)
-        chosen = () if part.model is self._challenger.model else self._chosen(shadow_share, ids)
-        shadow = self._rescored(part.sent, [part.places[at] for at in chosen], explained=False)
-        if shadow is not None:
-            for at, pd in zip(chosen, shadow.answers.pds, strict=True):
-                versions[at], pds[at] = shadow.model.version, pd
-        request_id, at_time, version = repeat(one.request_id), repeat(one.at), repeat(part.model.version)
-        answered = answers.pds, answers.scores, answers.decisions, version
-        return list(zip(request_id, at_time, ids, *answered, versions, pds, values, strict=False))
+    def _entry(self, one: Answered, part: Part, shadow_share: float) -> Entry:
+        """What the prediction log keeps, with the challenger's PD where a share is scored in the shadow."""
+        entry = Entry(one.request_id, one.at, part.model.version, part.applications, part.answers)
+        chosen = () if part.model is self._challenger.model else self._chosen(shadow_share, part.applications.ids)
+        places = [part.places[at] for at in chosen]
+        if not places or (shadow := self._rescored(part.sent, places, explained=False)) is None:
+            return entry
+        pds = dict(zip(chosen, shadow.answers.pds, strict=True))
+        of_all = [pds.get(at) for at in range(len(part.places))]
+        return entry._replace(shadow_version=shadow.model.version, shadow_pds=of_all)
 
     # --- the other routes
 
@@ -339,7 +376,7 @@ class ScoringApp:
         return Reply(200, b"\n")
 
     async def _version(self, headers: Headers, receive: Receive) -> Reply:
-        return Reply(200, installed_version("mlflow").encode(), kind=b"text/plain")
+        return Reply(200, installed_version("mlflow").encode(), headers=((b"content-type", b"text/plain"),))
 
     async def _health(self, headers: Headers, receive: Receive) -> Reply:
         model, trouble = self._production.model, self._production.trouble
@@ -362,7 +399,8 @@ class ScoringApp:
             self._metrics.swaps.labels(followed.alias).set(followed.swaps)
             self._metrics.swap_failures.labels(followed.alias).set(followed.failures)
         self._metrics.log_dropped.set(self._dropped())
-        return Reply(200, self._metrics.text(), kind=b"text/plain; version=0.0.4; charset=utf-8")
+        kind = b"text/plain; version=0.0.4; charset=utf-8"
+        return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 
     async def _admin_reload(self, headers: Headers, receive: Receive) -> Reply:
         _authorise(headers, self._tokens.admin)
@@ -385,32 +423,39 @@ def _merged(parts: Sequence[Part]) -> Answers:
     return Answers(*([column[at] for at in order] for column in columns))
 
 
-def _line(one: Answered) -> bytes:
-    """One line of the access log."""
-    line = {
-        "time": datetime.fromtimestamp(one.at, UTC),
-        "request_id": one.request_id,
-        "method": one.method,
-        "path": one.path,
-        "status": one.reply.status,
-        "ms": round(1000 * one.seconds, 3),
-        "rows": sum(len(part.places) for part in one.reply.parts),
-        "client": one.client,
-    }
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+def _headers(reply: Reply, request_id: str) -> RawHeaders:
+    length = b"%d" % len(reply.body)
+    return (*reply.headers, (b"content-length", length), (b"x-request-id", request_id.encode()))
+
+
+def _failed(request_id: str) -> Reply:
+    """The answer to a request that met an error of ours."""
+    sentence = f"The server failed; its log tells why of request {request_id}."
+    return Reply(500, Refused(500, "INTERNAL_ERROR", sentence).body)
+
+
+def _line(one: Answered) -> AccessLine:
+    rows = sum(len(part.places) for part in one.reply.parts)
+    at, ms = datetime.fromtimestamp(one.at, UTC), round(1000 * one.seconds, 3)
+    return AccessLine(at, one.request_id, one.method, one.path, one.reply.status, ms, rows, one.client)
 
 
 def _authorise(headers: Headers, tokens: Sequence[str]) -> None:
-    """Refuse a request without one of the tokens; every token is compared, in constant time."""
-    if not tokens:
-        return
-    given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-    right = [hmac.compare_digest(given, token.encode()) for token in tokens]
-    if not any(right):
+    """Refuse a request without one of the tokens."""
+    if not _is_authorised(headers, tokens):
         raise Refused(401, "UNAUTHENTICATED", "A valid token is needed: Authorization: Bearer TOKEN.")
 
 
-def _request_id(headers: Headers) -> str:
+def _is_authorised(headers: Headers, tokens: Sequence[str]) -> bool:
+    """Whether there are no tokens, or the request has one; every token is compared, in constant time."""
+    if not tokens:
+        return True
+    given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+    right = [hmac.compare_digest(given, token.encode()) for token in tokens]
+    return any(right)
+
+
+def _given_id(headers: Headers) -> str:
     """The caller's own id of the request, if it is short and plain."""
     given = headers.get(b"x-request-id", b"")
     return given.decode("ascii") if 0 < len(given) <= 100 and given.isascii() and given.decode().isprintable() else ""

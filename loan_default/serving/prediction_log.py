@@ -1,4 +1,4 @@
-"""What was scored, kept for drift: a row waits in memory, and a thread writes the rows as Parquet files by hour.
+"""What was scored, kept for drift: its rows wait in memory, and a thread writes them as Parquet files by hour.
 
 An answer never waits for the log: rows that do not fit, or that the storage refuses, are counted and given up. What
 is scored is `app`; how a file comes whole to its place is `adapters.storage`; whether the rows drifted is `risk`.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, groupby, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,16 +22,31 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.risk.applications import Applications
 from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.scoring import Answers
 
 Floats = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
 FOLDER = "prediction_log"
-# Rows become a table while the interpreter is locked, 1.2 µs each: so few at once, and a pause for the answers.
+# Values become a table while the interpreter is locked: so few rows at once, and a pause for the answers.
 _ROWS_AT_ONCE, _PAUSE_SECONDS = 500, 0.001
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping
+
+
+_ANSWERED: Mapping[str, pl.DataType] = {
+    "request_id": pl.String(),
+    "scored_at": pl.Float64(),  # seconds since 1970, until they are written
+    "id": pl.String(),
+    "pd": pl.Float64(),
+    "score": pl.Int64(),
+    "decision": pl.String(),
+    "model_version": pl.Int64(),
+    "shadow_version": pl.Int64(),
+    "shadow_pd": pl.Float64(),
+}
 
 
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
@@ -39,38 +54,91 @@ def log_schema(contract: Contract) -> dict[str, pl.DataType]:
 
     A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch.
     """
-    return {
-        "request_id": pl.String(),
-        "scored_at": pl.Datetime("us", "UTC"),
-        "id": pl.String(),
-        "pd": pl.Float64(),
-        "score": pl.Int64(),
-        "decision": pl.String(),
-        "model_version": pl.Int64(),
-        "shadow_version": pl.Int64(),
-        "shadow_pd": pl.Float64(),
-        **{field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.features},
-    }
+    features = {field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.features}
+    return {**_ANSWERED, "scored_at": pl.Datetime("us", "UTC"), **features}
 
 
-def _answered(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, Floats]:
-    """Rows as `PredictionLog.append` takes them → what was answered as a table, and the features' values."""
-    *answered, values = zip(*rows, strict=True)
-    columns = [_answered_column(name, schema[name], given) for name, given in zip(schema, answered, strict=False)]
-    return pl.DataFrame(columns), np.array(values, dtype=np.float64)
+class Entry(NamedTuple):
+    """What one version answered in one request: `at` in seconds since 1970, and of each row what the shadow said."""
+
+    request_id: str
+    at: float
+    version: int
+    applications: Applications
+    answers: Answers
+    shadow_version: int | None = None
+    shadow_pds: Sequence[float | None] | None = None
 
 
-def _answered_column(name: str, dtype: pl.DataType, given: Sequence[Any]) -> pl.Series:
-    if name == "scored_at":
-        return pl.Series(name, np.array(given) * 1e6).cast(pl.Int64).cast(dtype)
-    return pl.Series(name, given, dtype=dtype)
+class _Rows:
+    """Rows that wait: plain values by column and arrays, so that the garbage collector has nothing to look through.
+
+    An object for each request made its pauses grow to 0.2 s with 50,000 rows that waited.
+    """
+
+    def __init__(self) -> None:
+        self._columns: tuple[list[Any], ...] = tuple([] for _ in _ANSWERED)
+        self._values: list[Floats] = []
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        self._values += _stacked([entry.applications.values for entry in entries])
+        counted = [(entry, len(entry.applications.ids)) for entry in entries]
+        columns = (
+            (repeat(entry.request_id, count) for entry, count in counted),
+            (repeat(entry.at, count) for entry, count in counted),
+            (entry.applications.ids for entry in entries),
+            (entry.answers.pds for entry in entries),
+            (entry.answers.scores for entry in entries),
+            (entry.answers.decisions for entry in entries),
+            (repeat(entry.version, count) for entry, count in counted),
+            (repeat(entry.shadow_version, count) for entry, count in counted),
+            (entry.shadow_pds or repeat(None, count) for entry, count in counted),
+        )
+        for column, values in zip(self._columns, columns, strict=True):
+            column.extend(chain.from_iterable(values))
+
+    def tables(self, contract: Contract, size: int, pause: Callable[[], object]) -> Iterator[pl.DataFrame]:
+        """Tables of the columns of `log_schema`, of so many rows and a last one of fewer."""
+        values = np.concatenate(self._values) if self._values else np.empty((0, len(contract.features)))
+        for start in range(0, len(self), size):
+            end = min(start + size, len(self))
+            answered = []
+            for at in range(start, end, _ROWS_AT_ONCE):
+                answered.append(self._answered(at, min(at + _ROWS_AT_ONCE, end)))
+                pause()
+            yield _table(pl.concat(answered), values[start:end], contract)
+
+    def _answered(self, start: int, end: int) -> pl.DataFrame:
+        given = zip(_ANSWERED.items(), self._columns, strict=True)
+        return pl.DataFrame([pl.Series(name, column[start:end], dtype) for (name, dtype), column in given])
 
 
-def _feature(field: LoanField, values: Floats) -> pl.Series:
-    column = pl.Series(field.name, values, nan_to_null=True)
+def _stacked(parts: Iterable[list[list[float]] | Floats]) -> list[Floats]:
+    """The same values in fewer arrays: those of single applications, plain lists, become arrays together."""
+    runs = [(kind, [*run]) for kind, run in groupby(parts, type)]
+    return [array for kind, run in runs for array in ([np.array([*chain(*run)])] if kind is list else run)]
+
+
+def _table(answered: pl.DataFrame, values: Floats, contract: Contract) -> pl.DataFrame:
+    """Rows of the columns of `log_schema`; polars makes them without the interpreter's lock."""
+    features = pl.DataFrame(np.asfortranarray(values), schema=list(contract.feature_names), orient="row")
+    at = (pl.col("scored_at") * 1e6).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    named = [
+        at.alias("scored_at"),
+        pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
+        *map(_feature, contract.features),
+    ]
+    return answered.hstack(features).with_columns(named)
+
+
+def _feature(field: LoanField) -> pl.Expr:
+    column = pl.col(field.name).fill_nan(None)
     if field.kind == "number":
         return column
-    return pl.Series(field.levels).gather(column.cast(pl.Int64) - 1).rename(field.name)
+    return pl.lit(pl.Series(field.levels)).gather(column.cast(pl.Int64) - 1).alias(field.name)
 
 
 class PredictionLog:
@@ -93,53 +161,52 @@ class PredictionLog:
             root: a folder, or an address such as `gs://bucket/prefix`.
             contract: says which features a row has.
             worker: begins the names of the files; these are new each time, also for a worker of the same name.
-            capacity: rows that may wait, with those being written (about 1.3 kB each).
+            capacity: rows that may wait, with those being written (about 0.7 kB each).
             rows_per_file: as soon as so many rows wait they are written, and no file has more.
             seconds: between two writes at the latest.
             now: the time in UTC, for the names of the files.
         """
-        self.logged = 0
-        self._schema = log_schema(contract)
+        self.logged = self.dropped = 0  # rows that stand in a file; rows that never will
         self._folder, self._contract, self._worker, self._now = UPath(root) / FOLDER, contract, worker, now
         self._month = contract.by_name[contract.time_name].column
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
-        self._waiting: deque[tuple[Any, ...]] = deque()
-        self._refused = 0  # rows that found no room
-        self._taken = self._lost = 0  # rows that no longer wait: logged, lost, or being written
+        self._waiting, self._written = _Rows(), 0  # rows that are being written
         self._outage = False
-        self._refusing, self._one_at_a_time = threading.Lock(), threading.Lock()
+        self._exchange, self._one_at_a_time = threading.Lock(), threading.Lock()
         self._due, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """Rows that are not logged and never will be."""
-        return self._refused + self._lost
-
-    def append(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Have rows written soon; those beyond the capacity are dropped.
-
-        A row is what was answered, in the order of `log_schema` with the time as seconds since 1970, and then the
-        values of the features as `risk.applications.Applications` has them, as one sequence.
-        """
-        waiting = self._waiting
-        room = self._capacity - len(waiting) - (self._taken - self.logged - self._lost)
-        if len(rows) > room:
-            fitting = max(room, 0)
-            with self._refusing:  # held for an addition only
-                self._refused += len(rows) - fitting
-            rows = rows[:fitting]
-        waiting.extend(rows)
-        if len(waiting) >= self._rows_per_file:
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Have entries written soon; those that do not fit, each as a whole, are dropped."""
+        with self._exchange:  # held by nobody for long
+            room = self._capacity - len(self._waiting) - self._written
+            fitting = []
+            for entry in entries:
+                rows = len(entry.applications.ids)
+                if rows <= room:
+                    fitting.append(entry)
+                    room -= rows
+                else:
+                    self.dropped += rows
+            self._waiting.add(fitting)
+        if len(self._waiting) >= self._rows_per_file:
             self._due.set()
 
     def flush(self) -> None:
         """Write all that waits, now."""
         with self._one_at_a_time:
-            last = self._taken + len(self._waiting)
-            while self._taken < last:
-                self._write(min(last - self._taken, self._rows_per_file))
+            with self._exchange:
+                rows, self._waiting = self._waiting, _Rows()
+                self._written = len(rows)
+            logged = self.logged
+            try:
+                self._write(rows)
+            except Exception:  # the thread must live on
+                log.exception("scored rows that do not fit the prediction log are dropped")
+            with self._exchange:
+                self.dropped += len(rows) - (self.logged - logged)
+                self._written = 0
 
     def close(self) -> None:
         """Write what waits and stop; rows that come later are dropped."""
@@ -157,33 +224,19 @@ class PredictionLog:
             self.flush()
         self.flush()  # what came during the last one
 
-    def _write(self, count: int) -> None:
-        """Write the oldest rows, a file for each of their hours."""
-        try:
-            month = pl.col("scored_at").dt.strftime("%Y-%m").alias(self._month)  # as a batch's own
-            answered, values = zip(*self._tables(count), strict=True)
-            array = np.concatenate(values)
-            features = [_feature(field, array[:, at]) for at, field in enumerate(self._contract.features)]
-            table = pl.concat(answered).hstack(features).with_columns(month)
-            for (hour,), rows in table.group_by(pl.col("scored_at").dt.truncate("1h"), maintain_order=True):
-                self._store(rows, self._folder / f"{hour:%Y-%m-%d}" / f"{hour:%H}")
-        except Exception:  # the thread must live on
-            log.exception("scored rows that do not fit the prediction log are dropped")
-        self._lost = self._taken - self.logged
-
-    def _tables(self, count: int) -> Iterator[tuple[pl.DataFrame, Floats]]:
-        for at in range(0, count, _ROWS_AT_ONCE):
-            size = min(_ROWS_AT_ONCE, count - at)
-            self._taken += size
-            rows = [self._waiting.popleft() for _ in range(size)]
-            yield _answered(rows, self._schema)
-            self._stop.wait(_PAUSE_SECONDS)
+    def _write(self, rows: _Rows) -> None:
+        """Write files of rows of one hour each."""
+        hour_of = pl.col("scored_at").dt.truncate("1h")
+        for table in rows.tables(self._contract, self._rows_per_file, lambda: self._stop.wait(_PAUSE_SECONDS)):
+            for (hour,), part in table.group_by(hour_of, maintain_order=True):
+                month = pl.lit(f"{hour:%Y-%m}").alias(self._month)  # as a batch's own
+                self._store(part.with_columns(month), self._folder / f"{hour:%Y-%m-%d}" / f"{hour:%H}")
 
     def _store(self, rows: pl.DataFrame, folder: UPath) -> None:
         name = f"{self._worker}-{self._now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.parquet"
         try:
             with TemporaryDirectory(prefix="loan-default-log-") as made:
-                rows.write_parquet(Path(made, name))
+                rows.write_parquet(Path(made, name), compression_level=1)  # 2.5 % larger, in 5/6 of the time
                 storage.store(Path(made, name), folder / name)
         except Exception as error:  # each storage has errors of its own
             if not self._outage:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
@@ -21,12 +22,14 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.registry import Registry
 
 if TYPE_CHECKING:
-    from loan_default.serving.app import Receive, Scope, ScoringApp, Send
+    from loan_default.serving.app import Headers, RawHeaders, Receive, Reply, Scope, ScoringApp, Send
     from loan_default.serving.follower import Follower
     from loan_default.serving.prediction_log import PredictionLog
     from loan_default.serving.served import ServedModel
 
 _GRACE_SECONDS = 30
+# A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
+_COLLECT_AFTER = 10_000
 RELOAD_SIGN = "reload"
 
 
@@ -70,6 +73,10 @@ class Worker:
         self._config = config
         self._app: ScoringApp | None = None
 
+    def at_once(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
+        """The answer to a request that can have one at once."""
+        return None if self._app is None else self._app.at_once(headers, body, client)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass requests on; start and stop with the process."""
         if scope["type"] == "http" and self._app is not None:
@@ -92,6 +99,7 @@ class Parts:
     """What a worker is made of."""
 
     def __init__(self, config: ServerConfig) -> None:
+        gc.set_threshold(_COLLECT_AFTER)
         last = {alias: config.home / f"last-{alias}.json" for alias in (PRODUCTION, STAGING)}
         # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
         # nothing waits for the registry, and the helper would only take time from the first answer.
@@ -174,8 +182,12 @@ def serve(config: ServerConfig) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from loan_default.serving.connection import Connection
+
     config.home.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # XGBoost's threads wait for one another asleep: a core that spins is taken from decoding, logging and the registry.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
@@ -183,6 +195,7 @@ def serve(config: ServerConfig) -> None:
             Worker(config),
             host=config.host,
             port=config.port,
+            http=Connection,
             workers=config.workers,
             log_level="warning",
             access_log=False,

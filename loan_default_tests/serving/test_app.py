@@ -13,23 +13,30 @@ import pytest
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
-from loan_default.serving.app import Limits, ScoringApp, Tokens
+from loan_default.serving.app import Limits, RawHeaders, Reply, ScoringApp, Tokens
 from loan_default.serving.follower import Followed, Follower
+from loan_default.serving.prediction_log import Entry
 from loan_default.serving.served import Read, ServedModel
 from loan_default_tests.packages import applications, package
 
 ONE = {name: value for name, value in applications()[0][0].items() if value is not None}
 
 
-@dataclass
+@dataclass(eq=False)
 class Log:
-    """Remembers rows instead of writing them."""
+    """Remembers entries instead of writing them."""
 
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     dropped: int = 0
 
-    def append(self, rows: list[tuple[Any, ...]]) -> None:
-        self.rows += rows
+    def append(self, entries: list[Entry]) -> None:
+        self.entries += entries
+
+    @property
+    def shadow(self) -> tuple[Any, ...]:
+        """Who answered, and what the shadow said, of the only entry."""
+        (entry,) = self.entries
+        return entry.version, entry.shadow_version, entry.shadow_pds
 
 
 @dataclass
@@ -130,17 +137,58 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     assert "loan_default_rows_total 1.0" in text
     assert f'loan_default_decisions_total{{decision="{told["decision"]}"}} 1.0' in text
     assert 'loan_default_model_version{alias="production"} 1.0' in text
-    (row,) = desk.log.rows
-    assert (row[0], row[2], row[3], row[6:9]) == (answer.headers["x-request-id"], "A-1", told["pd"], (1, None, None))
-    (loan_amnt, *_), expected = row[9], applications()[1]["loan_amnt"][0]
+    (entry,) = desk.log.entries
+    assert (entry.request_id, entry.applications.ids) == (answer.headers["x-request-id"], ["A-1"])
+    assert (entry.answers.pds, desk.log.shadow) == ([told["pd"]], (1, None, None))
+    ((loan_amnt, *_),), expected = entry.applications.values, applications()[1]["loan_amnt"][0]
     assert loan_amnt == expected
+
+
+def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> None:
+    body = json.dumps({"dataframe_records": [{"id": "A-1", **ONE}]}).encode()
+    headers = {b"content-type": b"application/json", b"x-request-id": b"abc"}
+
+    async def at_once(headers: Mapping[bytes, bytes], body: bytes) -> tuple[Reply, RawHeaders] | None:
+        return desk.app.at_once(headers, body, "127.0.0.1")
+
+    answer = asyncio.run(at_once(headers, body))
+    assert answer is not None
+    usual = desk.score({"id": "A-1", **ONE}, **{"x-request-id": "abc"})
+    assert (answer[0].status, answer[0].body) == (usual.status, usual.body)
+    assert {name.decode(): value.decode() for name, value in answer[1]} == usual.headers
+    desk.app.settle()
+    assert [entry.request_id for entry in desk.log.entries] == ["abc", "abc"]
+    for other in ({}, {b"content-type": b"text/csv"}):
+        assert asyncio.run(at_once(other, body)) is None
+    wrong, many = json.dumps({"inputs": [{**ONE, "term": 3.61}]}), json.dumps({"inputs": [ONE] * 40})
+    for odd in ("", "{", wrong, many):
+        assert asyncio.run(at_once(headers, odd.encode())) is None
+
+
+def test_without_a_token_or_a_version_nothing_is_answered_at_once(
+    models: dict[int, ServedModel], tmp_path: Path
+) -> None:
+    body, headers = json.dumps({"inputs": [ONE]}).encode(), {b"content-type": b"application/json"}
+    assert desk_of(models, tmp_path, tokens=Tokens(("one",))).app.at_once(headers, body, "") is None
+    assert desk_of(models, tmp_path, ready=False).app.at_once(headers, body, "") is None
+
+
+def test_a_failure_of_ours_is_told_at_once_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServedModel, "answers", lambda *_, **__: 1 / 0)
+
+    async def at_once() -> tuple[Reply, RawHeaders] | None:
+        return desk.app.at_once({b"content-type": b"application/json"}, json.dumps({"inputs": [ONE]}).encode(), "")
+
+    reply, _ = asyncio.run(at_once()) or (None, ())
+    assert reply is not None
+    assert (reply.status, b"division" in reply.body) == (500, False)
 
 
 def test_a_canary_is_answered_and_not_logged(desk: Desk) -> None:
     known = desk.production.model.canary  # type: ignore[union-attr]
     assert desk.score(known.application).json["predictions"][0]["pd"] == pytest.approx(known.pd, abs=1e-6)
     desk.app.settle()
-    assert desk.log.rows == []
+    assert desk.log.entries == []
 
 
 def test_an_answer_in_each_form(desk: Desk) -> None:
@@ -167,7 +215,7 @@ def test_an_application_that_is_not_allowed_is_told_why(desk: Desk, change: dict
     assert answer.json["error_code"] == "INVALID_PARAMETER_VALUE"
     assert said in answer.json["message"]
     desk.app.settle()
-    assert not desk.log.rows
+    assert not desk.log.entries
 
 
 def test_a_field_left_out_is_missing(desk: Desk) -> None:
@@ -244,7 +292,7 @@ def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_
     answer = desk.score(*rows, output="pd")
     assert answer.headers["x-model-version"] == "1,2"
     desk.app.settle()
-    by_version = {row[2]: row[6] for row in desk.log.rows}
+    by_version = {loan_id: entry.version for entry in desk.log.entries for loan_id in entry.applications.ids}
     assert 15 < sum(version == 2 for version in by_version.values()) < 45
     for row, pd in zip(rows, answer.json["predictions"], strict=True):
         assert desk.score(row).headers["x-model-version"] == str(by_version[row["id"]])
@@ -257,8 +305,7 @@ def test_a_shadow_is_only_logged(models: dict[int, ServedModel], tmp_path: Path)
     answer = desk.score({**ONE, "id": "a"})
     assert answer.headers["x-model-version"] == "1"
     desk.app.close()
-    (row,) = desk.log.rows
-    assert row[6:9] == (1, 2, pytest.approx(pd_of(models[2], ONE), abs=1e-6))
+    assert desk.log.shadow == (1, 2, pytest.approx([pd_of(models[2], ONE)], abs=1e-6))
 
 
 def test_answers_are_logged_without_a_shadow_that_cannot_keep_up(
@@ -269,7 +316,7 @@ def test_answers_are_logged_without_a_shadow_that_cannot_keep_up(
         pass
     desk.score({**ONE, "id": "a"})
     desk.app.close()
-    assert desk.log.rows[0][6:9] == (1, None, None)
+    assert desk.log.shadow == (1, None, None)
 
 
 def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
@@ -287,7 +334,7 @@ def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     answer = desk.score({**ONE, "id": "a"})
     assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
     desk.app.close()
-    assert desk.log.rows[0][6:9] == (1, None, None)
+    assert desk.log.shadow == (1, None, None)
 
 
 def test_a_failure_of_ours_is_told_without_its_trace(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import polars.selectors as cs
 import pytest
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.risk.applications import Applications
 from loan_default.risk.cleaning import clean_application_file, clean_applications
 from loan_default.risk.drift import build_profile, profile_batch, psi
+from loan_default.risk.scoring import Answers
 from loan_default.serving import prediction_log
-from loan_default.serving.prediction_log import PredictionLog, log_schema
+from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
 from loan_default_tests.packages import applications, contract
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
@@ -31,19 +34,22 @@ FEATURES = contract().features
 NewLog = Callable[..., PredictionLog]
 
 
-def row(request_id: str = "r1", at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
-    values = [number if field.kind == "number" else 1 for field in FEATURES]
-    return (request_id, at.timestamp(), "loan-7", 0.125, 604, "approve", 3, None, None, values)
+def entry(request_id: str = "r1", at: datetime = AT, number: float = 36, count: int = 1) -> Entry:
+    values = [number if field.kind == "number" else 1.0 for field in FEATURES]
+    applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
+    answers = Answers([0.125] * count, [604] * count, ["approve"] * count, [[]] * count)
+    return Entry(request_id, at.timestamp(), 3, applications, answers)
 
 
 def logged(request_id: str = "r1", at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
-    """The same row as it is read again."""
+    """A row of the same as it is read again."""
     features = (number if field.kind == "number" else field.levels[0] for field in FEATURES)
     return (request_id, at, "loan-7", 0.125, 604, "approve", 3, None, None, *features)
 
 
-def rows(count: int, **given: Any) -> list[tuple[Any, ...]]:
-    return [row(f"r{at}", **given) for at in range(count)]
+def append(log: PredictionLog, count: int, **given: Any) -> None:
+    """Entries of one row."""
+    log.append([entry(f"r{at}", **given) for at in range(count)])
 
 
 def files_in(root: Path | UPath) -> list[UPath]:
@@ -113,9 +119,10 @@ def turns_of_threads_are_short() -> Iterator[None]:
 
 def test_rows_come_back_as_they_were_appended(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log()
-    blank = ("r3", AT.timestamp(), None, 0.5, -12, "decline", 3, 4, 0.625, [math.nan] * len(FEATURES))
-    log.append([row("r1", number=36), row("r2", number=13.99)])
-    log.append([blank])
+    nothing = Applications([None], [[math.nan] * len(FEATURES)])
+    log.append([entry("r1", number=36)])
+    log.append([entry("r2", number=13.99, count=2)._replace(shadow_version=4, shadow_pds=[None, 0.25])])
+    log.append([Entry("r3", AT.timestamp(), 3, nothing, Answers([0.5], [-12], ["decline"], [[]]), 4, [0.625])])
     assert not files_in(tmp_path)
     log.flush()
     (frame,) = frames_in(tmp_path)
@@ -123,9 +130,10 @@ def test_rows_come_back_as_they_were_appended(new_log: NewLog, tmp_path: Path) -
     assert frame.rows() == [
         logged("r1", number=36),
         logged("r2", number=13.99),
+        (*logged("r2")[:7], 4, 0.25, *logged(number=13.99)[9:]),
         ("r3", AT, None, 0.5, -12, "decline", 3, 4, 0.625, *[None] * len(FEATURES)),
     ]
-    assert (log.logged, log.dropped) == (3, 0)
+    assert (log.logged, log.dropped) == (4, 0)
 
 
 def test_columns_are_what_was_answered_and_then_the_features() -> None:
@@ -140,7 +148,8 @@ def test_columns_are_what_was_answered_and_then_the_features() -> None:
 def test_each_hour_has_its_own_folder(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log(now=lambda: AT + timedelta(days=9))
     times = [AT, AT + timedelta(minutes=1), AT + timedelta(seconds=1), AT + timedelta(hours=15)]
-    log.append([row(f"r{at}", when) for at, when in enumerate(times)])
+    for at, when in enumerate(times):
+        log.append([entry(f"r{at}", when)])
     log.flush()
     folders = [path.parent.relative_to(tmp_path / "root").as_posix() for path in files_in(tmp_path)]
     assert folders == ["prediction_log/2026-11-03/09", "prediction_log/2026-11-03/10", "prediction_log/2026-11-04/00"]
@@ -151,7 +160,9 @@ def test_a_file_can_be_judged_like_any_batch(new_log: NewLog, tmp_path: Path) ->
     _, features = applications()
     log = new_log()
     positions = features.with_columns(cs.enum().to_physical().cast(pl.Float64) + 1).to_numpy()
-    log.append([(*row()[:9], values) for values in positions])
+    log.append(
+        [entry(count=len(positions))._replace(applications=Applications(["loan-7"] * len(positions), positions))]
+    )
     log.flush()
     (frame,) = frames_in(tmp_path)
     (file,) = files_in(tmp_path)
@@ -171,7 +182,8 @@ def test_a_file_can_be_judged_like_any_batch(new_log: NewLog, tmp_path: Path) ->
 def test_a_bucket_holds_the_same_files(new_log: NewLog) -> None:
     root = UPath(f"memory://{uuid.uuid4().hex}")
     log = new_log(str(root))
-    log.append([row("r1"), row("r2", AT + timedelta(hours=1))])
+    log.append([entry("r1")])
+    log.append([entry("r2", AT + timedelta(hours=1))])
     log.flush()
     assert [path.parent.name for path in files_in(root)] == ["09", "10"]
     assert pl.concat(frames_in(root)).rows() == [logged("r1"), logged("r2", AT + timedelta(hours=1))]
@@ -180,7 +192,7 @@ def test_a_bucket_holds_the_same_files(new_log: NewLog) -> None:
 def test_logs_of_one_worker_name_keep_out_of_each_others_way(new_log: NewLog, tmp_path: Path) -> None:
     for request_id in ("r1", "r2", "r3"):
         log = new_log(now=lambda: AT)
-        log.append([row(request_id)])
+        log.append([entry(request_id)])
         log.flush()
     assert ids_in(tmp_path) == ["r1", "r2", "r3"]
     assert all(path.name.startswith("5001-77-20261103T095930-") for path in files_in(tmp_path))
@@ -193,24 +205,24 @@ def test_logs_of_one_worker_name_keep_out_of_each_others_way(new_log: NewLog, tm
 def test_it_writes_by_itself(new_log: NewLog, tmp_path: Path, given: dict[str, Any]) -> None:
     log = new_log(**given)
     for turn in (1, 2):
-        log.append(rows(2))
-        log.append(rows(1))
+        append(log, 2)
+        append(log, 1)
         wait_until(lambda turn=turn: log.logged == 3 * turn)
     assert ids_in(tmp_path) == ["r0", "r0", "r0", "r0", "r1", "r1"]
 
 
 def test_it_waits_again_for_enough_rows(new_log: NewLog) -> None:
     log = new_log(rows_per_file=3)
-    log.append(rows(3))
+    append(log, 3)
     wait_until(lambda: log.logged == 3)
-    log.append(rows(2))
+    append(log, 2)
     time.sleep(0.05)
     assert log.logged == 3
 
 
 def test_a_file_holds_no_more_rows_than_it_may(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log(rows_per_file=200)
-    log.append(rows(450))
+    append(log, 450)
     log.flush()
     assert sorted(frame.height for frame in frames_in(tmp_path)) == [50, 200, 200]
     assert log.logged == 450
@@ -218,10 +230,10 @@ def test_a_file_holds_no_more_rows_than_it_may(new_log: NewLog, tmp_path: Path) 
 
 def test_closing_writes_what_waits(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log()
-    log.append(rows(250))
+    append(log, 250)
     log.close()
     assert len(set(ids_in(tmp_path))) == log.logged == 250
-    log.append(rows(2))
+    append(log, 2)
     log.close()
     assert (log.logged, log.dropped) == (250, 2)
     assert not any(thread.name == "prediction-log" for thread in threading.enumerate())
@@ -229,9 +241,9 @@ def test_closing_writes_what_waits(new_log: NewLog, tmp_path: Path) -> None:
 
 def test_closing_writes_what_came_during_the_last_write(new_log: NewLog, tmp_path: Path, slow_disk: SlowDisk) -> None:
     log = new_log(rows_per_file=1)
-    log.append([row("r1")])
+    log.append([entry("r1")])
     assert slow_disk.asked.wait(10)
-    log.append([row("r2")])
+    log.append([entry("r2")])
     threading.Timer(0.05, slow_disk.released.set).start()
     log.close()
     assert ids_in(tmp_path) == ["r1", "r2"]
@@ -242,10 +254,10 @@ def test_closing_does_not_wait_for_ever(
 ) -> None:
     monkeypatch.setattr(prediction_log, "_CLOSE_SECONDS", 0.05)
     log = new_log()
-    log.append([row()])
+    log.append([entry()])
     log.close()
     assert "prediction_log does not answer; the scored rows that wait for it are given up." in caplog.text
-    log.append(rows(2))
+    append(log, 2)
     assert log.dropped == 2
 
 
@@ -256,18 +268,19 @@ def test_nobody_waits_and_memory_is_bounded_while_the_disk_hangs(
     new_log: NewLog, tmp_path: Path, slow_disk: SlowDisk
 ) -> None:
     log = new_log(capacity=5, rows_per_file=3)
-    log.append(rows(3))
+    append(log, 3)
     assert slow_disk.asked.wait(10)
     started = time.perf_counter()
-    log.append([row("a"), row("b"), row("c"), row("d")])
+    log.append([entry("a", count=2)])
+    log.append([entry("b", count=2)])
     for _ in range(1_000):
-        log.append([row("e")])
+        log.append([entry("e")])
     assert time.perf_counter() - started < 1
     assert (log.logged, log.dropped) == (0, 1_002)
     slow_disk.released.set()
     log.flush()
-    assert ids_in(tmp_path) == ["a", "b", "r0", "r1", "r2"]
-    log.append(rows(5))
+    assert ids_in(tmp_path) == ["a", "a", "r0", "r1", "r2"]
+    append(log, 5)
     log.flush()
     assert (log.logged, log.dropped) == (10, 1_002)
 
@@ -281,14 +294,15 @@ def test_a_disk_that_refuses_costs_rows_and_one_warning_until_it_is_well(
     log = new_log()
     for outage in (1, 2):
         root.write_text("no folder")
-        log.append([row("r1"), row("r2", AT + timedelta(hours=1))])
+        log.append([entry("r1")])
+        log.append([entry("r2", AT + timedelta(hours=1))])
         log.flush()
-        log.append([row("r3")])
+        log.append([entry("r3")])
         log.flush()
         assert (log.logged, log.dropped) == (outage - 1, 3 * outage)
         assert len(caplog.records) == outage
         root.unlink()
-        log.append([row(f"well {outage}")])
+        log.append([entry(f"well {outage}")])
         log.flush()
         assert ids_in(root) == [f"well {outage}"]
         root.rename(tmp_path / f"kept {outage}")
@@ -308,7 +322,7 @@ def test_a_bucket_that_refuses_in_its_own_words_is_an_outage_too(
     monkeypatch.setattr(storage, "store", refuse)
     log = new_log()
     for _ in range(2):
-        log.append(rows(2))
+        append(log, 2)
         log.flush()
     assert (log.logged, log.dropped) == (0, 4)
     assert len(caplog.records) == 1
@@ -316,14 +330,15 @@ def test_a_bucket_that_refuses_in_its_own_words_is_an_outage_too(
     assert "Traceback" in caplog.text  # it may be no outage after all
 
 
-def test_a_row_that_is_none_stops_nothing(new_log: NewLog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_are_none_stop_nothing(new_log: NewLog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = new_log(rows_per_file=300)
-    log.append([*rows(299), ("too", "short")])
+    append(log, 299)
+    log.append([entry()._replace(applications=Applications(["loan-7"], [[1.0]]))])
     wait_until(lambda: log.dropped > 0)
     assert "scored rows that do not fit the prediction log are dropped" in caplog.text
     assert "ValueError" in caplog.text
     assert (log.logged, log.dropped) == (0, 300)
-    log.append(rows(300, at=AT + timedelta(hours=1)))
+    append(log, 300, at=AT + timedelta(hours=1))
     wait_until(lambda: log.logged == 300)
     assert len(set(ids_in(tmp_path))) == 300
 
@@ -337,7 +352,7 @@ def test_rows_of_several_threads_are_all_logged_or_counted(
 
     def answer(thread: int) -> None:
         for call in range(calls):
-            log.append([row(f"{thread} {call} {part}") for part in range(1 + call % 2)])
+            log.append([entry(f"{thread} {call}", count=1 + call % 2)])
 
     answering = [threading.Thread(target=answer, args=(at,)) for at in range(threads)]
     for thread in answering:
@@ -346,6 +361,7 @@ def test_rows_of_several_threads_are_all_logged_or_counted(
         thread.join()
     log.close()
     ids = ids_in(tmp_path)
-    assert len(set(ids)) == len(ids) == log.logged > 0
+    assert len(ids) == log.logged > 0
+    assert all(ids.count(one) == 1 + int(one.split()[1]) % 2 for one in set(ids))
     assert log.logged + log.dropped == threads * calls * 1.5
     assert (log.dropped == 0) == (capacity == 200_000)

@@ -19,7 +19,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from loan_default.adapters.tracking import PRODUCTION, Tracking
+from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
+from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.server import ServerConfig, is_loopback
@@ -218,6 +219,40 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
         all_at(versions[1])
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
+
+
+def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
+    tracking: Tracking, versions: Sequence[int], tmp_path: Path
+) -> None:
+    tracking.move_alias(PRODUCTION, versions[0])
+    tracking.move_alias(STAGING, versions[1])
+    policy = tmp_path / "policy.yaml"
+    shared = (CONF / "policy.yaml").read_text().replace("challenger_share: 0.0", "challenger_share: 0.5")
+    policy.write_text(shared.replace("shadow_share: 0.0", "shadow_share: 1.0"))
+    sent = [{**applications()[0][0], "id": f"loan-{number}"} for number in range(40)]
+    with running(tracking, tmp_path / "home", LOAN_DEFAULT_POLICY=str(policy)) as started:
+
+        def tried() -> dict[str, tuple[int, float]]:
+            """Version and PD of each loan."""
+            answered = [started.score({"inputs": [one], "params": {"output": "pd"}}) for one in sent]
+            told = [(int(answer.headers["x-model-version"]), answer.json()["predictions"][0]) for answer in answered]
+            return dict(zip((one["id"] for one in sent), told, strict=True))
+
+        started.until(lambda health: health["version"] == versions[0])
+        # the challenger is loaded after the version in production
+        started.until(lambda _: {version for version, _ in tried().values()} == set(versions))
+        answers = tried()
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(timeout=40) == 0
+    by = {version: sum(one[0] == version for one in answers.values()) for version in versions}
+    assert min(by.values()) > 8
+    logged = pl.read_parquet([*(tmp_path / "home").rglob("prediction_log/**/*.parquet")]).tail(len(sent))
+    for loan_id, version, pd_given, shadow in logged.select("id", "model_version", "pd", "shadow_version").iter_rows():
+        assert answers[loan_id] == (version, pd_given)
+        assert shadow == (versions[1] if version == versions[0] else None)
+    challenged = {loan_id: logged.filter(pl.col("id") == loan_id)["shadow_pd"][0] for loan_id in answers}
+    (pd_of_challenger,) = {pd_given for version, pd_given in answers.values() if version == versions[1]}
+    assert {value for value in challenged.values() if value is not None} == {pd_of_challenger}
 
 
 def test_only_a_helper_imports_mlflow_and_its_death_is_survived(server: Running, versions: Sequence[int]) -> None:
