@@ -186,8 +186,6 @@ def serve(config: ServerConfig) -> None:
 
     config.home.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # XGBoost's threads wait for one another asleep: a core that spins is taken from decoding, logging and the registry.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
