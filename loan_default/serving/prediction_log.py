@@ -226,9 +226,11 @@ class PredictionLog:
 
     def _write(self, rows: _Rows) -> None:
         """Write files of rows of one hour each."""
-        hour_of = pl.col("scored_at").dt.truncate("1h")
         for table in rows.tables(self._contract, self._rows_per_file, lambda: self._stop.wait(_PAUSE_SECONDS)):
-            for (hour,), part in table.group_by(hour_of, maintain_order=True):
+            hour_of = table["scored_at"].dt.truncate("1h")
+            hours = hour_of.unique(maintain_order=True)
+            for hour in hours:
+                part = table if len(hours) == 1 else table.filter(hour_of == hour)  # nearly always one: not copied
                 month = pl.lit(f"{hour:%Y-%m}").alias(self._month)  # as a batch's own
                 self._store(part.with_columns(month), self._folder / f"{hour:%Y-%m-%d}" / f"{hour:%H}")
 
