@@ -1,0 +1,115 @@
+"""Whether drift leads to a new model now: a pure decision from what was seen and done, with its reasons.
+
+Every rule that speaks against it says when, or by what, that changes. Seeing drift is `drift`, the limits are
+`policy`'s, and who asks and who runs a training is `defs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from loan_default.risk.policy import RetrainingPolicy
+
+_WEEK = timedelta(days=7)
+_NAMED = 3  # batches in a sentence
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A batch that drifted against the population of the version that scored it."""
+
+    batch: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One retraining: when it was asked for, how it stands, and from what it was made.
+
+    `version` was in production and `data` was the signature of the loan files; both are empty where a person started
+    it.
+    """
+
+    run: str
+    asked_at: datetime
+    status: Literal["under way", "succeeded", "failed"]
+    version: int | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class RetrainingDecision:
+    """Whether to retrain now; what led to it, or what speaks against it."""
+
+    verdict: Literal["retrain", "wait"]
+    reasons: tuple[str, ...]
+    batches: tuple[str, ...] = ()
+
+
+def decide_retraining(
+    drifted: Sequence[Drifted],
+    production: int | None,
+    data: str,
+    past: Sequence[Retraining],
+    policy: RetrainingPolicy,
+    now: datetime,
+) -> RetrainingDecision:
+    """Retrain where a batch drifted against the version in production and no rule speaks against it.
+
+    Args:
+        drifted: batches whose last verdict is that they drifted, with the version that each was compared with.
+        production: the version in production.
+        data: signature of the loan files as they lie there now; it changes when they do.
+        past: retrainings, in any order.
+        policy: cool-down and the most in a week.
+        now: with a time zone, as all times here.
+    """
+    if production is None:
+        return RetrainingDecision("wait", ("No version is in production, so there is nothing to retrain.",))
+    batches = tuple(sorted(seen.batch for seen in drifted if seen.version == production))
+    if not batches:
+        return RetrainingDecision("wait", (f"No batch has drifted against version {production}, in production.",))
+    against = tuple(_against(production, data, past, policy, now))
+    if against:
+        return RetrainingDecision("wait", against, batches)
+    return RetrainingDecision("retrain", (f"{_named(batches)} drifted against version {production}.",), batches)
+
+
+def _against(
+    production: int, data: str, past: Sequence[Retraining], policy: RetrainingPolicy, now: datetime
+) -> Iterator[str]:
+    for one in past:
+        if one.status == "under way":
+            yield f"Retraining {one.run} is under way since {_told(one.asked_at)}."
+        elif one.status == "succeeded" and (one.version, one.data) == (production, data):
+            yield (
+                f"Retraining {one.run} had the same loan files and the same version {production} in production: "
+                "another would make the same model; deliver newer loans."
+            )
+    latest = max((one.asked_at for one in past), default=None)
+    if latest is not None and now < (free := latest + timedelta(hours=policy.cooldown_hours)):
+        yield (
+            f"The last retraining was asked for at {_told(latest)}; the next is allowed from {_told(free)}, after a "
+            f"cool-down of {policy.cooldown_hours:g} hours."
+        )
+    lately = sorted(one.asked_at for one in past if one.asked_at > now - _WEEK)
+    if len(lately) >= policy.most_per_week:
+        room = (
+            f"the next is allowed from {_told(lately[-policy.most_per_week] + _WEEK)}" if policy.most_per_week else ""
+        )
+        yield (
+            f"{len(lately)} retrainings were asked for within seven days and {policy.most_per_week} are allowed; "
+            f"{room or 'the policy allows none'}."
+        )
+
+
+def _named(batches: Sequence[str]) -> str:
+    more = f" and {len(batches) - _NAMED} more" if len(batches) > _NAMED else ""
+    return f"{'Batch' if len(batches) == 1 else 'Batches'} {', '.join(batches[:_NAMED])}{more}"
+
+
+def _told(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M %Z}"
