@@ -15,10 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from loan_default.adapters.tracking import ModelVersion
     from loan_default.serving.client import ClientReport
 
 _METRICS = ("auc", "ks", "brier", "ece")
-_COLOURS = {"promote": "green", "hold": "yellow", "calm": "green", "drifted": "red", "not enough rows": "yellow"}
+_COLOURS = {
+    **{"promote": "green", "hold": "yellow", "rollback": "yellow"},
+    **{"calm": "green", "drifted": "red", "not enough rows": "yellow"},
+}
+_REASONS = 3  # of many, in a table
 
 
 class ProgressHandler(logging.Handler):
@@ -101,8 +106,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     table = _table("Batches", "batch", "applications", "model version", "verdict", "why")
     for report in reports:
         verdict = Text(report["verdict"], style=_COLOURS[report["verdict"]])
-        reasons = list(report["reasons"])
-        why = "; ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else "")
+        why = _some(report["reasons"], "; ")
         _row(table, report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
     console.print(table)
 
@@ -127,9 +131,42 @@ def show_rest(console: Console, report: ClientReport, output: str) -> None:
     console.print(f"{report.rows:,} applications in {report.seconds:.1f} s → {output}")
 
 
-def show_places(console: Console, places: Mapping[str, str]) -> None:
+def show_history(console: Console, events: Sequence[tuple[str, str, str, str, Sequence[str]]]) -> None:
+    """When, what, of which version, by whom, and why."""
+    if not events:
+        console.print("Nothing has been decided yet.")
+        return
+    table = _table("History", "when (UTC)", "what", "version", "by", "why")
+    for at, what, version, by, reasons in events:
+        _row(table, _time(at), Text(what, style=_COLOURS.get(what, "")), version, by, _some(reasons, " "))
+    console.print(table)
+
+
+def show_versions(console: Console, versions: Mapping[str, ModelVersion | None]) -> None:
+    """Each alias: its version, and who decided what of it when."""
+    table = _table("Versions", "alias", "version", "made (UTC)", "decision", "decided (UTC)", "by")
+    for alias, version in versions.items():
+        if version is None:
+            _row(table, alias, "none", "", "", "", "")
+            continue
+        decision, decided_at, by = (version.tags.get(name, "") for name in ("decision", "decided_at", "decided_by"))
+        made = f"{version.created_at:%Y-%m-%d %H:%M:%S}"
+        _row(table, alias, str(version.version), made, decision or "not decided yet", _time(decided_at), by)
+    console.print(table)
+
+
+def _time(text: str) -> str:
+    return text.removesuffix("+00:00").replace("T", " ")
+
+
+def _some(reasons: Sequence[str], between: str) -> str:
+    more = f" (+{len(reasons) - _REASONS} more)" if len(reasons) > _REASONS else ""
+    return between.join(reasons[:_REASONS]) + more
+
+
+def show_places(console: Console, places: Mapping[str, str], title: str = "Where it lies") -> None:
     """Where everything lies."""
-    table = _table("Where it lies", "", "")
+    table = _table(title, "", "")
     for name, place in places.items():
         _row(table, name, place)
     console.print(table)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -17,10 +18,18 @@ from typing import Any
 import polars as pl
 
 import loan_default
-from loan_default.adapters.tracking import ModelVersion, Tracking, serving_requirements, signature_fields
+from loan_default.adapters.tracking import (
+    PREVIOUS,
+    PRODUCTION,
+    ModelVersion,
+    Tracking,
+    serving_requirements,
+    signature_fields,
+)
 from loan_default.risk import canary
 from loan_default.risk.contract import Contract
 from loan_default.risk.drift import ReferenceProfile, build_profile
+from loan_default.risk.errors import BadInput
 from loan_default.risk.judging import Judgement
 from loan_default.risk.scoring import Scorer
 from loan_default.risk.training import Candidate
@@ -110,10 +119,43 @@ class ModelStore:
             "decision_reasons": " ".join(record["reasons"]),
         }
         self.tracking.log_json(version.run_id, "promotion.json", record)
-        if record["verdict"] == "promote":
+        if record["verdict"] in ("promote", "rollback"):
             self.tracking.promote(version.version, tags)
         else:
             self.tracking.set_version_tags(version.version, tags)
+
+    def promote_by_hand(self, version: int, *, reason: str, by: str, now: datetime) -> dict[str, Any]:
+        """Put a version into production whatever the policy says; the record of it."""
+        champion = self.tracking.version_of(PRODUCTION)
+        if champion is not None and champion.version == version:
+            raise BadInput(f"Version {version} is in production already.")
+        return self._by_hand("promote", version, champion, reason=reason, by=by, now=now)
+
+    def roll_back(self, *, reason: str, by: str, now: datetime) -> dict[str, Any]:
+        """Put the version back that production had before, and leave the present one as the previous; the record of it.
+
+        Raises:
+            BadInput: no version was in production before.
+        """
+        champion, previous = self.tracking.version_of(PRODUCTION), self.tracking.version_of(PREVIOUS)
+        if champion is None or previous is None:
+            raise BadInput("No other version was in production before; there is nothing to go back to.")
+        return self._by_hand("rollback", previous.version, champion, reason=reason, by=by, now=now)
+
+    def _by_hand(
+        self, verdict: str, version: int, champion: ModelVersion | None, *, reason: str, by: str, now: datetime
+    ) -> dict[str, Any]:
+        record = {
+            "verdict": verdict,
+            "candidate": version,
+            "champion": champion.version if champion else None,
+            "findings": [{"rule": "by hand", "passed": True, "sentence": reason}],
+            "reasons": [reason],
+            "decided_at": now.isoformat(timespec="seconds"),
+            "decided_by": by,
+        }
+        self.record_decision(record)
+        return record
 
     def package(self, version: ModelVersion) -> Path:
         """The folder of a version's model package on this machine."""

@@ -1,0 +1,33 @@
+"""Decisions that are kept: whole, in the order of time, none lost."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loan_default.adapters import history
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def record(verdict: str, version: int, hours: int = 0) -> dict[str, Any]:
+    at = (NOW + timedelta(hours=hours)).isoformat(timespec="seconds")
+    return {"verdict": verdict, "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Good."]}
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_decisions_come_back_oldest_first(tmp_path: Path, kind: str) -> None:
+    root = str(tmp_path) if kind == "folder" else f"memory://{uuid.uuid4().hex}"
+    assert history.read(root) == []
+    kept = [record("promote", 1), record("hold", 2, hours=1), record("rollback", 1, hours=9), record("promote", 3, 10)]
+    for one in reversed(kept):
+        history.add(root, one)
+    assert history.read(root) == kept
+
+
+def test_two_decisions_of_one_second_are_both_kept(tmp_path: Path) -> None:
+    for version in (1, 2):
+        history.add(str(tmp_path), record("promote", version))
+    assert [one["candidate"] for one in history.read(str(tmp_path))] == [1, 2]
