@@ -43,6 +43,10 @@ serve: install ## Answer POST /invocations on 127.0.0.1:5001
 test: $(VENV)/dev.stamp ## Install what tests need and run them all
 	@$(BIN)/python -m pytest
 
+.PHONY: test-loop
+test-loop: $(VENV)/dev.stamp ## Test the loop under a real daemon, and tell when each thing happened
+	@$(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING loan_default_tests/test_loop.py
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
 	@$(BIN)/ruff check .

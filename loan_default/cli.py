@@ -7,6 +7,7 @@ and exit code 1, a wrong argument with 2.
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import re
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ from rich.console import Console
 from upath import UPath
 
 from loan_default import console as shown
+from loan_default.adapters import history
 from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings, load_settings, prepare_process
 
@@ -35,9 +38,14 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
+    from loan_default.adapters.model_store import ModelStore
+
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _WIDTH = 110  # where there is no terminal to ask
 _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
+_SCORING = "scoring"  # the group
+_LOOP_JOBS = ("batch_prediction_job", "retraining_job", "serving_job")
+_RUNS_SHOWN, _BATCHES_SHOWN = 50, 10
 _DEMO_ROWS = 60_000
 _DEMO_TRIALS = 6
 _DEMO_BATCH_ROWS = 2_000
@@ -58,8 +66,9 @@ def run_job(
     *,
     config: Mapping[str, Any] | None = None,
     batch: str | None = None,
+    only: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a job in this process and show its progress.
+    """Run a job, or the assets of one group `only`, in this process and show its progress.
 
     Raises:
         StepFailed: a step failed; says which and why.
@@ -75,15 +84,14 @@ def run_job(
     with dg.DagsterInstance.get() as instance:
         if batch is not None:
             instance.add_dynamic_partitions("batch", [batch])
-        result = (
-            build_definitions(settings)
-            .resolve_job_def(job)
-            .execute_in_process(
-                run_config={"ops": dict(config or {}), "loggers": {"progress": {}}},
-                instance=instance,
-                partition_key=batch,
-                raise_on_error=False,
-            )
+        definitions = build_definitions(settings)
+        keys = only and dg.AssetSelection.groups(only).resolve(definitions.resolve_asset_graph())
+        result = definitions.resolve_job_def(job).execute_in_process(
+            run_config={"ops": dict(config or {}), "loggers": {"progress": {}}},
+            instance=instance,
+            partition_key=batch,
+            raise_on_error=False,
+            asset_selection=sorted(keys) if keys else None,
         )
     if not result.success:
         raise StepFailed(_failure(result))
@@ -177,20 +185,122 @@ def train(settings: Settings, console: Console, arguments: argparse.Namespace) -
 
 
 def promote(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
-    """Measure the newest version, decide on it and write its card."""
-    if _record(settings, "trained_model.json") is None:
+    """Measure the newest version and decide on it by policy; or, with --force, promote one whatever the policy says."""
+    newest = _record(settings, "trained_model.json")
+    if arguments.force:
+        version = arguments.version or (newest or {}).get("version")
+        if version is None or not arguments.reason:
+            raise BadInput("--force promotes against the policy: give --version N and --reason TEXT.")
+        _show_by_hand(settings, console, _store(settings).promote_by_hand(version, **_by_hand(arguments)))
+        return
+    if newest is None:
         raise BadInput("There is no trained model to decide on; run loan-default train first.")
+    if arguments.version not in (None, newest["version"]):
+        raise BadInput(
+            f"The policy decides on the newest version, {newest['version']}, which can be measured on the test window; "
+            f"version {arguments.version} is promoted with --force and --reason TEXT only."
+        )
     run_job(settings, console, "promotion_job")
     _show_training(settings, console)
+
+
+def rollback(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Put the version back into production that was there before."""
+    _show_by_hand(settings, console, _store(settings).roll_back(**_by_hand(arguments)))
+
+
+def _store(settings: Settings) -> ModelStore:
+    from loan_default.adapters.model_store import ModelStore
+    from loan_default.adapters.tracking import Tracking
+
+    return ModelStore(Tracking(settings.tracking_uri, settings.artifacts), settings.models)
+
+
+def _by_hand(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"reason": arguments.reason, "by": f"{getpass.getuser()}, by hand", "now": datetime.now(UTC)}
+
+
+def _show_by_hand(settings: Settings, console: Console, record: Mapping[str, Any]) -> None:
+    history.add(settings.storage, record)
+    shown.show_decision(console, record)
+    console.print("A scoring server that runs follows by itself; loan-default status shows whether it does.")
+
+
+def show_history(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Every promotion, hold, rollback and retraining, with its reasons."""
+    from loan_default.defs.sensors import REASON_TAG
+
+    decided = [
+        (record["decided_at"], record["verdict"], str(record["candidate"]), record["decided_by"], record["reasons"])
+        for record in history.read(settings.storage)
+    ]
+    asked = [
+        (
+            run.create_timestamp.astimezone(UTC).isoformat(timespec="seconds"),
+            f"retraining {run.dagster_run.status.value.lower()}",
+            "",
+            f"run {run.dagster_run.run_id}",
+            [run.dagster_run.tags.get(REASON_TAG, "started by hand")],
+        )
+        for run in _runs("retraining_job")
+    ]
+    shown.show_history(console, sorted([*decided, *asked]))
+
+
+def _runs(job: str) -> Sequence[dg.RunRecord]:
+    """The newest runs of a job."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        return instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)
+
+
+def status(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """What is in production and why, the last batches, what waits, and whether the server answers by it."""
+    from loan_default.adapters import inbox
+    from loan_default.adapters.scoring_server import ScoringServer
+    from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING
+    from loan_default.defs.assets.scoring import INBOX
+
+    tracking, storage = _store(settings).tracking, UPath(settings.storage)
+    shown.show_versions(console, {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)})
+    reports = [file for file in inbox.list_files(storage / "drift_report") if _is_verdict(file.name)]
+    shown.show_drift(console, [json.loads(file.place.read_text("utf-8")) for file in reports[-_BATCHES_SHOWN:]])
+    health = ScoringServer(settings.serving_url, settings.serving).health()
+    server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
+    trouble = f" ({health.trouble})" if health and health.trouble else ""
+    waiting = [file.name for file in inbox.list_files(storage / INBOX) if not _is_scored(storage, file.name)]
+    under_way = [run.dagster_run for job in _LOOP_JOBS for run in _runs(job) if not run.dagster_run.is_finished]
+    shown.show_places(
+        console,
+        {
+            "scoring server": f"{settings.serving_url}: {server}{trouble}",
+            "batches that wait": ", ".join(waiting) or "none",
+            "runs under way": ", ".join(f"{run.job_name} {run.status.value.lower()}" for run in under_way) or "none",
+        },
+        title="Now",
+    )
+
+
+def _is_verdict(name: str) -> bool:
+    return name.endswith(".json") and not name.endswith(".evidently.json")
+
+
+def _is_scored(storage: UPath, file_name: str) -> bool:
+    from loan_default.defs.partitions import batch_name
+
+    try:
+        return (storage / "predictions" / f"{batch_name(file_name)}.parquet").exists()
+    except BadInput:  # no batch; the sensor says so
+        return False
 
 
 def score(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Put a batch file into the inbox and score it; then compare it with the training population."""
     batch = _deliver(settings, Path(arguments.file))
-    run_job(settings, console, "batch_prediction_job", batch=batch)
+    run_job(settings, console, "batch_prediction_job", batch=batch, only=_SCORING if arguments.without_drift else None)
     _show_batch(settings, console, batch)
     if not arguments.without_drift:
-        run_job(settings, console, "monitoring_job", batch=batch)
         shown.show_drift(console, [_record(settings, "drift_report", f"{batch}.json")])
 
 
@@ -284,7 +394,6 @@ def demo(settings: Settings, console: Console, arguments: argparse.Namespace) ->
     for batch in batches:
         _deliver(settings, folder / f"{batch}.csv")
         run_job(settings, console, "batch_prediction_job", batch=batch)
-        run_job(settings, console, "monitoring_job", batch=batch)
     console.rule("Result")
     _show_training(settings, console)
     shown.show_drift(console, [_record(settings, "drift_report", f"{batch}.json") for batch in batches])
@@ -428,7 +537,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--calibrate-from", default="", metavar="YYYY-MM", help="first month that calibrates")
         command.add_argument("--test-from", default="", metavar="YYYY-MM", help="first month that tests")
         command.add_argument("--trials", type=_at_least(1), help="how many tuning trials the study is to hold")
-    add("promote", promote)
+    command = add("promote", promote)
+    command.add_argument("--version", type=_at_least(1), help="default: the newest")
+    command.add_argument("--force", action="store_true", help="whatever the policy says; needs --reason")
+    command.add_argument("--reason", default="", metavar="TEXT", help="kept with the version and in the history")
+    command = add("rollback", rollback)
+    command.add_argument("--reason", required=True, metavar="TEXT", help="kept with the version and in the history")
+    add("status", status)
+    add("history", show_history)
     command = add("score", score)
     command.add_argument(
         "file", metavar="FILE", help="CSV, CSV.GZ or Parquet file of applications; its name is the batch"
@@ -476,7 +592,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 settings = replace(settings, data=arguments.data)
             prepare_process(settings)
             arguments.does(settings, console, arguments)
-        except (BadInput, StepFailed, ServerError, OSError) as error:
+        except (BadInput, StepFailed, ServerError, TrackingError, OSError) as error:
             errors.print(f"loan-default: {error}", markup=False, soft_wrap=True)
             return 1
     return 0

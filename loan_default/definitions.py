@@ -12,15 +12,21 @@ from loan_default.defs.assets import data, monitoring, registry, scoring, servin
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.progress import progress_logger
 from loan_default.defs.resources import build_resources
+from loan_default.defs.schedules import build_schedules
+from loan_default.defs.sensors import build_sensors
 from loan_default.settings import Settings, load_settings, prepare_process
 
 
 def build_definitions(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name."""
     assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring, serving], include_specs=True)
+    jobs = build_jobs(Tracking(settings.tracking_uri, settings.artifacts))
+    by_name = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=assets,
-        jobs=build_jobs(Tracking(settings.tracking_uri, settings.artifacts)),
+        jobs=jobs,
+        sensors=build_sensors(by_name, running=settings.sensors),
+        schedules=build_schedules(by_name, running=settings.schedules, time_zone=settings.time_zone),
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         loggers={"progress": progress_logger, "console": dg.colored_console_logger},

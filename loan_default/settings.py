@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from loan_default.risk.errors import BadInput
 
@@ -18,7 +19,8 @@ Environment = Literal["local", "staging", "prod"]
 
 SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
-_SECRETS = ("SLACK_WEBHOOK_URL", API_TOKENS, ADMIN_TOKENS)
+SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
+_SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS)
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
 # sleep: where other work shares the cores, OpenMP's spinning made a fit of XGBoost cost six times the processor time.
@@ -39,6 +41,14 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - key: loan_default/alone  # trainings; a second one waits for the first
+        limit: 1
+run_monitoring:  # a run whose process died is known as failed
+  enabled: true
 """
 
 
@@ -54,6 +64,14 @@ class Settings:
     tracking_uri: str = ""
     mlflow_ui: str = "http://127.0.0.1:5000"
     serving_url: str = SERVING_URL
+    sensors: bool = True  # run from the start
+    schedules: bool = False  # run from the start
+    time_zone: str = "UTC"  # of the schedules
+    alert_emails: tuple[str, ...] = ()
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = 25  # 465: TLS; 587: STARTTLS
+    smtp_user: str = ""
+    smtp_sender: str = "loan-default@localhost"
     serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
     study_storage: str = ""
     contract: Path | None = None
@@ -119,6 +137,14 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking_uri=given.get("MLFLOW_TRACKING_URI", ""),
         mlflow_ui=given.get("LOAN_DEFAULT_MLFLOW_UI") or "http://127.0.0.1:5000",
         serving_url=(given.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
+        sensors=_switch(given, "LOAN_DEFAULT_SENSORS", default=True),
+        schedules=_switch(given, "LOAN_DEFAULT_SCHEDULES"),
+        time_zone=_time_zone(given),
+        alert_emails=tuple(address.strip() for address in given.get("ALERT_EMAILS", "").split(",") if address.strip()),
+        smtp_host=given.get("SMTP_HOST") or "127.0.0.1",
+        smtp_port=_port(given, "SMTP_PORT", 25),
+        smtp_user=given.get("SMTP_USER", ""),
+        smtp_sender=given.get("SMTP_SENDER") or "loan-default@localhost",
         serving_supervised=_switch(given, "LOAN_DEFAULT_SERVING_SUPERVISED"),
         study_storage=given.get("LOAN_DEFAULT_STUDY_STORAGE", ""),
         contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
@@ -128,11 +154,27 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _switch(given: Mapping[str, str], name: str) -> bool:
+def _switch(given: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     text = given.get(name, "").strip().lower()
     if text not in ("", "0", "1", "false", "true", "no", "yes"):
         raise BadInput(f"{name} is {given[name]!r}; it must be true or false.")
-    return text in ("1", "true", "yes")
+    return text in ("1", "true", "yes") if text else default
+
+
+def _time_zone(given: Mapping[str, str]) -> str:
+    name = given.get("LOAN_DEFAULT_TIME_ZONE") or "UTC"
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise BadInput(f"LOAN_DEFAULT_TIME_ZONE is {name!r}; write it as Europe/Berlin.") from None
+    return name
+
+
+def _port(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise BadInput(f"{name} is {text!r}; it must be a port from 1 to 65535.")
+    return int(text)
 
 
 def _path(given: Mapping[str, str], name: str) -> Path | None:

@@ -32,6 +32,9 @@ COMMANDS = (
     "tune",
     "train",
     "promote",
+    "rollback",
+    "status",
+    "history",
     "score",
     "drift",
     "sample-data",
@@ -99,6 +102,8 @@ def said(told: tuple[int, str, str]) -> str:
         ["sample-data", "--batch", "--month", "2018-13"],
         ["sample-data", "--shift", "far"],
         ["run", "--speed", "high"],
+        ["rollback"],
+        ["promote", "--version", "0"],
     ],
     ids=" ".join,
 )
@@ -134,6 +139,31 @@ def test_a_home_that_is_a_file_is_said(place: Path, command: Callable[..., Any])
 def test_promoting_needs_a_model(command: Callable[..., Any]) -> None:
     expected = "There is no trained model to decide on; run loan-default train first."
     assert said(command("promote")) == expected
+
+
+@pytest.mark.parametrize("arguments", [["--force"], ["--force", "--version", "2"], ["--force", "--reason", "Why."]])
+def test_promoting_against_the_policy_needs_a_version_and_a_reason(
+    command: Callable[..., Any], arguments: list[str]
+) -> None:
+    assert said(command("promote", *arguments)).endswith("give --version N and --reason TEXT.")
+
+
+def test_there_is_nothing_to_go_back_to(command: Callable[..., Any]) -> None:
+    told = said(command("rollback", "--reason", "Why."))
+    assert told == "No other version was in production before; there is nothing to go back to."
+
+
+def test_a_version_that_is_not_there_is_said(command: Callable[..., Any]) -> None:
+    assert "version=9" in said(command("promote", "--version", "9", "--force", "--reason", "Why."))
+
+
+def test_an_empty_home_has_a_status_and_no_history(command: Callable[..., Any]) -> None:
+    code, told, errors = command("status")
+    assert (code, errors) == (0, "")
+    assert re.search(r"production │ none", told)
+    assert "does not answer" in told
+    code, told, _ = command("history")
+    assert (code, told) == (0, "Nothing has been decided yet.\n")
 
 
 def test_drift_needs_a_scored_batch(command: Callable[..., Any]) -> None:

@@ -44,6 +44,9 @@ def test_each_variable_is_read() -> None:
             "LOAN_DEFAULT_CONTRACT": "~/contract.yaml",
             "LOAN_DEFAULT_POLICY": "policy.yaml",
             "LOAN_DEFAULT_SEARCH_SPACE": "space.yaml",
+            "LOAN_DEFAULT_SENSORS": "no",
+            "LOAN_DEFAULT_SCHEDULES": "yes",
+            "LOAN_DEFAULT_TIME_ZONE": "Europe/Berlin",
             "MLFLOW_TRACKING_URI": "http://mlflow:5000",
             "DAGSTER_HOME": "~/dagster",
         }
@@ -60,12 +63,27 @@ def test_each_variable_is_read() -> None:
         contract=Path.home() / "contract.yaml",
         policy=Path("policy.yaml"),
         search_space=Path("space.yaml"),
+        sensors=False,
+        schedules=True,
+        time_zone="Europe/Berlin",
     )
     assert settings.artifacts == "gs://bucket/prefix/mlflow"
 
 
 def test_empty_variables_count_as_unset() -> None:
-    names = ("HOME", "STORAGE", "DATA", "MLFLOW_UI", "STUDY_STORAGE", "CONTRACT", "POLICY", "SEARCH_SPACE")
+    names = (
+        "SENSORS",
+        "SCHEDULES",
+        "TIME_ZONE",
+        "HOME",
+        "STORAGE",
+        "DATA",
+        "MLFLOW_UI",
+        "STUDY_STORAGE",
+        "CONTRACT",
+        "POLICY",
+        "SEARCH_SPACE",
+    )
     empty = dict.fromkeys([f"LOAN_DEFAULT_{name}" for name in names], "")
     assert load_settings({**empty, "MLFLOW_TRACKING_URI": "", "DAGSTER_HOME": "", "SLACK_WEBHOOK_URL": ""}) == Settings(
         Path("var")
@@ -76,6 +94,12 @@ def test_empty_variables_count_as_unset() -> None:
 def test_an_unknown_environment_stops(name: str) -> None:
     with pytest.raises(BadInput, match=f"LOAN_DEFAULT_ENV is '{name}'; it must be one of local, staging, prod."):
         load_settings({"LOAN_DEFAULT_ENV": name})
+
+
+@pytest.mark.parametrize("name", ["Berlin", "../etc/passwd", "UTC+1"])
+def test_an_unknown_time_zone_stops(name: str) -> None:
+    with pytest.raises(BadInput, match="write it as Europe/Berlin"):
+        load_settings({"LOAN_DEFAULT_TIME_ZONE": name})
 
 
 def test_secrets_are_kept_and_never_shown() -> None:

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 import dagster as dg
 from upath import UPath
 
+from loan_default.adapters.alerts import Channels
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.mlflow_run import MlflowRun
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.search_space import SearchSpace, load_search_space
-from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings, load_settings
+from loan_default.settings import ADMIN_TOKENS, API_TOKENS, SLACK, SMTP_PASSWORD, Settings, load_settings
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
@@ -128,6 +129,30 @@ class ServingProcess(dg.ConfigurableResource):
         return [sys.executable, "-m", "loan_default.cli", "serve", *address]
 
 
+class People(dg.ConfigurableResource):
+    """Who is told of what happens, and by which ways."""
+
+    emails: list[str]
+    smtp_host: str
+    smtp_port: int
+    smtp_user: str
+    sender: str
+
+    @property
+    def channels(self) -> Channels:
+        """The ways to tell; their secrets come from the environment, so that no configuration shows them."""
+        secrets = load_settings().secrets
+        return Channels(
+            slack=secrets.get(SLACK, ""),
+            emails=tuple(self.emails),
+            smtp_host=self.smtp_host,
+            smtp_port=self.smtp_port,
+            smtp_user=self.smtp_user,
+            smtp_password=secrets.get(SMTP_PASSWORD, ""),
+            sender=self.sender,
+        )
+
+
 def build_resources(settings: Settings) -> Mapping[str, Any]:
     """Every resource, from the settings."""
     root = UPath(settings.storage)
@@ -144,6 +169,13 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
         "mlflow_run": MlflowRun(**store),
         "serving_process": ServingProcess(
             url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
+        ),
+        "people": People(
+            emails=list(settings.alert_emails),
+            smtp_host=settings.smtp_host,
+            smtp_port=settings.smtp_port,
+            smtp_user=settings.smtp_user,
+            sender=settings.smtp_sender,
         ),
         "parquet": ParquetIOManager(root, settings.staging),
         "json": JsonIOManager(root),

@@ -21,11 +21,12 @@ RUNS = {
     "promotion_job": REGISTRY,
     "full_pipeline_job": TRAINING | REGISTRY,
     "serving_job": {"model_server"},
-    "batch_prediction_job": SCORING,
+    "batch_prediction_job": SCORING | {"drift_report"},
     "monitoring_job": {"drift_report"},
-    "retraining_job": TRAINING | REGISTRY | SCORING,
+    "retraining_job": TRAINING | REGISTRY,
 }
-OF_A_BATCH = {"batch_prediction_job", "monitoring_job", "retraining_job"}
+OF_A_BATCH = {"batch_prediction_job", "monitoring_job"}
+ALONE = RUNS.keys() - OF_A_BATCH - {"serving_job"}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,12 @@ def test_a_job_runs_its_assets(definitions: dg.Definitions, name: str) -> None:
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == RUNS[name]
     assert (job.partitions_def is not None) == (name in OF_A_BATCH)
     assert job.description
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_of_the_jobs_that_write_the_same_records_one_runs_at_a_time(definitions: dg.Definitions, name: str) -> None:
+    tags = definitions.resolve_job_def(name).tags
+    assert ("loan_default/alone" in tags) == (name in ALONE)
 
 
 @pytest.mark.parametrize("name", RUNS)

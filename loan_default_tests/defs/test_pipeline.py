@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import pytest
 import yaml
 
 import loan_default
+from loan_default.adapters import history
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
 from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.risk.splitting import Splits, window_loans
 from loan_default.risk.synthetic import make_applications, write_csv
@@ -263,7 +265,7 @@ def test_csv_and_parquet_hold_the_same_predictions(platform: Platform, scored: M
 
 
 def test_predictions_report_their_checks(platform: Platform, scored: Mapping[str, dg.ExecuteInProcessResult]) -> None:
-    assert checks(scored["calm"]) == dict.fromkeys(PREDICTION_RULES, True)
+    assert checks(scored["calm"]) == dict.fromkeys([*PREDICTION_RULES, "enough_rows"], True)
 
 
 def test_rows_that_are_no_applications_are_kept_with_their_reason(
@@ -338,11 +340,11 @@ def test_an_empty_inbox_is_said(platform: Platform, trained: dg.ExecuteInProcess
 # --- once more, and what stops a training ---------------------------------------------------------------------
 
 
-def test_retraining_resumes_the_study_holds_an_equal_version_and_scores_again(
+def test_retraining_resumes_the_study_and_holds_an_equal_version(
     platform: Platform, tracking: Tracking, scored: Mapping[str, Any]
 ) -> None:
     study = record(platform, "tuned_params")
-    result = platform.run("retraining_job", batch="calm", config=QUICK)
+    result = platform.run("retraining_job", config=QUICK)
     assert result.success
     again = record(platform, "tuned_params")
     assert (again["study"], again["trials"], again["best_trial"]) == (study["study"], 2, study["best_trial"])
@@ -354,9 +356,26 @@ def test_retraining_resumes_the_study_holds_an_equal_version_and_scores_again(
     assert tracking.get(2).tags["decision"] == "hold"
     assert tracking.version_of(PREVIOUS) is None
     assert "version 1 (production)" in platform.metadata("model_evaluation")["leaderboard"].value
-    steps = [event.step_key for event in result.get_step_success_events()]
-    assert steps.index("promoted_model") < steps.index("predictions")
-    assert pl.read_parquet(platform.storage / "predictions" / "calm.parquet")["model_version"][0] == 1
+
+
+def test_a_person_may_promote_against_the_policy_and_go_back(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+) -> None:
+    store, now = ModelStore(tracking, platform.settings.models), datetime(2026, 3, 1, tzinfo=UTC)
+    newest, champion = tracking.versions()[0].version, tracking.version_of(PRODUCTION)
+    assert champion is not None
+    forced = store.promote_by_hand(newest, reason="The board wants it.", by="ann, by hand", now=now)
+    assert (forced["candidate"], forced["champion"]) == (newest, champion.version)
+    assert tracking.get(newest).aliases == (PRODUCTION, "staging")
+    assert tracking.get(newest).tags["decision_reasons"] == "The board wants it."
+    with pytest.raises(BadInput, match="is in production already"):
+        store.promote_by_hand(newest, reason="Again.", by="ann, by hand", now=now)
+    back = store.roll_back(reason="It declines too many.", by="ann, by hand", now=now)
+    assert (back["verdict"], back["candidate"]) == ("rollback", champion.version)
+    assert tracking.get(champion.version).aliases == (PRODUCTION,)
+    assert tracking.get(newest).aliases == (PREVIOUS, "staging")
+    kept = [(record["verdict"], record["candidate"]) for record in history.read(platform.settings.storage)]
+    assert kept == [("promote", 1), ("hold", 2)], "what the policy decided; the command adds what a person did"
 
 
 def test_a_field_that_knows_the_outcome_stops_the_training(

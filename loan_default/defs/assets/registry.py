@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from loan_default.adapters import history
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.frames import LazyFrame
-from loan_default.defs.resources import LoanBook, Registry
+from loan_default.defs.resources import LoanBook, Registry, Room
 from loan_default.risk.contract import OUTCOME
 from loan_default.risk.policy import PromotionDecision, decide_promotion
 
@@ -120,7 +121,11 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
     ),
 )
 def promoted_model(
-    context: dg.AssetExecutionContext, loan_book: LoanBook, registry: Registry, model_evaluation: dict[str, Any]
+    context: dg.AssetExecutionContext,
+    loan_book: LoanBook,
+    registry: Registry,
+    room: Room,
+    model_evaluation: dict[str, Any],
 ) -> Iterator[Any]:
     """Decide, and move the alias where the policy says so."""
     from loan_default.risk.judging import Judgement
@@ -142,6 +147,7 @@ def promoted_model(
         "decided_by": f"policy, run {context.run_id}",
     }
     registry.models.record_decision(record)
+    history.add(room.root, record)
     after = tracking.version_of(PRODUCTION)
     expected = decision.candidate if decision.verdict == "promote" else champion
     found = after.version if after else None

@@ -1,0 +1,199 @@
+"""The inbox: which batch files have come in whole, and which cannot be taken.
+
+Files are known by size and time of change; content is read only where these are new. What a batch is called is
+given by the caller, reading the applications is `risk`'s, and asking for runs is `defs`'s.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+
+from upath import UPath
+
+from loan_default.adapters.storage import is_remote
+from loan_default.risk.errors import BadInput
+
+_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as its folder or bucket lists it; `state` changes whenever it is written."""
+
+    place: UPath
+    size: int
+    state: str
+    changed_at: datetime
+
+    @property
+    def name(self) -> str:
+        """Without its folder."""
+        return self.place.name
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A batch that can be scored: its name, a fingerprint of its content, and the state of its file."""
+
+    batch: str
+    fingerprint: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is known from the last look.
+
+    `states` of all files, `whole`: the fingerprint of those that did not change, `refused`: why others were not
+    taken, and `taken`: the fingerprint of each batch when it was last asked for.
+    """
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    whole: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Memory:
+        """What `to_json` wrote; nothing where there is none of it: files are looked at once more then."""
+        try:
+            return cls(**{name: dict(known) for name, known in json.loads(text or "{}").items()})
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is in the inbox: batches that are whole, oldest first, files that may still change, and what is refused."""
+
+    ready: tuple[Ready, ...]
+    changing: tuple[str, ...]
+    refused: Mapping[str, str]
+    states: Mapping[str, str]
+    whole: Mapping[str, str]
+    batches: frozenset[str]  # of all files that are not refused
+
+    def memory(self, taken: Mapping[str, str]) -> Memory:
+        """For the next look; of batches that are gone nothing is kept."""
+        kept = {batch: fingerprint for batch, fingerprint in taken.items() if batch in self.batches}
+        return Memory(self.states, self.whole, self.refused, kept)
+
+
+def list_files(folder: UPath) -> list[File]:
+    """The files of a folder or bucket prefix, oldest first; what begins with a dot is being written."""
+    if not folder.exists():
+        return []
+    found = sorted(_listed(folder), key=lambda file: (file.changed_at, file.name))
+    return [file for file in found if not file.name.startswith(".")]
+
+
+def _listed(folder: UPath) -> Iterator[File]:
+    if not is_remote(folder):
+        yield from (_local(path) for path in Path(folder).iterdir() if path.is_file())
+        return
+    for entry in folder.fs.ls(folder.path, detail=True):
+        if entry["type"] == "file":
+            changed = entry.get("updated") or entry.get("mtime") or entry["created"]
+            place = folder / entry["name"].rpartition("/")[2]
+            yield File(place, entry["size"], f"{entry['size']}-{entry.get('etag') or changed}", _time(changed))
+
+
+def _time(given: datetime | str | float) -> datetime:
+    """Buckets differ in how they tell a time."""
+    if isinstance(given, datetime):
+        return given
+    return datetime.fromisoformat(given) if isinstance(given, str) else datetime.fromtimestamp(given, UTC)
+
+
+def _local(path: Path) -> File:
+    stat = path.stat()
+    changed_at = datetime.fromtimestamp(stat.st_mtime, UTC)
+    return File(UPath(path), stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", changed_at)
+
+
+def named_files(spec: str) -> list[File]:
+    """The files that a path, a glob or an address names; none where nothing is there."""
+    if is_remote(spec):
+        folder, _, pattern = spec.rpartition("/")
+        return [file for file in list_files(UPath(folder)) if fnmatch(file.name, pattern)]
+    return [_local(Path(name)) for name in glob.glob(spec)]
+
+
+def look(
+    files: Sequence[File], known: Iterable[str], memory: Memory, name_of: Callable[[str], str], *, most_bytes: int
+) -> Look:
+    """Tell which files are whole: those whose state is that of the last look.
+
+    Args:
+        files: what the inbox holds, oldest first.
+        known: batches that were taken before.
+        memory: of the last look; where it is lost, each file waits for one more look.
+        name_of: a file's name → its batch's; raises `BadInput` for a name that cannot be one.
+        most_bytes: to be read now; further files wait for the next look.
+    """
+    batch_of, refused = _names(files, known, name_of)
+    whole, ready, changing = {}, [], []
+    for file in files:
+        if file.name not in batch_of:
+            continue
+        still = memory.states.get(file.name) == file.state
+        fingerprint = memory.whole.get(file.name) if still else None
+        if still and fingerprint is None and most_bytes > 0:
+            most_bytes -= file.size
+            fingerprint = fingerprint_of(file.place)
+        if fingerprint is None:
+            changing.append(file.name)
+        else:
+            whole[file.name] = fingerprint
+            ready.append(Ready(batch_of[file.name], fingerprint, file.state))
+    states = {file.name: file.state for file in files}
+    return Look(tuple(ready), tuple(changing), refused, states, whole, frozenset(batch_of.values()))
+
+
+def _names(
+    files: Sequence[File], known: Iterable[str], name_of: Callable[[str], str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The batch of each file, and why a file has none; a batch is known by its name in any case of letters."""
+    first: dict[str, str] = {batch.casefold(): batch for batch in known}
+    taken: dict[str, list[str]] = defaultdict(list)
+    batch_of, refused = {}, {}
+    for file in files:
+        try:
+            batch = name_of(file.name)
+        except BadInput as error:
+            refused[file.name] = str(error)
+            continue
+        same = first.setdefault(batch.casefold(), batch)
+        if same != batch:
+            refused[file.name] = f"{file.name}: batch {same} differs only by case; rename the file."
+        elif taken[batch]:
+            refused[file.name] = f"{file.name}: {taken[batch][0]} is the same batch in another form; remove one."
+        else:
+            batch_of[file.name] = batch
+            taken[batch].append(file.name)
+    return batch_of, refused
+
+
+def fingerprint_of(place: UPath) -> str:
+    """As the batch's report will have it."""
+    from loan_default.risk.cleaning import fingerprint
+
+    return fingerprint([place])
+
+
+def signature(places: Iterable[File]) -> str:
+    """16 digits that change when one of the files does, without reading them."""
+    told = "\n".join(sorted(f"{file.place} {file.state}" for file in places))
+    return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]

@@ -1,0 +1,350 @@
+"""What the platform notices by itself: batches that come in, drift, and a server that is not what it should be.
+
+A sensor reads lists and small records, asks `risk` or an adapter what follows, and requests runs; whatever it does
+not do, it says why. What was done is read from Dagster's runs: a cursor may be lost and only saves work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+
+from loan_default.adapters import history, inbox
+from loan_default.adapters.alerts import send
+from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.tracking import PRODUCTION, TrackingError
+from loan_default.defs.assets.scoring import INBOX
+from loan_default.defs.partitions import batch_name, batches
+from loan_default.defs.resources import LoanBook, People, Registry, Room, ServingProcess
+from loan_default.risk.errors import BadInput
+from loan_default.risk.retraining import Drifted, Retraining, decide_retraining
+
+if TYPE_CHECKING:
+    from loan_default.adapters.scoring_server import Health
+
+Result = dg.SensorResult | dg.SkipReason
+
+VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data", "loan_default/reason"
+DRIFT = "drift_report"
+
+_READ_BYTES = 1_000_000_000  # of batch files in one tick: about a second
+_TOLD = 10  # names in a skip reason
+_RUNS = 100  # of the past that are looked at
+_UNDER_WAY = {
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+}
+_FIRST_LOOK, _LONGEST_SILENCE = timedelta(minutes=5), timedelta(days=1)  # back, to see what happened
+_OVERLAP, _LINES_KEPT = timedelta(seconds=2), 1_000
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=30)  # before a server is started again
+
+
+def _told(does: Callable[..., Result]) -> Callable[..., Result]:
+    """What cannot be asked now is said, and asked again at the next tick."""
+
+    @wraps(does)
+    def tick(*given: Any, **named: Any) -> Result:
+        try:
+            return does(*given, **named)
+        except (TrackingError, ServerError, BadInput, OSError) as error:
+            return dg.SkipReason(str(error))
+
+    return tick
+
+
+# --- batches --------------------------------------------------------------------------------------------------
+
+
+@_told
+def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Registry) -> Result:
+    """Register and score what has come in whole; the same content is scored once."""
+    before = inbox.Memory.from_json(context.cursor)
+    known = context.instance.get_dynamic_partitions(str(batches.name))
+    files = inbox.list_files(room.place(INBOX))
+    seen = inbox.look(files, known, before, batch_name, most_bytes=_READ_BYTES)
+    for reason in set(seen.refused.values()) - set(before.refused.values()):
+        context.log.warning(reason)
+    new = [one for one in seen.ready if before.taken.get(one.batch) != one.fingerprint]
+    if not new:
+        return dg.SensorResult(skip_reason=_nothing_new(seen), cursor=seen.memory(before.taken).to_json())
+    if registry.tracking.version_of(PRODUCTION) is None:
+        waiting = f"{_names([one.batch for one in new])} will be scored once a version is in production."
+        return dg.SensorResult(skip_reason=waiting, cursor=seen.memory(before.taken).to_json())
+    taken = {**before.taken, **{one.batch: one.fingerprint for one in new}}
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(run_key=f"{one.batch}-{one.fingerprint}-{one.state}", partition_key=one.batch)
+            for one in new
+            if not _is_scored(room, one)
+        ],
+        dynamic_partitions_requests=[batches.build_add_request([one.batch for one in new])],
+        cursor=seen.memory(taken).to_json(),
+    )
+
+
+def _is_scored(room: Room, ready: inbox.Ready) -> bool:
+    """Whether this very content was scored before, even where Dagster's runs were lost."""
+    report = _record(room, "application_report", ready.batch)
+    return report is not None and report["fingerprint"] == ready.fingerprint and _has_predictions(room, ready.batch)
+
+
+def _has_predictions(room: Room, batch: str) -> bool:
+    return bool(room.place("predictions", f"{batch}.parquet").exists())
+
+
+def _record(room: Room, asset: str, batch: str) -> Any:
+    place = room.place(asset, f"{batch}.json")
+    return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
+
+
+def _nothing_new(seen: inbox.Look) -> str:
+    told = [f"{_names(seen.changing)} may still be written."] if seen.changing else []
+    told += list(seen.refused.values())[:_TOLD]
+    return " ".join(told) or "No new batch is in the inbox."
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return f"{', '.join(names[:_TOLD])}{more}"
+
+
+# --- drift ----------------------------------------------------------------------------------------------------
+
+
+@_told
+def drift(context: dg.SensorEvaluationContext, room: Room, registry: Registry, loan_book: LoanBook) -> Result:
+    """Retrain where the policy allows it; once another version is in production, score again what drifted."""
+    drifted, cursor = _drifted(context, room)
+    if not drifted:
+        return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
+    version = registry.tracking.version_of(PRODUCTION)
+    production = version.version if version else None
+    again = [
+        dg.RunRequest(
+            run_key=f"{seen.batch}-version-{production}",
+            job_name="batch_prediction_job",
+            partition_key=seen.batch,
+            tags={REASON_TAG: f"drifted against version {seen.version}; version {production} is in production now"},
+        )
+        for seen in drifted
+        if production is not None and seen.version != production
+    ]
+    data = inbox.signature(inbox.named_files(loan_book.data))
+    past = [*_retrainings(context.instance)]
+    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, datetime.now(UTC))
+    if decision.verdict == "wait":
+        reasons = " ".join(decision.reasons)
+        return dg.SensorResult(run_requests=again, skip_reason=None if again else reasons, cursor=cursor)
+    tries = sum((one.version, one.data) == (production, data) for one in past)
+    retrain = dg.RunRequest(
+        run_key=f"version-{production}-data-{data}-{tries}",
+        job_name="retraining_job",
+        tags={VERSION_TAG: str(production), DATA_TAG: data, REASON_TAG: " ".join(decision.reasons)},
+    )
+    return dg.SensorResult(run_requests=[*again, retrain], cursor=cursor)
+
+
+def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[list[Drifted], str]:
+    """Batches whose last verdict is that they drifted; only records that are new are read."""
+    states, before = _remembered(context.cursor)
+    now, verdicts = {}, {}
+    for file in inbox.list_files(room.place(DRIFT)):
+        if not _is_verdict(file.name):
+            continue
+        now[file.name] = file.state
+        if states.get(file.name) == file.state:
+            verdicts[file.name] = before[file.name]
+        else:
+            record = json.loads(file.place.read_text(encoding="utf-8"))
+            verdicts[file.name] = [record["batch"], record["model_version"], record["verdict"] == "drifted"]
+    drifted = [Drifted(batch, version) for batch, version, has_drifted in verdicts.values() if has_drifted]
+    return drifted, json.dumps([now, verdicts])
+
+
+def _is_verdict(name: str) -> bool:
+    return name.endswith(".json") and not name.endswith(".evidently.json")
+
+
+def _remembered(cursor: str | None) -> tuple[dict[str, str], dict[str, Any]]:
+    try:
+        states, verdicts = json.loads(cursor or "[{}, {}]")
+        return {name: state for name, state in states.items() if name in verdicts}, verdicts
+    except (ValueError, TypeError, AttributeError):
+        return {}, {}
+
+
+def _retrainings(instance: dg.DagsterInstance) -> Iterator[Retraining]:
+    for run in instance.get_run_records(dg.RunsFilter(job_name="retraining_job"), limit=_RUNS):
+        tags = run.dagster_run.tags
+        version = tags.get(VERSION_TAG)
+        yield Retraining(
+            run.dagster_run.run_id[:8],
+            run.create_timestamp.astimezone(UTC),
+            _status(run.dagster_run.status),
+            int(version) if version else None,
+            tags.get(DATA_TAG),
+        )
+
+
+def _status(status: dg.DagsterRunStatus) -> Literal["under way", "succeeded", "failed"]:
+    if status in _UNDER_WAY:
+        return "under way"
+    return "succeeded" if status is dg.DagsterRunStatus.SUCCESS else "failed"
+
+
+# --- the server -----------------------------------------------------------------------------------------------
+
+
+@_told
+def production(context: dg.SensorEvaluationContext, registry: Registry, serving_process: ServingProcess) -> Result:
+    """Have the server answer by the version in production: also after a rollback by hand, also after its death."""
+    version = registry.tracking.version_of(PRODUCTION)
+    if version is None:
+        return dg.SkipReason("No version is in production.")
+    runs = context.instance.get_run_records(dg.RunsFilter(job_name="serving_job"), limit=_RUNS)
+    if any(run.dagster_run.status in _UNDER_WAY for run in runs):
+        return dg.SkipReason("serving_job is under way.")
+    health = serving_process.server.health()
+    if health is not None and health.serves(version.version) and _verified(runs, version.version):
+        return dg.SkipReason(f"The server answers by version {version.version}.")
+    if health is None and serving_process.supervised:
+        return dg.SkipReason(f"No server answers at {serving_process.url}; the service that runs it has to start it.")
+    free = _free_again(runs)
+    if free is not None and datetime.now(UTC) < free:
+        return dg.SkipReason(f"The last tries to serve failed; the next is at {free:%Y-%m-%d %H:%M:%S %Z}.")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                run_key=f"version-{version.version}-after-{runs[0].dagster_run.run_id if runs else 'none'}",
+                tags={VERSION_TAG: str(version.version), REASON_TAG: _why(health, version.version)},
+            )
+        ]
+    )
+
+
+def _verified(runs: Sequence[dg.RunRecord], version: int) -> bool:
+    """Whether the last run saw the server answer its canary by this version."""
+    if not runs or runs[0].dagster_run.status is not dg.DagsterRunStatus.SUCCESS:
+        return False
+    return runs[0].dagster_run.tags.get(VERSION_TAG) == str(version)
+
+
+def _why(health: Health | None, version: int) -> str:
+    if health is None:
+        return "no server answered"
+    found = f"the server answered by version {health.version}"
+    return f"{found}; version {version} is in production" if health.version != version else found
+
+
+def _free_again(runs: Sequence[dg.RunRecord]) -> datetime | None:
+    """When the server may be tried again: after each failure in a row the pause doubles."""
+    failures = 0
+    for run in runs:
+        if run.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
+            break
+        failures += 1
+    if not failures:
+        return None
+    pause = min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE)
+    return runs[0].create_timestamp.astimezone(UTC) + pause
+
+
+# --- people ---------------------------------------------------------------------------------------------------
+
+
+@_told
+def alerts(context: dg.SensorEvaluationContext, room: Room, people: People) -> Result:
+    """Tell people in one message what happened since the last: failures, drift, retrainings, decisions, a dead server.
+
+    Names of jobs, batches and versions, and figures of whole batches; never what a run says of a row.
+    """
+    now = datetime.now(UTC)
+    since, before = _told_before(context.cursor, now)
+    happened = [*_failures(context.instance, since), *_asked(context.instance, since), *_seen(room, since)]
+    lines = [line for line in happened if line not in before]
+    cursor = json.dumps([now.isoformat(), happened[-_LINES_KEPT:]])
+    if not lines:
+        return dg.SensorResult(skip_reason="Nothing happened that people are told of.", cursor=cursor)
+    if not people.channels:
+        unsaid = f"Nobody is told, as neither SLACK_WEBHOOK_URL nor ALERT_EMAILS is set: {' '.join(lines[:_TOLD])}"
+        return dg.SensorResult(skip_reason=unsaid, cursor=cursor)
+    sent, troubles = send(people.channels, f"loan-default: {len(lines)} news", lines)
+    for trouble in troubles:
+        context.log.warning(trouble)
+    if not sent:
+        return dg.SkipReason(f"{' '.join(troubles)} It is sent again.")
+    return dg.SensorResult(skip_reason=f"People were told: {' '.join(lines[:_TOLD])}", cursor=cursor)
+
+
+def _told_before(cursor: str | None, now: datetime) -> tuple[datetime, list[str]]:
+    """From when on to look, and what of that was told: a day back at most, whatever the cursor says.
+
+    Stores know times to the second, so each look begins a little before the last one ended.
+    """
+    try:
+        text, lines = json.loads(cursor or "")
+        since, told = datetime.fromisoformat(text) - _OVERLAP, [str(line) for line in lines]
+    except (ValueError, TypeError):
+        return now - _FIRST_LOOK, []
+    return min(max(since, now - _LONGEST_SILENCE), now), told
+
+
+def _failures(instance: dg.DagsterInstance, since: datetime) -> Iterator[str]:
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    for run in reversed(instance.get_run_records(failed)):
+        batch = run.dagster_run.tags.get("dagster/partition")
+        of = f" of batch {batch}" if batch else ""
+        yield f"{run.dagster_run.job_name}{of} failed (run {run.dagster_run.run_id})."
+
+
+def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[str]:
+    """Retrainings, and servers that were seen to."""
+    for job, told in (("retraining_job", "A retraining began"), ("serving_job", "The scoring server is seen to")):
+        for run in reversed(instance.get_run_records(dg.RunsFilter(job_name=job, created_after=since))):
+            if reason := run.dagster_run.tags.get(REASON_TAG):
+                yield f"{told}: {reason.rstrip('.')}."
+
+
+def _seen(room: Room, since: datetime) -> Iterator[str]:
+    """Decisions on versions, and batches that drifted."""
+    for record in history.read(room.root):
+        if datetime.fromisoformat(record["decided_at"]) > since:
+            decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
+            yield f"{decided}: {record['reasons'][0]}"
+    for file in inbox.list_files(room.place(DRIFT)):
+        if _is_verdict(file.name) and file.changed_at > since:
+            record = json.loads(file.place.read_text(encoding="utf-8"))
+            if record["verdict"] == "drifted":
+                against = f"Batch {record['batch']} drifted against version {record['model_version']}"
+                yield f"{against}: {record['reasons'][0]}."
+
+
+# --- all of them ----------------------------------------------------------------------------------------------
+
+
+def build_sensors(jobs: Mapping[str, Any], *, running: bool) -> list[dg.SensorDefinition]:
+    """Every sensor; running from the start, or once a person starts it."""
+    status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
+
+    def sensor(name: str, seconds: int, *targets: str) -> Any:
+        return dg.sensor(
+            name=name,
+            jobs=[jobs[target] for target in targets] or None,
+            minimum_interval_seconds=seconds,
+            default_status=status,
+        )
+
+    return [
+        sensor("new_batch_sensor", 10, "batch_prediction_job")(new_batches),
+        sensor("drift_sensor", 15, "retraining_job", "batch_prediction_job")(drift),
+        sensor("production_sensor", 15, "serving_job")(production),
+        sensor("alert_sensor", 30)(alerts),
+    ]

@@ -1,0 +1,141 @@
+"""What is in the inbox: whole, still changing, refused; and that each content is told apart from the last."""
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from loan_default.adapters.inbox import Look, Memory, list_files, look, named_files, signature
+from loan_default.defs.partitions import batch_name
+from loan_default.risk.cleaning import fingerprint
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "applications"
+    made.mkdir()
+    return made
+
+
+def write(path: Path, text: str, at: int = 1_000) -> None:
+    path.write_text(text)
+    os.utime(path, (at, at))
+
+
+def looked(folder: Path | UPath, memory: Memory | None = None, known: tuple[str, ...] = (), most: int = 10**9) -> Look:
+    return look(list_files(UPath(folder)), known, memory or Memory(), batch_name, most_bytes=most)
+
+
+def twice(folder: Path | UPath, **given: int) -> Look:
+    return looked(folder, looked(folder).memory({}), **given)
+
+
+def ready(seen: Look) -> list[str]:
+    return [one.batch for one in seen.ready]
+
+
+def test_a_file_is_whole_once_it_has_not_changed_from_one_look_to_the_next(folder: Path) -> None:
+    write(folder / "a.csv", "1")
+    first = looked(folder)
+    assert (ready(first), first.changing) == ([], ("a.csv",))
+    write(folder / "a.csv", "12")
+    second = looked(folder, first.memory({}))
+    assert (ready(second), second.changing) == ([], ("a.csv",))
+    third = looked(folder, second.memory({}))
+    assert (ready(third), third.changing) == (["a"], ())
+    assert third.ready[0].fingerprint == fingerprint([folder / "a.csv"])
+
+
+def test_of_the_same_size_another_time_is_a_change_and_the_same_content_keeps_its_fingerprint(folder: Path) -> None:
+    write(folder / "a.csv", "1")
+    seen = twice(folder)
+    write(folder / "a.csv", "1", at=2_000)
+    touched = looked(folder, seen.memory({}))
+    assert touched.changing == ("a.csv",)
+    again = looked(folder, touched.memory({}))
+    assert again.ready[0].fingerprint == seen.ready[0].fingerprint
+    assert again.ready[0].state != seen.ready[0].state
+
+
+def test_the_oldest_comes_first(folder: Path) -> None:
+    for name, at in {"c.csv": 1, "a.csv": 3, "b.csv": 2}.items():
+        write(folder / name, name, at)
+    assert ready(twice(folder)) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "batches", "said"),
+    [
+        (["notes.txt", "a.csv"], (), ["a"], "notes.txt: a batch file ends in"),
+        (["a b.csv"], (), [], "may hold letters"),
+        (["a.csv", "a.parquet"], (), ["a"], "a.parquet: a.csv is the same batch in another form"),
+        (["a.csv", "A.csv"], (), ["a"], "A.csv: batch a differs only by case"),
+        (["A.csv"], ("a",), [], "A.csv: batch a differs only by case"),
+        (["a.csv"], ("a",), ["a"], ""),
+        ([".a.csv.part", ".hidden.csv"], (), [], ""),
+    ],
+)
+def test_what_cannot_be_a_batch_is_refused_and_blocks_no_other(
+    folder: Path, names: list[str], known: tuple[str, ...], batches: list[str], said: str
+) -> None:
+    for at, name in enumerate(names):
+        write(folder / name, name, at)
+    (folder / "folder.csv").mkdir()
+    seen = looked(folder, looked(folder).memory({}), known)
+    assert ready(seen) == batches
+    assert said in " ".join(seen.refused.values())
+
+
+def test_files_beyond_what_may_be_read_wait_for_the_next_look(folder: Path) -> None:
+    for at, name in enumerate("abc"):
+        write(folder / f"{name}.csv", "x" * 10, at)
+    first = twice(folder, most=15)
+    assert ready(first) == ["a", "b"]
+    assert ready(looked(folder, first.memory({}), most=15)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"other": {}}', '{"states": 5}', "3"])
+def test_a_lost_memory_costs_one_more_look(folder: Path, text: str | None) -> None:
+    write(folder / "a.csv", "1")
+    seen = looked(folder, Memory.from_json(text))
+    assert seen.changing == ("a.csv",)
+    assert ready(looked(folder, Memory.from_json(seen.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
+    assert seen.memory({"a": "f", "gone": "f"}).taken == {"a": "f"}
+
+
+def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert list_files(UPath(tmp_path / "nowhere")) == []
+
+
+def test_a_bucket_is_looked_at_in_the_same_way() -> None:
+    bucket = UPath(f"memory://{uuid.uuid4().hex}/applications")
+    (bucket / "a.csv").write_text("1")
+    (bucket / "notes.txt").write_text("1")
+    seen = twice(bucket)
+    assert (ready(seen), list(seen.refused)) == (["a"], ["notes.txt"])
+    (bucket / "a.csv").write_text("2")
+    assert looked(bucket, seen.memory({})).changing == ("a.csv",)
+
+
+def by_glob(folder: Path) -> str:
+    return signature(named_files(f"{folder}/*.csv"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: write(folder / "b.csv", "1"),
+        lambda folder: write(folder / "a.csv", "2", at=2_000),
+        lambda folder: (folder / "a.csv").rename(folder / "c.csv"),
+    ],
+)
+def test_a_signature_changes_with_the_files(folder: Path, change: Callable[[Path], object]) -> None:
+    write(folder / "a.csv", "1")
+    before = by_glob(folder)
+    assert by_glob(folder) == before
+    change(folder)
+    assert by_glob(folder) != before
+    assert named_files(str(folder / "nothing*")) == []

@@ -1,0 +1,424 @@
+"""What the sensors ask for, tick by tick, on a real instance and real files; and a random life of an inbox."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loan_default.adapters import history
+from loan_default.adapters.alerts import Channels
+from loan_default.adapters.scoring_server import Health
+from loan_default.adapters.tracking import ModelVersion, TrackingError
+from loan_default.defs import sensors
+from loan_default.defs.resources import Room
+from loan_default.defs.sensors import DATA_TAG, REASON_TAG, VERSION_TAG
+from loan_default.risk.policy import load_policy
+from loan_default_tests.homes import definitions_of
+
+RunStatus = dg.DagsterRunStatus
+_SENSORS = ("new_batch_sensor", "drift_sensor", "production_sensor", "alert_sensor")
+
+
+@dataclass
+class Registry:
+    """Which version is in production."""
+
+    version: int | None = 1
+    error: Exception | None = None
+
+    @property
+    def tracking(self) -> "Registry":
+        return self
+
+    def version_of(self, alias: str) -> ModelVersion | None:
+        if self.error:
+            raise self.error
+        return None if self.version is None else ModelVersion("m", self.version, "run", datetime.now(UTC))
+
+
+@dataclass
+class Process:
+    """A scoring server, or none."""
+
+    health_: Health | None = None
+    supervised: bool = False
+    url: str = "http://127.0.0.1:1"
+
+    @property
+    def server(self) -> "Process":
+        return self
+
+    def health(self) -> Health | None:
+        return self.health_
+
+
+@dataclass
+class Desk:
+    """An instance, files, and what the sensors are given."""
+
+    instance: dg.DagsterInstance
+    room: Room
+    registry: Registry = field(default_factory=Registry)
+    process: Process = field(default_factory=Process)
+    cursors: dict[str, str | None] = field(default_factory=dict)
+
+    def file(self, *parts: str, text: str, at: int = 1_000) -> Path:
+        path = Path(self.room.root, *parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (at, at))
+        return path
+
+    def tick(self, name: str, **given: Any) -> dg.SensorResult | dg.SkipReason:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursors.get(name)) as context:
+            result = getattr(sensors, name)(context, **given)
+        if isinstance(result, dg.SensorResult) and result.cursor is not None:
+            self.cursors[name] = result.cursor
+        return result
+
+    def batches(self) -> list[str]:
+        """One look at the inbox: the partitions that are to be scored."""
+        result = self.tick("new_batches", room=self.room, registry=self.registry)
+        assert isinstance(result, dg.SensorResult), result.skip_message
+        for request in result.dynamic_partitions_requests or []:
+            self.instance.add_dynamic_partitions("batch", list(request.partition_keys))
+        return [str(request.partition_key) for request in result.run_requests or []]
+
+    def drift(self, data: str = "") -> dg.SensorResult:
+        book = SimpleNamespace(data=data, policy=load_policy())
+        result = self.tick("drift", room=self.room, registry=self.registry, loan_book=book)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    def verdict(self, batch: str, version: int, verdict: str = "drifted") -> None:
+        record = {"batch": batch, "model_version": version, "verdict": verdict}
+        self.file("drift_report", f"{batch}.json", text=json.dumps(record))
+
+    def serving(self) -> dg.SensorResult | dg.SkipReason:
+        return self.tick("production", registry=self.registry, serving_process=self.process)
+
+    def ran(self, job: str, status: RunStatus, **tags: str) -> dg.DagsterRun:
+        run = dg.DagsterRun(job_name=job, status=status, tags=tags)
+        self.instance.add_run(run)
+        return run
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with dg.instance_for_test() as instance:
+        room = Room(root=str(tmp_path / "storage"), scratch=str(tmp_path / "staging"), studies="")
+        yield Desk(instance, room)
+
+
+def said(result: dg.SensorResult | dg.SkipReason) -> str:
+    reason = result.skip_reason if isinstance(result, dg.SensorResult) else result
+    return str(getattr(reason, "skip_message", reason))
+
+
+def health(version: int | None) -> Health:
+    return Health("ready" if version else "not ready", "m", "production", version, 7, 1, None)
+
+
+# --- batches
+
+
+def test_a_whole_file_is_scored_once(desk: Desk) -> None:
+    desk.file("applications", "2018-10.csv", text="1")
+    assert [desk.batches() for _ in range(4)] == [[], ["2018-10"], [], []]
+    assert desk.instance.get_dynamic_partitions("batch") == ["2018-10"]
+
+
+def test_another_content_under_the_name_is_scored_and_the_same_is_not(desk: Desk) -> None:
+    desk.file("applications", "a.csv", text="1")
+    assert [desk.batches(), desk.batches()] == [[], ["a"]]
+    desk.file("applications", "a.csv", text="1", at=2_000)
+    assert [desk.batches() for _ in range(3)] == [[], [], []]
+    desk.file("applications", "a.csv", text="2", at=3_000)
+    assert [desk.batches() for _ in range(3)] == [[], ["a"], []]
+    desk.file("applications", "a.csv", text="1", at=4_000)
+    assert [desk.batches() for _ in range(3)] == [[], ["a"], []]
+
+
+def test_what_was_scored_before_runs_and_cursor_were_lost_is_not_scored_again(desk: Desk) -> None:
+    path = desk.file("applications", "a.csv", text="1")
+    desk.file("application_report", "a.json", text=json.dumps({"fingerprint": sensors.inbox.fingerprint_of(path)}))
+    desk.file("predictions", "a.parquet", text="")
+    assert [desk.batches() for _ in range(3)] == [[], [], []]
+
+
+def test_batches_wait_for_a_version_in_production(desk: Desk) -> None:
+    desk.registry.version = None
+    desk.file("applications", "a.csv", text="1")
+    desk.batches()
+    result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+    assert said(result) == "a will be scored once a version is in production."
+    desk.registry.version = 1
+    assert desk.batches() == ["a"]
+
+
+def test_what_cannot_be_asked_is_said_and_asked_again(desk: Desk) -> None:
+    desk.file("applications", "a.csv", text="1")
+    desk.batches()
+    desk.registry.error = TrackingError("The registry cannot be reached.")
+    assert said(desk.tick("new_batches", room=desk.room, registry=desk.registry)) == "The registry cannot be reached."
+    desk.registry.error = None
+    assert desk.batches() == ["a"]
+
+
+def test_what_is_refused_is_shown(desk: Desk) -> None:
+    desk.file("applications", "a b.csv", text="1")
+    desk.file("applications", "a.csv", text="1")
+    result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+    assert "a.csv may still be written." in said(result)
+    assert "a b.csv: a batch's name may hold" in said(result)
+
+
+def test_five_hundred_files_are_asked_for_in_their_order(desk: Desk) -> None:
+    for number in range(500):
+        desk.file("applications", f"batch-{999 - number}.csv", text=f"{number}", at=number)
+    desk.batches()
+    began = datetime.now(UTC)
+    assert desk.batches() == [f"batch-{999 - number}" for number in range(500)]
+    assert datetime.now(UTC) - began < timedelta(seconds=5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_random_life_of_an_inbox(seed: int) -> None:
+    """Files come, change, are touched; cursors are lost, ticks doubled, runs slow: each content is scored once."""
+    rng = Random(seed)
+    with TemporaryDirectory() as folder, dg.instance_for_test() as instance:
+        desk = Desk(instance, Room(root=folder, scratch=folder, studies=""))
+        content: dict[str, str] = {}
+        keys: set[str] = set()
+        queue: list[str] = []
+        scored: list[tuple[str, str]] = []
+
+        def score() -> None:
+            batch = queue.pop(0)
+            path = Path(folder, "applications", f"{batch}.csv")
+            scored.append((batch, path.read_text()))
+            told = {"fingerprint": sensors.inbox.fingerprint_of(path)}
+            desk.file("application_report", f"{batch}.json", text=json.dumps(told))
+            desk.file("predictions", f"{batch}.parquet", text="")
+
+        def tick(at: int) -> None:
+            result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+            assert isinstance(result, dg.SensorResult)
+            for request in result.run_requests or []:
+                if request.run_key not in keys:  # as Dagster does
+                    keys.add(str(request.run_key))
+                    queue.append(str(request.partition_key))
+
+        for at in range(60):
+            batch = rng.choice("abc")
+            if (step := rng.random()) < 0.25:
+                if batch not in queue:  # a run reads the file as it is when it starts
+                    content[batch] = f"{batch}{at}"
+                    desk.file("applications", f"{batch}.csv", text=content[batch], at=at)
+            elif step < 0.35 and batch in content:
+                desk.file("applications", f"{batch}.csv", text=content[batch], at=at)
+            elif step < 0.4 and not queue:
+                desk.cursors.clear()
+            elif step < 0.85:
+                before = dict(desk.cursors)
+                tick(at)
+                if rng.random() < 0.1:  # the daemon dies before it keeps the cursor
+                    desk.cursors = before
+                    tick(at)
+            elif queue:
+                score()
+        for at in range(3):
+            tick(at)
+        while queue:
+            score()
+        assert dict(scored) == content, "nothing is lost"
+        assert len(scored) == len(set(scored)), "no content is scored twice"
+
+
+# --- drift
+
+
+def test_a_drifted_batch_leads_to_one_retraining_for_each_version_and_data(desk: Desk) -> None:
+    assert said(desk.drift()) == "No batch has drifted."
+    desk.verdict("calm", 1, "calm")
+    desk.verdict("shifted", 1)
+    (request,) = desk.drift().run_requests or []
+    assert request.job_name == "retraining_job"
+    assert request.tags[VERSION_TAG] == "1"
+    assert request.tags[REASON_TAG] == "Batch shifted drifted against version 1."
+    (again,) = desk.drift().run_requests or []
+    assert again.run_key == request.run_key, "a doubled tick asks for the same run"
+    tags = {VERSION_TAG: "1", DATA_TAG: request.tags[DATA_TAG]}
+    desk.ran("retraining_job", RunStatus.STARTED, **tags)
+    assert "is under way since" in said(desk.drift())
+
+
+def test_a_policy_that_allows_none_now_is_said(desk: Desk) -> None:
+    desk.verdict("shifted", 1)
+    desk.ran("retraining_job", RunStatus.FAILURE)
+    assert "after a cool-down of 24 hours" in said(desk.drift())
+
+
+def test_once_another_version_is_in_production_what_drifted_is_scored_again(desk: Desk) -> None:
+    desk.verdict("shifted", 1)
+    desk.registry.version = 2
+    result = desk.drift()
+    (request,) = result.run_requests or []
+    assert (request.job_name, request.partition_key) == ("batch_prediction_job", "shifted")
+    desk.verdict("shifted", 2, "calm")
+    assert said(desk.drift()) == "No batch has drifted."
+
+
+def test_new_loan_files_have_another_signature(desk: Desk, tmp_path: Path) -> None:
+    desk.verdict("shifted", 1)
+    loans = tmp_path / "loans.csv"
+    loans.write_text("1")
+    keys = [desk.drift(str(loans)).run_requests[0].run_key]  # type: ignore[index]
+    loans.write_text("12")
+    keys.append(desk.drift(str(loans)).run_requests[0].run_key)  # type: ignore[index]
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("cursor", [None, "", "{", "[]", "5", '[{"shifted.json": "x"}, {}]'])
+def test_a_lost_cursor_loses_no_drift(desk: Desk, cursor: str | None) -> None:
+    desk.verdict("shifted", 1)
+    desk.file("drift_report", "shifted.evidently.json", text="{}")
+    desk.cursors["drift"] = cursor
+    assert len(desk.drift().run_requests or []) == 1
+
+
+# --- the server
+
+
+def test_a_server_that_does_not_run_or_answers_by_another_version_is_seen_to(desk: Desk) -> None:
+    for found, why in ((None, "no server answered"), (health(1), "by version 1; version 2 is in production")):
+        desk.registry.version, desk.process.health_ = 2, found
+        result = desk.serving()
+        assert isinstance(result, dg.SensorResult)
+        (request,) = result.run_requests or []
+        assert request.tags[VERSION_TAG] == "2"
+        assert why in request.tags[REASON_TAG]
+
+
+def test_a_server_that_answers_by_the_version_in_production_is_left_alone_once_it_was_seen_to(desk: Desk) -> None:
+    desk.process.health_ = health(1)
+    assert isinstance(desk.serving(), dg.SensorResult), "nobody has looked yet"
+    desk.ran("serving_job", RunStatus.SUCCESS, **{VERSION_TAG: "1"})
+    assert said(desk.serving()) == "The server answers by version 1."
+
+
+@pytest.mark.parametrize(
+    ("version", "supervised", "runs", "told"),
+    [
+        (None, False, [], "No version is in production."),
+        (1, True, [], "the service that runs it has to start it"),
+        (1, False, [RunStatus.STARTED], "serving_job is under way."),
+        (1, False, [RunStatus.FAILURE], "The last tries to serve failed; the next is at"),
+    ],
+)
+def test_why_nothing_is_asked_of_the_server(
+    desk: Desk, version: int | None, supervised: bool, runs: list[RunStatus], told: str
+) -> None:
+    desk.registry.version, desk.process.supervised = version, supervised
+    for status in runs:
+        desk.ran("serving_job", status)
+    assert told in said(desk.serving())
+
+
+def test_the_pause_after_failures_doubles_and_ends() -> None:
+    now = datetime.now(UTC)
+
+    def runs(*statuses: RunStatus) -> list[Any]:
+        return [SimpleNamespace(dagster_run=SimpleNamespace(status=s), create_timestamp=now) for s in statuses]
+
+    failed, well = RunStatus.FAILURE, RunStatus.SUCCESS
+    pauses = [sensors._free_again(runs(*[failed] * count, well)) for count in range(12)]
+    assert pauses[0] is None
+    seconds = [(pause - now).total_seconds() for pause in pauses[1:] if pause]
+    assert seconds == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
+
+
+# --- people
+
+
+@dataclass
+class People:
+    channels: Channels
+
+
+def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str]] = []
+    working = [False]
+
+    def send(channels: Channels, subject: str, lines: list[str]) -> tuple[int, list[str]]:
+        sent.append(lines)
+        return (1, []) if working[0] else (0, ["Slack did not take the message."])
+
+    monkeypatch.setattr(sensors, "send", send)
+    people = People(Channels(slack="http://127.0.0.1/secret"))
+
+    def tick() -> str:
+        return said(desk.tick("alerts", room=desk.room, people=people))
+
+    assert tick() == "Nothing happened that people are told of."
+    desk.ran("batch_prediction_job", RunStatus.FAILURE, **{"dagster/partition": "2018-10"})
+    desk.ran("retraining_job", RunStatus.STARTED, **{REASON_TAG: "Batch a drifted against version 1."})
+    desk.ran("serving_job", RunStatus.SUCCESS, **{REASON_TAG: "no server answered"})
+    record = {"batch": "a", "model_version": 1, "verdict": "drifted", "reasons": ["score: PSI 1.3 is above 0.25"]}
+    Path(desk.file("drift_report", "a.json", text=json.dumps(record))).touch()
+    at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat(timespec="seconds")
+    decided = {"verdict": "hold", "candidate": 2, "decided_at": at, "decided_by": "policy", "reasons": ["AUC is low."]}
+    history.add(desk.room.root, decided)
+    assert tick() == "Slack did not take the message. It is sent again."
+    working[0] = True
+    assert tick().startswith("People were told: ")
+    lines = sent[-1]
+    assert sent[0] == lines, "nothing is lost while Slack is dead"
+    assert len(lines) == 5
+    for part in ("batch_prediction_job of batch 2018-10 failed (run ", "A retraining began: Batch a drifted", "server"):
+        assert any(part in line for line in lines), part
+    assert "hold version 2, by policy: AUC is low." in lines
+    assert "Batch a drifted against version 1: score: PSI 1.3 is above 0.25." in lines
+    assert tick() == "Nothing happened that people are told of."
+
+
+def test_without_a_channel_the_tick_says_what_nobody_is_told(desk: Desk) -> None:
+    desk.tick("alerts", room=desk.room, people=People(Channels()))
+    desk.ran("training_job", RunStatus.FAILURE)
+    told = said(desk.tick("alerts", room=desk.room, people=People(Channels())))
+    assert told.startswith("Nobody is told, as neither SLACK_WEBHOOK_URL nor ALERT_EMAILS is set: training_job failed")
+
+
+@pytest.mark.parametrize(
+    ("cursor", "seconds"),
+    [
+        *[(None, 300), ("odd", 300), ("[]", 300), ("5", 300)],
+        ('["2026-02-28T23:59:00+00:00", []]', 62),
+        ('["2020-01-01T00:00:00+00:00", []]', 86_400),
+        ('["2999-01-01T00:00:00+00:00", []]', 0),
+    ],
+)
+def test_people_are_told_of_a_day_at_most(cursor: str | None, seconds: float) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    assert sensors._told_before(cursor, now) == (now - timedelta(seconds=seconds), [])
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_every_sensor_runs_or_waits_by_the_setting(tmp_path: Path, running: bool) -> None:
+    from loan_default.settings import Settings
+
+    made = definitions_of(Settings(home=tmp_path, sensors=running))
+    found = {sensor.name: sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in made.sensors or []}
+    assert found == dict.fromkeys(_SENSORS, running)
