@@ -137,7 +137,8 @@ def drift(context: dg.SensorEvaluationContext, room: Room, registry: Registry, l
         for seen in drifted
         if production is not None and seen.version != production
     ]
-    data = inbox.signature(inbox.named_files(loan_book.data))
+    files = inbox.named_files(loan_book.data)
+    data = inbox.signature(files) if files else ""
     past = [*_retrainings(context.instance)]
     decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, datetime.now(UTC))
     if decision.verdict == "wait":

@@ -62,7 +62,7 @@ def decide_retraining(
     Args:
         drifted: batches whose last verdict is that they drifted, with the version that each was compared with.
         production: the version in production.
-        data: signature of the loan files as they lie there now; it changes when they do.
+        data: signature of the loan files as they lie there now; it changes when they do. Empty where there are none.
         past: retrainings, in any order.
         policy: cool-down and the most in a week.
         now: with a time zone, as all times here.
@@ -81,6 +81,8 @@ def decide_retraining(
 def _against(
     production: int, data: str, past: Sequence[Retraining], policy: RetrainingPolicy, now: datetime
 ) -> Iterator[str]:
+    if not data:
+        yield "LOAN_DEFAULT_DATA names no loan file, so there is nothing to train on."
     for one in past:
         if one.status == "under way":
             yield f"Retraining {one.run} is under way since {_told(one.asked_at)}."

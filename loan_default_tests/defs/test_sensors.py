@@ -95,7 +95,9 @@ class Desk:
             self.instance.add_dynamic_partitions("batch", list(request.partition_keys))
         return [str(request.partition_key) for request in result.run_requests or []]
 
-    def drift(self, data: str = "") -> dg.SensorResult:
+    def drift(self, data: str | None = None) -> dg.SensorResult:
+        if data is None:
+            data = str(self.file("loans.csv", text="1"))
         book = SimpleNamespace(data=data, policy=load_policy())
         result = self.tick("drift", room=self.room, registry=self.registry, loan_book=book)
         assert isinstance(result, dg.SensorResult)
@@ -263,6 +265,11 @@ def test_a_drifted_batch_leads_to_one_retraining_for_each_version_and_data(desk:
     tags = {VERSION_TAG: "1", DATA_TAG: request.tags[DATA_TAG]}
     desk.ran("retraining_job", RunStatus.STARTED, **tags)
     assert "is under way since" in said(desk.drift())
+
+
+def test_without_loans_nothing_is_trained(desk: Desk) -> None:
+    desk.verdict("shifted", 1)
+    assert said(desk.drift("")) == "LOAN_DEFAULT_DATA names no loan file, so there is nothing to train on."
 
 
 def test_a_policy_that_allows_none_now_is_said(desk: Desk) -> None:

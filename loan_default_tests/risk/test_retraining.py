@@ -37,6 +37,7 @@ def decided(
         (decided(production=None), "wait", "No version is in production"),
         (decided(drifted=()), "wait", "No batch has drifted against version 4"),
         (decided(production=5), "wait", "No batch has drifted against version 5"),
+        (decided(data=""), "wait", "LOAN_DEFAULT_DATA names no loan file"),
         (decided(past=[DONE]), "retrain", "drifted"),
         (decided(past=[replace(DONE, status="under way")]), "wait", "Retraining r1 is under way since 2026-03-09"),
         (decided(past=[DONE], data="older"), "wait", "would make the same model; deliver newer loans"),
