@@ -296,7 +296,8 @@ class ScoringApp:
             others = sorted({*places} - {*chosen})
             rest = [_scored(model, applications.at(others), sent, others, explained=explained)] if others else []
             parts = (*rest, challenged)
-            answers, version = _merged(parts), b",".join(sorted(b"%d" % part.model.version for part in parts))
+            versions = sorted(part.model.version for part in parts)
+            answers, version = _merged(parts), b",".join(b"%d" % one for one in versions)
         return Reply(200, encode(answers, read.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
 
     def _chosen(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
