@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
@@ -335,17 +336,19 @@ def build_sensors(jobs: Mapping[str, Any], *, running: bool) -> list[dg.SensorDe
     """Every sensor; running from the start, or once a person starts it."""
     status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
 
-    def sensor(name: str, seconds: int, *targets: str) -> Any:
-        return dg.sensor(
+    def sensor(name: str, seconds: int, does: Callable[..., Result], *targets: str) -> dg.SensorDefinition:
+        how = dg.sensor(
             name=name,
             jobs=[jobs[target] for target in targets] or None,
             minimum_interval_seconds=seconds,
             default_status=status,
+            description=cleandoc(does.__doc__ or ""),
         )
+        return how(does)
 
     return [
-        sensor("new_batch_sensor", 10, "batch_prediction_job")(new_batches),
-        sensor("drift_sensor", 15, "retraining_job", "batch_prediction_job")(drift),
-        sensor("production_sensor", 15, "serving_job")(production),
-        sensor("alert_sensor", 30)(alerts),
+        sensor("new_batch_sensor", 10, new_batches, "batch_prediction_job"),
+        sensor("drift_sensor", 15, drift, "retraining_job", "batch_prediction_job"),
+        sensor("production_sensor", 15, production, "serving_job"),
+        sensor("alert_sensor", 30, alerts),
     ]

@@ -429,3 +429,4 @@ def test_every_sensor_runs_or_waits_by_the_setting(tmp_path: Path, running: bool
     made = definitions_of(Settings(home=tmp_path, sensors=running))
     found = {sensor.name: sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in made.sensors or []}
     assert found == dict.fromkeys(_SENSORS, running)
+    assert all(sensor.description for sensor in made.sensors or [])
