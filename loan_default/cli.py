@@ -261,10 +261,11 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     from loan_default.adapters.scoring_server import ScoringServer
     from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING
     from loan_default.defs.assets.scoring import INBOX
+    from loan_default.defs.sensors import DRIFT, is_verdict
 
     tracking, storage = _store(settings).tracking, UPath(settings.storage)
     shown.show_versions(console, {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)})
-    reports = [file for file in inbox.list_files(storage / "drift_report") if _is_verdict(file.name)]
+    reports = [file for file in inbox.list_files(storage / DRIFT) if is_verdict(file.name)]
     shown.show_drift(console, [json.loads(file.place.read_text("utf-8")) for file in reports[-_BATCHES_SHOWN:]])
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
@@ -280,10 +281,6 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
         },
         title="Now",
     )
-
-
-def _is_verdict(name: str) -> bool:
-    return name.endswith(".json") and not name.endswith(".evidently.json")
 
 
 def _is_scored(storage: UPath, file_name: str) -> bool:

@@ -159,7 +159,7 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[list[Drif
     states, before = _remembered(context.cursor)
     now, verdicts = {}, {}
     for file in inbox.list_files(room.place(DRIFT)):
-        if not _is_verdict(file.name):
+        if not is_verdict(file.name):
             continue
         now[file.name] = file.state
         if states.get(file.name) == file.state:
@@ -171,7 +171,8 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[list[Drif
     return drifted, json.dumps([now, verdicts])
 
 
-def _is_verdict(name: str) -> bool:
+def is_verdict(name: str) -> bool:
+    """Whether a file among the drift reports is a batch's verdict, and not Evidently's record."""
     return name.endswith(".json") and not name.endswith(".evidently.json")
 
 
@@ -322,7 +323,7 @@ def _seen(room: Room, since: datetime) -> Iterator[str]:
             decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
             yield f"{decided}: {record['reasons'][0]}"
     for file in inbox.list_files(room.place(DRIFT)):
-        if _is_verdict(file.name) and file.changed_at > since:
+        if is_verdict(file.name) and file.changed_at > since:
             record = json.loads(file.place.read_text(encoding="utf-8"))
             if record["verdict"] == "drifted":
                 against = f"Batch {record['batch']} drifted against version {record['model_version']}"
