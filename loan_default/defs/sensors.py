@@ -33,7 +33,7 @@ Result = dg.SensorResult | dg.SkipReason
 VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data", "loan_default/reason"
 DRIFT = "drift_report"
 
-_READ_BYTES = 1_000_000_000  # of batch files in one tick: about a second
+_READ_BYTES = 1_000_000_000  # of batch files in one tick
 _TOLD = 10  # names in a skip reason
 _RUNS = 100  # of the past that are looked at
 _UNDER_WAY = {
@@ -93,17 +93,10 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
 
 def _is_scored(room: Room, ready: inbox.Ready) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
-    report = _record(room, "application_report", ready.batch)
-    return report is not None and report["fingerprint"] == ready.fingerprint and _has_predictions(room, ready.batch)
-
-
-def _has_predictions(room: Room, batch: str) -> bool:
-    return bool(room.place("predictions", f"{batch}.parquet").exists())
-
-
-def _record(room: Room, asset: str, batch: str) -> Any:
-    place = room.place(asset, f"{batch}.json")
-    return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
+    report = room.place("application_report", f"{ready.batch}.json")
+    if not report.exists() or not room.place("predictions", f"{ready.batch}.parquet").exists():
+        return False
+    return bool(json.loads(report.read_text(encoding="utf-8"))["fingerprint"] == ready.fingerprint)
 
 
 def _nothing_new(seen: inbox.Look) -> str:

@@ -1,8 +1,7 @@
 """A connection to the scoring server: uvicorn's, with a shorter way for the request that a loan system sends.
 
 A request to score that comes in one piece and that the application can answer at once is answered while it is read:
-no ASGI messages, no task, one write, which together take longer than scoring it does. Every other request goes
-uvicorn's way. What is answered is `app`'s to say.
+no ASGI messages, no task, one write. Every other request goes uvicorn's way. What is answered is `app`'s to say.
 """
 
 from __future__ import annotations

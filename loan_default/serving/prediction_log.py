@@ -161,7 +161,7 @@ class PredictionLog:
             root: a folder, or an address such as `gs://bucket/prefix`.
             contract: says which features a row has.
             worker: begins the names of the files; these are new each time, also for a worker of the same name.
-            capacity: rows that may wait, with those being written (about 0.7 kB each).
+            capacity: rows that may wait, with those being written.
             rows_per_file: as soon as so many rows wait they are written, and no file has more.
             seconds: between two writes at the latest.
             now: the time in UTC, for the names of the files.
