@@ -5,6 +5,7 @@ Resources only hold settings and open adapters; nothing heavy is imported before
 
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -129,6 +130,14 @@ class ServingProcess(dg.ConfigurableResource):
         return [sys.executable, "-m", "loan_default.cli", "serve", *address]
 
 
+class Clock(dg.ConfigurableResource):
+    """What time it is, for whatever decides by it; a simulation gives another."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+        return datetime.now(UTC)
+
+
 class People(dg.ConfigurableResource):
     """Who is told of what happens, and by which ways."""
 
@@ -170,6 +179,7 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
         "serving_process": ServingProcess(
             url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
         ),
+        "clock": Clock(),
         "people": People(
             emails=list(settings.alert_emails),
             smtp_host=settings.smtp_host,

@@ -21,7 +21,7 @@ from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
 from loan_default.defs.assets.scoring import INBOX
 from loan_default.defs.partitions import batch_name, batches
-from loan_default.defs.resources import LoanBook, People, Registry, Room, ServingProcess
+from loan_default.defs.resources import Clock, LoanBook, People, Registry, Room, ServingProcess
 from loan_default.risk.errors import BadInput
 from loan_default.risk.retraining import Drifted, Retraining, decide_retraining
 
@@ -114,7 +114,9 @@ def _names(names: Sequence[str]) -> str:
 
 
 @_told
-def drift(context: dg.SensorEvaluationContext, room: Room, registry: Registry, loan_book: LoanBook) -> Result:
+def drift(
+    context: dg.SensorEvaluationContext, room: Room, registry: Registry, loan_book: LoanBook, clock: Clock
+) -> Result:
     """Retrain where the policy allows it; once another version is in production, score again what drifted."""
     drifted, cursor = _drifted(context, room)
     if not drifted:
@@ -134,7 +136,7 @@ def drift(context: dg.SensorEvaluationContext, room: Room, registry: Registry, l
     files = inbox.named_files(loan_book.data)
     data = inbox.signature(files) if files else ""
     past = [*_retrainings(context.instance)]
-    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, datetime.now(UTC))
+    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now())
     if decision.verdict == "wait":
         reasons = " ".join(decision.reasons)
         return dg.SensorResult(run_requests=again, skip_reason=None if again else reasons, cursor=cursor)
@@ -200,7 +202,9 @@ def _status(status: dg.DagsterRunStatus) -> Literal["under way", "succeeded", "f
 
 
 @_told
-def production(context: dg.SensorEvaluationContext, registry: Registry, serving_process: ServingProcess) -> Result:
+def production(
+    context: dg.SensorEvaluationContext, registry: Registry, serving_process: ServingProcess, clock: Clock
+) -> Result:
     """Have the server answer by the version in production: also after a rollback by hand, also after its death."""
     version = registry.tracking.version_of(PRODUCTION)
     if version is None:
@@ -214,7 +218,7 @@ def production(context: dg.SensorEvaluationContext, registry: Registry, serving_
     if health is None and serving_process.supervised:
         return dg.SkipReason(f"No server answers at {serving_process.url}; the service that runs it has to start it.")
     free = _free_again(runs)
-    if free is not None and datetime.now(UTC) < free:
+    if free is not None and clock.now() < free:
         return dg.SkipReason(f"The last tries to serve failed; the next is at {free:%Y-%m-%d %H:%M:%S %Z}.")
     return dg.SensorResult(
         run_requests=[
@@ -257,12 +261,12 @@ def _free_again(runs: Sequence[dg.RunRecord]) -> datetime | None:
 
 
 @_told
-def alerts(context: dg.SensorEvaluationContext, room: Room, people: People) -> Result:
+def alerts(context: dg.SensorEvaluationContext, room: Room, people: People, clock: Clock) -> Result:
     """Tell people in one message what happened since the last: failures, drift, retrainings, decisions, a dead server.
 
     Names of jobs, batches and versions, and figures of whole batches; never what a run says of a row.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     since, before = _told_before(context.cursor, now)
     happened = [*_failures(context.instance, since), *_asked(context.instance, since), *_seen(room, since)]
     lines = [line for line in happened if line not in before]

@@ -21,7 +21,7 @@ from loan_default.adapters.alerts import Channels
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.defs import sensors
-from loan_default.defs.resources import Room
+from loan_default.defs.resources import Clock, Room
 from loan_default.defs.sensors import DATA_TAG, REASON_TAG, VERSION_TAG
 from loan_default.risk.policy import load_policy
 from loan_default_tests.homes import definitions_of
@@ -99,7 +99,7 @@ class Desk:
         if data is None:
             data = str(self.file("loans.csv", text="1"))
         book = SimpleNamespace(data=data, policy=load_policy())
-        result = self.tick("drift", room=self.room, registry=self.registry, loan_book=book)
+        result = self.tick("drift", room=self.room, registry=self.registry, loan_book=book, clock=Clock())
         assert isinstance(result, dg.SensorResult)
         return result
 
@@ -108,7 +108,7 @@ class Desk:
         self.file("drift_report", f"{batch}.json", text=json.dumps(record))
 
     def serving(self) -> dg.SensorResult | dg.SkipReason:
-        return self.tick("production", registry=self.registry, serving_process=self.process)
+        return self.tick("production", registry=self.registry, serving_process=self.process, clock=Clock())
 
     def ran(self, job: str, status: RunStatus, **tags: str) -> dg.DagsterRun:
         run = dg.DagsterRun(job_name=job, status=status, tags=tags)
@@ -375,7 +375,7 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
     people = People(Channels(slack="http://127.0.0.1/secret"))
 
     def tick() -> str:
-        return said(desk.tick("alerts", room=desk.room, people=people))
+        return said(desk.tick("alerts", room=desk.room, people=people, clock=Clock()))
 
     assert tick() == "Nothing happened that people are told of."
     desk.ran("batch_prediction_job", RunStatus.FAILURE, **{"dagster/partition": "2018-10"})
@@ -400,9 +400,9 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
 
 
 def test_without_a_channel_the_tick_says_what_nobody_is_told(desk: Desk) -> None:
-    desk.tick("alerts", room=desk.room, people=People(Channels()))
+    desk.tick("alerts", room=desk.room, people=People(Channels()), clock=Clock())
     desk.ran("training_job", RunStatus.FAILURE)
-    told = said(desk.tick("alerts", room=desk.room, people=People(Channels())))
+    told = said(desk.tick("alerts", room=desk.room, people=People(Channels()), clock=Clock()))
     assert told.startswith("Nobody is told, as neither SLACK_WEBHOOK_URL nor ALERT_EMAILS is set: training_job failed")
 
 
