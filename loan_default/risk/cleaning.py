@@ -22,21 +22,12 @@ import polars.selectors as cs
 from loan_default.risk.contract import MATURES, OUTCOME, Contract, Layout, LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable
+from loan_default.risk.values import FIRST_YEAR, first_day, in_words, read_month, taken, text_of, trimmed
 
 TERM = "term"
 _RAW = "raw:"
 _FAILED = "failed:"
-_NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts that mean: no value
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
-_FIRST_YEAR, _LAST_YEAR = 1920, 2079
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Every spelling of every month, two a month: the position in this list says which month a text is.
-MONTH_TEXTS = tuple(
-    text
-    for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
-    for number, name in enumerate(_MONTHS, 1)
-    for text in (f"{name}-{year}", f"{year}-{number:02d}")
-)
 REJECTED_SCHEMA = {
     "file": pl.String,
     "row": pl.UInt32,
@@ -120,67 +111,18 @@ def _raw(field: LoanField) -> pl.Expr:
     return pl.col(_RAW + field.name)
 
 
-def _trimmed(text: pl.Expr, letters: str = "") -> pl.Expr:
-    """Text without blanks (and `letters`) around it; empty text is null."""
-    text = text.str.strip_chars(" \t" + letters)
-    return pl.when(text != "").then(text)
-
-
-def _taken(column: str, dtype: pl.DataType) -> pl.Expr:
-    """A column of the file; its texts are trimmed here, once for all that reads it, and null where they say nothing."""
-    if dtype != pl.String:
-        return pl.col(column)
-    text = pl.col(column).str.strip_chars()
-    return pl.when(~text.is_in(_NOTHING)).then(text)
-
-
-def _text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A taken column as text."""
-    if dtype.is_float():  # whole numbers, where pandas had a gap among them
-        return expr.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    return expr if dtype == pl.String else _trimmed(expr.cast(pl.String))
-
-
-def _in_words(text: pl.Expr, words: Mapping[str, Any], otherwise: pl.Expr, dtype: Any) -> pl.Expr:
-    """What the words stand for, else `otherwise`. A chain, as `replace` would gather the column in memory."""
-    return reduce(
-        lambda rest, word: pl.when(text == word).then(pl.lit(words[word], dtype=dtype)).otherwise(rest),
-        words,
-        otherwise,
-    )
-
-
 def _number(field: LoanField, dtype: pl.DataType) -> pl.Expr:
     """Natural value as Float64; null where there is none or none can be read."""
     if dtype.is_numeric():
         return _raw(field).cast(pl.Float64).fill_nan(None)
-    text = _text(_raw(field), dtype)
-    value = _trimmed(text, field.strip) if field.strip else text
-    return _in_words(text, field.words, value.cast(pl.Float64, strict=False).fill_nan(None), pl.Float64)
+    text = text_of(_raw(field), dtype)
+    value = trimmed(text, field.strip) if field.strip else text
+    return in_words(text, field.words, value.cast(pl.Float64, strict=False).fill_nan(None), pl.Float64)
 
 
 def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
-    text = _text(_raw(field), dtype)
-    return _in_words(text, field.words, text, pl.String).cast(pl.Enum(field.levels), strict=False)
-
-
-def _month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """First day of the month: from a date, `Dec-2015`, `2015-12` or `2015-12-31`."""
-    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return _month_of(expr.dt.date())
-    text = _text(expr, dtype)
-    month = _first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
-    day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
-    return pl.coalesce(month, _month_of(day))
-
-
-def _month_of(day: pl.Expr) -> pl.Expr:
-    return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
-
-
-def _first_day(months: pl.Expr) -> pl.Expr:
-    """Months since January of `_FIRST_YEAR` → the first day of that month."""
-    return pl.date(_FIRST_YEAR + months // 12, months % 12 + 1, 1)
+    text = text_of(_raw(field), dtype)
+    return in_words(text, field.words, text, pl.String).cast(pl.Enum(field.levels), strict=False)
 
 
 def _value(field: LoanField, dtype: pl.DataType) -> pl.Expr:
@@ -188,15 +130,15 @@ def _value(field: LoanField, dtype: pl.DataType) -> pl.Expr:
         return _number(field, dtype)
     if field.kind in ("ordered", "nominal"):
         return _level(field, dtype)
-    return _month(_raw(field), dtype) if field.kind == "month" else _text(_raw(field), dtype)
+    return read_month(_raw(field), dtype) if field.kind == "month" else text_of(_raw(field), dtype)
 
 
 def _unreadable(field: LoanField, dtype: pl.DataType) -> pl.Expr:
     """True where the file says something and nothing could be read from it."""
     nothing = [text for text, meaning in field.words.items() if meaning is None]
-    said = _text(_raw(field), dtype).is_not_null()
+    said = text_of(_raw(field), dtype).is_not_null()
     if nothing:
-        said = said & ~_text(_raw(field), dtype).is_in(nothing)
+        said = said & ~text_of(_raw(field), dtype).is_in(nothing)
     return pl.col(field.name).is_null() & said
 
 
@@ -250,9 +192,9 @@ def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]
         return frame, dtypes
     for column, texts in layout.texts.items():
         if column in dtypes:
-            text = _text(_taken(column, dtypes[column]), dtypes[column]).str.strip_suffix(".0")
+            text = text_of(taken(column, dtypes[column]), dtypes[column]).str.strip_suffix(".0")
             frame, dtypes[column] = (
-                frame.with_columns(_in_words(text, texts, text, pl.String).alias(column)),
+                frame.with_columns(in_words(text, texts, text, pl.String).alias(column)),
                 pl.String(),
             )
     for column in (name for name in layout.log1p if name in dtypes):
@@ -269,7 +211,7 @@ def _complete_year(
     if layout.year is None:
         return frame, dtypes
     dtype = dtypes[layout.year.column]
-    year = _text(_taken(layout.year.column, dtype), dtype).str.strip_suffix(".0")
+    year = text_of(taken(layout.year.column, dtype), dtype).str.strip_suffix(".0")
     frame = frame.with_columns(pl.format("{}-{}", year, pl.lit(f"{layout.year.month:02d}")).alias(layout.year.field))
     return frame, {**dtypes, layout.year.field: pl.String()}
 
@@ -281,7 +223,7 @@ def _parsed(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tupl
     columns = {_RAW + field.name: field.column for field in given}
     columns |= {_RAW + OUTCOME: contract.outcome.column} if with_outcome else {}
     columns |= {contract.snapshot.column: contract.snapshot.column} if contract.snapshot.column in dtypes else {}
-    raw = [_taken(column, dtypes[column]).alias(name) for name, column in columns.items()]
+    raw = [taken(column, dtypes[column]).alias(name) for name, column in columns.items()]
     kind_of = {field.name: dtypes[field.column] for field in given}
     values = [_value(field, kind_of[field.name]).alias(field.name) for field in given]
     values += [_empty(field) for field in contract.fields if field.column not in dtypes]
@@ -336,17 +278,17 @@ def _with_outcome(
     frame: pl.LazyFrame, checks: list[_Check], contract: Contract, dtype: pl.DataType
 ) -> tuple[pl.LazyFrame, list[_Check]]:
     labels = contract.outcome.label_of
-    status = _text(pl.col(_RAW + OUTCOME), dtype)
-    label = _in_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8)
+    status = text_of(pl.col(_RAW + OUTCOME), dtype)
+    label = in_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8)
     column = contract.outcome.column
     missing = _Check(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status")
     unknown = _Check(
         column, f"{column}: unknown status", ~status.is_in(list(labels)), "is no status that the contract lists"
     )
     issued = pl.col(contract.time_name)
-    months = 12 * (issued.dt.year() - _FIRST_YEAR).cast(pl.Int32) + issued.dt.month() - 1
+    months = 12 * (issued.dt.year() - FIRST_YEAR).cast(pl.Int32) + issued.dt.month() - 1
     term = pl.col(TERM).clip(0, 1200).ceil().cast(pl.Int32)  # a wilder term is rejected, but no date can hold it
-    matures = _first_day(months + term)
+    matures = first_day(months + term)
     return frame.with_columns(label.alias(OUTCOME), matures.alias(MATURES)), [*checks, missing, unknown]
 
 
@@ -378,7 +320,7 @@ def _rejections(frame: pl.LazyFrame, checks: Sequence[_Check], table: LoanTable,
     def value(check: _Check) -> pl.Expr:
         raw = _RAW + (OUTCOME if check.field == contract.outcome.column else check.field)
         name = raw if raw in dtypes else check.field
-        return _text(pl.col(name), dtypes[name])
+        return text_of(pl.col(name), dtypes[name])
 
     found = frame.select(
         pl.lit(str(table.path.name)).alias("file"),
@@ -521,7 +463,7 @@ def _month_shown(table: LoanTable, contract: Contract) -> pl.Expr:
     if table.layout and table.layout.snapshot_month:
         return pl.lit(table.layout.snapshot_month)
     if column in table.dtypes:
-        return pl.coalesce(_month(pl.col(column), table.dtypes[column]), contract.time_name)
+        return pl.coalesce(read_month(pl.col(column), table.dtypes[column]), contract.time_name)
     return pl.col(contract.time_name)
 
 
