@@ -307,9 +307,6 @@ def _deliver(settings: Settings, file: Path) -> str:
     Raises:
         BadInput: the file cannot be scored; what the inbox held of its name stays.
     """
-    import shutil
-
-    from loan_default.adapters import storage
     from loan_default.defs.assets.scoring import INBOX, SUFFIXES
     from loan_default.defs.partitions import batch_name
     from loan_default.risk.cleaning import clean_application_file
@@ -321,15 +318,25 @@ def _deliver(settings: Settings, file: Path) -> str:
     with TemporaryDirectory(dir=settings.staging) as tried:
         cleaned, rejected = Path(tried, "cleaned.parquet"), Path(tried, "rejected.parquet")
         clean_application_file(file, load_contract(settings.contract), cleaned=cleaned, rejected=rejected)
-    place = UPath(settings.storage) / INBOX / file.name
-    copy = settings.staging / f"delivery-{file.name}"
-    shutil.copyfile(file, copy)
-    storage.store(copy, place)
+    place = _copy_in(settings, file, INBOX)
     for suffix in SUFFIXES:  # the same batch in another form would shadow this one
         other = place.parent / f"{batch}{suffix}"
         if other != place and other.exists():
             other.unlink()
     return batch
+
+
+def _copy_in(settings: Settings, file: Path, folder: str) -> UPath:
+    """Copy a file, whole or not at all, into a folder of the storage, under its own name."""
+    import shutil
+
+    from loan_default.adapters import storage
+
+    place = UPath(settings.storage) / folder / file.name
+    copy = settings.staging / f"delivery-{file.name}"
+    shutil.copyfile(file, copy)
+    storage.store(copy, place)
+    return place
 
 
 def _show_batch(settings: Settings, console: Console, batch: str) -> None:
@@ -355,6 +362,20 @@ def drift(settings: Settings, console: Console, arguments: argparse.Namespace) -
     shown.show_drift(console, [_record(settings, "drift_report", f"{arguments.batch}.json")])
     page = f"{settings.storage}/drift_report/{arguments.batch}.html"
     shown.show_places(console, {"Evidently's page": page})
+
+
+def performance(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Hold what every version predicted against the outcome files, and show how good each proved to be."""
+    from loan_default.defs.assets.performance import OUTCOMES
+    from loan_default.risk.contract import load_contract
+    from loan_default.risk.outcomes import check_outcome_file
+
+    for file in map(Path, arguments.files):
+        check_outcome_file(file, load_contract(settings.contract))
+    for file in map(Path, arguments.files):
+        _copy_in(settings, file, OUTCOMES)
+    run_job(settings, console, "performance_job")
+    shown.show_performance(console, _record(settings, "performance_report.json"))
 
 
 def sample_data(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
@@ -548,6 +569,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--without-drift", action="store_true", help="score only")
     add("drift", drift).add_argument("batch", metavar="BATCH", help="a scored batch")
+    command = add("performance", performance)
+    command.add_argument(
+        "files", nargs="*", metavar="FILE", help="outcomes to add first: CSV, CSV.GZ or Parquet of id, status and month"
+    )
     command = add("sample-data", sample_data)
     command.add_argument("--rows", type=_at_least(1), default=_DEMO_ROWS)
     command.add_argument("--seed", type=_at_least(0), default=7)

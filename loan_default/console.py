@@ -22,6 +22,7 @@ _METRICS = ("auc", "ks", "brier", "ece")
 _COLOURS = {
     **{"promote": "green", "hold": "yellow", "rollback": "yellow"},
     **{"calm": "green", "drifted": "red", "not enough rows": "yellow"},
+    **{"sound": "green", "fallen": "red", "not enough outcomes": "yellow"},
 }
 _REASONS = 3  # of many, in a table
 
@@ -109,6 +110,49 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
         why = _some(report["reasons"], "; ")
         _row(table, report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
     console.print(table)
+
+
+def show_performance(console: Console, report: Mapping[str, Any]) -> None:
+    """How good each version proved to be, in all and by vintage; estimates stand in brackets."""
+    table = _table("Versions", "version", "loans", "matured", "known", "defaults", "AUC (95 %)", "KS", "Brier", "ECE")
+    for version in report["versions"]:
+        real, estimated = version["real"], version["estimate"]
+        counts = [f"{version[name]:,}" for name in ("loans", "matured", "known", "defaults")]
+        if real:
+            auc = real["auc"]
+            figures = [f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})"]
+            figures += [f"{real[name]['value']:.4f}" for name in _METRICS[1:]]
+            _row(table, str(version["version"]), *counts, *figures)
+        if estimated:
+            figures = [f"[{estimated[name]:.4f}]" for name in _METRICS[:3]]
+            _row(table, str(version["version"]), "", "", "others", "", *figures, "")
+    console.print(table)
+    for field in ("vintage", "decision"):
+        _show_levels(console, field, report[f"{field}s"])
+    verdict = report["verdict"]
+    lines = [*report["reasons"], *(f"Outcome file {name} cannot be read." for name in report["unreadable"])]
+    told = report["told_until"] or "no month yet"
+    title = f"version {report['model_version']}: {verdict}; outcomes are told until {told}"
+    told_lines = Text("\n".join(f"• {line}" for line in lines))
+    console.print(Panel(told_lines, title=title, title_align="left", border_style=_COLOURS.get(verdict, "")))
+    console.print(f"[…] estimated without outcomes. {report['estimates']}", style="dim", markup=False)
+
+
+def _show_levels(console: Console, field: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("loans", "matured", "known", "mean PD", "default rate", "AUC", "KS", "Brier")
+    table = _table(f"By {field}", "version", field, *columns)
+    for row in rows:
+        rates = ["" if row[name] is None else f"{row[name]:.1%}" for name in ("mean_pd", "default_rate")]
+        figures = [_or_estimate(row[name], row[f"estimated_{name}"]) for name in _METRICS[:3]]
+        counts = [f"{row[name]:,}" for name in ("loans", "matured", "known")]
+        _row(table, str(row["model_version"]), row[field], *counts, *rates, *figures)
+    console.print(table)
+
+
+def _or_estimate(real: float | None, estimated: float | None) -> str:
+    if real is not None:
+        return f"{real:.4f}"
+    return "" if estimated is None else f"[{estimated:.4f}]"
 
 
 def show_predictions(console: Console, batch: str, counts: Sequence[tuple[str, int, float]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs.assets import data, monitoring, registry, scoring, serving, training
+from loan_default.defs.assets import data, monitoring, performance, registry, scoring, serving, training
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.progress import progress_logger
 from loan_default.defs.resources import build_resources
@@ -19,7 +19,9 @@ from loan_default.settings import Settings, load_settings, prepare_process
 
 def build_definitions(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name."""
-    assets = dg.load_assets_from_modules([data, training, registry, scoring, monitoring, serving], include_specs=True)
+    assets = dg.load_assets_from_modules(
+        [data, training, registry, scoring, monitoring, performance, serving], include_specs=True
+    )
     jobs = build_jobs(Tracking(settings.tracking_uri, settings.artifacts))
     by_name = {job.name: job for job in jobs}
     return dg.Definitions(

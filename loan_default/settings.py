@@ -45,7 +45,8 @@ concurrency:
   runs:
     max_concurrent_runs: 2
     tag_concurrency_limits:
-      - key: loan_default/alone  # trainings; a second one waits for the first
+      - key: loan_default/alone  # a second training waits for the first, and so on
+        value: {applyLimitPerUniqueValue: true}
         limit: 1
 run_monitoring:  # a run whose process died is known as failed
   enabled: true

@@ -25,7 +25,11 @@ _WHOLE: dict[str, tuple[dg.AssetSelection, str]] = {
     "full_pipeline_job": (_TRAINING | _REGISTRY, "From the loan file to a decision on a new version."),
     "retraining_job": (
         _TRAINING | _REGISTRY,
-        "As full_pipeline_job, asked for by drift; what drifted is scored again if a version is promoted.",
+        "As full_pipeline_job, asked for by drift or a fall; what drifted is scored again if a version is promoted.",
+    ),
+    "performance_job": (
+        dg.AssetSelection.groups("performance"),
+        "Hold what was predicted against the outcomes that came in.",
     ),
     "serving_job": (
         dg.AssetSelection.groups("serving"),
@@ -38,16 +42,16 @@ _BY_BATCH: dict[str, tuple[dg.AssetSelection, str]] = {
 }
 
 
-# These write the same records: `dagster.yaml` lets one of them run at a time.
-_ALONE = {"loan_default/alone": "training"}
-_ONE = _WHOLE.keys() - {"serving_job"}
+# What writes the same records: `dagster.yaml` lets one run of each value go at a time.
+_ALONE = {"performance_job": {"loan_default/alone": "performance"}, "serving_job": {}}
+_TRAINS = {"loan_default/alone": "training"}
 
 
 def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:
     """Every job."""
     hooks = {mlflow_failure_hook(tracking)}
     whole = [
-        dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_ALONE if name in _ONE else None)
+        dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_ALONE.get(name, _TRAINS))
         for name, (selection, described) in _WHOLE.items()
     ]
     by_batch = [

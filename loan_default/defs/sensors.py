@@ -1,4 +1,4 @@
-"""What the platform notices by itself: batches that come in, drift, and a server that is not what it should be.
+"""What the platform notices by itself: batches and outcomes that come in, drift, and a server that is not as it should.
 
 A sensor reads lists and small records, asks `risk` or an adapter what follows, and requests runs; whatever it does
 not do, it says why. What was done is read from Dagster's runs: a cursor may be lost and only saves work.
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from loan_default.adapters import history, inbox
+from loan_default.adapters import history, inbox, predicted
 from loan_default.adapters.alerts import send
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
+from loan_default.defs.assets.performance import OUTCOMES
 from loan_default.defs.assets.scoring import INBOX
 from loan_default.defs.partitions import batch_name, batches
 from loan_default.defs.resources import Clock, LoanBook, People, Registry, Room, ServingProcess
 from loan_default.risk.errors import BadInput
-from loan_default.risk.retraining import Drifted, Retraining, decide_retraining
+from loan_default.risk.retraining import Drifted, Fallen, Retraining, decide_retraining
 
 if TYPE_CHECKING:
     from loan_default.adapters.scoring_server import Health
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Result = dg.SensorResult | dg.SkipReason
 
 VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data", "loan_default/reason"
-DRIFT = "drift_report"
+DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
 _READ_BYTES = 1_000_000_000  # of batch files in one tick
 _TOLD = 10  # names in a skip reason
@@ -117,9 +118,13 @@ def _names(names: Sequence[str]) -> str:
 def drift(
     context: dg.SensorEvaluationContext, room: Room, registry: Registry, loan_book: LoanBook, clock: Clock
 ) -> Result:
-    """Retrain where the policy allows it; once another version is in production, score again what drifted."""
+    """Retrain where a batch drifted, or the version in production fell, and the policy allows it.
+
+    Once another version is in production, what drifted is scored again.
+    """
     drifted, cursor = _drifted(context, room)
-    if not drifted:
+    fallen = _fallen(room)
+    if not drifted and fallen is None:
         return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
     version = registry.tracking.version_of(PRODUCTION)
     production = version.version if version else None
@@ -136,7 +141,7 @@ def drift(
     files = inbox.named_files(loan_book.data)
     data = inbox.signature(files) if files else ""
     past = [*_retrainings(context.instance)]
-    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now())
+    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now(), fallen)
     if decision.verdict == "wait":
         reasons = " ".join(decision.reasons)
         return dg.SensorResult(run_requests=again, skip_reason=None if again else reasons, cursor=cursor)
@@ -164,6 +169,15 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[list[Drif
             verdicts[file.name] = [record["batch"], record["model_version"], record["verdict"] == "drifted"]
     drifted = [Drifted(batch, version) for batch, version, has_drifted in verdicts.values() if has_drifted]
     return drifted, json.dumps([now, verdicts])
+
+
+def _fallen(room: Room) -> Fallen | None:
+    """What the last performance report says, where a version has fallen."""
+    report = room.place(f"{PERFORMANCE}.json")
+    record = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    if record.get("verdict") != "fallen":
+        return None
+    return Fallen(record["model_version"], tuple(record["reasons"]))
 
 
 def is_verdict(name: str) -> bool:
@@ -196,6 +210,21 @@ def _status(status: dg.DagsterRunStatus) -> Literal["under way", "succeeded", "f
     if status in _UNDER_WAY:
         return "under way"
     return "succeeded" if status is dg.DagsterRunStatus.SUCCESS else "failed"
+
+
+# --- outcomes -------------------------------------------------------------------------------------------------
+
+
+@_told
+def performance(context: dg.SensorEvaluationContext, room: Room, clock: Clock) -> Result:
+    """Measure again when outcome files have come in whole, and each day, as applications are scored without pause."""
+    files = inbox.list_files(room.place(OUTCOMES))
+    if not files and not inbox.list_files(room.place(predicted.FOLDER)):
+        return dg.SkipReason("Nothing is predicted yet, and no outcomes are in.")
+    signature = inbox.signature(files)
+    if signature != context.cursor:
+        return dg.SensorResult(skip_reason="Outcome files may still be written.", cursor=signature)
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"{signature}-{clock.now():%Y-%m-%d}")])
 
 
 # --- the server -----------------------------------------------------------------------------------------------
@@ -314,7 +343,7 @@ def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[str]:
 
 
 def _seen(room: Room, since: datetime) -> Iterator[str]:
-    """Decisions on versions, and batches that drifted."""
+    """Decisions on versions, batches that drifted, and each day a version that has fallen."""
     for record in history.read(room.root):
         if datetime.fromisoformat(record["decided_at"]) > since:
             decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
@@ -325,6 +354,13 @@ def _seen(room: Room, since: datetime) -> Iterator[str]:
             if record["verdict"] == "drifted":
                 against = f"Batch {record['batch']} drifted against version {record['model_version']}"
                 yield f"{against}: {record['reasons'][0]}."
+    report = room.place(f"{PERFORMANCE}.json")
+    record = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    if record and datetime.fromisoformat(record["measured_at"]) > since:
+        if record["verdict"] == "fallen":
+            yield f"Version {record['model_version']} has fallen: {record['reasons'][0]}"
+        for name in record["unreadable"]:
+            yield f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
 
 
 # --- all of them ----------------------------------------------------------------------------------------------
@@ -347,6 +383,7 @@ def build_sensors(jobs: Mapping[str, Any], *, running: bool) -> list[dg.SensorDe
     return [
         sensor("new_batch_sensor", 10, new_batches, "batch_prediction_job"),
         sensor("drift_sensor", 15, drift, "retraining_job", "batch_prediction_job"),
+        sensor("performance_sensor", 30, performance, "performance_job"),
         sensor("production_sensor", 15, production, "serving_job"),
         sensor("alert_sensor", 30, alerts),
     ]

@@ -19,12 +19,11 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract, Layout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Layout, LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable
-from loan_default.risk.values import FIRST_YEAR, first_day, in_words, read_month, taken, text_of, trimmed
+from loan_default.risk.values import in_words, months_after, read_month, taken, text_of, trimmed
 
-TERM = "term"
 _RAW = "raw:"
 _FAILED = "failed:"
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
@@ -285,10 +284,7 @@ def _with_outcome(
     unknown = _Check(
         column, f"{column}: unknown status", ~status.is_in(list(labels)), "is no status that the contract lists"
     )
-    issued = pl.col(contract.time_name)
-    months = 12 * (issued.dt.year() - FIRST_YEAR).cast(pl.Int32) + issued.dt.month() - 1
-    term = pl.col(TERM).clip(0, 1200).ceil().cast(pl.Int32)  # a wilder term is rejected, but no date can hold it
-    matures = first_day(months + term)
+    matures = months_after(pl.col(contract.time_name), pl.col(TERM))
     return frame.with_columns(label.alias(OUTCOME), matures.alias(MATURES)), [*checks, missing, unknown]
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from loan_default.risk.errors import BadInput
 
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
+TERM = "term"  # field that every contract has: months from the first payment to the last
 MATURES = "matures"  # column of cleaned loans: month in which the last payment is due
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -223,7 +224,7 @@ class Contract(Section):
         for role in ("id", "time"):
             if sum(field.role == role for field in self.fields) != 1:
                 raise ValueError(f"exactly one field must have the role {role}")
-        if "term" not in names or self.by_name["term"].unit != "months":
+        if TERM not in names or self.by_name[TERM].unit != "months":
             raise ValueError("a number field term with the unit months is needed: it says when a loan matures")
         return self
 

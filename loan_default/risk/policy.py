@@ -72,8 +72,18 @@ class DriftPolicy(Section):
     report_sample_rows: int = Field(ge=100)
 
 
+class PerformancePolicy(Section):
+    """When the version in production has fallen, by the newest vintages that hold enough outcomes."""
+
+    least_loans: int = Field(ge=30)
+    least_defaults: int = Field(ge=10)
+    auc_at_least: float = Field(ge=0, le=1)
+    auc_shortfall_at_most: float = Field(gt=0)
+    calibration_gap_at_most: float = Field(gt=0)
+
+
 class RetrainingPolicy(Section):
-    """How often drift may lead to a new model."""
+    """How often drift, or a fall, may lead to a new model."""
 
     cooldown_hours: float = Field(ge=0)
     most_per_week: int = Field(ge=0)
@@ -92,6 +102,7 @@ class Policy(Section):
     decision: DecisionPolicy
     promotion: PromotionPolicy
     drift: DriftPolicy
+    performance: PerformancePolicy
     retraining: RetrainingPolicy
     serving: ServingPolicy
 

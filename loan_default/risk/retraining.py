@@ -1,7 +1,7 @@
-"""Whether drift leads to a new model now: a pure decision from what was seen and done, with its reasons.
+"""Whether drift, or a fall, leads to a new model now: a pure decision from what was seen and done, with its reasons.
 
-Every rule that speaks against it says when, or by what, that changes. Seeing drift is `drift`, the limits are
-`policy`'s, and who asks and who runs a training is `defs`.
+Every rule that speaks against it says when, or by what, that changes. Seeing drift is `drift`, seeing a fall
+`performance`, the limits are `policy`'s, and who asks and who runs a training is `defs`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ class Drifted:
 
     batch: str
     version: int
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """A version that proved worse on matured loans than the policy allows, and how."""
+
+    version: int
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,9 @@ def decide_retraining(
     past: Sequence[Retraining],
     policy: RetrainingPolicy,
     now: datetime,
+    fallen: Fallen | None = None,
 ) -> RetrainingDecision:
-    """Retrain where a batch drifted against the version in production and no rule speaks against it.
+    """Retrain where a batch drifted against the version in production, or it fell, and no rule speaks against it.
 
     Args:
         drifted: batches whose last verdict is that they drifted, with the version that each was compared with.
@@ -66,16 +75,20 @@ def decide_retraining(
         past: retrainings, in any order.
         policy: cool-down and the most in a week.
         now: with a time zone, as all times here.
+        fallen: the version that was last found to have fallen, if it was.
     """
     if production is None:
         return RetrainingDecision("wait", ("No version is in production, so there is nothing to retrain.",))
     batches = tuple(sorted(seen.batch for seen in drifted if seen.version == production))
-    if not batches:
+    reasons = [f"{_named(batches)} drifted against version {production}."] if batches else []
+    if fallen is not None and fallen.version == production:
+        reasons.append(f"Version {production} has fallen: {' '.join(fallen.reasons)}")
+    if not reasons:
         return RetrainingDecision("wait", (f"No batch has drifted against version {production}, in production.",))
     against = tuple(_against(production, data, past, policy, now))
     if against:
         return RetrainingDecision("wait", against, batches)
-    return RetrainingDecision("retrain", (f"{_named(batches)} drifted against version {production}.",), batches)
+    return RetrainingDecision("retrain", tuple(reasons), batches)
 
 
 def _against(

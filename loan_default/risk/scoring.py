@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.calibration import Calibration
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract import TERM, Contract, load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace, Matrix
 from loan_default.risk.models import RiskModel, load_model
@@ -203,7 +203,7 @@ def write_predictions(
     Args:
         scorer: the version that scores.
         loans: applications in natural units, with their id.
-        parquet: file to write: id, what `Scorer.score` returns, and the constants.
+        parquet: file to write: id, issue month, term, what `Scorer.score` returns, and the constants.
         csv: file to write beside it.
         constants: further columns of one value each.
         with_reasons: whether declined applications get their reasons.
@@ -212,7 +212,8 @@ def write_predictions(
         For each decision that was made its name, how many applications got it, and their mean PD.
     """
     fixed = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
-    rows = scored(scorer, loans, keep=[scorer.contract.id_name], with_reasons=with_reasons)
+    keep = [scorer.contract.id_name, scorer.contract.time_name, TERM]
+    rows = scored(scorer, loans, keep=keep, with_reasons=with_reasons)
     rows.with_columns(fixed).sink_parquet(parquet)
     written = pl.scan_parquet(parquet)
     if csv:

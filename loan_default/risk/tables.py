@@ -61,23 +61,39 @@ def open_table(
         BadInput: the file is absent, empty, no table, damaged, wrongly separated, holds nested columns, or lacks
             required columns.
     """
+    frame, dtypes = _opened(path, contract, typed=typed)
+    layout = _layout_of(dtypes, contract)
+    _refuse_lacking(path, _lacking(dtypes, contract, layout, with_outcome=with_outcome))
+    used = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
+    _refuse_nested(path, dtypes, used)
+    return LoanTable(path, _stem(path), frame, dtypes, layout)
+
+
+def open_columns(path: Path, contract: Contract, needed: Sequence[str]) -> LoanTable:
+    """Open a file of which only the columns `needed` are read, two of them the contract's; errors as `open_table`."""
+    frame, dtypes = _opened(path, contract, typed=False)
+    _refuse_lacking(path, [name for name in needed if name not in dtypes])
+    _refuse_nested(path, dtypes, set(needed))
+    return LoanTable(path, _stem(path), frame, dtypes, None)
+
+
+def _opened(path: Path, contract: Contract, *, typed: bool) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     if not path.is_file():
         raise BadInput(f"{path} is not a file; give the path of a CSV, CSV.GZ or Parquet file of loans.")
     if path.stat().st_size == 0:
         raise BadInput(f"{path} is empty; a loan file has a header line and one line for each loan.")
     with readable(path, pl.exceptions.InvalidOperationError):
         frame = _scan(path, contract, typed=typed)
-        dtypes = dict(frame.collect_schema())
-    layout = _layout_of(dtypes, contract)
-    _refuse_lacking(path, dtypes, contract, layout, with_outcome=with_outcome)
-    used = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
+        return frame, dict(frame.collect_schema())
+
+
+def _refuse_nested(path: Path, dtypes: Mapping[str, pl.DataType], used: set[str]) -> None:
     for name in sorted(used & set(dtypes)):
         if not holds_values(dtypes[name]):
             raise BadInput(
                 f"{path}: column {name} holds {dtypes[name]} values, which no loan field can be read from; "
                 "write it as text or numbers."
             )
-    return LoanTable(path, _stem(path), frame, dtypes, layout)
 
 
 def holds_values(dtype: pl.DataType) -> bool:
@@ -171,21 +187,19 @@ def _layout_of(columns: Iterable[str], contract: Contract) -> Layout | None:
     return next((layout for layout in contract.layouts if given.issuperset(layout.recognised_by)), None)
 
 
-def _refuse_lacking(
-    path: Path,
-    columns: Mapping[str, pl.DataType],
-    contract: Contract,
-    layout: Layout | None,
-    *,
-    with_outcome: bool,
-) -> None:
-    """Refuse a file that lacks a required column."""
+def _lacking(
+    columns: Mapping[str, pl.DataType], contract: Contract, layout: Layout | None, *, with_outcome: bool
+) -> list[str]:
+    """Required columns that a file lacks."""
     given = set(columns)
     if layout and layout.year and layout.year.column in given:
         given.add(contract.by_name[layout.year.field].column)
     required = [field.column for field in contract.fields if field.required]
     required += [contract.outcome.column] if with_outcome else []
-    lacking = [name for name in required if name not in given]
+    return [name for name in required if name not in given]
+
+
+def _refuse_lacking(path: Path, lacking: Sequence[str]) -> None:
     if lacking:
         raise BadInput(
             f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; add "

@@ -12,12 +12,12 @@ from typing import Any
 import polars as pl
 
 _NOTHING = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts that mean: no value
-FIRST_YEAR, _LAST_YEAR = 1920, 2079
+_FIRST_YEAR, _LAST_YEAR = 1920, 2079
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
 MONTH_TEXTS = tuple(
     text
-    for year in range(FIRST_YEAR, _LAST_YEAR + 1)
+    for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
     for number, name in enumerate(_MONTHS, 1)
     for text in (f"{name}-{year}", f"{year}-{number:02d}")
 )
@@ -58,15 +58,22 @@ def read_month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return _month_of(expr.dt.date())
     text = text_of(expr, dtype)
-    named = first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+    named = _first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
     day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
     return pl.coalesce(named, _month_of(day))
 
 
 def _month_of(day: pl.Expr) -> pl.Expr:
-    return pl.when(day.dt.year().is_between(FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
+    return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
 
 
-def first_day(months: pl.Expr) -> pl.Expr:
-    """Months since January of `FIRST_YEAR` → the first day of that month."""
-    return pl.date(FIRST_YEAR + months // 12, months % 12 + 1, 1)
+def months_after(month: pl.Expr, months: pl.Expr) -> pl.Expr:
+    """The first day of the month that comes so many months (Float64) later."""
+    number = 12 * (month.dt.year() - _FIRST_YEAR).cast(pl.Int32) + month.dt.month() - 1
+    whole = months.clip(0, 1200).ceil().cast(pl.Int32)  # no date can hold more; a term as wild is rejected elsewhere
+    return _first_day(number + whole)
+
+
+def _first_day(months: pl.Expr) -> pl.Expr:
+    """Months since January of `_FIRST_YEAR` → the first day of that month."""
+    return pl.date(_FIRST_YEAR + months // 12, months % 12 + 1, 1)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.adapters.predicted import LOG
 from loan_default.risk.applications import Applications
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.scoring import Answers
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
-FOLDER = "prediction_log"
+FOLDER = LOG
 # Values become a table while the interpreter is locked: so few rows at once, and a pause for the answers.
 _ROWS_AT_ONCE, _PAUSE_SECONDS = 500, 0.001
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping

@@ -27,7 +27,7 @@ from loan_default.risk.policy import load_policy
 from loan_default_tests.homes import definitions_of
 
 RunStatus = dg.DagsterRunStatus
-_SENSORS = ("new_batch_sensor", "drift_sensor", "production_sensor", "alert_sensor")
+_SENSORS = ("new_batch_sensor", "drift_sensor", "performance_sensor", "production_sensor", "alert_sensor")
 
 
 @dataclass

@@ -194,7 +194,7 @@ def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, 
     counted = write_predictions(scorer, loans.lazy(), parquet=parquet, csv=csv, constants={"model_version": 3})
     said = scorer.score(loans)
     written = pl.read_parquet(parquet)
-    assert written.columns == ["id", *SCORED, "model_version"]
+    assert written.columns == ["id", "issue_d", "term", *SCORED, "model_version"]
     assert written["id"].equals(loans["id"])
     assert written.select(list(SCORED)).equals(said)
     assert set(written["model_version"]) == {3}

@@ -20,6 +20,8 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 _PREDICTED = {
     "id": ("string", "The lender's number of the application."),
+    "issue_d": ("date", "Month in which the loan is granted."),
+    "term": ("float", "Months from the first payment to the last."),
     "pd": ("float", "Calibrated probability of default."),
     "raw_score": ("float", "Log-odds; ranks the applications, higher is riskier."),
     "score": ("int", "Points, higher is safer."),
@@ -125,6 +127,7 @@ def predictions(
     """Score the batch; scoring it again replaces its result and nothing else."""
     import polars as pl
 
+    from loan_default.adapters import predicted
     from loan_default.risk.scoring import write_predictions
 
     version = registry.tracking.version_of(PRODUCTION)
@@ -148,6 +151,7 @@ def predictions(
         parquet.unlink()
         csv.unlink()
         raise dg.Failure(failed)
+    predicted.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
     beside = room.place("predictions", f"{context.partition_key}.csv")
     storage.store(csv, beside)
     yield dg.MaterializeResult(

@@ -1,0 +1,149 @@
+"""How loans ended, as a lender tells it afterwards: files of loan id, status and month.
+
+Each file says what was known in a month; of a loan that several name, the latest month counts. Which outcomes are
+old enough to judge a model by is `performance`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.tables import ROW, LoanTable, open_columns, readable
+from loan_default.risk.values import in_words, read_month, taken, text_of
+
+MONTH = "month"
+_SCHEMA: dict[str, Any] = {
+    OUTCOME: pl.Int8,
+    "status": pl.String,
+    MONTH: pl.Date,
+    "file": pl.String,
+    "row": pl.UInt32,
+    "problem": pl.String,
+    "reason": pl.String,
+}
+_SEEN_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
+
+
+@dataclass(frozen=True)
+class OutcomesReport:
+    """What was found in the files; `seen_until` is the latest month that they tell of, as the first of the month."""
+
+    files: tuple[str, ...]
+    rows: int
+    loans: int
+    defaulted: int
+    repaid: int
+    unresolved: int
+    rejected: int
+    problems: dict[str, int]
+    unreadable: dict[str, str]  # name of a file → why
+    first_month: date | None
+    seen_until: date | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record: dates as YYYY-MM."""
+        return {k: f"{v:%Y-%m}" if isinstance(v, date) else v for k, v in asdict(self).items()}
+
+
+def read_outcomes(
+    paths: Sequence[Path], contract: Contract, *, outcomes: Path, rejected: Path, today: date
+) -> OutcomesReport:
+    """Read every outcome file; one that cannot be read is told, and the others are read.
+
+    Args:
+        paths: CSV, CSV.GZ or Parquet files with the contract's id and status columns and a column `month`.
+        contract: says which status means what.
+        outcomes: Parquet to write, a row for each loan: its id, `outcome` (1 defaulted, 0 repaid, null neither yet),
+            `status`, `month`.
+        rejected: Parquet to write, a row for each unusable line: `file`, `row`, `id`, `problem`, `reason`.
+        today: no month can be later.
+    """
+    tables, unreadable = [], {}
+    for path in paths:
+        try:
+            table = open_columns(path, contract, _columns(contract))
+            with readable(path):
+                tables.append(_parsed(table, contract, today).collect(engine="streaming"))
+        except BadInput as error:
+            unreadable[path.name] = str(error)
+    name = contract.id_name
+    told = pl.concat(tables) if tables else pl.DataFrame(schema={name: pl.String, **_SCHEMA})
+    usable, unusable = told.filter(pl.col("problem").is_null()), told.drop_nulls("problem")
+    # A loan is told once for a month: later files, and lines below, correct what stood before.
+    latest = usable.sort(MONTH, maintain_order=True).unique(name, keep="last", maintain_order=True)
+    latest.select(name, OUTCOME, "status", MONTH).write_parquet(outcomes)
+    unusable.select("file", "row", name, "problem", "reason").write_parquet(rejected)
+    problems = unusable.group_by("problem").len().sort("len", "problem", descending=[True, False])
+    return OutcomesReport(
+        files=tuple(str(path) for path in paths),
+        rows=told.height,
+        loans=latest.height,
+        defaulted=int((latest[OUTCOME] == 1).sum()),
+        repaid=int((latest[OUTCOME] == 0).sum()),
+        unresolved=latest[OUTCOME].null_count(),
+        rejected=unusable.height,
+        problems=dict(problems.iter_rows()),
+        unreadable=unreadable,
+        first_month=usable[MONTH].min(),  # type: ignore[arg-type]
+        seen_until=_seen_until(usable),
+    )
+
+
+def check_outcome_file(path: Path, contract: Contract) -> None:
+    """Refuse a file that `read_outcomes` could not read.
+
+    Raises:
+        BadInput: the file is absent, empty, no table, or lacks a column.
+    """
+    open_columns(path, contract, _columns(contract))
+
+
+def _columns(contract: Contract) -> list[str]:
+    return [contract.by_name[contract.id_name].column, contract.outcome.column, MONTH]
+
+
+def _parsed(table: LoanTable, contract: Contract, today: date) -> pl.LazyFrame:
+    """Lines with what they tell, or with what is wrong with them."""
+    labels = contract.outcome.label_of
+    name, column, _ = _columns(contract)
+    loan, status, month = (text_of(taken(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
+    seen = read_month(taken(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH])
+    statuses = f"is no status that the contract lists: {', '.join(labels)}"
+    wrong = (
+        (loan.is_null(), f"{name}: missing", f"{name} is missing; every line names a loan", None),
+        (status.is_null(), f"{column}: missing", f"{column} is missing; every line needs a status", None),
+        (~status.is_in(list(labels)), f"{column}: unknown status", statuses, status),
+        (month.is_null(), f"{MONTH}: missing", f"{MONTH} is missing; write it as 2019-03", None),
+        (seen.is_null(), f"{MONTH}: impossible date", "is no month; write it as 2019-03", month),
+        (seen > today, f"{MONTH}: in the future", f"is after today, {today:%Y-%m-%d}", month),
+    )
+    problem = reason = pl.lit(None, dtype=pl.String)
+    for failed, kind, sentence, value in reversed(wrong):
+        told = pl.lit(sentence) if value is None else pl.format(f"{kind.split(':')[0]} '{{}}' {sentence}", value)
+        problem = pl.when(failed).then(pl.lit(kind)).otherwise(problem)
+        reason = pl.when(failed).then(told).otherwise(reason)
+    return table.frame.select(
+        loan.alias(contract.id_name),
+        in_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
+        status.alias("status"),
+        seen.alias(MONTH),
+        pl.lit(table.path.name).alias("file"),
+        pl.col(ROW).cast(pl.UInt32).alias("row"),
+        problem.alias("problem"),
+        reason.alias("reason"),
+    )
+
+
+def _seen_until(usable: pl.DataFrame) -> date | None:
+    """The latest month that more than one line in a thousand tells of."""
+    months = usable[MONTH].sort(descending=True)
+    at = min(max(1, int(_SEEN_SHARE * len(months))), len(months) - 1)
+    return months[at] if len(months) else None

@@ -1,0 +1,324 @@
+"""How good a version proved to be: outcomes that came in, held against what it had predicted; an estimate until then.
+
+A loan counts once its term is over, as in training: before, a vintage holds only those who paid or defaulted early.
+It never counts for a version that was developed on loans of its month. Reading outcomes is `outcomes`'; what follows
+from a verdict is `retraining`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from loan_default.risk.contract import OUTCOME, TERM, Contract
+from loan_default.risk.evaluation import Floats, Interval, Ranking, measure, pd_groups
+from loan_default.risk.policy import Finding, PerformancePolicy
+from loan_default.risk.scoring import DECISIONS
+from loan_default.risk.values import months_after
+
+ESTIMATED = (
+    "An estimate supposes that every PD is right: it shows what a change of the population does, and cannot show that "
+    "applicants of the same kind default more often than before."
+)
+_LEAST = 30  # loans of a row before its AUC, KS and Brier score are told
+_TOLD = ("auc", "ks", "brier")
+_ROW = {
+    "loans": pl.Int64,
+    "matured": pl.Int64,
+    "known": pl.Int64,
+    "defaults": pl.Int64,
+    "mean_pd": pl.Float64,
+    "default_rate": pl.Float64,
+    "auc": pl.Float64,
+    "ks": pl.Float64,
+    "brier": pl.Float64,
+    "estimated_auc": pl.Float64,
+    "estimated_ks": pl.Float64,
+    "estimated_brier": pl.Float64,
+}
+
+_GROUP = {
+    "model_version": pl.Int64,
+    "group": pl.Int64,
+    "loans": pl.Int64,
+    "mean_pd": pl.Float64,
+    "default_rate": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class VersionPerformance:
+    """One version: its loans that are judged, those that matured, and of these the ones whose outcome is known.
+
+    `learned` loans are of months that it was developed on and are not judged. `real` is measured on the known loans,
+    `expected` estimated for the same ones, `estimate` for all others.
+    """
+
+    version: int
+    loans: int
+    learned: int
+    matured: int
+    known: int
+    defaults: int
+    real: Mapping[str, Interval] | None
+    expected: Mapping[str, float] | None
+    estimate: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class PerformanceVerdict:
+    """Whether the version in production is still as good as the policy asks, by the newest vintages that can tell."""
+
+    verdict: Literal["sound", "fallen", "not enough outcomes"]
+    version: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What spoke against it, or all that was found."""
+        return tuple(f.sentence for f in self.findings if self.verdict != "fallen" or not f.passed)
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Every version; the same by vintage (quarter of issue), by decision and by PD group, a row for each version's."""
+
+    versions: tuple[VersionPerformance, ...]
+    vintages: pl.DataFrame
+    decisions: pl.DataFrame
+    groups: pl.DataFrame
+    verdict: PerformanceVerdict | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return {
+            "verdict": self.verdict.verdict if self.verdict else "no version in production",
+            "model_version": self.verdict.version if self.verdict else None,
+            "reasons": list(self.verdict.reasons) if self.verdict else [],
+            "findings": [asdict(finding) for finding in self.verdict.findings] if self.verdict else [],
+            "versions": [asdict(version) for version in self.versions],
+            "vintages": self.vintages.to_dicts(),
+            "decisions": self.decisions.to_dicts(),
+            "groups": self.groups.to_dicts(),
+            "estimates": ESTIMATED,
+        }
+
+
+def measure_performance(
+    predicted: pl.LazyFrame,
+    outcomes: pl.LazyFrame,
+    contract: Contract,
+    policy: PerformancePolicy,
+    *,
+    production: int | None,
+    seen_until: date | None,
+    developed_until: Mapping[int, date],
+    cutoff: float,
+    seed: int,
+    resamples: int,
+) -> Performance:
+    """Measure every version that predicted, and judge the one in production.
+
+    Args:
+        predicted: a row for each prediction: id, issue month, term (months), `pd`, `decision`, `model_version`,
+            `scored_at`; of several of one loan by one version the last counts.
+        outcomes: as `read_outcomes` writes them.
+        contract: names the id and the issue month.
+        policy: when the version in production has fallen.
+        production: its number.
+        seen_until: the month until which outcomes are told; a loan whose term is over by then has matured.
+        developed_until: of each version the last issue month of the loans that it was developed on.
+        cutoff: PD from which a loan counts as predicted to default.
+        seed: of the bootstrap.
+        resamples: how many.
+    """
+    versions, verdict = [], None
+    vintages, decisions, groups = [_table("vintage")], [_table("decision")], [pl.DataFrame(schema=_GROUP)]
+    for version in predicted.select("model_version").unique().collect()["model_version"].sort():
+        loans = _joined(predicted, outcomes, contract, version, seen_until)
+        learned = loans["issued"] <= developed_until[version]
+        judged = loans.filter(~learned)
+        rng = np.random.default_rng(seed)
+        versions.append(_version(version, judged, int(learned.sum()), cutoff, rng, resamples))
+        vintages.append(_by(judged, version, "vintage"))
+        decisions.append(_by(judged, version, "decision"))
+        groups.append(_groups(judged, version))
+        if version == production:
+            verdict = judge_performance(version, judged, policy)
+    if verdict is None and production is not None:
+        verdict = PerformanceVerdict("not enough outcomes", production, (_too_few(0, 0, policy),))
+    return Performance(tuple(versions), pl.concat(vintages), pl.concat(decisions), pl.concat(groups), verdict)
+
+
+def _joined(
+    predicted: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract, version: int, seen_until: date | None
+) -> pl.DataFrame:
+    """A row for each loan of a version: `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` once it has."""
+    name, issued = contract.id_name, pl.col("issued")
+    loans = (
+        predicted.filter(pl.col("model_version") == version)
+        .select(name, pl.col(contract.time_name).alias("issued"), TERM, "pd", "decision", "scored_at")
+        .sort("scored_at")
+        .collect()
+    )
+    unnamed = loans.filter(pl.col(name).is_null())
+    loans = pl.concat([loans.drop_nulls(name).unique(name, keep="last"), unnamed])
+    until = pl.lit(seen_until, dtype=pl.Date)
+    return loans.join(outcomes.select(name, OUTCOME).collect(), on=name, how="left").select(
+        "issued",
+        pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias("vintage"),
+        pl.col("decision").cast(pl.String),
+        "pd",
+        (months_after(issued, pl.col(TERM)) <= until).fill_null(False).alias("matured"),
+        pl.when(months_after(issued, pl.col(TERM)) <= until).then(OUTCOME).alias(OUTCOME),
+    )
+
+
+def _version(
+    version: int, loans: pl.DataFrame, learned: int, cutoff: float, rng: np.random.Generator, resamples: int
+) -> VersionPerformance:
+    known, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())
+    outcomes, pds = _arrays(known)
+    both = 0 < outcomes.sum() < len(outcomes)
+    return VersionPerformance(
+        version=version,
+        loans=loans.height,
+        learned=learned,
+        matured=int(loans["matured"].sum()),
+        known=known.height,
+        defaults=int(outcomes.sum()),
+        real=measure(outcomes, pds, pds, cutoff=cutoff, rng=rng, resamples=resamples) if both else None,
+        expected=estimate(pds) if len(pds) else None,
+        estimate=estimate(rest["pd"].to_numpy()) if rest.height else None,
+    )
+
+
+def _arrays(known: pl.DataFrame) -> tuple[Floats, Floats]:
+    return known[OUTCOME].to_numpy().astype(np.float64), known["pd"].to_numpy()
+
+
+def estimate(pds: Floats) -> dict[str, float]:
+    """What AUC, Gini, KS, Brier score and default rate are to be expected of loans without outcomes.
+
+    Each loan counts as a default of weight PD and a repayment of weight 1 - PD: confidence-based performance
+    estimation (CBPE) of calibrated probabilities, J. Białek et al., Estimating Model Performance Under Covariate Shift
+    Without Labels, arXiv:2401.08348, 2024. The expected Brier score is the mean of PD · (1 - PD).
+
+    Args:
+        pds: (n,) calibrated probabilities of default, at least one of them.
+    """
+    ranked = Ranking.of(pds, pds).measure()
+    return {
+        **{name: ranked[name] for name in ("auc", "gini", "ks")},
+        "brier": float(np.mean(pds * (1 - pds))),
+        "default_rate": float(np.mean(pds)),
+    }
+
+
+def _by(loans: pl.DataFrame, version: int, field: str) -> pl.DataFrame:
+    """A row for each level of a field: real figures of the known loans, estimated ones of the others."""
+    groups = sorted(loans.group_by(field), key=lambda group: _place(str(group[0][0])))
+    return _table(field, [{"model_version": version, field: level, **_row(part)} for (level,), part in groups])
+
+
+def _table(field: str, rows: Sequence[Mapping[str, Any]] = ()) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={"model_version": pl.Int64, field: pl.String, **_ROW})
+
+
+def _place(level: str) -> tuple[int, str]:
+    return (DECISIONS.index(level) if level in DECISIONS else 0), level
+
+
+def _row(loans: pl.DataFrame) -> dict[str, Any]:
+    known, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())["pd"].to_numpy()
+    outcomes, pds = _arrays(known)
+    row: dict[str, Any] = {
+        "loans": loans.height,
+        "matured": int(loans["matured"].sum()),
+        "known": known.height,
+        "defaults": int(outcomes.sum()),
+        "mean_pd": float((known if known.height else loans)["pd"].mean()),  # type: ignore[arg-type]
+        "default_rate": known[OUTCOME].mean(),
+    }
+    if known.height >= _LEAST:
+        row["brier"] = float(np.mean((pds - outcomes) ** 2))
+        if 0 < outcomes.sum() < len(outcomes):
+            ranked = Ranking.of(outcomes, pds).measure()
+            row |= {name: ranked[name] for name in ("auc", "ks")}
+    if len(rest) >= _LEAST:
+        expected = estimate(rest)
+        row |= {f"estimated_{name}": expected[name] for name in _TOLD}
+    return row
+
+
+def _groups(loans: pl.DataFrame, version: int) -> pl.DataFrame:
+    known = loans.drop_nulls(OUTCOME)
+    if known.is_empty():
+        return pl.DataFrame(schema=_GROUP)
+    return pd_groups(*_arrays(known)).select(pl.lit(version, dtype=pl.Int64).alias("model_version"), pl.all())
+
+
+# --- the verdict ----------------------------------------------------------------------------------------------
+
+
+def judge_performance(version: int, loans: pl.DataFrame, policy: PerformancePolicy) -> PerformanceVerdict:
+    """Judge a version by the newest vintages that together hold enough loans and defaults.
+
+    AUC is held against what the PDs of the very same loans let expect, and not against that of the test window: where
+    risky applicants were declined the others are harder to tell apart, and that is no fault of the model.
+
+    Args:
+        version: its number.
+        loans: `vintage`, `pd`, `outcome`; those without an outcome do not count.
+        policy: the limits.
+    """
+    known = _newest(loans.drop_nulls(OUTCOME), policy)
+    outcomes, pds = _arrays(known)
+    count, defaults = len(outcomes), int(outcomes.sum())
+    if count < policy.least_loans or not policy.least_defaults <= defaults < count:
+        return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy),))
+    findings = tuple(_findings(known["vintage"].sort(), outcomes, pds, policy))
+    return PerformanceVerdict("sound" if all(f.passed for f in findings) else "fallen", version, findings)
+
+
+def _newest(known: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:
+    counts = known.group_by("vintage").agg(pl.len(), pl.col(OUTCOME).sum()).sort("vintage", descending=True)
+    held = counts.with_columns(pl.col("len", OUTCOME).cum_sum())
+    enough = (pl.col("len") >= policy.least_loans) & (pl.col(OUTCOME) >= policy.least_defaults)
+    oldest = held.filter(enough)["vintage"].first()
+    return known if oldest is None else known.filter(pl.col("vintage") >= oldest)
+
+
+def _too_few(loans: int, defaults: int, policy: PerformancePolicy) -> Finding:
+    return Finding(
+        "enough outcomes",
+        False,
+        f"{loans:,} matured loans with {defaults:,} defaults are known; {policy.least_loans:,} and "
+        f"{policy.least_defaults:,} are needed.",
+    )
+
+
+def _findings(vintages: pl.Series, outcomes: Floats, pds: Floats, policy: PerformancePolicy) -> Iterator[Finding]:
+    auc, expected = Ranking.of(outcomes, pds).measure()["auc"], estimate(pds)["auc"]
+    rate, mean = float(outcomes.mean()), float(pds.mean())
+    of = f"on {len(outcomes):,} loans of {vintages[0]} to {vintages[-1]}"
+    yield Finding(
+        "AUC floor", auc >= policy.auc_at_least, f"AUC {auc:.4f} {of}; at least {policy.auc_at_least:.2f} is needed."
+    )
+    yield Finding(
+        "ranks as expected",
+        expected - auc <= policy.auc_shortfall_at_most,
+        f"AUC {auc:.4f} {of}, where their PDs let expect {expected:.4f}; a shortfall of "
+        f"{policy.auc_shortfall_at_most:.2f} is allowed.",
+    )
+    yield Finding(
+        "calibrated",
+        abs(mean - rate) <= policy.calibration_gap_at_most,
+        f"Mean PD {mean:.3f} and default rate {rate:.3f} {of}; a gap of {policy.calibration_gap_at_most:.2f} is "
+        "allowed.",
+    )
