@@ -267,6 +267,7 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     shown.show_versions(console, {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)})
     reports = [file for file in inbox.list_files(storage / DRIFT) if is_verdict(file.name)]
     shown.show_drift(console, [json.loads(file.place.read_text("utf-8")) for file in reports[-_BATCHES_SHOWN:]])
+    proved = _record(settings, "performance_report.json")
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
     trouble = f" ({health.trouble})" if health and health.trouble else ""
@@ -276,11 +277,17 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
         console,
         {
             "scoring server": f"{settings.serving_url}: {server}{trouble}",
+            "performance": _performance(proved) if proved else "not measured yet",
             "batches that wait": ", ".join(waiting) or "none",
             "runs under way": ", ".join(f"{run.job_name} {run.status.value.lower()}" for run in under_way) or "none",
         },
         title="Now",
     )
+
+
+def _performance(report: Mapping[str, Any]) -> str:
+    told = f"outcomes until {report['told_until']}" if report["told_until"] else "no outcomes yet"
+    return f"version {report['model_version']}: {report['verdict']} ({told}; measured {report['measured_at'][:10]})"
 
 
 def _is_scored(storage: UPath, file_name: str) -> bool:

@@ -49,6 +49,7 @@ def _lenient_policy() -> dict[str, Any]:
         "segment_gap_at_most": 0.5,
     }
     policy["drift"]["report_sample_rows"] = 300
+    policy["performance"] |= {"least_loans": 100, "least_defaults": 10, "auc_shortfall_at_most": 0.3}
     return policy
 
 

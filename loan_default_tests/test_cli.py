@@ -37,6 +37,7 @@ COMMANDS = (
     "history",
     "score",
     "drift",
+    "performance",
     "sample-data",
     "demo",
     "dev",
@@ -164,6 +165,13 @@ def test_an_empty_home_has_a_status_and_no_history(command: Callable[..., Any]) 
     assert "does not answer" in told
     code, told, _ = command("history")
     assert (code, told) == (0, "Nothing has been decided yet.\n")
+
+
+def test_outcomes_that_cannot_be_read_are_refused_before_any_is_taken(place: Path, command: Callable[..., Any]) -> None:
+    place.joinpath("good.csv").write_text("id,loan_status,month\n1,Current,2019-03\n")
+    place.joinpath("bad.csv").write_text("id,loan_status\n1,Current\n")
+    assert said(command("performance", "good.csv", "bad.csv")).startswith("bad.csv lacks the column month")
+    assert not (place / "var" / "storage" / "outcomes").exists()
 
 
 def test_drift_needs_a_scored_batch(command: Callable[..., Any]) -> None:
@@ -530,6 +538,29 @@ def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
     told = text()
     assert "r1; r2; r3 (+2 more)" in told
     assert all(word in told for word in ("calm", "drifted", "not enough rows", "0 drifted"))
+
+
+def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> None:
+    counts = {"loans": 1_200, "matured": 900, "known": 800}
+    estimated = {"auc": 0.61, "ks": 0.62, "brier": 0.63}
+    row = {**counts, "model_version": 2, "mean_pd": 0.125, "default_rate": 0.2, **dict.fromkeys(("auc", "ks"), 0.71)}
+    row |= {"brier": None} | {f"estimated_{name}": value for name, value in estimated.items()}
+    report = {
+        "versions": [{"version": 2, **counts, "defaults": 90, "real": METRICS, "estimate": estimated}],
+        "vintages": [{**row, "vintage": "2016-Q3"}],
+        "decisions": [{**row, "decision": "approve", "mean_pd": None, "default_rate": None}],
+        **{"verdict": "fallen", "model_version": 2, "reasons": ["AUC 0.5 is too low."], "unreadable": ["b.csv"]},
+        **{"told_until": "2019-03", "estimates": "Every PD is supposed to be right."},
+    }
+    console, text = printed
+    shown.show_performance(console, report)
+    seen = text()
+    for told in (
+        *("1,200", "0.7000 (0.6900 to 0.7100)", "[0.6100]", "2016-Q3", "0.7100", "[0.6300]", "12.5%", "20.0%"),
+        *("version 2: fallen; outcomes are told until 2019-03", "AUC 0.5 is too low.", "Outcome file b.csv cannot"),
+        "[…] estimated without outcomes. Every PD is supposed to be right.",
+    ):
+        assert told in seen
 
 
 def test_predictions_and_places_are_shown(printed: Any) -> None:

@@ -306,7 +306,8 @@ def _too_few(loans: int, defaults: int, policy: PerformancePolicy) -> Finding:
 def _findings(vintages: pl.Series, outcomes: Floats, pds: Floats, policy: PerformancePolicy) -> Iterator[Finding]:
     auc, expected = Ranking.of(outcomes, pds).measure()["auc"], estimate(pds)["auc"]
     rate, mean = float(outcomes.mean()), float(pds.mean())
-    of = f"on {len(outcomes):,} loans of {vintages[0]} to {vintages[-1]}"
+    span = dict.fromkeys((vintages[0], vintages[-1]))
+    of = f"on {len(outcomes):,} loans of {' to '.join(span)}"
     yield Finding(
         "AUC floor", auc >= policy.auc_at_least, f"AUC {auc:.4f} {of}; at least {policy.auc_at_least:.2f} is needed."
     )

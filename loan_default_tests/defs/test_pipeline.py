@@ -16,6 +16,7 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
+from sklearn.metrics import roc_auc_score
 
 import loan_default
 from loan_default.adapters import history
@@ -25,7 +26,7 @@ from loan_default.risk.contract import CONF, load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.risk.splitting import Splits, window_loans
-from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default.risk.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.training import KINDS
 from loan_default.settings import Settings
 from loan_default_tests.homes import (
@@ -337,6 +338,51 @@ def test_an_empty_inbox_is_said(platform: Platform, trained: dg.ExecuteInProcess
     assert told.endswith("holds no file absent.csv|.csv.gz|.parquet; put the batch there.")
 
 
+# --- how loans ended ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judged(platform: Platform, watched: Mapping[str, Any]) -> dg.ExecuteInProcessResult:
+    """The calm batch five years later, loans of the training, and a file that is no table."""
+    calm = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH)
+    told = pl.concat([frame.select("id", "loan_status") for frame in (calm, small_loans())])
+    folder = platform.storage / "outcomes"
+    folder.mkdir()
+    told.with_columns(pl.lit("2019-09").alias("month")).write_csv(folder / "2019-09.csv")
+    folder.joinpath("broken.csv").write_text("nothing\n", encoding="utf-8")
+    result = platform.run("performance_job", config={"performance_report": {"resamples": 20}})
+    assert result.success
+    return result
+
+
+def test_outcomes_show_how_good_the_version_proved_to_be(platform: Platform, judged: dg.ExecuteInProcessResult) -> None:
+    calm = pl.read_parquet(platform.storage / "predictions" / "calm.parquet")
+    outcomes = pl.read_parquet(platform.storage / "loan_outcomes.parquet")
+    known = calm.join(outcomes, on="id").drop_nulls("outcome")
+    report = record(platform, "performance_report")
+    (version,) = report["versions"]
+    assert version["known"] == known.height > 390
+    assert version["real"]["auc"]["value"] == pytest.approx(roc_auc_score(known["outcome"], known["pd"]))
+    assert version["learned"] == _developed_on(platform).height, "what it was developed on does not count"
+    assert version["estimate"]["auc"] > 0.5, "of the shifted batch, whose outcomes nobody told"
+    assert (report["verdict"], report["model_version"], report["told_until"]) == ("sound", 1, "2019-09")
+    assert {(row["decision"], row["model_version"]) for row in report["decisions"]} >= {("approve", 1), ("decline", 1)}
+
+
+def test_an_outcome_file_that_cannot_be_read_is_shown(platform: Platform, judged: dg.ExecuteInProcessResult) -> None:
+    assert checks(judged) == {"every_file_readable": False, "as_good_as_the_policy_asks": True}
+    assert record(platform, "performance_report")["unreadable"] == ["broken.csv"]
+    assert "broken.csv has no header" in platform.metadata("loan_outcomes")["unreadable"].value
+    assert "AUC expected of the known" in platform.metadata("performance_report")["versions"].value
+
+
+def test_what_a_version_said_stays_when_another_scores_the_batch(
+    platform: Platform, tracking: Tracking, judged: dg.ExecuteInProcessResult
+) -> None:
+    kept = platform.storage / "prediction_history" / "calm.version-1.parquet"
+    assert pl.read_parquet(kept).equals(pl.read_parquet(platform.storage / "predictions" / "calm.parquet"))
+
+
 # --- once more, and what stops a training ---------------------------------------------------------------------
 
 
@@ -358,6 +404,21 @@ def test_retraining_resumes_the_study_and_holds_an_equal_version(
     assert "version 1 (production)" in platform.metadata("model_evaluation")["leaderboard"].value
 
 
+def test_retraining_takes_loans_that_have_matured_since(
+    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+) -> None:
+    before = record(platform, "loan_splits")
+    newer = Path(platform.settings.data).with_name("loans-2015.csv")
+    write_csv(make_loans(1_500, seed=8, first_month=date(2014, 7, 1), last_month=date(2015, 1, 1)), newer)
+    platform = replace(platform, settings=replace(platform.settings, data=f"{newer.parent}/loans*.csv"))
+    assert platform.run("retraining_job", config=QUICK).success
+    after = record(platform, "loan_splits")
+    assert (before["windows"][-1]["last_month"], after["windows"][-1]["last_month"]) == ("2014-06", "2015-01")
+    assert sum(w["rows"] for w in after["windows"]) > sum(w["rows"] for w in before["windows"]) + 1_000
+    assert record(platform, "model_evaluation")["champion_version"] == 1, "measured on the same newer loans"
+    newer.unlink()
+
+
 def test_a_person_may_promote_against_the_policy_and_go_back(
     platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
 ) -> None:
@@ -375,7 +436,7 @@ def test_a_person_may_promote_against_the_policy_and_go_back(
     assert tracking.get(champion.version).aliases == (PRODUCTION,)
     assert tracking.get(newest).aliases == (PREVIOUS, "staging")
     kept = [(record["verdict"], record["candidate"]) for record in history.read(platform.settings.storage)]
-    assert kept == [("promote", 1), ("hold", 2)], "what the policy decided; the command adds what a person did"
+    assert kept[:2] == [("promote", 1), ("hold", 2)], "what the policy decided; the command adds what a person did"
 
 
 def test_a_field_that_knows_the_outcome_stops_the_training(

@@ -107,6 +107,18 @@ class Desk:
         record = {"batch": batch, "model_version": version, "verdict": verdict}
         self.file("drift_report", f"{batch}.json", text=json.dumps(record))
 
+    def performance(self, now: datetime) -> list[str]:
+        """One look at the outcome files: the keys of what is asked for."""
+        clock = SimpleNamespace(now=lambda: now)
+        result = self.tick("performance", room=self.room, clock=clock)
+        return [str(request.run_key) for request in getattr(result, "run_requests", None) or []]
+
+    def report(self, verdict: str, version: int = 1, **more: Any) -> None:
+        """A performance report, as it was just written."""
+        record = {"verdict": verdict, "model_version": version, "reasons": ["AUC 0.5 is too low."], "unreadable": []}
+        record |= {"measured_at": (datetime.now(UTC) + timedelta(seconds=1)).isoformat(), **more}
+        self.file("performance_report.json", text=json.dumps(record))
+
     def serving(self) -> dg.SensorResult | dg.SkipReason:
         return self.tick("production", registry=self.registry, serving_process=self.process, clock=Clock())
 
@@ -302,6 +314,49 @@ def test_a_lost_cursor_loses_no_drift(desk: Desk, cursor: str | None) -> None:
     desk.file("drift_report", "shifted.evidently.json", text="{}")
     desk.cursors["drift"] = cursor
     assert len(desk.drift().run_requests or []) == 1
+
+
+# --- outcomes
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+def test_outcome_files_are_measured_once_whole_and_again_each_day(desk: Desk) -> None:
+    assert desk.performance(NOON) == []
+    desk.file("outcomes", "2019-03.csv", text="1")
+    assert desk.performance(NOON) == [], "it may still be written"
+    (asked,) = desk.performance(NOON)
+    assert desk.performance(NOON) == [asked], "the same key: Dagster drops it"
+    assert desk.performance(NOON + timedelta(days=1)) != [asked]
+    desk.file("outcomes", "2019-04.csv", text="2")
+    assert desk.performance(NOON) == []
+    assert desk.performance(NOON) != [asked]
+
+
+def test_what_was_predicted_is_measured_without_outcomes_too(desk: Desk) -> None:
+    desk.file("prediction_history", "a.version-1.parquet", text="")
+    desk.performance(NOON)
+    assert len(desk.performance(NOON)) == 1
+
+
+def test_a_version_that_has_fallen_is_retrained_as_one_whose_batch_drifted(desk: Desk) -> None:
+    desk.report("fallen", version=2)
+    assert said(desk.drift()) == "No batch has drifted against version 1, in production."
+    desk.report("sound")
+    assert said(desk.drift()) == "No batch has drifted."
+    desk.report("fallen")
+    (request,) = desk.drift().run_requests or []
+    assert request.job_name == "retraining_job"
+    assert request.tags[REASON_TAG] == "Version 1 has fallen: AUC 0.5 is too low."
+    desk.ran("retraining_job", RunStatus.SUCCESS, **request.tags)
+    assert "would make the same model" in said(desk.drift())
+
+
+def test_people_are_told_of_a_fall_and_of_outcome_files_that_cannot_be_read(desk: Desk) -> None:
+    desk.report("fallen", unreadable=["2019-03.csv"])
+    told = said(desk.tick("alerts", room=desk.room, people=People(Channels()), clock=Clock()))
+    assert "Version 1 has fallen: AUC 0.5 is too low." in told
+    assert "Outcome file 2019-03.csv cannot be read; the asset loan_outcomes says why." in told
 
 
 # --- the server

@@ -1,0 +1,85 @@
+"""What was predicted stays: by version and batch, and the prediction log by days, gathered once each."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from upath import UPath
+
+from loan_default.adapters.predicted import FOLDER, LOG, keep, predicted
+from loan_default.risk.contract import Contract
+
+TODAY = date(2026, 3, 10)
+
+
+def batch_of(folder: Path, pd: float, version: int) -> Path:
+    """A file of predictions, as scoring writes it."""
+    row = {
+        **{"id": "7", "issue_d": date(2026, 2, 1), "term": 36.0, "pd": pd, "raw_score": 0.0, "score": 600},
+        **{"decision": "approve", "reasons": [["none"]], "model_version": version},
+        "scored_at": datetime(2026, 2, 3, tzinfo=UTC),
+    }
+    path = folder / "predictions.parquet"
+    pl.DataFrame(row, schema_overrides={"decision": pl.Enum(["approve", "review", "decline"])}).write_parquet(path)
+    return path
+
+
+def log_of(root: Path, day: str, loan: str) -> Path:
+    """A file of the prediction log, as the server writes it."""
+    folder = root / LOG / day / "13"
+    folder.mkdir(parents=True, exist_ok=True)
+    at = datetime.fromisoformat(f"{day}T13:05:00+00:00")
+    row: dict[str, Any] = {"request_id": "r", "scored_at": at, "id": loan, "pd": 0.4, "score": 500}
+    row |= {"decision": "decline", "model_version": 2, "shadow_version": None, "term": 60.0, "issue_d": day[:7]}
+    pl.DataFrame(row).write_parquet(folder / f"{loan}.parquet")
+    return folder / f"{loan}.parquet"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "staging").mkdir()
+    return tmp_path / "storage"
+
+
+def rows(root: Path, contract: Contract, *columns: str, today: date = TODAY) -> list[tuple[Any, ...]]:
+    found = predicted(UPath(root), contract, root.parent / "staging", today).collect()
+    return sorted(found.select(columns or ("id", "model_version", "pd")).rows())
+
+
+def test_what_each_version_said_of_a_batch_stays(root: Path, tmp_path: Path, contract: Contract) -> None:
+    for pd, version in ((0.1, 1), (0.2, 2), (0.3, 2)):
+        keep(batch_of(tmp_path, pd, version), UPath(root), "2026-02", version, tmp_path / "staging")
+    assert rows(root, contract) == [("7", 1, 0.1), ("7", 2, 0.3)]
+    assert pl.read_parquet(root / FOLDER / "2026-02.version-1.parquet")["reasons"].to_list() == [["none"]]
+    assert not list((tmp_path / "staging").iterdir())
+
+
+def test_the_log_counts_with_the_month_of_its_days(root: Path, contract: Contract) -> None:
+    log_of(root, "2026-03-10", "a")
+    log_of(root, "2026-03-01", "b")
+    columns = ("id", "issue_d", "term", "decision", "model_version")
+    month = date(2026, 3, 1)
+    expected = [("a", month, 60.0, "decline", 2), ("b", month, 60.0, "decline", 2)]
+    assert rows(root, contract, *columns) == expected
+    assert rows(root, contract, *columns) == expected, "read again from what was gathered"
+
+
+def test_days_that_are_over_are_gathered_into_one_file_each(root: Path, contract: Contract) -> None:
+    over, open_ = log_of(root, "2026-03-07", "a"), log_of(root, "2026-03-08", "b")
+    assert len(rows(root, contract)) == 2
+    assert [file.name for file in (root / FOLDER).iterdir()] == ["log-2026-03-07.parquet"]
+    over.unlink()  # as a rule of the bucket does after some months
+    log_of(root, "2026-03-08", "c")
+    assert [loan for loan, *_ in rows(root, contract)] == ["a", "b", "c"]
+    open_.unlink()
+    assert [loan for loan, *_ in rows(root, contract)] == ["a", "c"]
+
+
+def test_nothing_predicted_has_the_columns_all_the_same(root: Path, contract: Contract) -> None:
+    found = predicted(UPath(root), contract, root.parent / "staging", TODAY)
+    assert found.collect().is_empty()
+    assert found.collect_schema().names() == [
+        *("id", "issue_d", "term", "pd", "decision", "model_version", "scored_at"),
+    ]

@@ -1,0 +1,130 @@
+"""What outcome files tell: the latest month counts, a bad line is told with its reason, a bad file stops no other."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.outcomes import OutcomesReport, check_outcome_file, read_outcomes
+
+TODAY = date(2020, 6, 15)
+HEADER = "id,loan_status,month"
+
+Read = Callable[..., tuple[OutcomesReport, pl.DataFrame, pl.DataFrame]]
+
+
+@pytest.fixture
+def read(tmp_path: Path, contract: Contract) -> Read:
+    """Reads files given as name=lines: the report, the outcomes and what was rejected."""
+
+    def read_them(**files: str) -> tuple[OutcomesReport, pl.DataFrame, pl.DataFrame]:
+        paths = [tmp_path / f"{name}.csv" for name in files]
+        for path, text in zip(paths, files.values(), strict=True):
+            path.write_text(text, encoding="utf-8")
+        return read_files(paths, contract)
+
+    return read_them
+
+
+def read_files(paths: list[Path], contract: Contract) -> tuple[OutcomesReport, pl.DataFrame, pl.DataFrame]:
+    outcomes, rejected = (paths[0].parent / f"{name}.parquet" for name in ("outcomes", "rejected"))
+    report = read_outcomes(paths, contract, outcomes=outcomes, rejected=rejected, today=TODAY)
+    return report, pl.read_parquet(outcomes), pl.read_parquet(rejected)
+
+
+def told(outcomes: pl.DataFrame) -> dict[str, tuple[int | None, str]]:
+    return {row["id"]: (row["outcome"], f"{row['month']:%Y-%m}") for row in outcomes.iter_rows(named=True)}
+
+
+def test_the_latest_month_of_a_loan_counts(read: Read) -> None:
+    report, outcomes, _ = read(
+        a=f"{HEADER}\n1,Current,2019-01\n2,Fully Paid,Mar-2019\n3,Default,2019-03\n",
+        b=f"{HEADER}\n1,Charged Off,2019-02-28\n2,Late (31-120 days),2018-12\n3,Fully Paid,2019-03\n",
+    )
+    assert told(outcomes) == {"1": (1, "2019-02"), "2": (0, "2019-03"), "3": (0, "2019-03")}, "a later file corrects"
+    assert (report.loans, report.defaulted, report.repaid, report.unresolved) == (3, 1, 2, 0)
+    assert report.to_dict()["seen_until"] == "2019-03"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem", "reason"),
+    [
+        (",Current,2019-03", "id: missing", "id is missing; every line names a loan"),
+        ("7,,2019-03", "loan_status: missing", "loan_status is missing; every line needs a status"),
+        ("7,Gone,2019-03", "loan_status: unknown status", "loan_status 'Gone' is no status that the contract lists: "),
+        ("7,Current,", "month: missing", "month is missing; write it as 2019-03"),
+        ("7,Current,13/2019", "month: impossible date", "month '13/2019' is no month; write it as 2019-03"),
+        ("7,Current,2020-07", "month: in the future", "month '2020-07' is after today, 2020-06-15"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_told_and_the_others_count(
+    read: Read, line: str, problem: str, reason: str
+) -> None:
+    report, outcomes, rejected = read(a=f"{HEADER}\n1,Current,2019-03\n{line}\n")
+    assert list(told(outcomes)) == ["1"]
+    assert report.problems == {problem: 1}
+    assert rejected.select("file", "row", "problem").row(0) == ("a.csv", 2, problem)
+    assert rejected["reason"].item().startswith(reason)
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other(read: Read) -> None:
+    report, outcomes, _ = read(a=f"{HEADER}\n1,Current,2019-03\n", b="id,loan_status\n1,Current\n", c="", d="x;y\n")
+    assert list(told(outcomes)) == ["1"]
+    assert list(report.unreadable) == ["b.csv", "c.csv", "d.csv"]
+    assert "lacks the column month" in report.unreadable["b.csv"]
+
+
+def test_a_file_cut_off_in_its_middle_is_told(tmp_path: Path, contract: Contract) -> None:
+    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    pl.DataFrame({"id": ["1"], "loan_status": ["Current"], "month": [date(2019, 3, 1)]}).write_parquet(whole)
+    cut.write_bytes(whole.read_bytes()[:-20])
+    report, outcomes, _ = read_files([cut, whole], contract)
+    assert told(outcomes) == {"1": (None, "2019-03")}
+    assert "damaged or cut off" in report.unreadable["cut.parquet"]
+
+
+def test_no_file_is_no_outcome(tmp_path: Path, contract: Contract) -> None:
+    outcomes, rejected = tmp_path / "outcomes.parquet", tmp_path / "rejected.parquet"
+    report = read_outcomes([], contract, outcomes=outcomes, rejected=rejected, today=TODAY)
+    assert (report.loans, report.seen_until) == (0, None)
+    assert pl.read_parquet(outcomes).is_empty()
+    assert pl.read_parquet(rejected).is_empty()
+
+
+def test_one_mistyped_month_does_not_make_every_loan_mature(read: Read) -> None:
+    lines = "\n".join(f"{loan},Current,2019-03" for loan in range(999))
+    report, _, _ = read(a=f"{HEADER}\n{lines}\n999,Current,2020-03\n")
+    assert report.seen_until == date(2019, 3, 1)
+
+
+def test_a_loan_file_as_published_is_refused_for_want_of_a_month(loans_csv: Path, contract: Contract) -> None:
+    with pytest.raises(BadInput, match="lacks the column month"):
+        check_outcome_file(loans_csv, contract)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_any_division_into_files_tells_the_same(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    draw = Random(seed)
+    contract = load_contract()
+    labels = contract.outcome.label_of
+    pairs = {(draw.randrange(9), f"201{draw.randrange(9)}-{draw.randrange(1, 13):02d}") for _ in range(40)}
+    lines = [(str(loan), draw.choice(list(labels)), month) for loan, month in sorted(pairs)]
+    latest = {loan: (labels[status], month) for loan, status, month in lines}
+    draw.shuffle(lines)
+    folder, files = tmp_path_factory.mktemp("outcomes"), draw.randrange(1, 5)
+    paths = [folder / f"{file}.csv" for file in range(files)]
+    for at, path in enumerate(paths):
+        text = "\n".join(",".join(line) for line in lines[at::files])
+        path.write_text(f"{HEADER}\n{text}\n", encoding="utf-8")
+    report, outcomes, rejected = read_files(paths, contract)
+    assert told(outcomes) == latest
+    assert rejected.is_empty()
+    assert report.rows == len(lines)

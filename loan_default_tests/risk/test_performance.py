@@ -1,0 +1,231 @@
+"""How good versions proved to be: which loans count, that estimates meet what happens, when a version has fallen."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from loan_default.risk.contract import load_contract
+from loan_default.risk.performance import Performance, estimate, judge_performance, measure_performance
+from loan_default.risk.policy import PerformancePolicy, load_policy
+
+POLICY = PerformancePolicy(
+    least_loans=500, least_defaults=50, auc_at_least=0.55, auc_shortfall_at_most=0.05, calibration_gap_at_most=0.05
+)
+AT = datetime(2015, 1, 1, tzinfo=UTC)
+
+
+def prediction(loan: str | None, issued: date = date(2014, 5, 1), **said: Any) -> dict[str, Any]:
+    given = {"term": 36.0, "pd": 0.2, "decision": "review", "model_version": 1, "scored_at": AT}
+    return {"id": loan, "issue_d": issued, **given, **said}
+
+
+def measured(
+    predictions: Sequence[Mapping[str, Any]],
+    outcomes: Mapping[str, int | None],
+    *,
+    until: date | None = date(2018, 1, 1),
+    production: int | None = 1,
+    policy: PerformancePolicy = POLICY,
+    developed_until: date = date(2013, 12, 1),
+) -> Performance:
+    return measure_performance(
+        pl.LazyFrame(predictions, schema_overrides={"id": pl.String}),
+        pl.LazyFrame({"id": list(outcomes), "outcome": list(outcomes.values())}, schema_overrides={"outcome": pl.Int8}),
+        load_contract(),
+        policy,
+        production=production,
+        seen_until=until,
+        developed_until=dict.fromkeys((1, 2, 3), developed_until),
+        cutoff=0.3,
+        seed=7,
+        resamples=10,
+    )
+
+
+def many(rows: int, seed: int, *, slope: float = 1.0, lift: float = 0.0) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Predictions, and outcomes drawn by log-odds of `slope` times the predicted ones, and `lift` more."""
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(-1.6, 0.9, rows)
+    months = [date(2014, 1 + at % 12, 1) for at in range(rows)]
+    predictions = [
+        prediction(str(at), months[at], pd=float(1 / (1 + np.exp(-odds[at]))), decision="approve") for at in range(rows)
+    ]
+    chance = 1 / (1 + np.exp(-(slope * (odds + 1.6) - 1.6 + lift)))
+    return predictions, {str(at): int(bad) for at, bad in enumerate(rng.random(rows) < chance)}
+
+
+# --- which loans count
+
+
+def test_a_loan_counts_once_its_term_is_over_and_its_outcome_is_known() -> None:
+    predictions = [
+        prediction("known"),
+        prediction("unresolved"),
+        prediction("untold"),
+        prediction("young", date(2015, 2, 1)),
+        prediction("long", term=60.0),
+    ]
+    told = {"known": 1, "unresolved": None, "young": 1, "long": 0}
+    (version,) = measured(predictions, told, until=date(2017, 5, 1)).versions
+    assert (version.loans, version.matured, version.known, version.defaults) == (5, 3, 1, 1)
+    (version,) = measured(predictions, told, until=date(2017, 4, 1)).versions
+    assert (version.matured, version.known) == (0, 0)
+    (version,) = measured(predictions, told, until=None).versions
+    assert (version.matured, version.known, version.real) == (0, 0, None)
+
+
+def test_loans_of_the_months_that_a_version_was_developed_on_do_not_count_for_it() -> None:
+    predictions = [prediction("old", date(2013, 12, 1)), prediction("new", date(2014, 1, 1))]
+    (version,) = measured(predictions, {"old": 1, "new": 0}).versions
+    assert (version.loans, version.learned, version.defaults) == (1, 1, 0)
+
+
+def test_of_several_predictions_of_a_loan_by_a_version_the_last_counts_and_loans_without_id_stay_apart() -> None:
+    later = AT + timedelta(days=1)
+    predictions = [
+        prediction("a", decision="approve", scored_at=later),
+        prediction("a", decision="decline"),
+        prediction("a", decision="review", model_version=2),
+        prediction(None),
+        prediction(None),
+    ]
+    performance = measured(predictions, {"a": 0})
+    assert [(v.version, v.loans) for v in performance.versions] == [(1, 3), (2, 1)]
+    assert performance.decisions.select("model_version", "decision", "known").rows() == [
+        (1, "approve", 1),
+        (1, "review", 0),
+        (2, "review", 1),
+    ]
+
+
+def test_nothing_predicted_is_no_verdict_and_no_row() -> None:
+    nothing = pl.DataFrame([prediction("a")]).clear().to_dicts()
+    schema = pl.DataFrame([prediction("a")]).schema
+    performance = measure_performance(
+        pl.LazyFrame(nothing, schema=schema),
+        pl.LazyFrame(schema={"id": pl.String, "outcome": pl.Int8}),
+        load_contract(),
+        POLICY,
+        production=None,
+        seen_until=None,
+        developed_until={},
+        cutoff=0.3,
+        seed=7,
+        resamples=10,
+    )
+    assert performance.to_dict()["verdict"] == "no version in production"
+    assert performance.vintages.is_empty()
+
+
+# --- real and estimated figures
+
+
+def test_figures_of_known_loans_are_those_of_scikit_learn() -> None:
+    predictions, outcomes = many(2_000, 1)
+    performance = measured(predictions, outcomes)
+    (version,) = performance.versions
+    truth, pds = np.array(list(outcomes.values())), np.array([p["pd"] for p in predictions])
+    assert version.real is not None
+    assert version.real["auc"].value == pytest.approx(roc_auc_score(truth, pds))
+    assert version.real["brier"].value == pytest.approx(np.mean((truth - pds) ** 2))
+    assert version.estimate is None
+    row = performance.vintages.row(0, named=True)
+    first = np.array([p["issue_d"].month <= 3 for p in predictions])
+    assert (row["vintage"], row["known"]) == ("2014-Q1", first.sum())
+    assert row["auc"] == pytest.approx(roc_auc_score(truth[first], pds[first]))
+    assert row["default_rate"] == pytest.approx(truth[first].mean())
+    assert performance.groups["loans"].sum() == 2_000
+
+
+def test_before_they_mature_loans_have_estimates_and_no_figures() -> None:
+    predictions, outcomes = many(2_000, 1)
+    performance = measured(predictions, outcomes, until=date(2016, 12, 1))
+    (version,) = performance.versions
+    assert version.real is None
+    assert version.estimate is not None
+    for row in performance.vintages.iter_rows(named=True):
+        assert (row["known"], row["auc"], row["brier"]) == (0, None, None)
+        assert 0.5 < row["estimated_auc"] < 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(pds=st.lists(st.floats(0.001, 0.999), min_size=2, max_size=60))
+def test_the_estimate_weighs_every_pair_of_loans(pds: list[float]) -> None:
+    p = np.array(pds)
+    bad, good = p[:, None], 1 - p[None, :]
+    wins = (p[:, None] > p[None, :]) + 0.5 * (p[:, None] == p[None, :])
+    expected = float(np.sum(bad * good * wins) / (p.sum() * (1 - p).sum()))
+    found = estimate(p)
+    assert found["auc"] == pytest.approx(expected)
+    assert found["brier"] == pytest.approx(float(np.mean(p * (1 - p) ** 2 + (1 - p) * p**2)))
+
+
+def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
+    predictions, outcomes = many(40_000, 2)
+    (version,) = measured(predictions, outcomes).versions
+    assert version.real is not None
+    assert version.expected is not None
+    for name, off in (("auc", 0.01), ("ks", 0.02), ("brier", 0.003)):
+        assert version.real[name].value == pytest.approx(version.expected[name], abs=off)
+
+
+# --- the verdict
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "rules"),
+    [
+        ({}, "sound", []),
+        ({"slope": 0.3}, "fallen", ["ranks as expected"]),
+        ({"lift": 0.6}, "fallen", ["calibrated"]),
+        ({"slope": 0.0}, "fallen", ["AUC floor", "ranks as expected"]),
+    ],
+)
+def test_each_way_to_fall(how: dict[str, float], verdict: str, rules: list[str]) -> None:
+    predictions, outcomes = many(6_000, 3, **how)
+    found = measured(predictions, outcomes).verdict
+    assert found is not None
+    assert found.verdict == verdict
+    assert [finding.rule for finding in found.findings if not finding.passed] == rules
+    assert all(reason.endswith(".") for reason in found.reasons)
+
+
+def test_the_newest_vintages_that_suffice_are_judged() -> None:
+    good, fell = many(4_000, 4), many(4_000, 5, slope=0.0)
+    first = [{**p, "id": f"a{p['id']}"} for p in good[0]]
+    second = [{**p, "id": f"b{p['id']}", "issue_d": p["issue_d"].replace(year=2015)} for p in fell[0]]
+    outcomes = {f"a{k}": v for k, v in good[1].items()} | {f"b{k}": v for k, v in fell[1].items()}
+    found = measured([*first, *second], outcomes, until=date(2019, 1, 1)).verdict
+    assert found is not None
+    assert found.verdict == "fallen"
+    assert "loans of 2015-Q4" in found.reasons[0]
+
+
+@pytest.mark.parametrize(("loans", "defaults"), [(499, 100), (1_000, 49), (1_000, 1_000)])
+def test_too_few_outcomes_are_no_verdict(loans: int, defaults: int) -> None:
+    known = pl.DataFrame({"vintage": "2014-Q1", "pd": 0.2, "outcome": [1] * defaults + [0] * (loans - defaults)})
+    found = judge_performance(1, known, POLICY)
+    assert found.verdict == "not enough outcomes"
+    assert f"{loans:,} matured loans with {defaults:,} defaults are known" in found.reasons[0]
+
+
+def test_only_the_version_in_production_is_judged() -> None:
+    predictions, outcomes = many(2_000, 3, slope=0.0)
+    found = measured(predictions, outcomes, production=2).verdict
+    assert found is not None
+    assert (found.version, found.verdict) == (2, "not enough outcomes")
+    assert measured(predictions, outcomes, production=None).verdict is None
+
+
+def test_the_shipped_policy_judges_a_good_version_sound() -> None:
+    predictions, outcomes = many(20_000, 6)
+    found = measured(predictions, outcomes, policy=load_policy().performance).verdict
+    assert found is not None
+    assert found.verdict == "sound"
