@@ -14,21 +14,14 @@ from typing import Any
 
 import polars as pl
 
+from loan_default.risk.cleaning import REJECTED_SCHEMA
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.tables import ROW, LoanTable, open_columns, readable
 from loan_default.risk.values import in_words, read_month, taken, text_of
 
 MONTH = "month"
-_SCHEMA: dict[str, Any] = {
-    OUTCOME: pl.Int8,
-    "status": pl.String,
-    MONTH: pl.Date,
-    "file": pl.String,
-    "row": pl.UInt32,
-    "problem": pl.String,
-    "reason": pl.String,
-}
+_SCHEMA: dict[str, Any] = {OUTCOME: pl.Int8, "status": pl.String, MONTH: pl.Date, **REJECTED_SCHEMA}
 _SEEN_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
 
 
@@ -63,7 +56,7 @@ def read_outcomes(
         contract: says which status means what.
         outcomes: Parquet to write, a row for each loan: its id, `outcome` (1 defaulted, 0 repaid, null neither yet),
             `status`, `month`.
-        rejected: Parquet to write, a row for each unusable line: `file`, `row`, `id`, `problem`, `reason`.
+        rejected: Parquet to write: `REJECTED_SCHEMA`, a row for each unusable line.
         today: no month can be later.
     """
     tables, unreadable = [], {}
@@ -74,13 +67,12 @@ def read_outcomes(
                 tables.append(_parsed(table, contract, today).collect(engine="streaming"))
         except BadInput as error:
             unreadable[path.name] = str(error)
-    name = contract.id_name
-    told = pl.concat(tables) if tables else pl.DataFrame(schema={name: pl.String, **_SCHEMA})
+    told = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
     usable, unusable = told.filter(pl.col("problem").is_null()), told.drop_nulls("problem")
     # A loan is told once for a month: later files, and lines below, correct what stood before.
-    latest = usable.sort(MONTH, maintain_order=True).unique(name, keep="last", maintain_order=True)
-    latest.select(name, OUTCOME, "status", MONTH).write_parquet(outcomes)
-    unusable.select("file", "row", name, "problem", "reason").write_parquet(rejected)
+    latest = usable.sort(MONTH, maintain_order=True).unique("id", keep="last", maintain_order=True)
+    latest.select(pl.col("id").alias(contract.id_name), OUTCOME, "status", MONTH).write_parquet(outcomes)
+    unusable.select(list(REJECTED_SCHEMA)).write_parquet(rejected)
     problems = unusable.group_by("problem").len().sort("len", "problem", descending=[True, False])
     return OutcomesReport(
         files=tuple(str(path) for path in paths),
@@ -113,32 +105,31 @@ def _columns(contract: Contract) -> list[str]:
 def _parsed(table: LoanTable, contract: Contract, today: date) -> pl.LazyFrame:
     """Lines with what they tell, or with what is wrong with them."""
     labels = contract.outcome.label_of
-    name, column, _ = _columns(contract)
     loan, status, month = (text_of(taken(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
     seen = read_month(taken(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH])
+    name, column, nothing = contract.id_name, contract.outcome.column, pl.lit(None, dtype=pl.String)
     statuses = f"is no status that the contract lists: {', '.join(labels)}"
     wrong = (
-        (loan.is_null(), f"{name}: missing", f"{name} is missing; every line names a loan", None),
-        (status.is_null(), f"{column}: missing", f"{column} is missing; every line needs a status", None),
-        (~status.is_in(list(labels)), f"{column}: unknown status", statuses, status),
-        (month.is_null(), f"{MONTH}: missing", f"{MONTH} is missing; write it as 2019-03", None),
-        (seen.is_null(), f"{MONTH}: impossible date", "is no month; write it as 2019-03", month),
-        (seen > today, f"{MONTH}: in the future", f"is after today, {today:%Y-%m-%d}", month),
+        (loan.is_null(), name, "missing", "is missing; every line names a loan", nothing),
+        (status.is_null(), column, "missing", "is missing; every line needs a status", nothing),
+        (~status.is_in(list(labels)), column, "unknown status", statuses, status),
+        (month.is_null(), MONTH, "missing", "is missing; write it as 2019-03", nothing),
+        (seen.is_null(), MONTH, "impossible date", "is no month; write it as 2019-03", month),
+        (seen > today, MONTH, "in the future", f"is after today, {today:%Y-%m-%d}", month),
     )
-    problem = reason = pl.lit(None, dtype=pl.String)
-    for failed, kind, sentence, value in reversed(wrong):
-        told = pl.lit(sentence) if value is None else pl.format(f"{kind.split(':')[0]} '{{}}' {sentence}", value)
-        problem = pl.when(failed).then(pl.lit(kind)).otherwise(problem)
-        reason = pl.when(failed).then(told).otherwise(reason)
+    found = dict.fromkeys(("field", "value", "problem", "reason"), nothing)
+    for failed, field, kind, sentence, value in reversed(wrong):
+        shown = pl.coalesce(pl.format(f"{field} '{{}}'", value), pl.lit(field))
+        told = (pl.lit(field), value, pl.lit(f"{field}: {kind}"), pl.format("{} {}", shown, pl.lit(sentence)))
+        found = {n: pl.when(failed).then(said).otherwise(found[n]) for n, said in zip(found, told, strict=True)}
     return table.frame.select(
-        loan.alias(contract.id_name),
         in_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
         status.alias("status"),
         seen.alias(MONTH),
         pl.lit(table.path.name).alias("file"),
         pl.col(ROW).cast(pl.UInt32).alias("row"),
-        problem.alias("problem"),
-        reason.alias("reason"),
+        loan.alias("id"),
+        **found,
     )
 
 

@@ -10,6 +10,7 @@ from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_files
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
+from loan_default.defs.assets.registry import EvaluationConfig
 from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import Clock, LoanBook, Registry, Room
 
@@ -17,21 +18,6 @@ if TYPE_CHECKING:
     from loan_default.risk.performance import Performance
 
 OUTCOMES = "outcomes"
-
-_REJECTED = {
-    "file": ("string", "File that holds the line."),
-    "row": ("int", "Number of the line, from 1 below the header."),
-    "id": ("string", "The lender's number of the loan."),
-    "problem": ("string", "Column and kind of problem, for counting."),
-    "reason": ("string", "What is wrong and what is allowed, as a sentence."),
-}
-
-
-class PerformanceConfig(dg.Config):
-    """How many bootstrap resamples the intervals rest on."""
-
-    resamples: int = 200
-    seed: int = 7
 
 
 @dg.multi_asset(
@@ -48,7 +34,7 @@ class PerformanceConfig(dg.Config):
         ),
         "rejected_outcomes": dg.AssetOut(
             io_manager_key="parquet",
-            metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn(k, *v) for k, v in _REJECTED.items()])},
+            metadata={"dagster/column_schema": shown.REJECTED},
             **shown.described(
                 "Lines of outcome files that cannot be used, with their reasons.",
                 domain="loans",
@@ -124,7 +110,7 @@ def read_loan_outcomes(
     ),
 )
 def performance_report(
-    config: PerformanceConfig,
+    config: EvaluationConfig,
     loan_book: LoanBook,
     registry: Registry,
     room: Room,
