@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -525,6 +525,23 @@ def init(settings: Settings, console: Console, arguments: argparse.Namespace) ->
     console.print(f"Ready: {settings.home}")
 
 
+def examine(console: Console, arguments: argparse.Namespace) -> int:
+    """What is wrong with this installation and what to do about it; exit code 1 where something is."""
+    from loan_default import doctor
+
+    findings = []
+    for finding in doctor.examine(send_test_alert=arguments.send_test_alert):
+        findings.append(finding)
+        if not arguments.json:
+            shown.show_finding(console, finding)
+    wrong = sum(finding.mark == "wrong" for finding in findings)
+    if arguments.json:
+        console.print_json(data={"wrong": wrong, "findings": [asdict(finding) for finding in findings]})
+    else:
+        console.print(f"{wrong} wrong." if wrong else "Nothing is wrong.")
+    return 1 if wrong else 0
+
+
 # --- arguments -------------------------------------------------------------------------------------------------
 
 
@@ -550,7 +567,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, does: Callable[..., None]) -> argparse.ArgumentParser:
+    def add(name: str, does: Callable[..., Any]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=(does.__doc__ or "").strip().rstrip("."))
         command.set_defaults(does=does)
         return command
@@ -604,6 +621,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--url", default="", help="of the server; default: LOAN_DEFAULT_SERVING_URL")
     command.add_argument("--out", default="", help="CSV to write; default: NAME-scored.csv beside FILE")
     add("init", init)
+    command = add("doctor", examine)
+    command.add_argument("--json", action="store_true", help="for a monitoring system")
+    command.add_argument("--send-test-alert", action="store_true", help="send one line to Slack and by mail")
     return parser
 
 
@@ -616,6 +636,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.callback(console.file.flush)
         try:
             load_dotenv(".env")
+            if arguments.does is examine:  # it makes nothing, and says itself what is wrong with the settings
+                return examine(console, arguments)
             settings = load_settings()
             if getattr(arguments, "data", ""):
                 settings = replace(settings, data=arguments.data)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
+    from loan_default.doctor import Finding
     from loan_default.serving.client import ClientReport
 
 _METRICS = ("auc", "ks", "brier", "ece")
@@ -23,7 +24,9 @@ _COLOURS = {
     **{"promote": "green", "hold": "yellow", "rollback": "yellow"},
     **{"calm": "green", "drifted": "red", "not enough rows": "yellow"},
     **{"sound": "green", "fallen": "red", "not enough outcomes": "yellow"},
+    **{"ok": "green", "note": "yellow", "wrong": "red"},
 }
+_LOOK_WIDTH = 22
 _REASONS = 3  # of many, in a table
 
 
@@ -214,6 +217,16 @@ def show_places(console: Console, places: Mapping[str, str], title: str = "Where
     for name, place in places.items():
         _row(table, name, place)
     console.print(table)
+
+
+def show_finding(console: Console, finding: Finding) -> None:
+    """What was looked at, a mark, what was found and what to do: one line, however long."""
+    line = Text(f"{finding.look:<{_LOOK_WIDTH}} ")
+    line.append(f"{finding.mark:<5} ", style=_COLOURS[finding.mark])
+    line.append(finding.found)
+    if finding.remedy:
+        line.append(f" → {finding.remedy}", style="dim")
+    console.print(line, soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from loan_default.risk.errors import BadInput
@@ -21,6 +22,8 @@ SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS)
+_PREFIX = "LOAN_DEFAULT_"
+_ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
 # sleep: where other work shares the cores, OpenMP's spinning made a fit of XGBoost cost six times the processor time.
@@ -35,7 +38,7 @@ _PROCESS = {
 }
 
 
-_DAGSTER_YAML = """\
+DAGSTER_YAML = """\
 # Dagster's instance; https://docs.dagster.io/deployment/oss/dagster-yaml lists what may stand here.
 telemetry:
   enabled: false
@@ -155,6 +158,28 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+class _Asked(dict[str, str]):
+    """An empty environment that keeps what it was asked for."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self[name] = ""
+        return default
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Variables that look like settings and are none, each with the setting that it is most like, if any."""
+    asked = _Asked()
+    load_settings(asked)
+    known = [name.removeprefix(_PREFIX) for name in asked if name.startswith(_PREFIX)]
+    unknown: dict[str, str | None] = {}
+    for name in os.environ if environment is None else environment:
+        meant = name.upper().removeprefix(_PREFIX)
+        if name.upper().startswith(_PREFIX) and name not in asked:
+            alike = get_close_matches(meant, known, n=1, cutoff=_ALIKE)
+            unknown[name] = _PREFIX + alike[0] if alike else None
+    return unknown
+
+
 def _switch(given: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     text = given.get(name, "").strip().lower()
     if text not in ("", "0", "1", "false", "true", "no", "yes"):
@@ -182,12 +207,17 @@ def _path(given: Mapping[str, str], name: str) -> Path | None:
     return Path(given[name]).expanduser() if given.get(name) else None
 
 
-def prepare_process(settings: Settings) -> None:
-    """Make the home folders, and put into the environment what Dagster and the libraries read from it."""
+def prepare_environment(settings: Settings) -> None:
+    """Put into the environment what Dagster and the libraries read from it."""
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.environ.update({name: value for name, value in _PROCESS.items() if name not in os.environ})
+
+
+def prepare_process(settings: Settings) -> None:
+    """Make the home folders, and prepare the environment."""
+    prepare_environment(settings)
     home = Path(os.environ["DAGSTER_HOME"])  # where it keeps runs and events
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(_DAGSTER_YAML, encoding="utf-8")
+        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
     settings.staging.mkdir(parents=True, exist_ok=True)

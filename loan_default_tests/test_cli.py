@@ -21,6 +21,7 @@ from rich.console import Console
 import loan_default
 from loan_default import console as shown
 from loan_default.cli import main
+from loan_default.doctor import Finding
 from loan_default.risk.synthetic import make_loans, write_csv
 from loan_default_tests.homes import own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in
@@ -44,6 +45,7 @@ COMMANDS = (
     "serve",
     "score-rest",
     "init",
+    "doctor",
 )
 MISTAKE = """
 import sys
@@ -561,6 +563,15 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
         "[…] estimated without outcomes. Every PD is supposed to be right.",
     ):
         assert told in seen
+
+
+def test_a_finding_is_one_line_however_long(printed: Any) -> None:
+    console, text = printed
+    shown.show_finding(console, Finding("storage", "wrong", f"It is [red]full[/red]{'.' * 200}", "Empty it."))
+    shown.show_finding(console, Finding("clock", "ok", "It ticks."))
+    first, second = text().splitlines()
+    assert first.split() == ["storage", "wrong", "It", "is", f"[red]full[/red]{'.' * 200}", "→", "Empty", "it."]
+    assert second.split() == ["clock", "ok", "It", "ticks."]
 
 
 def test_predictions_and_places_are_shown(printed: Any) -> None:

@@ -1,6 +1,7 @@
 """Settings from the environment: safe without any, everything under one home, secrets never shown."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -8,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from loan_default.risk.errors import BadInput
-from loan_default.settings import Settings, load_settings, prepare_process
+from loan_default.settings import Settings, load_settings, prepare_environment, prepare_process, unknown_variables
 
 
 @pytest.fixture
@@ -106,6 +107,34 @@ def test_secrets_are_kept_and_never_shown() -> None:
     settings = load_settings({"SLACK_WEBHOOK_URL": "https://hooks/T0/secret", "AWS_SECRET_ACCESS_KEY": "other"})
     assert settings.secrets == {"SLACK_WEBHOOK_URL": "https://hooks/T0/secret"}
     assert "secret" not in repr(settings).replace("secrets", "")
+
+
+def test_every_setting_that_is_documented_is_known() -> None:
+    documented = Path(__file__).parent.parent.joinpath(".env.example").read_text(encoding="utf-8")
+    names = re.findall(r"^(?:# )?(LOAN_DEFAULT_[A-Z_]+)=", documented, re.MULTILINE)
+    assert len(names) > 10
+    assert unknown_variables(dict.fromkeys(names, "x")) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LOAN_DEFAULT_POLCY", "LOAN_DEFAULT_POLICY"),
+        ("LOAN_DEFAULT_STORE", "LOAN_DEFAULT_STORAGE"),
+        ("LOAN_DEFAULT_TIMEZONE", "LOAN_DEFAULT_TIME_ZONE"),
+        ("loan_default_home", "LOAN_DEFAULT_HOME"),
+        ("LOAN_DEFAULT_REAL_DATA", None),
+    ],
+)
+def test_a_typo_is_told_with_what_it_is_most_like(name: str, meant: str | None) -> None:
+    assert unknown_variables({name: "x", "LOAN_DEFAULT_HOME": "x", "PATH": "x"}) == {name: meant}
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_environment_is_prepared_without_a_home(tmp_path: Path) -> None:
+    prepare_environment(Settings(tmp_path / "home"))
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "home" / "dagster")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("environment")

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from upath import UPath
 
@@ -105,9 +106,18 @@ def _listed(folder: UPath) -> Iterator[File]:
         return
     for entry in folder.fs.ls(folder.path, detail=True):
         if entry["type"] == "file":
-            changed = entry.get("updated") or entry.get("mtime") or entry["created"]
+            changed = _changed(entry)
             place = folder / entry["name"].rpartition("/")[2]
             yield File(place, entry["size"], f"{entry['size']}-{entry.get('etag') or changed}", _time(changed))
+
+
+def changed_at(file: UPath) -> datetime:
+    """When the file was last written, by the clock of whoever stores it."""
+    return _time(_changed(file.fs.info(file.path)))
+
+
+def _changed(entry: Mapping[str, Any]) -> Any:
+    return entry.get("updated") or entry.get("mtime") or entry["created"]
 
 
 def _time(given: datetime | str | float) -> datetime:

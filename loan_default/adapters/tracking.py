@@ -111,6 +111,15 @@ class Tracking:
                 client.create_experiment(self.experiment, artifact_location=self._artifact_location())
             return str(client.get_experiment_by_name(self.experiment).experiment_id)
 
+    def other_location(self) -> str | None:
+        """Where the experiment keeps its artifacts, if that is another place than `artifact_root` says."""
+        with self._asking(f"read the experiment {self.experiment}") as client:
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None or found.artifact_location.startswith("mlflow-artifacts:"):  # only the server knows
+                return None
+            there = str(found.artifact_location).rstrip("/")
+            return None if self._artifact_location() in (None, there) else there
+
     def find_run(self, tag: str, value: str) -> str | None:
         """Return the id of the newest run of the experiment that carries this tag, if any."""
         with self._asking(f"find the run with {tag} {value}") as client:

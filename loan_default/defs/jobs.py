@@ -43,8 +43,9 @@ _BY_BATCH: dict[str, tuple[dg.AssetSelection, str]] = {
 
 
 # What writes the same records: `dagster.yaml` lets one run of each value go at a time.
-_ALONE = {"performance_job": {"loan_default/alone": "performance"}, "serving_job": {}}
-_TRAINS = {"loan_default/alone": "training"}
+ALONE = "loan_default/alone"
+_ALONE = {"performance_job": {ALONE: "performance"}, "serving_job": {}}
+_TRAINS = {ALONE: "training"}
 
 
 def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:

@@ -56,6 +56,15 @@ def test_experiment_is_created_once_with_its_artifact_location(tracking: Trackin
     assert location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
 
 
+def test_artifacts_that_lie_elsewhere_are_told(tracking: Tracking) -> None:
+    assert tracking.other_location() is None
+    tracking.ensure_experiment()
+    assert tracking.other_location() is None
+    assert replace(tracking, artifact_root="").other_location() is None
+    moved = replace(tracking, artifact_root="gs://bucket")
+    assert moved.other_location() == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
+
+
 def test_bucket_stays_a_bucket_and_a_server_chooses_for_itself() -> None:
     assert Tracking("http://x", "gs://b/p/")._artifact_location() == "gs://b/p/loan_default"
     assert Tracking("http://x", "")._artifact_location() is None

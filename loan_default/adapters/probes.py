@@ -1,0 +1,178 @@
+"""Measurements of what the platform stands on: storage, disk, ports, MLflow's database, others' clocks.
+
+Each looks once, changes nothing but for a probe file that it removes again, and judges nothing: that is `doctor`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from upath import UPath
+
+from loan_default.adapters import inbox
+from loan_default.adapters.storage import is_remote
+
+_DEAD_AFTER = timedelta(days=1)  # longer than any run takes
+_PROBE = ".doctor-"
+
+
+# --- storage --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What became of a small file: `changed_at` by the storage's clock, `written_at` by ours."""
+
+    listed: bool
+    same: bool
+    removed: bool
+    changed_at: datetime
+    written_at: datetime
+    seconds: float
+
+
+def probe_storage(root: str) -> Probe:
+    """Write a file under a dot-name, list it, read it back and remove it.
+
+    Raises:
+        OSError: the storage does not allow one of these.
+    """
+    content = uuid.uuid4().hex
+    place = UPath(root) / f"{_PROBE}{content[:8]}"
+    began = datetime.now(UTC)
+    place.write_text(content, encoding="utf-8")
+    written_at = datetime.now(UTC)
+    try:
+        same = place.read_text(encoding="utf-8") == content
+        listed = any(found.name == place.name for found in UPath(root).iterdir())
+        changed_at = inbox.changed_at(place)
+    finally:
+        place.unlink()
+    seconds = (datetime.now(UTC) - began).total_seconds()
+    return Probe(listed, same, not place.exists(), changed_at, written_at, seconds)
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Files that no run will ever finish."""
+
+    files: int
+    size: int
+
+
+def count_leftovers(root: str, staging: Path, models: Path, now: datetime) -> Leftovers:
+    """Count what runs that died left half-written: all in `staging`, parts in the storage, unfinished downloads."""
+    sizes = []
+    for file in _half_written(root, staging, models):
+        try:
+            found = file.stat()
+        except FileNotFoundError:  # its run lives, and has just finished it
+            continue
+        if now - datetime.fromtimestamp(found.st_mtime, UTC) > _DEAD_AFTER:
+            sizes.append(found.st_size)
+    return Leftovers(len(sizes), sum(sizes))
+
+
+def _half_written(root: str, staging: Path, models: Path) -> Iterator[Path]:
+    yield from (path for path in staging.rglob("*") if path.is_file())
+    yield from (path for folder in models.glob("tmp*") for path in folder.rglob("*") if path.is_file())
+    if not is_remote(root):  # an object appears when its upload is complete
+        for path in Path(root).rglob(".*"):
+            if path.name.endswith(".part") or path.name.startswith(_PROBE):
+                yield path
+
+
+# --- disk -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is free, in bytes and in files; None where the file system does not limit these."""
+
+    free: int
+    files: int | None
+
+
+def free_space(folder: Path) -> Space:
+    """What is free where the folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+# --- network --------------------------------------------------------------------------------------------------
+
+
+def accepts(host: str, port: int, *, seconds: float) -> bool:
+    """Whether anything takes a connection there; nothing is said to it."""
+    try:
+        with socket.create_connection((host, port), timeout=seconds):
+            return True
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class TrackingServer:
+    """What MLflow's server says of itself without being asked for anything; `told_at` by its clock, `at` by ours."""
+
+    version: str
+    told_at: datetime | None
+    at: datetime
+
+
+def ask_tracking_server(uri: str, *, seconds: float) -> TrackingServer | None:
+    """Ask for its version; None where nothing answers that is MLflow's."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/version", timeout=seconds)
+    except httpx.HTTPError:
+        return None
+    at, date = datetime.now(UTC), answer.headers.get("Date")
+    version = answer.text.strip() if answer.status_code == 200 and len(answer.text) < 30 else ""
+    return TrackingServer(version, parsedate_to_datetime(date) if date else None, at) if version else None
+
+
+# --- MLflow's database ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The revision of a database, and the one that the installed MLflow asks for; `older` where it can be upgraded."""
+
+    found: str | None
+    expected: str
+    older: bool
+
+
+def read_schema(uri: str) -> Schema:
+    """Read the revision only: opening the store would write to a database that lacks tables."""
+    import sqlalchemy
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+
+    scripts = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    known = {script.revision for script in scripts.walk_revisions()}
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    expected = str(scripts.get_current_head())
+    return Schema(found, expected, older=found in known - {expected})
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite address."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

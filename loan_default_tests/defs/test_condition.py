@@ -1,0 +1,172 @@
+"""Dagster's records of a real instance: what a daemon left there, runs whose process ended, limits of old homes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorStatus
+from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
+
+from loan_default.defs.condition import condition_of, is_new, read_condition
+from loan_default.doctor import judge_daemons, judge_tickers
+from loan_default.settings import DAGSTER_YAML
+from loan_default_tests.homes import own_environment
+
+CODE = """
+import dagster as dg
+
+@dg.sensor(minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+def shut():
+    raise OSError("the door is shut\\nand more")
+
+@dg.sensor(minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+def open_(): ...
+
+defs = dg.Definitions(sensors=[shut, open_])
+"""
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def ended_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def begun(instance: dg.DagsterInstance, pid: int | None) -> dg.DagsterRun:
+    run = dg.DagsterRun(job_name="training_job", status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(run)
+    if pid:
+        instance.report_engine_event("Started.", run, EngineEventData.in_process(pid))
+    return run
+
+
+def test_a_home_is_new_until_something_is_recorded(tmp_path: Path) -> None:
+    assert is_new(tmp_path)
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
+    assert is_new(tmp_path)
+    (tmp_path / "dagster.yaml").write_text("storage:\n  postgres: {}\n")
+    assert not is_new(tmp_path)
+    (tmp_path / "dagster.yaml").unlink()
+    (tmp_path / "history").mkdir()
+    assert not is_new(tmp_path)
+
+
+def test_a_run_is_gone_once_its_process_has_ended(instance: dg.DagsterInstance) -> None:
+    begun(instance, os.getpid())
+    begun(instance, None)
+    gone = begun(instance, ended_pid())
+    condition = condition_of(instance)
+    assert condition.gone == (f"training_job {gone.run_id[:8]}",)
+    assert condition.under_way == 3
+
+
+def test_a_run_that_was_taken_up_again_is_not_gone(instance: dg.DagsterInstance) -> None:
+    run = begun(instance, ended_pid())
+    instance.report_engine_event("Started again.", run, EngineEventData.in_process(os.getpid()))
+    assert condition_of(instance).gone == ()
+
+
+def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterInstance) -> None:
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
+    origin = RemoteJobOrigin(repository, "training_job")
+    assert condition_of(instance).queued_since is None
+    for _ in range(2):
+        queued = dg.DagsterRunStatus.QUEUED
+        instance.add_run(dg.DagsterRun(job_name="training_job", status=queued, remote_job_origin=origin))
+        time.sleep(0.01)
+    condition = condition_of(instance)
+    assert condition.queued_since is not None
+    assert condition.newest_run_at is not None
+    assert timedelta() < condition.newest_run_at - condition.queued_since < timedelta(minutes=1)
+    assert datetime.now(UTC) - condition.queued_since < timedelta(minutes=1)
+
+
+def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) -> None:
+    assert {daemon.heard_at for daemon in condition_of(instance).daemons} == {None}
+    error = SerializableErrorInfo("outer\n", [], "A", cause=SerializableErrorInfo("the disk is full\nat last", [], "B"))
+    instance.add_daemon_heartbeat(DaemonHeartbeat(1_000.0, "SENSOR", None, [error]))
+    sensor = next(daemon for daemon in condition_of(instance).daemons if daemon.name == "SENSOR")
+    assert sensor.heard_at == datetime.fromtimestamp(1_000, UTC)
+    assert sensor.error == "the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("yaml", "monitored", "alone"),
+    [
+        (DAGSTER_YAML, True, True),
+        ("telemetry:\n  enabled: false\n", False, False),
+        ("concurrency:\n  runs:\n    max_concurrent_runs: 3\nrun_monitoring:\n  enabled: true\n", True, False),
+    ],
+    ids=["new", "old", "half"],
+)
+def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: bool, alone: bool) -> None:
+    (tmp_path / "dagster.yaml").write_text(yaml)
+    with own_environment():
+        os.environ["DAGSTER_HOME"] = str(tmp_path)
+        condition = read_condition()
+    assert (condition.monitored, condition.trains_alone) == (monitored, alone)
+
+
+@pytest.mark.integration
+def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "watchers.py").write_text(CODE)
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
+    said = tmp_path / "daemon.log"
+    with own_environment(), said.open("w") as output:
+        os.environ["DAGSTER_HOME"] = str(tmp_path)
+        command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(tmp_path / "watchers.py")]
+        daemon = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 90
+            while True:
+                condition = read_condition()
+                if len(condition.tickers) == 2 and all(one.heard_at for one in condition.daemons):
+                    break
+                assert time.monotonic() < deadline, said.read_text()
+                time.sleep(0.5)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(daemon.pid, signal.SIGTERM)
+            daemon.wait(timeout=30)
+        condition = read_condition()
+        with dg.DagsterInstance.get() as instance:
+            for state in instance.all_instigator_state():
+                instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
+        off = read_condition()
+    assert {ticker.name: ticker.error for ticker in condition.tickers} == {
+        "shut": "OSError: the door is shut",
+        "open_": None,
+    }
+    (failed,) = judge_tickers(condition, sensors=True)
+    assert (failed.mark, failed.found) == ("wrong", "The last tick of shut failed: OSError: the door is shut.")
+    (switched,) = judge_tickers(off, sensors=True)
+    assert (switched.mark, switched.found) == ("note", "open_, shut: switched off by hand.")
+
+    now = datetime.now(UTC)
+    (lives,) = judge_daemons(condition, now)
+    assert lives.mark == "ok"
+    (silent,) = judge_daemons(condition, now + timedelta(hours=3))
+    assert silent.mark == "wrong"
+    assert f"{len(condition.daemons)} of {len(condition.daemons)} daemons are silent" in silent.found
+    assert "last heard of 3 hours ago" in silent.found
+    one = replace(condition, daemons=(replace(condition.daemons[0], heard_at=None), *condition.daemons[1:]))
+    (missing,) = judge_daemons(one, now)
+    assert f"1 of {len(one.daemons)} daemons are silent ({one.daemons[0].name}); last heard of never." in missing.found
