@@ -150,6 +150,12 @@ def test_a_sound_home_ends_with_zero_and_each_trouble_with_one(
     assert lines[-1] == "1 wrong."
     assert "last heard of 5 hours ago. → Start it: make dev" in "\n".join(lines)
 
+    for file in Path(settings.artifacts).rglob("canary.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "pd": 0.9}))
+    changed = wrong(found(doctor.look_at_registry, settings))
+    assert "Version 1 gives its canary the PD" in changed.found
+    assert changed.remedy == "Register it again."
+
     shutil.rmtree(settings.artifacts)
     (lost,) = [finding for finding in found(doctor.look_at_registry, settings) if finding.mark == "wrong"]
     assert lost.look == "production"
