@@ -16,11 +16,12 @@ from typing import Any
 
 import dagster as dg
 import httpx
+import polars as pl
 import pytest
 import yaml
 
 from loan_default.adapters.scoring_server import ScoringServer
-from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default.risk.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings, prepare_process
 from loan_default_tests.homes import new_home, own_environment
 from loan_default_tests.stores import free_port
@@ -44,6 +45,12 @@ class Loop:
         """As a person copies a file."""
         (self.storage / "applications").mkdir(parents=True, exist_ok=True)
         write_csv(make_applications(400, month=MONTH, **how), self.storage / "applications" / name)
+
+    def tell(self, name: str, **how: Any) -> None:
+        """How the applications of `drop` ended, as a person copies a file years later."""
+        (self.storage / "outcomes").mkdir(parents=True, exist_ok=True)
+        loans = make_loans(400, first_month=MONTH, last_month=MONTH, **how).select("id", "loan_status")
+        loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(self.storage / "outcomes" / name)
 
     def record(self, *parts: str) -> Any:
         place = self.storage.joinpath(*parts).with_suffix(".json")
@@ -124,6 +131,12 @@ def test_a_calm_batch_is_scored_and_a_shifted_one_leads_to_one_new_model_that_is
         "the shifted batch is scored again",
     )
     assert again
+    loop.tell("2019-09.csv", seed=3)
+    told = loop.until(
+        lambda: (report := loop.record("performance_report") or {}).get("told_until") and report,
+        "outcomes show how good each version proved to be",
+    )
+    assert [version["version"] for version in told["versions"] if version["known"] > 390] == [1]
     (retraining,) = loop.runs("retraining_job")
     assert retraining.status is dg.DagsterRunStatus.SUCCESS
     assert "2014-08-shifted drifted against version 1" in retraining.tags["loan_default/reason"]

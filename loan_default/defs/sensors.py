@@ -221,10 +221,13 @@ def performance(context: dg.SensorEvaluationContext, room: Room, clock: Clock) -
     files = inbox.list_files(room.place(OUTCOMES))
     if not files and not inbox.list_files(room.place(predicted.FOLDER)):
         return dg.SkipReason("Nothing is predicted yet, and no outcomes are in.")
-    signature = inbox.signature(files)
-    if signature != context.cursor:
+    signature, before = inbox.signature(files), context.cursor or ""
+    asked = f"{signature}-{clock.now():%Y-%m-%d}"
+    if before == asked:
+        return dg.SkipReason("Today's report is asked for; it is made again when outcome files come in, and tomorrow.")
+    if not before.startswith(signature):
         return dg.SensorResult(skip_reason="Outcome files may still be written.", cursor=signature)
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"{signature}-{clock.now():%Y-%m-%d}")])
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=asked)], cursor=asked)
 
 
 # --- the server -----------------------------------------------------------------------------------------------

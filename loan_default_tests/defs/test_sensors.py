@@ -326,7 +326,9 @@ def test_outcome_files_are_measured_once_whole_and_again_each_day(desk: Desk) ->
     desk.file("outcomes", "2019-03.csv", text="1")
     assert desk.performance(NOON) == [], "it may still be written"
     (asked,) = desk.performance(NOON)
-    assert desk.performance(NOON) == [asked], "the same key: Dagster drops it"
+    assert desk.performance(NOON) == []
+    desk.cursors.clear()
+    assert [desk.performance(NOON) for _ in range(2)] == [[], [asked]], "the same key: Dagster drops it"
     assert desk.performance(NOON + timedelta(days=1)) != [asked]
     desk.file("outcomes", "2019-04.csv", text="2")
     assert desk.performance(NOON) == []

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.adapters.predicted import predicted
 from loan_default.risk.applications import Applications
 from loan_default.risk.cleaning import clean_application_file, clean_applications
 from loan_default.risk.drift import build_profile, profile_batch, psi
@@ -177,6 +178,15 @@ def test_a_file_can_be_judged_like_any_batch(new_log: NewLog, tmp_path: Path) ->
     distances = psi(reference, profile_batch(seen, reference))
     assert set(distances) == set(contract().feature_names)
     assert {value for value in distances.values() if value is not None} == {0.0}
+
+
+def test_what_was_answered_is_held_against_outcomes_later(new_log: NewLog, tmp_path: Path) -> None:
+    log = new_log()
+    append(log, 2)
+    log.flush()
+    for today in (AT.date(), AT.date() + timedelta(days=9)):  # from the log, and gathered
+        rows = predicted(UPath(tmp_path / "root"), contract(), tmp_path, today).collect()
+        assert rows.rows() == [("loan-7", date(2026, 11, 1), 36.0, 0.125, "approve", 3, AT)] * 2
 
 
 def test_a_bucket_holds_the_same_files(new_log: NewLog) -> None:

@@ -182,6 +182,7 @@ def _metadata(performance: "Performance") -> dict[str, Any]:
     return {
         "verdict": verdict.verdict if verdict else "no version in production",
         "reasons": shown.bullets(verdict.reasons if verdict else []),
+        **_trend(performance),
         "versions": shown.table([*columns, "AUC expected of the known", "AUC estimated of the others"], versions),
         **{
             name: shown.table([column.replace("_", " ") for column in frame.columns], frame.rows())
@@ -193,3 +194,10 @@ def _metadata(performance: "Performance") -> dict[str, Any]:
         },
         "estimates": dg.MetadataValue.text(performance.to_dict()["estimates"]),
     }
+
+
+def _trend(performance: "Performance") -> dict[str, float]:
+    """Figures of the version in production that the UI draws over time."""
+    verdict = performance.verdict
+    real = next((v.real for v in performance.versions if verdict and v.version == verdict.version), None)
+    return {name: real[name].value for name in ("auc", "ks", "brier", "ece")} if real else {}
