@@ -383,6 +383,8 @@ def performance(settings: Settings, console: Console, arguments: argparse.Namesp
         _copy_in(settings, file, OUTCOMES)
     run_job(settings, console, "performance_job")
     shown.show_performance(console, _record(settings, "performance_report.json"))
+    if rejected := _record(settings, "outcomes_report.json")["rejected"]:
+        console.print(f"{rejected:,} lines of outcome files could not be used; rejected_outcomes.parquet says why.")
 
 
 def sample_data(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
