@@ -122,7 +122,8 @@ def drift(
 
     Once another version is in production, what drifted is scored again.
     """
-    drifted, cursor = _drifted(context, room)
+    found, cursor = _drifted(context, room)
+    drifted = [*found]
     fallen = _fallen(room)
     if not drifted and fallen is None:
         return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
@@ -130,12 +131,12 @@ def drift(
     production = version.version if version else None
     again = [
         dg.RunRequest(
-            run_key=f"{seen.batch}-version-{production}",
+            run_key=f"{seen.batch}-version-{production}-{state}",
             job_name="batch_prediction_job",
             partition_key=seen.batch,
             tags={REASON_TAG: f"drifted against version {seen.version}; version {production} is in production now"},
         )
-        for seen in drifted
+        for seen, state in found.items()
         if production is not None and seen.version != production
     ]
     files = inbox.named_files(loan_book.data)
@@ -154,8 +155,8 @@ def drift(
     return dg.SensorResult(run_requests=[*again, retrain], cursor=cursor)
 
 
-def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[list[Drifted], str]:
-    """Batches whose last verdict is that they drifted; only records that are new are read."""
+def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[dict[Drifted, str], str]:
+    """Batches whose last verdict is that they drifted, with the state of its record; only new ones are read."""
     states, before = _remembered(context.cursor)
     now, verdicts = {}, {}
     for file in inbox.list_files(room.place(DRIFT)):
@@ -167,7 +168,9 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[list[Drif
         else:
             record = json.loads(file.place.read_text(encoding="utf-8"))
             verdicts[file.name] = [record["batch"], record["model_version"], record["verdict"] == "drifted"]
-    drifted = [Drifted(batch, version) for batch, version, has_drifted in verdicts.values() if has_drifted]
+    drifted = {
+        Drifted(batch, version): now[name] for name, (batch, version, has_drifted) in verdicts.items() if has_drifted
+    }
     return drifted, json.dumps([now, verdicts])
 
 

@@ -103,9 +103,9 @@ class Desk:
         assert isinstance(result, dg.SensorResult)
         return result
 
-    def verdict(self, batch: str, version: int, verdict: str = "drifted") -> None:
+    def verdict(self, batch: str, version: int, verdict: str = "drifted", at: int = 1_000) -> None:
         record = {"batch": batch, "model_version": version, "verdict": verdict}
-        self.file("drift_report", f"{batch}.json", text=json.dumps(record))
+        self.file("drift_report", f"{batch}.json", text=json.dumps(record), at=at)
 
     def performance(self, now: datetime) -> list[str]:
         """One look at the outcome files: the keys of what is asked for."""
@@ -296,6 +296,18 @@ def test_once_another_version_is_in_production_what_drifted_is_scored_again(desk
     assert (request.job_name, request.partition_key) == ("batch_prediction_job", "shifted")
     desk.verdict("shifted", 2, "calm")
     assert said(desk.drift()) == "No batch has drifted."
+
+
+def test_after_a_rollback_and_back_it_is_scored_again_each_time(desk: Desk) -> None:
+    keys = []
+    for scored_by, production in ((1, 2), (2, 1), (1, 2)):
+        desk.verdict("shifted", scored_by, at=1_000 + len(keys))
+        desk.registry.version = production
+        (request,) = desk.drift().run_requests or []
+        (again,) = desk.drift().run_requests or []
+        assert again.run_key == request.run_key, "a key is used once: the batch is not scored at each tick"
+        keys.append(request.run_key)
+    assert len(set(keys)) == 3
 
 
 def test_new_loan_files_have_another_signature(desk: Desk, tmp_path: Path) -> None:
