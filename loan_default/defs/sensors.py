@@ -27,6 +27,8 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.retraining import Drifted, Fallen, Retraining, decide_retraining
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from loan_default.adapters.scoring_server import Health
 
 Result = dg.SensorResult | dg.SkipReason
@@ -45,7 +47,7 @@ _UNDER_WAY = {
     dg.DagsterRunStatus.CANCELING,
 }
 _FIRST_LOOK, _LONGEST_SILENCE = timedelta(minutes=5), timedelta(days=1)  # back, to see what happened
-_OVERLAP, _LINES_KEPT = timedelta(seconds=2), 1_000
+_OVERLAP, _LINES_KEPT = timedelta(seconds=15), 1_000
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=30)  # before a server is started again
 
 
@@ -322,7 +324,8 @@ def alerts(context: dg.SensorEvaluationContext, room: Room, people: People, cloc
 def _told_before(cursor: str | None, now: datetime) -> tuple[datetime, list[str]]:
     """From when on to look, and what of that was told: a day back at most, whatever the cursor says.
 
-    Stores know times to the second, so each look begins a little before the last one ended.
+    Stores know times to the second, and keep a run's end a little late where they are busy: each look begins some
+    seconds before the last one ended.
     """
     try:
         text, lines = json.loads(cursor or "")
@@ -345,28 +348,30 @@ def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[str]:
     for job, told in (("retraining_job", "A retraining began"), ("serving_job", "The scoring server is seen to")):
         for run in reversed(instance.get_run_records(dg.RunsFilter(job_name=job, created_after=since))):
             if reason := run.dagster_run.tags.get(REASON_TAG):
-                yield f"{told}: {reason.rstrip('.')}."
+                yield f"{told}: {reason.rstrip('.')} (run {run.dagster_run.run_id})."
 
 
 def _seen(room: Room, since: datetime) -> Iterator[str]:
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
-    for record in history.read(room.root):
-        if datetime.fromisoformat(record["decided_at"]) > since:
-            decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
-            yield f"{decided}: {record['reasons'][0]}"
-    for file in inbox.list_files(room.place(DRIFT)):
-        if is_verdict(file.name) and file.changed_at > since:
-            record = json.loads(file.place.read_text(encoding="utf-8"))
-            if record["verdict"] == "drifted":
-                against = f"Batch {record['batch']} drifted against version {record['model_version']}"
-                yield f"{against}: {record['reasons'][0]}."
-    report = room.place(f"{PERFORMANCE}.json")
-    record = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    if record and datetime.fromisoformat(record["measured_at"]) > since:
+    for record in _records(room.place(history.FOLDER), since):
+        decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
+        yield f"{decided}: {record['reasons'][0]}"
+    for record in _records(room.place(DRIFT), since):
+        if record["verdict"] == "drifted":
+            against = f"Batch {record['batch']} drifted against version {record['model_version']}"
+            yield f"{against}: {record['reasons'][0]}."
+    for record in _records(room.place(), since, only=f"{PERFORMANCE}.json"):
         if record["verdict"] == "fallen":
             yield f"Version {record['model_version']} has fallen: {record['reasons'][0]}"
         for name in record["unreadable"]:
             yield f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
+
+
+def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterator[dict[str, Any]]:
+    """Those that were written since, whatever time they tell: a decision is kept some seconds after it was made."""
+    for file in inbox.list_files(folder):
+        if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
+            yield json.loads(file.place.read_text(encoding="utf-8"))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------
