@@ -51,7 +51,14 @@ concurrency:
       - key: loan_default/alone  # a second training waits for the first, and so on
         value: {applyLimitPerUniqueValue: true}
         limit: 1
-run_monitoring:  # a run whose process died is known as failed
+      - key: dagster/partition  # two runs of one batch would write the same files
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
+run_monitoring:  # a run whose machine died is known as failed once it is under way for longer than any takes
+  enabled: true
+  max_runtime_seconds: 86400
+run_retries:  # of runs that were killed; each job says how often
   enabled: true
 """
 

@@ -44,19 +44,39 @@ _BY_BATCH: dict[str, tuple[dg.AssetSelection, str]] = {
 
 # What writes the same records: `dagster.yaml` lets one run of each value go at a time.
 ALONE = "loan_default/alone"
-_ALONE = {"performance_job": {ALONE: "performance"}, "serving_job": {}}
+# Longer than any takes; what is under way still had its machine die under it.
+_TAGS = {
+    "performance_job": {ALONE: "performance", "dagster/max_runtime": "7200"},
+    "serving_job": {"dagster/max_runtime": "1800"},
+}
 _TRAINS = {ALONE: "training"}
+# A batch that nobody could score for a passing reason is tried again: by Dagster where the run was killed, else step by
+# step, here. What a person has to mend (`user_errors`) is not.
+_OF_A_BATCH = {
+    "dagster/max_runtime": "7200",
+    "dagster/max_retries": "2",
+    "dagster/retry_on_asset_or_op_failure": "false",
+}
+_PASSING = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:
     """Every job."""
     hooks = {mlflow_failure_hook(tracking)}
     whole = [
-        dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_ALONE.get(name, _TRAINS))
+        dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_TAGS.get(name, _TRAINS))
         for name, (selection, described) in _WHOLE.items()
     ]
     by_batch = [
-        dg.define_asset_job(name, selection, description=described, hooks=hooks, partitions_def=batches)
+        dg.define_asset_job(
+            name,
+            selection,
+            description=described,
+            hooks=hooks,
+            tags=_OF_A_BATCH,
+            op_retry_policy=_PASSING,
+            partitions_def=batches,
+        )
         for name, (selection, described) in _BY_BATCH.items()
     ]
     return [*whole, *by_batch]

@@ -150,7 +150,7 @@ def predictions(
         yield from shown.check_results("predictions", findings)
         parquet.unlink()
         csv.unlink()
-        raise dg.Failure(failed)
+        raise dg.Failure(failed, allow_retries=False)
     predicted.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
     beside = room.place("predictions", f"{context.partition_key}.csv")
     storage.store(csv, beside)
