@@ -52,8 +52,7 @@ concurrency:
         value: {applyLimitPerUniqueValue: true}
         limit: 1
       - key: dagster/partition  # two runs of one batch would write the same files
-        value:
-          applyLimitPerUniqueValue: true
+        value: {applyLimitPerUniqueValue: true}
         limit: 1
 run_monitoring:  # a run whose machine died is known as failed once it is under way for longer than any takes
   enabled: true

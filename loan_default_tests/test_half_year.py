@@ -50,10 +50,13 @@ from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import Room
 from loan_default.defs.sensors import REASON_TAG
 from loan_default.risk.policy import RetrainingPolicy
-from loan_default.settings import _DAGSTER_YAML
+from loan_default.settings import DAGSTER_YAML
 
 # A sensor of its own job is added here; its job's end may be played by a method `_<job>` of the world.
-SENSORS = {"new_batches": "batch_prediction_job", "drift": "", "production": "serving_job", "alerts": ""}
+SENSORS = {
+    **{"new_batches": "batch_prediction_job", "drift": "", "performance": "performance_job"},
+    **{"production": "serving_job", "alerts": ""},
+}
 TROUBLES = (
     *("killed runs", "lost runs", "failed runs", "broken files", "a dead server", "a daemon that is down"),
     *("lost cursors", "doubled ticks", "a dead registry", "a dead Slack", "people"),
@@ -62,7 +65,7 @@ START, DAYS, QUIET_DAYS = datetime(2026, 1, 1, tzinfo=UTC), 180, 9
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))
 GARBAGE = (None, "", "{", "[]", "5", '{"states": 1}', '[{"b1.json": 1}, {}]', '["yesterday", []]')
 
-HOME = yaml.safe_load(_DAGSTER_YAML)
+HOME = yaml.safe_load(DAGSTER_YAML)
 JOBS: dict[str, dict[str, str]] = {job.name: dict(job.tags or {}) for job in build_jobs(Tracking("", ""))}
 SECONDS = {"batch_prediction_job": (20, 600), "retraining_job": (1200, 10_000), "serving_job": (5, 90)}
 ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "loans")  # without it none is queued
@@ -108,7 +111,7 @@ class World:
         self.root, self.instance, self.rng, self.troubles = root, instance, Random(seed), troubles
         self.now, self.calm, self.numbers = START, False, count(2)
         self.heap: list[tuple[datetime, int, Callable[[], None]]] = []
-        self.happened_at, self.round_at, self.rounds_wanted = START, START, 0
+        self.round_at, self.rounds_wanted = START, 0
         self.down: Counter[str] = Counter()  # the daemon, the registry, Slack, the server's machine
         self.cursors: dict[str, str | None] = {}
         self.lost: dict[str, list[datetime]] = defaultdict(list)
@@ -128,6 +131,9 @@ class World:
         self.predicted: dict[str, str] = {}
         self.verdicts: dict[str, tuple[int, int, bool]] = {}  # number, version, drifted
         self.given_up: set[tuple[Any, ...]] = set()
+        # outcomes
+        self.outcomes = self.measured = 0
+        self.fell = self.reported = 0  # the version that fell, and that of which the last report says so
         # people
         self.news: list[News] = []
         self.told: set[str] = set()
@@ -173,8 +179,8 @@ class World:
         self.version_is_served()
         self.soon()
         end = START + DAYS * DAY
-        while self.now < max(end + QUIET_DAYS * DAY, self.happened_at + 3 * DAY) or self.under_way():
-            assert self.now < end + 30 * DAY, f"never ends: {self.under_way()[0]}"
+        while self.now < max(end + QUIET_DAYS * DAY, self.last_asked() + 3 * DAY) or self.under_way():
+            assert self.now < end + 30 * DAY, f"never ends: {self.under_way()}"
             at, _, does = heapq.heappop(self.heap)
             self.now = max(self.now, at)
             if not self.calm and self.now > end:
@@ -184,9 +190,12 @@ class World:
             if does != self.round:
                 self.soon()
 
+    def last_asked(self) -> datetime:
+        """Apart from what is asked for each day."""
+        return max((run.asked_at for run in self.runs if run.job != "performance_job"), default=START)
+
     def soon(self) -> None:
         """Something happened: some rounds of ticks follow."""
-        self.happened_at = self.now
         self.rounds_wanted = max(self.rounds_wanted, self.rng.choice((1, 1, 2, 3)))
         if self.round_at > self.now + 15 * SECOND or self.round_at <= self.now:
             self.next_round(self.between(SECOND, 10 * SECOND))
@@ -208,8 +217,7 @@ class World:
                     self.now += self.between(0 * SECOND, 2 * SECOND)
             if len(self.runs) > asked:
                 self.rounds_wanted = 2
-                self.happened_at = self.now
-        self.rounds_wanted -= 1
+                self.rounds_wanted -= 1
         if self.rounds_wanted > 0:
             self.next_round(self.between(9 * SECOND, 30 * SECOND))
         elif self.server != self.version and not self.down["daemon"]:
@@ -225,6 +233,7 @@ class World:
         happens: list[tuple[Callable[[], None], int]] = [
             *((self.one_comes, 30), (self.burst_comes, 2), (self.changes_later, 6), (self.is_touched, 6)),
             *((self.in_other_case, 3), (self.loans_come, 8), (self.drifts, 4), (self.version_is_served, 4)),
+            *((self.outcomes_come, 10), (self.version_falls, 3)),
         ]
         if "a dead server" in self.troubles:
             happens += [(self.server_dies, 8)]
@@ -271,6 +280,14 @@ class World:
 
     def drifts(self) -> None:
         self.population += 1
+
+    def outcomes_come(self) -> None:
+        self.outcomes += 1
+        self.file("outcomes", f"{self.outcomes % 4}.csv", text=str(self.outcomes))
+
+    def version_falls(self) -> None:
+        self.fell = self.version
+        self.outcomes_come()
 
     def loans_come(self) -> None:
         self.loans += 1
@@ -375,6 +392,8 @@ class World:
             run.read = path.read_text()
             told = {"fingerprint": fingerprint_of(path)}  # type: ignore[arg-type]
             self.file("application_report", f"{run.batch}.json", text=json.dumps(told))
+        if run.job == "performance_job":
+            run.read = str(self.outcomes)
         takes = self.between(*(SECOND * seconds for seconds in SECONDS.get(run.job, (5, 100))))
         population = self.population
         if self.trouble("killed runs", 0.06):
@@ -442,6 +461,16 @@ class World:
             self.news.append(News(self.now, f"Batch {run.batch} drifted", f" {number} times"))
         if run.why[0] == "new_batches" and run.why[1:] == (run.batch, self.changes[run.batch]):
             self.scored[run.batch, self.changes[run.batch]] += 1
+        return "well"
+
+    def _performance_job(self, run: Run, *_: Any) -> str:
+        number, self.measured = next(self.numbers), int(run.read)
+        self.reported = self.fell if self.fell == self.version else 0
+        record = {"verdict": "fallen" if self.reported else "sound", "model_version": self.version, "unreadable": []}
+        self.file("performance_report.json", text=json.dumps({**record, "reasons": [f"{number} times."]}))
+        self.news = [news for news in self.news if "has fallen" not in news.begins]  # a later report is told
+        if self.reported:
+            self.news.append(News(self.now, f"Version {self.version} has fallen", f" {number} times"))
         return "well"
 
     def _serving_job(self, run: Run, *_: Any) -> str:
@@ -532,12 +561,16 @@ class World:
             assert len(times) <= 1 + lost, f"{batch} is asked for twice: {times}"
             assert not self.scored[batch, self.changes[batch]], f"{batch} is asked for though it is scored"
             return name, batch, self.changes[batch]
+        if name == "performance":
+            why = (name, self.outcomes, self.now.date())
+            assert why not in {run.why for run in self.of(job)}, f"measured twice: {why}"
+            return why
         return (name, next(self.numbers))
 
     # --- what must be done now
 
     def due_drift(self) -> dict[str, set[tuple[Any, ...]]]:
-        """What drifted against another version is scored again, once; and a retraining, where nothing is against it."""
+        """What drifted against another version is scored again, once; and a retraining, if all rules allow it."""
         if self.down["registry"]:
             return {"batch_prediction_job": set(), "retraining_job": set()}
         drifted = {
@@ -549,7 +582,7 @@ class World:
         again = {why for why in drifted if why[1] != self.version} - asked
         past = self.of("retraining_job")
         allowed = (
-            any(version == self.version for _, version, *_ in drifted)
+            (self.reported == self.version or any(version == self.version for _, version, *_ in drifted))
             and not any(run.status in ("queued", "started") for run in past)
             and all(self.now - run.asked_at >= HOUR * self.policy.cooldown_hours for run in past)
             and sum(self.now - run.asked_at < 7 * DAY for run in past) < self.policy.most_per_week
@@ -612,6 +645,7 @@ class World:
         for batch, (number, version, drifted) in self.verdicts.items():
             left = drifted and version != self.version
             assert not left or (number, version, batch, self.version) in self.given_up, f"{batch} is not scored again"
+        assert self.measured == self.outcomes, "all outcomes are measured"
         assert self.server == self.version, "the server answers by the version in production"
         assert not self.news, "people were told of all"
 

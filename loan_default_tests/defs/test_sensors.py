@@ -116,8 +116,8 @@ class Desk:
     def report(self, verdict: str, version: int = 1, **more: Any) -> None:
         """A performance report, as it was just written."""
         record = {"verdict": verdict, "model_version": version, "reasons": ["AUC 0.5 is too low."], "unreadable": []}
-        record |= {"measured_at": (datetime.now(UTC) + timedelta(seconds=1)).isoformat(), **more}
-        self.file("performance_report.json", text=json.dumps(record))
+        record |= {"measured_at": datetime.now(UTC).isoformat(), **more}
+        self.file("performance_report.json", text=json.dumps(record), at=int(datetime.now(UTC).timestamp()))
 
     def serving(self) -> dg.SensorResult | dg.SkipReason:
         return self.tick("production", registry=self.registry, serving_process=self.process, clock=Clock())
