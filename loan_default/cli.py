@@ -10,13 +10,15 @@ import argparse
 import getpass
 import json
 import logging
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -44,6 +46,9 @@ _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _WIDTH = 110  # where there is no terminal to ask
 _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 _SCORING = "scoring"  # the group
+_INTERRUPTED = "UNEXPECTED_TERMINATION"  # Dagster's word for a run that Ctrl-C ended
+_PROCESS_TAG = "loan_default/process"  # host and number of the process of a run that this command made
+_AGAIN_TAG = "loan_default/again"  # of the runs that one score-again made
 _LOOP_JOBS = ("batch_prediction_job", "retraining_job", "serving_job")
 _RUNS_SHOWN, _BATCHES_SHOWN = 50, 10
 _DEMO_ROWS = 60_000
@@ -67,11 +72,13 @@ def run_job(
     config: Mapping[str, Any] | None = None,
     batch: str | None = None,
     only: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run a job, or the assets of one group `only`, in this process and show its progress.
 
     Raises:
         StepFailed: a step failed; says which and why.
+        KeyboardInterrupt: Ctrl-C, once Dagster knows the run as failed.
     """
     import dagster as dg
 
@@ -82,6 +89,7 @@ def run_job(
     logger.setLevel(logging.INFO)
     logger.handlers[:] = [shown.ProgressHandler(console)]
     with dg.DagsterInstance.get() as instance:
+        _settle_abandoned(instance)
         if batch is not None:
             instance.add_dynamic_partitions("batch", [batch])
         definitions = build_definitions(settings)
@@ -92,10 +100,40 @@ def run_job(
             partition_key=batch,
             raise_on_error=False,
             asset_selection=sorted(keys) if keys else None,
+            tags={**(tags or {}), _PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"},
         )
     if not result.success:
+        if _is_interrupted(result):
+            raise KeyboardInterrupt
         raise StepFailed(_failure(result))
     return result
+
+
+def _settle_abandoned(instance: dg.DagsterInstance) -> None:
+    """Tell Dagster of runs whose process was killed: else it counts each as under way, and starts one less for ever."""
+    import dagster as dg
+
+    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+    for run in instance.get_runs(unfinished):
+        host, _, pid = run.tags.get(_PROCESS_TAG, "").rpartition(":")
+        if host == socket.gethostname() and not _lives(int(pid)):
+            instance.report_run_failed(run, f"The command that ran it, process {pid}, has ended without a word.")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    failures = [event.job_failure_data for event in result.all_events if event.is_job_failure]
+    reasons = [failure.failure_reason for failure in failures]
+    return any(reason is not None and reason.value == _INTERRUPTED for reason in reasons)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
@@ -360,6 +398,102 @@ def _show_batch(settings: Settings, console: Console, batch: str) -> None:
         console.print(f"{rejected:,} rows could not be scored; rejected_applications/{batch}.parquet says why.")
 
 
+def score_again(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
+    """Score batches of the inbox again, one run each; those that production's version scored already are left out."""
+    from loan_default.adapters.tracking import PRODUCTION
+    from loan_default.defs.sensors import REASON_TAG
+
+    chosen = _chosen(_inbox_batches(UPath(settings.storage)), arguments)
+    version = _store(settings).tracking.version_of(PRODUCTION)
+    if version is None:
+        raise BadInput("No version is in production; run loan-default run first.")
+    done = [] if arguments.force else _done(UPath(settings.storage), chosen, version.version)
+    if done:
+        console.print(f"Scored by version {version.version} already; --force scores again: {', '.join(done)}.")
+    todo, failed = [name for name in chosen if name not in done], {}
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    tags = {_AGAIN_TAG: began, REASON_TAG: f"scored again by {getpass.getuser()}, by hand"}
+    for at, name in enumerate(todo):
+        console.print(f"Batch {name}, {at + 1} of {len(todo)}", style="bold")
+        try:
+            run_job(settings, console, "batch_prediction_job", batch=name, tags=tags)
+        except StepFailed as error:
+            failed[name] = str(error)
+        except KeyboardInterrupt:
+            goes_on = f"--from {name}" if arguments.force else "the same command"
+            raise StepFailed(
+                f"Interrupted at batch {name}, {at + 1} of {len(todo)}; {goes_on} goes on there."
+            ) from None
+    scored = [name for name in todo if name not in failed]
+    if scored:
+        shown.show_drift(console, [_record(settings, "drift_report", f"{name}.json") for name in scored])
+    if todo:
+        console.print(f"In the Dagster UI these runs have the tag {_AGAIN_TAG}: {began}.")
+    if failed:
+        told = " ".join(f"{name}: {why}" for name, why in failed.items())
+        raise StepFailed(f"{len(failed)} of {len(todo)} batches failed. {told}")
+
+
+def _inbox_batches(storage: UPath) -> dict[str, UPath]:
+    """The batches of the inbox in the order of their names, each with the file that is scored."""
+    from loan_default.adapters import inbox
+    from loan_default.defs.assets.scoring import INBOX, SUFFIXES
+    from loan_default.defs.partitions import batch_name
+
+    files, found = inbox.list_files(storage / INBOX), {}
+    for suffix in reversed(SUFFIXES):  # of several forms the first is scored
+        for file in files:
+            if file.name.endswith(suffix):
+                with suppress(BadInput):  # no batch; the sensor says so
+                    found[batch_name(file.name)] = file.place
+    return dict(sorted(found.items()))
+
+
+def _chosen(files: Mapping[str, UPath], arguments: argparse.Namespace) -> dict[str, UPath]:
+    """The batches that the arguments name, in the order of their names.
+
+    Raises:
+        BadInput: one of them is not in the inbox, or none lies in the range.
+    """
+    first, last = arguments.first, arguments.last
+    if last and not first:
+        raise BadInput(f"--to {last} needs a --from; give both, or name the batches.")
+    named = {*arguments.batches, first, last} - {""}
+    if unknown := sorted(named - files.keys()):
+        raise BadInput(f"The inbox holds no batch {', '.join(unknown)}; correct the name, or put its file there.")
+    if last and last < first:
+        raise BadInput(f"{last} comes before {first}; exchange --from and --to.")
+    if arguments.batches:
+        return {name: file for name, file in files.items() if name in named}
+    return {name: file for name, file in files.items() if name >= first and (not last or name <= last)}
+
+
+def _done(storage: UPath, files: Mapping[str, UPath], version: int) -> list[str]:
+    """The batches whose files this version scored as they are now, and that were compared with its population since."""
+    from loan_default.adapters import inbox
+    from loan_default.defs.sensors import DRIFT
+
+    scored, compared = (
+        {file.name: file.changed_at for file in inbox.list_files(storage / asset)} for asset in ("predictions", DRIFT)
+    )
+    done = []
+    for batch, file in files.items():
+        predictions, report = f"{batch}.parquet", f"{batch}.json"
+        if predictions in scored and report in compared and scored[predictions] <= compared[report]:
+            made_of = version, inbox.fingerprint_of(file)
+            if _made_of(storage / "predictions" / predictions) == made_of:
+                done.append(batch)
+    return done
+
+
+def _made_of(predictions: UPath) -> tuple[int, str]:
+    """The version that made them, and the fingerprint of the file that it read."""
+    import polars as pl
+
+    with predictions.open("rb") as given:
+        return pl.read_parquet(given, columns=["model_version", "input_fingerprint"], n_rows=1).row(0)
+
+
 def drift(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Compare a scored batch with the training population."""
     place = UPath(settings.storage) / "predictions" / f"{arguments.batch}.parquet"
@@ -594,6 +728,13 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", help="CSV, CSV.GZ or Parquet file of applications; its name is the batch"
     )
     command.add_argument("--without-drift", action="store_true", help="score only")
+    command = add("score-again", score_again)
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("batches", nargs="*", default=[], metavar="BATCH", help="batches of the inbox")
+    which.add_argument("--from", dest="first", default="", metavar="BATCH", help="this one and all after it by name")
+    which.add_argument("--all", action="store_true", help="all of the inbox")
+    command.add_argument("--to", dest="last", default="", metavar="BATCH", help="with --from: none after this one")
+    command.add_argument("--force", action="store_true", help="also what production's version scored already")
     add("drift", drift).add_argument("batch", metavar="BATCH", help="a scored batch")
     command = add("performance", performance)
     command.add_argument(
@@ -648,6 +789,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (BadInput, StepFailed, ServerError, TrackingError, OSError) as error:
             errors.print(f"loan-default: {error}", markup=False, soft_wrap=True)
             return 1
+        except KeyboardInterrupt:
+            errors.print("loan-default: Interrupted.", markup=False)
+            return 130
     return 0
 
 

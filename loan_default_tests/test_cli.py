@@ -9,21 +9,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from rich.console import Console
 
 import loan_default
 from loan_default import console as shown
 from loan_default.cli import main
 from loan_default.doctor import Finding
-from loan_default.risk.synthetic import make_loans, write_csv
-from loan_default_tests.homes import own_environment
+from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default_tests.homes import new_home, own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in
 from loan_default_tests.stores import free_port
 
@@ -37,6 +40,7 @@ COMMANDS = (
     "status",
     "history",
     "score",
+    "score-again",
     "drift",
     "performance",
     "sample-data",
@@ -97,6 +101,9 @@ def said(told: tuple[int, str, str]) -> str:
         [],
         ["learn"],
         ["score"],
+        ["score-again"],
+        ["score-again", "--to", "2018-10"],
+        ["score-again", "2018-10", "--all"],
         ["drift"],
         ["train", "--trials", "0"],
         ["train", "--trials", "many"],
@@ -360,6 +367,144 @@ def test_a_relative_home_of_dagster_is_taken(place: Path, loans: Path, command: 
     os.environ["DAGSTER_HOME"] = "runs"
     assert command("clean", "--data", "loans.csv")[0] == 0
     assert (place / "runs" / "history").is_dir()
+
+
+# --- many batches ---------------------------------------------------------------------------------------------
+
+BATCHES = ("2014-07", "2014-08", "2014-09", "2014-10")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home with a version in production and four batches in its inbox, as the storage of the platform."""
+    settings = new_home(tmp_path_factory.mktemp("trained"))
+    with own_environment():
+        os.environ |= {
+            "LOAN_DEFAULT_HOME": str(settings.home),
+            "LOAN_DEFAULT_DATA": settings.data,
+            "LOAN_DEFAULT_POLICY": str(settings.policy),
+            "LOAN_DEFAULT_SEARCH_SPACE": str(settings.search_space),
+            "DAGSTER_HOME": str(settings.dagster_home),
+        }
+        assert main(["run", "--trials", "2"]) == 0
+        storage = Path(settings.storage)
+        deliver(storage, seed=1)
+        yield storage
+
+
+def deliver(storage: Path, seed: int) -> None:
+    (storage / "applications").mkdir(exist_ok=True)
+    for at, batch in enumerate(BATCHES):
+        applications = make_applications(60, seed=seed + at, month=date(2014, 7 + at, 1))
+        write_csv(applications, storage / "applications" / f"{batch}.csv")
+
+
+def scored_at(storage: Path) -> dict[str, Any]:
+    files = {batch: storage / "predictions" / f"{batch}.parquet" for batch in BATCHES}
+    return {batch: pl.read_parquet(file)["scored_at"][0] for batch, file in files.items() if file.exists()}
+
+
+def batch_runs() -> list[tuple[str, str, str]]:
+    """Batch, status and the tag of what was asked for together, the newest first."""
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs(dg.RunsFilter(job_name="batch_prediction_job"))
+        return [(run.tags["dagster/partition"], run.status.value, run.tags["loan_default/again"]) for run in runs]
+
+
+@pytest.mark.integration
+def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other(
+    trained: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = trained / "applications" / "2014-08.csv"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    assert main(["score-again", "--all"]) == 1
+    told = capfd.readouterr().err
+    assert told.startswith("loan-default: 1 of 4 batches failed. 2014-08: ")
+    assert "is empty" in told
+    first = scored_at(trained)
+    assert first.keys() == {*BATCHES} - {"2014-08"}
+    assert [(batch, status) for batch, status, _ in reversed(batch_runs())] == [
+        (batch, "FAILURE" if batch == "2014-08" else "SUCCESS") for batch in BATCHES
+    ]
+    assert len({together for _, _, together in batch_runs()}) == 1
+
+    broken.write_bytes(whole)
+    assert main(["score-again", "--all"]) == 0
+    assert "Scored by version 1 already; --force scores again: 2014-07, 2014-09, 2014-10." in capfd.readouterr().out
+    assert len(batch_runs()) == 5
+    second = scored_at(trained)
+    assert second == first | {"2014-08": second["2014-08"]}
+
+    before = {batch: pl.read_parquet(trained / "predictions" / f"{batch}.parquet") for batch in BATCHES}
+    assert main(["score-again", "--from", "2014-08", "--to", "2014-09", "--force"]) == 0
+    again = scored_at(trained)
+    assert {batch for batch in BATCHES if again[batch] > second[batch]} == {"2014-08", "2014-09"}
+    for batch, frame in before.items():
+        assert_frame_equal(
+            frame.drop("scored_at"), pl.read_parquet(trained / "predictions" / f"{batch}.parquet").drop("scored_at")
+        )
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["2014-07", "2015-01"], "The inbox holds no batch 2015-01; correct the name, or put its file there."),
+        (
+            ["--from", "2014-07", "--to", "2015"],
+            "The inbox holds no batch 2015; correct the name, or put its file there.",
+        ),
+        (["--from", "2014-08", "--to", "2014-07"], "2014-07 comes before 2014-08; exchange --from and --to."),
+    ],
+    ids=["unknown", "unknown end", "no range"],
+)
+def test_batches_that_are_not_there_are_said_and_nothing_runs(
+    trained: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    runs = batch_runs()
+    assert said((main(["score-again", "--force", *arguments]), *capfd.readouterr())) == told
+    assert batch_runs() == runs
+
+
+@pytest.mark.integration
+def test_scoring_again_goes_on_where_it_stopped(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """After Ctrl-C and after kill -9, of which Dagster learns when a command runs again."""
+    deliver(trained, seed=11)
+    for ended_by, last in (
+        (signal.SIGINT, "Interrupted at batch 2014-08, 2 of 4; the same command goes on there."),
+        (signal.SIGKILL, ""),
+    ):
+        assert last in stopped_at_its_second_batch("score-again", "--all", ended_by=ended_by)
+    assert batch_runs()[0][1] in ("NOT_STARTED", "STARTED")
+    assert main(["score-again", "--all"]) == 0
+    assert "Scored by version 1 already; --force scores again: 2014-07, 2014-08." in capfd.readouterr().out
+    runs = [(batch, status) for batch, status, _ in reversed(batch_runs())]
+    assert runs[-6:] == [
+        *(("2014-07", "SUCCESS"), ("2014-08", "FAILURE")),
+        *(("2014-08", "SUCCESS"), ("2014-09", "FAILURE")),
+        *(("2014-09", "SUCCESS"), ("2014-10", "SUCCESS")),
+    ]
+
+
+def stopped_at_its_second_batch(*arguments: str, ended_by: signal.Signals) -> str:
+    """What the command said last."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "loan_default.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    batches = 0
+    for line in process.stdout:
+        batches += line.startswith("Batch ")
+        if batches == 2 and line.startswith("▸"):  # its run is under way
+            process.send_signal(ended_by)
+            break
+    told = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    return told
 
 
 # --- servers --------------------------------------------------------------------------------------------------
