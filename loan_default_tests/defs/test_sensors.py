@@ -198,11 +198,16 @@ def test_what_is_refused_is_shown(desk: Desk) -> None:
     assert "a b.csv: a batch's name may hold" in said(result)
 
 
-def test_five_hundred_files_are_asked_for_in_their_order(desk: Desk) -> None:
+def test_five_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(desk: Desk) -> None:
     for number in range(500):
         desk.file("applications", f"batch-{999 - number}.csv", text=f"{number}", at=number)
     desk.batches()
-    assert desk.batches() == [f"batch-{999 - number}" for number in range(500)]
+    asked: list[str] = []
+    while batches := desk.batches():
+        assert len(batches) <= 8
+        asked += batches
+    assert asked == [f"batch-{999 - number}" for number in range(500)]
+    assert desk.instance.get_dynamic_partitions("batch") == asked
 
 
 @settings(max_examples=25, deadline=None)
