@@ -54,6 +54,8 @@ concurrency:
       - key: dagster/partition  # two runs of one batch would write the same files
         value: {applyLimitPerUniqueValue: true}
         limit: 1
+run_queue:
+  dequeue_interval_seconds: 1  # a free place is taken at once; by default it stays empty for up to 5 s
 run_monitoring:  # a run whose machine died is known as failed once it is under way for longer than any takes
   enabled: true
   max_runtime_seconds: 86400

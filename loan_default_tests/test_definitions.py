@@ -121,6 +121,14 @@ def test_production_is_settled_before_a_batch_is_scored(specs: dict[str, dg.Asse
     assert dg.AssetKey("promoted_model") in {dep.asset_key for dep in specs["predictions"].deps}
 
 
+def test_a_new_home_has_two_runs_at_a_time_and_fills_a_free_place_at_once(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    definitions_of(settings)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 2
+        assert instance.run_coordinator.dequeue_interval_seconds == 1
+
+
 def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
     from loan_default.definitions import build_definitions
 
