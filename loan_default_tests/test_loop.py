@@ -1,113 +1,22 @@
 """The whole loop under a real daemon: files are dropped into the inbox, and nothing else is touched."""
 
-import json
-import logging
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import httpx
-import polars as pl
 import pytest
-import yaml
 
-from loan_default.adapters.scoring_server import ScoringServer
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
-from loan_default.settings import Settings, prepare_process
-from loan_default_tests.homes import new_home, own_environment
-from loan_default_tests.stores import free_port
+from loan_default_tests.loops import Loop, started_loop
 
 pytestmark = pytest.mark.integration
-
-log = logging.getLogger(__name__)
-
-MONTH = date(2014, 8, 1)
-
-
-class Loop:
-    """A home in which a daemon runs."""
-
-    def __init__(self, settings: Settings, daemon: subprocess.Popen[bytes], said: Path) -> None:
-        self.settings, self.daemon, self.said = settings, daemon, said
-        self.storage = Path(settings.storage)
-        self.began = time.monotonic()
-
-    def drop(self, name: str, **how: Any) -> None:
-        """As a person copies a file."""
-        (self.storage / "applications").mkdir(parents=True, exist_ok=True)
-        write_csv(make_applications(400, month=MONTH, **how), self.storage / "applications" / name)
-
-    def tell(self, name: str, **how: Any) -> None:
-        """How the applications of `drop` ended, as a person copies a file years later."""
-        (self.storage / "outcomes").mkdir(parents=True, exist_ok=True)
-        loans = make_loans(400, first_month=MONTH, last_month=MONTH, **how).select("id", "loan_status")
-        loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(self.storage / "outcomes" / name)
-
-    def record(self, *parts: str) -> Any:
-        place = self.storage.joinpath(*parts).with_suffix(".json")
-        return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
-
-    def runs(self, job: str) -> list[dg.DagsterRun]:
-        with own_environment():
-            prepare_process(self.settings)
-            with dg.DagsterInstance.get() as instance:
-                return list(instance.get_runs(dg.RunsFilter(job_name=job)))
-
-    def until(self, seen: Callable[[], Any], what: str, seconds: float = 150) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := seen()):
-            assert self.daemon.poll() is None, self.said.read_text()
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}\n{self.said.read_text()[-6000:]}"
-            time.sleep(0.5)
-        log.warning("%5.0f s  %s", time.monotonic() - self.began, what)
-        return found
 
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Loop]:
-    settings = replace(new_home(tmp_path), serving_url=f"http://127.0.0.1:{free_port()}")
-    environment = {
-        **os.environ,
-        "LOAN_DEFAULT_HOME": str(settings.home),
-        "LOAN_DEFAULT_DATA": settings.data,
-        "LOAN_DEFAULT_POLICY": str(settings.policy),
-        "LOAN_DEFAULT_SEARCH_SPACE": str(settings.search_space),
-        "LOAN_DEFAULT_SERVING_URL": settings.serving_url,
-        "DAGSTER_HOME": str(settings.dagster_home),
-    }
-    policy = yaml.safe_load(settings.policy.read_text())  # type: ignore[union-attr]
-    policy["promotion"] |= {"auc_gain_at_least": -1.0, "auc_gain_low_at_least": -1.0, "brier_rise_at_most": 1.0}
-    settings.policy.write_text(yaml.safe_dump(policy), encoding="utf-8")  # type: ignore[union-attr]
-    train = [sys.executable, "-m", "loan_default.cli", "run", "--trials", "2"]
-    subprocess.run(train, env=environment, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    said = tmp_path / "daemon.log"
-    with said.open("w") as output:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-m", "loan_default.definitions"],
-            env=environment,
-            cwd=tmp_path,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield Loop(settings, daemon, said)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(daemon.pid, signal.SIGTERM)
-        daemon.wait(timeout=30)
-        with suppress(ProcessLookupError):
-            os.killpg(daemon.pid, signal.SIGKILL)  # what it started
-        ScoringServer(settings.serving_url, settings.serving).stop(wait=20)
+    with started_loop(tmp_path) as started:
+        yield started
 
 
 def test_a_calm_batch_is_scored_and_a_shifted_one_leads_to_one_new_model_that_is_served(loop: Loop) -> None:
