@@ -47,6 +47,12 @@ test: $(VENV)/dev.stamp ## Install what tests need and run them all
 test-loop: $(VENV)/dev.stamp ## Test the loop under a real daemon, and tell when each thing happened
 	@$(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING loan_default_tests/test_loop.py
 
+FILES ?= 500
+.PHONY: test-load
+test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under a real daemon, and tell what they took
+	@LOAD_FILES=$(FILES) $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
+		loan_default_tests/test_load.py -k files
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
 	@$(BIN)/ruff check .
