@@ -56,6 +56,10 @@ concurrency:
         limit: 1
 run_queue:
   dequeue_interval_seconds: 1  # a free place is taken at once; by default it stays empty for up to 5 s
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 1  # each keeps a sensor's memory, 63 KB with 500 files in the inbox, six times a minute
 run_monitoring:  # a run whose machine died is known as failed once it is under way for longer than any takes
   enabled: true
   max_runtime_seconds: 86400

@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
 
 import loan_default
 from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
@@ -127,6 +128,16 @@ def test_a_new_home_has_two_runs_at_a_time_and_fills_a_free_place_at_once(tmp_pa
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 2
         assert instance.run_coordinator.dequeue_interval_seconds == 1
+
+
+def test_a_new_home_forgets_ticks_that_did_nothing_after_a_day(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    definitions_of(settings)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        kept = {
+            status.value: days for status, days in instance.get_tick_retention_settings(InstigatorType.SENSOR).items()
+        }
+    assert kept == {"STARTED": -1, "SKIPPED": 1, "SUCCESS": -1, "FAILURE": -1}
 
 
 def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
