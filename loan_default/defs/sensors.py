@@ -37,9 +37,7 @@ VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data",
 DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
 _READ_BYTES = 1_000_000_000  # of batch files in one tick
-_ASKED = (
-    8  # runs in one tick of new_batch_sensor: Dagster takes a third of a second to file one, and other sensors wait
-)
+_ASKED = 5  # runs in one tick: Dagster files them one by one, and other sensors wait
 _TOLD = 10  # names in a skip reason
 _RUNS = 100  # of the past that are looked at
 _UNDER_WAY = {

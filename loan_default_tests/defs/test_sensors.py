@@ -204,7 +204,7 @@ def test_five_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(des
     desk.batches()
     asked: list[str] = []
     while batches := desk.batches():
-        assert len(batches) <= 8
+        assert len(batches) <= 5
         asked += batches
     assert asked == [f"batch-{999 - number}" for number in range(500)]
     assert desk.instance.get_dynamic_partitions("batch") == asked
