@@ -47,6 +47,11 @@ test: $(VENV)/dev.stamp ## Install what tests need and run them all
 test-loop: $(VENV)/dev.stamp ## Test the loop under a real daemon, and tell when each thing happened
 	@$(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING loan_default_tests/test_loop.py
 
+HALF_YEARS ?= 20
+.PHONY: test-half-year
+test-half-year: $(VENV)/dev.stamp ## Let every sensor live through HALF_YEARS=20 simulated half years of trouble
+	@HALF_YEARS=$(HALF_YEARS) $(BIN)/python -m pytest loan_default_tests/test_half_year.py
+
 FILES ?= 500
 .PHONY: test-load
 test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under a real daemon, and tell what they took
