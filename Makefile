@@ -58,6 +58,11 @@ test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under a real daem
 	@LOAD_FILES=$(FILES) $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
 		loan_default_tests/test_load.py -k files
 
+.PHONY: test-faults
+test-faults: $(VENV)/dev.stamp ## Kill a run in every step and around every change, and tell what came of it
+	@LOAN_DEFAULT_TEST_FAULTS=all $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
+		-o log_cli_format='%(message)s' loan_default_tests/test_faults.py
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
 	@$(BIN)/ruff check .

@@ -10,15 +10,13 @@ import argparse
 import getpass
 import json
 import logging
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,6 +30,7 @@ from upath import UPath
 from loan_default import console as shown
 from loan_default.adapters import history
 from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.storage import trouble
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings, load_settings, prepare_process
@@ -47,7 +46,6 @@ _WIDTH = 110  # where there is no terminal to ask
 _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 _SCORING = "scoring"  # the group
 _INTERRUPTED = "UNEXPECTED_TERMINATION"  # Dagster's word for a run that Ctrl-C ended
-_PROCESS_TAG = "loan_default/process"  # host and number of the process of a run that this command made
 _AGAIN_TAG = "loan_default/again"  # of the runs that one score-again made
 _LOOP_JOBS = ("batch_prediction_job", "retraining_job", "serving_job")
 _RUNS_SHOWN, _BATCHES_SHOWN = 50, 10
@@ -88,8 +86,7 @@ def run_job(
     logger = logging.getLogger(PROGRESS)
     logger.setLevel(logging.INFO)
     logger.handlers[:] = [shown.ProgressHandler(console)]
-    with dg.DagsterInstance.get() as instance:
-        _settle_abandoned(instance)
+    with _dagster(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions("batch", [batch])
         definitions = build_definitions(settings)
@@ -100,7 +97,7 @@ def run_job(
             partition_key=batch,
             raise_on_error=False,
             asset_selection=sorted(keys) if keys else None,
-            tags={**(tags or {}), _PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"},
+            tags=dict(tags or {}),
         )
     if not result.success:
         if _is_interrupted(result):
@@ -109,25 +106,20 @@ def run_job(
     return result
 
 
-def _settle_abandoned(instance: dg.DagsterInstance) -> None:
-    """Tell Dagster of runs whose process was killed: else it counts each as under way, and starts one less for ever."""
+@contextmanager
+def _dagster(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance; where it cannot keep its records, a sentence says so."""
     import dagster as dg
+    from sqlalchemy.exc import DBAPIError
 
-    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
-    for run in instance.get_runs(unfinished):
-        host, _, pid = run.tags.get(_PROCESS_TAG, "").rpartition(":")
-        if host == socket.gethostname() and not _lives(int(pid)):
-            instance.report_run_failed(run, f"The command that ran it, process {pid}, has ended without a word.")
-
-
-def _lives(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    except DBAPIError as error:
+        raise StepFailed(
+            f"Dagster cannot keep its records in {settings.dagster_home} ({error.orig}); make room there and let this "
+            "user write there, then run again."
+        ) from error
 
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -280,16 +272,16 @@ def show_history(settings: Settings, console: Console, arguments: argparse.Names
             f"run {run.dagster_run.run_id}",
             [run.dagster_run.tags.get(REASON_TAG, "started by hand")],
         )
-        for run in _runs("retraining_job")
+        for run in _runs(settings, "retraining_job")
     ]
     shown.show_history(console, sorted([*decided, *asked]))
 
 
-def _runs(job: str) -> Sequence[dg.RunRecord]:
+def _runs(settings: Settings, job: str) -> Sequence[dg.RunRecord]:
     """The newest runs of a job."""
     import dagster as dg
 
-    with dg.DagsterInstance.get() as instance:
+    with _dagster(settings) as instance:
         return instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)
 
 
@@ -310,7 +302,8 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
     trouble = f" ({health.trouble})" if health and health.trouble else ""
     waiting = [file.name for file in inbox.list_files(storage / INBOX) if not _is_scored(storage, file.name)]
-    under_way = [run.dagster_run for job in _LOOP_JOBS for run in _runs(job) if not run.dagster_run.is_finished]
+    runs = [record.dagster_run for job in _LOOP_JOBS for record in _runs(settings, job)]
+    under_way = [run for run in runs if not run.is_finished]
     shown.show_places(
         console,
         {
@@ -787,7 +780,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             prepare_process(settings)
             arguments.does(settings, console, arguments)
         except (BadInput, StepFailed, ServerError, TrackingError, OSError) as error:
-            errors.print(f"loan-default: {error}", markup=False, soft_wrap=True)
+            told = trouble(error) if isinstance(error, OSError) else error
+            errors.print(f"loan-default: {told}", markup=False, soft_wrap=True)
             return 1
         except KeyboardInterrupt:
             errors.print("loan-default: Interrupted.", markup=False)

@@ -60,7 +60,7 @@ retention:
   sensor:
     purge_after_days:
       skipped: 1  # each keeps a sensor's memory, 63 KB with 500 files in the inbox, six times a minute
-run_monitoring:  # a run whose machine died is known as failed once it is under way for longer than any takes
+run_monitoring:  # a run that does not begin, or does not end, is known as failed
   enabled: true
   max_runtime_seconds: 86400
 run_retries:  # of runs that were killed; each job says how often
@@ -117,6 +117,11 @@ class Settings:
     def serving(self) -> Path:
         """Where the scoring server leaves its process number, its log and its sign of a reload."""
         return self.home / "serving"
+
+    @property
+    def runs(self) -> Path:
+        """A lifeline of each run that is under way."""
+        return self.home / "runs"
 
     @property
     def models(self) -> Path:

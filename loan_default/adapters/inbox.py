@@ -70,8 +70,10 @@ class Memory:
     def from_json(cls, text: str | None) -> Memory:
         """What `to_json` wrote; nothing where there is none of it: files are looked at once more then."""
         try:
-            return cls(**{name: dict(known) for name, known in json.loads(text or "{}").items()})
-        except (ValueError, TypeError, AttributeError):
+            known = {name: dict(known) for name, known in json.loads(text or "{}").items()}
+            texts = all(isinstance(told, str) for one in known.values() for told in one.values())
+            return cls(**known) if texts else cls()
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return cls()
 
 

@@ -5,18 +5,25 @@ Which asset is stored where is the IO managers' business in `defs`; what a loan 
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import gettempprefix
 from typing import Any
 
 from upath import UPath
 
 from loan_default.risk.errors import BadInput
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writes to it any more
 
 
 def is_remote(place: str | UPath) -> bool:
@@ -55,12 +62,14 @@ def fetch(source: UPath, target: Path) -> Path:
 
 def store(source: Path, target: UPath) -> None:
     """Move a finished local file to its place; a reader sees the old file or the new one, never half of it."""
-    if is_remote(target):  # an object appears when its upload is complete
-        target.fs.put_file(str(source), target.path)
-        source.unlink()
-        return
-    with whole(Path(target)) as part:
-        shutil.move(source, part)
+    try:
+        if is_remote(target):  # an object appears when its upload is complete
+            target.fs.put_file(str(source), target.path)
+            return
+        with whole(Path(target)) as part:
+            shutil.move(source, part)
+    finally:  # also where there is no room for it, the more so
+        source.unlink(missing_ok=True)
 
 
 def write_text(target: UPath, text: str) -> None:
@@ -87,3 +96,26 @@ def whole(target: Path) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove the files and temporary folders that match and have not changed for a week: runs that died wrote them."""
+    for path in list(folder.glob(pattern)):
+        with suppress(FileNotFoundError):  # another run does the same
+            if time.time() - path.lstat().st_mtime < _LEFT_AFTER:
+                continue
+            if not path.is_dir():
+                path.unlink()
+            elif path.name.startswith(gettempprefix()):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def trouble(error: OSError) -> str:
+    """What the system says of a file as a sentence: where it is, what is wrong, and what to do."""
+    place = error.filename2 or error.filename
+    if error.errno in _FULL or "os error 28" in str(error):
+        where = f"at {place}" if place else "on the disk"
+        return f"There is no room left {where}; make some (LOAN_DEFAULT_HOME and LOAN_DEFAULT_STORAGE), then run again."
+    if error.errno in _CLOSED and place:
+        return f"{place} cannot be written to ({error.strerror}); let this user write there, then run again."
+    return str(error)

@@ -129,6 +129,13 @@ class Tracking:
             runs = client.search_runs([found.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
             return str(runs[0].info.run_id) if runs else None
 
+    def running(self, tag: str) -> dict[str, str]:
+        """Return the experiment's runs that have not ended and carry this tag: their ids, each with the tag's value."""
+        with self._asking("list the runs under way") as client:
+            found = client.get_experiment_by_name(self.experiment)
+            runs = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []
+            return {run.info.run_id: run.data.tags[tag] for run in runs if tag in run.data.tags}
+
     def end_run(self, run_id: str, status: str) -> None:
         """End the run as `FINISHED` or `FAILED`."""
         with self._asking(f"end the run {run_id}") as client:

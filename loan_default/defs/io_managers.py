@@ -13,12 +13,27 @@ import dagster as dg
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.defs.metadata import user_errors
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class ParquetIOManager(dg.UPathIOManager):
+class _Told(dg.UPathIOManager):
+    """What goes wrong with a file is one sentence."""
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store the value."""
+        with user_errors():
+            super().handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the value."""
+        with user_errors():
+            return super().load_input(context)
+
+
+class ParquetIOManager(_Told):
     """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a lazy frame."""
 
     extension = ".parquet"
@@ -45,7 +60,7 @@ class ParquetIOManager(dg.UPathIOManager):
         return pl.scan_parquet(storage.fetch(path, self._staging / f"{run}-read-{path.name}"))
 
 
-class JsonIOManager(dg.UPathIOManager):
+class JsonIOManager(_Told):
     """A record of plain values."""
 
     extension = ".json"
@@ -59,7 +74,7 @@ class JsonIOManager(dg.UPathIOManager):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-class TextIOManager(dg.UPathIOManager):
+class TextIOManager(_Told):
     """A Markdown text."""
 
     extension = ".md"

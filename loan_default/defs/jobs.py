@@ -1,10 +1,11 @@
-"""What can be run as a whole: a job is a selection of assets, and the hook that tells MLflow of a failure."""
+"""What can be run as a whole: a job is a selection of assets, and the hooks that see to it if it fails or dies."""
 
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from loan_default.adapters.tracking import Tracking
+from loan_default.defs.lifeline import lifeline_hook
 from loan_default.defs.mlflow_run import mlflow_failure_hook
 from loan_default.defs.partitions import batches
 
@@ -62,7 +63,7 @@ _PASSING = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIA
 
 def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:
     """Every job."""
-    hooks = {mlflow_failure_hook(tracking)}
+    hooks = {mlflow_failure_hook(tracking), lifeline_hook}
     whole = [
         dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_TAGS.get(name, _TRAINS))
         for name, (selection, described) in _WHOLE.items()

@@ -6,12 +6,17 @@ Measuring and judging are `risk`; this module only turns findings and figures in
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import isgeneratorfunction
 from typing import Any
 
 import dagster as dg
 
+from loan_default.adapters import storage
+from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.markdown import markdown_table
@@ -56,11 +61,34 @@ def check_results(asset: str, findings: Iterable[Finding]) -> list[dg.AssetCheck
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Input that cannot be used fails the step with its one sentence: retrying would not help."""
+    """What a user can mend fails the step with its one sentence; retrying does not help input that cannot be used."""
     try:
         yield
     except BadInput as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    except (TrackingError, ServerError) as error:
+        raise dg.Failure(str(error)) from None
+    except OSError as error:
+        raise dg.Failure(storage.trouble(error)) from error
+
+
+def in_one_sentence(does: Callable[..., Any]) -> Callable[..., Any]:
+    """An asset's function, wherever in it a user's error is met."""
+    if isgeneratorfunction(does):
+
+        @wraps(does)
+        def steps(*given: Any, **named: Any) -> Iterator[Any]:
+            with user_errors():
+                yield from does(*given, **named)
+
+        return steps
+
+    @wraps(does)
+    def step(*given: Any, **named: Any) -> Any:
+        with user_errors():
+            return does(*given, **named)
+
+    return step
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:

@@ -63,6 +63,7 @@ class MlflowRun(dg.ConfigurableResource):
         with tracking.as_default(), _dagster_mlflow_run(context, tracking) as run_id:
             self._run_id = run_id
             yield self
+            settle_left_runs(context.instance, tracking)  # not before: the lifeline may be asked for after this
 
 
 def mlflow_failure_hook(tracking: Tracking) -> dg.HookDefinition:
@@ -76,13 +77,18 @@ def mlflow_failure_hook(tracking: Tracking) -> dg.HookDefinition:
 
 
 def settle_mlflow_run(instance: dg.DagsterInstance, dagster_run_id: str, tracking: Tracking) -> None:
-    """End the MLflow run of a Dagster run, if it has one, with what Dagster recorded about that run.
-
-    Also for a sensor, after a run whose process was killed and so never ended its MLflow run.
-    """
+    """End the MLflow run of a Dagster run, if it has one, with what Dagster recorded about that run."""
     run_id = tracking.find_run(DAGSTER_RUN_TAG, dagster_run_id)
     if run_id is not None:
         _end_truthfully(instance, dagster_run_id, tracking, run_id)
+
+
+def settle_left_runs(instance: dg.DagsterInstance, tracking: Tracking) -> None:
+    """End the MLflow runs whose Dagster run has ended and could not do it, as its process was killed."""
+    for run_id, dagster_run_id in tracking.running(DAGSTER_RUN_TAG).items():
+        run = instance.get_run_by_id(dagster_run_id)
+        if run is not None and run.is_finished:  # an unknown one belongs to another platform
+            _end_truthfully(instance, dagster_run_id, tracking, run_id)
 
 
 @contextmanager

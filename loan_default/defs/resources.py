@@ -16,6 +16,7 @@ from upath import UPath
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
+from loan_default.defs.lifeline import Lifeline
 from loan_default.defs.mlflow_run import MlflowRun
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy
@@ -176,6 +177,12 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
         "room": Room(root=settings.storage, scratch=str(settings.staging), studies=settings.study_storage),
         "registry": Registry(**store, cache=str(settings.models), ui=settings.mlflow_ui),
         "mlflow_run": MlflowRun(**store),
+        "lifeline": Lifeline(
+            folder=str(settings.runs),
+            scratch=str(settings.staging),
+            models=str(settings.models),
+            storage=settings.storage,
+        ),
         "serving_process": ServingProcess(
             url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
         ),

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from loan_default.adapters import history, inbox, predicted
+from loan_default.adapters import history, inbox, predicted, storage
 from loan_default.adapters.alerts import send
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
 from loan_default.defs.assets.performance import OUTCOMES
 from loan_default.defs.assets.scoring import INBOX
+from loan_default.defs.lifeline import Lifeline
+from loan_default.defs.mlflow_run import settle_left_runs
 from loan_default.defs.partitions import batch_name, batches
 from loan_default.defs.resources import Clock, LoanBook, People, Registry, Room, ServingProcess
 from loan_default.risk.errors import BadInput
@@ -48,7 +50,7 @@ _UNDER_WAY = {
     dg.DagsterRunStatus.CANCELING,
 }
 _FIRST_LOOK, _LONGEST_SILENCE = timedelta(minutes=5), timedelta(days=1)  # back, to see what happened
-_OVERLAP, _LINES_KEPT = timedelta(seconds=15), 1_000
+_OVERLAP, _EVENTS_KEPT = timedelta(seconds=15), 1_000
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=30)  # before a server is started again
 
 
@@ -59,8 +61,10 @@ def _told(does: Callable[..., Result]) -> Callable[..., Result]:
     def tick(*given: Any, **named: Any) -> Result:
         try:
             return does(*given, **named)
-        except (TrackingError, ServerError, BadInput, OSError) as error:
+        except (TrackingError, ServerError, BadInput) as error:
             return dg.SkipReason(str(error))
+        except OSError as error:
+            return dg.SkipReason(storage.trouble(error))
 
     return tick
 
@@ -99,10 +103,19 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
 
 def _is_scored(room: Room, ready: inbox.Ready) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
-    report = room.place("application_report", f"{ready.batch}.json")
-    if not report.exists() or not room.place("predictions", f"{ready.batch}.parquet").exists():
+    import polars as pl
+
+    report, parquet = (
+        room.place(*parts)
+        for parts in (("application_report", f"{ready.batch}.json"), ("predictions", f"{ready.batch}.parquet"))
+    )
+    if not report.exists() or not parquet.exists():
         return False
-    return bool(json.loads(report.read_text(encoding="utf-8"))["fingerprint"] == ready.fingerprint)
+    if json.loads(report.read_text(encoding="utf-8"))["fingerprint"] != ready.fingerprint:
+        return False
+    with parquet.open("rb") as file:  # a run may have died between the two
+        scored = pl.read_parquet(file, columns=["input_fingerprint"], n_rows=1)
+    return ready.fingerprint in scored["input_fingerprint"]
 
 
 def _nothing_new(seen: inbox.Look) -> str:
@@ -196,8 +209,9 @@ def is_verdict(name: str) -> bool:
 def _remembered(cursor: str | None) -> tuple[dict[str, str], dict[str, Any]]:
     try:
         states, verdicts = json.loads(cursor or "[{}, {}]")
-        return {name: state for name, state in states.items() if name in verdicts}, verdicts
-    except (ValueError, TypeError, AttributeError):
+        whole = {name for name, (batch, version, _) in verdicts.items() if (type(batch), type(version)) == (str, int)}
+        return {name: state for name, state in states.items() if name in whole}, verdicts
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}, {}
 
 
@@ -257,8 +271,8 @@ def production(
         return dg.SkipReason(f"The server answers by version {version.version}.")
     if health is None and serving_process.supervised:
         return dg.SkipReason(f"No server answers at {serving_process.url}; the service that runs it has to start it.")
-    free = _free_again(runs)
-    if free is not None and clock.now() < free:
+    free = _free_again(runs, clock.now())
+    if free is not None:
         return dg.SkipReason(f"The last tries to serve failed; the next is at {free:%Y-%m-%d %H:%M:%S %Z}.")
     return dg.SensorResult(
         run_requests=[
@@ -284,8 +298,11 @@ def _why(health: Health | None, version: int) -> str:
     return f"{found}; version {version} is in production" if health.version != version else found
 
 
-def _free_again(runs: Sequence[dg.RunRecord]) -> datetime | None:
-    """When the server may be tried again: after each failure in a row the pause doubles."""
+def _free_again(runs: Sequence[dg.RunRecord], now: datetime) -> datetime | None:
+    """When the server may be tried again, if not now: after each failure in a row the pause doubles.
+
+    A failure that lies ahead shows that the clock was set back; nobody waits until that time comes again.
+    """
     failures = 0
     for run in runs:
         if run.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
@@ -294,7 +311,21 @@ def _free_again(runs: Sequence[dg.RunRecord]) -> datetime | None:
     if not failures:
         return None
     pause = min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE)
-    return runs[0].create_timestamp.astimezone(UTC) + pause
+    failed_at = runs[0].create_timestamp.astimezone(UTC)
+    return failed_at + pause if failed_at <= now < failed_at + pause else None
+
+
+# --- runs that died -------------------------------------------------------------------------------------------
+
+
+@_told
+def lost_runs(context: dg.SensorEvaluationContext, registry: Registry, lifeline: Lifeline) -> Result:
+    """End the runs whose process was killed or went down with its machine, here and in MLflow: others wait for them."""
+    lost = lifeline.end_lost_runs(context.instance)
+    settle_left_runs(context.instance, registry.tracking)
+    if not lost:
+        return dg.SkipReason("Every run that is under way lives.")
+    return dg.SkipReason(" ".join(f"{run.job_name} had died (run {run.run_id})." for run in lost))
 
 
 # --- people ---------------------------------------------------------------------------------------------------
@@ -308,9 +339,10 @@ def alerts(context: dg.SensorEvaluationContext, room: Room, people: People, cloc
     """
     now = clock.now()
     since, before = _told_before(context.cursor, now)
-    happened = [*_failures(context.instance, since), *_asked(context.instance, since), *_seen(room, since)]
-    lines = [line for line in happened if line not in before]
-    cursor = json.dumps([now.isoformat(), happened[-_LINES_KEPT:]])
+    happened = dict([*_failures(context.instance, since), *_asked(context.instance, since), *_seen(room, since)])
+    new = {event: line for event, line in happened.items() if event not in before}
+    lines = list(new.values())
+    cursor = json.dumps([now.isoformat(), [*before, *new][-_EVENTS_KEPT:]])
     if not lines:
         return dg.SensorResult(skip_reason="Nothing happened that people are told of.", cursor=cursor)
     if not people.channels:
@@ -325,56 +357,59 @@ def alerts(context: dg.SensorEvaluationContext, room: Room, people: People, cloc
 
 
 def _told_before(cursor: str | None, now: datetime) -> tuple[datetime, list[str]]:
-    """From when on to look, and what of that was told: a day back at most, whatever the cursor says.
+    """From when on to look, and which events were told: a day back at most, whatever the cursor says.
 
     Stores know times to the second, and keep a run's end a little late where they are busy: each look begins some
-    seconds before the last one ended.
+    seconds before the last one ended. Where that lies ahead, the clock was set back: events are told apart by what
+    they are, and not by when they were.
     """
     try:
-        text, lines = json.loads(cursor or "")
-        since, told = datetime.fromisoformat(text) - _OVERLAP, [str(line) for line in lines]
-    except (ValueError, TypeError):
+        text, events = json.loads(cursor or "")
+        since, told = datetime.fromisoformat(text).astimezone(UTC) - _OVERLAP, [str(event) for event in events]
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return now - _FIRST_LOOK, []
-    return min(max(since, now - _LONGEST_SILENCE), now), told
+    return max(since, now - _LONGEST_SILENCE) if since <= now else now - _FIRST_LOOK, told
 
 
-def _failures(instance: dg.DagsterInstance, since: datetime) -> Iterator[str]:
+def _failures(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str, str]]:
+    """Each event, as here and below, by its own name, with the line that tells of it."""
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
     for run in reversed(instance.get_run_records(failed)):
         batch = run.dagster_run.tags.get("dagster/partition")
         of = f" of batch {batch}" if batch else ""
-        yield f"{run.dagster_run.job_name}{of} failed (run {run.dagster_run.run_id})."
+        run_id = run.dagster_run.run_id
+        yield f"failed {run_id}", f"{run.dagster_run.job_name}{of} failed (run {run_id})."
 
 
-def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[str]:
+def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str, str]]:
     """Retrainings, and servers that were seen to."""
     for job, told in (("retraining_job", "A retraining began"), ("serving_job", "The scoring server is seen to")):
         for run in reversed(instance.get_run_records(dg.RunsFilter(job_name=job, created_after=since))):
             if reason := run.dagster_run.tags.get(REASON_TAG):
-                yield f"{told}: {reason.rstrip('.')} (run {run.dagster_run.run_id})."
+                yield f"asked {run.dagster_run.run_id}", f"{told}: {reason.rstrip('.')} (run {run.dagster_run.run_id})."
 
 
-def _seen(room: Room, since: datetime) -> Iterator[str]:
+def _seen(room: Room, since: datetime) -> Iterator[tuple[str, str]]:
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
-    for record in _records(room.place(history.FOLDER), since):
+    for event, record in _records(room.place(history.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
-        yield f"{decided}: {record['reasons'][0]}"
-    for record in _records(room.place(DRIFT), since):
+        yield event, f"{decided}: {record['reasons'][0]}"
+    for event, record in _records(room.place(DRIFT), since):
         if record["verdict"] == "drifted":
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
-            yield f"{against}: {record['reasons'][0]}."
-    for record in _records(room.place(), since, only=f"{PERFORMANCE}.json"):
+            yield event, f"{against}: {record['reasons'][0]}."
+    for event, record in _records(room.place(), since, only=f"{PERFORMANCE}.json"):
         if record["verdict"] == "fallen":
-            yield f"Version {record['model_version']} has fallen: {record['reasons'][0]}"
+            yield event, f"Version {record['model_version']} has fallen: {record['reasons'][0]}"
         for name in record["unreadable"]:
-            yield f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
+            yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
 
 
-def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterator[dict[str, Any]]:
+def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those that were written since, whatever time they tell: a decision is kept some seconds after it was made."""
     for file in inbox.list_files(folder):
         if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
-            yield json.loads(file.place.read_text(encoding="utf-8"))
+            yield f"{file.name} {file.state}", json.loads(file.place.read_text(encoding="utf-8"))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------
@@ -399,5 +434,6 @@ def build_sensors(jobs: Mapping[str, Any], *, running: bool) -> list[dg.SensorDe
         sensor("drift_sensor", 15, drift, "retraining_job", "batch_prediction_job"),
         sensor("performance_sensor", 30, performance, "performance_job"),
         sensor("production_sensor", 15, production, "serving_job"),
+        sensor("lost_run_sensor", 30, lost_runs),
         sensor("alert_sensor", 30, alerts),
     ]

@@ -85,6 +85,7 @@ def month(text: str, name: str) -> date | None:
     },
     check_specs=shown.check_specs("cleaned_loans", CLEANING_RULES),
 )
+@shown.in_one_sentence
 def clean_raw_loans(
     context: dg.AssetExecutionContext, config: CleaningConfig, loan_book: LoanBook, room: Room
 ) -> Iterator[Any]:
@@ -95,10 +96,9 @@ def clean_raw_loans(
 
     contract = loan_book.contract
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
-    with shown.user_errors():
-        files = storage.local_inputs(config.data or loan_book.data, room.staging)
-        snapshot = month(config.snapshot_month, "snapshot_month")
-        report = clean_loans(files, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+    files = storage.local_inputs(config.data or loan_book.data, room.staging)
+    snapshot = month(config.snapshot_month, "snapshot_month")
+    report = clean_loans(files, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
     for warning in report.warnings():
         context.log.warning(warning)
     findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
@@ -143,23 +143,23 @@ def clean_raw_loans(
         "Windows of matured loans by issue month: train, calibrate, test, newest last.", domain="loans", kinds={"json"}
     ),
 )
+@shown.in_one_sentence
 def loan_splits(
     config: SplitConfig, loan_book: LoanBook, cleaned_loans: LazyFrame, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Cut the matured loans into windows."""
     from loan_default.risk.splitting import SplitPlan, split_loans
 
-    with shown.user_errors():
-        plan = SplitPlan(
-            config.calibrate_share,
-            config.test_share,
-            month(config.calibrate_from, "calibrate_from"),
-            month(config.test_from, "test_from"),
-        )
-        snapshot = month(cleaning_report["snapshot"], "snapshot")
-        splits = split_loans(
-            cleaned_loans, loan_book.contract, plan, snapshot=snapshot, data_fingerprint=cleaning_report["fingerprint"]
-        )
+    plan = SplitPlan(
+        config.calibrate_share,
+        config.test_share,
+        month(config.calibrate_from, "calibrate_from"),
+        month(config.test_from, "test_from"),
+    )
+    snapshot = month(cleaning_report["snapshot"], "snapshot")
+    splits = split_loans(
+        cleaned_loans, loan_book.contract, plan, snapshot=snapshot, data_fingerprint=cleaning_report["fingerprint"]
+    )
     return dg.MaterializeResult(value=splits.to_dict(), metadata=_split_metadata(splits))
 
 

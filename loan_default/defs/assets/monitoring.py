@@ -32,6 +32,7 @@ _TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "m
         kinds={"evidently", "polars"},
     ),
 )
+@shown.in_one_sentence
 def drift_report(
     context: dg.AssetExecutionContext,
     loan_book: LoanBook,

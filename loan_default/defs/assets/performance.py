@@ -48,6 +48,7 @@ OUTCOMES = "outcomes"
     },
     check_specs=shown.check_specs("loan_outcomes", ["every_file_readable"]),
 )
+@shown.in_one_sentence
 def read_loan_outcomes(
     context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room, clock: Clock
 ) -> Iterator[Any]:
@@ -109,6 +110,7 @@ def read_loan_outcomes(
         kinds={"polars"},
     ),
 )
+@shown.in_one_sentence
 def performance_report(
     config: EvaluationConfig,
     loan_book: LoanBook,

@@ -38,6 +38,7 @@ class EvaluationConfig(dg.Config):
         kinds={"python", "mlflow"},
     ),
 )
+@shown.in_one_sentence
 def model_evaluation(
     config: EvaluationConfig,
     loan_book: LoanBook,
@@ -120,6 +121,7 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
         kinds={"mlflow"},
     ),
 )
+@shown.in_one_sentence
 def promoted_model(
     context: dg.AssetExecutionContext,
     loan_book: LoanBook,
@@ -181,6 +183,7 @@ def promoted_model(
         kinds={"markdown"},
     ),
 )
+@shown.in_one_sentence
 def model_card(
     registry: Registry,
     cleaning_report: dict[str, Any],

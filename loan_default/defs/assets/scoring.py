@@ -63,16 +63,16 @@ _PREDICTED = {
         ),
     },
 )
+@shown.in_one_sentence
 def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room) -> Iterator[Any]:
     """Read and check one batch file."""
     from loan_default.risk.cleaning import clean_application_file
 
     batch = context.partition_key
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
-    with shown.user_errors():
-        delivered = _inbox_file(room, batch)
-        file = storage.fetch(delivered, room.staging / "inputs" / delivered.name)
-        report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
+    delivered = _inbox_file(room, batch)
+    file = storage.fetch(delivered, room.staging / "inputs" / delivered.name)
+    report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
     for warning in report.warnings():
         context.log.warning(warning)
     yield dg.MaterializeResult(
@@ -117,6 +117,7 @@ def _inbox_file(room: Room, batch: str) -> Any:
         kinds={"xgboost", "parquet"},
     ),
 )
+@shown.in_one_sentence
 def predictions(
     context: dg.AssetExecutionContext,
     registry: Registry,
@@ -153,7 +154,7 @@ def predictions(
         raise dg.Failure(failed, allow_retries=False)
     predicted.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
     beside = room.place("predictions", f"{context.partition_key}.csv")
-    storage.store(csv, beside)
+    beside.unlink(missing_ok=True)  # a CSV that is there is of the Parquet that is there
     yield dg.MaterializeResult(
         value=parquet,
         check_results=shown.check_results("predictions", findings),
@@ -164,3 +165,4 @@ def predictions(
             "csv": dg.MetadataValue.path(str(beside)),
         },
     )
+    storage.store(csv, beside)

@@ -23,22 +23,17 @@ _CANARY_TIMES = 20
         kinds={"mlflow", "onnx"},
     ),
 )
+@shown.in_one_sentence
 def model_server(registry: Registry, serving_process: ServingProcess) -> Iterator[Any]:
     """Have the promoted version served, and score its canary by it."""
-    from loan_default.adapters.scoring_server import ServerError
     from loan_default.risk import canary
 
     version = registry.tracking.version_of(PRODUCTION)
     if version is None:
         raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)
     known = canary.read(registry.models.package(version))
-    try:
-        served = serving_process.server.ensure(
-            serving_process.command, version.version, wait=serving_process.wait_seconds
-        )
-        scored = [serving_process.server.score(known.application) for _ in range(_CANARY_TIMES)]
-    except ServerError as error:
-        raise dg.Failure(str(error)) from None
+    served = serving_process.server.ensure(serving_process.command, version.version, wait=serving_process.wait_seconds)
+    scored = [serving_process.server.score(known.application) for _ in range(_CANARY_TIMES)]
     answer, by, _ = scored[-1]
     latency = sorted(milliseconds for *_, milliseconds in scored)[_CANARY_TIMES // 2]
     right = by == version.version and abs(answer["pd"] - known.pd) < 1e-6

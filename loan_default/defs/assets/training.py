@@ -52,6 +52,7 @@ def _windows(loans: LazyFrame, contract: Contract, splits: "Splits") -> tuple["p
         kinds={"optuna", "xgboost"},
     ),
 )
+@shown.in_one_sentence
 def tuned_params(
     context: dg.AssetExecutionContext,
     config: TuningConfig,
@@ -71,16 +72,15 @@ def tuned_params(
         reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
         context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
 
-    with shown.user_errors():
-        found = tune(
-            Development.of(*_windows(cleaned_loans, contract, splits), contract),
-            loan_book.search_space,
-            data_fingerprint=splits.fingerprint,
-            storage=room.studies,
-            trials=config.trials,
-            seed=config.seed,
-            on_trial=told,
-        )
+    found = tune(
+        Development.of(*_windows(cleaned_loans, contract, splits), contract),
+        loan_book.search_space,
+        data_fingerprint=splits.fingerprint,
+        storage=room.studies,
+        trials=config.trials,
+        seed=config.seed,
+        on_trial=told,
+    )
     return dg.MaterializeResult(
         value=found.to_dict(),
         metadata={
@@ -105,6 +105,7 @@ def tuned_params(
         kinds={"xgboost", "scikitlearn", "mlflow"},
     ),
 )
+@shown.in_one_sentence
 def trained_model(
     context: dg.AssetExecutionContext,
     config: TrainingConfig,
@@ -125,16 +126,15 @@ def trained_model(
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
     train, calibrate = _windows(cleaned_loans, contract, splits)
     development = Development.of(train, calibrate, contract)
-    with shown.user_errors():
-        candidates = train_candidates(
-            development,
-            tuned_params["parameters"],
-            loan_book.search_space,
-            policy.decision,
-            seed=config.seed,
-            kinds=config.candidates or KINDS,
-            on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
-        )
+    candidates = train_candidates(
+        development,
+        tuned_params["parameters"],
+        loan_book.search_space,
+        policy.decision,
+        seed=config.seed,
+        kinds=config.candidates or KINDS,
+        on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
+    )
     best = candidates[0]
     grade = grade_auc(calibrate, development.calibrate.y.astype(float), contract)
     findings = judge_candidate(best, grade, policy.promotion)

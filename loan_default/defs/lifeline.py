@@ -1,0 +1,65 @@
+"""Runs that died: each holds a lifeline while its process lives, and whoever comes next ends those that lost theirs.
+
+Dagster waits for a run whose machine went down for ever, and with it whatever may not run beside it. How a death is
+seen is `adapters.lifeline`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from loan_default.adapters import lifeline
+from loan_default.adapters.storage import is_remote, sweep
+
+_LOST = "Its process was killed, or went down with its machine; what it had stored is whole: run the job again."
+
+
+class Lifeline(dg.ConfigurableResource):
+    """Held by a run from its start; before that it clears away what runs that died have left."""
+
+    folder: str
+    scratch: str
+    models: str
+    storage: str
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Lifeline]:
+        """Hold it; a sensor only looks."""
+        if context.run is None or context.instance is None:
+            yield self
+            return
+        self.end_lost_runs(context.instance)
+        self._sweep()
+        try:
+            with lifeline.held(Path(self.folder), context.run.run_id):
+                yield self
+        finally:
+            for path in Path(self.scratch).glob(f"{context.run.run_id}-*"):  # of a run that failed
+                path.unlink(missing_ok=True)
+
+    def end_lost_runs(self, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+        """Tell Dagster that the runs whose process has died have failed; which they were."""
+        folder = Path(self.folder)
+        under_way = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        lost = [run for run in under_way if lifeline.is_lost(folder, run.run_id)]
+        for run in lost:
+            instance.report_run_failed(run, _LOST)
+            lifeline.forget(folder, run.run_id)
+        return lost
+
+    def _sweep(self) -> None:
+        sweep(Path(self.scratch), "**/*")
+        for pattern in ("tmp*", "runs/*/tmp*"):
+            sweep(Path(self.models), pattern)
+        if not is_remote(self.storage):  # a bucket shows an object when it is complete
+            for pattern in (".*.part", "*/.*.part", "mlflow/*/*/artifacts/.artifact.uploading.*"):
+                sweep(Path(self.storage), pattern)
+
+
+@dg.failure_hook(required_resource_keys={"lifeline"})
+def lifeline_hook(_: dg.HookContext) -> None:
+    """Nothing: a job that has this hook asks for the resource, whatever its assets ask for."""
