@@ -33,6 +33,7 @@ from typing import Any
 from unittest import mock
 
 import dagster as dg
+import polars as pl
 import yaml
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
@@ -445,9 +446,11 @@ class World:
         if how == "broken":
             return "failed"
         self.predicted[run.batch] = run.read
-        self.file("predictions", f"{run.batch}.parquet", text="")
         report = json.loads((self.root / "application_report" / f"{run.batch}.json").read_text())
-        if report["fingerprint"] != fingerprint_of(self.file("read", "it.csv", text=run.read)):  # type: ignore[arg-type]
+        fingerprint = fingerprint_of(self.file("read", "it.csv", text=run.read))  # type: ignore[arg-type]
+        predictions = self.file("predictions", f"{run.batch}.parquet", text="")
+        pl.DataFrame({"input_fingerprint": [fingerprint]}).write_parquet(predictions)
+        if report["fingerprint"] != fingerprint:
             return "failed"  # another run has read another file under this name
         number, drifted = next(self.numbers), int(population) != self.trained_on[self.version]
         verdict = "drifted" if drifted else "calm"

@@ -1,6 +1,10 @@
 """Files in a folder and in a bucket (fsspec's own, in memory): found, fetched, and written whole or not at all."""
 
+import errno
 import json
+import os
+import shutil
+import time
 import uuid
 from datetime import date
 from pathlib import Path
@@ -8,7 +12,17 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters.storage import fetch, is_remote, local_inputs, store, whole, write_json, write_text
+from loan_default.adapters.storage import (
+    fetch,
+    is_remote,
+    local_inputs,
+    store,
+    sweep,
+    trouble,
+    whole,
+    write_json,
+    write_text,
+)
 from loan_default.risk.errors import BadInput
 
 
@@ -108,3 +122,45 @@ def test_writers_at_once_do_not_meet(tmp_path: Path) -> None:
         second.write_text("second")
     assert target.read_text() == "first"  # the last to finish
     assert names_in(tmp_path) == {"kept.csv"}
+
+
+def test_what_runs_that_died_have_left_is_swept_after_a_week(tmp_path: Path) -> None:
+    names = ["run-cleaned.parquet", "inputs/loans.csv", "tmpabc/model.json", "kept/model.json"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    sweep(tmp_path, "*")
+    assert all((tmp_path / name).exists() for name in names)
+    for path in [*tmp_path.rglob("*")]:
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
+    sweep(tmp_path, "*")
+    assert [(tmp_path / name).exists() for name in names] == [False, True, False, True]
+
+
+def test_a_file_that_cannot_be_stored_leaves_its_scratch_file_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "scratch"
+    source.write_text("x")
+
+    def full(*_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "loans.parquet"))
+
+    monkeypatch.setattr(shutil, "move", full)
+    with pytest.raises(OSError, match="No space left"):
+        store(source, UPath(tmp_path / "loans.parquet"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a"), "There is no room left at /a; make some"),
+        (OSError("No space left on device (os error 28)"), "There is no room left on the disk; make some"),
+        (OSError(errno.EROFS, "Read-only file system", "/a"), "/a cannot be written to (Read-only file system); let"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "/a cannot be written to (Permission denied); let"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/a"), "[Errno 2] No such file or directory"),
+    ],
+)
+def test_what_the_system_says_of_a_file_becomes_a_sentence(error: OSError, told: str) -> None:
+    assert trouble(error).startswith(told)

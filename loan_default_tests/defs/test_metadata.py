@@ -1,15 +1,21 @@
 """Plain values in Dagster's words."""
 
 import base64
+from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.tracking import TrackingError
 from loan_default.defs import metadata as shown
 from loan_default.risk.cleaning import REJECTED_SCHEMA
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
+from loan_default.settings import Settings
+from loan_default_tests.homes import definitions_of
 
 FINDINGS = (Finding("ids_unique", True, "4 loans have 4 ids."), Finding("calibrated", False, "Error 0.2."))
 
@@ -60,3 +66,36 @@ def test_columns_are_described_by_the_contract(contract: Contract) -> None:
 
 def test_rejected_rows_are_described_column_by_column() -> None:
     assert [column.name for column in shown.REJECTED.columns] == list(REJECTED_SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TrackingError("MLflow cannot be reached."), "MLflow cannot be reached."),
+        (ServerError("No server answers."), "No server answers."),
+        (OSError(28, "No space left on device", "/a"), "There is no room left at /a; make some"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_sentence_in_a_function_and_in_a_generator(error: Exception, told: str) -> None:
+    @shown.in_one_sentence
+    def value(count: int) -> int:
+        raise error
+
+    @shown.in_one_sentence
+    def values(count: int) -> Iterator[int]:
+        yield count
+        raise error
+
+    steps = values(1)
+    assert next(steps) == 1
+    for fails in (lambda: value(1), lambda: next(steps)):
+        with pytest.raises(dg.Failure) as raised:
+            fails()
+        assert raised.value.description.startswith(told)
+
+
+def test_every_asset_says_what_is_wrong_in_one_sentence(tmp_path: Path) -> None:
+    for asset in definitions_of(Settings(home=tmp_path)).assets or []:
+        if isinstance(asset, dg.AssetsDefinition) and asset.is_executable:
+            does = asset.op.compute_fn.decorated_fn
+            assert getattr(does, "__wrapped__", None), f"{does.__name__} is not decorated by in_one_sentence"

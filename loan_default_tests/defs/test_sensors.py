@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,22 +14,30 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from upath import UPath
 
 from loan_default.adapters import history
 from loan_default.adapters.alerts import Channels
+from loan_default.adapters.lifeline import held
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.defs import sensors
+from loan_default.defs.lifeline import Lifeline
 from loan_default.defs.resources import Clock, Room
 from loan_default.defs.sensors import DATA_TAG, REASON_TAG, VERSION_TAG
 from loan_default.risk.policy import load_policy
+from loan_default.risk.retraining import Retraining
 from loan_default_tests.homes import definitions_of
 
 RunStatus = dg.DagsterRunStatus
-_SENSORS = ("new_batch_sensor", "drift_sensor", "performance_sensor", "production_sensor", "alert_sensor")
+_SENSORS = (
+    *("new_batch_sensor", "drift_sensor", "performance_sensor"),
+    *("production_sensor", "lost_run_sensor", "alert_sensor"),
+)
 
 
 @dataclass
@@ -119,6 +129,14 @@ class Desk:
         record |= {"measured_at": datetime.now(UTC).isoformat(), **more}
         self.file("performance_report.json", text=json.dumps(record), at=int(datetime.now(UTC).timestamp()))
 
+    def scored(self, batch: str, file: Path, *, reported_only: bool = False) -> None:
+        """As a run leaves it; or one that died when it had read the batch."""
+        fingerprint = sensors.inbox.fingerprint_of(UPath(file))
+        self.file("application_report", f"{batch}.json", text=json.dumps({"fingerprint": fingerprint}))
+        if not reported_only:
+            place = self.file("predictions", f"{batch}.parquet", text="")
+            pl.DataFrame({"input_fingerprint": [fingerprint]}).write_parquet(place)
+
     def serving(self) -> dg.SensorResult | dg.SkipReason:
         return self.tick("production", registry=self.registry, serving_process=self.process, clock=Clock())
 
@@ -165,10 +183,14 @@ def test_another_content_under_the_name_is_scored_and_the_same_is_not(desk: Desk
 
 
 def test_what_was_scored_before_runs_and_cursor_were_lost_is_not_scored_again(desk: Desk) -> None:
-    path = desk.file("applications", "a.csv", text="1")
-    desk.file("application_report", "a.json", text=json.dumps({"fingerprint": sensors.inbox.fingerprint_of(path)}))
-    desk.file("predictions", "a.parquet", text="")
+    desk.scored("a", desk.file("applications", "a.csv", text="1"))
     assert [desk.batches() for _ in range(3)] == [[], [], []]
+
+
+def test_what_was_read_and_not_scored_is_scored_though_an_earlier_content_was(desk: Desk) -> None:
+    desk.scored("a", desk.file("applications", "a.csv", text="1"))
+    desk.scored("a", desk.file("applications", "a.csv", text="2"), reported_only=True)
+    assert [desk.batches() for _ in range(3)] == [[], ["a"], []]
 
 
 def test_batches_wait_for_a_version_in_production(desk: Desk) -> None:
@@ -226,9 +248,7 @@ def test_a_random_life_of_an_inbox(seed: int) -> None:
             batch = queue.pop(0)
             path = Path(folder, "applications", f"{batch}.csv")
             scored.append((batch, path.read_text()))
-            told = {"fingerprint": sensors.inbox.fingerprint_of(path)}
-            desk.file("application_report", f"{batch}.json", text=json.dumps(told))
-            desk.file("predictions", f"{batch}.parquet", text="")
+            desk.scored(batch, path)
 
         def tick(at: int) -> None:
             result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
@@ -416,14 +436,14 @@ def test_why_nothing_is_asked_of_the_server(
     assert told in said(desk.serving())
 
 
+def runs(*statuses: RunStatus, at: datetime) -> list[Any]:
+    return [SimpleNamespace(dagster_run=SimpleNamespace(status=s), create_timestamp=at) for s in statuses]
+
+
 def test_the_pause_after_failures_doubles_and_ends() -> None:
     now = datetime.now(UTC)
-
-    def runs(*statuses: RunStatus) -> list[Any]:
-        return [SimpleNamespace(dagster_run=SimpleNamespace(status=s), create_timestamp=now) for s in statuses]
-
     failed, well = RunStatus.FAILURE, RunStatus.SUCCESS
-    pauses = [sensors._free_again(runs(*[failed] * count, well)) for count in range(12)]
+    pauses = [sensors._free_again(runs(*[failed] * count, well, at=now), now) for count in range(12)]
     assert pauses[0] is None
     seconds = [(pause - now).total_seconds() for pause in pauses[1:] if pause]
     assert seconds == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
@@ -486,12 +506,201 @@ def test_without_a_channel_the_tick_says_what_nobody_is_told(desk: Desk) -> None
         *[(None, 300), ("odd", 300), ("[]", 300), ("5", 300)],
         ('["2026-02-28T23:59:00+00:00", []]', 75),
         ('["2020-01-01T00:00:00+00:00", []]', 86_400),
-        ('["2999-01-01T00:00:00+00:00", []]', 0),
+        ('["2999-01-01T00:00:00+00:00", []]', 300),
+        ('["0001-01-01T00:00:00+00:00", []]', 300),
+        ('["2026-02-28T23:59:00", []]', 75),
     ],
 )
 def test_people_are_told_of_a_day_at_most(cursor: str | None, seconds: float) -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     assert sensors._told_before(cursor, now) == (now - timedelta(seconds=seconds), [])
+
+
+# --- what goes wrong around them
+
+
+@dataclass
+class Time:
+    """A clock that is set."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+_JSON = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def broken(draw: st.DrawFn, own: str) -> str:
+    """No JSON, JSON of another shape, what is left of an own cursor, or an own one in which other things stand."""
+    kind = draw(st.sampled_from(["text", "json", "cut", "deep", "other", "other", "other", "other"]))
+    if kind == "text":
+        return draw(st.text())
+    if kind == "cut":
+        return own[: draw(st.integers(0, len(own) - 1))]
+    if kind == "deep":
+        return "[" * 100_000
+    if kind == "json":
+        return json.dumps(draw(_JSON))
+    cursor = json.loads(own)
+    place = draw(st.sampled_from(sorted(cursor) if isinstance(cursor, dict) else range(len(cursor))))
+    inside = cursor[place]
+    if isinstance(inside, dict) and inside and draw(st.booleans()):
+        inside[draw(st.sampled_from(sorted(inside)))] = draw(_JSON.filter(lambda value: not isinstance(value, str)))
+    else:
+        cursor[place] = draw(_JSON)
+    if isinstance(cursor, dict) and draw(st.booleans()):
+        cursor["version"] = draw(_JSON)
+    return json.dumps(cursor)
+
+
+_BROKEN = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@_BROKEN
+@given(data=st.data())
+def test_a_broken_cursor_scores_nothing_twice(desk: Desk, data: st.DataObject) -> None:
+    desk.scored("done", desk.file("applications", "done.csv", text="1"))
+    desk.file("applications", "asked.csv", text="2")
+    desk.file("applications", "no batch.csv", text="3")
+    desk.cursors.clear()
+    ticks = [desk.tick("new_batches", room=desk.room, registry=desk.registry) for _ in range(2)]
+    keys = {request.run_key for result in ticks for request in result.run_requests or []}  # type: ignore[union-attr]
+    desk.cursors["new_batches"] = data.draw(broken(str(desk.cursors["new_batches"])))
+    for _ in range(3):
+        result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+        assert isinstance(result, dg.SensorResult)
+        assert {request.run_key for request in result.run_requests or []} <= keys
+    assert len(keys) == 1
+
+
+@_BROKEN
+@given(data=st.data())
+def test_a_broken_cursor_retrains_nothing_twice(desk: Desk, data: st.DataObject) -> None:
+    desk.verdict("calm", 1, "calm")
+    desk.verdict("shifted", 1)
+    desk.cursors.clear()
+    (wanted,) = desk.drift().run_requests or []
+    desk.cursors["drift"] = data.draw(broken(str(desk.cursors["drift"])))
+    for _ in range(2):
+        (request,) = desk.drift().run_requests or []
+        assert request.run_key == wanted.run_key
+
+
+@_BROKEN
+@given(data=st.data())
+def test_a_broken_cursor_tells_of_an_event_once_more_at_most(desk: Desk, data: st.DataObject) -> None:
+    if not desk.instance.get_runs():
+        desk.ran("training_job", RunStatus.FAILURE)
+    given = {"room": desk.room, "people": People(Channels()), "clock": Clock()}
+    desk.cursors.clear()
+    desk.tick("alerts", **given)
+    desk.cursors["alerts"] = data.draw(broken(str(desk.cursors["alerts"])))
+    desk.tick("alerts", **given)
+    assert said(desk.tick("alerts", **given)) == "Nothing happened that people are told of."
+
+
+_NOW = datetime(2026, 3, 1, tzinfo=UTC)
+_JUMPS = [timedelta(hours=-1), timedelta(days=-7), timedelta(days=365), timedelta(days=-365)]
+
+
+def test_people_are_told_once_however_the_clock_is_set(desk: Desk) -> None:
+    time = Time(_NOW)
+    given = {"room": desk.room, "people": People(Channels()), "clock": time}
+
+    def tells(seconds: float) -> int:
+        time.at += timedelta(seconds=seconds)
+        told = said(desk.tick("alerts", **given))
+        return 0 if told == "Nothing happened that people are told of." else told.count(", by policy:")
+
+    def decides(version: int) -> None:
+        at = time.at.isoformat(timespec="seconds")
+        told = {"verdict": "hold", "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Low."]}
+        history.add(desk.room.root, told)
+        (record,) = Path(desk.room.root, history.FOLDER).glob(f"*-version-{version}.json")
+        os.utime(record, (time.at.timestamp(), time.at.timestamp()))
+
+    tells(30)
+    for number, jump in enumerate(_JUMPS):
+        time.at += timedelta(seconds=10)
+        decides(2 * number)
+        assert tells(20) == 1
+        assert tells(600) == 0
+        time.at += jump
+        if jump < timedelta():
+            decides(2 * number + 1)  # before anybody has looked again
+            assert tells(20) == 1, jump
+        assert [tells(30) for _ in range(20)] == [0] * 20, jump
+
+
+@pytest.mark.parametrize("jump", _JUMPS)
+def test_setting_the_clock_leads_to_no_retraining_more(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    """Each look finds new loans, so that only the rules for time stand against another."""
+    desk.verdict("shifted", 1)
+    time, asked = Time(_NOW), []
+    past = lambda instance: [Retraining(str(at), at, "succeeded", 1, "other") for at in asked]  # noqa: E731
+    monkeypatch.setattr(sensors, "_retrainings", past)
+    book = SimpleNamespace(data=str(desk.file("loans.csv", text="1")), policy=load_policy())
+
+    def hours(count: int) -> int:
+        before = len(asked)
+        for _ in range(count):
+            time.at += timedelta(hours=1)
+            result = desk.tick("drift", room=desk.room, registry=desk.registry, loan_book=book, clock=time)
+            asked.extend([time.at] * len(result.run_requests or []))  # type: ignore[union-attr]
+        return len(asked) - before
+
+    assert hours(30) == 2
+    time.at += jump
+    rules = load_policy().retraining
+    if jump < timedelta():
+        assert hours(int(rules.cooldown_hours) - 6) == 0
+    else:
+        assert hours(1) == 1
+        time.at -= jump
+        assert hours(20 * 24) == 0, "what lies ahead counts until its time has come"
+
+
+def test_a_server_is_not_kept_down_by_a_failure_that_lies_ahead() -> None:
+    ahead = runs(RunStatus.FAILURE, at=_NOW + timedelta(days=365))
+    assert sensors._free_again(ahead, _NOW) is None
+
+
+def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_path: Path) -> None:
+    lifeline = Lifeline(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
+    died, lives, unknown = (desk.ran("training_job", RunStatus.STARTED) for _ in range(3))
+    settled: list[str] = []
+    tracking = SimpleNamespace(
+        running=lambda tag: {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform"},
+        end_run=lambda run_id, status: settled.append(f"{run_id} {status}"),
+    )
+    holder = "import sys, time; from pathlib import Path; from loan_default.adapters import lifeline\n"
+    holder += "with lifeline.held(Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", holder, lifeline.folder]
+    with subprocess.Popen([*command, died.run_id], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with held(Path(lifeline.folder), lives.run_id):
+            assert said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline)) == (
+                "Every run that is under way lives."
+            )
+            process.kill()
+            process.wait()
+            told = said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline))
+    assert told == f"training_job had died (run {died.run_id})."
+    found = [desk.instance.get_run_by_id(run.run_id) for run in (died, lives, unknown)]
+    assert [run.status for run in found if run] == [RunStatus.FAILURE, RunStatus.STARTED, RunStatus.STARTED]
+    assert settled == ["m1 FAILED"]
+    assert not list(Path(lifeline.folder).iterdir())
 
 
 @pytest.mark.parametrize("running", [True, False])
