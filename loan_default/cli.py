@@ -89,7 +89,7 @@ def run_job(
     with _dagster(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions("batch", [batch])
-        definitions = build_definitions(settings)
+        definitions = build_definitions(settings, patient=False)
         keys = only and dg.AssetSelection.groups(only).resolve(definitions.resolve_asset_graph())
         result = definitions.resolve_job_def(job).execute_in_process(
             run_config={"ops": dict(config or {}), "loggers": {"progress": {}}},

@@ -17,12 +17,17 @@ from loan_default.defs.sensors import build_sensors
 from loan_default.settings import Settings, load_settings, prepare_process
 
 
-def build_definitions(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name."""
+def build_definitions(
+    settings: Settings, resource_overrides: Mapping[str, Any] | None = None, *, patient: bool = True
+) -> dg.Definitions:
+    """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name.
+
+    Where nobody waits, jobs are `patient` with what may pass.
+    """
     assets = dg.load_assets_from_modules(
         [data, training, registry, scoring, monitoring, performance, serving], include_specs=True
     )
-    jobs = build_jobs(Tracking(settings.tracking_uri, settings.artifacts))
+    jobs = build_jobs(Tracking(settings.tracking_uri, settings.artifacts), patient=patient)
     by_name = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=assets,

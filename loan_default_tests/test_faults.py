@@ -133,7 +133,14 @@ class Home:
         changes.unlink(missing_ok=True)
         with said.open("w") as output:
             ended = subprocess.run(
-                [sys.executable, "-m", "loan_default_tests.dying", str(changes), step, instant, *self.command(job)],
+                [
+                    sys.executable,
+                    str(Path(__file__).with_name("dying.py")),
+                    str(changes),
+                    step,
+                    instant,
+                    *self.command(job),
+                ],
                 env=self.environment,
                 cwd=self.folder,
                 stdout=output,

@@ -61,8 +61,8 @@ _OF_A_BATCH = {
 _PASSING = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL)
 
 
-def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:
-    """Every job."""
+def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedAssetJobDefinition"]:
+    """Every job; one that is not patient fails at once, as a person waits for it."""
     hooks = {mlflow_failure_hook(tracking), lifeline_hook}
     whole = [
         dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_TAGS.get(name, _TRAINS))
@@ -75,7 +75,7 @@ def build_jobs(tracking: Tracking) -> list["UnresolvedAssetJobDefinition"]:
             description=described,
             hooks=hooks,
             tags=_OF_A_BATCH,
-            op_retry_policy=_PASSING,
+            op_retry_policy=_PASSING if patient else None,
             partitions_def=batches,
         )
         for name, (selection, described) in _BY_BATCH.items()

@@ -63,6 +63,11 @@ def test_only_a_batch_is_tried_again_by_dagster_and_each_run_ends(definitions: d
     assert ("dagster/max_runtime" in tries) == (name not in TRAINING_JOBS), "the others end by dagster.yaml"
 
 
+def test_a_person_who_waits_is_told_at_once(tmp_path: Path) -> None:
+    for job in build_jobs(Tracking("sqlite://", str(tmp_path)), patient=False):
+        assert job.op_retry_policy is None
+
+
 def test_a_new_home_has_dagster_keep_to_what_the_jobs_say(tmp_path: Path) -> None:
     with own_environment():
         os.environ.pop("DAGSTER_HOME", None)
