@@ -59,7 +59,7 @@ run_queue:
 retention:
   sensor:
     purge_after_days:
-      skipped: 1  # each keeps a sensor's memory, 63 KB with 500 files in the inbox, six times a minute
+      skipped: 1  # each keeps a sensor's memory, 4 KB with 500 files in the inbox, six times a minute
 run_monitoring:  # a run that does not begin, or does not end, is known as failed
   enabled: true
   max_runtime_seconds: 86400

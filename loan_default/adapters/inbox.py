@@ -6,11 +6,12 @@ given by the caller, reading the applications is `risk`'s, and asking for runs i
 
 from __future__ import annotations
 
+import base64
 import glob
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -23,6 +24,7 @@ from loan_default.adapters.storage import is_remote
 from loan_default.risk.errors import BadInput
 
 _DIGITS = 16
+_TOKEN_BYTES = 6  # 8 letters
 
 
 @dataclass(frozen=True)
@@ -39,28 +41,42 @@ class File:
         """Without its folder."""
         return self.place.name
 
+    @property
+    def token(self) -> str:
+        """8 letters for name and state: all that is kept of a file that needs no further look."""
+        told = hashlib.blake2b(f"{self.name} {self.state}".encode(), digest_size=_TOKEN_BYTES)
+        return base64.b64encode(told.digest()).decode()
+
+
+def split_tokens(text: str) -> set[str]:
+    """Tokens that were written one behind the other."""
+    return {text[at : at + 8] for at in range(0, len(text), 8)}
+
 
 @dataclass(frozen=True)
 class Ready:
-    """A batch that can be scored: its name, a fingerprint of its content, and the state of its file."""
+    """A batch that can be scored: its name, a fingerprint of its content, and the state and the token of its file."""
 
     batch: str
     fingerprint: str
     state: str
+    token: str
 
 
 @dataclass(frozen=True)
 class Memory:
     """What is known from the last look.
 
-    `states` of all files, `whole`: the fingerprint of those that did not change, `refused`: why others were not
-    taken, and `taken`: the fingerprint of each batch when it was last asked for.
+    `settled`: the tokens of files that need no other look. Of the others `states`, `whole`: the fingerprint of those
+    that did not change, `refused`: why some were not taken, and `taken`: the fingerprint of each batch when it was last
+    asked for. Dagster keeps all of it with each tick, so it must be small where there are many files.
     """
 
     states: Mapping[str, str] = field(default_factory=dict)
     whole: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
+    settled: str = ""
 
     def to_json(self) -> str:
         """As text."""
@@ -70,9 +86,11 @@ class Memory:
     def from_json(cls, text: str | None) -> Memory:
         """What `to_json` wrote; nothing where there is none of it: files are looked at once more then."""
         try:
-            known = {name: dict(known) for name, known in json.loads(text or "{}").items()}
-            texts = all(isinstance(told, str) for one in known.values() for told in one.values())
-            return cls(**known) if texts else cls()
+            told = json.loads(text or "{}")
+            settled = told.pop("settled", "")
+            known = {name: dict(known) for name, known in told.items()}
+            texts = all(isinstance(told, str) for one in (*known.values(), {"": settled}) for told in one.values())
+            return cls(**known, settled=settled) if texts else cls()
         except (ValueError, TypeError, AttributeError, RecursionError):
             return cls()
 
@@ -86,12 +104,19 @@ class Look:
     refused: Mapping[str, str]
     states: Mapping[str, str]
     whole: Mapping[str, str]
-    batches: frozenset[str]  # of all files that are not refused
+    batch_of: Mapping[str, str]  # of files that are neither refused nor settled
+    settled: tuple[str, ...]  # tokens
 
-    def memory(self, taken: Mapping[str, str]) -> Memory:
-        """For the next look; of batches that are gone nothing is kept."""
-        kept = {batch: fingerprint for batch, fingerprint in taken.items() if batch in self.batches}
-        return Memory(self.states, self.whole, self.refused, kept)
+    def memory(self, taken: Mapping[str, str], done: Collection[str] = ()) -> Memory:
+        """For the next look; the batches that are `done` are settled, and of those that are gone nothing is kept."""
+        left = {name: batch for name, batch in self.batch_of.items() if batch not in done}
+        return Memory(
+            states={name: self.states[name] for name in left},
+            whole={name: self.whole[name] for name in left if name in self.whole},
+            refused=self.refused,
+            taken={batch: taken[batch] for batch in left.values() if batch in taken},
+            settled="".join([*self.settled, *(one.token for one in self.ready if one.batch in done)]),
+        )
 
 
 def list_files(folder: UPath) -> list[File]:
@@ -156,10 +181,16 @@ def look(
         most_bytes: to be read now; further files wait for the next look.
     """
     batch_of, refused = _names(files, known, name_of)
-    whole, ready, changing = {}, [], []
+    before, settled = split_tokens(memory.settled), []
+    states, left, whole, ready, changing = {}, {}, {}, [], []
     for file in files:
         if file.name not in batch_of:
             continue
+        if file.token in before:
+            settled.append(file.token)
+            continue
+        states[file.name] = file.state
+        left[file.name] = batch_of[file.name]
         still = memory.states.get(file.name) == file.state
         fingerprint = memory.whole.get(file.name) if still else None
         if still and fingerprint is None and most_bytes > 0:
@@ -169,9 +200,8 @@ def look(
             changing.append(file.name)
         else:
             whole[file.name] = fingerprint
-            ready.append(Ready(batch_of[file.name], fingerprint, file.state))
-    states = {file.name: file.state for file in files}
-    return Look(tuple(ready), tuple(changing), refused, states, whole, frozenset(batch_of.values()))
+            ready.append(Ready(batch_of[file.name], fingerprint, file.state, file.token))
+    return Look(tuple(ready), tuple(changing), refused, states, whole, left, tuple(settled))
 
 
 def _names(

@@ -81,23 +81,19 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
     seen = inbox.look(files, known, before, batch_name, most_bytes=_READ_BYTES)
     for reason in set(seen.refused.values()) - set(before.refused.values()):
         context.log.warning(reason)
-    new = [one for one in seen.ready if before.taken.get(one.batch) != one.fingerprint]
-    if not new:
-        return dg.SensorResult(skip_reason=_nothing_new(seen), cursor=seen.memory(before.taken).to_json())
-    if registry.tracking.version_of(PRODUCTION) is None:
-        waiting = f"{_names([one.batch for one in new])} will be scored once a version is in production."
-        return dg.SensorResult(skip_reason=waiting, cursor=seen.memory(before.taken).to_json())
-    unscored = [one for one in new if not _is_scored(room, one)]
-    later = {one.batch for one in unscored[_ASKED:]}
-    now = {one.batch: one.fingerprint for one in new if one.batch not in later}
-    taken = {**before.taken, **now}
+    scored = {one.batch for one in seen.ready if _is_scored(room, one)}
+    new = [one for one in seen.ready if one.batch not in scored and before.taken.get(one.batch) != one.fingerprint]
+    asked = new[:_ASKED] if new and registry.tracking.version_of(PRODUCTION) else []
+    taken = {**before.taken, **{one.batch: one.fingerprint for one in asked}}
+    unknown = [*scored.difference(known), *(one.batch for one in asked)]
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(run_key=f"{one.batch}-{one.fingerprint}-{one.state}", partition_key=one.batch)
-            for one in unscored[:_ASKED]
+            for one in asked
         ],
-        dynamic_partitions_requests=[batches.build_add_request([*now])],
-        cursor=seen.memory(taken).to_json(),
+        skip_reason=None if asked else _nothing_asked(seen, new),
+        dynamic_partitions_requests=[batches.build_add_request(unknown)] if unknown else [],
+        cursor=seen.memory(taken, done=scored).to_json(),
     )
 
 
@@ -118,7 +114,9 @@ def _is_scored(room: Room, ready: inbox.Ready) -> bool:
     return ready.fingerprint in scored["input_fingerprint"]
 
 
-def _nothing_new(seen: inbox.Look) -> str:
+def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
+    if new:
+        return f"{_names([one.batch for one in new])} will be scored once a version is in production."
     told = [f"{_names(seen.changing)} may still be written."] if seen.changing else []
     told += list(seen.refused.values())[:_TOLD]
     return " ".join(told) or "No new batch is in the inbox."
@@ -175,21 +173,23 @@ def drift(
 
 def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[dict[Drifted, str], str]:
     """Batches whose last verdict is that they drifted, with the state of its record; only new ones are read."""
-    states, before = _remembered(context.cursor)
-    now, verdicts = {}, {}
+    calm, before = _remembered(context.cursor)
+    tokens, drifted = [], {}
     for file in inbox.list_files(room.place(DRIFT)):
         if not is_verdict(file.name):
             continue
-        now[file.name] = file.state
-        if states.get(file.name) == file.state:
-            verdicts[file.name] = before[file.name]
+        if file.token in calm:
+            tokens.append(file.token)
+        elif (known := before.get(file.name)) and known[0] == file.state:
+            drifted[file.name] = known
         else:
             record = json.loads(file.place.read_text(encoding="utf-8"))
-            verdicts[file.name] = [record["batch"], record["model_version"], record["verdict"] == "drifted"]
-    drifted = {
-        Drifted(batch, version): now[name] for name, (batch, version, has_drifted) in verdicts.items() if has_drifted
-    }
-    return drifted, json.dumps([now, verdicts])
+            if record["verdict"] == "drifted":
+                drifted[file.name] = (file.state, record["batch"], record["model_version"])
+            else:
+                tokens.append(file.token)
+    found = {Drifted(batch, version): state for state, batch, version in drifted.values()}
+    return found, json.dumps(["".join(tokens), drifted])
 
 
 def _fallen(room: Room) -> Fallen | None:
@@ -206,13 +206,15 @@ def is_verdict(name: str) -> bool:
     return name.endswith(".json") and not name.endswith(".evidently.json")
 
 
-def _remembered(cursor: str | None) -> tuple[dict[str, str], dict[str, Any]]:
+def _remembered(cursor: str | None) -> tuple[set[str], dict[str, tuple[str, str, int]]]:
+    """Tokens of the verdicts that are calm, and by the names of their files those that are not."""
     try:
-        states, verdicts = json.loads(cursor or "[{}, {}]")
-        whole = {name for name, (batch, version, _) in verdicts.items() if (type(batch), type(version)) == (str, int)}
-        return {name: state for name, state in states.items() if name in whole}, verdicts
+        calm, drifted = json.loads(cursor or '["", {}]')
+        whole = {name: (state, batch, version) for name, (state, batch, version) in drifted.items()}
+        sound = all(tuple(map(type, one)) == (str, str, int) for one in whole.values())
+        return (inbox.split_tokens(calm), whole) if sound and isinstance(calm, str) else (set(), {})
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return {}, {}
+        return set(), {}
 
 
 def _retrainings(instance: dg.DagsterInstance) -> Iterator[Retraining]:

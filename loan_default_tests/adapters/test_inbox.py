@@ -97,13 +97,25 @@ def test_files_beyond_what_may_be_read_wait_for_the_next_look(folder: Path) -> N
     assert ready(looked(folder, first.memory({}), most=15)) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"other": {}}', '{"states": 5}', "3"])
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"other": {}}', '{"states": 5}', '{"settled": 5}', "3"])
 def test_a_lost_memory_costs_one_more_look(folder: Path, text: str | None) -> None:
     write(folder / "a.csv", "1")
     seen = looked(folder, Memory.from_json(text))
     assert seen.changing == ("a.csv",)
     assert ready(looked(folder, Memory.from_json(seen.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
     assert seen.memory({"a": "f", "gone": "f"}).taken == {"a": "f"}
+
+
+def test_what_is_settled_is_looked_at_again_once_it_changes(folder: Path) -> None:
+    write(folder / "a.csv", "1")
+    write(folder / "b.csv", "1")
+    memory = twice(folder).memory({"a": "f", "b": "f"}, done=["a"])
+    assert (list(memory.states), list(memory.taken), len(memory.settled)) == (["b.csv"], ["b"], 8)
+    seen = looked(folder, Memory.from_json(memory.to_json()))
+    assert (ready(seen), len(seen.memory({}).settled)) == (["b"], 8)
+    write(folder / "a.csv", "2", 5_000)
+    seen = looked(folder, seen.memory({}))
+    assert (seen.changing, seen.memory({}).settled) == (("a.csv",), "")
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:

@@ -193,6 +193,17 @@ def test_what_was_read_and_not_scored_is_scored_though_an_earlier_content_was(de
     assert [desk.batches() for _ in range(3)] == [[], ["a"], []]
 
 
+def test_what_is_settled_takes_8_letters_in_the_memory_that_each_tick_keeps(desk: Desk) -> None:
+    for at in range(50):
+        desk.scored(f"2018-{at}", desk.file("applications", f"2018-{at}.csv", text=f"{at}"))
+        desk.verdict(f"2018-{at}", 1, "calm")
+    assert [desk.batches() for _ in range(3)] == [[]] * 3
+    assert said(desk.drift()) == "No batch has drifted."
+    assert max(len(str(desk.cursors[name])) for name in ("new_batches", "drift")) < 50 * 8 + 100
+    desk.file("applications", "2018-7.csv", text="other", at=2_000)
+    assert [desk.batches() for _ in range(3)] == [[], ["2018-7"], []]
+
+
 def test_batches_wait_for_a_version_in_production(desk: Desk) -> None:
     desk.registry.version = None
     desk.file("applications", "a.csv", text="1")
@@ -345,7 +356,7 @@ def test_new_loan_files_have_another_signature(desk: Desk, tmp_path: Path) -> No
     assert keys[0] != keys[1]
 
 
-@pytest.mark.parametrize("cursor", [None, "", "{", "[]", "5", '[{"shifted.json": "x"}, {}]'])
+@pytest.mark.parametrize("cursor", [None, "", "{", "[]", "5", '["", {"shifted.json": ["x", 1]}]', "[5, {}]"])
 def test_a_lost_cursor_loses_no_drift(desk: Desk, cursor: str | None) -> None:
     desk.verdict("shifted", 1)
     desk.file("drift_report", "shifted.evidently.json", text="{}")
