@@ -399,7 +399,7 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
     if is_new(home):
         yield Finding("dagster", "note", f"Nothing has run from {home} yet.", "Run loan-default demo or run.")
         return
-    condition, now = read_condition(), datetime.now(UTC)
+    condition, now = read_condition(case.settings.runs), datetime.now(UTC)
     if condition.newest_run_at:
         case.written.append(("Dagster's newest run", condition.newest_run_at))
     yield Finding(
@@ -456,7 +456,7 @@ def judge_tickers(condition: Condition, *, sensors: bool) -> Iterator[Finding]:
 def judge_runs(condition: Condition, now: datetime) -> Iterator[Finding]:
     """No run waits in vain, and none is held for running that is not."""
     for run in condition.gone:
-        remedy = "Terminate it in the UI; until then it may keep others waiting."
+        remedy = "Start the daemon, whose lost_run_sensor ends it; until then it may keep others waiting."
         yield Finding("runs", "wrong", f"{run} has begun, and its process is gone.", remedy)
     since = now - condition.queued_since if condition.queued_since else timedelta()
     if since > _LONG_QUEUED and not condition.under_way:
@@ -472,8 +472,9 @@ def judge_runs(condition: Condition, now: datetime) -> Iterator[Finding]:
 def judge_limits(condition: Condition, home: Path) -> Iterator[Finding]:
     """An old `dagster.yaml` lacks what a new home has."""
     lacking = [
-        (condition.trains_alone, "concurrency", "lets two trainings run at a time, which write the same records"),
-        (condition.monitored, "run_monitoring", "does not notice a run whose process died"),
+        (condition.limited, "concurrency", "lets runs go at a time that write the same records"),
+        (condition.monitored, "run_monitoring", "does not notice a run that never ends"),
+        (condition.retried, "run_retries", "does not start a batch again whose run was killed"),
     ]
     for has, section, told in lacking:
         if not has:
@@ -482,8 +483,8 @@ def judge_limits(condition: Condition, home: Path) -> Iterator[Finding]:
             )
             line = f"{section}: {lines.strip()[1:-1].partition(': ')[2]}"
             yield Finding("limits", "wrong", f"{home / 'dagster.yaml'} {told}.", f"Add to it: {line}")
-    if condition.trains_alone and condition.monitored:
-        yield Finding("limits", "ok", "One training at a time, and dead runs are noticed.")
+    if all(has for has, _, _ in lacking):
+        yield Finding("limits", "ok", "Runs that write the same records wait for each other, and none runs for ever.")
 
 
 # --- clock and people -----------------------------------------------------------------------------------------

@@ -404,7 +404,7 @@ def test_no_server_is_a_note_unless_one_should_run(place: Place) -> None:
 # --- Dagster: what a real instance leaves is in defs/test_condition.py ----------------------------------------
 
 
-SOUND = Condition((Daemon("SENSOR", NOW, None),), (), None, 0, (), NOW, monitored=True, trains_alone=True)
+SOUND = Condition((Daemon("SENSOR", NOW, None),), (), None, 0, (), NOW, monitored=True, retried=True, limited=True)
 
 
 def test_an_error_that_a_daemon_reports_is_told() -> None:

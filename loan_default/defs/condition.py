@@ -5,7 +5,6 @@ It is only read here, into plain values; what of it is wrong is judged by `docto
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import yaml
 
-from loan_default.defs.jobs import ALONE
+from loan_default.adapters import lifeline
+from loan_default.settings import DAGSTER_YAML
 
 if TYPE_CHECKING:
     from dagster._core.scheduler.instigation import InstigatorState
     from dagster_shared.error import SerializableErrorInfo
 
+_KEYS = {limit["key"] for limit in yaml.safe_load(DAGSTER_YAML)["concurrency"]["runs"]["tag_concurrency_limits"]}
 _STARTED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -44,7 +45,7 @@ class Ticker:
 
 @dataclass(frozen=True)
 class Condition:
-    """All of it; `gone` are runs that have begun, by a process that lives no longer on this machine."""
+    """All of it; `gone` are runs that have begun, and whose process has died since."""
 
     daemons: tuple[Daemon, ...]
     tickers: tuple[Ticker, ...]
@@ -53,7 +54,8 @@ class Condition:
     gone: tuple[str, ...]
     newest_run_at: datetime | None
     monitored: bool
-    trains_alone: bool
+    retried: bool
+    limited: bool  # what writes the same files waits for each other
 
 
 def is_new(home: Path) -> bool:
@@ -64,13 +66,13 @@ def is_new(home: Path) -> bool:
     return not elsewhere and not (home / "history").exists()
 
 
-def read_condition() -> Condition:
-    """Of the instance that DAGSTER_HOME names."""
+def read_condition(lifelines: Path) -> Condition:
+    """Of the instance that DAGSTER_HOME names; its runs hold their lifelines in this folder."""
     with dg.DagsterInstance.get() as instance:
-        return condition_of(instance)
+        return condition_of(instance, lifelines)
 
 
-def condition_of(instance: dg.DagsterInstance) -> Condition:
+def condition_of(instance: dg.DagsterInstance, lifelines: Path) -> Condition:
     """Of this instance."""
     newest = instance.get_run_records(limit=1)
     queued = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]), limit=1, ascending=True)
@@ -82,10 +84,11 @@ def condition_of(instance: dg.DagsterInstance) -> Condition:
         tickers=tuple(_tickers(instance)),
         queued_since=queued[0].create_timestamp.astimezone(UTC) if queued else None,
         under_way=len(started),
-        gone=tuple(f"{run.job_name} {run.run_id[:8]}" for run in started if _is_gone(instance, run)),
+        gone=tuple(f"{run.job_name} {run.run_id[:8]}" for run in started if lifeline.is_lost(lifelines, run.run_id)),
         newest_run_at=newest[0].create_timestamp.astimezone(UTC) if newest else None,
         monitored=instance.run_monitoring_enabled,
-        trains_alone=ALONE in keys,
+        retried=instance.run_retries_enabled,
+        limited=keys >= _KEYS,
     )
 
 
@@ -122,35 +125,3 @@ def _told(error: SerializableErrorInfo | None) -> str:
     while error and error.cause:
         error = error.cause
     return error.message.strip().splitlines()[0] if error and error.message.strip() else "no reason was recorded"
-
-
-def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the process that the run named last has ended; unknown is no."""
-    if not _is_of_this_machine(instance):
-        return False
-    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
-    pids = [pid for event in events if (pid := _pid(event.event_log_entry))]
-    return bool(pids) and not _lives(pids[-1])
-
-
-def _is_of_this_machine(instance: dg.DagsterInstance) -> bool:
-    """Whether runs are recorded in a file, and not where processes of other machines are told too."""
-    from dagster._core.storage.runs import SqliteRunStorage
-
-    return isinstance(instance.run_storage, SqliteRunStorage)
-
-
-def _pid(entry: dg.EventLogEntry) -> int | None:
-    data = entry.dagster_event.event_specific_data if entry.dagster_event else None
-    pid = getattr(data, "metadata", {}).get("pid")
-    return int(pid.value) if pid and str(pid.value).isdecimal() else None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True

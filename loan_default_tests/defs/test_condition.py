@@ -13,12 +13,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.events import EngineEventData
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
+from loan_default.adapters import lifeline
 from loan_default.defs.condition import condition_of, is_new, read_condition
 from loan_default.doctor import judge_daemons, judge_tickers
 from loan_default.settings import DAGSTER_YAML
@@ -44,17 +44,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def ended_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def begun(instance: dg.DagsterInstance, pid: int | None) -> dg.DagsterRun:
+def begun(instance: dg.DagsterInstance) -> dg.DagsterRun:
     run = dg.DagsterRun(job_name="training_job", status=dg.DagsterRunStatus.STARTED)
     instance.add_run(run)
-    if pid:
-        instance.report_engine_event("Started.", run, EngineEventData.in_process(pid))
     return run
 
 
@@ -69,30 +61,24 @@ def test_a_home_is_new_until_something_is_recorded(tmp_path: Path) -> None:
     assert not is_new(tmp_path)
 
 
-def test_a_run_is_gone_once_its_process_has_ended(instance: dg.DagsterInstance) -> None:
-    begun(instance, os.getpid())
-    begun(instance, None)
-    gone = begun(instance, ended_pid())
-    condition = condition_of(instance)
+def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    lives, gone, _ = (begun(instance) for _ in range(3))
+    with lifeline.held(tmp_path, lives.run_id):
+        (tmp_path / gone.run_id).touch()  # as its death has left it
+        condition = condition_of(instance, tmp_path)
     assert condition.gone == (f"training_job {gone.run_id[:8]}",)
     assert condition.under_way == 3
-
-
-def test_a_run_that_was_taken_up_again_is_not_gone(instance: dg.DagsterInstance) -> None:
-    run = begun(instance, ended_pid())
-    instance.report_engine_event("Started again.", run, EngineEventData.in_process(os.getpid()))
-    assert condition_of(instance).gone == ()
 
 
 def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterInstance) -> None:
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
     origin = RemoteJobOrigin(repository, "training_job")
-    assert condition_of(instance).queued_since is None
+    assert condition_of(instance, Path()).queued_since is None
     for _ in range(2):
         queued = dg.DagsterRunStatus.QUEUED
         instance.add_run(dg.DagsterRun(job_name="training_job", status=queued, remote_job_origin=origin))
         time.sleep(0.01)
-    condition = condition_of(instance)
+    condition = condition_of(instance, Path())
     assert condition.queued_since is not None
     assert condition.newest_run_at is not None
     assert timedelta() < condition.newest_run_at - condition.queued_since < timedelta(minutes=1)
@@ -100,16 +86,16 @@ def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterI
 
 
 def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) -> None:
-    assert {daemon.heard_at for daemon in condition_of(instance).daemons} == {None}
+    assert {daemon.heard_at for daemon in condition_of(instance, Path()).daemons} == {None}
     error = SerializableErrorInfo("outer\n", [], "A", cause=SerializableErrorInfo("the disk is full\nat last", [], "B"))
     instance.add_daemon_heartbeat(DaemonHeartbeat(1_000.0, "SENSOR", None, [error]))
-    sensor = next(daemon for daemon in condition_of(instance).daemons if daemon.name == "SENSOR")
+    sensor = next(daemon for daemon in condition_of(instance, Path()).daemons if daemon.name == "SENSOR")
     assert sensor.heard_at == datetime.fromtimestamp(1_000, UTC)
     assert sensor.error == "the disk is full"
 
 
 @pytest.mark.parametrize(
-    ("yaml", "monitored", "alone"),
+    ("yaml", "monitored", "limited"),
     [
         (DAGSTER_YAML, True, True),
         ("telemetry:\n  enabled: false\n", False, False),
@@ -117,12 +103,12 @@ def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) 
     ],
     ids=["new", "old", "half"],
 )
-def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: bool, alone: bool) -> None:
+def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: bool, limited: bool) -> None:
     (tmp_path / "dagster.yaml").write_text(yaml)
     with own_environment():
         os.environ["DAGSTER_HOME"] = str(tmp_path)
-        condition = read_condition()
-    assert (condition.monitored, condition.trains_alone) == (monitored, alone)
+        condition = read_condition(tmp_path)
+    assert (condition.monitored, condition.retried, condition.limited) == (monitored, limited, limited)
 
 
 @pytest.mark.integration
@@ -137,7 +123,7 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
         try:
             deadline = time.monotonic() + 90
             while True:
-                condition = read_condition()
+                condition = read_condition(tmp_path)
                 if len(condition.tickers) == 2 and all(one.heard_at for one in condition.daemons):
                     break
                 assert time.monotonic() < deadline, said.read_text()
@@ -146,11 +132,11 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
             with suppress(ProcessLookupError):
                 os.killpg(daemon.pid, signal.SIGTERM)
             daemon.wait(timeout=30)
-        condition = read_condition()
+        condition = read_condition(tmp_path)
         with dg.DagsterInstance.get() as instance:
             for state in instance.all_instigator_state():
                 instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
-        off = read_condition()
+        off = read_condition(tmp_path)
     assert {ticker.name: ticker.error for ticker in condition.tickers} == {
         "shut": "OSError: the door is shut",
         "open_": None,
