@@ -54,9 +54,9 @@ test-half-year: $(VENV)/dev.stamp ## Let every sensor live through HALF_YEARS=20
 
 FILES ?= 500
 .PHONY: test-load
-test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under a real daemon, and tell what they took
+test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under a real daemon, tell what they took, and score some again from the UI
 	@LOAD_FILES=$(FILES) $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
-		loan_default_tests/test_load.py -k files
+		loan_default_tests/test_load.py
 
 .PHONY: test-faults
 test-faults: $(VENV)/dev.stamp ## Kill a run in every step and around every change, and tell what came of it

@@ -1,4 +1,7 @@
-"""Many batches at once under a real daemon: dropped into the inbox, and scored again from the UI."""
+"""Many batches at once under a real daemon: dropped into the inbox, and scored again from the UI.
+
+It takes minutes: `make test-load` runs it, with as many files as LOAD_FILES says.
+"""
 
 import logging
 import os
@@ -19,12 +22,15 @@ import pytest
 from loan_default_tests.loops import Loop, started_loop
 from loan_default_tests.stores import free_port
 
-pytestmark = pytest.mark.integration
+FILES = int(os.environ.get("LOAD_FILES", "0"))
+SECONDS_EACH = 60  # at most, on a busy machine
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not FILES, reason="make test-load runs it"),
+]
 
 log = logging.getLogger(__name__)
-
-FILES = int(os.environ.get("LOAD_FILES", "4"))  # `make test-load` asks for more
-SECONDS_EACH = 60  # at most, on a busy machine
 
 LAUNCH = """mutation($how: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $how) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
