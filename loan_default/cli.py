@@ -294,10 +294,11 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     from loan_default.defs.sensors import DRIFT, is_verdict
 
     tracking, storage = _store(settings).tracking, UPath(settings.storage)
-    shown.show_versions(console, {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)})
+    versions = {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)}
+    shown.show_versions(console, versions)
     reports = [file for file in inbox.list_files(storage / DRIFT) if is_verdict(file.name)]
     shown.show_drift(console, [json.loads(file.place.read_text("utf-8")) for file in reports[-_BATCHES_SHOWN:]])
-    proved = _record(settings, "performance_report.json")
+    production, proved = versions[PRODUCTION], _record(settings, "performance_report.json")
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
     trouble = f" ({health.trouble})" if health and health.trouble else ""
@@ -307,6 +308,7 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     shown.show_places(
         console,
         {
+            "in production because": production.tags.get("decision_reasons", "") if production else "none is",
             "scoring server": f"{settings.serving_url}: {server}{trouble}",
             "performance": _performance(proved) if proved else "not measured yet",
             "batches that wait": ", ".join(waiting) or "none",

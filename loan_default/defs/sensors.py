@@ -41,6 +41,7 @@ DRIFT, PERFORMANCE = "drift_report", "performance_report"
 _READ_BYTES = 1_000_000_000  # of batch files in one tick
 _ASKED = 5  # runs in one tick: Dagster files them one by one, and other sensors wait
 _TOLD = 10  # names in a skip reason
+_REASONS = 3  # of a decision, in a message
 _RUNS = 100  # of the past that are looked at
 _UNDER_WAY = {
     dg.DagsterRunStatus.QUEUED,
@@ -395,16 +396,21 @@ def _seen(room: Room, since: datetime) -> Iterator[tuple[str, str]]:
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
     for event, record in _records(room.place(history.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
-        yield event, f"{decided}: {record['reasons'][0]}"
+        yield event, f"{decided}: {_some(record['reasons'])}"
     for event, record in _records(room.place(DRIFT), since):
         if record["verdict"] == "drifted":
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{against}: {record['reasons'][0]}."
     for event, record in _records(room.place(), since, only=f"{PERFORMANCE}.json"):
         if record["verdict"] == "fallen":
-            yield event, f"Version {record['model_version']} has fallen: {record['reasons'][0]}"
+            yield event, f"Version {record['model_version']} has fallen: {_some(record['reasons'])}"
         for name in record["unreadable"]:
             yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
+
+
+def _some(reasons: Sequence[str]) -> str:
+    more = f" (+{len(reasons) - _REASONS} more)" if len(reasons) > _REASONS else ""
+    return " ".join(reasons[:_REASONS]) + more
 
 
 def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
