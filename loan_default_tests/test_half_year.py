@@ -655,7 +655,7 @@ class World:
 
 # A failure is replayed by its seed: to look for a smaller one would take minutes.
 @settings(
-    max_examples=int(os.environ.get("HALF_YEARS", "3")),
+    max_examples=int(os.environ.get("HALF_YEARS", "2")),
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
