@@ -301,7 +301,7 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     production, proved = versions[PRODUCTION], _record(settings, "performance_report.json")
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
-    trouble = f" ({health.trouble})" if health and health.trouble else ""
+    says = f" ({health.trouble})" if health and health.trouble else ""
     waiting = [file.name for file in inbox.list_files(storage / INBOX) if not _is_scored(storage, file.name)]
     runs = [record.dagster_run for job in _LOOP_JOBS for record in _runs(settings, job)]
     under_way = [run for run in runs if not run.is_finished]
@@ -309,7 +309,7 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
         console,
         {
             "in production because": production.tags.get("decision_reasons", "") if production else "none is",
-            "scoring server": f"{settings.serving_url}: {server}{trouble}",
+            "scoring server": f"{settings.serving_url}: {server}{says}",
             "performance": _performance(proved) if proved else "not measured yet",
             "batches that wait": ", ".join(waiting) or "none",
             "runs under way": ", ".join(f"{run.job_name} {run.status.value.lower()}" for run in under_way) or "none",
@@ -415,10 +415,8 @@ def score_again(settings: Settings, console: Console, arguments: argparse.Namesp
         except StepFailed as error:
             failed[name] = str(error)
         except KeyboardInterrupt:
-            goes_on = f"--from {name}" if arguments.force else "the same command"
-            raise StepFailed(
-                f"Interrupted at batch {name}, {at + 1} of {len(todo)}; {goes_on} goes on there."
-            ) from None
+            left = f"left are {', '.join(todo[at:])}" if arguments.force else "the same command goes on there"
+            raise StepFailed(f"Interrupted at batch {name}, {at + 1} of {len(todo)}; {left}.") from None
     scored = [name for name in todo if name not in failed]
     if scored:
         shown.show_drift(console, [_record(settings, "drift_report", f"{name}.json") for name in scored])
@@ -465,7 +463,7 @@ def _chosen(files: Mapping[str, UPath], arguments: argparse.Namespace) -> dict[s
 
 def _done(storage: UPath, files: Mapping[str, UPath], version: int) -> list[str]:
     """The batches whose files this version scored as they are now, and that were compared with its population since."""
-    from loan_default.adapters import inbox
+    from loan_default.adapters import inbox, predicted
     from loan_default.defs.sensors import DRIFT
 
     scored, compared = (
@@ -476,17 +474,9 @@ def _done(storage: UPath, files: Mapping[str, UPath], version: int) -> list[str]
         predictions, report = f"{batch}.parquet", f"{batch}.json"
         if predictions in scored and report in compared and scored[predictions] <= compared[report]:
             made_of = version, inbox.fingerprint_of(file)
-            if _made_of(storage / "predictions" / predictions) == made_of:
+            if predicted.made_of(storage / "predictions" / predictions) == made_of:
                 done.append(batch)
     return done
-
-
-def _made_of(predictions: UPath) -> tuple[int, str]:
-    """The version that made them, and the fingerprint of the file that it read."""
-    import polars as pl
-
-    with predictions.open("rb") as given:
-        return pl.read_parquet(given, columns=["model_version", "input_fingerprint"], n_rows=1).row(0)
 
 
 def drift(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
@@ -506,9 +496,10 @@ def performance(settings: Settings, console: Console, arguments: argparse.Namesp
     from loan_default.risk.contract import load_contract
     from loan_default.risk.outcomes import check_outcome_file
 
-    for file in map(Path, arguments.files):
-        check_outcome_file(file, load_contract(settings.contract))
-    for file in map(Path, arguments.files):
+    files, contract = [Path(file) for file in arguments.files], load_contract(settings.contract)
+    for file in files:
+        check_outcome_file(file, contract)
+    for file in files:
         _copy_in(settings, file, OUTCOMES)
     run_job(settings, console, "performance_job")
     shown.show_performance(console, _record(settings, "performance_report.json"))

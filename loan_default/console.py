@@ -14,6 +14,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from loan_default.risk.words import some
+
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
     from loan_default.doctor import Finding
@@ -110,7 +112,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     table = _table("Batches", "batch", "applications", "model version", "verdict", "why")
     for report in reports:
         verdict = Text(report["verdict"], style=_COLOURS[report["verdict"]])
-        why = _some(report["reasons"], "; ")
+        why = some(report["reasons"], _REASONS, "; ")
         _row(table, report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
     console.print(table)
 
@@ -121,11 +123,12 @@ def show_performance(console: Console, report: Mapping[str, Any]) -> None:
     for version in report["versions"]:
         real, estimated = version["real"], version["estimate"]
         counts = [f"{version[name]:,}" for name in ("loans", "matured", "known", "defaults")]
+        figures = [""] * len(_METRICS)
         if real:
             auc = real["auc"]
             figures = [f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})"]
             figures += [f"{real[name]['value']:.4f}" for name in _METRICS[1:]]
-            _row(table, str(version["version"]), *counts, *figures)
+        _row(table, str(version["version"]), *counts, *figures)
         if estimated:
             figures = [f"[{estimated[name]:.4f}]" for name in _METRICS[:3]]
             _row(table, str(version["version"]), "", "", "others", "", *figures, "")
@@ -185,7 +188,7 @@ def show_history(console: Console, events: Sequence[tuple[str, str, str, str, Se
         return
     table = _table("History", "when (UTC)", "what", "version", "by", "why")
     for at, what, version, by, reasons in events:
-        _row(table, _time(at), Text(what, style=_COLOURS.get(what, "")), version, by, _some(reasons, " "))
+        _row(table, _time(at), Text(what, style=_COLOURS.get(what, "")), version, by, some(reasons, _REASONS))
     console.print(table)
 
 
@@ -204,11 +207,6 @@ def show_versions(console: Console, versions: Mapping[str, ModelVersion | None])
 
 def _time(text: str) -> str:
     return text.removesuffix("+00:00").replace("T", " ")
-
-
-def _some(reasons: Sequence[str], between: str) -> str:
-    more = f" (+{len(reasons) - _REASONS} more)" if len(reasons) > _REASONS else ""
-    return between.join(reasons[:_REASONS]) + more
 
 
 def show_places(console: Console, places: Mapping[str, str], title: str = "Where it lies") -> None:

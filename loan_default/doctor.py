@@ -211,7 +211,7 @@ def look_at_storage(case: Case) -> Iterator[Finding]:
     left = probes.count_leftovers(root, settings.staging, settings.models, datetime.now(UTC))
     if left.files:
         told = f"{_count(left.files, 'half-written file')} ({_size(left.size)}) of runs that died, older than a day."
-        remedy = f"Empty {settings.staging}, and remove .*.part files under the storage."
+        remedy = "Nothing: a run that starts sweeps away what is older than a week."
         yield Finding("leftovers", "note", told, remedy)
     else:
         yield Finding("leftovers", "ok", "No run that died left files behind.")

@@ -32,6 +32,14 @@ def keep(predictions: Path, root: UPath, batch: str, version: int, staging: Path
     storage.store(copy, root / FOLDER / name)
 
 
+def made_of(predictions: UPath) -> tuple[int, str]:
+    """The version that made a batch's predictions, and the fingerprint of the file that it read."""
+    import polars as pl
+
+    with predictions.open("rb") as file:
+        return pl.read_parquet(file, columns=["model_version", "input_fingerprint"], n_rows=1).row(0)
+
+
 def predicted(root: UPath, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
     """Every prediction: id, issue month, term (months), `pd`, `decision`, `model_version`, `scored_at`.
 

@@ -17,10 +17,9 @@ from pathlib import Path
 from upath import UPath
 
 from loan_default.adapters import inbox
-from loan_default.adapters.storage import is_remote
+from loan_default.adapters.storage import PROBE, left_behind
 
 _DEAD_AFTER = timedelta(days=1)  # longer than any run takes
-_PROBE = ".doctor-"
 
 
 # --- storage --------------------------------------------------------------------------------------------------
@@ -45,7 +44,7 @@ def probe_storage(root: str) -> Probe:
         OSError: the storage does not allow one of these.
     """
     content = uuid.uuid4().hex
-    place = UPath(root) / f"{_PROBE}{content[:8]}"
+    place = UPath(root) / f"{PROBE}{content[:8]}"
     began = datetime.now(UTC)
     place.write_text(content, encoding="utf-8")
     written_at = datetime.now(UTC)
@@ -81,12 +80,10 @@ def count_leftovers(root: str, staging: Path, models: Path, now: datetime) -> Le
 
 
 def _half_written(root: str, staging: Path, models: Path) -> Iterator[Path]:
-    yield from (path for path in staging.rglob("*") if path.is_file())
-    yield from (path for folder in models.glob("tmp*") for path in folder.rglob("*") if path.is_file())
-    if not is_remote(root):  # an object appears when its upload is complete
-        for path in Path(root).rglob(".*"):
-            if path.name.endswith(".part") or path.name.startswith(_PROBE):
-                yield path
+    for folder, pattern in left_behind(root, staging, models):
+        for found in folder.glob(pattern):
+            below = found.rglob("*") if found.is_dir() and folder == models else [found]
+            yield from (path for path in below if path.is_file())
 
 
 # --- disk -----------------------------------------------------------------------------------------------------

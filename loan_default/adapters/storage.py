@@ -21,6 +21,7 @@ from upath import UPath
 
 from loan_default.risk.errors import BadInput
 
+PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writes to it any more
@@ -96,6 +97,16 @@ def whole(target: Path) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def left_behind(root: str, staging: Path, models: Path) -> Iterator[tuple[Path, str]]:
+    """Folders, and patterns in them, of what runs that die leave half-written, and a doctor his probe."""
+    yield staging, "**/*"
+    for pattern in ("tmp*", "runs/*/tmp*"):
+        yield models, pattern
+    if not is_remote(root):  # a bucket shows an object when it is complete
+        for pattern in (".*.part", "*/.*.part", f"{PROBE}*", "mlflow/*/*/artifacts/.artifact.uploading.*"):
+            yield Path(root), pattern
 
 
 def sweep(folder: Path, pattern: str) -> None:

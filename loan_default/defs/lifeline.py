@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from loan_default.adapters import lifeline
-from loan_default.adapters.storage import is_remote, sweep
+from loan_default.adapters.storage import left_behind, sweep
 
 _LOST = "Its process was killed, or went down with its machine; what it had stored is whole: run the job again."
 
@@ -33,7 +33,8 @@ class Lifeline(dg.ConfigurableResource):
             yield self
             return
         self.end_lost_runs(context.instance)
-        self._sweep()
+        for folder, pattern in left_behind(self.storage, Path(self.scratch), Path(self.models)):
+            sweep(folder, pattern)
         try:
             with lifeline.held(Path(self.folder), context.run.run_id):
                 yield self
@@ -50,14 +51,6 @@ class Lifeline(dg.ConfigurableResource):
             instance.report_run_failed(run, _LOST)
             lifeline.forget(folder, run.run_id)
         return lost
-
-    def _sweep(self) -> None:
-        sweep(Path(self.scratch), "**/*")
-        for pattern in ("tmp*", "runs/*/tmp*"):
-            sweep(Path(self.models), pattern)
-        if not is_remote(self.storage):  # a bucket shows an object when it is complete
-            for pattern in (".*.part", "*/.*.part", "mlflow/*/*/artifacts/.artifact.uploading.*"):
-                sweep(Path(self.storage), pattern)
 
 
 @dg.failure_hook(required_resource_keys={"lifeline"})

@@ -27,6 +27,7 @@ from loan_default.defs.partitions import batch_name, batches
 from loan_default.defs.resources import Clock, LoanBook, People, Registry, Room, ServingProcess
 from loan_default.risk.errors import BadInput
 from loan_default.risk.retraining import Drifted, Fallen, Retraining, decide_retraining
+from loan_default.risk.words import listed, some
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -100,32 +101,20 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
 
 def _is_scored(room: Room, ready: inbox.Ready) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
-    import polars as pl
-
-    report, parquet = (
-        room.place(*parts)
-        for parts in (("application_report", f"{ready.batch}.json"), ("predictions", f"{ready.batch}.parquet"))
-    )
+    report = room.place("application_report", f"{ready.batch}.json")
+    parquet = room.place("predictions", f"{ready.batch}.parquet")
     if not report.exists() or not parquet.exists():
         return False
-    if json.loads(report.read_text(encoding="utf-8"))["fingerprint"] != ready.fingerprint:
-        return False
-    with parquet.open("rb") as file:  # a run may have died between the two
-        scored = pl.read_parquet(file, columns=["input_fingerprint"], n_rows=1)
-    return ready.fingerprint in scored["input_fingerprint"]
+    read = json.loads(report.read_text(encoding="utf-8"))["fingerprint"]
+    return read == ready.fingerprint == predicted.made_of(parquet)[1]  # a run may have died between the two
 
 
 def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
     if new:
-        return f"{_names([one.batch for one in new])} will be scored once a version is in production."
-    told = [f"{_names(seen.changing)} may still be written."] if seen.changing else []
+        return f"{listed([one.batch for one in new], _TOLD)} will be scored once a version is in production."
+    told = [f"{listed(seen.changing, _TOLD)} may still be written."] if seen.changing else []
     told += list(seen.refused.values())[:_TOLD]
     return " ".join(told) or "No new batch is in the inbox."
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return f"{', '.join(names[:_TOLD])}{more}"
 
 
 # --- drift ----------------------------------------------------------------------------------------------------
@@ -396,21 +385,16 @@ def _seen(room: Room, since: datetime) -> Iterator[tuple[str, str]]:
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
     for event, record in _records(room.place(history.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
-        yield event, f"{decided}: {_some(record['reasons'])}"
+        yield event, f"{decided}: {some(record['reasons'], _REASONS)}"
     for event, record in _records(room.place(DRIFT), since):
         if record["verdict"] == "drifted":
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{against}: {record['reasons'][0]}."
     for event, record in _records(room.place(), since, only=f"{PERFORMANCE}.json"):
         if record["verdict"] == "fallen":
-            yield event, f"Version {record['model_version']} has fallen: {_some(record['reasons'])}"
+            yield event, f"Version {record['model_version']} has fallen: {some(record['reasons'], _REASONS)}"
         for name in record["unreadable"]:
             yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
-
-
-def _some(reasons: Sequence[str]) -> str:
-    more = f" (+{len(reasons) - _REASONS} more)" if len(reasons) > _REASONS else ""
-    return " ".join(reasons[:_REASONS]) + more
 
 
 def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -168,14 +168,14 @@ def _joined(
     )
     unnamed = loans.filter(pl.col(name).is_null())
     loans = pl.concat([loans.drop_nulls(name).unique(name, keep="last"), unnamed])
-    until = pl.lit(seen_until, dtype=pl.Date)
+    matured = (months_after(issued, pl.col(TERM)) <= pl.lit(seen_until, dtype=pl.Date)).fill_null(False)
     return loans.join(outcomes.select(name, OUTCOME).collect(), on=name, how="left").select(
         "issued",
         pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias("vintage"),
         pl.col("decision").cast(pl.String),
         "pd",
-        (months_after(issued, pl.col(TERM)) <= until).fill_null(False).alias("matured"),
-        pl.when(months_after(issued, pl.col(TERM)) <= until).then(OUTCOME).alias(OUTCOME),
+        matured.alias("matured"),
+        pl.when(matured).then(OUTCOME).alias(OUTCOME),
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from loan_default.risk.policy import RetrainingPolicy
+from loan_default.risk.words import listed
 
 _WEEK = timedelta(days=7)
 _NAMED = 3  # batches in a sentence
@@ -122,8 +123,7 @@ def _against(
 
 
 def _named(batches: Sequence[str]) -> str:
-    more = f" and {len(batches) - _NAMED} more" if len(batches) > _NAMED else ""
-    return f"{'Batch' if len(batches) == 1 else 'Batches'} {', '.join(batches[:_NAMED])}{more}"
+    return f"{'Batch' if len(batches) == 1 else 'Batches'} {listed(batches, _NAMED)}"
 
 
 def _told(at: datetime) -> str:
