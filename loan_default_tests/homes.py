@@ -83,6 +83,15 @@ def definitions_of(settings: Settings) -> dg.Definitions:
         return build_definitions(settings)
 
 
+@contextmanager
+def dagster_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance that the home's own processes use."""
+    with own_environment():
+        prepare_process(settings)
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+
+
 @dataclass(frozen=True)
 class Platform:
     """A home and the Dagster instance that runs its jobs."""

@@ -22,8 +22,8 @@ import yaml
 
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.risk.synthetic import make_applications, make_loans, write_csv
-from loan_default.settings import Settings, prepare_process
-from loan_default_tests.homes import new_home, own_environment
+from loan_default.settings import Settings
+from loan_default_tests.homes import dagster_of, new_home
 from loan_default_tests.stores import free_port
 
 log = logging.getLogger(__name__)
@@ -56,15 +56,8 @@ class Loop:
         place = self.storage.joinpath(*parts).with_suffix(".json")
         return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
 
-    @contextmanager
-    def instance(self) -> Iterator[dg.DagsterInstance]:
-        with own_environment():
-            prepare_process(self.settings)
-            with dg.DagsterInstance.get() as instance:
-                yield instance
-
     def runs(self, job: str) -> list[dg.DagsterRun]:
-        with self.instance() as instance:
+        with dagster_of(self.settings) as instance:
             return list(instance.get_runs(dg.RunsFilter(job_name=job)))
 
     def until(self, seen: Callable[[], Any], what: str, seconds: float = 150) -> Any:

@@ -36,8 +36,8 @@ from loan_default.adapters.tracking import Tracking
 from loan_default.defs import sensors
 from loan_default.defs.resources import build_resources
 from loan_default.risk.synthetic import make_applications, make_loans, write_csv
-from loan_default.settings import Settings, prepare_process
-from loan_default_tests.homes import FIRST_MONTH, LAST_MONTH, QUICK, definitions_of, new_home, own_environment
+from loan_default.settings import Settings
+from loan_default_tests.homes import FIRST_MONTH, LAST_MONTH, QUICK, dagster_of, definitions_of, new_home
 from loan_default_tests.stores import client_of, free_port
 
 log = logging.getLogger("faults")
@@ -82,13 +82,6 @@ class Home:
             "MLFLOW_TRACKING_URI": self.settings.tracking_uri,
         }
 
-    @contextmanager
-    def instance(self) -> Iterator[dg.DagsterInstance]:
-        with own_environment():
-            prepare_process(self.settings)
-            with dg.DagsterInstance.get() as instance:
-                yield instance
-
     # --- what comes in
 
     def deliver(self, seed: int, rows: int) -> None:
@@ -102,7 +95,7 @@ class Home:
         outcomes.mkdir(exist_ok=True)
         ended = make_loans(rows, seed=seed, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
         ended.with_columns(pl.lit("2019-09").alias("month")).write_csv(outcomes / "2019-09.csv")
-        with self.instance() as instance:
+        with dagster_of(self.settings) as instance:
             instance.add_dynamic_partitions("batch", [BATCH])
 
     # --- what is run
@@ -161,7 +154,7 @@ class Home:
         for line in changes:
             step, instant, name = line.split("\t")
             self.changes.setdefault((job, step), {})[instant] = name
-        with self.instance() as instance:
+        with dagster_of(self.settings) as instance:
             (run,) = instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
             for stats in instance.get_run_step_stats(run.run_id):
                 self.seconds[stats.step_key] = (stats.end_time or 0) - (stats.start_time or 0)
@@ -220,7 +213,7 @@ class Home:
 
     def failure(self) -> str:
         """What Dagster shows of the last run: why its step failed, or why no step began."""
-        with self.instance() as instance:
+        with dagster_of(self.settings) as instance:
             (run,) = instance.get_runs(limit=1)
             assert run.status is dg.DagsterRunStatus.FAILURE
             events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
@@ -326,11 +319,11 @@ def assert_nothing_is_left(home: Home) -> None:
     staged = [path for path in home.settings.staging.rglob("*") if path.is_file()]
     cached = list(home.settings.models.rglob("tmp*"))
     assert not [*hidden, *staged, *cached]
-    with home.instance() as instance:
+    with dagster_of(home.settings) as instance:
         assert {run.status for run in instance.get_runs()} <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
     client = client_of(home.tracking())
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    with home.instance() as instance:
+    with dagster_of(home.settings) as instance:
         for run in runs:
             record = instance.get_run_by_id(run.data.tags["dagster_run_id"])
             assert record is not None
@@ -461,7 +454,10 @@ def test_sensors_wait_for_a_registry_that_is_away(home: Home) -> None:
         does = getattr(sensors, name)
         given = {key: resources[key] for key in inspect.signature(does).parameters if key in resources}
         given["registry"] = SimpleNamespace(tracking=tracking)
-        with home.instance() as instance, dg.build_sensor_context(instance, cursor=cursors.get(name)) as context:
+        with (
+            dagster_of(home.settings) as instance,
+            dg.build_sensor_context(instance, cursor=cursors.get(name)) as context,
+        ):
             result = does(context, **given)
         cursors[name] = getattr(result, "cursor", None) or cursors.get(name)
         asked = getattr(result, "run_requests", None)

@@ -449,7 +449,7 @@ class World:
         report = json.loads((self.root / "application_report" / f"{run.batch}.json").read_text())
         fingerprint = fingerprint_of(self.file("read", "it.csv", text=run.read))  # type: ignore[arg-type]
         predictions = self.file("predictions", f"{run.batch}.parquet", text="")
-        pl.DataFrame({"input_fingerprint": [fingerprint]}).write_parquet(predictions)
+        pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(predictions)
         if report["fingerprint"] != fingerprint:
             return "failed"  # another run has read another file under this name
         number, drifted = next(self.numbers), int(population) != self.trained_on[self.version]

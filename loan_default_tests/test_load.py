@@ -19,6 +19,7 @@ import dagster as dg
 import httpx
 import pytest
 
+from loan_default_tests.homes import dagster_of
 from loan_default_tests.loops import Loop, started_loop
 from loan_default_tests.stores import free_port
 
@@ -93,7 +94,7 @@ def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time
 
     loop.until(finished, f"{FILES} batches are scored and compared", seconds=120 + SECONDS_EACH * FILES)
     loop.until(lambda: all(run.is_finished for run in loop.runs("batch_prediction_job")), "no run is under way")
-    with loop.instance() as instance:
+    with dagster_of(loop.settings) as instance:
         runs = instance.get_run_records(dg.RunsFilter(job_name="batch_prediction_job"))
         scored, every = spans(instance, [*runs]), spans(instance, [*instance.get_run_records()])
         limit, took = most_allowed(instance), ticks(instance, "new_batch_sensor")
@@ -153,11 +154,11 @@ def runs_of(loop: Loop, backfill: str) -> list[tuple[str, bool]]:
     """Batch and success of each run of a backfill, once it is done."""
 
     def done() -> bool:
-        with loop.instance() as instance:
+        with dagster_of(loop.settings) as instance:
             return instance.get_backfill(backfill).status.value.startswith("COMPLETED")  # type: ignore[union-attr]
 
     loop.until(done, "a backfill is done", seconds=300)
-    with loop.instance() as instance:
+    with dagster_of(loop.settings) as instance:
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill}))
     return sorted((run.tags["dagster/partition"], run.is_success) for run in runs)
 
@@ -175,5 +176,5 @@ def test_a_backfill_from_the_ui_is_one_run_for_each_batch_and_takes_up_what_fail
         (loop.storage / gone.name).rename(gone)
         again = ask(AGAIN, parentRunId=of_job, strategy="FROM_FAILURE")
         assert runs_of(loop, again) == [(fourth, True)]
-    with loop.instance() as instance:
+    with dagster_of(loop.settings) as instance:
         assert most_at_a_time(spans(instance, [*instance.get_run_records()])) <= most_allowed(instance)

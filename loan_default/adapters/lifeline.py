@@ -29,12 +29,13 @@ def held(folder: Path, run_id: str) -> Iterator[None]:
 
 def is_lost(folder: Path, run_id: str) -> bool:
     """Whether the process of the run has died; not where nothing is known of it."""
+    place = folder / run_id
     try:
-        with (folder / run_id).open("r+") as lock:
+        with place.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, BlockingIOError):  # it never held one or has ended by itself; it lives
         return False
-    return True
+    return place.exists()  # who ends by itself removes it before he lets go
 
 
 def forget(folder: Path, run_id: str) -> None:

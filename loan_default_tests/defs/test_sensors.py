@@ -135,7 +135,7 @@ class Desk:
         self.file("application_report", f"{batch}.json", text=json.dumps({"fingerprint": fingerprint}))
         if not reported_only:
             place = self.file("predictions", f"{batch}.parquet", text="")
-            pl.DataFrame({"input_fingerprint": [fingerprint]}).write_parquet(place)
+            pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(place)
 
     def serving(self) -> dg.SensorResult | dg.SkipReason:
         return self.tick("production", registry=self.registry, serving_process=self.process, clock=Clock())
