@@ -179,7 +179,7 @@ def test_an_empty_home_has_a_status_and_no_history(command: Callable[..., Any]) 
 def test_outcomes_that_cannot_be_read_are_refused_before_any_is_taken(place: Path, command: Callable[..., Any]) -> None:
     place.joinpath("good.csv").write_text("id,loan_status,month\n1,Current,2019-03\n")
     place.joinpath("bad.csv").write_text("id,loan_status\n1,Current\n")
-    assert said(command("performance", "good.csv", "bad.csv")).startswith("bad.csv lacks the column month")
+    assert said(command("performance", "good.csv", "bad.csv")) == "bad.csv lacks the column month; add it."
     assert not (place / "var" / "storage" / "outcomes").exists()
 
 

@@ -72,7 +72,7 @@ def open_table(
 def open_columns(path: Path, contract: Contract, needed: Sequence[str]) -> LoanTable:
     """Open a file of which only the columns `needed` are read, two of them the contract's; errors as `open_table`."""
     frame, dtypes = _opened(path, contract, typed=False)
-    _refuse_lacking(path, [name for name in needed if name not in dtypes])
+    _refuse_lacking(path, [name for name in needed if name not in dtypes], remedy="add {it}")
     _refuse_nested(path, dtypes, set(needed))
     return LoanTable(path, _stem(path), frame, dtypes, None)
 
@@ -199,13 +199,12 @@ def _lacking(
     return [name for name in required if name not in given]
 
 
-def _refuse_lacking(path: Path, lacking: Sequence[str]) -> None:
+def _refuse_lacking(
+    path: Path, lacking: Sequence[str], remedy: str = "add {it}, or say in the contract what the file calls {it}"
+) -> None:
     if lacking:
-        raise BadInput(
-            f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; add "
-            f"{'them' if len(lacking) > 1 else 'it'}, or say in the contract what the file calls "
-            f"{'them' if len(lacking) > 1 else 'it'}."
-        )
+        columns, it = ("columns", "them") if len(lacking) > 1 else ("column", "it")
+        raise BadInput(f"{path} lacks the {columns} {', '.join(lacking)}; {remedy.format(it=it)}.")
 
 
 def from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
