@@ -64,6 +64,7 @@ TROUBLES = (
 )
 START, DAYS, QUIET_DAYS = datetime(2026, 1, 1, tzinfo=UTC), 180, 9
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))
+FEW = 3  # runs that are asked for in one tick
 GARBAGE = (None, "", "{", "[]", "5", '{"states": 1}', '[{"b1.json": 1}, {}]', '["yesterday", []]')
 
 HOME = yaml.safe_load(DAGSTER_YAML)
@@ -520,8 +521,11 @@ class World:
         if isinstance(result, dg.SensorResult) and result.cursor is not None:
             self.cursors[name] = result.cursor
         jobs = {job: {run.why for run in self.runs[asked:] if run.job == job} for job in due}
-        assert jobs == due, f"{name} at {self.now}: {jobs} was asked for, {due} is due"
-        assert not due or len(self.runs) - asked == sum(map(len, due.values())), "nothing is asked for twice"
+        for job, wanted in due.items():
+            most = (1 + twice) * FEW  # the second look may go on where the first ended
+            right = jobs[job] <= wanted and min(len(wanted), FEW) <= len(jobs[job]) <= most
+            assert right, f"{name} at {self.now}: {jobs[job]} was asked for, {wanted} is due"
+        assert not due or len(self.runs) - asked == sum(map(len, jobs.values())), "nothing is asked for twice"
         if name == "alerts":
             self.hear(told=isinstance(result, dg.SensorResult), may_repeat=twice)
 

@@ -40,7 +40,8 @@ VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data",
 DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
 _READ_BYTES = 1_000_000_000  # of batch files in one tick
-_ASKED = 5  # runs in one tick: Dagster files them one by one, and other sensors wait
+_ASKED = 3  # runs in one tick: Dagster files them one by one, and other sensors wait
+_RUN_KEY = "dagster/run_key"  # Dagster's tag of what a sensor asked for
 _TOLD = 10  # names in a skip reason
 _REASONS = 3  # of a decision, in a message
 _RUNS = 100  # of the past that are looked at
@@ -137,13 +138,12 @@ def drift(
     production = version.version if version else None
     again = [
         dg.RunRequest(
-            run_key=f"{seen.batch}-version-{production}-{state}",
+            run_key=key,
             job_name="batch_prediction_job",
             partition_key=seen.batch,
             tags={REASON_TAG: f"drifted against version {seen.version}; version {production} is in production now"},
         )
-        for seen, state in found.items()
-        if production is not None and seen.version != production
+        for key, seen in _not_scored_again(context.instance, found, production)
     ]
     files = inbox.named_files(loan_book.data)
     data = inbox.signature(files) if files else ""
@@ -180,6 +180,20 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[dict[Drif
                 tokens.append(file.token)
     found = {Drifted(batch, version): state for state, batch, version in drifted.values()}
     return found, json.dumps(["".join(tokens), drifted])
+
+
+def _not_scored_again(
+    instance: dg.DagsterInstance, found: Mapping[Drifted, str], production: int | None
+) -> list[tuple[str, Drifted]]:
+    """What drifted against another version, and was not asked for since: a few in a tick, with their run keys."""
+    others = {
+        f"{seen.batch}-version-{production}-{state}": seen
+        for seen, state in found.items()
+        if production is not None and seen.version != production
+    }
+    runs = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: [*others]})) if others else []
+    asked = {run.tags[_RUN_KEY] for run in runs}
+    return [(key, seen) for key, seen in others.items() if key not in asked][:_ASKED]
 
 
 def _fallen(room: Room) -> Fallen | None:

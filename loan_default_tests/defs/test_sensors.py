@@ -237,7 +237,7 @@ def test_five_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(des
     desk.batches()
     asked: list[str] = []
     while batches := desk.batches():
-        assert len(batches) <= 5
+        assert len(batches) <= 3
         asked += batches
     assert asked == [f"batch-{999 - number}" for number in range(500)]
     assert desk.instance.get_dynamic_partitions("batch") == asked
@@ -332,6 +332,19 @@ def test_once_another_version_is_in_production_what_drifted_is_scored_again(desk
     assert (request.job_name, request.partition_key) == ("batch_prediction_job", "shifted")
     desk.verdict("shifted", 2, "calm")
     assert said(desk.drift()) == "No batch has drifted."
+
+
+def test_of_many_that_drifted_a_few_are_scored_again_in_a_tick(desk: Desk) -> None:
+    for number in range(100):
+        desk.verdict(f"shifted-{number}", 1)
+    desk.registry.version = 2
+    asked: list[str] = []
+    while requests := desk.drift().run_requests:
+        assert len(requests) <= 3
+        for request in requests:
+            asked.append(str(request.partition_key))
+            desk.ran("batch_prediction_job", RunStatus.STARTED, **{"dagster/run_key": str(request.run_key)})
+    assert sorted(asked) == sorted(f"shifted-{number}" for number in range(100))
 
 
 def test_after_a_rollback_and_back_it_is_scored_again_each_time(desk: Desk) -> None:
