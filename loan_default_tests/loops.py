@@ -1,4 +1,4 @@
-"""A home in which a real daemon runs: trained once, then files are dropped and records are read."""
+"""A home in which `dagster dev` runs, daemon and UI: trained once, then files are dropped and records are read."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Loop:
     """A home in which a daemon runs."""
 
     def __init__(
-        self, settings: Settings, environment: dict[str, str], daemon: subprocess.Popen[bytes], said: Path
+        self, settings: Settings, environment: dict[str, str], daemon: subprocess.Popen[bytes], said: Path, port: int
     ) -> None:
-        self.settings, self.environment, self.daemon, self.said = settings, environment, daemon, said
+        self.settings, self.environment, self.daemon, self.said, self.port = settings, environment, daemon, said, port
         self.storage = Path(settings.storage)
         self.began = time.monotonic()
 
@@ -87,10 +87,21 @@ def started_loop(folder: Path) -> Iterator[Loop]:
     settings.policy.write_text(yaml.safe_dump(policy), encoding="utf-8")  # type: ignore[union-attr]
     train = [sys.executable, "-m", "loan_default.cli", "run", "--trials", "2"]
     subprocess.run(train, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    said = folder / "daemon.log"
+    said, port = folder / "daemon.log", free_port()
     with said.open("w") as output:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-m", "loan_default.definitions"],
+            [
+                sys.executable,
+                "-m",
+                "dagster",
+                "dev",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "-m",
+                "loan_default.definitions",
+            ],
             env=environment,
             cwd=folder,
             stdout=output,
@@ -98,7 +109,7 @@ def started_loop(folder: Path) -> Iterator[Loop]:
             start_new_session=True,
         )
     try:
-        yield Loop(settings, environment, daemon, said)
+        yield Loop(settings, environment, daemon, said, port)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(daemon.pid, signal.SIGTERM)

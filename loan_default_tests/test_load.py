@@ -1,4 +1,4 @@
-"""Many batches at once under a real daemon: dropped into the inbox, and scored again from the UI.
+"""Many batches at once under `dagster dev`: dropped into the inbox, and scored again from the UI.
 
 It takes minutes: `make test-load` runs it, with as many files as LOAD_FILES says.
 """
@@ -6,13 +6,9 @@ It takes minutes: `make test-load` runs it, with as many files as LOAD_FILES say
 import logging
 import os
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -21,7 +17,6 @@ import pytest
 
 from loan_default_tests.homes import dagster_of
 from loan_default_tests.loops import Loop, started_loop
-from loan_default_tests.stores import free_port
 
 FILES = int(os.environ.get("LOAD_FILES", "0"))
 SECONDS_EACH = 60  # at most, on a busy machine
@@ -115,39 +110,13 @@ def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time
 # --- backfills ------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def started_ui(loop: Loop) -> Iterator[Callable[..., str]]:
-    """A webserver, and how to ask it for a backfill as its pages do; the backfill's name is returned."""
-    port = free_port()
-    command = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-m", "loan_default.definitions"]
-    with (loop.said.parent / "ui.log").open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, *command],
-            env=loop.environment,
-            cwd=loop.said.parent,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-    def ask(mutation: str, **how: Any) -> str:
-        asked = {"query": mutation, "variables": {"how": how}}
-        answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=asked, timeout=60).json()
-        (told,) = answer["data"].values()
-        assert "backfillId" in told, answer
-        return told["backfillId"]
-
-    def answers() -> bool:
-        with suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{port}/server_info").is_success
-        return False
-
-    try:
-        loop.until(answers, "the UI answers")
-        yield ask
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+def ask(loop: Loop, mutation: str, **how: Any) -> str:
+    """Ask the UI for a backfill as its pages do; the backfill's name is returned."""
+    asked = {"query": mutation, "variables": {"how": how}}
+    answer = httpx.post(f"http://127.0.0.1:{loop.port}/graphql", json=asked, timeout=60).json()
+    (told,) = answer["data"].values()
+    assert "backfillId" in told, answer
+    return told["backfillId"]
 
 
 def runs_of(loop: Loop, backfill: str) -> list[tuple[str, bool]]:
@@ -167,14 +136,13 @@ def test_a_backfill_from_the_ui_is_one_run_for_each_batch_and_takes_up_what_fail
     first, second, third, fourth = (f"2014-08-{at:04}" for at in range(1, 5))
     gone = loop.storage / "applications" / f"{fourth}.csv"
     gone.rename(loop.storage / gone.name)
-    with started_ui(loop) as ask:
-        assets = [{"path": [name]} for name in ("predictions", "drift_report")]
-        of_assets = ask(LAUNCH, assetSelection=assets, partitionNames=[first, second])
-        of_job = ask(LAUNCH, selector=JOB, partitionNames=[third, fourth])
-        assert runs_of(loop, of_assets) == [(first, True), (second, True)]
-        assert runs_of(loop, of_job) == [(third, True), (fourth, False)]
-        (loop.storage / gone.name).rename(gone)
-        again = ask(AGAIN, parentRunId=of_job, strategy="FROM_FAILURE")
-        assert runs_of(loop, again) == [(fourth, True)]
+    assets = [{"path": [name]} for name in ("predictions", "drift_report")]
+    of_assets = ask(loop, LAUNCH, assetSelection=assets, partitionNames=[first, second])
+    of_job = ask(loop, LAUNCH, selector=JOB, partitionNames=[third, fourth])
+    assert runs_of(loop, of_assets) == [(first, True), (second, True)]
+    assert runs_of(loop, of_job) == [(third, True), (fourth, False)]
+    (loop.storage / gone.name).rename(gone)
+    again = ask(loop, AGAIN, parentRunId=of_job, strategy="FROM_FAILURE")
+    assert runs_of(loop, again) == [(fourth, True)]
     with dagster_of(loop.settings) as instance:
         assert most_at_a_time(spans(instance, [*instance.get_run_records()])) <= most_allowed(instance)

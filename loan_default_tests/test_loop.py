@@ -1,4 +1,4 @@
-"""The whole loop under a real daemon: files are dropped into the inbox, and nothing else is touched."""
+"""The whole loop under `dagster dev`: files are dropped into the inbox, and nothing else is touched."""
 
 from collections.abc import Iterator
 from contextlib import suppress
