@@ -44,7 +44,7 @@ test: $(VENV)/dev.stamp ## Install what tests need and run them all
 	@$(BIN)/python -m pytest
 
 .PHONY: test-loop
-test-loop: $(VENV)/dev.stamp ## Test the loop under a real daemon, and tell when each thing happened
+test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and tell when each thing happened
 	@$(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING loan_default_tests/test_loop.py
 
 HALF_YEARS ?= 20
@@ -54,7 +54,7 @@ test-half-year: $(VENV)/dev.stamp ## Let every sensor live through HALF_YEARS=20
 
 FILES ?= 500
 .PHONY: test-load
-test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under a real daemon, tell what they took, and score some again from the UI
+test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev, tell what they took, and score some again from the UI
 	@LOAD_FILES=$(FILES) $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
 		loan_default_tests/test_load.py
 
