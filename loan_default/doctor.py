@@ -11,12 +11,12 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -31,10 +31,11 @@ from loan_default.risk.errors import BadInput
 from loan_default.settings import (
     ADMIN_TOKENS,
     API_TOKENS,
-    DAGSTER_YAML,
+    DAGSTER_STORAGE,
     SLACK,
     SMTP_PASSWORD,
     Settings,
+    dagster_yaml,
     load_settings,
     prepare_environment,
     unknown_variables,
@@ -396,6 +397,7 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
     from loan_default.defs.condition import is_new, read_condition
 
     home = case.settings.dagster_home or case.settings.home / "dagster"
+    yield from judge_sections(home / "dagster.yaml", case.settings)
     if is_new(home):
         yield Finding("dagster", "note", f"Nothing has run from {home} yet.", "Run loan-default demo or run.")
         return
@@ -408,7 +410,7 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
     yield from judge_daemons(condition, now)
     yield from judge_tickers(condition, sensors=case.settings.sensors)
     yield from judge_runs(condition, now)
-    yield from judge_limits(condition, home)
+    yield from judge_limits(condition, home / "dagster.yaml")
 
 
 def judge_daemons(condition: Condition, now: datetime) -> Iterator[Finding]:
@@ -469,8 +471,33 @@ def judge_runs(condition: Condition, now: datetime) -> Iterator[Finding]:
         yield Finding("runs", "ok", "None waits in vain, none has lost its process.")
 
 
-def judge_limits(condition: Condition, home: Path) -> Iterator[Finding]:
+_OUTSIDE = {"storage": f"keeps runs on this machine, and not where {DAGSTER_STORAGE} says"}
+
+
+def judge_sections(file: Path, settings: Settings) -> Iterator[Finding]:
+    """A `dagster.yaml` that is older than the settings does not use the outside stores that they name."""
+    told = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else None
+    wanted = yaml.safe_load(dagster_yaml(settings))
+    for section, what in _OUTSIDE.items():
+        if told is not None and section in wanted and not _holds(told.get(section), wanted[section]):
+            line = _in_one_line(section, wanted[section])
+            yield Finding("dagster.yaml", "wrong", f"{file} {what}.", f"Have it say: {line}")
+
+
+def _holds(told: Any, wanted: Any) -> bool:
+    if isinstance(told, Mapping) and isinstance(wanted, Mapping):
+        return all(_holds(told.get(key), value) for key, value in wanted.items())
+    return bool(told == wanted)
+
+
+def _in_one_line(section: str, content: Any) -> str:
+    lines = yaml.safe_dump({section: content}, default_flow_style=True, sort_keys=False, width=1000)
+    return f"{section}: {lines.strip()[1:-1].partition(': ')[2]}"
+
+
+def judge_limits(condition: Condition, file: Path) -> Iterator[Finding]:
     """An old `dagster.yaml` lacks what a new home has."""
+    new_home = yaml.safe_load(dagster_yaml(Settings(Path())))
     lacking = [
         (condition.limited, "concurrency", "lets runs go at a time that write the same records"),
         (condition.monitored, "run_monitoring", "does not notice a run that never ends"),
@@ -478,11 +505,8 @@ def judge_limits(condition: Condition, home: Path) -> Iterator[Finding]:
     ]
     for has, section, told in lacking:
         if not has:
-            lines = yaml.safe_dump(
-                {section: yaml.safe_load(DAGSTER_YAML)[section]}, default_flow_style=True, sort_keys=False, width=1000
-            )
-            line = f"{section}: {lines.strip()[1:-1].partition(': ')[2]}"
-            yield Finding("limits", "wrong", f"{home / 'dagster.yaml'} {told}.", f"Add to it: {line}")
+            line = _in_one_line(section, new_home[section])
+            yield Finding("limits", "wrong", f"{file} {told}.", f"Add to it: {line}")
     if all(has for has, _, _ in lacking):
         yield Finding("limits", "ok", "Runs that write the same records wait for each other, and none runs for ever.")
 

@@ -21,6 +21,7 @@ Environment = Literal["local", "staging", "prod"]
 SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
+DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS)
 _PREFIX = "LOAN_DEFAULT_"
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
@@ -37,8 +38,7 @@ _PROCESS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-
-DAGSTER_YAML = """\
+_DAGSTER = """\
 # Dagster's instance; https://docs.dagster.io/deployment/oss/dagster-yaml lists what may stand here.
 telemetry:
   enabled: false
@@ -66,6 +66,11 @@ run_monitoring:  # a run that does not begin, or does not end, is known as faile
 run_retries:  # of runs that were killed; each job says how often
   enabled: true
 """
+_IN_POSTGRES = f"""\
+storage:  # of runs, events and schedules
+  postgres:
+    postgres_url: {{env: {DAGSTER_STORAGE}}}
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ class Settings:
     smtp_user: str = ""
     smtp_sender: str = "loan-default@localhost"
     serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
-    study_storage: str = ""
+    dagster_storage: str = field(default="", repr=False)  # empty: SQLite in dagster_home
+    study_storage: str = field(default="", repr=False)  # both may hold a password
     contract: Path | None = None
     policy: Path | None = None
     search_space: Path | None = None
@@ -167,7 +173,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_user=given.get("SMTP_USER", ""),
         smtp_sender=given.get("SMTP_SENDER") or "loan-default@localhost",
         serving_supervised=_switch(given, "LOAN_DEFAULT_SERVING_SUPERVISED"),
-        study_storage=given.get("LOAN_DEFAULT_STUDY_STORAGE", ""),
+        dagster_storage=given.get(DAGSTER_STORAGE, ""),
+        study_storage=given.get(STUDY_STORAGE, ""),
         contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
         policy=_path(given, "LOAN_DEFAULT_POLICY"),
         search_space=_path(given, "LOAN_DEFAULT_SEARCH_SPACE"),
@@ -224,9 +231,19 @@ def _path(given: Mapping[str, str], name: str) -> Path | None:
     return Path(given[name]).expanduser() if given.get(name) else None
 
 
+def dagster_yaml(settings: Settings) -> str:
+    """Dagster's instance in a new home: what every home has, and a section for each outside store that is set."""
+    sections = [_DAGSTER]
+    if settings.dagster_storage:
+        sections.append(_IN_POSTGRES)
+    return "".join(sections)
+
+
 def prepare_environment(settings: Settings) -> None:
     """Put into the environment what Dagster and the libraries read from it."""
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    if settings.dagster_storage:
+        os.environ[DAGSTER_STORAGE] = settings.dagster_storage  # `dagster.yaml` names the variable only
     os.environ.update({name: value for name, value in _PROCESS.items() if name not in os.environ})
 
 
@@ -236,5 +253,5 @@ def prepare_process(settings: Settings) -> None:
     home = Path(os.environ["DAGSTER_HOME"])  # where it keeps runs and events
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+        (home / "dagster.yaml").write_text(dagster_yaml(settings), encoding="utf-8")
     settings.staging.mkdir(parents=True, exist_ok=True)

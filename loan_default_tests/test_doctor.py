@@ -442,6 +442,22 @@ def test_the_lines_that_an_old_home_lacks_make_it_sound(place: Place) -> None:
     assert [finding for finding in found(doctor.look_at_dagster, settings) if finding.mark == "wrong"] == []
 
 
+def test_a_home_that_is_older_than_the_settings_is_told_what_to_say(place: Place) -> None:
+    prepare_process(place())
+    settings = place(LOAN_DEFAULT_DAGSTER_STORAGE="postgresql://ann:hush@127.0.0.1/dagster")
+    file = settings.home / "dagster" / "dagster.yaml"
+    finding = wrong([*doctor.judge_sections(file, settings)])
+    assert finding.found == f"{file} keeps runs on this machine, and not where LOAN_DEFAULT_DAGSTER_STORAGE says."
+    assert "hush" not in str(finding)
+    with file.open("a") as lines:
+        lines.write(f"{finding.remedy.removeprefix('Have it say: ')}\n")
+    assert not [*doctor.judge_sections(file, settings)]
+    file.unlink()
+    prepare_process(settings)
+    assert not [*doctor.judge_sections(file, settings)]
+    assert "hush" not in file.read_text()
+
+
 def test_a_broken_dagster_yaml_is_a_line(place: Place) -> None:
     settings = place()
     prepare_process(settings)

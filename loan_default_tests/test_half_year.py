@@ -51,7 +51,7 @@ from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import Room
 from loan_default.defs.sensors import REASON_TAG
 from loan_default.risk.policy import RetrainingPolicy
-from loan_default.settings import DAGSTER_YAML
+from loan_default.settings import Settings, dagster_yaml
 
 # A sensor of its own job is added here; its job's end may be played by a method `_<job>` of the world.
 SENSORS = {
@@ -67,7 +67,7 @@ SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3
 FEW = 3  # runs that are asked for in one tick
 GARBAGE = (None, "", "{", "[]", "5", '{"states": 1}', '[{"b1.json": 1}, {}]', '["yesterday", []]')
 
-HOME = yaml.safe_load(DAGSTER_YAML)
+HOME = yaml.safe_load(dagster_yaml(Settings(Path())))
 JOBS: dict[str, dict[str, str]] = {job.name: dict(job.tags or {}) for job in build_jobs(Tracking("", ""))}
 SECONDS = {"batch_prediction_job": (20, 600), "retraining_job": (1200, 10_000), "serving_job": (5, 90)}
 ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "loans")  # without it none is queued

@@ -15,13 +15,14 @@ import dagster as dg
 import yaml
 
 from loan_default.adapters import lifeline
-from loan_default.settings import DAGSTER_YAML
+from loan_default.settings import Settings, dagster_yaml
 
 if TYPE_CHECKING:
     from dagster._core.scheduler.instigation import InstigatorState
     from dagster_shared.error import SerializableErrorInfo
 
-_KEYS = {limit["key"] for limit in yaml.safe_load(DAGSTER_YAML)["concurrency"]["runs"]["tag_concurrency_limits"]}
+_NEW_HOME = yaml.safe_load(dagster_yaml(Settings(Path())))
+_KEYS = {limit["key"] for limit in _NEW_HOME["concurrency"]["runs"]["tag_concurrency_limits"]}
 _STARTED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 

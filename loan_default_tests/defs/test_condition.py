@@ -21,9 +21,10 @@ from dagster_shared.error import SerializableErrorInfo
 from loan_default.adapters import lifeline
 from loan_default.defs.condition import condition_of, is_new, read_condition
 from loan_default.doctor import judge_daemons, judge_tickers
-from loan_default.settings import DAGSTER_YAML
+from loan_default.settings import Settings, dagster_yaml
 from loan_default_tests.homes import own_environment
 
+DAGSTER_YAML = dagster_yaml(Settings(Path()))
 CODE = """
 import dagster as dg
 
