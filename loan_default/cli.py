@@ -33,7 +33,16 @@ from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.storage import trouble
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
-from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings, load_settings, prepare_process
+from loan_default.settings import (
+    ADMIN_TOKENS,
+    API_TOKENS,
+    PLATFORM_NEEDS,
+    SERVING_NEEDS,
+    Settings,
+    load_settings,
+    prepare_process,
+    require,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -689,9 +698,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, does: Callable[..., Any]) -> argparse.ArgumentParser:
+    def add(name: str, does: Callable[..., Any], needs: Sequence[str] = PLATFORM_NEEDS) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=(does.__doc__ or "").strip().rstrip("."))
-        command.set_defaults(does=does)
+        command.set_defaults(does=does, needs=needs)
         return command
 
     for name, does in {"run": run, "clean": clean, "tune": tune, "train": train}.items():
@@ -726,7 +735,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "files", nargs="*", metavar="FILE", help="outcomes to add first: CSV, CSV.GZ or Parquet of id, status and month"
     )
-    command = add("sample-data", sample_data)
+    command = add("sample-data", sample_data, needs=())
     command.add_argument("--rows", type=_at_least(1), default=_DEMO_ROWS)
     command.add_argument("--seed", type=_at_least(0), default=7)
     command.add_argument("--out", default="var/sample/loans.csv", help="file to write (.csv or .csv.gz)")
@@ -739,17 +748,17 @@ def _parser() -> argparse.ArgumentParser:
     command = add("dev", dev)
     command.add_argument("--port", type=int, default=3000, help="of the Dagster UI")
     command.add_argument("--mlflow-port", type=int, default=5000)
-    command = add("serve", serve)
+    command = add("serve", serve, needs=SERVING_NEEDS)
     command.add_argument("--host", default="127.0.0.1", help="another address asks for tokens")
     command.add_argument("--port", type=int, default=5001)
     command.add_argument("--workers", type=_at_least(1), default=1, help="processes that share the port")
     command.add_argument("--poll", type=float, default=5.0, metavar="SECONDS", help="between looks at the registry")
     command.add_argument("--stop", action="store_true", help="stop the server that runs")
-    command = add("score-rest", score_rest)
+    command = add("score-rest", score_rest, needs=())
     command.add_argument("file", metavar="FILE", help="CSV, CSV.GZ or Parquet file of applications")
     command.add_argument("--url", default="", help="of the server; default: LOAN_DEFAULT_SERVING_URL")
     command.add_argument("--out", default="", help="CSV to write; default: NAME-scored.csv beside FILE")
-    add("init", init)
+    add("init", init, needs=())
     command = add("doctor", examine)
     command.add_argument("--json", action="store_true", help="for a monitoring system")
     command.add_argument("--send-test-alert", action="store_true", help="send one line to Slack and by mail")
@@ -768,6 +777,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.does is examine:  # it makes nothing, and says itself what is wrong with the settings
                 return examine(console, arguments)
             settings = load_settings()
+            require(arguments.needs)
             if getattr(arguments, "data", ""):
                 settings = replace(settings, data=arguments.data)
             prepare_process(settings)

@@ -14,7 +14,7 @@ from loan_default.defs.progress import progress_logger
 from loan_default.defs.resources import build_resources
 from loan_default.defs.schedules import build_schedules
 from loan_default.defs.sensors import build_sensors
-from loan_default.settings import Settings, load_settings, prepare_process
+from loan_default.settings import Settings, load_settings, prepare_process, require
 
 
 def build_definitions(
@@ -41,5 +41,6 @@ def build_definitions(
 
 
 _settings = load_settings()
+require()
 prepare_process(_settings)
 defs = build_definitions(_settings)

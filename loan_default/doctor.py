@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from upath import UPath
@@ -37,6 +37,7 @@ from loan_default.settings import (
     Settings,
     dagster_yaml,
     load_settings,
+    missing_variables,
     prepare_environment,
     unknown_variables,
 )
@@ -132,6 +133,9 @@ def _within_its_time(look: Look, case: Case) -> Iterator[Finding]:
 
 def _without_secrets(finding: Finding, settings: Settings) -> Finding:
     known = {*settings.secrets.values(), *settings.tokens(API_TOKENS), *settings.tokens(ADMIN_TOKENS)}
+    for address in (settings.dagster_storage, settings.study_storage):
+        if password := urlsplit(address).password:
+            known |= {address, password, unquote(password)}
 
     def cleaned(text: str) -> str:
         for secret in sorted(known, key=len, reverse=True):
@@ -159,7 +163,10 @@ def look_at_settings(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "settings", "note", f"{name} is set and is no setting.", "Unset it, if nothing else needs it."
             )
-    if not unknown:
+    if missing := missing_variables():
+        told = f"Environment {settings.environment} leaves nothing to a default, and {', '.join(missing)} is not set."
+        yield Finding("settings", "wrong", told, "Set what it names; until then no job runs.")
+    if not unknown and not missing:
         yield Finding("settings", "ok", f"Environment {settings.environment}, home {settings.home}.")
     for name, load, file in (
         ("CONTRACT", load_contract, settings.contract),

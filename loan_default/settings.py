@@ -7,7 +7,8 @@ through the environment only and are never shown.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,7 +23,11 @@ SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
-_SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS)
+_LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
+_SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
+# What staging and prod must name: nothing may land in a default there that nobody meant.
+SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
+PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
 _PREFIX = "LOAN_DEFAULT_"
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
@@ -147,8 +152,11 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment, and the switches that must be in it for the libraries.
 
+    What staging and prod must name is not asked for here: see `missing_variables`.
+
     Raises:
-        BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod, or a switch is neither true nor false.
+        BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod, a switch is neither true nor false, or an address
+            is of another kind than it must be.
     """
     given = os.environ if environment is None else environment
     name = given.get("LOAN_DEFAULT_ENV", "local")
@@ -161,7 +169,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         environment=name,
         storage=given.get("LOAN_DEFAULT_STORAGE", ""),
         data=given.get("LOAN_DEFAULT_DATA", ""),
-        tracking_uri=given.get("MLFLOW_TRACKING_URI", ""),
+        tracking_uri=_tracking_uri(given),
         mlflow_ui=given.get("LOAN_DEFAULT_MLFLOW_UI") or "http://127.0.0.1:5000",
         serving_url=(given.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
         sensors=_switch(given, "LOAN_DEFAULT_SENSORS", default=True),
@@ -173,13 +181,33 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_user=given.get("SMTP_USER", ""),
         smtp_sender=given.get("SMTP_SENDER") or "loan-default@localhost",
         serving_supervised=_switch(given, "LOAN_DEFAULT_SERVING_SUPERVISED"),
-        dagster_storage=given.get(DAGSTER_STORAGE, ""),
+        dagster_storage=_dagster_storage(given),
         study_storage=given.get(STUDY_STORAGE, ""),
         contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
         policy=_path(given, "LOAN_DEFAULT_POLICY"),
         search_space=_path(given, "LOAN_DEFAULT_SEARCH_SPACE"),
         secrets={key: given[key] for key in _SECRETS if given.get(key)},
     )
+
+
+def missing_variables(
+    needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """What of this is not set though `LOAN_DEFAULT_ENV` is staging or prod."""
+    given = os.environ if environment is None else environment
+    if given.get("LOAN_DEFAULT_ENV", "local") == "local":
+        return ()
+    return tuple(name for name in needs if not given.get(name))
+
+
+def require(needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None) -> None:
+    """Stop where something is missing.
+
+    Raises:
+        BadInput: names all of it.
+    """
+    if missing := missing_variables(needs, environment):
+        raise BadInput(f"In staging and prod nothing is left to a default; set {', '.join(missing)}.")
 
 
 class _Asked(dict[str, str]):
@@ -202,6 +230,25 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str,
             alike = get_close_matches(meant, known, n=1, cutoff=_ALIKE)
             unknown[name] = _PREFIX + alike[0] if alike else None
     return unknown
+
+
+def _tracking_uri(given: Mapping[str, str]) -> str:
+    uri = given.get("MLFLOW_TRACKING_URI", "")
+    if re.match(r"[^/]*//[^/]*:.*@", uri):  # also where the password holds what an address would quote
+        raise BadInput(
+            "MLFLOW_TRACKING_URI holds a password, which Dagster would show; leave it out, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for a server, PGPASSWORD for a database."
+        )
+    return uri
+
+
+def _dagster_storage(given: Mapping[str, str]) -> str:
+    url = given.get(DAGSTER_STORAGE, "")
+    if url and not url.startswith(("postgresql://", "postgresql+psycopg2://")):
+        raise BadInput(
+            f"{DAGSTER_STORAGE} is no address of Postgres; write it as postgresql://user:password@host/dagster."
+        )
+    return url
 
 
 def _switch(given: Mapping[str, str], name: str, *, default: bool = False) -> bool:

@@ -46,22 +46,33 @@ CHECKS = {
     "drift_report": {"enough_rows"},
     "model_server": {"answers_the_canary_with_the_promoted_version"},
 }
+PASSWORD = "pa55word"
+NAMED = {
+    "LOAN_DEFAULT_STORAGE": "gs://bucket/prefix",
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+    "LOAN_DEFAULT_DAGSTER_STORAGE": f"postgresql://me:{PASSWORD}@127.0.0.1:9/dagster",
+    "LOAN_DEFAULT_STUDY_STORAGE": f"postgresql://me:{PASSWORD}@127.0.0.1:9/optuna",
+    "LOAN_DEFAULT_API_TOKENS": f"{PASSWORD}-a",
+    "LOAN_DEFAULT_ADMIN_TOKENS": f"{PASSWORD}-b",
+}
 
 
-def load(home: Path, environment: str) -> subprocess.CompletedProcess[str]:
+def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subprocess.CompletedProcess[str]:
     given = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
         "LOAN_DEFAULT_ENV": environment,
         "LOAN_DEFAULT_HOME": str(home),
+        **more,
     }
-    command = [sys.executable, "-c", dedent(LOAD)]
+    command = [sys.executable, "-c", dedent(code)]
     return subprocess.run(command, cwd=home.parent, env=given, check=False, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("environment", ["local", "staging", "prod"])
 def test_definitions_load_in_a_fresh_interpreter(tmp_path: Path, environment: str) -> None:
-    done = load(tmp_path / "home", environment)
+    done = load(tmp_path / "home", environment, **({} if environment == "local" else NAMED))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert not SECONDS_EACH & set(told["modules"])
@@ -74,6 +85,29 @@ def test_an_unknown_environment_stops_the_loading(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("LOAN_DEFAULT_ENV is 'production'; it must be one of local, staging, prod.\n")
     assert not (tmp_path / "home").exists()
+
+
+def test_prod_stops_where_something_is_left_to_a_default(tmp_path: Path) -> None:
+    done = load(tmp_path / "home", "prod", **{**NAMED, "LOAN_DEFAULT_STORAGE": ""})
+    assert done.returncode == 1
+    assert done.stderr.endswith("nothing is left to a default; set LOAN_DEFAULT_STORAGE.\n")
+    assert PASSWORD not in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+SNAPSHOT = """
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import serialize_value
+from loan_default.definitions import defs
+print(serialize_value(RepositorySnap.from_def(defs.get_repository_def())))
+"""
+
+
+def test_nothing_that_dagster_shows_holds_a_secret(tmp_path: Path) -> None:
+    done = load(tmp_path / "home", "prod", code=SNAPSHOT, **NAMED)
+    assert done.returncode == 0, done.stderr
+    assert "gs://bucket/prefix" in done.stdout, "it shows what resources are given"
+    assert PASSWORD not in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -350,7 +350,7 @@ def test_a_registry_that_is_new_has_nothing_in_production(place: Place) -> None:
 
 @pytest.mark.integration
 def test_a_registry_at_a_closed_port_is_said_without_its_password(place: Place) -> None:
-    place(MLFLOW_TRACKING_URI=f"http://ann:hush@127.0.0.1:{free_port()}")
+    place(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}", MLFLOW_TRACKING_PASSWORD="hush")
     finding = wrong([*examine(looks=[Look("registry", doctor.look_at_registry, "", 60)])])
     assert "cannot be reached to read the alias production." in finding.found
     assert finding.remedy == "Start it or correct MLFLOW_TRACKING_URI."
@@ -440,6 +440,16 @@ def test_the_lines_that_an_old_home_lacks_make_it_sound(place: Place) -> None:
         file.writelines(f"{finding.remedy.removeprefix('Add to it: ')}\n" for finding in lacking)
     assert yaml.safe_load((home / "dagster.yaml").read_text())["concurrency"]["runs"]["max_concurrent_runs"] == 2
     assert [finding for finding in found(doctor.look_at_dagster, settings) if finding.mark == "wrong"] == []
+
+
+def test_what_prod_misses_is_a_line_and_the_other_looks_follow(place: Place) -> None:
+    place(LOAN_DEFAULT_ENV="prod", LOAN_DEFAULT_API_TOKENS="hush-1", LOAN_DEFAULT_ADMIN_TOKENS="hush-2")
+    findings = [*examine(looks=doctor.LOOKS[:2])]
+    assert wrong(findings).found == (
+        "Environment prod leaves nothing to a default, and LOAN_DEFAULT_STORAGE, MLFLOW_TRACKING_URI, "
+        "LOAN_DEFAULT_DAGSTER_STORAGE, LOAN_DEFAULT_STUDY_STORAGE is not set."
+    )
+    assert findings[-1].look == "loan data"
 
 
 def test_a_home_that_is_older_than_the_settings_is_told_what_to_say(place: Place) -> None:

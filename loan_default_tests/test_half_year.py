@@ -141,7 +141,7 @@ class World:
         self.told: set[str] = set()
         self.heard: list[str] = []
         self.given = {
-            "room": Room(root=str(root), scratch=str(root), studies=""),
+            "room": Room(root=str(root), scratch=str(root)),
             "registry": SimpleNamespace(tracking=self),
             "loan_book": SimpleNamespace(data=str(root / "loans.csv"), policy=SimpleNamespace(retraining=self.policy)),
             "serving_process": SimpleNamespace(server=self, supervised=self.supervised, url="http://127.0.0.1:1"),

@@ -7,9 +7,21 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import yaml
 
 from loan_default.risk.errors import BadInput
-from loan_default.settings import Settings, load_settings, prepare_environment, prepare_process, unknown_variables
+from loan_default.settings import (
+    DAGSTER_STORAGE,
+    PLATFORM_NEEDS,
+    SERVING_NEEDS,
+    Settings,
+    dagster_yaml,
+    load_settings,
+    prepare_environment,
+    prepare_process,
+    require,
+    unknown_variables,
+)
 
 
 @pytest.fixture
@@ -41,6 +53,7 @@ def test_each_variable_is_read() -> None:
             "LOAN_DEFAULT_STORAGE": "gs://bucket/prefix/",
             "LOAN_DEFAULT_DATA": "gs://bucket/*.csv",
             "LOAN_DEFAULT_MLFLOW_UI": "https://mlflow",
+            "LOAN_DEFAULT_DAGSTER_STORAGE": "postgresql://runs",
             "LOAN_DEFAULT_STUDY_STORAGE": "postgresql://study",
             "LOAN_DEFAULT_CONTRACT": "~/contract.yaml",
             "LOAN_DEFAULT_POLICY": "policy.yaml",
@@ -60,6 +73,7 @@ def test_each_variable_is_read() -> None:
         data="gs://bucket/*.csv",
         tracking_uri="http://mlflow:5000",
         mlflow_ui="https://mlflow",
+        dagster_storage="postgresql://runs",
         study_storage="postgresql://study",
         contract=Path.home() / "contract.yaml",
         policy=Path("policy.yaml"),
@@ -80,6 +94,7 @@ def test_empty_variables_count_as_unset() -> None:
         "STORAGE",
         "DATA",
         "MLFLOW_UI",
+        "DAGSTER_STORAGE",
         "STUDY_STORAGE",
         "CONTRACT",
         "POLICY",
@@ -107,6 +122,42 @@ def test_secrets_are_kept_and_never_shown() -> None:
     settings = load_settings({"SLACK_WEBHOOK_URL": "https://hooks/T0/secret", "AWS_SECRET_ACCESS_KEY": "other"})
     assert settings.secrets == {"SLACK_WEBHOOK_URL": "https://hooks/T0/secret"}
     assert "secret" not in repr(settings).replace("secrets", "")
+    address = "postgresql://me:secret@host/db"
+    stores = load_settings({"LOAN_DEFAULT_DAGSTER_STORAGE": address, "LOAN_DEFAULT_STUDY_STORAGE": address})
+    assert "secret" not in repr(stores).replace("secrets", "")
+
+
+@pytest.mark.parametrize("uri", ["http://me:secret@host:5000", "postgresql://me:se/cr@t@host/mlflow"])
+def test_a_password_in_an_address_that_is_shown_is_refused(uri: str) -> None:
+    with pytest.raises(BadInput, match="MLFLOW_TRACKING_URI holds a password, which Dagster would show") as refused:
+        load_settings({"MLFLOW_TRACKING_URI": uri})
+    assert "secret" not in str(refused.value)
+    for sound in ("http://host:5000", "postgresql://me@host:5432/mlflow", "sqlite:////tmp/a:b@c.db"):
+        assert load_settings({"MLFLOW_TRACKING_URI": sound}).tracking_uri == sound
+
+
+@pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "sqlite:///secret.db", "me:secret@host"])
+def test_dagster_has_its_records_in_postgres_or_at_home(url: str) -> None:
+    with pytest.raises(BadInput, match="no address of Postgres; write it as postgresql://user") as refused:
+        load_settings({"LOAN_DEFAULT_DAGSTER_STORAGE": url})
+    assert "secret" not in str(refused.value)
+
+
+def test_staging_and_prod_leave_nothing_to_a_default() -> None:
+    for local in ({}, {"LOAN_DEFAULT_ENV": "local"}):
+        require(environment=local)
+    named = dict.fromkeys(PLATFORM_NEEDS, "x")
+    for environment in ("staging", "prod"):
+        require(environment={**named, "LOAN_DEFAULT_ENV": environment})
+        few = {**named, "LOAN_DEFAULT_ENV": environment, "LOAN_DEFAULT_STORAGE": "", "LOAN_DEFAULT_STUDY_STORAGE": ""}
+        with pytest.raises(BadInput, match=r"; set LOAN_DEFAULT_STORAGE, LOAN_DEFAULT_STUDY_STORAGE\.$"):
+            require(environment=few)
+    with pytest.raises(BadInput) as refused:
+        require(SERVING_NEEDS, {"LOAN_DEFAULT_ENV": "prod"})
+    assert str(refused.value) == (
+        "In staging and prod nothing is left to a default; set LOAN_DEFAULT_STORAGE, MLFLOW_TRACKING_URI, "
+        "LOAN_DEFAULT_API_TOKENS, LOAN_DEFAULT_ADMIN_TOKENS."
+    )
 
 
 def test_every_setting_that_is_documented_is_known() -> None:
@@ -158,6 +209,16 @@ def test_a_process_is_prepared(tmp_path: Path) -> None:
     assert {name: os.environ[name] for name in switches} == switches
     assert settings.staging.is_dir()
     assert "telemetry:\n  enabled: false" in (tmp_path / "home" / "dagster" / "dagster.yaml").read_text()
+
+
+@pytest.mark.usefixtures("environment")
+def test_dagsters_home_names_its_storage_and_keeps_no_password(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, dagster_storage="postgresql://me:secret@host/dagster")
+    assert yaml.safe_load(dagster_yaml(settings))["storage"]["postgres"] == {"postgres_url": {"env": DAGSTER_STORAGE}}
+    assert "storage" not in yaml.safe_load(dagster_yaml(Settings(tmp_path)))
+    prepare_process(settings)
+    assert os.environ[DAGSTER_STORAGE] == settings.dagster_storage
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and "secret" in file.read_text()]
 
 
 @pytest.mark.usefixtures("environment")

@@ -5,6 +5,7 @@ Resources only hold settings and open adapters; nothing heavy is imported before
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,10 @@ def _file(path: str) -> Path | None:
 
 
 class Room(dg.ConfigurableResource):
-    """Where files lie: the storage root, local scratch space and the tuning studies."""
+    """Where files lie: the storage root and local scratch space."""
 
     root: str
     scratch: str
-    studies: str
 
     @property
     def staging(self) -> Path:
@@ -73,6 +73,13 @@ class Room(dg.ConfigurableResource):
     def place(self, *parts: str) -> UPath:
         """A place under the storage root."""
         return UPath(self.root).joinpath(*parts)
+
+
+@dataclass(frozen=True)
+class Studies:
+    """Where tuning studies are kept: no configuration, which Dagster would show with the password that it may hold."""
+
+    storage: str = field(repr=False)
 
 
 class Registry(dg.ConfigurableResource):
@@ -174,7 +181,8 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
             policy_file=str(settings.policy or ""),
             search_space_file=str(settings.search_space or ""),
         ),
-        "room": Room(root=settings.storage, scratch=str(settings.staging), studies=settings.study_storage),
+        "room": Room(root=settings.storage, scratch=str(settings.staging)),
+        "studies": Studies(settings.study_storage),
         "registry": Registry(**store, cache=str(settings.models), ui=settings.mlflow_ui),
         "mlflow_run": MlflowRun(**store),
         "lifeline": Lifeline(

@@ -149,7 +149,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with dg.instance_for_test() as instance:
-        room = Room(root=str(tmp_path / "storage"), scratch=str(tmp_path / "staging"), studies="")
+        room = Room(root=str(tmp_path / "storage"), scratch=str(tmp_path / "staging"))
         yield Desk(instance, room)
 
 
@@ -249,7 +249,7 @@ def test_a_random_life_of_an_inbox(seed: int) -> None:
     """Files come, change, are touched; cursors are lost, ticks doubled, runs slow: each content is scored once."""
     rng = Random(seed)
     with TemporaryDirectory() as folder, dg.instance_for_test() as instance:
-        desk = Desk(instance, Room(root=folder, scratch=folder, studies=""))
+        desk = Desk(instance, Room(root=folder, scratch=folder))
         content: dict[str, str] = {}
         keys: set[str] = set()
         queue: list[str] = []

@@ -9,7 +9,7 @@ import dagster as dg
 from loan_default.defs import metadata as shown
 from loan_default.defs.frames import LazyFrame
 from loan_default.defs.mlflow_run import MlflowRun
-from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.defs.resources import LoanBook, Registry, Studies
 from loan_default.risk.contract import Contract
 from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
 
@@ -57,7 +57,7 @@ def tuned_params(
     context: dg.AssetExecutionContext,
     config: TuningConfig,
     loan_book: LoanBook,
-    room: Room,
+    studies: dg.ResourceParam[Studies],
     cleaned_loans: LazyFrame,
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult:
@@ -76,7 +76,7 @@ def tuned_params(
         Development.of(*_windows(cleaned_loans, contract, splits), contract),
         loan_book.search_space,
         data_fingerprint=splits.fingerprint,
-        storage=room.studies,
+        storage=studies.storage,
         trials=config.trials,
         seed=config.seed,
         on_trial=told,
