@@ -1,30 +1,32 @@
 """Whether the process of a run still lives: it holds the lock of a file, and the system takes it away at any death.
 
-A process number would say less: it is given again, and another container has its own. Which runs there are is `defs`'s.
+A process number would say less: it is given again, and another container has its own. Which runs there are, and how
+they ended, is `defs`'s.
 """
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from loan_default.adapters.storage import whole
 
+_held: dict[Path, IO[str]] = {}  # by this process
 
-@contextmanager
-def held(folder: Path, run_id: str) -> Iterator[None]:
-    """Hold the run's lifeline."""
+
+def hold(folder: Path, run_id: str) -> None:
+    """Hold the run's lifeline until it is forgotten, or this process ends."""
     place = folder / run_id
     with whole(place) as part:  # locked before others can see it
         lock = part.open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        place.unlink(missing_ok=True)
-        lock.close()
+    _held[place] = lock
+
+
+def run_ids(folder: Path) -> list[str]:
+    """The runs that have a lifeline, held or lost."""
+    return [path.name for path in folder.glob("[!.]*")]
 
 
 def is_lost(folder: Path, run_id: str) -> bool:
@@ -33,11 +35,14 @@ def is_lost(folder: Path, run_id: str) -> bool:
     try:
         with place.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, BlockingIOError):  # it never held one or has ended by itself; it lives
+    except (FileNotFoundError, BlockingIOError):  # it never held one or has been forgotten; it lives
         return False
-    return place.exists()  # who ends by itself removes it before he lets go
+    return place.exists()  # it is removed before it is let go
 
 
 def forget(folder: Path, run_id: str) -> None:
-    """Clear away the lifeline of a run that is known to have died."""
-    (folder / run_id).unlink(missing_ok=True)
+    """Clear away the lifeline of a run whose end is known."""
+    place = folder / run_id
+    place.unlink(missing_ok=True)
+    if lock := _held.pop(place, None):
+        lock.close()

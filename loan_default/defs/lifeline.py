@@ -19,7 +19,11 @@ _LOST = "Its process was killed, or went down with its machine; what it had stor
 
 
 class Lifeline(dg.ConfigurableResource):
-    """Held by a run from its start; before that it clears away what runs that died have left."""
+    """Held by a run from its start; before that it clears away what runs that died have left.
+
+    It is held until Dagster knows how the run ended: a process that ends by itself cannot always say so, as where the
+    database of Dagster's records is away.
+    """
 
     folder: str
     scratch: str
@@ -36,20 +40,25 @@ class Lifeline(dg.ConfigurableResource):
         for folder, pattern in left_behind(self.storage, Path(self.scratch), Path(self.models)):
             sweep(folder, pattern)
         try:
-            with lifeline.held(Path(self.folder), context.run.run_id):
-                yield self
+            lifeline.hold(Path(self.folder), context.run.run_id)
+            yield self
         finally:
             for path in Path(self.scratch).glob(f"{context.run.run_id}-*"):  # of a run that failed
                 path.unlink(missing_ok=True)
 
     def end_lost_runs(self, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         """Tell Dagster that the runs whose process has died have failed; which they were."""
-        folder = Path(self.folder)
-        under_way = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        lost = [run for run in under_way if lifeline.is_lost(folder, run.run_id)]
-        for run in lost:
-            instance.report_run_failed(run, _LOST)
-            lifeline.forget(folder, run.run_id)
+        folder, lost = Path(self.folder), []
+        for run_id in lifeline.run_ids(folder):
+            is_lost = lifeline.is_lost(folder, run_id)  # before its end is asked for
+            run = instance.get_run_by_id(run_id)
+            ended = run.is_finished if run else is_lost  # Dagster may have been given another store
+            if is_lost and run and run.status is dg.DagsterRunStatus.STARTED:
+                instance.report_run_failed(run, _LOST)
+                lost.append(run)
+                ended = True
+            if ended:
+                lifeline.forget(folder, run_id)
         return lost
 
 

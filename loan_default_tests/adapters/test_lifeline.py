@@ -4,7 +4,6 @@ import fcntl
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +16,46 @@ import sys, time
 from pathlib import Path
 from loan_default.adapters import lifeline
 
-with lifeline.held(Path(sys.argv[1]), "run"):
-    print("held", flush=True)
-    sys.stdin.readline()
+lifeline.hold(Path(sys.argv[1]), "run")
+print("held", flush=True)
+sys.stdin.readline()
 """
 
 
-def test_a_process_that_was_killed_has_lost_its_lifeline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, None], ids=["killed", "by itself"])
+def test_a_process_that_has_ended_has_lost_its_lifeline(tmp_path: Path, end: signal.Signals | None) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         assert not lifeline.is_lost(tmp_path, "run")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        if end:
+            process.send_signal(end)
+        process.communicate(b"end\n")
     assert lifeline.is_lost(tmp_path, "run")
+    assert lifeline.run_ids(tmp_path) == ["run"]
     lifeline.forget(tmp_path, "run")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_ends_while_it_is_looked_at_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, lock = ExitStack(), fcntl.flock
-    run.enter_context(lifeline.held(tmp_path, "run"))
+def test_a_run_that_is_forgotten_while_it_is_looked_at_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifeline.hold(tmp_path, "run")
+    lock = fcntl.flock
 
     def after_its_end(*given: Any) -> None:
-        run.close()
+        lifeline.forget(tmp_path, "run")
         lock(*given)
 
     monkeypatch.setattr(fcntl, "flock", after_its_end)
     assert not lifeline.is_lost(tmp_path, "run")
 
 
-def test_a_run_that_ends_by_itself_leaves_nothing_and_an_unknown_one_is_not_lost(tmp_path: Path) -> None:
-    with lifeline.held(tmp_path, "run"):
-        assert not lifeline.is_lost(tmp_path, "run")
+def test_what_is_held_is_not_lost_and_what_is_forgotten_leaves_nothing(tmp_path: Path) -> None:
+    lifeline.hold(tmp_path, "run")
+    assert not lifeline.is_lost(tmp_path, "run")
+    lifeline.forget(tmp_path, "run")
     assert not list(tmp_path.iterdir())
     assert not lifeline.is_lost(tmp_path, "run")
+    assert not lifeline.run_ids(tmp_path / "absent")

@@ -22,7 +22,7 @@ from upath import UPath
 
 from loan_default.adapters import history
 from loan_default.adapters.alerts import Channels
-from loan_default.adapters.lifeline import held
+from loan_default.adapters.lifeline import hold
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.defs import sensors
@@ -702,29 +702,31 @@ def test_a_server_is_not_kept_down_by_a_failure_that_lies_ahead() -> None:
 def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_path: Path) -> None:
     lifeline = Lifeline(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
     died, lives, unknown = (desk.ran("training_job", RunStatus.STARTED) for _ in range(3))
+    ended = desk.ran("training_job", RunStatus.SUCCESS)
     settled: list[str] = []
     tracking = SimpleNamespace(
         running=lambda tag: {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform"},
         end_run=lambda run_id, status: settled.append(f"{run_id} {status}"),
     )
     holder = "import sys, time; from pathlib import Path; from loan_default.adapters import lifeline\n"
-    holder += "with lifeline.held(Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); time.sleep(60)"
+    holder += "lifeline.hold(Path(sys.argv[1]), sys.argv[2]); print('held', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", holder, lifeline.folder]
     with subprocess.Popen([*command, died.run_id], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with held(Path(lifeline.folder), lives.run_id):
-            assert said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline)) == (
-                "Every run that is under way lives."
-            )
-            process.kill()
-            process.wait()
-            told = said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline))
+        for run in (lives, ended):
+            hold(Path(lifeline.folder), run.run_id)
+        assert said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline)) == (
+            "Every run that is under way lives."
+        )
+        process.kill()
+        process.wait()
+        told = said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline))
     assert told == f"training_job had died (run {died.run_id})."
     found = [desk.instance.get_run_by_id(run.run_id) for run in (died, lives, unknown)]
     assert [run.status for run in found if run] == [RunStatus.FAILURE, RunStatus.STARTED, RunStatus.STARTED]
     assert settled == ["m1 FAILED"]
-    assert not list(Path(lifeline.folder).iterdir())
+    assert [path.name for path in Path(lifeline.folder).iterdir()] == [lives.run_id]
 
 
 @pytest.mark.parametrize("running", [True, False])
