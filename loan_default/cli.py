@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -85,17 +85,19 @@ def run_job(
 
     Raises:
         StepFailed: a step failed; says which and why.
+        BadInput: Dagster cannot keep its records.
         KeyboardInterrupt: Ctrl-C, once Dagster knows the run as failed.
     """
     import dagster as dg
 
     from loan_default.definitions import build_definitions
     from loan_default.defs.progress import PROGRESS
+    from loan_default.defs.records import open_records
 
     logger = logging.getLogger(PROGRESS)
     logger.setLevel(logging.INFO)
     logger.handlers[:] = [shown.ProgressHandler(console)]
-    with _dagster(settings) as instance:
+    with open_records(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions("batch", [batch])
         definitions = build_definitions(settings, patient=False)
@@ -113,22 +115,6 @@ def run_job(
             raise KeyboardInterrupt
         raise StepFailed(_failure(result))
     return result
-
-
-@contextmanager
-def _dagster(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance; where it cannot keep its records, a sentence says so."""
-    import dagster as dg
-    from sqlalchemy.exc import DBAPIError
-
-    try:
-        with dg.DagsterInstance.get() as instance:
-            yield instance
-    except DBAPIError as error:
-        raise StepFailed(
-            f"Dagster cannot keep its records in {settings.dagster_home} ({error.orig}); make room there and let this "
-            "user write there, then run again."
-        ) from error
 
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -290,7 +276,9 @@ def _runs(settings: Settings, job: str) -> Sequence[dg.RunRecord]:
     """The newest runs of a job."""
     import dagster as dg
 
-    with _dagster(settings) as instance:
+    from loan_default.defs.records import open_records
+
+    with open_records(settings) as instance:
         return instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)
 
 

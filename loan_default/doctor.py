@@ -34,6 +34,7 @@ from loan_default.settings import (
     DAGSTER_STORAGE,
     SLACK,
     SMTP_PASSWORD,
+    STUDY_STORAGE,
     Settings,
     dagster_yaml,
     load_settings,
@@ -297,9 +298,14 @@ def look_at_registry(case: Case) -> Iterator[Finding]:
             if server.told_at:
                 case.clocks.append(("MLflow's server", server.told_at, server.at))
             yield Finding("registry", "ok", f"MLflow {server.version} runs at {uri}.")
-    elif (wrong := judge_schema(uri, probes.read_schema(uri))) is not None:
-        yield wrong
-        return
+    else:
+        try:
+            wrong = judge_schema(uri, probes.read_schema(uri))
+        except ConnectionError as error:
+            wrong = _unasked("registry", uri, error, "MLFLOW_TRACKING_URI")
+        if wrong is not None:
+            yield wrong
+            return
     tracking = Tracking(uri, case.settings.artifacts)
     try:
         began = time.monotonic()
@@ -312,6 +318,31 @@ def look_at_registry(case: Case) -> Iterator[Finding]:
         yield from _try_production(case.production, tracking)
     except TrackingError as error:
         yield _wrong("registry", error, "Start MLflow, or correct MLFLOW_TRACKING_URI.")
+
+
+def _unasked(look: str, what: str, error: ConnectionError, variable: str) -> Finding:
+    told = f"The database at {what} cannot be asked: {str(error).rstrip('.')}."
+    return Finding(look, "wrong", told, f"Start it, or correct {variable}.")
+
+
+def look_at_studies(case: Case) -> Iterator[Finding]:
+    """A database of tuning studies that is no file takes this user."""
+    storage = case.settings.study_storage
+    if storage.startswith("sqlite:"):
+        return
+    where = _place(storage)
+    try:
+        tables = probes.read_tables(storage)
+    except ConnectionError as error:
+        yield _unasked("tuning studies", where, error, STUDY_STORAGE)
+    else:
+        told = "holds studies" if "studies" in tables else "is empty yet"
+        yield Finding("tuning studies", "ok", f"The database at {where} answers and {told}.")
+
+
+def _place(url: str) -> str:
+    """A database without whoever logs in."""
+    return re.sub(r"//.*@", "//", url).partition("?")[0]
 
 
 def judge_schema(uri: str, schema: probes.Schema) -> Finding | None:
@@ -405,14 +436,23 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
 
     home = case.settings.dagster_home or case.settings.home / "dagster"
     yield from judge_sections(home / "dagster.yaml", case.settings)
-    if is_new(home):
-        yield Finding("dagster", "note", f"Nothing has run from {home} yet.", "Run loan-default demo or run.")
+    url = case.settings.dagster_storage
+    place = _place(url) if url else home
+    try:
+        if "runs" not in probes.read_tables(url) if url else is_new(home):
+            yield Finding("dagster", "note", f"Nothing has run from {place} yet.", "Run loan-default demo or run.")
+            return
+        condition, now = read_condition(case.settings), datetime.now(UTC)
+    except ConnectionError as error:
+        yield _unasked("dagster", str(place), error, DAGSTER_STORAGE)
         return
-    condition, now = read_condition(case.settings.runs), datetime.now(UTC)
+    except BadInput as error:
+        yield _wrong("dagster", error, "Correct it, or see that its database answers.")
+        return
     if condition.newest_run_at:
         case.written.append(("Dagster's newest run", condition.newest_run_at))
     yield Finding(
-        "dagster", "ok", f"The records in {home} can be read; {_count(condition.under_way, 'run')} under way."
+        "dagster", "ok", f"The records in {place} can be read; {_count(condition.under_way, 'run')} under way."
     )
     yield from judge_daemons(condition, now)
     yield from judge_tickers(condition, sensors=case.settings.sensors)
@@ -631,6 +671,7 @@ LOOKS = (
     Look("storage", look_at_storage, "See whether what LOAN_DEFAULT_STORAGE names can be reached, and by whom."),
     Look("disk", look_at_disk, "See whether the file systems answer."),
     Look("registry", look_at_registry, "See whether what MLFLOW_TRACKING_URI names can be reached.", seconds=60),
+    Look("tuning studies", look_at_studies, f"See whether the database that {STUDY_STORAGE} names answers."),
     Look("scoring server", look_at_server, "See what answers at LOAN_DEFAULT_SERVING_URL."),
     Look(
         "dagster",

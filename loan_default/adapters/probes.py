@@ -1,4 +1,4 @@
-"""Measurements of what the platform stands on: storage, disk, ports, MLflow's database, others' clocks.
+"""Measurements of what the platform stands on: storage, disk, ports, databases, others' clocks.
 
 Each looks once, changes nothing but for a probe file that it removes again, and judges nothing: that is `doctor`'s.
 """
@@ -9,15 +9,20 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from upath import UPath
 
 from loan_default.adapters import inbox
 from loan_default.adapters.storage import PROBE, left_behind
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _DEAD_AFTER = timedelta(days=1)  # longer than any run takes
 
@@ -139,7 +144,7 @@ def ask_tracking_server(uri: str, *, seconds: float) -> TrackingServer | None:
     return TrackingServer(version, parsedate_to_datetime(date) if date else None, at) if version else None
 
 
-# --- MLflow's database ----------------------------------------------------------------------------------------
+# --- databases ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -152,22 +157,45 @@ class Schema:
 
 
 def read_schema(uri: str) -> Schema:
-    """Read the revision only: opening the store would write to a database that lacks tables."""
-    import sqlalchemy
+    """Read the revision only: opening the store would write to a database that lacks tables.
+
+    Raises:
+        ConnectionError: the database cannot be asked.
+    """
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from mlflow.store.db.utils import _get_alembic_config
 
     scripts = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
     known = {script.revision for script in scripts.walk_revisions()}
-    engine = sqlalchemy.create_engine(uri)
-    try:
-        with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
+    with _connected(uri) as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
     expected = str(scripts.get_current_head())
     return Schema(found, expected, older=found in known - {expected})
+
+
+def read_tables(uri: str) -> set[str]:
+    """The names of the tables that the database holds.
+
+    Raises:
+        ConnectionError: it cannot be asked.
+    """
+    import sqlalchemy
+
+    with _connected(uri) as connection:
+        return set(sqlalchemy.inspect(connection).get_table_names())
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[Connection]:
+    import sqlalchemy
+    import sqlalchemy.exc
+
+    try:
+        with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect() as connection:
+            yield connection
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise ConnectionError(str(getattr(error, "orig", error)).partition("\n")[0]) from error
 
 
 def database_file(uri: str) -> Path | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "loan_default_model"
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
+_UNAUTHENTICATED = 401
 
 # What this process and the servers it starts ask of MLflow. A value that is already set wins.
 MLFLOW_ENVIRONMENT: Mapping[str, str] = {
@@ -90,7 +92,7 @@ class ModelVersion:
 class Tracking:
     """A tracking store and its model registry.
 
-    `tracking_uri` is `sqlite:///path` or the address of a server. `artifact_root` is the folder or `gs://`
+    `tracking_uri` is `sqlite:///path`, `postgresql://…` or the address of a server. `artifact_root` is the folder or `gs://`
     prefix for new experiments; empty leaves the choice to the server. Every method raises `TrackingError`.
     """
 
@@ -338,10 +340,15 @@ class Tracking:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
+            if self.tracking_uri.startswith("postgresql"):
+                _connect_once(self.tracking_uri)
             yield MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
         except (MlflowException, SQLAlchemyError) as error:
             if isinstance(error.__context__, RequestException):
                 trouble = f"cannot be reached to {wish}: start it or correct MLFLOW_TRACKING_URI"
+            elif isinstance(error, MlflowException) and error.get_http_status_code() == _UNAUTHENTICATED:
+                log_in = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                trouble = f"lets nobody {wish} by this log-in: correct {log_in}"
             else:
                 trouble = f"refused to {wish}: {str(error).splitlines()[0].rstrip('.')}"
             sentence = f"MLflow at {self.tracking_uri} {trouble}."
@@ -387,6 +394,14 @@ def signature_fields(contract: Contract) -> list[SignatureField]:
 def serving_requirements() -> tuple[str, ...]:
     """Pin what a logged model needs to the versions installed here."""
     return tuple(f"{name}=={installed_version(name)}" for name in SERVING_DISTRIBUTIONS)
+
+
+@cache
+def _connect_once(uri: str) -> None:
+    """Let a database that refuses say so at once: MLflow asks it ten times, for a hundred seconds."""
+    import sqlalchemy
+
+    sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import dagster as dg
 import yaml
 
 from loan_default.adapters import lifeline
+from loan_default.defs.records import open_records
 from loan_default.settings import Settings, dagster_yaml
 
 if TYPE_CHECKING:
@@ -67,14 +68,18 @@ def is_new(home: Path) -> bool:
     return not elsewhere and not (home / "history").exists()
 
 
-def read_condition(lifelines: Path) -> Condition:
-    """Of the instance that DAGSTER_HOME names; its runs hold their lifelines in this folder."""
-    with dg.DagsterInstance.get() as instance:
-        return condition_of(instance, lifelines)
+def read_condition(settings: Settings) -> Condition:
+    """Of the instance that DAGSTER_HOME describes.
+
+    Raises:
+        BadInput: its records cannot be opened.
+    """
+    with open_records(settings) as instance:
+        return condition_of(instance, settings.runs)
 
 
 def condition_of(instance: dg.DagsterInstance, lifelines: Path) -> Condition:
-    """Of this instance."""
+    """Of this instance; its runs hold their lifelines in this folder."""
     newest = instance.get_run_records(limit=1)
     queued = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]), limit=1, ascending=True)
     started = [run.dagster_run for run in instance.get_run_records(dg.RunsFilter(statuses=_STARTED))]

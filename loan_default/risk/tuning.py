@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,16 +69,29 @@ def tune(
         development: train and calibrate windows; nothing else is looked at.
         space: where to start and what to try.
         data_fingerprint: names the data in the study's name.
-        storage: an SQLAlchemy address, such as `sqlite:///path`; its folder must exist.
+        storage: an SQLAlchemy address, such as `sqlite:///path`, whose folder must exist, or `postgresql://…`.
         trials: how many trials the study is to hold, the start among them.
         seed: of the sampler and of XGBoost.
         on_trial: told of each trial as it ends.
 
     Raises:
-        BadInput: fewer than one trial is asked for, or the storage cannot be used.
+        BadInput: fewer than one trial is asked for, or the storage cannot be used, or no more; what it holds is whole.
     """
     if trials < 1:
         raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
+    with _kept_at(storage):
+        return _tune(development, space, data_fingerprint, storage, trials, seed, on_trial)
+
+
+def _tune(
+    development: Development,
+    space: SearchSpace,
+    data_fingerprint: str,
+    storage: str,
+    trials: int,
+    seed: int,
+    on_trial: Callable[[Trial], None],
+) -> TunedParams:
     began = time.monotonic()
     name = f"{data_fingerprint}-{development.space.fingerprint}-{space.fingerprint}-{seed}"
     study = _study(name, space, storage, seed)
@@ -104,20 +118,32 @@ def tune(
     )
 
 
-def _study(name: str, space: SearchSpace, storage: str, seed: int) -> Any:
+@contextmanager
+def _kept_at(storage: str) -> Iterator[None]:
+    """What the database refuses is one sentence without its password."""
     import optuna
     import sqlalchemy.exc
 
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        where, cause = re.sub(r"://.*@", "://***@", storage), error.__cause__
+        told = cause if isinstance(cause, sqlalchemy.exc.SQLAlchemyError) else error  # Optuna's own words only guess
+        said = str(told).partition("\n")[0].rstrip(".")
+        raise BadInput(
+            f"The tuning study cannot be kept at {where} ({said}); give an address such as sqlite:///tuning.db in a "
+            "folder that exists, or that of a database that answers."
+        ) from error
+
+
+def _study(name: str, space: SearchSpace, storage: str, seed: int) -> Any:
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = optuna.pruners.MedianPruner(_WARM_UP_TRIALS, _WARM_UP_ROUNDS, _REPORT_EVERY)
-    try:
-        study = optuna.create_study(study_name=name, storage=storage, pruner=pruner, load_if_exists=True)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        where, said = re.sub(r"://.*@", "://***@", storage), str(error).partition("\n")[0].rstrip(".")
-        raise BadInput(
-            f"The tuning study cannot be kept at {where} ({said}); give an address such as sqlite:///tuning.db, in a "
-            "folder that exists."
-        ) from error
+    # A fit takes longer than some databases keep a connection that says nothing.
+    place = optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
+    study = optuna.create_study(study_name=name, storage=place, pruner=pruner, load_if_exists=True)
     # A continued study must not draw again what it drew before.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     # Also where a run was killed during the start itself; a trial that was left RUNNING never ends.

@@ -124,6 +124,15 @@ def test_a_database_tells_its_revision(tmp_path: Path) -> None:
     assert probes.read_schema(f"sqlite:///{tmp_path}/empty.db").found is None
 
 
+def test_a_database_tells_its_tables_or_why_it_cannot(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "some.db") as database:
+        database.execute("create table runs (id int)")
+    assert probes.read_tables(f"sqlite:///{tmp_path}/some.db") == {"runs"}
+    with pytest.raises(ConnectionError, match="Connection refused") as refused:
+        probes.read_tables(f"postgresql+psycopg2://me:secret@127.0.0.1:{free_port()}/db")
+    assert "secret" not in str(refused.value)
+
+
 def test_the_file_of_an_address(tmp_path: Path) -> None:
     assert probes.database_file(f"sqlite:///{tmp_path}/mlflow.db") == tmp_path / "mlflow.db"
     assert probes.database_file("postgresql://host/db") is None

@@ -268,6 +268,14 @@ def test_dead_server_is_one_sentence_without_its_password_and_soon() -> None:
     assert "secret" not in sentence
 
 
+def test_a_database_that_is_away_is_one_sentence_and_soon() -> None:
+    tracking = Tracking(f"postgresql+psycopg2://me@127.0.0.1:{free_port()}/mlflow", "")
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=r"refused to read the alias production: .*Connection refused"):
+        tracking.version_of(PRODUCTION)
+    assert time.monotonic() - started < 30
+
+
 def test_environment_that_is_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)

@@ -109,7 +109,7 @@ def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: boo
     (tmp_path / "dagster.yaml").write_text(yaml)
     with own_environment():
         os.environ["DAGSTER_HOME"] = str(tmp_path)
-        condition = read_condition(tmp_path)
+        condition = read_condition(Settings(tmp_path, dagster_home=tmp_path))
     assert (condition.monitored, condition.retried, condition.limited) == (monitored, limited, limited)
 
 
@@ -125,7 +125,7 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
         try:
             deadline = time.monotonic() + 90
             while True:
-                condition = read_condition(tmp_path)
+                condition = read_condition(Settings(tmp_path, dagster_home=tmp_path))
                 if len(condition.tickers) == 2 and all(one.heard_at for one in condition.daemons):
                     break
                 assert time.monotonic() < deadline, said.read_text()
@@ -134,11 +134,11 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
             with suppress(ProcessLookupError):
                 os.killpg(daemon.pid, signal.SIGTERM)
             daemon.wait(timeout=30)
-        condition = read_condition(tmp_path)
+        condition = read_condition(Settings(tmp_path, dagster_home=tmp_path))
         with dg.DagsterInstance.get() as instance:
             for state in instance.all_instigator_state():
                 instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
-        off = read_condition(tmp_path)
+        off = read_condition(Settings(tmp_path, dagster_home=tmp_path))
     assert {ticker.name: ticker.error for ticker in condition.tickers} == {
         "shut": "OSError: the door is shut",
         "open_": None,

@@ -194,7 +194,9 @@ def test_a_storage_that_cannot_be_used_is_named_without_its_password(
         run(few, space, address, 1)
     sentence = str(refused.value)
     assert sentence.startswith(f"The tuning study cannot be kept {said}")
-    assert sentence.endswith("; give an address such as sqlite:///tuning.db, in a folder that exists.")
+    assert sentence.endswith(
+        "; give an address such as sqlite:///tuning.db in a folder that exists, or that of a database that answers."
+    )
     assert "secret" not in sentence
     assert "\n" not in sentence
 

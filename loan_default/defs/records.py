@@ -1,0 +1,45 @@
+"""Dagster's own records, opened: in its home or in Postgres; what is wrong with them is one sentence.
+
+What they tell is `condition`'s, what is done with them `cli`'s and the resources'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from loan_default.risk.errors import BadInput
+from loan_default.settings import DAGSTER_STORAGE, Settings
+
+
+@contextmanager
+def open_records(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance that DAGSTER_HOME describes.
+
+    Raises:
+        BadInput: its `dagster.yaml` cannot be used, or the records cannot be kept, now or while it is open.
+    """
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    except dg.DagsterInvalidConfigError as error:
+        raise BadInput(f"{settings.dagster_home}/dagster.yaml cannot be used: {_said(error)}") from error
+    except (DBAPIError, DagsterPostgresException) as error:
+        cause = error if isinstance(error, DBAPIError) else error.__cause__
+        said = str(getattr(cause, "orig", None) or error).strip().partition("\n")[0]
+        where, remedy = f"in {settings.dagster_home}", "make room there and let this user write there"
+        if settings.dagster_storage:
+            where, remedy = "in Postgres", f"start it, or correct {DAGSTER_STORAGE}"
+        raise BadInput(f"Dagster cannot keep its records {where} ({said}); {remedy}, then run again.") from error
+
+
+def _said(error: dg.DagsterInvalidConfigError) -> str:
+    if unset := sorted(set(re.findall(r'the environment variable "(\w+)" which is not set', str(error)))):
+        return f"it names {', '.join(unset)}; set it, or take it out there."
+    return " ".join(problem.message.partition("\n")[0] for problem in error.errors)

@@ -1,0 +1,59 @@
+"""Dagster's records are opened, or one sentence says why not; what Postgres says of itself is in `test_postgres`."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loan_default.defs.records import open_records
+from loan_default.risk.errors import BadInput
+from loan_default.settings import DAGSTER_STORAGE, Settings, dagster_yaml
+from loan_default_tests.homes import own_environment
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Settings]:
+    with own_environment():
+        os.environ["DAGSTER_HOME"] = str(tmp_path)
+        os.environ.pop(DAGSTER_STORAGE, None)
+        yield Settings(tmp_path, dagster_home=tmp_path)
+
+
+def refused(home: Settings, instance: str) -> str:
+    (home.home / "dagster.yaml").write_text(instance)
+    with pytest.raises(BadInput) as error, open_records(home):
+        pass
+    return str(error.value)
+
+
+def test_a_home_without_a_file_of_its_own_is_opened(home: Settings) -> None:
+    with open_records(home) as instance:
+        assert instance.get_runs_count() == 0
+
+
+def test_a_variable_that_is_not_set_is_named(home: Settings) -> None:
+    sentence = refused(home, dagster_yaml(Settings(home.home, dagster_storage="postgresql://me@host/dagster")))
+    assert (
+        sentence
+        == f"{home.home}/dagster.yaml cannot be used: it names {DAGSTER_STORAGE}; set it, or take it out there."
+    )
+
+
+def test_a_section_that_is_none_is_told_in_one_line(home: Settings) -> None:
+    sentence = refused(home, "run_monitorin:\n  enabled: true\n")
+    assert sentence.startswith(f"{home.home}/dagster.yaml cannot be used: ")
+    assert "run_monitorin" in sentence
+    assert "\n" not in sentence
+
+
+def test_records_that_cannot_be_kept_any_more_are_told(home: Settings) -> None:
+    with pytest.raises(BadInput) as error, open_records(home) as instance:
+        instance.get_runs_count()
+        with instance.run_storage.connect() as connection:
+            connection.exec_driver_sql("drop table runs")
+        instance.get_runs_count()
+    assert str(error.value) == (
+        f"Dagster cannot keep its records in {home.home} (no such table: runs); make room there and let this user "
+        "write there, then run again."
+    )
