@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from loan_default.adapters.storage import whole
 from loan_default.risk.errors import BadInput
 
 Environment = Literal["local", "staging", "prod"]
@@ -300,5 +301,6 @@ def prepare_process(settings: Settings) -> None:
     home = Path(os.environ["DAGSTER_HOME"])  # where it keeps runs and events
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(dagster_yaml(settings), encoding="utf-8")
+        with whole(home / "dagster.yaml") as part:  # another process of Dagster may be starting in the same home
+            part.write_text(dagster_yaml(settings), encoding="utf-8")
     settings.staging.mkdir(parents=True, exist_ok=True)
