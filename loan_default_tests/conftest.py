@@ -1,6 +1,7 @@
 """What the tests share: the reviewed files, one book of synthetic loans, and real loans if there are any."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.search_space import SearchSpace, load_search_space
 from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default_tests.databases import Postgres, programs, started_postgres
 
 
 class Cleaned(NamedTuple):
@@ -65,3 +67,13 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("LOAN_DEFAULT_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real Postgres, for tests that are marked `integration`."""
+    found = programs()
+    if found is None:
+        pytest.skip("Postgres is not installed; Debian's package postgresql is enough, it need not run")
+    with started_postgres(found) as started:
+        yield started

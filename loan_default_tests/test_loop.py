@@ -8,14 +8,16 @@ import dagster as dg
 import httpx
 import pytest
 
+from loan_default_tests.databases import programs
 from loan_default_tests.loops import Loop, started_loop
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Iterator[Loop]:
-    with started_loop(tmp_path) as started:
+def loop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Loop]:
+    """With its records in Postgres, as in production, where one is installed; `test_load` has them in files."""
+    with started_loop(tmp_path, request.getfixturevalue("postgres") if programs() else None) as started:
         yield started
 
 

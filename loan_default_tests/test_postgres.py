@@ -1,0 +1,293 @@
+"""The platform with all that it records in a real Postgres: Dagster's runs, MLflow's versions, Optuna's studies."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import loan_default
+from loan_default import doctor
+from loan_default.adapters import probes
+from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
+from loan_default.cli import main
+from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default.serving.registry import Registry
+from loan_default.settings import Settings
+from loan_default_tests.databases import Postgres
+from loan_default_tests.homes import QUICK, Platform, dagster_of, new_home, own_environment
+from loan_default_tests.stores import Server, started_server
+
+pytestmark = pytest.mark.integration
+
+MONTH = date(2014, 8, 1)
+ADMIN = "password of the admin"
+SECONDS = 240  # of a command, also on a machine that is busy
+
+
+@dataclass(frozen=True)
+class Lender:
+    """A home whose records are in Postgres, and what its commands find in their environment."""
+
+    settings: Settings
+    postgres: Postgres
+
+    def environment(self, **other: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
+            "LOAN_DEFAULT_ENV": "staging",
+            "LOAN_DEFAULT_HOME": str(self.settings.home),
+            "LOAN_DEFAULT_STORAGE": self.settings.storage,
+            "LOAN_DEFAULT_DATA": self.settings.data,
+            "LOAN_DEFAULT_POLICY": str(self.settings.policy),
+            "LOAN_DEFAULT_SEARCH_SPACE": str(self.settings.search_space),
+            "LOAN_DEFAULT_API_TOKENS": "token-of-scoring",
+            "LOAN_DEFAULT_ADMIN_TOKENS": "token-of-people",
+            **self.postgres.environment(self.settings),
+            **other,
+        }
+
+    def begin(self, *arguments: str, **other: str) -> subprocess.Popen[str]:
+        """Start a command of a user."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "loan_default.cli", *arguments],
+            cwd=self.settings.home.parent,
+            env=self.environment(**other),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def sentence(self, *arguments: str, **other: str) -> str:
+        """What a command that fails says last; no password in anything that it says."""
+        return self.last_words(self.begin(*arguments, **other))
+
+    def last_words(self, command: subprocess.Popen[str]) -> str:
+        said = self.end(command, code=1)
+        assert "Traceback" not in said, said
+        return said.splitlines()[-1]
+
+    def end(self, command: subprocess.Popen[str], *, code: int = 0) -> str:
+        """Wait until it ends so; what it said."""
+        try:
+            out, err = command.communicate(timeout=SECONDS)
+        finally:
+            command.kill()
+        assert command.returncode == code, out + err
+        self.keeps_its_secret(out + err)
+        return out + err
+
+    def keeps_its_secret(self, text: str) -> None:
+        assert "p@ss/w" not in text
+        assert "p%40ss" not in text
+
+
+@pytest.fixture(scope="module")
+def lender(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    settings = postgres.kept(new_home(tmp_path_factory.mktemp("postgres")), "one")
+    with own_environment():
+        os.environ["PGPASSWORD"] = postgres.password
+        yield Lender(settings, postgres)
+
+
+@pytest.fixture(scope="module")
+def platform(lender: Lender) -> Iterator[Platform]:
+    """With the instance that its `dagster.yaml` describes."""
+    with dagster_of(lender.settings) as instance:
+        yield Platform(lender.settings, instance)
+
+
+@pytest.fixture(scope="module")
+def trained(platform: Platform) -> Platform:
+    """One version in production, and one batch scored by it."""
+    assert platform.run("full_pipeline_job", config=QUICK).success
+    platform.deliver("2014-08", make_applications(300, seed=3, month=MONTH))
+    assert platform.run("batch_prediction_job", batch="2014-08").success
+    return platform
+
+
+@pytest.fixture
+def command(lender: Lender, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str]]]:
+    """A command of a user in this process: its exit code and all that it says."""
+
+    def run(*arguments: str, **other: str) -> tuple[int, str]:
+        os.environ.update(lender.environment(**other))
+        code = main(arguments)
+        said = capfd.readouterr()
+        lender.keeps_its_secret(said.out + said.err)
+        return code, said.out + said.err
+
+    with own_environment():
+        yield run
+
+
+def test_what_is_recorded_is_in_postgres_and_nowhere_else(trained: Platform, lender: Lender) -> None:
+    settings, count = trained.settings, lender.postgres.count
+    counted = {"one-dagster": "runs", "one-mlflow": "model_versions", "one-optuna": "trials"}
+    assert [count(*where) for where in counted.items()] == [2, 1, 2]
+    assert Tracking(settings.tracking_uri, settings.artifacts).version_of(PRODUCTION)
+    files = [file for file in settings.home.rglob("*") if file.is_file()]
+    assert not [file for file in files if file.suffix == ".db"]
+    for file in files:
+        lender.keeps_its_secret(file.read_text("utf-8", "ignore"))
+    lender.keeps_its_secret(str(trained.instance.info_dict()))
+
+
+def test_status_history_and_doctor_read_it(trained: Platform, command: Callable[..., tuple[int, str]]) -> None:
+    code, status = command("status")
+    assert (code, "2014-08" in status) == (0, True), status
+    code, history = command("history")
+    assert (code, "promote" in history) == (0, True), history
+    code, told = command("doctor", "--json")
+    findings = json.loads(told)["findings"]
+    assert [finding for finding in findings if finding["mark"] == "wrong"] == []
+    found = {finding["look"]: finding["found"] for finding in findings}
+    where = f"postgresql://127.0.0.1:{trained.settings.dagster_storage.rpartition(':')[2].partition('/')[0]}"
+    assert found["dagster"] == f"The records in {where}/one-dagster can be read; 0 runs under way."
+    assert found["tuning studies"] == f"The database at {where}/one-optuna answers and holds studies."
+    assert found["production"] == "Version 1 is in production, loads and answers its canary."
+
+
+def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[..., tuple[int, str]]) -> None:
+    empty = lender.postgres.url(lender.postgres.create("empty"))
+    _, told = command("doctor", "--json", LOAN_DEFAULT_DAGSTER_STORAGE=empty, LOAN_DEFAULT_STUDY_STORAGE=empty)
+    found = {finding["look"]: finding["found"] for finding in json.loads(told)["findings"]}
+    assert found["dagster"].startswith("Nothing has run from postgresql://127.0.0.1:")
+    assert found["tuning studies"].endswith("/empty answers and is empty yet.")
+    assert probes.read_tables(empty) == set()
+
+
+def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
+    new = lender.postgres.url(lender.postgres.create("shared"))
+    commands = [lender.begin("status", LOAN_DEFAULT_DAGSTER_STORAGE=new) for _ in range(4)]
+    for command in commands:
+        lender.end(command)
+    assert "runs" in probes.read_tables(new)
+
+
+def test_two_processes_score_at_once(trained: Platform, lender: Lender) -> None:
+    for seed, batch in enumerate(("2014-09", "2014-10")):
+        write_csv(make_applications(300, seed=seed, month=MONTH), trained.settings.home / f"{batch}.csv")
+    before = lender.postgres.count("one-dagster", "event_logs")
+    commands = [lender.begin("score", str(trained.settings.home / f"{batch}.csv")) for batch in ("2014-09", "2014-10")]
+    for command in commands:
+        lender.end(command)
+    runs = trained.instance.get_runs(dg.RunsFilter(job_name="batch_prediction_job"), limit=2)
+    assert {run.tags["dagster/partition"]: run.status.value for run in runs} == {
+        "2014-09": "SUCCESS",
+        "2014-10": "SUCCESS",
+    }
+    assert lender.postgres.count("one-dagster", "event_logs") > before + 100
+
+
+def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained: Platform, lender: Lender) -> None:
+    postgres = lender.postgres
+    tuning = lender.begin("tune", "--trials", "500")
+    deadline = time.monotonic() + SECONDS
+    while (held := postgres.count("one-optuna", "trials")) < 5:
+        assert tuning.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    postgres.stop()
+    try:
+        sentence = lender.last_words(tuning)
+    finally:
+        postgres.start()
+    assert sentence.startswith(
+        ("loan-default: Dagster cannot keep its records in Postgres (", "loan-default: The tuning")
+    )
+    lender.end(lender.begin("tune", "--trials", str(held + 1)))
+    assert json.loads((trained.storage / "tuned_params.json").read_text())["trials"] == held + 1
+    runs = trained.instance.get_runs(dg.RunsFilter(job_name="tuning_job"))
+    assert [run.status.value for run in runs] == ["SUCCESS", "FAILURE"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments", "told"),
+    [
+        ("LOAN_DEFAULT_DAGSTER_STORAGE", ["status"], "Dagster cannot keep its records in Postgres ("),
+        ("PGPASSWORD", ["status"], "MLflow at postgresql://127.0.0.1:"),
+        ("LOAN_DEFAULT_STUDY_STORAGE", ["tune"], "The tuning study cannot be kept at postgresql://***@127.0.0.1:"),
+    ],
+)
+def test_a_wrong_password_is_one_sentence(
+    trained: Platform, lender: Lender, variable: str, arguments: list[str], told: str
+) -> None:
+    password = "p@ss/wrong"
+    wrong = password if variable == "PGPASSWORD" else lender.postgres.url("one-optuna", password=password)
+    sentence = lender.sentence(*arguments, **{variable: wrong})
+    assert sentence.startswith(f"loan-default: {told}"), sentence
+    assert 'password authentication failed for user "lender"' in sentence
+
+
+# --- MLflow's server with log-in, as in staging and prod -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(trained: Platform, lender: Lender, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """It keeps runs, models and users in Postgres."""
+    pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
+    folder = tmp_path_factory.mktemp("mlflow")
+    url = lender.postgres.url("one-mlflow")
+    users = f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {url.replace('%', '%%')}\n"
+    (folder / "basic_auth.ini").write_text(users)
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": url,
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests",
+    }
+    how = ["server", "--app-name", "basic-auth", "--no-serve-artifacts", "--workers", "1"]
+    with started_server(how, folder / "server", environment) as started:
+        started.wait()
+        yield started
+
+
+@contextmanager
+def logged_in(password: str = ADMIN) -> Iterator[None]:
+    with own_environment():
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
+        yield
+
+
+def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Platform, tmp_path: Path) -> None:
+    tracking = Tracking(server.url, trained.settings.artifacts)
+    with logged_in():
+        tracking.set_version_tags(1, {"seen": "by the admin"})
+        version = tracking.version_of(PRODUCTION)
+        assert version is not None
+        assert version.tags["seen"] == "by the admin"
+        registry = Registry(tracking, tmp_path)
+        try:
+            assert registry.version_of(PRODUCTION) == version
+            assert (registry.download_package(version) / "canary.json").exists()
+        finally:
+            registry.close()
+        case = doctor.Case(replace(trained.settings, tracking_uri=server.url))
+        looks = [*doctor.look_at_registry(case)]
+    assert [look.mark for look in looks] == ["ok"] * 3
+    assert looks[-1].found == "Version 1 is in production, loads and answers its canary."
+
+
+def test_a_wrong_log_in_is_one_sentence(server: Server, trained: Platform) -> None:
+    tracking = Tracking(server.url, trained.settings.artifacts)
+    with logged_in("another password"):
+        with pytest.raises(TrackingError) as refused:
+            tracking.version_of(PRODUCTION)
+        looks = [*doctor.look_at_registry(doctor.Case(replace(trained.settings, tracking_uri=server.url)))]
+    told = "lets nobody read the alias production by this log-in"
+    assert str(refused.value) == (
+        f"MLflow at {server.url} {told}: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+    )
+    assert [look.mark for look in looks] == ["ok", "wrong"]
+    assert told in looks[-1].found
