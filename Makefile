@@ -39,6 +39,10 @@ dev: install ## Start Dagster on 127.0.0.1:3000 and MLflow on 127.0.0.1:5000
 serve: install ## Answer POST /invocations on 127.0.0.1:5001
 	@$(BIN)/loan-default serve
 
+.PHONY: secrets
+secrets: ## Write docker/.env: a random value for each secret of the containers; what is there stays
+	@docker/secrets.sh
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## Install what tests need and run them all
 	@$(BIN)/python -m pytest
