@@ -435,8 +435,10 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
     from loan_default.defs.condition import is_new, read_condition
 
     home = case.settings.dagster_home or case.settings.home / "dagster"
-    yield from judge_sections(home / "dagster.yaml", case.settings)
-    url = case.settings.dagster_storage
+    file = home / "dagster.yaml"
+    yield from judge_sections(file, case.settings)
+    is_used = file.exists() and DAGSTER_STORAGE in file.read_text(encoding="utf-8")
+    url = case.settings.dagster_storage if is_used else ""
     place = _place(url) if url else home
     try:
         if "runs" not in probes.read_tables(url) if url else is_new(home):
@@ -457,7 +459,7 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
     yield from judge_daemons(condition, now)
     yield from judge_tickers(condition, sensors=case.settings.sensors)
     yield from judge_runs(condition, now)
-    yield from judge_limits(condition, home / "dagster.yaml")
+    yield from judge_limits(condition, file)
 
 
 def judge_daemons(condition: Condition, now: datetime) -> Iterator[Finding]:
