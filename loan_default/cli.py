@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import logging
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
@@ -28,9 +27,8 @@ from rich.console import Console
 from upath import UPath
 
 from loan_default import console as shown
-from loan_default.adapters import history
+from loan_default.adapters import history, storage
 from loan_default.adapters.scoring_server import ServerError
-from loan_default.adapters.storage import trouble
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.settings import (
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
+    from loan_default.adapters.inbox import File
     from loan_default.adapters.model_store import ModelStore
 
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
@@ -143,8 +142,7 @@ def _reason(error: SerializableErrorInfo | None) -> str:
 
 
 def _record(settings: Settings, *parts: str) -> Any:
-    place = UPath(settings.storage).joinpath(*parts)
-    return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
+    return storage.read_json(UPath(settings.storage).joinpath(*parts))
 
 
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -290,16 +288,17 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     from loan_default.defs.assets.scoring import INBOX
     from loan_default.defs.sensors import DRIFT, is_verdict
 
-    tracking, storage = _store(settings).tracking, UPath(settings.storage)
+    tracking, root = _store(settings).tracking, UPath(settings.storage)
     versions = {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)}
     shown.show_versions(console, versions)
-    reports = [file for file in inbox.list_files(storage / DRIFT) if is_verdict(file.name)]
-    shown.show_drift(console, [json.loads(file.place.read_text("utf-8")) for file in reports[-_BATCHES_SHOWN:]])
+    reports = [file for file in inbox.list_files(root / DRIFT) if is_verdict(file.name)]
+    shown.show_drift(console, [storage.read_json(file.place) for file in reports[-_BATCHES_SHOWN:]])
     production, proved = versions[PRODUCTION], _record(settings, "performance_report.json")
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
     says = f" ({health.trouble})" if health and health.trouble else ""
-    waiting = [file.name for file in inbox.list_files(storage / INBOX) if not _is_scored(storage, file.name)]
+    scored = {file.name for file in inbox.list_files(root / "predictions")}
+    waiting = [file.name for file in inbox.list_files(root / INBOX) if not _is_scored(scored, file.name)]
     runs = [record.dagster_run for job in _LOOP_JOBS for record in _runs(settings, job)]
     under_way = [run for run in runs if not run.is_finished]
     shown.show_places(
@@ -320,11 +319,11 @@ def _performance(report: Mapping[str, Any]) -> str:
     return f"version {report['model_version']}: {report['verdict']} ({told}; measured {report['measured_at'][:10]})"
 
 
-def _is_scored(storage: UPath, file_name: str) -> bool:
+def _is_scored(scored: Container[str], file_name: str) -> bool:
     from loan_default.defs.partitions import batch_name
 
     try:
-        return (storage / "predictions" / f"{batch_name(file_name)}.parquet").exists()
+        return f"{batch_name(file_name)}.parquet" in scored
     except BadInput:  # no batch; the sensor says so
         return False
 
@@ -358,16 +357,14 @@ def _deliver(settings: Settings, file: Path) -> str:
     place = _copy_in(settings, file, INBOX)
     for suffix in SUFFIXES:  # the same batch in another form would shadow this one
         other = place.parent / f"{batch}{suffix}"
-        if other != place and other.exists():
-            other.unlink()
+        if other != place:
+            storage.remove(other)
     return batch
 
 
 def _copy_in(settings: Settings, file: Path, folder: str) -> UPath:
     """Copy a file, whole or not at all, into a folder of the storage, under its own name."""
     import shutil
-
-    from loan_default.adapters import storage
 
     place = UPath(settings.storage) / folder / file.name
     copy = settings.staging / f"delivery-{file.name}"
@@ -380,10 +377,9 @@ def _show_batch(settings: Settings, console: Console, batch: str) -> None:
     import polars as pl
 
     place = UPath(settings.storage) / "predictions" / f"{batch}.parquet"
-    with place.open("rb") as file:
-        scored = pl.read_parquet(file)
+    scored = pl.scan_parquet(storage.fetch(place, settings.staging))
     counts = scored.group_by("decision").agg(pl.len(), pl.col("pd").mean()).sort("pd")
-    shown.show_predictions(console, batch, counts.rows())
+    shown.show_predictions(console, batch, counts.collect().rows())
     shown.show_places(console, {"Parquet": str(place), "CSV": str(place.with_suffix(".csv"))})
     rejected = _record(settings, "application_report", f"{batch}.json")["rejected"]
     if rejected:
@@ -399,7 +395,7 @@ def score_again(settings: Settings, console: Console, arguments: argparse.Namesp
     version = _store(settings).tracking.version_of(PRODUCTION)
     if version is None:
         raise BadInput("No version is in production; run loan-default run first.")
-    done = [] if arguments.force else _done(UPath(settings.storage), chosen, version.version)
+    done = [] if arguments.force else _done(settings, chosen, version.version)
     if done:
         console.print(f"Scored by version {version.version} already; --force scores again: {', '.join(done)}.")
     todo, failed = [name for name in chosen if name not in done], {}
@@ -424,22 +420,22 @@ def score_again(settings: Settings, console: Console, arguments: argparse.Namesp
         raise StepFailed(f"{len(failed)} of {len(todo)} batches failed. {told}")
 
 
-def _inbox_batches(storage: UPath) -> dict[str, UPath]:
+def _inbox_batches(root: UPath) -> dict[str, File]:
     """The batches of the inbox in the order of their names, each with the file that is scored."""
     from loan_default.adapters import inbox
     from loan_default.defs.assets.scoring import INBOX, SUFFIXES
     from loan_default.defs.partitions import batch_name
 
-    files, found = inbox.list_files(storage / INBOX), {}
+    files, found = inbox.list_files(root / INBOX), {}
     for suffix in reversed(SUFFIXES):  # of several forms the first is scored
         for file in files:
             if file.name.endswith(suffix):
                 with suppress(BadInput):  # no batch; the sensor says so
-                    found[batch_name(file.name)] = file.place
+                    found[batch_name(file.name)] = file
     return dict(sorted(found.items()))
 
 
-def _chosen(files: Mapping[str, UPath], arguments: argparse.Namespace) -> dict[str, UPath]:
+def _chosen(files: Mapping[str, File], arguments: argparse.Namespace) -> dict[str, File]:
     """The batches that the arguments name, in the order of their names.
 
     Raises:
@@ -458,20 +454,22 @@ def _chosen(files: Mapping[str, UPath], arguments: argparse.Namespace) -> dict[s
     return {name: file for name, file in files.items() if name >= first and (not last or name <= last)}
 
 
-def _done(storage: UPath, files: Mapping[str, UPath], version: int) -> list[str]:
+def _done(settings: Settings, files: Mapping[str, File], version: int) -> list[str]:
     """The batches whose files this version scored as they are now, and that were compared with its population since."""
     from loan_default.adapters import inbox, predicted
     from loan_default.defs.sensors import DRIFT
 
+    root = UPath(settings.storage)
     scored, compared = (
-        {file.name: file.changed_at for file in inbox.list_files(storage / asset)} for asset in ("predictions", DRIFT)
+        {file.name: file.changed_at for file in inbox.list_files(root / asset)} for asset in ("predictions", DRIFT)
     )
     done = []
     for batch, file in files.items():
         predictions, report = f"{batch}.parquet", f"{batch}.json"
         if predictions in scored and report in compared and scored[predictions] <= compared[report]:
-            made_of = version, inbox.fingerprint_of(file)
-            if predicted.made_of(storage / "predictions" / predictions) == made_of:
+            content = storage.fetch(file.place, settings.staging, file.generation)
+            made_of = version, inbox.fingerprint_of(content)
+            if predicted.made_of(root / "predictions" / predictions, settings.staging) == made_of:
                 done.append(batch)
     return done
 
@@ -479,7 +477,7 @@ def _done(storage: UPath, files: Mapping[str, UPath], version: int) -> list[str]
 def drift(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Compare a scored batch with the training population."""
     place = UPath(settings.storage) / "predictions" / f"{arguments.batch}.parquet"
-    if not place.exists():
+    if not storage.exists(place):
         raise BadInput(f"Batch {arguments.batch} is not scored yet; run loan-default score FILE first.")
     run_job(settings, console, "monitoring_job", batch=arguments.batch)
     shown.show_drift(console, [_record(settings, "drift_report", f"{arguments.batch}.json")])
@@ -771,7 +769,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             prepare_process(settings)
             arguments.does(settings, console, arguments)
         except (BadInput, StepFailed, ServerError, TrackingError, OSError) as error:
-            told = trouble(error) if isinstance(error, OSError) else error
+            told = storage.trouble(error) if isinstance(error, OSError) else error
             errors.print(f"loan-default: {told}", markup=False, soft_wrap=True)
             return 1
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
+from upath import UPath
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the platform sets it; read when XGBoost is loaded
 
@@ -58,6 +59,24 @@ def cleaned(loans_csv: Path, contract: Contract, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("cleaned")
     path = folder / "cleaned.parquet"
     return Cleaned(path, clean_loans([loans_csv], contract, cleaned=path, rejected=folder / "rejected.parquet"))
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """The address of a bucket's API on loopback; mark tests that take it, or a `bucket`, `integration`."""
+    from loan_default_tests.buckets import started_emulator
+
+    with started_emulator() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(emulator: str) -> Iterator[UPath]:
+    """An empty bucket, which every client of Google's meanwhile asks for."""
+    from loan_default_tests.buckets import asked_at, new_bucket
+
+    with asked_at(emulator):
+        yield new_bucket()
 
 
 @pytest.fixture(scope="session")

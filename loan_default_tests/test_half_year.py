@@ -392,7 +392,7 @@ class World:
         if run.job == "batch_prediction_job":
             path = self.root / "applications" / f"{run.batch}.csv"
             run.read = path.read_text()
-            told = {"fingerprint": fingerprint_of(path)}  # type: ignore[arg-type]
+            told = {"fingerprint": fingerprint_of(path)}
             self.file("application_report", f"{run.batch}.json", text=json.dumps(told))
         if run.job == "performance_job":
             run.read = str(self.outcomes)
@@ -448,7 +448,7 @@ class World:
             return "failed"
         self.predicted[run.batch] = run.read
         report = json.loads((self.root / "application_report" / f"{run.batch}.json").read_text())
-        fingerprint = fingerprint_of(self.file("read", "it.csv", text=run.read))  # type: ignore[arg-type]
+        fingerprint = fingerprint_of(self.file("read", "it.csv", text=run.read))
         predictions = self.file("predictions", f"{run.batch}.parquet", text="")
         pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(predictions)
         if report["fingerprint"] != fingerprint:

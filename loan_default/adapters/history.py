@@ -14,6 +14,7 @@ from typing import Any
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.adapters.inbox import list_files
 
 FOLDER = "history"
 
@@ -27,6 +28,5 @@ def add(root: str, record: Mapping[str, Any]) -> None:
 
 def read(root: str) -> list[dict[str, Any]]:
     """Every decision, oldest first."""
-    folder = UPath(root) / FOLDER
-    files = sorted(folder.glob("*.json"), key=lambda path: path.name) if folder.exists() else []
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    files = sorted(list_files(UPath(root) / FOLDER), key=lambda file: file.name)
+    return [json.loads(storage.read_text(file.place)) for file in files if file.name.endswith(".json")]

@@ -11,7 +11,7 @@ import glob
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -20,7 +20,8 @@ from typing import Any
 
 from upath import UPath
 
-from loan_default.adapters.storage import is_remote
+from loan_default.adapters import bucket
+from loan_default.adapters.storage import fetch, is_remote, root_of
 from loan_default.risk.errors import BadInput
 
 _DIGITS = 16
@@ -29,12 +30,13 @@ _TOKEN_BYTES = 6  # 8 letters
 
 @dataclass(frozen=True)
 class File:
-    """A file as its folder or bucket lists it; `state` changes whenever it is written."""
+    """A file as its folder or bucket lists it; `state` changes whenever it is written, `generation` is a bucket's."""
 
     place: UPath
     size: int
     state: str
     changed_at: datetime
+    generation: int | None = None
 
     @property
     def name(self) -> str:
@@ -121,37 +123,32 @@ class Look:
 
 def list_files(folder: UPath) -> list[File]:
     """The files of a folder or bucket prefix, oldest first; what begins with a dot is being written."""
-    if not folder.exists():
-        return []
-    found = sorted(_listed(folder), key=lambda file: (file.changed_at, file.name))
+    found = sorted(list_all(folder), key=lambda file: (file.changed_at, file.name))
     return [file for file in found if not file.name.startswith(".")]
 
 
-def _listed(folder: UPath) -> Iterator[File]:
-    if not is_remote(folder):
-        yield from (_local(path) for path in Path(folder).iterdir() if path.is_file())
-        return
-    for entry in folder.fs.ls(folder.path, detail=True):
-        if entry["type"] == "file":
-            changed = _changed(entry)
-            place = folder / entry["name"].rpartition("/")[2]
-            yield File(place, entry["size"], f"{entry['size']}-{entry.get('etag') or changed}", _time(changed))
+def list_all(folder: UPath) -> list[File]:
+    """The files of a folder or bucket prefix, also those that are being written."""
+    if is_remote(folder):
+        return [_remote(folder / found.name, found) for found in bucket.list_objects(folder)]
+    local = Path(folder)
+    return [_local(path) for path in local.iterdir() if path.is_file()] if local.exists() else []
 
 
-def changed_at(file: UPath) -> datetime:
-    """When the file was last written, by the clock of whoever stores it."""
-    return _time(_changed(file.fs.info(file.path)))
+def list_folders(folder: UPath) -> list[str]:
+    """The names of the folders in a folder, sorted; none where there is no such folder."""
+    if is_remote(folder):
+        return bucket.list_folders(folder)
+    local = Path(folder)
+    return sorted(path.name for path in local.iterdir() if path.is_dir()) if local.exists() else []
 
 
-def _changed(entry: Mapping[str, Any]) -> Any:
-    return entry.get("updated") or entry.get("mtime") or entry["created"]
-
-
-def _time(given: datetime | str | float) -> datetime:
-    """Buckets differ in how they tell a time."""
-    if isinstance(given, datetime):
-        return given
-    return datetime.fromisoformat(given) if isinstance(given, str) else datetime.fromtimestamp(given, UTC)
+def file_at(place: UPath) -> File | None:
+    """The file as its folder or bucket tells it, if there is one."""
+    if not is_remote(place):
+        return _local(Path(place)) if Path(place).exists() else None
+    found = bucket.find(place)
+    return _remote(place, found) if found else None
 
 
 def _local(path: Path) -> File:
@@ -160,16 +157,26 @@ def _local(path: Path) -> File:
     return File(UPath(path), stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", changed_at)
 
 
-def named_files(spec: str) -> list[File]:
-    """The files that a path, a glob or an address names; none where nothing is there."""
+def _remote(place: UPath, found: bucket.Object) -> File:
+    return File(place, found.size, str(found.generation), found.changed_at, found.generation)
+
+
+def named_files(spec: str, **options: Any) -> list[File]:
+    """The files that a path, a glob or an address names; none where nothing is there. Options are `root_of`'s."""
     if is_remote(spec):
         folder, _, pattern = spec.rpartition("/")
-        return [file for file in list_files(UPath(folder)) if fnmatch(file.name, pattern)]
+        return [file for file in list_files(root_of(folder, **options)) if fnmatch(file.name, pattern)]
     return [_local(Path(name)) for name in glob.glob(spec)]
 
 
 def look(
-    files: Sequence[File], known: Iterable[str], memory: Memory, name_of: Callable[[str], str], *, most_bytes: int
+    files: Sequence[File],
+    known: Iterable[str],
+    memory: Memory,
+    name_of: Callable[[str], str],
+    *,
+    most_bytes: int,
+    staging: Path,
 ) -> Look:
     """Tell which files are whole: those whose state is that of the last look.
 
@@ -179,6 +186,7 @@ def look(
         memory: of the last look; where it is lost, each file waits for one more look.
         name_of: a file's name → its batch's; raises `BadInput` for a name that cannot be one.
         most_bytes: to be read now; further files wait for the next look.
+        staging: where objects are copied to when they are read.
     """
     batch_of, refused = _names(files, known, name_of)
     before, settled = split_tokens(memory.settled), []
@@ -195,7 +203,7 @@ def look(
         fingerprint = memory.whole.get(file.name) if still else None
         if still and fingerprint is None and most_bytes > 0:
             most_bytes -= file.size
-            fingerprint = fingerprint_of(file.place)
+            fingerprint = fingerprint_of(fetch(file.place, staging, file.generation))
         if fingerprint is None:
             changing.append(file.name)
         else:
@@ -228,11 +236,11 @@ def _names(
     return batch_of, refused
 
 
-def fingerprint_of(place: UPath) -> str:
+def fingerprint_of(file: Path) -> str:
     """As the batch's report will have it."""
     from loan_default.risk.cleaning import fingerprint
 
-    return fingerprint([place])
+    return fingerprint([file])
 
 
 def signature(places: Iterable[File]) -> str:

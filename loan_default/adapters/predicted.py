@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import list_files
+from loan_default.adapters.inbox import File, list_files, list_folders
 from loan_default.risk.contract import TERM, Contract
 
 if TYPE_CHECKING:  # sensors only ask for the folder's name
@@ -32,12 +32,12 @@ def keep(predictions: Path, root: UPath, batch: str, version: int, staging: Path
     storage.store(copy, root / FOLDER / name)
 
 
-def made_of(predictions: UPath) -> tuple[int, str]:
+def made_of(predictions: UPath, staging: Path) -> tuple[int, str]:
     """The version that made a batch's predictions, and the fingerprint of the file that it read."""
     import polars as pl
 
-    with predictions.open("rb") as file:
-        return pl.read_parquet(file, columns=["model_version", "input_fingerprint"], n_rows=1).row(0)
+    rows = pl.scan_parquet(storage.fetch(predictions, staging)).select("model_version", "input_fingerprint")
+    return rows.head(1).collect().row(0)
 
 
 def predicted(root: UPath, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
@@ -48,21 +48,21 @@ def predicted(root: UPath, contract: Contract, staging: Path, today: date) -> pl
     """
     import polars as pl
 
+    before = {file.name for file in list_files(root / FOLDER)}
     for day in _days(root):
-        if day < today - _OPEN_DAYS and not (root / FOLDER / _of_day(day)).exists():
+        if day < today - _OPEN_DAYS and _of_day(day) not in before:
             part = staging / _of_day(day)
             _logged(root, contract, day, staging).sink_parquet(part, mkdir=True)
             storage.store(part, root / FOLDER / _of_day(day))
     kept = list_files(root / FOLDER)
     gathered = {file.name for file in kept}
-    parts = [_told(_open(file.place, staging), contract) for file in kept]
+    parts = [_told(_open(file, staging), contract) for file in kept]
     parts += [_logged(root, contract, day, staging) for day in _days(root) if _of_day(day) not in gathered]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
 
 
 def _days(root: UPath) -> list[date]:
-    folder = root / LOG
-    return sorted(date.fromisoformat(day.name) for day in folder.iterdir()) if folder.exists() else []
+    return [date.fromisoformat(day) for day in list_folders(root / LOG)]
 
 
 def _of_day(day: date) -> str:
@@ -72,17 +72,17 @@ def _of_day(day: date) -> str:
 def _logged(root: UPath, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
-    hours = (root / LOG / str(day)).iterdir()
-    rows = [_open(file.place, staging) for hour in hours for file in list_files(hour)]
+    folder = root / LOG / str(day)
+    rows = [_open(file, staging) for hour in list_folders(folder) for file in list_files(folder / hour)]
     month = pl.format("{}-01", contract.by_name[contract.time_name].column).str.to_date().alias(contract.time_name)
     told = [_told(part.with_columns(month), contract) for part in rows]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *told])
 
 
-def _open(place: UPath, staging: Path) -> pl.LazyFrame:
+def _open(file: File, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
-    return pl.scan_parquet(storage.fetch(place, staging / "history" / place.name))
+    return pl.scan_parquet(storage.fetch(file.place, staging, file.generation))
 
 
 def _told(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

@@ -16,10 +16,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upath import UPath
-
-from loan_default.adapters import inbox
-from loan_default.adapters.storage import PROBE, left_behind
+from loan_default.adapters import inbox, storage
+from loan_default.adapters.storage import DOWNLOADS, PROBE, left_behind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,25 +40,28 @@ class Probe:
     seconds: float
 
 
-def probe_storage(root: str) -> Probe:
-    """Write a file under a dot-name, list it, read it back and remove it.
+def probe_storage(root: str, *, patience: float) -> Probe:
+    """Write a file under a dot-name, list it, read it back and remove it; a bucket is asked again for `patience` s.
 
     Raises:
-        OSError: the storage does not allow one of these.
+        OSError: the storage is not there, or does not allow one of these.
     """
-    content = uuid.uuid4().hex
-    place = UPath(root) / f"{PROBE}{content[:8]}"
+    content, folder = uuid.uuid4().hex, storage.root_of(root, patience=patience)
+    if not storage.is_remote(root):
+        next(Path(root).iterdir(), None)  # it is not made, as writing would do
+    place = folder / f"{PROBE}{content[:8]}"
     began = datetime.now(UTC)
-    place.write_text(content, encoding="utf-8")
+    storage.write_text(place, content)
     written_at = datetime.now(UTC)
     try:
-        same = place.read_text(encoding="utf-8") == content
-        listed = any(found.name == place.name for found in UPath(root).iterdir())
-        changed_at = inbox.changed_at(place)
+        same = storage.read_text(place) == content
+        listed = any(found.name == place.name for found in inbox.list_all(folder))
+        found = inbox.file_at(place)
     finally:
-        place.unlink()
+        storage.remove(place)
     seconds = (datetime.now(UTC) - began).total_seconds()
-    return Probe(listed, same, not place.exists(), changed_at, written_at, seconds)
+    changed_at = found.changed_at if found else written_at
+    return Probe(listed, same, not storage.exists(place), changed_at, written_at, seconds)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class Leftovers:
 
 
 def count_leftovers(root: str, staging: Path, models: Path, now: datetime) -> Leftovers:
-    """Count what runs that died left half-written: all in `staging`, parts in the storage, unfinished downloads."""
+    """Count what runs that died left half-written: all in `staging`, parts in the storage, unfinished downloads.
+
+    Objects that were read from a bucket are whole, and kept for a while.
+    """
     sizes = []
     for file in _half_written(root, staging, models):
         try:
@@ -88,7 +92,11 @@ def _half_written(root: str, staging: Path, models: Path) -> Iterator[Path]:
     for folder, pattern in left_behind(root, staging, models):
         for found in folder.glob(pattern):
             below = found.rglob("*") if found.is_dir() and folder == models else [found]
-            yield from (path for path in below if path.is_file())
+            yield from (path for path in below if path.is_file() and not _is_whole(path, staging))
+
+
+def _is_whole(path: Path, staging: Path) -> bool:
+    return path.parent.parent == staging / DOWNLOADS and path.suffix != ".part"
 
 
 # --- disk -----------------------------------------------------------------------------------------------------

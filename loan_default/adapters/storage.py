@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
+import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any
 
 from upath import UPath
 
+from loan_default.adapters import bucket
 from loan_default.risk.errors import BadInput
 
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
+DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writes to it any more
@@ -30,6 +35,46 @@ _LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writ
 def is_remote(place: str | UPath) -> bool:
     """Whether the place is a bucket, and not a folder of this machine."""
     return "://" in str(place) and not str(place).startswith("file://")
+
+
+def root_of(storage: str, **options: Any) -> UPath:
+    """The root of a storage; `options` travel with a bucket's places: `patience` in seconds, and `connect`."""
+    return UPath(storage, **options) if is_remote(storage) else UPath(storage)
+
+
+def require_bucket(storage: str, *, patience: float) -> None:
+    """See that the bucket is there and may be used, as far as that is one; a folder is made when it is needed.
+
+    Raises:
+        BucketError: it is not.
+    """
+    if is_remote(storage):
+        bucket.require(root_of(storage, patience=patience))
+
+
+# --- reading --------------------------------------------------------------------------------------------------
+
+
+def exists(place: UPath) -> bool:
+    """Whether there is such a file."""
+    return bucket.find(place) is not None if is_remote(place) else Path(place).exists()
+
+
+def read_text(place: UPath) -> str:
+    """The content of a small file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return bucket.read(place) if is_remote(place) else Path(place).read_text(encoding="utf-8")
+
+
+def read_json(place: UPath) -> Any:
+    """What `write_json` wrote; None where there is no such file."""
+    try:
+        return json.loads(read_text(place))
+    except FileNotFoundError:
+        return None
 
 
 def local_inputs(spec: str, staging: Path) -> list[Path]:
@@ -48,24 +93,43 @@ def local_inputs(spec: str, staging: Path) -> list[Path]:
 
 def _remote(spec: str, staging: Path) -> list[Path]:
     folder, _, pattern = spec.rpartition("/")
-    matches = sorted(UPath(folder).glob(pattern), key=str)
-    return [fetch(match, staging / "inputs" / match.name) for match in matches]
+    found = {one.name: one.generation for one in bucket.list_objects(UPath(folder)) if fnmatch(one.name, pattern)}
+    return [fetch(UPath(folder) / name, staging, generation) for name, generation in sorted(found.items())]
 
 
-def fetch(source: UPath, target: Path) -> Path:
-    """Copy a file to this machine, as a stream; a local file is left where it is."""
+def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
+    """The file on this machine: a local one where it is, an object as it was written by `generation`, else by the last.
+
+    Objects are streamed here once for each generation, and swept away a week after they were last asked for.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     if not is_remote(source):
         return Path(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.fs.get_file(source.path, str(target))
+    if generation is None:
+        found = bucket.find(source)
+        if found is None:
+            raise bucket.missing(source)
+        generation = found.generation
+    name = hashlib.blake2b(f"{source} {generation}".encode(), digest_size=12).hexdigest()
+    target = staging / DOWNLOADS / name / source.name  # reports tell of files by their own names
+    try:
+        os.utime(target)  # it is in use
+    except FileNotFoundError:
+        with whole(target) as part:
+            bucket.download(source, part, generation)
     return target
+
+
+# --- writing --------------------------------------------------------------------------------------------------
 
 
 def store(source: Path, target: UPath) -> None:
     """Move a finished local file to its place; a reader sees the old file or the new one, never half of it."""
     try:
-        if is_remote(target):  # an object appears when its upload is complete
-            target.fs.put_file(str(source), target.path)
+        if is_remote(target):
+            bucket.upload(source, target)
             return
         with whole(Path(target)) as part:
             shutil.move(source, part)
@@ -76,7 +140,7 @@ def store(source: Path, target: UPath) -> None:
 def write_text(target: UPath, text: str) -> None:
     """Write a small text, whole or not at all."""
     if is_remote(target):
-        target.write_text(text, encoding="utf-8")
+        bucket.write(target, text)
         return
     with whole(Path(target)) as part:
         part.write_text(text, encoding="utf-8")
@@ -85,6 +149,14 @@ def write_text(target: UPath, text: str) -> None:
 def write_json(target: UPath, record: Any) -> None:
     """Write a record as JSON; NaN is refused, as no other reader would take it."""
     write_text(target, json.dumps(record, indent=1, allow_nan=False, default=str))
+
+
+def remove(place: UPath) -> None:
+    """Remove a file, if there is one."""
+    if is_remote(place):
+        bucket.remove(place)
+    else:
+        Path(place).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -119,6 +191,8 @@ def sweep(folder: Path, pattern: str) -> None:
                 path.unlink()
             elif path.name.startswith(gettempprefix()):
                 shutil.rmtree(path, ignore_errors=True)
+            elif path.parent.name == DOWNLOADS and not any(path.iterdir()):
+                path.rmdir()
 
 
 def trouble(error: OSError) -> str:

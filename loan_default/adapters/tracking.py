@@ -22,6 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
+from loan_default.adapters import bucket
+
 if TYPE_CHECKING:
     import mlflow.entities.model_registry as registry
     import pandas as pd
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from loan_default.risk.contract import Contract
 
+_PATIENCE = 5.0  # seconds in which a bucket is asked again, where MLflow has asked already
 MODEL_NAME = "loan_default_model"
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
 _UNAUTHENTICATED = 401
@@ -350,9 +353,19 @@ class Tracking:
                 log_in = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
                 trouble = f"lets nobody {wish} by this log-in: correct {log_in}"
             else:
-                trouble = f"refused to {wish}: {str(error).splitlines()[0].rstrip('.')}"
+                self._check_artifacts()
+                trouble = f"refused to {wish}: {_first_sentence(str(error))}"
             sentence = f"MLflow at {self.tracking_uri} {trouble}."
             raise TrackingError(re.sub(r"//[^/@\s]+@", "//", sentence)) from error  # no password in a log
+        except bucket.errors(self.artifact_root) as error:
+            raise TrackingError(str(bucket.told(error, self.artifact_root, "used"))) from error
+
+    def _check_artifacts(self) -> None:
+        """MLflow tells little of a bucket that refuses."""
+        try:
+            bucket.check(self.artifact_root, patience=_PATIENCE)
+        except OSError as error:
+            raise TrackingError(str(error)) from error
 
     def _aliases(self, client: MlflowClient) -> dict[str, int]:
         """Every alias of the registered model and its version; empty before the first registration."""
@@ -402,6 +415,12 @@ def _connect_once(uri: str) -> None:
     import sqlalchemy
 
     sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
+
+
+def _first_sentence(text: str) -> str:
+    """The first line; one that ends in a colon only leads to the next that is no heading."""
+    lines = [line.strip().rstrip(".") for line in text.splitlines() if not line.startswith("#")]
+    return f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
 @contextmanager

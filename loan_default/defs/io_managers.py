@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 
 class _Told(dg.UPathIOManager):
-    """What goes wrong with a file is one sentence."""
+    """Files are `adapters.storage`'s to read and write, and what goes wrong with one is one sentence."""
+
+    def make_directory(self, path: UPath) -> None:
+        """Nothing: a folder is made with its first file, and a bucket has none."""
+
+    def path_exists(self, path: UPath) -> bool:
+        """Whether there is such a file."""
+        return storage.exists(path)
+
+    def unlink(self, path: UPath) -> None:
+        """Remove a file."""
+        storage.remove(path)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store the value."""
@@ -56,8 +67,7 @@ class ParquetIOManager(_Told):
         """Open the frame; nothing is read yet."""
         import polars as pl
 
-        run = context.upstream_output.run_id if context.upstream_output else "run"
-        return pl.scan_parquet(storage.fetch(path, self._staging / f"{run}-read-{path.name}"))
+        return pl.scan_parquet(storage.fetch(path, self._staging))
 
 
 class JsonIOManager(_Told):
@@ -71,7 +81,7 @@ class JsonIOManager(_Told):
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Read the record."""
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(storage.read_text(path))
 
 
 class TextIOManager(_Told):
@@ -85,4 +95,4 @@ class TextIOManager(_Told):
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> str:
         """Read the text."""
-        return path.read_text(encoding="utf-8")
+        return storage.read_text(path)

@@ -11,8 +11,11 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from loan_default.adapters.storage import require_bucket
 from loan_default.risk.errors import BadInput
 from loan_default.settings import DAGSTER_STORAGE, Settings
+
+_PATIENCE = 10.0  # seconds in which a bucket is asked again before a person is told
 
 
 @contextmanager
@@ -21,10 +24,12 @@ def open_records(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     Raises:
         BadInput: its `dagster.yaml` cannot be used, or the records cannot be kept, now or while it is open.
+        BucketError: the bucket that is to keep its logs cannot be used.
     """
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import DBAPIError
 
+    require_bucket(settings.storage, patience=_PATIENCE)
     try:
         with dg.DagsterInstance.get() as instance:
             yield instance

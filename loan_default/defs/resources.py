@@ -3,6 +3,7 @@
 Resources only hold settings and open adapters; nothing heavy is imported before an asset asks for it.
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import dagster as dg
 from upath import UPath
 
+from loan_default.adapters import storage
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
@@ -25,6 +27,8 @@ from loan_default.risk.search_space import SearchSpace, load_search_space
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, SLACK, SMTP_PASSWORD, Settings, load_settings
 
 if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.scoring_server import ScoringServer
 
@@ -57,6 +61,19 @@ def _file(path: str) -> Path | None:
     return Path(path) if path else None
 
 
+@functools.cache
+def gcs_client() -> "Client":
+    """dagster-gcp's client, one for each process; imported when a bucket is first asked, as that takes seconds."""
+    from dagster_gcp import GCSResource
+
+    return GCSResource().get_client()
+
+
+def root_of(storage_root: str) -> UPath:
+    """The storage root; where it is a bucket, it is asked by dagster-gcp's client."""
+    return storage.root_of(storage_root, connect=gcs_client)
+
+
 class Room(dg.ConfigurableResource):
     """Where files lie: the storage root and local scratch space."""
 
@@ -72,7 +89,7 @@ class Room(dg.ConfigurableResource):
 
     def place(self, *parts: str) -> UPath:
         """A place under the storage root."""
-        return UPath(self.root).joinpath(*parts)
+        return root_of(self.root).joinpath(*parts)
 
 
 @dataclass(frozen=True)
@@ -172,7 +189,7 @@ class People(dg.ConfigurableResource):
 
 def build_resources(settings: Settings) -> Mapping[str, Any]:
     """Every resource, from the settings."""
-    root = UPath(settings.storage)
+    root = root_of(settings.storage)
     store = {"tracking_uri": settings.tracking_uri, "artifact_root": settings.artifacts}
     return {
         "loan_book": LoanBook(

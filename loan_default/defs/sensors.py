@@ -81,7 +81,7 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
     before = inbox.Memory.from_json(context.cursor)
     known = context.instance.get_dynamic_partitions(str(batches.name))
     files = inbox.list_files(room.place(INBOX))
-    seen = inbox.look(files, known, before, batch_name, most_bytes=_READ_BYTES)
+    seen = inbox.look(files, known, before, batch_name, most_bytes=_READ_BYTES, staging=room.staging)
     for reason in set(seen.refused.values()) - set(before.refused.values()):
         context.log.warning(reason)
     scored = {one.batch for one in seen.ready if _is_scored(room, one)}
@@ -102,12 +102,11 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
 
 def _is_scored(room: Room, ready: inbox.Ready) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
-    report = room.place("application_report", f"{ready.batch}.json")
+    report = storage.read_json(room.place("application_report", f"{ready.batch}.json"))
     parquet = room.place("predictions", f"{ready.batch}.parquet")
-    if not report.exists() or not parquet.exists():
+    if report is None or report["fingerprint"] != ready.fingerprint or not storage.exists(parquet):
         return False
-    read = json.loads(report.read_text(encoding="utf-8"))["fingerprint"]
-    return read == ready.fingerprint == predicted.made_of(parquet)[1]  # a run may have died between the two
+    return predicted.made_of(parquet, room.staging)[1] == ready.fingerprint  # a run may have died between the two
 
 
 def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
@@ -173,7 +172,7 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[dict[Drif
         elif (known := before.get(file.name)) and known[0] == file.state:
             drifted[file.name] = known
         else:
-            record = json.loads(file.place.read_text(encoding="utf-8"))
+            record = json.loads(storage.read_text(file.place))
             if record["verdict"] == "drifted":
                 drifted[file.name] = (file.state, record["batch"], record["model_version"])
             else:
@@ -198,8 +197,7 @@ def _not_scored_again(
 
 def _fallen(room: Room) -> Fallen | None:
     """What the last performance report says, where a version has fallen."""
-    report = room.place(f"{PERFORMANCE}.json")
-    record = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    record = storage.read_json(room.place(f"{PERFORMANCE}.json")) or {}
     if record.get("verdict") != "fallen":
         return None
     return Fallen(record["model_version"], tuple(record["reasons"]))
@@ -415,7 +413,7 @@ def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterato
     """Those that were written since, whatever time they tell: a decision is kept some seconds after it was made."""
     for file in inbox.list_files(folder):
         if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
-            yield f"{file.name} {file.state}", json.loads(file.place.read_text(encoding="utf-8"))
+            yield f"{file.name} {file.state}", json.loads(storage.read_text(file.place))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------

@@ -82,10 +82,7 @@ class CleaningReport:
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
-    """SHA-256 over the content of the files, in the order given; 16 hexadecimal digits of it.
-
-    A path may be any that can be opened, such as one in a bucket.
-    """
+    """SHA-256 over the content of the files, in the order given; 16 hexadecimal digits of it."""
     whole = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

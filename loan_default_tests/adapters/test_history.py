@@ -1,6 +1,5 @@
 """Decisions that are kept: whole, in the order of time, none lost."""
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ def record(verdict: str, version: int, hours: int = 0) -> dict[str, Any]:
     return {"verdict": verdict, "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Good."]}
 
 
-@pytest.mark.parametrize("kind", ["folder", "bucket"])
-def test_decisions_come_back_oldest_first(tmp_path: Path, kind: str) -> None:
-    root = str(tmp_path) if kind == "folder" else f"memory://{uuid.uuid4().hex}"
+@pytest.mark.parametrize("kind", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
+def test_decisions_come_back_oldest_first(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    root = str(tmp_path if kind == "folder" else request.getfixturevalue("bucket") / "prefix")
     assert history.read(root) == []
     kept = [record("promote", 1), record("hold", 2, hours=1), record("rollback", 1, hours=9), record("promote", 3, 10)]
     for one in reversed(kept):

@@ -1,14 +1,25 @@
 """What is in the inbox: whole, still changing, refused; and that each content is told apart from the last."""
 
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from upath import UPath
 
-from loan_default.adapters.inbox import Look, Memory, list_files, look, named_files, signature
+from loan_default.adapters import bucket as objects
+from loan_default.adapters.inbox import (
+    Look,
+    Memory,
+    file_at,
+    list_files,
+    list_folders,
+    look,
+    named_files,
+    signature,
+)
+from loan_default.adapters.storage import write_text
 from loan_default.defs.partitions import batch_name
 from loan_default.risk.cleaning import fingerprint
 
@@ -26,7 +37,9 @@ def write(path: Path, text: str, at: int = 1_000) -> None:
 
 
 def looked(folder: Path | UPath, memory: Memory | None = None, known: tuple[str, ...] = (), most: int = 10**9) -> Look:
-    return look(list_files(UPath(folder)), known, memory or Memory(), batch_name, most_bytes=most)
+    with TemporaryDirectory() as staging:
+        files = list_files(UPath(folder))
+        return look(files, known, memory or Memory(), batch_name, most_bytes=most, staging=Path(staging))
 
 
 def twice(folder: Path | UPath, **given: int) -> Look:
@@ -122,14 +135,21 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list_files(UPath(tmp_path / "nowhere")) == []
 
 
-def test_a_bucket_is_looked_at_in_the_same_way() -> None:
-    bucket = UPath(f"memory://{uuid.uuid4().hex}/applications")
-    (bucket / "a.csv").write_text("1")
-    (bucket / "notes.txt").write_text("1")
-    seen = twice(bucket)
+@pytest.mark.integration
+def test_a_bucket_is_looked_at_in_the_same_way(bucket: UPath) -> None:
+    inbox = bucket / "prefix" / "applications"
+    assert (list_files(inbox), list_folders(inbox), file_at(inbox / "a.csv")) == ([], [], None)
+    write_text(inbox / "a.csv", "1")
+    write_text(inbox / "notes.txt", "1")
+    write_text(inbox / "below" / "b.csv", "1")
+    objects.connect().bucket(bucket.drive).blob("prefix/applications/").upload_from_string(b"")  # as the console does
+    assert list_folders(inbox) == ["below"]
+    assert file_at(inbox / "a.csv") == list_files(inbox)[0]
+    assert [file.name for file in named_files(f"{inbox}/*.csv")] == ["a.csv"]
+    seen = twice(inbox)
     assert (ready(seen), list(seen.refused)) == (["a"], ["notes.txt"])
-    (bucket / "a.csv").write_text("2")
-    assert looked(bucket, seen.memory({})).changing == ("a.csv",)
+    write_text(inbox / "a.csv", "2")
+    assert looked(inbox, seen.memory({})).changing == ("a.csv",)
 
 
 def by_glob(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import uuid
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import probes
+from loan_default.adapters import inbox, probes
+from loan_default.adapters.storage import DOWNLOADS, write_text
 from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.stores import free_port, new_tracking
 
@@ -27,33 +27,34 @@ def read_only(folder: Path) -> Path:
 # --- storage
 
 
-@pytest.mark.parametrize("root", ["folder", "bucket"])
-def test_a_storage_is_probed_and_left_as_it_was(tmp_path: Path, root: str) -> None:
-    place = str(tmp_path) if root == "folder" else f"memory://bucket-{uuid.uuid4().hex}"
-    (UPath(place) / "kept.json").write_text("{}")
-    probe = probes.probe_storage(place)
+@pytest.mark.parametrize("root", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
+def test_a_storage_is_probed_and_left_as_it_was(request: pytest.FixtureRequest, tmp_path: Path, root: str) -> None:
+    place = UPath(tmp_path) if root == "folder" else request.getfixturevalue("bucket") / "prefix"
+    write_text(place / "kept.json", "{}")
+    probe = probes.probe_storage(str(place), patience=1)
     assert (probe.listed, probe.same, probe.removed) == (True, True, True)
     assert abs(probe.changed_at - probe.written_at) < timedelta(seconds=5)
-    assert [path.name for path in UPath(place).iterdir()] == ["kept.json"]
+    assert [file.name for file in inbox.list_all(place)] == ["kept.json"]
 
 
 def test_a_storage_that_refuses_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for root in (tmp_path / "none", tmp_path / "file", read_only(tmp_path)):
         with pytest.raises(OSError):
-            probes.probe_storage(str(root))
+            probes.probe_storage(str(root), patience=1)
 
 
 def test_only_old_files_of_dead_runs_are_left_over(tmp_path: Path) -> None:
     staging, models, storage = (tmp_path / name for name in ("staging", "models", "storage"))
     wanted = [
         staging / "run-cleaned.parquet",
-        staging / "inputs" / "loans.csv",
+        staging / DOWNLOADS / "0a1b2c3d" / ".2018-10.csv.0a1b2c3d.part",
         models / "tmpab12" / "package" / "model.ubj",
         storage / "predictions" / ".2018-10.csv.0a1b2c3d.part",
         storage / ".doctor-0a1b2c3d",
     ]
     kept = [
+        staging / DOWNLOADS / "0a1b2c3d" / "2018-10.csv",
         models / "loan_default_model-1-run" / "model.ubj",
         storage / "predictions" / "2018-10.csv",
         storage / ".env",
@@ -65,7 +66,7 @@ def test_only_old_files_of_dead_runs_are_left_over(tmp_path: Path) -> None:
     found = probes.count_leftovers(str(storage), staging, models, later)
     assert found == probes.Leftovers(len(wanted), 4 * len(wanted))
     assert probes.count_leftovers(str(storage), staging, models, datetime.now(UTC)) == probes.Leftovers(0, 0)
-    assert probes.count_leftovers("memory://bucket", tmp_path / "no", tmp_path / "none", later).files == 0
+    assert probes.count_leftovers("gs://bucket", tmp_path / "no", tmp_path / "none", later).files == 0
 
 
 def test_space_is_that_of_the_folder_that_will_hold_it(tmp_path: Path) -> None:

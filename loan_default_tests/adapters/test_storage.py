@@ -1,21 +1,25 @@
-"""Files in a folder and in a bucket (fsspec's own, in memory): found, fetched, and written whole or not at all."""
+"""Files in a folder and in a bucket: found, fetched, and written whole or not at all."""
 
 import errno
-import json
 import os
 import shutil
 import time
-import uuid
 from datetime import date
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
+from loan_default.adapters import bucket as objects
 from loan_default.adapters.storage import (
+    DOWNLOADS,
+    exists,
     fetch,
     is_remote,
     local_inputs,
+    read_json,
+    read_text,
+    remove,
     store,
     sweep,
     trouble,
@@ -26,15 +30,12 @@ from loan_default.adapters.storage import (
 from loan_default.risk.errors import BadInput
 
 
-@pytest.fixture
-def bucket() -> UPath:
-    return UPath(f"memory://{uuid.uuid4().hex}")
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: UPath) -> UPath:
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.integration)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
     """A place that does not exist yet."""
-    return UPath(tmp_path / "new" / "folder") if request.param == "folder" else bucket
+    if request.param == "folder":
+        return UPath(tmp_path / "new" / "folder")
+    return request.getfixturevalue("bucket") / "new" / "folder"
 
 
 def names_in(folder: Path) -> set[str]:
@@ -43,12 +44,10 @@ def names_in(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("place", "remote"),
-    [("gs://bucket/a.csv", True), ("memory://a", True), ("file:///tmp/a", False), ("/tmp/a", False), ("a.csv", False)],
+    [("gs://bucket/a.csv", True), ("file:///tmp/a", False), ("/tmp/a", False), ("a.csv", False)],
 )
 def test_buckets_are_told_from_folders(place: str, remote: bool) -> None:
-    assert is_remote(place) is remote
-    if not place.startswith("gs"):
-        assert is_remote(UPath(place)) is remote
+    assert is_remote(place) is is_remote(UPath(place)) is remote
 
 
 def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
@@ -59,22 +58,22 @@ def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
     assert not (tmp_path / "staging").exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("pattern", ["*.csv", "b.csv"])
 def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, pattern: str) -> None:
     for name in ("b.csv", "a.csv", "c.parquet"):
-        (bucket / "loans" / name).write_text(f"of {name}")
+        write_text(bucket / "loans" / name, f"of {name}")
     found = local_inputs(f"{bucket}/loans/{pattern}", tmp_path)
     expected = ["a.csv", "b.csv"] if "*" in pattern else ["b.csv"]
-    assert found == [tmp_path / "inputs" / name for name in expected]
+    assert [path.name for path in found] == expected, "reports name them"
     assert [path.read_text() for path in found] == [f"of {name}" for name in expected]
 
 
-def test_naming_nothing_is_refused(tmp_path: Path, bucket: UPath) -> None:
+def test_naming_nothing_is_refused(tmp_path: Path, place: UPath) -> None:
     with pytest.raises(BadInput, match=r"No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH"):
         local_inputs("", tmp_path)
-    for spec in (f"{tmp_path}/*.csv", f"{bucket}/*.csv"):
-        with pytest.raises(BadInput, match="names no file; give the path of a CSV"):
-            local_inputs(spec, tmp_path)
+    with pytest.raises(BadInput, match="names no file; give the path of a CSV"):
+        local_inputs(f"{place}/*.csv", tmp_path)
 
 
 def test_a_finished_file_moves_to_its_place(place: UPath, tmp_path: Path) -> None:
@@ -82,26 +81,64 @@ def test_a_finished_file_moves_to_its_place(place: UPath, tmp_path: Path) -> Non
         made = tmp_path / "made"
         made.write_text(content)
         store(made, place / "kept.parquet")
-        assert (place / "kept.parquet").read_text() == content
+        assert fetch(place / "kept.parquet", tmp_path).read_text() == content
         assert not made.exists()
-    fetched = fetch(place / "kept.parquet", tmp_path / "cache" / "kept.parquet")
-    assert fetched.read_text() == "new"
-    assert (fetched == tmp_path / "cache" / "kept.parquet") is is_remote(place)
+        assert exists(place / "kept.parquet")
+    remove(place / "kept.parquet")
+    remove(place / "kept.parquet")
+    assert not exists(place / "kept.parquet")
+
+
+@pytest.mark.integration
+def test_an_object_is_copied_here_once_until_it_changes(
+    bucket: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied, download = [], objects.download
+    monkeypatch.setattr(objects, "download", lambda *given: (copied.append(given[0].path), download(*given)))
+    for folder in ("batches", "predictions"):  # of one name
+        write_text(bucket / folder / "2018-10.csv", f"of {folder}")
+    first = [fetch(bucket / folder / "2018-10.csv", tmp_path) for folder in ("batches", "predictions")]
+    assert [path.read_text() for path in first] == ["of batches", "of predictions"]
+    assert [fetch(bucket / folder / "2018-10.csv", tmp_path) for folder in ("batches", "predictions")] == first
+    assert len(copied) == 2
+    write_text(bucket / "batches" / "2018-10.csv", "another")
+    assert fetch(bucket / "batches" / "2018-10.csv", tmp_path).read_text() == "another"
+    assert first[0].read_text() == "of batches", "whoever reads it goes on"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.integration
+def test_what_was_copied_here_goes_a_week_after_its_last_use(bucket: UPath, tmp_path: Path) -> None:
+    for name in ("used", "unused"):
+        write_text(bucket / name, name)
+        fetch(bucket / name, tmp_path)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
+    fetch(bucket / "used", tmp_path)
+    for _ in range(2):  # files, then the folders that they leave empty
+        sweep(tmp_path, "**/*")
+        for folder in (tmp_path / DOWNLOADS).iterdir():
+            os.utime(folder, (time.time() - 8 * 24 * 3600,) * 2)
+    assert [path.name for path in (tmp_path / DOWNLOADS).rglob("*") if path.is_file()] == ["used"]
+    assert len(list((tmp_path / DOWNLOADS).iterdir())) == 1
 
 
 def test_texts_and_records_are_written(place: UPath) -> None:
     write_text(place / "card.md", "# größer\n")
     write_text(place / "card.md", "# kürzer\n")
-    assert (place / "card.md").read_text(encoding="utf-8") == "# kürzer\n"
+    assert read_text(place / "card.md") == "# kürzer\n"
     write_json(place / "record.json", {"month": date(2018, 10, 1), "rows": 3})
-    assert json.loads((place / "record.json").read_text()) == {"month": "2018-10-01", "rows": 3}
+    assert read_json(place / "record.json") == {"month": "2018-10-01", "rows": 3}
+    assert read_json(place / "none.json") is None
+    with pytest.raises(FileNotFoundError, match=r"none\.md"):
+        read_text(place / "none.md")
 
 
 def test_a_record_without_a_number_is_refused_and_the_old_one_stays(place: UPath) -> None:
     write_json(place / "record.json", {"psi": 0.1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(place / "record.json", {"psi": float("nan")})
-    assert json.loads((place / "record.json").read_text()) == {"psi": 0.1}
+    assert read_json(place / "record.json") == {"psi": 0.1}
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:

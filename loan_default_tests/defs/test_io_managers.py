@@ -1,23 +1,27 @@
-"""Round trips through real folders, and through a bucket's kind of path."""
+"""Round trips through real folders and real buckets."""
 
 import math
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import dagster as dg
 import polars as pl
 import pytest
 from upath import UPath
 
+from loan_default.adapters import storage
+from loan_default.adapters.inbox import list_all
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
+from loan_default.defs.resources import root_of
 
 FRAME = pl.DataFrame({"id": ["a", "b"], "pd": [0.1, None], "reasons": [["x"], []]})
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
-    return UPath(tmp_path / "storage" if request.param == "folder" else f"memory://bucket-{uuid4().hex}/storage")
+    if request.param == "folder":
+        return UPath(tmp_path / "storage")
+    return root_of(str(request.getfixturevalue("bucket") / "storage"))
 
 
 def written(asset: str) -> dg.OutputContext:
@@ -34,7 +38,7 @@ def test_a_frame_comes_back_lazily(root: UPath, tmp_path: Path) -> None:
     found = manager.load_input(read("loans"))
     assert isinstance(found, pl.LazyFrame)
     assert found.collect().equals(FRAME)
-    assert (root / "loans.parquet").exists()
+    assert storage.exists(root / "loans.parquet")
 
 
 def test_a_finished_file_is_moved(root: UPath, tmp_path: Path) -> None:
@@ -43,7 +47,7 @@ def test_a_finished_file_is_moved(root: UPath, tmp_path: Path) -> None:
     content = made.read_bytes()
     ParquetIOManager(root, tmp_path / "staging").handle_output(written("loans"), made)
     assert not made.exists()
-    assert (root / "loans.parquet").read_bytes() == content
+    assert storage.fetch(root / "loans.parquet", tmp_path).read_bytes() == content
 
 
 def test_each_batch_has_its_own_file(root: UPath, tmp_path: Path) -> None:
@@ -63,8 +67,30 @@ def test_each_batch_has_its_own_file(root: UPath, tmp_path: Path) -> None:
     for batch in batches.get_partition_keys():
         assert dg.materialize([predictions, report], partition_key=batch, resources=managers).success
     assert found == {"2018-10": ["2018-10"], "2018.11": ["2018.11"]}
-    assert {path.name for path in (root / "predictions").iterdir()} == {"2018-10.parquet", "2018.11.parquet"}
-    assert (root / "report" / "2018.11.json").read_text() == '[\n "2018.11"\n]'
+    assert {file.name for file in list_all(root / "predictions")} == {"2018-10.parquet", "2018.11.parquet"}
+    assert storage.read_text(root / "report" / "2018.11.json") == '[\n "2018.11"\n]'
+
+
+def test_frames_of_one_batch_are_not_mixed_up(root: UPath, tmp_path: Path) -> None:
+    batches = dg.StaticPartitionsDefinition(["2018-10"])
+    found: dict[str, list[str]] = {}
+
+    @dg.asset(io_manager_key="parquet", partitions_def=batches)
+    def applications() -> pl.DataFrame:
+        return pl.DataFrame({"of": ["applications"]})
+
+    @dg.asset(io_manager_key="parquet", partitions_def=batches)
+    def predictions(applications: Any) -> pl.DataFrame:
+        return pl.DataFrame({"of": ["predictions"]})
+
+    @dg.asset(io_manager_key="json", partitions_def=batches)
+    def report(applications: Any, predictions: Any) -> int:
+        found["of"] = [frame.collect()["of"].item() for frame in (applications, predictions)]
+        return 1
+
+    managers = {"parquet": ParquetIOManager(root, tmp_path / "staging"), "json": JsonIOManager(root)}
+    assert dg.materialize([applications, predictions, report], partition_key="2018-10", resources=managers).success
+    assert found["of"] == ["applications", "predictions"]
 
 
 def test_a_record_and_a_text_come_back(root: UPath) -> None:
@@ -81,7 +107,7 @@ def test_what_cannot_be_json_leaves_the_old_record(root: UPath) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         manager.handle_output(written("metrics"), {"auc": math.nan})
     assert manager.load_input(read("metrics")) == {"auc": 0.7}
-    assert [path.name for path in root.iterdir()] == ["metrics.json"]
+    assert [file.name for file in list_all(root)] == ["metrics.json"]
 
 
 def test_writing_that_fails_leaves_the_old_file_and_nothing_else(

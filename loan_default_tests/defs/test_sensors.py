@@ -18,7 +18,6 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from upath import UPath
 
 from loan_default.adapters import history
 from loan_default.adapters.alerts import Channels
@@ -131,7 +130,7 @@ class Desk:
 
     def scored(self, batch: str, file: Path, *, reported_only: bool = False) -> None:
         """As a run leaves it; or one that died when it had read the batch."""
-        fingerprint = sensors.inbox.fingerprint_of(UPath(file))
+        fingerprint = sensors.inbox.fingerprint_of(file)
         self.file("application_report", f"{batch}.json", text=json.dumps({"fingerprint": fingerprint}))
         if not reported_only:
             place = self.file("predictions", f"{batch}.parquet", text="")

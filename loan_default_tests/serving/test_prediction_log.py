@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,8 @@ from loan_default.risk.cleaning import clean_application_file, clean_application
 from loan_default.risk.drift import build_profile, profile_batch, psi
 from loan_default.risk.scoring import Answers
 from loan_default.serving import prediction_log
-from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
+from loan_default.serving.prediction_log import FOLDER, Entry, PredictionLog, log_schema
+from loan_default_tests.buckets import objects_in
 from loan_default_tests.packages import applications, contract
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
@@ -189,14 +189,19 @@ def test_what_was_answered_is_held_against_outcomes_later(new_log: NewLog, tmp_p
         assert rows.rows() == [("loan-7", date(2026, 11, 1), 36.0, 0.125, "approve", 3, AT)] * 2
 
 
-def test_a_bucket_holds_the_same_files(new_log: NewLog) -> None:
-    root = UPath(f"memory://{uuid.uuid4().hex}")
-    log = new_log(str(root))
+@pytest.mark.integration
+def test_a_bucket_holds_the_same_files(new_log: NewLog, bucket: UPath, tmp_path: Path) -> None:
+    log = new_log(str(bucket / "prefix"))
     log.append([entry("r1")])
     log.append([entry("r2", AT + timedelta(hours=1))])
     log.flush()
-    assert [path.parent.name for path in files_in(root)] == ["09", "10"]
-    assert pl.concat(frames_in(root)).rows() == [logged("r1"), logged("r2", AT + timedelta(hours=1))]
+    kept = objects_in(bucket / "prefix" / FOLDER)
+    assert [name.split("/")[1] for name in sorted(kept)] == ["09", "10"]
+    frames = [pl.read_parquet(kept[name]).drop("issue_d") for name in sorted(kept)]
+    assert pl.concat(frames).rows() == [logged("r1"), logged("r2", AT + timedelta(hours=1))]
+    rows = predicted(bucket / "prefix", contract(), tmp_path, AT.date() + timedelta(days=9)).collect()
+    assert rows["id"].to_list() == ["loan-7"] * 2
+    assert list(objects_in(bucket / "prefix" / "prediction_history")) == [f"log-{AT:%Y-%m-%d}.parquet"]
 
 
 def test_logs_of_one_worker_name_keep_out_of_each_others_way(new_log: NewLog, tmp_path: Path) -> None:
@@ -327,7 +332,7 @@ def test_a_bucket_that_refuses_in_its_own_words_is_an_outage_too(
     new_log: NewLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(source: Path, target: UPath) -> None:
-        raise RuntimeError("503 Backend Error")  # gcsfs raises such, and HttpError, which is no OSError
+        raise RuntimeError("503 Backend Error")  # whatever it is
 
     monkeypatch.setattr(storage, "store", refuse)
     log = new_log()

@@ -58,7 +58,7 @@ def read_loan_outcomes(
     outcomes, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("outcomes", "rejected"))
     files = sorted(list_files(room.place(OUTCOMES)), key=lambda file: file.name)
     report = read_outcomes(
-        [storage.fetch(file.place, room.staging / OUTCOMES / file.name) for file in files],
+        [storage.fetch(file.place, room.staging, file.generation) for file in files],
         loan_book.contract,
         outcomes=outcomes,
         rejected=rejected,

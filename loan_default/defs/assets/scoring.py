@@ -70,8 +70,7 @@ def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBoo
 
     batch = context.partition_key
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
-    delivered = _inbox_file(room, batch)
-    file = storage.fetch(delivered, room.staging / "inputs" / delivered.name)
+    file = storage.fetch(_inbox_file(room, batch), room.staging)
     report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
     for warning in report.warnings():
         context.log.warning(warning)
@@ -99,7 +98,7 @@ def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBoo
 def _inbox_file(room: Room, batch: str) -> Any:
     for suffix in SUFFIXES:
         place = room.place(INBOX, f"{batch}{suffix}")
-        if place.exists():
+        if storage.exists(place):
             return place
     raise BadInput(f"{room.place(INBOX)} holds no file {batch}{'|'.join(SUFFIXES)}; put the batch there.")
 
@@ -154,7 +153,7 @@ def predictions(
         raise dg.Failure(failed, allow_retries=False)
     predicted.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
     beside = room.place("predictions", f"{context.partition_key}.csv")
-    beside.unlink(missing_ok=True)  # a CSV that is there is of the Parquet that is there
+    storage.remove(beside)  # a CSV that is there is of the Parquet that is there
     yield dg.MaterializeResult(
         value=parquet,
         check_results=shown.check_results("predictions", findings),

@@ -1,0 +1,258 @@
+"""Objects of a bucket, by Google's client and an emulator; and through a proxy that refuses, or cuts a connection."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from loan_default.adapters import bucket as objects
+from loan_default.adapters.bucket import BucketError
+from loan_default_tests.buckets import HOST, Faults, asked_at, faulty, objects_in
+from loan_default_tests.stores import free_port
+
+pytestmark = pytest.mark.integration
+
+LARGE = 20_000_000  # is sent in two chunks
+SECONDS = 1.5  # in which requests are tried again here
+
+
+@pytest.fixture
+def place(bucket: UPath) -> UPath:
+    return UPath(bucket, patience=SECONDS) / "prefix"
+
+
+@pytest.fixture
+def faults(emulator: str, place: UPath) -> Iterator[Faults]:
+    """What lies between this process and the bucket of `place`."""
+    with faulty(emulator) as made:
+        yield made
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    file = tmp_path / "large.parquet"
+    file.write_bytes(bytes(range(256)) * (LARGE // 256))
+    return file
+
+
+WISHES: dict[str, Callable[[UPath, Path], object]] = {
+    "written": lambda place, _: objects.write(place / "a.json", "{}"),
+    "uploaded": lambda place, file: objects.upload(file, place / "large.parquet"),
+    "read": lambda place, _: objects.read(place / "a.json"),
+    "listed": lambda place, _: objects.list_objects(place),
+    "looked at": lambda place, _: objects.require(place),
+    "removed": lambda place, _: objects.remove(place / "a.json"),
+}
+
+
+def test_an_object_comes_back_and_each_writing_is_another_generation(place: UPath, large: Path, tmp_path: Path) -> None:
+    assert objects.find(place / "large.parquet") is None
+    objects.upload(large, place / "large.parquet")
+    first = objects.find(place / "large.parquet")
+    assert first is not None
+    assert (first.name, first.size) == ("large.parquet", large.stat().st_size)
+    objects.download(place / "large.parquet", tmp_path / "copy", first.generation)
+    assert (tmp_path / "copy").read_bytes() == large.read_bytes()
+    objects.upload(large, place / "large.parquet")
+    assert [found.generation > first.generation for found in objects.list_objects(place)] == [True]
+    objects.remove(place / "large.parquet")
+    assert objects.list_objects(place) == []
+    objects.remove(place / "large.parquet")
+
+
+def test_a_listing_is_never_remembered(place: UPath) -> None:
+    for count in range(1, 4):
+        objects.write(place / f"{count}.csv", "1")
+        objects.write(place / f"day-{count}" / "1.csv", "1")
+        assert len(objects.list_objects(place)) == len(objects.list_folders(place)) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.html", "text/html"), ("a.json", "application/json"), ("a", "text/plain")],
+)
+def test_a_browser_is_told_what_a_text_is(place: UPath, name: str, kind: str) -> None:
+    objects.write(place / name, "größer")
+    (blob,) = objects.connect().list_blobs(place.drive)
+    assert blob.content_type.split(";")[0] == kind
+    assert objects.read(place / name) == "größer"
+
+
+def test_a_name_may_hold_what_an_address_would_quote(place: UPath) -> None:
+    name = "Bätch 1#?%20+&.csv"
+    objects.write(place / name, "1")
+    assert [found.name for found in objects.list_objects(place)] == [name]
+    assert objects.read(place / name) == "1"
+
+
+def test_a_large_file_is_never_in_memory_as_a_whole(place: UPath, emulator: str, tmp_path: Path) -> None:
+    file = tmp_path / "large.bin"
+    with file.open("wb") as written:
+        written.truncate(200_000_000)
+    script = """
+import resource, sys
+from pathlib import Path
+from upath import UPath
+from loan_default.adapters import bucket
+place = UPath(sys.argv[1])
+bucket.write(place / "small", "1")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+bucket.upload(Path(sys.argv[2]), place / "large")
+bucket.download(place / "large", Path(sys.argv[2] + ".copy"), bucket.find(place / "large").generation)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    command = [sys.executable, "-c", script, str(place), str(file)]
+    grown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert int(grown) < 80, "MB"
+    assert Path(f"{file}.copy").stat().st_size == 200_000_000
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (403, "it is not permitted (robot@x does not have storage.objects.get access); give this account roles/"),
+        (404, "there is no bucket BUCKET; make it, or correct the address."),
+        (503, "Google Cloud Storage could not be reached (robot@x does not have"),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_leaves_nothing(
+    faults: Faults, place: UPath, large: Path, wish: str, status: int, told: str
+) -> None:
+    faults.status, faults.message = status, "robot@x does not have storage.objects.get access.\nSee https://…"
+    began = time.monotonic()
+    if (status, wish) == (404, "removed"):
+        WISHES[wish](place, large)
+        return
+    with pytest.raises(OSError) as error:
+        WISHES[wish](place, large)
+    assert time.monotonic() - began < SECONDS + 1.5
+    if (status, wish) == (404, "read"):
+        told = "does not exist"
+        assert isinstance(error.value, FileNotFoundError)
+    sentence = str(error.value)
+    assert sentence.startswith(f"{place}")
+    assert told.replace("BUCKET", place.drive) in sentence
+    assert "\n" not in sentence
+    faults.heal()
+    assert objects_in(place) == {}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_nobody_answering_is_one_sentence(place: UPath, large: Path, wish: str) -> None:
+    with asked_at(f"http://127.0.0.1:{free_port()}"), pytest.raises(BucketError) as error:
+        WISHES[wish](place, large)
+    assert "Google Cloud Storage could not be reached (Connection refused); run again once it can." in str(error.value)
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_what_passes_is_tried_again(faults: Faults, place: UPath, large: Path, wish: str) -> None:
+    objects.write(place / "a.json", "{}")
+    faults.status, faults.times = 503, 1
+    WISHES[wish](place, large)
+    assert len(faults.seen) == 1
+
+
+@pytest.mark.parametrize("cut_after", [1, 5_000_000, 17_000_000 - 16 * 1024 * 1024])
+def test_an_upload_that_is_cut_off_goes_on_by_itself(faults: Faults, place: UPath, large: Path, cut_after: int) -> None:
+    faults.cut_after, faults.times, faults.only = cut_after, 1, "PUT"
+    objects.upload(large, place / "large.parquet")
+    assert len(faults.seen) == 1
+    assert objects_in(place)["large.parquet"] == large.read_bytes()
+
+
+@pytest.mark.parametrize("before", ["", "the old one"])
+def test_an_upload_that_stays_cut_off_shows_nothing_and_is_whole_the_next_time(
+    faults: Faults, place: UPath, large: Path, before: str
+) -> None:
+    if before:
+        objects.write(place / "large.parquet", before)
+    faults.cut_after, faults.only = 1_000_000, "PUT"
+    with pytest.raises(BucketError, match=r"large\.parquet cannot be written: Google Cloud Storage could not be"):
+        objects.upload(large, place / "large.parquet")
+    assert len(faults.seen) > 1
+    assert objects_in(place) == ({"large.parquet": before.encode()} if before else {})
+    faults.heal()
+    objects.upload(large, place / "large.parquet")
+    assert objects_in(place)["large.parquet"] == large.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    """Made here."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    how = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return made.private_bytes(*how).decode()
+
+
+@pytest.fixture
+def key_file(faults: Faults, private_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The key of a service account, for which the proxy gives tokens, and is asked with them as Google is."""
+    account = {"type": "service_account", "project_id": "p", "private_key_id": "k", "private_key": private_key}
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps({**account, "client_email": "robot@p", "token_uri": f"{faults.address}/token"}))
+    monkeypatch.delenv(HOST)
+    monkeypatch.setenv("API_ENDPOINT_OVERRIDE", faults.address)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")  # Google itself is asked for nothing
+    faults.token = "made-of-the-key"
+    objects.connect.cache_clear()
+    return file
+
+
+def test_a_key_file_is_used_as_it_lies(faults: Faults, place: UPath, key_file: Path) -> None:
+    objects.write(place / "a.json", "{}")
+    assert objects.read(place / "a.json") == "{}"
+    assert faults.authorized == {"Bearer made-of-the-key"}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_a_token_that_is_not_accepted_is_one_sentence(
+    faults: Faults, place: UPath, key_file: Path, large: Path, wish: str
+) -> None:
+    faults.status, faults.message = 401, "Invalid Credentials"
+    with pytest.raises(BucketError) as error:
+        WISHES[wish](place, large)
+    told = "the Google credentials have expired or are not accepted (Invalid Credentials); attach a service account"
+    assert told in str(error.value)
+    assert len(faults.seen) == 3, "another token is asked for twice"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "told"),
+    [
+        ("none", "there are no Google credentials here (Your default credentials were not found"),
+        ("no file", "there are no Google credentials here (File"),
+        ("revoked", "the Google credentials have expired or are not accepted (invalid_grant: Account was deleted)"),
+    ],
+)
+def test_credentials_that_cannot_be_used_are_one_sentence(
+    faults: Faults, place: UPath, key_file: Path, monkeypatch: pytest.MonkeyPatch, credentials: str, told: str
+) -> None:
+    if credentials == "revoked":
+        faults.token = ""
+        faults.status, faults.body = 400, {"error": "invalid_grant", "error_description": "Account was deleted"}
+    else:
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+        monkeypatch.setenv("CLOUDSDK_CONFIG", str(key_file.parent / "gcloud"))
+        key_file.unlink()
+    if credentials == "none":
+        monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    with pytest.raises(BucketError) as error:
+        objects.write(place / "a.json", "{}")
+    sentence = str(error.value)
+    assert told in sentence
+    assert "gcloud auth application-default login" in sentence
+    assert "PRIVATE KEY" not in sentence
+    assert "\n" not in sentence
