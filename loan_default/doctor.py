@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from upath import UPath
 
 from loan_default.adapters import inbox, probes
 from loan_default.adapters.alerts import Channels, send
+from loan_default.adapters.bucket import BucketError, check
 from loan_default.adapters.scoring_server import ScoringServer, ServerError
 from loan_default.adapters.storage import is_remote
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError, load_environment
@@ -190,11 +192,17 @@ def look_at_data(case: Case) -> Iterator[Finding]:
     if not spec:
         remedy = "Set LOAN_DEFAULT_DATA to train without --data, as schedules and retrainings do."
         yield Finding("loan data", "note", "LOAN_DEFAULT_DATA is not set.", remedy)
-    elif files := inbox.named_files(spec):
+        return
+    remedy = "Correct LOAN_DEFAULT_DATA, or put the file there; nothing can be retrained until then."
+    try:
+        files = inbox.named_files(spec, patience=_ASK_SECONDS)
+    except BucketError as error:
+        yield _wrong("loan data", error, remedy)
+        return
+    if files:
         size = _size(sum(file.size for file in files))
         yield Finding("loan data", "ok", f"{spec} names {_count(len(files), 'file')} of {size}.")
     else:
-        remedy = "Correct LOAN_DEFAULT_DATA, or put the file there; nothing can be retrained until then."
         yield Finding("loan data", "wrong", f"{spec} names no file.", remedy)
 
 
@@ -209,9 +217,11 @@ def look_at_storage(case: Case) -> Iterator[Finding]:
         yield _absent(settings)
     else:
         try:
-            probe = probes.probe_storage(root)
+            probe = probes.probe_storage(root, patience=_ASK_SECONDS)
+        except BucketError as error:
+            yield _wrong("storage", error, "Correct LOAN_DEFAULT_STORAGE.")
         except OSError as error:
-            remedy = "See that it is a folder or bucket that this user may write to, or correct LOAN_DEFAULT_STORAGE."
+            remedy = "See that it is a folder that this user may write to, or correct LOAN_DEFAULT_STORAGE."
             yield Finding("storage", "wrong", f"{root} cannot be used: {error.strerror or error}.", remedy)
         else:
             case.clocks.append(("the storage", probe.changed_at, probe.written_at))
@@ -259,7 +269,9 @@ def _newest_files(root: str) -> Iterator[tuple[str, datetime]]:
 def look_at_disk(case: Case) -> Iterator[Finding]:
     """There is room for the next runs: cleaned loans may be as large as the loan file."""
     settings = case.settings
-    loans = sum(file.size for file in inbox.named_files(settings.data)) if settings.data else 0
+    loans = 0
+    with suppress(BucketError):  # said of the loan data
+        loans = sum(file.size for file in inbox.named_files(settings.data, patience=_ASK_SECONDS))
     copies = 2 if is_remote(settings.data) else 1  # a remote file is copied here before it is cleaned
     yield judge_space("home", settings.home, probes.free_space(settings.home), _LEAST_FREE + copies * loans)
     folder = Path(settings.storage)
@@ -376,6 +388,7 @@ def _try_production(version: ModelVersion | None, tracking: Tracking) -> Iterato
         return
     with TemporaryDirectory() as folder:  # not from the cache: it must come from the registry
         try:
+            check(tracking.artifact_root, patience=_ASK_SECONDS)  # MLflow would ask a dead bucket for minutes
             ServedModel.load(ModelStore(tracking, Path(folder)).package(version), version.version)
         except (BadInput, TrackingError, OSError) as error:
             remedy = "Restore the artifacts, or run loan-default rollback."
@@ -447,6 +460,9 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
         condition, now = read_condition(case.settings), datetime.now(UTC)
     except ConnectionError as error:
         yield _unasked("dagster", str(place), error, DAGSTER_STORAGE)
+        return
+    except BucketError as error:
+        yield _wrong("dagster", error, "Correct LOAN_DEFAULT_STORAGE.", "Its logs have no place, so no run begins: ")
         return
     except BadInput as error:
         yield _wrong("dagster", error, "Correct it, or see that its database answers.")
@@ -520,7 +536,10 @@ def judge_runs(condition: Condition, now: datetime) -> Iterator[Finding]:
         yield Finding("runs", "ok", "None waits in vain, none has lost its process.")
 
 
-_OUTSIDE = {"storage": f"keeps runs on this machine, and not where {DAGSTER_STORAGE} says"}
+_OUTSIDE = {
+    "storage": f"keeps runs on this machine, and not where {DAGSTER_STORAGE} says",
+    "compute_logs": "keeps what steps print on this machine, and not in the bucket of LOAN_DEFAULT_STORAGE",
+}
 
 
 def judge_sections(file: Path, settings: Settings) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ through the environment only and are never shown.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
-_PREFIX = "LOAN_DEFAULT_"
+_PREFIX, _BUCKET = "LOAN_DEFAULT_", "gs://"
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
@@ -76,6 +77,12 @@ _IN_POSTGRES = f"""\
 storage:  # of runs, events and schedules
   postgres:
     postgres_url: {{env: {DAGSTER_STORAGE}}}
+"""
+_LOGS_IN_BUCKET = """\
+compute_logs:  # what steps print; the UI may run on another machine than they do
+  module: dagster_gcp.gcs.compute_log_manager
+  class: GCSComputeLogManager
+  config: {{bucket: {}, prefix: {}, local_dir: {}, upload_interval: 30}}
 """
 
 
@@ -168,8 +175,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         home=home,
         dagster_home=_path(given, "DAGSTER_HOME"),
         environment=name,
-        storage=given.get("LOAN_DEFAULT_STORAGE", ""),
-        data=given.get("LOAN_DEFAULT_DATA", ""),
+        storage=_place(given, "LOAN_DEFAULT_STORAGE"),
+        data=_place(given, "LOAN_DEFAULT_DATA"),
         tracking_uri=_tracking_uri(given),
         mlflow_ui=given.get("LOAN_DEFAULT_MLFLOW_UI") or "http://127.0.0.1:5000",
         serving_url=(given.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
@@ -243,6 +250,14 @@ def _tracking_uri(given: Mapping[str, str]) -> str:
     return uri
 
 
+def _place(given: Mapping[str, str], name: str) -> str:
+    """A path, or an address in a bucket of Google Cloud Storage."""
+    text = given.get(name, "")
+    if "://" in text and not re.match(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/|$)", text):
+        raise BadInput(f"{name} is {text!r}; it must be a path of this machine, or gs://bucket/prefix.")
+    return text
+
+
 def _dagster_storage(given: Mapping[str, str]) -> str:
     url = given.get(DAGSTER_STORAGE, "")
     if url and not url.startswith(("postgresql://", "postgresql+psycopg2://")):
@@ -284,6 +299,10 @@ def dagster_yaml(settings: Settings) -> str:
     sections = [_DAGSTER]
     if settings.dagster_storage:
         sections.append(_IN_POSTGRES)
+    if settings.storage.startswith(_BUCKET):
+        bucket, _, prefix = settings.storage.removeprefix(_BUCKET).partition("/")
+        told = bucket, f"{prefix.rstrip('/')}/compute_logs".lstrip("/"), f"{settings.dagster_home}/storage"
+        sections.append(_LOGS_IN_BUCKET.format(*map(json.dumps, told)))
     return "".join(sections)
 
 

@@ -470,6 +470,17 @@ def test_a_home_that_is_older_than_the_settings_is_told_what_to_say(place: Place
     assert "hush" not in file.read_text()
 
 
+def test_a_home_that_is_older_than_its_bucket_is_told_what_to_say(place: Place) -> None:
+    prepare_process(place())
+    settings = place(LOAN_DEFAULT_STORAGE="gs://bucket/prefix")
+    file = settings.home / "dagster" / "dagster.yaml"
+    finding = wrong([*doctor.judge_sections(file, settings)])
+    assert finding.found.startswith(f"{file} keeps what steps print on this machine, and not in the bucket")
+    with file.open("a") as lines:
+        lines.write(f"{finding.remedy.removeprefix('Have it say: ')}\n")
+    assert not [*doctor.judge_sections(file, settings)]
+
+
 def test_a_broken_dagster_yaml_is_a_line(place: Place) -> None:
     settings = place()
     prepare_process(settings)

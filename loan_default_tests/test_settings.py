@@ -143,6 +143,19 @@ def test_dagster_has_its_records_in_postgres_or_at_home(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["LOAN_DEFAULT_STORAGE", "LOAN_DEFAULT_DATA"])
+@pytest.mark.parametrize(
+    "place", ["s3://bucket/prefix", "gs://", "gs:///prefix", "gs://Bucket/prefix", "http://host/a"]
+)
+def test_files_lie_on_this_machine_or_in_a_bucket(name: str, place: str) -> None:
+    with pytest.raises(
+        BadInput, match=f"^{name} is '{place}'; it must be a path of this machine, or gs://bucket/prefix"
+    ):
+        load_settings({name: place})
+    for sound in ("gs://my-bucket.example_1", "gs://bucket/prefix/*.csv", "var/storage", "/srv/loans/*.csv.gz"):
+        assert sound in (load_settings({name: sound}).storage, load_settings({name: sound}).data)
+
+
 def test_staging_and_prod_leave_nothing_to_a_default() -> None:
     for local in ({}, {"LOAN_DEFAULT_ENV": "local"}):
         require(environment=local)
@@ -219,6 +232,16 @@ def test_dagsters_home_names_its_storage_and_keeps_no_password(tmp_path: Path) -
     prepare_process(settings)
     assert os.environ[DAGSTER_STORAGE] == settings.dagster_storage
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and "secret" in file.read_text()]
+
+
+@pytest.mark.parametrize(
+    ("storage", "prefix"), [("gs://bucket", "compute_logs"), ("gs://bucket/a b/c/", "a b/c/compute_logs")]
+)
+def test_what_steps_print_lies_in_the_bucket(tmp_path: Path, storage: str, prefix: str) -> None:
+    logs = yaml.safe_load(dagster_yaml(Settings(tmp_path, storage=storage)))["compute_logs"]
+    assert logs["class"] == "GCSComputeLogManager"
+    assert (logs["config"]["bucket"], logs["config"]["prefix"]) == ("bucket", prefix)
+    assert "compute_logs" not in yaml.safe_load(dagster_yaml(Settings(tmp_path)))
 
 
 @pytest.mark.usefixtures("environment")
