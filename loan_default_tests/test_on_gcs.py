@@ -1,0 +1,299 @@
+"""The whole platform on a bucket: loans, batches, outcomes, models, logs and everything recorded lie in it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import polars as pl
+import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from upath import UPath
+
+from loan_default import cli, doctor
+from loan_default.adapters import bucket, storage
+from loan_default.adapters.scoring_server import ScoringServer
+from loan_default.cli import main
+from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default_tests.buckets import asked_at, faulty, new_bucket, objects_in
+from loan_default_tests.homes import (
+    QUICK,
+    Platform,
+    dagster_of,
+    definitions_of,
+    environment_of,
+    failure,
+    failures,
+    new_home,
+    own_environment,
+)
+from loan_default_tests.stores import free_port
+
+pytestmark = pytest.mark.integration
+
+MONTH = date(2014, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def place(emulator: str) -> Iterator[UPath]:
+    with asked_at(emulator):
+        yield new_bucket()
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory, place: UPath) -> Iterator[Platform]:
+    settings = new_home(tmp_path_factory.mktemp("gcs"), place)
+    settings = replace(settings, serving_url=f"http://127.0.0.1:{free_port()}")
+    with dagster_of(settings) as instance:
+        yield Platform(settings, instance)
+
+
+@pytest.fixture(scope="module")
+def trained(platform: Platform) -> dg.ExecuteInProcessResult:
+    result = platform.run("full_pipeline_job", config=QUICK)
+    assert failures(result) == []
+    return result
+
+
+@pytest.fixture(scope="module")
+def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> str:
+    """A batch that was dropped into the bucket, seen by the sensor, and scored as it asked."""
+    drop(
+        platform,
+        "applications",
+        "2014-08.csv",
+        lambda file: write_csv(make_applications(400, seed=3, month=MONTH), file),
+    )
+    (asked,) = ticks(platform, "new_batch_sensor")
+    assert asked.partition_key == "2014-08"
+    assert failures(platform.run("batch_prediction_job", batch="2014-08")) == []
+    return "2014-08"
+
+
+@pytest.fixture(scope="module")
+def judged(platform: Platform, scored: str) -> Mapping[str, Any]:
+    """Its outcomes, dropped, seen, and held against what was predicted."""
+
+    def write(file: Path) -> None:
+        loans = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
+        loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(file)
+
+    drop(platform, "outcomes", "2019-09.csv", write)
+    assert len(ticks(platform, "performance_sensor")) == 1
+    assert failures(platform.run("performance_job", config={"performance_report": {"resamples": 20}})) == []
+    return record(platform, "performance_report.json")
+
+
+def drop(platform: Platform, folder: str, name: str, write: Callable[[Path], object]) -> None:
+    file = platform.settings.home / name
+    write(file)
+    storage.store(file, UPath(platform.settings.storage) / folder / name)
+
+
+def ticks(platform: Platform, name: str, count: int = 2) -> list[dg.RunRequest]:
+    """What the sensor asks for in the last of so many ticks; partitions that it makes known are known."""
+    cursor = None
+    for _ in range(count):
+        seen = tick(platform, name, cursor)
+        cursor = seen.cursor
+        for request in seen.dynamic_partitions_requests or []:
+            platform.instance.add_dynamic_partitions("batch", list(request.partition_keys))
+    return list(seen.run_requests or [])
+
+
+def tick(platform: Platform, name: str, cursor: str | None = None) -> SensorExecutionData:
+    definitions = definitions_of(platform.settings)
+    repository = definitions.get_repository_def()
+    with dg.build_sensor_context(platform.instance, cursor, repository_def=repository) as context:
+        return definitions.resolve_sensor_def(name).evaluate_tick(context)
+
+
+def record(platform: Platform, *parts: str) -> Any:
+    return storage.read_json(UPath(platform.settings.storage).joinpath(*parts))
+
+
+def kept(platform: Platform) -> set[str]:
+    """The first parts of the names of what the bucket holds for the platform."""
+    return {name.split("/")[0] for name in objects_in(UPath(platform.settings.storage))}
+
+
+def command(platform: Platform, *arguments: str) -> int:
+    with own_environment():
+        os.environ.update(environment_of(platform.settings))
+        return main(arguments)
+
+
+def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    assert kept(platform) == {
+        *("cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json", "loan_splits.json"),
+        *("tuned_params.json", "trained_model.json", "model_evaluation.json", "promoted_model.json", "model_card.md"),
+        *("history", "mlflow", "compute_logs"),
+    }
+    assert record(platform, "promoted_model.json")["verdict"] == "promote"
+    assert not list(platform.settings.home.glob("storage"))
+    names = objects_in(UPath(platform.settings.storage) / "mlflow")
+    assert any(name.endswith("/package/contract.json") for name in names)
+    logs = objects_in(UPath(platform.settings.storage) / "compute_logs")
+    assert any(trained.run_id in name for name in logs)
+
+
+def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+    here = {path.name for path in platform.settings.staging.rglob("*") if path.is_file()}
+    assert here == {"loans.csv", "cleaned_loans.parquet"}, "one copy of each, and nothing else"
+
+
+def test_a_batch_is_scored_compared_and_done_with(platform: Platform, scored: str) -> None:
+    assert record(platform, "drift_report", f"{scored}.json")["verdict"] == "calm"
+    assert ticks(platform, "new_batch_sensor") == [], "it is not scored twice"
+    predictions = objects_in(UPath(platform.settings.storage) / "predictions")
+    assert set(predictions) == {f"{scored}.parquet", f"{scored}.csv"}
+
+
+def test_outcomes_are_held_against_what_was_predicted(platform: Platform, judged: Mapping[str, Any]) -> None:
+    (version,) = judged["versions"]
+    assert version["known"] > 390
+    assert version["real"]["auc"]["value"] > 0.55
+
+
+def test_the_model_is_served_from_the_bucket_and_what_is_scored_is_logged_there(
+    platform: Platform, scored: str, tmp_path: Path
+) -> None:
+    settings = platform.settings
+    port = settings.serving_url.rpartition(":")[2]
+    serve = [sys.executable, "-m", "loan_default.cli", "serve", "--port", port]
+    said = tmp_path / "serve.log"
+    with said.open("w") as output:
+        process = subprocess.Popen(serve, env=environment_of(settings), stdout=output, stderr=output)
+    try:
+        server = ScoringServer(settings.serving_url, settings.serving)
+        for _ in range(600):
+            assert process.poll() is None, said.read_text()
+            with suppress(Exception):
+                if (health := server.health()) and health.version == 1:
+                    break
+            time.sleep(0.1)
+        body = json.loads(Path(__file__).parents[1].joinpath("data", "sample_input.json").read_text())
+        answer = httpx.post(f"{settings.serving_url}/invocations", json=body, timeout=30)
+        assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "1")
+    finally:
+        process.terminate()
+        process.wait(timeout=40)
+    log = objects_in(UPath(settings.storage) / "prediction_log")
+    assert [pl.read_parquet(content).height for content in log.values()] == [2], said.read_text()
+
+
+def test_people_are_told_as_of_a_folder(
+    platform: Platform, judged: Mapping[str, Any], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command(platform, "status") == 0
+    told = capfd.readouterr().out
+    assert "2014-08" in told
+    assert "none" in told
+    assert command(platform, "history") == 0
+    assert "promote" in capfd.readouterr().out
+    assert command(platform, "doctor") == 0
+    told = capfd.readouterr().out
+    assert f"{platform.settings.storage} was listed, written to and read back" in told
+    assert "names 1 file of" in told
+    assert "Version 1 is in production, loads and answers its canary." in told
+    write_csv(make_applications(60, seed=5, month=MONTH), tmp_path / "again.csv")
+    assert command(platform, "score", str(tmp_path / "again.csv"), "--without-drift") == 0
+    assert "predictions/again.csv" in capfd.readouterr().out
+    assert command(platform, "score-again", "again") == 0
+    assert command(platform, "score-again", "again") == 0
+    assert "Scored by version 1 already" in capfd.readouterr().out
+
+
+# --- a bucket that fails --------------------------------------------------------------------------------------
+
+REFUSED = "it is not permitted (robot@x may not do that); give this account roles/storage.objectUser"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, seconds in ((bucket, "PATIENCE"), (cli, "_PATIENCE"), (doctor, "_ASK_SECONDS")):
+        monkeypatch.setattr(module, seconds, 1.0)
+
+
+def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
+    platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
+) -> None:
+    place = UPath(platform.settings.storage)
+    before = {name: content for name, content in objects_in(place).items() if not name.startswith("compute_logs")}
+    with faulty(emulator) as faults:
+        faults.status, faults.message, faults.only = 403, "robot@x may not do that.", "POST /upload"
+        sentence = failure(platform.run("cleaning_job"))
+    assert sentence.startswith(f"{place / 'cleaned_loans.parquet'} cannot be written: {REFUSED}")
+    after = {name: content for name, content in objects_in(place).items() if not name.startswith("compute_logs")}
+    assert after == before
+    here = {path.name for path in platform.settings.staging.rglob("*") if path.is_file()}
+    assert not [name for name in here if name not in ("loans.csv", "cleaned_loans.parquet") and "2014" not in name]
+    assert failures(platform.run("cleaning_job")) == []
+
+
+def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
+    platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
+) -> None:
+    place = UPath(platform.settings.storage) / "cleaned_loans.parquet"
+    before = bucket.find(place)
+    with faulty(emulator) as faults:
+        faults.cut_after, faults.only = 100_000, "POST /upload"
+        sentence = failure(platform.run("cleaning_job"))
+        assert faults.seen
+    assert sentence.startswith(f"{place} cannot be written: Google Cloud Storage could not be reached (")
+    assert sentence.endswith("; run again once it can.")
+    assert bucket.find(place) == before
+    assert failures(platform.run("cleaning_job")) == []
+    after = bucket.find(place)
+    assert before is not None
+    assert after is not None
+    assert after.generation > before.generation
+
+
+@pytest.mark.parametrize("name", ["new_batch_sensor", "drift_sensor", "performance_sensor", "alert_sensor"])
+def test_a_sensor_says_what_the_bucket_refuses(
+    platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None, name: str
+) -> None:
+    with faulty(emulator) as faults:
+        faults.status, faults.message = 403, "robot@x may not do that."
+        seen = tick(platform, name)
+    assert seen.skip_message is not None
+    assert f" cannot be listed: {REFUSED}" in seen.skip_message
+    assert not seen.run_requests
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(403, REFUSED), (404, "there is no bucket"), (0, "could not be reached (Connection refused)")]
+)
+def test_a_person_is_told_in_one_line(
+    platform: Platform,
+    trained: dg.ExecuteInProcessResult,
+    emulator: str,
+    impatient: None,
+    capfd: pytest.CaptureFixture[str],
+    status: int,
+    told: str,
+) -> None:
+    with faulty(emulator) as faults, asked_at(faults.address if status else f"http://127.0.0.1:{free_port()}"):
+        faults.status, faults.message = status, "robot@x may not do that."
+        assert command(platform, "history") == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"loan-default: {platform.settings.storage}")
+        assert told in line
+        assert command(platform, "doctor", "--json") == 1
+        findings = json.loads(capfd.readouterr().out)["findings"]
+    wrong = {
+        finding["look"]: finding["found"] + finding["remedy"] for finding in findings if finding["mark"] == "wrong"
+    }
+    assert {"loan data", "storage", "production", "dagster"} <= wrong.keys()
+    assert all("Traceback" not in found and "Looking failed" not in found for found in wrong.values())
+    assert told.split(";")[0] in wrong["storage"]
