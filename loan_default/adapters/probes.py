@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loan_default.adapters import inbox, storage
+from loan_default.adapters.identity import NoIdentity, proof
 from loan_default.adapters.storage import DOWNLOADS, PROBE, left_behind
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def ask_tracking_server(uri: str, *, seconds: float) -> TrackingServer | None:
     import httpx
 
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/version", timeout=seconds)
-    except httpx.HTTPError:
+        answer = httpx.get(f"{uri.rstrip('/')}/version", headers=proof(uri), timeout=seconds)
+    except (httpx.HTTPError, NoIdentity):
         return None
     at, date = datetime.now(UTC), answer.headers.get("Date")
     version = answer.text.strip() if answer.status_code == 200 and len(answer.text) < 30 else ""

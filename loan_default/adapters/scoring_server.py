@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loan_default.adapters.identity import NoIdentity, proof
 from loan_default.adapters.storage import whole
 
 if TYPE_CHECKING:
@@ -346,7 +347,7 @@ def connected(
     try:
         with httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers={**proof(url), **({"Authorization": f"Bearer {token}"} if token else {})},
             timeout=seconds,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # Without TLS the server is beside us: no proxy knows it, and certificates take 20 ms to load.
@@ -354,6 +355,8 @@ def connected(
             verify=tls,
         ) as client:
             yield client
+    except NoIdentity as error:
+        raise ServerError(str(error)) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ServerError(f"{url!r} is no address of a scoring server; write it as http://host:port.") from error
     except httpx.RemoteProtocolError as error:

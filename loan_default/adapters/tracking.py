@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from loan_default.adapters import bucket
+from loan_default.adapters.identity import NoIdentity, show_to_mlflow
 
 if TYPE_CHECKING:
     import mlflow.entities.model_registry as registry
@@ -345,7 +346,10 @@ class Tracking:
         try:
             if self.tracking_uri.startswith("postgresql"):
                 _connect_once(self.tracking_uri)
+            show_to_mlflow(self.tracking_uri)
             yield MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
+        except NoIdentity as error:
+            raise TrackingError(str(error)) from error
         except (MlflowException, SQLAlchemyError) as error:
             if isinstance(error.__context__, RequestException):
                 trouble = f"cannot be reached to {wish}: start it or correct MLFLOW_TRACKING_URI"
