@@ -89,6 +89,45 @@ bench: install ## Measure speed and memory
 bench-serving: install ## Measure the scoring server; needs wrk
 	@$(BIN)/python -m benchmarks serving
 
+# Each environment has a folder of its own, so that a plan never meets the other one's state.
+ENV ?= staging
+TERRAFORM ?= terraform
+TF = TF_DATA_DIR=.terraform-$(ENV) $(TERRAFORM) -chdir=infra
+.PHONY: terraform-init
+terraform-init: ## Fetch the providers, and find the state of ENV=staging or prod
+	@$(TF) init -backend-config=$(ENV).gcs.tfbackend
+
+.PHONY: terraform-plan
+terraform-plan: ## Say what an apply would change in ENV=staging or prod
+	@$(TF) plan -var-file=$(ENV).tfvars -out=$(ENV).tfplan
+
+.PHONY: terraform-apply
+terraform-apply: ## Do what the last plan of ENV=staging or prod says
+	@$(TF) apply $(ENV).tfplan
+
+.PHONY: terraform-destroy
+terraform-destroy: ## Take ENV=staging down; prod is protected
+	@$(TF) destroy -var-file=$(ENV).tfvars
+
+# checkov's dependencies are at odds with ours.
+CHECKOV := .venv-checkov
+$(CHECKOV)/stamp: requirements/checkov.lock
+	@echo "Installing checkov into $(CHECKOV)"
+	@test -x $(CHECKOV)/bin/python || $(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+VALIDATE ?= false
+.PHONY: terraform-check
+terraform-check: $(CHECKOV)/stamp ## Check Terraform's format and policies; VALIDATE=true also against its providers, from the network
+	@if command -v $(TERRAFORM) >/dev/null; then $(TERRAFORM) fmt -check -diff -recursive infra; \
+		else echo "terraform fmt is left out: there is no $(TERRAFORM) here."; fi
+ifeq ($(VALIDATE),true)
+	@TF_DATA_DIR=.terraform-check $(TERRAFORM) -chdir=infra init -backend=false -input=false
+	@TF_DATA_DIR=.terraform-check $(TERRAFORM) -chdir=infra validate
+endif
+	@$(CHECKOV)/bin/checkov --config-file infra/.checkov.yaml
+
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13
@@ -96,7 +135,8 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock: ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
 	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
+	$(LOCK) requirements/checkov.in -o requirements/checkov.lock
 
 .PHONY: clean
 clean: ## Remove .venv and what tools left behind; data in var/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

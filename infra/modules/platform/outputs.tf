@@ -1,0 +1,4 @@
+output "instance" {
+  description = "The instance's name."
+  value       = google_compute_instance.this.name
+}
