@@ -141,11 +141,14 @@ class TrackingServer:
 
 
 def ask_tracking_server(uri: str, *, seconds: float) -> TrackingServer | None:
-    """Ask for its version; None where nothing answers that is MLflow's."""
+    """Ask for its version; None where nothing answers that is MLflow's, or where this log-in may not."""
     import httpx
+    from mlflow.utils.credentials import read_mlflow_creds
 
+    log_in = read_mlflow_creds()
+    auth = (log_in.username, log_in.password or "") if log_in.username else None
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/version", headers=proof(uri), timeout=seconds)
+        answer = httpx.get(f"{uri.rstrip('/')}/version", headers=proof(uri), auth=auth, timeout=seconds)
     except (httpx.HTTPError, NoIdentity):
         return None
     at, date = datetime.now(UTC), answer.headers.get("Date")
