@@ -341,7 +341,6 @@ class Tracking:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from requests import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             if self.tracking_uri.startswith("postgresql"):
@@ -350,7 +349,7 @@ class Tracking:
             yield MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
         except NoIdentity as error:
             raise TrackingError(str(error)) from error
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, *self._database_errors()) as error:
             if isinstance(error.__context__, RequestException):
                 trouble = f"cannot be reached to {wish}: start it or correct MLFLOW_TRACKING_URI"
             elif isinstance(error, MlflowException) and error.get_http_status_code() == _UNAUTHENTICATED:
@@ -370,6 +369,14 @@ class Tracking:
             bucket.check(self.artifact_root, patience=_PATIENCE)
         except OSError as error:
             raise TrackingError(str(error)) from error
+
+    def _database_errors(self) -> tuple[type[Exception], ...]:
+        """What a database raises; behind a server there is none, and mlflow-skinny brings no SQLAlchemy."""
+        if self.tracking_uri.startswith("http"):
+            return ()
+        from sqlalchemy.exc import SQLAlchemyError
+
+        return (SQLAlchemyError,)
 
     def _aliases(self, client: MlflowClient) -> dict[str, int]:
         """Every alias of the registered model and its version; empty before the first registration."""

@@ -377,7 +377,7 @@ class ScoringApp:
         return Reply(200, b"\n")
 
     async def _version(self, headers: Headers, receive: Receive) -> Reply:
-        return Reply(200, installed_version("mlflow").encode(), headers=((b"content-type", b"text/plain"),))
+        return Reply(200, installed_version("mlflow-skinny").encode(), headers=((b"content-type", b"text/plain"),))
 
     async def _health(self, headers: Headers, receive: Receive) -> Reply:
         model, trouble = self._production.model, self._production.trouble
