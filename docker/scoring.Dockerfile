@@ -1,0 +1,47 @@
+# The scoring server alone: no Dagster, no training, no code for GPUs, and nothing to install or build with.
+# PYTHON may name the base by its digest too: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:…
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS dependencies
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils
+RUN python -m venv --without-pip /opt/venv
+COPY requirements/scoring.lock /build/
+# A fifth less: libraries' own tests and their symbols stay behind, and bytecode is written below, of what serving imports.
+# What wheels bundle (*.libs) was moved by a tool whose results strip may break.
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
+    --no-deps --require-hashes -r /build/scoring.lock \
+    && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
+    && find /opt/venv -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded {} +
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/scoring
+COPY loan_default/*.py /opt/scoring/loan_default/
+COPY loan_default/conf /opt/scoring/loan_default/conf
+COPY loan_default/risk /opt/scoring/loan_default/risk
+COPY loan_default/adapters /opt/scoring/loan_default/adapters
+COPY loan_default/serving /opt/scoring/loan_default/serving
+COPY docker/scoring.py docker/healthy.py /opt/scoring/
+RUN python /opt/scoring/scoring.py
+
+FROM ${PYTHON} AS root
+RUN groupadd --gid 10001 loan-default && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home loan-default \
+    && install -d -o 10001 -g 10001 /var/lib/loan-default /storage \
+    && rm -rf /usr/lib/python3*/dist-packages/* /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/bin/pip* \
+        /usr/lib/python3*/ensurepip /usr/local/lib/python3*/ensurepip /usr/share/python-wheels \
+        /usr/share/doc /usr/share/man /usr/share/locale /var/cache/* /var/lib/apt/* /var/log/*
+COPY --from=dependencies /opt/venv /opt/venv
+
+# From nothing, so that what was removed is gone; the code is a layer of its own.
+FROM scratch
+COPY --from=root / /
+COPY --from=dependencies /opt/scoring /opt/scoring
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/scoring \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    LANG=C.UTF-8 \
+    GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT=false \
+    LOAN_DEFAULT_HOME=/var/lib/loan-default
+WORKDIR /opt/scoring
+USER 10001:10001
+VOLUME ["/var/lib/loan-default", "/storage"]
+EXPOSE 5001
+ENTRYPOINT ["python", "-m", "loan_default.cli", "serve", "--host", "0.0.0.0", "--port", "5001"]

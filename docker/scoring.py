@@ -1,0 +1,13 @@
+"""Imports what the scoring server does: its image is not built where something is missing, and keeps the bytecode."""
+
+from importlib import import_module
+
+for name in (
+    *("loan_default.cli", "loan_default.serving.server", "loan_default.serving.app", "loan_default.serving.follower"),
+    *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.tables"),
+    *("uvicorn.supervisors", "uvicorn.lifespan.on", "uvloop", "httptools", "onnxruntime", "xgboost", "skops.io"),
+    *("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute"),
+    *("mlflow", "mlflow.artifacts", "mlflow.pyfunc.scoring_server", "gcsfs", "google.cloud.storage"),
+    *("mlflow.store.artifact.gcs_artifact_repo", "mlflow.store.artifact.models_artifact_repo"),
+):
+    import_module(name)
