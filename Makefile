@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
 
 $(VENV)/runtime.stamp: requirements/runtime.lock pyproject.toml
 	@echo "Installing into $(VENV) (a few minutes the first time)"
@@ -128,14 +128,86 @@ ifeq ($(VALIDATE),true)
 endif
 	@$(CHECKOV)/bin/checkov --config-file infra/.checkov.yaml
 
+# --- in containers: docker compose, or podman-compose where there is none
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo podman-compose)
+ENGINE ?= $(firstword $(subst -, ,$(COMPOSE)))
+PROJECT ?= loan-default
+PROFILE ?= local
+SERVICES := postgres mlflow code-server webserver daemon scoring
+IMAGES := platform mlflow scoring
+ifeq ($(PROFILE),gcs-emulator)
+SERVICES := gcs $(SERVICES)
+IMAGES += gcs
+export LOAN_DEFAULT_STORAGE := gs://loan-default
+export STORAGE_EMULATOR_HOST := http://gcs:9023
+export GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT := false
+endif
+export COMPOSE_PROFILES := $(PROFILE)
+STACK = $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
+
+.PHONY: engine
+engine: ## Name the container engine that the following use; COMPOSE="docker compose" or podman-compose chooses
+	@echo $(ENGINE)
+
+.PHONY: images
+images: ## Build the images
+	@for name in $(IMAGES); do \
+		$(ENGINE) build --tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
+
+.PHONY: start
+start: images ## Start the platform in containers; PROFILE=gcs-emulator keeps its files in an emulated bucket
+	@test -f docker/.env || { echo "docker/.env is missing: make secrets" >&2; exit 1; }
+	@$(STACK) up -d $(SERVICES)
+	@echo "Dagster: http://127.0.0.1:3000   MLflow: http://127.0.0.1:5000   Scoring: http://127.0.0.1:5001"
+	@echo "Next: make pipeline; make troubleshoot shows what is healthy yet"
+
+.PHONY: stop
+stop: ## Stop and remove the containers; what they keep stays
+	@$(STACK) down
+
+.PHONY: start-serve
+start-serve: ## Start the scoring server's container
+	@$(STACK) up -d scoring
+
+.PHONY: stop-serve
+stop-serve: ## Stop the scoring server's container
+	@$(STACK) stop scoring
+
+.PHONY: pipeline
+LOANS := /var/lib/loan-default/loans
+pipeline: ## Train in the containers on DATA=file, else on what is there, else on synthetic loans, until decided on
+	@$(if $(DATA),$(STACK) exec -T code-server sh -c 'mkdir -p $(LOANS) && cat >$(LOANS)/.part \
+		&& rm -f $(LOANS)/* && mv $(LOANS)/.part "$(LOANS)/$(notdir $(DATA))"' <"$(DATA)")
+	@$(STACK) exec -T code-server python pipeline.py full_pipeline_job $(ARGS)
+
+.PHONY: logs
+logs: ## Follow what the services say, or SERVICE=name only
+	@$(STACK) logs --follow --tail 50 $(or $(SERVICE),$(SERVICES))
+
+.PHONY: troubleshoot
+troubleshoot: ## Show each service's state, health and last words, and ask the doctor
+	@sh docker/troubleshoot.sh $(ENGINE) $(PROJECT) $(SERVICES)
+	@echo; $(STACK) exec -T code-server loan-default doctor
+
+.PHONY: integration-tests
+integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine
+	@LOAN_DEFAULT_TEST_CONTAINERS=1 $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
+		-o log_cli_format='%(message)s' loan_default_tests/test_containers.py
+
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13
+# gRPC is what gcsfs asks hierarchical buckets by, an experiment that the scoring image switches off.
+NOT_IN_SCORING := google-cloud-storage-control grpc-google-iam-v1 grpcio grpcio-status
 .PHONY: lock
 lock: ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
 	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/checkov.in -o requirements/checkov.lock
+	$(LOCK) requirements/mlflow.in -c requirements/runtime.lock -o requirements/mlflow.lock
+	$(LOCK) requirements/gcs.in -c requirements/dev.lock -o requirements/gcs.lock
+	$(LOCK) $(addprefix --no-emit-package ,$(NOT_IN_SCORING)) requirements/scoring.in -c requirements/runtime.lock \
+		-o requirements/scoring.lock
 
 .PHONY: clean
 clean: ## Remove .venv and what tools left behind; data in var/ stays

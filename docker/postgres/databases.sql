@@ -1,0 +1,3 @@
+-- Beside `dagster`, which the image makes. Each keeps its own migrations, in tables of the same names.
+CREATE DATABASE mlflow;
+CREATE DATABASE optuna;
