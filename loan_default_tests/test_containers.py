@@ -1,0 +1,466 @@
+"""The containers by a real engine: built from a clean copy, started, used, killed, and taken down with all they kept.
+
+`make integration-tests` runs this; it needs root, Docker or Podman, and the base images or a way to them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default_tests.stores import free_port
+
+log = logging.getLogger(__name__)
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        os.environ.get("LOAN_DEFAULT_TEST_CONTAINERS") != "1",
+        reason="LOAN_DEFAULT_TEST_CONTAINERS is not 1; make integration-tests sets it",
+    ),
+]
+
+PROJECT_FOLDER = Path(__file__).parents[1]
+BUILT_FROM = (
+    "Makefile",
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    ".dockerignore",
+    "requirements",
+    "loan_default",
+    "docker",
+)
+SERVICES = ("postgres", "mlflow", "code-server", "webserver", "daemon", "scoring")
+OURS = ("mlflow", "code-server", "webserver", "daemon", "scoring")
+IMAGES = ("platform", "mlflow", "scoring")
+MODEL = "loan_default_model"
+SCORING_MEGABYTES = 700
+QUICK = json.dumps({"ops": {"tuned_params": {"config": {"trials": 2}}}})
+SAMPLE = json.loads((PROJECT_FOLDER / "data" / "sample_input.json").read_text(encoding="utf-8"))
+RUNS = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
+
+
+@dataclass
+class Stack:
+    """The stack of one copy of the project, under a name and ports of its own."""
+
+    folder: Path
+    project: str
+    ports: Mapping[str, int]
+    took: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ports = {f"{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("LOAN_DEFAULT", "MLFLOW"))}
+        return {**ours, **ports, "DISABLE_HC_SYSTEMD": "true"}  # without systemd podman has no clock for checks
+
+    def run(self, *command: str, stdin: Path | None = None) -> tuple[int, str]:
+        """The exit code of a command in the copy's folder, and all that it said."""
+        with (stdin or Path(os.devnull)).open("rb") as given:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+        return done.returncode, done.stdout
+
+    def must(self, *command: str) -> str:
+        code, told = self.run(*command)
+        assert code == 0, f"{' '.join(command)}: {told[-6000:]}"
+        return told
+
+    def make(self, target: str, *variables: str) -> str:
+        return self.must("make", "--no-print-directory", target, f"PROJECT={self.project}", *variables)
+
+    @cached_property
+    def engine(self) -> str:
+        return self.make("engine").strip()
+
+    def ask(self, *arguments: str) -> str:
+        return self.must(self.engine, *arguments)
+
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        lines = (self.folder / "docker" / ".env").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+    # --- containers
+
+    def containers(self, *filters: str) -> list[str]:
+        labels = [f"label=com.docker.compose.project={self.project}", *filters]
+        return self.ask("ps", "--all", "--quiet", *(word for name in labels for word in ("--filter", name))).split()
+
+    def container(self, service: str) -> str:
+        (container,) = self.containers(f"label=com.docker.compose.service={service}")
+        return container
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        return json.loads(self.ask("inspect", self.container(service)))[0]
+
+    def inside(self, service: str, *command: str, stdin: Path | None = None) -> tuple[int, str]:
+        return self.run(self.engine, "exec", "-i", self.container(service), *command, stdin=stdin)
+
+    def trouble(self, service: str) -> str:
+        """What the service's own health check finds now; empty where it is healthy."""
+        state = self.inspect(service)
+        if state["State"]["Status"] != "running":
+            return state["State"]["Status"]
+        code, told = self.inside(service, "sh", "-c", state["Config"]["Healthcheck"]["Test"][1])
+        return "" if code == 0 else told.strip()[-500:] or f"exit code {code}"
+
+    def until_healthy(self, *services: str, seconds: float = 180) -> None:
+        for service in services:
+            until(
+                lambda service=service: not self.trouble(service), seconds, lambda service=service: self.told(service)
+            )
+
+    def logs(self, service: str, *options: str) -> str:
+        return self.ask("logs", *options, self.container(service))
+
+    def told(self, service: str) -> str:
+        return f"{service} is not healthy: {self.trouble(service)}\n{self.logs(service, '--tail', '40')}"
+
+    # --- what it keeps, as the host sees it
+
+    def url(self, service: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[service]}{path}"
+
+    def mlflow(self, path: str, **parameters: str) -> Any:
+        login = self.secrets["MLFLOW_AUTH_ADMIN_USERNAME"], self.secrets["MLFLOW_AUTH_ADMIN_PASSWORD"]
+        return (
+            httpx.get(self.url("mlflow", f"/api/2.0/mlflow/{path}"), params=parameters, auth=login)
+            .raise_for_status()
+            .json()
+        )
+
+    def score(self) -> httpx.Response:
+        token = self.secrets["LOAN_DEFAULT_API_TOKENS"].split(",")[0]
+        return httpx.post(
+            self.url("scoring", "/invocations"), json=SAMPLE, headers={"Authorization": f"Bearer {token}"}, timeout=10
+        )
+
+    def served(self) -> int | None:
+        return httpx.get(self.url("scoring", "/health"), timeout=10).json()["version"]
+
+    def runs(self) -> dict[str, tuple[str, str]]:
+        asked = httpx.post(self.url("webserver", "/graphql"), json={"query": RUNS}, timeout=20).raise_for_status()
+        found = asked.json()["data"]["runsOrError"]["results"]
+        return {run["runId"]: (run["jobName"], run["status"]) for run in found}
+
+    def kept(self) -> dict[str, Any]:
+        """All that must outlive any death: ended runs, versions and aliases, files, and what the model says."""
+        versions = self.mlflow("model-versions/search", filter=f"name='{MODEL}'")["model_versions"]
+        model = self.mlflow("registered-models/get", name=MODEL)["registered_model"]
+        files = self.inside("code-server", "find", "/storage", "-type", "f", "-printf", "%p %s\n")[1].splitlines()
+        return {
+            "runs": {run for run, (_, status) in self.runs().items() if status in ("SUCCESS", "FAILURE")},
+            "versions": {version["version"] for version in versions},
+            "aliases": {(alias["alias"], alias["version"]) for alias in model["aliases"]},
+            "files": {line for line in files if "/prediction_log/" not in line and "/.doctor-" not in line},
+            "answers": {json.dumps(self.score().raise_for_status().json())},
+        }
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.took[what] = f"{time.monotonic() - began:.0f} s"
+        log.warning("%8s  %s", self.took[what], what)
+
+
+def until(seen: Callable[[], Any], seconds: float, told: Callable[[], str] = lambda: "") -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(httpx.HTTPError, AssertionError, KeyError):  # what is asked is just starting
+            if found := seen():
+                return found
+        assert time.monotonic() < deadline, f"not within {seconds:g} s. {told()}"
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Built from what is committed to be built from, started by `make start`, trained by `make pipeline`."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in BUILT_FROM:
+        source = PROJECT_FOLDER / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".env"))
+        else:
+            shutil.copy(source, folder / name)
+    ports = {name: free_port() for name in ("webserver", "mlflow", "scoring")}
+    stack = Stack(folder, f"loan-default-test-{os.getpid()}", ports)
+    stack.make("secrets")
+    for name in IMAGES:
+        with stack.timed(f"build the {name} image"):
+            stack.make("images", f"IMAGES={name}")
+    try:
+        with stack.timed("make start, until all but the scoring server are healthy"):
+            stack.make("start")
+            stack.until_healthy(*SERVICES[:-1])
+        # It answers already, and is not called healthy: there is no version that it could score by.
+        until(lambda: httpx.get(stack.url("scoring", "/ping")).status_code == 200, 60)
+        assert "503" in stack.trouble("scoring")
+        with stack.timed("make pipeline: 60,000 synthetic loans, 2 trials, through the queue"):
+            stack.make("pipeline", f"ARGS=--config-json '{QUICK}'")
+        with stack.timed("from the decision to a healthy scoring server"):
+            stack.until_healthy("scoring", seconds=60)
+        yield stack
+    finally:
+        with stack.timed("make stop"):
+            stack.make("stop")
+        volumes = stack.ask("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project}")
+        assert volumes.split(), "the volumes outlive make stop"
+        stack.ask("volume", "rm", *volumes.split())
+        assert not stack.containers()
+
+
+# --- images
+
+
+def test_the_scoring_image_is_small_and_holds_what_serving_needs_only(stack: Stack) -> None:
+    size_of = ("image", "inspect", "--format", "{{.Size}}")
+    sizes = {name: int(stack.ask(*size_of, f"loan-default-{name}:local")) for name in IMAGES}
+    for name, size in sizes.items():
+        log.warning("%5.0f MB  image %s", size / 1e6, name)
+    assert sizes["scoring"] <= SCORING_MEGABYTES * 1e6
+    packages = stack.inside("scoring", "sh", "-c", "ls -d /*/*/lib/python3*/site-packages/* /usr/lib/python3/*/*")[1]
+    held = {Path(line).name.lower() for line in packages.splitlines()}
+    assert "mlflow" in held
+    assert not [name for name in held if name.startswith(("dagster", "nvidia", "pip", "setuptools"))]
+    assert not stack.inside("scoring", "find", "/", "-xdev", "-name", "*nccl*")[1]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_an_image_holds_no_build_tools(stack: Stack, service: str) -> None:
+    for tool in ("gcc", "cc", "make", "uv", "git"):
+        assert stack.inside(service, "sh", "-c", f"command -v {tool}")[0], tool
+
+
+def test_no_secret_lies_in_an_image_or_its_history(stack: Stack) -> None:
+    secrets = [value for name, value in stack.secrets.items() if len(value) > 8]
+    assert len(secrets) >= 5
+    for name in IMAGES:
+        image = f"loan-default-{name}:local"
+        told = stack.ask("history", "--no-trunc", image) + stack.ask("image", "inspect", image)
+        assert not [secret for secret in secrets if secret in told]
+    for service in OURS:
+        assert not stack.inside(service, "find", "/opt", "-name", ".env*")[1]
+
+
+# --- confinement
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_a_service_is_confined(stack: Stack, service: str) -> None:
+    def inside(command: str) -> str:
+        return stack.inside(service, "sh", "-c", command)[1]
+
+    assert inside("id -u").strip() == "10001"
+    assert inside("touch /x /opt/x /usr/x /etc/x").count("Read-only file system") == 4
+    assert not inside("touch /tmp/x && rm /tmp/x")
+    status = inside("cat /proc/1/status")
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+
+
+def test_postgres_is_confined_as_far_as_its_image_lets(stack: Stack) -> None:
+    told = stack.inside("postgres", "sh", "-c", "touch /x /usr/x; stat -c %U /proc/1")[1]
+    assert told.count("Read-only file system") == 2
+    assert told.strip().endswith("postgres")
+
+
+def test_ports_are_bound_to_loopback_only(stack: Stack) -> None:
+    published = {
+        service: [bound["HostIp"] for bindings in ports.values() for bound in bindings or ()]
+        for service in SERVICES
+        if (ports := stack.inspect(service)["NetworkSettings"]["Ports"])
+    }
+    assert {service for service, hosts in published.items() if hosts} == {"mlflow", "webserver", "scoring"}
+    assert {host for hosts in published.values() for host in hosts} == {"127.0.0.1"}
+
+
+def test_nothing_starts_without_secrets(stack: Stack) -> None:
+    env = stack.folder / "docker" / ".env"
+    written = env.read_text(encoding="utf-8")
+    try:
+        for name in stack.secrets:
+            others = [line for line in written.splitlines(keepends=True) if not line.startswith(f"{name}=")]
+            env.write_text("".join(others), encoding="utf-8")
+            with pytest.raises(AssertionError, match="run make secrets"):
+                stack.make("start", "IMAGES=")
+    finally:
+        env.write_text(written, encoding="utf-8")
+
+
+def test_mlflow_asks_for_a_log_in_and_answers_its_own_hosts_only(stack: Stack) -> None:
+    asked = stack.url("mlflow", "/api/2.0/mlflow/experiments/search?max_results=1")
+    assert httpx.get(asked).status_code == 401
+    assert httpx.get(asked, auth=("admin", "password1234")).status_code == 401
+    assert httpx.get(asked, headers={"Host": "evil.example"}).status_code == 403
+
+
+# --- what it is for
+
+
+def test_the_host_gets_a_score_for_its_token_only(stack: Stack) -> None:
+    assert httpx.post(stack.url("scoring", "/invocations"), json=SAMPLE).status_code == 401
+    answer = stack.score()
+    assert answer.status_code == 200, answer.text
+    assert all(0 < prediction["pd"] < 1 for prediction in answer.json()["predictions"])
+    assert answer.headers["X-Model-Version"] == "1"
+
+
+def test_the_pipeline_ran_in_the_code_server_through_the_queue(stack: Stack) -> None:
+    (run_id,) = [run for run, (job, _) in stack.runs().items() if job == "full_pipeline_job"]
+    query = f'{{ logsForRun(runId: "{run_id}") {{ ... on EventConnection {{ events {{ __typename }} }} }} }}'
+    told = httpx.post(stack.url("webserver", "/graphql"), json={"query": query}, timeout=20).json()
+    events = {event["__typename"] for event in told["data"]["logsForRun"]["events"]}
+    assert {"RunEnqueuedEvent", "RunDequeuedEvent", "RunStartEvent", "RunSuccessEvent"} <= events
+    assert run_id in stack.inside("code-server", "ls", "/var/lib/loan-default/dagster/storage")[1]
+
+
+def test_forms_of_requests_that_mlflow_reads_are_answered_without_the_rest_of_mlflow(stack: Stack) -> None:
+    token = stack.secrets["LOAN_DEFAULT_API_TOKENS"].split(",")[0]
+    rows = SAMPLE["dataframe_records"]
+    columns = {name: [row.get(name) for row in rows] for name in rows[0]}
+    for form in ("inputs", "instances"):
+        answer = httpx.post(
+            stack.url("scoring", "/invocations"), json={form: columns}, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 200, answer.text
+
+
+def test_the_server_follows_the_alias(stack: Stack) -> None:
+    with stack.timed("make pipeline again, to have a second version"):
+        stack.make("pipeline", f"ARGS=--config-json '{QUICK}'")
+    assert stack.served() == 1, "the policy promotes no version that is no better"
+    for command, version in (
+        (("promote", "--version", "2", "--force", "--reason", "to see who follows"), 2),
+        (("rollback", "--reason", "enough seen"), 1),
+    ):
+        with stack.timed(f"{command[0]}: from the command to the server's new version"):
+            code, told = stack.inside("code-server", "loan-default", *command)
+            assert code == 0, told
+            until(lambda version=version: stack.served() == version, 30)
+        assert stack.score().headers["X-Model-Version"] == str(version)
+
+
+# --- deaths
+
+
+@contextmanager
+def answering(stack: Stack) -> Iterator[list[str]]:
+    """Meanwhile the scoring server is asked ten times a second; what went wrong with that."""
+    over, failures = threading.Event(), []
+
+    def run() -> None:
+        while not over.wait(0.1):
+            try:
+                answer = stack.score()
+                if answer.status_code != 200:
+                    failures.append(f"{answer.status_code}: {answer.text}")
+            except httpx.HTTPError as error:
+                failures.append(repr(error))
+
+    asking = threading.Thread(target=run)
+    asking.start()
+    try:
+        yield failures
+    finally:
+        over.set()
+        asking.join()
+
+
+def lost(before: Mapping[str, set[Any]], after: Mapping[str, set[Any]]) -> dict[str, set[Any]]:
+    return {what: gone for what in before if (gone := before[what] - after[what])}
+
+
+@pytest.mark.parametrize("how", ["restart", "kill -9"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_comes_back_with_nothing_lost(stack: Stack, service: str, how: str) -> None:
+    before, pid = stack.kept(), stack.inspect(service)["State"]["Pid"]
+    with answering(stack) as failures, stack.timed(f"{how} {service}, until all are healthy again"):
+        if how == "restart":
+            stack.ask("restart", stack.container(service))
+        else:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: stack.inspect(service)["State"]["Pid"] not in (0, pid), 60, lambda: stack.told(service))
+        stack.until_healthy(service, *SERVICES)
+    after = until(stack.kept, 60)
+    assert not lost(before, after)
+    if service != "scoring":
+        assert not failures, f"scoring needs none of the others: {failures[:3]}"
+
+
+def test_a_batch_is_scored_though_the_code_server_is_killed_in_its_run(stack: Stack) -> None:
+    batch = stack.folder / "2018-10.csv"
+    write_csv(make_applications(2_000, seed=3), batch)
+    with stack.timed("a batch is dropped, and the code server killed in its run: until it is scored"):
+        inbox = "/storage/applications"
+        drop = f"mkdir -p {inbox} && cat > {inbox}/.part && mv {inbox}/.part {inbox}/{batch.name}"
+        assert stack.inside("code-server", "sh", "-c", drop, stdin=batch) == (0, "")
+        until(lambda: ("batch_prediction_job", "STARTED") in stack.runs().values(), 90)
+        os.kill(stack.inspect("code-server")["State"]["Pid"], signal.SIGKILL)
+        until(lambda: ("batch_prediction_job", "SUCCESS") in stack.runs().values(), 180)
+    assert ("batch_prediction_job", "FAILURE") in stack.runs().values()
+    assert stack.inside("code-server", "test", "-s", "/storage/predictions/2018-10.parquet") == (0, "")
+
+
+def test_serving_stops_and_starts_by_itself(stack: Stack) -> None:
+    stack.make("stop-serve")
+    with pytest.raises(httpx.HTTPError):
+        stack.score()
+    with stack.timed("make start-serve, until it is healthy"):
+        stack.make("start-serve")
+        stack.until_healthy("scoring")
+    assert stack.score().status_code == 200
+
+
+def test_what_was_kept_outlives_the_containers(stack: Stack) -> None:
+    before = stack.kept()
+    with stack.timed("make stop and make start, until all are healthy"):
+        stack.make("stop")
+        assert not stack.containers()
+        stack.make("start", "IMAGES=")
+        stack.until_healthy(*SERVICES)
+    assert not lost(before, until(stack.kept, 60))
+
+
+def test_troubleshoot_shows_each_service_and_asks_the_doctor(stack: Stack) -> None:
+    told = stack.make("troubleshoot")
+    for service in SERVICES:
+        assert f"== {service}: running" in told, told
+    assert "NOT HEALTHY" not in told
+    assert "Nothing is wrong." in told
+
+
+def test_no_secret_was_logged(stack: Stack) -> None:
+    secrets = [value for value in stack.secrets.values() if len(value) > 8]
+    for service in SERVICES:
+        told = stack.logs(service)
+        assert told
+        assert not [secret for secret in secrets if secret in told], service
