@@ -140,7 +140,6 @@ SERVICES := gcs $(SERVICES)
 IMAGES += gcs
 export LOAN_DEFAULT_STORAGE := gs://loan-default
 export STORAGE_EMULATOR_HOST := http://gcs:9023
-export GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT := false
 endif
 export COMPOSE_PROFILES := $(PROFILE)
 STACK = $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
@@ -197,7 +196,7 @@ integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack throu
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13
-# gRPC is what gcsfs asks hierarchical buckets by, an experiment that the scoring image switches off.
+# gRPC is another way to buckets, which nobody takes here.
 NOT_IN_SCORING := google-cloud-storage-control grpc-google-iam-v1 grpcio grpcio-status
 .PHONY: lock
 lock: ## Resolve the dependencies again (needs uv on the PATH)

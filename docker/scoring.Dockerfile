@@ -38,7 +38,6 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     LANG=C.UTF-8 \
-    GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT=false \
     LOAN_DEFAULT_HOME=/var/lib/loan-default
 WORKDIR /opt/scoring
 USER 10001:10001

@@ -7,7 +7,7 @@ for name in (
     *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.tables"),
     *("uvicorn.supervisors", "uvicorn.lifespan.on", "uvloop", "httptools", "onnxruntime", "xgboost", "skops.io"),
     *("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute"),
-    *("mlflow", "mlflow.artifacts", "mlflow.pyfunc.scoring_server", "gcsfs", "google.cloud.storage"),
+    *("mlflow", "mlflow.artifacts", "mlflow.pyfunc.scoring_server", "google.cloud.storage"),
     *("mlflow.store.artifact.gcs_artifact_repo", "mlflow.store.artifact.models_artifact_repo"),
 ):
     import_module(name)
