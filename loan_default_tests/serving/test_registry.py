@@ -76,8 +76,12 @@ def asking(tracking: Tracking, models: Path, first: str = PRODUCTION) -> Iterato
 
 def helpers(pid: int) -> set[int]:
     """Processes below this one that answer questions."""
-    children = {int(one) for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()}
-    return {one for one in children if b"--multiprocessing-fork" in Path(f"/proc/{one}/cmdline").read_bytes()}
+    found = set()
+    for one in {one for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()}:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if b"--multiprocessing-fork" in Path(f"/proc/{one}/cmdline").read_bytes():
+                found.add(int(one))
+    return found
 
 
 def gone(pid: int) -> bool:
