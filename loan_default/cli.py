@@ -270,14 +270,14 @@ def show_history(settings: Settings, console: Console, arguments: argparse.Names
     shown.show_history(console, sorted([*decided, *asked]))
 
 
-def _runs(settings: Settings, job: str) -> Sequence[dg.RunRecord]:
-    """The newest runs of a job."""
+def _runs(settings: Settings, *jobs: str) -> list[dg.RunRecord]:
+    """The newest runs of each job."""
     import dagster as dg
 
     from loan_default.defs.records import open_records
 
     with open_records(settings) as instance:
-        return instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)
+        return [run for job in jobs for run in instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)]
 
 
 def status(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
@@ -299,7 +299,7 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     says = f" ({health.trouble})" if health and health.trouble else ""
     scored = {file.name for file in inbox.list_files(root / "predictions")}
     waiting = [file.name for file in inbox.list_files(root / INBOX) if not _is_scored(scored, file.name)]
-    runs = [record.dagster_run for job in _LOOP_JOBS for record in _runs(settings, job)]
+    runs = [record.dagster_run for record in _runs(settings, *_LOOP_JOBS)]
     under_way = [run for run in runs if not run.is_finished]
     shown.show_places(
         console,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from loan_default.adapters.storage import whole
+from loan_default.adapters.storage import is_remote, whole
 from loan_default.risk.errors import BadInput
 
 Environment = Literal["local", "staging", "prod"]
@@ -30,7 +30,7 @@ _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
-_PREFIX, _BUCKET = "LOAN_DEFAULT_", "gs://"
+_PREFIX = "LOAN_DEFAULT_"
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
@@ -299,8 +299,8 @@ def dagster_yaml(settings: Settings) -> str:
     sections = [_DAGSTER]
     if settings.dagster_storage:
         sections.append(_IN_POSTGRES)
-    if settings.storage.startswith(_BUCKET):
-        bucket, _, prefix = settings.storage.removeprefix(_BUCKET).partition("/")
+    if is_remote(settings.storage):
+        bucket, _, prefix = settings.storage.partition("://")[2].partition("/")
         told = bucket, f"{prefix.rstrip('/')}/compute_logs".lstrip("/"), f"{settings.dagster_home}/storage"
         sections.append(_LOGS_IN_BUCKET.format(*map(json.dumps, told)))
     return "".join(sections)

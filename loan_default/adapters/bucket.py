@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.cloud.storage import Blob, Bucket, Client
 
+SCHEME = "gs://"
 PATIENCE = 60.0  # seconds in which a request is tried again, where the place's own options do not say otherwise
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0  # of one try
 _CHUNK = 16 * 1024 * 1024  # bytes of a large file that are in memory while it is sent
@@ -70,7 +71,7 @@ def check(place: str, *, patience: float) -> None:
     Raises:
         OSError: it cannot, and it is in a bucket.
     """
-    if place.startswith("gs://"):
+    if place.startswith(SCHEME):
         list_objects(UPath(place, patience=patience))
 
 
@@ -188,7 +189,7 @@ def _told(place: UPath, done: str) -> Iterator[None]:
 
 def errors(place: str | UPath) -> tuple[type[Exception], ...]:
     """What Google's libraries raise, where the place is a bucket; for an except clause only, as it imports them."""
-    if not str(place).startswith("gs://"):
+    if not str(place).startswith(SCHEME):
         return ()
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError

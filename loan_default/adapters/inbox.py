@@ -169,6 +169,20 @@ def named_files(spec: str, **options: Any) -> list[File]:
     return [_local(Path(name)) for name in glob.glob(spec)]
 
 
+def local_inputs(spec: str, staging: Path) -> list[Path]:
+    """The files that a path, a glob or a `gs://` address names, sorted by name; objects are copied here first.
+
+    Raises:
+        BadInput: nothing is named, or nothing is there.
+    """
+    if not spec:
+        raise BadInput("No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…).")
+    found = sorted(named_files(spec), key=lambda file: str(file.place))
+    if not found:
+        raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
+    return [fetch(file.place, staging, file.generation) for file in found]
+
+
 def look(
     files: Sequence[File],
     known: Iterable[str],

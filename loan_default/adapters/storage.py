@@ -6,7 +6,6 @@ Which asset is stored where is the IO managers' business in `defs`; what a loan 
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any
@@ -23,7 +21,6 @@ from typing import Any
 from upath import UPath
 
 from loan_default.adapters import bucket
-from loan_default.risk.errors import BadInput
 
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
@@ -34,7 +31,7 @@ _LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writ
 
 def is_remote(place: str | UPath) -> bool:
     """Whether the place is a bucket, and not a folder of this machine."""
-    return "://" in str(place) and not str(place).startswith("file://")
+    return str(place).startswith(bucket.SCHEME)
 
 
 def root_of(storage: str, **options: Any) -> UPath:
@@ -75,26 +72,6 @@ def read_json(place: UPath) -> Any:
         return json.loads(read_text(place))
     except FileNotFoundError:
         return None
-
-
-def local_inputs(spec: str, staging: Path) -> list[Path]:
-    """The files that a path, a glob or a `gs://` address names, sorted by name; remote ones are copied here first.
-
-    Raises:
-        BadInput: nothing is named, or nothing is there.
-    """
-    if not spec:
-        raise BadInput("No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…).")
-    found = _remote(spec, staging) if is_remote(spec) else [Path(name) for name in sorted(glob.glob(spec))]
-    if not found:
-        raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
-    return found
-
-
-def _remote(spec: str, staging: Path) -> list[Path]:
-    folder, _, pattern = spec.rpartition("/")
-    found = {one.name: one.generation for one in bucket.list_objects(UPath(folder)) if fnmatch(one.name, pattern)}
-    return [fetch(UPath(folder) / name, staging, generation) for name, generation in sorted(found.items())]
 
 
 def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:

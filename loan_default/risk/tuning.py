@@ -79,43 +79,31 @@ def tune(
     """
     if trials < 1:
         raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
-    with _kept_at(storage):
-        return _tune(development, space, data_fingerprint, storage, trials, seed, on_trial)
-
-
-def _tune(
-    development: Development,
-    space: SearchSpace,
-    data_fingerprint: str,
-    storage: str,
-    trials: int,
-    seed: int,
-    on_trial: Callable[[Trial], None],
-) -> TunedParams:
     began = time.monotonic()
     name = f"{data_fingerprint}-{development.space.fingerprint}-{space.fingerprint}-{seed}"
-    study = _study(name, space, storage, seed)
+    with _kept_at(storage):
+        study = _study(name, space, storage, seed)
 
-    def objective(trial: Any) -> float:
-        parameters = {**space.xgboost.start, **{k: _suggest(trial, k, s) for k, s in space.xgboost.search.items()}}
-        return boost(development, parameters, space, seed, callbacks=[_pruning(trial)])[2]
+        def objective(trial: Any) -> float:
+            parameters = {**space.xgboost.start, **{k: _suggest(trial, k, s) for k, s in space.xgboost.search.items()}}
+            return boost(development, parameters, space, seed, callbacks=[_pruning(trial)])[2]
 
-    def told(study: Any, trial: Any) -> None:
-        on_trial(Trial(trial.number, trial.value if trial.state.name == "COMPLETE" else None, study.best_value))
+        def told(study: Any, trial: Any) -> None:
+            on_trial(Trial(trial.number, trial.value if trial.state.name == "COMPLETE" else None, study.best_value))
 
-    study.optimize(objective, n_trials=max(trials - _finished(study), 0), callbacks=[told])
-    start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
-    chosen = best if start.value - best.value >= space.xgboost.least_gain else start
-    return TunedParams(
-        parameters={**space.xgboost.start, **chosen.params},
-        log_loss=best.value,
-        start_log_loss=start.value,
-        best_trial=best.number,
-        study=study.study_name,
-        trials=_finished(study),
-        pruned=sum(trial.state.name == "PRUNED" for trial in study.trials),
-        seconds=round(time.monotonic() - began, 1),
-    )
+        study.optimize(objective, n_trials=max(trials - _finished(study), 0), callbacks=[told])
+        start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
+        chosen = best if start.value - best.value >= space.xgboost.least_gain else start
+        return TunedParams(
+            parameters={**space.xgboost.start, **chosen.params},
+            log_loss=best.value,
+            start_log_loss=start.value,
+            best_trial=best.number,
+            study=study.study_name,
+            trials=_finished(study),
+            pruned=sum(trial.state.name == "PRUNED" for trial in study.trials),
+            seconds=round(time.monotonic() - began, 1),
+        )
 
 
 @contextmanager

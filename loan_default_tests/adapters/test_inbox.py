@@ -15,6 +15,7 @@ from loan_default.adapters.inbox import (
     file_at,
     list_files,
     list_folders,
+    local_inputs,
     look,
     named_files,
     signature,
@@ -22,6 +23,7 @@ from loan_default.adapters.inbox import (
 from loan_default.adapters.storage import write_text
 from loan_default.defs.partitions import batch_name
 from loan_default.risk.cleaning import fingerprint
+from loan_default.risk.errors import BadInput
 
 
 @pytest.fixture
@@ -171,3 +173,31 @@ def test_a_signature_changes_with_the_files(folder: Path, change: Callable[[Path
     change(folder)
     assert by_glob(folder) != before
     assert named_files(str(folder / "nothing*")) == []
+
+
+def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", "c.parquet"):
+        (tmp_path / name).touch()
+    assert local_inputs(f"{tmp_path}/*.csv", tmp_path / "staging") == [tmp_path / "a.csv", tmp_path / "b.csv"]
+    assert local_inputs(str(tmp_path / "c.parquet"), tmp_path / "staging") == [tmp_path / "c.parquet"]
+    assert not (tmp_path / "staging").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("pattern", ["*.csv", "b.csv"])
+def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, pattern: str) -> None:
+    for name in ("b.csv", "a.csv", "c.parquet"):
+        write_text(bucket / "loans" / name, f"of {name}")
+    found = local_inputs(f"{bucket}/loans/{pattern}", tmp_path)
+    expected = ["a.csv", "b.csv"] if "*" in pattern else ["b.csv"]
+    assert [path.name for path in found] == expected, "reports name them"
+    assert [path.read_text() for path in found] == [f"of {name}" for name in expected]
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
+def test_naming_nothing_is_refused(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
+    place = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "new" / "folder"
+    with pytest.raises(BadInput, match=r"No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH"):
+        local_inputs("", tmp_path)
+    with pytest.raises(BadInput, match="names no file; give the path of a CSV"):
+        local_inputs(f"{place}/*.csv", tmp_path)

@@ -16,7 +16,6 @@ from loan_default.adapters.storage import (
     exists,
     fetch,
     is_remote,
-    local_inputs,
     read_json,
     read_text,
     remove,
@@ -27,7 +26,6 @@ from loan_default.adapters.storage import (
     write_json,
     write_text,
 )
-from loan_default.risk.errors import BadInput
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.integration)])
@@ -48,32 +46,6 @@ def names_in(folder: Path) -> set[str]:
 )
 def test_buckets_are_told_from_folders(place: str, remote: bool) -> None:
     assert is_remote(place) is is_remote(UPath(place)) is remote
-
-
-def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
-    for name in ("b.csv", "a.csv", "c.parquet"):
-        (tmp_path / name).touch()
-    assert local_inputs(f"{tmp_path}/*.csv", tmp_path / "staging") == [tmp_path / "a.csv", tmp_path / "b.csv"]
-    assert local_inputs(str(tmp_path / "c.parquet"), tmp_path / "staging") == [tmp_path / "c.parquet"]
-    assert not (tmp_path / "staging").exists()
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("pattern", ["*.csv", "b.csv"])
-def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, pattern: str) -> None:
-    for name in ("b.csv", "a.csv", "c.parquet"):
-        write_text(bucket / "loans" / name, f"of {name}")
-    found = local_inputs(f"{bucket}/loans/{pattern}", tmp_path)
-    expected = ["a.csv", "b.csv"] if "*" in pattern else ["b.csv"]
-    assert [path.name for path in found] == expected, "reports name them"
-    assert [path.read_text() for path in found] == [f"of {name}" for name in expected]
-
-
-def test_naming_nothing_is_refused(tmp_path: Path, place: UPath) -> None:
-    with pytest.raises(BadInput, match=r"No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH"):
-        local_inputs("", tmp_path)
-    with pytest.raises(BadInput, match="names no file; give the path of a CSV"):
-        local_inputs(f"{place}/*.csv", tmp_path)
 
 
 def test_a_finished_file_moves_to_its_place(place: UPath, tmp_path: Path) -> None:

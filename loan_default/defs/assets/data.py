@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters import storage
+from loan_default.adapters.inbox import local_inputs
 from loan_default.defs import metadata as shown
 from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import LoanBook, Room
@@ -96,7 +96,7 @@ def clean_raw_loans(
 
     contract = loan_book.contract
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
-    files = storage.local_inputs(config.data or loan_book.data, room.staging)
+    files = local_inputs(config.data or loan_book.data, room.staging)
     snapshot = month(config.snapshot_month, "snapshot_month")
     report = clean_loans(files, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
     for warning in report.warnings():
