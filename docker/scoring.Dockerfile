@@ -6,11 +6,13 @@ FROM ${PYTHON} AS dependencies
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils
 RUN python -m venv --without-pip /opt/venv
 COPY requirements/scoring.lock /build/
-# A fifth less: libraries' own tests and their symbols stay behind, and bytecode is written below, of what serving imports.
+# A quarter less: libraries' own tests, their symbols and ONNX Runtime's second copy of itself, for C programs, stay
+# behind; bytecode is written below, of what serving imports.
 # What wheels bundle (*.libs) was moved by a tool whose results strip may break.
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
     --no-deps --require-hashes -r /build/scoring.lock \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
+    && find /opt/venv -name 'libonnxruntime.so*' -delete \
     && find /opt/venv -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/scoring
 COPY loan_default/*.py /opt/scoring/loan_default/
