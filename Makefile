@@ -142,7 +142,11 @@ export LOAN_DEFAULT_STORAGE := gs://loan-default
 export STORAGE_EMULATOR_HOST := http://gcs:9023
 endif
 export COMPOSE_PROFILES := $(PROFILE)
-STACK = $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
+# podman-compose 1.0, Debian's, does not hand on from .env what has no value in compose.yaml.
+STACK = $(if $(filter podman-compose,$(COMPOSE)),set -a; . docker/.env; set +a;) $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
+LABEL := label=com.docker.compose
+IN_CODE_SERVER = $(ENGINE) exec -i $$($(ENGINE) ps --quiet --filter $(LABEL).project=$(PROJECT) \
+	--filter $(LABEL).service=code-server)
 
 .PHONY: engine
 engine: ## Name the container engine that the following use; COMPOSE="docker compose" or podman-compose chooses
@@ -175,9 +179,9 @@ stop-serve: ## Stop the scoring server's container
 .PHONY: pipeline
 LOANS := /var/lib/loan-default/loans
 pipeline: ## Train in the containers on DATA=file, else on what is there, else on synthetic loans, until decided on
-	@$(if $(DATA),$(STACK) exec -T code-server sh -c 'mkdir -p $(LOANS) && cat >$(LOANS)/.part \
+	@$(if $(DATA),$(IN_CODE_SERVER) sh -c 'mkdir -p $(LOANS) && cat >$(LOANS)/.part \
 		&& rm -f $(LOANS)/* && mv $(LOANS)/.part "$(LOANS)/$(notdir $(DATA))"' <"$(DATA)")
-	@$(STACK) exec -T code-server python pipeline.py full_pipeline_job $(ARGS)
+	@$(IN_CODE_SERVER) python pipeline.py full_pipeline_job $(ARGS)
 
 .PHONY: logs
 logs: ## Follow what the services say, or SERVICE=name only
@@ -186,7 +190,7 @@ logs: ## Follow what the services say, or SERVICE=name only
 .PHONY: troubleshoot
 troubleshoot: ## Show each service's state, health and last words, and ask the doctor
 	@sh docker/troubleshoot.sh $(ENGINE) $(PROJECT) $(SERVICES)
-	@echo; $(STACK) exec -T code-server loan-default doctor
+	@echo; $(IN_CODE_SERVER) loan-default doctor
 
 .PHONY: integration-tests
 integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine

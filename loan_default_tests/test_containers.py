@@ -100,7 +100,9 @@ class Stack:
         return self.make("engine").strip()
 
     def ask(self, *arguments: str) -> str:
-        return self.must(self.engine, *arguments)
+        """What the engine answers; what it only remarks on stderr goes with the test's."""
+        command = (self.engine, *arguments)
+        return subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     @cached_property
     def secrets(self) -> dict[str, str]:
@@ -138,7 +140,7 @@ class Stack:
             )
 
     def logs(self, service: str, *options: str) -> str:
-        return self.ask("logs", *options, self.container(service))
+        return self.must(self.engine, "logs", *options, self.container(service))
 
     def told(self, service: str) -> str:
         return f"{service} is not healthy: {self.trouble(service)}\n{self.logs(service, '--tail', '40')}"
