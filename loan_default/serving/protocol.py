@@ -6,7 +6,7 @@ What an application may hold is `risk`'s to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO, StringIO
 from itertools import chain
@@ -164,6 +164,8 @@ def _decode_json(body: bytes) -> Request:
         return _records(given, output)
     if form == "dataframe_records":
         raise invalid("dataframe_records must be a list of objects, one for each application.")
+    if type(given) is dict and {list}.issuperset(map(type, given.values())):
+        return _lists(given, output)
     return _by_mlflow(lambda mlflow: mlflow.infer_and_parse_data({form: given}), output)
 
 
@@ -195,6 +197,17 @@ def _records(given: Sequence[dict[str, Any]], output: Output) -> Request:
         return Request(names, [[*row.values()] for row in given], output)
     names = tuple(dict.fromkeys(chain.from_iterable(given)))
     return Request(names, [[*map(row.get, names)] for row in given], output)
+
+
+def _lists(given: Mapping[str, Sequence[Any]], output: Output) -> Request:
+    """Lists by field as rows; MLflow's own decoder makes text of numbers where one of them is null."""
+    rows = len(next(iter(given.values()), ()))
+    if other := next((name for name, values in given.items() if len(values) != rows), None):
+        first = next(iter(given))
+        raise invalid(
+            f"{first} has {rows} values and {other} {len(given[other])}; each field needs one per application."
+        )
+    return Request(tuple(given), [*zip(*given.values(), strict=True)], output)
 
 
 def _split(split: Any, output: Output) -> Request:

@@ -77,8 +77,16 @@ def test_too_many_and_none_are_refused() -> None:
     assert "at least one row" in refusal({"inputs": []}).sentence
 
 
-def test_columns_and_files_are_decoded_by_mlflow() -> None:
-    assert rows_of(decode(b'{"inputs": {"term": [36.0, 60.0], "grade": ["A", null]}}', JSON, at_most=2)) == ROWS
+@pytest.mark.parametrize("form", ["inputs", "instances"])
+def test_lists_by_field_keep_their_nulls(form: str) -> None:
+    lists = {"term": [36.0, 60.0], "grade": ["A", None], "dti": [None, 12.5]}
+    expected = [ROWS[0] | {"dti": None}, ROWS[1] | {"dti": 12.5}]
+    assert rows_of(decode(json.dumps({form: lists}).encode(), JSON, at_most=2)) == expected
+    assert "term has 2 values and grade 1" in refusal({form: {**lists, "grade": ["A"]}}).sentence
+    assert "at least one row" in refusal({form: {}}).sentence
+
+
+def test_files_are_decoded_by_mlflow() -> None:
     assert rows_of(decode(b"term,grade\n36,A\n60,\n", CSV, at_most=2)) == ROWS
     parquet = io.BytesIO()
     pd.DataFrame(ROWS).to_parquet(parquet)
@@ -117,7 +125,7 @@ def test_the_form_of_the_answer_is_a_parameter(output: str) -> None:
         ({"dataframe_split": {"columns": ["a", "a"], "data": []}}, "names the column a twice"),
         ({"inputs": [[1, 2], [3, 4]]}, "no field names"),
         ({"inputs": 5}, "cannot be read as a table"),
-        ({"inputs": {"a": [1], "b": [1, 2]}}, "cannot be read as a table"),
+        ({"inputs": {"a": [1], "b": [1, 2]}}, "a has 1 values and b 2"),
     ],
 )
 def test_what_is_no_request_is_the_callers_mistake(body: object, said: str) -> None:
