@@ -192,6 +192,21 @@ troubleshoot: ## Show each service's state, health and last words, and ask the d
 	@sh docker/troubleshoot.sh $(ENGINE) $(PROJECT) $(SERVICES)
 	@echo; $(IN_CODE_SERVER) loan-default doctor
 
+BACKUP = REPLACE=$(REPLACE) sh docker/backup.sh $(ENGINE) $(PROJECT)
+.PHONY: backup
+backup: ## Save databases, files and secrets into the new folder TO
+	@$(BACKUP) save "$(TO)"
+
+.PHONY: restore
+restore: ## Start the stack with what make backup saved into FROM; REPLACE=true where it keeps something already
+	@$(BACKUP) secrets "$(FROM)"
+	@$(STACK) down
+	@$(STACK) up -d postgres
+	@$(BACKUP) databases "$(FROM)"
+	@$(STACK) up -d code-server
+	@$(BACKUP) files "$(FROM)"
+	@$(STACK) up -d $(SERVICES)
+
 .PHONY: integration-tests
 integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine
 	@LOAN_DEFAULT_TEST_CONTAINERS=1 $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \

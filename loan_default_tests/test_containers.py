@@ -120,6 +120,10 @@ class Stack:
         (container,) = self.containers(f"label=com.docker.compose.service={service}")
         return container
 
+    def volumes(self) -> list[str]:
+        label = f"label=com.docker.compose.project={self.project}"
+        return self.ask("volume", "ls", "--quiet", "--filter", label).split()
+
     def inspect(self, service: str) -> dict[str, Any]:
         return json.loads(self.ask("inspect", self.container(service)))[0]
 
@@ -235,9 +239,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         with stack.timed("make stop"):
             stack.make("stop")
-        volumes = stack.ask("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project}")
-        assert volumes.split(), "the volumes outlive make stop"
-        stack.ask("volume", "rm", *volumes.split())
+        volumes = stack.volumes()
+        assert volumes, "the volumes outlive make stop"
+        stack.ask("volume", "rm", *volumes)
         assert not stack.containers()
 
 
@@ -450,6 +454,41 @@ def test_what_was_kept_outlives_the_containers(stack: Stack) -> None:
         assert not stack.containers()
         stack.make("start", "IMAGES=")
         stack.until_healthy(*SERVICES)
+    assert not lost(before, until(stack.kept, 60))
+
+
+def test_a_backup_is_restored_where_nothing_is_left(stack: Stack) -> None:
+    backup, env, before = stack.folder / "backup", stack.folder / "docker" / ".env", stack.kept()
+    with stack.timed("make backup"):
+        stack.make("backup", f"TO={backup}")
+    assert {path.stat().st_mode & 0o077 for path in (backup, *backup.iterdir())} == {0}
+    for target, folder, said in (
+        ("backup", f"TO={backup}", "is there already"),
+        ("restore", f"FROM={backup}", "REPLACE=true replaces them"),
+    ):
+        code, told = stack.run("make", target, f"PROJECT={stack.project}", folder)
+        assert code, told
+        assert said in told
+    stack.make("stop")
+    stack.ask("volume", "rm", *stack.volumes())
+    env.unlink()
+    with stack.timed("make restore, without volumes and secrets, until all are healthy"):
+        stack.make("restore", f"FROM={backup}")
+        stack.until_healthy(*SERVICES)
+    assert env.read_bytes() == (backup / "env").read_bytes()
+    after = until(stack.kept, 60)
+    assert not lost(before, after)
+    assert after["answers"] == before["answers"]
+
+
+def test_a_backup_replaces_what_came_after_it(stack: Stack) -> None:
+    backup, before = stack.folder / "backup", stack.kept()
+    assert stack.inside("code-server", "touch", "/storage/later") == (0, "")
+    env = stack.folder / "docker" / ".env"
+    env.write_text(env.read_text(encoding="utf-8").replace("POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=other"))
+    stack.make("restore", f"FROM={backup}", "REPLACE=true")
+    stack.until_healthy(*SERVICES)
+    assert stack.inside("code-server", "test", "-e", "/storage/later")[0]
     assert not lost(before, until(stack.kept, 60))
 
 
