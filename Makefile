@@ -43,9 +43,10 @@ serve: install ## Answer POST /invocations on 127.0.0.1:5001
 secrets: ## Write docker/.env: a random value for each secret of the containers; what is there stays
 	@docker/secrets.sh
 
+JOBS ?= 2
 .PHONY: test
-test: $(VENV)/dev.stamp ## Install what tests need and run them all
-	@$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp ## Install what tests need and run them all, JOBS=2 files at a time
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: test-loop
 test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and tell when each thing happened
@@ -208,9 +209,9 @@ restore: ## Start the stack with what make backup saved into FROM; REPLACE=true 
 	@$(STACK) up -d $(SERVICES)
 
 .PHONY: integration-tests
-integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine
+integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine; ONLY="names"
 	@LOAN_DEFAULT_TEST_CONTAINERS=1 $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
-		-o log_cli_format='%(message)s' loan_default_tests/test_containers.py
+		-o log_cli_format='%(message)s' loan_default_tests/test_containers.py $(if $(ONLY),-k "$(ONLY)")
 
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
