@@ -460,6 +460,9 @@ def test_everything_that_keeps_something_is_protected() -> None:
             assert body["deletion_protection"] == "${var.deletion_protection}", name
     assert only("google_storage_bucket")["force_destroy"] == "${!var.deletion_protection}"
     assert labelled("", "variable")["deletion_protection"]["default"] is True
+    for name, body in labelled("", "module").items():
+        if "deletion_protection" in body:
+            assert body["deletion_protection"] == "${var.deletion_protection}", name
 
 
 def test_the_database_is_backed_up() -> None:

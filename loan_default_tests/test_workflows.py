@@ -91,17 +91,18 @@ def test_only_main_is_deployed_and_only_after_ci() -> None:
     jobs = workflow["jobs"]
     assert (jobs["build"]["needs"], jobs["staging"]["needs"]) == ("ci", "build")
     assert jobs["prod"]["needs"] == ["build", "staging"]
+    assert jobs["build"]["if"] == "vars.DEPLOY == 'true'", "a fork or a new copy deploys nothing"
     for name in ("staging", "prod"):
         deploys = next(step["run"] for step in jobs[name]["steps"] if "services update" in step.get("run", ""))
         assert "loan-default-$service" in deploys, "by digest: service is name@sha256:…"
 
 
 def test_images_are_scanned_before_they_are_pushed() -> None:
-    order = [
-        step.get("with", {}).get("image") or step.get("id") for step in read(WORKFLOWS[0])["jobs"]["build"]["steps"]
-    ]
+    steps = read(WORKFLOWS[0])["jobs"]["build"]["steps"]
+    order = [step.get("with", {}).get("image") or step.get("id") for step in steps]
     scans = [f"loan-default-{name}:local" for name in ("platform", "mlflow", "scoring")]
     assert [one for one in order if one] == [*scans, "push"]
+    assert all(step["with"]["fail-build"] for step in steps if "image" in step.get("with", {}))
 
 
 def test_ci_knows_every_python_that_the_project_promises() -> None:
