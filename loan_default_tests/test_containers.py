@@ -226,7 +226,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             stack.make("images", f"IMAGES={name}")
     try:
         with stack.timed("make start, until all but the scoring server are healthy"):
-            stack.make("start")
+            stack.make("start", "IMAGES=")
             stack.until_healthy(*SERVICES[:-1])
         # It answers already, and is not called healthy: there is no version that it could score by.
         until(lambda: httpx.get(stack.url("scoring", "/ping")).status_code == 200, 60)
