@@ -91,7 +91,7 @@ bench-serving: install ## Measure the scoring server; needs wrk
 	@$(BIN)/python -m benchmarks serving
 
 .PHONY: bench-scale
-bench-scale: install ## Measure the whole pipeline from 100,000 to 10 million loans; half an hour or more, and 15 GB of disk
+bench-scale: install ## Measure the whole pipeline from 100,000 to 10 million loans; long, and much disk
 	@$(BIN)/python -m benchmarks scale
 
 # Each environment has a folder of its own, so that a plan never meets the other one's state.

@@ -21,7 +21,7 @@ BENCHMARKS = {
     "drift": bench_drift.figures,
     "import": bench_import.figures,
 }
-# By their names only: serving needs a load generator that is no Python package, scale half an hour and 15 GB.
+# By their names only: serving needs a load generator that is no Python package, scale much time and disk.
 NAMED = {**BENCHMARKS, "serving": bench_serving.figures, "scale": bench_scale.figures}
 RESULTS = Path(__file__).parent / "results"
 
