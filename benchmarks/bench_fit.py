@@ -27,12 +27,13 @@ def fit(loans: str, rounds: int) -> Callable[[], Any]:
     """As a training does it: encode, bin, boost."""
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
-    from loan_default.risk.training import Sample, fit_boosted
+    from loan_default.risk.training import LocalDevelopment, Sample, fit_boosted
 
     frame, space, parameters = _prepared(loans)
 
     def work() -> None:
-        fit_boosted(Sample.of(frame, space), space, parameters, rounds, seed=0)
+        sample = Sample.of(frame, space)
+        fit_boosted(LocalDevelopment(space, sample, sample), "train", parameters, rounds, seed=0)
 
     return work
 

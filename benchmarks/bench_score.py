@@ -54,14 +54,14 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
     from loan_default.risk.policy import load_policy
     from loan_default.risk.scoring import Scorer
     from loan_default.risk.search_space import load_search_space
-    from loan_default.risk.training import Sample, fit_boosted
+    from loan_default.risk.training import LocalDevelopment, Sample, fit_boosted
 
     space = FeatureSpace(load_contract())
     sample = Sample.of(pl.scan_parquet(loans).filter(pl.col(OUTCOME).is_not_null()).head(FITTED_ON).collect(), space)
     parameters = {**load_search_space().xgboost.start, "max_depth": DEPTH}
 
     def work() -> None:
-        model = fit_boosted(sample, space, parameters, trees, seed=0)
+        model = fit_boosted(LocalDevelopment(space, sample, sample), "train", parameters, trees, seed=0)
         Scorer(model, "xgboost", Calibration(1.0, 0.0), load_policy().decision, space.contract).save(Path(package))
 
     return work
@@ -72,13 +72,15 @@ def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], 
     import polars as pl
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
-    from loan_default.risk.scoring import Scorer, write_predictions
+    from loan_default.risk.batches import write_predictions
+    from loan_default.risk.engine import Rows
+    from loan_default.risk.scoring import Scorer
 
     scorer = Scorer.load(Path(package))
     predictions = Path(loans).with_name("predictions.parquet")
 
     def work() -> list[tuple[str, int]]:
-        made = write_predictions(scorer, pl.scan_parquet(loans), parquet=predictions, with_reasons=with_reasons)
+        made = write_predictions(scorer, Rows(pl.scan_parquet(loans)), parquet=predictions, with_reasons=with_reasons)
         return [(decision, rows) for decision, rows, _ in made]
 
     return work

@@ -20,11 +20,13 @@ from loan_default.adapters.storage import is_remote, whole
 from loan_default.risk.errors import BadInput
 
 Environment = Literal["local", "staging", "prod"]
+EngineName = Literal["local", "dask"]
 
 SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
+ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
@@ -109,6 +111,8 @@ class Settings:
     serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
     dagster_storage: str = field(default="", repr=False)  # empty: SQLite in dagster_home
     study_storage: str = field(default="", repr=False)  # both may hold a password
+    engine: EngineName = "local"
+    dask_address: str = ""  # of a scheduler; empty: workers of this machine
     contract: Path | None = None
     policy: Path | None = None
     search_space: Path | None = None
@@ -121,11 +125,17 @@ class Settings:
         defaults = {
             "storage": str(self.home / "storage"),
             "tracking_uri": f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}",
-            "study_storage": f"sqlite:///{self.home / 'optuna.db'}",
+            "study_storage": self._studies_here(),
         }
         for name, value in defaults.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
+
+    def _studies_here(self) -> str:
+        """Where tuning studies are kept by default; several processes cannot well share SQLite's file."""
+        if self.engine == "dask":
+            return f"journal://{self.home / 'optuna.journal'}"
+        return f"sqlite:///{self.home / 'optuna.db'}"
 
     @property
     def artifacts(self) -> str:
@@ -190,7 +200,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_sender=given.get("SMTP_SENDER") or "loan-default@localhost",
         serving_supervised=_switch(given, "LOAN_DEFAULT_SERVING_SUPERVISED"),
         dagster_storage=_dagster_storage(given),
-        study_storage=given.get(STUDY_STORAGE, ""),
+        study_storage=_study_storage(given),
+        engine=_engine(given),
+        dask_address=given.get(DASK_ADDRESS, ""),
         contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
         policy=_path(given, "LOAN_DEFAULT_POLICY"),
         search_space=_path(given, "LOAN_DEFAULT_SEARCH_SPACE"),
@@ -265,6 +277,25 @@ def _dagster_storage(given: Mapping[str, str]) -> str:
             f"{DAGSTER_STORAGE} is no address of Postgres; write it as postgresql://user:password@host/dagster."
         )
     return url
+
+
+def _engine(given: Mapping[str, str]) -> EngineName:
+    name = given.get(ENGINE) or "local"
+    if name not in get_args(EngineName):
+        raise BadInput(f"{ENGINE} is {name!r}; it must be one of {', '.join(get_args(EngineName))}.")
+    if name == "local" and given.get(DASK_ADDRESS):
+        raise BadInput(f"{DASK_ADDRESS} is set, but {ENGINE} is local; set {ENGINE}=dask, or take the address away.")
+    return name  # type: ignore[return-value]
+
+
+def _study_storage(given: Mapping[str, str]) -> str:
+    storage = given.get(STUDY_STORAGE, "")
+    if storage.startswith("sqlite") and _engine(given) == "dask":
+        raise BadInput(
+            f"{STUDY_STORAGE} is SQLite, which workers cannot share; give an address of Postgres (postgresql://…) or a "
+            "journal file that all of them see (journal:///path), or leave it empty."
+        )
+    return storage
 
 
 def _switch(given: Mapping[str, str], name: str, *, default: bool = False) -> bool:

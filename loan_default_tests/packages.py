@@ -17,7 +17,7 @@ from loan_default.risk.policy import load_policy
 from loan_default.risk.scoring import Scorer
 from loan_default.risk.search_space import load_search_space
 from loan_default.risk.synthetic import make_applications, make_loans
-from loan_default.risk.training import Development, train_candidates
+from loan_default.risk.training import LocalDevelopment, train_candidates
 
 LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
 
@@ -34,7 +34,7 @@ def scorer(kind: str) -> Scorer:
     boosting = search.xgboost.model_copy(update={"rounds_at_most": ROUNDS})
     loans = _cleaned_loans()
     (candidate,) = train_candidates(
-        Development.of(loans.head(TRAIN), loans.tail(-TRAIN), contract()),
+        LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), contract()),
         {**boosting.start, "learning_rate": 0.3},
         search.model_copy(update={"xgboost": boosting}),
         load_policy().decision,

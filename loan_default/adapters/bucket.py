@@ -20,6 +20,7 @@ from upath import UPath
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.cloud.storage import Blob, Bucket, Client
+    from google.cloud.storage.fileio import BlobReader
 
 SCHEME = "gs://"
 PATIENCE = 60.0  # seconds in which a request is tried again, where the place's own options do not say otherwise
@@ -114,6 +115,13 @@ def download(place: UPath, target: Path, generation: int) -> None:
     """
     with _told(place, "read"):
         _blob(place, generation=generation).download_to_filename(str(target), **_trying(place))
+
+
+@contextmanager
+def opened(place: UPath, generation: int | None) -> Iterator[BlobReader]:
+    """An object, as it was written by that generation, as a file of which only what is read is fetched."""
+    with _told(place, "read"), _blob(place, generation=generation).open("rb", **_trying(place)) as file:
+        yield file
 
 
 def write(place: UPath, text: str) -> None:

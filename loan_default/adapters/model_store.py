@@ -27,18 +27,16 @@ from loan_default.adapters.tracking import (
     signature_fields,
 )
 from loan_default.risk import canary
-from loan_default.risk.contract import Contract
-from loan_default.risk.drift import ReferenceProfile, build_profile
+from loan_default.risk.drift import ReferenceProfile
 from loan_default.risk.errors import BadInput
 from loan_default.risk.judging import Judgement
+from loan_default.risk.reference import Reference, example_application
 from loan_default.risk.scoring import Scorer
 from loan_default.risk.training import Candidate
 
 CANDIDATES = "candidates"
 PROFILE = "reference_profile.json"
 SAMPLE = "reference_sample.parquet"
-# Four figures keep a profile of a million loans at some MB; PSI moves by less than 0.0001.
-_PROFILE_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class ModelStore:
         run_id: str,
         candidates: Sequence[Candidate],
         *,
-        developed_on: pl.DataFrame,
-        sample_rows: int,
+        reference: Reference,
         tags: Mapping[str, str],
     ) -> ModelVersion:
         """Keep every candidate, and register the first as the next version, with its reference profile."""
@@ -64,9 +61,9 @@ class ModelStore:
                 candidate.scorer.save(Path(scratch, CANDIDATES, candidate.kind))
             self.tracking.log_folder(run_id, Path(scratch, CANDIDATES), CANDIDATES)
             package = Path(scratch, CANDIDATES, best.kind)
-            example = example_application(developed_on, best.scorer.contract)
+            example = example_application(reference.profile, best.scorer.contract)
             canary.write(package, best.scorer, example)
-            self._log_reference(run_id, best.scorer, developed_on, sample_rows, Path(scratch, "reference"))
+            self._log_reference(run_id, reference, Path(scratch, "reference"))
             uri = self.tracking.log_model_package(
                 run_id,
                 package,
@@ -77,24 +74,9 @@ class ModelStore:
             )
         return self.tracking.register(run_id, uri, {"kind": best.kind, **tags})
 
-    def _log_reference(
-        self, run_id: str, scorer: Scorer, developed_on: pl.DataFrame, sample_rows: int, folder: Path
-    ) -> None:
-        """The population that the model was developed on, as later batches are compared with it."""
-        scored = scored_features(scorer, developed_on)
-        numeric, categorical = drift_columns(scorer.contract)
-        month = scorer.contract.time_name
-        profile = build_profile(
-            scored,
-            numeric=numeric,
-            categorical=categorical,
-            score="raw_score",
-            months=(f"{developed_on[month].min():%Y-%m}", f"{developed_on[month].max():%Y-%m}"),
-            significant_digits=_PROFILE_DIGITS,
-        )
-        sample = scored.sample(min(sample_rows, scored.height), seed=0)
-        _made(folder).joinpath(PROFILE).write_text(profile.to_json(), encoding="utf-8")
-        sample.write_parquet(folder / SAMPLE)
+    def _log_reference(self, run_id: str, reference: Reference, folder: Path) -> None:
+        _made(folder).joinpath(PROFILE).write_text(reference.profile.to_json(), encoding="utf-8")
+        reference.sample.write_parquet(folder / SAMPLE)
         self.tracking.log_folder(run_id, folder, "reference")
 
     def log_evaluation(self, run_id: str, judgement: Judgement, figures: Mapping[str, bytes]) -> None:
@@ -169,36 +151,14 @@ class ModelStore:
         """A candidate that a training run kept."""
         return Scorer.load(self._downloaded(run_id, CANDIDATES) / kind)
 
-    def reference(self, version: ModelVersion) -> tuple[ReferenceProfile, pl.DataFrame]:
+    def reference(self, version: ModelVersion) -> Reference:
         """Profile and sample of the loans that a version was developed on."""
         folder = self._downloaded(version.run_id, "reference")
         profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
-        return profile, pl.read_parquet(folder / SAMPLE)
+        return Reference(profile, pl.read_parquet(folder / SAMPLE))
 
     def _downloaded(self, run_id: str, name: str) -> Path:
         return self.tracking.download_folder(run_id, name, self.cache / "runs" / run_id)
-
-
-def drift_columns(contract: Contract) -> tuple[list[str], list[str]]:
-    """Names of the numeric and of the categorical features."""
-    numeric = [field.name for field in contract.features if field.kind == "number"]
-    return numeric, [name for name in contract.feature_names if name not in numeric]
-
-
-def scored_features(scorer: Scorer, loans: pl.DataFrame) -> pl.DataFrame:
-    """The features of loans with the raw score that the scorer gives them."""
-    raw = scorer.model.margins(scorer.space.matrix(loans))
-    return loans.select(scorer.contract.feature_names).with_columns(pl.Series("raw_score", raw))
-
-
-def example_application(loans: pl.DataFrame, contract: Contract) -> dict[str, Any]:
-    """An application made of the medians and most frequent levels of many, so that it is nobody's."""
-    example: dict[str, Any] = {}
-    for field in contract.features:
-        column = loans[field.name].drop_nulls()
-        if len(column) and field.derived is None:
-            example[field.name] = column.median() if field.kind == "number" else column.mode().sort()[0]
-    return example
 
 
 @lru_cache

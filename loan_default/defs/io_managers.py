@@ -13,6 +13,7 @@ import dagster as dg
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.adapters.stored import StoredFrame
 from loan_default.defs.metadata import user_errors
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class _Told(dg.UPathIOManager):
 
 
 class ParquetIOManager(_Told):
-    """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a lazy frame."""
+    """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a `StoredFrame`."""
 
     extension = ".parquet"
 
@@ -66,11 +67,9 @@ class ParquetIOManager(_Told):
             frame.write_parquet(obj)
         storage.store(obj, path)
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.LazyFrame:
-        """Open the frame; nothing is read yet."""
-        import polars as pl
-
-        return pl.scan_parquet(storage.fetch(path, self._staging))
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> StoredFrame:
+        """Find the frame; nothing is read yet."""
+        return StoredFrame.of(path, self._staging)
 
 
 class JsonIOManager(_Told):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dagster as dg
+from pydantic import PrivateAttr
 from upath import UPath
 
 from loan_default.adapters import storage
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.scoring_server import ScoringServer
+    from loan_default.risk.engine import Engine
 
 
 class LoanBook(dg.ConfigurableResource):
@@ -97,6 +99,43 @@ class Studies:
     """Where tuning studies are kept: no configuration, which Dagster would show with the password that it may hold."""
 
     storage: str = field(repr=False)
+
+
+class Work(dg.ConfigurableResource):
+    """Where heavy work is done: by the engine of the settings. Assets ask it, and do not know which it is."""
+
+    engine_name: str
+    address: str
+
+    _engine: "Engine | None" = PrivateAttr(default=None)
+
+    @property
+    def engine(self) -> "Engine":
+        """The engine; workers are started, or met, when they are first needed."""
+        if self._engine is None:
+            self._engine = self._made()
+        return self._engine
+
+    def _made(self) -> "Engine":
+        if self.engine_name == "dask":
+            from loan_default.adapters.engine import DaskEngine
+
+            return DaskEngine(self.address)
+        from loan_default.risk.engine import LocalEngine
+
+        return LocalEngine()
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """Metadata of what was done: where its workers can be watched."""
+        dashboard = getattr(self.engine, "dashboard", None)
+        return {"dask_dashboard": dg.MetadataValue.url(dashboard)} if dashboard else {}
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Leave the workers."""
+        if self._engine is not None and hasattr(self._engine, "close"):
+            self._engine.close()
+            self._engine = None
 
 
 class Registry(dg.ConfigurableResource):
@@ -200,6 +239,7 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
         ),
         "room": Room(root=settings.storage, scratch=str(settings.staging)),
         "studies": Studies(settings.study_storage),
+        "work": Work(engine_name=settings.engine, address=settings.dask_address),
         "registry": Registry(**store, cache=str(settings.models), ui=settings.mlflow_ui),
         "mlflow_run": MlflowRun(**store),
         "lifeline": Lifeline(

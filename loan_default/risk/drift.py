@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ class Profile:
         """Every column by name."""
         return {**self.numeric, **self.categorical}
 
-    def merge(self, other: Profile) -> Profile:
+    def merge(self, other: Profile) -> Self:
         """The profile of the rows of both, which were read by the same reference."""
         return replace(
             self,
@@ -269,8 +269,8 @@ def evidently_report(
     Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The
     page holds its scripts and fonts and fetches nothing. Reports send no telemetry; Evidently's own UI would.
     """
-    rng = np.random.default_rng(seed)
-    sides = [_evidently_columns(_sample(side, sample_rows, rng), numeric, categorical) for side in (reference, current)]
+    some = (sampled(side.lazy(), side.height, sample_rows, seed) for side in (reference, current))
+    sides = [_evidently_columns(side, numeric, categorical) for side in some]
     left_out = [name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)]
     known = [side.drop(left_out) for side in sides]
     record: dict[str, Any] = {
@@ -439,11 +439,14 @@ def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
     return f"{name}: {label} {figures[label]:.3f} is {sign} {limit:g}"
 
 
-def _sample(frame: pl.DataFrame, rows: int, rng: np.random.Generator) -> pl.DataFrame:
-    """At most `rows` rows, in their order: Evidently also plots the course over the rows."""
-    if frame.height <= rows:
-        return frame
-    return frame[np.sort(rng.choice(frame.height, rows, replace=False))]
+def sampled(frame: pl.LazyFrame, height: int, rows: int, seed: int) -> pl.DataFrame:
+    """At most `rows` of a frame's `height` rows, in their order: Evidently also plots the course over the rows."""
+    if height <= rows:
+        return frame.collect()
+    drawn = pl.Series(np.sort(np.random.default_rng(seed).choice(height, rows, replace=False)), dtype=pl.UInt32)
+    place = ":place"
+    found = frame.with_row_index(place).filter(pl.col(place).is_in(drawn.implode())).drop(place)
+    return found.collect(engine="streaming")
 
 
 def _evidently_columns(frame: pl.DataFrame, numeric: Iterable[str], categorical: Iterable[str]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loan_default.risk.contract import OUTCOME
+from loan_default.risk.contract import OUTCOME, LoanField
 from loan_default.risk.evaluation import (
     Comparison,
     Evaluation,
@@ -27,7 +27,7 @@ from loan_default.risk.policy import PromotionPolicy
 from loan_default.risk.scoring import DECISIONS, Scorer
 from loan_default.risk.training import grade_auc
 
-VINTAGE = "vintage"
+VINTAGE, CHAMPION = "vintage", "champion"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,32 @@ def intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
     return {name: Interval(**interval) for name, interval in data.items()}
 
 
+def score_test(
+    candidates: Mapping[str, Scorer], champion: Scorer | None, policy: PromotionPolicy, loans: pl.DataFrame
+) -> pl.DataFrame:
+    """Loans of the test window as everyone scores them, with what measuring needs of them and no more.
+
+    Returns:
+        n rows: outcome, issue month, the fields that segments are made of and those that are ordered; of each
+        candidate, and of the champion where the loans have all that it needs, `pd`, `raw_score` and `decision`.
+    """
+    contract = next(iter(candidates.values())).contract
+    roles = [field.name for field in (*contract.with_role("segment"), *contract.features) if _is_measured(field)]
+    needed = dict.fromkeys([OUTCOME, contract.time_name, *policy.segments, *roles])
+    everyone = dict(candidates)
+    if champion and set(champion.contract.feature_names) <= set(loans.columns):
+        everyone[CHAMPION] = champion
+    scored = {
+        name: scorer.score(loans, with_reasons=False).select("pd", "raw_score", "decision").to_struct(name)
+        for name, scorer in everyone.items()
+    }
+    return loans.select(name for name in needed if name in loans.columns).with_columns(**scored)
+
+
+def _is_measured(field: LoanField) -> bool:
+    return field.role == "segment" or field.kind == "ordered"
+
+
 def judge_on_test(
     test: pl.DataFrame,
     candidates: Mapping[str, Scorer],
@@ -76,10 +102,10 @@ def judge_on_test(
     seed: int,
     resamples: int,
 ) -> tuple[Judgement, pl.DataFrame]:
-    """Score the test window with everyone and measure.
+    """Measure everyone on the test window.
 
     Args:
-        test: matured loans of the test window.
+        test: its loans, as `score_test` gives them.
         candidates: the scorers of one training, by kind.
         leader: the kind that was registered.
         champion: the scorer in production, if there is one; left out where these loans lack a field that it needs.
@@ -92,7 +118,7 @@ def judge_on_test(
         The judgement, and the leader's `pd`, `raw_score` and `decision` for each test loan.
     """
     outcomes = test[OUTCOME].to_numpy().astype(np.float64)
-    scored = {kind: scorer.score(test, with_reasons=False) for kind, scorer in candidates.items()}
+    scored = {kind: test[kind].struct.unnest() for kind in candidates}
 
     def measured(scores: pl.DataFrame, scorer: Scorer) -> dict[str, Interval]:
         rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
@@ -109,9 +135,7 @@ def judge_on_test(
         grade_auc=grade_auc(test, outcomes, leading.contract),
         segments=by_segment(outcomes, *_arrays(scored[leader]), _segments(test, leading, policy)),
     )
-    if champion and not set(champion.contract.feature_names) <= set(test.columns):
-        champion = None
-    old = champion.score(test, with_reasons=False) if champion else None
+    old = test[CHAMPION].struct.unnest() if CHAMPION in test.columns else None
     judgement = Judgement(
         evaluation=evaluation,
         comparison=None if old is None else _compared(outcomes, scored[leader], old, seed, resamples),
@@ -120,7 +144,7 @@ def judge_on_test(
         decisions=decision_shares(scored[leader].with_columns(test[OUTCOME])),
         groups=pd_groups(outcomes, scored[leader]["pd"]),
     )
-    return judgement, scored[leader].select("pd", "raw_score", "decision")
+    return judgement, scored[leader]
 
 
 def _arrays(scores: pl.DataFrame) -> tuple[Floats, Floats]:

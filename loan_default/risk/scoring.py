@@ -1,14 +1,14 @@
 """From loans in natural units to PD, score, decision and reasons, by one model version that carries all it needs.
 
 A `Scorer` is saved as a folder that needs none of the platform's settings to be read again: the model, its
-calibration, the contract and the decision policy it was registered with. Where the folder lies is `adapters`.
+calibration, the contract and the decision policy it was registered with. Where the folder lies is `adapters`; how whole
+files are scored is `batches`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.calibration import Calibration
-from loan_default.risk.contract import TERM, Contract, load_contract
+from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace, Matrix
 from loan_default.risk.models import RiskModel, load_model
@@ -187,50 +187,3 @@ def _places(pds: Floats, policy: DecisionPolicy) -> NDArray[np.uint8]:
 
 def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
     return pl.Series(_places(pds, policy)).cat.to(pl.Enum(DECISIONS))
-
-
-def write_predictions(
-    scorer: Scorer,
-    loans: pl.LazyFrame,
-    *,
-    parquet: Path,
-    csv: Path | None = None,
-    constants: Mapping[str, Any] | None = None,
-    with_reasons: bool = True,
-) -> list[tuple[str, int, float]]:
-    """Score applications of any number to Parquet, and to CSV with the reasons as one text, in bounded memory.
-
-    Args:
-        scorer: the version that scores.
-        loans: applications in natural units, with their id.
-        parquet: file to write: id, issue month, term, what `Scorer.score` returns, and the constants.
-        csv: file to write beside it.
-        constants: further columns of one value each.
-        with_reasons: whether declined applications get their reasons.
-
-    Returns:
-        For each decision that was made its name, how many applications got it, and their mean PD.
-    """
-    fixed = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
-    keep = [scorer.contract.id_name, scorer.contract.time_name, TERM]
-    rows = scored(scorer, loans, keep=keep, with_reasons=with_reasons)
-    rows.with_columns(fixed).sink_parquet(parquet)
-    written = pl.scan_parquet(parquet)
-    if csv:
-        written.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
-    counts = written.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision").collect()
-    return list(counts.iter_rows())
-
-
-def scored(scorer: Scorer, loans: pl.LazyFrame, *, keep: list[str], with_reasons: bool = True) -> pl.LazyFrame:
-    """A frame of any length: its columns `keep` beside what `Scorer.score` returns, in the same order.
-
-    A streaming sink scores chunk by chunk, while it reads the next and writes the last, in bounded memory.
-    """
-    loans = loans.select(list(dict.fromkeys([*keep, *scorer.contract.feature_names])))
-    given = loans.collect_schema()
-
-    def score(chunk: pl.DataFrame) -> pl.DataFrame:
-        return pl.concat([chunk.select(keep), scorer.score(chunk, with_reasons=with_reasons)], how="horizontal")
-
-    return loans.map_batches(score, schema={name: given[name] for name in keep} | SCORED, streamable=True)

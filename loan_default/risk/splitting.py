@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from loan_default.risk.errors import BadInput
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
 _EVERY = 5  # of loans of too few months, three in five train, one calibrates and one tests
+_PLACE = ":place"  # of a loan in its file
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,13 @@ def split_loans(
     counts = loans.select(
         pl.len(), pl.col(OUTCOME).is_null().sum().alias("unresolved"), _matured(snapshot).sum().alias("matured")
     ).collect()
-    matured = loans.filter(_matured(snapshot))
-    months = matured.group_by(pl.col(contract.time_name).alias("month")).len().sort("month").collect()
+    months = (
+        loans.filter(_matured(snapshot))
+        .group_by(pl.col(contract.time_name).alias("month"))
+        .len()
+        .sort("month")
+        .collect()
+    )
     if months.is_empty():
         raise BadInput(
             f"No loan had reached the end of its term by the snapshot month {snapshot:%Y-%m}; give older loans, or "
@@ -129,7 +135,7 @@ def split_loans(
         )
     out_of_time = months.height >= len(WINDOWS)
     starts = _starts(months, plan) if out_of_time else None
-    assigned = _assign(matured, contract, starts)
+    assigned = _assign(loans, contract, snapshot, starts)
     windows = tuple(_measured(assigned, name, contract) for name in WINDOWS)
     rows, unresolved, held = counts.row(0)
     return Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - held)  # type: ignore[arg-type]
@@ -168,16 +174,19 @@ def _start(months: list[date], rows: list[int], share: float, wanted: date | Non
     return at
 
 
-def _assign(matured: pl.LazyFrame, contract: Contract, starts: tuple[date, date] | None) -> pl.LazyFrame:
-    """Matured loans with their window in a column `window`."""
+def _assign(
+    loans: pl.LazyFrame, contract: Contract, snapshot: date, starts: tuple[date, date] | None, offset: int = 0
+) -> pl.LazyFrame:
+    """Matured loans with their window in a column `window`; `offset` loans of the file come before these."""
     if starts is None:
-        place = pl.int_range(pl.len()) % _EVERY
+        loans = loans.with_row_index(_PLACE, offset)
+        place = pl.col(_PLACE) % _EVERY
         early, middle = place < _EVERY - 2, place == _EVERY - 2
     else:
         month = pl.col(contract.time_name)
         early, middle = month < starts[0], month < starts[1]
     window = pl.when(early).then(pl.lit("train")).when(middle).then(pl.lit("calibrate")).otherwise(pl.lit("test"))
-    return matured.with_columns(window.alias("window"))
+    return loans.filter(_matured(snapshot)).with_columns(window.alias("window"))
 
 
 def _measured(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> Window:
@@ -197,8 +206,24 @@ def _measured(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> W
     return Window(name, first, last, rows, defaults)
 
 
-def window_loans(loans: pl.LazyFrame, contract: Contract, splits: Splits, name: WindowName) -> pl.DataFrame:
-    """The loans of one window, in the order in which they were cleaned."""
+def window_loans(
+    loans: pl.LazyFrame,
+    contract: Contract,
+    splits: Splits,
+    *names: WindowName,
+    offset: int = 0,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """The loans of these windows, in the order in which they were cleaned.
+
+    Args:
+        loans: cleaned loans, or some of them, one behind the other.
+        contract: what a loan is.
+        splits: what `split_loans` found.
+        names: of the windows.
+        offset: how many cleaned loans come before these.
+        columns: of the loans; all by default.
+    """
     starts = (splits.window("calibrate").first_month, splits.window("test").first_month) if splits.out_of_time else None
-    assigned = _assign(loans.filter(_matured(splits.snapshot)), contract, starts)
-    return assigned.filter(pl.col("window") == name).drop("window").collect()
+    assigned = _assign(loans, contract, splits.snapshot, starts, offset).filter(pl.col("window").is_in(names))
+    return assigned.select(loans.collect_schema().names() if columns is None else columns).collect()

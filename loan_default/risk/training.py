@@ -7,10 +7,10 @@ which it has not seen, then fitted again on both. The test window is not known h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import polars as pl
@@ -28,8 +28,12 @@ from loan_default.risk.search_space import SearchSpace
 
 CandidateKind = Literal["xgboost", "random_forest", "logistic_regression"]
 KINDS: tuple[CandidateKind, ...] = get_args(CandidateKind)
+FittedOn = Literal["train", "both"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _BIN_RESAMPLES = 100
 _LR_ITERATIONS = 1000
+_LR_LOANS = 500_000
 
 
 @dataclass(frozen=True)
@@ -47,26 +51,105 @@ class Sample:
     def __add__(self, other: Sample) -> Sample:
         return Sample(np.concatenate([self.X, other.X]), np.concatenate([self.y, other.y]))
 
+    def thinned(self, share: float, seed: int) -> Sample:
+        """Each loan with this chance; all of them where it is 1 or more."""
+        if share >= 1:
+            return self
+        drawn = np.random.default_rng(seed).random(len(self.y)) < share
+        return Sample(self.X[drawn], self.y[drawn])
+
+
+class Development(Protocol):
+    """The two windows that a model may be developed on, wherever an engine holds them."""
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The matrix that models see."""
+        ...
+
+    def train_trees(
+        self,
+        window: FittedOn,
+        parameters: Mapping[str, Any],
+        rounds: int,
+        *,
+        stop_after: int | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Any:
+        """An `xgboost.Booster` of so many rounds; it knows its best one where it may stop.
+
+        Args:
+            window: what it is fitted on.
+            parameters: as `tree_parameters` gives them.
+            rounds: at most.
+            stop_after: rounds without gain in log loss on the calibrate window.
+            callbacks: XGBoost's, called after each round.
+        """
+        ...
+
+    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+        """The window's loans, or about `at_most` of them."""
+        ...
+
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+        """What a model says of the calibrate window's loans (n,), and how these ended (n,)."""
+        ...
+
+    def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """`function` of these windows and each item, in order, each by one process alone."""
+        ...
+
 
 @dataclass(frozen=True)
-class Development:
-    """The two windows that a model may be developed on."""
+class LocalDevelopment:
+    """Both windows in the memory of this process."""
 
     space: FeatureSpace
     train: Sample
     calibrate: Sample
 
     @classmethod
-    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, contract: Contract) -> Development:
+    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, contract: Contract) -> LocalDevelopment:
         """Encode both windows."""
         space = FeatureSpace(contract)
         return cls(space, Sample.of(train, space), Sample.of(calibrate, space))
 
     @cached_property
-    def matrices(self) -> tuple[Any, Any]:
+    def _matrices(self) -> tuple[Any, Any]:
         """Both windows as XGBoost matrices, binned once for every fit."""
         train = tree_matrix(self.train, self.space)
         return train, tree_matrix(self.calibrate, self.space, like=train)
+
+    @cached_property
+    def _both(self) -> Any:
+        return tree_matrix(self.train + self.calibrate, self.space)
+
+    def train_trees(
+        self,
+        window: FittedOn,
+        parameters: Mapping[str, Any],
+        rounds: int,
+        *,
+        stop_after: int | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Any:
+        """By `xgboost.train`."""
+        train = self._matrices[0] if window == "train" else self._both
+        watched = None if stop_after is None else self._matrices[1]
+        return train_booster(parameters, train, rounds, watched, stop_after, callbacks)
+
+    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+        """Drawn without replacement."""
+        whole = self.train if window == "train" else self.train + self.calibrate
+        return whole.thinned(at_most / max(len(whole.y), 1), seed)
+
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+        """As the model gives them."""
+        return model.margins(self.calibrate.X), self.calibrate.y.astype(np.float64)
+
+    def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Here."""
+        return (function(self, item) for item in items)
 
 
 @dataclass(frozen=True)
@@ -98,6 +181,29 @@ def tree_parameters(parameters: Mapping[str, float | int], space: FeatureSpace, 
     }
 
 
+def train_booster(
+    parameters: Mapping[str, Any],
+    train: Any,
+    rounds: int,
+    watched: Any = None,
+    stop_after: int | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """`xgboost.train` on matrices of this process; it stops early where one is watched."""
+    import xgboost
+
+    evals = [] if watched is None else [(watched, "calibrate")]
+    return xgboost.train(
+        dict(parameters),
+        train,
+        rounds,
+        evals=evals,
+        early_stopping_rounds=stop_after,
+        callbacks=list(callbacks),
+        verbose_eval=False,
+    )
+
+
 def boost(
     development: Development,
     parameters: Mapping[str, float | int],
@@ -110,40 +216,31 @@ def boost(
     Returns:
         The booster up to its best round, the number of those rounds and the log loss there.
     """
-    import xgboost
-
-    train, calibrate = development.matrices
-    booster = xgboost.train(
+    booster = development.train_trees(
+        "train",
         tree_parameters(parameters, development.space, seed),
-        train,
         space.xgboost.rounds_at_most,
-        evals=[(calibrate, "calibrate")],
-        early_stopping_rounds=space.xgboost.stop_after_rounds,
-        callbacks=list(callbacks),
-        verbose_eval=False,
+        stop_after=space.xgboost.stop_after_rounds,
+        callbacks=callbacks,
     )
     rounds = booster.best_iteration + 1
     return booster[:rounds], rounds, booster.best_score
 
 
 def fit_boosted(
-    sample: Sample, space: FeatureSpace, parameters: Mapping[str, Any], rounds: int, seed: int
+    development: Development, window: FittedOn, parameters: Mapping[str, Any], rounds: int, seed: int
 ) -> TreeModel:
     """Boosted trees of a known number of rounds."""
-    import xgboost
-
-    given = tree_parameters(parameters, space, seed)
-    return TreeModel(xgboost.train(given, tree_matrix(sample, space), rounds))
+    return TreeModel(development.train_trees(window, tree_parameters(parameters, development.space, seed), rounds))
 
 
-def fit_forest(sample: Sample, space: FeatureSpace, search: SearchSpace, seed: int) -> TreeModel:
+def fit_forest(development: Development, window: FittedOn, search: SearchSpace, seed: int) -> TreeModel:
     """A random forest: one round of parallel trees at full learning rate, without monotone constraints."""
-    import xgboost
-
     forest = search.random_forest.model_dump()
-    given = tree_parameters({"num_parallel_tree": forest.pop("trees"), "learning_rate": 1.0, **forest}, space, seed)
+    parameters = {"num_parallel_tree": forest.pop("trees"), "learning_rate": 1.0, **forest}
+    given = tree_parameters(parameters, development.space, seed)
     del given["monotone_constraints"]
-    return TreeModel(xgboost.train(given, tree_matrix(sample, space), 1))
+    return TreeModel(development.train_trees(window, given, 1))
 
 
 def fit_regression(sample: Sample, search: SearchSpace) -> LinearModel:
@@ -208,19 +305,19 @@ def _fit(
     decision: DecisionPolicy,
     seed: int,
 ) -> Candidate:
-    both, space = development.train + development.calibrate, development.space
     first: RiskModel
     final: RiskModel
     parameters: dict[str, Any]
     if kind == "xgboost":
         booster, rounds, _ = boost(development, tuned, search, seed)
-        first, final = TreeModel(booster), fit_boosted(both, space, tuned, rounds, seed)
+        first, final = TreeModel(booster), fit_boosted(development, "both", tuned, rounds, seed)
         parameters = {**tuned, "rounds": rounds}
     elif kind == "random_forest":
-        first, final = (fit_forest(sample, space, search, seed) for sample in (development.train, both))
+        first, final = (fit_forest(development, window, search, seed) for window in get_args(FittedOn))
         parameters = search.random_forest.model_dump()
     else:
-        first, final = (fit_regression(sample, search) for sample in (development.train, both))
+        samples = (development.sample(window, _LR_LOANS, seed) for window in get_args(FittedOn))
+        first, final = (fit_regression(sample, search) for sample in samples)
         parameters = search.logistic_regression.model_dump()
     return _calibrated(kind, first, final, parameters, development, decision)
 
@@ -234,8 +331,7 @@ def _calibrated(
     decision: DecisionPolicy,
 ) -> Candidate:
     """Calibrate on what the first fit says of loans that it has not seen; the final fit keeps that calibration."""
-    outcomes: Floats = development.calibrate.y.astype(np.float64)
-    margins = first.margins(development.calibrate.X)
+    margins, outcomes = development.margins(first)
     calibration = fit_calibration(margins, outcomes)
     metrics = measure(
         outcomes,
@@ -247,6 +343,11 @@ def _calibrated(
     )
     scorer = Scorer(final, kind, calibration, decision, development.space.contract)
     return Candidate(kind, scorer, parameters, metrics)
+
+
+def graded(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
+    """What `grade_auc` needs of loans: how they ended, and the lender's own ordered opinions."""
+    return loans.select(OUTCOME, *(field.name for field in contract.features if field.kind == "ordered"))
 
 
 def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.search_space import SearchSpace, Span
 from loan_default.risk.training import Development, boost
 
-_START = "is_start"
+JOURNAL = "journal://"  # begins the address of a journal file: journal:///path
+_START, _SLOT = "is_start", "slot"
 _REPORT_EVERY = 10
 _WARM_UP_TRIALS = 4
 _WARM_UP_ROUNDS = 60
@@ -69,7 +72,8 @@ def tune(
         development: train and calibrate windows; nothing else is looked at.
         space: where to start and what to try.
         data_fingerprint: names the data in the study's name.
-        storage: an SQLAlchemy address, such as `sqlite:///path`, whose folder must exist, or `postgresql://…`.
+        storage: an SQLAlchemy address, such as `sqlite:///path`, whose folder must exist, or `postgresql://…`; or a
+            journal file, `journal:///path`. Where several processes search, one of the latter two.
         trials: how many trials the study is to hold, the start among them.
         seed: of the sampler and of XGBoost.
         on_trial: told of each trial as it ends.
@@ -81,17 +85,17 @@ def tune(
         raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
     began = time.monotonic()
     name = f"{data_fingerprint}-{development.space.fingerprint}-{space.fingerprint}-{seed}"
+    search = _Search(name, storage, space, seed)
     with _kept_at(storage):
-        study = _study(name, space, storage, seed)
-
-        def objective(trial: Any) -> float:
-            parameters = {**space.xgboost.start, **{k: _suggest(trial, k, s) for k, s in space.xgboost.search.items()}}
-            return boost(development, parameters, space, seed, callbacks=[_pruning(trial)])[2]
-
-        def told(study: Any, trial: Any) -> None:
-            on_trial(Trial(trial.number, trial.value if trial.state.name == "COMPLETE" else None, study.best_value))
-
-        study.optimize(objective, n_trials=max(trials - _finished(study), 0), callbacks=[told])
+        study = search.opened()
+        known = study.trials
+        first = len(known)
+        slots = [
+            _Slot(first + at, is_start=at == 0 and not any(_is_start(trial) for trial in known))
+            for at in range(max(trials - _finished(study), 0))
+        ]
+        for trial in development.each(search.run, slots):
+            on_trial(trial)
         start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
         chosen = best if start.value - best.value >= space.xgboost.least_gain else start
         return TunedParams(
@@ -124,21 +128,90 @@ def _kept_at(storage: str) -> Iterator[None]:
         ) from error
 
 
-def _study(name: str, space: SearchSpace, storage: str, seed: int) -> Any:
+@dataclass(frozen=True)
+class _Slot:
+    """A place for one trial. Whoever fills it draws by its number: a continued study draws nothing again."""
+
+    number: int
+    is_start: bool
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A study, and how its trials are made: by one process after the other, or by several at once."""
+
+    name: str
+    storage: str = field(repr=False)  # it may hold a password
+    space: SearchSpace
+    seed: int
+
+    def run(self, development: Development, slot: _Slot) -> Trial:
+        """Fill a slot."""
+        import optuna
+
+        study = self.opened(self._sampler(slot))
+        _give_up(study, slot)
+        trial = study.ask()
+        trial.set_user_attr(_SLOT, slot.number)
+        trial.set_user_attr(_START, slot.is_start)
+        given = {name: _suggest(trial, name, span) for name, span in self.space.xgboost.search.items()}
+        parameters = {**self.space.xgboost.start, **given}
+        callbacks = [] if slot.is_start else [_pruning(trial)]  # the others are measured against the start
+        try:
+            _, _, loss = boost(development, parameters, self.space, self.seed, callbacks)
+        except optuna.TrialPruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return Trial(trial.number, None, study.best_value)
+        except BaseException:  # also where a person stops it
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            raise
+        study.tell(trial, loss)
+        return Trial(trial.number, loss, study.best_value)
+
+    def opened(self, sampler: Any = None) -> Any:
+        """The study, which is made where there is none."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        pruner = optuna.pruners.MedianPruner(_WARM_UP_TRIALS, _WARM_UP_ROUNDS, _REPORT_EVERY)
+        return optuna.create_study(
+            study_name=self.name, storage=_store(self.storage), sampler=sampler, pruner=pruner, load_if_exists=True
+        )
+
+    def _sampler(self, slot: _Slot) -> Any:
+        import optuna
+
+        # Trials that others are at count as bad ones, so that nobody tries the same beside them.
+        sampler = optuna.samplers.TPESampler(seed=self.seed + slot.number, constant_liar=True)
+        if not slot.is_start:
+            return sampler
+        start = {name: self.space.xgboost.start[name] for name in self.space.xgboost.search}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.PartialFixedSampler(start, sampler)
+
+
+@lru_cache(maxsize=1)
+def _store(address: str) -> Any:
+    """One for each process: to look whether a database has its tables takes longer than to ask it for a trial."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner = optuna.pruners.MedianPruner(_WARM_UP_TRIALS, _WARM_UP_ROUNDS, _REPORT_EVERY)
+    if address.startswith(JOURNAL):
+        from optuna.storages.journal import JournalFileBackend
+
+        return optuna.storages.JournalStorage(JournalFileBackend(address.removeprefix(JOURNAL)))
     # A fit takes longer than some databases keep a connection that says nothing.
-    place = optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
-    study = optuna.create_study(study_name=name, storage=place, pruner=pruner, load_if_exists=True)
-    # A continued study must not draw again what it drew before.
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
-    # Also where a run was killed during the start itself; a trial that was left RUNNING never ends.
-    if not any(_is_start(trial) for trial in study.trials):
-        start = {name: space.xgboost.start[name] for name in space.xgboost.search}
-        study.enqueue_trial(start, user_attrs={_START: True})
-    return study
+    return optuna.storages.RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
+
+
+def _give_up(study: Any, slot: _Slot) -> None:
+    """End what a process left in this slot when it died."""
+    import optuna
+
+    running = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING])
+    for trial in running:
+        if trial.user_attrs.get(_SLOT) == slot.number:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
 def _is_start(trial: Any) -> bool:

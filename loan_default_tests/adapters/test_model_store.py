@@ -6,23 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 import pytest
 
 from loan_default.adapters.model_store import (
     ModelStore,
-    drift_columns,
-    example_application,
     provenance,
-    scored_features,
 )
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
-from loan_default.risk.cleaning import clean_applications
 from loan_default.risk.drift import profile_batch, psi
 from loan_default.risk.evaluation import Interval
-from loan_default.risk.judging import judge_on_test
+from loan_default.risk.judging import judge_on_test, score_test
 from loan_default.risk.policy import load_policy
+from loan_default.risk.reference import reference_part, scored_features
 from loan_default.risk.scoring import Scorer
 from loan_default.risk.training import Candidate
 from loan_default_tests.conftest import Cleaned
@@ -53,7 +49,9 @@ def registered(tmp_path_factory: pytest.TempPathFactory, cleaned: Cleaned) -> Re
     candidates = [Candidate(kind, scorer(kind), {}, {}) for kind in KINDS]
     run_id = new_run(store.tracking)
     tags = {"seed": "7"}
-    version = store.register(run_id, candidates, developed_on=loans, sample_rows=SAMPLE_ROWS, tags=tags)
+    months = (f"{loans['issue_d'].min():%Y-%m}", f"{loans['issue_d'].max():%Y-%m}")
+    reference = reference_part(scorer("xgboost"), months, SAMPLE_ROWS / loans.height, loans)
+    version = store.register(run_id, candidates, reference=reference, tags=tags)
     return Registered(store, version, loans)
 
 
@@ -75,7 +73,8 @@ def test_the_best_is_registered_and_every_candidate_kept(registered: Registered)
 
 @pytest.mark.integration
 def test_the_reference_is_what_the_version_was_developed_on(registered: Registered) -> None:
-    profile, sample = registered.elsewhere.reference(registered.version)
+    reference = registered.elsewhere.reference(registered.version)
+    profile, sample = reference.profile, reference.sample
     loans = registered.loans
     assert profile.rows == loans.height
     assert profile.months == (f"{loans['issue_d'].min():%Y-%m}", f"{loans['issue_d'].max():%Y-%m}")
@@ -94,7 +93,8 @@ def test_an_evaluation_joins_the_training_run(registered: Registered, cleaned: C
     resolved = pl.read_parquet(cleaned.path).filter(pl.col("outcome").is_not_null()).tail(300)
     candidates = {kind: scorer(kind) for kind in KINDS}
     policy = load_policy().promotion
-    judgement, _ = judge_on_test(resolved, candidates, "xgboost", None, policy, out_of_time=True, seed=0, resamples=3)
+    test = score_test(candidates, None, policy, resolved)
+    judgement, _ = judge_on_test(test, candidates, "xgboost", None, policy, out_of_time=True, seed=0, resamples=3)
     run_id = registered.version.run_id
     registered.store.log_evaluation(run_id, judgement, {"roc.png": b"picture"})
     metrics = client_of(registered.store.tracking).get_run(run_id).data.metrics
@@ -127,31 +127,6 @@ def test_only_a_promotion_moves_production(registered: Registered) -> None:
         assert now.tags["decision_reasons"] == "Out of time. AUC 0.70."
         assert store.tracking.read_json(version.run_id, "promotion.json") == decided(version, verdict)
     assert store.tracking.version_of(PREVIOUS) is None
-
-
-def test_drift_watches_every_feature_once() -> None:
-    numeric, categorical = drift_columns(contract())
-    assert {"dti", "annual_inc"} <= set(numeric)
-    assert {"grade", "purpose"} <= set(categorical)
-    assert sorted([*numeric, *categorical]) == sorted(contract().feature_names)
-
-
-def test_scored_features_are_the_features_and_the_margin(cleaned: Cleaned) -> None:
-    loans, known = pl.read_parquet(cleaned.path).head(50), scorer("xgboost")
-    scored = scored_features(known, loans)
-    assert scored.columns == [*contract().feature_names, "raw_score"]
-    assert np.array_equal(scored["raw_score"], known.score(loans)["raw_score"])
-
-
-def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None:
-    loans = pl.read_parquet(cleaned.path)
-    loans = loans.with_columns(pl.lit(None, dtype=loans["revol_util"].dtype).alias("revol_util"))
-    example = example_application(loans, contract())
-    assert example["annual_inc"] == loans["annual_inc"].median()
-    assert example["purpose"] == loans["purpose"].mode().sort()[0]
-    derived = {field.name for field in contract().features if field.derived}
-    assert set(example) == set(contract().feature_names) - derived - {"revol_util"}
-    assert clean_applications(pl.DataFrame([example]), contract()).height == 1
 
 
 def test_provenance_names_code_and_versions() -> None:

@@ -11,6 +11,7 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_all
+from loan_default.adapters.stored import StoredFrame
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.resources import root_of
 
@@ -36,8 +37,8 @@ def test_a_frame_comes_back_lazily(root: UPath, tmp_path: Path) -> None:
     manager = ParquetIOManager(root, tmp_path / "staging")
     manager.handle_output(written("loans"), FRAME)
     found = manager.load_input(read("loans"))
-    assert isinstance(found, pl.LazyFrame)
-    assert found.collect().equals(FRAME)
+    assert isinstance(found, StoredFrame)
+    assert found.scan().collect().equals(FRAME)
     assert storage.exists(root / "loans.parquet")
 
 
@@ -60,7 +61,7 @@ def test_each_batch_has_its_own_file(root: UPath, tmp_path: Path) -> None:
 
     @dg.asset(io_manager_key="json", partitions_def=batches)
     def report(context: dg.AssetExecutionContext, predictions: Any) -> list[str]:
-        found[context.partition_key] = predictions.collect()["batch"].to_list()
+        found[context.partition_key] = predictions.scan().collect()["batch"].to_list()
         return found[context.partition_key]
 
     managers = {"parquet": ParquetIOManager(root, tmp_path / "staging"), "json": JsonIOManager(root)}
@@ -85,7 +86,7 @@ def test_frames_of_one_batch_are_not_mixed_up(root: UPath, tmp_path: Path) -> No
 
     @dg.asset(io_manager_key="json", partitions_def=batches)
     def report(applications: Any, predictions: Any) -> int:
-        found["of"] = [frame.collect()["of"].item() for frame in (applications, predictions)]
+        found["of"] = [frame.scan().collect()["of"].item() for frame in (applications, predictions)]
         return 1
 
     managers = {"parquet": ParquetIOManager(root, tmp_path / "staging"), "json": JsonIOManager(root)}
@@ -127,7 +128,7 @@ def test_writing_that_fails_leaves_the_old_file_and_nothing_else(
     with pytest.raises(dg.Failure, match="There is no room left"):
         texts.handle_output(written("card"), "second")
     assert {path.name for path in root.iterdir()} == {"loans.parquet", "card.md"}
-    assert frames.load_input(read("loans")).collect().height == 2
+    assert frames.load_input(read("loans")).scan().collect().height == 2
     assert texts.load_input(read("card")) == "first"
 
 

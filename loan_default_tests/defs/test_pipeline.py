@@ -245,9 +245,9 @@ def test_the_version_can_be_served_and_watched(
     assert info.signature is not None
     assert "annual_inc" in info.signature.inputs.input_names()
     assert info.saved_input_example_info is not None
-    profile, sample = ModelStore(tracking, platform.settings.home / "models").reference(tracking.get(1))
-    assert profile.rows == sum(window["rows"] for window in record(platform, "loan_splits")["windows"][:2])
-    assert sample.height == 300
+    reference = ModelStore(tracking, platform.settings.home / "models").reference(tracking.get(1))
+    assert reference.profile.rows == sum(window["rows"] for window in record(platform, "loan_splits")["windows"][:2])
+    assert reference.sample.height == 300
 
 
 # --- batches --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from loan_default.risk.scoring import Scorer
 from loan_default.risk.search_space import Forest, SearchSpace, load_search_space
 from loan_default.risk.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.synthetic import make_loans, write_csv
-from loan_default.risk.training import Candidate, Development, train_candidates
+from loan_default.risk.training import Candidate, LocalDevelopment, train_candidates
 
 SEED = 7
 
@@ -39,8 +39,8 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFra
 
 
 @pytest.fixture(scope="session")
-def development(windows: Mapping[str, pl.DataFrame]) -> Development:
-    return Development.of(windows["train"], windows["calibrate"], load_contract())
+def development(windows: Mapping[str, pl.DataFrame]) -> LocalDevelopment:
+    return LocalDevelopment.of(windows["train"], windows["calibrate"], load_contract())
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def quick_search() -> SearchSpace:
 
 
 @pytest.fixture(scope="session")
-def ranked(development: Development, quick_search: SearchSpace) -> tuple[Candidate, ...]:
+def ranked(development: LocalDevelopment, quick_search: SearchSpace) -> tuple[Candidate, ...]:
     """Every candidate, best first."""
     return train_candidates(development, quick_search.xgboost.start, quick_search, load_policy().decision, seed=SEED)
 

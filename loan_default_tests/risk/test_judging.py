@@ -10,7 +10,7 @@ import pytest
 
 from loan_default.risk.contract import Contract
 from loan_default.risk.evaluation import compare, measure
-from loan_default.risk.judging import VINTAGE, Judgement, decision_shares, judge_on_test
+from loan_default.risk.judging import VINTAGE, Judgement, decision_shares, judge_on_test, score_test
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
 from loan_default.risk.scoring import DECISIONS, Scorer
 from loan_default.risk.training import Candidate, grade_auc
@@ -31,7 +31,8 @@ def scorers(candidates: Mapping[str, Candidate]) -> dict[str, Scorer]:
 def judged(
     loans: pl.DataFrame, scorers: Mapping[str, Scorer], policy: PromotionPolicy, champion: Scorer | None = None
 ) -> tuple[Judgement, pl.DataFrame]:
-    return judge_on_test(loans, scorers, "xgboost", champion, policy, out_of_time=True, seed=SEED, resamples=RESAMPLES)
+    test = score_test(scorers, champion, policy, loans)
+    return judge_on_test(test, scorers, "xgboost", champion, policy, out_of_time=True, seed=SEED, resamples=RESAMPLES)
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.features import Matrix
 from loan_default.risk.models import LinearModel, RiskModel, TreeModel, load_model
 from loan_default.risk.search_space import SearchSpace
-from loan_default.risk.training import KINDS, Candidate, Development, Sample, fit_regression
+from loan_default.risk.training import KINDS, Candidate, LocalDevelopment, Sample, fit_regression
 
 TREES = ("xgboost", "random_forest")
 
 
 @pytest.fixture(scope="module", name="X")
-def some_loans(windows: Mapping[str, pl.DataFrame], development: Development) -> Matrix:
+def some_loans(windows: Mapping[str, pl.DataFrame], development: LocalDevelopment) -> Matrix:
     """400 test loans, among them some with missing values."""
     matrix = development.space.matrix(windows["test"].head(400))
     assert np.isnan(matrix).any()
@@ -63,7 +63,7 @@ def test_linear_contributions_sum_to_margin_less_intercept(candidates: Mapping[s
 
 
 def test_linear_contributions_are_against_the_average_training_loan(
-    candidates: Mapping[str, Candidate], development: Development
+    candidates: Mapping[str, Candidate], development: LocalDevelopment
 ) -> None:
     seen = (development.train + development.calibrate).X
     means = model_of(candidates, "logistic_regression").contributions(seen).mean(axis=0)
@@ -71,7 +71,7 @@ def test_linear_contributions_are_against_the_average_training_loan(
 
 
 def test_each_linear_contribution_is_what_its_own_column_changes_missing_or_not(
-    candidates: Mapping[str, Candidate], X: Matrix, development: Development
+    candidates: Mapping[str, Candidate], X: Matrix, development: LocalDevelopment
 ) -> None:
     """A linear model is additive: giving one loan another's value moves the margin by their contributions' gap."""
     model = model_of(candidates, "logistic_regression")
@@ -88,7 +88,7 @@ def test_each_linear_contribution_is_what_its_own_column_changes_missing_or_not(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_importance_is_a_share_of_each_column(
-    candidates: Mapping[str, Candidate], development: Development, kind: str
+    candidates: Mapping[str, Candidate], development: LocalDevelopment, kind: str
 ) -> None:
     importance = model_of(candidates, kind).importance()
     assert importance.shape == (len(development.space.columns),)

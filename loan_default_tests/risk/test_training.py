@@ -22,7 +22,7 @@ from loan_default.risk.splitting import WINDOWS, SplitPlan, split_loans, window_
 from loan_default.risk.training import (
     KINDS,
     Candidate,
-    Development,
+    LocalDevelopment,
     boost,
     fit_boosted,
     fit_forest,
@@ -40,35 +40,38 @@ def outcomes_of(loans: pl.DataFrame) -> Floats:
     return loans[OUTCOME].to_numpy().astype(np.float64)
 
 
-def small(development: Development, rows: int = 600) -> Development:
+def small(development: LocalDevelopment, rows: int = 600) -> LocalDevelopment:
     """The first loans of both windows."""
 
     def head(name: str) -> object:
         sample = getattr(development, name)
         return replace(sample, X=sample.X[:rows], y=sample.y[:rows])
 
-    return Development(development.space, head("train"), head("calibrate"))  # type: ignore[arg-type]
+    return LocalDevelopment(development.space, head("train"), head("calibrate"))  # type: ignore[arg-type]
 
 
-def first_and_final(kind: str, development: Development, search: SearchSpace) -> tuple[Floats, Floats]:
+def first_and_final(kind: str, development: LocalDevelopment, search: SearchSpace) -> tuple[Floats, Floats]:
     """What the fit on train alone says of calibrate, and what the fit on both says of it, step by step."""
-    both, seen = development.train + development.calibrate, development.calibrate.X
+    seen, windows = development.calibrate.X, ("train", "both")
     if kind == "xgboost":
         booster, rounds, _ = boost(development, search.xgboost.start, search, SEED)
-        final = fit_boosted(both, development.space, search.xgboost.start, rounds, SEED)
+        final = fit_boosted(development, "both", search.xgboost.start, rounds, SEED)
         return TreeModel(booster).margins(seen), final.margins(seen)
     if kind == "random_forest":
-        first, last = (fit_forest(part, development.space, search, SEED) for part in (development.train, both))
+        first, last = (fit_forest(development, window, search, SEED) for window in windows)
         return first.margins(seen), last.margins(seen)
-    regressions = [fit_regression(part, search) for part in (development.train, both)]
+    samples = (development.train, development.train + development.calibrate)
+    regressions = [fit_regression(sample, search) for sample in samples]
     return regressions[0].margins(seen), regressions[1].margins(seen)
 
 
 def test_nothing_but_train_and_calibrate_can_be_given() -> None:
-    assert {field.name for field in fields(Development)} == {"space", "train", "calibrate"}
+    assert {field.name for field in fields(LocalDevelopment)} == {"space", "train", "calibrate"}
 
 
-def test_windows_are_encoded_with_their_outcomes(development: Development, windows: Mapping[str, pl.DataFrame]) -> None:
+def test_windows_are_encoded_with_their_outcomes(
+    development: LocalDevelopment, windows: Mapping[str, pl.DataFrame]
+) -> None:
     for name in ("train", "calibrate"):
         sample = getattr(development, name)
         assert sample.X.shape == (windows[name].height, len(development.space.columns))
@@ -85,7 +88,7 @@ def test_candidates_come_best_first(ranked: tuple[Candidate, ...]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_calibration_and_metrics_come_from_loans_that_the_first_fit_has_not_seen(
-    candidates: Mapping[str, Candidate], development: Development, quick_search: SearchSpace, kind: str
+    candidates: Mapping[str, Candidate], development: LocalDevelopment, quick_search: SearchSpace, kind: str
 ) -> None:
     first, final = first_and_final(kind, development, quick_search)
     outcomes = development.calibrate.y.astype(np.float64)
@@ -97,7 +100,7 @@ def test_calibration_and_metrics_come_from_loans_that_the_first_fit_has_not_seen
     assert auc_of(outcomes, kept) > auc_of(outcomes, first)  # the final fit has learned from these loans too
 
 
-def test_boosting_stops_at_its_best_round(development: Development, quick_search: SearchSpace) -> None:
+def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_search: SearchSpace) -> None:
     booster, rounds, loss = boost(development, quick_search.xgboost.start, quick_search, SEED)
     assert 10 < rounds == booster.num_boosted_rounds() < quick_search.xgboost.rounds_at_most
     told = log_loss(development.calibrate.y, booster.inplace_predict(development.calibrate.X).astype(np.float64))
@@ -125,7 +128,7 @@ def test_a_forest_is_one_round_of_parallel_trees(candidates: Mapping[str, Candid
 
 
 def test_pd_moves_with_a_field_only_as_lending_practice_says(
-    candidates: Mapping[str, Candidate], development: Development
+    candidates: Mapping[str, Candidate], development: LocalDevelopment
 ) -> None:
     """Each field with a direction, moved up in 300 loans by small and by large steps, all else equal."""
     model, X = candidates["xgboost"].scorer.model, development.calibrate.X[:300]
@@ -144,7 +147,7 @@ def test_pd_moves_with_a_field_only_as_lending_practice_says(
 
 
 def test_the_same_seed_gives_the_same_models_and_another_seed_others(
-    development: Development, quick_search: SearchSpace
+    development: LocalDevelopment, quick_search: SearchSpace
 ) -> None:
     few = small(development)
 
@@ -160,7 +163,7 @@ def test_the_same_seed_gives_the_same_models_and_another_seed_others(
 
 
 def test_only_the_kinds_asked_for_are_fitted_and_each_is_told(
-    development: Development, quick_search: SearchSpace
+    development: LocalDevelopment, quick_search: SearchSpace
 ) -> None:
     told: list[str] = []
     found = train_candidates(
@@ -178,7 +181,7 @@ def test_only_the_kinds_asked_for_are_fitted_and_each_is_told(
 
 @pytest.mark.parametrize(("kinds", "named"), [(["xgboost", "neural"], r"\['neural'\]"), ([], "none")])
 def test_unknown_kinds_and_none_at_all_are_refused(
-    development: Development, quick_search: SearchSpace, kinds: list[str], named: str
+    development: LocalDevelopment, quick_search: SearchSpace, kinds: list[str], named: str
 ) -> None:
     sentence = f"Candidates {named} cannot be fitted; choose among xgboost, random_forest, logistic_regression."
     with pytest.raises(BadInput, match=sentence):
@@ -238,7 +241,7 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     loans, plan = pl.scan_parquet(cleaned), SplitPlan(test_from=date(2011, 1, 1))
     splits = split_loans(loans, CONTRACT, plan, snapshot=report.snapshot, data_fingerprint=report.fingerprint)
     train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)
-    development, search = Development.of(train, calibrate, CONTRACT), load_search_space()
+    development, search = LocalDevelopment.of(train, calibrate, CONTRACT), load_search_space()
     found = train_candidates(
         development, search.xgboost.start, search, DECISION, seed=7, kinds=["xgboost", "logistic_regression"]
     )
@@ -253,5 +256,5 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     assert reached["xgboost"]["ece"] <= 0.02
     assert reached["logistic_regression"]["auc"] >= 0.699
     unfettered = {"monotone_constraints": "()"}  # XGBoost's defaults: six levels, fast learning, 100 rounds
-    plain = fit_boosted(development.train + development.calibrate, development.space, unfettered, 100, 7)
+    plain = fit_boosted(development, "both", unfettered, 100, 7)
     assert auc_of(outcomes, plain.margins(development.space.matrix(test))) < 0.68

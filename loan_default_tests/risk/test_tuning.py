@@ -11,7 +11,7 @@ import pytest
 from loan_default.risk import tuning
 from loan_default.risk.errors import BadInput
 from loan_default.risk.search_space import SearchSpace, Span
-from loan_default.risk.training import Development, Sample, boost
+from loan_default.risk.training import LocalDevelopment, Sample, boost
 from loan_default.risk.tuning import Trial, TunedParams, tune
 
 GOOD: Mapping[str, float | int] = {"max_depth": 2, "learning_rate": 0.1, "min_child_weight": 5.0}
@@ -20,10 +20,10 @@ SEARCH = {"max_depth": Span(low=1, high=3), "learning_rate": Span(low=0.02, high
 
 
 @pytest.fixture(scope="module")
-def few(development: Development) -> Development:
+def few(development: LocalDevelopment) -> LocalDevelopment:
     """400 loans in each window."""
     windows = {name: getattr(development, name) for name in ("train", "calibrate")}
-    return Development(development.space, **{name: Sample(w.X[:400], w.y[:400]) for name, w in windows.items()})
+    return LocalDevelopment(development.space, **{name: Sample(w.X[:400], w.y[:400]) for name, w in windows.items()})
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'tuning.db'}"
 
 
-def run(few: Development, space: SearchSpace, storage: str, trials: int, **other: Any) -> TunedParams:
+def run(few: LocalDevelopment, space: SearchSpace, storage: str, trials: int, **other: Any) -> TunedParams:
     return tune(few, space, **{"data_fingerprint": "d", "seed": 7, **other}, storage=storage, trials=trials)
 
 
@@ -48,7 +48,9 @@ def trials_in(storage: str, study: str) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=study, storage=storage).trials
 
 
-def test_the_start_is_the_first_trial_and_alone_is_a_search(few: Development, space: SearchSpace, storage: str) -> None:
+def test_the_start_is_the_first_trial_and_alone_is_a_search(
+    few: LocalDevelopment, space: SearchSpace, storage: str
+) -> None:
     found = run(few, space, storage, 1)
     assert found.parameters == GOOD
     assert (found.trials, found.best_trial, found.pruned) == (1, 0, 0)
@@ -56,7 +58,9 @@ def test_the_start_is_the_first_trial_and_alone_is_a_search(few: Development, sp
     assert found.log_loss == found.start_log_loss == expected
 
 
-def test_every_trial_is_told_and_stays_within_the_space(few: Development, space: SearchSpace, storage: str) -> None:
+def test_every_trial_is_told_and_stays_within_the_space(
+    few: LocalDevelopment, space: SearchSpace, storage: str
+) -> None:
     told: list[Trial] = []
     found = run(few, space, storage, 6, on_trial=told.append)
     assert [trial.number for trial in told] == list(range(6))
@@ -72,7 +76,7 @@ def test_every_trial_is_told_and_stays_within_the_space(few: Development, space:
         assert trial.value == boost(few, {**GOOD, **trial.params}, space, 7)[2]
 
 
-def test_a_search_continues_where_it_stopped(few: Development, space: SearchSpace, storage: str) -> None:
+def test_a_search_continues_where_it_stopped(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
     first: list[Trial] = []
     run(few, space, storage, 5, on_trial=first.append)
     rest: list[Trial] = []
@@ -86,7 +90,9 @@ def test_a_search_continues_where_it_stopped(few: Development, space: SearchSpac
     assert replace(again, seconds=0) == replace(found, seconds=0)
 
 
-def test_a_killed_search_loses_only_the_trial_it_was_in(few: Development, space: SearchSpace, storage: str) -> None:
+def test_a_killed_search_loses_only_the_trial_it_was_in(
+    few: LocalDevelopment, space: SearchSpace, storage: str
+) -> None:
     study = run(few, space, storage, 3).study
     for _ in range(2):
         optuna.load_study(study_name=study, storage=storage).ask()  # left RUNNING for ever, as by a kill
@@ -98,7 +104,7 @@ def test_a_killed_search_loses_only_the_trial_it_was_in(few: Development, space:
 
 @pytest.mark.parametrize("left", ["RUNNING", "FAIL"])
 def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
-    few: Development,
+    few: LocalDevelopment,
     space: SearchSpace,
     storage: str,
     tmp_path: Path,
@@ -124,13 +130,13 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
     assert run(few, space, storage, 3).trials == 3
 
 
-def test_the_same_search_finds_the_same(few: Development, space: SearchSpace, tmp_path: Path) -> None:
+def test_the_same_search_finds_the_same(few: LocalDevelopment, space: SearchSpace, tmp_path: Path) -> None:
     found = [run(few, space, f"sqlite:///{tmp_path / name}", 6) for name in ("one.db", "two.db")]
     assert replace(found[0], seconds=0) == replace(found[1], seconds=0)
 
 
 def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
-    few: Development, space: SearchSpace, tmp_path: Path
+    few: LocalDevelopment, space: SearchSpace, tmp_path: Path
 ) -> None:
     from_bad = changed(space, start=BAD)
     free = run(few, from_bad, f"sqlite:///{tmp_path / 'free.db'}", 6)
@@ -144,7 +150,7 @@ def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
         assert found.parameters == (free.parameters if replaced else BAD)
 
 
-def test_hopeless_trials_are_pruned_and_counted(few: Development, space: SearchSpace, storage: str) -> None:
+def test_hopeless_trials_are_pruned_and_counted(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
     told: list[Trial] = []
     slow = {**SEARCH, "learning_rate": Span(low=0.0005, high=0.2, log=True)}
     patient = changed(space, search=slow, rounds_at_most=90, stop_after_rounds=90)
@@ -160,7 +166,7 @@ def test_hopeless_trials_are_pruned_and_counted(few: Development, space: SearchS
 
 @pytest.mark.parametrize("other", ["seed", "space", "data"])
 def test_another_seed_space_or_data_is_another_study(
-    few: Development, space: SearchSpace, storage: str, other: str
+    few: LocalDevelopment, space: SearchSpace, storage: str, other: str
 ) -> None:
     first = run(few, space, storage, 1)
     second = {
@@ -174,7 +180,7 @@ def test_another_seed_space_or_data_is_another_study(
 
 
 @pytest.mark.parametrize("trials", [0, -3])
-def test_no_trial_at_all_is_refused(few: Development, space: SearchSpace, storage: str, trials: int) -> None:
+def test_no_trial_at_all_is_refused(few: LocalDevelopment, space: SearchSpace, storage: str, trials: int) -> None:
     with pytest.raises(BadInput, match=f"^{trials} tuning trials were asked for; ask for at least 1"):
         run(few, space, storage, trials)
 
@@ -188,7 +194,7 @@ def test_no_trial_at_all_is_refused(few: Development, space: SearchSpace, storag
     ],
 )
 def test_a_storage_that_cannot_be_used_is_named_without_its_password(
-    few: Development, space: SearchSpace, address: str, said: str
+    few: LocalDevelopment, space: SearchSpace, address: str, said: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
         run(few, space, address, 1)
@@ -201,7 +207,7 @@ def test_a_storage_that_cannot_be_used_is_named_without_its_password(
     assert "\n" not in sentence
 
 
-def test_the_outcome_is_a_json_record(few: Development, space: SearchSpace, storage: str) -> None:
+def test_the_outcome_is_a_json_record(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
     found = run(few, space, storage, 1)
     record = found.to_dict()
     assert record["parameters"] == GOOD

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from loan_default.adapters.inbox import local_inputs
+from loan_default.adapters.stored import StoredFrame
 from loan_default.defs import metadata as shown
-from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import LoanBook, Room
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
@@ -145,7 +145,7 @@ def clean_raw_loans(
 )
 @shown.in_one_sentence
 def loan_splits(
-    config: SplitConfig, loan_book: LoanBook, cleaned_loans: LazyFrame, cleaning_report: dict[str, Any]
+    config: SplitConfig, loan_book: LoanBook, cleaned_loans: StoredFrame, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Cut the matured loans into windows."""
     from loan_default.risk.splitting import SplitPlan, split_loans
@@ -156,9 +156,12 @@ def loan_splits(
         month(config.calibrate_from, "calibrate_from"),
         month(config.test_from, "test_from"),
     )
-    snapshot = month(cleaning_report["snapshot"], "snapshot")
     splits = split_loans(
-        cleaned_loans, loan_book.contract, plan, snapshot=snapshot, data_fingerprint=cleaning_report["fingerprint"]
+        cleaned_loans.scan(),
+        loan_book.contract,
+        plan,
+        snapshot=month(cleaning_report["snapshot"], "snapshot"),
+        data_fingerprint=cleaning_report["fingerprint"],
     )
     return dg.MaterializeResult(value=splits.to_dict(), metadata=_split_metadata(splits))
 

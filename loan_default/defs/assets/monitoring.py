@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from loan_default.adapters import storage
+from loan_default.adapters.stored import StoredFrame
 from loan_default.defs import metadata as shown
-from loan_default.defs.frames import LazyFrame
 from loan_default.defs.partitions import batches
-from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.defs.resources import LoanBook, Registry, Room, Work
 from loan_default.risk.contract import Contract
 from loan_default.risk.policy import DriftPolicy
 
@@ -38,27 +38,32 @@ def drift_report(
     loan_book: LoanBook,
     registry: Registry,
     room: Room,
-    application_batch: LazyFrame,
+    work: Work,
+    application_batch: StoredFrame,
     application_report: dict[str, Any],
-    predictions: LazyFrame,
+    predictions: StoredFrame,
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
-    from loan_default.risk.drift import feature_drift, judge_drift, profile_batch
+    from loan_default.risk.drift import feature_drift, judge_drift, sampled
+    from loan_default.risk.engine import Beside
+    from loan_default.risk.reference import RAW_SCORE, profile_of
 
     policy = loan_book.policy.drift
-    scored = predictions.select("raw_score", "model_version", "input_fingerprint").collect()
-    if scored["input_fingerprint"][0] != application_report["fingerprint"]:
+    told = predictions.scan().select("model_version", "input_fingerprint").head(1).collect()
+    if told["input_fingerprint"][0] != application_report["fingerprint"]:
         raise dg.Failure(
             f"The predictions of batch {context.partition_key} are of an earlier file of that name; score it again.",
             allow_retries=False,
         )
-    version = registry.tracking.get(scored["model_version"][0])
-    profile, sample = registry.models.reference(version)
+    version = registry.tracking.get(told["model_version"][0])
+    reference = registry.models.reference(version)
     contract = registry.models.scorer(version).contract
-    batch = application_batch.select(contract.feature_names).collect().with_columns(scored["raw_score"])
-    drift = feature_drift(profile, profile_batch(batch, profile), policy)
-    verdict = judge_drift(drift, batch.height, policy)
-    page = _store_report(room, context.partition_key, _evidently(sample, batch, contract, policy))
+    batch = Beside(((application_batch, contract.feature_names), (predictions, (RAW_SCORE,))))
+    profile = profile_of(work.engine, batch, reference.profile)
+    drift = feature_drift(reference.profile, profile, policy)
+    verdict = judge_drift(drift, profile.rows, policy)
+    some = sampled(batch.scan(), profile.rows, policy.report_sample_rows, seed=0)
+    page = _store_report(room, context.partition_key, _evidently(reference.sample, some, contract, policy))
     worst = drift.sort("psi", descending=True, nulls_last=True)
     yield dg.MaterializeResult(
         value={
@@ -81,6 +86,7 @@ def drift_report(
             "model_version": version.version,
             "features": shown.table(_TABLE, worst.select(_TABLE).rows()),
             "evidently": dg.MetadataValue.path(str(page)),
+            **work.shown,
         },
     )
 
@@ -89,14 +95,14 @@ def _evidently(
     sample: "pl.DataFrame", batch: "pl.DataFrame", contract: Contract, policy: DriftPolicy
 ) -> "EvidentlyReport":
     """Evidently's view of the same columns, on a sample of both sides."""
-    from loan_default.adapters.model_store import drift_columns
     from loan_default.risk.drift import evidently_report
+    from loan_default.risk.reference import RAW_SCORE, drift_columns
 
     numeric, categorical = drift_columns(contract)
     return evidently_report(
         sample,
         batch,
-        numeric=[*numeric, "raw_score"],
+        numeric=[*numeric, RAW_SCORE],
         categorical=categorical,
         seed=0,
         sample_rows=policy.report_sample_rows,

@@ -8,10 +8,10 @@ import dagster as dg
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_files
+from loan_default.adapters.stored import StoredFrame
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.assets.registry import EvaluationConfig
-from loan_default.defs.frames import LazyFrame
 from loan_default.defs.resources import Clock, LoanBook, Registry, Room
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def performance_report(
     registry: Registry,
     room: Room,
     clock: Clock,
-    loan_outcomes: LazyFrame,
+    loan_outcomes: StoredFrame,
     outcomes_report: dict[str, Any],
 ) -> Iterator[Any]:
     """Hold what was predicted against how the loans ended, and judge the version in production."""
@@ -129,7 +129,7 @@ def performance_report(
     versions = rows.select("model_version").unique().collect()["model_version"].to_list()
     performance = measure_performance(
         rows,
-        loan_outcomes,
+        loan_outcomes.scan(),
         loan_book.contract,
         loan_book.policy.performance,
         production=production.version if production else None,
@@ -165,7 +165,7 @@ def _month(text: str | None) -> date | None:
 
 def _developed_until(registry: Registry, version: int) -> date:
     """The last issue month of the loans that a version was developed on."""
-    months = registry.models.reference(registry.tracking.get(version))[0].months
+    months = registry.models.reference(registry.tracking.get(version)).profile.months
     assert months is not None, "every registered version has its months"
     return date.fromisoformat(f"{months[1]}-01")
 

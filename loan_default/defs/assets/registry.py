@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from loan_default.adapters import history
+from loan_default.adapters.stored import StoredFrame
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
-from loan_default.defs.frames import LazyFrame
-from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.defs.resources import LoanBook, Registry, Room, Work
 from loan_default.risk.contract import OUTCOME
 from loan_default.risk.policy import PromotionDecision, decide_promotion
 
@@ -43,14 +44,18 @@ def model_evaluation(
     config: EvaluationConfig,
     loan_book: LoanBook,
     registry: Registry,
-    cleaned_loans: LazyFrame,
+    work: Work,
+    cleaned_loans: StoredFrame,
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Measure on the test window, which nothing else looks at."""
-    from loan_default.risk.judging import judge_on_test
+    import polars as pl
+
+    from loan_default.risk.engine import on_windows
+    from loan_default.risk.judging import judge_on_test, score_test
     from loan_default.risk.plots import evaluation_pngs
-    from loan_default.risk.splitting import Splits, window_loans
+    from loan_default.risk.splitting import Splits
 
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
     if trained_model["training_fingerprint"] != splits.fingerprint:  # its training may hold loans that now test
@@ -58,15 +63,17 @@ def model_evaluation(
             f"Version {trained_model['version']} was trained on other loans or windows than these; train again.",
             allow_retries=False,
         )
-    test = window_loans(cleaned_loans, loan_book.contract, splits, "test")
     run_id, leader = trained_model["run_id"], trained_model["kind"]
     candidates = {kind: registry.models.candidate(run_id, kind) for kind in trained_model["candidates"]}
     in_production = registry.tracking.version_of(PRODUCTION)
+    champion = registry.models.scorer(in_production) if in_production else None
+    scored = partial(score_test, candidates, champion, policy)
+    test = pl.concat(on_windows(work.engine, cleaned_loans, loan_book.contract, splits, ["test"], scored))
     judgement, scores = judge_on_test(
         test,
         candidates,
         leader,
-        registry.models.scorer(in_production) if in_production else None,
+        champion,
         policy,
         out_of_time=splits.out_of_time,
         seed=config.seed,
@@ -76,11 +83,11 @@ def model_evaluation(
         raise dg.Failure(f"AUC {auc:.4f} on the test window is too good to be true: a field that knows the outcome?")
     figures = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     registry.models.log_evaluation(run_id, judgement, figures)
-    champion = in_production.version if in_production else None
+    version = in_production.version if in_production else None
     return dg.MaterializeResult(
-        value={"version": trained_model["version"], "champion_version": champion, "judgement": judgement.to_dict()},
+        value={"version": trained_model["version"], "champion_version": version, "judgement": judgement.to_dict()},
         metadata={
-            **_judgement_metadata(judgement, champion),
+            **_judgement_metadata(judgement, version),
             **{name.removesuffix(".png"): shown.picture(figures[name], name) for name in _SHOWN},
             "mlflow_run": registry.run_link(run_id),
         },

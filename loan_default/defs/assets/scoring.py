@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters import storage
+from loan_default.adapters.stored import StoredFrame
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
-from loan_default.defs.frames import LazyFrame
 from loan_default.defs.partitions import batches
-from loan_default.defs.resources import LoanBook, Registry, Room
+from loan_default.defs.resources import LoanBook, Registry, Room, Work
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import PREDICTION_RULES, failures, judge_predictions
 
@@ -121,14 +121,15 @@ def predictions(
     context: dg.AssetExecutionContext,
     registry: Registry,
     room: Room,
-    application_batch: LazyFrame,
+    work: Work,
+    application_batch: StoredFrame,
     application_report: dict[str, Any],
 ) -> Iterator[Any]:
     """Score the batch; scoring it again replaces its result and nothing else."""
     import polars as pl
 
     from loan_default.adapters import predicted
-    from loan_default.risk.scoring import write_predictions
+    from loan_default.risk.batches import write_predictions
 
     version = registry.tracking.version_of(PRODUCTION)
     if version is None:
@@ -144,6 +145,7 @@ def predictions(
             "scored_at": datetime.now(UTC),
             "input_fingerprint": application_report["fingerprint"],
         },
+        engine=work.engine,
     )
     findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
     if failed := failures(findings):
@@ -162,6 +164,7 @@ def predictions(
             "model_version": version.version,
             "decisions": shown.table(["decision", "applications", "mean PD"], counts),
             "csv": dg.MetadataValue.path(str(beside)),
+            **work.shown,
         },
     )
     storage.store(csv, beside)

@@ -2,20 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from loan_default.adapters.stored import StoredFrame
 from loan_default.defs import metadata as shown
-from loan_default.defs.frames import LazyFrame
 from loan_default.defs.mlflow_run import MlflowRun
-from loan_default.defs.resources import LoanBook, Registry, Studies
-from loan_default.risk.contract import Contract
+from loan_default.defs.resources import LoanBook, Registry, Studies, Work
+from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from loan_default.risk.splitting import Splits
     from loan_default.risk.training import Candidate
     from loan_default.risk.tuning import Trial
@@ -37,12 +36,6 @@ class TrainingConfig(dg.Config):
     seed: int = 7
 
 
-def _windows(loans: LazyFrame, contract: Contract, splits: "Splits") -> tuple["pl.DataFrame", "pl.DataFrame"]:
-    from loan_default.risk.splitting import window_loans
-
-    return window_loans(loans, contract, splits, "train"), window_loans(loans, contract, splits, "calibrate")
-
-
 @dg.asset(
     group_name="training",
     io_manager_key="json",
@@ -58,22 +51,22 @@ def tuned_params(
     config: TuningConfig,
     loan_book: LoanBook,
     studies: dg.ResourceParam[Studies],
-    cleaned_loans: LazyFrame,
+    work: Work,
+    cleaned_loans: StoredFrame,
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Search for parameters."""
     from loan_default.risk.splitting import Splits
-    from loan_default.risk.training import Development
     from loan_default.risk.tuning import tune
 
-    contract, splits = loan_book.contract, Splits.from_dict(loan_splits)
+    splits = Splits.from_dict(loan_splits)
 
     def told(trial: "Trial") -> None:
         reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
         context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
 
     found = tune(
-        Development.of(*_windows(cleaned_loans, contract, splits), contract),
+        work.engine.development(cleaned_loans, loan_book.contract, splits),
         loan_book.search_space,
         data_fingerprint=splits.fingerprint,
         storage=studies.storage,
@@ -91,6 +84,7 @@ def tuned_params(
             "pruned": found.pruned,
             "study": found.study,
             "seconds": found.seconds,
+            **work.shown,
         },
     )
 
@@ -112,22 +106,20 @@ def trained_model(
     loan_book: LoanBook,
     registry: Registry,
     mlflow_run: MlflowRun,
-    cleaned_loans: LazyFrame,
+    work: Work,
+    cleaned_loans: StoredFrame,
     loan_splits: dict[str, Any],
     tuned_params: dict[str, Any],
 ) -> Iterator[Any]:
     """Fit every candidate and register the best; stop where it is too good to be true."""
-    import polars as pl
-
     from loan_default.adapters.model_store import provenance
+    from loan_default.risk.reference import reference_of
     from loan_default.risk.splitting import Splits
-    from loan_default.risk.training import KINDS, Development, grade_auc, train_candidates
+    from loan_default.risk.training import KINDS, train_candidates
 
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
-    train, calibrate = _windows(cleaned_loans, contract, splits)
-    development = Development.of(train, calibrate, contract)
     candidates = train_candidates(
-        development,
+        work.engine.development(cleaned_loans, contract, splits),
         tuned_params["parameters"],
         loan_book.search_space,
         policy.decision,
@@ -136,8 +128,7 @@ def trained_model(
         on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
     )
     best = candidates[0]
-    grade = grade_auc(calibrate, development.calibrate.y.astype(float), contract)
-    findings = judge_candidate(best, grade, policy.promotion)
+    findings = judge_candidate(best, _grade(work, cleaned_loans, contract, splits), policy.promotion)
     if not findings[TRAINING_RULES.index("not_too_good_to_be_true")].passed:
         yield from shown.check_results("trained_model", findings)
         raise dg.Failure(failures(findings), allow_retries=False)
@@ -146,8 +137,9 @@ def trained_model(
     version = registry.models.register(
         mlflow_run.run_id,
         candidates,
-        developed_on=pl.concat([train, calibrate]),
-        sample_rows=policy.drift.report_sample_rows,
+        reference=reference_of(
+            work.engine, cleaned_loans, contract, splits, best.scorer, policy.drift.report_sample_rows
+        ),
         tags=tags,
     )
     yield dg.MaterializeResult(
@@ -162,8 +154,20 @@ def trained_model(
             ),
             "mlflow_run": registry.run_link(mlflow_run.run_id),
             "git_commit": tags["git_commit"],
+            **work.shown,
         },
     )
+
+
+def _grade(work: Work, loans: StoredFrame, contract: Contract, splits: "Splits") -> float | None:
+    """AUC of the lender's own opinion on the calibrate window."""
+    import polars as pl
+
+    from loan_default.risk.engine import on_windows
+    from loan_default.risk.training import grade_auc, graded
+
+    found = pl.concat(on_windows(work.engine, loans, contract, splits, ["calibrate"], partial(graded, contract)))
+    return grade_auc(found, found[OUTCOME].to_numpy().astype(float), contract)
 
 
 def _record(

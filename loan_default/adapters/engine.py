@@ -1,0 +1,407 @@
+"""The distributed engine: Dask's workers read, clean, train, tune, score and profile, each some of the parts.
+
+Only how work is spread, and what becomes of it when a worker dies, is known here; what is done with a part is `risk`'s.
+Neither this process nor any worker ever has all rows of a table in memory, and a worker that dies costs time only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.engine import Part, Schema, Table
+from loan_default.risk.errors import BadInput
+from loan_default.risk.features import FeatureSpace
+from loan_default.risk.models import Floats, RiskModel
+from loan_default.risk.splitting import Splits, WindowName, window_loans
+from loan_default.risk.training import Development, FittedOn, Sample, train_booster
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MISSING = (
+    "LOAN_DEFAULT_ENGINE is dask, but Dask is not installed here; install it with pip install 'loan-default[dask]', or "
+    "set LOAN_DEFAULT_ENGINE=local."
+)
+_MOST_ROWS, _FEWEST_ROWS = 250_000, 10_000  # of a part
+_PARTS_OF_A_WORKER = 4  # or more: the rest of what one that died did is shared out among the others
+_CONNECT_SECONDS, _WORKERS_SECONDS = 15, 60
+_FITS = 4  # times that a fit is begun, as workers die
+_SILENT_SECONDS = 30  # of a worker in a fit, before the others give it up
+# One thread for each worker: a part or a trial is one thread's work, and Dask runs a task in each.
+_WORKER_ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+log = logging.getLogger(__name__)
+
+
+def require_dask() -> None:
+    """See that Dask is there.
+
+    Raises:
+        BadInput: says what to install.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("distributed") is None:
+        raise BadInput(MISSING)
+
+
+class DaskEngine:
+    """The workers of a scheduler, or where no address is given some of this machine's, which end with `close`."""
+
+    def __init__(self, address: str = "", workers: int | None = None) -> None:
+        require_dask()
+        self._address, self._workers = address, workers
+
+    @cached_property
+    def client(self) -> Client:
+        """Connected when it is first needed.
+
+        Raises:
+            BadInput: no scheduler answers, or it has no worker.
+        """
+        from distributed import Client, LocalCluster
+
+        if not self._address:
+            return Client(
+                LocalCluster(
+                    n_workers=self._workers or os.cpu_count(),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    env=_WORKER_ENVIRONMENT,
+                )
+            )
+        try:
+            client = Client(self._address, timeout=_CONNECT_SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise BadInput(
+                f"No Dask scheduler answers at {self._address} (LOAN_DEFAULT_DASK_ADDRESS); start one with dask "
+                "scheduler, or leave the address empty for workers of this machine."
+            ) from error
+        _wait_for_workers(client, 1)
+        return client
+
+    def close(self) -> None:
+        """Leave the scheduler, and end workers that were started here."""
+        client = self.__dict__.pop("client", None)
+        if client is not None:
+            client.close()
+            if client.cluster is not None:
+                client.cluster.close()
+
+    @property
+    def dashboard(self) -> str:
+        """The address of Dask's own page, on which the workers can be watched."""
+        return str(self.client.dashboard_link)
+
+    # --- what any engine does ---------------------------------------------------------------------------------
+
+    def parts(self, table: Table) -> Sequence[Part]:
+        """Some for each worker, none of more than 250,000 rows."""
+        least = _PARTS_OF_A_WORKER * len(self.client.nthreads())
+        number = max(math.ceil(table.rows / _MOST_ROWS), min(least, table.rows // _FEWEST_ROWS), 1)
+        cuts = [table.rows * at // number for at in range(number + 1)]
+        return [table.part(begin, end - begin) for begin, end in pairwise(cuts)]
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """As tasks; a few more than there are threads wait for a worker or to be taken."""
+        most = 2 * sum(self.client.nthreads().values())
+        shipped, submit = self._shipped(function)
+        waiting: deque[Future] = deque()
+        with _told():
+            try:
+                for item in items:
+                    waiting.append(submit(item))
+                    if len(waiting) >= most:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                self.client.cancel([*waiting, shipped])
+
+    def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
+        """Part by part, each sent here when it is ready."""
+        from polars.io.plugins import register_io_source
+
+        def source(
+            columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            for made in self.map(partial(_through, function), self.parts(table)):
+                found = made if predicate is None else made.filter(predicate)
+                found = found if most is None else found.head(most)
+                most = None if most is None else most - found.height
+                yield found if columns is None else found.select(columns)
+                if most == 0:
+                    return
+
+        return register_io_source(source, schema=dict(schema))
+
+    def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
+        """Both windows in the memory of the workers, each holding some of their loans."""
+        return DaskDevelopment(self, loans, contract, splits)
+
+    # --- how it is done ---------------------------------------------------------------------------------------
+
+    def _shipped(self, function: Callable[..., Any]) -> tuple[Future, Callable[..., Future]]:
+        """The function on its way to the workers, once each; and how it is asked for an item."""
+        name = getattr(getattr(function, "func", function), "__name__", "work").strip("_")
+        shipped = self.client.submit(_same, function, key=f"{name}_itself-{uuid.uuid4().hex}")
+
+        def submit(item: Any, **where: Any) -> Future:
+            return self.client.submit(_call, shipped, item, key=f"{name}-{uuid.uuid4().hex}", **where)
+
+        return shipped, submit
+
+    def spread(self, function: Callable[[Item], Any], items: Sequence[Item]) -> list[Future]:
+        """The results of `function`, kept by the workers in turn; ready, or lost with a worker and made again."""
+        from distributed import wait
+
+        workers = list(self.client.nthreads())
+        _, submit = self._shipped(function)
+        with _told():
+            made = [
+                submit(item, workers=[workers[at % len(workers)]], allow_other_workers=True)
+                for at, item in enumerate(items)
+            ]
+            wait(made)
+            for one in made:
+                if one.status == "error":
+                    one.result()
+        return made
+
+
+def _same(function: Result) -> Result:
+    return function
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def _through(function: Callable[[pl.DataFrame], pl.DataFrame], part: Part) -> pl.DataFrame:
+    return function(part.scan().collect())
+
+
+def _wait_for_workers(client: Client, number: int) -> None:
+    try:
+        client.wait_for_workers(number, timeout=_WORKERS_SECONDS)
+    except TimeoutError:
+        if not client.nthreads():
+            raise BadInput(
+                f"The Dask scheduler at {client.scheduler.address} has had no worker for {_WORKERS_SECONDS} seconds; "
+                "start some with dask worker."
+            ) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What Dask gives up is one sentence."""
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise BadInput(
+            f"{error.allowed_failures + 1} Dask workers died one after the other at the same piece of work; give each "
+            "more memory (dask worker --memory-limit), and see what their logs say."
+        ) from error
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class DaskDevelopment:
+    """Both windows, of which each worker holds some samples."""
+
+    engine: DaskEngine
+    loans: Table
+    contract: Contract
+    splits: Splits
+
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """The matrix that models see."""
+        return FeatureSpace(self.contract)
+
+    @cached_property
+    def _parts(self) -> Sequence[Part]:
+        return self.engine.parts(self.loans)
+
+    def _hold(self) -> dict[str, list[Future]]:
+        """Have each window's samples made, and keep those that hold any loan."""
+        held = {}
+        for name in ("train", "calibrate"):
+            made = self.engine.spread(partial(_sample, self.contract, self.splits, name), self._parts)
+            rows = self.engine.map(_loans_in, made)
+            held[name] = [sample for sample, some in zip(made, rows, strict=True) if some]
+        return held
+
+    @cached_property
+    def _held(self) -> dict[str, list[Future]]:
+        return self._hold()
+
+    def _window(self, window: FittedOn) -> list[Future]:
+        return self._held["train"] + (self._held["calibrate"] if window == "both" else [])
+
+    def train_trees(
+        self,
+        window: FittedOn,
+        parameters: Mapping[str, Any],
+        rounds: int,
+        *,
+        stop_after: int | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Any:
+        """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
+        from xgboost import dask as xgboost_dask
+        from xgboost.collective import Config
+
+        client = self.engine.client
+        workers = set(client.nthreads())
+        for left in reversed(range(_FITS)):
+            try:
+                train = self._matrix(self._window(window))
+                watched = None if stop_after is None else self._matrix(self._held["calibrate"], train)
+                return xgboost_dask.train(
+                    client,
+                    dict(parameters),
+                    train,
+                    rounds,
+                    evals=[] if watched is None else [(watched, "calibrate")],
+                    early_stopping_rounds=stop_after,
+                    callbacks=list(callbacks),
+                    verbose_eval=False,
+                    coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS),
+                )["booster"]
+            except Exception as error:
+                died = workers - set(client.nthreads())
+                if not died or not left:
+                    raise
+                log.warning("%d of %d workers died in a fit (%s); it begins again.", len(died), len(workers), error)
+                _wait_for_workers(client, len(workers))
+                workers = set(client.nthreads())
+                self._held = self._hold()  # shared out anew
+        raise AssertionError
+
+    def _matrix(self, samples: Sequence[Future], like: Any = None) -> Any:
+        import dask
+        from dask import array
+        from xgboost.dask import DaskQuantileDMatrix
+
+        def joined(name: str, *columns: int) -> Any:
+            pieces = [
+                array.from_delayed(dask.delayed(getattr)(sample, name), shape=(np.nan, *columns), dtype=np.float32)
+                for sample in samples
+            ]
+            return array.concatenate(pieces, allow_unknown_chunksizes=True)
+
+        names = list(self.space.columns)
+        X, y = joined("X", len(names)), joined("y")
+        return DaskQuantileDMatrix(self.engine.client, X, y, feature_names=names, ref=like)
+
+    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+        """Each loan with the same chance; brought here."""
+        samples = self._window(window)
+        rows = sum(self.engine.map(_loans_in, samples))
+        thinned = self.engine.map(partial(Sample.thinned, share=at_most / rows, seed=seed), samples)
+        found = list(thinned)
+        return Sample(np.concatenate([one.X for one in found]), np.concatenate([one.y for one in found]))
+
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+        """Of each sample where it is held."""
+        found = list(self.engine.map(partial(_margins, model), self._held["calibrate"]))
+        return np.concatenate([margins for margins, _ in found]), np.concatenate([outcomes for _, outcomes in found])
+
+    def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """One item for each worker at a time, which has binned all loans of both windows for itself."""
+        alone = _Alone(tuple(self._parts), self.contract, self.splits)
+        return self.engine.map(partial(function, alone), items)  # type: ignore[arg-type]
+
+
+def _sample(contract: Contract, splits: Splits, window: WindowName, part: Part) -> Sample:
+    return Sample.of(window_loans(part.scan(), contract, splits, window, offset=part.offset), FeatureSpace(contract))
+
+
+def _loans_in(sample: Sample) -> int:
+    return len(sample.y)
+
+
+def _margins(model: RiskModel, sample: Sample) -> tuple[Floats, Floats]:
+    return model.margins(sample.X), sample.y.astype(np.float64)
+
+
+class _Alone:
+    """Both windows as one worker has them to itself for a trial: binned, and read part by part for that."""
+
+    def __init__(self, parts: tuple[Part, ...], contract: Contract, splits: Splits) -> None:
+        self._parts, self._contract, self._splits = parts, contract, splits
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the matrices: each process makes its own."""
+        return {name: value for name, value in vars(self).items() if name != "_matrices"}
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The matrix that models see."""
+        return FeatureSpace(self._contract)
+
+    @cached_property
+    def _matrices(self) -> tuple[Any, Any]:
+        train = self._binned("train")
+        return train, self._binned("calibrate", train)
+
+    def _binned(self, window: WindowName, like: Any = None) -> Any:
+        import xgboost
+
+        parts, contract, splits = self._parts, self._contract, self._splits
+        names = list(self.space.columns)
+
+        class Parts(xgboost.DataIter):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.left = iter(parts)
+
+            def next(self, input_data: Callable[..., Any]) -> bool:
+                for part in self.left:
+                    sample = _sample(contract, splits, window, part)
+                    if len(sample.y):
+                        input_data(data=sample.X, label=sample.y, feature_names=names)
+                        return True
+                return False
+
+            def reset(self) -> None:
+                self.left = iter(parts)
+
+        return xgboost.QuantileDMatrix(Parts(), ref=like)
+
+    def train_trees(
+        self,
+        window: FittedOn,
+        parameters: Mapping[str, Any],
+        rounds: int,
+        *,
+        stop_after: int | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Any:
+        """On the train window."""
+        assert window == "train"
+        return train_booster(parameters, self._matrices[0], rounds, self._matrices[1], stop_after, callbacks)

@@ -1,0 +1,104 @@
+"""Frames that assets keep: one Parquet file in the storage, read as a whole or by parts, here or by another machine.
+
+Of an object in a bucket a part fetches only the row groups that it needs. Writing is `storage`'s; what is in a frame
+is `risk`'s.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upath import UPath
+
+from loan_default.adapters import bucket, storage
+
+if TYPE_CHECKING:
+    import polars as pl
+    from pyarrow.parquet import ParquetFile
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """A Parquet file, or some of its rows.
+
+    `place` is its address, `staging` where an object is copied to if all of it is read, and `generation` the
+    state of the object; `length` says how many rows these are, if they are not all.
+    """
+
+    place: str
+    staging: Path
+    generation: int | None = None
+    offset: int = 0
+    length: int | None = None
+    connect: Any = field(default=bucket.connect, repr=False)
+
+    @classmethod
+    def of(cls, place: UPath, staging: Path) -> StoredFrame:
+        """What is stored there now.
+
+        Raises:
+            FileNotFoundError: nothing is.
+        """
+        if not storage.is_remote(place):
+            if not storage.exists(place):
+                raise FileNotFoundError(f"{place} does not exist; run what makes it first.")
+            return cls(str(place), staging)
+        found = bucket.find(place)
+        if found is None:
+            raise bucket.missing(place)
+        connect = place.storage_options.get("connect", bucket.connect)
+        return cls(str(place), staging, found.generation, connect=connect)
+
+    @cached_property
+    def rows(self) -> int:
+        """How many there are."""
+        if self.length is not None:
+            return self.length
+        with self._opened() as file:
+            return int(file.metadata.num_rows)
+
+    def part(self, offset: int, rows: int) -> StoredFrame:
+        """Some of the rows."""
+        return replace(self, offset=offset, length=rows)
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows as a lazy frame; of a part in a bucket they are read at once."""
+        import polars as pl
+
+        if self.length is None or not storage.is_remote(self.place):
+            path = storage.fetch(self._place, self.staging, self.generation)
+            frame = pl.scan_parquet(path)
+            return frame if self.length is None else frame.slice(self.offset, self.length)
+        return self._row_groups().lazy()
+
+    def _row_groups(self) -> pl.DataFrame:
+        """The rows of a part, from the groups that hold them."""
+        import polars as pl
+
+        with self._opened() as file:
+            ends = list(accumulate(file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)))
+            wanted = range(bisect_right(ends, self.offset), bisect_left(ends, self.offset + self.rows) + 1)
+            found = pl.from_arrow(file.read_row_groups(list(wanted)))
+        assert isinstance(found, pl.DataFrame)
+        return found.slice(self.offset - (ends[wanted.start - 1] if wanted.start else 0), self.length)
+
+    @property
+    def _place(self) -> UPath:
+        return storage.root_of(self.place, connect=self.connect)
+
+    @contextmanager
+    def _opened(self) -> Iterator[ParquetFile]:
+        from pyarrow.parquet import ParquetFile
+
+        if storage.is_remote(self.place):
+            with bucket.opened(self._place, self.generation) as file:
+                yield ParquetFile(file)
+        else:
+            yield ParquetFile(self.place)

@@ -1,0 +1,66 @@
+"""Scores applications of any number, from a stored table to a file, in bounded memory.
+
+What a version says of a frame is `scoring`; where the work is done is an engine's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.contract import TERM
+from loan_default.risk.engine import Beside, Engine, LocalEngine, Table
+from loan_default.risk.scoring import SCORED, Scorer
+
+
+def write_predictions(
+    scorer: Scorer,
+    loans: Table,
+    *,
+    parquet: Path,
+    csv: Path | None = None,
+    constants: Mapping[str, Any] | None = None,
+    with_reasons: bool = True,
+    engine: Engine | None = None,
+) -> list[tuple[str, int, float]]:
+    """Score applications of any number to Parquet, and to CSV with the reasons as one text, in bounded memory.
+
+    Args:
+        scorer: the version that scores.
+        loans: applications in natural units, with their id.
+        parquet: file to write: id, issue month, term, what `Scorer.score` returns, and the constants.
+        csv: file to write beside it.
+        constants: further columns of one value each.
+        with_reasons: whether declined applications get their reasons.
+        engine: where it is done; here by default.
+
+    Returns:
+        For each decision that was made its name, how many applications got it, and their mean PD.
+    """
+    fixed = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
+    keep = [scorer.contract.id_name, scorer.contract.time_name, TERM]
+    rows = scored(scorer, loans, keep=keep, with_reasons=with_reasons, engine=engine)
+    rows.with_columns(fixed).sink_parquet(parquet)
+    written = pl.scan_parquet(parquet)
+    if csv:
+        written.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
+    counts = written.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision").collect()
+    return list(counts.iter_rows())
+
+
+def scored(
+    scorer: Scorer, loans: Table, *, keep: Sequence[str], with_reasons: bool = True, engine: Engine | None = None
+) -> pl.LazyFrame:
+    """Loans of any number: their columns `keep` beside what `Scorer.score` returns, in the same order."""
+    chosen = Beside(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
+    given = chosen.scan().collect_schema()
+    schema = {name: given[name] for name in keep} | SCORED
+    return (engine or LocalEngine()).rows(partial(_score_some, scorer, keep, with_reasons), chosen, schema)
+
+
+def _score_some(scorer: Scorer, keep: Sequence[str], with_reasons: bool, loans: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([loans.select(keep), scorer.score(loans, with_reasons=with_reasons)], how="horizontal")

@@ -1,0 +1,168 @@
+"""Where work on loans is done: in this process, or wherever an engine of `adapters` does it, part by part.
+
+Here stands what callers may ask of any engine, and the one that needs no other process. What is done with a part is
+the callers' to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import polars as pl
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.splitting import Splits, WindowName, window_loans
+from loan_default.risk.training import Development, LocalDevelopment
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Schema = Mapping[str, Any]
+
+
+class Part(Protocol):
+    """Some of a table's rows, one behind the other."""
+
+    @property
+    def offset(self) -> int:
+        """How many rows of the table come before."""
+        ...
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows; nothing is read yet."""
+        ...
+
+
+class Table(Part, Protocol):
+    """Stored rows that can be read as a whole or by parts, in any process."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        ...
+
+    def part(self, offset: int, rows: int) -> Table:
+        """`rows` rows from `offset` on."""
+        ...
+
+
+class Engine(Protocol):
+    """Where work is done."""
+
+    def parts(self, table: Table) -> Sequence[Part]:
+        """The table in as many parts as are worked on, in order."""
+        ...
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """`function` of each item, in their order; few of them are under way or wait to be taken at a time.
+
+        Whatever worked on an item and died, another does it again: `function` must bear that.
+        """
+        ...
+
+    def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
+        """What `function` makes of the table's rows, row by row and in their order, as a frame of any length."""
+        ...
+
+    def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
+        """The windows that a model may be developed on."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """All in this process, by the threads of the libraries: a table is one part."""
+
+    def parts(self, table: Table) -> Sequence[Part]:
+        """The table itself."""
+        return [table]
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Python's own."""
+        return map(function, items)
+
+    def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
+        """A streaming sink calls `function` chunk by chunk, while it reads the next and writes the last."""
+        return table.scan().map_batches(function, schema=schema, streamable=True)
+
+    def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
+        """Both windows in memory."""
+        train, calibrate = (window_loans(loans.scan(), contract, splits, name) for name in ("train", "calibrate"))
+        return LocalDevelopment.of(train, calibrate, contract)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table that Polars knows how to read: a frame in memory, or files that every process sees alike."""
+
+    frame: pl.LazyFrame
+    offset: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        counted: int = self.frame.select(pl.len()).collect().item()
+        return counted
+
+    def scan(self) -> pl.LazyFrame:
+        """The frame."""
+        return self.frame
+
+    def part(self, offset: int, rows: int) -> Rows:
+        """A slice."""
+        return Rows(self.frame.slice(offset, rows), offset)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Tables of equally many rows, of each the columns that are named, read as one."""
+
+    sides: tuple[tuple[Table, tuple[str, ...]], ...]
+
+    @property
+    def offset(self) -> int:
+        """Rows that come before."""
+        return self.sides[0][0].offset
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.sides[0][0].rows
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows."""
+        frames = [table.scan().select(columns) for table, columns in self.sides]
+        return frames[0] if len(frames) == 1 else pl.concat(frames, how="horizontal")
+
+    def part(self, offset: int, rows: int) -> Beside:
+        """The same rows of each."""
+        return Beside(tuple((table.part(offset, rows), columns) for table, columns in self.sides))
+
+
+def on_windows(
+    engine: Engine,
+    loans: Table,
+    contract: Contract,
+    splits: Splits,
+    names: Sequence[WindowName],
+    function: Callable[[pl.DataFrame], Result],
+) -> Iterator[Result]:
+    """`function` of the loans of these windows, part by part, in the order in which they were cleaned.
+
+    Parts that hold none of these loans are left out.
+    """
+    found = engine.map(partial(_on_part, contract, splits, tuple(names), function), engine.parts(loans))
+    return (result for results in found for result in results)
+
+
+def _on_part(
+    contract: Contract,
+    splits: Splits,
+    names: tuple[WindowName, ...],
+    function: Callable[[pl.DataFrame], Result],
+    part: Part,
+) -> list[Result]:
+    found = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
+    return [] if found.is_empty() else [function(found)]

@@ -1,0 +1,79 @@
+"""The reference population: the same however it is cut, and what is typical of it."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.risk.cleaning import clean_applications
+from loan_default.risk.drift import feature_drift, judge_drift
+from loan_default.risk.engine import Beside, LocalEngine, Rows, Table
+from loan_default.risk.policy import load_policy
+from loan_default.risk.reference import (
+    drift_columns,
+    example_application,
+    merged,
+    profile_of,
+    reference_part,
+    scored_features,
+)
+from loan_default_tests.conftest import Cleaned
+from loan_default_tests.packages import contract, scorer
+
+MONTHS = ("2015-01", "2015-02")
+
+
+class Cut(LocalEngine):
+    """As the distributed engine cuts tables, in this process."""
+
+    def __init__(self, rows: int) -> None:
+        object.__setattr__(self, "rows_each", rows)
+
+    def parts(self, table: Table) -> list[Table]:
+        return [table.part(at, min(self.rows_each, table.rows - at)) for at in range(0, table.rows, self.rows_each)]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100, 399])
+def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, rows: int) -> None:
+    loans, known, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
+    reference = reference_part(known, MONTHS, 0.1, loans.head(600)).profile
+    features = scored_features(known, loans.tail(400).with_columns(pl.col("dti") * 1.5))
+    raw, names = Rows(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
+    batch = Beside(((Rows(features.lazy()), names), (raw, ("raw_score",))))
+    whole, parts = (profile_of(engine, batch, reference) for engine in (LocalEngine(), Cut(rows)))
+    tables = [feature_drift(reference, profile, policy) for profile in (whole, parts)]
+    assert tables[0].equals(tables[1])
+    assert judge_drift(tables[0], whole.rows, policy) == judge_drift(tables[1], parts.rows, policy)
+
+
+def test_the_reference_of_parts_is_that_of_the_whole(cleaned: Cleaned) -> None:
+    loans, known = pl.read_parquet(cleaned.path).head(300), scorer("xgboost")
+    whole = reference_part(known, MONTHS, 0.5, loans)
+    parts = merged([reference_part(known, MONTHS, 0.5, loans[at : at + 90]) for at in range(0, 300, 90)], 150)
+    assert parts.profile.to_json() == whole.profile.to_json()
+    assert parts.sample.height == whole.sample.height == 150
+
+
+def test_drift_watches_every_feature_once() -> None:
+    numeric, categorical = drift_columns(contract())
+    assert {"dti", "annual_inc"} <= set(numeric)
+    assert {"grade", "purpose"} <= set(categorical)
+    assert sorted([*numeric, *categorical]) == sorted(contract().feature_names)
+
+
+def test_scored_features_are_the_features_and_the_margin(cleaned: Cleaned) -> None:
+    loans, known = pl.read_parquet(cleaned.path).head(50), scorer("xgboost")
+    scored = scored_features(known, loans)
+    assert scored.columns == [*contract().feature_names, "raw_score"]
+    assert np.array_equal(scored["raw_score"], known.score(loans)["raw_score"])
+
+
+def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None:
+    loans = pl.read_parquet(cleaned.path)
+    loans = loans.with_columns(pl.lit(None, dtype=loans["revol_util"].dtype).alias("revol_util"))
+    profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, loans).profile
+    example = example_application(profile, contract())
+    assert example["annual_inc"] == loans["annual_inc"].median()
+    assert example["purpose"] == loans["purpose"].mode().sort()[0]
+    derived = {field.name for field in contract().features if field.derived}
+    assert set(example) == set(contract().feature_names) - derived - {"revol_util"}
+    assert clean_applications(pl.DataFrame([example]), contract()).height == 1
