@@ -28,7 +28,20 @@ FOREIGN = {
     "serving": {"dagster"},
 }  # fmt: skip
 # Seconds of import each: nothing that `loan_default.definitions` loads may ask for one outside of a function.
-HEAVY = {"xgboost", "sklearn", "skops", "evidently", "mlflow", "optuna", "matplotlib", "pandas", "scipy", "dagster_gcp"}
+HEAVY = {
+    "xgboost",
+    "sklearn",
+    "skops",
+    "evidently",
+    "mlflow",
+    "optuna",
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "dagster_gcp",
+    "dask",
+    "distributed",
+}
 # Imported by none of the others: MLflow loads it in the process that serves.
 MAY_BE_HEAVY = {"serving/pyfunc_model.py"}
 # Tests of no single module, and helpers that tests share.
@@ -36,7 +49,7 @@ OF_NO_MODULE = {
     "conftest.py", "risk/conftest.py", "test_rooms.py", "packages.py", "stores.py", "homes.py", "defs/test_pipeline.py",
     "test_benchmarks.py", "loops.py", "test_loop.py", "test_half_year.py", "test_load.py",
     "test_faults.py", "dying.py", "databases.py", "test_postgres.py", "test_secrets.py",
-    "buckets.py", "test_on_gcs.py", "test_infra.py", "test_workflows.py", "test_containers.py",
+    "buckets.py", "test_on_gcs.py", "engines.py", "test_infra.py", "test_workflows.py", "test_containers.py",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,10 +115,15 @@ class DaskEngine:
 
     # --- what any engine does ---------------------------------------------------------------------------------
 
+    @property
+    def processes(self) -> int:
+        """The workers that there are now."""
+        return len(self.client.nthreads())
+
     def parts(self, table: Table) -> Sequence[Part]:
         """Some for each worker, none of more than 250,000 rows."""
-        least = _PARTS_OF_A_WORKER * len(self.client.nthreads())
-        number = max(math.ceil(table.rows / _MOST_ROWS), min(least, table.rows // _FEWEST_ROWS), 1)
+        least = min(_PARTS_OF_A_WORKER * self.processes, table.rows // _FEWEST_ROWS)
+        number = max(math.ceil(table.rows / _MOST_ROWS), least, 1)
         cuts = [table.rows * at // number for at in range(number + 1)]
         return [table.part(begin, end - begin) for begin, end in pairwise(cuts)]
 
@@ -162,7 +168,7 @@ class DaskEngine:
 
     def _shipped(self, function: Callable[..., Any]) -> tuple[Future, Callable[..., Future]]:
         """The function on its way to the workers, once each; and how it is asked for an item."""
-        name = getattr(getattr(function, "func", function), "__name__", "work").strip("_")
+        name = _name_of(function)
         shipped = self.client.submit(_same, function, key=f"{name}_itself-{uuid.uuid4().hex}")
 
         def submit(item: Any, **where: Any) -> Future:
@@ -188,6 +194,13 @@ class DaskEngine:
         return made
 
 
+def _name_of(function: Callable[..., Any]) -> str:
+    """By which Dask's page shows its tasks."""
+    while isinstance(function, partial):
+        function = function.args[0] if function.func is _through else function.func
+    return function.__name__.strip("_")
+
+
 def _same(function: Result) -> Result:
     return function
 
@@ -209,6 +222,15 @@ def _wait_for_workers(client: Client, number: int) -> None:
                 f"The Dask scheduler at {client.scheduler.address} has had no worker for {_WORKERS_SECONDS} seconds; "
                 "start some with dask worker."
             ) from None
+
+
+def _died(client: Client, workers: set[str]) -> set[str]:
+    """Of these workers those that the scheduler has lost, or loses within some seconds."""
+    for _ in range(20):
+        if died := workers - set(client.nthreads()):
+            return died
+        time.sleep(0.25)
+    return set()
 
 
 @contextmanager
@@ -293,10 +315,14 @@ class DaskDevelopment:
                     coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS),
                 )["booster"]
             except Exception as error:
-                died = workers - set(client.nthreads())
-                if not died or not left:
+                if not (died := _died(client, workers)):
                     raise
-                log.warning("%d of %d workers died in a fit (%s); it begins again.", len(died), len(workers), error)
+                if not left:
+                    raise BadInput(
+                        f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker "
+                        "--memory-limit), or start more of them, and see what their logs say."
+                    ) from error
+                log.warning("%d of %d workers died in a fit, which begins again.", len(died), len(workers))
                 _wait_for_workers(client, len(workers))
                 workers = set(client.nthreads())
                 self._held = self._hold()  # shared out anew

@@ -169,8 +169,8 @@ def named_files(spec: str, **options: Any) -> list[File]:
     return [_local(Path(name)) for name in glob.glob(spec)]
 
 
-def local_inputs(spec: str, staging: Path) -> list[Path]:
-    """The files that a path, a glob or a `gs://` address names, sorted by name; objects are copied here first.
+def inputs(spec: str) -> list[File]:
+    """The files that a path, a glob or a `gs://` address names, sorted by name.
 
     Raises:
         BadInput: nothing is named, or nothing is there.
@@ -180,7 +180,12 @@ def local_inputs(spec: str, staging: Path) -> list[Path]:
     found = sorted(named_files(spec), key=lambda file: str(file.place))
     if not found:
         raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
-    return [fetch(file.place, staging, file.generation) for file in found]
+    return found
+
+
+def local(staging: Path, file: File) -> Path:
+    """A file on the machine that asks; an object is copied there first."""
+    return fetch(file.place, staging, file.generation)
 
 
 def look(

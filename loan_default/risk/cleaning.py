@@ -7,22 +7,36 @@ is `tables`; splitting and encoding loans for a model is `splitting` and `featur
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Layout, LoanField
+from loan_default.risk.engine import Engine
 from loan_default.risk.errors import BadInput
-from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable
+from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable, stem
 from loan_default.risk.values import in_words, months_after, read_month, taken, text_of, trimmed
+
+
+class Named(Protocol):
+    """A file, wherever it is."""
+
+    @property
+    def name(self) -> str:
+        """Without its folder."""
+        ...
+
+
+Source = TypeVar("Source", bound=Named)
 
 _RAW = "raw:"
 _FAILED = "failed:"
@@ -83,11 +97,16 @@ class CleaningReport:
 
 def fingerprint(paths: Sequence[Path]) -> str:
     """SHA-256 over the content of the files, in the order given; 16 hexadecimal digits of it."""
-    whole = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()[:16]
+    return _fingerprint(_digest(path) for path in paths)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _fingerprint(digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
 
 # --- reading one value ----------------------------------------------------------------------------------------
@@ -332,72 +351,149 @@ def _rejections(frame: pl.LazyFrame, checks: Sequence[_Check], table: LoanTable,
 
 
 def clean_loans(
-    paths: Sequence[Path], contract: Contract, *, cleaned: Path, rejected: Path, snapshot: date | None = None
-) -> CleaningReport:
-    """Clean loan files with outcomes, in one streaming pass.
-
-    Args:
-        paths: loan files; together they are one loan book.
-        contract: what a loan is.
-        cleaned: Parquet to write: id, issue month, features in natural units, segments, `outcome` and `matures`.
-        rejected: Parquet to write: `REJECTED_SCHEMA`, a line for each unusable row.
-        snapshot: month in which the files were taken; found in them by default.
-
-    Raises:
-        BadInput: a file cannot be used at all, or no row of it can. Nothing is written then.
-    """
-    return _clean(paths, contract, cleaned=cleaned, rejected=rejected, with_outcome=True, snapshot=snapshot)
-
-
-def clean_application_file(path: Path, contract: Contract, *, cleaned: Path, rejected: Path) -> CleaningReport:
-    """Clean a batch of applications: as `clean_loans`, without outcomes."""
-    return _clean([path], contract, cleaned=cleaned, rejected=rejected, with_outcome=False, snapshot=None)
-
-
-def _clean(
-    paths: Sequence[Path],
+    files: Sequence[Source],
     contract: Contract,
     *,
     cleaned: Path,
     rejected: Path,
-    with_outcome: bool,
+    snapshot: date | None = None,
+    fetch: Callable[[Source], Path] = Path,  # type: ignore[assignment]
+    engine: Engine | None = None,
+) -> CleaningReport:
+    """Clean loan files with outcomes, each in one streaming pass.
+
+    Args:
+        files: loan files; together they are one loan book.
+        contract: what a loan is.
+        cleaned: Parquet to write: id, issue month, features in natural units, segments, `outcome` and `matures`.
+        rejected: Parquet to write: `REJECTED_SCHEMA`, a line for each unusable row.
+        snapshot: month in which the files were taken; found in them by default.
+        fetch: a file → where it lies on the machine that asks.
+        engine: where it is done; here by default.
+
+    Raises:
+        BadInput: a file cannot be used at all, or no row of it can. Nothing is written then.
+    """
+    if not files:
+        raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
+    if engine is None or engine.processes == 1 or len(files) == 1:
+        paths = [fetch(file) for file in files]
+        stream = partial(_stream_here, paths, contract, with_outcome=True)
+    else:
+        stream = partial(_stream_apart, files, contract, fetch=fetch, engine=engine)
+    return _clean(stream, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+
+
+def clean_application_file(path: Path, contract: Contract, *, cleaned: Path, rejected: Path) -> CleaningReport:
+    """Clean a batch of applications: as `clean_loans`, without outcomes."""
+    stream = partial(_stream_here, [path], contract, with_outcome=False)
+    return _clean(stream, contract, cleaned=cleaned, rejected=rejected, snapshot=None)
+
+
+def _clean(
+    stream: Callable[[Path, Path], Streamed],
+    contract: Contract,
+    *,
+    cleaned: Path,
+    rejected: Path,
     snapshot: date | None,
 ) -> CleaningReport:
-    if not paths:
-        raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
+    with _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
+        found = stream(kept_part, rejected_part)
+        _move_duplicates(kept_part, rejected_part, contract)
+        report = _report(found, contract, kept_part, rejected_part, snapshot)
+        if not report.kept:
+            raise BadInput(_nothing_usable(report))
+    return report
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What was seen of files while they were read; `months`: rows, and lines that are no loans, by month shown."""
+
+    files: tuple[str, ...]
+    layouts: tuple[str, ...]
+    digests: tuple[bytes, ...]
+    months: pl.DataFrame
+
+    def __add__(self, other: Streamed) -> Streamed:
+        return Streamed(
+            self.files + other.files,
+            self.layouts + other.layouts,
+            self.digests + other.digests,
+            pl.concat([self.months, other.months]),
+        )
+
+
+def _stream_here(
+    paths: Sequence[Path],
+    contract: Contract,
+    kept: Path,
+    rejected: Path,
+    *,
+    with_outcome: bool,
+    names: Sequence[str] | None = None,
+) -> Streamed:
+    """All files in one pass; `names` are what loans without an id are called by."""
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise BadInput(f"{path} is given twice; name each loan file once.")
 
     def opened(*, typed: bool) -> list[LoanTable]:
         extra = [contract.snapshot.column]
-        return _told_apart(
-            [open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed) for path in paths]
-        )
+        return [
+            replace(open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed), name=name)
+            for path, name in zip(paths, names or _told_apart(paths), strict=True)
+        ]
 
     tables = opened(typed=True)
-    with ThreadPoolExecutor(1) as beside, _all_or_nothing(cleaned, rejected) as (kept_part, rejected_part):
-        digest = beside.submit(fingerprint, paths)
+    with ThreadPoolExecutor(1) as beside:
+        digests = beside.submit(lambda: tuple(map(_digest, paths)))
         with readable(", ".join(map(str, paths))):
             try:
-                lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
+                months = _stream(tables, contract, kept, rejected, with_outcome=with_outcome)
             except pl.exceptions.ComputeError:  # some number is none: read text, and find its row
-                tables = opened(typed=False)
-                lines, seen = _stream(tables, contract, kept_part, rejected_part, with_outcome=with_outcome)
-        _move_duplicates(kept_part, rejected_part, contract)
-        report = _report(tables, contract, kept_part, rejected_part, lines, snapshot or seen, digest.result())
-        if not report.kept:
-            raise BadInput(_nothing_usable(paths, report))
-    return report
+                months = _stream(opened(typed=False), contract, kept, rejected, with_outcome=with_outcome)
+        layouts = tuple(table.layout.name if table.layout else "published" for table in tables)
+        return Streamed(tuple(map(str, paths)), layouts, digests.result(), months)
 
 
-def _told_apart(tables: list[LoanTable]) -> list[LoanTable]:
-    """The tables; those of one name, from several folders, get their position behind it."""
-    names = [table.name for table in tables]
-    return [
-        replace(table, name=f"{table.name}.{at}") if names.count(table.name) > 1 else table
-        for at, table in enumerate(tables, 1)
-    ]
+def _stream_apart(
+    files: Sequence[Source],
+    contract: Contract,
+    kept: Path,
+    rejected: Path,
+    *,
+    fetch: Callable[[Source], Path],
+    engine: Engine,
+) -> Streamed:
+    """Each file by whatever the engine gives it to; what comes of them is written one behind the other."""
+    found: list[Streamed] = []
+    with TemporaryDirectory(dir=kept.parent) as folder:
+        one = partial(_file_apart, contract, fetch)
+        for at, (streamed, *written) in enumerate(engine.map(one, zip(files, _told_apart(files), strict=True))):
+            found.append(streamed)
+            for name, content in zip(("kept", "rejected"), written, strict=True):
+                Path(folder, f"{at:06}.{name}").write_bytes(content)
+        for target, name in ((kept, "kept"), (rejected, "rejected")):
+            pl.scan_parquet(sorted(Path(folder).glob(f"*.{name}"))).sink_parquet(target)
+    return reduce(Streamed.__add__, found)
+
+
+def _file_apart(
+    contract: Contract, fetch: Callable[[Source], Path], file: tuple[Source, str]
+) -> tuple[Streamed, bytes, bytes]:
+    """One file: what was seen of it, and both Parquet files' content."""
+    with TemporaryDirectory() as folder:
+        kept, rejected = Path(folder, "kept"), Path(folder, "rejected")
+        found = _stream_here([fetch(file[0])], contract, kept, rejected, with_outcome=True, names=[file[1]])
+        return found, kept.read_bytes(), rejected.read_bytes()
+
+
+def _told_apart(files: Sequence[Source]) -> list[str]:
+    """The files' names; those of one name, from several folders, get their position behind it."""
+    names = [stem(file.name) for file in files]
+    return [f"{name}.{at}" if names.count(name) > 1 else name for at, name in enumerate(names, 1)]
 
 
 @contextmanager
@@ -417,20 +513,20 @@ def _all_or_nothing(*targets: Path) -> Iterator[tuple[Path, ...]]:
 
 def _stream(
     tables: Sequence[LoanTable], contract: Contract, kept: Path, rejected: Path, *, with_outcome: bool
-) -> tuple[tuple[int, int], date | None]:
-    """Write both Parquet files; return (rows, lines that are no loans) and the snapshot month that is seen."""
+) -> pl.DataFrame:
+    """Write both Parquet files; return by month shown the rows, and how many of them are no loans."""
     usable, unusable, counts = zip(
         *(_outputs(table, contract, with_outcome=with_outcome) for table in tables), strict=True
     )
     *_, months = pl.collect_all(
         [
-            pl.concat(usable).sink_parquet(kept, compression="zstd", lazy=True),
+            pl.concat(usable).sink_parquet(kept, lazy=True),
             pl.concat(unusable).sink_parquet(rejected, lazy=True),
             pl.concat(counts),
         ],
         engine="streaming",
     )
-    return (int(months["rows"].sum()), int(months["not_loans"].sum())), _snapshot_seen(months)
+    return months
 
 
 def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, ...]:
@@ -494,19 +590,12 @@ def _move_duplicates(kept: Path, rejected: Path, contract: Contract) -> None:
     pl.concat([pl.read_parquet(rejected), moved]).write_parquet(rejected)
 
 
-def _report(
-    tables: Sequence[LoanTable],
-    contract: Contract,
-    kept: Path,
-    rejected: Path,
-    lines: tuple[int, int],
-    snapshot: date | None,
-    digest: str,
-) -> CleaningReport:
+def _report(seen: Streamed, contract: Contract, kept: Path, rejected: Path, snapshot: date | None) -> CleaningReport:
     loans = pl.scan_parquet(kept)
     with_outcome = OUTCOME in loans.collect_schema()
     month, nothing = pl.col(contract.time_name), pl.lit(None)
     resolved = pl.col(OUTCOME).is_not_null() if with_outcome else pl.lit(False)
+    snapshot = snapshot or _snapshot_seen(seen.months)
     matured = resolved & (pl.col(MATURES) <= pl.lit(snapshot, dtype=pl.Date)) if with_outcome else pl.lit(False)
     found = loans.select(
         pl.len().alias("kept"),
@@ -519,11 +608,11 @@ def _report(
     problems = pl.scan_parquet(rejected).group_by("problem").len().sort("len", "problem", descending=[True, False])
     counts = dict(problems.collect().iter_rows())
     return CleaningReport(
-        files=tuple(str(table.path) for table in tables),
-        fingerprint=digest,
-        layouts=tuple(table.layout.name if table.layout else "published" for table in tables),
-        rows_read=lines[0],
-        lines_not_loans=lines[1],
+        files=seen.files,
+        fingerprint=_fingerprint(seen.digests),
+        layouts=seen.layouts,
+        rows_read=int(seen.months["rows"].sum()),
+        lines_not_loans=int(seen.months["not_loans"].sum()),
         rejected=sum(counts.values()),
         problems=counts,
         missing_fields=_missing_fields(contract, loans),
@@ -538,8 +627,8 @@ def _missing_fields(contract: Contract, loans: pl.LazyFrame) -> tuple[str, ...]:
     return tuple(name for name in contract.feature_names if empty[name].item())
 
 
-def _nothing_usable(paths: Sequence[Path], report: CleaningReport) -> str:
-    names = ", ".join(str(path) for path in paths)
+def _nothing_usable(report: CleaningReport) -> str:
+    names = ", ".join(report.files)
     if not report.rejected:
         return f"{names}: there is a header but no loan below it."
     top = next(iter(report.problems))

@@ -51,6 +51,11 @@ class Table(Part, Protocol):
 class Engine(Protocol):
     """Where work is done."""
 
+    @property
+    def processes(self) -> int:
+        """How many work at the same time."""
+        ...
+
     def parts(self, table: Table) -> Sequence[Part]:
         """The table in as many parts as are worked on, in order."""
         ...
@@ -74,6 +79,11 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class LocalEngine:
     """All in this process, by the threads of the libraries: a table is one part."""
+
+    @property
+    def processes(self) -> int:
+        """This one."""
+        return 1
 
     def parts(self, table: Table) -> Sequence[Part]:
         """The table itself."""

@@ -66,7 +66,7 @@ def open_table(
     _refuse_lacking(path, _lacking(dtypes, contract, layout, with_outcome=with_outcome))
     used = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
     _refuse_nested(path, dtypes, used)
-    return LoanTable(path, _stem(path), frame, dtypes, layout)
+    return LoanTable(path, stem(path.name), frame, dtypes, layout)
 
 
 def open_columns(path: Path, contract: Contract, needed: Sequence[str]) -> LoanTable:
@@ -74,7 +74,7 @@ def open_columns(path: Path, contract: Contract, needed: Sequence[str]) -> LoanT
     frame, dtypes = _opened(path, contract, typed=False)
     _refuse_lacking(path, [name for name in needed if name not in dtypes], remedy="add {it}")
     _refuse_nested(path, dtypes, set(needed))
-    return LoanTable(path, _stem(path), frame, dtypes, None)
+    return LoanTable(path, stem(path.name), frame, dtypes, None)
 
 
 def _opened(path: Path, contract: Contract, *, typed: bool) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
@@ -140,8 +140,9 @@ def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
     )
 
 
-def _stem(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
+def stem(name: str) -> str:
+    """A file's name without what says its kind."""
+    name = name.removesuffix(".gz")
     return name[: name.rindex(".")]
 
 

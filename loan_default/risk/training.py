@@ -48,6 +48,10 @@ class Sample:
         """Encode matured loans."""
         return cls(space.matrix(loans), loans[OUTCOME].to_numpy().astype(np.float32))
 
+    def __sizeof__(self) -> int:
+        """What it costs to hold it, or to send it from one machine to another."""
+        return int(self.X.nbytes + self.y.nbytes)
+
     def __add__(self, other: Sample) -> Sample:
         return Sample(np.concatenate([self.X, other.X]), np.concatenate([self.y, other.y]))
 

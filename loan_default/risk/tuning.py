@@ -94,7 +94,7 @@ def tune(
             _Slot(first + at, is_start=at == 0 and not any(_is_start(trial) for trial in known))
             for at in range(max(trials - _finished(study), 0))
         ]
-        for trial in development.each(search.run, slots):
+        for trial in development.each(search.make_trial, slots):
             on_trial(trial)
         start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
         chosen = best if start.value - best.value >= space.xgboost.least_gain else start
@@ -145,7 +145,7 @@ class _Search:
     space: SearchSpace
     seed: int
 
-    def run(self, development: Development, slot: _Slot) -> Trial:
+    def make_trial(self, development: Development, slot: _Slot) -> Trial:
         """Fill a slot."""
         import optuna
 

@@ -13,9 +13,10 @@ from loan_default.adapters.inbox import (
     Look,
     Memory,
     file_at,
+    inputs,
     list_files,
     list_folders,
-    local_inputs,
+    local,
     look,
     named_files,
     signature,
@@ -175,11 +176,15 @@ def test_a_signature_changes_with_the_files(folder: Path, change: Callable[[Path
     assert named_files(str(folder / "nothing*")) == []
 
 
+def copied(spec: str, staging: Path) -> list[Path]:
+    return [local(staging, file) for file in inputs(spec)]
+
+
 def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
     for name in ("b.csv", "a.csv", "c.parquet"):
         (tmp_path / name).touch()
-    assert local_inputs(f"{tmp_path}/*.csv", tmp_path / "staging") == [tmp_path / "a.csv", tmp_path / "b.csv"]
-    assert local_inputs(str(tmp_path / "c.parquet"), tmp_path / "staging") == [tmp_path / "c.parquet"]
+    assert copied(f"{tmp_path}/*.csv", tmp_path / "staging") == [tmp_path / "a.csv", tmp_path / "b.csv"]
+    assert copied(str(tmp_path / "c.parquet"), tmp_path / "staging") == [tmp_path / "c.parquet"]
     assert not (tmp_path / "staging").exists()
 
 
@@ -188,7 +193,7 @@ def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
 def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, pattern: str) -> None:
     for name in ("b.csv", "a.csv", "c.parquet"):
         write_text(bucket / "loans" / name, f"of {name}")
-    found = local_inputs(f"{bucket}/loans/{pattern}", tmp_path)
+    found = copied(f"{bucket}/loans/{pattern}", tmp_path)
     expected = ["a.csv", "b.csv"] if "*" in pattern else ["b.csv"]
     assert [path.name for path in found] == expected, "reports name them"
     assert [path.read_text() for path in found] == [f"of {name}" for name in expected]
@@ -198,6 +203,6 @@ def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, patter
 def test_naming_nothing_is_refused(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
     place = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "new" / "folder"
     with pytest.raises(BadInput, match=r"No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH"):
-        local_inputs("", tmp_path)
+        copied("", tmp_path)
     with pytest.raises(BadInput, match="names no file; give the path of a CSV"):
-        local_inputs(f"{place}/*.csv", tmp_path)
+        copied(f"{place}/*.csv", tmp_path)

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters.inbox import local_inputs
+from loan_default.adapters.inbox import inputs, local
 from loan_default.adapters.stored import StoredFrame
 from loan_default.defs import metadata as shown
-from loan_default.defs.resources import LoanBook, Room
+from loan_default.defs.resources import LoanBook, Room, Work
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
 
@@ -87,7 +88,7 @@ def month(text: str, name: str) -> date | None:
 )
 @shown.in_one_sentence
 def clean_raw_loans(
-    context: dg.AssetExecutionContext, config: CleaningConfig, loan_book: LoanBook, room: Room
+    context: dg.AssetExecutionContext, config: CleaningConfig, loan_book: LoanBook, room: Room, work: Work
 ) -> Iterator[Any]:
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
     import polars as pl
@@ -96,9 +97,15 @@ def clean_raw_loans(
 
     contract = loan_book.contract
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
-    files = local_inputs(config.data or loan_book.data, room.staging)
-    snapshot = month(config.snapshot_month, "snapshot_month")
-    report = clean_loans(files, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+    report = clean_loans(
+        inputs(config.data or loan_book.data),
+        contract,
+        cleaned=cleaned,
+        rejected=rejected,
+        snapshot=month(config.snapshot_month, "snapshot_month"),
+        fetch=partial(local, room.staging),
+        engine=work.engine,
+    )
     for warning in report.warnings():
         context.log.warning(warning)
     findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
@@ -116,6 +123,7 @@ def clean_raw_loans(
         "matured": report.matured,
         "default_rate": report.default_rate,
         "warnings": shown.bullets(report.warnings()),
+        **work.shown,
     }
     yield dg.MaterializeResult(
         asset_key="cleaned_loans",

@@ -1,0 +1,363 @@
+"""Dask's workers against this process: the same results, also where a worker is killed in the middle."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+from upath import UPath
+
+from loan_default.adapters.engine import DaskEngine
+from loan_default.adapters.inbox import inputs, local
+from loan_default.adapters.stored import StoredFrame
+from loan_default.risk.batches import write_predictions
+from loan_default.risk.cleaning import clean_loans
+from loan_default.risk.contract import load_contract
+from loan_default.risk.drift import feature_drift, judge_drift
+from loan_default.risk.engine import Engine, LocalEngine, on_windows
+from loan_default.risk.errors import BadInput
+from loan_default.risk.evaluation import auc_of
+from loan_default.risk.policy import load_policy
+from loan_default.risk.reference import profile_of, reference_of
+from loan_default.risk.search_space import SearchSpace, load_search_space
+from loan_default.risk.splitting import SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default.risk.training import Candidate, graded, train_candidates
+from loan_default.risk.tuning import TunedParams, tune
+from loan_default_tests.engines import Cluster, a_death, cluster
+from loan_default_tests.packages import scorer
+
+pytestmark = pytest.mark.integration
+CONTRACT, POLICY = load_contract(), load_policy()
+LOANS, SEED = 60_000, 7
+LOCAL = LocalEngine()
+
+
+class Book(NamedTuple):
+    loans: StoredFrame
+    splits: Splits
+    raw: Path
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """60,000 synthetic loans of 2010 to 2013, oldest first as in a real file, in two raw files and cleaned."""
+    folder = tmp_path_factory.mktemp("book")
+    cleaned = folder / "cleaned.parquet"
+    for at, year in enumerate((2010, 2012)):
+        made = make_loans(LOANS // 2, seed=at, first_month=date(year, 1, 1), last_month=date(year + 1, 12, 1))
+        write_csv(made.with_columns(pl.format("{}-{}", pl.lit(at), "id").alias("id")), folder / f"{year}.csv")
+    raw = sorted(folder.glob("*.csv"))
+    report = clean_loans(raw, CONTRACT, cleaned=cleaned, rejected=folder / "rejected.parquet")
+    assert report.snapshot
+    splits = split_loans(
+        pl.scan_parquet(cleaned), CONTRACT, SplitPlan(), snapshot=report.snapshot, data_fingerprint="d"
+    )
+    return Book(StoredFrame.of(UPath(cleaned), folder), splits, folder)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("dask")) as made:
+        yield made
+
+
+@pytest.fixture
+def engine(running: Cluster) -> Iterator[DaskEngine]:
+    made = DaskEngine(running.address)
+    made.client.wait_for_workers(2, timeout=60)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def search() -> SearchSpace:
+    shipped = load_search_space()
+    start = {**shipped.xgboost.start, "learning_rate": 0.1}
+    forest = shipped.random_forest.model_copy(update={"trees": 20})
+    boosted = shipped.xgboost.model_copy(update={"start": start, "rounds_at_most": 120})
+    return shipped.model_copy(update={"xgboost": boosted, "random_forest": forest})
+
+
+def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tuple[Candidate, ...]:
+    development = engine.development(book.loans, CONTRACT, book.splits)
+    return train_candidates(development, search.xgboost.start, search, POLICY.decision, seed=SEED, kinds=kinds)
+
+
+@pytest.fixture(scope="module")
+def here(book: Book, search: SearchSpace) -> dict[str, Candidate]:
+    """What this process alone comes to."""
+    found = fitted(LOCAL, book, search, "xgboost", "random_forest", "logistic_regression")
+    return {candidate.kind: candidate for candidate in found}
+
+
+def on_test(candidate: Candidate, book: Book) -> float:
+    test = window_loans(book.loans.scan(), CONTRACT, book.splits, "test")
+    raw = candidate.scorer.score(test, with_reasons=False)["raw_score"]
+    return auc_of(test["outcome"].to_numpy().astype(float), raw.to_numpy())
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_boosted_trees_are_as_good_as_those_fitted_here(
+    engine: DaskEngine,
+    book: Book,
+    search: SearchSpace,
+    here: dict[str, Candidate],
+    killed: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with a_death(engine, "fn-", after=1.0) if killed else nullcontext([]) as died:
+        (found,) = fitted(engine, book, search, "xgboost")
+    assert len(died) == killed
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.engine")] == [
+        "1 of 2 workers died in a fit, which begins again."
+    ] * killed
+    assert on_test(found, book) == pytest.approx(on_test(here["xgboost"], book), abs=0.002)
+    known = here["xgboost"]
+    assert 10 < int(found.parameters["rounds"]) < search.xgboost.rounds_at_most  # it stopped early
+    assert found.metrics["auc"].value == pytest.approx(known.metrics["auc"].value, abs=0.002)
+    loans = book.loans.scan().head(2_000).collect()
+    pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (found, known)]
+    assert pds[0] == pytest.approx(pds[1], abs=0.003)  # calibrated alike
+
+
+def test_a_forest_and_a_regression_too(
+    engine: DaskEngine, book: Book, search: SearchSpace, here: dict[str, Candidate]
+) -> None:
+    for found in fitted(engine, book, search, "random_forest", "logistic_regression"):
+        assert on_test(found, book) == pytest.approx(on_test(here[found.kind], book), abs=0.004)
+
+
+def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book) -> None:
+    """Loans lie in the order of their months: in turn each worker gets of both windows."""
+    development: Any = engine.development(book.loans, CONTRACT, book.splits)
+    for window in ("train", "calibrate"):
+        held = development._held[window]
+        rows = dict.fromkeys(engine.client.nthreads(), 0)
+        for sample, count in zip(held, engine.map(lambda sample: len(sample.y), held), strict=True):
+            (worker,) = engine.client.who_has([sample])[sample.key]
+            rows[worker] += count
+        assert sum(rows.values()) == book.splits.window(window).rows
+        assert min(rows.values()) > 0.3 * sum(rows.values())
+
+
+def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book: Book) -> None:
+    development = engine.development(book.loans, CONTRACT, book.splits)
+    some, whole = (development.sample("train", at_most, SEED) for at_most in (3_000, 10**9))
+    assert len(some.y) == pytest.approx(3_000, rel=0.1)
+    assert len(whole.y) == book.splits.window("train").rows
+    assert some.y.mean() == pytest.approx(whole.y.mean(), abs=0.03)
+
+
+def test_the_reference_is_the_same(engine: DaskEngine, book: Book) -> None:
+    found, known = (
+        reference_of(one, book.loans, CONTRACT, book.splits, scorer("xgboost"), 500) for one in (engine, LOCAL)
+    )
+    assert found.profile.to_json() == known.profile.to_json()
+    assert found.sample.height == known.sample.height == 500
+
+
+def test_windows_come_in_their_order(engine: DaskEngine, book: Book) -> None:
+    found, known = (
+        pl.concat(on_windows(one, book.loans, CONTRACT, book.splits, ["test"], partial(graded, CONTRACT)))
+        for one in (engine, LOCAL)
+    )
+    assert found.equals(known)
+
+
+def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -> None:
+    few = replace(book.splits, out_of_time=False)
+    for window in ("train", "calibrate", "test"):
+        found, known = (
+            pl.concat(on_windows(one, book.loans, CONTRACT, few, [window], partial(graded, CONTRACT)))
+            for one in (engine, LOCAL)
+        )
+        assert found.equals(known)
+
+
+# --- tuning ---------------------------------------------------------------------------------------------------
+
+
+def tuned(engine: Engine, book: Book, search: SearchSpace, storage: str, trials: int) -> TunedParams:
+    development = engine.development(book.loans, CONTRACT, book.splits)
+    return tune(development, search, data_fingerprint="d", storage=storage, trials=trials, seed=SEED)
+
+
+def states(storage: Path, study: str) -> list[str]:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    kept = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
+    return [trial.state.name for trial in optuna.load_study(study_name=study, storage=kept).trials]
+
+
+def test_a_search_by_several_keeps_its_start_and_prunes(
+    engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
+) -> None:
+    found = tuned(engine, book, search, f"journal://{tmp_path / 'one'}", 10)
+    alone = tuned(LOCAL, book, search, f"journal://{tmp_path / 'two'}", 1)
+    assert found.trials == 10
+    assert found.start_log_loss == pytest.approx(alone.start_log_loss, abs=1e-5)
+    assert found.log_loss <= found.start_log_loss
+    assert sorted(set(states(tmp_path / "one", found.study))) in (["COMPLETE"], ["COMPLETE", "PRUNED"])
+
+
+def test_a_death_loses_its_trial_and_the_search_goes_on(
+    engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
+) -> None:
+    with a_death(engine, "make_trial", after=3.0) as died:
+        found = tuned(engine, book, search, f"journal://{tmp_path / 'study'}", 8)
+    assert len(died) == 1
+    assert found.trials == 8
+    kept = states(tmp_path / "study", found.study)
+    assert kept.count("RUNNING") == 0
+    assert kept.count("FAIL") <= 1
+    assert len(kept) == 8 + kept.count("FAIL")
+
+
+# --- scoring, drift, cleaning ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_scored_is_the_same_to_the_last_bit(
+    engine: DaskEngine, book: Book, tmp_path: Path, killed: bool
+) -> None:
+    known, given = scorer("xgboost"), {"constants": {"model_version": 3}}
+    first = write_predictions(known, book.loans, parquet=tmp_path / "here.parquet", **given)
+    with a_death(engine, "score_some", after=0.2) if killed else nullcontext([]) as died:
+        found = write_predictions(known, book.loans, parquet=tmp_path / "there.parquet", engine=engine, **given)
+    assert len(died) == killed
+    assert [(decision, rows) for decision, rows, _ in found] == [(decision, rows) for decision, rows, _ in first]
+    assert pl.read_parquet(tmp_path / "there.parquet").equals(pl.read_parquet(tmp_path / "here.parquet"))
+
+
+def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
+    known = scorer("xgboost")
+    reference = reference_of(LOCAL, book.loans, CONTRACT, book.splits, known, 10).profile
+    moved = book.loans.scan().with_columns(pl.col("dti") * 1.3).tail(20_000).collect()
+    path = book.raw / "moved.parquet"
+    raw = known.score(moved, with_reasons=False)["raw_score"]
+    moved.with_columns(raw).write_parquet(path)
+    batch = StoredFrame.of(UPath(path), book.raw)
+    verdicts = []
+    for one in (engine, LOCAL):
+        profile = profile_of(one, batch, reference)
+        table = feature_drift(reference, profile, POLICY.drift)
+        verdicts.append((table.to_dicts(), judge_drift(table, profile.rows, POLICY.drift)))
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0][1].drifted_features == ("dti",)
+
+
+def test_many_files_are_cleaned_as_one(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
+    files, written = inputs(f"{book.raw}/*.csv"), []
+    for name, one in (("here", LOCAL), ("there", engine)):
+        cleaned, rejected = tmp_path / f"{name}.parquet", tmp_path / f"{name}.rejected.parquet"
+        report = clean_loans(
+            files, CONTRACT, cleaned=cleaned, rejected=rejected, fetch=partial(local, tmp_path), engine=one
+        )
+        written.append((report, pl.read_parquet(cleaned), pl.read_parquet(rejected)))
+    assert written[0][0] == written[1][0]
+    assert written[0][1].equals(written[1][1])
+    assert written[0][2].equals(written[1][2])
+    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet"}
+
+
+def test_a_file_that_is_none_is_told_as_here(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "b.csv").write_bytes((book.raw / "2010.csv").read_bytes())
+    with pytest.raises(BadInput, match=r"a\.csv has no header that names loan columns"):
+        clean_loans(
+            sorted(tmp_path.glob("*.csv")),
+            CONTRACT,
+            cleaned=tmp_path / "c.parquet",
+            rejected=tmp_path / "r.parquet",
+            engine=engine,
+        )
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "b.csv"}
+
+
+# --- the engine itself ----------------------------------------------------------------------------------------
+
+
+def test_items_come_in_their_order_and_few_wait(engine: DaskEngine) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(40):
+            taken.append(item)
+            yield item
+
+    for at, result in enumerate(engine.map(lambda item: item * item, items())):
+        assert result == at * at
+        assert len(taken) <= at + 5
+    assert len(taken) == 40
+
+
+def test_an_error_is_raised_as_it_is(engine: DaskEngine) -> None:
+    def refuses(item: int) -> int:
+        raise BadInput(f"{item} is refused.")
+
+    with pytest.raises(BadInput, match=r"^0 is refused\.$"):
+        list(engine.map(refuses, range(5)))
+
+
+def test_work_that_kills_every_worker_is_given_up_in_a_sentence(running: Cluster) -> None:
+    engine = DaskEngine(running.address)
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(BadInput, match=r"^4 Dask workers died one after the other at the same piece of work; "):
+        list(engine.map(exec, [code]))
+    engine.client.wait_for_workers(2, timeout=60)
+    engine.close()
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loan_default.adapters.engine._CONNECT_SECONDS", 1)
+    for address in ("tcp://127.0.0.1:9", "nonsense://here"):
+        with pytest.raises(BadInput, match=f"No Dask scheduler answers at {address}"):
+            _ = DaskEngine(address).client
+
+
+def test_a_scheduler_without_workers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loan_default.adapters.engine._WORKERS_SECONDS", 1)
+    alone = Cluster(tmp_path)
+    try:
+        alone.start_scheduler()
+        with pytest.raises(BadInput, match=f"The Dask scheduler at {alone.address} has had no worker for 1 seconds"):
+            _ = DaskEngine(alone.address).client
+    finally:
+        alone.stop()
+
+
+def test_without_dask_the_setting_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        BadInput, match=r"Dask is not installed here; install it with pip install 'loan-default\[dask\]'"
+    ):
+        DaskEngine()
+
+
+def test_workers_of_this_machine_end_with_the_engine() -> None:
+    engine = DaskEngine(workers=2)
+    pids = list(engine.map(_pid, range(4)))
+    assert 1 <= len(set(pids)) <= 2
+    assert engine.dashboard.startswith("http://127.0.0.1:")
+    engine.close()
+    for pid in set(pids):
+        state = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, check=False).stdout
+        assert state.strip()[:1] in (b"", b"Z")
+
+
+def _pid(_: int) -> int:
+    import os
+
+    return os.getpid()

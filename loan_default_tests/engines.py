@@ -1,0 +1,111 @@
+"""Engines for tests: one that cuts tables in this process, and a scheduler with workers, processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+from loan_default.adapters.engine import DaskEngine
+from loan_default.risk.engine import LocalEngine, Table
+from loan_default_tests.stores import free_port
+
+
+class Cut(LocalEngine):
+    """Tables in parts of so many rows, and files one by one, as other engines take them, in this process."""
+
+    processes = 2
+
+    def __init__(self, rows: int) -> None:
+        object.__setattr__(self, "_rows", rows)
+
+    def parts(self, table: Table) -> Sequence[Table]:
+        return [table.part(at, min(self._rows, table.rows - at)) for at in range(0, table.rows, self._rows)]
+
+
+class Cluster:
+    """A Dask scheduler and two workers of one thread each, whose nannies start those that die again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.address = folder, f"tcp://127.0.0.1:{free_port()}"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start_scheduler(self) -> None:
+        port = self.address.rpartition(":")[2]
+        self._start("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
+
+    def start(self) -> None:
+        self.start_scheduler()
+        for _ in range(2):
+            self._start("worker", self.address, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard")
+
+    def _start(self, *command: str) -> None:
+        environment = {**os.environ, "POLARS_MAX_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+        with (self.folder / "dask.log").open("ab") as output:
+            self.started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dask", *command],
+                    stdout=output,
+                    stderr=output,
+                    cwd=self.folder,
+                    env=environment,
+                    start_new_session=True,
+                )
+            )
+
+    def stop(self) -> None:
+        for process in reversed(self.started):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    made = Cluster(folder)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@contextmanager
+def a_death(engine: DaskEngine, task: str, after: float = 0.0, times: int = 1) -> Iterator[list[str]]:
+    """Kill a worker that is at a task of this name, so many seconds after it began; tells who died."""
+    died: list[str] = []
+
+    def strike() -> None:
+        for _ in range(times):
+            victim = _wait_for(lambda: _at(engine, task))
+            time.sleep(after)
+            pids = engine.client.run(os.getpid)
+            if victim in pids:
+                os.kill(pids[victim], signal.SIGKILL)
+                died.append(victim)
+
+    striker = Thread(target=strike, daemon=True)
+    striker.start()
+    yield died
+    striker.join(10)
+
+
+def _at(engine: DaskEngine, task: str) -> str | None:
+    """A worker that has a task of this name."""
+    for worker, keys in engine.client.processing().items():
+        if any(str(key).startswith(task) and "itself" not in str(key) for key in keys):
+            return str(worker)
+    return None
+
+
+def _wait_for(found: Callable[[], str | None], seconds: float = 60) -> str:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if one := found():
+            return one
+        time.sleep(0.02)
+    raise AssertionError("no worker came to such a task")
