@@ -63,6 +63,8 @@ def test_each_variable_is_read() -> None:
             "LOAN_DEFAULT_TIME_ZONE": "Europe/Berlin",
             "MLFLOW_TRACKING_URI": "http://mlflow:5000",
             "DAGSTER_HOME": "~/dagster",
+            "LOAN_DEFAULT_ENGINE": "dask",
+            "LOAN_DEFAULT_DASK_ADDRESS": "tcp://scheduler:8786",
         }
     )
     assert settings == Settings(
@@ -81,6 +83,8 @@ def test_each_variable_is_read() -> None:
         sensors=False,
         schedules=True,
         time_zone="Europe/Berlin",
+        engine="dask",
+        dask_address="tcp://scheduler:8786",
     )
     assert settings.artifacts == "gs://bucket/prefix/mlflow"
 
@@ -99,6 +103,8 @@ def test_empty_variables_count_as_unset() -> None:
         "CONTRACT",
         "POLICY",
         "SEARCH_SPACE",
+        "ENGINE",
+        "DASK_ADDRESS",
     )
     empty = dict.fromkeys([f"LOAN_DEFAULT_{name}" for name in names], "")
     assert load_settings({**empty, "MLFLOW_TRACKING_URI": "", "DAGSTER_HOME": "", "SLACK_WEBHOOK_URL": ""}) == Settings(
@@ -110,6 +116,20 @@ def test_empty_variables_count_as_unset() -> None:
 def test_an_unknown_environment_stops(name: str) -> None:
     with pytest.raises(BadInput, match=f"LOAN_DEFAULT_ENV is '{name}'; it must be one of local, staging, prod."):
         load_settings({"LOAN_DEFAULT_ENV": name})
+
+
+def test_an_unknown_engine_or_an_address_without_one_stops() -> None:
+    with pytest.raises(BadInput, match=r"LOAN_DEFAULT_ENGINE is 'spark'; it must be one of local, dask\."):
+        load_settings({"LOAN_DEFAULT_ENGINE": "spark"})
+    with pytest.raises(BadInput, match="LOAN_DEFAULT_DASK_ADDRESS is set, but LOAN_DEFAULT_ENGINE is local"):
+        load_settings({"LOAN_DEFAULT_DASK_ADDRESS": "tcp://scheduler:8786"})
+
+
+def test_workers_share_a_store_of_studies_that_they_can_share() -> None:
+    dask = {"LOAN_DEFAULT_ENGINE": "dask"}
+    assert load_settings(dask).study_storage == f"journal://{Path('var').resolve()}/optuna.journal"
+    with pytest.raises(BadInput, match="LOAN_DEFAULT_STUDY_STORAGE is SQLite, which workers cannot share"):
+        load_settings({**dask, "LOAN_DEFAULT_STUDY_STORAGE": "sqlite:///studies.db"})
 
 
 @pytest.mark.parametrize("name", ["Berlin", "../etc/passwd", "UTC+1"])

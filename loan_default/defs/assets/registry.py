@@ -90,6 +90,7 @@ def model_evaluation(
             **_judgement_metadata(judgement, version),
             **{name.removesuffix(".png"): shown.picture(figures[name], name) for name in _SHOWN},
             "mlflow_run": registry.run_link(run_id),
+            **work.shown,
         },
     )
 

@@ -1,0 +1,81 @@
+"""Stored frames: any part of them, of a folder and of a bucket, as it was when the frame was found."""
+
+import pickle
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from upath import UPath
+
+from loan_default.adapters import storage
+from loan_default.adapters.bucket import BucketError
+from loan_default.adapters.stored import StoredFrame
+
+LEVELS = pl.Enum(["A", "B", "C"])
+FRAME = pl.DataFrame(
+    {
+        "id": [str(at) for at in range(100)],
+        "grade": pl.Series([None if at % 7 == 0 else "ABC"[at % 3] for at in range(100)], dtype=LEVELS),
+        "pd": [None if at % 5 == 0 else at / 100 for at in range(100)],
+        "reasons": [[f"reason {at}"] * (at % 3) for at in range(100)],
+    }
+)
+
+
+def stored(place: UPath, tmp_path: Path, frame: pl.DataFrame = FRAME) -> StoredFrame:
+    written = tmp_path / "written.parquet"
+    frame.write_parquet(written, row_group_size=13)
+    storage.store(written, place)
+    return StoredFrame.of(place, tmp_path / "staging")
+
+
+@pytest.fixture(scope="module")
+def in_folder(tmp_path_factory: pytest.TempPathFactory) -> StoredFrame:
+    folder = tmp_path_factory.mktemp("stored")
+    return stored(UPath(folder / "loans.parquet"), folder)
+
+
+@given(st.integers(0, 99), st.integers(1, 100))
+def test_any_part_of_a_file(in_folder: StoredFrame, offset: int, rows: int) -> None:
+    rows = min(rows, 100 - offset)
+    part = in_folder.part(offset, rows)
+    assert (part.offset, part.rows) == (offset, rows)
+    assert part.scan().collect().equals(FRAME[offset : offset + rows])
+
+
+@pytest.mark.integration
+@given(st.integers(0, 99), st.integers(1, 100))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_part_of_an_object_is_read_without_a_copy(bucket: UPath, tmp_path: Path, offset: int, rows: int) -> None:
+    found = stored(bucket / "loans.parquet", tmp_path)
+    rows = min(rows, 100 - offset)
+    sent = pickle.loads(pickle.dumps(found.part(offset, rows)))
+    read = sent.scan().collect()
+    assert read.equals(FRAME[offset : offset + rows])
+    assert read.schema == FRAME.schema
+    assert not (tmp_path / "staging").exists()
+
+
+@pytest.mark.integration
+def test_a_whole_object_is_copied_here_once(bucket: UPath, tmp_path: Path) -> None:
+    found = stored(bucket / "loans.parquet", tmp_path)
+    assert (found.rows, found.offset) == (100, 0)
+    assert found.scan().collect().equals(FRAME)
+    assert [path.name for path in (tmp_path / "staging").rglob("*.parquet")] == ["loans.parquet"]
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
+def test_what_is_not_there_is_named(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
+    place = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "absent.parquet"
+    with pytest.raises(FileNotFoundError, match=r"absent\.parquet does not exist; run what makes it first"):
+        StoredFrame.of(place, tmp_path)
+
+
+@pytest.mark.integration
+def test_a_part_of_an_object_that_is_gone_is_named(bucket: UPath, tmp_path: Path) -> None:
+    part = stored(bucket / "loans.parquet", tmp_path).part(0, 10)
+    storage.remove(bucket / "loans.parquet")
+    with pytest.raises((FileNotFoundError, BucketError), match=r"loans\.parquet"):
+        part.scan()

@@ -1,0 +1,156 @@
+"""The whole platform with Dask's workers on a bucket: the jobs are those of one machine, and so is what they leave."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from upath import UPath
+
+from loan_default.adapters import engine, storage
+from loan_default.defs.partitions import batches
+from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default_tests.buckets import asked_at, new_bucket
+from loan_default_tests.engines import Cluster, a_death, cluster
+from loan_default_tests.homes import QUICK, Platform, dagster_of, failures, new_home
+
+pytestmark = pytest.mark.integration
+
+MONTH = date(2014, 8, 1)
+BATCH = "2014-08"
+
+
+@pytest.fixture(scope="module")
+def place(emulator: str) -> Iterator[UPath]:
+    with asked_at(emulator):
+        yield new_bucket()
+
+
+@pytest.fixture(scope="module")
+def running(place: UPath, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Workers that ask for the same bucket."""
+    with cluster(tmp_path_factory.mktemp("dask")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def platforms(
+    place: UPath, running: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Platform]]:
+    """On the workers and on this process, with the same loans in two files; a few loans are enough for parts."""
+    made = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine, "_FEWEST_ROWS", 300)
+        for name, settings in (("dask", {"engine": "dask", "dask_address": running.address}), ("local", {})):
+            folder = tmp_path_factory.mktemp(name)
+            home = new_home(folder, place / name)
+            more = make_loans(1_500, seed=9, first_month=date(2012, 1, 1), last_month=date(2014, 6, 1))
+            write_csv(more.with_columns(pl.format("more-{}", "id").alias("id")), folder / "more.csv")
+            storage.store(folder / "more.csv", place / name / "book" / "more.csv")
+            applications = folder / f"{BATCH}.csv"
+            write_csv(make_applications(2_000, seed=3, month=MONTH, shift=0.3), applications)
+            storage.store(applications, place / name / "platform" / "applications" / applications.name)
+            study = f"journal://{folder / 'studies'}" if settings else ""
+            made[name] = replace(home, study_storage=study or home.study_storage, **settings)
+        with dagster_of(made["dask"]) as one, dagster_of(made["local"]) as other:
+            yield {"dask": Platform(made["dask"], one), "local": Platform(made["local"], other)}
+
+
+@pytest.fixture(scope="module")
+def results(platforms: dict[str, Platform]) -> dict[str, list[dg.ExecuteInProcessResult]]:
+    found = {}
+    for name, platform in platforms.items():
+        platform.instance.add_dynamic_partitions(batches.name, [BATCH])
+        found[name] = [
+            platform.run("full_pipeline_job", config={**QUICK, "tuned_params": {"trials": 4}}),
+            platform.run("batch_prediction_job", batch=BATCH),
+        ]
+        assert [failures(result) for result in found[name]] == [[], []]
+    return found
+
+
+def place_of(platform: Platform, *parts: str) -> UPath:
+    return UPath(platform.settings.storage).joinpath(*parts)
+
+
+def record(platform: Platform, *parts: str) -> Any:
+    return json.loads(storage.read_text(place_of(platform, *parts)))
+
+
+def frame(platform: Platform, folder: Path, *parts: str) -> pl.DataFrame:
+    return pl.read_parquet(storage.fetch(place_of(platform, *parts), folder))
+
+
+def test_loans_and_windows_are_the_same(platforms: dict[str, Platform], results: Any, tmp_path: Path) -> None:
+    for name in ("cleaned_loans.parquet", "rejected_loans.parquet"):
+        found, known = (frame(platforms[one], tmp_path / one, name) for one in ("dask", "local"))
+        assert found.equals(known)
+    assert record(platforms["dask"], "loan_splits.json") == record(platforms["local"], "loan_splits.json")
+
+
+def test_a_version_is_registered_judged_and_decided_on(platforms: dict[str, Platform], results: Any) -> None:
+    found, known = (record(platforms[one], "model_evaluation.json") for one in ("dask", "local"))
+    aucs = [judged["judgement"]["evaluation"]["metrics"]["auc"]["value"] for judged in (found, known)]
+    assert aucs[0] == pytest.approx(aucs[1], abs=0.02)  # of a thousand loans
+    assert record(platforms["dask"], "promoted_model.json")["verdict"] == "promote"
+    assert record(platforms["dask"], "tuned_params.json")["trials"] == 4
+
+
+def test_every_application_is_scored_in_its_order(platforms: dict[str, Platform], results: Any, tmp_path: Path) -> None:
+    found, known = (
+        frame(platforms[one], tmp_path / one, "predictions", f"{BATCH}.parquet") for one in ("dask", "local")
+    )
+    assert found["id"].equals(known["id"])
+    assert found["pd"].is_between(0, 1).all()
+    told = [record(platforms[one], "drift_report", f"{BATCH}.json") for one in ("dask", "local")]
+    psi = [{line["feature"]: line["psi"] for line in report["features"]} for report in told]
+    assert {name: value for name, value in psi[0].items() if name != "raw_score"} == {
+        name: value for name, value in psi[1].items() if name != "raw_score"
+    }
+
+
+def test_heavy_assets_link_to_where_their_workers_can_be_watched(results: Any) -> None:
+    def linked(name: str) -> set[str]:
+        return {
+            materialized.asset_key.to_user_string()
+            for result in results[name]
+            for event in result.get_asset_materialization_events()
+            for materialized in [event.materialization]
+            if "dask_dashboard" in materialized.metadata
+        }
+
+    assert linked("dask") == {
+        "cleaned_loans",
+        "tuned_params",
+        "trained_model",
+        "model_evaluation",
+        "predictions",
+        "drift_report",
+    }
+    assert linked("local") == set()
+
+
+def test_a_worker_dies_while_a_batch_is_scored(platforms: dict[str, Platform], results: Any, tmp_path: Path) -> None:
+    platform = platforms["dask"]
+    before = frame(platform, tmp_path / "before", "predictions", f"{BATCH}.parquet")
+    watching = engine.DaskEngine(platform.settings.dask_address)
+    with a_death(watching, "score_some") as died:
+        assert failures(platform.run("batch_prediction_job", batch=BATCH)) == []
+    watching.close()
+    after = frame(platform, tmp_path / "after", "predictions", f"{BATCH}.parquet")
+    assert len(died) == 1
+    assert after.drop("scored_at").equals(before.drop("scored_at"))
+
+
+def test_a_scheduler_that_is_gone_fails_the_step_in_a_sentence(platforms: dict[str, Platform], results: Any) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine, "_CONNECT_SECONDS", 1)
+        settings = replace(platforms["dask"].settings, dask_address="tcp://127.0.0.1:9")
+        lost = Platform(settings, platforms["dask"].instance)
+        (sentence,) = failures(lost.run("training_job", only=["tuned_params"]))
+    assert "No Dask scheduler answers at tcp://127.0.0.1:9 (LOAN_DEFAULT_DASK_ADDRESS)" in str(sentence)
