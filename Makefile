@@ -91,8 +91,8 @@ bench-serving: install ## Measure the scoring server; needs wrk
 	@$(BIN)/python -m benchmarks serving
 
 .PHONY: bench-scale
-bench-scale: install ## Measure the whole pipeline from 100,000 to 10 million loans; long, and much disk
-	@$(BIN)/python -m benchmarks scale
+bench-scale: $(VENV)/dev.stamp ## Measure the whole pipeline from 10,000 to 10 million loans, and Dask's workers; long, and much disk
+	@$(BIN)/python -m benchmarks workers scale
 
 # Each environment has a folder of its own, so that a plan never meets the other one's state.
 ENV ?= staging

@@ -9,7 +9,16 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_scale, bench_score, bench_serving
+from benchmarks import (
+    bench_clean,
+    bench_drift,
+    bench_fit,
+    bench_import,
+    bench_scale,
+    bench_score,
+    bench_serving,
+    bench_workers,
+)
 from benchmarks.figures import Figure, as_table, keep
 from benchmarks.machine import describe_machine
 from loan_default.settings import Settings, prepare_process
@@ -21,8 +30,9 @@ BENCHMARKS = {
     "drift": bench_drift.figures,
     "import": bench_import.figures,
 }
-# By their names only: serving needs a load generator that is no Python package, scale much time and disk.
-NAMED = {**BENCHMARKS, "serving": bench_serving.figures, "scale": bench_scale.figures}
+# By their names only: serving needs a load generator that is no Python package, the others much time and disk.
+BY_NAME = {"serving": bench_serving.figures, "workers": bench_workers.figures, "scale": bench_scale.figures}
+NAMED = {**BENCHMARKS, **BY_NAME}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -45,12 +55,13 @@ def main() -> None:
         for name in asked.names or BENCHMARKS:
             with console.status(f"Measuring: {name}"):
                 options = {"loans": asked.loans} if name == "clean" else {}
-                found += NAMED[name](Path(folder), **options)
+                measured = NAMED[name](Path(folder), **options)
+            found += measured
+            if name in BY_NAME:
+                keep(measured, describe_machine(), RESULTS, name)
     console.print(as_table(found))
     if not asked.names:
         keep(found, describe_machine(), RESULTS)
-    elif len(asked.names) == 1 and asked.names[0] not in BENCHMARKS:
-        keep(found, describe_machine(), RESULTS, asked.names[0])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.fresh import Run, fresh
 from benchmarks.loans import PUBLISHED_ROWS, raw_loans
 
-SIZES = (100_000, 1_000_000, PUBLISHED_ROWS, 10_000_000)
+SIZES = (10_000, 100_000, 1_000_000, PUBLISHED_ROWS, 10_000_000)
 MEMORY_GB = 6.0  # at the published file's size
 NOISE = 1.1  # of a step's time from run to run
 

@@ -48,7 +48,7 @@ MAY_BE_HEAVY = {"serving/pyfunc_model.py"}
 OF_NO_MODULE = {
     "conftest.py", "risk/conftest.py", "test_rooms.py", "packages.py", "stores.py", "homes.py", "defs/test_pipeline.py",
     "test_benchmarks.py", "loops.py", "test_loop.py", "test_half_year.py", "test_load.py",
-    "engines.py", "test_on_dask.py", "test_faults.py", "dying.py", "databases.py", "test_postgres.py", 
+    "engines.py", "test_on_dask.py", "test_faults.py", "dying.py", "databases.py", "test_postgres.py",
     "test_secrets.py", "buckets.py", "test_on_gcs.py", "test_infra.py", "test_workflows.py", "test_containers.py",
 }  # fmt: skip
 

@@ -1,0 +1,182 @@
+"""Dask's workers against one process: training, memory of each, and scoring as tables grow."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_score import fit_package
+from benchmarks.figures import Figure
+from benchmarks.fresh import Run, fresh
+
+TRAINED_ON, SCORED, MANY = 2_000_000, 1_000_000, 10_000_000
+ROUNDS = 200
+SLOWER, SMALLER = 2.0, 0.6  # than local, at most; of its memory, at most
+SAME_RATE, SAME_MEMORY = 0.8, 1.2
+NEAR = 0.002  # of AUC
+
+
+def figures(
+    folder: Path,
+    *,
+    trained_on: int = TRAINED_ON,
+    workers: Sequence[int] = (1, 2),
+    scored: int = SCORED,
+    many: int = MANY,
+) -> list[Figure]:
+    """Train on synthetic loans here and by workers of one thread; score a table and one ten times as long."""
+    loans = str(matured_loans(folder, trained_on * 5 // 4))
+    local = fresh(train, loans=loans, workers=0)
+    by_workers = {number: fresh(train, loans=loans, workers=number) for number in workers}
+    found = [Figure(f"train on {trained_on:,} loans, here", str(local), "", local.peak_gb, form="{:.2f} GB")]
+    for number, run in by_workers.items():
+        found += _against(local, run, number, limited=number == max(workers))
+    return [*found, *_scoring(folder, loans, scored, many)]
+
+
+def _against(local: Run, run: Run, number: int, *, limited: bool) -> list[Figure]:
+    what, slower = f"the same, {number} workers of one thread", run.seconds / local.seconds
+    largest = max(run.answer["peaks_gb"])
+    apart = max(abs(run.answer["aucs"][kind] - auc) for kind, auc in local.answer["aucs"].items())
+    return [
+        Figure(what, str(run), f"here {local}", slower, SLOWER if limited else None),
+        Figure(
+            "  memory of the largest worker",
+            f"{largest:.2f} GB",
+            f"here {local.peak_gb:.2f} GB",
+            largest / local.peak_gb,
+            SMALLER if limited else None,
+        ),
+        Figure("  AUC on the test window, the candidate furthest apart", "", "here", apart, NEAR, form="{:.4f}"),
+    ]
+
+
+def _scoring(folder: Path, loans: str, scored: int, many: int) -> list[Figure]:
+    package, long = folder / "package", folder / "many.parquet"
+    fresh(fit_package, loans=loans, package=str(package), trees=300)
+    repeated(Path(loans), long, many)
+    found: list[Figure] = []
+    for workers, where in ((0, "here"), (2, "by 2 workers")):
+        given = {"loans": str(long), "package": str(package), "workers": workers}
+        few, all_ = (fresh(score, **given, rows=rows) for rows in (scored, many))
+        rates = scored / few.seconds, many / all_.seconds
+        said = [f"{rate / 1e6:.2f} M rows/s" for rate in rates]
+        found += [
+            Figure(f"score {many:,} loans to Parquet, {where}", said[1], f"{scored:,}: {said[0]}", rates[1] / rates[0],
+                   SAME_RATE, at="least"),
+            Figure("  memory", f"{all_.peak_gb:.2f} GB", f"{scored:,}: {few.peak_gb:.2f} GB",
+                   all_.peak_gb / few.peak_gb, SAME_MEMORY),
+        ]  # fmt: skip
+    return found
+
+
+def matured_loans(folder: Path, rows: int) -> Path:
+    """Synthetic loans that all have ended, cleaned."""
+    import polars as pl
+
+    from loan_default.risk.cleaning import clean_loans
+    from loan_default.risk.contract import load_contract
+    from loan_default.risk.synthetic import make_loans, write_csv
+
+    raw, each = [], 500_000
+    for at, begin in enumerate(range(0, rows, each)):
+        made = make_loans(min(each, rows - begin), seed=at, first_month=date(2010, 1, 1), last_month=date(2013, 12, 1))
+        raw.append(folder / f"raw_{at}.csv")
+        write_csv(made.with_columns(pl.format("{}-{}", pl.lit(at), "id").alias("id")), raw[-1])
+    cleaned = folder / "matured.parquet"
+    clean_loans(raw, load_contract(), cleaned=cleaned, rejected=folder / "rejected.parquet")
+    for path in raw:
+        path.unlink()
+    return cleaned
+
+
+def repeated(loans: Path, target: Path, rows: int) -> None:
+    """The loans again and again."""
+    import polars as pl
+
+    frame = pl.scan_parquet(loans)
+    times = -(-rows // frame.select(pl.len()).collect().item())
+    pl.concat([frame] * times).head(rows).sink_parquet(target)
+
+
+def _engine(workers: int) -> Any:
+    from loan_default.adapters.engine import DaskEngine
+    from loan_default.risk.engine import LocalEngine
+
+    if not workers:
+        return LocalEngine()
+    made = DaskEngine(workers=workers)
+    made.client.run(_ready)
+    return made
+
+
+def _ready() -> None:
+    """What a worker imports at its first task, before the clock starts, as on the other side."""
+    import xgboost.dask
+
+    import loan_default.risk.training  # noqa: F401
+
+    assert xgboost.dask
+
+
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def train(loans: str, workers: int) -> Callable[[], Any]:
+    """Every candidate; answers AUCs on the test window, and the peak memory of each worker."""
+    import polars as pl
+    import xgboost  # noqa: F401
+    from upath import UPath
+
+    from loan_default.adapters.stored import StoredFrame
+    from loan_default.risk.contract import load_contract
+    from loan_default.risk.engine import on_windows
+    from loan_default.risk.evaluation import auc_of
+    from loan_default.risk.judging import score_test
+    from loan_default.risk.policy import load_policy
+    from loan_default.risk.search_space import load_search_space
+    from loan_default.risk.splitting import SplitPlan, split_loans
+    from loan_default.risk.training import train_candidates
+
+    contract, policy, search = load_contract(), load_policy(), load_search_space()
+    table, engine = StoredFrame.of(UPath(loans), Path(loans).parent), _engine(workers)
+    splits = split_loans(table.scan(), contract, SplitPlan(), snapshot=date(2019, 3, 1), data_fingerprint="benchmark")
+    search = search.model_copy(update={"xgboost": search.xgboost.model_copy(update={"rounds_at_most": ROUNDS})})
+    tuned = {**search.xgboost.start, "learning_rate": 0.1}
+
+    def work() -> dict[str, Any]:
+        development = engine.development(table, contract, splits)
+        found = train_candidates(development, tuned, search, policy.decision, seed=7)
+        peaks = list(engine.client.run(_peak_gb).values()) if workers else [_peak_gb()]
+        scorers = {candidate.kind: candidate.scorer for candidate in found}
+        measured = partial(score_test, scorers, None, policy.promotion)
+        test = pl.concat(on_windows(engine, table, contract, splits, ["test"], measured))
+        outcomes = test["outcome"].to_numpy().astype(float)
+        raw = {kind: test[kind].struct.field("raw_score").to_numpy() for kind in scorers}
+        return {"peaks_gb": peaks, "aucs": {kind: auc_of(outcomes, raw[kind]) for kind in scorers}}
+
+    return work
+
+
+def score(loans: str, package: str, workers: int, rows: int) -> Callable[[], Any]:
+    """The first `rows` of a table, with reasons, as a batch is scored."""
+    import xgboost  # noqa: F401
+    from upath import UPath
+
+    from loan_default.adapters.stored import StoredFrame
+    from loan_default.risk.batches import write_predictions
+    from loan_default.risk.scoring import Scorer
+
+    table = StoredFrame.of(UPath(loans), Path(loans).parent).part(0, rows)
+    scorer, engine = Scorer.load(Path(package)), _engine(workers)
+    target = Path(loans).with_name("predictions.parquet")
+
+    def work() -> list[Any]:
+        return list(write_predictions(scorer, table, parquet=target, engine=engine))
+
+    return work
