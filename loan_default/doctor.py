@@ -34,6 +34,7 @@ from loan_default.settings import (
     ADMIN_TOKENS,
     API_TOKENS,
     DAGSTER_STORAGE,
+    JOURNAL,
     SLACK,
     SMTP_PASSWORD,
     STUDY_STORAGE,
@@ -340,7 +341,7 @@ def _unasked(look: str, what: str, error: ConnectionError, variable: str) -> Fin
 def look_at_studies(case: Case) -> Iterator[Finding]:
     """A database of tuning studies that is no file takes this user."""
     storage = case.settings.study_storage
-    if storage.startswith("sqlite:"):
+    if storage.startswith(("sqlite:", JOURNAL)):
         return
     where = _place(storage)
     try:
@@ -350,6 +351,28 @@ def look_at_studies(case: Case) -> Iterator[Finding]:
     else:
         told = "holds studies" if "studies" in tables else "is empty yet"
         yield Finding("tuning studies", "ok", f"The database at {where} answers and {told}.")
+
+
+def look_at_workers(case: Case) -> Iterator[Finding]:
+    """Where work is left to Dask, its scheduler answers and has workers."""
+    address = case.settings.dask_address
+    if case.settings.engine == "local":
+        return
+    from loan_default.adapters.engine import DaskEngine
+
+    try:
+        engine = DaskEngine(address, patience=1)
+        if not address:
+            yield Finding("workers", "ok", f"Each run starts Dask workers of this machine, {os.cpu_count()} of them.")
+            return
+        workers = engine.workers
+        memory = _size(sum(worker["memory_limit"] for worker in workers))
+        told = f"The Dask scheduler at {address} has {_count(len(workers), 'worker')} with {memory} of memory"
+        yield Finding("workers", "ok", f"{told}; watch them at {engine.dashboard}.")
+        engine.close()
+    except BadInput as error:
+        found, _, remedy = str(error).partition("; ")
+        yield Finding("workers", "wrong", f"{found}.", remedy[:1].upper() + remedy[1:])
 
 
 def _place(url: str) -> str:
@@ -693,6 +716,7 @@ LOOKS = (
     Look("disk", look_at_disk, "See whether the file systems answer."),
     Look("registry", look_at_registry, "See whether what MLFLOW_TRACKING_URI names can be reached.", seconds=60),
     Look("tuning studies", look_at_studies, f"See whether the database that {STUDY_STORAGE} names answers."),
+    Look("workers", look_at_workers, "See what answers at LOAN_DEFAULT_DASK_ADDRESS.", seconds=40),
     Look("scoring server", look_at_server, "See what answers at LOAN_DEFAULT_SERVING_URL."),
     Look(
         "dagster",

@@ -26,6 +26,7 @@ SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
+JOURNAL = "journal://"  # begins the address of a file of studies that several processes may write
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
@@ -134,7 +135,7 @@ class Settings:
     def _studies_here(self) -> str:
         """Where tuning studies are kept by default; several processes cannot well share SQLite's file."""
         if self.engine == "dask":
-            return f"journal://{self.home / 'optuna.journal'}"
+            return f"{JOURNAL}{self.home / 'optuna.journal'}"
         return f"sqlite:///{self.home / 'optuna.db'}"
 
     @property

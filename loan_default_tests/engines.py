@@ -40,6 +40,9 @@ class Cluster:
 
     def start(self) -> None:
         self.start_scheduler()
+        self.start_workers()
+
+    def start_workers(self) -> None:
         for _ in range(2):
             self._start("worker", self.address, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard")
 

@@ -33,6 +33,7 @@ from loan_default.doctor import Case, Finding, Look, examine
 from loan_default.settings import Settings, load_settings, prepare_process
 from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.adapters.test_probes import read_only
+from loan_default_tests.engines import Cluster
 from loan_default_tests.homes import own_environment
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 
@@ -534,6 +535,34 @@ def test_whether_anybody_would_be_told(place: Place) -> None:
     with serving(HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)):
         (finding,) = found(doctor.look_at_alerts, settings)
     assert (finding.mark, "for 2 addresses" in finding.found) == ("ok", True)
+
+
+def test_workers_are_counted_where_there_are_any_to_be(place: Place, tmp_path: Path) -> None:
+    assert found(doctor.look_at_workers, place()) == []
+    (own,) = found(doctor.look_at_workers, place(LOAN_DEFAULT_ENGINE="dask"))
+    assert (own.mark, own.found) == ("ok", f"Each run starts Dask workers of this machine, {os.cpu_count()} of them.")
+    assert found(doctor.look_at_studies, place()) == []  # they lie in a journal file
+    silent = wrong(found(doctor.look_at_workers, place(LOAN_DEFAULT_DASK_ADDRESS="nonsense://here")))
+    assert silent.found == "No Dask scheduler answers at nonsense://here (LOAN_DEFAULT_DASK_ADDRESS)."
+    assert silent.remedy.startswith("Start one with dask scheduler, or leave")
+
+
+@pytest.mark.integration
+def test_a_scheduler_without_workers_is_wrong(place: Place, tmp_path: Path) -> None:
+    running = Cluster(tmp_path)
+    running.start_scheduler()
+    settings = place(LOAN_DEFAULT_ENGINE="dask", LOAN_DEFAULT_DASK_ADDRESS=running.address)
+    try:
+        idle = wrong(found(doctor.look_at_workers, settings))
+        assert idle.found == f"The Dask scheduler at {running.address} has had no worker for 1 seconds."
+        running.start_workers()
+        deadline = time.monotonic() + 60
+        while (finding := found(doctor.look_at_workers, settings)[0]).mark == "wrong":
+            assert time.monotonic() < deadline
+        assert "worker" in finding.found
+        assert "GB of memory; watch them at http://127.0.0.1:" in finding.found
+    finally:
+        running.stop()
 
 
 def test_a_test_alert_is_sent_only_when_asked_for(place: Place) -> None:

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 import yaml
 
+from loan_default.risk import tuning
 from loan_default.risk.errors import BadInput
 from loan_default.settings import (
     DAGSTER_STORAGE,
@@ -127,7 +128,7 @@ def test_an_unknown_engine_or_an_address_without_one_stops() -> None:
 
 def test_workers_share_a_store_of_studies_that_they_can_share() -> None:
     dask = {"LOAN_DEFAULT_ENGINE": "dask"}
-    assert load_settings(dask).study_storage == f"journal://{Path('var').resolve()}/optuna.journal"
+    assert load_settings(dask).study_storage == f"{tuning.JOURNAL}{Path('var').resolve()}/optuna.journal"
     with pytest.raises(BadInput, match="LOAN_DEFAULT_STUDY_STORAGE is SQLite, which workers cannot share"):
         load_settings({**dask, "LOAN_DEFAULT_STUDY_STORAGE": "sqlite:///studies.db"})
 

@@ -42,7 +42,8 @@ MISSING = (
 )
 _MOST_ROWS, _FEWEST_ROWS = 250_000, 10_000  # of a part
 _PARTS_OF_A_WORKER = 4  # or more: the rest of what one that died did is shared out among the others
-_CONNECT_SECONDS, _WORKERS_SECONDS = 15, 60
+_CONNECT_SECONDS = 15
+_REPLACED_SECONDS = 60  # in which a worker that died should be replaced; then those that live go on alone
 _FITS = 4  # times that a fit is begun, as workers die
 _SILENT_SECONDS = 30  # of a worker in a fit, before the others give it up
 # One thread for each worker: a part or a trial is one thread's work, and Dask runs a task in each.
@@ -64,11 +65,14 @@ def require_dask() -> None:
 
 
 class DaskEngine:
-    """The workers of a scheduler, or where no address is given some of this machine's, which end with `close`."""
+    """The workers of a scheduler, or where no address is given some of this machine's, which end with `close`.
 
-    def __init__(self, address: str = "", workers: int | None = None) -> None:
+    `patience`: seconds in which a scheduler without workers may get one.
+    """
+
+    def __init__(self, address: str = "", workers: int | None = None, patience: float = 60) -> None:
         require_dask()
-        self._address, self._workers = address, workers
+        self._address, self._workers, self._patience = address, workers, patience
 
     @cached_property
     def client(self) -> Client:
@@ -97,7 +101,12 @@ class DaskEngine:
                 f"No Dask scheduler answers at {self._address} (LOAN_DEFAULT_DASK_ADDRESS); start one with dask "
                 "scheduler, or leave the address empty for workers of this machine."
             ) from error
-        _wait_for_workers(client, 1)
+        if not _wait_for_workers(client, 1, self._patience):
+            client.close()
+            raise BadInput(
+                f"The Dask scheduler at {self._address} has had no worker for {self._patience:g} seconds; start some "
+                f"with dask worker {self._address}."
+            )
         return client
 
     def close(self) -> None:
@@ -107,6 +116,11 @@ class DaskEngine:
             client.close()
             if client.cluster is not None:
                 client.cluster.close()
+
+    @property
+    def workers(self) -> Sequence[Mapping[str, Any]]:
+        """What the scheduler tells of each worker: `nthreads`, `memory_limit` in bytes, …"""
+        return list(self.client.scheduler_info(n_workers=-1)["workers"].values())
 
     @property
     def dashboard(self) -> str:
@@ -213,15 +227,13 @@ def _through(function: Callable[[pl.DataFrame], pl.DataFrame], part: Part) -> pl
     return function(part.scan().collect())
 
 
-def _wait_for_workers(client: Client, number: int) -> None:
+def _wait_for_workers(client: Client, number: int, seconds: float) -> bool:
+    """Whether there are any, once there are so many or the time is over."""
     try:
-        client.wait_for_workers(number, timeout=_WORKERS_SECONDS)
+        client.wait_for_workers(number, timeout=seconds)
     except TimeoutError:
-        if not client.nthreads():
-            raise BadInput(
-                f"The Dask scheduler at {client.scheduler.address} has had no worker for {_WORKERS_SECONDS} seconds; "
-                "start some with dask worker."
-            ) from None
+        return bool(client.nthreads())
+    return True
 
 
 def _died(client: Client, workers: set[str]) -> set[str]:
@@ -323,7 +335,7 @@ class DaskDevelopment:
                         "--memory-limit), or start more of them, and see what their logs say."
                     ) from error
                 log.warning("%d of %d workers died in a fit, which begins again.", len(died), len(workers))
-                _wait_for_workers(client, len(workers))
+                _wait_for_workers(client, len(workers), _REPLACED_SECONDS)
                 workers = set(client.nthreads())
                 self._held = self._hold()  # shared out anew
         raise AssertionError

@@ -327,13 +327,12 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
             _ = DaskEngine(address).client
 
 
-def test_a_scheduler_without_workers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loan_default.adapters.engine._WORKERS_SECONDS", 1)
+def test_a_scheduler_without_workers_is_told(tmp_path: Path) -> None:
     alone = Cluster(tmp_path)
     try:
         alone.start_scheduler()
         with pytest.raises(BadInput, match=f"The Dask scheduler at {alone.address} has had no worker for 1 seconds"):
-            _ = DaskEngine(alone.address).client
+            _ = DaskEngine(alone.address, patience=1).client
     finally:
         alone.stop()
 
