@@ -64,6 +64,9 @@ concurrency:
       - key: dagster/partition  # two runs of one batch would write the same files
         value: {applyLimitPerUniqueValue: true}
         limit: 1
+  pools:  # of steps that search and fit: one run at a time, whatever job it is of
+    granularity: run  # a run waits in the queue, not in the middle, where it would hold its memory
+    default_limit: 1
 run_queue:
   dequeue_interval_seconds: 1  # a free place is taken at once; by default it stays empty for up to 5 s
 retention:

@@ -374,9 +374,9 @@ class World:
         return [run for run in self.runs if run.job == job]
 
     def launch(self) -> None:
-        """As Dagster's queue: the oldest first, past those that a limit holds back."""
+        """As Dagster's queue: by priority, then the oldest first, past those that a limit holds back."""
         limits = HOME["concurrency"]["runs"]
-        waiting = self.under_way()
+        waiting = sorted(self.under_way(), key=lambda run: -int(run.run.tags.get("dagster/priority", "0")))
         started = [run for run in waiting if run.status == "started"]
         counter = TagConcurrencyLimitsCounter(limits["tag_concurrency_limits"], [run.run for run in started])
         free = limits["max_concurrent_runs"] - len(started)

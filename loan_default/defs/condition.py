@@ -83,7 +83,8 @@ def condition_of(instance: dg.DagsterInstance, lifelines: Path) -> Condition:
     newest = instance.get_run_records(limit=1)
     queued = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]), limit=1, ascending=True)
     started = [run.dagster_run for run in instance.get_run_records(dg.RunsFilter(statuses=_STARTED))]
-    limits = instance.get_concurrency_config().run_queue_config
+    concurrency = instance.get_concurrency_config()
+    limits = concurrency.run_queue_config
     keys = {limit.get("key") for limit in limits.tag_concurrency_limits} if limits else set()
     return Condition(
         daemons=tuple(_daemons(instance)),
@@ -94,7 +95,7 @@ def condition_of(instance: dg.DagsterInstance, lifelines: Path) -> Condition:
         newest_run_at=newest[0].create_timestamp.astimezone(UTC) if newest else None,
         monitored=instance.run_monitoring_enabled,
         retried=instance.run_retries_enabled,
-        limited=keys >= _KEYS,
+        limited=keys >= _KEYS and concurrency.pool_config.default_pool_limit is not None,
     )
 
 

@@ -102,8 +102,9 @@ def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) 
         (DAGSTER_YAML, True, True),
         ("telemetry:\n  enabled: false\n", False, False),
         ("concurrency:\n  runs:\n    max_concurrent_runs: 3\nrun_monitoring:\n  enabled: true\n", True, False),
+        (DAGSTER_YAML.partition("run_retries")[0].replace("default_limit: 1", ""), True, False),
     ],
-    ids=["new", "old", "half"],
+    ids=["new", "old", "half", "without pools"],
 )
 def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: bool, limited: bool) -> None:
     (tmp_path / "dagster.yaml").write_text(yaml)

@@ -1,16 +1,17 @@
 """Which assets each job runs, and that all of them tell MLflow of a failure."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.jobs import build_jobs
 from loan_default.settings import Settings, prepare_process
-from loan_default_tests.homes import definitions_of, own_environment
+from loan_default_tests.homes import dagster_of, definitions_of, own_environment
+from loan_default_tests.queues import ask, begin, end
 
 CLEANING = {"cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"}
 TRAINING = CLEANING | {"tuned_params", "trained_model"}
@@ -75,14 +76,48 @@ def test_a_new_home_has_dagster_keep_to_what_the_jobs_say(tmp_path: Path) -> Non
         with dg.DagsterInstance.get() as instance:
             assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 0)
             assert instance.run_monitoring_max_runtime_seconds == 86_400
-            queue = instance.get_concurrency_config().run_queue_config
-    assert queue is not None
-    counter = TagConcurrencyLimitsCounter(queue.tag_concurrency_limits, [run_of("a")])
-    assert [counter.is_blocked(run_of(batch)) for batch in "ab"] == [True, False]
 
 
-def run_of(batch: str) -> dg.DagsterRun:
-    return dg.DagsterRun(job_name="batch_prediction_job", tags={"dagster/partition": batch})
+# --- the queue of a new home ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dagster_of(Settings(home=tmp_path)) as opened:
+        yield opened
+
+
+def test_a_training_goes_before_the_batches_that_wait(
+    definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    job = definitions.resolve_job_def("batch_prediction_job")
+    first, second = (ask(instance, job, batch=batch) for batch in "ab")
+    training, again = (ask(instance, definitions.resolve_job_def("full_pipeline_job")) for _ in range(2))
+    assert begin(instance) == [training, first], "two runs at a time, one training"
+    end(instance, training)
+    assert begin(instance) == [again]
+    end(instance, first)
+    assert begin(instance) == [second]
+
+
+def test_one_run_of_a_batch_goes_at_a_time(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    job = definitions.resolve_job_def("batch_prediction_job")
+    first, _, other = (ask(instance, job, batch=batch) for batch in "aab")
+    assert begin(instance) == [first, other]
+
+
+@pytest.mark.parametrize("name", ["tuned_params", "trained_model"])
+def test_a_heavy_step_waits_for_a_training_though_no_job_is_run(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, name: str
+) -> None:
+    training = ask(instance, definitions.resolve_job_def("training_job"))
+    assert begin(instance) == [training]  # Dagster learns of the pool here, and limits it from the next look on
+    assets = definitions.resolve_implicit_global_asset_job_def()  # what "Materialize" runs; it has no job's tags
+    heavy = ask(instance, assets, asset_selection=frozenset({dg.AssetKey(name)}))
+    light = ask(instance, assets, asset_selection=frozenset({dg.AssetKey("model_card")}))
+    assert begin(instance) == [light]
+    end(instance, training)
+    assert begin(instance) == [heavy]
 
 
 @pytest.mark.parametrize("name", RUNS)

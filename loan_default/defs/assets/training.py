@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from loan_default.risk.tuning import Trial
 
 _METRICS = ("auc", "ks", "brier", "ece")
+# Of the heavy steps: `dagster.yaml` lets one run with any of them go at a time, also one that is of no job.
+POOL = "training"
 
 
 class TuningConfig(dg.Config):
@@ -38,6 +40,7 @@ class TrainingConfig(dg.Config):
 
 @dg.asset(
     group_name="training",
+    pool=POOL,
     io_manager_key="json",
     **shown.described(
         "XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
@@ -91,6 +94,7 @@ def tuned_params(
 
 @dg.asset(
     group_name="training",
+    pool=POOL,
     io_manager_key="json",
     check_specs=shown.check_specs("trained_model", TRAINING_RULES),
     **shown.described(
