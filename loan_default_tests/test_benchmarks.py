@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score, fresh
+from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score, bench_workers, fresh
 from benchmarks.figures import COLUMNS, Figure, as_table, keep
 from benchmarks.machine import describe_machine
 from loan_default.risk.synthetic import make_loans, write_csv
@@ -24,7 +24,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         made = fresh.timed(side(**json.loads(json.dumps(given))))
         return fresh.Run(**json.loads(json.dumps(vars(made))))
 
-    for module in (bench_clean, bench_drift, bench_fit, bench_score):
+    for module in (bench_clean, bench_drift, bench_fit, bench_score, bench_workers):
         monkeypatch.setattr(module, "fresh", run)
 
 
@@ -45,6 +45,14 @@ def test_figures_are_measured(
     assert all(math.isfinite(figure.value) for figure in found)
 
 
+@pytest.mark.integration
+@pytest.mark.usefixtures("here")
+def test_workers_are_measured(tmp_path: Path) -> None:
+    found = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
+    assert [figure.limit for figure in found] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
+    assert all(math.isfinite(figure.value) for figure in found)
+
+
 @pytest.mark.usefixtures("here")
 def test_cleaning_is_measured_on_a_file_made_or_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOAN_DEFAULT_REAL_DATA", raising=False)
@@ -58,6 +66,14 @@ def test_cleaning_is_measured_on_a_file_made_or_given(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.real_data
+@pytest.mark.integration
+@pytest.mark.usefixtures("here")
+def test_workers_are_measured(tmp_path: Path) -> None:
+    found = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
+    assert [figure.limit for figure in found] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
+    assert all(math.isfinite(figure.value) for figure in found)
+
+
 @pytest.mark.usefixtures("here")
 def test_cleaning_is_measured_on_real_loans(tmp_path: Path, real_data: Path) -> None:
     assert (real_data / "scale_up.py").exists()
