@@ -66,14 +66,6 @@ def test_cleaning_is_measured_on_a_file_made_or_given(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.real_data
-@pytest.mark.integration
-@pytest.mark.usefixtures("here")
-def test_workers_are_measured(tmp_path: Path) -> None:
-    found = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
-    assert [figure.limit for figure in found] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
-    assert all(math.isfinite(figure.value) for figure in found)
-
-
 @pytest.mark.usefixtures("here")
 def test_cleaning_is_measured_on_real_loans(tmp_path: Path, real_data: Path) -> None:
     assert (real_data / "scale_up.py").exists()
