@@ -27,6 +27,10 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.lock
 .PHONY: install
 install: $(VENV)/runtime.stamp ## Make .venv with locked dependencies
 
+.PHONY: dask
+dask: $(VENV)/runtime.stamp ## Add Dask to .venv, for LOAN_DEFAULT_ENGINE=dask
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dask.lock
+
 .PHONY: demo
 demo: install ## Run the whole platform on synthetic loans
 	@$(BIN)/loan-default demo
@@ -225,6 +229,7 @@ NOT_IN_SCORING := google-cloud-storage-control grpc-google-iam-v1 grpcio grpcio-
 .PHONY: lock
 lock: ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
+	$(LOCK) --extra dask pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dask.lock
 	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/checkov.in -o requirements/checkov.lock
 	$(LOCK) requirements/mlflow.in -c requirements/runtime.lock -o requirements/mlflow.lock

@@ -358,7 +358,7 @@ def look_at_workers(case: Case) -> Iterator[Finding]:
     address = case.settings.dask_address
     if case.settings.engine == "local":
         return
-    from loan_default.adapters.engine import DaskEngine
+    from loan_default.adapters.engine import DaskEngine, WorkersError
 
     try:
         engine = DaskEngine(address, patience=1)
@@ -370,7 +370,7 @@ def look_at_workers(case: Case) -> Iterator[Finding]:
         told = f"The Dask scheduler at {address} has {_count(len(workers), 'worker')} with {memory} of memory"
         yield Finding("workers", "ok", f"{told}; watch them at {engine.dashboard}.")
         engine.close()
-    except BadInput as error:
+    except (BadInput, WorkersError) as error:
         found, _, remedy = str(error).partition("; ")
         yield Finding("workers", "wrong", f"{found}.", remedy[:1].upper() + remedy[1:])
 

@@ -52,6 +52,10 @@ _WORKER_ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_W
 log = logging.getLogger(__name__)
 
 
+class WorkersError(OSError):
+    """The scheduler or its workers are not there, which may pass; the message says which and what to do."""
+
+
 def require_dask() -> None:
     """See that Dask is there.
 
@@ -79,7 +83,7 @@ class DaskEngine:
         """Connected when it is first needed.
 
         Raises:
-            BadInput: no scheduler answers, or it has no worker.
+            WorkersError: no scheduler answers, or it has no worker.
         """
         from distributed import Client, LocalCluster
 
@@ -97,13 +101,13 @@ class DaskEngine:
         try:
             client = Client(self._address, timeout=_CONNECT_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
-            raise BadInput(
+            raise WorkersError(
                 f"No Dask scheduler answers at {self._address} (LOAN_DEFAULT_DASK_ADDRESS); start one with dask "
                 "scheduler, or leave the address empty for workers of this machine."
             ) from error
         if not _wait_for_workers(client, 1, self._patience):
             client.close()
-            raise BadInput(
+            raise WorkersError(
                 f"The Dask scheduler at {self._address} has had no worker for {self._patience:g} seconds; start some "
                 f"with dask worker {self._address}."
             )
@@ -248,7 +252,10 @@ def _died(client: Client, workers: set[str]) -> set[str]:
 @contextmanager
 def _told() -> Iterator[None]:
     """What Dask gives up is one sentence."""
+    from concurrent.futures import CancelledError
+
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         yield
@@ -256,6 +263,10 @@ def _told() -> Iterator[None]:
         raise BadInput(
             f"{error.allowed_failures + 1} Dask workers died one after the other at the same piece of work; give each "
             "more memory (dask worker --memory-limit), and see what their logs say."
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise WorkersError(
+            "The Dask scheduler was lost in the middle of work; see what its log says, and run again once it is back."
         ) from error
 
 
@@ -306,39 +317,49 @@ class DaskDevelopment:
         callbacks: Sequence[Any] = (),
     ) -> Any:
         """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
+        workers = set(self.engine.client.nthreads())
+        for left in reversed(range(_FITS)):
+            with _told():
+                try:
+                    return self._fit(window, parameters, rounds, stop_after, callbacks)
+                except Exception as error:
+                    if not (died := _died(self.engine.client, workers)):
+                        raise
+                    if not left:
+                        raise BadInput(
+                            f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker "
+                            "--memory-limit), or start more of them, and see what their logs say."
+                        ) from error
+                    log.warning("%d of %d workers died in a fit, which begins again.", len(died), len(workers))
+                    _wait_for_workers(self.engine.client, len(workers), _REPLACED_SECONDS)
+                    workers = set(self.engine.client.nthreads())
+                    self._held = self._hold()  # shared out anew
+        raise AssertionError
+
+    def _fit(
+        self,
+        window: FittedOn,
+        parameters: Mapping[str, Any],
+        rounds: int,
+        stop_after: int | None,
+        callbacks: Sequence[Any],
+    ) -> Any:
         from xgboost import dask as xgboost_dask
         from xgboost.collective import Config
 
-        client = self.engine.client
-        workers = set(client.nthreads())
-        for left in reversed(range(_FITS)):
-            try:
-                train = self._matrix(self._window(window))
-                watched = None if stop_after is None else self._matrix(self._held["calibrate"], train)
-                return xgboost_dask.train(
-                    client,
-                    dict(parameters),
-                    train,
-                    rounds,
-                    evals=[] if watched is None else [(watched, "calibrate")],
-                    early_stopping_rounds=stop_after,
-                    callbacks=list(callbacks),
-                    verbose_eval=False,
-                    coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS),
-                )["booster"]
-            except Exception as error:
-                if not (died := _died(client, workers)):
-                    raise
-                if not left:
-                    raise BadInput(
-                        f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker "
-                        "--memory-limit), or start more of them, and see what their logs say."
-                    ) from error
-                log.warning("%d of %d workers died in a fit, which begins again.", len(died), len(workers))
-                _wait_for_workers(client, len(workers), _REPLACED_SECONDS)
-                workers = set(client.nthreads())
-                self._held = self._hold()  # shared out anew
-        raise AssertionError
+        train = self._matrix(self._window(window))
+        watched = None if stop_after is None else self._matrix(self._held["calibrate"], train)
+        return xgboost_dask.train(
+            self.engine.client,
+            dict(parameters),
+            train,
+            rounds,
+            evals=[] if watched is None else [(watched, "calibrate")],
+            early_stopping_rounds=stop_after,
+            callbacks=list(callbacks),
+            verbose_eval=False,
+            coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS),
+        )["booster"]
 
     def _matrix(self, samples: Sequence[Future], like: Any = None) -> Any:
         import dask

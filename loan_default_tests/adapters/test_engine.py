@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default.adapters.engine import DaskEngine
+from loan_default.adapters.engine import DaskEngine, WorkersError
 from loan_default.adapters.inbox import inputs, local
 from loan_default.adapters.stored import StoredFrame
 from loan_default.risk.batches import write_predictions
@@ -320,10 +321,21 @@ def test_work_that_kills_every_worker_is_given_up_in_a_sentence(running: Cluster
     engine.close()
 
 
+def test_a_scheduler_that_is_lost_in_the_middle_ends_the_work_in_a_sentence(tmp_path: Path) -> None:
+    with cluster(tmp_path) as lost:
+        engine = DaskEngine(lost.address)
+        results = engine.map(time.sleep, [0.2] * 50)
+        next(results)
+        lost.started[0].kill()
+        with pytest.raises(WorkersError, match=r"^The Dask scheduler was lost in the middle of work; see what"):
+            list(results)
+        engine.close()
+
+
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loan_default.adapters.engine._CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://here"):
-        with pytest.raises(BadInput, match=f"No Dask scheduler answers at {address}"):
+        with pytest.raises(WorkersError, match=f"No Dask scheduler answers at {address}"):
             _ = DaskEngine(address).client
 
 
@@ -331,7 +343,9 @@ def test_a_scheduler_without_workers_is_told(tmp_path: Path) -> None:
     alone = Cluster(tmp_path)
     try:
         alone.start_scheduler()
-        with pytest.raises(BadInput, match=f"The Dask scheduler at {alone.address} has had no worker for 1 seconds"):
+        with pytest.raises(
+            WorkersError, match=f"The Dask scheduler at {alone.address} has had no worker for 1 seconds"
+        ):
             _ = DaskEngine(alone.address, patience=1).client
     finally:
         alone.stop()
