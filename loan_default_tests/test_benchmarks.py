@@ -24,7 +24,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         made = fresh.timed(side(**json.loads(json.dumps(given))))
         return fresh.Run(**json.loads(json.dumps(vars(made))))
 
-    for module in (bench_clean, bench_drift, bench_fit, bench_score, bench_workers):
+    for module in (bench_clean, bench_drift, bench_fit, bench_score):
         monkeypatch.setattr(module, "fresh", run)
 
 
@@ -46,7 +46,6 @@ def test_figures_are_measured(
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("here")
 def test_workers_are_measured(tmp_path: Path) -> None:
     found = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
     assert [figure.limit for figure in found] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
