@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 
 from benchmarks.bench_score import fit_package
 from benchmarks.figures import Figure
-from benchmarks.fresh import Run, fresh
+from benchmarks.fresh import Run, fresh, peak_gb
 
 TRAINED_ON, SCORED, MANY = 2_000_000, 1_000_000, 10_000_000
 ROUNDS, TREES = 100, 25  # a tenth of what a training takes, of all three candidates
@@ -124,10 +123,6 @@ def _ready() -> None:
     assert xgboost.dask
 
 
-def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
 def train(loans: str, workers: int) -> Callable[[], Any]:
     """Every candidate; answers AUCs on the test window, and the peak memory of each worker."""
     import polars as pl
@@ -157,7 +152,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     def work() -> dict[str, Any]:
         development = engine.development(table, contract, splits)
         found = train_candidates(development, tuned, search, policy.decision, seed=7)
-        peaks = list(engine.client.run(_peak_gb).values()) if workers else [_peak_gb()]
+        peaks = list(engine.client.run(peak_gb).values()) if workers else [peak_gb()]
         scorers = {candidate.kind: candidate.scorer for candidate in found}
         measured = partial(score_test, scorers, None, policy.promotion)
         test = pl.concat(on_windows(engine, table, contract, splits, ["test"], measured))

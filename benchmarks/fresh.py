@@ -48,7 +48,7 @@ def timed(work: Callable[[], Any]) -> Run:
     """Call and measure."""
     started, before = time.perf_counter(), _cpu_seconds()
     answer = work()
-    return Run(time.perf_counter() - started, _cpu_seconds() - before, _peak_gb(), answer)
+    return Run(time.perf_counter() - started, _cpu_seconds() - before, peak_gb(), answer)
 
 
 def _cpu_seconds() -> float:
@@ -56,9 +56,13 @@ def _cpu_seconds() -> float:
     return times.user + times.system
 
 
-def _peak_gb() -> float:
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e9
+def peak_gb() -> float:
+    """The most memory that this process had. Linux's `ru_maxrss` would begin with that of whoever started it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS: bytes
+    (kilobytes,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(kilobytes) * 1024 / 1e9
 
 
 def alternating(times: int, *sides: Callable[[], Run]) -> list[Run]:
