@@ -48,8 +48,8 @@ def write_predictions(
     written = pl.scan_parquet(parquet)
     if csv:
         written.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
-    counts = written.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision").collect()
-    return list(counts.iter_rows())
+    counts = written.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision")
+    return list(counts.collect(engine="streaming").iter_rows())
 
 
 def scored(
