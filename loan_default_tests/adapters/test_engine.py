@@ -144,12 +144,13 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
     development: Any = engine.development(book.loans, CONTRACT, book.splits)
     for window in ("train", "calibrate"):
         held = development._held[window]
-        rows = dict.fromkeys(engine.client.nthreads(), 0)
+        total, rows = 0, dict.fromkeys(engine.client.nthreads(), 0)
         for sample, count in zip(held, engine.map(lambda sample: len(sample.y), held), strict=True):
-            (worker,) = engine.client.who_has([sample])[sample.key]
-            rows[worker] += count
-        assert sum(rows.values()) == book.splits.window(window).rows
-        assert min(rows.values()) > 0.3 * sum(rows.values())
+            total += count
+            for worker in engine.client.who_has([sample])[sample.key]:  # Dask may have copied a small one
+                rows[worker] += count
+        assert total == book.splits.window(window).rows
+        assert min(rows.values()) > 0.3 * total
 
 
 def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book: Book) -> None:
