@@ -28,7 +28,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace
 from loan_default.risk.models import Floats, RiskModel
 from loan_default.risk.splitting import Splits, WindowName, window_loans
-from loan_default.risk.training import Development, FittedOn, Sample, train_booster
+from loan_default.risk.training import Development, Fit, FittedOn, Sample
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -307,59 +307,33 @@ class DaskDevelopment:
     def _window(self, window: FittedOn) -> list[Future]:
         return self._held["train"] + (self._held["calibrate"] if window == "both" else [])
 
-    def train_trees(
-        self,
-        window: FittedOn,
-        parameters: Mapping[str, Any],
-        rounds: int,
-        *,
-        stop_after: int | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> Any:
+    def train_trees(self, fit: Fit) -> Any:
         """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
-        workers = set(self.engine.client.nthreads())
-        for left in reversed(range(_FITS)):
-            with _told():
+        with _told():
+            for again in range(_FITS):
+                workers = set(self.engine.client.nthreads())
                 try:
-                    return self._fit(window, parameters, rounds, stop_after, callbacks)
+                    return self._fitted(fit)
                 except Exception as error:
                     if not (died := _died(self.engine.client, workers)):
                         raise
-                    if not left:
-                        raise BadInput(
-                            f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker "
-                            "--memory-limit), or start more of them, and see what their logs say."
-                        ) from error
-                    log.warning("%d of %d workers died in a fit, which begins again.", len(died), len(workers))
-                    _wait_for_workers(self.engine.client, len(workers), _REPLACED_SECONDS)
-                    workers = set(self.engine.client.nthreads())
-                    self._held = self._hold()  # shared out anew
-        raise AssertionError
+                    lost = error
+                log.warning("%d of %d workers died in fit %d.", len(died), len(workers), again + 1)
+                _wait_for_workers(self.engine.client, len(workers), _REPLACED_SECONDS)
+                self._held = self._hold()  # shared out anew
+        raise BadInput(
+            f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker --memory-limit), or start "
+            "more of them, and see what their logs say."
+        ) from lost
 
-    def _fit(
-        self,
-        window: FittedOn,
-        parameters: Mapping[str, Any],
-        rounds: int,
-        stop_after: int | None,
-        callbacks: Sequence[Any],
-    ) -> Any:
+    def _fitted(self, fit: Fit) -> Any:
         from xgboost import dask as xgboost_dask
         from xgboost.collective import Config
 
-        train = self._matrix(self._window(window))
-        watched = None if stop_after is None else self._matrix(self._held["calibrate"], train)
-        return xgboost_dask.train(
-            self.engine.client,
-            dict(parameters),
-            train,
-            rounds,
-            evals=[] if watched is None else [(watched, "calibrate")],
-            early_stopping_rounds=stop_after,
-            callbacks=list(callbacks),
-            verbose_eval=False,
-            coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS),
-        )["booster"]
+        train = self._matrix(self._window(fit.window))
+        calibrate = None if fit.stop_after is None else self._matrix(self._held["calibrate"], train)
+        train_by = partial(xgboost_dask.train, self.engine.client)
+        return fit.by(train_by, train, calibrate, coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS))["booster"]
 
     def _matrix(self, samples: Sequence[Future], like: Any = None) -> Any:
         import dask
@@ -452,15 +426,9 @@ class _Alone:
 
         return xgboost.QuantileDMatrix(Parts(), ref=like)
 
-    def train_trees(
-        self,
-        window: FittedOn,
-        parameters: Mapping[str, Any],
-        rounds: int,
-        *,
-        stop_after: int | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> Any:
+    def train_trees(self, fit: Fit) -> Any:
         """On the train window."""
-        assert window == "train"
-        return train_booster(parameters, self._matrices[0], rounds, self._matrices[1], stop_after, callbacks)
+        import xgboost
+
+        assert fit.window == "train"
+        return fit.by(xgboost.train, *self._matrices)

@@ -128,12 +128,12 @@ class Work(dg.ConfigurableResource):
     @property
     def shown(self) -> Mapping[str, Any]:
         """Metadata of what was done: where its workers can be watched."""
-        dashboard = getattr(self.engine, "dashboard", None)
+        dashboard = self.engine.dashboard
         return {"dask_dashboard": dg.MetadataValue.url(dashboard)} if dashboard else {}
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Leave the workers."""
-        if self._engine is not None and hasattr(self._engine, "close"):
+        if self._engine is not None:
             self._engine.close()
             self._engine = None
 

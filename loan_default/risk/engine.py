@@ -56,6 +56,15 @@ class Engine(Protocol):
         """How many work at the same time."""
         ...
 
+    @property
+    def dashboard(self) -> str:
+        """The address where those who work can be watched; empty where there is none."""
+        ...
+
+    def close(self) -> None:
+        """End what was started for this."""
+        ...
+
     def parts(self, table: Table) -> Sequence[Part]:
         """The table in as many parts as are worked on, in order."""
         ...
@@ -84,6 +93,14 @@ class LocalEngine:
     def processes(self) -> int:
         """This one."""
         return 1
+
+    @property
+    def dashboard(self) -> str:
+        """None."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing was started."""
 
     def parts(self, table: Table) -> Sequence[Part]:
         """The table itself."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
@@ -63,6 +63,34 @@ class Sample:
         return Sample(self.X[drawn], self.y[drawn])
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What trees are fitted on and how: `parameters` as `tree_parameters` gives them, `rounds` at most.
+
+    It stops `stop_after` rounds without gain in log loss on the calibrate window, if that is given. `callbacks` are
+    XGBoost's, called after each round.
+    """
+
+    window: FittedOn
+    parameters: Mapping[str, Any]
+    rounds: int
+    stop_after: int | None = None
+    callbacks: Sequence[Any] = ()
+
+    def by(self, train: Callable[..., Any], matrix: Any, calibrate: Any, **more: Any) -> Any:
+        """What `xgboost.train`, or `xgboost.dask`'s, which takes the same, makes of matrices of these windows."""
+        return train(
+            params=dict(self.parameters),
+            dtrain=matrix,
+            num_boost_round=self.rounds,
+            evals=[] if self.stop_after is None else [(calibrate, "calibrate")],
+            early_stopping_rounds=self.stop_after,
+            callbacks=list(self.callbacks),
+            verbose_eval=False,
+            **more,
+        )
+
+
 class Development(Protocol):
     """The two windows that a model may be developed on, wherever an engine holds them."""
 
@@ -71,24 +99,8 @@ class Development(Protocol):
         """The matrix that models see."""
         ...
 
-    def train_trees(
-        self,
-        window: FittedOn,
-        parameters: Mapping[str, Any],
-        rounds: int,
-        *,
-        stop_after: int | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> Any:
-        """An `xgboost.Booster` of so many rounds; it knows its best one where it may stop.
-
-        Args:
-            window: what it is fitted on.
-            parameters: as `tree_parameters` gives them.
-            rounds: at most.
-            stop_after: rounds without gain in log loss on the calibrate window.
-            callbacks: XGBoost's, called after each round.
-        """
+    def train_trees(self, fit: Fit) -> Any:
+        """An `xgboost.Booster`; it knows its best round where it may stop before the last."""
         ...
 
     def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
@@ -128,24 +140,18 @@ class LocalDevelopment:
     def _both(self) -> Any:
         return tree_matrix(self.train + self.calibrate, self.space)
 
-    def train_trees(
-        self,
-        window: FittedOn,
-        parameters: Mapping[str, Any],
-        rounds: int,
-        *,
-        stop_after: int | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> Any:
+    def train_trees(self, fit: Fit) -> Any:
         """By `xgboost.train`."""
-        train = self._matrices[0] if window == "train" else self._both
-        watched = None if stop_after is None else self._matrices[1]
-        return train_booster(parameters, train, rounds, watched, stop_after, callbacks)
+        import xgboost
+
+        train, calibrate = self._matrices
+        return fit.by(xgboost.train, train if fit.window == "train" else self._both, calibrate)
 
     def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
-        """Drawn without replacement."""
-        whole = self.train if window == "train" else self.train + self.calibrate
-        return whole.thinned(at_most / max(len(whole.y), 1), seed)
+        """Each loan with the same chance."""
+        samples = [self.train] if window == "train" else [self.train, self.calibrate]
+        share = at_most / sum(len(sample.y) for sample in samples)
+        return reduce(Sample.__add__, (sample.thinned(share, seed) for sample in samples))
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
         """As the model gives them."""
@@ -185,29 +191,6 @@ def tree_parameters(parameters: Mapping[str, float | int], space: FeatureSpace, 
     }
 
 
-def train_booster(
-    parameters: Mapping[str, Any],
-    train: Any,
-    rounds: int,
-    watched: Any = None,
-    stop_after: int | None = None,
-    callbacks: Sequence[Any] = (),
-) -> Any:
-    """`xgboost.train` on matrices of this process; it stops early where one is watched."""
-    import xgboost
-
-    evals = [] if watched is None else [(watched, "calibrate")]
-    return xgboost.train(
-        dict(parameters),
-        train,
-        rounds,
-        evals=evals,
-        early_stopping_rounds=stop_after,
-        callbacks=list(callbacks),
-        verbose_eval=False,
-    )
-
-
 def boost(
     development: Development,
     parameters: Mapping[str, float | int],
@@ -220,13 +203,8 @@ def boost(
     Returns:
         The booster up to its best round, the number of those rounds and the log loss there.
     """
-    booster = development.train_trees(
-        "train",
-        tree_parameters(parameters, development.space, seed),
-        space.xgboost.rounds_at_most,
-        stop_after=space.xgboost.stop_after_rounds,
-        callbacks=callbacks,
-    )
+    given, trees = tree_parameters(parameters, development.space, seed), space.xgboost
+    booster = development.train_trees(Fit("train", given, trees.rounds_at_most, trees.stop_after_rounds, callbacks))
     rounds = booster.best_iteration + 1
     return booster[:rounds], rounds, booster.best_score
 
@@ -235,7 +213,8 @@ def fit_boosted(
     development: Development, window: FittedOn, parameters: Mapping[str, Any], rounds: int, seed: int
 ) -> TreeModel:
     """Boosted trees of a known number of rounds."""
-    return TreeModel(development.train_trees(window, tree_parameters(parameters, development.space, seed), rounds))
+    given = tree_parameters(parameters, development.space, seed)
+    return TreeModel(development.train_trees(Fit(window, given, rounds)))
 
 
 def fit_forest(development: Development, window: FittedOn, search: SearchSpace, seed: int) -> TreeModel:
@@ -244,7 +223,7 @@ def fit_forest(development: Development, window: FittedOn, search: SearchSpace, 
     parameters = {"num_parallel_tree": forest.pop("trees"), "learning_rate": 1.0, **forest}
     given = tree_parameters(parameters, development.space, seed)
     del given["monotone_constraints"]
-    return TreeModel(development.train_trees(window, given, 1))
+    return TreeModel(development.train_trees(Fit(window, given, 1)))
 
 
 def fit_regression(sample: Sample, search: SearchSpace) -> LinearModel:
