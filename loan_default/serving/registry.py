@@ -94,7 +94,7 @@ class _Helper:
 
     def close(self) -> None:
         self._lifeline.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(cancel_futures=True)  # to leave it to Python's end is a race inside the executor
 
 
 def _answer(asked: Future[Answer]) -> Answer:

@@ -73,6 +73,11 @@ class Worker:
         self._config = config
         self._app: ScoringApp | None = None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a process of its own. SIGTERM keeps its default: the parent may send it before uvicorn listens."""
+        self.__dict__.update(state)
+        _ignore(signal.SIGINT)
+
     def at_once(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
         """The answer to a request that can have one at once."""
         return None if self._app is None else self._app.at_once(headers, body, client)
@@ -204,12 +209,18 @@ def serve(config: ServerConfig) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         socket = _bound(how)
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, lambda *_: None)  # uvicorn raises it again when it has stopped; that is no failure
+        _ignore(signal.SIGTERM, signal.SIGINT)  # uvicorn puts this back, then raises again what has stopped it
         if config.workers > 1:
             Multiprocess(how, sockets=[socket]).run()
+            _ignore(signal.SIGTERM, signal.SIGINT)  # that one puts nothing back
         else:
             uvicorn.Server(how).run(sockets=[socket])
+
+
+def _ignore(*stops: signal.Signals) -> None:
+    """Uvicorn handles stops while it serves; to be stopped is no failure, and the end is not to be broken off."""
+    for stop in stops:
+        signal.signal(stop, signal.SIG_IGN)
 
 
 def _bound(how: Any) -> Any:
