@@ -7,7 +7,6 @@ Neither this process nor any worker ever has all rows of a table in memory, and 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 import uuid
@@ -16,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.engine import Part, Schema, Table
+from loan_default.risk.engine import Part, Schema, Table, cut, in_turn
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace
 from loan_default.risk.models import Floats, RiskModel
@@ -40,7 +38,7 @@ MISSING = (
     "LOAN_DEFAULT_ENGINE is dask, but Dask is not installed here; install it with pip install 'loan-default[dask]', or "
     "set LOAN_DEFAULT_ENGINE=local."
 )
-_MOST_ROWS, _FEWEST_ROWS = 250_000, 10_000  # of a part
+_FEWEST_ROWS = 10_000  # of a part, where there are more parts for the sake of workers
 _PARTS_OF_A_WORKER = 4  # or more: the rest of what one that died did is shared out among the others
 _CONNECT_SECONDS = 15
 _REPLACED_SECONDS = 60  # in which a worker that died should be replaced; then those that live go on alone
@@ -139,11 +137,9 @@ class DaskEngine:
         return len(self.client.nthreads())
 
     def parts(self, table: Table) -> Sequence[Part]:
-        """Some for each worker, none of more than 250,000 rows."""
+        """Some for each worker."""
         least = min(_PARTS_OF_A_WORKER * self.processes, table.rows // _FEWEST_ROWS)
-        number = max(math.ceil(table.rows / _MOST_ROWS), least, 1)
-        cuts = [table.rows * at // number for at in range(number + 1)]
-        return [table.part(begin, end - begin) for begin, end in pairwise(cuts)]
+        return [table.part(*some) for some in cut(table.rows, max(least, 1))]
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """As tasks; a few more than there are threads wait for a worker or to be taken."""
@@ -163,20 +159,7 @@ class DaskEngine:
 
     def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
         """Part by part, each sent here when it is ready."""
-        from polars.io.plugins import register_io_source
-
-        def source(
-            columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
-        ) -> Iterator[pl.DataFrame]:
-            for made in self.map(partial(_through, function), self.parts(table)):
-                found = made if predicate is None else made.filter(predicate)
-                found = found if most is None else found.head(most)
-                most = None if most is None else most - found.height
-                yield found if columns is None else found.select(columns)
-                if most == 0:
-                    return
-
-        return register_io_source(source, schema=dict(schema))
+        return in_turn(lambda: self.map(partial(_through, function), self.parts(table)), schema)
 
     def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
         """Both windows in the memory of the workers, each holding some of their loans."""

@@ -6,12 +6,16 @@ the callers' to say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, pairwise
 from typing import Any, Protocol, TypeVar
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from loan_default.risk.contract import Contract
 from loan_default.risk.splitting import Splits, WindowName, window_loans
@@ -20,6 +24,8 @@ from loan_default.risk.training import Development, LocalDevelopment
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Schema = Mapping[str, Any]
+
+_MOST_ROWS = 250_000  # of a part
 
 
 class Part(Protocol):
@@ -111,8 +117,17 @@ class LocalEngine:
         return map(function, items)
 
     def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
-        """A streaming sink calls `function` chunk by chunk, while it reads the next and writes the last."""
-        return table.scan().map_batches(function, schema=schema, streamable=True)
+        """Some rows at a time, while the next are read. A stream of Polars' own holds more, the longer the table."""
+
+        def made() -> Iterator[pl.DataFrame]:
+            frame = table.scan()
+            with ThreadPoolExecutor(1) as reader:
+                reads = (reader.submit(frame.slice(*some).collect) for some in cut(table.rows))
+                for read, _ in pairwise(chain(reads, [None])):
+                    assert read is not None
+                    yield function(read.result())
+
+        return in_turn(made, schema)
 
     def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
         """Both windows in memory."""
@@ -166,6 +181,30 @@ class Beside:
     def part(self, offset: int, rows: int) -> Beside:
         """The same rows of each."""
         return Beside(tuple((table.part(offset, rows), columns) for table, columns in self.sides))
+
+
+def cut(rows: int, least: int = 1) -> list[tuple[int, int]]:
+    """Offset and length of parts as equal as can be, `least` of them or more, none of more than 250,000 rows."""
+    number = max(math.ceil(rows / _MOST_ROWS), least)
+    ends = [rows * at // number for at in range(number + 1)]
+    return [(begin, end - begin) for begin, end in pairwise(ends)]
+
+
+def in_turn(made: Callable[[], Iterator[pl.DataFrame]], schema: Schema) -> pl.LazyFrame:
+    """Frames one behind the other, each made when it is asked for, as one frame of any length."""
+
+    def source(
+        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for frame in made():
+            found = frame if predicate is None else frame.filter(predicate)
+            found = found if most is None else found.head(most)
+            most = None if most is None else most - found.height
+            yield found if columns is None else found.select(columns)
+            if most == 0:
+                return
+
+    return register_io_source(source, schema=dict(schema))
 
 
 def on_windows(
