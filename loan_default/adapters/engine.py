@@ -35,8 +35,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MISSING = (
-    "LOAN_DEFAULT_ENGINE is dask, but Dask is not installed here; install it with pip install 'loan-default[dask]', or "
-    "set LOAN_DEFAULT_ENGINE=local."
+    "LOAN_DEFAULT_ENGINE is dask, but Dask is not installed here; install it with make dask or pip install "
+    "'loan-default[dask]', or set LOAN_DEFAULT_ENGINE=local."
 )
 _FEWEST_ROWS = 10_000  # of a part, where there are more parts for the sake of workers
 _PARTS_OF_A_WORKER = 4  # or more: the rest of what one that died did is shared out among the others
@@ -292,8 +292,12 @@ class DaskDevelopment:
 
     def train_trees(self, fit: Fit) -> Any:
         """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
+        workers: set[str] = set()
         with _told():
             for again in range(_FITS):
+                if workers:  # some of them died: shared out anew, once they are replaced
+                    _wait_for_workers(self.engine.client, len(workers), _REPLACED_SECONDS)
+                    self._held = self._hold()
                 workers = set(self.engine.client.nthreads())
                 try:
                     return self._fitted(fit)
@@ -302,8 +306,6 @@ class DaskDevelopment:
                         raise
                     lost = error
                 log.warning("%d of %d workers died in fit %d.", len(died), len(workers), again + 1)
-                _wait_for_workers(self.engine.client, len(workers), _REPLACED_SECONDS)
-                self._held = self._hold()  # shared out anew
         raise BadInput(
             f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker --memory-limit), or start "
             "more of them, and see what their logs say."
