@@ -22,7 +22,7 @@ from loan_default.risk.search_space import load_search_space
 from loan_default.risk.synthetic import make_loans, write_csv
 from loan_default.settings import Settings, prepare_process
 
-LOANS = 6_000
+LOANS, TUNED_ON = 6_000, 3_000
 FIRST_MONTH, LAST_MONTH = date(2012, 1, 1), date(2014, 6, 1)
 QUICK = {"tuned_params": {"trials": 2}, "model_evaluation": {"resamples": 20}}
 
@@ -76,7 +76,7 @@ def _lenient_policy() -> dict[str, Any]:
 
 def _quick_search() -> dict[str, Any]:
     space = load_search_space().model_dump(mode="json")
-    space["xgboost"] |= {"rounds_at_most": 60, "stop_after_rounds": 10}
+    space["xgboost"] |= {"rounds_at_most": 60, "stop_after_rounds": 10, "tuned_on_at_most": TUNED_ON}
     space["xgboost"]["start"]["learning_rate"] = 0.1
     space["xgboost"]["search"]["learning_rate"]["high"] = 0.2
     space["random_forest"] |= {"trees": 25, "max_depth": 6}

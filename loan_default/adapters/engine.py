@@ -161,9 +161,9 @@ class DaskEngine:
         """Part by part, each sent here when it is ready."""
         return in_turn(lambda: self.map(partial(_through, function), self.parts(table)), schema)
 
-    def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
+    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
         """Both windows in the memory of the workers, each holding some of their loans."""
-        return DaskDevelopment(self, loans, contract, splits)
+        return DaskDevelopment(self, loans, _Windows(contract, splits, splits.share_of(at_most)))
 
     # --- how it is done ---------------------------------------------------------------------------------------
 
@@ -256,19 +256,33 @@ def _told() -> Iterator[None]:
 # --- training -------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """What a model is developed on: a share of the loans of each window."""
+
+    contract: Contract
+    splits: Splits
+    share: float
+
+    def sample(self, window: WindowName, part: Part) -> Sample:
+        """The loans of a window that this part holds."""
+        loans = part.scan()
+        drawn = window_loans(loans, self.contract, self.splits, window, offset=part.offset, share=self.share)
+        return Sample.of(drawn, FeatureSpace(self.contract))
+
+
 @dataclass(eq=False)
 class DaskDevelopment:
     """Both windows, of which each worker holds some samples."""
 
     engine: DaskEngine
     loans: Table
-    contract: Contract
-    splits: Splits
+    windows: _Windows
 
     @cached_property
     def space(self) -> FeatureSpace:
         """The matrix that models see."""
-        return FeatureSpace(self.contract)
+        return FeatureSpace(self.windows.contract)
 
     @cached_property
     def _parts(self) -> Sequence[Part]:
@@ -278,7 +292,7 @@ class DaskDevelopment:
         """Have each window's samples made, and keep those that hold any loan."""
         held = {}
         for name in ("train", "calibrate"):
-            made = self.engine.spread(partial(_sample, self.contract, self.splits, name), self._parts)
+            made = self.engine.spread(partial(self.windows.sample, name), self._parts)
             rows = self.engine.map(_loans_in, made)
             held[name] = [sample for sample, some in zip(made, rows, strict=True) if some]
         return held
@@ -351,12 +365,8 @@ class DaskDevelopment:
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """One item for each worker at a time, which has binned all loans of both windows for itself."""
-        alone = _Alone(tuple(self._parts), self.contract, self.splits)
+        alone = _Alone(tuple(self._parts), self.windows)
         return self.engine.map(partial(function, alone), items)  # type: ignore[arg-type]
-
-
-def _sample(contract: Contract, splits: Splits, window: WindowName, part: Part) -> Sample:
-    return Sample.of(window_loans(part.scan(), contract, splits, window, offset=part.offset), FeatureSpace(contract))
 
 
 def _loans_in(sample: Sample) -> int:
@@ -370,8 +380,8 @@ def _margins(model: RiskModel, sample: Sample) -> tuple[Floats, Floats]:
 class _Alone:
     """Both windows as one worker has them to itself for a trial: binned, and read part by part for that."""
 
-    def __init__(self, parts: tuple[Part, ...], contract: Contract, splits: Splits) -> None:
-        self._parts, self._contract, self._splits = parts, contract, splits
+    def __init__(self, parts: tuple[Part, ...], windows: _Windows) -> None:
+        self._parts, self._windows = parts, windows
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the matrices: each process makes its own."""
@@ -380,7 +390,7 @@ class _Alone:
     @property
     def space(self) -> FeatureSpace:
         """The matrix that models see."""
-        return FeatureSpace(self._contract)
+        return FeatureSpace(self._windows.contract)
 
     @cached_property
     def _matrices(self) -> tuple[Any, Any]:
@@ -390,7 +400,7 @@ class _Alone:
     def _binned(self, window: WindowName, like: Any = None) -> Any:
         import xgboost
 
-        parts, contract, splits = self._parts, self._contract, self._splits
+        parts, windows = self._parts, self._windows
         names = list(self.space.columns)
 
         class Parts(xgboost.DataIter):  # type: ignore[misc]
@@ -400,7 +410,7 @@ class _Alone:
 
             def next(self, input_data: Callable[..., Any]) -> bool:
                 for part in self.left:
-                    sample = _sample(contract, splits, window, part)
+                    sample = windows.sample(window, part)
                     if len(sample.y):
                         input_data(data=sample.X, label=sample.y, feature_names=names)
                         return True

@@ -86,8 +86,8 @@ class Engine(Protocol):
         """What `function` makes of the table's rows, row by row and in their order, as a frame of any length."""
         ...
 
-    def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
-        """The windows that a model may be developed on."""
+    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
+        """The windows that a model may be developed on; of their loans about `at_most`, the same in every engine."""
         ...
 
 
@@ -129,9 +129,10 @@ class LocalEngine:
 
         return in_turn(made, schema)
 
-    def development(self, loans: Table, contract: Contract, splits: Splits) -> Development:
+    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
         """Both windows in memory."""
-        train, calibrate = (window_loans(loans.scan(), contract, splits, name) for name in ("train", "calibrate"))
+        windows = partial(window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most))
+        train, calibrate = windows("train"), windows("calibrate")
         return LocalDevelopment.of(train, calibrate, contract)
 
 

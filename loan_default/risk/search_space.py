@@ -39,6 +39,7 @@ class BoostedTrees(Section):
     start: Mapping[str, int | float]
     search: Mapping[str, Span]
     least_gain: float = Field(ge=0)
+    tuned_on_at_most: int = Field(default=1_000_000, ge=1_000)
     rounds_at_most: int = Field(ge=1)
     stop_after_rounds: int = Field(ge=1)
 

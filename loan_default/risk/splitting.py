@@ -22,6 +22,7 @@ WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
 _EVERY = 5  # of loans of too few months, three in five train, one calibrates and one tests
 _PLACE = ":place"  # of a loan in its file
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Splits:
     def window(self, name: WindowName) -> Window:
         """The window of this name."""
         return self.windows[WINDOWS.index(name)]
+
+    def share_of(self, at_most: int | None) -> float:
+        """What `at_most` loans are of those that a model may be developed on; 1 where that is all."""
+        held = sum(window.rows for window in self.windows if window.name != "test")
+        return 1 if at_most is None else min(at_most / held, 1)
 
     @property
     def fingerprint(self) -> str:
@@ -175,11 +181,20 @@ def _start(months: list[date], rows: list[int], share: float, wanted: date | Non
 
 
 def _assign(
-    loans: pl.LazyFrame, contract: Contract, snapshot: date, starts: tuple[date, date] | None, offset: int = 0
+    loans: pl.LazyFrame,
+    contract: Contract,
+    snapshot: date,
+    starts: tuple[date, date] | None,
+    offset: int = 0,
+    share: float = 1,
 ) -> pl.LazyFrame:
-    """Matured loans with their window in a column `window`; `offset` loans of the file come before these."""
-    if starts is None:
+    """Matured loans, or a share, with their window in a column `window`; `offset` loans of the file come before."""
+    if starts is None or share < 1:
         loans = loans.with_row_index(_PLACE, offset)
+    if share < 1:
+        # Multiples of the golden ratio, modulo 1, lie more evenly than random numbers (Weyl's sequence).
+        loans = loans.filter(pl.col(_PLACE) * _GOLDEN % 1 < share)
+    if starts is None:
         place = pl.col(_PLACE) % _EVERY
         early, middle = place < _EVERY - 2, place == _EVERY - 2
     else:
@@ -213,6 +228,7 @@ def window_loans(
     *names: WindowName,
     offset: int = 0,
     columns: Sequence[str] | None = None,
+    share: float = 1,
 ) -> pl.DataFrame:
     """The loans of these windows, in the order in which they were cleaned.
 
@@ -223,7 +239,8 @@ def window_loans(
         names: of the windows.
         offset: how many cleaned loans come before these.
         columns: of the loans; all by default.
+        share: of them that is drawn if below 1, evenly by their place in the file: the same wherever it is done.
     """
     starts = (splits.window("calibrate").first_month, splits.window("test").first_month) if splits.out_of_time else None
-    assigned = _assign(loans, contract, splits.snapshot, starts, offset).filter(pl.col("window").is_in(names))
+    assigned = _assign(loans, contract, splits.snapshot, starts, offset, share).filter(pl.col("window").is_in(names))
     return assigned.select(loans.collect_schema().names() if columns is None else columns).collect()

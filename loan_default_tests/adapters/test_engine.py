@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pytest
 from upath import UPath
@@ -38,6 +39,7 @@ from loan_default_tests.packages import scorer
 pytestmark = pytest.mark.integration
 CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
+SOME = 15_000  # of those that a model is developed on
 LOCAL = LocalEngine()
 
 
@@ -191,8 +193,17 @@ def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -
 
 
 def tuned(engine: Engine, book: Book, search: SearchSpace, storage: str, trials: int) -> TunedParams:
-    development = engine.development(book.loans, CONTRACT, book.splits)
+    development = engine.development(book.loans, CONTRACT, book.splits, at_most=SOME)
     return tune(development, search, data_fingerprint="d", storage=storage, trials=trials, seed=SEED)
+
+
+def test_of_many_loans_the_same_are_drawn(engine: DaskEngine, book: Book) -> None:
+    here: Any = LOCAL.development(book.loans, CONTRACT, book.splits, at_most=SOME)
+    there: Any = engine.development(book.loans, CONTRACT, book.splits, at_most=SOME)
+    assert len(here.train.y) + len(here.calibrate.y) == pytest.approx(SOME, rel=0.01)
+    for window in ("train", "calibrate"):
+        held = [sample.result() for sample in there._held[window]]
+        np.testing.assert_array_equal(np.concatenate([sample.X for sample in held]), getattr(here, window).X)
 
 
 def states(storage: Path, study: str) -> list[str]:
@@ -209,7 +220,7 @@ def test_a_search_by_several_keeps_its_start_and_prunes(
     found = tuned(engine, book, search, f"journal://{tmp_path / 'one'}", 10)
     alone = tuned(LOCAL, book, search, f"journal://{tmp_path / 'two'}", 1)
     assert found.trials == 10
-    assert found.start_log_loss == pytest.approx(alone.start_log_loss, abs=1e-5)
+    assert found.start_log_loss == pytest.approx(alone.start_log_loss, abs=1e-5), "the same loans were drawn"
     assert found.log_loss <= found.start_log_loss
     assert sorted(set(states(tmp_path / "one", found.study))) in (["COMPLETE"], ["COMPLETE", "PRUNED"])
 

@@ -31,6 +31,7 @@ from loan_default.risk.training import KINDS
 from loan_default.settings import Settings
 from loan_default_tests.homes import (
     QUICK,
+    TUNED_ON,
     Platform,
     checks,
     definitions_of,
@@ -168,6 +169,10 @@ def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.
     assert platform.metadata("cleaned_loans")["dagster/row_count"].value == record(platform, "cleaning_report")["kept"]
     assert "| train | 2012-01 |" in platform.metadata("loan_splits")["windows"].value
     assert "| max_depth |" in platform.metadata("tuned_params")["parameters"].value
+    train, calibrate, _ = record(platform, "loan_splits")["windows"]
+    share = platform.metadata("tuned_params")["share_of_loans"].value
+    assert share == pytest.approx(TUNED_ON / (train["rows"] + calibrate["rows"]))
+    assert share < 1
     shown = platform.metadata("trained_model")
     assert all(kind in shown["leaderboard"].value for kind in KINDS)
     assert shown["mlflow_run"].value.endswith(f"/runs/{run_id}")

@@ -107,6 +107,28 @@ def test_explicit_months_that_leave_a_window_empty_are_refused(contract, plan):
         cut(loans, contract, plan)
 
 
+@given(st.floats(0.05, 1), st.integers(0, 2_400))
+def test_a_share_is_even_and_the_same_from_any_parts(contract, share, first):
+    loans = book(dict.fromkeys(months_of(2010, 24), 100))
+    splits = cut(loans, contract)
+    drawn = window_loans(loans, contract, splits, *WINDOWS, share=share)
+    parts = [
+        window_loans(part, contract, splits, *WINDOWS, offset=offset, share=share)
+        for offset, part in ((0, loans.head(first)), (first, loans.slice(first)))
+    ]
+    assert pl.concat(parts).equals(drawn)
+    of_months = drawn.group_by("issue_d").agg(pl.len(), pl.col("outcome").sum())
+    assert of_months["len"].is_between(100 * share - 3, 100 * share + 3).all()
+    assert of_months["outcome"].is_between(50 * share - 3, 50 * share + 3).all()
+
+
+def test_what_a_number_of_loans_is_of_those_that_a_model_is_developed_on(contract):
+    splits = cut(book(dict.fromkeys(months_of(2010, 10), 100)), contract)
+    held = splits.window("train").rows + splits.window("calibrate").rows
+    assert splits.share_of(held // 4) == 0.25
+    assert splits.share_of(held) == splits.share_of(10 * held) == splits.share_of(None) == 1
+
+
 @pytest.mark.parametrize("months", [1, 2])
 def test_loans_of_too_few_months_are_dealt_out(contract, months):
     loans = book(dict.fromkeys(months_of(2010, months), 100), outcomes=(0, 1, 1))

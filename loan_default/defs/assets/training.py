@@ -62,15 +62,16 @@ def tuned_params(
     from loan_default.risk.splitting import Splits
     from loan_default.risk.tuning import tune
 
-    splits = Splits.from_dict(loan_splits)
+    splits, search = Splits.from_dict(loan_splits), loan_book.search_space
+    at_most = search.xgboost.tuned_on_at_most
 
     def told(trial: "Trial") -> None:
         reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
         context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
 
     found = tune(
-        work.engine.development(cleaned_loans, loan_book.contract, splits),
-        loan_book.search_space,
+        work.engine.development(cleaned_loans, loan_book.contract, splits, at_most),
+        search,
         data_fingerprint=splits.fingerprint,
         storage=studies.storage,
         trials=config.trials,
@@ -85,6 +86,7 @@ def tuned_params(
             "start_log_loss": found.start_log_loss,
             "trials": found.trials,
             "pruned": found.pruned,
+            "share_of_loans": splits.share_of(at_most),
             "study": found.study,
             "seconds": found.seconds,
             **work.shown,
