@@ -24,6 +24,15 @@ class Cleaned(NamedTuple):
     report: CleaningReport
 
 
+# Of the files that several processes share out, those that wait longest go first, or one process would end alone.
+LONGEST = ("test_loop.py", "test_on_dask.py", "test_pipeline.py", "test_on_gcs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def contract() -> Contract:
     return load_contract()

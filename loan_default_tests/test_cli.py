@@ -500,6 +500,7 @@ def stopped_at_its_second_batch(*arguments: str, ended_by: signal.Signals) -> st
     for line in process.stdout:
         batches += line.startswith("Batch ")
         if batches == 2 and line.startswith("▸"):  # its run is under way
+            time.sleep(0.3)  # Dagster forgets a Ctrl-C that comes while it goes from one step to another
             process.send_signal(ended_by)
             break
     told = process.communicate(timeout=60)[0]
