@@ -49,8 +49,8 @@ secrets: ## Write docker/.env: a random value for each secret of the containers;
 
 JOBS ?= 2
 .PHONY: test
-test: $(VENV)/dev.stamp ## Install what tests need and run them all, JOBS=2 files at a time
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: $(VENV)/dev.stamp ## Install what tests need and run them all, or ONLY="words of pytest -k", JOBS=2 files at a time
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
 
 .PHONY: test-loop
 test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and tell when each thing happened
