@@ -22,7 +22,6 @@ WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
 _EVERY = 5  # of loans of too few months, three in five train, one calibrates and one tests
 _PLACE = ":place"  # of a loan in its file
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -192,8 +191,7 @@ def _assign(
     if starts is None or share < 1:
         loans = loans.with_row_index(_PLACE, offset)
     if share < 1:
-        # Multiples of the golden ratio, modulo 1, lie more evenly than random numbers (Weyl's sequence).
-        loans = loans.filter(pl.col(_PLACE) * _GOLDEN % 1 < share)
+        loans = loans.filter(pl.col(_PLACE).hash(seed=0) / 2.0**64 < share)
     if starts is None:
         place = pl.col(_PLACE) % _EVERY
         early, middle = place < _EVERY - 2, place == _EVERY - 2
@@ -239,7 +237,7 @@ def window_loans(
         names: of the windows.
         offset: how many cleaned loans come before these.
         columns: of the loans; all by default.
-        share: of them that is drawn if below 1, evenly by their place in the file: the same wherever it is done.
+        share: of them that is drawn if below 1, by a hash of their place in the file: the same wherever it is done.
     """
     starts = (splits.window("calibrate").first_month, splits.window("test").first_month) if splits.out_of_time else None
     assigned = _assign(loans, contract, splits.snapshot, starts, offset, share).filter(pl.col("window").is_in(names))
