@@ -123,7 +123,7 @@ class LocalEngine:
             frame = table.scan()
             with ThreadPoolExecutor(1) as reader:
                 reads = (reader.submit(frame.slice(*some).collect) for some in cut(table.rows))
-                for read, _ in pairwise(chain(reads, [None])):
+                for read, _ in pairwise(chain(reads, [None])):  # the next has begun
                     assert read is not None
                     yield function(read.result())
 

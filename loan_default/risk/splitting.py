@@ -190,7 +190,7 @@ def _assign(
     """Matured loans, or a share, with their window in a column `window`; `offset` loans of the file come before."""
     if starts is None or share < 1:
         loans = loans.with_row_index(_PLACE, offset)
-    if share < 1:
+    if share < 1:  # by no regular pattern, which the file's own order might follow
         loans = loans.filter(pl.col(_PLACE).hash(seed=0) / 2.0**64 < share)
     if starts is None:
         place = pl.col(_PLACE) % _EVERY
