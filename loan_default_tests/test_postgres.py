@@ -1,14 +1,16 @@
 """The platform with all that it records in a real Postgres: Dagster's runs, MLflow's versions, Optuna's studies."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import dagster as dg
@@ -19,9 +21,10 @@ from loan_default import doctor
 from loan_default.adapters import probes
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
 from loan_default.cli import main
+from loan_default.defs.records import open_records
 from loan_default.risk.synthetic import make_applications, write_csv
 from loan_default.serving.registry import Registry
-from loan_default.settings import Settings
+from loan_default.settings import Settings, prepare_process
 from loan_default_tests.databases import Postgres
 from loan_default_tests.homes import QUICK, Platform, dagster_of, new_home, own_environment
 from loan_default_tests.stores import Server, started_server
@@ -167,11 +170,28 @@ def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[.
 
 
 def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
-    new = lender.postgres.url(lender.postgres.create("shared"))
-    commands = [lender.begin("status", LOAN_DEFAULT_DAGSTER_STORAGE=new) for _ in range(4)]
-    for command in commands:
-        lender.end(command)
-    assert "runs" in probes.read_tables(new)
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(4)
+    addresses = [lender.postgres.url(lender.postgres.create(f"shared{number}")) for number in range(5)]
+    given = (lender.settings, lender.environment(), addresses, together)
+    processes = [spawn.Process(target=open_each, args=given) for _ in range(together.parties)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * together.parties
+
+
+def open_each(settings: Settings, environment: Mapping[str, str], addresses: Sequence[str], together: Barrier) -> None:
+    """Open the records in each database when all of the processes are ready to, and look into each of its parts."""
+    for address in addresses:
+        os.environ.update(environment, LOAN_DEFAULT_DAGSTER_STORAGE=address)
+        prepare_process(settings)
+        together.wait(SECONDS)
+        with open_records(replace(settings, dagster_storage=address)) as instance:
+            assert instance.get_runs_count() == 0
+            assert not instance.all_instigator_state()
+            assert not instance.get_dynamic_partitions("batch")
 
 
 def test_two_processes_score_at_once(trained: Platform, lender: Lender) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 
@@ -16,6 +16,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.settings import DAGSTER_STORAGE, Settings
 
 _PATIENCE = 10.0  # seconds in which a bucket is asked again before a person is told
+_OPENING = int.from_bytes(b"records")  # names the lock in Postgres; below 2⁶³
 
 
 @contextmanager
@@ -31,7 +32,9 @@ def open_records(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     require_bucket(settings.storage, patience=_PATIENCE)
     try:
-        with dg.DagsterInstance.get() as instance:
+        with ExitStack() as opened:
+            with _one_at_a_time(settings.dagster_storage):
+                instance = opened.enter_context(dg.DagsterInstance.get())
             yield instance
     except dg.DagsterInvalidConfigError as error:
         raise BadInput(f"{settings.dagster_home}/dagster.yaml cannot be used: {_said(error)}") from error
@@ -42,6 +45,23 @@ def open_records(settings: Settings) -> Iterator[dg.DagsterInstance]:
         if settings.dagster_storage:
             where, remedy = "in Postgres", f"start it, or correct {DAGSTER_STORAGE}"
         raise BadInput(f"Dagster cannot keep its records {where} ({said}); {remedy}, then run again.") from error
+
+
+@contextmanager
+def _one_at_a_time(database: str) -> Iterator[None]:
+    """Whoever finds a Postgres empty makes its tables while the others wait.
+
+    Dagster's own storage tries again where two made the same table at once, but not where they made its type, and
+    whoever finds the first of the tables takes the rest for granted.
+    """
+    if not database:
+        yield
+        return
+    import sqlalchemy
+
+    with sqlalchemy.create_engine(database, poolclass=sqlalchemy.NullPool).begin() as transaction:
+        transaction.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_OPENING)))
+        yield
 
 
 def _said(error: dg.DagsterInvalidConfigError) -> str:
