@@ -184,11 +184,12 @@ def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
 
 def open_each(settings: Settings, environment: Mapping[str, str], addresses: Sequence[str], together: Barrier) -> None:
     """Open the records in each database when all of the processes are ready to, and look into each of its parts."""
+    os.environ.update(environment)
     for address in addresses:
-        os.environ.update(environment, LOAN_DEFAULT_DAGSTER_STORAGE=address)
-        prepare_process(settings)
+        here = replace(settings, dagster_storage=address)
+        prepare_process(here)
         together.wait(SECONDS)
-        with open_records(replace(settings, dagster_storage=address)) as instance:
+        with open_records(here) as instance:
             assert instance.get_runs_count() == 0
             assert not instance.all_instigator_state()
             assert not instance.get_dynamic_partitions("batch")
