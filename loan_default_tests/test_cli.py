@@ -412,6 +412,7 @@ def batch_runs() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.integration
+@pytest.mark.takes_long
 def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other(
     trained: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -468,6 +469,7 @@ def test_batches_that_are_not_there_are_said_and_nothing_runs(
 
 
 @pytest.mark.integration
+@pytest.mark.takes_long
 def test_scoring_again_goes_on_where_it_stopped(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """After Ctrl-C and after kill -9, of which Dagster learns when a command runs again."""
     deliver(trained, seed=11)
@@ -551,6 +553,7 @@ def until_answering(process: subprocess.Popen[str], *ports: int) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.takes_long
 def test_dev_ends_by_sigterm_with_all_that_it_started_in_the_background(place: Path) -> None:
     port, mlflow_port = free_port(), free_port()
     dev = [sys.executable, "-m", "loan_default.cli", "dev", "--port", str(port), "--mlflow-port", str(mlflow_port)]

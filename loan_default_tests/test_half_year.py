@@ -34,6 +34,7 @@ from unittest import mock
 
 import dagster as dg
 import polars as pl
+import pytest
 import yaml
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
@@ -658,6 +659,7 @@ class World:
 
 
 # A failure is replayed by its seed: to look for a smaller one would take minutes.
+@pytest.mark.takes_long
 @settings(
     max_examples=int(os.environ.get("HALF_YEARS", "2")),
     deadline=None,

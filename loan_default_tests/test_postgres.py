@@ -195,6 +195,7 @@ def open_each(settings: Settings, environment: Mapping[str, str], addresses: Seq
             assert not instance.get_dynamic_partitions("batch")
 
 
+@pytest.mark.takes_long
 def test_two_processes_score_at_once(trained: Platform, lender: Lender) -> None:
     for seed, batch in enumerate(("2014-09", "2014-10")):
         write_csv(make_applications(300, seed=seed, month=MONTH), trained.settings.home / f"{batch}.csv")
@@ -210,6 +211,7 @@ def test_two_processes_score_at_once(trained: Platform, lender: Lender) -> None:
     assert lender.postgres.count("one-dagster", "event_logs") > before + 100
 
 
+@pytest.mark.takes_long
 def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained: Platform, lender: Lender) -> None:
     postgres = lender.postgres
     tuning = lender.begin("tune", "--trials", "500")
