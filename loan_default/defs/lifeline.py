@@ -16,6 +16,7 @@ from loan_default.adapters import lifeline
 from loan_default.adapters.storage import left_behind, sweep
 
 _LOST = "Its process was killed, or went down with its machine; what it had stored is whole: run the job again."
+_UNDER_WAY = {dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING}
 
 
 class Lifeline(dg.ConfigurableResource):
@@ -47,14 +48,17 @@ class Lifeline(dg.ConfigurableResource):
                 path.unlink(missing_ok=True)
 
     def end_lost_runs(self, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-        """Tell Dagster that the runs whose process has died have failed; which they were."""
+        """Tell Dagster that the runs whose process has died have failed, or are canceled as asked; which they were."""
         folder, lost = Path(self.folder), []
         for run_id in lifeline.run_ids(folder):
             is_lost = lifeline.is_lost(folder, run_id)  # before its end is asked for
             run = instance.get_run_by_id(run_id)
             ended = run.is_finished if run else is_lost  # Dagster may have been given another store
-            if is_lost and run and run.status is dg.DagsterRunStatus.STARTED:
-                instance.report_run_failed(run, _LOST)
+            if is_lost and run and run.status in _UNDER_WAY:
+                if run.status is dg.DagsterRunStatus.CANCELING:  # a step that would not stop in time
+                    instance.report_run_canceled(run, _LOST)
+                else:
+                    instance.report_run_failed(run, _LOST)
                 lost.append(run)
                 ended = True
             if ended:

@@ -701,16 +701,18 @@ def test_a_server_is_not_kept_down_by_a_failure_that_lies_ahead() -> None:
 def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_path: Path) -> None:
     lifeline = Lifeline(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
     died, lives, unknown = (desk.ran("training_job", RunStatus.STARTED) for _ in range(3))
+    stopped = desk.ran("tuning_job", RunStatus.CANCELING)
     ended = desk.ran("training_job", RunStatus.SUCCESS)
     settled: list[str] = []
     tracking = SimpleNamespace(
-        running=lambda tag: {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform"},
+        running=lambda tag: {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform", "m4": stopped.run_id},
         end_run=lambda run_id, status: settled.append(f"{run_id} {status}"),
     )
     holder = "import sys, time; from pathlib import Path; from loan_default.adapters import lifeline\n"
-    holder += "lifeline.hold(Path(sys.argv[1]), sys.argv[2]); print('held', flush=True); time.sleep(60)"
+    holder += "for run in sys.argv[2:]: lifeline.hold(Path(sys.argv[1]), run)\n"
+    holder += "print('held', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", holder, lifeline.folder]
-    with subprocess.Popen([*command, died.run_id], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, died.run_id, stopped.run_id], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         for run in (lives, ended):
@@ -721,10 +723,19 @@ def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_pa
         process.kill()
         process.wait()
         told = said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline))
-    assert told == f"training_job had died (run {died.run_id})."
-    found = [desk.instance.get_run_by_id(run.run_id) for run in (died, lives, unknown)]
-    assert [run.status for run in found if run] == [RunStatus.FAILURE, RunStatus.STARTED, RunStatus.STARTED]
-    assert settled == ["m1 FAILED"]
+    assert set(told.rstrip(".").split(". ")) == {
+        f"training_job had died (run {died.run_id})",
+        f"tuning_job had died (run {stopped.run_id})",
+    }
+    found = {run.run_id: run.status for run in desk.instance.get_runs()}
+    assert found == {
+        died.run_id: RunStatus.FAILURE,
+        stopped.run_id: RunStatus.CANCELED,
+        lives.run_id: RunStatus.STARTED,
+        unknown.run_id: RunStatus.STARTED,
+        ended.run_id: RunStatus.SUCCESS,
+    }
+    assert settled == ["m1 FAILED", "m4 FAILED"]
     assert [path.name for path in Path(lifeline.folder).iterdir()] == [lives.run_id]
 
 
