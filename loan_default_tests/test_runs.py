@@ -121,7 +121,8 @@ def test_a_container_is_given_what_the_stack_has() -> None:
 
 def test_docker_knows_the_limits_of_a_container() -> None:
     containers = pytest.importorskip("docker.models.containers")  # of MLflow's
-    made = containers._create_container_args({**DOCKER["container_kwargs"], "image": "x", "version": "1.47"})
+    given = {name: value for name, value in DOCKER["container_kwargs"].items() if name != "stop_timeout"}  # Dagster's
+    made = containers._create_container_args({**given, "image": "x", "version": "1.47"})
     assert made["host_config"]["Memory"] == 6 * 2**30
     assert made["host_config"]["NanoCpus"] == 2 * 10**9
 
