@@ -28,7 +28,8 @@ def main(job: str, *arguments: str) -> int:
         subprocess.run(["loan-default", "sample-data", "--out", str(loans)], check=True)
     run_id, began = str(uuid.uuid4()), time.monotonic()
     launch = ["dagster", "job", "launch", "-w", str(WORKSPACE), "-j", job, "--run-id", run_id, *arguments]
-    subprocess.run(launch, check=True)
+    if refused := subprocess.run(launch, check=False).returncode:  # it has said why
+        return refused
     with dg.DagsterInstance.get() as instance:
         while not (run := instance.get_run_by_id(run_id)) or not run.is_finished:
             time.sleep(1)
