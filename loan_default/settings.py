@@ -34,6 +34,8 @@ _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
 _PREFIX = "LOAN_DEFAULT_"
+# With the driver that is installed; host and port are told apart as SQLAlchemy does.
+_POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/@]*)(:\d+)?(/[^@]*)?")
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
@@ -276,11 +278,17 @@ def _place(given: Mapping[str, str], name: str) -> str:
 
 def _dagster_storage(given: Mapping[str, str]) -> str:
     url = given.get(DAGSTER_STORAGE, "")
-    if url and not url.startswith(("postgresql://", "postgresql+psycopg2://")):
-        raise BadInput(
-            f"{DAGSTER_STORAGE} is no address of Postgres; write it as postgresql://user:password@host/dagster."
-        )
+    if url:
+        _require_postgres(DAGSTER_STORAGE, url)
     return url
+
+
+def _require_postgres(name: str, url: str) -> None:
+    if not _POSTGRES.fullmatch(url):
+        raise BadInput(
+            f"{name} is no address of Postgres; write it as postgresql://user:password@host:port/database, and %40 for "
+            "an @ in the password."
+        )
 
 
 def _engine(given: Mapping[str, str]) -> EngineName:
@@ -299,6 +307,8 @@ def _study_storage(given: Mapping[str, str]) -> str:
             f"{STUDY_STORAGE} is SQLite, which workers cannot share; give an address of Postgres (postgresql://…) or a "
             "journal file that all of them see (journal:///path), or leave it empty."
         )
+    if storage.startswith("postgres"):
+        _require_postgres(STUDY_STORAGE, storage)
     return storage
 
 

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from loan_default.risk import tuning
 from loan_default.risk.errors import BadInput
@@ -15,6 +16,7 @@ from loan_default.settings import (
     DAGSTER_STORAGE,
     PLATFORM_NEEDS,
     SERVING_NEEDS,
+    STUDY_STORAGE,
     Settings,
     dagster_yaml,
     load_settings,
@@ -155,6 +157,19 @@ def test_a_password_in_an_address_that_is_shown_is_refused(uri: str) -> None:
     assert "secret" not in str(refused.value)
     for sound in ("http://host:5000", "postgresql://me@host:5432/mlflow", "sqlite:////tmp/a:b@c.db"):
         assert load_settings({"MLFLOW_TRACKING_URI": sound}).tracking_uri == sound
+
+
+@pytest.mark.parametrize("name", [DAGSTER_STORAGE, STUDY_STORAGE])
+def test_an_address_of_postgres_that_cannot_be_one_is_refused(name: str) -> None:
+    for address in ("me:secret@host:abc/db", "me:sec@ret@host/db", "host:/db", "me:secret@host:5432db"):
+        with pytest.raises(BadInput, match=f"{name} is no address of Postgres") as refused:
+            load_settings({name: f"postgresql://{address}"})
+        assert "sec" not in str(refused.value)
+    for address in ("me:s/e:c%40ret@host:5432/db", "host", "[::1]:5432/db", "/db?host=/sockets", "me@/db?host=a:1"):
+        url = f"postgresql+psycopg2://{address}"
+        settings = load_settings({name: url})
+        assert url in (settings.dagster_storage, settings.study_storage)
+        make_url(url)
 
 
 @pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "sqlite:///secret.db", "me:secret@host"])
