@@ -35,7 +35,7 @@ SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMI
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
 _PREFIX = "LOAN_DEFAULT_"
 # With the driver that is installed; host and port are told apart as SQLAlchemy does.
-_POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/@]*)(:\d+)?(/[^@]*)?")
+_POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/?@]*)(:\d+)?([/?][^@]*)?")
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads

@@ -165,7 +165,13 @@ def test_an_address_of_postgres_that_cannot_be_one_is_refused(name: str) -> None
         with pytest.raises(BadInput, match=f"{name} is no address of Postgres") as refused:
             load_settings({name: f"postgresql://{address}"})
         assert "sec" not in str(refused.value)
-    for address in ("me:s/e:c%40ret@host:5432/db", "host", "[::1]:5432/db", "/db?host=/sockets", "me@/db?host=a:1"):
+    for address in (
+        "me:s/e:c%40ret@host:5432/db",
+        "host?sslmode=require",
+        "[::1]:5432/db",
+        "/db?host=/sockets",
+        "me@/db?host=a:1",
+    ):
         url = f"postgresql+psycopg2://{address}"
         settings = load_settings({name: url})
         assert url in (settings.dagster_storage, settings.study_storage)
