@@ -37,8 +37,8 @@ def figures(folder: Path, *, rows: int = PUBLISHED_ROWS, loans: Path | None = No
 
 def clean(raw: str, folder: str) -> Callable[[], Any]:
     """Cleaning as the platform does it; answers the rows read."""
-    from loan_default.risk.cleaning import clean_loans
     from loan_default.risk.contract import load_contract
+    from loan_default.risk.data.cleaning import clean_loans
 
     contract = load_contract()
     cleaned, rejected = Path(folder, "cleaned.parquet"), Path(folder, "rejected.parquet")

@@ -78,9 +78,9 @@ def matured_loans(folder: Path, rows: int) -> Path:
     """Synthetic loans that all have ended, cleaned."""
     import polars as pl
 
-    from loan_default.risk.cleaning import clean_loans
     from loan_default.risk.contract import load_contract
-    from loan_default.risk.synthetic import make_loans, write_csv
+    from loan_default.risk.data.cleaning import clean_loans
+    from loan_default.risk.data.synthetic import make_loans, write_csv
 
     raw, each = [], 500_000
     for at, begin in enumerate(range(0, rows, each)):
@@ -131,12 +131,12 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
 
     from loan_default.adapters.stored import StoredFrame
     from loan_default.risk.contract import load_contract
+    from loan_default.risk.data.splitting import SplitPlan, split_loans
     from loan_default.risk.engine import on_windows
     from loan_default.risk.evaluation import auc_of
     from loan_default.risk.judging import score_test
     from loan_default.risk.policy import load_policy
     from loan_default.risk.search_space import load_search_space
-    from loan_default.risk.splitting import SplitPlan, split_loans
     from loan_default.risk.training import train_candidates
 
     contract, policy, search = load_contract(), load_policy(), load_search_space()

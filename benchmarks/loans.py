@@ -18,7 +18,7 @@ def raw_loans(folder: Path, rows: int) -> Path:
     if real and sample.exists():
         subprocess.run([sys.executable, Path(real, "scale_up.py"), sample, path, str(rows)], check=True)
     else:
-        from loan_default.risk.synthetic import write_loans
+        from loan_default.risk.data.synthetic import write_loans
 
         write_loans(path, rows, seed=1)
     return path
@@ -28,9 +28,9 @@ def cleaned_loans(folder: Path, rows: int) -> Path:
     """Synthetic loans, cleaned; made once in a folder."""
     path, raw = folder / f"cleaned_{rows}.parquet", folder / "synthetic.csv"
     if not path.exists():
-        from loan_default.risk.cleaning import clean_loans
         from loan_default.risk.contract import load_contract
-        from loan_default.risk.synthetic import write_loans
+        from loan_default.risk.data.cleaning import clean_loans
+        from loan_default.risk.data.synthetic import write_loans
 
         write_loans(raw, rows, seed=1)
         clean_loans([raw], load_contract(), cleaned=path, rejected=folder / "rejected.parquet")

@@ -4,7 +4,7 @@ from importlib import import_module
 
 for name in (
     *("loan_default.cli", "loan_default.serving.server", "loan_default.serving.app", "loan_default.serving.follower"),
-    *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.tables"),
+    *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.data.loan_files"),
     *("uvicorn.supervisors", "uvicorn.lifespan.on", "uvloop", "httptools", "onnxruntime", "xgboost", "skops.io"),
     *("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute"),
     *("mlflow", "mlflow.artifacts", "mlflow.pyfunc.scoring_server", "google.cloud.storage"),

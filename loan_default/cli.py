@@ -345,8 +345,8 @@ def _deliver(settings: Settings, file: Path) -> str:
     """
     from loan_default.defs.assets.scoring import INBOX, SUFFIXES
     from loan_default.defs.partitions import batch_name
-    from loan_default.risk.cleaning import clean_application_file
     from loan_default.risk.contract import load_contract
+    from loan_default.risk.data.cleaning import clean_application_file
 
     if not file.is_file():
         raise BadInput(f"{file} is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications.")
@@ -489,7 +489,7 @@ def performance(settings: Settings, console: Console, arguments: argparse.Namesp
     """Hold what every version predicted against the outcome files, and show how good each proved to be."""
     from loan_default.defs.assets.performance import OUTCOMES
     from loan_default.risk.contract import load_contract
-    from loan_default.risk.outcomes import check_outcome_file
+    from loan_default.risk.data.outcomes import check_outcome_file
 
     files, contract = [Path(file) for file in arguments.files], load_contract(settings.contract)
     for file in files:
@@ -504,7 +504,7 @@ def performance(settings: Settings, console: Console, arguments: argparse.Namesp
 
 def sample_data(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Write seeded synthetic loans in the published layout, or a batch of applications."""
-    from loan_default.risk.synthetic import make_applications, write_csv, write_loans
+    from loan_default.risk.data.synthetic import make_applications, write_csv, write_loans
 
     target = Path(arguments.out)
     if not target.name.endswith((".csv", ".csv.gz")) or target.is_dir():
@@ -520,7 +520,7 @@ def sample_data(settings: Settings, console: Console, arguments: argparse.Namesp
 
 def demo(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """The whole platform on synthetic loans: train, decide, score a normal and a shifted batch."""
-    from loan_default.risk.synthetic import make_applications, write_csv, write_loans
+    from loan_default.risk.data.synthetic import make_applications, write_csv, write_loans
 
     began = time.monotonic()
     folder = settings.home / "demo"

@@ -21,7 +21,7 @@ import polars as pl
 import yaml
 
 from loan_default.adapters.scoring_server import ScoringServer
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres
 from loan_default_tests.homes import dagster_of, environment_of, new_home

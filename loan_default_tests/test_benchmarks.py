@@ -13,7 +13,7 @@ import pytest
 from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score, bench_workers, fresh
 from benchmarks.figures import COLUMNS, Figure, as_table, keep
 from benchmarks.machine import describe_machine
-from loan_default.risk.synthetic import make_loans, write_csv
+from loan_default.risk.data.synthetic import make_loans, write_csv
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import loan_default
 from loan_default import console as shown
 from loan_default.cli import main
 from loan_default.doctor import Finding
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.homes import new_home, own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in
 from loan_default_tests.stores import free_port

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 import pytest
 
-from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default_tests.stores import free_port
 
 log = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs import sensors
 from loan_default.defs.resources import build_resources
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
 from loan_default_tests.homes import FIRST_MONTH, LAST_MONTH, QUICK, dagster_of, definitions_of, new_home
 from loan_default_tests.stores import client_of, free_port

@@ -14,7 +14,7 @@ from upath import UPath
 
 from loan_default.adapters import engine, storage
 from loan_default.defs.partitions import batches
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, new_bucket
 from loan_default_tests.engines import Cluster, a_death, cluster
 from loan_default_tests.homes import QUICK, Platform, dagster_of, failures, new_home

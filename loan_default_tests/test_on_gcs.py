@@ -24,7 +24,7 @@ from loan_default.adapters import bucket, storage
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.cli import main
 from loan_default.defs import records, sensors
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
+from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, faulty, new_bucket, objects_in
 from loan_default_tests.homes import (
     QUICK,

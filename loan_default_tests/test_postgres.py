@@ -22,7 +22,7 @@ from loan_default.adapters import probes
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
 from loan_default.cli import main
 from loan_default.defs.records import open_records
-from loan_default.risk.synthetic import make_applications, write_csv
+from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.serving.registry import Registry
 from loan_default.settings import Settings, prepare_process
 from loan_default_tests.databases import Postgres

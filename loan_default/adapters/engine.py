@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.engine import Part, Schema, Table, cut, in_turn
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace
 from loan_default.risk.models import Floats, RiskModel
-from loan_default.risk.splitting import Splits, WindowName, window_loans
 from loan_default.risk.training import Development, Fit, FittedOn, Sample
 
 if TYPE_CHECKING:

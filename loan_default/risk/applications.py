@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loan_default.risk.cleaning import DERIVATIONS, clean_applications
 from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.data.cleaning import DERIVATIONS, clean_applications
+from loan_default.risk.data.parsing import MONTH_TEXTS
 from loan_default.risk.errors import BadInput
 from loan_default.risk.features import FeatureSpace, Matrix
-from loan_default.risk.values import MONTH_TEXTS
 
 Floats = NDArray[np.float64]
 

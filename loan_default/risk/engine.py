@@ -18,7 +18,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.splitting import Splits, WindowName, window_loans
+from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.training import Development, LocalDevelopment
 
 Item = TypeVar("Item")

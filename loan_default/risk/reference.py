@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.splitting import Splits
 from loan_default.risk.drift import Histogram, Profile, ReferenceProfile, build_profile, profile_batch
 from loan_default.risk.engine import Engine, Part, Table, on_windows
 from loan_default.risk.scoring import Scorer
-from loan_default.risk.splitting import Splits
 
 RAW_SCORE = "raw_score"
 # Four figures keep a profile of a million loans at some MB; PSI moves by less than 0.0001.

@@ -1,6 +1,6 @@
 """Sends a file of applications through the scoring server, and writes its answers.
 
-The conversation with the server is `adapters.scoring_server`'s, reading the file `risk.cleaning`'s; scoring
+The conversation with the server is `adapters.scoring_server`'s, reading the file `risk.data.cleaning`'s; scoring
 without a server is `risk.scoring`'s.
 """
 
@@ -20,8 +20,8 @@ import polars as pl
 
 from loan_default.adapters.scoring_server import connected, invocation, predictions, refusal
 from loan_default.adapters.storage import whole
-from loan_default.risk.cleaning import clean_application_file
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
 
 if TYPE_CHECKING:

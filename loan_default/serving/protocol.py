@@ -229,7 +229,7 @@ def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
     import pandas as pd
     from mlflow.pyfunc import scoring_server
 
-    from loan_default.risk.tables import from_pandas
+    from loan_default.risk.data.loan_files import from_pandas
 
     try:
         table = parse(scoring_server)

@@ -56,9 +56,9 @@ class LoanDefaultModel(PythonModel):
 
     def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
         """Check the applications against the contract."""
-        from loan_default.risk.cleaning import clean_applications
+        from loan_default.risk.data.cleaning import clean_applications
+        from loan_default.risk.data.loan_files import from_pandas
         from loan_default.risk.errors import BadInput
-        from loan_default.risk.tables import from_pandas
 
         try:
             return clean_applications(from_pandas(model_input), self.scorer.contract)

@@ -20,8 +20,10 @@ from loan_default.adapters.engine import DaskEngine, WorkersError
 from loan_default.adapters.inbox import inputs, local
 from loan_default.adapters.stored import StoredFrame
 from loan_default.risk.batches import write_predictions
-from loan_default.risk.cleaning import clean_loans
 from loan_default.risk.contract import load_contract
+from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.drift import feature_drift, judge_drift
 from loan_default.risk.engine import Engine, LocalEngine, on_windows
 from loan_default.risk.errors import BadInput
@@ -29,8 +31,6 @@ from loan_default.risk.evaluation import auc_of
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reference import profile_of, reference_of
 from loan_default.risk.search_space import SearchSpace, load_search_space
-from loan_default.risk.splitting import SplitPlan, Splits, split_loans, window_loans
-from loan_default.risk.synthetic import make_loans, write_csv
 from loan_default.risk.training import Candidate, graded, train_candidates
 from loan_default.risk.tuning import TunedParams, tune
 from loan_default_tests.engines import Cluster, a_death, cluster

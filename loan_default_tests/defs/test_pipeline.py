@@ -23,10 +23,10 @@ from loan_default.adapters import history
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
 from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.data.splitting import Splits, window_loans
+from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
-from loan_default.risk.splitting import Splits, window_loans
-from loan_default.risk.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.training import KINDS
 from loan_default.settings import Settings
 from loan_default_tests.homes import (

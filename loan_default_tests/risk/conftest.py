@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 import xgboost
 
-from loan_default.risk.cleaning import clean_loans
 from loan_default.risk.contract import load_contract
+from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
+from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.policy import load_policy
 from loan_default.risk.scoring import Scorer
 from loan_default.risk.search_space import Forest, SearchSpace, load_search_space
-from loan_default.risk.splitting import WINDOWS, SplitPlan, split_loans, window_loans
-from loan_default.risk.synthetic import make_loans, write_csv
 from loan_default.risk.training import Candidate, LocalDevelopment, train_candidates
 
 SEED = 7

@@ -7,8 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.data.synthetic import PUBLISHED_COLUMNS
 from loan_default.risk.errors import BadInput
-from loan_default.risk.synthetic import PUBLISHED_COLUMNS
 
 SHIPPED = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
 # Every column of the published file that is written after the loan was granted.

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loan_default.risk.cleaning import CleaningReport
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.cleaning import CleaningReport
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.gates import (
     CLEANING_RULES,

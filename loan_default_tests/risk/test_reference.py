@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.cleaning import clean_applications
+from loan_default.risk.data.cleaning import clean_applications
 from loan_default.risk.drift import feature_drift, judge_drift
 from loan_default.risk.engine import Beside, LocalEngine, Rows, Table
 from loan_default.risk.policy import load_policy

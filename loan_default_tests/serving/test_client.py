@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 
 from loan_default.adapters.scoring_server import ServerError
-from loan_default.risk.cleaning import clean_application_file
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.cleaning import clean_application_file
+from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.risk.synthetic import make_applications, write_csv
 from loan_default.serving import client
 from loan_default.serving.client import ClientReport, score_file
 from loan_default_tests.stores import free_port

@@ -22,7 +22,7 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.predicted import predicted
 from loan_default.risk.applications import Applications
-from loan_default.risk.cleaning import clean_application_file, clean_applications
+from loan_default.risk.data.cleaning import clean_application_file, clean_applications
 from loan_default.risk.drift import build_profile, profile_batch, psi
 from loan_default.risk.scoring import Answers
 from loan_default.serving import prediction_log

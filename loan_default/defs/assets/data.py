@@ -15,7 +15,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
 
 if TYPE_CHECKING:
-    from loan_default.risk.splitting import Splits
+    from loan_default.risk.data.splitting import Splits
 
 _LABELS = {
     "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
@@ -93,7 +93,7 @@ def clean_raw_loans(
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
     import polars as pl
 
-    from loan_default.risk.cleaning import clean_loans
+    from loan_default.risk.data.cleaning import clean_loans
 
     contract = loan_book.contract
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
@@ -156,7 +156,7 @@ def loan_splits(
     config: SplitConfig, loan_book: LoanBook, cleaned_loans: StoredFrame, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Cut the matured loans into windows."""
-    from loan_default.risk.splitting import SplitPlan, split_loans
+    from loan_default.risk.data.splitting import SplitPlan, split_loans
 
     plan = SplitPlan(
         config.calibrate_share,

@@ -53,7 +53,7 @@ def read_loan_outcomes(
     context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room, clock: Clock
 ) -> Iterator[Any]:
     """Read every outcome file; one that cannot be read holds up no other."""
-    from loan_default.risk.outcomes import read_outcomes
+    from loan_default.risk.data.outcomes import read_outcomes
 
     outcomes, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("outcomes", "rejected"))
     files = sorted(list_files(room.place(OUTCOMES)), key=lambda file: file.name)

@@ -52,10 +52,10 @@ def model_evaluation(
     """Measure on the test window, which nothing else looks at."""
     import polars as pl
 
+    from loan_default.risk.data.splitting import Splits
     from loan_default.risk.engine import on_windows
     from loan_default.risk.judging import judge_on_test, score_test
     from loan_default.risk.plots import evaluation_pngs
-    from loan_default.risk.splitting import Splits
 
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
     if trained_model["training_fingerprint"] != splits.fingerprint:  # its training may hold loans that now test
@@ -201,11 +201,11 @@ def model_card(
     promoted_model: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Write the card, here and into MLflow."""
+    from loan_default.risk.data.splitting import Splits
     from loan_default.risk.judging import Judgement, intervals
     from loan_default.risk.model_card import Facts, leaderboard
     from loan_default.risk.model_card import model_card as write_model_card
     from loan_default.risk.plots import field_importance
-    from loan_default.risk.splitting import Splits
 
     splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(model_evaluation["judgement"])
     version = registry.tracking.get(trained_model["version"])

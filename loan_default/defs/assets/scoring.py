@@ -66,7 +66,7 @@ _PREDICTED = {
 @shown.in_one_sentence
 def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room) -> Iterator[Any]:
     """Read and check one batch file."""
-    from loan_default.risk.cleaning import clean_application_file
+    from loan_default.risk.data.cleaning import clean_application_file
 
     batch = context.partition_key
     cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))

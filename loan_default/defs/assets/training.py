@@ -15,7 +15,7 @@ from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
 
 if TYPE_CHECKING:
-    from loan_default.risk.splitting import Splits
+    from loan_default.risk.data.splitting import Splits
     from loan_default.risk.training import Candidate
     from loan_default.risk.tuning import Trial
 
@@ -59,7 +59,7 @@ def tuned_params(
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Search for parameters."""
-    from loan_default.risk.splitting import Splits
+    from loan_default.risk.data.splitting import Splits
     from loan_default.risk.tuning import tune
 
     splits, search = Splits.from_dict(loan_splits), loan_book.search_space
@@ -119,8 +119,8 @@ def trained_model(
 ) -> Iterator[Any]:
     """Fit every candidate and register the best; stop where it is too good to be true."""
     from loan_default.adapters.model_store import provenance
+    from loan_default.risk.data.splitting import Splits
     from loan_default.risk.reference import reference_of
-    from loan_default.risk.splitting import Splits
     from loan_default.risk.training import KINDS, train_candidates
 
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)

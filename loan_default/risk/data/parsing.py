@@ -1,6 +1,6 @@
 """One value of a file: a text, a month or a word, as an expression over a column of any type.
 
-What a field makes of it is `cleaning`'s; which columns there are is `tables`'.
+What a field makes of it is `cleaning`'s; which columns there are is `loan_files`'s.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.cleaning import REJECTED_SCHEMA
 from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.data.cleaning import REJECTED_SCHEMA
+from loan_default.risk.data.loan_files import ROW, LoanTable, open_columns, readable
+from loan_default.risk.data.parsing import in_words, read_month, taken, text_of
 from loan_default.risk.errors import BadInput
-from loan_default.risk.tables import ROW, LoanTable, open_columns, readable
-from loan_default.risk.values import in_words, read_month, taken, text_of
 
 MONTH = "month"
 _SCHEMA: dict[str, Any] = {OUTCOME: pl.Int8, "status": pl.String, MONTH: pl.Date, **REJECTED_SCHEMA}

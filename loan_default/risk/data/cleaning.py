@@ -1,7 +1,7 @@
 """From a loan file to loans in natural units: values are read, checked and derived by the contract.
 
 One streaming pass writes the usable loans and, with their reasons, the rows that are not usable. Opening files
-is `tables`; splitting and encoding loans for a model is `splitting` and `features`.
+is `loan_files`; splitting and encoding loans for a model is `splitting` and `features`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Layout, LoanField
+from loan_default.risk.data.loan_files import ROW, LoanTable, holds_values, open_table, readable, stem
+from loan_default.risk.data.parsing import in_words, months_after, read_month, taken, text_of, trimmed
 from loan_default.risk.engine import Engine
 from loan_default.risk.errors import BadInput
-from loan_default.risk.tables import ROW, LoanTable, holds_values, open_table, readable, stem
-from loan_default.risk.values import in_words, months_after, read_month, taken, text_of, trimmed
 
 
 class Named(Protocol):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.data.outcomes import OutcomesReport, check_outcome_file, read_outcomes
 from loan_default.risk.errors import BadInput
-from loan_default.risk.outcomes import OutcomesReport, check_outcome_file, read_outcomes
 
 TODAY = date(2020, 6, 15)
 HEADER = "id,loan_status,month"

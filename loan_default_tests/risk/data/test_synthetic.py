@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.synthetic import PUBLISHED_COLUMNS, make_applications, make_loans, write_csv, write_loans
+from loan_default.risk.data.synthetic import PUBLISHED_COLUMNS, make_applications, make_loans, write_csv, write_loans
 
 AFTER_ORIGINATION = (
     "out_prncp", "out_prncp_inv", "total_pymnt", "total_pymnt_inv", "total_rec_prncp", "total_rec_int",

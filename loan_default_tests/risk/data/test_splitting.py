@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
 
 SNAPSHOT = date(2019, 3, 1)
 

@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from loan_default.risk import cleaning
-from loan_default.risk.cleaning import (
+from loan_default.risk.contract import CONF, Contract
+from loan_default.risk.data import cleaning
+from loan_default.risk.data.cleaning import (
     MATURES,
     OUTCOME,
     REJECTED_SCHEMA,
@@ -26,9 +27,8 @@ from loan_default.risk.cleaning import (
     clean_loans,
     fingerprint,
 )
-from loan_default.risk.contract import CONF, Contract
+from loan_default.risk.data.synthetic import FOOTER, make_applications, make_loans, write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.risk.synthetic import FOOTER, make_applications, make_loans, write_csv
 
 APPLICATION = {"loan_amnt": 10_000, "term": 36, "int_rate": 12.5, "annual_inc": 60_000, "dti": 15.0}
 

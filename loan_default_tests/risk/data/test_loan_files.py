@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from loan_default.risk.data.loan_files import ROW, from_pandas, open_table, readable
+from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.risk.synthetic import make_loans, write_csv
-from loan_default.risk.tables import ROW, from_pandas, open_table, readable
 
 
 @pytest.fixture(scope="module")
