@@ -27,7 +27,8 @@ def fit(loans: str, rounds: int) -> Callable[[], Any]:
     """As a training does it: encode, bin, boost."""
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
-    from loan_default.risk.training import LocalDevelopment, Sample, fit_boosted
+    from loan_default.risk.model.development import LocalDevelopment, Sample
+    from loan_default.risk.model.training import fit_boosted
 
     frame, space, parameters = _prepared(loans)
 
@@ -42,7 +43,8 @@ def train(loans: str, rounds: int) -> Callable[[], Any]:
     """The library alone: loans are encoded and binned already."""
     import xgboost
 
-    from loan_default.risk.training import Sample, tree_matrix, tree_parameters
+    from loan_default.risk.model.development import Sample, tree_matrix
+    from loan_default.risk.model.training import tree_parameters
 
     frame, space, parameters = _prepared(loans)
     matrix, given = tree_matrix(Sample.of(frame, space), space), tree_parameters(parameters, space, seed=0)
@@ -57,7 +59,7 @@ def _prepared(loans: str) -> tuple[Any, Any, Any]:
     import polars as pl
 
     from loan_default.risk.contract import OUTCOME, load_contract
-    from loan_default.risk.features import FeatureSpace
+    from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.search_space import load_search_space
 
     # a loan that has not ended yet counts as repaid here: only the number of rows matters

@@ -48,13 +48,14 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
     """Fit a model as training does, and keep it as a model package."""
     import polars as pl
 
-    from loan_default.risk.calibration import Calibration
     from loan_default.risk.contract import OUTCOME, load_contract
-    from loan_default.risk.features import FeatureSpace
+    from loan_default.risk.model.calibration import Calibration
+    from loan_default.risk.model.development import LocalDevelopment, Sample
+    from loan_default.risk.model.features import FeatureSpace
+    from loan_default.risk.model.scorer import Scorer
+    from loan_default.risk.model.training import fit_boosted
     from loan_default.risk.policy import load_policy
-    from loan_default.risk.scoring import Scorer
     from loan_default.risk.search_space import load_search_space
-    from loan_default.risk.training import LocalDevelopment, Sample, fit_boosted
 
     space = FeatureSpace(load_contract())
     sample = Sample.of(pl.scan_parquet(loans).filter(pl.col(OUTCOME).is_not_null()).head(FITTED_ON).collect(), space)
@@ -72,9 +73,9 @@ def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], 
     import polars as pl
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
-    from loan_default.risk.batches import write_predictions
-    from loan_default.risk.engine import Rows
-    from loan_default.risk.scoring import Scorer
+    from loan_default.risk.compute import Rows
+    from loan_default.risk.model.batch_scoring import write_predictions
+    from loan_default.risk.model.scorer import Scorer
 
     scorer = Scorer.load(Path(package))
     predictions = Path(loans).with_name("predictions.parquet")
@@ -90,7 +91,7 @@ def predict(loans: str, package: str) -> Callable[[], Any]:
     """The library alone: loans are read and encoded already, and what comes out is not kept."""
     import polars as pl
 
-    from loan_default.risk.scoring import Scorer
+    from loan_default.risk.model.scorer import Scorer
 
     scorer = Scorer.load(Path(package))
     matrix = scorer.space.matrix(pl.read_parquet(loans, columns=list(scorer.contract.feature_names)))

@@ -169,7 +169,7 @@ def _said(load: Load) -> str:
 def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
     import polars as pl
 
-    from loan_default.risk.scoring import Scorer
+    from loan_default.risk.model.scorer import Scorer
 
     scorer = Scorer.load(package)
     names = list(scorer.contract.feature_names)
@@ -226,8 +226,8 @@ def register_versions(package: str, folder: str) -> Any:
     """Register the package twice, in a store of its own; answers the versions."""
     import loan_default
     from loan_default.adapters.tracking import PRODUCTION, serving_requirements, signature_fields
-    from loan_default.risk import canary
-    from loan_default.risk.scoring import Scorer
+    from loan_default.risk.model import canary
+    from loan_default.risk.model.scorer import Scorer
 
     tracking, scorer = _tracking(Path(folder)), Scorer.load(Path(package))
     example = json.loads(Path(folder, "canary.json").read_text(encoding="utf-8"))["dataframe_records"][0]

@@ -105,7 +105,7 @@ def repeated(loans: Path, target: Path, rows: int) -> None:
 
 def _engine(workers: int) -> Any:
     from loan_default.adapters.engine import DaskEngine
-    from loan_default.risk.engine import LocalEngine
+    from loan_default.risk.compute import LocalEngine
 
     if not workers:
         return LocalEngine()
@@ -118,7 +118,7 @@ def _ready() -> None:
     """What a worker imports at its first task, before the clock starts, as on the other side."""
     import xgboost.dask
 
-    import loan_default.risk.training  # noqa: F401
+    import loan_default.risk.model.training  # noqa: F401
 
     assert xgboost.dask
 
@@ -132,12 +132,12 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     from loan_default.adapters.stored import StoredFrame
     from loan_default.risk.contract import load_contract
     from loan_default.risk.data.splitting import SplitPlan, split_loans
-    from loan_default.risk.engine import on_windows
     from loan_default.risk.evaluation import auc_of
     from loan_default.risk.judging import score_test
+    from loan_default.risk.model.development import development_on, on_windows
+    from loan_default.risk.model.training import train_candidates
     from loan_default.risk.policy import load_policy
     from loan_default.risk.search_space import load_search_space
-    from loan_default.risk.training import train_candidates
 
     contract, policy, search = load_contract(), load_policy(), load_search_space()
     table, engine = StoredFrame.of(UPath(loans), Path(loans).parent), _engine(workers)
@@ -150,7 +150,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     tuned = {**search.xgboost.start, "learning_rate": 0.1}
 
     def work() -> dict[str, Any]:
-        development = engine.development(table, contract, splits)
+        development = development_on(engine, table, contract, splits)
         found = train_candidates(development, tuned, search, policy.decision, seed=7)
         peaks = list(engine.client.run(peak_gb).values()) if workers else [peak_gb()]
         scorers = {candidate.kind: candidate.scorer for candidate in found}
@@ -169,8 +169,8 @@ def score(loans: str, package: str, workers: int, rows: int) -> Callable[[], Any
     from upath import UPath
 
     from loan_default.adapters.stored import StoredFrame
-    from loan_default.risk.batches import write_predictions
-    from loan_default.risk.scoring import Scorer
+    from loan_default.risk.model.batch_scoring import write_predictions
+    from loan_default.risk.model.scorer import Scorer
 
     table = StoredFrame.of(UPath(loans), Path(loans).parent).part(0, rows)
     scorer, engine = Scorer.load(Path(package)), _engine(workers)

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 from loan_default.adapters.engine import DaskEngine
-from loan_default.risk.engine import LocalEngine, Table
+from loan_default.risk.compute import LocalEngine, Table
 from loan_default_tests.stores import free_port
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from loan_default.risk import tuning
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model import tuning
 from loan_default.settings import (
     DAGSTER_STORAGE,
     PLATFORM_NEEDS,

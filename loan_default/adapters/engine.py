@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 
+from loan_default.risk.compute import Part, Schema, Table, cut, in_turn
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
-from loan_default.risk.engine import Part, Schema, Table, cut, in_turn
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import FeatureSpace
-from loan_default.risk.models import Floats, RiskModel
-from loan_default.risk.training import Development, Fit, FittedOn, Sample
+from loan_default.risk.model.development import BoostingSpec, Development, FittedOn, Sample
+from loan_default.risk.model.estimators import Floats, RiskModel
+from loan_default.risk.model.features import FeatureSpace
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -304,7 +304,7 @@ class DaskDevelopment:
     def _window(self, window: FittedOn) -> list[Future]:
         return self._held["train"] + (self._held["calibrate"] if window == "both" else [])
 
-    def train_trees(self, fit: Fit) -> Any:
+    def train_trees(self, fit: BoostingSpec) -> Any:
         """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
         workers: set[str] = set()
         with _told():
@@ -325,7 +325,7 @@ class DaskDevelopment:
             "more of them, and see what their logs say."
         ) from lost
 
-    def _fitted(self, fit: Fit) -> Any:
+    def _fitted(self, fit: BoostingSpec) -> Any:
         from xgboost import dask as xgboost_dask
         from xgboost.collective import Config
 
@@ -421,7 +421,7 @@ class _Alone:
 
         return xgboost.QuantileDMatrix(Parts(), ref=like)
 
-    def train_trees(self, fit: Fit) -> Any:
+    def train_trees(self, fit: BoostingSpec) -> Any:
         """On the train window."""
         import xgboost
 

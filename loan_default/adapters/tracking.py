@@ -1,7 +1,7 @@
 """MLflow, as this platform uses it: runs and what they measured, model packages, the registry and its aliases.
 
 `Tracking` is the one door to a store, be it an SQLite file or a server. What a package holds and how it scores
-belongs in `risk.scoring`; which version deserves an alias in `risk.policy`; the MLflow run of a Dagster run in
+belongs in `risk.model.scorer`; which version deserves an alias in `risk.policy`; the MLflow run of a Dagster run in
 `defs.mlflow_run`. MLflow takes seconds to import, so it is imported where it is used.
 """
 

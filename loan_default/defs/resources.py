@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.scoring_server import ScoringServer
-    from loan_default.risk.engine import Engine
+    from loan_default.risk.compute import Engine
 
 
 class LoanBook(dg.ConfigurableResource):
@@ -121,7 +121,7 @@ class Work(dg.ConfigurableResource):
             from loan_default.adapters.engine import DaskEngine
 
             return DaskEngine(self.address)
-        from loan_default.risk.engine import LocalEngine
+        from loan_default.risk.compute import LocalEngine
 
         return LocalEngine()
 

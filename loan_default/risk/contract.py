@@ -1,7 +1,7 @@
 """What a loan is: the typed form of `conf/contract.yaml`, checked when it is loaded.
 
-Only descriptions live here. Reading a file by the contract is `data.loan_files` and `data.cleaning`; turning its features
-into a matrix is `features`.
+Only descriptions live here. Reading a file by the contract is `data.loan_files` and `data.cleaning`; turning its
+features into a matrix is `model.features`.
 """
 
 from __future__ import annotations

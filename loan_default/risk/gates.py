@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # definitions read the rules' names in every process: what is
     import polars as pl
 
     from loan_default.risk.data.cleaning import CleaningReport
-    from loan_default.risk.training import Candidate
+    from loan_default.risk.model.training import Candidate
 
 CLEANING_RULES = (
     "columns_match_contract",

@@ -23,9 +23,9 @@ from loan_default.risk.evaluation import (
     measure,
     pd_groups,
 )
+from loan_default.risk.model.scorer import DECISIONS, Scorer
+from loan_default.risk.model.training import grade_auc
 from loan_default.risk.policy import PromotionPolicy
-from loan_default.risk.scoring import DECISIONS, Scorer
-from loan_default.risk.training import grade_auc
 
 VINTAGE, CHAMPION = "vintage", "champion"
 

@@ -18,8 +18,8 @@ import polars as pl
 from loan_default.risk.contract import OUTCOME, TERM, Contract
 from loan_default.risk.data.parsing import months_after
 from loan_default.risk.evaluation import Floats, Interval, Ranking, measure, pd_groups
+from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.policy import Finding, PerformancePolicy
-from loan_default.risk.scoring import DECISIONS
 
 ESTIMATED = (
     "An estimate supposes that every PD is right: it shows what a change of the population does, and cannot show that "

@@ -14,10 +14,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loan_default.risk.evaluation import Ranking, pd_groups
-from loan_default.risk.features import FeatureSpace
-from loan_default.risk.models import RiskModel
-from loan_default.risk.reasons import field_contributions
-from loan_default.risk.scoring import Scorer
+from loan_default.risk.model.estimators import RiskModel
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.reason_codes import field_contributions
+from loan_default.risk.model.scorer import Scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,10 +27,10 @@ import numpy as np
 import orjson
 
 from loan_default.adapters.tracking import MODEL_NAME
-from loan_default.risk.applications import Applications
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.online_features import Applications
+from loan_default.risk.model.scorer import Answers
 from loan_default.risk.policy import ServingPolicy
-from loan_default.risk.scoring import Answers
 from loan_default.serving.follower import Followed, Follower
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog

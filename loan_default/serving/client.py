@@ -1,7 +1,7 @@
 """Sends a file of applications through the scoring server, and writes its answers.
 
 The conversation with the server is `adapters.scoring_server`'s, reading the file `risk.data.cleaning`'s; scoring
-without a server is `risk.scoring`'s.
+without a server is `risk.model.scorer`'s.
 """
 
 from __future__ import annotations

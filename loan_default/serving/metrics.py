@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-from loan_default.risk.scoring import DECISIONS
+from loan_default.risk.model.scorer import DECISIONS
 
 _LATENCY = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _PD = tuple(at / 20 for at in range(1, 20))

@@ -23,9 +23,9 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.predicted import LOG
-from loan_default.risk.applications import Applications
 from loan_default.risk.contract import Contract, LoanField
-from loan_default.risk.scoring import Answers
+from loan_default.risk.model.online_features import Applications
+from loan_default.risk.model.scorer import Answers
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 import orjson
 
-from loan_default.risk.scoring import Answers
+from loan_default.risk.model.scorer import Answers
 
 Output = Literal["full", "pd", "label"]
 

@@ -1,6 +1,6 @@
 """The logged model's own file: MLflow runs it wherever the model is served, with only `risk` beside it.
 
-It turns MLflow's input into a Polars frame and a `Scorer`'s answer into JSON; scoring belongs in `risk.scoring`,
+It turns MLflow's input into a Polars frame and a `Scorer`'s answer into JSON; scoring belongs in `risk.model.scorer`,
 the platform's own server in the rest of this room. It imports neither from here nor from `adapters`: neither
 travels with the model.
 """
@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
-    from loan_default.risk.scoring import Scorer
+    from loan_default.risk.model.scorer import Scorer
 
 
 class LoanDefaultModel(PythonModel):
@@ -27,7 +27,7 @@ class LoanDefaultModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model package that was logged beside this file."""
-        from loan_default.risk.scoring import Scorer
+        from loan_default.risk.model.scorer import Scorer
 
         self.scorer = Scorer.load(Path(context.artifacts["package"]))
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loan_default.risk import canary, onnx_trees
-from loan_default.risk.applications import Applications, QuickReader, check
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import Matrix
-from loan_default.risk.scoring import Answers, Scorer
+from loan_default.risk.model import canary, onnx_export
+from loan_default.risk.model.features import Matrix
+from loan_default.risk.model.online_features import Applications, QuickReader, check
+from loan_default.risk.model.scorer import Answers, Scorer
 from loan_default.serving.protocol import JSON, Output, QuickDecoder, decode
 
 AGREEMENT = 1e-6  # of PDs
@@ -110,7 +110,7 @@ class ServedModel:
 
 def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
     """ONNX Runtime on one thread where the package has the trees in that form and they agree, else the model itself."""
-    file = folder / onnx_trees.FILE
+    file = folder / onnx_export.FILE
     if not file.exists():
         return scorer.model.margins, scorer.kind
     import onnxruntime
@@ -121,7 +121,7 @@ def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
     session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     def margins(X: Matrix) -> NDArray[np.float64]:
-        return np.asarray(session.run([onnx_trees.OUTPUT], {onnx_trees.INPUT: X})[0][:, 0], dtype=np.float64)
+        return np.asarray(session.run([onnx_export.OUTPUT], {onnx_export.INPUT: X})[0][:, 0], dtype=np.float64)
 
     X = _trial_rows(scorer)
     pds = scorer.calibration.pds

@@ -19,20 +19,21 @@ from upath import UPath
 from loan_default.adapters.engine import DaskEngine, WorkersError
 from loan_default.adapters.inbox import inputs, local
 from loan_default.adapters.stored import StoredFrame
-from loan_default.risk.batches import write_predictions
+from loan_default.risk.compute import Engine, LocalEngine
 from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.drift import feature_drift, judge_drift
-from loan_default.risk.engine import Engine, LocalEngine, on_windows
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
+from loan_default.risk.model.batch_scoring import write_predictions
+from loan_default.risk.model.development import development_on, on_windows
+from loan_default.risk.model.training import Candidate, graded, train_candidates
+from loan_default.risk.model.tuning import TunedParams, tune
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reference import profile_of, reference_of
 from loan_default.risk.search_space import SearchSpace, load_search_space
-from loan_default.risk.training import Candidate, graded, train_candidates
-from loan_default.risk.tuning import TunedParams, tune
 from loan_default_tests.engines import Cluster, a_death, cluster
 from loan_default_tests.packages import scorer
 
@@ -90,7 +91,7 @@ def search() -> SearchSpace:
 
 
 def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tuple[Candidate, ...]:
-    development = engine.development(book.loans, CONTRACT, book.splits)
+    development = development_on(engine, book.loans, CONTRACT, book.splits)
     return train_candidates(development, search.xgboost.start, search, POLICY.decision, seed=SEED, kinds=kinds)
 
 
@@ -143,7 +144,7 @@ def test_a_forest_and_a_regression_too(
 
 def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book) -> None:
     """Loans lie in the order of their months: in turn each worker gets of both windows."""
-    development: Any = engine.development(book.loans, CONTRACT, book.splits)
+    development: Any = development_on(engine, book.loans, CONTRACT, book.splits)
     for window in ("train", "calibrate"):
         held = development._held[window]
         total, rows = 0, dict.fromkeys(engine.client.nthreads(), 0)
@@ -156,7 +157,7 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
 
 
 def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book: Book) -> None:
-    development = engine.development(book.loans, CONTRACT, book.splits)
+    development = development_on(engine, book.loans, CONTRACT, book.splits)
     some, whole = (development.sample("train", at_most, SEED) for at_most in (3_000, 10**9))
     assert len(some.y) == pytest.approx(3_000, rel=0.1)
     assert len(whole.y) == book.splits.window("train").rows
@@ -193,13 +194,13 @@ def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -
 
 
 def tuned(engine: Engine, book: Book, search: SearchSpace, storage: str, trials: int) -> TunedParams:
-    development = engine.development(book.loans, CONTRACT, book.splits, at_most=SOME)
+    development = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
     return tune(development, search, data_fingerprint="d", storage=storage, trials=trials, seed=SEED)
 
 
 def test_of_many_loans_the_same_are_drawn(engine: DaskEngine, book: Book) -> None:
-    here: Any = LOCAL.development(book.loans, CONTRACT, book.splits, at_most=SOME)
-    there: Any = engine.development(book.loans, CONTRACT, book.splits, at_most=SOME)
+    here: Any = development_on(LOCAL, book.loans, CONTRACT, book.splits, at_most=SOME)
+    there: Any = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
     assert len(here.train.y) + len(here.calibrate.y) == pytest.approx(SOME, rel=0.03)
     for window in ("train", "calibrate"):
         held = [sample.result() for sample in there._held[window]]

@@ -28,7 +28,7 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
-from loan_default.risk.scoring import Scorer
+from loan_default.risk.model.scorer import Scorer
 from loan_default_tests.packages import applications, contract, scorer
 from loan_default_tests.stores import client_of, free_port, log_model, new_run, new_tracking, started_server
 
@@ -169,7 +169,7 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(
     package = {name.removeprefix("artifacts/package/") for name in ours if name.startswith("artifacts/")}
     trees = {"model.onnx"} if kind == "xgboost" else set()
     assert package == {"contract.json", "model.json", "canary.json", scorer(kind).model.file_name} | trees
-    assert "code/loan_default/risk/scoring.py" in ours
+    assert "code/loan_default/risk/model/scorer.py" in ours
     assert all(name.endswith(".py") for name in ours if name.startswith("code/"))
     assert set(files) - ours == {
         *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "pyfunc_model.py"),

@@ -11,10 +11,11 @@ from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
+from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.training import Candidate, train_candidates
 from loan_default.risk.policy import load_policy
-from loan_default.risk.scoring import Scorer
 from loan_default.risk.search_space import Forest, SearchSpace, load_search_space
-from loan_default.risk.training import Candidate, LocalDevelopment, train_candidates
 
 SEED = 7
 

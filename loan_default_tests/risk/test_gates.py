@@ -19,8 +19,8 @@ from loan_default.risk.gates import (
     judge_cleaning,
     judge_predictions,
 )
+from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import Finding, Policy
-from loan_default.risk.training import Candidate
 from loan_default_tests.conftest import Cleaned
 
 Signal = tuple[CleaningReport, pl.LazyFrame]

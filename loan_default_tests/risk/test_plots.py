@@ -9,7 +9,7 @@ import pytest
 
 from loan_default.risk.contract import load_contract
 from loan_default.risk.evaluation import measure, pd_groups
-from loan_default.risk.features import FeatureSpace
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.plots import evaluation_figures, field_importance, png
 
 CUTOFF = 0.3

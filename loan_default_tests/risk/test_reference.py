@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loan_default.risk.compute import JoinedTable, LocalEngine, Rows, Table
 from loan_default.risk.data.cleaning import clean_applications
 from loan_default.risk.drift import feature_drift, judge_drift
-from loan_default.risk.engine import Beside, LocalEngine, Rows, Table
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reference import (
     drift_columns,
@@ -38,7 +38,7 @@ def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, row
     reference = reference_part(known, MONTHS, 0.1, loans.head(600)).profile
     features = scored_features(known, loans.tail(400).with_columns(pl.col("dti") * 1.5))
     raw, names = Rows(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
-    batch = Beside(((Rows(features.lazy()), names), (raw, ("raw_score",))))
+    batch = JoinedTable(((Rows(features.lazy()), names), (raw, ("raw_score",))))
     whole, parts = (profile_of(engine, batch, reference) for engine in (LocalEngine(), Cut(rows)))
     tables = [feature_drift(reference, profile, policy) for profile in (whole, parts)]
     assert tables[0].equals(tables[1])

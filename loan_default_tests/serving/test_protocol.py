@@ -9,7 +9,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from loan_default.risk.scoring import Answers
+from loan_default.risk.model.scorer import Answers
 from loan_default.serving.protocol import CSV, JSON, PARQUET, QuickDecoder, Refused, Request, decode, encode
 
 ROWS = [{"term": 36.0, "grade": "A"}, {"term": 60.0, "grade": None}]

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk import canary, onnx_trees
 from loan_default.risk.errors import BadInput
-from loan_default.risk.scoring import Answers
+from loan_default.risk.model import canary, onnx_export
+from loan_default.risk.model.scorer import Answers
 from loan_default.serving import served
 from loan_default.serving.served import ServedModel
 from loan_default_tests.packages import applications, package, scorer
@@ -77,7 +77,7 @@ def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
 
 def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
     package(tmp_path)
-    (tmp_path / onnx_trees.FILE).write_bytes(onnx_trees.to_onnx(scorer("random_forest").model.booster))  # type: ignore[attr-defined]
+    (tmp_path / onnx_export.FILE).write_bytes(onnx_export.to_onnx(scorer("random_forest").model.booster))  # type: ignore[attr-defined]
     model = ServedModel.load(tmp_path, 1)
     assert model.quick_form == "xgboost"
     sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications

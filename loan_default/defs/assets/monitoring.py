@@ -44,8 +44,8 @@ def drift_report(
     predictions: StoredFrame,
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
+    from loan_default.risk.compute import JoinedTable
     from loan_default.risk.drift import feature_drift, judge_drift, sampled
-    from loan_default.risk.engine import Beside
     from loan_default.risk.reference import RAW_SCORE, profile_of
 
     policy = loan_book.policy.drift
@@ -58,7 +58,7 @@ def drift_report(
     version = registry.tracking.get(told["model_version"][0])
     reference = registry.models.reference(version)
     contract = registry.models.scorer(version).contract
-    batch = Beside(((application_batch, contract.feature_names), (predictions, (RAW_SCORE,))))
+    batch = JoinedTable(((application_batch, contract.feature_names), (predictions, (RAW_SCORE,))))
     profile = profile_of(work.engine, batch, reference.profile)
     drift = feature_drift(reference.profile, profile, policy)
     verdict = judge_drift(drift, profile.rows, policy)

@@ -53,8 +53,8 @@ def model_evaluation(
     import polars as pl
 
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.engine import on_windows
     from loan_default.risk.judging import judge_on_test, score_test
+    from loan_default.risk.model.development import on_windows
     from loan_default.risk.plots import evaluation_pngs
 
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion

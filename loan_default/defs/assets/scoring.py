@@ -129,7 +129,7 @@ def predictions(
     import polars as pl
 
     from loan_default.adapters import predicted
-    from loan_default.risk.batches import write_predictions
+    from loan_default.risk.model.batch_scoring import write_predictions
 
     version = registry.tracking.version_of(PRODUCTION)
     if version is None:

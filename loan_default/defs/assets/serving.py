@@ -26,7 +26,7 @@ _CANARY_TIMES = 20
 @shown.in_one_sentence
 def model_server(registry: Registry, serving_process: ServingProcess) -> Iterator[Any]:
     """Have the promoted version served, and score its canary by it."""
-    from loan_default.risk import canary
+    from loan_default.risk.model import canary
 
     version = registry.tracking.version_of(PRODUCTION)
     if version is None:

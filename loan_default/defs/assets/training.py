@@ -16,8 +16,8 @@ from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
 
 if TYPE_CHECKING:
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.training import Candidate
-    from loan_default.risk.tuning import Trial
+    from loan_default.risk.model.training import Candidate
+    from loan_default.risk.model.tuning import Trial
 
 _METRICS = ("auc", "ks", "brier", "ece")
 # Of the heavy steps: `dagster.yaml` lets one run with any of them go at a time, also one that is of no job.
@@ -60,7 +60,8 @@ def tuned_params(
 ) -> dg.MaterializeResult:
     """Search for parameters."""
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.tuning import tune
+    from loan_default.risk.model.development import development_on
+    from loan_default.risk.model.tuning import tune
 
     splits, search = Splits.from_dict(loan_splits), loan_book.search_space
     at_most = search.xgboost.tuned_on_at_most
@@ -70,7 +71,7 @@ def tuned_params(
         context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
 
     found = tune(
-        work.engine.development(cleaned_loans, loan_book.contract, splits, at_most),
+        development_on(work.engine, cleaned_loans, loan_book.contract, splits, at_most),
         search,
         data_fingerprint=splits.fingerprint,
         storage=studies.storage,
@@ -120,12 +121,13 @@ def trained_model(
     """Fit every candidate and register the best; stop where it is too good to be true."""
     from loan_default.adapters.model_store import provenance
     from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.model.development import development_on
+    from loan_default.risk.model.training import KINDS, train_candidates
     from loan_default.risk.reference import reference_of
-    from loan_default.risk.training import KINDS, train_candidates
 
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
     candidates = train_candidates(
-        work.engine.development(cleaned_loans, contract, splits),
+        development_on(work.engine, cleaned_loans, contract, splits),
         tuned_params["parameters"],
         loan_book.search_space,
         policy.decision,
@@ -169,8 +171,8 @@ def _grade(work: Work, loans: StoredFrame, contract: Contract, splits: "Splits")
     """AUC of the lender's own opinion on the calibrate window."""
     import polars as pl
 
-    from loan_default.risk.engine import on_windows
-    from loan_default.risk.training import grade_auc, graded
+    from loan_default.risk.model.development import on_windows
+    from loan_default.risk.model.training import grade_auc, graded
 
     found = pl.concat(on_windows(work.engine, loans, contract, splits, ["calibrate"], partial(graded, contract)))
     return grade_auc(found, found[OUTCOME].to_numpy().astype(float), contract)

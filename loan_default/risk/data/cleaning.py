@@ -20,10 +20,10 @@ from typing import Any, Protocol, TypeVar
 import polars as pl
 import polars.selectors as cs
 
+from loan_default.risk.compute import Engine
 from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Layout, LoanField
 from loan_default.risk.data.loan_files import ROW, LoanTable, holds_values, open_table, readable, stem
 from loan_default.risk.data.parsing import in_words, months_after, read_month, taken, text_of, trimmed
-from loan_default.risk.engine import Engine
 from loan_default.risk.errors import BadInput
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from loan_default.risk.compute import Engine, JoinedTable, LocalEngine, Table
 from loan_default.risk.contract import TERM
-from loan_default.risk.engine import Beside, Engine, LocalEngine, Table
-from loan_default.risk.scoring import SCORED, Scorer
+from loan_default.risk.model.scorer import SCORED, Scorer
 
 
 def write_predictions(
@@ -56,7 +56,7 @@ def scored(
     scorer: Scorer, loans: Table, *, keep: Sequence[str], with_reasons: bool = True, engine: Engine | None = None
 ) -> pl.LazyFrame:
     """Loans of any number: their columns `keep` beside what `Scorer.score` returns, in the same order."""
-    chosen = Beside(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
+    chosen = JoinedTable(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
     given = chosen.scan().collect_schema()
     schema = {name: given[name] for name in keep} | SCORED
     return (engine or LocalEngine()).rows(partial(_score_some, scorer, keep, with_reasons), chosen, schema)

@@ -18,13 +18,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loan_default.risk.calibration import Calibration
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import FeatureSpace, Matrix
-from loan_default.risk.models import RiskModel, load_model
+from loan_default.risk.model.calibration import Calibration
+from loan_default.risk.model.estimators import RiskModel, load_model
+from loan_default.risk.model.features import FeatureSpace, Matrix
+from loan_default.risk.model.reason_codes import reasons_for
 from loan_default.risk.policy import DecisionPolicy
-from loan_default.risk.reasons import reasons_for
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.applications import QuickReader, check
 from loan_default.risk.contract import LoanField
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import FeatureSpace
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.online_features import QuickReader, check
 from loan_default_tests.packages import applications, contract
 
 READER = QuickReader(contract())

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from loan_default.risk import canary
 from loan_default.risk.errors import BadInput
-from loan_default.risk.scoring import Scorer
+from loan_default.risk.model import canary
+from loan_default.risk.model.scorer import Scorer
 from loan_default_tests.packages import applications, package
 
 

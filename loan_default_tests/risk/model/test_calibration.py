@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from loan_default.risk.calibration import Calibration, fit_calibration
+from loan_default.risk.model.calibration import Calibration, fit_calibration
 
 
 def drawn(slope: float, intercept: float, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

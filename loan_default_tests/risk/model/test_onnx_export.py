@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from loan_default.risk.features import FeatureSpace
-from loan_default.risk.models import TreeModel
-from loan_default.risk.onnx_trees import to_onnx
+from loan_default.risk.model.estimators import TreeModel
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.onnx_export import to_onnx
 from loan_default_tests.packages import applications, contract, scorer
 
 

@@ -21,7 +21,7 @@ from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.cleaning import DERIVATIONS, clean_applications
 from loan_default.risk.data.parsing import MONTH_TEXTS
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import FeatureSpace, Matrix
+from loan_default.risk.model.features import FeatureSpace, Matrix
 
 Floats = NDArray[np.float64]
 

@@ -10,16 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, pairwise
 from typing import Any, Protocol, TypeVar
 
 import polars as pl
 from polars.io.plugins import register_io_source
-
-from loan_default.risk.contract import Contract
-from loan_default.risk.data.splitting import Splits, WindowName, window_loans
-from loan_default.risk.training import Development, LocalDevelopment
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -86,10 +81,6 @@ class Engine(Protocol):
         """What `function` makes of the table's rows, row by row and in their order, as a frame of any length."""
         ...
 
-    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
-        """The windows that a model may be developed on; of their loans about `at_most`, the same in every engine."""
-        ...
-
 
 @dataclass(frozen=True)
 class LocalEngine:
@@ -129,12 +120,6 @@ class LocalEngine:
 
         return in_turn(made, schema)
 
-    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
-        """Both windows in memory."""
-        windows = partial(window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most))
-        train, calibrate = windows("train"), windows("calibrate")
-        return LocalDevelopment.of(train, calibrate, contract)
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -159,7 +144,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Beside:
+class JoinedTable:
     """Tables of equally many rows, of each the columns that are named, read as one."""
 
     sides: tuple[tuple[Table, tuple[str, ...]], ...]
@@ -179,9 +164,9 @@ class Beside:
         frames = [table.scan().select(columns) for table, columns in self.sides]
         return frames[0] if len(frames) == 1 else pl.concat(frames, how="horizontal")
 
-    def part(self, offset: int, rows: int) -> Beside:
+    def part(self, offset: int, rows: int) -> JoinedTable:
         """The same rows of each."""
-        return Beside(tuple((table.part(offset, rows), columns) for table, columns in self.sides))
+        return JoinedTable(tuple((table.part(offset, rows), columns) for table, columns in self.sides))
 
 
 def cut(rows: int, least: int = 1) -> list[tuple[int, int]]:
@@ -206,30 +191,3 @@ def in_turn(made: Callable[[], Iterator[pl.DataFrame]], schema: Schema) -> pl.La
                 return
 
     return register_io_source(source, schema=dict(schema))
-
-
-def on_windows(
-    engine: Engine,
-    loans: Table,
-    contract: Contract,
-    splits: Splits,
-    names: Sequence[WindowName],
-    function: Callable[[pl.DataFrame], Result],
-) -> Iterator[Result]:
-    """`function` of the loans of these windows, part by part, in the order in which they were cleaned.
-
-    Parts that hold none of these loans are left out.
-    """
-    found = engine.map(partial(_on_part, contract, splits, tuple(names), function), engine.parts(loans))
-    return (result for results in found for result in results)
-
-
-def _on_part(
-    contract: Contract,
-    splits: Splits,
-    names: tuple[WindowName, ...],
-    function: Callable[[pl.DataFrame], Result],
-    part: Part,
-) -> list[Result]:
-    found = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
-    return [] if found.is_empty() else [function(found)]

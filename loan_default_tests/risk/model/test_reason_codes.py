@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract import load_contract
-from loan_default.risk.features import FeatureSpace
-from loan_default.risk.reasons import field_contributions, reasons_for
-from loan_default.risk.scoring import Scorer
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.reason_codes import field_contributions, reasons_for
+from loan_default.risk.model.scorer import Scorer
 
 CONTRACT = load_contract()
 SPACE = FeatureSpace(CONTRACT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loan_default.risk.features import FeatureSpace
+from loan_default.risk.model.features import FeatureSpace
 
 
 def field_contributions(contributions: NDArray[np.float64], space: FeatureSpace) -> NDArray[np.float64]:

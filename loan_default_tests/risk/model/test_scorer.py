@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk import onnx_trees
-from loan_default.risk.batches import scored, write_predictions
-from loan_default.risk.calibration import Calibration
-from loan_default.risk.engine import Rows
+from loan_default.risk.compute import Rows
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import Matrix
+from loan_default.risk.model import onnx_export
+from loan_default.risk.model.batch_scoring import scored, write_predictions
+from loan_default.risk.model.calibration import Calibration
+from loan_default.risk.model.features import Matrix
+from loan_default.risk.model.scorer import SCORED, Scorer, points
+from loan_default.risk.model.training import KINDS, Candidate
 from loan_default.risk.policy import DecisionPolicy, load_policy
-from loan_default.risk.scoring import SCORED, Scorer, points
-from loan_default.risk.training import KINDS, Candidate
 
 POLICY = load_policy().decision
 
@@ -152,7 +152,7 @@ def test_a_package_scores_as_what_was_saved(
     assert (again.kind, again.calibration, again.policy) == (kind, scorer.calibration, scorer.policy)
     assert again.contract == scorer.contract
     files = {file.name for file in (tmp_path / "package").iterdir()}
-    trees = {onnx_trees.FILE} if kind != "logistic_regression" else set()
+    trees = {onnx_export.FILE} if kind != "logistic_regression" else set()
     assert files == {"model.json", "contract.json", scorer.model.file_name} | trees
     assert not any(file.read_bytes().startswith(b"\x80") for file in (tmp_path / "package").iterdir())
 

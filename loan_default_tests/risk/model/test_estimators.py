@@ -10,12 +10,13 @@ import pytest
 import skops.io
 import xgboost
 
-from loan_default.risk import onnx_trees
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import Matrix
-from loan_default.risk.models import LinearModel, RiskModel, TreeModel, load_model
+from loan_default.risk.model import onnx_export
+from loan_default.risk.model.development import LocalDevelopment, Sample
+from loan_default.risk.model.estimators import LinearModel, RiskModel, TreeModel, load_model
+from loan_default.risk.model.features import Matrix
+from loan_default.risk.model.training import KINDS, Candidate, fit_regression
 from loan_default.risk.search_space import SearchSpace
-from loan_default.risk.training import KINDS, Candidate, LocalDevelopment, Sample, fit_regression
 
 TREES = ("xgboost", "random_forest")
 
@@ -153,7 +154,7 @@ def test_a_saved_model_answers_bit_by_bit_as_before(
     model.save(tmp_path)
     again = load_model(tmp_path)
     assert type(again) is type(model)
-    beside = {onnx_trees.FILE} if isinstance(model, TreeModel) else set()
+    beside = {onnx_export.FILE} if isinstance(model, TreeModel) else set()
     assert {file.name for file in tmp_path.iterdir()} == {model.file_name} | beside
     assert np.array_equal(again.margins(X), model.margins(X))
     assert np.array_equal(again.contributions(X), model.contributions(X))

@@ -10,19 +10,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss
 
-from loan_default.risk.calibration import fit_calibration
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.data.cleaning import OUTCOME, clean_loans
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of, measure
-from loan_default.risk.models import Floats, TreeModel
-from loan_default.risk.policy import load_policy
-from loan_default.risk.search_space import SearchSpace, load_search_space
-from loan_default.risk.training import (
+from loan_default.risk.model.calibration import fit_calibration
+from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.estimators import Floats, TreeModel
+from loan_default.risk.model.training import (
     KINDS,
     Candidate,
-    LocalDevelopment,
     boost,
     fit_boosted,
     fit_forest,
@@ -30,6 +28,8 @@ from loan_default.risk.training import (
     grade_auc,
     train_candidates,
 )
+from loan_default.risk.policy import load_policy
+from loan_default.risk.search_space import SearchSpace, load_search_space
 from loan_default_tests.risk.conftest import SEED
 
 CONTRACT = load_contract()

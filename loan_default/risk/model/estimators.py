@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loan_default.risk import onnx_trees
 from loan_default.risk.errors import BadInput
-from loan_default.risk.features import Matrix
+from loan_default.risk.model import onnx_export
+from loan_default.risk.model.features import Matrix
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class TreeModel:
 
     def save(self, folder: Path) -> None:
         self.booster.save_model(folder / self.file_name)
-        (folder / onnx_trees.FILE).write_bytes(onnx_trees.to_onnx(self.booster))
+        (folder / onnx_export.FILE).write_bytes(onnx_export.to_onnx(self.booster))
 
     @classmethod
     def load(cls, folder: Path) -> TreeModel:

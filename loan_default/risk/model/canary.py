@@ -15,7 +15,7 @@ import polars as pl
 
 from loan_default.risk.data.cleaning import clean_applications
 from loan_default.risk.errors import BadInput
-from loan_default.risk.scoring import Scorer
+from loan_default.risk.model.scorer import Scorer
 
 FILE = "canary.json"
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.features import FeatureSpace
+from loan_default.risk.model.features import FeatureSpace
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk.engine import LocalEngine, Rows, cut
+from loan_default.risk.compute import LocalEngine, Rows, cut
 from loan_default.risk.errors import BadInput
 
 ROWS = 600_001

@@ -1,0 +1,214 @@
+"""Holds the windows that a model may be developed on, and works on windows of stored loans part by part.
+
+Here stand the samples that models see, what boosting is asked for, and the development that this process holds in its
+memory. An engine of `adapters` may hold one elsewhere. Which candidates are fitted is `training`, which parameters are
+tried is `tuning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial, reduce
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loan_default.risk.compute import Engine, Part, Table
+from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.data.splitting import Splits, WindowName, window_loans
+from loan_default.risk.model.estimators import Floats, RiskModel
+from loan_default.risk.model.features import FeatureSpace, Matrix
+
+FittedOn = Literal["train", "both"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Loans as a model sees them: X float32 (n, columns), y (n,) 1 where the loan defaulted."""
+
+    X: Matrix
+    y: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, loans: pl.DataFrame, space: FeatureSpace) -> Sample:
+        """Encode matured loans."""
+        return cls(space.matrix(loans), loans[OUTCOME].to_numpy().astype(np.float32))
+
+    def __sizeof__(self) -> int:
+        """What it costs to hold it, or to send it from one machine to another."""
+        return int(self.X.nbytes + self.y.nbytes)
+
+    def __add__(self, other: Sample) -> Sample:
+        return Sample(np.concatenate([self.X, other.X]), np.concatenate([self.y, other.y]))
+
+    def thinned(self, share: float, seed: int) -> Sample:
+        """Each loan with this chance; all of them where it is 1 or more."""
+        if share >= 1:
+            return self
+        drawn = np.random.default_rng(seed).random(len(self.y)) < share
+        return Sample(self.X[drawn], self.y[drawn])
+
+
+@dataclass(frozen=True)
+class BoostingSpec:
+    """What trees are fitted on and how: `parameters` as `tree_parameters` gives them, `rounds` at most.
+
+    It stops `stop_after` rounds without gain in log loss on the calibrate window, if that is given. `callbacks` are
+    XGBoost's, called after each round.
+    """
+
+    window: FittedOn
+    parameters: Mapping[str, Any]
+    rounds: int
+    stop_after: int | None = None
+    callbacks: Sequence[Any] = ()
+
+    def by(self, train: Callable[..., Any], matrix: Any, calibrate: Any, **more: Any) -> Any:
+        """What `xgboost.train`, or `xgboost.dask`'s, which takes the same, makes of matrices of these windows."""
+        return train(
+            params=dict(self.parameters),
+            dtrain=matrix,
+            num_boost_round=self.rounds,
+            evals=[] if self.stop_after is None else [(calibrate, "calibrate")],
+            early_stopping_rounds=self.stop_after,
+            callbacks=list(self.callbacks),
+            verbose_eval=False,
+            **more,
+        )
+
+
+class Development(Protocol):
+    """The two windows that a model may be developed on, wherever an engine holds them."""
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The matrix that models see."""
+        ...
+
+    def train_trees(self, fit: BoostingSpec) -> Any:
+        """An `xgboost.Booster`; it knows its best round where it may stop before the last."""
+        ...
+
+    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+        """The window's loans, or about `at_most` of them."""
+        ...
+
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+        """What a model says of the calibrate window's loans (n,), and how these ended (n,)."""
+        ...
+
+    def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """`function` of these windows and each item, in order, each by one process alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalDevelopment:
+    """Both windows in the memory of this process."""
+
+    space: FeatureSpace
+    train: Sample
+    calibrate: Sample
+
+    @classmethod
+    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, contract: Contract) -> LocalDevelopment:
+        """Encode both windows."""
+        space = FeatureSpace(contract)
+        return cls(space, Sample.of(train, space), Sample.of(calibrate, space))
+
+    @cached_property
+    def _matrices(self) -> tuple[Any, Any]:
+        """Both windows as XGBoost matrices, binned once for every fit."""
+        train = tree_matrix(self.train, self.space)
+        return train, tree_matrix(self.calibrate, self.space, like=train)
+
+    @cached_property
+    def _both(self) -> Any:
+        return tree_matrix(self.train + self.calibrate, self.space)
+
+    def train_trees(self, fit: BoostingSpec) -> Any:
+        """By `xgboost.train`."""
+        import xgboost
+
+        train, calibrate = self._matrices
+        return fit.by(xgboost.train, train if fit.window == "train" else self._both, calibrate)
+
+    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+        """Each loan with the same chance."""
+        samples = [self.train] if window == "train" else [self.train, self.calibrate]
+        share = at_most / sum(len(sample.y) for sample in samples)
+        return reduce(Sample.__add__, (sample.thinned(share, seed) for sample in samples))
+
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+        """As the model gives them."""
+        return model.margins(self.calibrate.X), self.calibrate.y.astype(np.float64)
+
+    def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Here."""
+        return (function(self, item) for item in items)
+
+
+def tree_matrix(sample: Sample, space: FeatureSpace, like: Any = None) -> Any:
+    """The sample as an `xgboost.QuantileDMatrix`, binned as the matrix `like` where one is given."""
+    import xgboost
+
+    return xgboost.QuantileDMatrix(sample.X, sample.y, feature_names=list(space.columns), ref=like)
+
+
+@runtime_checkable
+class DevelopmentHost(Protocol):
+    """An engine that holds the windows of a development itself, away from the memory of this process."""
+
+    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
+        """Return the windows that a model may be developed on; of their loans about `at_most`, by the same draw."""
+        ...
+
+
+def development_on(
+    engine: Engine, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None
+) -> Development:
+    """Return the windows that a model may be developed on, held where the engine works.
+
+    Args:
+        engine: holds them itself if it is a `DevelopmentHost`, else this process does.
+        loans: cleaned loans.
+        contract: what a loan is.
+        splits: the windows.
+        at_most: about how many loans to draw of them; the same ones in every engine.
+    """
+    if isinstance(engine, DevelopmentHost):
+        return engine.development(loans, contract, splits, at_most)
+    windows = partial(window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most))
+    return LocalDevelopment.of(windows("train"), windows("calibrate"), contract)
+
+
+def on_windows(
+    engine: Engine,
+    loans: Table,
+    contract: Contract,
+    splits: Splits,
+    names: Sequence[WindowName],
+    function: Callable[[pl.DataFrame], Result],
+) -> Iterator[Result]:
+    """`function` of the loans of these windows, part by part, in the order in which they were cleaned.
+
+    Parts that hold none of these loans are left out.
+    """
+    found = engine.map(partial(_on_part, contract, splits, tuple(names), function), engine.parts(loans))
+    return (result for results in found for result in results)
+
+
+def _on_part(
+    contract: Contract,
+    splits: Splits,
+    names: tuple[WindowName, ...],
+    function: Callable[[pl.DataFrame], Result],
+    part: Part,
+) -> list[Result]:
+    found = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
+    return [] if found.is_empty() else [function(found)]
