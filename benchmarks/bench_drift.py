@@ -36,7 +36,7 @@ def figures(folder: Path, *, rows: int = 1_000_000, times: int = 3) -> list[Figu
 
 def judge(rows: int) -> Callable[[], Any]:
     """From the batch's frame to its verdict; the reference is profiled already. Answers PSI by column."""
-    from loan_default.risk.drift import build_profile, feature_drift, judge_drift, profile_batch
+    from loan_default.risk.monitoring.drift import build_profile, feature_drift, judge_drift, profile_batch
     from loan_default.risk.policy import load_policy
 
     reference, batch, numeric, categorical = _sides(rows)

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from loan_default.risk.words import some
+from loan_default.risk.text import some
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion

@@ -12,7 +12,7 @@ import pytest
 from dagster._core.definitions.run_request import InstigatorType
 
 import loan_default
-from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
+from loan_default.risk.validation.quality_gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.settings import Settings
 from loan_default_tests.homes import definitions_of
 

@@ -26,13 +26,13 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
-from loan_default.risk.drift import ReferenceProfile
 from loan_default.risk.errors import BadInput
-from loan_default.risk.judging import Judgement
 from loan_default.risk.model import canary
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
-from loan_default.risk.reference import Reference, example_application
+from loan_default.risk.monitoring.drift import ReferenceProfile
+from loan_default.risk.monitoring.reference_profile import Reference, example_application
+from loan_default.risk.validation.champion_challenger import Judgement
 
 CANDIDATES = "candidates"
 PROFILE = "reference_profile.json"

@@ -1,7 +1,7 @@
 """What was predicted, kept for good: each batch as each version scored it, and each day of the prediction log.
 
 A batch that is scored again by another version replaces its predictions, and nothing here: what an applicant was told
-is held against how the loan ended, years later. Scoring is `risk`'s; measuring is `risk.performance`'s.
+is held against how the loan ended, years later. Scoring is `risk`'s; measuring is `risk.monitoring.performance`'s.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ from loan_default.defs.mlflow_run import settle_left_runs
 from loan_default.defs.partitions import batch_name, batches
 from loan_default.defs.resources import Clock, LoanBook, People, Registry, Room, ServingProcess
 from loan_default.risk.errors import BadInput
-from loan_default.risk.retraining import Drifted, Fallen, Retraining, decide_retraining
-from loan_default.risk.words import listed, some
+from loan_default.risk.monitoring.retraining import Drifted, Fallen, Retraining, decide_retraining
+from loan_default.risk.text import listed, some
 
 if TYPE_CHECKING:
     from upath import UPath

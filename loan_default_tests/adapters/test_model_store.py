@@ -14,13 +14,13 @@ from loan_default.adapters.model_store import (
     provenance,
 )
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
-from loan_default.risk.drift import profile_batch, psi
 from loan_default.risk.evaluation import Interval
-from loan_default.risk.judging import judge_on_test, score_test
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
+from loan_default.risk.monitoring.drift import profile_batch, psi
+from loan_default.risk.monitoring.reference_profile import reference_part, scored_features
 from loan_default.risk.policy import load_policy
-from loan_default.risk.reference import reference_part, scored_features
+from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.packages import contract, scorer
 from loan_default_tests.stores import client_of, new_run, new_tracking

@@ -26,8 +26,8 @@ from loan_default.risk.contract import CONF, load_contract
 from loan_default.risk.data.splitting import Splits, window_loans
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.risk.gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.risk.model.training import KINDS
+from loan_default.risk.validation.quality_gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.settings import Settings
 from loan_default_tests.homes import (
     QUICK,

@@ -28,8 +28,8 @@ from loan_default.defs import sensors
 from loan_default.defs.lifeline import Lifeline
 from loan_default.defs.resources import Clock, Room
 from loan_default.defs.sensors import DATA_TAG, REASON_TAG, VERSION_TAG
+from loan_default.risk.monitoring.retraining import Retraining
 from loan_default.risk.policy import load_policy
-from loan_default.risk.retraining import Retraining
 from loan_default_tests.homes import definitions_of
 
 RunStatus = dg.DagsterRunStatus

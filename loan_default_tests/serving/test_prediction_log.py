@@ -22,9 +22,9 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.predicted import predicted
 from loan_default.risk.data.cleaning import clean_application_file, clean_applications
-from loan_default.risk.drift import build_profile, profile_batch, psi
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers
+from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving import prediction_log
 from loan_default.serving.prediction_log import FOLDER, Entry, PredictionLog, log_schema
 from loan_default_tests.buckets import objects_in

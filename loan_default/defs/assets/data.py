@@ -12,7 +12,7 @@ from loan_default.adapters.stored import StoredFrame
 from loan_default.defs import metadata as shown
 from loan_default.defs.resources import LoanBook, Room, Work
 from loan_default.risk.errors import BadInput
-from loan_default.risk.gates import CLEANING_RULES, failures, judge_cleaning
+from loan_default.risk.validation.quality_gates import CLEANING_RULES, failures, judge_cleaning
 
 if TYPE_CHECKING:
     from loan_default.risk.data.splitting import Splits

@@ -16,7 +16,7 @@ from loan_default.risk.policy import DriftPolicy
 if TYPE_CHECKING:
     import polars as pl
 
-    from loan_default.risk.drift import EvidentlyReport
+    from loan_default.risk.monitoring.drift import EvidentlyReport
 
 _TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch", "drifted")
 
@@ -45,8 +45,8 @@ def drift_report(
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
     from loan_default.risk.compute import JoinedTable
-    from loan_default.risk.drift import feature_drift, judge_drift, sampled
-    from loan_default.risk.reference import RAW_SCORE, profile_of
+    from loan_default.risk.monitoring.drift import feature_drift, judge_drift, sampled
+    from loan_default.risk.monitoring.reference_profile import RAW_SCORE, profile_of
 
     policy = loan_book.policy.drift
     told = predictions.scan().select("model_version", "input_fingerprint").head(1).collect()
@@ -95,8 +95,8 @@ def _evidently(
     sample: "pl.DataFrame", batch: "pl.DataFrame", contract: Contract, policy: DriftPolicy
 ) -> "EvidentlyReport":
     """Evidently's view of the same columns, on a sample of both sides."""
-    from loan_default.risk.drift import evidently_report
-    from loan_default.risk.reference import RAW_SCORE, drift_columns
+    from loan_default.risk.monitoring.drift import evidently_report
+    from loan_default.risk.monitoring.reference_profile import RAW_SCORE, drift_columns
 
     numeric, categorical = drift_columns(contract)
     return evidently_report(

@@ -15,7 +15,7 @@ from loan_default.defs.assets.registry import EvaluationConfig
 from loan_default.defs.resources import Clock, LoanBook, Registry, Room
 
 if TYPE_CHECKING:
-    from loan_default.risk.performance import Performance
+    from loan_default.risk.monitoring.performance import Performance
 
 OUTCOMES = "outcomes"
 
@@ -122,7 +122,7 @@ def performance_report(
 ) -> Iterator[Any]:
     """Hold what was predicted against how the loans ended, and judge the version in production."""
     from loan_default.adapters.predicted import predicted
-    from loan_default.risk.performance import measure_performance
+    from loan_default.risk.monitoring.performance import measure_performance
 
     now, production = clock.now(), registry.tracking.version_of(PRODUCTION)
     rows = predicted(room.place(), loan_book.contract, room.staging, now.date())
@@ -171,7 +171,7 @@ def _developed_until(registry: Registry, version: int) -> date:
 
 
 def _metadata(performance: "Performance") -> dict[str, Any]:
-    from loan_default.risk.performance import ESTIMATED
+    from loan_default.risk.monitoring.performance import ESTIMATED
 
     verdict = performance.verdict
     versions = [

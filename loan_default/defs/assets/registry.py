@@ -13,11 +13,11 @@ from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.resources import LoanBook, Registry, Room, Work
 from loan_default.risk.contract import OUTCOME
-from loan_default.risk.policy import PromotionDecision, decide_promotion
+from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 
 if TYPE_CHECKING:
     from loan_default.risk.evaluation import Interval
-    from loan_default.risk.judging import Judgement
+    from loan_default.risk.validation.champion_challenger import Judgement
 
 _METRICS = ("auc", "ks", "brier", "ece")
 _SHOWN = ("roc.png", "calibration.png", "default_rate_by_decile.png")
@@ -53,9 +53,9 @@ def model_evaluation(
     import polars as pl
 
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.judging import judge_on_test, score_test
     from loan_default.risk.model.development import on_windows
-    from loan_default.risk.plots import evaluation_pngs
+    from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
+    from loan_default.risk.validation.plots import evaluation_pngs
 
     splits, policy = Splits.from_dict(loan_splits), loan_book.policy.promotion
     if trained_model["training_fingerprint"] != splits.fingerprint:  # its training may hold loans that now test
@@ -138,7 +138,7 @@ def promoted_model(
     model_evaluation: dict[str, Any],
 ) -> Iterator[Any]:
     """Decide, and move the alias where the policy says so."""
-    from loan_default.risk.judging import Judgement
+    from loan_default.risk.validation.champion_challenger import Judgement
 
     tracking, judged = registry.tracking, Judgement.from_dict(model_evaluation["judgement"])
     in_production = tracking.version_of(PRODUCTION)
@@ -202,10 +202,10 @@ def model_card(
 ) -> dg.MaterializeResult:
     """Write the card, here and into MLflow."""
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.judging import Judgement, intervals
-    from loan_default.risk.model_card import Facts, leaderboard
-    from loan_default.risk.model_card import model_card as write_model_card
-    from loan_default.risk.plots import field_importance
+    from loan_default.risk.validation.champion_challenger import Judgement, intervals
+    from loan_default.risk.validation.model_card import Facts, leaderboard
+    from loan_default.risk.validation.model_card import model_card as write_model_card
+    from loan_default.risk.validation.plots import field_importance
 
     splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(model_evaluation["judgement"])
     version = registry.tracking.get(trained_model["version"])

@@ -13,7 +13,7 @@ from loan_default.defs import metadata as shown
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import LoanBook, Registry, Room, Work
 from loan_default.risk.errors import BadInput
-from loan_default.risk.gates import PREDICTION_RULES, failures, judge_predictions
+from loan_default.risk.validation.quality_gates import PREDICTION_RULES, failures, judge_predictions
 
 INBOX = "applications"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")

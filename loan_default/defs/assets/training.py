@@ -12,7 +12,7 @@ from loan_default.defs import metadata as shown
 from loan_default.defs.mlflow_run import MlflowRun
 from loan_default.defs.resources import LoanBook, Registry, Studies, Work
 from loan_default.risk.contract import OUTCOME, Contract
-from loan_default.risk.gates import TRAINING_RULES, failures, judge_candidate
+from loan_default.risk.validation.quality_gates import TRAINING_RULES, failures, judge_candidate
 
 if TYPE_CHECKING:
     from loan_default.risk.data.splitting import Splits
@@ -123,7 +123,7 @@ def trained_model(
     from loan_default.risk.data.splitting import Splits
     from loan_default.risk.model.development import development_on
     from loan_default.risk.model.training import KINDS, train_candidates
-    from loan_default.risk.reference import reference_of
+    from loan_default.risk.monitoring.reference_profile import reference_of
 
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
     candidates = train_candidates(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from loan_default.risk.policy import RetrainingPolicy
-from loan_default.risk.words import listed
+from loan_default.risk.text import listed
 
 _WEEK = timedelta(days=7)
 _NAMED = 3  # batches in a sentence

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from loan_default.risk.contract import load_contract
-from loan_default.risk.performance import Performance, estimate, judge_performance, measure_performance
+from loan_default.risk.monitoring.performance import Performance, estimate, judge_performance, measure_performance
 from loan_default.risk.policy import PerformancePolicy, load_policy
 
 POLICY = PerformancePolicy(

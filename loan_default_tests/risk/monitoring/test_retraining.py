@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loan_default.risk.monitoring.retraining import Drifted, Retraining, RetrainingDecision, decide_retraining
 from loan_default.risk.policy import RetrainingPolicy
-from loan_default.risk.retraining import Drifted, Retraining, RetrainingDecision, decide_retraining
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 POLICY = RetrainingPolicy(cooldown_hours=24, most_per_week=2)

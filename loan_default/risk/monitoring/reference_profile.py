@@ -18,9 +18,9 @@ import polars as pl
 from loan_default.risk.compute import Engine, Part, Table
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits
-from loan_default.risk.drift import Histogram, Profile, ReferenceProfile, build_profile, profile_batch
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.monitoring.drift import Histogram, Profile, ReferenceProfile, build_profile, profile_batch
 
 RAW_SCORE = "raw_score"
 # Four figures keep a profile of a million loans at some MB; PSI moves by less than 0.0001.

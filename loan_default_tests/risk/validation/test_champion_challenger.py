@@ -10,10 +10,16 @@ import pytest
 
 from loan_default.risk.contract import Contract
 from loan_default.risk.evaluation import compare, measure
-from loan_default.risk.judging import VINTAGE, Judgement, decision_shares, judge_on_test, score_test
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import Candidate, grade_auc
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
+from loan_default.risk.validation.champion_challenger import (
+    VINTAGE,
+    Judgement,
+    decision_shares,
+    judge_on_test,
+    score_test,
+)
 
 RESAMPLES, SEED = 20, 4
 

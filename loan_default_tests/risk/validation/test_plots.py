@@ -10,7 +10,7 @@ import pytest
 from loan_default.risk.contract import load_contract
 from loan_default.risk.evaluation import measure, pd_groups
 from loan_default.risk.model.features import FeatureSpace
-from loan_default.risk.plots import evaluation_figures, field_importance, png
+from loan_default.risk.validation.plots import evaluation_figures, field_importance, png
 
 CUTOFF = 0.3
 NAMES = {
@@ -183,7 +183,7 @@ def test_importance_of_a_field_is_that_of_its_columns_together():
 
 def test_figures_leave_pyplot_alone_and_importing_leaves_matplotlib_alone():
     code = (
-        "import sys; from loan_default.risk import plots; assert 'matplotlib' not in sys.modules; "
+        "import sys; from loan_default.risk.validation import plots; assert 'matplotlib' not in sys.modules; "
         "f = plots.evaluation_figures([0, 1], [.1, .2], [0, 1], cutoff=.15, importance={'a': 1.0}); "
         "[plots.png(x) for x in f.values()]; assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -10,7 +10,9 @@ import pytest
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning import CleaningReport
 from loan_default.risk.evaluation import Interval
-from loan_default.risk.gates import (
+from loan_default.risk.model.training import Candidate
+from loan_default.risk.policy import Finding, Policy
+from loan_default.risk.validation.quality_gates import (
     CLEANING_RULES,
     PREDICTION_RULES,
     TRAINING_RULES,
@@ -19,8 +21,6 @@ from loan_default.risk.gates import (
     judge_cleaning,
     judge_predictions,
 )
-from loan_default.risk.model.training import Candidate
-from loan_default.risk.policy import Finding, Policy
 from loan_default_tests.conftest import Cleaned
 
 Signal = tuple[CleaningReport, pl.LazyFrame]

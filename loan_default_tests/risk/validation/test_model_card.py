@@ -13,11 +13,12 @@ from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import CleaningReport
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure, pd_groups
-from loan_default.risk.judging import VINTAGE, decision_shares
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.scorer import Scorer
-from loan_default.risk.model_card import Facts, leaderboard, model_card
-from loan_default.risk.policy import decide_promotion, load_policy
+from loan_default.risk.policy import load_policy
+from loan_default.risk.validation.champion_challenger import VINTAGE, decision_shares
+from loan_default.risk.validation.model_card import Facts, leaderboard, model_card
+from loan_default.risk.validation.promotion import decide_promotion
 
 CONTRACT, POLICY = load_contract(), load_policy()
 

@@ -1,6 +1,6 @@
 """Long lists in few words."""
 
-from loan_default.risk.words import listed, some
+from loan_default.risk.text import listed, some
 
 
 def test_what_is_too_much_is_counted() -> None:

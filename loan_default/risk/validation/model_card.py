@@ -18,10 +18,10 @@ import polars as pl
 from loan_default.risk.contract import LoanField
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment
-from loan_default.risk.judging import VINTAGE
 from loan_default.risk.markdown import NOTHING, markdown_table
 from loan_default.risk.model.scorer import Scorer
-from loan_default.risk.policy import PromotionDecision
+from loan_default.risk.validation.champion_challenger import VINTAGE
+from loan_default.risk.validation.promotion import PromotionDecision
 
 _LEVELS_SHOWN = 15
 _PROBLEMS_SHOWN = 10

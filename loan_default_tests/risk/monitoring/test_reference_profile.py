@@ -6,9 +6,8 @@ import pytest
 
 from loan_default.risk.compute import JoinedTable, LocalEngine, Rows, Table
 from loan_default.risk.data.cleaning import clean_applications
-from loan_default.risk.drift import feature_drift, judge_drift
-from loan_default.risk.policy import load_policy
-from loan_default.risk.reference import (
+from loan_default.risk.monitoring.drift import feature_drift, judge_drift
+from loan_default.risk.monitoring.reference_profile import (
     drift_columns,
     example_application,
     merged,
@@ -16,6 +15,7 @@ from loan_default.risk.reference import (
     reference_part,
     scored_features,
 )
+from loan_default.risk.policy import load_policy
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.packages import contract, scorer
 

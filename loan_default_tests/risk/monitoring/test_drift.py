@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.drift import (
+from loan_default.risk.monitoring.drift import (
     DriftVerdict,
     Profile,
     ReferenceProfile,
