@@ -104,7 +104,7 @@ def repeated(loans: Path, target: Path, rows: int) -> None:
 
 
 def _engine(workers: int) -> Any:
-    from loan_default.adapters.engine import DaskEngine
+    from loan_default.adapters.dask_engine import DaskEngine
     from loan_default.risk.compute import LocalEngine
 
     if not workers:
@@ -129,7 +129,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     import xgboost  # noqa: F401
     from upath import UPath
 
-    from loan_default.adapters.stored import StoredFrame
+    from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.contract import load_contract
     from loan_default.risk.data.splitting import SplitPlan, split_loans
     from loan_default.risk.evaluation import auc_of
@@ -140,7 +140,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     from loan_default.risk.validation.champion_challenger import score_test
 
     contract, policy, search = load_contract(), load_policy(), load_search_space()
-    table, engine = StoredFrame.of(UPath(loans), Path(loans).parent), _engine(workers)
+    table, engine = ParquetTable.of(UPath(loans), Path(loans).parent), _engine(workers)
     splits = split_loans(table.scan(), contract, SplitPlan(), snapshot=date(2019, 3, 1), data_fingerprint="benchmark")
     fewer = {
         "xgboost": search.xgboost.model_copy(update={"rounds_at_most": ROUNDS}),
@@ -168,11 +168,11 @@ def score(loans: str, package: str, workers: int, rows: int) -> Callable[[], Any
     import xgboost  # noqa: F401
     from upath import UPath
 
-    from loan_default.adapters.stored import StoredFrame
+    from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.model.batch_scoring import write_predictions
     from loan_default.risk.model.scorer import Scorer
 
-    table = StoredFrame.of(UPath(loans), Path(loans).parent).part(0, rows)
+    table = ParquetTable.of(UPath(loans), Path(loans).parent).part(0, rows)
     scorer, engine = Scorer.load(Path(package)), _engine(workers)
     target = Path(loans).with_name("predictions.parquet")
 

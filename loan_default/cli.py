@@ -27,7 +27,7 @@ from rich.console import Console
 from upath import UPath
 
 from loan_default import console as shown
-from loan_default.adapters import history, storage
+from loan_default.adapters import decision_log, storage
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
@@ -244,7 +244,7 @@ def _by_hand(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_by_hand(settings: Settings, console: Console, record: Mapping[str, Any]) -> None:
-    history.add(settings.storage, record)
+    decision_log.add(settings.storage, record)
     shown.show_decision(console, record)
     console.print("A scoring server that runs follows by itself; loan-default status shows whether it does.")
 
@@ -255,7 +255,7 @@ def show_history(settings: Settings, console: Console, arguments: argparse.Names
 
     decided = [
         (record["decided_at"], record["verdict"], str(record["candidate"]), record["decided_by"], record["reasons"])
-        for record in history.read(settings.storage)
+        for record in decision_log.read(settings.storage)
     ]
     asked = [
         (
@@ -456,7 +456,7 @@ def _chosen(files: Mapping[str, File], arguments: argparse.Namespace) -> dict[st
 
 def _done(settings: Settings, files: Mapping[str, File], version: int) -> list[str]:
     """The batches whose files this version scored as they are now, and that were compared with its population since."""
-    from loan_default.adapters import inbox, predicted
+    from loan_default.adapters import inbox, prediction_history
     from loan_default.defs.sensors import DRIFT
 
     root = UPath(settings.storage)
@@ -469,7 +469,7 @@ def _done(settings: Settings, files: Mapping[str, File], version: int) -> list[s
         if predictions in scored and report in compared and scored[predictions] <= compared[report]:
             content = storage.fetch(file.place, settings.staging, file.generation)
             made_of = version, inbox.fingerprint_of(content)
-            if predicted.made_of(root / "predictions" / predictions, settings.staging) == made_of:
+            if prediction_history.made_of(root / "predictions" / predictions, settings.staging) == made_of:
                 done.append(batch)
     return done
 

@@ -25,7 +25,7 @@ from upath import UPath
 
 from loan_default.adapters import inbox, probes
 from loan_default.adapters.alerts import Channels, send
-from loan_default.adapters.bucket import BucketError, check
+from loan_default.adapters.gcs import BucketError, check
 from loan_default.adapters.scoring_server import ScoringServer, ServerError
 from loan_default.adapters.storage import is_remote
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError, load_environment
@@ -358,7 +358,7 @@ def look_at_workers(case: Case) -> Iterator[Finding]:
     address = case.settings.dask_address
     if case.settings.engine == "local":
         return
-    from loan_default.adapters.engine import DaskEngine, WorkersError
+    from loan_default.adapters.dask_engine import DaskEngine, WorkersError
 
     try:
         engine = DaskEngine(address, patience=1)

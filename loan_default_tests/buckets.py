@@ -22,7 +22,7 @@ from threading import Thread
 
 from upath import UPath
 
-from loan_default.adapters import bucket
+from loan_default.adapters import gcs
 from loan_default.defs.resources import gcs_client
 from loan_default_tests.stores import free_port
 
@@ -64,14 +64,14 @@ def asked_at(address: str) -> Iterator[None]:
 
 
 def _forget() -> None:
-    bucket.connect.cache_clear()
+    gcs.connect.cache_clear()
     gcs_client.cache_clear()
 
 
 def new_bucket() -> UPath:
     """An empty bucket."""
     name = f"bucket-{uuid.uuid4().hex[:12]}"
-    bucket.connect().create_bucket(name, project="tests")
+    gcs.connect().create_bucket(name, project="tests")
     return UPath(f"gs://{name}")
 
 
@@ -79,7 +79,7 @@ def objects_in(place: UPath) -> dict[str, bytes]:
     """All that lies below, by the rest of its name."""
     prefix = place.path.removeprefix(place.drive).strip("/")
     prefix = f"{prefix}/" if prefix else ""
-    blobs = bucket.connect().list_blobs(place.drive, prefix=prefix)
+    blobs = gcs.connect().list_blobs(place.drive, prefix=prefix)
     return {blob.name.removeprefix(prefix): blob.download_as_bytes() for blob in blobs}
 
 

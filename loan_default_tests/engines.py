@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
-from loan_default.adapters.engine import DaskEngine
+from loan_default.adapters.dask_engine import DaskEngine
 from loan_default.risk.compute import LocalEngine, Table
 from loan_default_tests.stores import free_port
 

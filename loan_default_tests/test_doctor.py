@@ -24,7 +24,7 @@ import yaml
 from dagster._daemon.types import DaemonHeartbeat
 
 from loan_default import doctor
-from loan_default.adapters import history, probes, scoring_server
+from loan_default.adapters import decision_log, probes, scoring_server
 from loan_default.adapters.probes import Probe, Space
 from loan_default.adapters.tracking import PRODUCTION, ModelVersion
 from loan_default.cli import main
@@ -498,7 +498,7 @@ def test_a_broken_dagster_yaml_is_a_line(place: Place) -> None:
 def test_a_file_from_the_future_tells_of_the_clock(place: Place) -> None:
     case = Case(place())
     record = {"verdict": "promote", "candidate": 1, "decided_at": "2026-11-24T12:00:00+00:00"}
-    history.add(case.settings.storage, record)
+    decision_log.add(case.settings.storage, record)
     (file,) = Path(case.settings.storage, "history").iterdir()
     ahead = time.time() + 3 * 3600
     os.utime(file, (ahead, ahead))

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default.adapters import engine, storage
+from loan_default.adapters import dask_engine, storage
 from loan_default.defs.partitions import batches
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, new_bucket
@@ -45,7 +45,7 @@ def platforms(
     """On the workers and on this process, with the same loans in two files; a few loans are enough for parts."""
     made = {}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(engine, "_FEWEST_ROWS", 300)
+        patched.setattr(dask_engine, "_FEWEST_ROWS", 300)
         for name, settings in (("dask", {"engine": "dask", "dask_address": running.address}), ("local", {})):
             folder = tmp_path_factory.mktemp(name)
             home = new_home(folder, place / name)
@@ -138,7 +138,7 @@ def test_heavy_assets_link_to_where_their_workers_can_be_watched(results: Any) -
 def test_a_worker_dies_while_a_batch_is_scored(platforms: dict[str, Platform], results: Any, tmp_path: Path) -> None:
     platform = platforms["dask"]
     before = frame(platform, tmp_path / "before", "predictions", f"{BATCH}.parquet")
-    watching = engine.DaskEngine(platform.settings.dask_address)
+    watching = dask_engine.DaskEngine(platform.settings.dask_address)
     with a_death(watching, "score_some") as died:
         assert failures(platform.run("batch_prediction_job", batch=BATCH)) == []
     watching.close()
@@ -149,7 +149,7 @@ def test_a_worker_dies_while_a_batch_is_scored(platforms: dict[str, Platform], r
 
 def test_a_scheduler_that_is_gone_fails_the_step_in_a_sentence(platforms: dict[str, Platform], results: Any) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(engine, "_CONNECT_SECONDS", 1)
+        patched.setattr(dask_engine, "_CONNECT_SECONDS", 1)
         settings = replace(platforms["dask"].settings, dask_address="tcp://127.0.0.1:9")
         lost = Platform(settings, platforms["dask"].instance)
         (sentence,) = failures(lost.run("training_job", only=["tuned_params"]))

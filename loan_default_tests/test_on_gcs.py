@@ -20,7 +20,7 @@ import pytest
 from upath import UPath
 
 from loan_default import doctor
-from loan_default.adapters import bucket, storage
+from loan_default.adapters import gcs, storage
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.cli import main
 from loan_default.defs import records, sensors
@@ -228,7 +228,7 @@ REFUSED = "it is not permitted (robot@x may not do that); give this account role
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, seconds in ((bucket, "PATIENCE"), (records, "_PATIENCE"), (doctor, "_ASK_SECONDS")):
+    for module, seconds in ((gcs, "PATIENCE"), (records, "_PATIENCE"), (doctor, "_ASK_SECONDS")):
         monkeypatch.setattr(module, seconds, 1.0)
 
 
@@ -252,16 +252,16 @@ def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
     platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
 ) -> None:
     place = UPath(platform.settings.storage) / "cleaned_loans.parquet"
-    before = bucket.find(place)
+    before = gcs.find(place)
     with faulty(emulator) as faults:
         faults.cut_after, faults.only = 100_000, "POST /upload"
         sentence = failure(platform.run("cleaning_job"))
         assert faults.seen
     assert sentence.startswith(f"{place} cannot be written: Google Cloud Storage could not be reached (")
     assert sentence.endswith("; run again once it can.")
-    assert bucket.find(place) == before
+    assert gcs.find(place) == before
     assert failures(platform.run("cleaning_job")) == []
-    after = bucket.find(place)
+    after = gcs.find(place)
     assert before is not None
     assert after is not None
     assert after.generation > before.generation

@@ -20,7 +20,7 @@ from typing import Any
 
 from upath import UPath
 
-from loan_default.adapters import bucket
+from loan_default.adapters import gcs
 from loan_default.adapters.storage import fetch, is_remote, root_of
 from loan_default.risk.errors import BadInput
 
@@ -130,7 +130,7 @@ def list_files(folder: UPath) -> list[File]:
 def list_all(folder: UPath) -> list[File]:
     """The files of a folder or bucket prefix, also those that are being written."""
     if is_remote(folder):
-        return [_remote(folder / found.name, found) for found in bucket.list_objects(folder)]
+        return [_remote(folder / found.name, found) for found in gcs.list_objects(folder)]
     local = Path(folder)
     return [_local(path) for path in local.iterdir() if path.is_file()] if local.exists() else []
 
@@ -138,7 +138,7 @@ def list_all(folder: UPath) -> list[File]:
 def list_folders(folder: UPath) -> list[str]:
     """The names of the folders in a folder, sorted; none where there is no such folder."""
     if is_remote(folder):
-        return bucket.list_folders(folder)
+        return gcs.list_folders(folder)
     local = Path(folder)
     return sorted(path.name for path in local.iterdir() if path.is_dir()) if local.exists() else []
 
@@ -147,7 +147,7 @@ def file_at(place: UPath) -> File | None:
     """The file as its folder or bucket tells it, if there is one."""
     if not is_remote(place):
         return _local(Path(place)) if Path(place).exists() else None
-    found = bucket.find(place)
+    found = gcs.find(place)
     return _remote(place, found) if found else None
 
 
@@ -157,7 +157,7 @@ def _local(path: Path) -> File:
     return File(UPath(path), stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", changed_at)
 
 
-def _remote(place: UPath, found: bucket.Object) -> File:
+def _remote(place: UPath, found: gcs.Object) -> File:
     return File(place, found.size, str(found.generation), found.changed_at, found.generation)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from upath import UPath
 
-from loan_default.adapters import bucket
+from loan_default.adapters import gcs
 
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
@@ -31,7 +31,7 @@ _LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writ
 
 def is_remote(place: str | UPath) -> bool:
     """Whether the place is a bucket, and not a folder of this machine."""
-    return str(place).startswith(bucket.SCHEME)
+    return str(place).startswith(gcs.SCHEME)
 
 
 def root_of(storage: str, **options: Any) -> UPath:
@@ -46,7 +46,7 @@ def require_bucket(storage: str, *, patience: float) -> None:
         BucketError: it is not.
     """
     if is_remote(storage):
-        bucket.require(root_of(storage, patience=patience))
+        gcs.require(root_of(storage, patience=patience))
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def require_bucket(storage: str, *, patience: float) -> None:
 
 def exists(place: UPath) -> bool:
     """Whether there is such a file."""
-    return bucket.find(place) is not None if is_remote(place) else Path(place).exists()
+    return gcs.find(place) is not None if is_remote(place) else Path(place).exists()
 
 
 def read_text(place: UPath) -> str:
@@ -63,7 +63,7 @@ def read_text(place: UPath) -> str:
     Raises:
         FileNotFoundError: there is none.
     """
-    return bucket.read(place) if is_remote(place) else Path(place).read_text(encoding="utf-8")
+    return gcs.read(place) if is_remote(place) else Path(place).read_text(encoding="utf-8")
 
 
 def read_json(place: UPath) -> Any:
@@ -85,9 +85,9 @@ def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
     if not is_remote(source):
         return Path(source)
     if generation is None:
-        found = bucket.find(source)
+        found = gcs.find(source)
         if found is None:
-            raise bucket.missing(source)
+            raise gcs.missing(source)
         generation = found.generation
     name = hashlib.blake2b(f"{source} {generation}".encode(), digest_size=12).hexdigest()
     target = staging / DOWNLOADS / name / source.name  # reports tell of files by their own names
@@ -95,7 +95,7 @@ def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
         os.utime(target)  # it is in use
     except FileNotFoundError:
         with whole(target) as part:
-            bucket.download(source, part, generation)
+            gcs.download(source, part, generation)
     return target
 
 
@@ -106,7 +106,7 @@ def store(source: Path, target: UPath) -> None:
     """Move a finished local file to its place; a reader sees the old file or the new one, never half of it."""
     try:
         if is_remote(target):
-            bucket.upload(source, target)
+            gcs.upload(source, target)
             return
         with whole(Path(target)) as part:
             shutil.move(source, part)
@@ -117,7 +117,7 @@ def store(source: Path, target: UPath) -> None:
 def write_text(target: UPath, text: str) -> None:
     """Write a small text, whole or not at all."""
     if is_remote(target):
-        bucket.write(target, text)
+        gcs.write(target, text)
         return
     with whole(Path(target)) as part:
         part.write_text(text, encoding="utf-8")
@@ -131,7 +131,7 @@ def write_json(target: UPath, record: Any) -> None:
 def remove(place: UPath) -> None:
     """Remove a file, if there is one."""
     if is_remote(place):
-        bucket.remove(place)
+        gcs.remove(place)
     else:
         Path(place).unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from loan_default.adapters import bucket
+from loan_default.adapters import gcs
 from loan_default.adapters.identity import NoIdentity, show_to_mlflow
 
 if TYPE_CHECKING:
@@ -360,13 +360,13 @@ class Tracking:
                 trouble = f"refused to {wish}: {_first_sentence(str(error))}"
             sentence = f"MLflow at {self.tracking_uri} {trouble}."
             raise TrackingError(re.sub(r"//[^/@\s]+@", "//", sentence)) from error  # no password in a log
-        except bucket.errors(self.artifact_root) as error:
-            raise TrackingError(str(bucket.told(error, self.artifact_root, "used"))) from error
+        except gcs.errors(self.artifact_root) as error:
+            raise TrackingError(str(gcs.told(error, self.artifact_root, "used"))) from error
 
     def _check_artifacts(self) -> None:
         """MLflow tells little of a bucket that refuses."""
         try:
-            bucket.check(self.artifact_root, patience=_PATIENCE)
+            gcs.check(self.artifact_root, patience=_PATIENCE)
         except OSError as error:
             raise TrackingError(str(error)) from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import yaml
 
-from loan_default.adapters import lifeline
+from loan_default.adapters import run_lock
 from loan_default.defs.records import open_records
 from loan_default.settings import Settings, dagster_yaml
 
@@ -91,7 +91,7 @@ def condition_of(instance: dg.DagsterInstance, lifelines: Path) -> Condition:
         tickers=tuple(_tickers(instance)),
         queued_since=queued[0].create_timestamp.astimezone(UTC) if queued else None,
         under_way=len(started),
-        gone=tuple(f"{run.job_name} {run.run_id[:8]}" for run in started if lifeline.is_lost(lifelines, run.run_id)),
+        gone=tuple(f"{run.job_name} {run.run_id[:8]}" for run in started if run_lock.is_lost(lifelines, run.run_id)),
         newest_run_at=newest[0].create_timestamp.astimezone(UTC) if newest else None,
         monitored=instance.run_monitoring_enabled,
         retried=instance.run_retries_enabled,

@@ -13,7 +13,7 @@ import dagster as dg
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs.metadata import user_errors
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Told(dg.UPathIOManager):
 
 
 class ParquetIOManager(_Told):
-    """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a `StoredFrame`."""
+    """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a `ParquetTable`."""
 
     extension = ".parquet"
 
@@ -67,9 +67,9 @@ class ParquetIOManager(_Told):
             frame.write_parquet(obj)
         storage.store(obj, path)
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> StoredFrame:
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetTable:
         """Find the frame; nothing is read yet."""
-        return StoredFrame.of(path, self._staging)
+        return ParquetTable.of(path, self._staging)
 
 
 class JsonIOManager(_Told):

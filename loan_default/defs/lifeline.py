@@ -1,7 +1,7 @@
 """Runs that died: each holds a lifeline while its process lives, and whoever comes next ends those that lost theirs.
 
 Dagster waits for a run whose machine went down for ever, and with it whatever may not run beside it. How a death is
-seen is `adapters.lifeline`'s.
+seen is `adapters.run_lock`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from loan_default.adapters import lifeline
+from loan_default.adapters import run_lock
 from loan_default.adapters.storage import left_behind, sweep
 
 _LOST = "Its process was killed, or went down with its machine; what it had stored is whole: run the job again."
@@ -41,7 +41,7 @@ class Lifeline(dg.ConfigurableResource):
         for folder, pattern in left_behind(self.storage, Path(self.scratch), Path(self.models)):
             sweep(folder, pattern)
         try:
-            lifeline.hold(Path(self.folder), context.run.run_id)
+            run_lock.hold(Path(self.folder), context.run.run_id)
             yield self
         finally:
             for path in Path(self.scratch).glob(f"{context.run.run_id}-*"):  # of a run that failed
@@ -50,8 +50,8 @@ class Lifeline(dg.ConfigurableResource):
     def end_lost_runs(self, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         """Tell Dagster that the runs whose process has died have failed, or are canceled as asked; which they were."""
         folder, lost = Path(self.folder), []
-        for run_id in lifeline.run_ids(folder):
-            is_lost = lifeline.is_lost(folder, run_id)  # before its end is asked for
+        for run_id in run_lock.run_ids(folder):
+            is_lost = run_lock.is_lost(folder, run_id)  # before its end is asked for
             run = instance.get_run_by_id(run_id)
             ended = run.is_finished if run else is_lost  # Dagster may have been given another store
             if is_lost and run and run.status in _UNDER_WAY:
@@ -62,7 +62,7 @@ class Lifeline(dg.ConfigurableResource):
                 lost.append(run)
                 ended = True
             if ended:
-                lifeline.forget(folder, run_id)
+                run_lock.forget(folder, run_id)
         return lost
 
 

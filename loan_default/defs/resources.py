@@ -118,7 +118,7 @@ class Work(dg.ConfigurableResource):
 
     def _made(self) -> "Engine":
         if self.engine_name == "dask":
-            from loan_default.adapters.engine import DaskEngine
+            from loan_default.adapters.dask_engine import DaskEngine
 
             return DaskEngine(self.address)
         from loan_default.risk.compute import LocalEngine

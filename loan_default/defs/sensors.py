@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from loan_default.adapters import history, inbox, predicted, storage
+from loan_default.adapters import decision_log, inbox, prediction_history, storage
 from loan_default.adapters.alerts import send
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
@@ -106,7 +106,8 @@ def _is_scored(room: Room, ready: inbox.Ready) -> bool:
     parquet = room.place("predictions", f"{ready.batch}.parquet")
     if report is None or report["fingerprint"] != ready.fingerprint or not storage.exists(parquet):
         return False
-    return predicted.made_of(parquet, room.staging)[1] == ready.fingerprint  # a run may have died between the two
+    # A run may have died between the two.
+    return prediction_history.made_of(parquet, room.staging)[1] == ready.fingerprint
 
 
 def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
@@ -245,7 +246,7 @@ def _status(status: dg.DagsterRunStatus) -> Literal["under way", "succeeded", "f
 def performance(context: dg.SensorEvaluationContext, room: Room, clock: Clock) -> Result:
     """Measure again when outcome files have come in whole, and each day, as applications are scored without pause."""
     files = inbox.list_files(room.place(OUTCOMES))
-    if not files and not inbox.list_files(room.place(predicted.FOLDER)):
+    if not files and not inbox.list_files(room.place(prediction_history.FOLDER)):
         return dg.SkipReason("Nothing is predicted yet, and no outcomes are in.")
     signature, before = inbox.signature(files), context.cursor or ""
     asked = f"{signature}-{clock.now():%Y-%m-%d}"
@@ -395,7 +396,7 @@ def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str,
 
 def _seen(room: Room, since: datetime) -> Iterator[tuple[str, str]]:
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
-    for event, record in _records(room.place(history.FOLDER), since):
+    for event, record in _records(room.place(decision_log.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decided}: {some(record['reasons'], _REASONS)}"
     for event, record in _records(room.place(DRIFT), since):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.predicted import LOG
+from loan_default.adapters.prediction_history import LOG
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from upath import UPath
 
-from loan_default.adapters import bucket as objects
+from loan_default.adapters import gcs as objects
 from loan_default.adapters.inbox import (
     Look,
     Memory,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import bucket as objects
+from loan_default.adapters import gcs as objects
 from loan_default.adapters.storage import (
     DOWNLOADS,
     exists,

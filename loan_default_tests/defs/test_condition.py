@@ -18,7 +18,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
-from loan_default.adapters import lifeline
+from loan_default.adapters import run_lock
 from loan_default.defs.condition import condition_of, is_new, read_condition
 from loan_default.doctor import judge_daemons, judge_tickers
 from loan_default.settings import Settings, dagster_yaml
@@ -64,10 +64,10 @@ def test_a_home_is_new_until_something_is_recorded(tmp_path: Path) -> None:
 
 def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     lives, gone, _ = (begun(instance) for _ in range(3))
-    lifeline.hold(tmp_path, lives.run_id)
+    run_lock.hold(tmp_path, lives.run_id)
     (tmp_path / gone.run_id).touch()  # as its death has left it
     condition = condition_of(instance, tmp_path)
-    lifeline.forget(tmp_path, lives.run_id)
+    run_lock.forget(tmp_path, lives.run_id)
     assert condition.gone == (f"training_job {gone.run_id[:8]}",)
     assert condition.under_way == 3
 

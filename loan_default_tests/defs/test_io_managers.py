@@ -11,7 +11,7 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_all
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.resources import root_of
 
@@ -37,7 +37,7 @@ def test_a_frame_comes_back_lazily(root: UPath, tmp_path: Path) -> None:
     manager = ParquetIOManager(root, tmp_path / "staging")
     manager.handle_output(written("loans"), FRAME)
     found = manager.load_input(read("loans"))
-    assert isinstance(found, StoredFrame)
+    assert isinstance(found, ParquetTable)
     assert found.scan().collect().equals(FRAME)
     assert storage.exists(root / "loans.parquet")
 

@@ -19,7 +19,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 import loan_default
-from loan_default.adapters import history
+from loan_default.adapters import decision_log
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
 from loan_default.risk.contract import CONF, load_contract
@@ -440,7 +440,7 @@ def test_a_person_may_promote_against_the_policy_and_go_back(
     assert (back["verdict"], back["candidate"]) == ("rollback", champion.version)
     assert tracking.get(champion.version).aliases == (PRODUCTION,)
     assert tracking.get(newest).aliases == (PREVIOUS, "staging")
-    kept = [(record["verdict"], record["candidate"]) for record in history.read(platform.settings.storage)]
+    kept = [(record["verdict"], record["candidate"]) for record in decision_log.read(platform.settings.storage)]
     assert kept[:2] == [("promote", 1), ("hold", 2)], "what the policy decided; the command adds what a person did"
 
 

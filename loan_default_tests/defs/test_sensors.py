@@ -19,9 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loan_default.adapters import history
+from loan_default.adapters import decision_log
 from loan_default.adapters.alerts import Channels
-from loan_default.adapters.lifeline import hold
+from loan_default.adapters.run_lock import hold
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.defs import sensors
@@ -502,7 +502,7 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
     Path(desk.file("drift_report", "a.json", text=json.dumps(record))).touch()
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")  # and written now
     decided = {"verdict": "hold", "candidate": 2, "decided_at": at, "decided_by": "policy", "reasons": ["AUC is low."]}
-    history.add(desk.room.root, decided)
+    decision_log.add(desk.room.root, decided)
     assert tick() == "Slack did not take the message. It is sent again."
     working[0] = True
     assert tick().startswith("People were told: ")
@@ -646,8 +646,8 @@ def test_people_are_told_once_however_the_clock_is_set(desk: Desk) -> None:
     def decides(version: int) -> None:
         at = time.at.isoformat(timespec="seconds")
         told = {"verdict": "hold", "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Low."]}
-        history.add(desk.room.root, told)
-        (record,) = Path(desk.room.root, history.FOLDER).glob(f"*-version-{version}.json")
+        decision_log.add(desk.room.root, told)
+        (record,) = Path(desk.room.root, decision_log.FOLDER).glob(f"*-version-{version}.json")
         os.utime(record, (time.at.timestamp(), time.at.timestamp()))
 
     tells(30)

@@ -20,7 +20,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.predicted import predicted
+from loan_default.adapters.prediction_history import predicted
 from loan_default.risk.data.cleaning import clean_application_file, clean_applications
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers

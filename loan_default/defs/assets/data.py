@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from loan_default.adapters.inbox import inputs, local
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata as shown
 from loan_default.defs.resources import LoanBook, Room, Work
 from loan_default.risk.errors import BadInput
@@ -153,7 +153,7 @@ def clean_raw_loans(
 )
 @shown.in_one_sentence
 def loan_splits(
-    config: SplitConfig, loan_book: LoanBook, cleaned_loans: StoredFrame, cleaning_report: dict[str, Any]
+    config: SplitConfig, loan_book: LoanBook, cleaned_loans: ParquetTable, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Cut the matured loans into windows."""
     from loan_default.risk.data.splitting import SplitPlan, split_loans

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from loan_default.adapters import storage
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata as shown
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import LoanBook, Registry, Room, Work
@@ -39,9 +39,9 @@ def drift_report(
     registry: Registry,
     room: Room,
     work: Work,
-    application_batch: StoredFrame,
+    application_batch: ParquetTable,
     application_report: dict[str, Any],
-    predictions: StoredFrame,
+    predictions: ParquetTable,
 ) -> Iterator[Any]:
     """Compare the batch with the profile of the version that scored it."""
     from loan_default.risk.compute import JoinedTable

@@ -8,7 +8,7 @@ import dagster as dg
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_files
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.assets.registry import EvaluationConfig
@@ -117,11 +117,11 @@ def performance_report(
     registry: Registry,
     room: Room,
     clock: Clock,
-    loan_outcomes: StoredFrame,
+    loan_outcomes: ParquetTable,
     outcomes_report: dict[str, Any],
 ) -> Iterator[Any]:
     """Hold what was predicted against how the loans ended, and judge the version in production."""
-    from loan_default.adapters.predicted import predicted
+    from loan_default.adapters.prediction_history import predicted
     from loan_default.risk.monitoring.performance import measure_performance
 
     now, production = clock.now(), registry.tracking.version_of(PRODUCTION)

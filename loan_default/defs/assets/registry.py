@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters import history
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters import decision_log
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.resources import LoanBook, Registry, Room, Work
@@ -45,7 +45,7 @@ def model_evaluation(
     loan_book: LoanBook,
     registry: Registry,
     work: Work,
-    cleaned_loans: StoredFrame,
+    cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
 ) -> dg.MaterializeResult:
@@ -157,7 +157,7 @@ def promoted_model(
         "decided_by": f"policy, run {context.run_id}",
     }
     registry.models.record_decision(record)
-    history.add(room.root, record)
+    decision_log.add(room.root, record)
     after = tracking.version_of(PRODUCTION)
     expected = decision.candidate if decision.verdict == "promote" else champion
     found = after.version if after else None

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters import storage
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.partitions import batches
@@ -122,13 +122,13 @@ def predictions(
     registry: Registry,
     room: Room,
     work: Work,
-    application_batch: StoredFrame,
+    application_batch: ParquetTable,
     application_report: dict[str, Any],
 ) -> Iterator[Any]:
     """Score the batch; scoring it again replaces its result and nothing else."""
     import polars as pl
 
-    from loan_default.adapters import predicted
+    from loan_default.adapters import prediction_history
     from loan_default.risk.model.batch_scoring import write_predictions
 
     version = registry.tracking.version_of(PRODUCTION)
@@ -153,7 +153,7 @@ def predictions(
         parquet.unlink()
         csv.unlink()
         raise dg.Failure(failed, allow_retries=False)
-    predicted.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
+    prediction_history.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
     beside = room.place("predictions", f"{context.partition_key}.csv")
     storage.remove(beside)  # a CSV that is there is of the Parquet that is there
     yield dg.MaterializeResult(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata as shown
 from loan_default.defs.mlflow_run import MlflowRun
 from loan_default.defs.resources import LoanBook, Registry, Studies, Work
@@ -55,7 +55,7 @@ def tuned_params(
     loan_book: LoanBook,
     studies: dg.ResourceParam[Studies],
     work: Work,
-    cleaned_loans: StoredFrame,
+    cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult:
     """Search for parameters."""
@@ -114,7 +114,7 @@ def trained_model(
     registry: Registry,
     mlflow_run: MlflowRun,
     work: Work,
-    cleaned_loans: StoredFrame,
+    cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
     tuned_params: dict[str, Any],
 ) -> Iterator[Any]:
@@ -167,7 +167,7 @@ def trained_model(
     )
 
 
-def _grade(work: Work, loans: StoredFrame, contract: Contract, splits: "Splits") -> float | None:
+def _grade(work: Work, loans: ParquetTable, contract: Contract, splits: "Splits") -> float | None:
     """AUC of the lender's own opinion on the calibrate window."""
     import polars as pl
 

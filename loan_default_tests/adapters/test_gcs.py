@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import bucket as objects
-from loan_default.adapters.bucket import BucketError
+from loan_default.adapters import gcs as objects
+from loan_default.adapters.gcs import BucketError
 from loan_default_tests.buckets import HOST, Faults, asked_at, faulty, objects_in
 from loan_default_tests.stores import free_port
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
-from loan_default.adapters import bucket, storage
+from loan_default.adapters import gcs, storage
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StoredFrame:
+class ParquetTable:
     """A Parquet file, or some of its rows.
 
     `place` is its address, `staging` where an object is copied to if all of it is read, and `generation` the
@@ -37,10 +37,10 @@ class StoredFrame:
     generation: int | None = None
     offset: int = 0
     length: int | None = None
-    connect: Any = field(default=bucket.connect, repr=False)
+    connect: Any = field(default=gcs.connect, repr=False)
 
     @classmethod
-    def of(cls, place: UPath, staging: Path) -> StoredFrame:
+    def of(cls, place: UPath, staging: Path) -> ParquetTable:
         """What is stored there now.
 
         Raises:
@@ -50,10 +50,10 @@ class StoredFrame:
             if not storage.exists(place):
                 raise FileNotFoundError(f"{place} does not exist; run what makes it first.")
             return cls(str(place), staging)
-        found = bucket.find(place)
+        found = gcs.find(place)
         if found is None:
-            raise bucket.missing(place)
-        connect = place.storage_options.get("connect", bucket.connect)
+            raise gcs.missing(place)
+        connect = place.storage_options.get("connect", gcs.connect)
         return cls(str(place), staging, found.generation, connect=connect)
 
     @cached_property
@@ -64,7 +64,7 @@ class StoredFrame:
         with self._opened() as file:
             return int(file.metadata.num_rows)
 
-    def part(self, offset: int, rows: int) -> StoredFrame:
+    def part(self, offset: int, rows: int) -> ParquetTable:
         """Some of the rows."""
         return replace(self, offset=offset, length=rows)
 
@@ -98,7 +98,7 @@ class StoredFrame:
         from pyarrow.parquet import ParquetFile
 
         if storage.is_remote(self.place):
-            with bucket.opened(self._place, self.generation) as file:
+            with gcs.opened(self._place, self.generation) as file:
                 yield ParquetFile(file)
         else:
             yield ParquetFile(self.place)

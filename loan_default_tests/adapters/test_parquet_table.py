@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.bucket import BucketError
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.gcs import BucketError
+from loan_default.adapters.parquet_table import ParquetTable
 
 LEVELS = pl.Enum(["A", "B", "C"])
 FRAME = pl.DataFrame(
@@ -24,21 +24,21 @@ FRAME = pl.DataFrame(
 )
 
 
-def stored(place: UPath, tmp_path: Path, frame: pl.DataFrame = FRAME) -> StoredFrame:
+def stored(place: UPath, tmp_path: Path, frame: pl.DataFrame = FRAME) -> ParquetTable:
     written = tmp_path / "written.parquet"
     frame.write_parquet(written, row_group_size=13)
     storage.store(written, place)
-    return StoredFrame.of(place, tmp_path / "staging")
+    return ParquetTable.of(place, tmp_path / "staging")
 
 
 @pytest.fixture(scope="module")
-def in_folder(tmp_path_factory: pytest.TempPathFactory) -> StoredFrame:
+def in_folder(tmp_path_factory: pytest.TempPathFactory) -> ParquetTable:
     folder = tmp_path_factory.mktemp("stored")
     return stored(UPath(folder / "loans.parquet"), folder)
 
 
 @given(st.integers(0, 99), st.integers(1, 100))
-def test_any_part_of_a_file(in_folder: StoredFrame, offset: int, rows: int) -> None:
+def test_any_part_of_a_file(in_folder: ParquetTable, offset: int, rows: int) -> None:
     rows = min(rows, 100 - offset)
     part = in_folder.part(offset, rows)
     assert (part.offset, part.rows) == (offset, rows)
@@ -70,7 +70,7 @@ def test_a_whole_object_is_copied_here_once(bucket: UPath, tmp_path: Path) -> No
 def test_what_is_not_there_is_named(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
     place = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "absent.parquet"
     with pytest.raises(FileNotFoundError, match=r"absent\.parquet does not exist; run what makes it first"):
-        StoredFrame.of(place, tmp_path)
+        ParquetTable.of(place, tmp_path)
 
 
 @pytest.mark.integration

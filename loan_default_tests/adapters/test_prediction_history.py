@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default.adapters.predicted import FOLDER, LOG, keep, predicted
+from loan_default.adapters.prediction_history import FOLDER, LOG, keep, predicted
 from loan_default.risk.contract import Contract
 
 TODAY = date(2026, 3, 10)

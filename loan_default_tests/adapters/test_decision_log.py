@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loan_default.adapters import history
+from loan_default.adapters import decision_log
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -19,14 +19,14 @@ def record(verdict: str, version: int, hours: int = 0) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def test_decisions_come_back_oldest_first(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
     root = str(tmp_path if kind == "folder" else request.getfixturevalue("bucket") / "prefix")
-    assert history.read(root) == []
+    assert decision_log.read(root) == []
     kept = [record("promote", 1), record("hold", 2, hours=1), record("rollback", 1, hours=9), record("promote", 3, 10)]
     for one in reversed(kept):
-        history.add(root, one)
-    assert history.read(root) == kept
+        decision_log.add(root, one)
+    assert decision_log.read(root) == kept
 
 
 def test_two_decisions_of_one_second_are_both_kept(tmp_path: Path) -> None:
     for version in (1, 2):
-        history.add(str(tmp_path), record("promote", version))
-    assert [one["candidate"] for one in history.read(str(tmp_path))] == [1, 2]
+        decision_log.add(str(tmp_path), record("promote", version))
+    assert [one["candidate"] for one in decision_log.read(str(tmp_path))] == [1, 2]

@@ -3,7 +3,7 @@
 import pytest
 
 from loan_default.adapters import identity
-from loan_default.adapters.mlflow_door import open_door
+from loan_default.adapters.mlflow_proxy import open_door
 from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.adapters.test_identity import Message, Metadata, metadata, service  # noqa: F401 - fixtures
 from loan_default_tests.stores import free_port

@@ -1,6 +1,6 @@
 """MLflow's pages for people, where MLflow is on Cloud Run: a browser has no service account to show, this process has.
 
-    python -m loan_default.adapters.mlflow_door URL HOST PORT
+    python -m loan_default.adapters.mlflow_proxy URL HOST PORT
 
 Requests are passed on with that proof and nothing else changed: whoever reaches the port still has to log in to MLflow.
 What reaches the port is the business of `docker/compose.cloud.yaml`.

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from loan_default.adapters import lifeline
+from loan_default.adapters import run_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from loan_default.adapters import lifeline
 
-lifeline.hold(Path(sys.argv[1]), "run")
+run_lock.hold(Path(sys.argv[1]), "run")
 print("held", flush=True)
 sys.stdin.readline()
 """
@@ -28,34 +28,34 @@ def test_a_process_that_has_ended_has_lost_its_lifeline(tmp_path: Path, end: sig
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert not lifeline.is_lost(tmp_path, "run")
+        assert not run_lock.is_lost(tmp_path, "run")
         if end:
             process.send_signal(end)
         process.communicate(b"end\n")
-    assert lifeline.is_lost(tmp_path, "run")
-    assert lifeline.run_ids(tmp_path) == ["run"]
-    lifeline.forget(tmp_path, "run")
+    assert run_lock.is_lost(tmp_path, "run")
+    assert run_lock.run_ids(tmp_path) == ["run"]
+    run_lock.forget(tmp_path, "run")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_is_forgotten_while_it_is_looked_at_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lifeline.hold(tmp_path, "run")
+    run_lock.hold(tmp_path, "run")
     lock = fcntl.flock
 
     def after_its_end(*given: Any) -> None:
-        lifeline.forget(tmp_path, "run")
+        run_lock.forget(tmp_path, "run")
         lock(*given)
 
     monkeypatch.setattr(fcntl, "flock", after_its_end)
-    assert not lifeline.is_lost(tmp_path, "run")
+    assert not run_lock.is_lost(tmp_path, "run")
 
 
 def test_what_is_held_is_not_lost_and_what_is_forgotten_leaves_nothing(tmp_path: Path) -> None:
-    lifeline.hold(tmp_path, "run")
-    assert not lifeline.is_lost(tmp_path, "run")
-    lifeline.forget(tmp_path, "run")
+    run_lock.hold(tmp_path, "run")
+    assert not run_lock.is_lost(tmp_path, "run")
+    run_lock.forget(tmp_path, "run")
     assert not list(tmp_path.iterdir())
-    assert not lifeline.is_lost(tmp_path, "run")
-    assert not lifeline.run_ids(tmp_path / "absent")
+    assert not run_lock.is_lost(tmp_path, "run")
+    assert not run_lock.run_ids(tmp_path / "absent")

@@ -16,9 +16,9 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default.adapters.engine import DaskEngine, WorkersError
+from loan_default.adapters.dask_engine import DaskEngine, WorkersError
 from loan_default.adapters.inbox import inputs, local
-from loan_default.adapters.stored import StoredFrame
+from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
 from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import clean_loans
@@ -45,7 +45,7 @@ LOCAL = LocalEngine()
 
 
 class Book(NamedTuple):
-    loans: StoredFrame
+    loans: ParquetTable
     splits: Splits
     raw: Path
 
@@ -64,7 +64,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     splits = split_loans(
         pl.scan_parquet(cleaned), CONTRACT, SplitPlan(), snapshot=report.snapshot, data_fingerprint="d"
     )
-    return Book(StoredFrame.of(UPath(cleaned), folder), splits, folder)
+    return Book(ParquetTable.of(UPath(cleaned), folder), splits, folder)
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +262,7 @@ def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
     path = book.raw / "moved.parquet"
     raw = known.score(moved, with_reasons=False)["raw_score"]
     moved.with_columns(raw).write_parquet(path)
-    batch = StoredFrame.of(UPath(path), book.raw)
+    batch = ParquetTable.of(UPath(path), book.raw)
     verdicts = []
     for one in (engine, LOCAL):
         profile = profile_of(one, batch, reference)
@@ -346,7 +346,7 @@ def test_a_scheduler_that_is_lost_in_the_middle_ends_the_work_in_a_sentence(tmp_
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loan_default.adapters.engine._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("loan_default.adapters.dask_engine._CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://here"):
         with pytest.raises(WorkersError, match=f"No Dask scheduler answers at {address}"):
             _ = DaskEngine(address).client
