@@ -90,8 +90,8 @@ def run_job(
     import dagster as dg
 
     from loan_default.definitions import build_definitions
-    from loan_default.defs.progress import PROGRESS
-    from loan_default.defs.records import open_records
+    from loan_default.defs.instance import open_records
+    from loan_default.defs.logger import PROGRESS
 
     logger = logging.getLogger(PROGRESS)
     logger.setLevel(logging.INFO)
@@ -274,7 +274,7 @@ def _runs(settings: Settings, *jobs: str) -> list[dg.RunRecord]:
     """The newest runs of each job."""
     import dagster as dg
 
-    from loan_default.defs.records import open_records
+    from loan_default.defs.instance import open_records
 
     with open_records(settings) as instance:
         return [run for job in jobs for run in instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)]

@@ -10,7 +10,7 @@ import dagster as dg
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.assets import data, monitoring, performance, registry, scoring, serving, training
 from loan_default.defs.jobs import build_jobs
-from loan_default.defs.progress import progress_logger
+from loan_default.defs.logger import progress_logger
 from loan_default.defs.resources import build_resources
 from loan_default.defs.schedules import build_schedules
 from loan_default.defs.sensors import build_sensors

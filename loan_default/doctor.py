@@ -1,7 +1,7 @@
 """What is wrong with an installation, and what to do about it: the looks, one after the other.
 
 A look is a small function that yields findings, and stands in `LOOKS`. Measuring is `adapters.probes`'s, Dagster is
-asked by `defs.condition`, a finding is printed by `console`. Nothing is changed but for a probe file in the storage.
+asked by `defs.instance_status`, a finding is printed by `console`. Nothing is changed but for a probe file in storage.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from loan_default.settings import (
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
-    from loan_default.defs.condition import Condition
+    from loan_default.defs.instance_status import Condition
 
 Mark = Literal["ok", "note", "wrong"]
 
@@ -468,7 +468,7 @@ def _silent_server(settings: Settings) -> Finding:
 
 def look_at_dagster(case: Case) -> Iterator[Finding]:
     """Dagster's records open, its daemon lives, its sensors tick, nothing waits in vain, and its limits are set."""
-    from loan_default.defs.condition import is_new, read_condition
+    from loan_default.defs.instance_status import is_new, read_condition
 
     home = case.settings.dagster_home or case.settings.home / "dagster"
     file = home / "dagster.yaml"

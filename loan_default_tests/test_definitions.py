@@ -180,6 +180,6 @@ def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
     class Fake(dg.ConfigurableResource):
         """Stands in for the registry."""
 
-    made = build_definitions(Settings(home=tmp_path), {"registry": Fake()})
-    assert isinstance(made.resources["registry"], Fake)
+    made = build_definitions(Settings(home=tmp_path), {"model_registry": Fake()})
+    assert isinstance(made.resources["model_registry"], Fake)
     assert "loan_book" in made.resources

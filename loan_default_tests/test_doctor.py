@@ -28,7 +28,7 @@ from loan_default.adapters import decision_log, probes, scoring_server
 from loan_default.adapters.probes import Probe, Space
 from loan_default.adapters.tracking import PRODUCTION, ModelVersion
 from loan_default.cli import main
-from loan_default.defs.condition import Condition, Daemon
+from loan_default.defs.instance_status import Condition, Daemon
 from loan_default.doctor import Case, Finding, Look, examine
 from loan_default.settings import Settings, load_settings, prepare_process
 from loan_default_tests.adapters.test_alerts import serving

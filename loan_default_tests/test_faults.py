@@ -453,7 +453,7 @@ def test_sensors_wait_for_a_registry_that_is_away(home: Home) -> None:
     def tick(name: str, tracking: Tracking) -> str:
         does = getattr(sensors, name)
         given = {key: resources[key] for key in inspect.signature(does).parameters if key in resources}
-        given["registry"] = SimpleNamespace(tracking=tracking)
+        given["model_registry"] = SimpleNamespace(tracking=tracking)
         with (
             dagster_of(home.settings) as instance,
             dg.build_sensor_context(instance, cursor=cursors.get(name)) as context,

@@ -49,7 +49,7 @@ from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, Tracking, TrackingError
 from loan_default.defs import sensors
 from loan_default.defs.jobs import build_jobs
-from loan_default.defs.resources import Room
+from loan_default.defs.resources import StorageResource
 from loan_default.defs.sensors import REASON_TAG
 from loan_default.risk.policy import RetrainingPolicy
 from loan_default.settings import Settings, dagster_yaml
@@ -142,11 +142,11 @@ class World:
         self.told: set[str] = set()
         self.heard: list[str] = []
         self.given = {
-            "room": Room(root=str(root), scratch=str(root)),
-            "registry": SimpleNamespace(tracking=self),
+            "storage": StorageResource(root=str(root), scratch=str(root)),
+            "model_registry": SimpleNamespace(tracking=self),
             "loan_book": SimpleNamespace(data=str(root / "loans.csv"), policy=SimpleNamespace(retraining=self.policy)),
-            "serving_process": SimpleNamespace(server=self, supervised=self.supervised, url="http://127.0.0.1:1"),
-            "people": SimpleNamespace(channels=True),
+            "scoring_server": SimpleNamespace(server=self, supervised=self.supervised, url="http://127.0.0.1:1"),
+            "notifications": SimpleNamespace(channels=True),
             "clock": SimpleNamespace(now=lambda: self.now),
         }
 

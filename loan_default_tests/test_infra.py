@@ -25,10 +25,10 @@ from loan_default.adapters import decision_log, prediction_history
 from loan_default.adapters.alerts import Channels
 from loan_default.defs.assets.performance import OUTCOMES
 from loan_default.defs.assets.scoring import INBOX
-from loan_default.defs.resources import Clock
+from loan_default.defs.resources import ClockResource
 from loan_default.defs.sensors import DRIFT
 from loan_default.settings import Settings
-from loan_default_tests.defs.test_sensors import Desk, People, desk, said  # noqa: F401 - desk is a fixture
+from loan_default_tests.defs.test_sensors import Desk, NotificationsResource, desk, said  # noqa: F401 - desk is a fixture
 
 ROOT = Path(__file__).parent.parent
 INFRA, DOCKER = ROOT / "infra", ROOT / "docker"
@@ -585,8 +585,8 @@ def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # 
     (block,) = (block for block in read("watching")["locals"])
     beginning = unquoted(*re.findall(r'message=~"(.*)"', block["daemon"]))
 
-    def line(people: People) -> str:
-        told = said(desk.tick("alerts", room=desk.room, people=people, clock=Clock()))
+    def line(people: NotificationsResource) -> str:
+        told = said(desk.tick("alerts", storage=desk.storage, notifications=people, clock=ClockResource()))
         return f"2026-11-24 12:00:00 +0000 - dagster.daemon.SensorDaemon - INFO - Sensor alert_sensor skipped: {told}"
 
     def found(text: str) -> set[str]:
@@ -594,7 +594,7 @@ def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # 
         patterns = {name: unquoted(one["says"]) for name, one in block["lines"].items()}
         return {name for name, pattern in patterns.items() if re.search(beginning, text) and re.search(pattern, text)}
 
-    nobody = People(Channels())
+    nobody = NotificationsResource(Channels())
     quiet = line(nobody)
     assert re.search(beginning, quiet), "the daemon's sign of life"
     assert found(quiet) == set()
@@ -605,8 +605,8 @@ def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # 
     assert found(line(nobody)) == {"drifted"}
     desk.report("fallen")
     assert found(line(nobody)) == {"fallen"}
-    dead = People(Channels(slack="http://127.0.0.1:1/"))
+    dead = NotificationsResource(Channels(slack="http://127.0.0.1:1/"))
     decided = {"verdict": "hold", "candidate": 2, "decided_by": "policy", "reasons": ["AUC is low."]}
     decided["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
-    decision_log.add(desk.room.root, decided)
+    decision_log.add(desk.storage.root, decided)
     assert found(line(dead)) == {"unheard"}

@@ -23,7 +23,7 @@ from loan_default import doctor
 from loan_default.adapters import gcs, storage
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.cli import main
-from loan_default.defs import records, sensors
+from loan_default.defs import instance, sensors
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, faulty, new_bucket, objects_in
 from loan_default_tests.homes import (
@@ -228,7 +228,7 @@ REFUSED = "it is not permitted (robot@x may not do that); give this account role
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, seconds in ((gcs, "PATIENCE"), (records, "_PATIENCE"), (doctor, "_ASK_SECONDS")):
+    for module, seconds in ((gcs, "PATIENCE"), (instance, "_PATIENCE"), (doctor, "_ASK_SECONDS")):
         monkeypatch.setattr(module, seconds, 1.0)
 
 

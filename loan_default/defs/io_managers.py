@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from upath import UPath
 
-from loan_default.adapters import storage
+from loan_default.adapters import storage as files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs.metadata import user_errors
 
@@ -28,11 +28,11 @@ class _Told(dg.UPathIOManager):
 
     def path_exists(self, path: UPath) -> bool:
         """Whether there is such a file."""
-        return storage.exists(path)
+        return files.exists(path)
 
     def unlink(self, path: UPath) -> None:
         """Remove a file."""
-        storage.remove(path)
+        files.remove(path)
 
     def _handle_transition_to_partitioned_asset(self, context: dg.OutputContext, path: UPath) -> None:
         """Nothing: no asset in batches was ever one file, and to look Dagster would need another client of buckets."""
@@ -65,7 +65,7 @@ class ParquetIOManager(_Told):
             frame, obj = obj, self._staging / f"{context.run_id}-{path.name}"
             obj.parent.mkdir(parents=True, exist_ok=True)
             frame.write_parquet(obj)
-        storage.store(obj, path)
+        files.store(obj, path)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetTable:
         """Find the frame; nothing is read yet."""
@@ -79,11 +79,11 @@ class JsonIOManager(_Told):
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Store the record."""
-        storage.write_json(path, obj)
+        files.write_json(path, obj)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Read the record."""
-        return json.loads(storage.read_text(path))
+        return json.loads(files.read_text(path))
 
 
 class TextIOManager(_Told):
@@ -93,8 +93,8 @@ class TextIOManager(_Told):
 
     def dump_to_path(self, context: dg.OutputContext, obj: str, path: UPath) -> None:
         """Store the text."""
-        storage.write_text(path, obj)
+        files.write_text(path, obj)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> str:
         """Read the text."""
-        return storage.read_text(path)
+        return files.read_text(path)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs.lifeline import lifeline_hook
+from loan_default.defs.lost_runs import lifeline_hook
 from loan_default.defs.mlflow_run import mlflow_failure_hook
 from loan_default.defs.partitions import batches
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from loan_default.adapters import storage
+from loan_default.adapters import storage as files
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.contract import Contract, LoanField
@@ -69,7 +69,7 @@ def user_errors() -> Iterator[None]:
     except (TrackingError, ServerError) as error:
         raise dg.Failure(str(error)) from None
     except OSError as error:
-        raise dg.Failure(storage.trouble(error)) from error
+        raise dg.Failure(files.trouble(error)) from error
 
 
 def in_one_sentence(does: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,7 +27,7 @@ _FAILURES = {
 }
 
 
-class MlflowRun(dg.ConfigurableResource):
+class MlflowRunResource(dg.ConfigurableResource):
     """One MLflow run for each Dagster run: FAILED if any step failed, whichever asset that was, else FINISHED.
 
     Assets read `run_id` and log through `tracking`. Only the steps that ask for this resource pay for MLflow's
@@ -55,7 +55,7 @@ class MlflowRun(dg.ConfigurableResource):
         return self._run_id
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[MlflowRun]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[MlflowRunResource]:
         """Start or resume the MLflow run, and end it with what Dagster recorded."""
         tracking = self.tracking
         _leave_active_runs(context)

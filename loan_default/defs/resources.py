@@ -16,12 +16,12 @@ import dagster as dg
 from pydantic import PrivateAttr
 from upath import UPath
 
-from loan_default.adapters import storage
+from loan_default.adapters import storage as files
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
-from loan_default.defs.lifeline import Lifeline
-from loan_default.defs.mlflow_run import MlflowRun
+from loan_default.defs.lost_runs import RunLockResource
+from loan_default.defs.mlflow_run import MlflowRunResource
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.search_space import SearchSpace, load_search_space
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from loan_default.risk.compute import Engine
 
 
-class LoanBook(dg.ConfigurableResource):
+class LoanBookResource(dg.ConfigurableResource):
     """What a loan is, what the lender has decided, what tuning may try; and where the loans lie."""
 
     data: str
@@ -73,10 +73,10 @@ def gcs_client() -> "Client":
 
 def root_of(storage_root: str) -> UPath:
     """The storage root; where it is a bucket, it is asked by dagster-gcp's client."""
-    return storage.root_of(storage_root, connect=gcs_client)
+    return files.root_of(storage_root, connect=gcs_client)
 
 
-class Room(dg.ConfigurableResource):
+class StorageResource(dg.ConfigurableResource):
     """Where files lie: the storage root and local scratch space."""
 
     root: str
@@ -89,19 +89,19 @@ class Room(dg.ConfigurableResource):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def place(self, *parts: str) -> UPath:
+    def path(self, *parts: str) -> UPath:
         """A place under the storage root."""
         return root_of(self.root).joinpath(*parts)
 
 
 @dataclass(frozen=True)
-class Studies:
+class StudiesResource:
     """Where tuning studies are kept: no configuration, which Dagster would show with the password that it may hold."""
 
     storage: str = field(repr=False)
 
 
-class Work(dg.ConfigurableResource):
+class ComputeResource(dg.ConfigurableResource):
     """Where heavy work is done: by the engine of the settings. Assets ask it, and do not know which it is."""
 
     engine_name: str
@@ -138,7 +138,7 @@ class Work(dg.ConfigurableResource):
             self._engine = None
 
 
-class Registry(dg.ConfigurableResource):
+class ModelRegistryResource(dg.ConfigurableResource):
     """The registered model and what its training runs kept."""
 
     tracking_uri: str
@@ -163,7 +163,7 @@ class Registry(dg.ConfigurableResource):
         return dg.MetadataValue.url(self.tracking.run_url(run_id, self.ui))
 
 
-class ServingProcess(dg.ConfigurableResource):
+class ScoringServerResource(dg.ConfigurableResource):
     """The scoring server's address, and how it is started where nobody else does."""
 
     url: str
@@ -194,7 +194,7 @@ class ServingProcess(dg.ConfigurableResource):
         return [sys.executable, "-m", "loan_default.cli", "serve", *address]
 
 
-class Clock(dg.ConfigurableResource):
+class ClockResource(dg.ConfigurableResource):
     """What time it is, for whatever decides by it; a simulation gives another."""
 
     def now(self) -> datetime:
@@ -202,7 +202,7 @@ class Clock(dg.ConfigurableResource):
         return datetime.now(UTC)
 
 
-class People(dg.ConfigurableResource):
+class NotificationsResource(dg.ConfigurableResource):
     """Who is told of what happens, and by which ways."""
 
     emails: list[str]
@@ -231,28 +231,28 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
     root = root_of(settings.storage)
     store = {"tracking_uri": settings.tracking_uri, "artifact_root": settings.artifacts}
     return {
-        "loan_book": LoanBook(
+        "loan_book": LoanBookResource(
             data=settings.data,
             contract_file=str(settings.contract or ""),
             policy_file=str(settings.policy or ""),
             search_space_file=str(settings.search_space or ""),
         ),
-        "room": Room(root=settings.storage, scratch=str(settings.staging)),
-        "studies": Studies(settings.study_storage),
-        "work": Work(engine_name=settings.engine, address=settings.dask_address),
-        "registry": Registry(**store, cache=str(settings.models), ui=settings.mlflow_ui),
-        "mlflow_run": MlflowRun(**store),
-        "lifeline": Lifeline(
+        "storage": StorageResource(root=settings.storage, scratch=str(settings.staging)),
+        "studies": StudiesResource(settings.study_storage),
+        "compute": ComputeResource(engine_name=settings.engine, address=settings.dask_address),
+        "model_registry": ModelRegistryResource(**store, cache=str(settings.models), ui=settings.mlflow_ui),
+        "mlflow_run": MlflowRunResource(**store),
+        "run_lock": RunLockResource(
             folder=str(settings.runs),
             scratch=str(settings.staging),
             models=str(settings.models),
             storage=settings.storage,
         ),
-        "serving_process": ServingProcess(
+        "scoring_server": ScoringServerResource(
             url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
         ),
-        "clock": Clock(),
-        "people": People(
+        "clock": ClockResource(),
+        "notifications": NotificationsResource(
             emails=list(settings.alert_emails),
             smtp_host=settings.smtp_host,
             smtp_port=settings.smtp_port,

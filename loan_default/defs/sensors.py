@@ -15,16 +15,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from loan_default.adapters import decision_log, inbox, prediction_history, storage
+from loan_default.adapters import decision_log, inbox, prediction_history
+from loan_default.adapters import storage as files
 from loan_default.adapters.alerts import send
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
 from loan_default.defs.assets.performance import OUTCOMES
 from loan_default.defs.assets.scoring import INBOX
-from loan_default.defs.lifeline import Lifeline
+from loan_default.defs.lost_runs import RunLockResource
 from loan_default.defs.mlflow_run import settle_left_runs
 from loan_default.defs.partitions import batch_name, batches
-from loan_default.defs.resources import Clock, LoanBook, People, Registry, Room, ServingProcess
+from loan_default.defs.resources import (
+    ClockResource,
+    LoanBookResource,
+    ModelRegistryResource,
+    NotificationsResource,
+    ScoringServerResource,
+    StorageResource,
+)
 from loan_default.risk.errors import BadInput
 from loan_default.risk.monitoring.retraining import Drifted, Fallen, Retraining, decide_retraining
 from loan_default.risk.text import listed, some
@@ -67,7 +75,7 @@ def _told(does: Callable[..., Result]) -> Callable[..., Result]:
         except (TrackingError, ServerError, BadInput) as error:
             return dg.SkipReason(str(error))
         except OSError as error:
-            return dg.SkipReason(storage.trouble(error))
+            return dg.SkipReason(files.trouble(error))
 
     return tick
 
@@ -76,17 +84,19 @@ def _told(does: Callable[..., Result]) -> Callable[..., Result]:
 
 
 @_told
-def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Registry) -> Result:
+def new_batches(
+    context: dg.SensorEvaluationContext, storage: StorageResource, model_registry: ModelRegistryResource
+) -> Result:
     """Register and score what has come in whole, a few batches in a tick; the same content is scored once."""
     before = inbox.Memory.from_json(context.cursor)
     known = context.instance.get_dynamic_partitions(str(batches.name))
-    files = inbox.list_files(room.place(INBOX))
-    seen = inbox.look(files, known, before, batch_name, most_bytes=_READ_BYTES, staging=room.staging)
+    batch_files = inbox.list_files(storage.path(INBOX))
+    seen = inbox.look(batch_files, known, before, batch_name, most_bytes=_READ_BYTES, staging=storage.staging)
     for reason in set(seen.refused.values()) - set(before.refused.values()):
         context.log.warning(reason)
-    scored = {one.batch for one in seen.ready if _is_scored(room, one)}
+    scored = {one.batch for one in seen.ready if _is_scored(storage, one)}
     new = [one for one in seen.ready if one.batch not in scored and before.taken.get(one.batch) != one.fingerprint]
-    asked = new[:_ASKED] if new and registry.tracking.version_of(PRODUCTION) else []
+    asked = new[:_ASKED] if new and model_registry.tracking.version_of(PRODUCTION) else []
     taken = {**before.taken, **{one.batch: one.fingerprint for one in asked}}
     unknown = [*scored.difference(known), *(one.batch for one in asked)]
     return dg.SensorResult(
@@ -100,14 +110,14 @@ def new_batches(context: dg.SensorEvaluationContext, room: Room, registry: Regis
     )
 
 
-def _is_scored(room: Room, ready: inbox.Ready) -> bool:
+def _is_scored(storage: StorageResource, ready: inbox.Ready) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
-    report = storage.read_json(room.place("application_report", f"{ready.batch}.json"))
-    parquet = room.place("predictions", f"{ready.batch}.parquet")
-    if report is None or report["fingerprint"] != ready.fingerprint or not storage.exists(parquet):
+    report = files.read_json(storage.path("application_report", f"{ready.batch}.json"))
+    parquet = storage.path("predictions", f"{ready.batch}.parquet")
+    if report is None or report["fingerprint"] != ready.fingerprint or not files.exists(parquet):
         return False
     # A run may have died between the two.
-    return prediction_history.made_of(parquet, room.staging)[1] == ready.fingerprint
+    return prediction_history.made_of(parquet, storage.staging)[1] == ready.fingerprint
 
 
 def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
@@ -123,18 +133,22 @@ def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
 
 @_told
 def drift(
-    context: dg.SensorEvaluationContext, room: Room, registry: Registry, loan_book: LoanBook, clock: Clock
+    context: dg.SensorEvaluationContext,
+    storage: StorageResource,
+    model_registry: ModelRegistryResource,
+    loan_book: LoanBookResource,
+    clock: ClockResource,
 ) -> Result:
     """Retrain where a batch drifted, or the version in production fell, and the policy allows it.
 
     Once another version is in production, what drifted is scored again.
     """
-    found, cursor = _drifted(context, room)
+    found, cursor = _drifted(context, storage)
     drifted = [*found]
-    fallen = _fallen(room)
+    fallen = _fallen(storage)
     if not drifted and fallen is None:
         return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
-    version = registry.tracking.version_of(PRODUCTION)
+    version = model_registry.tracking.version_of(PRODUCTION)
     production = version.version if version else None
     again = [
         dg.RunRequest(
@@ -145,8 +159,8 @@ def drift(
         )
         for key, seen in _not_scored_again(context.instance, found, production)
     ]
-    files = inbox.named_files(loan_book.data)
-    data = inbox.signature(files) if files else ""
+    loan_files = inbox.named_files(loan_book.data)
+    data = inbox.signature(loan_files) if loan_files else ""
     past = [*_retrainings(context.instance)]
     decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now(), fallen)
     if decision.verdict == "wait":
@@ -161,11 +175,11 @@ def drift(
     return dg.SensorResult(run_requests=[*again, retrain], cursor=cursor)
 
 
-def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[dict[Drifted, str], str]:
+def _drifted(context: dg.SensorEvaluationContext, storage: StorageResource) -> tuple[dict[Drifted, str], str]:
     """Batches whose last verdict is that they drifted, with the state of its record; only new ones are read."""
     calm, before = _remembered(context.cursor)
     tokens, drifted = [], {}
-    for file in inbox.list_files(room.place(DRIFT)):
+    for file in inbox.list_files(storage.path(DRIFT)):
         if not is_verdict(file.name):
             continue
         if file.token in calm:
@@ -173,7 +187,7 @@ def _drifted(context: dg.SensorEvaluationContext, room: Room) -> tuple[dict[Drif
         elif (known := before.get(file.name)) and known[0] == file.state:
             drifted[file.name] = known
         else:
-            record = json.loads(storage.read_text(file.place))
+            record = json.loads(files.read_text(file.place))
             if record["verdict"] == "drifted":
                 drifted[file.name] = (file.state, record["batch"], record["model_version"])
             else:
@@ -196,9 +210,9 @@ def _not_scored_again(
     return [(key, seen) for key, seen in others.items() if key not in asked][:_ASKED]
 
 
-def _fallen(room: Room) -> Fallen | None:
+def _fallen(storage: StorageResource) -> Fallen | None:
     """What the last performance report says, where a version has fallen."""
-    record = storage.read_json(room.place(f"{PERFORMANCE}.json")) or {}
+    record = files.read_json(storage.path(f"{PERFORMANCE}.json")) or {}
     if record.get("verdict") != "fallen":
         return None
     return Fallen(record["model_version"], tuple(record["reasons"]))
@@ -243,12 +257,12 @@ def _status(status: dg.DagsterRunStatus) -> Literal["under way", "succeeded", "f
 
 
 @_told
-def performance(context: dg.SensorEvaluationContext, room: Room, clock: Clock) -> Result:
+def performance(context: dg.SensorEvaluationContext, storage: StorageResource, clock: ClockResource) -> Result:
     """Measure again when outcome files have come in whole, and each day, as applications are scored without pause."""
-    files = inbox.list_files(room.place(OUTCOMES))
-    if not files and not inbox.list_files(room.place(prediction_history.FOLDER)):
+    outcome_files = inbox.list_files(storage.path(OUTCOMES))
+    if not outcome_files and not inbox.list_files(storage.path(prediction_history.FOLDER)):
         return dg.SkipReason("Nothing is predicted yet, and no outcomes are in.")
-    signature, before = inbox.signature(files), context.cursor or ""
+    signature, before = inbox.signature(outcome_files), context.cursor or ""
     asked = f"{signature}-{clock.now():%Y-%m-%d}"
     if before == asked:
         return dg.SkipReason("Today's report is asked for; it is made again when outcome files come in, and tomorrow.")
@@ -262,20 +276,23 @@ def performance(context: dg.SensorEvaluationContext, room: Room, clock: Clock) -
 
 @_told
 def production(
-    context: dg.SensorEvaluationContext, registry: Registry, serving_process: ServingProcess, clock: Clock
+    context: dg.SensorEvaluationContext,
+    model_registry: ModelRegistryResource,
+    scoring_server: ScoringServerResource,
+    clock: ClockResource,
 ) -> Result:
     """Have the server answer by the version in production: also after a rollback by hand, also after its death."""
-    version = registry.tracking.version_of(PRODUCTION)
+    version = model_registry.tracking.version_of(PRODUCTION)
     if version is None:
         return dg.SkipReason("No version is in production.")
     runs = context.instance.get_run_records(dg.RunsFilter(job_name="serving_job"), limit=_RUNS)
     if any(run.dagster_run.status in _UNDER_WAY for run in runs):
         return dg.SkipReason("serving_job is under way.")
-    health = serving_process.server.health()
+    health = scoring_server.server.health()
     if health is not None and health.serves(version.version) and _verified(runs, version.version):
         return dg.SkipReason(f"The server answers by version {version.version}.")
-    if health is None and serving_process.supervised:
-        return dg.SkipReason(f"No server answers at {serving_process.url}; the service that runs it has to start it.")
+    if health is None and scoring_server.supervised:
+        return dg.SkipReason(f"No server answers at {scoring_server.url}; the service that runs it has to start it.")
     free = _free_again(runs, clock.now())
     if free is not None:
         return dg.SkipReason(f"The last tries to serve failed; the next is at {free:%Y-%m-%d %H:%M:%S %Z}.")
@@ -324,10 +341,12 @@ def _free_again(runs: Sequence[dg.RunRecord], now: datetime) -> datetime | None:
 
 
 @_told
-def lost_runs(context: dg.SensorEvaluationContext, registry: Registry, lifeline: Lifeline) -> Result:
+def lost_runs(
+    context: dg.SensorEvaluationContext, model_registry: ModelRegistryResource, run_lock: RunLockResource
+) -> Result:
     """End the runs whose process was killed or went down with its machine, here and in MLflow: others wait for them."""
-    lost = lifeline.end_lost_runs(context.instance)
-    settle_left_runs(context.instance, registry.tracking)
+    lost = run_lock.end_lost_runs(context.instance)
+    settle_left_runs(context.instance, model_registry.tracking)
     if not lost:
         return dg.SkipReason("Every run that is under way lives.")
     return dg.SkipReason(" ".join(f"{run.job_name} had died (run {run.run_id})." for run in lost))
@@ -337,23 +356,28 @@ def lost_runs(context: dg.SensorEvaluationContext, registry: Registry, lifeline:
 
 
 @_told
-def alerts(context: dg.SensorEvaluationContext, room: Room, people: People, clock: Clock) -> Result:
+def alerts(
+    context: dg.SensorEvaluationContext,
+    storage: StorageResource,
+    notifications: NotificationsResource,
+    clock: ClockResource,
+) -> Result:
     """Tell people in one message what happened since the last: failures, drift, retrainings, decisions, a dead server.
 
     Names of jobs, batches and versions, and figures of whole batches; never what a run says of a row.
     """
     now = clock.now()
     since, before = _told_before(context.cursor, now)
-    happened = dict([*_failures(context.instance, since), *_asked(context.instance, since), *_seen(room, since)])
+    happened = dict([*_failures(context.instance, since), *_asked(context.instance, since), *_seen(storage, since)])
     new = {event: line for event, line in happened.items() if event not in before}
     lines = list(new.values())
     cursor = json.dumps([now.isoformat(), [*before, *new][-_EVENTS_KEPT:]])
     if not lines:
         return dg.SensorResult(skip_reason="Nothing happened that people are told of.", cursor=cursor)
-    if not people.channels:
+    if not notifications.channels:
         unsaid = f"Nobody is told, as neither SLACK_WEBHOOK_URL nor ALERT_EMAILS is set: {' '.join(lines[:_TOLD])}"
         return dg.SensorResult(skip_reason=unsaid, cursor=cursor)
-    sent, troubles = send(people.channels, f"loan-default: {len(lines)} news", lines)
+    sent, troubles = send(notifications.channels, f"loan-default: {len(lines)} news", lines)
     for trouble in troubles:
         context.log.warning(trouble)
     if not sent:
@@ -394,16 +418,16 @@ def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str,
                 yield f"asked {run.dagster_run.run_id}", f"{told}: {reason.rstrip('.')} (run {run.dagster_run.run_id})."
 
 
-def _seen(room: Room, since: datetime) -> Iterator[tuple[str, str]]:
+def _seen(storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]]:
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
-    for event, record in _records(room.place(decision_log.FOLDER), since):
+    for event, record in _records(storage.path(decision_log.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decided}: {some(record['reasons'], _REASONS)}"
-    for event, record in _records(room.place(DRIFT), since):
+    for event, record in _records(storage.path(DRIFT), since):
         if record["verdict"] == "drifted":
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{against}: {record['reasons'][0]}."
-    for event, record in _records(room.place(), since, only=f"{PERFORMANCE}.json"):
+    for event, record in _records(storage.path(), since, only=f"{PERFORMANCE}.json"):
         if record["verdict"] == "fallen":
             yield event, f"Version {record['model_version']} has fallen: {some(record['reasons'], _REASONS)}"
         for name in record["unreadable"]:
@@ -414,7 +438,7 @@ def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterato
     """Those that were written since, whatever time they tell: a decision is kept some seconds after it was made."""
     for file in inbox.list_files(folder):
         if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
-            yield f"{file.name} {file.state}", json.loads(storage.read_text(file.place))
+            yield f"{file.name} {file.state}", json.loads(files.read_text(file.place))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------

@@ -98,12 +98,12 @@ def test_a_large_file_is_never_in_memory_as_a_whole(place: UPath, emulator: str,
 import resource, sys
 from pathlib import Path
 from upath import UPath
-from loan_default.adapters import bucket
+from loan_default.adapters import gcs
 place = UPath(sys.argv[1])
-bucket.write(place / "small", "1")
+gcs.write(place / "small", "1")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-bucket.upload(Path(sys.argv[2]), place / "large")
-bucket.download(place / "large", Path(sys.argv[2] + ".copy"), bucket.find(place / "large").generation)
+gcs.upload(Path(sys.argv[2]), place / "large")
+gcs.download(place / "large", Path(sys.argv[2] + ".copy"), gcs.find(place / "large").generation)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     command = [sys.executable, "-c", script, str(place), str(file)]

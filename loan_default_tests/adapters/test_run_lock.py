@@ -14,7 +14,7 @@ from loan_default.adapters import run_lock
 HOLD = """
 import sys, time
 from pathlib import Path
-from loan_default.adapters import lifeline
+from loan_default.adapters import run_lock
 
 run_lock.hold(Path(sys.argv[1]), "run")
 print("held", flush=True)

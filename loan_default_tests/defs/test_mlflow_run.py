@@ -12,7 +12,7 @@ import pytest
 
 import loan_default
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs.mlflow_run import DAGSTER_RUN_TAG, MlflowRun, settle_mlflow_run
+from loan_default.defs.mlflow_run import DAGSTER_RUN_TAG, MlflowRunResource, settle_mlflow_run
 from loan_default_tests.stores import client_of, new_run, new_tracking
 
 pytestmark = pytest.mark.integration
@@ -24,13 +24,13 @@ import sys
 import dagster as dg
 
 sys.path.append({project!r})
-from loan_default.defs.mlflow_run import MlflowRun, mlflow_failure_hook
+from loan_default.defs.mlflow_run import MlflowRunResource, mlflow_failure_hook
 
-mlflow_run = MlflowRun(tracking_uri={tracking_uri!r}, artifact_root={artifact_root!r})
+mlflow_run = MlflowRunResource(tracking_uri={tracking_uri!r}, artifact_root={artifact_root!r})
 
 
 @dg.asset
-def trained(mlflow_run: MlflowRun) -> None:
+def trained(mlflow_run: MlflowRunResource) -> None:
     mlflow_run.tracking.log_metrics(mlflow_run.run_id, {{"auc": 0.7}})
 
 
@@ -94,7 +94,7 @@ def test_run_fails_with_a_step_whose_process_meets_mlflow_only_in_the_hook(track
 
 
 @dg.asset
-def measured(mlflow_run: MlflowRun) -> None:
+def measured(mlflow_run: MlflowRunResource) -> None:
     mlflow_run.tracking.log_metrics(mlflow_run.run_id, {"auc": 0.7})
 
 
@@ -110,7 +110,7 @@ def broken_once(context: dg.AssetExecutionContext) -> None:
 
 
 def materialize(tracking: Tracking, *assets: dg.AssetsDefinition) -> None:
-    resource = MlflowRun(tracking_uri=tracking.tracking_uri, artifact_root=tracking.artifact_root)
+    resource = MlflowRunResource(tracking_uri=tracking.tracking_uri, artifact_root=tracking.artifact_root)
     dg.materialize([measured, *assets], resources={"mlflow_run": resource}, raise_on_error=False)
 
 
@@ -162,7 +162,7 @@ def test_run_of_a_killed_process_is_settled_later(tracking: Tracking) -> None:
 
 
 def test_there_is_no_run_outside_a_dagster_run(tracking: Tracking) -> None:
-    resource = MlflowRun(tracking_uri=tracking.tracking_uri, artifact_root=tracking.artifact_root)
+    resource = MlflowRunResource(tracking_uri=tracking.tracking_uri, artifact_root=tracking.artifact_root)
     with pytest.raises(RuntimeError, match="outside a Dagster run"):
         _ = resource.run_id
 

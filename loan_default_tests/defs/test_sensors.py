@@ -25,8 +25,8 @@ from loan_default.adapters.run_lock import hold
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.defs import sensors
-from loan_default.defs.lifeline import Lifeline
-from loan_default.defs.resources import Clock, Room
+from loan_default.defs.lost_runs import RunLockResource
+from loan_default.defs.resources import ClockResource, StorageResource
 from loan_default.defs.sensors import DATA_TAG, REASON_TAG, VERSION_TAG
 from loan_default.risk.monitoring.retraining import Retraining
 from loan_default.risk.policy import load_policy
@@ -40,14 +40,14 @@ _SENSORS = (
 
 
 @dataclass
-class Registry:
+class ModelRegistryResource:
     """Which version is in production."""
 
     version: int | None = 1
     error: Exception | None = None
 
     @property
-    def tracking(self) -> "Registry":
+    def tracking(self) -> "ModelRegistryResource":
         return self
 
     def version_of(self, alias: str) -> ModelVersion | None:
@@ -77,13 +77,13 @@ class Desk:
     """An instance, files, and what the sensors are given."""
 
     instance: dg.DagsterInstance
-    room: Room
-    registry: Registry = field(default_factory=Registry)
+    storage: StorageResource
+    model_registry: ModelRegistryResource = field(default_factory=ModelRegistryResource)
     process: Process = field(default_factory=Process)
     cursors: dict[str, str | None] = field(default_factory=dict)
 
     def file(self, *parts: str, text: str, at: int = 1_000) -> Path:
-        path = Path(self.room.root, *parts)
+        path = Path(self.storage.root, *parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         os.utime(path, (at, at))
@@ -98,7 +98,7 @@ class Desk:
 
     def batches(self) -> list[str]:
         """One look at the inbox: the partitions that are to be scored."""
-        result = self.tick("new_batches", room=self.room, registry=self.registry)
+        result = self.tick("new_batches", storage=self.storage, model_registry=self.model_registry)
         assert isinstance(result, dg.SensorResult), result.skip_message
         for request in result.dynamic_partitions_requests or []:
             self.instance.add_dynamic_partitions("batch", list(request.partition_keys))
@@ -108,7 +108,9 @@ class Desk:
         if data is None:
             data = str(self.file("loans.csv", text="1"))
         book = SimpleNamespace(data=data, policy=load_policy())
-        result = self.tick("drift", room=self.room, registry=self.registry, loan_book=book, clock=Clock())
+        result = self.tick(
+            "drift", storage=self.storage, model_registry=self.model_registry, loan_book=book, clock=ClockResource()
+        )
         assert isinstance(result, dg.SensorResult)
         return result
 
@@ -119,7 +121,7 @@ class Desk:
     def performance(self, now: datetime) -> list[str]:
         """One look at the outcome files: the keys of what is asked for."""
         clock = SimpleNamespace(now=lambda: now)
-        result = self.tick("performance", room=self.room, clock=clock)
+        result = self.tick("performance", storage=self.storage, clock=clock)
         return [str(request.run_key) for request in getattr(result, "run_requests", None) or []]
 
     def report(self, verdict: str, version: int = 1, **more: Any) -> None:
@@ -133,11 +135,13 @@ class Desk:
         fingerprint = sensors.inbox.fingerprint_of(file)
         self.file("application_report", f"{batch}.json", text=json.dumps({"fingerprint": fingerprint}))
         if not reported_only:
-            place = self.file("predictions", f"{batch}.parquet", text="")
-            pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(place)
+            path = self.file("predictions", f"{batch}.parquet", text="")
+            pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(path)
 
     def serving(self) -> dg.SensorResult | dg.SkipReason:
-        return self.tick("production", registry=self.registry, serving_process=self.process, clock=Clock())
+        return self.tick(
+            "production", model_registry=self.model_registry, scoring_server=self.process, clock=ClockResource()
+        )
 
     def ran(self, job: str, status: RunStatus, **tags: str) -> dg.DagsterRun:
         run = dg.DagsterRun(job_name=job, status=status, tags=tags)
@@ -148,8 +152,8 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with dg.instance_for_test() as instance:
-        room = Room(root=str(tmp_path / "storage"), scratch=str(tmp_path / "staging"))
-        yield Desk(instance, room)
+        storage = StorageResource(root=str(tmp_path / "storage"), scratch=str(tmp_path / "staging"))
+        yield Desk(instance, storage)
 
 
 def said(result: dg.SensorResult | dg.SkipReason) -> str:
@@ -204,28 +208,31 @@ def test_what_is_settled_takes_8_letters_in_the_memory_that_each_tick_keeps(desk
 
 
 def test_batches_wait_for_a_version_in_production(desk: Desk) -> None:
-    desk.registry.version = None
+    desk.model_registry.version = None
     desk.file("applications", "a.csv", text="1")
     desk.batches()
-    result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+    result = desk.tick("new_batches", storage=desk.storage, model_registry=desk.model_registry)
     assert said(result) == "a will be scored once a version is in production."
-    desk.registry.version = 1
+    desk.model_registry.version = 1
     assert desk.batches() == ["a"]
 
 
 def test_what_cannot_be_asked_is_said_and_asked_again(desk: Desk) -> None:
     desk.file("applications", "a.csv", text="1")
     desk.batches()
-    desk.registry.error = TrackingError("The registry cannot be reached.")
-    assert said(desk.tick("new_batches", room=desk.room, registry=desk.registry)) == "The registry cannot be reached."
-    desk.registry.error = None
+    desk.model_registry.error = TrackingError("The registry cannot be reached.")
+    assert (
+        said(desk.tick("new_batches", storage=desk.storage, model_registry=desk.model_registry))
+        == "The registry cannot be reached."
+    )
+    desk.model_registry.error = None
     assert desk.batches() == ["a"]
 
 
 def test_what_is_refused_is_shown(desk: Desk) -> None:
     desk.file("applications", "a b.csv", text="1")
     desk.file("applications", "a.csv", text="1")
-    result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+    result = desk.tick("new_batches", storage=desk.storage, model_registry=desk.model_registry)
     assert "a.csv may still be written." in said(result)
     assert "a b.csv: a batch's name may hold" in said(result)
 
@@ -248,7 +255,7 @@ def test_a_random_life_of_an_inbox(seed: int) -> None:
     """Files come, change, are touched; cursors are lost, ticks doubled, runs slow: each content is scored once."""
     rng = Random(seed)
     with TemporaryDirectory() as folder, dg.instance_for_test() as instance:
-        desk = Desk(instance, Room(root=folder, scratch=folder))
+        desk = Desk(instance, StorageResource(root=folder, scratch=folder))
         content: dict[str, str] = {}
         keys: set[str] = set()
         queue: list[str] = []
@@ -261,7 +268,7 @@ def test_a_random_life_of_an_inbox(seed: int) -> None:
             desk.scored(batch, path)
 
         def tick(at: int) -> None:
-            result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+            result = desk.tick("new_batches", storage=desk.storage, model_registry=desk.model_registry)
             assert isinstance(result, dg.SensorResult)
             for request in result.run_requests or []:
                 if request.run_key not in keys:  # as Dagster does
@@ -325,7 +332,7 @@ def test_a_policy_that_allows_none_now_is_said(desk: Desk) -> None:
 
 def test_once_another_version_is_in_production_what_drifted_is_scored_again(desk: Desk) -> None:
     desk.verdict("shifted", 1)
-    desk.registry.version = 2
+    desk.model_registry.version = 2
     result = desk.drift()
     (request,) = result.run_requests or []
     assert (request.job_name, request.partition_key) == ("batch_prediction_job", "shifted")
@@ -336,7 +343,7 @@ def test_once_another_version_is_in_production_what_drifted_is_scored_again(desk
 def test_of_many_that_drifted_a_few_are_scored_again_in_a_tick(desk: Desk) -> None:
     for number in range(100):
         desk.verdict(f"shifted-{number}", 1)
-    desk.registry.version = 2
+    desk.model_registry.version = 2
     asked: list[str] = []
     while requests := desk.drift().run_requests:
         assert len(requests) <= 3
@@ -350,7 +357,7 @@ def test_after_a_rollback_and_back_it_is_scored_again_each_time(desk: Desk) -> N
     keys = []
     for scored_by, production in ((1, 2), (2, 1), (1, 2)):
         desk.verdict("shifted", scored_by, at=1_000 + len(keys))
-        desk.registry.version = production
+        desk.model_registry.version = production
         (request,) = desk.drift().run_requests or []
         (again,) = desk.drift().run_requests or []
         assert again.run_key == request.run_key, "a key is used once: the batch is not scored at each tick"
@@ -416,7 +423,11 @@ def test_a_version_that_has_fallen_is_retrained_as_one_whose_batch_drifted(desk:
 
 def test_people_are_told_of_a_fall_and_of_outcome_files_that_cannot_be_read(desk: Desk) -> None:
     desk.report("fallen", unreadable=["2019-03.csv"])
-    told = said(desk.tick("alerts", room=desk.room, people=People(Channels()), clock=Clock()))
+    told = said(
+        desk.tick(
+            "alerts", storage=desk.storage, notifications=NotificationsResource(Channels()), clock=ClockResource()
+        )
+    )
     assert "Version 1 has fallen: AUC 0.5 is too low." in told
     assert "Outcome file 2019-03.csv cannot be read; the asset loan_outcomes says why." in told
 
@@ -426,7 +437,7 @@ def test_people_are_told_of_a_fall_and_of_outcome_files_that_cannot_be_read(desk
 
 def test_a_server_that_does_not_run_or_answers_by_another_version_is_seen_to(desk: Desk) -> None:
     for found, why in ((None, "no server answered"), (health(1), "by version 1; version 2 is in production")):
-        desk.registry.version, desk.process.health_ = 2, found
+        desk.model_registry.version, desk.process.health_ = 2, found
         result = desk.serving()
         assert isinstance(result, dg.SensorResult)
         (request,) = result.run_requests or []
@@ -453,7 +464,7 @@ def test_a_server_that_answers_by_the_version_in_production_is_left_alone_once_i
 def test_why_nothing_is_asked_of_the_server(
     desk: Desk, version: int | None, supervised: bool, runs: list[RunStatus], told: str
 ) -> None:
-    desk.registry.version, desk.process.supervised = version, supervised
+    desk.model_registry.version, desk.process.supervised = version, supervised
     for status in runs:
         desk.ran("serving_job", status)
     assert told in said(desk.serving())
@@ -476,7 +487,7 @@ def test_the_pause_after_failures_doubles_and_ends() -> None:
 
 
 @dataclass
-class People:
+class NotificationsResource:
     channels: Channels
 
 
@@ -489,10 +500,10 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
         return (1, []) if working[0] else (0, ["Slack did not take the message."])
 
     monkeypatch.setattr(sensors, "send", send)
-    people = People(Channels(slack="http://127.0.0.1/secret"))
+    notifications = NotificationsResource(Channels(slack="http://127.0.0.1/secret"))
 
     def tick() -> str:
-        return said(desk.tick("alerts", room=desk.room, people=people, clock=Clock()))
+        return said(desk.tick("alerts", storage=desk.storage, notifications=notifications, clock=ClockResource()))
 
     assert tick() == "Nothing happened that people are told of."
     desk.ran("batch_prediction_job", RunStatus.FAILURE, **{"dagster/partition": "2018-10"})
@@ -502,7 +513,7 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
     Path(desk.file("drift_report", "a.json", text=json.dumps(record))).touch()
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")  # and written now
     decided = {"verdict": "hold", "candidate": 2, "decided_at": at, "decided_by": "policy", "reasons": ["AUC is low."]}
-    decision_log.add(desk.room.root, decided)
+    decision_log.add(desk.storage.root, decided)
     assert tick() == "Slack did not take the message. It is sent again."
     working[0] = True
     assert tick().startswith("People were told: ")
@@ -517,9 +528,13 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
 
 
 def test_without_a_channel_the_tick_says_what_nobody_is_told(desk: Desk) -> None:
-    desk.tick("alerts", room=desk.room, people=People(Channels()), clock=Clock())
+    desk.tick("alerts", storage=desk.storage, notifications=NotificationsResource(Channels()), clock=ClockResource())
     desk.ran("training_job", RunStatus.FAILURE)
-    told = said(desk.tick("alerts", room=desk.room, people=People(Channels()), clock=Clock()))
+    told = said(
+        desk.tick(
+            "alerts", storage=desk.storage, notifications=NotificationsResource(Channels()), clock=ClockResource()
+        )
+    )
     assert told.startswith("Nobody is told, as neither SLACK_WEBHOOK_URL nor ALERT_EMAILS is set: training_job failed")
 
 
@@ -573,12 +588,12 @@ def broken(draw: st.DrawFn, own: str) -> str:
     if kind == "json":
         return json.dumps(draw(_JSON))
     cursor = json.loads(own)
-    place = draw(st.sampled_from(sorted(cursor) if isinstance(cursor, dict) else range(len(cursor))))
-    inside = cursor[place]
+    path = draw(st.sampled_from(sorted(cursor) if isinstance(cursor, dict) else range(len(cursor))))
+    inside = cursor[path]
     if isinstance(inside, dict) and inside and draw(st.booleans()):
         inside[draw(st.sampled_from(sorted(inside)))] = draw(_JSON.filter(lambda value: not isinstance(value, str)))
     else:
-        cursor[place] = draw(_JSON)
+        cursor[path] = draw(_JSON)
     if isinstance(cursor, dict) and draw(st.booleans()):
         cursor["version"] = draw(_JSON)
     return json.dumps(cursor)
@@ -594,11 +609,11 @@ def test_a_broken_cursor_scores_nothing_twice(desk: Desk, data: st.DataObject) -
     desk.file("applications", "asked.csv", text="2")
     desk.file("applications", "no batch.csv", text="3")
     desk.cursors.clear()
-    ticks = [desk.tick("new_batches", room=desk.room, registry=desk.registry) for _ in range(2)]
+    ticks = [desk.tick("new_batches", storage=desk.storage, model_registry=desk.model_registry) for _ in range(2)]
     keys = {request.run_key for result in ticks for request in result.run_requests or []}  # type: ignore[union-attr]
     desk.cursors["new_batches"] = data.draw(broken(str(desk.cursors["new_batches"])))
     for _ in range(3):
-        result = desk.tick("new_batches", room=desk.room, registry=desk.registry)
+        result = desk.tick("new_batches", storage=desk.storage, model_registry=desk.model_registry)
         assert isinstance(result, dg.SensorResult)
         assert {request.run_key for request in result.run_requests or []} <= keys
     assert len(keys) == 1
@@ -622,7 +637,7 @@ def test_a_broken_cursor_retrains_nothing_twice(desk: Desk, data: st.DataObject)
 def test_a_broken_cursor_tells_of_an_event_once_more_at_most(desk: Desk, data: st.DataObject) -> None:
     if not desk.instance.get_runs():
         desk.ran("training_job", RunStatus.FAILURE)
-    given = {"room": desk.room, "people": People(Channels()), "clock": Clock()}
+    given = {"storage": desk.storage, "notifications": NotificationsResource(Channels()), "clock": ClockResource()}
     desk.cursors.clear()
     desk.tick("alerts", **given)
     desk.cursors["alerts"] = data.draw(broken(str(desk.cursors["alerts"])))
@@ -636,7 +651,7 @@ _JUMPS = [timedelta(hours=-1), timedelta(days=-7), timedelta(days=365), timedelt
 
 def test_people_are_told_once_however_the_clock_is_set(desk: Desk) -> None:
     time = Time(_NOW)
-    given = {"room": desk.room, "people": People(Channels()), "clock": time}
+    given = {"storage": desk.storage, "notifications": NotificationsResource(Channels()), "clock": time}
 
     def tells(seconds: float) -> int:
         time.at += timedelta(seconds=seconds)
@@ -646,8 +661,8 @@ def test_people_are_told_once_however_the_clock_is_set(desk: Desk) -> None:
     def decides(version: int) -> None:
         at = time.at.isoformat(timespec="seconds")
         told = {"verdict": "hold", "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Low."]}
-        decision_log.add(desk.room.root, told)
-        (record,) = Path(desk.room.root, decision_log.FOLDER).glob(f"*-version-{version}.json")
+        decision_log.add(desk.storage.root, told)
+        (record,) = Path(desk.storage.root, decision_log.FOLDER).glob(f"*-version-{version}.json")
         os.utime(record, (time.at.timestamp(), time.at.timestamp()))
 
     tells(30)
@@ -678,7 +693,9 @@ def test_setting_the_clock_leads_to_no_retraining_more(
         before = len(asked)
         for _ in range(count):
             time.at += timedelta(hours=1)
-            result = desk.tick("drift", room=desk.room, registry=desk.registry, loan_book=book, clock=time)
+            result = desk.tick(
+                "drift", storage=desk.storage, model_registry=desk.model_registry, loan_book=book, clock=time
+            )
             asked.extend([time.at] * len(result.run_requests or []))  # type: ignore[union-attr]
         return len(asked) - before
 
@@ -699,7 +716,7 @@ def test_a_server_is_not_kept_down_by_a_failure_that_lies_ahead() -> None:
 
 
 def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_path: Path) -> None:
-    lifeline = Lifeline(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
+    lifeline = RunLockResource(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
     died, lives, unknown = (desk.ran("training_job", RunStatus.STARTED) for _ in range(3))
     stopped = desk.ran("tuning_job", RunStatus.CANCELING)
     ended = desk.ran("training_job", RunStatus.SUCCESS)
@@ -708,8 +725,8 @@ def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_pa
         running=lambda tag: {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform", "m4": stopped.run_id},
         end_run=lambda run_id, status: settled.append(f"{run_id} {status}"),
     )
-    holder = "import sys, time; from pathlib import Path; from loan_default.adapters import lifeline\n"
-    holder += "for run in sys.argv[2:]: lifeline.hold(Path(sys.argv[1]), run)\n"
+    holder = "import sys, time; from pathlib import Path; from loan_default.adapters import run_lock\n"
+    holder += "for run in sys.argv[2:]: run_lock.hold(Path(sys.argv[1]), run)\n"
     holder += "print('held', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", holder, lifeline.folder]
     with subprocess.Popen([*command, died.run_id, stopped.run_id], stdout=subprocess.PIPE) as process:
@@ -717,12 +734,12 @@ def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_pa
         process.stdout.readline()
         for run in (lives, ended):
             hold(Path(lifeline.folder), run.run_id)
-        assert said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline)) == (
+        assert said(desk.tick("lost_runs", model_registry=SimpleNamespace(tracking=tracking), run_lock=lifeline)) == (
             "Every run that is under way lives."
         )
         process.kill()
         process.wait()
-        told = said(desk.tick("lost_runs", registry=SimpleNamespace(tracking=tracking), lifeline=lifeline))
+        told = said(desk.tick("lost_runs", model_registry=SimpleNamespace(tracking=tracking), run_lock=lifeline))
     assert set(told.rstrip(".").split(". ")) == {
         f"training_job had died (run {died.run_id})",
         f"tuning_job had died (run {stopped.run_id})",

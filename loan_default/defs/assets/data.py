@@ -10,7 +10,7 @@ import dagster as dg
 from loan_default.adapters.inbox import inputs, local
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata as shown
-from loan_default.defs.resources import LoanBook, Room, Work
+from loan_default.defs.resources import ComputeResource, LoanBookResource, StorageResource
 from loan_default.risk.errors import BadInput
 from loan_default.risk.validation.quality_gates import CLEANING_RULES, failures, judge_cleaning
 
@@ -88,7 +88,11 @@ def month(text: str, name: str) -> date | None:
 )
 @shown.in_one_sentence
 def clean_raw_loans(
-    context: dg.AssetExecutionContext, config: CleaningConfig, loan_book: LoanBook, room: Room, work: Work
+    context: dg.AssetExecutionContext,
+    config: CleaningConfig,
+    loan_book: LoanBookResource,
+    storage: StorageResource,
+    compute: ComputeResource,
 ) -> Iterator[Any]:
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
     import polars as pl
@@ -96,15 +100,15 @@ def clean_raw_loans(
     from loan_default.risk.data.cleaning import clean_loans
 
     contract = loan_book.contract
-    cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
+    cleaned, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
     report = clean_loans(
         inputs(config.data or loan_book.data),
         contract,
         cleaned=cleaned,
         rejected=rejected,
         snapshot=month(config.snapshot_month, "snapshot_month"),
-        fetch=partial(local, room.staging),
-        engine=work.engine,
+        fetch=partial(local, storage.staging),
+        engine=compute.engine,
     )
     for warning in report.warnings():
         context.log.warning(warning)
@@ -123,7 +127,7 @@ def clean_raw_loans(
         "matured": report.matured,
         "default_rate": report.default_rate,
         "warnings": shown.bullets(report.warnings()),
-        **work.shown,
+        **compute.shown,
     }
     yield dg.MaterializeResult(
         asset_key="cleaned_loans",
@@ -153,7 +157,7 @@ def clean_raw_loans(
 )
 @shown.in_one_sentence
 def loan_splits(
-    config: SplitConfig, loan_book: LoanBook, cleaned_loans: ParquetTable, cleaning_report: dict[str, Any]
+    config: SplitConfig, loan_book: LoanBookResource, cleaned_loans: ParquetTable, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Cut the matured loans into windows."""
     from loan_default.risk.data.splitting import SplitPlan, split_loans

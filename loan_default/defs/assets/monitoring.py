@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters import storage
+from loan_default.adapters import storage as files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata as shown
 from loan_default.defs.partitions import batches
-from loan_default.defs.resources import LoanBook, Registry, Room, Work
+from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.risk.contract import Contract
 from loan_default.risk.policy import DriftPolicy
 
@@ -35,10 +35,10 @@ _TABLE = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "m
 @shown.in_one_sentence
 def drift_report(
     context: dg.AssetExecutionContext,
-    loan_book: LoanBook,
-    registry: Registry,
-    room: Room,
-    work: Work,
+    loan_book: LoanBookResource,
+    model_registry: ModelRegistryResource,
+    storage: StorageResource,
+    compute: ComputeResource,
     application_batch: ParquetTable,
     application_report: dict[str, Any],
     predictions: ParquetTable,
@@ -55,15 +55,15 @@ def drift_report(
             f"The predictions of batch {context.partition_key} are of an earlier file of that name; score it again.",
             allow_retries=False,
         )
-    version = registry.tracking.get(told["model_version"][0])
-    reference = registry.models.reference(version)
-    contract = registry.models.scorer(version).contract
+    version = model_registry.tracking.get(told["model_version"][0])
+    reference = model_registry.models.reference(version)
+    contract = model_registry.models.scorer(version).contract
     batch = JoinedTable(((application_batch, contract.feature_names), (predictions, (RAW_SCORE,))))
-    profile = profile_of(work.engine, batch, reference.profile)
+    profile = profile_of(compute.engine, batch, reference.profile)
     drift = feature_drift(reference.profile, profile, policy)
     verdict = judge_drift(drift, profile.rows, policy)
     some = sampled(batch.scan(), profile.rows, policy.report_sample_rows, seed=0)
-    page = _store_report(room, context.partition_key, _evidently(reference.sample, some, contract, policy))
+    page = _store_report(storage, context.partition_key, _evidently(reference.sample, some, contract, policy))
     worst = drift.sort("psi", descending=True, nulls_last=True)
     yield dg.MaterializeResult(
         value={
@@ -86,7 +86,7 @@ def drift_report(
             "model_version": version.version,
             "features": shown.table(_TABLE, worst.select(_TABLE).rows()),
             "evidently": dg.MetadataValue.path(str(page)),
-            **work.shown,
+            **compute.shown,
         },
     )
 
@@ -111,9 +111,9 @@ def _evidently(
     )
 
 
-def _store_report(room: Room, batch: str, report: "EvidentlyReport") -> Any:
+def _store_report(storage: StorageResource, batch: str, report: "EvidentlyReport") -> Any:
     """Evidently's page and figures, beside the verdict."""
-    storage.write_json(room.place("drift_report", f"{batch}.evidently.json"), report.json)
-    page = room.place("drift_report", f"{batch}.html")
-    storage.write_text(page, report.html)
+    files.write_json(storage.path("drift_report", f"{batch}.evidently.json"), report.json)
+    page = storage.path("drift_report", f"{batch}.html")
+    files.write_text(page, report.html)
     return page

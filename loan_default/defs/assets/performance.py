@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters import storage
+from loan_default.adapters import storage as files
 from loan_default.adapters.inbox import list_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.assets.registry import EvaluationConfig
-from loan_default.defs.resources import Clock, LoanBook, Registry, Room
+from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
 
 if TYPE_CHECKING:
     from loan_default.risk.monitoring.performance import Performance
@@ -50,20 +50,21 @@ OUTCOMES = "outcomes"
 )
 @shown.in_one_sentence
 def read_loan_outcomes(
-    context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room, clock: Clock
+    context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource, clock: ClockResource
 ) -> Iterator[Any]:
     """Read every outcome file; one that cannot be read holds up no other."""
     from loan_default.risk.data.outcomes import read_outcomes
 
-    outcomes, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("outcomes", "rejected"))
-    files = sorted(list_files(room.place(OUTCOMES)), key=lambda file: file.name)
+    outcomes, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("outcomes", "rejected"))
+    outcome_files = sorted(list_files(storage.path(OUTCOMES)), key=lambda file: file.name)
     report = read_outcomes(
-        [storage.fetch(file.place, room.staging, file.generation) for file in files],
+        [files.fetch(file.place, storage.staging, file.generation) for file in outcome_files],
         loan_book.contract,
         outcomes=outcomes,
         rejected=rejected,
         today=clock.now().date(),
     )
+    unreadable = " ".join(report.unreadable.values())
     for sentence in report.unreadable.values():
         context.log.warning(sentence)
     yield dg.MaterializeResult(
@@ -74,7 +75,7 @@ def read_loan_outcomes(
                 asset_key="loan_outcomes",
                 check_name="every_file_readable",
                 passed=not report.unreadable,
-                description=" ".join(report.unreadable.values()) or f"All of the {len(files)} files could be read.",
+                description=unreadable or f"All of the {len(outcome_files)} files could be read.",
                 severity=dg.AssetCheckSeverity.WARN,
             )
         ],
@@ -113,10 +114,10 @@ def read_loan_outcomes(
 @shown.in_one_sentence
 def performance_report(
     config: EvaluationConfig,
-    loan_book: LoanBook,
-    registry: Registry,
-    room: Room,
-    clock: Clock,
+    loan_book: LoanBookResource,
+    model_registry: ModelRegistryResource,
+    storage: StorageResource,
+    clock: ClockResource,
     loan_outcomes: ParquetTable,
     outcomes_report: dict[str, Any],
 ) -> Iterator[Any]:
@@ -124,8 +125,8 @@ def performance_report(
     from loan_default.adapters.prediction_history import predicted
     from loan_default.risk.monitoring.performance import measure_performance
 
-    now, production = clock.now(), registry.tracking.version_of(PRODUCTION)
-    rows = predicted(room.place(), loan_book.contract, room.staging, now.date())
+    now, production = clock.now(), model_registry.tracking.version_of(PRODUCTION)
+    rows = predicted(storage.path(), loan_book.contract, storage.staging, now.date())
     versions = rows.select("model_version").unique().collect()["model_version"].to_list()
     performance = measure_performance(
         rows,
@@ -134,7 +135,7 @@ def performance_report(
         loan_book.policy.performance,
         production=production.version if production else None,
         seen_until=_month(outcomes_report["seen_until"]),
-        developed_until={version: _developed_until(registry, version) for version in versions},
+        developed_until={version: _developed_until(model_registry, version) for version in versions},
         cutoff=loan_book.policy.decision.decline_from,
         seed=config.seed,
         resamples=config.resamples,
@@ -163,9 +164,9 @@ def _month(text: str | None) -> date | None:
     return date.fromisoformat(f"{text}-01") if text else None
 
 
-def _developed_until(registry: Registry, version: int) -> date:
+def _developed_until(model_registry: ModelRegistryResource, version: int) -> date:
     """The last issue month of the loans that a version was developed on."""
-    months = registry.models.reference(registry.tracking.get(version)).profile.months
+    months = model_registry.models.reference(model_registry.tracking.get(version)).profile.months
     assert months is not None, "every registered version has its months"
     return date.fromisoformat(f"{months[1]}-01")
 

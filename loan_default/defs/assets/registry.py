@@ -11,7 +11,7 @@ from loan_default.adapters import decision_log
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
-from loan_default.defs.resources import LoanBook, Registry, Room, Work
+from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.risk.contract import OUTCOME
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 
@@ -42,9 +42,9 @@ class EvaluationConfig(dg.Config):
 @shown.in_one_sentence
 def model_evaluation(
     config: EvaluationConfig,
-    loan_book: LoanBook,
-    registry: Registry,
-    work: Work,
+    loan_book: LoanBookResource,
+    model_registry: ModelRegistryResource,
+    compute: ComputeResource,
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
@@ -64,11 +64,11 @@ def model_evaluation(
             allow_retries=False,
         )
     run_id, leader = trained_model["run_id"], trained_model["kind"]
-    candidates = {kind: registry.models.candidate(run_id, kind) for kind in trained_model["candidates"]}
-    in_production = registry.tracking.version_of(PRODUCTION)
-    champion = registry.models.scorer(in_production) if in_production else None
+    candidates = {kind: model_registry.models.candidate(run_id, kind) for kind in trained_model["candidates"]}
+    in_production = model_registry.tracking.version_of(PRODUCTION)
+    champion = model_registry.models.scorer(in_production) if in_production else None
     scored = partial(score_test, candidates, champion, policy)
-    test = pl.concat(on_windows(work.engine, cleaned_loans, loan_book.contract, splits, ["test"], scored))
+    test = pl.concat(on_windows(compute.engine, cleaned_loans, loan_book.contract, splits, ["test"], scored))
     judgement, scores = judge_on_test(
         test,
         candidates,
@@ -82,15 +82,15 @@ def model_evaluation(
     if (auc := judgement.evaluation.metrics["auc"].value) > policy.suspect_leak_above_auc:
         raise dg.Failure(f"AUC {auc:.4f} on the test window is too good to be true: a field that knows the outcome?")
     figures = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
-    registry.models.log_evaluation(run_id, judgement, figures)
+    model_registry.models.log_evaluation(run_id, judgement, figures)
     version = in_production.version if in_production else None
     return dg.MaterializeResult(
         value={"version": trained_model["version"], "champion_version": version, "judgement": judgement.to_dict()},
         metadata={
             **_judgement_metadata(judgement, version),
             **{name.removesuffix(".png"): shown.picture(figures[name], name) for name in _SHOWN},
-            "mlflow_run": registry.run_link(run_id),
-            **work.shown,
+            "mlflow_run": model_registry.run_link(run_id),
+            **compute.shown,
         },
     )
 
@@ -132,15 +132,15 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
 @shown.in_one_sentence
 def promoted_model(
     context: dg.AssetExecutionContext,
-    loan_book: LoanBook,
-    registry: Registry,
-    room: Room,
+    loan_book: LoanBookResource,
+    model_registry: ModelRegistryResource,
+    storage: StorageResource,
     model_evaluation: dict[str, Any],
 ) -> Iterator[Any]:
     """Decide, and move the alias where the policy says so."""
     from loan_default.risk.validation.champion_challenger import Judgement
 
-    tracking, judged = registry.tracking, Judgement.from_dict(model_evaluation["judgement"])
+    tracking, judged = model_registry.tracking, Judgement.from_dict(model_evaluation["judgement"])
     in_production = tracking.version_of(PRODUCTION)
     champion = in_production.version if in_production else None
     same_champion = champion == model_evaluation["champion_version"]
@@ -156,8 +156,8 @@ def promoted_model(
         "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "decided_by": f"policy, run {context.run_id}",
     }
-    registry.models.record_decision(record)
-    decision_log.add(room.root, record)
+    model_registry.models.record_decision(record)
+    decision_log.add(storage.root, record)
     after = tracking.version_of(PRODUCTION)
     expected = decision.candidate if decision.verdict == "promote" else champion
     found = after.version if after else None
@@ -193,7 +193,7 @@ def promoted_model(
 )
 @shown.in_one_sentence
 def model_card(
-    registry: Registry,
+    model_registry: ModelRegistryResource,
     cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
@@ -208,8 +208,8 @@ def model_card(
     from loan_default.risk.validation.plots import field_importance
 
     splits, judged = Splits.from_dict(loan_splits), Judgement.from_dict(model_evaluation["judgement"])
-    version = registry.tracking.get(trained_model["version"])
-    scorer = registry.models.scorer(version)
+    version = model_registry.tracking.get(trained_model["version"])
+    scorer = model_registry.models.scorer(version)
     on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
     card = write_model_card(
         Facts(
@@ -231,7 +231,7 @@ def model_card(
             promotion=PromotionDecision.from_dict(promoted_model),
         )
     )
-    registry.tracking.log_text(version.run_id, "model_card.md", card)
+    model_registry.tracking.log_text(version.run_id, "model_card.md", card)
     return dg.MaterializeResult(
-        value=card, metadata={"card": dg.MetadataValue.md(card), "mlflow_run": registry.run_link(version.run_id)}
+        value=card, metadata={"card": dg.MetadataValue.md(card), "mlflow_run": model_registry.run_link(version.run_id)}
     )

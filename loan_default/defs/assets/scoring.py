@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from loan_default.adapters import storage
+from loan_default.adapters import storage as files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.partitions import batches
-from loan_default.defs.resources import LoanBook, Registry, Room, Work
+from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.risk.errors import BadInput
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES, failures, judge_predictions
 
@@ -64,13 +64,15 @@ _PREDICTED = {
     },
 )
 @shown.in_one_sentence
-def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBook, room: Room) -> Iterator[Any]:
+def read_application_batch(
+    context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource
+) -> Iterator[Any]:
     """Read and check one batch file."""
     from loan_default.risk.data.cleaning import clean_application_file
 
     batch = context.partition_key
-    cleaned, rejected = (room.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
-    file = storage.fetch(_inbox_file(room, batch), room.staging)
+    cleaned, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
+    file = files.fetch(_inbox_file(storage, batch), storage.staging)
     report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
     for warning in report.warnings():
         context.log.warning(warning)
@@ -95,12 +97,12 @@ def read_application_batch(context: dg.AssetExecutionContext, loan_book: LoanBoo
     yield dg.MaterializeResult(asset_key="application_report", value=report.to_dict())
 
 
-def _inbox_file(room: Room, batch: str) -> Any:
+def _inbox_file(storage: StorageResource, batch: str) -> Any:
     for suffix in SUFFIXES:
-        place = room.place(INBOX, f"{batch}{suffix}")
-        if storage.exists(place):
-            return place
-    raise BadInput(f"{room.place(INBOX)} holds no file {batch}{'|'.join(SUFFIXES)}; put the batch there.")
+        path = storage.path(INBOX, f"{batch}{suffix}")
+        if files.exists(path):
+            return path
+    raise BadInput(f"{storage.path(INBOX)} holds no file {batch}{'|'.join(SUFFIXES)}; put the batch there.")
 
 
 @dg.asset(
@@ -119,9 +121,9 @@ def _inbox_file(room: Room, batch: str) -> Any:
 @shown.in_one_sentence
 def predictions(
     context: dg.AssetExecutionContext,
-    registry: Registry,
-    room: Room,
-    work: Work,
+    model_registry: ModelRegistryResource,
+    storage: StorageResource,
+    compute: ComputeResource,
     application_batch: ParquetTable,
     application_report: dict[str, Any],
 ) -> Iterator[Any]:
@@ -131,12 +133,12 @@ def predictions(
     from loan_default.adapters import prediction_history
     from loan_default.risk.model.batch_scoring import write_predictions
 
-    version = registry.tracking.version_of(PRODUCTION)
+    version = model_registry.tracking.version_of(PRODUCTION)
     if version is None:
         raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)
-    parquet, csv = (room.staging / f"{context.run_id}-predictions.{kind}" for kind in ("parquet", "csv"))
+    parquet, csv = (storage.staging / f"{context.run_id}-predictions.{kind}" for kind in ("parquet", "csv"))
     counts = write_predictions(
-        registry.models.scorer(version),
+        model_registry.models.scorer(version),
         application_batch,
         parquet=parquet,
         csv=csv,
@@ -145,7 +147,7 @@ def predictions(
             "scored_at": datetime.now(UTC),
             "input_fingerprint": application_report["fingerprint"],
         },
-        engine=work.engine,
+        engine=compute.engine,
     )
     findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
     if failed := failures(findings):
@@ -153,9 +155,9 @@ def predictions(
         parquet.unlink()
         csv.unlink()
         raise dg.Failure(failed, allow_retries=False)
-    prediction_history.keep(parquet, room.place(), context.partition_key, version.version, room.staging)
-    beside = room.place("predictions", f"{context.partition_key}.csv")
-    storage.remove(beside)  # a CSV that is there is of the Parquet that is there
+    prediction_history.keep(parquet, storage.path(), context.partition_key, version.version, storage.staging)
+    beside = storage.path("predictions", f"{context.partition_key}.csv")
+    files.remove(beside)  # a CSV that is there is of the Parquet that is there
     yield dg.MaterializeResult(
         value=parquet,
         check_results=shown.check_results("predictions", findings),
@@ -164,7 +166,7 @@ def predictions(
             "model_version": version.version,
             "decisions": shown.table(["decision", "applications", "mean PD"], counts),
             "csv": dg.MetadataValue.path(str(beside)),
-            **work.shown,
+            **compute.shown,
         },
     )
-    storage.store(csv, beside)
+    files.store(csv, beside)

@@ -7,7 +7,7 @@ import dagster as dg
 
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
-from loan_default.defs.resources import Registry, ServingProcess
+from loan_default.defs.resources import ModelRegistryResource, ScoringServerResource
 
 _CHECK = "answers_the_canary_with_the_promoted_version"
 _CANARY_TIMES = 20
@@ -24,16 +24,16 @@ _CANARY_TIMES = 20
     ),
 )
 @shown.in_one_sentence
-def model_server(registry: Registry, serving_process: ServingProcess) -> Iterator[Any]:
+def model_server(model_registry: ModelRegistryResource, scoring_server: ScoringServerResource) -> Iterator[Any]:
     """Have the promoted version served, and score its canary by it."""
     from loan_default.risk.model import canary
 
-    version = registry.tracking.version_of(PRODUCTION)
+    version = model_registry.tracking.version_of(PRODUCTION)
     if version is None:
         raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)
-    known = canary.read(registry.models.package(version))
-    served = serving_process.server.ensure(serving_process.command, version.version, wait=serving_process.wait_seconds)
-    scored = [serving_process.server.score(known.application) for _ in range(_CANARY_TIMES)]
+    known = canary.read(model_registry.models.package(version))
+    served = scoring_server.server.ensure(scoring_server.command, version.version, wait=scoring_server.wait_seconds)
+    scored = [scoring_server.server.score(known.application) for _ in range(_CANARY_TIMES)]
     answer, by, _ = scored[-1]
     latency = sorted(milliseconds for *_, milliseconds in scored)[_CANARY_TIMES // 2]
     right = by == version.version and abs(answer["pd"] - known.pd) < 1e-6
@@ -49,6 +49,6 @@ def model_server(registry: Registry, serving_process: ServingProcess) -> Iterato
             "started_by_this_run": served.started,
             "canary_pd": answer["pd"],
             "canary_milliseconds": latency,
-            "log": dg.MetadataValue.path(str(serving_process.server.log)),
+            "log": dg.MetadataValue.path(str(scoring_server.server.log)),
         }
     )

@@ -9,8 +9,8 @@ import dagster as dg
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata as shown
-from loan_default.defs.mlflow_run import MlflowRun
-from loan_default.defs.resources import LoanBook, Registry, Studies, Work
+from loan_default.defs.mlflow_run import MlflowRunResource
+from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StudiesResource
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.validation.quality_gates import TRAINING_RULES, failures, judge_candidate
 
@@ -52,9 +52,9 @@ class TrainingConfig(dg.Config):
 def tuned_params(
     context: dg.AssetExecutionContext,
     config: TuningConfig,
-    loan_book: LoanBook,
-    studies: dg.ResourceParam[Studies],
-    work: Work,
+    loan_book: LoanBookResource,
+    studies: dg.ResourceParam[StudiesResource],
+    compute: ComputeResource,
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult:
@@ -71,7 +71,7 @@ def tuned_params(
         context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
 
     found = tune(
-        development_on(work.engine, cleaned_loans, loan_book.contract, splits, at_most),
+        development_on(compute.engine, cleaned_loans, loan_book.contract, splits, at_most),
         search,
         data_fingerprint=splits.fingerprint,
         storage=studies.storage,
@@ -90,7 +90,7 @@ def tuned_params(
             "share_of_loans": splits.share_of(at_most),
             "study": found.study,
             "seconds": found.seconds,
-            **work.shown,
+            **compute.shown,
         },
     )
 
@@ -110,10 +110,10 @@ def tuned_params(
 def trained_model(
     context: dg.AssetExecutionContext,
     config: TrainingConfig,
-    loan_book: LoanBook,
-    registry: Registry,
-    mlflow_run: MlflowRun,
-    work: Work,
+    loan_book: LoanBookResource,
+    model_registry: ModelRegistryResource,
+    mlflow_run: MlflowRunResource,
+    compute: ComputeResource,
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
     tuned_params: dict[str, Any],
@@ -127,7 +127,7 @@ def trained_model(
 
     contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
     candidates = train_candidates(
-        development_on(work.engine, cleaned_loans, contract, splits),
+        development_on(compute.engine, cleaned_loans, contract, splits),
         tuned_params["parameters"],
         loan_book.search_space,
         policy.decision,
@@ -136,17 +136,17 @@ def trained_model(
         on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
     )
     best = candidates[0]
-    findings = judge_candidate(best, _grade(work, cleaned_loans, contract, splits), policy.promotion)
+    findings = judge_candidate(best, _grade(compute, cleaned_loans, contract, splits), policy.promotion)
     if not findings[TRAINING_RULES.index("not_too_good_to_be_true")].passed:
         yield from shown.check_results("trained_model", findings)
         raise dg.Failure(failures(findings), allow_retries=False)
     tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}
     _log_run(mlflow_run, candidates, splits, {**tags, "kind": best.kind})
-    version = registry.models.register(
+    version = model_registry.models.register(
         mlflow_run.run_id,
         candidates,
         reference=reference_of(
-            work.engine, cleaned_loans, contract, splits, best.scorer, policy.drift.report_sample_rows
+            compute.engine, cleaned_loans, contract, splits, best.scorer, policy.drift.report_sample_rows
         ),
         tags=tags,
     )
@@ -160,21 +160,21 @@ def trained_model(
                 ["candidate", *(f"{name} on calibrate" for name in _METRICS)],
                 [(c.kind, *(c.metrics[name].value for name in _METRICS)) for c in candidates],
             ),
-            "mlflow_run": registry.run_link(mlflow_run.run_id),
+            "mlflow_run": model_registry.run_link(mlflow_run.run_id),
             "git_commit": tags["git_commit"],
-            **work.shown,
+            **compute.shown,
         },
     )
 
 
-def _grade(work: Work, loans: ParquetTable, contract: Contract, splits: "Splits") -> float | None:
+def _grade(compute: ComputeResource, loans: ParquetTable, contract: Contract, splits: "Splits") -> float | None:
     """AUC of the lender's own opinion on the calibrate window."""
     import polars as pl
 
     from loan_default.risk.model.development import on_windows
     from loan_default.risk.model.training import grade_auc, graded
 
-    found = pl.concat(on_windows(work.engine, loans, contract, splits, ["calibrate"], partial(graded, contract)))
+    found = pl.concat(on_windows(compute.engine, loans, contract, splits, ["calibrate"], partial(graded, contract)))
     return grade_auc(found, found[OUTCOME].to_numpy().astype(float), contract)
 
 
@@ -195,7 +195,7 @@ def _record(
 
 
 def _log_run(
-    mlflow_run: MlflowRun, candidates: tuple["Candidate", ...], splits: "Splits", tags: Mapping[str, str]
+    mlflow_run: MlflowRunResource, candidates: tuple["Candidate", ...], splits: "Splits", tags: Mapping[str, str]
 ) -> None:
     tracking, run_id = mlflow_run.tracking, mlflow_run.run_id
     tracking.set_tags(run_id, tags)

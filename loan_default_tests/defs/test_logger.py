@@ -5,7 +5,7 @@ import logging
 import dagster as dg
 import pytest
 
-from loan_default.defs.progress import PROGRESS, progress_logger
+from loan_default.defs.logger import PROGRESS, progress_logger
 
 
 @dg.op

@@ -15,7 +15,7 @@ import dagster as dg
 import yaml
 
 from loan_default.adapters import run_lock
-from loan_default.defs.records import open_records
+from loan_default.defs.instance import open_records
 from loan_default.settings import Settings, dagster_yaml
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from loan_default.adapters import run_lock
-from loan_default.defs.condition import condition_of, is_new, read_condition
+from loan_default.defs.instance_status import condition_of, is_new, read_condition
 from loan_default.doctor import judge_daemons, judge_tickers
 from loan_default.settings import Settings, dagster_yaml
 from loan_default_tests.homes import own_environment

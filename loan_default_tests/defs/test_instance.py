@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loan_default.defs.records import open_records
+from loan_default.defs.instance import open_records
 from loan_default.risk.errors import BadInput
 from loan_default.settings import DAGSTER_STORAGE, Settings, dagster_yaml
 from loan_default_tests.homes import own_environment

@@ -19,7 +19,7 @@ _LOST = "Its process was killed, or went down with its machine; what it had stor
 _UNDER_WAY = {dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING}
 
 
-class Lifeline(dg.ConfigurableResource):
+class RunLockResource(dg.ConfigurableResource):
     """Held by a run from its start; before that it clears away what runs that died have left.
 
     It is held until Dagster knows how the run ended: a process that ends by itself cannot always say so, as where the
@@ -32,7 +32,7 @@ class Lifeline(dg.ConfigurableResource):
     storage: str
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Lifeline]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[RunLockResource]:
         """Hold it; a sensor only looks."""
         if context.run is None or context.instance is None:
             yield self
@@ -66,6 +66,6 @@ class Lifeline(dg.ConfigurableResource):
         return lost
 
 
-@dg.failure_hook(required_resource_keys={"lifeline"})
+@dg.failure_hook(required_resource_keys={"run_lock"})
 def lifeline_hook(_: dg.HookContext) -> None:
     """Nothing: a job that has this hook asks for the resource, whatever its assets ask for."""
