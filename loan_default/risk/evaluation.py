@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 
 RESAMPLES = 200
 CONFIDENCE = 0.95
+# The metrics that tables of versions show, with their headings; the AUC comes first and has its interval beside it.
+SHOWN_METRICS = {"auc": "AUC", "ks": "KS", "brier": "Brier", "ece": "ECE"}
 _GROUPS = 10
 _TINY = 1e-15
 
@@ -34,6 +36,12 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+
+
+def metric_headings() -> list[str]:
+    """Return the headings of `SHOWN_METRICS` for a table that shows the AUC with its interval."""
+    first, *others = SHOWN_METRICS.values()
+    return [f"{first} ({CONFIDENCE:.0%})".replace("%", " %"), *others]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp
 from sklearn import metrics as sk
 
 from loan_default.risk.evaluation import (
+    SHOWN_METRICS,
     Comparison,
     Evaluation,
     Interval,
@@ -21,6 +22,7 @@ from loan_default.risk.evaluation import (
     compare,
     equal_groups,
     measure,
+    metric_headings,
 )
 
 CUTOFF = 0.3
@@ -228,3 +230,8 @@ def test_evaluation_survives_json() -> None:
 
 def test_interval_reads_as_a_sentence_says_it() -> None:
     assert str(Interval(0.70336, 0.6946, 0.71288)) == "0.7034 (0.6946 to 0.7129)"
+
+
+def test_every_shown_metric_is_measured_and_has_a_heading() -> None:
+    assert set(SHOWN_METRICS) <= set(measured())
+    assert metric_headings() == ["AUC (95 %)", "KS", "Brier", "ECE"]

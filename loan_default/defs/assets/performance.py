@@ -13,6 +13,7 @@ from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.assets.registry import EvaluationConfig
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
+from loan_default.risk.evaluation import SHOWN_METRICS
 
 if TYPE_CHECKING:
     from loan_default.risk.monitoring.performance import Performance
@@ -178,12 +179,12 @@ def _metadata(performance: "Performance") -> dict[str, Any]:
     versions = [
         [
             *(version.version, version.loans, version.learned, version.matured, version.known),
-            *(str(version.real[name]) if version.real else None for name in ("auc", "ks", "brier", "ece")),
+            *(str(version.real[name]) if version.real else None for name in SHOWN_METRICS),
             *(figures and figures["auc"] for figures in (version.expected, version.estimate)),
         ]
         for version in performance.versions
     ]
-    columns = ["version", "loans", "of its own months", "matured", "known", "AUC", "KS", "Brier", "ECE"]
+    columns = ["version", "loans", "of its own months", "matured", "known", *SHOWN_METRICS.values()]
     return {
         "verdict": verdict.verdict if verdict else "no version in production",
         "reasons": shown.bullets(verdict.reasons if verdict else []),
@@ -205,4 +206,4 @@ def _trend(performance: "Performance") -> dict[str, float]:
     """Figures of the version in production that the UI draws over time."""
     verdict = performance.verdict
     real = next((v.real for v in performance.versions if verdict and v.version == verdict.version), None)
-    return {name: real[name].value for name in ("auc", "ks", "brier", "ece")} if real else {}
+    return {name: real[name].value for name in SHOWN_METRICS} if real else {}

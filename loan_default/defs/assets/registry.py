@@ -13,13 +13,13 @@ from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.risk.contract import OUTCOME
+from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 
 if TYPE_CHECKING:
     from loan_default.risk.evaluation import Interval
     from loan_default.risk.validation.champion_challenger import Judgement
 
-_METRICS = ("auc", "ks", "brier", "ece")
 _SHOWN = ("roc.png", "calibration.png", "default_rate_by_decile.png")
 
 
@@ -112,11 +112,11 @@ def _judgement_metadata(judgement: "Judgement", champion: int | None) -> dict[st
 
 def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMetadataValue:
     def line(name: str, metrics: dict[str, "Interval"]) -> list[Any]:
-        return [name, str(metrics["auc"]), *(metrics[metric].value for metric in _METRICS[1:])]
+        return [name, str(metrics["auc"]), *(metrics[metric].value for metric in list(SHOWN_METRICS)[1:])]
 
     rows = [line(kind, dict(metrics)) for kind, metrics in judgement.leaderboard.items()]
     rows += [line(f"version {champion} (production)", dict(judgement.champion))] if judgement.champion else []
-    return shown.table(["model", "AUC (95 %)", "KS", "Brier", "ECE"], rows)
+    return shown.table(["model", *metric_headings()], rows)
 
 
 @dg.asset(

@@ -12,6 +12,7 @@ from loan_default.defs import metadata as shown
 from loan_default.defs.mlflow_run import MlflowRunResource
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StudiesResource
 from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.validation.quality_gates import TRAINING_RULES, failures, judge_candidate
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from loan_default.risk.model.training import Candidate
     from loan_default.risk.model.tuning import Trial
 
-_METRICS = ("auc", "ks", "brier", "ece")
 # Of the heavy steps: `dagster.yaml` lets one run with any of them go at a time, also one that is of no job.
 POOL = "training"
 
@@ -157,8 +157,8 @@ def trained_model(
             "version": version.version,
             "kind": best.kind,
             "leaderboard": shown.table(
-                ["candidate", *(f"{name} on calibrate" for name in _METRICS)],
-                [(c.kind, *(c.metrics[name].value for name in _METRICS)) for c in candidates],
+                ["candidate", *(f"{name} on calibrate" for name in SHOWN_METRICS)],
+                [(c.kind, *(c.metrics[name].value for name in SHOWN_METRICS)) for c in candidates],
             ),
             "mlflow_run": model_registry.run_link(mlflow_run.run_id),
             "git_commit": tags["git_commit"],

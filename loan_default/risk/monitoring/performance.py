@@ -26,7 +26,7 @@ ESTIMATED = (
     "applicants of the same kind default more often than before."
 )
 _LEAST = 30  # loans of a row before its AUC, KS and Brier score are told
-_TOLD = ("auc", "ks", "brier")
+ESTIMATED_METRICS = ("auc", "ks", "brier")  # of `SHOWN_METRICS`: what PDs alone let expect
 _ROW = {
     "loans": pl.Int64,
     "matured": pl.Int64,
@@ -252,7 +252,7 @@ def _row(loans: pl.DataFrame) -> dict[str, Any]:
             row |= {name: ranked[name] for name in ("auc", "ks")}
     if len(rest) >= _LEAST:
         expected = estimate(rest)
-        row |= {f"estimated_{name}": expected[name] for name in _TOLD}
+        row |= {f"estimated_{name}": expected[name] for name in ESTIMATED_METRICS}
     return row
 
 

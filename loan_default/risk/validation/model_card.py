@@ -17,7 +17,7 @@ import polars as pl
 
 from loan_default.risk.contract import LoanField
 from loan_default.risk.data.splitting import Splits
-from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment
+from loan_default.risk.evaluation import SHOWN_METRICS, Comparison, Evaluation, Interval, Segment
 from loan_default.risk.markdown import NOTHING, markdown_table
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.champion_challenger import VINTAGE
@@ -101,7 +101,7 @@ def leaderboard(
     rows = []
     for kind, metrics in sorted(on_calibrate.items(), key=lambda entry: -entry[1]["auc"].value):
         row: dict[str, str | float | None] = {"kind": kind}
-        for name in ("auc", "ks", "brier", "ece"):
+        for name in SHOWN_METRICS:
             row[f"calibrate_{name}"] = metrics[name].value
             row[f"test_{name}"] = on_test[kind][name].value if kind in on_test else None
         rows.append(row)
