@@ -644,7 +644,7 @@ def init(settings: Settings, console: Console, arguments: argparse.Namespace) ->
 
 def examine(console: Console, arguments: argparse.Namespace) -> int:
     """What is wrong with this installation and what to do about it; exit code 1 where something is."""
-    from loan_default import doctor
+    from loan_default.operations import doctor
 
     findings = []
     for finding in doctor.examine(send_test_alert=arguments.send_test_alert):

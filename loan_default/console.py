@@ -18,7 +18,7 @@ from loan_default.risk.text import some
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
-    from loan_default.doctor import Finding
+    from loan_default.operations.doctor import Finding
     from loan_default.serving.client import ClientReport
 
 _METRICS = ("auc", "ks", "brier", "ece")

@@ -24,7 +24,7 @@ from rich.console import Console
 import loan_default
 from loan_default import console as shown
 from loan_default.cli import main
-from loan_default.doctor import Finding
+from loan_default.operations.doctor import Finding
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.homes import new_home, own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in

@@ -19,11 +19,11 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default import doctor
 from loan_default.adapters import gcs, storage
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.cli import main
 from loan_default.defs import instance, sensors
+from loan_default.operations import doctor
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, faulty, new_bucket, objects_in
 from loan_default_tests.homes import (

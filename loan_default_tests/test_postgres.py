@@ -17,11 +17,11 @@ import dagster as dg
 import pytest
 
 import loan_default
-from loan_default import doctor
 from loan_default.adapters import probes
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
 from loan_default.cli import main
 from loan_default.defs.instance import open_records
+from loan_default.operations import doctor
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.serving.registry import ModelRegistryResource
 from loan_default.settings import Settings, prepare_process

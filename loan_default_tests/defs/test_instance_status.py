@@ -20,7 +20,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from loan_default.adapters import run_lock
 from loan_default.defs.instance_status import condition_of, is_new, read_condition
-from loan_default.doctor import judge_daemons, judge_tickers
+from loan_default.operations.doctor import judge_daemons, judge_tickers
 from loan_default.settings import Settings, dagster_yaml
 from loan_default_tests.homes import own_environment
 

@@ -23,13 +23,13 @@ import pytest
 import yaml
 from dagster._daemon.types import DaemonHeartbeat
 
-from loan_default import doctor
 from loan_default.adapters import decision_log, probes, scoring_server
 from loan_default.adapters.probes import Probe, Space
 from loan_default.adapters.tracking import PRODUCTION, ModelVersion
 from loan_default.cli import main
 from loan_default.defs.instance_status import Condition, Daemon
-from loan_default.doctor import Case, Finding, Look, examine
+from loan_default.operations import doctor
+from loan_default.operations.doctor import Case, Finding, Look, examine
 from loan_default.settings import Settings, load_settings, prepare_process
 from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.adapters.test_probes import read_only
@@ -206,7 +206,7 @@ def test_a_look_that_hangs_or_fails_is_a_line_and_the_next_follows(place: Place)
 
 HANGS = """
 import threading
-from loan_default.doctor import Look, examine
+from loan_default.operations.doctor import Look, examine
 print([finding.found for finding in examine(looks=[Look("x", lambda case: threading.Event().wait(), "", 0.1)])])
 """
 
