@@ -60,7 +60,7 @@ def _prepared(loans: str) -> tuple[Any, Any, Any]:
 
     from loan_default.risk.contract import OUTCOME, load_contract
     from loan_default.risk.model.features import FeatureSpace
-    from loan_default.risk.search_space import load_search_space
+    from loan_default.risk.model.search_space import load_search_space
 
     # a loan that has not ended yet counts as repaid here: only the number of rows matters
     frame = pl.read_parquet(loans).with_columns(pl.col(OUTCOME).fill_null(0))

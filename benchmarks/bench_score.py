@@ -53,9 +53,9 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
     from loan_default.risk.model.development import LocalDevelopment, Sample
     from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.scorer import Scorer
+    from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.model.training import fit_boosted
     from loan_default.risk.policy import load_policy
-    from loan_default.risk.search_space import load_search_space
 
     space = FeatureSpace(load_contract())
     sample = Sample.of(pl.scan_parquet(loans).filter(pl.col(OUTCOME).is_not_null()).head(FITTED_ON).collect(), space)

@@ -134,9 +134,9 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     from loan_default.risk.data.splitting import SplitPlan, split_loans
     from loan_default.risk.evaluation import auc_of
     from loan_default.risk.model.development import development_on, on_windows
+    from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.policy import load_policy
-    from loan_default.risk.search_space import load_search_space
     from loan_default.risk.validation.champion_challenger import score_test
 
     contract, policy, search = load_contract(), load_policy(), load_search_space()

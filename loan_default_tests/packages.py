@@ -16,9 +16,9 @@ from loan_default.risk.data.synthetic import make_applications, make_loans
 from loan_default.risk.model import canary
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import load_policy
-from loan_default.risk.search_space import load_search_space
 
 LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
 

@@ -155,8 +155,8 @@ def _without_secrets(finding: Finding, settings: Settings) -> Finding:
 def look_at_settings(case: Case) -> Iterator[Finding]:
     """The environment holds no setting that nobody reads, and the reviewed files can be read."""
     from loan_default.risk.contract import load_contract
+    from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.policy import load_policy
-    from loan_default.risk.search_space import load_search_space
 
     settings = case.settings
     unknown = unknown_variables()

@@ -28,12 +28,12 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.model.batch_scoring import write_predictions
 from loan_default.risk.model.development import development_on, on_windows
+from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import Candidate, graded, train_candidates
 from loan_default.risk.model.tuning import TunedParams, tune
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import profile_of, reference_of
 from loan_default.risk.policy import load_policy
-from loan_default.risk.search_space import SearchSpace, load_search_space
 from loan_default_tests.engines import Cluster, a_death, cluster
 from loan_default_tests.packages import scorer
 

@@ -13,9 +13,9 @@ from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, wi
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.search_space import Forest, SearchSpace, load_search_space
 from loan_default.risk.model.training import Candidate, train_candidates
 from loan_default.risk.policy import load_policy
-from loan_default.risk.search_space import Forest, SearchSpace, load_search_space
 
 SEED = 7
 

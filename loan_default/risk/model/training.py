@@ -22,8 +22,8 @@ from loan_default.risk.model.development import BoostingSpec, Development, Fitte
 from loan_default.risk.model.estimators import Floats, LinearModel, RiskModel, TreeModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.policy import DecisionPolicy
-from loan_default.risk.search_space import SearchSpace
 
 CandidateKind = Literal["xgboost", "random_forest", "logistic_regression"]
 KINDS: tuple[CandidateKind, ...] = get_args(CandidateKind)

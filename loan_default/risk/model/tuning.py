@@ -17,8 +17,8 @@ from typing import Any
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.development import Development
+from loan_default.risk.model.search_space import SearchSpace, Span
 from loan_default.risk.model.training import boost
-from loan_default.risk.search_space import SearchSpace, Span
 
 JOURNAL = "journal://"  # begins the address of a journal file: journal:///path
 _START, _SLOT = "is_start", "slot"

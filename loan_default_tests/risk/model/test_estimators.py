@@ -15,8 +15,8 @@ from loan_default.risk.model import onnx_export
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.estimators import LinearModel, RiskModel, TreeModel, load_model
 from loan_default.risk.model.features import Matrix
+from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import KINDS, Candidate, fit_regression
-from loan_default.risk.search_space import SearchSpace
 
 TREES = ("xgboost", "random_forest")
 

@@ -18,6 +18,7 @@ from loan_default.risk.evaluation import auc_of, measure
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.estimators import Floats, TreeModel
+from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import (
     KINDS,
     Candidate,
@@ -29,7 +30,6 @@ from loan_default.risk.model.training import (
     train_candidates,
 )
 from loan_default.risk.policy import load_policy
-from loan_default.risk.search_space import SearchSpace, load_search_space
 from loan_default_tests.risk.conftest import SEED
 
 CONTRACT = load_contract()

@@ -11,9 +11,9 @@ import pytest
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import tuning
 from loan_default.risk.model.development import LocalDevelopment, Sample
+from loan_default.risk.model.search_space import SearchSpace, Span
 from loan_default.risk.model.training import boost
 from loan_default.risk.model.tuning import Trial, TunedParams, tune
-from loan_default.risk.search_space import SearchSpace, Span
 
 GOOD: Mapping[str, float | int] = {"max_depth": 2, "learning_rate": 0.1, "min_child_weight": 5.0}
 BAD: Mapping[str, float | int] = {**GOOD, "learning_rate": 0.9}

@@ -8,7 +8,7 @@ import yaml
 
 from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
-from loan_default.risk.search_space import load_search_space
+from loan_default.risk.model.search_space import load_search_space
 
 
 def written(folder: Path, **xgboost: Any) -> Path:
