@@ -73,7 +73,7 @@ def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], 
     import polars as pl
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
-    from loan_default.risk.compute import Rows
+    from loan_default.risk.compute import FrameTable
     from loan_default.risk.model.batch_scoring import write_predictions
     from loan_default.risk.model.scorer import Scorer
 
@@ -81,7 +81,9 @@ def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], 
     predictions = Path(loans).with_name("predictions.parquet")
 
     def work() -> list[tuple[str, int]]:
-        made = write_predictions(scorer, Rows(pl.scan_parquet(loans)), parquet=predictions, with_reasons=with_reasons)
+        made = write_predictions(
+            scorer, FrameTable(pl.scan_parquet(loans)), parquet=predictions, with_reasons=with_reasons
+        )
         return [(decision, rows) for decision, rows, _ in made]
 
     return work

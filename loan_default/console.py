@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from loan_default.risk.text import some
+from loan_default.risk.text import shorten_sentences
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
@@ -112,7 +112,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     table = _table("Batches", "batch", "applications", "model version", "verdict", "why")
     for report in reports:
         verdict = Text(report["verdict"], style=_COLOURS[report["verdict"]])
-        why = some(report["reasons"], _REASONS, "; ")
+        why = shorten_sentences(report["reasons"], _REASONS, "; ")
         _row(table, report["batch"], f"{report['rows']:,}", str(report["model_version"]), verdict, why)
     console.print(table)
 
@@ -188,7 +188,8 @@ def show_history(console: Console, events: Sequence[tuple[str, str, str, str, Se
         return
     table = _table("History", "when (UTC)", "what", "version", "by", "why")
     for at, what, version, by, reasons in events:
-        _row(table, _time(at), Text(what, style=_COLOURS.get(what, "")), version, by, some(reasons, _REASONS))
+        why = shorten_sentences(reasons, _REASONS)
+        _row(table, _time(at), Text(what, style=_COLOURS.get(what, "")), version, by, why)
     console.print(table)
 
 

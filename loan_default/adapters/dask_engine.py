@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 
-from loan_default.risk.compute import Part, Schema, Table, cut, in_turn
+from loan_default.risk.arrays import Floats
+from loan_default.risk.compute import Part, Schema, Table, part_bounds, stream_frames
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.development import BoostingSpec, Development, FittedOn, Sample
-from loan_default.risk.model.estimators import Floats, RiskModel
+from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class DaskEngine:
     def parts(self, table: Table) -> Sequence[Part]:
         """Some for each worker."""
         least = min(_PARTS_OF_A_WORKER * self.processes, table.rows // _FEWEST_ROWS)
-        return [table.part(*some) for some in cut(table.rows, max(least, 1))]
+        return [table.part(*bounds) for bounds in part_bounds(table.rows, max(least, 1))]
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """As tasks; a few more than there are threads wait for a worker or to be taken."""
@@ -157,9 +158,9 @@ class DaskEngine:
             finally:
                 self.client.cancel([*waiting, shipped])
 
-    def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
+    def map_rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
         """Part by part, each sent here when it is ready."""
-        return in_turn(lambda: self.map(partial(_through, function), self.parts(table)), schema)
+        return stream_frames(lambda: self.map(partial(_through, function), self.parts(table)), schema)
 
     def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
         """Both windows in the memory of the workers, each holding some of their loans."""

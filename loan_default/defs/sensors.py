@@ -35,7 +35,7 @@ from loan_default.defs.resources import (
 )
 from loan_default.risk.errors import BadInput
 from loan_default.risk.monitoring.retraining import Drifted, Fallen, Retraining, decide_retraining
-from loan_default.risk.text import listed, some
+from loan_default.risk.text import shorten_names, shorten_sentences
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -122,8 +122,8 @@ def _is_scored(storage: StorageResource, ready: inbox.Ready) -> bool:
 
 def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
     if new:
-        return f"{listed([one.batch for one in new], _TOLD)} will be scored once a version is in production."
-    told = [f"{listed(seen.changing, _TOLD)} may still be written."] if seen.changing else []
+        return f"{shorten_names([one.batch for one in new], _TOLD)} will be scored once a version is in production."
+    told = [f"{shorten_names(seen.changing, _TOLD)} may still be written."] if seen.changing else []
     told += list(seen.refused.values())[:_TOLD]
     return " ".join(told) or "No new batch is in the inbox."
 
@@ -422,14 +422,15 @@ def _seen(storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]
     """Decisions on versions, batches that drifted, and each day a version that has fallen."""
     for event, record in _records(storage.path(decision_log.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
-        yield event, f"{decided}: {some(record['reasons'], _REASONS)}"
+        yield event, f"{decided}: {shorten_sentences(record['reasons'], _REASONS)}"
     for event, record in _records(storage.path(DRIFT), since):
         if record["verdict"] == "drifted":
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{against}: {record['reasons'][0]}."
     for event, record in _records(storage.path(), since, only=f"{PERFORMANCE}.json"):
         if record["verdict"] == "fallen":
-            yield event, f"Version {record['model_version']} has fallen: {some(record['reasons'], _REASONS)}"
+            reasons = shorten_sentences(record["reasons"], _REASONS)
+            yield event, f"Version {record['model_version']} has fallen: {reasons}"
         for name in record["unreadable"]:
             yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
 

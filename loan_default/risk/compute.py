@@ -1,7 +1,7 @@
-"""Where work on loans is done: in this process, or wherever an engine of `adapters` does it, part by part.
+"""Defines what callers may ask of an engine that works on loans, and the engine that needs no other process.
 
-Here stands what callers may ask of any engine, and the one that needs no other process. What is done with a part is
-the callers' to say.
+Tables that are read by parts and the engines' interface belong here; engines of other processes belong in `adapters`.
+What is done with a part is the callers' to say.
 """
 
 from __future__ import annotations
@@ -20,109 +20,109 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Schema = Mapping[str, Any]
 
-_MOST_ROWS = 250_000  # of a part
+_PART_ROWS_LIMIT = 250_000
 
 
 class Part(Protocol):
-    """Some of a table's rows, one behind the other."""
+    """Consecutive rows of a table."""
 
     @property
     def offset(self) -> int:
-        """How many rows of the table come before."""
+        """Count the rows of the table that come before."""
         ...
 
     def scan(self) -> pl.LazyFrame:
-        """The rows; nothing is read yet."""
+        """Return the rows as a lazy frame; nothing is read yet."""
         ...
 
 
 class Table(Part, Protocol):
-    """Stored rows that can be read as a whole or by parts, in any process."""
+    """Stored rows that any process can read as a whole or by parts."""
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Count the rows."""
         ...
 
     def part(self, offset: int, rows: int) -> Table:
-        """`rows` rows from `offset` on."""
+        """Return `rows` rows from `offset` on."""
         ...
 
 
 class Engine(Protocol):
-    """Where work is done."""
+    """Runs functions over tables and lists, in this process or in others."""
 
     @property
     def processes(self) -> int:
-        """How many work at the same time."""
+        """Count the processes that work at the same time."""
         ...
 
     @property
     def dashboard(self) -> str:
-        """The address where those who work can be watched; empty where there is none."""
+        """Return the address where the processes can be watched; empty where there is none."""
         ...
 
     def close(self) -> None:
-        """End what was started for this."""
+        """End what was started for this engine."""
         ...
 
     def parts(self, table: Table) -> Sequence[Part]:
-        """The table in as many parts as are worked on, in order."""
+        """Divide the table into as many parts as are worked on, in order."""
         ...
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """`function` of each item, in their order; few of them are under way or wait to be taken at a time.
+        """Apply `function` to each item, in their order; few of them are under way or wait to be fetched at a time.
 
-        Whatever worked on an item and died, another does it again: `function` must bear that.
+        An item whose process died is done again by another: `function` must bear that.
         """
         ...
 
-    def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
-        """What `function` makes of the table's rows, row by row and in their order, as a frame of any length."""
+    def map_rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
+        """Apply `function`, which works row by row, to the table in order; return a frame of any length."""
         ...
 
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """All in this process, by the threads of the libraries: a table is one part."""
+    """Works in this process, by the threads of the libraries: a table is one part."""
 
     @property
     def processes(self) -> int:
-        """This one."""
+        """Count this process alone."""
         return 1
 
     @property
     def dashboard(self) -> str:
-        """None."""
+        """Return no address."""
         return ""
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing, as nothing was started."""
 
     def parts(self, table: Table) -> Sequence[Part]:
-        """The table itself."""
+        """Return the table itself."""
         return [table]
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Python's own."""
+        """Apply `function` to each item when its result is asked for."""
         return map(function, items)
 
-    def rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
-        """Some rows at a time, while the next are read. A stream of Polars' own holds more, the longer the table."""
+    def map_rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
+        """Apply `function` part by part, while the next is read; a stream of Polars' own holds more of a long table."""
 
-        def made() -> Iterator[pl.DataFrame]:
+        def transformed_parts() -> Iterator[pl.DataFrame]:
             frame = table.scan()
             with ThreadPoolExecutor(1) as reader:
-                reads = (reader.submit(frame.slice(*some).collect) for some in cut(table.rows))
+                reads = (reader.submit(frame.slice(*bounds).collect) for bounds in part_bounds(table.rows))
                 for read, _ in pairwise(chain(reads, [None])):  # the next has begun
                     assert read is not None
                     yield function(read.result())
 
-        return in_turn(made, schema)
+        return stream_frames(transformed_parts, schema)
 
 
 @dataclass(frozen=True)
-class Rows:
+class FrameTable:
     """A table that Polars knows how to read: a frame in memory, or files that every process sees alike."""
 
     frame: pl.LazyFrame
@@ -130,17 +130,17 @@ class Rows:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
-        counted: int = self.frame.select(pl.len()).collect().item()
-        return counted
+        """Count the rows."""
+        count: int = self.frame.select(pl.len()).collect().item()
+        return count
 
     def scan(self) -> pl.LazyFrame:
-        """The frame."""
+        """Return the frame itself."""
         return self.frame
 
-    def part(self, offset: int, rows: int) -> Rows:
-        """A slice."""
-        return Rows(self.frame.slice(offset, rows), offset)
+    def part(self, offset: int, rows: int) -> FrameTable:
+        """Slice the frame."""
+        return FrameTable(self.frame.slice(offset, rows), offset)
 
 
 @dataclass(frozen=True)
@@ -151,43 +151,47 @@ class JoinedTable:
 
     @property
     def offset(self) -> int:
-        """Rows that come before."""
+        """Count the rows that come before, of either side."""
         return self.sides[0][0].offset
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Count the rows of a side."""
         return self.sides[0][0].rows
 
     def scan(self) -> pl.LazyFrame:
-        """The rows."""
+        """Put the named columns side by side."""
         frames = [table.scan().select(columns) for table, columns in self.sides]
         return frames[0] if len(frames) == 1 else pl.concat(frames, how="horizontal")
 
     def part(self, offset: int, rows: int) -> JoinedTable:
-        """The same rows of each."""
+        """Return the same rows of each table."""
         return JoinedTable(tuple((table.part(offset, rows), columns) for table, columns in self.sides))
 
 
-def cut(rows: int, least: int = 1) -> list[tuple[int, int]]:
-    """Offset and length of parts as equal as can be, `least` of them or more, none of more than 250,000 rows."""
-    number = max(math.ceil(rows / _MOST_ROWS), least)
-    ends = [rows * at // number for at in range(number + 1)]
-    return [(begin, end - begin) for begin, end in pairwise(ends)]
+def part_bounds(rows: int, least: int = 1) -> list[tuple[int, int]]:
+    """Divide rows into parts as equal as can be: `least` of them or more, none of more than 250,000 rows.
+
+    Returns:
+        Offset and length of each part, in order.
+    """
+    count = max(math.ceil(rows / _PART_ROWS_LIMIT), least)
+    bounds = pairwise(rows * position // count for position in range(count + 1))
+    return [(begin, end - begin) for begin, end in bounds]
 
 
-def in_turn(made: Callable[[], Iterator[pl.DataFrame]], schema: Schema) -> pl.LazyFrame:
-    """Frames one behind the other, each made when it is asked for, as one frame of any length."""
+def stream_frames(frames: Callable[[], Iterator[pl.DataFrame]], schema: Schema) -> pl.LazyFrame:
+    """Chain frames, each computed when it is asked for, as one lazy frame of any length."""
 
     def source(
-        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
+        columns: list[str] | None, predicate: pl.Expr | None, limit: int | None, _: int | None
     ) -> Iterator[pl.DataFrame]:
-        for frame in made():
-            found = frame if predicate is None else frame.filter(predicate)
-            found = found if most is None else found.head(most)
-            most = None if most is None else most - found.height
-            yield found if columns is None else found.select(columns)
-            if most == 0:
+        for frame in frames():
+            rows = frame if predicate is None else frame.filter(predicate)
+            rows = rows if limit is None else rows.head(limit)
+            limit = None if limit is None else limit - rows.height
+            yield rows if columns is None else rows.select(columns)
+            if limit == 0:
                 return
 
     return register_io_source(source, schema=dict(schema))

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from loan_default.risk.arrays import Floats
 
 RESAMPLES = 200
 CONFIDENCE = 0.95

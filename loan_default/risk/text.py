@@ -1,15 +1,18 @@
-"""Long lists in few words, for people: the first of them are named and the others counted."""
+"""Shortens long lists for people: the first entries are named and the others counted.
+
+Sentences themselves belong beside what they tell of; tables belong in `markdown`.
+"""
 
 from collections.abc import Sequence
 
 
-def listed(names: Sequence[str], most: int) -> str:
-    """`a, b and 3 more`, where there are more names than `most`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def shorten_names(names: Sequence[str], limit: int) -> str:
+    """Join names as `a, b and 3 more`, where there are more of them than `limit`."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
-def some(sentences: Sequence[str], most: int, between: str = " ") -> str:
-    """`A. B. (+3 more)`, where there are more sentences than `most`."""
-    more = f" (+{len(sentences) - most} more)" if len(sentences) > most else ""
-    return between.join(sentences[:most]) + more
+def shorten_sentences(sentences: Sequence[str], limit: int, separator: str = " ") -> str:
+    """Join sentences as `A. B. (+3 more)`, where there are more of them than `limit`."""
+    more = f" (+{len(sentences) - limit} more)" if len(sentences) > limit else ""
+    return separator.join(sentences[:limit]) + more

@@ -18,16 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.prediction_history import LOG
+from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers
-
-Floats = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 

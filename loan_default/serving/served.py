@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from loan_default.risk.arrays import Matrix
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
-from loan_default.risk.model.features import Matrix
 from loan_default.risk.model.online_features import Applications, QuickReader, check
 from loan_default.risk.model.scorer import Answers, Scorer
 from loan_default.serving.protocol import JSON, Output, QuickDecoder, decode

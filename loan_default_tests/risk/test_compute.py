@@ -8,23 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk.compute import LocalEngine, Rows, cut
+from loan_default.risk.compute import FrameTable, JoinedTable, LocalEngine, part_bounds
 from loan_default.risk.errors import BadInput
 
 ROWS = 600_001
-SCHEMA = {"at": pl.Int64(), "twice": pl.Int64()}
+SCHEMA = {"number": pl.Int64(), "twice": pl.Int64()}
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def table(tmp_path_factory: pytest.TempPathFactory) -> FrameTable:
     path = tmp_path_factory.mktemp("table") / "rows.parquet"
-    pl.DataFrame({"at": range(ROWS), "unused": "x"}).write_parquet(path)
-    return Rows(pl.scan_parquet(path).select("at"))
+    pl.DataFrame({"number": range(ROWS), "unused": "x"}).write_parquet(path)
+    return FrameTable(pl.scan_parquet(path).select("number"))
+
+
+def double(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(twice=2 * pl.col("number"))
 
 
 @given(st.integers(0, 3_000_000), st.integers(1, 50))
 def test_parts_are_alike_and_leave_nothing_out(rows: int, least: int) -> None:
-    parts = cut(rows, least)
+    parts = part_bounds(rows, least)
     assert len(parts) >= least
     assert parts[0][0] == 0
     assert sum(length for _, length in parts) == rows
@@ -34,37 +38,47 @@ def test_parts_are_alike_and_leave_nothing_out(rows: int, least: int) -> None:
     assert max(lengths) <= 250_000
 
 
-def test_rows_are_worked_on_in_order_some_at_a_time(table: Rows, tmp_path: Path) -> None:
-    seen: list[int] = []
+def test_rows_are_worked_on_in_order_some_at_a_time(table: FrameTable, tmp_path: Path) -> None:
+    heights: list[int] = []
 
-    def doubled(rows: pl.DataFrame) -> pl.DataFrame:
-        seen.append(rows.height)
-        return rows.with_columns(twice=2 * pl.col("at"))
+    def double_and_count(rows: pl.DataFrame) -> pl.DataFrame:
+        heights.append(rows.height)
+        return double(rows)
 
-    made = LocalEngine().rows(doubled, table, SCHEMA)
-    made.sink_parquet(tmp_path / "made.parquet")
-    assert seen == [200_000, 200_000, 200_001]
-    found = pl.read_parquet(tmp_path / "made.parquet")
-    assert found.equals(pl.DataFrame({"at": range(ROWS)}).with_columns(twice=2 * pl.col("at")))
-    assert made.filter(pl.col("at") >= ROWS - 2).select("twice").collect()["twice"].to_list() == [
+    doubled = LocalEngine().map_rows(double_and_count, table, SCHEMA)
+    doubled.sink_parquet(tmp_path / "doubled.parquet")
+    assert heights == [200_000, 200_000, 200_001]
+    assert pl.read_parquet(tmp_path / "doubled.parquet").equals(double(pl.DataFrame({"number": range(ROWS)})))
+    assert doubled.filter(pl.col("number") >= ROWS - 2).select("twice").collect()["twice"].to_list() == [
         1_200_000 - 2,
         1_200_000,
     ]
-    seen.clear()
-    assert made.head(3).collect().rows() == [(0, 0), (1, 2), (2, 4)]
-    assert len(seen) == 1, "nobody asked for more"
+    heights.clear()
+    assert doubled.head(3).collect().rows() == [(0, 0), (1, 2), (2, 4)]
+    assert len(heights) == 1, "nobody asked for more"
 
 
-def test_no_rows_make_none() -> None:
-    nothing = Rows(pl.LazyFrame(schema={"at": pl.Int64()}))
-    made = LocalEngine().rows(lambda rows: rows.with_columns(twice=2 * pl.col("at")), nothing, SCHEMA).collect()
-    assert made.is_empty()
-    assert made.schema == SCHEMA
+def test_no_rows_give_an_empty_frame_of_the_schema() -> None:
+    empty = FrameTable(pl.LazyFrame(schema={"number": pl.Int64()}))
+    doubled = LocalEngine().map_rows(double, empty, SCHEMA).collect()
+    assert doubled.is_empty()
+    assert doubled.schema == SCHEMA
 
 
-def test_an_error_is_raised_as_it_is(table: Rows) -> None:
+def test_joined_tables_are_read_as_one_and_by_the_same_parts() -> None:
+    left = FrameTable(pl.LazyFrame({"number": range(9), "unused": "x"}))
+    right = FrameTable(pl.LazyFrame({"twice": range(0, 18, 2)}))
+    joined = JoinedTable(((left, ("number",)), (right, ("twice",))))
+    assert joined.rows == 9
+    part = joined.part(3, 2)
+    assert part.offset == 3
+    assert part.scan().collect().rows() == [(3, 6), (4, 8)]
+    assert JoinedTable(((left, ("number",)),)).scan().collect().columns == ["number"]
+
+
+def test_an_error_is_raised_as_it_is(table: FrameTable) -> None:
     def refuse(_: pl.DataFrame) -> pl.DataFrame:
         raise BadInput("The loan 7 has no term; give it one.")
 
     with pytest.raises(BadInput, match=r"^The loan 7 has no term; give it one\.$"):
-        LocalEngine().rows(refuse, table, SCHEMA).collect()
+        LocalEngine().map_rows(refuse, table, SCHEMA).collect()

@@ -59,7 +59,7 @@ def scored(
     chosen = JoinedTable(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
     given = chosen.scan().collect_schema()
     schema = {name: given[name] for name in keep} | SCORED
-    return (engine or LocalEngine()).rows(partial(_score_some, scorer, keep, with_reasons), chosen, schema)
+    return (engine or LocalEngine()).map_rows(partial(_score_some, scorer, keep, with_reasons), chosen, schema)
 
 
 def _score_some(scorer: Scorer, keep: Sequence[str], with_reasons: bool, loans: pl.DataFrame) -> pl.DataFrame:

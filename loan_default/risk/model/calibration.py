@@ -10,9 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from loan_default.risk.arrays import Floats
 
 _STEPS = 50
 _CLOSE = 1e-10

@@ -16,11 +16,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.compute import Engine, Part, Table
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
-from loan_default.risk.model.estimators import Floats, RiskModel
-from loan_default.risk.model.features import FeatureSpace, Matrix
+from loan_default.risk.model.estimators import RiskModel
+from loan_default.risk.model.features import FeatureSpace
 
 FittedOn = Literal["train", "both"]
 Item = TypeVar("Item")

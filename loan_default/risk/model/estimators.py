@@ -15,11 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import onnx_export
-from loan_default.risk.model.features import Matrix
-
-Floats = NDArray[np.float64]
 
 _FEW_ROWS = 100
 

@@ -13,11 +13,9 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
-
-Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class FeatureSpace:
         encoded = [expr for field in self.contract.features for expr in _encoded(field)]
         return loans.select(encoded).to_numpy(order="c", writable=True)
 
-    def encode(self, values: NDArray[np.float64]) -> Matrix:
+    def encode(self, values: Floats) -> Matrix:
         """The same of numbers (n, features): a level stands as its position, the safest 1, and NaN where missing."""
         X = values[:, self.field_of]
         columns, positions = self._indicators

@@ -15,15 +15,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.cleaning import DERIVATIONS, clean_applications
 from loan_default.risk.data.parsing import MONTH_TEXTS
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.features import FeatureSpace, Matrix
-
-Floats = NDArray[np.float64]
+from loan_default.risk.model.features import FeatureSpace
 
 _STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none

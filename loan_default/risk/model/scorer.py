@@ -18,15 +18,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.estimators import RiskModel, load_model
-from loan_default.risk.model.features import FeatureSpace, Matrix
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import reasons_for
 from loan_default.risk.policy import DecisionPolicy
-
-Floats = NDArray[np.float64]
 
 FORMAT = 1
 _CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1

@@ -14,12 +14,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
+from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval, auc_of, measure
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.development import BoostingSpec, Development, FittedOn, Sample
-from loan_default.risk.model.estimators import Floats, LinearModel, RiskModel, TreeModel
+from loan_default.risk.model.estimators import LinearModel, RiskModel, TreeModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace

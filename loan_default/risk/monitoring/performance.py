@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, TERM, Contract
 from loan_default.risk.data.parsing import months_after
-from loan_default.risk.evaluation import Floats, Interval, Ranking, measure, pd_groups
+from loan_default.risk.evaluation import Interval, Ranking, measure, pd_groups
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.policy import Finding, PerformancePolicy
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from loan_default.risk.policy import RetrainingPolicy
-from loan_default.risk.text import listed
+from loan_default.risk.text import shorten_names
 
 _WEEK = timedelta(days=7)
 _NAMED = 3  # batches in a sentence
@@ -123,7 +123,7 @@ def _against(
 
 
 def _named(batches: Sequence[str]) -> str:
-    return f"{'Batch' if len(batches) == 1 else 'Batches'} {listed(batches, _NAMED)}"
+    return f"{'Batch' if len(batches) == 1 else 'Batches'} {shorten_names(batches, _NAMED)}"
 
 
 def _told(at: datetime) -> str:

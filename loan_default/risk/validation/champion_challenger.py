@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, LoanField
 from loan_default.risk.evaluation import (
     Comparison,
     Evaluation,
-    Floats,
     Interval,
     by_segment,
     compare,

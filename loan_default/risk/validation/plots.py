@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from loan_default.risk.arrays import Floats
 from loan_default.risk.evaluation import Ranking, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 # M. Okabe and K. Ito, Color Universal Design, 2008: told apart with any colour vision
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"

@@ -10,11 +10,11 @@ import pytest
 import skops.io
 import xgboost
 
+from loan_default.risk.arrays import Matrix
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import onnx_export
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.estimators import LinearModel, RiskModel, TreeModel, load_model
-from loan_default.risk.model.features import Matrix
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import KINDS, Candidate, fit_regression
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk.compute import Rows
+from loan_default.risk.arrays import Matrix
+from loan_default.risk.compute import FrameTable
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import onnx_export
 from loan_default.risk.model.batch_scoring import scored, write_predictions
 from loan_default.risk.model.calibration import Calibration
-from loan_default.risk.model.features import Matrix
 from loan_default.risk.model.scorer import SCORED, Scorer, points
 from loan_default.risk.model.training import KINDS, Candidate
 from loan_default.risk.policy import DecisionPolicy, load_policy
@@ -120,22 +120,24 @@ def test_chunks_add_up_to_the_whole(
 ) -> None:
     given = loans.head(40) if rows_in_a_chunk == 1 else loans
     kept = ["dti", "id", "addr_state"]  # a feature, and two that are none
-    streamed = scored(scorer, Rows(given.lazy()), keep=kept, with_reasons=with_reasons).collect(engine="streaming")
+    streamed = scored(scorer, FrameTable(given.lazy()), keep=kept, with_reasons=with_reasons).collect(
+        engine="streaming"
+    )
     assert streamed.equals(given.select(kept).hstack(scorer.score(given, with_reasons=with_reasons)))
 
 
 def test_chunks_may_keep_nothing(scorer: Scorer, loans: pl.DataFrame) -> None:
-    assert scored(scorer, Rows(loans.lazy()), keep=[]).collect(engine="streaming").equals(scorer.score(loans))
+    assert scored(scorer, FrameTable(loans.lazy()), keep=[]).collect(engine="streaming").equals(scorer.score(loans))
 
 
 def test_no_loans_are_scored_as_none(scorer: Scorer, loans: pl.DataFrame) -> None:
-    none = scored(scorer, Rows(loans.lazy().filter(pl.lit(False))), keep=["id"]).collect(engine="streaming")
+    none = scored(scorer, FrameTable(loans.lazy().filter(pl.lit(False))), keep=["id"]).collect(engine="streaming")
     assert (none.height, none.schema) == (0, pl.Schema({"id": pl.String, **SCORED}))
 
 
 def test_a_file_of_loans_keeps_its_order(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
     loans.write_parquet(tmp_path / "loans.parquet", row_group_size=50)
-    streamed = scored(scorer, Rows(pl.scan_parquet(tmp_path / "loans.parquet")), keep=["id"]).collect(
+    streamed = scored(scorer, FrameTable(pl.scan_parquet(tmp_path / "loans.parquet")), keep=["id"]).collect(
         engine="streaming"
     )
     assert streamed["id"].equals(loans["id"])
@@ -195,7 +197,9 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
 
 def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
     parquet, csv = tmp_path / "predictions.parquet", tmp_path / "predictions.csv"
-    counted = write_predictions(scorer, Rows(loans.lazy()), parquet=parquet, csv=csv, constants={"model_version": 3})
+    counted = write_predictions(
+        scorer, FrameTable(loans.lazy()), parquet=parquet, csv=csv, constants={"model_version": 3}
+    )
     said = scorer.score(loans)
     written = pl.read_parquet(parquet)
     assert written.columns == ["id", "issue_d", "term", *SCORED, "model_version"]

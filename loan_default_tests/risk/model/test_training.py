@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss
 
+from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.data.cleaning import OUTCOME, clean_loans
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
@@ -17,7 +18,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of, measure
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.development import LocalDevelopment
-from loan_default.risk.model.estimators import Floats, TreeModel
+from loan_default.risk.model.estimators import TreeModel
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import (
     KINDS,

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.compute import JoinedTable, LocalEngine, Rows, Table
+from loan_default.risk.compute import FrameTable, JoinedTable, LocalEngine, Table
 from loan_default.risk.data.cleaning import clean_applications
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import (
@@ -37,8 +37,8 @@ def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, row
     loans, known, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
     reference = reference_part(known, MONTHS, 0.1, loans.head(600)).profile
     features = scored_features(known, loans.tail(400).with_columns(pl.col("dti") * 1.5))
-    raw, names = Rows(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
-    batch = JoinedTable(((Rows(features.lazy()), names), (raw, ("raw_score",))))
+    raw, names = FrameTable(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
+    batch = JoinedTable(((FrameTable(features.lazy()), names), (raw, ("raw_score",))))
     whole, parts = (profile_of(engine, batch, reference) for engine in (LocalEngine(), Cut(rows)))
     tables = [feature_drift(reference, profile, policy) for profile in (whole, parts)]
     assert tables[0].equals(tables[1])

@@ -1,0 +1,12 @@
+"""Names the kinds of numpy arrays that modules of `risk` hand to each other. Nothing is computed here.
+
+It has no test file: it defines types alone, which mypy checks wherever they are used.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]  # measured values, one a loan unless said otherwise
+Matrix: TypeAlias = NDArray[np.float32]  # (loans, columns of a `FeatureSpace`): what a model reads
