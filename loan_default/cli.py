@@ -90,13 +90,13 @@ def run_job(
     import dagster as dg
 
     from loan_default.definitions import build_definitions
-    from loan_default.defs.instance import open_records
+    from loan_default.defs.instance import open_instance
     from loan_default.defs.logger import PROGRESS
 
     logger = logging.getLogger(PROGRESS)
     logger.setLevel(logging.INFO)
     logger.handlers[:] = [shown.ProgressHandler(console)]
-    with open_records(settings) as instance:
+    with open_instance(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions("batch", [batch])
         definitions = build_definitions(settings, patient=False)
@@ -274,9 +274,9 @@ def _runs(settings: Settings, *jobs: str) -> list[dg.RunRecord]:
     """The newest runs of each job."""
     import dagster as dg
 
-    from loan_default.defs.instance import open_records
+    from loan_default.defs.instance import open_instance
 
-    with open_records(settings) as instance:
+    with open_instance(settings) as instance:
         return [run for job in jobs for run in instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS_SHOWN)]
 
 

@@ -20,7 +20,7 @@ import loan_default
 from loan_default.adapters import probes
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
 from loan_default.cli import main
-from loan_default.defs.instance import open_records
+from loan_default.defs.instance import open_instance
 from loan_default.operations import doctor
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.serving.registry import ModelRegistryResource
@@ -189,7 +189,7 @@ def open_each(settings: Settings, environment: Mapping[str, str], addresses: Seq
         here = replace(settings, dagster_storage=address)
         prepare_process(here)
         together.wait(SECONDS)
-        with open_records(here) as instance:
+        with open_instance(here) as instance:
             assert instance.get_runs_count() == 0
             assert not instance.all_instigator_state()
             assert not instance.get_dynamic_partitions("batch")

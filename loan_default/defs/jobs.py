@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs.lost_runs import lifeline_hook
+from loan_default.defs.lost_runs import run_lock_hook
 from loan_default.defs.mlflow_run import mlflow_failure_hook
-from loan_default.defs.partitions import batches
 
 if TYPE_CHECKING:  # what define_asset_job returns; Dagster does not export it
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -18,7 +17,7 @@ _REGISTRY = dg.AssetSelection.groups("registry")
 _MONITORING = dg.AssetSelection.groups("monitoring")
 _BATCH = dg.AssetSelection.groups("scoring") | _MONITORING
 
-_WHOLE: dict[str, tuple[dg.AssetSelection, str]] = {
+_JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
     "cleaning_job": (_DATA, "Clean the loan file and cut it into windows."),
     "tuning_job": (_DATA | dg.AssetSelection.assets("tuned_params"), "Clean, split and search for parameters."),
     "training_job": (_TRAINING, "From the loan file to a new version of the model (staging)."),
@@ -37,7 +36,7 @@ _WHOLE: dict[str, tuple[dg.AssetSelection, str]] = {
         "Have the scoring server answer by the version in production.",
     ),
 }
-_BY_BATCH: dict[str, tuple[dg.AssetSelection, str]] = {
+_BATCH_JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
     "batch_prediction_job": (_BATCH, "Score one batch of applications and compare it with the training population."),
     "monitoring_job": (_MONITORING, "Compare one scored batch with the training population."),
 }
@@ -65,10 +64,10 @@ _PASSING = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIA
 
 def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedAssetJobDefinition"]:
     """Every job; one that is not patient fails at once, as a person waits for it."""
-    hooks = {mlflow_failure_hook(tracking), lifeline_hook}
+    hooks = {mlflow_failure_hook(tracking), run_lock_hook}
     whole = [
         dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_FIRST | _TAGS.get(name, _TRAINS))
-        for name, (selection, described) in _WHOLE.items()
+        for name, (selection, described) in _JOBS.items()
     ]
     by_batch = [
         dg.define_asset_job(
@@ -78,8 +77,7 @@ def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedA
             hooks=hooks,
             tags=_OF_A_BATCH,
             op_retry_policy=_PASSING if patient else None,
-            partitions_def=batches,
         )
-        for name, (selection, described) in _BY_BATCH.items()
+        for name, (selection, described) in _BATCH_JOBS.items()
     ]
     return [*whole, *by_batch]

@@ -63,7 +63,7 @@ class MlflowRunResource(dg.ConfigurableResource):
         with tracking.as_default(), _dagster_mlflow_run(context, tracking) as run_id:
             self._run_id = run_id
             yield self
-            settle_left_runs(context.instance, tracking)  # not before: the lifeline may be asked for after this
+            settle_left_runs(context.instance, tracking)  # not before: the run lock may be taken after this
 
 
 def mlflow_failure_hook(tracking: Tracking) -> dg.HookDefinition:

@@ -48,7 +48,7 @@ from loan_default.settings import (
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
-    from loan_default.defs.instance_status import Condition
+    from loan_default.defs.instance_status import InstanceStatus
 
 Mark = Literal["ok", "note", "wrong"]
 
@@ -468,7 +468,7 @@ def _silent_server(settings: Settings) -> Finding:
 
 def look_at_dagster(case: Case) -> Iterator[Finding]:
     """Dagster's records open, its daemon lives, its sensors tick, nothing waits in vain, and its limits are set."""
-    from loan_default.defs.instance_status import is_new, read_condition
+    from loan_default.defs.instance_status import is_new, read_instance_status
 
     home = case.settings.dagster_home or case.settings.home / "dagster"
     file = home / "dagster.yaml"
@@ -480,7 +480,7 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
         if "runs" not in probes.read_tables(url) if url else is_new(home):
             yield Finding("dagster", "note", f"Nothing has run from {place} yet.", "Run loan-default demo or run.")
             return
-        condition, now = read_condition(case.settings), datetime.now(UTC)
+        condition, now = read_instance_status(case.settings), datetime.now(UTC)
     except ConnectionError as error:
         yield _unasked("dagster", str(place), error, DAGSTER_STORAGE)
         return
@@ -493,24 +493,24 @@ def look_at_dagster(case: Case) -> Iterator[Finding]:
     if condition.newest_run_at:
         case.written.append(("Dagster's newest run", condition.newest_run_at))
     yield Finding(
-        "dagster", "ok", f"The records in {place} can be read; {_count(condition.under_way, 'run')} under way."
+        "dagster", "ok", f"The records in {place} can be read; {_count(condition.runs_under_way, 'run')} under way."
     )
     yield from judge_daemons(condition, now)
-    yield from judge_tickers(condition, sensors=case.settings.sensors)
+    yield from judge_instigators(condition, sensors=case.settings.sensors)
     yield from judge_runs(condition, now)
     yield from judge_limits(condition, file)
 
 
-def judge_daemons(condition: Condition, now: datetime) -> Iterator[Finding]:
+def judge_daemons(condition: InstanceStatus, now: datetime) -> Iterator[Finding]:
     """Every daemon that is needed must have been heard of lately, and without an error."""
     start = "Start it: make dev, or dagster-daemon run -m loan_default.definitions."
-    if all(daemon.heard_at is None for daemon in condition.daemons):
+    if all(daemon.last_heartbeat_at is None for daemon in condition.daemons):
         yield Finding("daemon", "note", "The daemon never ran here; nothing happens by itself.", start)
         return
     silent = {
-        daemon.name: f"{_ago(now - daemon.heard_at)} ago" if daemon.heard_at else "never"
+        daemon.name: f"{_ago(now - daemon.last_heartbeat_at)} ago" if daemon.last_heartbeat_at else "never"
         for daemon in condition.daemons
-        if daemon.heard_at is None or now - daemon.heard_at > _SILENT
+        if daemon.last_heartbeat_at is None or now - daemon.last_heartbeat_at > _SILENT
     }
     if silent:
         when = sorted(set(silent.values()))
@@ -521,41 +521,41 @@ def judge_daemons(condition: Condition, now: datetime) -> Iterator[Finding]:
             remedy = "See the log of the process that runs the daemon."
             yield Finding("daemon", "wrong", f"{daemon.name} reports: {daemon.error.rstrip('.')}.", remedy)
     if not silent and not any(daemon.error for daemon in condition.daemons):
-        last = min(daemon.heard_at for daemon in condition.daemons if daemon.heard_at)
+        last = min(daemon.last_heartbeat_at for daemon in condition.daemons if daemon.last_heartbeat_at)
         told = f"All {len(condition.daemons)} daemons live; each was heard of in the last {_ago(now - last)}."
         yield Finding("daemon", "ok", told)
 
 
-def judge_tickers(condition: Condition, *, sensors: bool) -> Iterator[Finding]:
+def judge_instigators(condition: InstanceStatus, *, sensors: bool) -> Iterator[Finding]:
     """Sensors that a person switched off are told; the last tick of each must not have failed."""
     if not sensors:
         remedy = "Switch on what you want in the UI, or unset it."
         yield Finding("sensors", "note", "LOAN_DEFAULT_SENSORS leaves them switched off.", remedy)
-    if off := [ticker.name for ticker in condition.tickers if ticker.on is False]:
+    if off := [instigator.name for instigator in condition.instigators if instigator.on is False]:
         told = f"{', '.join(off)}: switched off by hand."
         yield Finding("sensors", "note", told, "Switch them on in the UI, under Automation, if that was not meant.")
-    failed = [ticker for ticker in condition.tickers if ticker.error and ticker.on is not False]
-    for ticker in failed:
+    failed = [instigator for instigator in condition.instigators if instigator.error and instigator.on is not False]
+    for instigator in failed:
         remedy = "Mend what it names; its ticks in the UI tell more."
-        yield Finding("sensors", "wrong", f"The last tick of {ticker.name} failed: {ticker.error}.", remedy)
-    if sensors and condition.tickers and not off and not failed:
-        names = ", ".join(ticker.name for ticker in condition.tickers)
+        yield Finding("sensors", "wrong", f"The last tick of {instigator.name} failed: {instigator.error}.", remedy)
+    if sensors and condition.instigators and not off and not failed:
+        names = ", ".join(instigator.name for instigator in condition.instigators)
         yield Finding("sensors", "ok", f"No last tick failed: {names}.")
 
 
-def judge_runs(condition: Condition, now: datetime) -> Iterator[Finding]:
+def judge_runs(condition: InstanceStatus, now: datetime) -> Iterator[Finding]:
     """No run waits in vain, and none is held for running that is not."""
-    for run in condition.gone:
+    for run in condition.lost_runs:
         remedy = "Start the daemon, whose lost_run_sensor ends it; until then it may keep others waiting."
         yield Finding("runs", "wrong", f"{run} has begun, and its process is gone.", remedy)
     since = now - condition.queued_since if condition.queued_since else timedelta()
-    if since > _LONG_QUEUED and not condition.under_way:
+    if since > _LONG_QUEUED and not condition.runs_under_way:
         told = f"A run has been queued for {_ago(since)}, and none runs that it could wait for."
         yield Finding("runs", "wrong", told, "Start the daemon, or terminate the run in the UI.")
     elif since > _LONG_QUEUED:
         told = f"A run has been queued for {_ago(since)} behind others."
         yield Finding("runs", "note", told, "See in the UI whether the run before it still gets on.")
-    elif not condition.gone:
+    elif not condition.lost_runs:
         yield Finding("runs", "ok", "None waits in vain, none has lost its process.")
 
 
@@ -586,13 +586,13 @@ def _in_one_line(section: str, content: Any) -> str:
     return f"{section}: {lines.strip()[1:-1].partition(': ')[2]}"
 
 
-def judge_limits(condition: Condition, file: Path) -> Iterator[Finding]:
+def judge_limits(condition: InstanceStatus, file: Path) -> Iterator[Finding]:
     """An old `dagster.yaml` lacks what a new home has."""
     new_home = yaml.safe_load(dagster_yaml(Settings(Path())))
     lacking = [
-        (condition.limited, "concurrency", "lets runs go at a time that write the same records"),
-        (condition.monitored, "run_monitoring", "does not notice a run that never ends"),
-        (condition.retried, "run_retries", "does not start a batch again whose run was killed"),
+        (condition.limits_runs, "concurrency", "lets runs go at a time that write the same records"),
+        (condition.monitors_runs, "run_monitoring", "does not notice a run that never ends"),
+        (condition.retries_runs, "run_retries", "does not start a batch again whose run was killed"),
     ]
     for has, section, told in lacking:
         if not has:

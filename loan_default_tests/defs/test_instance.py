@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loan_default.defs.instance import open_records
+from loan_default.defs.instance import open_instance
 from loan_default.risk.errors import BadInput
 from loan_default.settings import DAGSTER_STORAGE, Settings, dagster_yaml
 from loan_default_tests.homes import own_environment
@@ -22,13 +22,13 @@ def home(tmp_path: Path) -> Iterator[Settings]:
 
 def refused(home: Settings, instance: str) -> str:
     (home.home / "dagster.yaml").write_text(instance)
-    with pytest.raises(BadInput) as error, open_records(home):
+    with pytest.raises(BadInput) as error, open_instance(home):
         pass
     return str(error.value)
 
 
 def test_a_home_without_a_file_of_its_own_is_opened(home: Settings) -> None:
-    with open_records(home) as instance:
+    with open_instance(home) as instance:
         assert instance.get_runs_count() == 0
 
 
@@ -48,7 +48,7 @@ def test_a_section_that_is_none_is_told_in_one_line(home: Settings) -> None:
 
 
 def test_records_that_cannot_be_kept_any_more_are_told(home: Settings) -> None:
-    with pytest.raises(BadInput) as error, open_records(home) as instance:
+    with pytest.raises(BadInput) as error, open_instance(home) as instance:
         instance.get_runs_count()
         with instance.run_storage.connect() as connection:
             connection.exec_driver_sql("drop table runs")

@@ -19,8 +19,8 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from loan_default.adapters import run_lock
-from loan_default.defs.instance_status import condition_of, is_new, read_condition
-from loan_default.operations.doctor import judge_daemons, judge_tickers
+from loan_default.defs.instance_status import instance_status_of, is_new, read_instance_status
+from loan_default.operations.doctor import judge_daemons, judge_instigators
 from loan_default.settings import Settings, dagster_yaml
 from loan_default_tests.homes import own_environment
 
@@ -66,21 +66,21 @@ def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, t
     lives, gone, _ = (begun(instance) for _ in range(3))
     run_lock.hold(tmp_path, lives.run_id)
     (tmp_path / gone.run_id).touch()  # as its death has left it
-    condition = condition_of(instance, tmp_path)
+    condition = instance_status_of(instance, tmp_path)
     run_lock.forget(tmp_path, lives.run_id)
-    assert condition.gone == (f"training_job {gone.run_id[:8]}",)
-    assert condition.under_way == 3
+    assert condition.lost_runs == (f"training_job {gone.run_id[:8]}",)
+    assert condition.runs_under_way == 3
 
 
 def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterInstance) -> None:
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
     origin = RemoteJobOrigin(repository, "training_job")
-    assert condition_of(instance, Path()).queued_since is None
+    assert instance_status_of(instance, Path()).queued_since is None
     for _ in range(2):
         queued = dg.DagsterRunStatus.QUEUED
         instance.add_run(dg.DagsterRun(job_name="training_job", status=queued, remote_job_origin=origin))
         time.sleep(0.01)
-    condition = condition_of(instance, Path())
+    condition = instance_status_of(instance, Path())
     assert condition.queued_since is not None
     assert condition.newest_run_at is not None
     assert timedelta() < condition.newest_run_at - condition.queued_since < timedelta(minutes=1)
@@ -88,11 +88,11 @@ def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterI
 
 
 def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) -> None:
-    assert {daemon.heard_at for daemon in condition_of(instance, Path()).daemons} == {None}
+    assert {daemon.last_heartbeat_at for daemon in instance_status_of(instance, Path()).daemons} == {None}
     error = SerializableErrorInfo("outer\n", [], "A", cause=SerializableErrorInfo("the disk is full\nat last", [], "B"))
     instance.add_daemon_heartbeat(DaemonHeartbeat(1_000.0, "SENSOR", None, [error]))
-    sensor = next(daemon for daemon in condition_of(instance, Path()).daemons if daemon.name == "SENSOR")
-    assert sensor.heard_at == datetime.fromtimestamp(1_000, UTC)
+    sensor = next(daemon for daemon in instance_status_of(instance, Path()).daemons if daemon.name == "SENSOR")
+    assert sensor.last_heartbeat_at == datetime.fromtimestamp(1_000, UTC)
     assert sensor.error == "the disk is full"
 
 
@@ -110,8 +110,8 @@ def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: boo
     (tmp_path / "dagster.yaml").write_text(yaml)
     with own_environment():
         os.environ["DAGSTER_HOME"] = str(tmp_path)
-        condition = read_condition(Settings(tmp_path, dagster_home=tmp_path))
-    assert (condition.monitored, condition.retried, condition.limited) == (monitored, limited, limited)
+        condition = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
+    assert (condition.monitors_runs, condition.retries_runs, condition.limits_runs) == (monitored, limited, limited)
 
 
 @pytest.mark.integration
@@ -126,8 +126,8 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
         try:
             deadline = time.monotonic() + 90
             while True:
-                condition = read_condition(Settings(tmp_path, dagster_home=tmp_path))
-                if len(condition.tickers) == 2 and all(one.heard_at for one in condition.daemons):
+                condition = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
+                if len(condition.instigators) == 2 and all(one.last_heartbeat_at for one in condition.daemons):
                     break
                 assert time.monotonic() < deadline, said.read_text()
                 time.sleep(0.5)
@@ -135,18 +135,18 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
             with suppress(ProcessLookupError):
                 os.killpg(daemon.pid, signal.SIGTERM)
             daemon.wait(timeout=30)
-        condition = read_condition(Settings(tmp_path, dagster_home=tmp_path))
+        condition = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
         with dg.DagsterInstance.get() as instance:
             for state in instance.all_instigator_state():
                 instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
-        off = read_condition(Settings(tmp_path, dagster_home=tmp_path))
-    assert {ticker.name: ticker.error for ticker in condition.tickers} == {
+        off = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
+    assert {instigator.name: instigator.error for instigator in condition.instigators} == {
         "shut": "OSError: the door is shut",
         "open_": None,
     }
-    (failed,) = judge_tickers(condition, sensors=True)
+    (failed,) = judge_instigators(condition, sensors=True)
     assert (failed.mark, failed.found) == ("wrong", "The last tick of shut failed: OSError: the door is shut.")
-    (switched,) = judge_tickers(off, sensors=True)
+    (switched,) = judge_instigators(off, sensors=True)
     assert (switched.mark, switched.found) == ("note", "open_, shut: switched off by hand.")
 
     now = datetime.now(UTC)
@@ -156,6 +156,6 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
     assert silent.mark == "wrong"
     assert f"{len(condition.daemons)} of {len(condition.daemons)} daemons are silent" in silent.found
     assert "last heard of 3 hours ago" in silent.found
-    one = replace(condition, daemons=(replace(condition.daemons[0], heard_at=None), *condition.daemons[1:]))
+    one = replace(condition, daemons=(replace(condition.daemons[0], last_heartbeat_at=None), *condition.daemons[1:]))
     (missing,) = judge_daemons(one, now)
     assert f"1 of {len(one.daemons)} daemons are silent ({one.daemons[0].name}); last heard of never." in missing.found

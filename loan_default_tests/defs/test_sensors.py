@@ -716,7 +716,7 @@ def test_a_server_is_not_kept_down_by_a_failure_that_lies_ahead() -> None:
 
 
 def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_path: Path) -> None:
-    lifeline = RunLockResource(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
+    run_lock = RunLockResource(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
     died, lives, unknown = (desk.ran("training_job", RunStatus.STARTED) for _ in range(3))
     stopped = desk.ran("tuning_job", RunStatus.CANCELING)
     ended = desk.ran("training_job", RunStatus.SUCCESS)
@@ -728,18 +728,18 @@ def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_pa
     holder = "import sys, time; from pathlib import Path; from loan_default.adapters import run_lock\n"
     holder += "for run in sys.argv[2:]: run_lock.hold(Path(sys.argv[1]), run)\n"
     holder += "print('held', flush=True); time.sleep(60)"
-    command = [sys.executable, "-c", holder, lifeline.folder]
+    command = [sys.executable, "-c", holder, run_lock.folder]
     with subprocess.Popen([*command, died.run_id, stopped.run_id], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         for run in (lives, ended):
-            hold(Path(lifeline.folder), run.run_id)
-        assert said(desk.tick("lost_runs", model_registry=SimpleNamespace(tracking=tracking), run_lock=lifeline)) == (
+            hold(Path(run_lock.folder), run.run_id)
+        assert said(desk.tick("lost_runs", model_registry=SimpleNamespace(tracking=tracking), run_lock=run_lock)) == (
             "Every run that is under way lives."
         )
         process.kill()
         process.wait()
-        told = said(desk.tick("lost_runs", model_registry=SimpleNamespace(tracking=tracking), run_lock=lifeline))
+        told = said(desk.tick("lost_runs", model_registry=SimpleNamespace(tracking=tracking), run_lock=run_lock))
     assert set(told.rstrip(".").split(". ")) == {
         f"training_job had died (run {died.run_id})",
         f"tuning_job had died (run {stopped.run_id})",
@@ -753,7 +753,7 @@ def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_pa
         ended.run_id: RunStatus.SUCCESS,
     }
     assert settled == ["m1 FAILED", "m4 FAILED"]
-    assert [path.name for path in Path(lifeline.folder).iterdir()] == [lives.run_id]
+    assert [path.name for path in Path(run_lock.folder).iterdir()] == [lives.run_id]
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -27,7 +27,7 @@ from loan_default.adapters import decision_log, probes, scoring_server
 from loan_default.adapters.probes import Probe, Space
 from loan_default.adapters.tracking import PRODUCTION, ModelVersion
 from loan_default.cli import main
-from loan_default.defs.instance_status import Condition, Daemon
+from loan_default.defs.instance_status import Daemon, InstanceStatus
 from loan_default.operations import doctor
 from loan_default.operations.doctor import Case, Finding, Look, examine
 from loan_default.settings import Settings, load_settings, prepare_process
@@ -402,10 +402,12 @@ def test_no_server_is_a_note_unless_one_should_run(place: Place) -> None:
     assert "another service is to run it" in wrong(found(doctor.look_at_server, supervised)).found
 
 
-# --- Dagster: what a real instance leaves is in defs/test_condition.py ----------------------------------------
+# --- Dagster: what a real instance leaves is in defs/test_instance_status.py ----------------------------------------
 
 
-SOUND = Condition((Daemon("SENSOR", NOW, None),), (), None, 0, (), NOW, monitored=True, retried=True, limited=True)
+SOUND = InstanceStatus(
+    (Daemon("SENSOR", NOW, None),), (), None, 0, (), NOW, monitors_runs=True, retries_runs=True, limits_runs=True
+)
 
 
 def test_an_error_that_a_daemon_reports_is_told() -> None:
@@ -418,13 +420,13 @@ def test_an_error_that_a_daemon_reports_is_told() -> None:
     ("minutes", "under_way", "mark"), [(59, 0, "ok"), (61, 0, "wrong"), (61, 1, "note"), (300, 0, "wrong")]
 )
 def test_a_run_that_waits_long_is_told(minutes: int, under_way: int, mark: str) -> None:
-    waits = replace(SOUND, queued_since=NOW - timedelta(minutes=minutes), under_way=under_way)
+    waits = replace(SOUND, queued_since=NOW - timedelta(minutes=minutes), runs_under_way=under_way)
     (finding,) = doctor.judge_runs(waits, NOW)
     assert finding.mark == mark
 
 
 def test_a_run_without_its_process_is_told() -> None:
-    finding = wrong([*doctor.judge_runs(replace(SOUND, gone=("training_job 0a1b2c3d",), under_way=1), NOW)])
+    finding = wrong([*doctor.judge_runs(replace(SOUND, lost_runs=("training_job 0a1b2c3d",), runs_under_way=1), NOW)])
     assert finding.found == "training_job 0a1b2c3d has begun, and its process is gone."
 
 
