@@ -287,12 +287,15 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING
     from loan_default.defs.assets.scoring import INBOX
     from loan_default.defs.sensors import DRIFT, is_verdict
+    from loan_default.risk.monitoring.verdicts import with_current_verdict
 
     tracking, root = _store(settings).tracking, UPath(settings.storage)
     versions = {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)}
     shown.show_versions(console, versions)
     reports = [file for file in inbox.list_files(root / DRIFT) if is_verdict(file.name)]
-    shown.show_drift(console, [storage.read_json(file.place) for file in reports[-_BATCHES_SHOWN:]])
+    shown.show_drift(
+        console, [with_current_verdict(storage.read_json(file.place)) for file in reports[-_BATCHES_SHOWN:]]
+    )
     production, proved = versions[PRODUCTION], _record(settings, "performance_report.json")
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
@@ -315,6 +318,9 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
 
 
 def _performance(report: Mapping[str, Any]) -> str:
+    from loan_default.risk.monitoring.verdicts import with_current_verdict
+
+    report = with_current_verdict(report)
     told = f"outcomes until {report['told_until']}" if report["told_until"] else "no outcomes yet"
     return f"version {report['model_version']}: {report['verdict']} ({told}; measured {report['measured_at'][:10]})"
 

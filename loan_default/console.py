@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _METRICS = ("auc", "ks", "brier", "ece")
 _COLOURS = {
     **{"promote": "green", "hold": "yellow", "rollback": "yellow"},
-    **{"calm": "green", "drifted": "red", "not enough rows": "yellow"},
-    **{"sound": "green", "fallen": "red", "not enough outcomes": "yellow"},
+    **{"stable": "green", "drifted": "red", "not enough rows": "yellow"},
+    **{"healthy": "green", "degraded": "red", "not enough outcomes": "yellow"},
     **{"ok": "green", "note": "yellow", "wrong": "red"},
 }
 _LOOK_WIDTH = 22

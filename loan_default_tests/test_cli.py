@@ -680,7 +680,7 @@ def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
     reports = [
         {"batch": batch, "rows": 50, "model_version": 1, "verdict": verdict, "reasons": reasons}
         for batch, verdict, reasons in [
-            ("a", "calm", ["0 drifted"]),
+            ("a", "stable", ["0 drifted"]),
             ("b", "drifted", ["r1", "r2", "r3", "r4", "r5"]),
             ("c", "not enough rows", ["50 rows"]),
         ]
@@ -688,7 +688,7 @@ def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
     shown.show_drift(console, reports)
     told = text()
     assert "r1; r2; r3 (+2 more)" in told
-    assert all(word in told for word in ("calm", "drifted", "not enough rows", "0 drifted"))
+    assert all(word in told for word in ("stable", "drifted", "not enough rows", "0 drifted"))
 
 
 def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> None:
@@ -700,7 +700,7 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
         "versions": [{"version": 2, **counts, "defaults": 90, "real": METRICS, "estimate": estimated}],
         "vintages": [{**row, "vintage": "2016-Q3"}],
         "decisions": [{**row, "decision": "approve", "mean_pd": None, "default_rate": None}],
-        **{"verdict": "fallen", "model_version": 2, "reasons": ["AUC 0.5 is too low."], "unreadable": ["b.csv"]},
+        **{"verdict": "degraded", "model_version": 2, "reasons": ["AUC 0.5 is too low."], "unreadable": ["b.csv"]},
         **{"told_until": "2019-03", "estimates": "Every PD is supposed to be right."},
     }
     console, text = printed
@@ -708,7 +708,7 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
     seen = text()
     for told in (
         *("1,200", "0.7000 (0.6900 to 0.7100)", "[0.6100]", "2016-Q3", "0.7100", "[0.6300]", "12.5%", "20.0%"),
-        *("version 2: fallen; outcomes are told until 2019-03", "AUC 0.5 is too low.", "Outcome file b.csv cannot"),
+        *("version 2: degraded; outcomes are told until 2019-03", "AUC 0.5 is too low.", "Outcome file b.csv cannot"),
         "[…] estimated without outcomes. Every PD is supposed to be right.",
     ):
         assert told in seen

@@ -455,7 +455,7 @@ class World:
         if report["fingerprint"] != fingerprint:
             return "failed"  # another run has read another file under this name
         number, drifted = next(self.numbers), int(population) != self.trained_on[self.version]
-        verdict = "drifted" if drifted else "calm"
+        verdict = "drifted" if drifted else "stable"
         record = {"batch": run.batch, "model_version": self.version, "verdict": verdict, "reasons": [f"{number} times"]}
         self.file("drift_report", f"{run.batch}.json", text=json.dumps(record))
         self.verdicts[run.batch] = (number, self.version, drifted)
@@ -471,11 +471,12 @@ class World:
     def _performance_job(self, run: Run, *_: Any) -> str:
         number, self.measured = next(self.numbers), int(run.read)
         self.reported = self.fell if self.fell == self.version else 0
-        record = {"verdict": "fallen" if self.reported else "sound", "model_version": self.version, "unreadable": []}
+        verdict = "degraded" if self.reported else "healthy"
+        record = {"verdict": verdict, "model_version": self.version, "unreadable": []}
         self.file("performance_report.json", text=json.dumps({**record, "reasons": [f"{number} times."]}))
-        self.news = [news for news in self.news if "has fallen" not in news.begins]  # a later report is told
+        self.news = [news for news in self.news if "has degraded" not in news.begins]  # a later report is told
         if self.reported:
-            self.news.append(News(self.now, f"Version {self.version} has fallen", f" {number} times"))
+            self.news.append(News(self.now, f"Version {self.version} has degraded", f" {number} times"))
         return "well"
 
     def _serving_job(self, run: Run, *_: Any) -> str:

@@ -603,8 +603,8 @@ def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # 
     record = {"batch": "2018-10", "model_version": 1, "verdict": "drifted", "reasons": ["score: PSI 1.3 is above 0.25"]}
     Path(desk.file("drift_report", "2018-10.json", text=json.dumps(record))).touch()
     assert found(line(nobody)) == {"drifted"}
-    desk.report("fallen")
-    assert found(line(nobody)) == {"fallen"}
+    desk.report("degraded")
+    assert found(line(nobody)) == {"degraded"}
     dead = NotificationsResource(Channels(slack="http://127.0.0.1:1/"))
     decided = {"verdict": "hold", "candidate": 2, "decided_by": "policy", "reasons": ["AUC is low."]}
     decided["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")

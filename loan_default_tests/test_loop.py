@@ -24,7 +24,7 @@ def loop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Loop]:
 def test_a_calm_batch_is_scored_and_a_shifted_one_leads_to_one_new_model_that_is_served(loop: Loop) -> None:
     loop.drop("2014-08.csv", seed=3)
     loop.drop("2014-08-shifted.csv", seed=4, shift=1.0)
-    for batch, verdict in (("2014-08", "calm"), ("2014-08-shifted", "drifted")):
+    for batch, verdict in (("2014-08", "stable"), ("2014-08-shifted", "drifted")):
         report = loop.until(lambda batch=batch: loop.record("drift_report", batch), f"{batch} is scored and compared")
         assert report["verdict"] == verdict
     loop.until(lambda: loop.runs("retraining_job"), "a retraining is asked for")

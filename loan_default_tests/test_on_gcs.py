@@ -160,7 +160,7 @@ def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.Exe
 
 
 def test_a_batch_is_scored_compared_and_done_with(platform: Platform, scored: str) -> None:
-    assert record(platform, "drift_report", f"{scored}.json")["verdict"] == "calm"
+    assert record(platform, "drift_report", f"{scored}.json")["verdict"] == "stable"
     assert ticks(platform, "new_batches") == [], "it is not scored twice"
     predictions = objects_in(UPath(platform.settings.storage) / "predictions")
     assert set(predictions) == {f"{scored}.parquet", f"{scored}.csv"}

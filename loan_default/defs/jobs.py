@@ -25,7 +25,7 @@ _JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
     "full_pipeline_job": (_TRAINING | _REGISTRY, "From the loan file to a decision on a new version."),
     "retraining_job": (
         _TRAINING | _REGISTRY,
-        "As full_pipeline_job, asked for by drift or a fall; what drifted is scored again if a version is promoted.",
+        "As full_pipeline_job, asked for by drift or a degradation; what drifted is scored again after a promotion.",
     ),
     "performance_job": (
         dg.AssetSelection.groups("performance"),

@@ -34,7 +34,8 @@ from loan_default.defs.resources import (
     StorageResource,
 )
 from loan_default.risk.errors import BadInput
-from loan_default.risk.monitoring.retraining import Drifted, Fallen, Retraining, decide_retraining
+from loan_default.risk.monitoring.retraining import DegradedVersion, DriftedBatch, Retraining, decide_retraining
+from loan_default.risk.monitoring.verdicts import with_current_verdict
 from loan_default.risk.text import shorten_names, shorten_sentences
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def drift(
     """
     found, cursor = _drifted(context, storage)
     drifted = [*found]
-    fallen = _fallen(storage)
-    if not drifted and fallen is None:
+    degraded = _degraded_version(storage)
+    if not drifted and degraded is None:
         return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
     version = model_registry.tracking.version_of(PRODUCTION)
     production = version.version if version else None
@@ -162,7 +163,7 @@ def drift(
     loan_files = inbox.named_files(loan_book.data)
     data = inbox.signature(loan_files) if loan_files else ""
     past = [*_retrainings(context.instance)]
-    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now(), fallen)
+    decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now(), degraded)
     if decision.verdict == "wait":
         reasons = " ".join(decision.reasons)
         return dg.SensorResult(run_requests=again, skip_reason=None if again else reasons, cursor=cursor)
@@ -175,7 +176,7 @@ def drift(
     return dg.SensorResult(run_requests=[*again, retrain], cursor=cursor)
 
 
-def _drifted(context: dg.SensorEvaluationContext, storage: StorageResource) -> tuple[dict[Drifted, str], str]:
+def _drifted(context: dg.SensorEvaluationContext, storage: StorageResource) -> tuple[dict[DriftedBatch, str], str]:
     """Batches whose last verdict is that they drifted, with the state of its record; only new ones are read."""
     calm, before = _remembered(context.cursor)
     tokens, drifted = [], {}
@@ -192,13 +193,13 @@ def _drifted(context: dg.SensorEvaluationContext, storage: StorageResource) -> t
                 drifted[file.name] = (file.state, record["batch"], record["model_version"])
             else:
                 tokens.append(file.token)
-    found = {Drifted(batch, version): state for state, batch, version in drifted.values()}
+    found = {DriftedBatch(batch, version): state for state, batch, version in drifted.values()}
     return found, json.dumps(["".join(tokens), drifted])
 
 
 def _not_scored_again(
-    instance: dg.DagsterInstance, found: Mapping[Drifted, str], production: int | None
-) -> list[tuple[str, Drifted]]:
+    instance: dg.DagsterInstance, found: Mapping[DriftedBatch, str], production: int | None
+) -> list[tuple[str, DriftedBatch]]:
     """What drifted against another version, and was not asked for since: a few in a tick, with their run keys."""
     others = {
         f"{seen.batch}-version-{production}-{state}": seen
@@ -210,12 +211,12 @@ def _not_scored_again(
     return [(key, seen) for key, seen in others.items() if key not in asked][:_ASKED]
 
 
-def _fallen(storage: StorageResource) -> Fallen | None:
-    """What the last performance report says, where a version has fallen."""
-    record = files.read_json(storage.path(f"{PERFORMANCE}.json")) or {}
-    if record.get("verdict") != "fallen":
+def _degraded_version(storage: StorageResource) -> DegradedVersion | None:
+    """What the last performance report says, where a version has degraded."""
+    record = files.read_json(storage.path(f"{PERFORMANCE}.json"))
+    if record is None or with_current_verdict(record)["verdict"] != "degraded":
         return None
-    return Fallen(record["model_version"], tuple(record["reasons"]))
+    return DegradedVersion(record["model_version"], tuple(record["reasons"]))
 
 
 def is_verdict(name: str) -> bool:
@@ -419,7 +420,7 @@ def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str,
 
 
 def _seen(storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]]:
-    """Decisions on versions, batches that drifted, and each day a version that has fallen."""
+    """Decisions on versions, batches that drifted, and each day a version that has degraded."""
     for event, record in _records(storage.path(decision_log.FOLDER), since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decided}: {shorten_sentences(record['reasons'], _REASONS)}"
@@ -428,9 +429,9 @@ def _seen(storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{against}: {record['reasons'][0]}."
     for event, record in _records(storage.path(), since, only=f"{PERFORMANCE}.json"):
-        if record["verdict"] == "fallen":
+        if record["verdict"] == "degraded":
             reasons = shorten_sentences(record["reasons"], _REASONS)
-            yield event, f"Version {record['model_version']} has fallen: {reasons}"
+            yield event, f"Version {record['model_version']} has degraded: {reasons}"
         for name in record["unreadable"]:
             yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
 
@@ -439,7 +440,7 @@ def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterato
     """Those that were written since, whatever time they tell: a decision is kept some seconds after it was made."""
     for file in inbox.list_files(folder):
         if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
-            yield f"{file.name} {file.state}", json.loads(files.read_text(file.place))
+            yield f"{file.name} {file.state}", with_current_verdict(json.loads(files.read_text(file.place)))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------

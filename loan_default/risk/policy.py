@@ -68,7 +68,7 @@ class DriftPolicy(Section):
 
 
 class PerformancePolicy(Section):
-    """When the version in production has fallen, by the newest vintages that hold enough outcomes."""
+    """Limits below which the version in production has degraded, by the newest vintages that hold enough outcomes."""
 
     least_loans: int = Field(ge=30)
     least_defaults: int = Field(ge=10)
@@ -78,7 +78,7 @@ class PerformancePolicy(Section):
 
 
 class RetrainingPolicy(Section):
-    """How often drift, or a fall, may lead to a new model."""
+    """Limits on how often drift, or a degradation, may lead to a new model."""
 
     cooldown_hours: float = Field(ge=0)
     most_per_week: int = Field(ge=0)

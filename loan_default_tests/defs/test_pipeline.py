@@ -297,7 +297,7 @@ def test_scoring_again_replaces_this_batch_only(platform: Platform, scored: Mapp
 
 def test_the_same_population_is_calm_and_another_is_not(platform: Platform, watched: Mapping[str, Any]) -> None:
     calm, shifted = (record(platform, "drift_report", batch) for batch in ("calm", "shifted"))
-    assert (calm["verdict"], shifted["verdict"]) == ("calm", "drifted")
+    assert (calm["verdict"], shifted["verdict"]) == ("stable", "drifted")
     assert calm["rows"] == 400
     assert shifted["score_psi"] > calm["score_psi"]
     assert any("fico_range_low" in reason for reason in shifted["reasons"])
@@ -305,7 +305,7 @@ def test_the_same_population_is_calm_and_another_is_not(platform: Platform, watc
 
 def test_the_population_of_the_training_has_not_moved_at_all(platform: Platform, watched: Mapping[str, Any]) -> None:
     report = record(platform, "drift_report", "developed-on")
-    assert report["verdict"] == "calm"
+    assert report["verdict"] == "stable"
     assert report["drifted_features"] == []
     assert max(line["psi"] for line in report["features"] if line["psi"] is not None) < 0.001
 
@@ -370,7 +370,7 @@ def test_outcomes_show_how_good_the_version_proved_to_be(platform: Platform, jud
     assert version["real"]["auc"]["value"] == pytest.approx(roc_auc_score(known["outcome"], known["pd"]))
     assert version["learned"] == _developed_on(platform).height, "what it was developed on does not count"
     assert version["estimate"]["auc"] > 0.5, "of the shifted batch, whose outcomes nobody told"
-    assert (report["verdict"], report["model_version"], report["told_until"]) == ("sound", 1, "2019-09")
+    assert (report["verdict"], report["model_version"], report["told_until"]) == ("healthy", 1, "2019-09")
     assert {(row["decision"], row["model_version"]) for row in report["decisions"]} >= {("approve", 1), ("decline", 1)}
 
 

@@ -199,7 +199,7 @@ def test_what_was_read_and_not_scored_is_scored_though_an_earlier_content_was(de
 def test_what_is_settled_takes_8_letters_in_the_memory_that_each_tick_keeps(desk: Desk) -> None:
     for at in range(50):
         desk.scored(f"2018-{at}", desk.file("applications", f"2018-{at}.csv", text=f"{at}"))
-        desk.verdict(f"2018-{at}", 1, "calm")
+        desk.verdict(f"2018-{at}", 1, "stable")
     assert [desk.batches() for _ in range(3)] == [[]] * 3
     assert said(desk.drift()) == "No batch has drifted."
     assert max(len(str(desk.cursors[name])) for name in ("new_batches", "drift")) < 50 * 8 + 100
@@ -306,7 +306,7 @@ def test_a_random_life_of_an_inbox(seed: int) -> None:
 
 def test_a_drifted_batch_leads_to_one_retraining_for_each_version_and_data(desk: Desk) -> None:
     assert said(desk.drift()) == "No batch has drifted."
-    desk.verdict("calm", 1, "calm")
+    desk.verdict("calm", 1, "stable")
     desk.verdict("shifted", 1)
     (request,) = desk.drift().run_requests or []
     assert request.job_name == "retraining_job"
@@ -336,7 +336,7 @@ def test_once_another_version_is_in_production_what_drifted_is_scored_again(desk
     result = desk.drift()
     (request,) = result.run_requests or []
     assert (request.job_name, request.partition_key) == ("batch_prediction_job", "shifted")
-    desk.verdict("shifted", 2, "calm")
+    desk.verdict("shifted", 2, "stable")
     assert said(desk.drift()) == "No batch has drifted."
 
 
@@ -408,27 +408,27 @@ def test_what_was_predicted_is_measured_without_outcomes_too(desk: Desk) -> None
     assert len(desk.performance(NOON)) == 1
 
 
-def test_a_version_that_has_fallen_is_retrained_as_one_whose_batch_drifted(desk: Desk) -> None:
-    desk.report("fallen", version=2)
+def test_a_version_that_has_degraded_is_retrained_as_one_whose_batch_drifted(desk: Desk) -> None:
+    desk.report("degraded", version=2)
     assert said(desk.drift()) == "No batch has drifted against version 1, in production."
-    desk.report("sound")
+    desk.report("healthy")
     assert said(desk.drift()) == "No batch has drifted."
-    desk.report("fallen")
+    desk.report("fallen")  # as earlier releases recorded it
     (request,) = desk.drift().run_requests or []
     assert request.job_name == "retraining_job"
-    assert request.tags[REASON_TAG] == "Version 1 has fallen: AUC 0.5 is too low."
+    assert request.tags[REASON_TAG] == "Version 1 has degraded: AUC 0.5 is too low."
     desk.ran("retraining_job", RunStatus.SUCCESS, **request.tags)
     assert "would make the same model" in said(desk.drift())
 
 
 def test_people_are_told_of_a_fall_and_of_outcome_files_that_cannot_be_read(desk: Desk) -> None:
-    desk.report("fallen", unreadable=["2019-03.csv"])
+    desk.report("degraded", unreadable=["2019-03.csv"])
     told = said(
         desk.tick(
             "alerts", storage=desk.storage, notifications=NotificationsResource(Channels()), clock=ClockResource()
         )
     )
-    assert "Version 1 has fallen: AUC 0.5 is too low." in told
+    assert "Version 1 has degraded: AUC 0.5 is too low." in told
     assert "Outcome file 2019-03.csv cannot be read; the asset loan_outcomes says why." in told
 
 
@@ -622,7 +622,7 @@ def test_a_broken_cursor_scores_nothing_twice(desk: Desk, data: st.DataObject) -
 @_BROKEN
 @given(data=st.data())
 def test_a_broken_cursor_retrains_nothing_twice(desk: Desk, data: st.DataObject) -> None:
-    desk.verdict("calm", 1, "calm")
+    desk.verdict("calm", 1, "stable")
     desk.verdict("shifted", 1)
     desk.cursors.clear()
     (wanted,) = desk.drift().run_requests or []

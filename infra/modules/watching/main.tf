@@ -19,9 +19,9 @@ locals {
       says  = "(People were|Nobody is) told.* drifted against version "
       help  = "The line names the batch. Its drift report says which features moved; a retraining follows as the policy allows."
     }
-    fallen = {
-      title = "The version in production has fallen"
-      says  = "(People were|Nobody is) told.* has fallen: "
+    degraded = {
+      title = "The version in production has degraded"
+      says  = "(People were|Nobody is) told.* has degraded: "
       help  = "The performance report says by how much, and on which quarters."
     }
     unheard = {

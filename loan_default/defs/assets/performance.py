@@ -152,7 +152,7 @@ def performance_report(
         check_results=[
             dg.AssetCheckResult(
                 check_name="as_good_as_the_policy_asks",
-                passed=verdict is None or verdict.verdict != "fallen",
+                passed=verdict is None or verdict.verdict != "degraded",
                 description=" ".join(verdict.reasons) if verdict else "No version is in production.",
                 severity=dg.AssetCheckSeverity.WARN,
             )

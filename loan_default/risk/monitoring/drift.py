@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from loan_default.risk.monitoring.verdicts import DriftWord
 from loan_default.risk.policy import DriftPolicy
 
 PROFILE_FORMAT = 1
@@ -134,7 +135,7 @@ class ReferenceProfile(Profile):
 class DriftVerdict:
     """Whether a batch drifted, and why. `share` is of the features; the score is judged on its own."""
 
-    verdict: Literal["calm", "drifted", "not enough rows"]
+    verdict: DriftWord
     reasons: tuple[str, ...]
     drifted_features: tuple[str, ...]
     share: float
@@ -244,7 +245,7 @@ def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVer
     )
     lines = pl.concat([score, features.filter("drifted")]).iter_rows(named=True)
     return DriftVerdict(
-        verdict="drifted" if moved else "calm",
+        verdict="drifted" if moved else "stable",
         reasons=(*(_reason(line, policy) for line in lines), summary),
         drifted_features=drifted,
         share=share,

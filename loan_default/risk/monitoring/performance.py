@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from loan_default.risk.contract import OUTCOME, TERM, Contract
 from loan_default.risk.data.parsing import months_after
 from loan_default.risk.evaluation import Interval, Ranking, measure, pd_groups
 from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.monitoring.verdicts import PerformanceWord
 from loan_default.risk.policy import Finding, PerformancePolicy
 
 ESTIMATED = (
@@ -75,14 +76,14 @@ class VersionPerformance:
 class PerformanceVerdict:
     """Whether the version in production is still as good as the policy asks, by the newest vintages that can tell."""
 
-    verdict: Literal["sound", "fallen", "not enough outcomes"]
+    verdict: PerformanceWord
     version: int
     findings: tuple[Finding, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """What spoke against it, or all that was found."""
-        return tuple(f.sentence for f in self.findings if self.verdict != "fallen" or not f.passed)
+        return tuple(f.sentence for f in self.findings if self.verdict != "degraded" or not f.passed)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def measure_performance(
             `scored_at`; of several of one loan by one version the last counts.
         outcomes: as `read_outcomes` writes them.
         contract: names the id and the issue month.
-        policy: when the version in production has fallen.
+        policy: when the version in production has degraded.
         production: its number.
         seen_until: the month until which outcomes are told; a loan whose term is over by then has matured.
         developed_until: of each version the last issue month of the loans that it was developed on.
@@ -284,7 +285,7 @@ def judge_performance(version: int, loans: pl.DataFrame, policy: PerformancePoli
     if count < policy.least_loans or not policy.least_defaults <= defaults < count:
         return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy),))
     findings = tuple(_findings(known["vintage"].sort(), outcomes, pds, policy))
-    return PerformanceVerdict("sound" if all(f.passed for f in findings) else "fallen", version, findings)
+    return PerformanceVerdict("healthy" if all(f.passed for f in findings) else "degraded", version, findings)
 
 
 def _newest(known: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:

@@ -1,6 +1,6 @@
-"""Whether drift, or a fall, leads to a new model now: a pure decision from what was seen and done, with its reasons.
+"""Decides whether drift, or a degradation, leads to a new model now: a pure decision with its reasons.
 
-Every rule that speaks against it says when, or by what, that changes. Seeing drift is `drift`, seeing a fall
+Every rule that speaks against it says when, or by what, that changes. Seeing drift is `drift`, seeing a degradation
 `performance`, the limits are `policy`'s, and who asks and who runs a training is `defs`.
 """
 
@@ -19,7 +19,7 @@ _NAMED = 3  # batches in a sentence
 
 
 @dataclass(frozen=True)
-class Drifted:
+class DriftedBatch:
     """A batch that drifted against the population of the version that scored it."""
 
     batch: str
@@ -27,7 +27,7 @@ class Drifted:
 
 
 @dataclass(frozen=True)
-class Fallen:
+class DegradedVersion:
     """A version that proved worse on matured loans than the policy allows, and how."""
 
     version: int
@@ -59,15 +59,15 @@ class RetrainingDecision:
 
 
 def decide_retraining(
-    drifted: Sequence[Drifted],
+    drifted: Sequence[DriftedBatch],
     production: int | None,
     data: str,
     past: Sequence[Retraining],
     policy: RetrainingPolicy,
     now: datetime,
-    fallen: Fallen | None = None,
+    degraded: DegradedVersion | None = None,
 ) -> RetrainingDecision:
-    """Retrain where a batch drifted against the version in production, or it fell, and no rule speaks against it.
+    """Retrain where a batch drifted against the version in production, or it degraded, and no rule speaks against it.
 
     Args:
         drifted: batches whose last verdict is that they drifted, with the version that each was compared with.
@@ -76,14 +76,14 @@ def decide_retraining(
         past: retrainings, in any order.
         policy: cool-down and the most in a week.
         now: with a time zone, as all times here.
-        fallen: the version that was last found to have fallen, if it was.
+        degraded: the version that was last measured as degraded, if any.
     """
     if production is None:
         return RetrainingDecision("wait", ("No version is in production, so there is nothing to retrain.",))
     batches = tuple(sorted(seen.batch for seen in drifted if seen.version == production))
     reasons = [f"{_named(batches)} drifted against version {production}."] if batches else []
-    if fallen is not None and fallen.version == production:
-        reasons.append(f"Version {production} has fallen: {' '.join(fallen.reasons)}")
+    if degraded is not None and degraded.version == production:
+        reasons.append(f"Version {production} has degraded: {' '.join(degraded.reasons)}")
     if not reasons:
         return RetrainingDecision("wait", (f"No batch has drifted against version {production}, in production.",))
     against = tuple(_against(production, data, past, policy, now))

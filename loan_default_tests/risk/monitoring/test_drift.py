@@ -107,12 +107,12 @@ def test_the_training_window_itself_is_calm_and_its_psi_is_zero():
     table = feature_drift(known, profile_batch(TRAINING, known), POLICY)
     for figure in ("psi", "decile_psi", "missing_psi"):
         assert table[figure].drop_nulls().abs().max() < 1e-9
-    assert verdict(TRAINING, TRAINING).verdict == "calm"
+    assert verdict(TRAINING, TRAINING).verdict == "stable"
 
 
 def test_a_shuffled_sample_of_the_training_window_is_calm():
     found = verdict(TRAINING, TRAINING.sample(2_000, shuffle=True, seed=3))
-    assert (found.verdict, found.drifted_features, found.share) == ("calm", (), 0.0)
+    assert (found.verdict, found.drifted_features, found.share) == ("stable", (), 0.0)
     assert found.reasons[-1] == "0 of 7 features drifted (0%), limit 30%"
 
 
@@ -128,7 +128,7 @@ def test_enough_moved_features_are_drift_and_each_says_why():
 
 def test_one_moved_feature_of_seven_is_named_and_calm():
     found = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5))
-    assert (found.verdict, found.drifted_features) == ("calm", ("int_rate",))
+    assert (found.verdict, found.drifted_features) == ("stable", ("int_rate",))
 
 
 def test_a_share_at_its_limit_is_drift():
@@ -145,7 +145,7 @@ def test_a_moved_score_alone_is_drift():
 
 def test_the_score_has_its_own_limit():
     moved = loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5)
-    assert verdict(TRAINING, moved, POLICY.model_copy(update={"score_psi_limit": 5.0})).verdict == "calm"
+    assert verdict(TRAINING, moved, POLICY.model_copy(update={"score_psi_limit": 5.0})).verdict == "stable"
 
 
 def test_a_jump_of_missing_values_is_drift():
@@ -184,7 +184,7 @@ def test_a_reference_of_one_value_or_none_catches_another_batch(value, batch_val
 def test_an_all_null_column_without_a_type_is_calm():
     empty = TRAINING.with_columns(dti=pl.lit(None), grade=pl.lit(None))
     found = verdict(empty, empty)
-    assert (found.verdict, found.drifted_features) == ("calm", ())
+    assert (found.verdict, found.drifted_features) == ("stable", ())
 
 
 def test_a_new_level_is_drift():
@@ -263,7 +263,7 @@ def test_rounding_bounds_a_profile_and_hardly_moves_psi():
 
 def test_a_verdict_is_json():
     found = verdict(TRAINING, TRAINING)
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["verdict"] == "calm"
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["verdict"] == "stable"
 
 
 # Evidently takes seconds to import, so the tests below are not unit tests.

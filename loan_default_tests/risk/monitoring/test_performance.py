@@ -1,4 +1,4 @@
-"""How good versions proved to be: which loans count, that estimates meet what happens, when a version has fallen."""
+"""How good versions proved to be: which loans count, that estimates meet what happens, when a version has degraded."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -182,10 +182,10 @@ def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
 @pytest.mark.parametrize(
     ("how", "verdict", "rules"),
     [
-        ({}, "sound", []),
-        ({"slope": 0.3}, "fallen", ["ranks as expected"]),
-        ({"lift": 0.6}, "fallen", ["calibrated"]),
-        ({"slope": 0.0}, "fallen", ["AUC floor", "ranks as expected"]),
+        ({}, "healthy", []),
+        ({"slope": 0.3}, "degraded", ["ranks as expected"]),
+        ({"lift": 0.6}, "degraded", ["calibrated"]),
+        ({"slope": 0.0}, "degraded", ["AUC floor", "ranks as expected"]),
     ],
 )
 def test_each_way_to_fall(how: dict[str, float], verdict: str, rules: list[str]) -> None:
@@ -204,7 +204,7 @@ def test_the_newest_vintages_that_suffice_are_judged() -> None:
     outcomes = {f"a{k}": v for k, v in good[1].items()} | {f"b{k}": v for k, v in fell[1].items()}
     found = measured([*first, *second], outcomes, until=date(2019, 1, 1)).verdict
     assert found is not None
-    assert found.verdict == "fallen"
+    assert found.verdict == "degraded"
     assert "loans of 2015-Q4" in found.reasons[0]
 
 
@@ -228,4 +228,4 @@ def test_the_shipped_policy_judges_a_good_version_sound() -> None:
     predictions, outcomes = many(20_000, 6)
     found = measured(predictions, outcomes, policy=load_policy().performance).verdict
     assert found is not None
-    assert found.verdict == "sound"
+    assert found.verdict == "healthy"

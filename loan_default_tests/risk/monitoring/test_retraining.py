@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.monitoring.retraining import Drifted, Retraining, RetrainingDecision, decide_retraining
+from loan_default.risk.monitoring.retraining import DriftedBatch, Retraining, RetrainingDecision, decide_retraining
 from loan_default.risk.policy import RetrainingPolicy
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 POLICY = RetrainingPolicy(cooldown_hours=24, most_per_week=2)
-DRIFTED = Drifted("2026-03", 4)
+DRIFTED = DriftedBatch("2026-03", 4)
 DONE = Retraining("r1", NOW - timedelta(hours=25), "succeeded", 4, "older")
 
 
 def decided(
-    drifted: Sequence[Drifted] = (DRIFTED,),
+    drifted: Sequence[DriftedBatch] = (DRIFTED,),
     production: int | None = 4,
     data: str = "newer",
     past: Sequence[Retraining] = (),
@@ -59,7 +59,7 @@ def test_each_signal_alone(decision: RetrainingDecision, verdict: str, said: str
 
 
 def test_many_batches_are_named_in_short() -> None:
-    decision = decided([Drifted(f"b{number}", 4) for number in range(5)])
+    decision = decided([DriftedBatch(f"b{number}", 4) for number in range(5)])
     assert decision.reasons == ("Batches b0, b1, b2 and 2 more drifted against version 4.",)
     assert len(decision.batches) == 5
 
@@ -74,7 +74,7 @@ def test_half_a_year(data: st.DataObject) -> None:
     rng = Random(data.draw(st.integers(0, 10**6)))
     production, files = 1, 0
     past: list[Retraining] = []
-    drifted: list[Drifted] = []
+    drifted: list[DriftedBatch] = []
     ends: dict[str, datetime] = {}
     for hour in range(0, 180 * 24, 6):
         now = NOW + timedelta(hours=hour)
@@ -84,7 +84,7 @@ def test_half_a_year(data: st.DataObject) -> None:
                 production += past[at].status == "succeeded" and rng.random() < 0.5
         files += rng.random() < 0.02
         if rng.random() < 0.05:
-            drifted.append(Drifted(f"{hour}", production))
+            drifted.append(DriftedBatch(f"{hour}", production))
         for _ in range(rng.choice([0, 1, 1, 2])):
             asked = [one.asked_at for one in past]
             free = (
