@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from loan_default.risk.derivations import DERIVED_FUNCTIONS
 from loan_default.risk.errors import BadInput
 
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
@@ -27,13 +28,6 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 Kind = Literal["number", "ordered", "nominal", "month", "text"]
 Role = Literal["id", "time", "outcome", "feature", "segment", "support"]
-DerivedFunction = Literal["months_between", "percent_of", "payment_to_income"]
-# What each function takes, in this order.
-_TAKES: dict[DerivedFunction, tuple[Kind, ...]] = {
-    "months_between": ("month", "month"),
-    "percent_of": ("number", "number"),
-    "payment_to_income": ("number", "number", "number", "number"),
-}
 
 
 class Section(BaseModel):
@@ -68,10 +62,18 @@ def load_reviewed(path: Path, kind: type[_File]) -> _File:
 
 
 class Derivation(Section):
-    """A field that is computed from others where a file lacks it."""
+    """Computes a field from others where a file lacks it; `function` is one of `derivations`."""
 
-    function: DerivedFunction
+    function: str
     of: tuple[str, ...]
+
+    @field_validator("function")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in DERIVED_FUNCTIONS:
+            names = ", ".join(sorted(DERIVED_FUNCTIONS))
+            raise ValueError(f"{name} is no derived function; those that can be used are {names}")
+        return name
 
 
 class LoanField(Section):
@@ -234,7 +236,7 @@ class Contract(Section):
                 raise ValueError(f"field {field.name} is derived from {source}, which is no field")
             if self.by_name[source].derived:
                 raise ValueError(f"field {field.name} is derived from {source}, which is itself derived")
-        takes = _TAKES[derivation.function]
+        takes = DERIVED_FUNCTIONS[derivation.function].takes
         if tuple(self.by_name[source].kind for source in derivation.of) != takes:
             raise ValueError(f"field {field.name}: {derivation.function} takes fields of the kinds {', '.join(takes)}")
 

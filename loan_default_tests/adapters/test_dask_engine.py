@@ -123,7 +123,7 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     with a_death(engine, "fn-", after=1.0) if killed else nullcontext([]) as died:
         (found,) = fitted(engine, book, search, "xgboost")
     assert len(died) == killed
-    assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.engine")] == [
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")] == [
         "1 of 2 workers died in fit 1."
     ] * killed
     assert on_test(found, book) == pytest.approx(on_test(here["xgboost"], book), abs=0.002)

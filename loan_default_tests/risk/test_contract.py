@@ -128,7 +128,7 @@ WRONG = {
         lambda data, field: field["loan_to_income"]["derived"].update(of=["revolving_to_income", "dti"]),
         "derived from revolving_to_income, which is itself derived",
     ),
-    "function": (lambda data, field: field["loan_to_income"]["derived"].update(function="f"), "should be 'months_"),
+    "function": (lambda data, field: field["loan_to_income"]["derived"].update(function="f"), "f is no derived"),
     "derived text": (
         lambda data, field: field["zip_code"].update(derived={"function": "percent_of", "of": ["dti", "dti"]}),
         "zip_code: only a number can be derived",

@@ -21,9 +21,10 @@ import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.compute import Engine
-from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Layout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Derivation, Layout, LoanField
 from loan_default.risk.data.loan_files import ROW, LoanTable, holds_values, open_table, readable, stem
-from loan_default.risk.data.parsing import in_words, months_after, read_month, taken, text_of, trimmed
+from loan_default.risk.data.parsing import in_words, month_number, months_after, read_month, taken, text_of, trimmed
+from loan_default.risk.derivations import DERIVED_FUNCTIONS
 from loan_default.risk.errors import BadInput
 
 
@@ -168,32 +169,16 @@ def _unreadable_check(field: LoanField, dtype: pl.DataType) -> _Check:
 # --- derived fields -------------------------------------------------------------------------------------------
 
 
-def _months_between(first: pl.Expr, last: pl.Expr) -> pl.Expr:
-    years = last.dt.year().cast(pl.Float64) - first.dt.year()
-    return 12 * years + last.dt.month().cast(pl.Float64) - first.dt.month()
+def _argument(field: LoanField) -> pl.Expr:
+    """Return what a derived function takes of the field: its number, or the number of its month."""
+    column = pl.col(field.name)
+    return month_number(column).cast(pl.Float64) if field.kind == "month" else column
 
 
-def _percent_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    return 100 * part / whole
-
-
-def _payment_to_income(amount: pl.Expr, rate: pl.Expr, months: pl.Expr, income: pl.Expr) -> pl.Expr:
-    """Twelve annuity payments as a percentage of a year's income: P·r / (1 - (1 + r)^-n), r = rate / 1200."""
-    monthly = rate / 1200
-    return 100 * 12 * amount * monthly / (1 - (1 + monthly) ** -months) / income
-
-
-DERIVATIONS: dict[str, Callable[..., Any]] = {
-    "months_between": _months_between,
-    "percent_of": _percent_of,
-    "payment_to_income": _payment_to_income,
-}
-
-
-def _derive(field: LoanField) -> pl.Expr:
-    """The field as the file gives it, else computed from the fields it derives from."""
-    assert field.derived is not None
-    computed = DERIVATIONS[field.derived.function](*(pl.col(name) for name in field.derived.of))
+def _derive(field: LoanField, derivation: Derivation, contract: Contract) -> pl.Expr:
+    """Return the field as the file gives it, else computed from the fields it derives from."""
+    arguments = [_argument(contract.by_name[name]) for name in derivation.of]
+    computed = DERIVED_FUNCTIONS[derivation.function].compute(*arguments)
     return pl.coalesce(pl.col(field.name), computed.fill_nan(None)).alias(field.name)
 
 
@@ -243,7 +228,7 @@ def _parsed(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tupl
     values = [_value(field, kind_of[field.name]).alias(field.name) for field in given]
     values += [_empty(field) for field in contract.fields if field.column not in dtypes]
     frame = frame.select(ROW, *raw).with_columns(values)
-    frame = frame.with_columns(_derive(field) for field in contract.fields if field.derived)
+    frame = frame.with_columns(_derive(field, field.derived, contract) for field in contract.fields if field.derived)
     frame = frame.with_columns(_identity(table, contract))
     checks = [_unreadable_check(field, kind_of[field.name]) for field in given if not _always_read(field, dtypes)]
     checks += [check for field in contract.fields for check in _checks(field)]

@@ -67,11 +67,15 @@ def _month_of(day: pl.Expr) -> pl.Expr:
     return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
 
 
+def month_number(month: pl.Expr) -> pl.Expr:
+    """Count the months (Int32) since January of 1920: half the position of the month's text in `MONTH_TEXTS`."""
+    return 12 * (month.dt.year() - _FIRST_YEAR).cast(pl.Int32) + month.dt.month() - 1
+
+
 def months_after(month: pl.Expr, months: pl.Expr) -> pl.Expr:
     """The first day of the month that comes so many months (Float64) later."""
-    number = 12 * (month.dt.year() - _FIRST_YEAR).cast(pl.Int32) + month.dt.month() - 1
     whole = months.clip(0, 1200).ceil().cast(pl.Int32)  # no date can hold more; a term as wild is rejected elsewhere
-    return _first_day(number + whole)
+    return _first_day(month_number(month) + whole)
 
 
 def _first_day(months: pl.Expr) -> pl.Expr:

@@ -18,16 +18,16 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
-from loan_default.risk.data.cleaning import DERIVATIONS, clean_applications
+from loan_default.risk.data.cleaning import clean_applications
 from loan_default.risk.data.parsing import MONTH_TEXTS
+from loan_default.risk.derivations import DERIVED_FUNCTIONS
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
 
 _STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
-# Months as whole numbers: their difference is what `cleaning` computes of two dates.
+# Months as numbers: those that `parsing.month_number` gives of dates.
 _MONTHS: dict[Any, int | None] = {text: at // 2 for at, text in enumerate(MONTH_TEXTS)}
-_DERIVATIONS: dict[str, Callable[..., Any]] = {**DERIVATIONS, "months_between": lambda first, last: last - first}
 
 
 class Applications(NamedTuple):
@@ -66,7 +66,7 @@ class QuickReader:
         self._derived: list[tuple[int, Callable[..., Any], tuple[int, ...], bool]] = [
             (
                 place[field.name],
-                _DERIVATIONS[field.derived.function],
+                DERIVED_FUNCTIONS[field.derived.function].compute,
                 tuple(place[of] for of in field.derived.of),
                 field.nullable,
             )
