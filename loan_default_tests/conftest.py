@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import polars as pl
 import pytest
+import urllib3.util.connection  # noqa: F401 - tries IPv6 by a socket when it is loaded, which is no test's doing
 from upath import UPath
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the platform sets it; read when XGBoost is loaded
@@ -17,6 +20,7 @@ from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default_tests.databases import Postgres, programs, started_postgres
+from loan_default_tests.tiers import UnitGuard, tier_of
 
 
 class Cleaned(NamedTuple):
@@ -27,10 +31,30 @@ class Cleaned(NamedTuple):
 # Of the files that several processes share out, those that wait longest go first, or one process would end alone.
 LONGEST = ("test_loop.py", "test_on_dask.py", "test_pipeline.py", "test_on_gcs.py")
 
+# A machine that is busy makes no property untrue.
+hypothesis.settings.register_profile("loan_default", deadline=None)
+hypothesis.settings.load_profile("loan_default")
+
+_UNIT_GUARD = UnitGuard()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: at for at, name in enumerate(LONGEST)}
+    order = {name: position for position, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    for item in items:
+        tier_of(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with _UNIT_GUARD.guard() if tier_of(item) == "unit" else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _UNIT_GUARD.guard() if tier_of(item) == "unit" else nullcontext():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

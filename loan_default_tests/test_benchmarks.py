@@ -45,8 +45,7 @@ def test_figures_are_measured(
     assert all(math.isfinite(figure.value) for figure in found)
 
 
-@pytest.mark.integration
-@pytest.mark.takes_long
+@pytest.mark.long
 def test_workers_are_measured(tmp_path: Path) -> None:
     found = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
     assert [figure.limit for figure in found] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]

@@ -411,8 +411,7 @@ def batch_runs() -> list[tuple[str, str, str]]:
         return [(run.tags["dagster/partition"], run.status.value, run.tags["loan_default/again"]) for run in runs]
 
 
-@pytest.mark.integration
-@pytest.mark.takes_long
+@pytest.mark.long
 def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other(
     trained: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -468,8 +467,7 @@ def test_batches_that_are_not_there_are_said_and_nothing_runs(
     assert batch_runs() == runs
 
 
-@pytest.mark.integration
-@pytest.mark.takes_long
+@pytest.mark.long
 def test_scoring_again_goes_on_where_it_stopped(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """After Ctrl-C and after kill -9, of which Dagster learns when a command runs again."""
     deliver(trained, seed=11)
@@ -552,8 +550,7 @@ def until_answering(process: subprocess.Popen[str], *ports: int) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.integration
-@pytest.mark.takes_long
+@pytest.mark.long
 def test_dev_ends_by_sigterm_with_all_that_it_started_in_the_background(place: Path) -> None:
     port, mlflow_port = free_port(), free_port()
     dev = [sys.executable, "-m", "loan_default.cli", "dev", "--port", str(port), "--mlflow-port", str(mlflow_port)]

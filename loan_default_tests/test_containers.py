@@ -30,7 +30,7 @@ from loan_default_tests.stores import free_port
 log = logging.getLogger(__name__)
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.container,
     pytest.mark.skipif(
         os.environ.get("LOAN_DEFAULT_TEST_CONTAINERS") != "1",
         reason="LOAN_DEFAULT_TEST_CONTAINERS is not 1; make integration-tests sets it",

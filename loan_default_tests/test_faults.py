@@ -44,7 +44,7 @@ log = logging.getLogger("faults")
 
 ASKED = {name for name in os.environ.get("LOAN_DEFAULT_TEST_FAULTS", "").split(",") if name}  # "all", or some steps
 WALK = ASKED - {"one"}
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(not ASKED, reason="make test-faults runs it")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not ASKED, reason="make test-faults runs it")]
 
 BATCH, MONTH = "2014-08", date(2014, 8, 1)
 DISK = 64_000_000

@@ -660,7 +660,7 @@ class World:
 
 
 # A failure is replayed by its seed: to look for a smaller one would take minutes.
-@pytest.mark.takes_long
+@pytest.mark.long
 @settings(
     max_examples=int(os.environ.get("HALF_YEARS", "2")),
     deadline=None,

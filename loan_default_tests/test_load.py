@@ -22,7 +22,7 @@ FILES = int(os.environ.get("LOAD_FILES", "0"))
 SECONDS_EACH = 60  # at most, on a busy machine
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.long,
     pytest.mark.skipif(not FILES, reason="make test-load runs it"),
 ]
 

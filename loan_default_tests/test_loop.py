@@ -11,7 +11,7 @@ import pytest
 from loan_default_tests.databases import programs
 from loan_default_tests.loops import Loop, started_loop
 
-pytestmark = [pytest.mark.integration, pytest.mark.takes_long]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

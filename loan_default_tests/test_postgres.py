@@ -23,13 +23,12 @@ from loan_default.cli import main
 from loan_default.defs.instance import open_instance
 from loan_default.operations import doctor
 from loan_default.risk.data.synthetic import make_applications, write_csv
-from loan_default.serving.registry import ModelRegistryResource
+from loan_default.serving.registry import Registry
 from loan_default.settings import Settings, prepare_process
 from loan_default_tests.databases import Postgres
 from loan_default_tests.homes import QUICK, Platform, dagster_of, new_home, own_environment
 from loan_default_tests.stores import Server, started_server
 
-pytestmark = pytest.mark.integration
 
 MONTH = date(2014, 8, 1)
 ADMIN = "password of the admin"
@@ -133,6 +132,7 @@ def command(lender: Lender, capfd: pytest.CaptureFixture[str]) -> Iterator[Calla
         yield run
 
 
+@pytest.mark.integration
 def test_what_is_recorded_is_in_postgres_and_nowhere_else(trained: Platform, lender: Lender) -> None:
     settings, count = trained.settings, lender.postgres.count
     counted = {"one-dagster": "runs", "one-mlflow": "model_versions", "one-optuna": "trials"}
@@ -145,6 +145,7 @@ def test_what_is_recorded_is_in_postgres_and_nowhere_else(trained: Platform, len
     lender.keeps_its_secret(str(trained.instance.info_dict()))
 
 
+@pytest.mark.integration
 def test_status_history_and_doctor_read_it(trained: Platform, command: Callable[..., tuple[int, str]]) -> None:
     code, status = command("status")
     assert (code, "2014-08" in status) == (0, True), status
@@ -160,6 +161,7 @@ def test_status_history_and_doctor_read_it(trained: Platform, command: Callable[
     assert found["production"] == "Version 1 is in production, loads and answers its canary."
 
 
+@pytest.mark.integration
 def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[..., tuple[int, str]]) -> None:
     empty = lender.postgres.url(lender.postgres.create("empty"))
     _, told = command("doctor", "--json", LOAN_DEFAULT_DAGSTER_STORAGE=empty, LOAN_DEFAULT_STUDY_STORAGE=empty)
@@ -169,6 +171,7 @@ def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[.
     assert probes.read_tables(empty) == set()
 
 
+@pytest.mark.integration
 def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
     spawn = multiprocessing.get_context("spawn")
     together = spawn.Barrier(4)
@@ -195,7 +198,7 @@ def open_each(settings: Settings, environment: Mapping[str, str], addresses: Seq
             assert not instance.get_dynamic_partitions("batch")
 
 
-@pytest.mark.takes_long
+@pytest.mark.long
 def test_two_processes_score_at_once(trained: Platform, lender: Lender) -> None:
     for seed, batch in enumerate(("2014-09", "2014-10")):
         write_csv(make_applications(300, seed=seed, month=MONTH), trained.settings.home / f"{batch}.csv")
@@ -211,7 +214,7 @@ def test_two_processes_score_at_once(trained: Platform, lender: Lender) -> None:
     assert lender.postgres.count("one-dagster", "event_logs") > before + 100
 
 
-@pytest.mark.takes_long
+@pytest.mark.long
 def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained: Platform, lender: Lender) -> None:
     postgres = lender.postgres
     tuning = lender.begin("tune", "--trials", "500")
@@ -234,6 +237,7 @@ def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained
     assert [run.status.value for run in runs] == ["SUCCESS", "FAILURE"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("variable", "arguments", "told"),
     [
@@ -283,6 +287,7 @@ def logged_in(password: str = ADMIN) -> Iterator[None]:
         yield
 
 
+@pytest.mark.integration
 def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Platform, tmp_path: Path) -> None:
     tracking = Tracking(server.url, trained.settings.artifacts)
     with logged_in():
@@ -290,7 +295,7 @@ def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Pla
         version = tracking.version_of(PRODUCTION)
         assert version is not None
         assert version.tags["seen"] == "by the admin"
-        registry = ModelRegistryResource(tracking, tmp_path)
+        registry = Registry(tracking, tmp_path)
         try:
             assert registry.version_of(PRODUCTION) == version
             assert (registry.download_package(version) / "canary.json").exists()
@@ -302,6 +307,7 @@ def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Pla
     assert looks[-1].found == "Version 1 is in production, loads and answers its canary."
 
 
+@pytest.mark.integration
 def test_a_wrong_log_in_is_one_sentence(server: Server, trained: Platform) -> None:
     tracking = Tracking(server.url, trained.settings.artifacts)
     with logged_in("another password"):

@@ -1,0 +1,67 @@
+"""The tiers of tests, by what a test needs: each has one, and what a unit test may not do fails it.
+
+A test without a marker is a unit test. Markers are explained in `pyproject.toml`, commands that run tiers in `Makefile`.
+Fixtures belong in `conftest.py`.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+from unittest import mock
+
+import pytest
+
+MARKERS = ("integration", "container", "long")
+# Audit events of Python that a unit test may not cause.
+_FORBIDDEN = {
+    "socket.bind": "opens a socket",
+    "socket.connect": "opens a socket",
+    "subprocess.Popen": "starts a process",
+    "os.exec": "starts a process",
+    "os.fork": "starts a process",
+    "os.forkpty": "starts a process",
+    "os.posix_spawn": "starts a process",
+    "os.system": "starts a process",
+}
+
+
+def tier_of(item: pytest.Item) -> str:
+    """Return the marker of the test's tier, `unit` where it has none; raise `UsageError` where it has several."""
+    markers = {marker.name for marker in item.iter_markers() if marker.name in MARKERS}
+    if len(markers) > 1:
+        raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(sorted(markers))}: a test has one tier")
+    return markers.pop() if markers else "unit"
+
+
+class UnitGuard:
+    """Fails the test under way when it opens a socket or starts a process, also where it swallows the failure."""
+
+    def __init__(self) -> None:
+        self._active = False
+        self._violation: str | None = None
+        sys.addaudithook(self._audit)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Forbid sockets and processes meanwhile; raise pytest's `Failed` at the end where a thread tried."""
+        self._active, self._violation = True, None
+        try:
+            with mock.patch.object(BaseProcess, "start", lambda _: self._fail("starts a process")):
+                yield
+        finally:
+            self._active = False
+        if self._violation:
+            pytest.fail(self._violation)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._active and event in _FORBIDDEN:
+            self._fail(f"{_FORBIDDEN[event]} ({event}{arguments!r:.120})")
+
+    def _fail(self, action: str) -> None:
+        self._violation = (
+            f"a unit test {action}: mark it `integration`, or `long` where it takes 20 seconds and more, "
+            "or `container` where it needs a container engine"
+        )
+        pytest.fail(self._violation)
