@@ -47,30 +47,41 @@ serve: install ## Answer POST /invocations on 127.0.0.1:5001
 secrets: ## Write docker/.env: a random value for each secret of the containers; what is there stays
 	@docker/secrets.sh
 
+# Without -m pytest leaves out the tiers long and container (pyproject.toml).
 JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest
+SHARED_OUT = -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
+SHOWN = -o log_cli=true -o log_cli_level=WARNING -o log_cli_format='%(message)s'
 .PHONY: test
-test: $(VENV)/dev.stamp ## Install what tests need and run them all, or ONLY="words of pytest -k", JOBS=2 files at a time
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
+test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration tests, or ONLY="words of pytest -k"; JOBS=2
+	@$(PYTEST) $(SHARED_OUT)
+
+.PHONY: test-unit
+test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or process
+	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container"
+
+.PHONY: test-all
+test-all: $(VENV)/dev.stamp ## Run all tests: also the long ones, and those of the containers where an engine is
+	@$(PYTEST) $(SHARED_OUT) -m "not long and not container"
+	@$(PYTEST) $(SHOWN) $(if $(ONLY),-k "$(ONLY)") -m "long or container"
 
 .PHONY: test-loop
-test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and tell when each thing happened
-	@$(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING loan_default_tests/test_loop.py
+test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and show when each thing happened
+	@$(PYTEST) $(SHOWN) -m long loan_default_tests/test_loop.py
 
 HALF_YEARS ?= 20
 .PHONY: test-half-year
 test-half-year: $(VENV)/dev.stamp ## Let every sensor live through HALF_YEARS=20 simulated half years of trouble
-	@HALF_YEARS=$(HALF_YEARS) $(BIN)/python -m pytest loan_default_tests/test_half_year.py
+	@HALF_YEARS=$(HALF_YEARS) $(PYTEST) -m long loan_default_tests/test_half_year.py
 
 FILES ?= 500
 .PHONY: test-load
-test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev, tell what they took, and score some again from the UI
-	@LOAD_FILES=$(FILES) $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
-		loan_default_tests/test_load.py
+test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev, and score some again from the UI
+	@LOAD_FILES=$(FILES) $(PYTEST) $(SHOWN) -m long loan_default_tests/test_load.py
 
 .PHONY: test-faults
-test-faults: $(VENV)/dev.stamp ## Kill a run in every step and around every change, and tell what came of it
-	@LOAN_DEFAULT_TEST_FAULTS=all $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
-		-o log_cli_format='%(message)s' loan_default_tests/test_faults.py
+test-faults: $(VENV)/dev.stamp ## Kill a run in every step and around every change, and show what came of it
+	@LOAN_DEFAULT_TEST_FAULTS=all $(PYTEST) $(SHOWN) -m long loan_default_tests/test_faults.py
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
@@ -218,8 +229,8 @@ restore: ## Start the stack with what make backup saved into FROM; REPLACE=true 
 
 .PHONY: integration-tests
 integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine; ONLY="names"
-	@LOAN_DEFAULT_TEST_CONTAINERS=1 $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=WARNING \
-		-o log_cli_format='%(message)s' loan_default_tests/test_containers.py $(if $(ONLY),-k "$(ONLY)")
+	@LOAN_DEFAULT_TEST_CONTAINERS=1 $(PYTEST) $(SHOWN) -m container loan_default_tests/test_containers.py \
+		$(if $(ONLY),-k "$(ONLY)")
 
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -80,6 +80,7 @@ def test_imports_are_measured_in_fresh_interpreters(tmp_path: Path, monkeypatch:
     assert figure.value > 0.5
 
 
+@pytest.mark.integration
 def test_a_side_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)benchmarks\.bench_import\.load failed: .*No module named 'nothing'"):
         fresh.fresh(bench_import.load, module="nothing")

@@ -158,15 +158,18 @@ def test_promoting_against_the_policy_needs_a_version_and_a_reason(
     assert said(command("promote", *arguments)).endswith("give --version N and --reason TEXT.")
 
 
+@pytest.mark.integration
 def test_there_is_nothing_to_go_back_to(command: Callable[..., Any]) -> None:
     told = said(command("rollback", "--reason", "Why."))
     assert told == "No other version was in production before; there is nothing to go back to."
 
 
+@pytest.mark.integration
 def test_a_version_that_is_not_there_is_said(command: Callable[..., Any]) -> None:
     assert "version=9" in said(command("promote", "--version", "9", "--force", "--reason", "Why."))
 
 
+@pytest.mark.integration
 def test_an_empty_home_has_a_status_and_no_history(command: Callable[..., Any]) -> None:
     code, told, errors = command("status")
     assert (code, errors) == (0, "")
@@ -236,6 +239,7 @@ def test_sample_data_is_csv(command: Callable[..., Any], out: str) -> None:
     assert said(command("sample-data", "--rows", "5", "--out", out)) == expected
 
 
+@pytest.mark.integration
 def test_a_mistake_ends_the_process_with_one(tmp_path: Path) -> None:
     """As the shell sees it, and without waiting for Dagster."""
     done = subprocess.run(

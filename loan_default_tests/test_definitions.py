@@ -70,6 +70,7 @@ def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subp
     return subprocess.run(command, cwd=home.parent, env=given, check=False, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("environment", ["local", "staging", "prod"])
 def test_definitions_load_in_a_fresh_interpreter(tmp_path: Path, environment: str) -> None:
     done = load(tmp_path / "home", environment, **({} if environment == "local" else NAMED))
@@ -80,6 +81,7 @@ def test_definitions_load_in_a_fresh_interpreter(tmp_path: Path, environment: st
     assert "enabled: false" in (tmp_path / "home" / "dagster" / "dagster.yaml").read_text("utf-8")
 
 
+@pytest.mark.integration
 def test_an_unknown_environment_stops_the_loading(tmp_path: Path) -> None:
     done = load(tmp_path / "home", "production")
     assert done.returncode == 1
@@ -87,6 +89,7 @@ def test_an_unknown_environment_stops_the_loading(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.integration
 def test_prod_stops_where_something_is_left_to_a_default(tmp_path: Path) -> None:
     done = load(tmp_path / "home", "prod", **{**NAMED, "LOAN_DEFAULT_STORAGE": ""})
     assert done.returncode == 1
@@ -103,6 +106,7 @@ print(serialize_value(RepositorySnap.from_def(defs.get_repository_def())))
 """
 
 
+@pytest.mark.integration
 def test_nothing_that_dagster_shows_holds_a_secret(tmp_path: Path) -> None:
     done = load(tmp_path / "home", "prod", code=SNAPSHOT, **NAMED)
     assert done.returncode == 0, done.stderr

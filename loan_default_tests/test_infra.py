@@ -173,6 +173,7 @@ def test_what_is_referred_to_is_there(module: str) -> None:
         assert told <= set(labelled(source, "output")), f"{name} does not tell {told}"
 
 
+@pytest.mark.integration
 def test_the_format_is_terraforms() -> None:
     terraform = shutil.which("terraform")
     if terraform is None:
@@ -533,6 +534,7 @@ esac
 COMMANDS = '#!/usr/bin/env bash\n[[ $* != *\'--entrypoint id\'* ]] || id -u\necho "$0 $*" >>"$CALLS"\n'
 
 
+@pytest.mark.integration
 def test_the_instance_starts_with_its_secrets_in_a_file_for_the_containers_alone(tmp_path: Path) -> None:
     """The script itself, with stand-ins for Google's commands and Docker, under folders of this test."""
     commands = tmp_path / "bin"
@@ -577,6 +579,7 @@ def unquoted(text: str) -> str:
     return str(json.loads(f'"{text}"'))
 
 
+@pytest.mark.integration
 def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # noqa: F811
     """What the sensor says is what Dagster's daemon prints."""
     from dagster._daemon import sensor

@@ -29,7 +29,6 @@ from loan_default_tests.databases import Postgres
 from loan_default_tests.homes import QUICK, Platform, dagster_of, new_home, own_environment
 from loan_default_tests.stores import Server, started_server
 
-
 MONTH = date(2014, 8, 1)
 ADMIN = "password of the admin"
 SECONDS = 240  # of a command, also on a machine that is busy

@@ -38,6 +38,7 @@ def made(folder: Path) -> tuple[dict[str, str], str]:
     return dict(line.split("=", 1) for line in lines), said.stdout + said.stderr
 
 
+@pytest.mark.integration
 def test_each_secret_is_long_its_own_and_for_its_owner_only(folder: Path, tmp_path: Path) -> None:
     (folder / ".env").write_text("LOAN_DEFAULT_STORAGE=gs://mine")  # no end of the line
     (folder / ".env").chmod(0o644)
@@ -55,6 +56,7 @@ def test_each_secret_is_long_its_own_and_for_its_owner_only(folder: Path, tmp_pa
     assert not set(made(again)[0].values()) & set(secrets.values())
 
 
+@pytest.mark.integration
 def test_what_is_there_is_never_written_over(folder: Path) -> None:
     before, _ = made(folder)
     (folder / "compose.yaml").write_text(
@@ -66,6 +68,7 @@ def test_what_is_there_is_never_written_over(folder: Path) -> None:
     assert said == "docker/.env: MLFLOW_FLASK_SERVER_SECRET_KEY\n"
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not (DOCKER.parent / ".git").exists(), reason="this is no checkout of git")
 def test_git_ignores_it() -> None:
     done = subprocess.run(["git", "check-ignore", "docker/.env"], cwd=DOCKER.parent, check=False, capture_output=True)

@@ -1,7 +1,7 @@
 """The tiers of tests, by what a test needs: each has one, and what a unit test may not do fails it.
 
-A test without a marker is a unit test. Markers are explained in `pyproject.toml`, commands that run tiers in `Makefile`.
-Fixtures belong in `conftest.py`.
+A test without a marker is a unit test. `pyproject.toml` explains the markers, and `Makefile` has the commands that run
+each tier. Fixtures belong in `conftest.py`.
 """
 
 import sys

@@ -67,6 +67,7 @@ def mail() -> Iterator[tuple[int, list[str]]]:
         yield server.server_address[1], taken
 
 
+@pytest.mark.integration
 def test_slack_and_mail_are_told_the_same(slack: tuple[str, list[str]], mail: tuple[int, list[str]]) -> None:
     (url, told), (port, taken) = slack, mail
     channels = Channels(slack=url, emails=("ann@bank", "bob@bank"), smtp_port=port, sender="platform@bank")
@@ -78,6 +79,7 @@ def test_slack_and_mail_are_told_the_same(slack: tuple[str, list[str]], mail: tu
     assert "From: platform@bank" in message
 
 
+@pytest.mark.integration
 def test_a_storm_is_one_message_of_a_few_lines(slack: tuple[str, list[str]]) -> None:
     url, told = slack
     send(Channels(slack=url), "500 news", [f"Run {number} failed." for number in range(500)])
@@ -86,6 +88,7 @@ def test_a_storm_is_one_message_of_a_few_lines(slack: tuple[str, list[str]]) -> 
     assert text.endswith("• … and 480 more.")
 
 
+@pytest.mark.integration
 def test_a_dead_channel_is_a_sentence_without_its_address(slack: tuple[str, list[str]]) -> None:
     url, _ = slack
     port = free_port()

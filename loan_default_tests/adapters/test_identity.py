@@ -118,6 +118,7 @@ def test_other_addresses_are_shown_nothing() -> None:
         assert identity.proof(url) == {}
 
 
+@pytest.mark.integration
 def test_mlflow_is_shown_who_asks_beside_the_log_in(
     metadata: type[Metadata], service: tuple[str, list[Message]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_mlflow_is_shown_who_asks_beside_the_log_in(
     assert len(metadata.asked) == 1, "a token serves many requests"
 
 
+@pytest.mark.integration
 def test_the_scoring_server_is_shown_who_asks_beside_its_token(
     metadata: type[Metadata], service: tuple[str, list[Message]]
 ) -> None:
@@ -143,6 +145,7 @@ def test_the_scoring_server_is_shown_who_asks_beside_its_token(
     assert sent[0][identity.HEADER].startswith("Bearer ey")
 
 
+@pytest.mark.integration
 def test_a_token_is_asked_for_anew_before_it_ends(metadata: type[Metadata]) -> None:
     metadata.seconds = 60  # within the minutes that Google's library keeps free for clocks that differ
     first, second = (identity.proof("https://127.0.0.1") for _ in range(2))
@@ -150,6 +153,7 @@ def test_a_token_is_asked_for_anew_before_it_ends(metadata: type[Metadata]) -> N
     assert len(metadata.asked) == 2
 
 
+@pytest.mark.integration
 def test_without_a_service_account_each_door_says_so(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "_CLOUD_RUN", "127.0.0.1")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))

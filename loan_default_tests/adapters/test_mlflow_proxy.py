@@ -9,6 +9,7 @@ from loan_default_tests.adapters.test_identity import Message, Metadata, metadat
 from loan_default_tests.stores import free_port
 
 
+@pytest.mark.integration
 def test_a_browser_gets_mlflows_answer_and_mlflow_its_log_in_and_who_asks(
     metadata: type[Metadata],  # noqa: F811
     service: tuple[str, list[Message]],  # noqa: F811
@@ -30,6 +31,7 @@ def test_a_browser_gets_mlflows_answer_and_mlflow_its_log_in_and_who_asks(
     assert "Authorization" not in sent[1], "nobody is logged in by the door"
 
 
+@pytest.mark.integration
 def test_a_silent_mlflow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 

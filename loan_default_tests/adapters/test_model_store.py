@@ -129,6 +129,7 @@ def test_only_a_promotion_moves_production(registered: Registered) -> None:
     assert store.tracking.version_of(PREVIOUS) is None
 
 
+@pytest.mark.integration
 def test_provenance_names_code_and_versions() -> None:
     known = provenance()
     assert known["version.polars"] == pl.__version__

@@ -79,12 +79,14 @@ def test_space_is_that_of_the_folder_that_will_hold_it(tmp_path: Path) -> None:
 # --- network
 
 
+@pytest.mark.integration
 def test_a_port_accepts_or_not() -> None:
     with serving(HTTPServer(("127.0.0.1", port := free_port()), BaseHTTPRequestHandler)):
         assert probes.accepts("127.0.0.1", port, seconds=5)
     assert not probes.accepts("127.0.0.1", port, seconds=5)
 
 
+@pytest.mark.integration
 def test_a_tracking_server_tells_its_version_and_its_time() -> None:
     yesterday = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
@@ -125,6 +127,7 @@ def test_a_database_tells_its_revision(tmp_path: Path) -> None:
     assert probes.read_schema(f"sqlite:///{tmp_path}/empty.db").found is None
 
 
+@pytest.mark.integration
 def test_a_database_tells_its_tables_or_why_it_cannot(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "some.db") as database:
         database.execute("create table runs (id int)")

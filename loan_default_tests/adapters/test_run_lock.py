@@ -22,6 +22,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("end", [signal.SIGKILL, None], ids=["killed", "by itself"])
 def test_a_process_that_has_ended_has_lost_its_lifeline(tmp_path: Path, end: signal.Signals | None) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]

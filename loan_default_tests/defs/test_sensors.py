@@ -715,6 +715,7 @@ def test_a_server_is_not_kept_down_by_a_failure_that_lies_ahead() -> None:
     assert sensors._free_again(ahead, _NOW) is None
 
 
+@pytest.mark.integration
 def test_runs_that_died_are_ended_and_those_that_live_are_not(desk: Desk, tmp_path: Path) -> None:
     run_lock = RunLockResource(folder=str(tmp_path / "runs"), scratch="", models="", storage="")
     died, lives, unknown = (desk.ran("training_job", RunStatus.STARTED) for _ in range(3))

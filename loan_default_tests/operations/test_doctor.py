@@ -37,6 +37,8 @@ from loan_default_tests.engines import Cluster
 from loan_default_tests.homes import own_environment
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 
+pytestmark = pytest.mark.integration
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 Place = Callable[..., Settings]
 
@@ -117,7 +119,6 @@ def heartbeats(settings: Settings, at: datetime) -> None:
             instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), name, None))
 
 
-@pytest.mark.integration
 def test_a_sound_home_ends_with_zero_and_each_trouble_with_one(
     place: Place, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,7 +322,6 @@ def test_the_loan_file_says_how_much_must_be_free(
 # --- registry and server --------------------------------------------------------------------------------------
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("revision", "told", "remedy"),
     [("451aebb31d03", "of an older MLflow", "mlflow db upgrade"), ("f00000000000", "newer MLflow", "Install")],
@@ -340,7 +340,6 @@ def test_a_database_of_another_release_is_one_clear_sentence(
     assert remedy in finding.remedy
 
 
-@pytest.mark.integration
 def test_a_registry_that_is_new_has_nothing_in_production(place: Place) -> None:
     settings = place()
     settings.home.mkdir()
@@ -349,7 +348,6 @@ def test_a_registry_that_is_new_has_nothing_in_production(place: Place) -> None:
     assert [(one.look, one.mark) for one in findings] == [("registry", "ok"), ("production", "note")]
 
 
-@pytest.mark.integration
 def test_a_registry_at_a_closed_port_is_said_without_its_password(place: Place) -> None:
     place(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}", MLFLOW_TRACKING_PASSWORD="hush")
     finding = wrong([*examine(looks=[Look("registry", doctor.look_at_registry, "", 60)])])
@@ -510,7 +508,6 @@ def test_a_file_from_the_future_tells_of_the_clock(place: Place) -> None:
     assert "3 hours from now" in finding.found
 
 
-@pytest.mark.integration
 def test_a_tracking_server_with_another_time_tells_of_the_clock(place: Place) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True)
     with answering({"/version": (200, b"3.17.2")}, {"Date": date}) as url:
@@ -549,7 +546,6 @@ def test_workers_are_counted_where_there_are_any_to_be(place: Place, tmp_path: P
     assert silent.remedy.startswith("Start one with dask scheduler, or leave")
 
 
-@pytest.mark.integration
 def test_a_scheduler_without_workers_is_wrong(place: Place, tmp_path: Path) -> None:
     running = Cluster(tmp_path)
     running.start_scheduler()

@@ -136,6 +136,7 @@ def test_a_restart_answers_by_the_last_version_before_the_registry_does(registry
         assert nothing.model is None
 
 
+@pytest.mark.integration
 def test_what_loading_needs_is_imported_without_scikit_learn_which_can_be_had_later() -> None:
     code = """
 import sys

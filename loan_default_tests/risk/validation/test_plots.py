@@ -181,6 +181,7 @@ def test_importance_of_a_field_is_that_of_its_columns_together():
     assert set(shares) == set(space.contract.feature_names)
 
 
+@pytest.mark.integration
 def test_figures_leave_pyplot_alone_and_importing_leaves_matplotlib_alone():
     code = (
         "import sys; from loan_default.risk.validation import plots; assert 'matplotlib' not in sys.modules; "
