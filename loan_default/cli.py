@@ -28,6 +28,7 @@ from upath import UPath
 
 from loan_default import console as shown
 from loan_default.adapters import decision_log, storage
+from loan_default.adapters.layout import BATCH_SUFFIXES, BatchRecord, Record, batch_name, is_verdict
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
@@ -141,8 +142,12 @@ def _reason(error: SerializableErrorInfo | None) -> str:
     return error.message.strip().removeprefix(_TRACKING_ERROR) if error else "no reason was recorded."
 
 
-def _record(settings: Settings, *parts: str) -> Any:
-    return storage.read_json(UPath(settings.storage).joinpath(*parts))
+def _record(settings: Settings, asset: Record) -> Any:
+    return storage.read_json(settings.layout.record(asset))
+
+
+def _batch_record(settings: Settings, asset: BatchRecord, batch: str) -> Any:
+    return storage.read_json(settings.layout.batch_record(asset, batch))
 
 
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -169,17 +174,17 @@ def run(settings: Settings, console: Console, arguments: argparse.Namespace) -> 
 
 
 def _show_training(settings: Settings, console: Console) -> None:
-    shown.show_cleaning(console, _record(settings, "cleaning_report.json"))
-    shown.show_windows(console, _record(settings, "loan_splits.json"))
-    evaluation, training = _record(settings, "model_evaluation.json"), _record(settings, "trained_model.json")
+    shown.show_cleaning(console, _record(settings, "cleaning_report"))
+    shown.show_windows(console, _record(settings, "loan_splits"))
+    evaluation, training = _record(settings, "model_evaluation"), _record(settings, "trained_model")
     shown.show_evaluation(console, evaluation, training)
-    shown.show_decision(console, _record(settings, "promoted_model.json"))
+    shown.show_decision(console, _record(settings, "promoted_model"))
 
 
 def _places(settings: Settings) -> dict[str, str]:
     return {
         "assets": settings.storage,
-        "model card": f"{settings.storage}/model_card.md",
+        "model card": str(settings.layout.model_card),
         "models and plots": f"{settings.artifacts}, by {settings.tracking_uri}",
         "runs and events": str(settings.dagster_home),
     }
@@ -188,28 +193,28 @@ def _places(settings: Settings) -> dict[str, str]:
 def clean(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Clean the loan file and cut it into windows."""
     run_job(settings, console, "cleaning_job", config=_config(arguments))
-    shown.show_cleaning(console, _record(settings, "cleaning_report.json"))
-    shown.show_windows(console, _record(settings, "loan_splits.json"))
+    shown.show_cleaning(console, _record(settings, "cleaning_report"))
+    shown.show_windows(console, _record(settings, "loan_splits"))
 
 
 def tune(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Clean, split and search for parameters."""
     run_job(settings, console, "tuning_job", config=_config(arguments))
-    console.print_json(data=_record(settings, "tuned_params.json"))
+    console.print_json(data=_record(settings, "tuned_params"))
 
 
 def train(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """From the loan file to a new version (staging)."""
     run_job(settings, console, "training_job", config=_config(arguments))
-    shown.show_cleaning(console, _record(settings, "cleaning_report.json"))
-    shown.show_windows(console, _record(settings, "loan_splits.json"))
-    training = _record(settings, "trained_model.json")
+    shown.show_cleaning(console, _record(settings, "cleaning_report"))
+    shown.show_windows(console, _record(settings, "loan_splits"))
+    training = _record(settings, "trained_model")
     console.print(f"Version {training['version']} ({training['kind']}) is staged. Next: loan-default promote.")
 
 
 def promote(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Measure the newest version and decide on it by policy; or, with --force, promote one whatever the policy says."""
-    newest = _record(settings, "trained_model.json")
+    newest = _record(settings, "trained_model")
     if arguments.force:
         version = arguments.version or (newest or {}).get("version")
         if version is None or not arguments.reason:
@@ -244,7 +249,7 @@ def _by_hand(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_by_hand(settings: Settings, console: Console, record: Mapping[str, Any]) -> None:
-    decision_log.add(settings.storage, record)
+    decision_log.add(settings.layout, record)
     shown.show_decision(console, record)
     console.print("A scoring server that runs follows by itself; loan-default status shows whether it does.")
 
@@ -255,7 +260,7 @@ def show_history(settings: Settings, console: Console, arguments: argparse.Names
 
     decided = [
         (record["decided_at"], record["verdict"], str(record["candidate"]), record["decided_by"], record["reasons"])
-        for record in decision_log.read(settings.storage)
+        for record in decision_log.read(settings.layout)
     ]
     asked = [
         (
@@ -285,23 +290,21 @@ def status(settings: Settings, console: Console, arguments: argparse.Namespace) 
     from loan_default.adapters import inbox
     from loan_default.adapters.scoring_server import ScoringServer
     from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING
-    from loan_default.defs.assets.scoring import INBOX
-    from loan_default.defs.sensors import DRIFT, is_verdict
     from loan_default.risk.monitoring.verdicts import with_current_verdict
 
-    tracking, root = _store(settings).tracking, UPath(settings.storage)
+    tracking, layout = _store(settings).tracking, settings.layout
     versions = {alias: tracking.version_of(alias) for alias in (PRODUCTION, PREVIOUS, STAGING)}
     shown.show_versions(console, versions)
-    reports = [file for file in inbox.list_files(root / DRIFT) if is_verdict(file.name)]
+    reports = [file for file in inbox.list_files(layout.drift_reports) if is_verdict(file.name)]
     shown.show_drift(
         console, [with_current_verdict(storage.read_json(file.place)) for file in reports[-_BATCHES_SHOWN:]]
     )
-    production, proved = versions[PRODUCTION], _record(settings, "performance_report.json")
+    production, proved = versions[PRODUCTION], _record(settings, "performance_report")
     health = ScoringServer(settings.serving_url, settings.serving).health()
     server = f"{health.status}, version {health.version}, process {health.pid}" if health else "does not answer"
     says = f" ({health.trouble})" if health and health.trouble else ""
-    scored = {file.name for file in inbox.list_files(root / "predictions")}
-    waiting = [file.name for file in inbox.list_files(root / INBOX) if not _is_scored(scored, file.name)]
+    scored = {file.name for file in inbox.list_files(layout.predictions)}
+    waiting = [file.name for file in inbox.list_files(layout.inbox) if not _is_scored(scored, file.name)]
     runs = [record.dagster_run for record in _runs(settings, *_LOOP_JOBS)]
     under_way = [run for run in runs if not run.is_finished]
     shown.show_places(
@@ -326,8 +329,6 @@ def _performance(report: Mapping[str, Any]) -> str:
 
 
 def _is_scored(scored: Container[str], file_name: str) -> bool:
-    from loan_default.defs.partitions import batch_name
-
     try:
         return f"{batch_name(file_name)}.parquet" in scored
     except BadInput:  # no batch; the sensor says so
@@ -340,7 +341,7 @@ def score(settings: Settings, console: Console, arguments: argparse.Namespace) -
     run_job(settings, console, "batch_prediction_job", batch=batch, only=_SCORING if arguments.without_drift else None)
     _show_batch(settings, console, batch)
     if not arguments.without_drift:
-        shown.show_drift(console, [_record(settings, "drift_report", f"{batch}.json")])
+        shown.show_drift(console, [_batch_record(settings, "drift_report", batch)])
 
 
 def _deliver(settings: Settings, file: Path) -> str:
@@ -349,8 +350,6 @@ def _deliver(settings: Settings, file: Path) -> str:
     Raises:
         BadInput: the file cannot be scored; what the inbox held of its name stays.
     """
-    from loan_default.defs.assets.scoring import INBOX, SUFFIXES
-    from loan_default.defs.partitions import batch_name
     from loan_default.risk.contract import load_contract
     from loan_default.risk.data.cleaning import clean_application_file
 
@@ -360,19 +359,18 @@ def _deliver(settings: Settings, file: Path) -> str:
     with TemporaryDirectory(dir=settings.staging) as tried:
         cleaned, rejected = Path(tried, "cleaned.parquet"), Path(tried, "rejected.parquet")
         clean_application_file(file, load_contract(settings.contract), cleaned=cleaned, rejected=rejected)
-    place = _copy_in(settings, file, INBOX)
-    for suffix in SUFFIXES:  # the same batch in another form would shadow this one
-        other = place.parent / f"{batch}{suffix}"
+    place = _copy_in(settings, file, settings.layout.inbox)
+    for other in settings.layout.batch_files(batch):  # the same batch in another form would shadow this one
         if other != place:
             storage.remove(other)
     return batch
 
 
-def _copy_in(settings: Settings, file: Path, folder: str) -> UPath:
+def _copy_in(settings: Settings, file: Path, folder: UPath) -> UPath:
     """Copy a file, whole or not at all, into a folder of the storage, under its own name."""
     import shutil
 
-    place = UPath(settings.storage) / folder / file.name
+    place = folder / file.name
     copy = settings.staging / f"delivery-{file.name}"
     shutil.copyfile(file, copy)
     storage.store(copy, place)
@@ -382,14 +380,15 @@ def _copy_in(settings: Settings, file: Path, folder: str) -> UPath:
 def _show_batch(settings: Settings, console: Console, batch: str) -> None:
     import polars as pl
 
-    place = UPath(settings.storage) / "predictions" / f"{batch}.parquet"
+    place = settings.layout.batch_table("predictions", batch)
     scored = pl.scan_parquet(storage.fetch(place, settings.staging))
     counts = scored.group_by("decision").agg(pl.len(), pl.col("pd").mean()).sort("pd")
     shown.show_predictions(console, batch, counts.collect().rows())
-    shown.show_places(console, {"Parquet": str(place), "CSV": str(place.with_suffix(".csv"))})
-    rejected = _record(settings, "application_report", f"{batch}.json")["rejected"]
+    shown.show_places(console, {"Parquet": str(place), "CSV": str(settings.layout.predictions_csv(batch))})
+    rejected = _batch_record(settings, "application_report", batch)["rejected"]
     if rejected:
-        console.print(f"{rejected:,} rows could not be scored; rejected_applications/{batch}.parquet says why.")
+        reasons = settings.layout.batch_table("rejected_applications", batch)
+        console.print(f"{rejected:,} rows could not be scored; {reasons.parent.name}/{reasons.name} says why.")
 
 
 def score_again(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
@@ -397,7 +396,7 @@ def score_again(settings: Settings, console: Console, arguments: argparse.Namesp
     from loan_default.adapters.tracking import PRODUCTION
     from loan_default.defs.sensors import REASON_TAG
 
-    chosen = _chosen(_inbox_batches(UPath(settings.storage)), arguments)
+    chosen = _chosen(_inbox_batches(settings.layout.inbox), arguments)
     version = _store(settings).tracking.version_of(PRODUCTION)
     if version is None:
         raise BadInput("No version is in production; run loan-default run first.")
@@ -418,7 +417,7 @@ def score_again(settings: Settings, console: Console, arguments: argparse.Namesp
             raise StepFailed(f"Interrupted at batch {name}, {at + 1} of {len(todo)}; {left}.") from None
     scored = [name for name in todo if name not in failed]
     if scored:
-        shown.show_drift(console, [_record(settings, "drift_report", f"{name}.json") for name in scored])
+        shown.show_drift(console, [_batch_record(settings, "drift_report", name) for name in scored])
     if todo:
         console.print(f"In the Dagster UI these runs have the tag {_AGAIN_TAG}: {began}.")
     if failed:
@@ -426,14 +425,12 @@ def score_again(settings: Settings, console: Console, arguments: argparse.Namesp
         raise StepFailed(f"{len(failed)} of {len(todo)} batches failed. {told}")
 
 
-def _inbox_batches(root: UPath) -> dict[str, File]:
+def _inbox_batches(folder: UPath) -> dict[str, File]:
     """The batches of the inbox in the order of their names, each with the file that is scored."""
     from loan_default.adapters import inbox
-    from loan_default.defs.assets.scoring import INBOX, SUFFIXES
-    from loan_default.defs.partitions import batch_name
 
-    files, found = inbox.list_files(root / INBOX), {}
-    for suffix in reversed(SUFFIXES):  # of several forms the first is scored
+    files, found = inbox.list_files(folder), {}
+    for suffix in reversed(BATCH_SUFFIXES):  # of several forms the first is scored
         for file in files:
             if file.name.endswith(suffix):
                 with suppress(BadInput):  # no batch; the sensor says so
@@ -463,37 +460,35 @@ def _chosen(files: Mapping[str, File], arguments: argparse.Namespace) -> dict[st
 def _done(settings: Settings, files: Mapping[str, File], version: int) -> list[str]:
     """The batches whose files this version scored as they are now, and that were compared with its population since."""
     from loan_default.adapters import inbox, prediction_history
-    from loan_default.defs.sensors import DRIFT
 
-    root = UPath(settings.storage)
+    layout = settings.layout
     scored, compared = (
-        {file.name: file.changed_at for file in inbox.list_files(root / asset)} for asset in ("predictions", DRIFT)
+        {file.name: file.changed_at for file in inbox.list_files(folder)}
+        for folder in (layout.predictions, layout.drift_reports)
     )
     done = []
     for batch, file in files.items():
-        predictions, report = f"{batch}.parquet", f"{batch}.json"
-        if predictions in scored and report in compared and scored[predictions] <= compared[report]:
+        predictions, report = layout.batch_table("predictions", batch), layout.batch_record("drift_report", batch)
+        scored_at, compared_at = scored.get(predictions.name), compared.get(report.name)
+        if scored_at and compared_at and scored_at <= compared_at:
             content = storage.fetch(file.place, settings.staging, file.generation)
             made_of = version, inbox.fingerprint_of(content)
-            if prediction_history.made_of(root / "predictions" / predictions, settings.staging) == made_of:
+            if prediction_history.origin_of(predictions, settings.staging) == made_of:
                 done.append(batch)
     return done
 
 
 def drift(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Compare a scored batch with the training population."""
-    place = UPath(settings.storage) / "predictions" / f"{arguments.batch}.parquet"
-    if not storage.exists(place):
+    if not storage.exists(settings.layout.batch_table("predictions", arguments.batch)):
         raise BadInput(f"Batch {arguments.batch} is not scored yet; run loan-default score FILE first.")
     run_job(settings, console, "monitoring_job", batch=arguments.batch)
-    shown.show_drift(console, [_record(settings, "drift_report", f"{arguments.batch}.json")])
-    page = f"{settings.storage}/drift_report/{arguments.batch}.html"
-    shown.show_places(console, {"Evidently's page": page})
+    shown.show_drift(console, [_batch_record(settings, "drift_report", arguments.batch)])
+    shown.show_places(console, {"Evidently's page": str(settings.layout.drift_page(arguments.batch))})
 
 
 def performance(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
     """Hold what every version predicted against the outcome files, and show how good each proved to be."""
-    from loan_default.defs.assets.performance import OUTCOMES
     from loan_default.risk.contract import load_contract
     from loan_default.risk.data.outcomes import check_outcome_file
 
@@ -501,11 +496,12 @@ def performance(settings: Settings, console: Console, arguments: argparse.Namesp
     for file in files:
         check_outcome_file(file, contract)
     for file in files:
-        _copy_in(settings, file, OUTCOMES)
+        _copy_in(settings, file, settings.layout.outcomes)
     run_job(settings, console, "performance_job")
-    shown.show_performance(console, _record(settings, "performance_report.json"))
-    if rejected := _record(settings, "outcomes_report.json")["rejected"]:
-        console.print(f"{rejected:,} lines of outcome files could not be used; rejected_outcomes.parquet says why.")
+    shown.show_performance(console, _record(settings, "performance_report"))
+    if rejected := _record(settings, "outcomes_report")["rejected"]:
+        reasons = settings.layout.table("rejected_outcomes").name
+        console.print(f"{rejected:,} lines of outcome files could not be used; {reasons} says why.")
 
 
 def sample_data(settings: Settings, console: Console, arguments: argparse.Namespace) -> None:
@@ -544,7 +540,7 @@ def demo(settings: Settings, console: Console, arguments: argparse.Namespace) ->
         run_job(settings, console, "batch_prediction_job", batch=batch)
     console.rule("Result")
     _show_training(settings, console)
-    shown.show_drift(console, [_record(settings, "drift_report", f"{batch}.json") for batch in batches])
+    shown.show_drift(console, [_batch_record(settings, "drift_report", batch) for batch in batches])
     shown.show_places(console, {"synthetic loans": str(folder), **_places(settings)})
     console.print(f"Done in {time.monotonic() - began:.0f} s. Next:")
     for command, what in _NEXT.items():

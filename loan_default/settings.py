@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from upath import UPath
+
+from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, Layout
 from loan_default.adapters.storage import is_remote, whole
 from loan_default.risk.errors import BadInput
 
@@ -144,9 +147,14 @@ class Settings:
         return f"sqlite:///{self.home / 'optuna.db'}"
 
     @property
+    def layout(self) -> Layout:
+        """Where each file lies in the storage."""
+        return Layout(UPath(self.storage))
+
+    @property
     def artifacts(self) -> str:
         """Where MLflow keeps models and plots: beside the data."""
-        return f"{self.storage.rstrip('/')}/mlflow"
+        return f"{self.storage.rstrip('/')}/{MODELS}"
 
     @property
     def serving(self) -> Path:
@@ -346,7 +354,7 @@ def dagster_yaml(settings: Settings) -> str:
         sections.append(_IN_POSTGRES)
     if is_remote(settings.storage):
         bucket, _, prefix = settings.storage.partition("://")[2].partition("/")
-        told = bucket, f"{prefix.rstrip('/')}/compute_logs".lstrip("/"), f"{settings.dagster_home}/storage"
+        told = bucket, f"{prefix.rstrip('/')}/{COMPUTE_LOGS}".lstrip("/"), f"{settings.dagster_home}/storage"
         sections.append(_LOGS_IN_BUCKET.format(*map(json.dumps, told)))
     return "".join(sections)
 

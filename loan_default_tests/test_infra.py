@@ -21,12 +21,9 @@ import yaml
 from dagster import DagsterRunStatus as RunStatus
 from hcl2.utils import SerializationOptions
 
-from loan_default.adapters import decision_log, prediction_history
+from loan_default.adapters import decision_log, layout
 from loan_default.adapters.alerts import Channels
-from loan_default.defs.assets.performance import OUTCOMES
-from loan_default.defs.assets.scoring import INBOX
 from loan_default.defs.resources import ClockResource
-from loan_default.defs.sensors import DRIFT
 from loan_default.settings import Settings
 from loan_default_tests.defs.test_sensors import Desk, NotificationsResource, desk, said  # noqa: F401 - desk is a fixture
 
@@ -257,15 +254,15 @@ def kept() -> dict[str, str]:
     names = {
         f"{models}/models/m-1/artifacts/python_model.py": "model",
         f"{models}/0a1b/artifacts/model_card.md": "model",
-        f"{decision_log.FOLDER}/20261124T120000-promote-version-3.json": "record",
-        f"{prediction_history.FOLDER}/2018-10.version-3.parquet": "record",
-        f"{prediction_history.FOLDER}/log-2026-11-01.parquet": "record",
-        f"{prediction_history.LOG}/2026-11-24/12/5001-1-0-20261124T120000-0a1b2c3d.parquet": "record",
-        f"{INBOX}/2018-10.csv": "input",
-        f"{OUTCOMES}/2019-03.csv": "input",
-        f"{DRIFT}/2018-10.html": "report",
-        f"{DRIFT}/2018-10.evidently.json": "report",
-        "compute_logs/storage/0a1b/compute_logs/x.err": "log",
+        f"{layout.DECISIONS}/20261124T120000-promote-version-3.json": "record",
+        f"{layout.PREDICTION_HISTORY}/2018-10.version-3.parquet": "record",
+        f"{layout.PREDICTION_HISTORY}/log-2026-11-01.parquet": "record",
+        f"{layout.PREDICTION_LOG}/2026-11-24/12/5001-1-0-20261124T120000-0a1b2c3d.parquet": "record",
+        f"{layout.INBOX}/2018-10.csv": "input",
+        f"{layout.OUTCOMES}/2019-03.csv": "input",
+        f"{layout.DRIFT_REPORT}/2018-10.html": "report",
+        f"{layout.DRIFT_REPORT}/2018-10.evidently.json": "report",
+        f"{layout.COMPUTE_LOGS}/storage/0a1b/compute_logs/x.err": "log",
     }
     return names | dict.fromkeys(assets(), "asset")
 
@@ -310,7 +307,7 @@ def test_models_and_records_are_never_deleted_in_any_version() -> None:
 
 
 def test_every_rule_that_deletes_or_moves_is_about_something_that_there_is() -> None:
-    names = [*kept(), ".doctor-0a1b2c3d"]
+    names = [*kept(), f"{layout.PROBE}0a1b2c3d"]
     for action, condition in rules():
         if action == "AbortIncompleteMultipartUpload":
             continue
@@ -325,14 +322,13 @@ def test_what_is_read_again_and_again_stays_where_reading_is_free() -> None:
     moved = [condition for action, condition in rules() if action == "SetStorageClass"]
     assert {condition["matches_storage_class"][0] for condition in moved} == {"STANDARD", "NEARLINE"}
     for name in (
-        f"{prediction_history.FOLDER}/2018-10.version-3.parquet",
-        f"{OUTCOMES}/2019-03.csv",
+        f"{layout.PREDICTION_HISTORY}/2018-10.version-3.parquet",
+        f"{layout.OUTCOMES}/2019-03.csv",
         "mlflow/models/m-1/x",
     ):
         assert not any(touches(condition, name) for condition in moved), f"{name} is read by runs"
-    assert all(
-        any(touches(condition, f"{folder}/x") for condition in moved) for folder in (INBOX, prediction_history.LOG)
-    )
+    for folder in (layout.INBOX, layout.PREDICTION_LOG):
+        assert any(touches(condition, f"{folder}/x") for condition in moved)
 
 
 def test_old_versions_are_limited_where_runs_replace_files() -> None:
@@ -611,5 +607,5 @@ def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # 
     dead = NotificationsResource(Channels(slack="http://127.0.0.1:1/"))
     decided = {"verdict": "hold", "candidate": 2, "decided_by": "policy", "reasons": ["AUC is low."]}
     decided["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
-    decision_log.add(desk.storage.root, decided)
+    decision_log.add(desk.storage.layout, decided)
     assert found(line(dead)) == {"unheard"}

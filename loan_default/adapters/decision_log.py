@@ -11,22 +11,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from upath import UPath
-
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_files
-
-FOLDER = "history"
-
-
-def add(root: str, record: Mapping[str, Any]) -> None:
-    """Keep a decision: `verdict`, `candidate`, `decided_at` (ISO 8601 in UTC), `decided_by`, `reasons`, and more."""
-    at = datetime.fromisoformat(record["decided_at"])
-    name = f"{at:%Y%m%dT%H%M%S}-{record['verdict']}-version-{record['candidate']}.json"
-    storage.write_json(UPath(root) / FOLDER / name, record)
+from loan_default.adapters.layout import Layout
 
 
-def read(root: str) -> list[dict[str, Any]]:
-    """Every decision, oldest first."""
-    files = sorted(list_files(UPath(root) / FOLDER), key=lambda file: file.name)
+def add(layout: Layout, record: Mapping[str, Any]) -> None:
+    """Add a decision: `verdict`, `candidate`, `decided_at` (ISO 8601 in UTC), `decided_by`, `reasons`, and more."""
+    decided_at = datetime.fromisoformat(record["decided_at"])
+    storage.write_json(layout.decision(decided_at, record["verdict"], record["candidate"]), record)
+
+
+def read(layout: Layout) -> list[dict[str, Any]]:
+    """Read every decision, oldest first."""
+    files = sorted(list_files(layout.decisions), key=lambda file: file.name)
     return [json.loads(storage.read_text(file.place)) for file in files if file.name.endswith(".json")]

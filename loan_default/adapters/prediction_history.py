@@ -15,67 +15,64 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import File, list_files, list_folders
+from loan_default.adapters.layout import Layout
 from loan_default.risk.contract import TERM, Contract
 
 if TYPE_CHECKING:  # sensors only ask for the folder's name
     import polars as pl
 
-FOLDER, LOG = "prediction_history", "prediction_log"
 _OPEN_DAYS = timedelta(days=2)  # a worker may still write rows of yesterday
 
 
-def keep(predictions: Path, root: UPath, batch: str, version: int, staging: Path) -> None:
-    """Keep what a version says of a batch, in the place of what the same one said before."""
-    name = f"{batch}.version-{version}.parquet"
-    copy = staging / f"history-{name}"
+def add(predictions: Path, layout: Layout, batch: str, version: int, staging: Path) -> None:
+    """Add what a version says of a batch, in the place of what the same one said before."""
+    target = layout.predictions_by_version(batch, version)
+    copy = staging / f"history-{target.name}"
     shutil.copyfile(predictions, copy)
-    storage.store(copy, root / FOLDER / name)
+    storage.store(copy, target)
 
 
-def made_of(predictions: UPath, staging: Path) -> tuple[int, str]:
-    """The version that made a batch's predictions, and the fingerprint of the file that it read."""
+def origin_of(predictions: UPath, staging: Path) -> tuple[int, str]:
+    """Return the version that made a batch's predictions, and the fingerprint of the file that it read."""
     import polars as pl
 
     rows = pl.scan_parquet(storage.fetch(predictions, staging)).select("model_version", "input_fingerprint")
     return rows.head(1).collect().row(0)
 
 
-def predicted(root: UPath, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
-    """Every prediction: id, issue month, term (months), `pd`, `decision`, `model_version`, `scored_at`.
+def scan(layout: Layout, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
+    """Scan every prediction: id, issue month, term (months), `pd`, `decision`, `model_version`, `scored_at`.
 
     Those of the log have the month in which they were asked for. Its days that are over are gathered into one file
     each, once.
     """
     import polars as pl
 
-    before = {file.name for file in list_files(root / FOLDER)}
-    for day in _days(root):
-        if day < today - _OPEN_DAYS and _of_day(day) not in before:
-            part = staging / _of_day(day)
-            _logged(root, contract, day, staging).sink_parquet(part, mkdir=True)
-            storage.store(part, root / FOLDER / _of_day(day))
-    kept = list_files(root / FOLDER)
-    gathered = {file.name for file in kept}
-    parts = [_told(_open(file, staging), contract) for file in kept]
-    parts += [_logged(root, contract, day, staging) for day in _days(root) if _of_day(day) not in gathered]
+    days = {day: layout.predictions_of_day(day) for day in _logged_days(layout)}
+    names = {file.name for file in list_files(layout.prediction_history)}
+    for day, target in days.items():
+        if day < today - _OPEN_DAYS and target.name not in names:
+            part = staging / target.name
+            _logged(layout, contract, day, staging).sink_parquet(part, mkdir=True)
+            storage.store(part, target)
+    files = list_files(layout.prediction_history)
+    names = {file.name for file in files}
+    parts = [_select(_open(file, staging), contract) for file in files]
+    parts += [_logged(layout, contract, day, staging) for day, target in days.items() if target.name not in names]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
 
 
-def _days(root: UPath) -> list[date]:
-    return [date.fromisoformat(day) for day in list_folders(root / LOG)]
+def _logged_days(layout: Layout) -> list[date]:
+    return [date.fromisoformat(day) for day in list_folders(layout.prediction_log)]
 
 
-def _of_day(day: date) -> str:
-    return f"log-{day}.parquet"
-
-
-def _logged(root: UPath, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
+def _logged(layout: Layout, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
-    folder = root / LOG / str(day)
+    folder = layout.prediction_log_day(day)
     rows = [_open(file, staging) for hour in list_folders(folder) for file in list_files(folder / hour)]
     month = pl.format("{}-01", contract.by_name[contract.time_name].column).str.to_date().alias(contract.time_name)
-    told = [_told(part.with_columns(month), contract) for part in rows]
+    told = [_select(part.with_columns(month), contract) for part in rows]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *told])
 
 
@@ -85,7 +82,7 @@ def _open(file: File, staging: Path) -> pl.LazyFrame:
     return pl.scan_parquet(storage.fetch(file.place, staging, file.generation))
 
 
-def _told(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
+def _select(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
     import polars as pl
 
     return rows.select(pl.col(name).cast(dtype) for name, dtype in _schema(contract).items())

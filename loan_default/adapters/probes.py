@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from loan_default.adapters import inbox, storage
 from loan_default.adapters.identity import NoIdentity, proof
-from loan_default.adapters.storage import DOWNLOADS, PROBE, left_behind
+from loan_default.adapters.layout import PROBE
+from loan_default.adapters.storage import DOWNLOADS, left_behind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

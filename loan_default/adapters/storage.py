@@ -21,8 +21,8 @@ from typing import Any
 from upath import UPath
 
 from loan_default.adapters import gcs
+from loan_default.adapters.layout import MODELS, PROBE
 
-PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -154,7 +154,7 @@ def left_behind(root: str, staging: Path, models: Path) -> Iterator[tuple[Path, 
     for pattern in ("tmp*", "runs/*/tmp*"):
         yield models, pattern
     if not is_remote(root):  # a bucket shows an object when it is complete
-        for pattern in (".*.part", "*/.*.part", f"{PROBE}*", "mlflow/*/*/artifacts/.artifact.uploading.*"):
+        for pattern in (".*.part", "*/.*.part", f"{PROBE}*", f"{MODELS}/*/*/artifacts/.artifact.uploading.*"):
             yield Path(root), pattern
 
 

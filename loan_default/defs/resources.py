@@ -18,6 +18,7 @@ from upath import UPath
 
 from loan_default.adapters import storage as files
 from loan_default.adapters.alerts import Channels
+from loan_default.adapters.layout import Layout
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.lost_runs import RunLockResource
@@ -89,9 +90,10 @@ class StorageResource(dg.ConfigurableResource):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def path(self, *parts: str) -> UPath:
-        """A place under the storage root."""
-        return root_of(self.root).joinpath(*parts)
+    @property
+    def layout(self) -> Layout:
+        """Where each file lies under the storage root."""
+        return Layout(root_of(self.root))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from loan_default.adapters.layout import DRIFT_REPORT, PREDICTIONS
 from loan_default.defs.partitions import batches
 
 _WEEKLY, _DAILY_SCORING, _DAILY_MONITORING = "0 3 * * 1", "0 5 * * *", "0 6 * * *"
@@ -28,11 +29,11 @@ def build_schedules(jobs: Mapping[str, Any], *, running: bool, time_zone: str) -
 
     @dg.schedule(name="daily_batch_prediction", job=jobs["batch_prediction_job"], cron_schedule=_DAILY_SCORING, **how)
     def daily_batch_prediction(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return [*_waiting(context, "predictions", after=None)] or dg.SkipReason("Every batch is scored.")
+        return [*_waiting(context, PREDICTIONS, after=None)] or dg.SkipReason("Every batch is scored.")
 
     @dg.schedule(name="daily_monitoring", job=jobs["monitoring_job"], cron_schedule=_DAILY_MONITORING, **how)
     def daily_monitoring(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        waiting = [*_waiting(context, "drift_report", after="predictions")]
+        waiting = [*_waiting(context, DRIFT_REPORT, after=PREDICTIONS)]
         return waiting or dg.SkipReason("Every scored batch was compared with the training population.")
 
     return [weekly_training, daily_batch_prediction, daily_monitoring]

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from loan_default.adapters import decision_log, inbox, prediction_history
+from loan_default.adapters import inbox, prediction_history
 from loan_default.adapters import storage as files
 from loan_default.adapters.alerts import send
+from loan_default.adapters.layout import batch_name, is_verdict
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
-from loan_default.defs.assets.performance import OUTCOMES
-from loan_default.defs.assets.scoring import INBOX
 from loan_default.defs.lost_runs import RunLockResource
 from loan_default.defs.mlflow_run import settle_left_runs
-from loan_default.defs.partitions import batch_name, batches
+from loan_default.defs.partitions import batches
 from loan_default.defs.resources import (
     ClockResource,
     LoanBookResource,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 Result = dg.SensorResult | dg.SkipReason
 
 VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data", "loan_default/reason"
-DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
 _READ_BYTES = 1_000_000_000  # of batch files in one tick
 _ASKED = 3  # runs in one tick: Dagster files them one by one, and other sensors wait
@@ -91,7 +89,7 @@ def new_batches(
     """Register and score what has come in whole, a few batches in a tick; the same content is scored once."""
     before = inbox.Memory.from_json(context.cursor)
     known = context.instance.get_dynamic_partitions(str(batches.name))
-    batch_files = inbox.list_files(storage.path(INBOX))
+    batch_files = inbox.list_files(storage.layout.inbox)
     seen = inbox.look(batch_files, known, before, batch_name, most_bytes=_READ_BYTES, staging=storage.staging)
     for reason in set(seen.refused.values()) - set(before.refused.values()):
         context.log.warning(reason)
@@ -113,12 +111,12 @@ def new_batches(
 
 def _is_scored(storage: StorageResource, ready: inbox.Ready) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
-    report = files.read_json(storage.path("application_report", f"{ready.batch}.json"))
-    parquet = storage.path("predictions", f"{ready.batch}.parquet")
+    report = files.read_json(storage.layout.batch_record("application_report", ready.batch))
+    parquet = storage.layout.batch_table("predictions", ready.batch)
     if report is None or report["fingerprint"] != ready.fingerprint or not files.exists(parquet):
         return False
     # A run may have died between the two.
-    return prediction_history.made_of(parquet, storage.staging)[1] == ready.fingerprint
+    return prediction_history.origin_of(parquet, storage.staging)[1] == ready.fingerprint
 
 
 def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
@@ -180,7 +178,7 @@ def _drifted(context: dg.SensorEvaluationContext, storage: StorageResource) -> t
     """Batches whose last verdict is that they drifted, with the state of its record; only new ones are read."""
     calm, before = _remembered(context.cursor)
     tokens, drifted = [], {}
-    for file in inbox.list_files(storage.path(DRIFT)):
+    for file in inbox.list_files(storage.layout.drift_reports):
         if not is_verdict(file.name):
             continue
         if file.token in calm:
@@ -213,15 +211,10 @@ def _not_scored_again(
 
 def _degraded_version(storage: StorageResource) -> DegradedVersion | None:
     """What the last performance report says, where a version has degraded."""
-    record = files.read_json(storage.path(f"{PERFORMANCE}.json"))
+    record = files.read_json(storage.layout.record("performance_report"))
     if record is None or with_current_verdict(record)["verdict"] != "degraded":
         return None
     return DegradedVersion(record["model_version"], tuple(record["reasons"]))
-
-
-def is_verdict(name: str) -> bool:
-    """Whether a file among the drift reports is a batch's verdict, and not Evidently's record."""
-    return name.endswith(".json") and not name.endswith(".evidently.json")
 
 
 def _remembered(cursor: str | None) -> tuple[set[str], dict[str, tuple[str, str, int]]]:
@@ -260,8 +253,8 @@ def _status(status: dg.DagsterRunStatus) -> Literal["under way", "succeeded", "f
 @_told
 def performance(context: dg.SensorEvaluationContext, storage: StorageResource, clock: ClockResource) -> Result:
     """Measure again when outcome files have come in whole, and each day, as applications are scored without pause."""
-    outcome_files = inbox.list_files(storage.path(OUTCOMES))
-    if not outcome_files and not inbox.list_files(storage.path(prediction_history.FOLDER)):
+    outcome_files = inbox.list_files(storage.layout.outcomes)
+    if not outcome_files and not inbox.list_files(storage.layout.prediction_history):
         return dg.SkipReason("Nothing is predicted yet, and no outcomes are in.")
     signature, before = inbox.signature(outcome_files), context.cursor or ""
     asked = f"{signature}-{clock.now():%Y-%m-%d}"
@@ -421,14 +414,15 @@ def _asked(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str,
 
 def _seen(storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]]:
     """Decisions on versions, batches that drifted, and each day a version that has degraded."""
-    for event, record in _records(storage.path(decision_log.FOLDER), since):
+    for event, record in _records(storage.layout.decisions, since):
         decided = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decided}: {shorten_sentences(record['reasons'], _REASONS)}"
-    for event, record in _records(storage.path(DRIFT), since):
+    for event, record in _records(storage.layout.drift_reports, since):
         if record["verdict"] == "drifted":
             against = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{against}: {record['reasons'][0]}."
-    for event, record in _records(storage.path(), since, only=f"{PERFORMANCE}.json"):
+    performance = storage.layout.record("performance_report")
+    for event, record in _records(performance.parent, since, only=performance.name):
         if record["verdict"] == "degraded":
             reasons = shorten_sentences(record["reasons"], _REASONS)
             yield event, f"Version {record['model_version']} has degraded: {reasons}"

@@ -26,6 +26,7 @@ from upath import UPath
 from loan_default.adapters import inbox, probes
 from loan_default.adapters.alerts import Channels, send
 from loan_default.adapters.gcs import BucketError, check
+from loan_default.adapters.layout import Layout
 from loan_default.adapters.scoring_server import ScoringServer, ServerError
 from loan_default.adapters.storage import is_remote
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError, load_environment
@@ -262,9 +263,10 @@ def judge_probe(root: str, probe: probes.Probe) -> Finding:
 
 
 def _newest_files(root: str) -> Iterator[tuple[str, datetime]]:
-    for folder in ("history", "predictions", "drift_report"):
-        if files := inbox.list_files(UPath(root) / folder):
-            yield f"{folder}/{files[-1].name}", files[-1].changed_at
+    layout = Layout(UPath(root))
+    for folder in (layout.decisions, layout.predictions, layout.drift_reports):
+        if files := inbox.list_files(folder):
+            yield f"{folder.name}/{files[-1].name}", files[-1].changed_at
 
 
 def look_at_disk(case: Case) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ import polars as pl
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.prediction_history import LOG
+from loan_default.adapters.layout import Layout
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.model.online_features import Applications
@@ -29,7 +29,6 @@ from loan_default.risk.model.scorer import Answers
 
 log = logging.getLogger(__name__)
 
-FOLDER = LOG
 # Values become a table while the interpreter is locked: so few rows at once, and a pause for the answers.
 _ROWS_AT_ONCE, _PAUSE_SECONDS = 500, 0.001
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping
@@ -166,7 +165,7 @@ class PredictionLog:
             now: the time in UTC, for the names of the files.
         """
         self.logged = self.dropped = 0  # rows that stand in a file; rows that never will
-        self._folder, self._contract, self._worker, self._now = UPath(root) / FOLDER, contract, worker, now
+        self._layout, self._contract, self._worker, self._now = Layout(UPath(root)), contract, worker, now
         self._month = contract.by_name[contract.time_name].column
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
         self._waiting, self._written = _Rows(), 0  # rows that are being written
@@ -214,7 +213,8 @@ class PredictionLog:
         self._due.set()
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
-            log.warning("%s does not answer; the scored rows that wait for it are given up.", self._folder)
+            sentence = "%s does not answer; the scored rows that wait for it are given up."
+            log.warning(sentence, self._layout.prediction_log)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -231,7 +231,7 @@ class PredictionLog:
             for hour in hours:
                 part = table if len(hours) == 1 else table.filter(hour_of == hour)  # nearly always one: not copied
                 month = pl.lit(f"{hour:%Y-%m}").alias(self._month)  # as a batch's own
-                self._store(part.with_columns(month), self._folder / f"{hour:%Y-%m-%d}" / f"{hour:%H}")
+                self._store(part.with_columns(month), self._layout.prediction_log_hour(hour))
 
     def _store(self, rows: pl.DataFrame, folder: UPath) -> None:
         name = f"{self._worker}-{self._now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.parquet"
@@ -242,7 +242,7 @@ class PredictionLog:
         except Exception as error:  # each storage has errors of its own
             if not self._outage:
                 sentence = "Scored rows are dropped until %s can be written to (%s); make it writable."
-                log.warning(sentence, self._folder, error, exc_info=not isinstance(error, OSError))
+                log.warning(sentence, self._layout.prediction_log, error, exc_info=not isinstance(error, OSError))
             self._outage = True
         else:
             self._outage = False

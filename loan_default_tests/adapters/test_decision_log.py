@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from loan_default.adapters import decision_log
+from loan_default.adapters.layout import Layout
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -18,15 +20,22 @@ def record(verdict: str, version: int, hours: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def test_decisions_come_back_oldest_first(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
-    root = str(tmp_path if kind == "folder" else request.getfixturevalue("bucket") / "prefix")
-    assert decision_log.read(root) == []
-    kept = [record("promote", 1), record("hold", 2, hours=1), record("rollback", 1, hours=9), record("promote", 3, 10)]
-    for one in reversed(kept):
-        decision_log.add(root, one)
-    assert decision_log.read(root) == kept
+    root = UPath(tmp_path) if kind == "folder" else request.getfixturevalue("bucket") / "prefix"
+    layout = Layout(root)
+    assert decision_log.read(layout) == []
+    records = [
+        record("promote", 1),
+        record("hold", 2, hours=1),
+        record("rollback", 1, hours=9),
+        record("promote", 3, 10),
+    ]
+    for decided in reversed(records):
+        decision_log.add(layout, decided)
+    assert decision_log.read(layout) == records
 
 
 def test_two_decisions_of_one_second_are_both_kept(tmp_path: Path) -> None:
+    layout = Layout(UPath(tmp_path))
     for version in (1, 2):
-        decision_log.add(str(tmp_path), record("promote", version))
-    assert [one["candidate"] for one in decision_log.read(str(tmp_path))] == [1, 2]
+        decision_log.add(layout, record("promote", version))
+    assert [decided["candidate"] for decided in decision_log.read(layout)] == [1, 2]

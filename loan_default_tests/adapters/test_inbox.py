@@ -21,8 +21,8 @@ from loan_default.adapters.inbox import (
     named_files,
     signature,
 )
+from loan_default.adapters.layout import batch_name
 from loan_default.adapters.storage import write_text
-from loan_default.defs.partitions import batch_name
 from loan_default.risk.data.cleaning import fingerprint
 from loan_default.risk.errors import BadInput
 

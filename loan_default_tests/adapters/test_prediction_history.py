@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default.adapters.prediction_history import FOLDER, LOG, keep, predicted
+from loan_default.adapters import prediction_history
+from loan_default.adapters.layout import Layout
 from loan_default.risk.contract import Contract
 
 TODAY = date(2026, 3, 10)
@@ -26,11 +27,11 @@ def batch_of(folder: Path, pd: float, version: int) -> Path:
     return path
 
 
-def log_of(root: Path, day: str, loan: str) -> Path:
+def log_of(layout: Layout, day: str, loan: str) -> Path:
     """A file of the prediction log, as the server writes it."""
-    folder = root / LOG / day / "13"
-    folder.mkdir(parents=True, exist_ok=True)
     at = datetime.fromisoformat(f"{day}T13:05:00+00:00")
+    folder = Path(layout.prediction_log_hour(at))
+    folder.mkdir(parents=True, exist_ok=True)
     row: dict[str, Any] = {"request_id": "r", "scored_at": at, "id": loan, "pd": 0.4, "score": 500}
     row |= {"decision": "decline", "model_version": 2, "shadow_version": None, "term": 60.0, "issue_d": day[:7]}
     pl.DataFrame(row).write_parquet(folder / f"{loan}.parquet")
@@ -38,48 +39,48 @@ def log_of(root: Path, day: str, loan: str) -> Path:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def layout(tmp_path: Path) -> Layout:
     (tmp_path / "staging").mkdir()
-    return tmp_path / "storage"
+    return Layout(UPath(tmp_path / "storage"))
 
 
-def rows(root: Path, contract: Contract, *columns: str, today: date = TODAY) -> list[tuple[Any, ...]]:
-    found = predicted(UPath(root), contract, root.parent / "staging", today).collect()
-    return sorted(found.select(columns or ("id", "model_version", "pd")).rows())
+def rows(layout: Layout, contract: Contract, *columns: str, today: date = TODAY) -> list[tuple[Any, ...]]:
+    predictions = prediction_history.scan(layout, contract, Path(layout.root.parent, "staging"), today).collect()
+    return sorted(predictions.select(columns or ("id", "model_version", "pd")).rows())
 
 
-def test_what_each_version_said_of_a_batch_stays(root: Path, tmp_path: Path, contract: Contract) -> None:
+def test_what_each_version_said_of_a_batch_stays(layout: Layout, tmp_path: Path, contract: Contract) -> None:
     for pd, version in ((0.1, 1), (0.2, 2), (0.3, 2)):
-        keep(batch_of(tmp_path, pd, version), UPath(root), "2026-02", version, tmp_path / "staging")
-    assert rows(root, contract) == [("7", 1, 0.1), ("7", 2, 0.3)]
-    assert pl.read_parquet(root / FOLDER / "2026-02.version-1.parquet")["reasons"].to_list() == [["none"]]
+        prediction_history.add(batch_of(tmp_path, pd, version), layout, "2026-02", version, tmp_path / "staging")
+    assert rows(layout, contract) == [("7", 1, 0.1), ("7", 2, 0.3)]
+    assert pl.read_parquet(Path(layout.predictions_by_version("2026-02", 1)))["reasons"].to_list() == [["none"]]
     assert not list((tmp_path / "staging").iterdir())
 
 
-def test_the_log_counts_with_the_month_of_its_days(root: Path, contract: Contract) -> None:
-    log_of(root, "2026-03-10", "a")
-    log_of(root, "2026-03-01", "b")
+def test_the_log_counts_with_the_month_of_its_days(layout: Layout, contract: Contract) -> None:
+    log_of(layout, "2026-03-10", "a")
+    log_of(layout, "2026-03-01", "b")
     columns = ("id", "issue_d", "term", "decision", "model_version")
     month = date(2026, 3, 1)
     expected = [("a", month, 60.0, "decline", 2), ("b", month, 60.0, "decline", 2)]
-    assert rows(root, contract, *columns) == expected
-    assert rows(root, contract, *columns) == expected, "read again from what was gathered"
+    assert rows(layout, contract, *columns) == expected
+    assert rows(layout, contract, *columns) == expected, "read again from what was gathered"
 
 
-def test_days_that_are_over_are_gathered_into_one_file_each(root: Path, contract: Contract) -> None:
-    over, open_ = log_of(root, "2026-03-07", "a"), log_of(root, "2026-03-08", "b")
-    assert len(rows(root, contract)) == 2
-    assert [file.name for file in (root / FOLDER).iterdir()] == ["log-2026-03-07.parquet"]
+def test_days_that_are_over_are_gathered_into_one_file_each(layout: Layout, contract: Contract) -> None:
+    over, open_ = log_of(layout, "2026-03-07", "a"), log_of(layout, "2026-03-08", "b")
+    assert len(rows(layout, contract)) == 2
+    assert [file.name for file in layout.prediction_history.iterdir()] == ["log-2026-03-07.parquet"]
     over.unlink()  # as a rule of the bucket does after some months
-    log_of(root, "2026-03-08", "c")
-    assert [loan for loan, *_ in rows(root, contract)] == ["a", "b", "c"]
+    log_of(layout, "2026-03-08", "c")
+    assert [loan for loan, *_ in rows(layout, contract)] == ["a", "b", "c"]
     open_.unlink()
-    assert [loan for loan, *_ in rows(root, contract)] == ["a", "c"]
+    assert [loan for loan, *_ in rows(layout, contract)] == ["a", "c"]
 
 
-def test_nothing_predicted_has_the_columns_all_the_same(root: Path, contract: Contract) -> None:
-    found = predicted(UPath(root), contract, root.parent / "staging", TODAY)
-    assert found.collect().is_empty()
-    assert found.collect_schema().names() == [
+def test_nothing_predicted_has_the_columns_all_the_same(layout: Layout, contract: Contract) -> None:
+    predictions = prediction_history.scan(layout, contract, Path(layout.root.parent, "staging"), TODAY)
+    assert predictions.collect().is_empty()
+    assert predictions.collect_schema().names() == [
         *("id", "issue_d", "term", "pd", "decision", "model_version", "scored_at"),
     ]

@@ -440,7 +440,7 @@ def test_a_person_may_promote_against_the_policy_and_go_back(
     assert (back["verdict"], back["candidate"]) == ("rollback", champion.version)
     assert tracking.get(champion.version).aliases == (PRODUCTION,)
     assert tracking.get(newest).aliases == (PREVIOUS, "staging")
-    kept = [(record["verdict"], record["candidate"]) for record in decision_log.read(platform.settings.storage)]
+    kept = [(record["verdict"], record["candidate"]) for record in decision_log.read(platform.settings.layout)]
     assert kept[:2] == [("promote", 1), ("hold", 2)], "what the policy decided; the command adds what a person did"
 
 

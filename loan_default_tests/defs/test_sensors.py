@@ -513,7 +513,7 @@ def test_people_are_told_once_of_all_that_happened(desk: Desk, monkeypatch: pyte
     Path(desk.file("drift_report", "a.json", text=json.dumps(record))).touch()
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")  # and written now
     decided = {"verdict": "hold", "candidate": 2, "decided_at": at, "decided_by": "policy", "reasons": ["AUC is low."]}
-    decision_log.add(desk.storage.root, decided)
+    decision_log.add(desk.storage.layout, decided)
     assert tick() == "Slack did not take the message. It is sent again."
     working[0] = True
     assert tick().startswith("People were told: ")
@@ -661,8 +661,8 @@ def test_people_are_told_once_however_the_clock_is_set(desk: Desk) -> None:
     def decides(version: int) -> None:
         at = time.at.isoformat(timespec="seconds")
         told = {"verdict": "hold", "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Low."]}
-        decision_log.add(desk.storage.root, told)
-        (record,) = Path(desk.storage.root, decision_log.FOLDER).glob(f"*-version-{version}.json")
+        decision_log.add(desk.storage.layout, told)
+        (record,) = Path(desk.storage.layout.decisions).glob(f"*-version-{version}.json")
         os.utime(record, (time.at.timestamp(), time.at.timestamp()))
 
     tells(30)

@@ -498,7 +498,7 @@ def test_a_broken_dagster_yaml_is_a_line(place: Place) -> None:
 def test_a_file_from_the_future_tells_of_the_clock(place: Place) -> None:
     case = Case(place())
     record = {"verdict": "promote", "candidate": 1, "decided_at": "2026-11-24T12:00:00+00:00"}
-    decision_log.add(case.settings.storage, record)
+    decision_log.add(case.settings.layout, record)
     (file,) = Path(case.settings.storage, "history").iterdir()
     ahead = time.time() + 3 * 3600
     os.utime(file, (ahead, ahead))

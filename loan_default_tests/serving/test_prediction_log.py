@@ -19,14 +19,14 @@ import polars.selectors as cs
 import pytest
 from upath import UPath
 
-from loan_default.adapters import storage
-from loan_default.adapters.prediction_history import predicted
+from loan_default.adapters import prediction_history, storage
+from loan_default.adapters.layout import Layout
 from loan_default.risk.data.cleaning import clean_application_file, clean_applications
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving import prediction_log
-from loan_default.serving.prediction_log import FOLDER, Entry, PredictionLog, log_schema
+from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
 from loan_default_tests.buckets import objects_in
 from loan_default_tests.packages import applications, contract
 
@@ -185,23 +185,24 @@ def test_what_was_answered_is_held_against_outcomes_later(new_log: NewLog, tmp_p
     append(log, 2)
     log.flush()
     for today in (AT.date(), AT.date() + timedelta(days=9)):  # from the log, and gathered
-        rows = predicted(UPath(tmp_path / "root"), contract(), tmp_path, today).collect()
+        rows = prediction_history.scan(Layout(UPath(tmp_path / "root")), contract(), tmp_path, today).collect()
         assert rows.rows() == [("loan-7", date(2026, 11, 1), 36.0, 0.125, "approve", 3, AT)] * 2
 
 
 @pytest.mark.integration
 def test_a_bucket_holds_the_same_files(new_log: NewLog, bucket: UPath, tmp_path: Path) -> None:
-    log = new_log(str(bucket / "prefix"))
+    layout = Layout(bucket / "prefix")
+    log = new_log(str(layout.root))
     log.append([entry("r1")])
     log.append([entry("r2", AT + timedelta(hours=1))])
     log.flush()
-    kept = objects_in(bucket / "prefix" / FOLDER)
+    kept = objects_in(layout.prediction_log)
     assert [name.split("/")[1] for name in sorted(kept)] == ["09", "10"]
     frames = [pl.read_parquet(kept[name]).drop("issue_d") for name in sorted(kept)]
     assert pl.concat(frames).rows() == [logged("r1"), logged("r2", AT + timedelta(hours=1))]
-    rows = predicted(bucket / "prefix", contract(), tmp_path, AT.date() + timedelta(days=9)).collect()
+    rows = prediction_history.scan(layout, contract(), tmp_path, AT.date() + timedelta(days=9)).collect()
     assert rows["id"].to_list() == ["loan-7"] * 2
-    assert list(objects_in(bucket / "prefix" / "prediction_history")) == [f"log-{AT:%Y-%m-%d}.parquet"]
+    assert list(objects_in(layout.prediction_history)) == [f"log-{AT:%Y-%m-%d}.parquet"]
 
 
 def test_logs_of_one_worker_name_keep_out_of_each_others_way(new_log: NewLog, tmp_path: Path) -> None:

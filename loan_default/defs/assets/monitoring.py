@@ -113,7 +113,7 @@ def _evidently(
 
 def _store_report(storage: StorageResource, batch: str, report: "EvidentlyReport") -> Any:
     """Evidently's page and figures, beside the verdict."""
-    files.write_json(storage.path("drift_report", f"{batch}.evidently.json"), report.json)
-    page = storage.path("drift_report", f"{batch}.html")
+    files.write_json(storage.layout.drift_figures(batch), report.json)
+    page = storage.layout.drift_page(batch)
     files.write_text(page, report.html)
     return page

@@ -18,8 +18,6 @@ from loan_default.risk.evaluation import SHOWN_METRICS
 if TYPE_CHECKING:
     from loan_default.risk.monitoring.performance import Performance
 
-OUTCOMES = "outcomes"
-
 
 @dg.multi_asset(
     name="read_loan_outcomes",
@@ -57,7 +55,7 @@ def read_loan_outcomes(
     from loan_default.risk.data.outcomes import read_outcomes
 
     outcomes, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("outcomes", "rejected"))
-    outcome_files = sorted(list_files(storage.path(OUTCOMES)), key=lambda file: file.name)
+    outcome_files = sorted(list_files(storage.layout.outcomes), key=lambda file: file.name)
     report = read_outcomes(
         [files.fetch(file.place, storage.staging, file.generation) for file in outcome_files],
         loan_book.contract,
@@ -123,11 +121,11 @@ def performance_report(
     outcomes_report: dict[str, Any],
 ) -> Iterator[Any]:
     """Hold what was predicted against how the loans ended, and judge the version in production."""
-    from loan_default.adapters.prediction_history import predicted
+    from loan_default.adapters import prediction_history
     from loan_default.risk.monitoring.performance import measure_performance
 
     now, production = clock.now(), model_registry.tracking.version_of(PRODUCTION)
-    rows = predicted(storage.path(), loan_book.contract, storage.staging, now.date())
+    rows = prediction_history.scan(storage.layout, loan_book.contract, storage.staging, now.date())
     versions = rows.select("model_version").unique().collect()["model_version"].to_list()
     performance = measure_performance(
         rows,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from loan_default.adapters import decision_log
+from loan_default.adapters.layout import MODEL_CARD
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
@@ -157,7 +158,7 @@ def promoted_model(
         "decided_by": f"policy, run {context.run_id}",
     }
     model_registry.models.record_decision(record)
-    decision_log.add(storage.root, record)
+    decision_log.add(storage.layout, record)
     after = tracking.version_of(PRODUCTION)
     expected = decision.candidate if decision.verdict == "promote" else champion
     found = after.version if after else None
@@ -231,7 +232,7 @@ def model_card(
             promotion=PromotionDecision.from_dict(promoted_model),
         )
     )
-    model_registry.tracking.log_text(version.run_id, "model_card.md", card)
+    model_registry.tracking.log_text(version.run_id, MODEL_CARD, card)
     return dg.MaterializeResult(
         value=card, metadata={"card": dg.MetadataValue.md(card), "mlflow_run": model_registry.run_link(version.run_id)}
     )

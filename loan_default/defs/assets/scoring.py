@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters import storage as files
+from loan_default.adapters.layout import BATCH_SUFFIXES
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs import metadata as shown
@@ -14,9 +15,6 @@ from loan_default.defs.partitions import batches
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.risk.errors import BadInput
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES, failures, judge_predictions
-
-INBOX = "applications"
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 _PREDICTED = {
     "id": ("string", "The lender's number of the application."),
@@ -98,11 +96,11 @@ def read_application_batch(
 
 
 def _inbox_file(storage: StorageResource, batch: str) -> Any:
-    for suffix in SUFFIXES:
-        path = storage.path(INBOX, f"{batch}{suffix}")
+    for path in storage.layout.batch_files(batch):
         if files.exists(path):
             return path
-    raise BadInput(f"{storage.path(INBOX)} holds no file {batch}{'|'.join(SUFFIXES)}; put the batch there.")
+    suffixes = "|".join(BATCH_SUFFIXES)
+    raise BadInput(f"{storage.layout.inbox} holds no file {batch}{suffixes}; put the batch there.")
 
 
 @dg.asset(
@@ -155,8 +153,8 @@ def predictions(
         parquet.unlink()
         csv.unlink()
         raise dg.Failure(failed, allow_retries=False)
-    prediction_history.keep(parquet, storage.path(), context.partition_key, version.version, storage.staging)
-    beside = storage.path("predictions", f"{context.partition_key}.csv")
+    prediction_history.add(parquet, storage.layout, context.partition_key, version.version, storage.staging)
+    beside = storage.layout.predictions_csv(context.partition_key)
     files.remove(beside)  # a CSV that is there is of the Parquet that is there
     yield dg.MaterializeResult(
         value=parquet,

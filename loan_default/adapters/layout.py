@@ -1,0 +1,162 @@
+"""Where each thing lies in the storage: the names of the folders and files under its root, and of batches.
+
+Reading and writing files is `storage`'s, listing them `inbox`'s; what a file holds is said by the asset or adapter
+that writes it. Assets are stored by the IO managers in `defs`, which name a file after its asset as this module does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from upath import UPath
+
+from loan_default.risk.errors import BadInput
+
+INBOX, OUTCOMES = "applications", "outcomes"
+PREDICTIONS, DRIFT_REPORT = "predictions", "drift_report"
+DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG = "history", "prediction_history", "prediction_log"
+MODEL_CARD = "model_card.md"  # also in MLflow's run
+MODELS, COMPUTE_LOGS = "mlflow", "compute_logs"
+PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
+BATCH_SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of several forms of one batch the first is scored
+
+Record = Literal[
+    "cleaning_report",
+    "loan_splits",
+    "tuned_params",
+    "trained_model",
+    "model_evaluation",
+    "promoted_model",
+    "outcomes_report",
+    "performance_report",
+]
+BatchRecord = Literal["application_report", "drift_report"]
+Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes"]
+BatchTable = Literal["application_batch", "rejected_applications", "predictions"]
+
+_BATCH = re.compile(r"[A-Za-z0-9._-]+")
+_FIGURES = ".evidently.json"
+
+
+def batch_name(file_name: str) -> str:
+    """Name the batch that a file holds: `2018-10.csv` → `2018-10`.
+
+    Raises:
+        BadInput: the name has another suffix or a character outside of letters, figures, dot, dash and underscore.
+    """
+    suffix = next((suffix for suffix in BATCH_SUFFIXES if file_name.endswith(suffix)), None)
+    if suffix is None:
+        raise BadInput(f"{file_name}: a batch file ends in .csv, .csv.gz or .parquet.")
+    name = file_name.removesuffix(suffix)
+    if not _BATCH.fullmatch(name) or name.strip(".") == "":
+        raise BadInput(
+            f"{file_name}: a batch's name may hold letters, figures, '.', '-' and '_' only; rename the file."
+        )
+    return name
+
+
+def is_verdict(name: str) -> bool:
+    """Tell a batch's verdict among the files of the drift reports from the figures and the page of Evidently."""
+    return name.endswith(".json") and not name.endswith(_FIGURES)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths under the root of a storage, which is a folder or a bucket with a prefix."""
+
+    root: UPath
+
+    @property
+    def inbox(self) -> UPath:
+        """The folder of batch files, as the lender delivers them."""
+        return self.root / INBOX
+
+    def batch_files(self, batch: str) -> list[UPath]:
+        """List the forms in which a batch may be delivered; the first that is there is scored."""
+        return [self.inbox / f"{batch}{suffix}" for suffix in BATCH_SUFFIXES]
+
+    @property
+    def outcomes(self) -> UPath:
+        """The folder of outcome files, as the lender delivers them."""
+        return self.root / OUTCOMES
+
+    def record(self, asset: Record) -> UPath:
+        """Return the path of an asset that is a record."""
+        return self.root / f"{asset}.json"
+
+    def batch_record(self, asset: BatchRecord, batch: str) -> UPath:
+        """Return the path of a batch's record."""
+        return self.root / asset / f"{batch}.json"
+
+    def table(self, asset: Table) -> UPath:
+        """Return the path of an asset that is a table."""
+        return self.root / f"{asset}.parquet"
+
+    def batch_table(self, asset: BatchTable, batch: str) -> UPath:
+        """Return the path of a batch's table."""
+        return self.root / asset / f"{batch}.parquet"
+
+    @property
+    def model_card(self) -> UPath:
+        """The card of the newest model, in Markdown."""
+        return self.root / MODEL_CARD
+
+    @property
+    def predictions(self) -> UPath:
+        """The folder of what the last scoring of each batch gave."""
+        return self.root / PREDICTIONS
+
+    def predictions_csv(self, batch: str) -> UPath:
+        """Return the path of a batch's predictions for people, beside the table."""
+        return self.predictions / f"{batch}.csv"
+
+    @property
+    def drift_reports(self) -> UPath:
+        """The folder of verdicts, and of Evidently's figures and pages."""
+        return self.root / DRIFT_REPORT
+
+    def drift_page(self, batch: str) -> UPath:
+        """Return the path of Evidently's page on a batch."""
+        return self.drift_reports / f"{batch}.html"
+
+    def drift_figures(self, batch: str) -> UPath:
+        """Return the path of Evidently's figures on a batch."""
+        return self.drift_reports / f"{batch}{_FIGURES}"
+
+    @property
+    def decisions(self) -> UPath:
+        """The folder of what was decided on versions, for good."""
+        return self.root / DECISIONS
+
+    def decision(self, decided_at: datetime, verdict: str, version: int) -> UPath:
+        """Return the path of a decision; names sort by time."""
+        return self.decisions / f"{decided_at:%Y%m%dT%H%M%S}-{verdict}-version-{version}.json"
+
+    @property
+    def prediction_history(self) -> UPath:
+        """The folder of every prediction, for good."""
+        return self.root / PREDICTION_HISTORY
+
+    def predictions_by_version(self, batch: str, version: int) -> UPath:
+        """Return the path of what a version predicted for a batch."""
+        return self.prediction_history / f"{batch}.version-{version}.parquet"
+
+    def predictions_of_day(self, day: date) -> UPath:
+        """Return the path of what the scoring server answered on a day that is over."""
+        return self.prediction_history / f"log-{day}.parquet"
+
+    @property
+    def prediction_log(self) -> UPath:
+        """The folder of what the scoring server answers: a folder for each day, one in it for each hour (UTC)."""
+        return self.root / PREDICTION_LOG
+
+    def prediction_log_day(self, day: date) -> UPath:
+        """Return the folder of the answers of a day."""
+        return self.prediction_log / f"{day:%Y-%m-%d}"
+
+    def prediction_log_hour(self, time: datetime) -> UPath:
+        """Return the folder of the answers of an hour."""
+        return self.prediction_log_day(time) / f"{time:%H}"

@@ -1,0 +1,151 @@
+"""One module knows where files lie: it agrees with the IO managers, and no other module spells its names."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import dagster as dg
+import pytest
+from upath import UPath
+
+import loan_default
+from loan_default.adapters import layout
+from loan_default.adapters.layout import BatchRecord, BatchTable, Layout, Record, Table, batch_name, is_verdict
+from loan_default.definitions import build_definitions
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+
+PACKAGE = Path(loan_default.__file__).parent
+BATCH = "2018-10"
+
+
+def paths_of_assets() -> dict[str, UPath]:
+    """The path of each asset by the layout."""
+    here = Layout(UPath("memory://bucket/root"))
+    return {
+        **{name: here.record(name) for name in get_args(Record)},
+        **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecord)},
+        **{name: here.table(name) for name in get_args(Table)},
+        **{name: here.batch_table(name, BATCH) for name in get_args(BatchTable)},
+        "model_card": here.model_card,
+    }
+
+
+def stored_paths(settings: Settings) -> Iterator[tuple[str, UPath]]:
+    """The path of each asset by the IO manager that stores it."""
+    definitions = build_definitions(settings)
+    managers: dict[str, Any] = dict(definitions.resources or {})
+    for node in definitions.resolve_asset_graph().asset_nodes:
+        manager = managers.get(getattr(node, "io_manager_key", ""))
+        if isinstance(manager, dg.UPathIOManager) and node.is_materializable:
+            yield node.key.to_user_string(), path_of(manager, node.key, partitioned=node.is_partitioned)
+
+
+def path_of(manager: dg.UPathIOManager, key: dg.AssetKey, *, partitioned: bool) -> UPath:
+    if not partitioned:
+        return manager._get_path(dg.build_output_context(asset_key=key))
+    batches = dg.StaticPartitionsDefinition([BATCH])  # dynamic ones would ask an instance
+    context = dg.build_output_context(asset_key=key, partition_key=BATCH, asset_partitions_def=batches)
+    return manager._get_paths_for_partitions(context)[BATCH]
+
+
+def test_the_io_managers_store_each_asset_where_the_layout_says() -> None:
+    stored = dict(stored_paths(Settings(home=Path("/nowhere"), storage="memory://bucket/root")))
+    assert stored == paths_of_assets()
+
+
+def test_folders_of_batches_hold_what_is_made_for_each_batch() -> None:
+    here = Layout(UPath("/root"))
+    assert here.batch_table("predictions", BATCH).parent == here.predictions == here.predictions_csv(BATCH).parent
+    assert here.batch_record("drift_report", BATCH).parent == here.drift_reports == here.drift_page(BATCH).parent
+    assert not is_verdict(here.drift_figures(BATCH).name)
+    assert not is_verdict(here.drift_page(BATCH).name)
+    assert is_verdict(here.batch_record("drift_report", BATCH).name)
+
+
+# --- nobody else spells them
+
+FOLDERS = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
+ASSETS = {name for names in (Record, BatchRecord, Table, BatchTable) for name in get_args(names)} | {"model_card"}
+SUFFIXES = (".json", ".parquet", ".csv", ".html", ".md", "/")
+
+
+def texts(tree: ast.AST) -> Iterator[ast.Constant]:
+    """The texts of a module that are no docstrings."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node
+
+
+def spelled(source: str) -> set[str]:
+    """Names of files and folders that a module joins to paths itself."""
+    tree, names = ast.parse(source), FOLDERS | ASSETS
+    joined = {id(part) for node in ast.walk(tree) for part in joined_parts(node)}
+    alone = {str(text.value) for text in texts(tree) if id(text) in joined and text.value in names}
+    files = {f"{name}{suffix}" for name in names for suffix in SUFFIXES}
+    return alone | {file for text in texts(tree) for file in files if file in str(text.value).replace("://", "")}
+
+
+def joined_parts(node: ast.AST) -> list[ast.expr]:
+    """What is joined to a path there; folders of the home, which is no storage, may have the same names."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return [] if ast.unparse(node.left).endswith("home") else [node.right]
+    called = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+    return node.args if isinstance(node, ast.Call) and called in ("path", "joinpath", "with_name") else []
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ('root / "predictions" / name', {"predictions"}),
+        ('storage.joinpath("history")', {"history"}),
+        ('f"{root}/drift_report/{batch}.html"', {"drift_report/"}),
+        ('read(settings, "loan_splits.json")', {"loan_splits.json"}),
+        ('"""Of predictions/x."""\nlayout.record("loan_splits")\ntable(["applications", "outcomes"])', set()),
+    ],
+)
+def test_a_name_that_is_spelled_is_seen(source: str, names: set[str]) -> None:
+    assert spelled(source) == names
+
+
+@pytest.mark.parametrize("module", [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))])
+def test_no_other_module_spells_a_name(module: str) -> None:
+    if module != "adapters/layout.py":
+        assert not spelled((PACKAGE / module).read_text(encoding="utf-8"))
+
+
+# --- batches
+
+
+@pytest.mark.parametrize(
+    ("file", "batch"),
+    [
+        ("2018-10.csv", "2018-10"),
+        ("2018-10.csv.gz", "2018-10"),
+        ("2018_Q4.v2.parquet", "2018_Q4.v2"),
+        ("october.csv.csv", "october.csv"),
+    ],
+)
+def test_a_batch_is_named_after_its_file(file: str, batch: str) -> None:
+    assert batch_name(file) == batch
+    assert file in [path.name for path in Layout(UPath("/root")).batch_files(batch)]
+
+
+@pytest.mark.parametrize("file", ["2018 10.csv", "a/b.csv", "märz.csv", "a,b.parquet", ".csv", "..csv", "x\n.csv"])
+def test_odd_characters_are_refused(file: str) -> None:
+    with pytest.raises(BadInput, match=r"may hold letters, figures, '\.', '-' and '_' only; rename the file\.$"):
+        batch_name(file)
+
+
+@pytest.mark.parametrize("file", ["2018-10", "2018-10.xlsx", "2018-10.CSV", "csv"])
+def test_other_suffixes_are_refused(file: str) -> None:
+    with pytest.raises(BadInput, match=r"a batch file ends in \.csv, \.csv\.gz or \.parquet\.$"):
+        batch_name(file)
