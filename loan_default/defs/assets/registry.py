@@ -204,7 +204,7 @@ def model_card(
     """Write the card, here and into MLflow."""
     from loan_default.risk.data.splitting import Splits
     from loan_default.risk.validation.champion_challenger import Judgement, intervals
-    from loan_default.risk.validation.model_card import Facts, leaderboard
+    from loan_default.risk.validation.model_card import ModelCardInputs, leaderboard
     from loan_default.risk.validation.model_card import model_card as write_model_card
     from loan_default.risk.validation.plots import field_importance
 
@@ -213,7 +213,7 @@ def model_card(
     scorer = model_registry.models.scorer(version)
     on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
     card = write_model_card(
-        Facts(
+        ModelCardInputs(
             scorer=scorer,
             parameters=trained_model["parameters"][trained_model["kind"]],
             cleaning=cleaning_report,

@@ -1,4 +1,4 @@
-"""Has the population moved since training? PSI of each feature and of the raw score on all rows; a verdict.
+"""Measures whether the population has moved since training: PSI of each feature and of the raw score; a verdict.
 
 A profile keeps each column as its distinct values and how often each occurs, because Evidently's bins
 depend on the batch too: this much can be binned again on any edges, and profiles of partitions add up. Limits belong
@@ -57,16 +57,16 @@ class Histogram:
 
     @cached_property
     def cumulative(self) -> Array:
-        """Rows below each value, and all that hold one: shape (values + 1,)."""
+        """Count the rows below each value, and all that hold one: shape (values + 1,)."""
         return np.concatenate(([0], np.cumsum(self.counts)))
 
     @property
     def present(self) -> int:
-        """Rows that hold a value."""
+        """Count the rows that hold a value."""
         return int(self.cumulative[-1])
 
     def merge(self, other: Histogram) -> Histogram:
-        """The column over the rows of both."""
+        """Add up the column over the rows of both."""
         counts = _counts_by_value(self, other)
         return Histogram(np.union1d(self.values, other.values), counts[0] + counts[1], self.missing + other.missing)
 
@@ -86,11 +86,11 @@ class Profile:
 
     @property
     def columns(self) -> dict[str, Histogram]:
-        """Every column by name."""
+        """Return every column by its name."""
         return {**self.numeric, **self.categorical}
 
     def merge(self, other: Profile) -> Self:
-        """The profile of the rows of both, which were read by the same reference."""
+        """Add up the profiles of the rows of both, which were read by the same reference."""
         return replace(
             self,
             rows=self.rows + other.rows,
@@ -106,7 +106,7 @@ class ReferenceProfile(Profile):
     months: tuple[str, str] | None = None
 
     def to_json(self) -> str:
-        """Strict JSON: no NaN, no infinity."""
+        """Write it as strict JSON: no NaN, no infinity."""
         record = {"format": PROFILE_FORMAT, **vars(self)}
         for kind in ("numeric", "categorical"):
             record[kind] = {name: _histogram_record(column) for name, column in record[kind].items()}
@@ -120,10 +120,10 @@ class ReferenceProfile(Profile):
             ValueError: the text is not a profile of this format.
         """
         record = json.loads(text)
-        found = record.pop("format", None)
-        if found != PROFILE_FORMAT:
+        version = record.pop("format", None)
+        if version != PROFILE_FORMAT:
             raise ValueError(
-                f"reference profile: format is {found!r}, expected {PROFILE_FORMAT}; build the profile again"
+                f"reference profile: format is {version!r}, expected {PROFILE_FORMAT}; build the profile again"
             )
         record["months"] = record["months"] and tuple(record["months"])
         for kind, dtype in (("numeric", float), ("categorical", object)):
@@ -133,7 +133,7 @@ class ReferenceProfile(Profile):
 
 @dataclass(frozen=True)
 class DriftVerdict:
-    """Whether a batch drifted, and why. `share` is of the features; the score is judged on its own."""
+    """A batch held against the training population; `share` is of the features, the score is judged on its own."""
 
     verdict: DriftWord
     reasons: tuple[str, ...]
@@ -143,7 +143,7 @@ class DriftVerdict:
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
-        """A record that JSON can hold."""
+        """Return it as a JSON record holds it."""
         return asdict(self)
 
 
@@ -190,7 +190,7 @@ def profile_batch(frame: Frame, reference: Profile) -> Profile:
 
 
 def population_stability_index(reference: Array, batch: Array) -> float | None:
-    """PSI of two arrays of counts over the same bins; None where either side is empty.
+    """Measure the PSI of two arrays of counts over the same bins; None where either side is empty.
 
     The sum over bins of (r - b) ln(r / b), r and b being shares: Siddiqi, Credit Risk Scorecards (2006), and
     Yurdakul, Statistical Properties of Population Stability Index (2018). An empty bin gets a small share by
@@ -203,7 +203,7 @@ def population_stability_index(reference: Array, batch: Array) -> float | None:
 
 
 def psi(reference: Profile, batch: Profile) -> dict[str, float | None]:
-    """PSI of each column over Evidently's bins; None where a side holds no value."""
+    """Measure the PSI of each column over Evidently's bins; None where a side holds no value."""
     return {
         name: population_stability_index(*_evidently_counts(column, batch.columns[name]))
         for name, column in reference.columns.items()
@@ -211,7 +211,7 @@ def psi(reference: Profile, batch: Profile) -> dict[str, float | None]:
 
 
 def feature_drift(reference: Profile, batch: Profile, policy: DriftPolicy) -> pl.DataFrame:
-    """One line per feature, and one for the score, the widest PSI first.
+    """Tabulate a line per feature, and a line for the score, the widest PSI first.
 
     `psi` is over Evidently's bins, equal to its number. These have equal widths from the least to the
     greatest value of both sides: one income of 10 million puts all others into one bin, and hides how they
@@ -265,7 +265,7 @@ def evidently_report(
     psi_threshold: float,
     drift_share: float,
 ) -> EvidentlyReport:
-    """Evidently's drift preset on a seeded sample of both sides, PSI for every column.
+    """Run Evidently's drift preset on a seeded sample of both sides, PSI for every column.
 
     Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The
     page holds its scripts and fonts and fetches nothing. Reports send no telemetry; Evidently's own UI would.
@@ -273,17 +273,17 @@ def evidently_report(
     some = (sampled(side.lazy(), side.height, sample_rows, seed) for side in (reference, current))
     sides = [_evidently_columns(side, numeric, categorical) for side in some]
     left_out = [name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)]
-    known = [side.drop(left_out) for side in sides]
+    compared = [side.drop(left_out) for side in sides]
     record: dict[str, Any] = {
         "seed": seed,
         "rows": {"reference": sides[0].height, "current": sides[1].height},
         "left_out": left_out,
     }
     notice = f"No value on one side, so not compared: {', '.join(left_out)}." if left_out else ""
-    if not known[0].width:
+    if not compared[0].width:
         page = f"<!DOCTYPE html><html><body>{_paragraph(notice)}</body></html>"
         return EvidentlyReport(page, {**record, "metrics": []}, None)
-    snapshot = _evidently_snapshot(known[0], known[1], psi_threshold, drift_share)
+    snapshot = _evidently_snapshot(compared[0], compared[1], psi_threshold, drift_share)
     record |= json.loads(snapshot.json())
     page = snapshot.get_html_str(as_iframe=False).replace("<body>", f"<body>{_paragraph(notice)}", 1)
     return EvidentlyReport(page, record, _measured_share(record["metrics"]))
@@ -317,18 +317,18 @@ def _count_numbers(column: pl.Series, significant_digits: int | None) -> Histogr
     numbers = column.cast(pl.Float64)
     if significant_digits is not None:
         numbers = numbers.round_sig_figs(significant_digits)
-    known = numbers.filter(numbers.is_finite())
-    runs = known.sort().rle().struct.unnest()
-    return Histogram(runs["value"].to_numpy(), runs["len"].cast(pl.Int64).to_numpy(), column.len() - known.len())
+    finite = numbers.filter(numbers.is_finite())
+    runs = finite.sort().rle().struct.unnest()
+    return Histogram(runs["value"].to_numpy(), runs["len"].cast(pl.Int64).to_numpy(), column.len() - finite.len())
 
 
 def _count_levels(column: pl.Series) -> Histogram:
-    known = column.cast(pl.String).drop_nulls().alias("level")
-    levels = known.value_counts().sort("level")
+    levels_present = column.cast(pl.String).drop_nulls().alias("level")
+    levels = levels_present.value_counts().sort("level")
     return Histogram(
         np.array(levels["level"].to_list(), dtype=object),
         levels["count"].cast(pl.Int64).to_numpy(),
-        column.len() - known.len(),
+        column.len() - levels_present.len(),
     )
 
 
@@ -429,7 +429,7 @@ def _top_level(column: Histogram) -> str:
 
 
 def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
-    """Why a line drifted, by its widest figure; that it did not, where it did not."""
+    """Say by its widest figure why a line drifted, or that it did not."""
     is_score = line["kind"] == "score"
     limit = _psi_limit(is_score, policy)
     missing = f"missing in {line['missing_batch']:.1%} of rows, {line['missing_reference']:.1%} in the reference"
@@ -441,17 +441,17 @@ def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
 
 
 def sampled(frame: pl.LazyFrame, height: int, rows: int, seed: int) -> pl.DataFrame:
-    """At most `rows` of a frame's `height` rows, in their order: Evidently also plots the course over the rows."""
+    """Draw at most `rows` of a frame's `height` rows, in their order: Evidently also plots the course over the rows."""
     if height <= rows:
         return frame.collect()
     drawn = pl.Series(np.sort(np.random.default_rng(seed).choice(height, rows, replace=False)), dtype=pl.UInt32)
-    place = ":place"
-    found = frame.with_row_index(place).filter(pl.col(place).is_in(drawn.implode())).drop(place)
-    return found.collect(engine="streaming")
+    row_number = ":place"
+    sample = frame.with_row_index(row_number).filter(pl.col(row_number).is_in(drawn.implode())).drop(row_number)
+    return sample.collect(engine="streaming")
 
 
 def _evidently_columns(frame: pl.DataFrame, numeric: Iterable[str], categorical: Iterable[str]) -> pl.DataFrame:
-    """Numbers as float64, because numpy bins integers differently; infinities as missing; levels as text."""
+    """Select numbers as float64, because numpy bins integers differently; infinities as missing; levels as text."""
     numbers = {name: pl.col(name).cast(pl.Float64) for name in numeric}
     return frame.select(
         *(pl.when(number.is_finite()).then(number).alias(name) for name, number in numbers.items()),
@@ -475,7 +475,7 @@ def _evidently_snapshot(
 
 
 def _measured_share(metrics: Iterable[Mapping[str, Any]]) -> float:
-    """The share of columns that Evidently found drifted; `config.drift_share` is only its limit."""
+    """Read the share of columns that Evidently found drifted; `config.drift_share` is only its limit."""
     values = [metric["value"] for metric in metrics]
     return next(float(value["share"]) for value in values if isinstance(value, dict))
 

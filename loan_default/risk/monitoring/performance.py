@@ -1,4 +1,4 @@
-"""How good a version proved to be: outcomes that came in, held against what it had predicted; an estimate until then.
+"""Measures how good a version proved to be: outcomes that came in against its predictions; an estimate until then.
 
 A loan counts once its term is over, as in training: before, a vintage holds only those who paid or defaulted early.
 It never counts for a version that was developed on loans of its month. Reading outcomes is `outcomes`'; what follows
@@ -74,7 +74,7 @@ class VersionPerformance:
 
 @dataclass(frozen=True)
 class PerformanceVerdict:
-    """Whether the version in production is still as good as the policy asks, by the newest vintages that can tell."""
+    """The version in production held against the policy, by the newest vintages that can tell."""
 
     verdict: PerformanceWord
     version: int
@@ -82,7 +82,7 @@ class PerformanceVerdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What spoke against it, or all that was found."""
+        """Return what spoke against it; all findings where nothing did."""
         return tuple(f.sentence for f in self.findings if self.verdict != "degraded" or not f.passed)
 
 
@@ -97,7 +97,7 @@ class Performance:
     verdict: PerformanceVerdict | None
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record."""
+        """Return it as a JSON record holds it."""
         return {
             "verdict": self.verdict.verdict if self.verdict else "no version in production",
             "model_version": self.verdict.version if self.verdict else None,
@@ -160,7 +160,7 @@ def measure_performance(
 def _joined(
     predicted: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract, version: int, seen_until: date | None
 ) -> pl.DataFrame:
-    """A row for each loan of a version: `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` once it has."""
+    """Return a row for each loan: `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` if matured."""
     name, issued = contract.id_name, pl.col("issued")
     loans = (
         predicted.filter(pl.col("model_version") == version)
@@ -184,15 +184,15 @@ def _joined(
 def _version(
     version: int, loans: pl.DataFrame, learned: int, cutoff: float, rng: np.random.Generator, resamples: int
 ) -> VersionPerformance:
-    known, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())
-    outcomes, pds = _arrays(known)
+    resolved, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())
+    outcomes, pds = _arrays(resolved)
     both = 0 < outcomes.sum() < len(outcomes)
     return VersionPerformance(
         version=version,
         loans=loans.height,
         learned=learned,
         matured=int(loans["matured"].sum()),
-        known=known.height,
+        known=resolved.height,
         defaults=int(outcomes.sum()),
         real=measure(outcomes, pds, pds, cutoff=cutoff, rng=rng, resamples=resamples) if both else None,
         expected=estimate(pds) if len(pds) else None,
@@ -200,12 +200,12 @@ def _version(
     )
 
 
-def _arrays(known: pl.DataFrame) -> tuple[Floats, Floats]:
-    return known[OUTCOME].to_numpy().astype(np.float64), known["pd"].to_numpy()
+def _arrays(resolved: pl.DataFrame) -> tuple[Floats, Floats]:
+    return resolved[OUTCOME].to_numpy().astype(np.float64), resolved["pd"].to_numpy()
 
 
 def estimate(pds: Floats) -> dict[str, float]:
-    """What AUC, Gini, KS, Brier score and default rate are to be expected of loans without outcomes.
+    """Estimate AUC, Gini, KS, Brier score and default rate of loans without outcomes.
 
     Each loan counts as a default of weight PD and a repayment of weight 1 - PD: confidence-based performance
     estimation (CBPE) of calibrated probabilities, J. Białek et al., Estimating Model Performance Under Covariate Shift
@@ -223,8 +223,8 @@ def estimate(pds: Floats) -> dict[str, float]:
 
 
 def _by(loans: pl.DataFrame, version: int, field: str) -> pl.DataFrame:
-    """A row for each level of a field: real figures of the known loans, estimated ones of the others."""
-    groups = sorted(loans.group_by(field), key=lambda group: _place(str(group[0][0])))
+    """Return a row for each level of a field: real figures of the known loans, estimated ones of the others."""
+    groups = sorted(loans.group_by(field), key=lambda group: _level_order(str(group[0][0])))
     return _table(field, [{"model_version": version, field: level, **_row(part)} for (level,), part in groups])
 
 
@@ -232,22 +232,22 @@ def _table(field: str, rows: Sequence[Mapping[str, Any]] = ()) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"model_version": pl.Int64, field: pl.String, **_ROW})
 
 
-def _place(level: str) -> tuple[int, str]:
+def _level_order(level: str) -> tuple[int, str]:
     return (DECISIONS.index(level) if level in DECISIONS else 0), level
 
 
 def _row(loans: pl.DataFrame) -> dict[str, Any]:
-    known, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())["pd"].to_numpy()
-    outcomes, pds = _arrays(known)
+    resolved, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())["pd"].to_numpy()
+    outcomes, pds = _arrays(resolved)
     row: dict[str, Any] = {
         "loans": loans.height,
         "matured": int(loans["matured"].sum()),
-        "known": known.height,
+        "known": resolved.height,
         "defaults": int(outcomes.sum()),
-        "mean_pd": float((known if known.height else loans)["pd"].mean()),  # type: ignore[arg-type]
-        "default_rate": known[OUTCOME].mean(),
+        "mean_pd": float((resolved if resolved.height else loans)["pd"].mean()),  # type: ignore[arg-type]
+        "default_rate": resolved[OUTCOME].mean(),
     }
-    if known.height >= _LEAST:
+    if resolved.height >= _LEAST:
         row["brier"] = float(np.mean((pds - outcomes) ** 2))
         if 0 < outcomes.sum() < len(outcomes):
             ranked = Ranking.of(outcomes, pds).measure()
@@ -259,10 +259,10 @@ def _row(loans: pl.DataFrame) -> dict[str, Any]:
 
 
 def _groups(loans: pl.DataFrame, version: int) -> pl.DataFrame:
-    known = loans.drop_nulls(OUTCOME)
-    if known.is_empty():
+    resolved = loans.drop_nulls(OUTCOME)
+    if resolved.is_empty():
         return pl.DataFrame(schema=_GROUP)
-    return pd_groups(*_arrays(known)).select(pl.lit(version, dtype=pl.Int64).alias("model_version"), pl.all())
+    return pd_groups(*_arrays(resolved)).select(pl.lit(version, dtype=pl.Int64).alias("model_version"), pl.all())
 
 
 # --- the verdict ----------------------------------------------------------------------------------------------
@@ -279,21 +279,21 @@ def judge_performance(version: int, loans: pl.DataFrame, policy: PerformancePoli
         loans: `vintage`, `pd`, `outcome`; those without an outcome do not count.
         policy: the limits.
     """
-    known = _newest(loans.drop_nulls(OUTCOME), policy)
-    outcomes, pds = _arrays(known)
+    resolved = _newest(loans.drop_nulls(OUTCOME), policy)
+    outcomes, pds = _arrays(resolved)
     count, defaults = len(outcomes), int(outcomes.sum())
     if count < policy.least_loans or not policy.least_defaults <= defaults < count:
         return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy),))
-    findings = tuple(_findings(known["vintage"].sort(), outcomes, pds, policy))
+    findings = tuple(_findings(resolved["vintage"].sort(), outcomes, pds, policy))
     return PerformanceVerdict("healthy" if all(f.passed for f in findings) else "degraded", version, findings)
 
 
-def _newest(known: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:
-    counts = known.group_by("vintage").agg(pl.len(), pl.col(OUTCOME).sum()).sort("vintage", descending=True)
-    held = counts.with_columns(pl.col("len", OUTCOME).cum_sum())
+def _newest(resolved: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:
+    counts = resolved.group_by("vintage").agg(pl.len(), pl.col(OUTCOME).sum()).sort("vintage", descending=True)
+    totals = counts.with_columns(pl.col("len", OUTCOME).cum_sum())
     enough = (pl.col("len") >= policy.least_loans) & (pl.col(OUTCOME) >= policy.least_defaults)
-    oldest = held.filter(enough)["vintage"].first()
-    return known if oldest is None else known.filter(pl.col("vintage") >= oldest)
+    oldest = totals.filter(enough)["vintage"].first()
+    return resolved if oldest is None else resolved.filter(pl.col("vintage") >= oldest)
 
 
 def _too_few(loans: int, defaults: int, policy: PerformancePolicy) -> Finding:

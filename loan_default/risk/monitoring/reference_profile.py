@@ -1,4 +1,4 @@
-"""The population that a version was developed on, as later batches are compared with it.
+"""Profiles the population that a version was developed on, with which later batches are compared.
 
 A profile of all loans, a sample of them for Evidently's page, and an application that is typical of them. What drift
 is, `drift` says; where a reference is kept is `adapters`.
@@ -38,7 +38,7 @@ class Reference:
 def reference_of(
     engine: Engine, loans: Table, contract: Contract, splits: Splits, scorer: Scorer, sample_rows: int
 ) -> Reference:
-    """The train and the calibrate window as a version sees them."""
+    """Profile the train and the calibrate window as a version sees them."""
     windows = splits.window("train"), splits.window("calibrate")
     months = f"{windows[0].first_month:%Y-%m}", f"{max(window.last_month for window in windows):%Y-%m}"
     share = sample_rows / sum(window.rows for window in windows)
@@ -47,7 +47,7 @@ def reference_of(
 
 
 def reference_part(scorer: Scorer, months: tuple[str, str], share: float, loans: pl.DataFrame) -> Reference:
-    """Of some of the loans; of these the share that is sampled, rounded up."""
+    """Profile some of the loans, and sample the share of these, rounded up."""
     scored = scored_features(scorer, loans)
     numeric, categorical = drift_columns(scorer.contract)
     profile = build_profile(
@@ -62,14 +62,14 @@ def reference_part(scorer: Scorer, months: tuple[str, str], share: float, loans:
 
 
 def merged(parts: Sequence[Reference], sample_rows: int) -> Reference:
-    """The reference of all parts' loans."""
+    """Add up the references of all parts."""
     profile = reduce(ReferenceProfile.merge, (part.profile for part in parts))
     sample = pl.concat([part.sample for part in parts])
     return Reference(profile, sample.sample(min(sample_rows, sample.height), seed=0))
 
 
 def profile_of(engine: Engine, batch: Table, reference: ReferenceProfile) -> Profile:
-    """The profile of a batch: the sum of its parts', so that no verdict depends on how it was cut."""
+    """Profile a batch: the sum of its parts', so that no verdict depends on how it was cut."""
     parts = engine.map(partial(_part_profile, reference), engine.parts(batch))
     return reduce(Profile.merge, parts)
 
@@ -85,13 +85,13 @@ def drift_columns(contract: Contract) -> tuple[list[str], list[str]]:
 
 
 def scored_features(scorer: Scorer, loans: pl.DataFrame) -> pl.DataFrame:
-    """The features of loans with the raw score that the scorer gives them."""
+    """Select the features of loans with the raw score that the scorer gives them."""
     raw = scorer.model.margins(scorer.space.matrix(loans))
     return loans.select(scorer.contract.feature_names).with_columns(pl.Series(RAW_SCORE, raw))
 
 
 def example_application(profile: ReferenceProfile, contract: Contract) -> dict[str, Any]:
-    """An application made of the medians and most frequent levels of many, so that it is nobody's."""
+    """Make an application of the medians and most frequent levels of many, so that it is nobody's."""
     example: dict[str, Any] = {}
     for field in contract.features:
         column = profile.columns[field.name]
@@ -101,6 +101,6 @@ def example_application(profile: ReferenceProfile, contract: Contract) -> dict[s
 
 
 def _median(column: Histogram) -> float:
-    """The value in the middle, or the mean of the two there."""
+    """Return the value in the middle, or the mean of the two there."""
     middle = [(column.present - 1) // 2, column.present // 2]
     return float(column.values[np.searchsorted(column.cumulative[1:], middle, side="right")].mean())

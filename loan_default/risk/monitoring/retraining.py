@@ -15,7 +15,7 @@ from loan_default.risk.policy import RetrainingPolicy
 from loan_default.risk.text import shorten_names
 
 _WEEK = timedelta(days=7)
-_NAMED = 3  # batches in a sentence
+_BATCHES_NAMED = 3  # batches in a sentence
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Retraining:
 
 @dataclass(frozen=True)
 class RetrainingDecision:
-    """Whether to retrain now; what led to it, or what speaks against it."""
+    """A retraining asked for or put off, with what led to it or what speaks against it."""
 
     verdict: Literal["retrain", "wait"]
     reasons: tuple[str, ...]
@@ -80,8 +80,8 @@ def decide_retraining(
     """
     if production is None:
         return RetrainingDecision("wait", ("No version is in production, so there is nothing to retrain.",))
-    batches = tuple(sorted(seen.batch for seen in drifted if seen.version == production))
-    reasons = [f"{_named(batches)} drifted against version {production}."] if batches else []
+    batches = tuple(sorted(batch.batch for batch in drifted if batch.version == production))
+    reasons = [f"{_batches(batches)} drifted against version {production}."] if batches else []
     if degraded is not None and degraded.version == production:
         reasons.append(f"Version {production} has degraded: {' '.join(degraded.reasons)}")
     if not reasons:
@@ -97,34 +97,34 @@ def _against(
 ) -> Iterator[str]:
     if not data:
         yield "LOAN_DEFAULT_DATA names no loan file, so there is nothing to train on."
-    for one in past:
-        if one.status == "under way":
-            yield f"Retraining {one.run} is under way since {_told(one.asked_at)}."
-        elif one.status == "succeeded" and (one.version, one.data) == (production, data):
+    for run in past:
+        if run.status == "under way":
+            yield f"Retraining {run.run} is under way since {_minute(run.asked_at)}."
+        elif run.status == "succeeded" and (run.version, run.data) == (production, data):
             yield (
-                f"Retraining {one.run} had the same loan files and the same version {production} in production: "
+                f"Retraining {run.run} had the same loan files and the same version {production} in production: "
                 "another would make the same model; deliver newer loans."
             )
-    latest = max((one.asked_at for one in past), default=None)
+    latest = max((run.asked_at for run in past), default=None)
     if latest is not None and now < (free := latest + timedelta(hours=policy.cooldown_hours)):
         yield (
-            f"The last retraining was asked for at {_told(latest)}; the next is allowed from {_told(free)}, after a "
-            f"cool-down of {policy.cooldown_hours:g} hours."
+            f"The last retraining was asked for at {_minute(latest)}; the next is allowed from {_minute(free)}, after "
+            f"a cool-down of {policy.cooldown_hours:g} hours."
         )
-    lately = sorted(one.asked_at for one in past if one.asked_at > now - _WEEK)
+    lately = sorted(run.asked_at for run in past if run.asked_at > now - _WEEK)
     if len(lately) >= policy.most_per_week:
-        room = (
-            f"the next is allowed from {_told(lately[-policy.most_per_week] + _WEEK)}" if policy.most_per_week else ""
-        )
+        remedy = "the policy allows none"
+        if policy.most_per_week:
+            remedy = f"the next is allowed from {_minute(lately[-policy.most_per_week] + _WEEK)}"
         yield (
             f"{len(lately)} retrainings were asked for within seven days and {policy.most_per_week} are allowed; "
-            f"{room or 'the policy allows none'}."
+            f"{remedy}."
         )
 
 
-def _named(batches: Sequence[str]) -> str:
-    return f"{'Batch' if len(batches) == 1 else 'Batches'} {shorten_names(batches, _NAMED)}"
+def _batches(batches: Sequence[str]) -> str:
+    return f"{'Batch' if len(batches) == 1 else 'Batches'} {shorten_names(batches, _BATCHES_NAMED)}"
 
 
-def _told(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M %Z}"
+def _minute(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M %Z}"

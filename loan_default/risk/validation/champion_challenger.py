@@ -1,6 +1,6 @@
 """Measures the newest candidates, and the model in production, on the test window: the evidence for promotion.
 
-This is the only module that scores test loans. The numbers are `evaluation`'s, what follows from them is `policy`'s.
+This is the only module that scores test loans. The numbers are `evaluation`'s, what follows from them is `promotion`'s.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Judgement:
     groups: pl.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record."""
+        """Return it as a JSON record holds it."""
         frames = {"decisions": self.decisions.to_dicts(), "groups": self.groups.to_dicts()}
         return {**asdict(replace(self, decisions=pl.DataFrame(), groups=pl.DataFrame())), **frames}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
-        """The inverse of `to_dict`."""
+        """Read what `to_dict` returned."""
         comparison = data["comparison"]
         return cls(
             evaluation=Evaluation.from_dict(data["evaluation"]),
@@ -61,14 +61,14 @@ class Judgement:
 
 
 def intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
-    """Metrics as a JSON record holds them → metrics."""
+    """Read metrics as a JSON record holds them."""
     return {name: Interval(**interval) for name, interval in data.items()}
 
 
 def score_test(
     candidates: Mapping[str, Scorer], champion: Scorer | None, policy: PromotionPolicy, loans: pl.DataFrame
 ) -> pl.DataFrame:
-    """Loans of the test window as everyone scores them, with what measuring needs of them and no more.
+    """Score the loans of the test window by every model, and keep what measuring needs of them and no more.
 
     Returns:
         n rows: outcome, issue month, the fields that segments are made of and those that are ordered; of each
@@ -157,19 +157,19 @@ def _compared(outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, seed: int,
 
 
 def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:
-    """The policy's fields, the issue year, and the contract's segments that have few enough levels to read."""
+    """Select the policy's fields, the issue year, and the contract's segments that have few enough levels to read."""
     contract = scorer.contract
     named = [name for name in policy.segments if name in test.columns]
     reported = [f.name for f in contract.with_role("segment") if test[f.name].n_unique() <= 60]
-    whole = [
+    rounded = [
         pl.col(name).cast(pl.Int64).alias(name) if contract.by_name[name].kind == "number" else pl.col(name)
         for name in named
     ]
-    return test.select(*whole, pl.col(contract.time_name).dt.year().alias(VINTAGE), *reported)
+    return test.select(*rounded, pl.col(contract.time_name).dt.year().alias(VINTAGE), *reported)
 
 
 def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:
-    """What the cut-offs do to loans (n rows with `decision` and `outcome`).
+    """Count what the cut-offs do to loans (n rows with `decision` and `outcome`).
 
     Returns:
         A row for each decision, in the order approve, review, decline: `decision`, `loans`, `share` of all loans,

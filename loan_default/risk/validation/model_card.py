@@ -45,7 +45,7 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelCardInputs:
     """All that a card tells of one model version.
 
     Attributes:
@@ -88,7 +88,7 @@ class Facts:
 def leaderboard(
     on_calibrate: Mapping[str, Mapping[str, Interval]], on_test: Mapping[str, Mapping[str, Interval]]
 ) -> pl.DataFrame:
-    """Candidates beside each other, best on the calibrate window first.
+    """Set candidates beside each other, best on the calibrate window first.
 
     Args:
         on_calibrate: kind → metrics on the calibrate window, as in `Candidate.metrics`.
@@ -108,24 +108,24 @@ def leaderboard(
     return pl.DataFrame(rows).with_columns(pl.exclude("kind").cast(pl.Float64))
 
 
-def model_card(facts: Facts) -> str:
-    """The card, as GitHub-flavoured Markdown."""
-    version = f", version {facts.version}" if facts.version is not None else ""
+def model_card(inputs: ModelCardInputs) -> str:
+    """Write the card, as GitHub-flavoured Markdown."""
+    version = f", version {inputs.version}" if inputs.version is not None else ""
     sections: dict[str, Iterator[str]] = {
-        "In short": _summary(facts),
-        "Model details": _details(facts),
-        "Intended use": _use(facts),
-        "Data": _data(facts),
-        "Candidates": _candidates(facts),
-        "Results on the test window": _results(facts),
-        "Calibration": _calibration(facts),
-        "Vintages and segments": _segments(facts.evaluation),
-        "Decisions": _decisions(facts),
-        "Promotion": _promotion(facts.promotion),
-        "Fields": _fields(facts),
-        "Fair lending": _fairness(facts),
-        "Limits": _limits(facts),
-        "How to reproduce": _reproduction(facts),
+        "In short": _summary(inputs),
+        "Model details": _details(inputs),
+        "Intended use": _use(inputs),
+        "Data": _data(inputs),
+        "Candidates": _candidates(inputs),
+        "Results on the test window": _results(inputs),
+        "Calibration": _calibration(inputs),
+        "Vintages and segments": _segments(inputs.evaluation),
+        "Decisions": _decisions(inputs),
+        "Promotion": _promotion(inputs.promotion),
+        "Fields": _fields(inputs),
+        "Fair lending": _fairness(inputs),
+        "Limits": _limits(inputs),
+        "How to reproduce": _reproduction(inputs),
     }
     parts = [f"# Model card: loan default{version}"]
     for heading, paragraphs in sections.items():
@@ -142,7 +142,7 @@ def _bullets(lines: Sequence[str]) -> str:
 
 
 def _points(gap: float) -> str:
-    """A gap between two shares in percentage points."""
+    """Format a gap between two shares in percentage points."""
     return f"{100 * gap:+z.1f}"
 
 
@@ -150,11 +150,11 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _summary(facts: Facts) -> Iterator[str]:
-    evaluation, test, metrics = facts.evaluation, facts.splits.window("test"), facts.evaluation.metrics
+def _summary(inputs: ModelCardInputs) -> Iterator[str]:
+    evaluation, test, metrics = inputs.evaluation, inputs.splits.window("test"), inputs.evaluation.metrics
     came = "all after the loans it was trained on" if evaluation.out_of_time else "of the same months as the training"
-    approved, _, declined = facts.decisions.iter_rows(named=True)
-    said = [
+    approved, _, declined = inputs.decisions.iter_rows(named=True)
+    sentences = [
         f"On {evaluation.rows:,} loans issued {test.first_month:%Y-%m} to {test.last_month:%Y-%m}, {came}, of which "
         f"{_percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
         f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups (calibration error).",
@@ -162,13 +162,13 @@ def _summary(facts: Facts) -> Iterator[str]:
         f"{_percent(approved['default_rate'])} defaulted, and declines {_percent(declined['share'])}, of which "
         f"{_percent(declined['default_rate'])} did.",
     ]
-    if facts.promotion is not None:
-        said.append(f"Promotion: **{facts.promotion.verdict}**.")
-    yield _bullets(said)
+    if inputs.promotion is not None:
+        sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")
+    yield _bullets(sentences)
 
 
-def _details(facts: Facts) -> Iterator[str]:
-    scorer, calibration, trained_at = facts.scorer, facts.scorer.calibration, f"{facts.trained_at:%Y-%m-%d %H:%M %Z}"
+def _details(inputs: ModelCardInputs) -> Iterator[str]:
+    scorer, calibration, trained_at = inputs.scorer, inputs.scorer.calibration, f"{inputs.trained_at:%Y-%m-%d %H:%M %Z}"
     sign = "-" if calibration.intercept < 0 else "+"
     yield _bullets(
         [
@@ -184,12 +184,12 @@ def _details(facts: Facts) -> Iterator[str]:
     )
     # as they were given: a learning rate of 0.02 is no measurement with four decimals
     rows = [
-        (name, f"{value:g}" if isinstance(value, float) else str(value)) for name, value in facts.parameters.items()
+        (name, f"{value:g}" if isinstance(value, float) else str(value)) for name, value in inputs.parameters.items()
     ]
     yield markdown_table(["Parameter", "Value"], rows)
 
 
-def _use(facts: Facts) -> Iterator[str]:
+def _use(inputs: ModelCardInputs) -> Iterator[str]:
     yield "Meant for"
     yield _bullets(
         [
@@ -202,7 +202,7 @@ def _use(facts: Facts) -> Iterator[str]:
     yield "Not meant for"
     yield _bullets(
         [
-            f"products or populations other than those of {facts.scorer.contract.title};",
+            f"products or populations other than those of {inputs.scorer.contract.title};",
             "setting the interest rate or the grade, where these are among its inputs;",
             "telling when a loan defaults, or how much is lost then;",
             "provisions or capital, which ask for a PD at a point in time or of a downturn;",
@@ -211,8 +211,8 @@ def _use(facts: Facts) -> Iterator[str]:
     )
 
 
-def _data(facts: Facts) -> Iterator[str]:
-    cleaning, splits = facts.cleaning, facts.splits
+def _data(inputs: ModelCardInputs) -> Iterator[str]:
+    cleaning, splits = inputs.cleaning, inputs.splits
     names = ", ".join(PurePath(name).name for name in cleaning["files"])
     loans = cleaning["kept"] + cleaning["rejected"]
     others = f" {cleaning['lines_not_loans']:,} lines are no loans." if cleaning["lines_not_loans"] else ""
@@ -241,14 +241,14 @@ def _data(facts: Facts) -> Iterator[str]:
 
 def _maturity(splits: Splits) -> str:
     used = sum(window.rows for window in splits.windows)
-    said = (
+    rule = (
         f"Only matured loans are used: those whose last payment was due by {splits.snapshot:%Y-%m}. Of younger loans "
         "only the early payers and early defaulters are resolved, so their default rate is not that of their vintage. "
     )
     if not splits.immature + splits.unresolved:
-        return f"{said}All {used:,} loans are matured."
+        return f"{rule}All {used:,} loans are matured."
     return (
-        f"{said}The rule leaves {used:,} loans; it sets aside {splits.immature:,} that are resolved but not matured, "
+        f"{rule}The rule leaves {used:,} loans; it sets aside {splits.immature:,} that are resolved but not matured, "
         f"beside {splits.unresolved:,} that are not resolved. The youngest vintages are therefore in no window, and "
         "loans of long terms are missing from the newest window sooner than those of short ones."
     )
@@ -262,38 +262,38 @@ def _windows(splits: Splits) -> str:
     return markdown_table(["Window", "Issued", "Loans", "Defaults", "Default rate"], rows)
 
 
-def _candidates(facts: Facts) -> Iterator[str]:
+def _candidates(inputs: ModelCardInputs) -> Iterator[str]:
     yield (
         "Each candidate is fitted on the train window, calibrated and compared on the calibrate window, then fitted "
         "again on both. The best there by AUC is chosen; the test window is shown but does not choose."
     )
-    table = facts.leaderboard
-    rows = [(f"**{kind}**" if kind == facts.scorer.kind else kind, *rest) for kind, *rest in table.iter_rows()]
+    table = inputs.leaderboard
+    rows = [(f"**{kind}**" if kind == inputs.scorer.kind else kind, *rest) for kind, *rest in table.iter_rows()]
     yield markdown_table(["Candidate", *(_heading(column) for column in table.columns[1:])], rows)
 
 
 def _heading(column: str) -> str:
-    """`test_pr_auc` → `PR-AUC, test`."""
+    """Name a metric for people: `test_pr_auc` → `PR-AUC, test`."""
     window, _, metric = column.partition("_")
     return f"{_MEANINGS[metric][0]}, {window}" if metric in _MEANINGS else column
 
 
-def _results(facts: Facts) -> Iterator[str]:
-    evaluation = facts.evaluation
+def _results(inputs: ModelCardInputs) -> Iterator[str]:
+    evaluation = inputs.evaluation
     yield f"Flagged means a PD of {_percent(evaluation.cutoff)} or more. Low and high span the 95% bootstrap interval."
     rows = []
     for name, interval in evaluation.metrics.items():
         label, meaning = _MEANINGS.get(name, (name, ""))
         rows.append((label, interval.value, interval.low, interval.high, meaning))
     yield markdown_table(["Metric", "Value", "Low", "High", "What it says"], rows)
-    others = list(_others(facts))
+    others = list(_others(inputs))
     if others:
         yield "Against others on the same loans (a rise in AUC and a fall in Brier score are better):"
         yield markdown_table(["Against", "AUC changes by", "Brier score changes by"], others)
 
 
-def _others(facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    evaluation, comparison = facts.evaluation, facts.comparison
+def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
+    evaluation, comparison = inputs.evaluation, inputs.comparison
     if evaluation.grade_auc is not None:
         gain = evaluation.metrics["auc"].value - evaluation.grade_auc
         yield f"the lender's grade alone (AUC {evaluation.grade_auc:.4f})", f"{gain:+.4f}", None
@@ -303,9 +303,9 @@ def _others(facts: Facts) -> Iterator[tuple[str, str, str | None]]:
         yield "the version in production", change, f"{comparison.brier_rise:+.4f}"
 
 
-def _calibration(facts: Facts) -> Iterator[str]:
-    evaluation = facts.evaluation
-    mean = np.average(facts.groups["mean_pd"], weights=facts.groups["loans"])
+def _calibration(inputs: ModelCardInputs) -> Iterator[str]:
+    evaluation = inputs.evaluation
+    mean = np.average(inputs.groups["mean_pd"], weights=inputs.groups["loans"])
     yield (
         f"On the test window the mean PD is {_percent(float(mean))} and the default rate "
         f"{_percent(evaluation.defaults / evaluation.rows)}. "
@@ -313,7 +313,7 @@ def _calibration(facts: Facts) -> Iterator[str]:
     )
     rows = [
         (str(group), loans, _percent(mean_pd), _percent(rate), _points(mean_pd - rate))
-        for group, loans, mean_pd, rate in facts.groups.iter_rows()
+        for group, loans, mean_pd, rate in inputs.groups.iter_rows()
     ]
     yield markdown_table(["Group", "Loans", "Mean PD", "Default rate", "Gap"], rows)
 
@@ -356,14 +356,14 @@ def _segment_table(heading: str, segments: Sequence[Segment]) -> str:
     return f"{table}\n\nand {left_out:,} smaller levels." if left_out else table
 
 
-def _decisions(facts: Facts) -> Iterator[str]:
-    policy = facts.scorer.policy
+def _decisions(inputs: ModelCardInputs) -> Iterator[str]:
+    policy = inputs.scorer.policy
     yield (
         f"A PD below {_percent(policy.approve_below)} is approved, from {_percent(policy.decline_from)} on declined, "
         f"and a person reviews what lies between. A declined applicant reads up to {policy.reasons_at_most} reasons: "
         "the fields that raise this applicant's risk most (exact SHAP values). On the test window:"
     )
-    shares = facts.decisions.iter_rows()
+    shares = inputs.decisions.iter_rows()
     rows = [(decision, loans, _percent(share), _percent(rate)) for decision, loans, share, rate in shares]
     yield markdown_table(["Decision", "Loans", "Share of loans", "Default rate"], rows)
 
@@ -378,9 +378,9 @@ def _promotion(decision: PromotionDecision | None) -> Iterator[str]:
     yield markdown_table(["Finding", "Rule", "What was found"], rows)
 
 
-def _fields(facts: Facts) -> Iterator[str]:
-    kind, importance = facts.scorer.kind, facts.importance
-    fields = sorted(facts.scorer.contract.features, key=lambda field: -importance.get(field.name, 0.0))
+def _fields(inputs: ModelCardInputs) -> Iterator[str]:
+    kind, importance = inputs.scorer.kind, inputs.importance
+    fields = sorted(inputs.scorer.contract.features, key=lambda field: -importance.get(field.name, 0.0))
     first = [field.name for field in fields[:5]]
     yield (
         f"{len(fields)} fields, all known when the loan is granted. The most important are {_named(first)}: together "
@@ -391,7 +391,7 @@ def _fields(facts: Facts) -> Iterator[str]:
             else "That PD rises or falls with a field is expected; this kind of model is not bound to it."
         )
     )
-    missing = facts.cleaning["missing_fields"]
+    missing = inputs.cleaning["missing_fields"]
     rows = [_field_row(field, importance.get(field.name), field.name in missing) for field in fields]
     yield markdown_table(["Field", "Importance", "What it is", "Allowed", "PD with it", "Reason for a decline"], rows)
     silent = [field.name for field in fields if field.reason is None]
@@ -413,8 +413,8 @@ def _importance_is(kind: str) -> str:
     )
 
 
-def _fairness(facts: Facts) -> Iterator[str]:
-    reported = _named(field.name for field in facts.scorer.contract.with_role("segment"))
+def _fairness(inputs: ModelCardInputs) -> Iterator[str]:
+    reported = _named(field.name for field in inputs.scorer.contract.with_role("segment"))
     yield _bullets(
         [
             "The Equal Credit Opportunity Act forbids using race, colour, religion, national origin, sex, marital "
@@ -431,9 +431,9 @@ def _fairness(facts: Facts) -> Iterator[str]:
     )
 
 
-def _limits(facts: Facts) -> Iterator[str]:
-    lacking = len(facts.cleaning["missing_fields"])
-    seen = (
+def _limits(inputs: ModelCardInputs) -> Iterator[str]:
+    lacking = len(inputs.cleaning["missing_fields"])
+    empty_fields = (
         f"The model has never seen a value of {lacking} fields (see Data): they carry no weight."
         if lacking
         else "No field is empty throughout."
@@ -444,23 +444,23 @@ def _limits(facts: Facts) -> Iterator[str]:
             "is not known and was not inferred (no reject inference): PDs of applicants whom the lender would have "
             "turned away are extrapolated, and probably too low.",
             f"**Matured loans only.** The newest loans behind these figures were issued in "
-            f"{facts.splits.window('test').last_month:%Y-%m}. What changed in the economy or in lending since then is "
+            f"{inputs.splits.window('test').last_month:%Y-%m}. What changed in the economy or in lending since then is "
             "not in them; watch drift, and the default rates of younger loans as they mature.",
-            f"**Missing values.** {seen} A field may be empty for some vintages only; a missing value then partly "
-            "tells the vintage.",
+            f"**Missing values.** {empty_fields} A field may be empty for some vintages only; a missing value then "
+            "partly tells the vintage.",
             "**The lender's opinion is inside.** Where grade and rate are fields, the model inherits the rules by "
             "which they were set, and must be trained again when those change.",
         ]
     )
 
 
-def _reproduction(facts: Facts) -> Iterator[str]:
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(facts.libraries.items()))
+def _reproduction(inputs: ModelCardInputs) -> Iterator[str]:
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(inputs.libraries.items()))
     yield _bullets(
         [
-            f"Code: git commit `{facts.git_commit or 'not known'}`.",
-            f"Data: fingerprint `{facts.cleaning['fingerprint']}`, windows `{facts.splits.fingerprint}`.",
-            f"Seed: {facts.seed}.",
+            f"Code: git commit `{inputs.git_commit or 'not known'}`.",
+            f"Data: fingerprint `{inputs.cleaning['fingerprint']}`, windows `{inputs.splits.fingerprint}`.",
+            f"Seed: {inputs.seed}.",
             f"Libraries: {libraries}.",
             "The parameters are those above; the contract and the cut-offs are stored with the model version.",
         ]

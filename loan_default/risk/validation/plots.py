@@ -37,7 +37,7 @@ _TITLE, _LABEL, _SMALL = 10, 9, 8  # points
 def evaluation_figures(
     outcomes: ArrayLike, pds: ArrayLike, raw_scores: ArrayLike, *, cutoff: float, importance: Mapping[str, float]
 ) -> dict[str, Figure]:
-    """Every picture of an evaluation by its file name.
+    """Draw every picture of an evaluation, by file name.
 
     Args:
         outcomes: (n,) 1 where the loan defaulted, else 0; both must occur.
@@ -60,7 +60,7 @@ def evaluation_figures(
 
 
 def evaluation_pngs(outcomes: pl.Series, scores: pl.DataFrame, scorer: Scorer) -> dict[str, bytes]:
-    """Every picture of a scorer on loans (n rows of `pd` and `raw_score`), as PNG files by name."""
+    """Draw every picture of a scorer on loans (n rows of `pd` and `raw_score`), as PNG files by name."""
     figures = evaluation_figures(
         outcomes.to_numpy(),
         scores["pd"].to_numpy(),
@@ -72,7 +72,7 @@ def evaluation_pngs(outcomes: pl.Series, scores: pl.DataFrame, scorer: Scorer) -
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file; the same figure gives the same bytes."""
+    """Render the figure as a PNG file; the same figure gives the same bytes."""
     from io import BytesIO
 
     file = BytesIO()
@@ -81,7 +81,7 @@ def png(figure: Figure) -> bytes:
 
 
 def field_importance(model: RiskModel, space: FeatureSpace) -> dict[str, float]:
-    """How much the model uses each field, its columns taken together; most used first, summing to 1."""
+    """Measure how much the model uses each field, its columns taken together; most used first, summing to 1."""
     shares = field_contributions(model.importance()[None, :], space)[0]
     named = zip(space.contract.feature_names, shares.tolist(), strict=True)
     return dict(sorted(named, key=lambda field: -field[1]))
@@ -112,11 +112,11 @@ def _in_percent(axis: Any) -> None:
 
 
 def _curve(ranking: Ranking) -> tuple[Floats, Floats]:
-    """Defaults and repaid loans among those at least as risky as each of at most 500 scores, riskiest first."""
+    """Count defaults and repaid loans among those at least as risky as each of at most 500 scores, riskiest first."""
     bad = np.cumsum(np.add.reduceat(ranking.outcomes, ranking.starts))
     good = np.r_[ranking.starts[1:], len(ranking.order)] - bad
-    kept = np.unique(np.linspace(0, len(bad) - 1, _CURVE_POINTS).astype(np.intp))
-    return bad[kept], good[kept]
+    positions = np.unique(np.linspace(0, len(bad) - 1, _CURVE_POINTS).astype(np.intp))
+    return bad[positions], good[positions]
 
 
 def _roc(ranking: Ranking, truth: Floats, pds: Floats, cutoff: float) -> Figure:
@@ -169,8 +169,8 @@ def _reliability(groups: pl.DataFrame) -> Figure:
     largest = 1.05 * max(predicted.max(), (observed + reach).max())
     axes.plot([0, largest], [0, largest], color=GREY, linestyle="--", linewidth=1, label="PD = default rate")
     counts = f"{loans.min():,}" if loans.min() == loans.max() else f"{loans.min():,} to {loans.max():,}"
-    said = f"{len(loans)} groups by PD, {counts} loans each\n(bars: 95% interval)"
-    axes.errorbar(predicted, observed, reach, fmt="o", color=BLUE, markersize=5, capsize=2, linewidth=1, label=said)
+    label = f"{len(loans)} groups by PD, {counts} loans each\n(bars: 95% interval)"
+    axes.errorbar(predicted, observed, reach, fmt="o", color=BLUE, markersize=5, capsize=2, linewidth=1, label=label)
     axes.set(xlim=(0, largest), ylim=(0, largest))
     _in_percent(axes.xaxis)
     _in_percent(axes.yaxis)
@@ -181,11 +181,11 @@ def _reliability(groups: pl.DataFrame) -> Figure:
 def _distribution(truth: Floats, pds: Floats, cutoff: float) -> Figure:
     figure, axes = _blank("PD of loans by how they ended", "Predicted probability of default", "Share of the loans")
     edges = np.linspace(0, max(float(np.quantile(pds, 0.999)), cutoff) * 1.02, _BINS + 1)
-    for outcome, color, said in ((0, BLUE, "repaid"), (1, VERMILION, "defaulted")):
+    for outcome, color, label in ((0, BLUE, "repaid"), (1, VERMILION, "defaulted")):
         chances = pds[truth == outcome]
         shares = np.histogram(np.minimum(chances, edges[-1]), edges)[0] / max(len(chances), 1)
         axes.stairs(shares, edges, fill=True, color=color, alpha=0.3)
-        axes.stairs(shares, edges, color=color, linewidth=1.2, label=f"{said} ({len(chances):,})")
+        axes.stairs(shares, edges, color=color, linewidth=1.2, label=f"{label} ({len(chances):,})")
     axes.axvline(cutoff, color="black", linestyle=":", linewidth=1, label=f"flagged from PD {cutoff:.1%}")
     axes.set(xlim=(0, edges[-1]), ylim=(0, None))
     _in_percent(axes.xaxis)
@@ -195,10 +195,10 @@ def _distribution(truth: Floats, pds: Floats, cutoff: float) -> Figure:
 
 
 def _importance(importance: Mapping[str, float]) -> Figure:
-    shown = sorted(importance.items(), key=lambda field: field[1])[-_FIELDS_SHOWN:]
-    title = f"What the model looks at: the first {len(shown)} of {len(importance)} fields"
+    largest = sorted(importance.items(), key=lambda field: field[1])[-_FIELDS_SHOWN:]
+    title = f"What the model looks at: the first {len(largest)} of {len(importance)} fields"
     figure, axes = _blank(title, "Share of the whole importance", "")
-    axes.barh([name for name, _ in shown], [share for _, share in shown], color=BLUE, height=0.7)
+    axes.barh([name for name, _ in largest], [share for _, share in largest], color=BLUE, height=0.7)
     axes.tick_params(axis="y", labelsize=7, length=0)
     axes.grid(visible=False, axis="y")
     axes.margins(y=0.01)
@@ -214,8 +214,8 @@ def _confusion(truth: Floats, pds: Floats, cutoff: float) -> Figure:
     axes.grid(visible=False)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
-        said = f"{counts[row, column]:,}\n{share:.1%} of the row"
-        axes.text(column, row, said, ha="center", va="center", fontsize=11, color="white" if share > 0.55 else "black")
+        label = f"{counts[row, column]:,}\n{share:.1%} of the row"
+        axes.text(column, row, label, ha="center", va="center", fontsize=11, color="white" if share > 0.55 else "black")
     axes.set_xticks([0, 1], ["repays", "defaults"])
     axes.set_yticks([0, 1], ["repaid", "defaulted"], rotation=90, va="center")
     axes.tick_params(length=0)

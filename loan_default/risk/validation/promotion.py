@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every 
 
 @dataclass(frozen=True)
 class PromotionDecision:
-    """Whether a candidate takes over production, and what each rule found."""
+    """A promotion or a hold of a candidate, and what each rule found."""
 
     verdict: Literal["promote", "hold"]
     candidate: int
@@ -27,16 +27,16 @@ class PromotionDecision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What spoke against it on a hold, all that was found on a promotion."""
+        """Return what spoke against it on a hold, all that was found on a promotion."""
         return tuple(f.sentence for f in self.findings if self.verdict == "promote" or not f.passed)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record."""
+        """Return it as a JSON record holds it."""
         return {**asdict(self), "reasons": list(self.reasons)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PromotionDecision:
-        """The inverse of `to_dict`; a record may say more than the decision itself."""
+        """Read what `to_dict` returned; a record may say more than the decision itself."""
         findings = tuple(Finding(**finding) for finding in data["findings"])
         return cls(data["verdict"], data["candidate"], data["champion"], findings)
 

@@ -30,12 +30,12 @@ PREDICTION_RULES = ("one_row_per_application", "every_pd_between_0_and_1")
 
 
 def failures(findings: Iterable[Finding]) -> str:
-    """The sentences of what failed, as one text; empty where all passed."""
+    """Return the sentences of what failed, as one text; empty where all passed."""
     return " ".join(finding.sentence for finding in findings if not finding.passed)
 
 
 def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contract) -> tuple[Finding, ...]:
-    """Cleaned loans against the contract and what it expects of a sound file."""
+    """Hold cleaned loans against the contract and what it expects of a file."""
     import polars as pl
 
     names = loans.collect_schema().names()
@@ -45,7 +45,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     share, limit = report.rejected_share, contract.expect.rejected_share_at_most
     low, high = contract.expect.default_rate_between
     rate = report.default_rate
-    found = (
+    verdicts = (
         (names == expected, f"The columns are {'those' if names == expected else 'not those'} of the contract."),
         (ids == report.kept, f"{report.kept:,} loans have {ids:,} ids."),
         (share <= limit, f"{share:.2%} of the rows were rejected{_most_frequent(report)}; {limit:.0%} is allowed."),
@@ -55,7 +55,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
         ),
         (not afterwards, f"Columns written after the loan was granted: {', '.join(afterwards) or 'none'}."),
     )
-    return tuple(Finding(rule, *told) for rule, told in zip(CLEANING_RULES, found, strict=True))
+    return tuple(Finding(rule, *verdict) for rule, verdict in zip(CLEANING_RULES, verdicts, strict=True))
 
 
 def _most_frequent(report: CleaningReport) -> str:
@@ -68,10 +68,10 @@ def _share(rate: float | None) -> str:
 
 
 def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionPolicy) -> tuple[Finding, ...]:
-    """The best candidate on the calibrate window, which its first fit had not seen."""
+    """Judge the best candidate on the calibrate window, which its first fit had not seen."""
     auc, ece = best.metrics["auc"], best.metrics["ece"]
     gain = None if grade_auc is None else auc.value - grade_auc
-    found = (
+    verdicts = (
         (
             gain is None or gain >= policy.gain_over_grade_at_least,
             "No loan has a grade to compare with."
@@ -84,17 +84,17 @@ def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionP
         ),
         (ece.value <= policy.ece_at_most, f"Calibration error {ece.value:.4f}; {policy.ece_at_most:.2f} is allowed."),
     )
-    return tuple(Finding(rule, *told) for rule, told in zip(TRAINING_RULES, found, strict=True))
+    return tuple(Finding(rule, *verdict) for rule, verdict in zip(TRAINING_RULES, verdicts, strict=True))
 
 
 def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Finding, ...]:
-    """A batch's predictions against its applications."""
+    """Hold a batch's predictions against its applications."""
     import polars as pl
 
     pd = pl.col("pd")
     rows, sound = predictions.select(pl.len(), pd.is_between(0, 1).fill_null(False).sum()).collect().row(0)
-    found = (
+    verdicts = (
         (rows == applications, f"{rows:,} predictions for {applications:,} applications."),
         (sound == rows, f"{sound:,} of {rows:,} PDs lie between 0 and 1."),
     )
-    return tuple(Finding(rule, *told) for rule, told in zip(PREDICTION_RULES, found, strict=True))
+    return tuple(Finding(rule, *verdict) for rule, verdict in zip(PREDICTION_RULES, verdicts, strict=True))

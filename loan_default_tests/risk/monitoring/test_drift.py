@@ -56,16 +56,16 @@ def profile(frame: pl.DataFrame | pl.LazyFrame) -> ReferenceProfile:
 
 
 def drift_line(reference: pl.DataFrame, batch: pl.DataFrame, feature: str) -> dict:
-    known = profile(reference)
-    return feature_drift(known, profile_batch(batch, known), POLICY).row(
+    trained = profile(reference)
+    return feature_drift(trained, profile_batch(batch, trained), POLICY).row(
         by_predicate=pl.col("feature") == feature, named=True
     )
 
 
 def verdict(reference: pl.DataFrame, batch: pl.DataFrame, policy: DriftPolicy = POLICY) -> DriftVerdict:
-    known = profile(reference)
-    current = profile_batch(batch, known)
-    return judge_drift(feature_drift(known, current, policy), current.rows, policy)
+    trained = profile(reference)
+    current = profile_batch(batch, trained)
+    return judge_drift(feature_drift(trained, current, policy), current.rows, policy)
 
 
 def contents(measured: Profile) -> dict:
@@ -103,32 +103,32 @@ def test_psi_of_nothing_is_unknown():
 
 
 def test_the_training_window_itself_is_calm_and_its_psi_is_zero():
-    known = profile(TRAINING)
-    table = feature_drift(known, profile_batch(TRAINING, known), POLICY)
+    trained = profile(TRAINING)
+    table = feature_drift(trained, profile_batch(TRAINING, trained), POLICY)
     for figure in ("psi", "decile_psi", "missing_psi"):
         assert table[figure].drop_nulls().abs().max() < 1e-9
     assert verdict(TRAINING, TRAINING).verdict == "stable"
 
 
 def test_a_shuffled_sample_of_the_training_window_is_calm():
-    found = verdict(TRAINING, TRAINING.sample(2_000, shuffle=True, seed=3))
-    assert (found.verdict, found.drifted_features, found.share) == ("stable", (), 0.0)
-    assert found.reasons[-1] == "0 of 7 features drifted (0%), limit 30%"
+    result = verdict(TRAINING, TRAINING.sample(2_000, shuffle=True, seed=3))
+    assert (result.verdict, result.drifted_features, result.share) == ("stable", (), 0.0)
+    assert result.reasons[-1] == "0 of 7 features drifted (0%), limit 30%"
 
 
 def test_enough_moved_features_are_drift_and_each_says_why():
     moved = loans(5_000, seed=1).with_columns(pl.col("fico_range_low") - 40, pl.col("int_rate") + 5, grade=pl.lit("F"))
-    found = verdict(TRAINING, moved)
-    assert found.verdict == "drifted"
-    assert set(found.drifted_features) == {"fico_range_low", "int_rate", "grade"}
-    assert found.share == pytest.approx(3 / 7)
-    assert "3 of 7 features drifted (43%), limit 30%" in found.reasons
-    assert any(re.fullmatch(r"grade: PSI \d+\.\d{3} is above 0\.25", reason) for reason in found.reasons)
+    result = verdict(TRAINING, moved)
+    assert result.verdict == "drifted"
+    assert set(result.drifted_features) == {"fico_range_low", "int_rate", "grade"}
+    assert result.share == pytest.approx(3 / 7)
+    assert "3 of 7 features drifted (43%), limit 30%" in result.reasons
+    assert any(re.fullmatch(r"grade: PSI \d+\.\d{3} is above 0\.25", reason) for reason in result.reasons)
 
 
 def test_one_moved_feature_of_seven_is_named_and_calm():
-    found = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5))
-    assert (found.verdict, found.drifted_features) == ("stable", ("int_rate",))
+    result = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5))
+    assert (result.verdict, result.drifted_features) == ("stable", ("int_rate",))
 
 
 def test_a_share_at_its_limit_is_drift():
@@ -137,10 +137,10 @@ def test_a_share_at_its_limit_is_drift():
 
 
 def test_a_moved_score_alone_is_drift():
-    found = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5))
-    assert (found.verdict, found.drifted_features) == ("drifted", ())
-    assert found.score_psi > POLICY.score_psi_limit
-    assert re.fullmatch(r"score: PSI.* is above 0\.2", found.reasons[0])
+    result = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5))
+    assert (result.verdict, result.drifted_features) == ("drifted", ())
+    assert result.score_psi > POLICY.score_psi_limit
+    assert re.fullmatch(r"score: PSI.* is above 0\.2", result.reasons[0])
 
 
 def test_the_score_has_its_own_limit():
@@ -159,9 +159,9 @@ def test_a_jump_of_missing_values_is_drift():
 
 def test_missing_values_are_the_reason_where_they_are_the_widest_figure():
     emptied = loans(5_000, seed=1).with_columns(grade=pl.lit(None, pl.String))
-    found = verdict(TRAINING, emptied)
-    assert found.drifted_features == ("grade",)
-    assert found.reasons[1].startswith("grade: missing in 100.0% of rows, 0.0% in the reference, PSI 18.4")
+    result = verdict(TRAINING, emptied)
+    assert result.drifted_features == ("grade",)
+    assert result.reasons[1].startswith("grade: missing in 100.0% of rows, 0.0% in the reference, PSI 18.4")
 
 
 def test_one_extreme_value_hides_no_shift():
@@ -175,16 +175,16 @@ def test_one_extreme_value_hides_no_shift():
 @pytest.mark.parametrize("value", [None, 7.0])
 @pytest.mark.parametrize("batch_value", [3.0, 9.0, None, "spread"])
 def test_a_reference_of_one_value_or_none_catches_another_batch(value, batch_value):
-    known = TRAINING.with_columns(dti=pl.lit(value, pl.Float64))
+    training = TRAINING.with_columns(dti=pl.lit(value, pl.Float64))
     new = pl.col("raw_score") if batch_value == "spread" else pl.lit(batch_value, pl.Float64)
-    line = drift_line(known, loans(2_000, seed=1).with_columns(dti=new), "dti")
+    line = drift_line(training, loans(2_000, seed=1).with_columns(dti=new), "dti")
     assert line["drifted"] == (value != batch_value)
 
 
 def test_an_all_null_column_without_a_type_is_calm():
     empty = TRAINING.with_columns(dti=pl.lit(None), grade=pl.lit(None))
-    found = verdict(empty, empty)
-    assert (found.verdict, found.drifted_features) == ("stable", ())
+    result = verdict(empty, empty)
+    assert (result.verdict, result.drifted_features) == ("stable", ())
 
 
 def test_a_new_level_is_drift():
@@ -202,9 +202,9 @@ def test_nan_and_infinities_are_missing():
 
 @pytest.mark.parametrize("rows", [0, 499])
 def test_too_few_rows_are_never_calm(rows):
-    found = verdict(TRAINING, TRAINING.head(rows))
-    assert (found.verdict, found.rows) == ("not enough rows", rows)
-    assert found.reasons == (f"{rows} rows, fewer than the 500 that a verdict needs",)
+    result = verdict(TRAINING, TRAINING.head(rows))
+    assert (result.verdict, result.rows) == ("not enough rows", rows)
+    assert result.reasons == (f"{rows} rows, fewer than the 500 that a verdict needs",)
 
 
 def test_an_empty_reference_is_refused():
@@ -218,11 +218,11 @@ def test_a_lacking_column_is_named():
 
 
 def test_profiles_of_partitions_add_up():
-    known = profile(TRAINING)
+    trained = profile(TRAINING)
     batch = loans(3_000, seed=5).with_columns(grade=pl.col("grade").replace("A", "Ω"))
-    parts = [profile_batch(part, known) for part in (batch[:7], batch[7:7], batch[7:2_000], batch[2_000:])]
+    parts = [profile_batch(part, trained) for part in (batch[:7], batch[7:7], batch[7:2_000], batch[2_000:])]
     merged = parts[0].merge(parts[1]).merge(parts[2]).merge(parts[3])
-    assert contents(merged) == contents(profile_batch(batch, known))
+    assert contents(merged) == contents(profile_batch(batch, trained))
 
 
 def test_a_lazy_frame_gives_the_same_profile(tmp_path):
@@ -232,7 +232,7 @@ def test_a_lazy_frame_gives_the_same_profile(tmp_path):
 
 @pytest.mark.parametrize("digits", [None, 3])
 def test_a_profile_survives_json(digits):
-    known = build_profile(
+    stored = build_profile(
         TRAINING.with_columns(dti=pl.lit(None)),
         numeric=NUMERIC,
         categorical=CATEGORICAL,
@@ -240,9 +240,9 @@ def test_a_profile_survives_json(digits):
         months=("2015-01", "2016-06"),
         significant_digits=digits,
     )
-    read = ReferenceProfile.from_json(known.to_json())
-    assert contents(read) == contents(known)
-    assert psi(read, profile_batch(TRAINING, read)) == psi(known, profile_batch(TRAINING, known))
+    read = ReferenceProfile.from_json(stored.to_json())
+    assert contents(read) == contents(stored)
+    assert psi(read, profile_batch(TRAINING, read)) == psi(stored, profile_batch(TRAINING, stored))
 
 
 def test_a_profile_of_another_format_is_refused():
@@ -252,9 +252,9 @@ def test_a_profile_of_another_format_is_refused():
 
 def test_rounding_bounds_a_profile_and_hardly_moves_psi():
     def index(digits: int | None) -> tuple[float, int]:
-        known = build_profile(TRAINING, numeric=["raw_score"], categorical=[], significant_digits=digits)
+        rounded = build_profile(TRAINING, numeric=["raw_score"], categorical=[], significant_digits=digits)
         moved = TRAINING.with_columns(pl.col("raw_score") * 1.2)
-        return psi(known, profile_batch(moved, known))["raw_score"], known.numeric["raw_score"].values.size
+        return psi(rounded, profile_batch(moved, rounded))["raw_score"], rounded.numeric["raw_score"].values.size
 
     (exact, every), (rounded, fewer) = index(None), index(3)
     assert fewer < every / 10
@@ -262,8 +262,8 @@ def test_rounding_bounds_a_profile_and_hardly_moves_psi():
 
 
 def test_a_verdict_is_json():
-    found = verdict(TRAINING, TRAINING)
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["verdict"] == "stable"
+    result = verdict(TRAINING, TRAINING)
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["verdict"] == "stable"
 
 
 # Evidently takes seconds to import, so the tests below are not unit tests.
@@ -286,8 +286,8 @@ def mixed(rows: int, seed: int, moved: float) -> pl.DataFrame:
             "flag": rng.random(rows) < 0.2 + moved / 2,
         }
     )
-    known = pl.Series(rng.random(rows) >= 0.05 * (1 + moved))
-    return frame.with_columns(pl.when(known).then(pl.col("normal", "rare", "integers")))
+    is_present = pl.Series(rng.random(rows) >= 0.05 * (1 + moved))
+    return frame.with_columns(pl.when(is_present).then(pl.col("normal", "rare", "integers")))
 
 
 @pytest.mark.integration
@@ -312,8 +312,8 @@ def test_psi_is_evidentlys(seed, rows, batch_rows, moved):
     theirs = {
         metric["config"]["column"]: metric["value"] for metric in report.json["metrics"] if "column" in metric["config"]
     }
-    known = build_profile(reference, numeric=numeric, categorical=categorical)
-    ours = psi(ReferenceProfile.from_json(known.to_json()), profile_batch(batch, known))
+    trained = build_profile(reference, numeric=numeric, categorical=categorical)
+    ours = psi(ReferenceProfile.from_json(trained.to_json()), profile_batch(batch, trained))
     assert ours == pytest.approx(theirs, abs=1e-6, rel=0)
     assert report.drifted_share == pytest.approx(np.mean([value >= 0.25 for value in theirs.values()]))
 

@@ -21,9 +21,9 @@ POLICY = PerformancePolicy(
 AT = datetime(2015, 1, 1, tzinfo=UTC)
 
 
-def prediction(loan: str | None, issued: date = date(2014, 5, 1), **said: Any) -> dict[str, Any]:
-    given = {"term": 36.0, "pd": 0.2, "decision": "review", "model_version": 1, "scored_at": AT}
-    return {"id": loan, "issue_d": issued, **given, **said}
+def prediction(loan: str | None, issued: date = date(2014, 5, 1), **values: Any) -> dict[str, Any]:
+    defaults = {"term": 36.0, "pd": 0.2, "decision": "review", "model_version": 1, "scored_at": AT}
+    return {"id": loan, "issue_d": issued, **defaults, **values}
 
 
 def measured(
@@ -53,12 +53,13 @@ def many(rows: int, seed: int, *, slope: float = 1.0, lift: float = 0.0) -> tupl
     """Predictions, and outcomes drawn by log-odds of `slope` times the predicted ones, and `lift` more."""
     rng = np.random.default_rng(seed)
     odds = rng.normal(-1.6, 0.9, rows)
-    months = [date(2014, 1 + at % 12, 1) for at in range(rows)]
+    months = [date(2014, 1 + number % 12, 1) for number in range(rows)]
     predictions = [
-        prediction(str(at), months[at], pd=float(1 / (1 + np.exp(-odds[at]))), decision="approve") for at in range(rows)
+        prediction(str(number), month, pd=float(1 / (1 + np.exp(-odds[number]))), decision="approve")
+        for number, month in enumerate(months)
     ]
     chance = 1 / (1 + np.exp(-(slope * (odds + 1.6) - 1.6 + lift)))
-    return predictions, {str(at): int(bad) for at, bad in enumerate(rng.random(rows) < chance)}
+    return predictions, {str(number): int(bad) for number, bad in enumerate(rng.random(rows) < chance)}
 
 
 # --- which loans count
@@ -72,12 +73,12 @@ def test_a_loan_counts_once_its_term_is_over_and_its_outcome_is_known() -> None:
         prediction("young", date(2015, 2, 1)),
         prediction("long", term=60.0),
     ]
-    told = {"known": 1, "unresolved": None, "young": 1, "long": 0}
-    (version,) = measured(predictions, told, until=date(2017, 5, 1)).versions
+    outcomes = {"known": 1, "unresolved": None, "young": 1, "long": 0}
+    (version,) = measured(predictions, outcomes, until=date(2017, 5, 1)).versions
     assert (version.loans, version.matured, version.known, version.defaults) == (5, 3, 1, 1)
-    (version,) = measured(predictions, told, until=date(2017, 4, 1)).versions
+    (version,) = measured(predictions, outcomes, until=date(2017, 4, 1)).versions
     assert (version.matured, version.known) == (0, 0)
-    (version,) = measured(predictions, told, until=None).versions
+    (version,) = measured(predictions, outcomes, until=None).versions
     assert (version.matured, version.known, version.real) == (0, 0, None)
 
 
@@ -162,9 +163,9 @@ def test_the_estimate_weighs_every_pair_of_loans(pds: list[float]) -> None:
     bad, good = p[:, None], 1 - p[None, :]
     wins = (p[:, None] > p[None, :]) + 0.5 * (p[:, None] == p[None, :])
     expected = float(np.sum(bad * good * wins) / (p.sum() * (1 - p).sum()))
-    found = estimate(p)
-    assert found["auc"] == pytest.approx(expected)
-    assert found["brier"] == pytest.approx(float(np.mean(p * (1 - p) ** 2 + (1 - p) * p**2)))
+    estimated = estimate(p)
+    assert estimated["auc"] == pytest.approx(expected)
+    assert estimated["brier"] == pytest.approx(float(np.mean(p * (1 - p) ** 2 + (1 - p) * p**2)))
 
 
 def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
@@ -190,11 +191,11 @@ def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
 )
 def test_each_way_to_fall(how: dict[str, float], verdict: str, rules: list[str]) -> None:
     predictions, outcomes = many(6_000, 3, **how)
-    found = measured(predictions, outcomes).verdict
-    assert found is not None
-    assert found.verdict == verdict
-    assert [finding.rule for finding in found.findings if not finding.passed] == rules
-    assert all(reason.endswith(".") for reason in found.reasons)
+    judged = measured(predictions, outcomes).verdict
+    assert judged is not None
+    assert judged.verdict == verdict
+    assert [finding.rule for finding in judged.findings if not finding.passed] == rules
+    assert all(reason.endswith(".") for reason in judged.reasons)
 
 
 def test_the_newest_vintages_that_suffice_are_judged() -> None:
@@ -202,30 +203,30 @@ def test_the_newest_vintages_that_suffice_are_judged() -> None:
     first = [{**p, "id": f"a{p['id']}"} for p in good[0]]
     second = [{**p, "id": f"b{p['id']}", "issue_d": p["issue_d"].replace(year=2015)} for p in fell[0]]
     outcomes = {f"a{k}": v for k, v in good[1].items()} | {f"b{k}": v for k, v in fell[1].items()}
-    found = measured([*first, *second], outcomes, until=date(2019, 1, 1)).verdict
-    assert found is not None
-    assert found.verdict == "degraded"
-    assert "loans of 2015-Q4" in found.reasons[0]
+    judged = measured([*first, *second], outcomes, until=date(2019, 1, 1)).verdict
+    assert judged is not None
+    assert judged.verdict == "degraded"
+    assert "loans of 2015-Q4" in judged.reasons[0]
 
 
 @pytest.mark.parametrize(("loans", "defaults"), [(499, 100), (1_000, 49), (1_000, 1_000)])
 def test_too_few_outcomes_are_no_verdict(loans: int, defaults: int) -> None:
-    known = pl.DataFrame({"vintage": "2014-Q1", "pd": 0.2, "outcome": [1] * defaults + [0] * (loans - defaults)})
-    found = judge_performance(1, known, POLICY)
-    assert found.verdict == "not enough outcomes"
-    assert f"{loans:,} matured loans with {defaults:,} defaults are known" in found.reasons[0]
+    vintage = pl.DataFrame({"vintage": "2014-Q1", "pd": 0.2, "outcome": [1] * defaults + [0] * (loans - defaults)})
+    judged = judge_performance(1, vintage, POLICY)
+    assert judged.verdict == "not enough outcomes"
+    assert f"{loans:,} matured loans with {defaults:,} defaults are known" in judged.reasons[0]
 
 
 def test_only_the_version_in_production_is_judged() -> None:
     predictions, outcomes = many(2_000, 3, slope=0.0)
-    found = measured(predictions, outcomes, production=2).verdict
-    assert found is not None
-    assert (found.version, found.verdict) == (2, "not enough outcomes")
+    judged = measured(predictions, outcomes, production=2).verdict
+    assert judged is not None
+    assert (judged.version, judged.verdict) == (2, "not enough outcomes")
     assert measured(predictions, outcomes, production=None).verdict is None
 
 
 def test_the_shipped_policy_judges_a_good_version_sound() -> None:
     predictions, outcomes = many(20_000, 6)
-    found = measured(predictions, outcomes, policy=load_policy().performance).verdict
-    assert found is not None
-    assert found.verdict == "healthy"
+    judged = measured(predictions, outcomes, policy=load_policy().performance).verdict
+    assert judged is not None
+    assert judged.verdict == "healthy"

@@ -29,28 +29,30 @@ class Cut(LocalEngine):
         object.__setattr__(self, "rows_each", rows)
 
     def parts(self, table: Table) -> list[Table]:
-        return [table.part(at, min(self.rows_each, table.rows - at)) for at in range(0, table.rows, self.rows_each)]
+        starts = range(0, table.rows, self.rows_each)
+        return [table.part(start, min(self.rows_each, table.rows - start)) for start in starts]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100, 399])
 def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, rows: int) -> None:
-    loans, known, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
-    reference = reference_part(known, MONTHS, 0.1, loans.head(600)).profile
-    features = scored_features(known, loans.tail(400).with_columns(pl.col("dti") * 1.5))
+    loans, model, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
+    reference = reference_part(model, MONTHS, 0.1, loans.head(600)).profile
+    features = scored_features(model, loans.tail(400).with_columns(pl.col("dti") * 1.5))
     raw, names = FrameTable(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
     batch = JoinedTable(((FrameTable(features.lazy()), names), (raw, ("raw_score",))))
-    whole, parts = (profile_of(engine, batch, reference) for engine in (LocalEngine(), Cut(rows)))
-    tables = [feature_drift(reference, profile, policy) for profile in (whole, parts)]
+    undivided, parts = (profile_of(engine, batch, reference) for engine in (LocalEngine(), Cut(rows)))
+    tables = [feature_drift(reference, profile, policy) for profile in (undivided, parts)]
     assert tables[0].equals(tables[1])
-    assert judge_drift(tables[0], whole.rows, policy) == judge_drift(tables[1], parts.rows, policy)
+    assert judge_drift(tables[0], undivided.rows, policy) == judge_drift(tables[1], parts.rows, policy)
 
 
 def test_the_reference_of_parts_is_that_of_the_whole(cleaned: Cleaned) -> None:
-    loans, known = pl.read_parquet(cleaned.path).head(300), scorer("xgboost")
-    whole = reference_part(known, MONTHS, 0.5, loans)
-    parts = merged([reference_part(known, MONTHS, 0.5, loans[at : at + 90]) for at in range(0, 300, 90)], 150)
-    assert parts.profile.to_json() == whole.profile.to_json()
-    assert parts.sample.height == whole.sample.height == 150
+    loans, model = pl.read_parquet(cleaned.path).head(300), scorer("xgboost")
+    undivided = reference_part(model, MONTHS, 0.5, loans)
+    pieces = [loans[start : start + 90] for start in range(0, 300, 90)]
+    parts = merged([reference_part(model, MONTHS, 0.5, piece) for piece in pieces], 150)
+    assert parts.profile.to_json() == undivided.profile.to_json()
+    assert parts.sample.height == undivided.sample.height == 150
 
 
 def test_drift_watches_every_feature_once() -> None:
@@ -61,10 +63,10 @@ def test_drift_watches_every_feature_once() -> None:
 
 
 def test_scored_features_are_the_features_and_the_margin(cleaned: Cleaned) -> None:
-    loans, known = pl.read_parquet(cleaned.path).head(50), scorer("xgboost")
-    scored = scored_features(known, loans)
+    loans, model = pl.read_parquet(cleaned.path).head(50), scorer("xgboost")
+    scored = scored_features(model, loans)
     assert scored.columns == [*contract().feature_names, "raw_score"]
-    assert np.array_equal(scored["raw_score"], known.score(loans)["raw_score"])
+    assert np.array_equal(scored["raw_score"], model.score(loans)["raw_score"])
 
 
 def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None:

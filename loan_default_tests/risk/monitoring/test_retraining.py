@@ -31,7 +31,7 @@ def decided(
 
 
 @pytest.mark.parametrize(
-    ("decision", "verdict", "said"),
+    ("decision", "verdict", "sentence"),
     [
         (decided(), "retrain", "Batch 2026-03 drifted against version 4."),
         (decided(production=None), "wait", "No version is in production"),
@@ -52,9 +52,9 @@ def decided(
         (decided(policy=RetrainingPolicy(cooldown_hours=0, most_per_week=0)), "wait", "the policy allows none"),
     ],
 )  # fmt: skip
-def test_each_signal_alone(decision: RetrainingDecision, verdict: str, said: str) -> None:
+def test_each_signal_alone(decision: RetrainingDecision, verdict: str, sentence: str) -> None:
     assert decision.verdict == verdict
-    assert any(said in reason for reason in decision.reasons), decision.reasons
+    assert any(sentence in reason for reason in decision.reasons), decision.reasons
     assert all(reason.endswith(".") for reason in decision.reasons)
 
 
@@ -78,30 +78,31 @@ def test_half_a_year(data: st.DataObject) -> None:
     ends: dict[str, datetime] = {}
     for hour in range(0, 180 * 24, 6):
         now = NOW + timedelta(hours=hour)
-        for at, one in enumerate(past):
-            if one.status == "under way" and now >= ends[one.run]:
-                past[at] = replace(one, status=rng.choice(["succeeded", "succeeded", "failed"]))
-                production += past[at].status == "succeeded" and rng.random() < 0.5
+        for number, run in enumerate(past):
+            if run.status == "under way" and now >= ends[run.run]:
+                past[number] = replace(run, status=rng.choice(["succeeded", "succeeded", "failed"]))
+                production += past[number].status == "succeeded" and rng.random() < 0.5
         files += rng.random() < 0.02
         if rng.random() < 0.05:
             drifted.append(DriftedBatch(f"{hour}", production))
         for _ in range(rng.choice([0, 1, 1, 2])):
-            asked = [one.asked_at for one in past]
+            requests = [run.asked_at for run in past]
             free = (
-                all(one.status != "under way" for one in past)
-                and all((one.status, one.version, one.data) != ("succeeded", production, f"{files}") for one in past)
-                and all(now - at >= timedelta(hours=policy.cooldown_hours) for at in asked)
-                and sum(now - at < timedelta(days=7) for at in asked) < policy.most_per_week
+                all(run.status != "under way" for run in past)
+                and all((run.status, run.version, run.data) != ("succeeded", production, f"{files}") for run in past)
+                and all(now - time >= timedelta(hours=policy.cooldown_hours) for time in requests)
+                and sum(now - time < timedelta(days=7) for time in requests) < policy.most_per_week
             )
             decision = decide_retraining(drifted, production, f"{files}", past, policy, now)
-            waits = any(seen.version == production for seen in drifted)
+            waits = any(batch.version == production for batch in drifted)
             assert (decision.verdict == "retrain") == (waits and free), "a drift waits no longer than the policy asks"
             if decision.verdict == "retrain":
                 past.append(Retraining(f"run-{len(past)}", now, "under way", production, f"{files}"))
                 ends[past[-1].run] = now + timedelta(hours=rng.choice([1, 5, 30]))
-        assert sum(one.status == "under way" for one in past) <= 1
-        times = [one.asked_at for one in past]
-        assert all(sum(at - timedelta(days=7) < other <= at for other in times) <= policy.most_per_week for at in times)
+        assert sum(run.status == "under way" for run in past) <= 1
+        times = [run.asked_at for run in past]
+        for end in times:
+            assert sum(end - timedelta(days=7) < time <= end for time in times) <= policy.most_per_week
         assert all(b - a >= timedelta(hours=policy.cooldown_hours) for a, b in pairwise(times))
-        made = [(one.version, one.data) for one in past if one.status == "succeeded"]
-        assert len(made) == len(set(made)), "no model is made twice"
+        inputs = [(run.version, run.data) for run in past if run.status == "succeeded"]
+        assert len(inputs) == len(set(inputs)), "no model is made twice"

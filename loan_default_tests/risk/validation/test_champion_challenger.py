@@ -34,7 +34,7 @@ def scorers(candidates: Mapping[str, Candidate]) -> dict[str, Scorer]:
     return {kind: candidates[kind].scorer for kind in ("xgboost", "logistic_regression")}
 
 
-def judged(
+def judge(
     loans: pl.DataFrame, scorers: Mapping[str, Scorer], policy: PromotionPolicy, champion: Scorer | None = None
 ) -> tuple[Judgement, pl.DataFrame]:
     test = score_test(scorers, champion, policy, loans)
@@ -42,11 +42,11 @@ def judged(
 
 
 @pytest.fixture(scope="module")
-def found(
+def judged(
     test_loans: pl.DataFrame, scorers: dict[str, Scorer], candidates: Mapping[str, Candidate]
 ) -> tuple[Judgement, pl.DataFrame]:
     """With the forest as champion."""
-    return judged(test_loans, scorers, load_policy().promotion, candidates["random_forest"].scorer)
+    return judge(test_loans, scorers, load_policy().promotion, candidates["random_forest"].scorer)
 
 
 def outcomes_of(loans: pl.DataFrame) -> np.ndarray:
@@ -59,12 +59,12 @@ def arrays(scorer: Scorer, loans: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]
 
 
 def test_everyone_is_measured_on_the_same_resamples(
-    found: tuple[Judgement, pl.DataFrame],
+    judged: tuple[Judgement, pl.DataFrame],
     test_loans: pl.DataFrame,
     scorers: dict[str, Scorer],
     candidates: Mapping[str, Candidate],
 ) -> None:
-    judgement, _ = found
+    judgement, _ = judged
     assert list(judgement.leaderboard) == list(scorers)
     everyone = {**judgement.leaderboard, "random_forest": judgement.champion}
     for kind, measured in everyone.items():
@@ -79,21 +79,21 @@ def test_everyone_is_measured_on_the_same_resamples(
 
 
 def test_the_leader_is_compared_with_the_champion(
-    found: tuple[Judgement, pl.DataFrame],
+    judged: tuple[Judgement, pl.DataFrame],
     test_loans: pl.DataFrame,
     scorers: dict[str, Scorer],
     candidates: Mapping[str, Candidate],
 ) -> None:
-    judgement, _ = found
+    judgement, _ = judged
     new, old = (arrays(scorer, test_loans) for scorer in (scorers["xgboost"], candidates["random_forest"].scorer))
     rng = np.random.default_rng(SEED)
     assert judgement.comparison == compare(outcomes_of(test_loans), new, old, rng=rng, resamples=RESAMPLES)
 
 
 def test_the_evaluation_is_the_leaders(
-    found: tuple[Judgement, pl.DataFrame], test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+    judged: tuple[Judgement, pl.DataFrame], test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
 ) -> None:
-    judgement, scores = found
+    judgement, scores = judged
     evaluation = judgement.evaluation
     assert (evaluation.rows, evaluation.defaults) == (test_loans.height, test_loans["outcome"].sum())
     assert evaluation.out_of_time
@@ -106,9 +106,9 @@ def test_the_evaluation_is_the_leaders(
 
 
 def test_segments_are_the_policys_the_vintage_and_few_levels(
-    found: tuple[Judgement, pl.DataFrame], test_loans: pl.DataFrame, policy: Policy
+    judged: tuple[Judgement, pl.DataFrame], test_loans: pl.DataFrame, policy: Policy
 ) -> None:
-    segments = found[0].evaluation.segments
+    segments = judged[0].evaluation.segments
     fields = {segment.field for segment in segments}
     assert fields == {*policy.promotion.segments, VINTAGE, "addr_state"}  # zip_code has too many levels
     assert {segment.level for segment in segments if segment.field == "term"} == {"36", "60"} & {
@@ -125,14 +125,14 @@ def test_a_field_of_more_levels_than_can_be_read_is_no_segment(
 ) -> None:
     for levels, reported in ((60, True), (61, False)):
         few = pl.when(pl.int_range(pl.len()) < 1_000).then(0).otherwise(pl.int_range(pl.len()) % levels)
-        judgement, _ = judged(test_loans.with_columns(addr_state=few.cast(pl.String)), scorers, policy.promotion)
+        judgement, _ = judge(test_loans.with_columns(addr_state=few.cast(pl.String)), scorers, policy.promotion)
         assert ("addr_state" in {segment.field for segment in judgement.evaluation.segments}) is reported, levels
 
 
 def test_without_a_champion_there_is_nothing_to_compare(
     test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
 ) -> None:
-    judgement, _ = judged(test_loans, scorers, policy.promotion)
+    judgement, _ = judge(test_loans, scorers, policy.promotion)
     assert judgement.comparison is None
     assert judgement.champion is None
 
@@ -144,14 +144,14 @@ def test_a_champion_that_needs_a_field_the_loans_lack_is_left_out(
     dti = next(field for field in described["fields"] if field["name"] == "dti")
     described["fields"] = [*described["fields"], {**dti, "name": "dti_of_old"}]
     champion = replace(scorers["xgboost"], contract=Contract.model_validate(described))
-    judgement, _ = judged(test_loans, scorers, policy.promotion, champion)
+    judgement, _ = judge(test_loans, scorers, policy.promotion, champion)
     assert judgement.comparison is None
     assert judgement.champion is None
 
 
 @pytest.mark.parametrize("with_champion", [True, False])
-def test_a_judgement_survives_json(found: tuple[Judgement, pl.DataFrame], with_champion: bool) -> None:
-    judgement = found[0] if with_champion else replace(found[0], champion=None, comparison=None)
+def test_a_judgement_survives_json(judged: tuple[Judgement, pl.DataFrame], with_champion: bool) -> None:
+    judgement = judged[0] if with_champion else replace(judged[0], champion=None, comparison=None)
     record = json.loads(json.dumps(judgement.to_dict(), allow_nan=False))
     again = Judgement.from_dict(record)
     assert again.to_dict() == judgement.to_dict()

@@ -17,7 +17,7 @@ from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.champion_challenger import VINTAGE, decision_shares
-from loan_default.risk.validation.model_card import Facts, leaderboard, model_card
+from loan_default.risk.validation.model_card import ModelCardInputs, leaderboard, model_card
 from loan_default.risk.validation.promotion import decide_promotion
 
 CONTRACT, POLICY = load_contract(), load_policy()
@@ -27,8 +27,8 @@ def scored_loans(rows=2_000):
     rng = np.random.default_rng(0)
     margins = rng.normal(-1.7, 1, rows)
     pds = 1 / (1 + np.exp(-margins))
-    place = np.searchsorted([POLICY.decision.approve_below, POLICY.decision.decline_from], pds, side="right")
-    decisions = np.array(["approve", "review", "decline"])[place]
+    band = np.searchsorted([POLICY.decision.approve_below, POLICY.decision.decline_from], pds, side="right")
+    decisions = np.array(["approve", "review", "decline"])[band]
     return pl.DataFrame({"outcome": (rng.random(rows) < pds).astype(int), "pd": pds, "decision": decisions})
 
 
@@ -45,7 +45,7 @@ def evaluated(**changes):
     segments = (
         Segment(VINTAGE, "2014", 1_500, 0.17, 0.16, 0.69, 0.13),
         Segment("term", "36", 1_200, 0.15, 0.145, None, 0.12),
-        *(Segment("addr_state", f"S{at:02}", 100 + at, 0.2, 0.18, 0.7, 0.15) for at in range(20)),
+        *(Segment("addr_state", f"S{number:02}", 100 + number, 0.2, 0.18, 0.7, 0.15) for number in range(20)),
     )
     defaults = int(TESTED["outcome"].sum())
     return replace(Evaluation(TESTED.height, defaults, True, 0.3, metrics_of_test(), 0.6612, segments), **changes)
@@ -89,7 +89,7 @@ def facts(**changes):
     plain = {"auc": Interval(0.71, 0.7, 0.72), "ks": Interval(0.31, 0.3, 0.32), "brier": Interval(0.13, 0.12, 0.14)}
     metrics = {**plain, "ece": Interval(0.01, 0.008, 0.02)}
     weaker = {**metrics, "auc": Interval(0.65, 0.64, 0.66)}
-    given = {
+    inputs = {
         "scorer": Scorer(None, "xgboost", Calibration(0.95, -0.1), POLICY.decision, CONTRACT),
         "parameters": {"learning_rate": 0.02, "rounds": 1_250},
         "cleaning": cleaned(),
@@ -104,7 +104,7 @@ def facts(**changes):
         "git_commit": "abc1234",
         "libraries": {"xgboost": "3.2.0", "polars": "2.1.0"},
     }
-    return Facts(**{**given, **changes})
+    return ModelCardInputs(**{**inputs, **changes})
 
 
 def section(card, heading):
@@ -149,7 +149,7 @@ def test_data_are_told_with_what_was_lost_and_why():
 
 
 def test_only_the_most_frequent_problems_are_listed():
-    problems = {f"field_{at}: missing": at for at in range(1, 15)}
+    problems = {f"field_{number}: missing": number for number in range(1, 15)}
     data = section(model_card(facts(cleaning=cleaned(problems=problems))), "Data")
     assert data.index("field_14: missing") < data.index("field_5: missing")
     assert "field_4: missing" not in data
@@ -157,8 +157,8 @@ def test_only_the_most_frequent_problems_are_listed():
 
 
 def test_sound_file_has_no_table_of_problems_and_nothing_set_aside():
-    whole = replace(facts().splits, immature=0, unresolved=0)
-    card = model_card(facts(cleaning=cleaned(problems={}, rejected=0, missing_fields=()), splits=whole))
+    all_matured = replace(facts().splits, immature=0, unresolved=0)
+    card = model_card(facts(cleaning=cleaned(problems={}, rejected=0, missing_fields=()), splits=all_matured))
     assert "rejected for" not in card
     assert "sets aside" not in card
     assert "have empty throughout: none." in card
@@ -213,13 +213,13 @@ def test_calibration_groups_are_those_of_the_test_window():
 
 
 def test_vintages_come_first_and_long_lists_are_cut_to_the_largest_levels():
-    told = section(model_card(facts()), "Vintages and segments")
-    assert told.index("By issue year:") < told.index("By `term`:")
-    assert "| 2014 | 1,500 | 17.0% | 16.0% | -1.0 | 0.6900 | 0.1300 |" in told
-    assert "| 36 | 1,200 | 15.0% | 14.5% | -0.5 | – | 0.1200 |" in told
-    assert "S04" not in told
-    assert told.index("S05") < told.index("S19")
-    assert "and 5 smaller levels." in told
+    text = section(model_card(facts()), "Vintages and segments")
+    assert text.index("By issue year:") < text.index("By `term`:")
+    assert "| 2014 | 1,500 | 17.0% | 16.0% | -1.0 | 0.6900 | 0.1300 |" in text
+    assert "| 36 | 1,200 | 15.0% | 14.5% | -0.5 | – | 0.1200 |" in text
+    assert "S04" not in text
+    assert text.index("S05") < text.index("S19")
+    assert "and 5 smaller levels." in text
 
 
 def test_decisions_share_out_every_loan():
@@ -243,11 +243,11 @@ def test_decision_that_no_loan_got_has_no_default_rate():
 
 def test_promotion_tells_each_finding():
     poor = evaluated(metrics={**evaluated().metrics, "ece": Interval(0.09, 0.08, 0.1)})
-    held = decide_promotion(7, None, poor, None, POLICY.promotion)
-    card = model_card(facts(promotion=held))
+    decision = decide_promotion(7, None, poor, None, POLICY.promotion)
+    card = model_card(facts(promotion=decision))
     assert "**Hold** version 7; no version was in production." in section(card, "Promotion")
     assert [row[1] for row in lines(card, "Promotion", "**failed**")] == ["calibrated"]
-    assert len(lines(card, "Promotion", "passed")) == len(held.findings) - 1
+    assert len(lines(card, "Promotion", "passed")) == len(decision.findings) - 1
     assert "Promotion: **hold**." in section(card, "In short")
 
 
@@ -270,20 +270,20 @@ def test_fields_are_all_told_most_important_first():
     ("kind", "bound"), [("xgboost", True), ("random_forest", False), ("logistic_regression", False)]
 )
 def test_only_boosted_trees_are_said_to_be_bound_to_directions(kind, bound):
-    told = section(model_card(facts(scorer=replace(facts().scorer, kind=kind))), "Fields")
-    assert ("the model cannot go against it" in told) == bound
-    assert ("this kind of model is not bound to it" in told) != bound
+    text = section(model_card(facts(scorer=replace(facts().scorer, kind=kind))), "Fields")
+    assert ("the model cannot go against it" in text) == bound
+    assert ("this kind of model is not bound to it" in text) != bound
 
 
 def test_fair_lending_names_what_is_for_reports_only():
-    told = section(model_card(facts()), "Fair lending")
-    assert "Read for reports only, never features: `addr_state`, `zip_code`." in told
+    text = section(model_card(facts()), "Fair lending")
+    assert "Read for reports only, never features: `addr_state`, `zip_code`." in text
 
 
 def test_reproduction_names_code_data_seed_and_libraries():
-    told = section(model_card(facts()), "How to reproduce")
-    assert "`abc1234`" in told
-    assert f"windows `{facts().splits.fingerprint}`" in told
-    assert "Seed: 17." in told
-    assert "polars 2.1.0, xgboost 3.2.0." in told
+    text = section(model_card(facts()), "How to reproduce")
+    assert "`abc1234`" in text
+    assert f"windows `{facts().splits.fingerprint}`" in text
+    assert "Seed: 17." in text
+    assert "polars 2.1.0, xgboost 3.2.0." in text
     assert "git commit `not known`" in model_card(facts(git_commit=None))

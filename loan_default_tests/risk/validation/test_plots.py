@@ -100,8 +100,8 @@ def test_precision_ends_at_the_default_rate(figures):
 
 
 def test_precision_starts_at_the_first_default():
-    given = evaluation_figures([0, 1, 0], [0.9, 0.8, 0.1], [3, 2, 1], cutoff=CUTOFF, importance={"a": 1.0})
-    recall, precision = drawn(given["precision_recall.png"], "model")
+    figures = evaluation_figures([0, 1, 0], [0.9, 0.8, 0.1], [3, 2, 1], cutoff=CUTOFF, importance={"a": 1.0})
+    recall, precision = drawn(figures["precision_recall.png"], "model")
     assert (recall.tolist(), precision.tolist()) == ([1, 1], pytest.approx([1 / 2, 1 / 3]))
 
 
@@ -154,10 +154,10 @@ def test_distributions_hold_all_loans_of_each_outcome(figures):
 
 
 def test_confusion_matrix_counts(figures):
-    said = [text.get_text().splitlines()[0] for text in figures["confusion_matrix.png"].axes[0].texts]
+    texts = [text.get_text().splitlines()[0] for text in figures["confusion_matrix.png"].axes[0].texts]
     flagged = PDS >= CUTOFF
     counted = [np.sum((row == OUTCOMES) & (column == flagged)) for row in (0, 1) for column in (0, 1)]
-    assert said == [f"{count:,}" for count in counted]
+    assert texts == [f"{count:,}" for count in counted]
 
 
 def test_importance_shows_the_first_twenty_with_the_strongest_on_top(figures):

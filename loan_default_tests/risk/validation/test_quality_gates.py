@@ -46,7 +46,7 @@ def test_sound_loans_pass_every_rule(cleaned: Cleaned, contract: Contract) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "rule", "said"),
+    ("change", "rule", "sentence"),
     [
         (changed(lambda loans: loans.drop("dti")), "columns_match_contract", "not those of the contract"),
         (
@@ -66,30 +66,30 @@ def test_sound_loans_pass_every_rule(cleaned: Cleaned, contract: Contract) -> No
     ],
 )
 def test_one_signal_fails_one_rule_of_cleaning(
-    cleaned: Cleaned, contract: Contract, change: Callable[[Signal], Signal], rule: str, said: str
+    cleaned: Cleaned, contract: Contract, change: Callable[[Signal], Signal], rule: str, sentence: str
 ) -> None:
     report, loans = change((cleaned.report, pl.scan_parquet(cleaned.path)))
     findings = judge_cleaning(report, loans, contract)
     assert list(failed(findings)) == [rule]
-    assert said in failures(findings)
+    assert sentence in failures(findings)
 
 
 def test_limits_themselves_are_allowed(cleaned: Cleaned, contract: Contract) -> None:
     for what in ({"kept": 95, "rejected": 5}, {"default_rate": 0.01}, {"default_rate": 0.60}):
-        found = failed(judge_cleaning(replace(cleaned.report, **what), pl.scan_parquet(cleaned.path), contract))
-        assert set(found) <= {"ids_unique"}, what  # of a report that counts other loans
+        failing = failed(judge_cleaning(replace(cleaned.report, **what), pl.scan_parquet(cleaned.path), contract))
+        assert set(failing) <= {"ids_unique"}, what  # of a report that counts other loans
 
 
 @pytest.mark.parametrize("name", ["total_pymnt", "last_fico_range_low", "debt_settlement_flag_Y", "loan_status"])
 def test_columns_from_after_the_grant_are_named(cleaned: Cleaned, contract: Contract, name: str) -> None:
     loans = pl.scan_parquet(cleaned.path).with_columns(pl.lit(0).alias(name))
-    found = failed(judge_cleaning(cleaned.report, loans, contract))
-    assert list(found) == ["columns_match_contract", "nothing_from_after_the_loan_was_granted"]
-    assert found["nothing_from_after_the_loan_was_granted"].endswith(f"granted: {name}.")
+    failing = failed(judge_cleaning(cleaned.report, loans, contract))
+    assert list(failing) == ["columns_match_contract", "nothing_from_after_the_loan_was_granted"]
+    assert failing["nothing_from_after_the_loan_was_granted"].endswith(f"granted: {name}.")
 
 
-def candidate(known: Candidate, auc: float, ece: float) -> Candidate:
-    return replace(known, metrics={"auc": Interval(auc, 0, 1), "ece": Interval(ece, 0, 1)})
+def candidate(fitted: Candidate, auc: float, ece: float) -> Candidate:
+    return replace(fitted, metrics={"auc": Interval(auc, 0, 1), "ece": Interval(ece, 0, 1)})
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_candidates_are_held_to_the_policy(
     assert tuple(finding.rule for finding in findings) == TRAINING_RULES
     assert list(failed(findings)) == rules
     assert f"AUC {auc:.4f}" in findings[1].sentence
-    told = "No loan has a grade" if grade_auc is None else f"against {grade_auc:.4f} of the lender's grade"
-    assert told in findings[0].sentence
+    sentence = "No loan has a grade" if grade_auc is None else f"against {grade_auc:.4f} of the lender's grade"
+    assert sentence in findings[0].sentence
 
 
 @pytest.mark.parametrize(
