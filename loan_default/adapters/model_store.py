@@ -131,7 +131,7 @@ class ModelStore:
             "verdict": verdict,
             "candidate": version,
             "champion": champion.version if champion else None,
-            "findings": [{"rule": "by hand", "passed": True, "sentence": reason}],
+            "findings": [{"rule": "by_hand", "passed": True, "sentence": reason}],
             "reasons": [reason],
             "decided_at": now.isoformat(timespec="seconds"),
             "decided_by": by,

@@ -22,6 +22,7 @@ from loan_default.risk.errors import BadInput
 
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
 TERM = "term"  # field that every contract has: months from the first payment to the last
+WRITTEN_AFTERWARDS = "written after the loan was granted"  # of what no field may read: it tells how the loan ended
 MATURES = "matures"  # column of cleaned loans: month in which the last payment is due
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -220,7 +221,7 @@ class Contract(Section):
             raise ValueError(f"field {name} is described twice")
         for field in self.fields:
             if self.is_known_afterwards(field.column):
-                raise ValueError(f"field {field.name}: column {field.column} is written after the loan was granted")
+                raise ValueError(f"field {field.name}: column {field.column} is {WRITTEN_AFTERWARDS}")
             if field.derived:
                 self._check_derivation(field, field.derived)
         for role in ("id", "time"):

@@ -181,7 +181,7 @@ def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.
         assert re.match(r"!\[.*\]\(data:image/png;base64,iVBORw0KGgo", evaluated[name].value)
     assert "| logistic_regression |" in evaluated["leaderboard"].value
     assert "| approve |" in evaluated["decisions"].value
-    assert "| no champion |" in platform.metadata("promoted_model")["rules"].value
+    assert "| no_champion |" in platform.metadata("promoted_model")["rules"].value
     assert platform.metadata("model_card")["card"].value == (platform.storage / "model_card.md").read_text("utf-8")
 
 

@@ -16,6 +16,7 @@ from loan_default.defs.resources import ComputeResource, LoanBookResource, Model
 from loan_default.risk.contract import OUTCOME
 from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
+from loan_default.risk.validation.quality_gates import judge_leak
 
 if TYPE_CHECKING:
     from loan_default.risk.evaluation import Interval
@@ -80,8 +81,9 @@ def model_evaluation(
         seed=config.seed,
         resamples=config.resamples,
     )
-    if (auc := judgement.evaluation.metrics["auc"].value) > policy.suspect_leak_above_auc:
-        raise dg.Failure(f"AUC {auc:.4f} on the test window is too good to be true: a field that knows the outcome?")
+    leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy)
+    if not leak.passed:
+        raise dg.Failure(f"On the test window: {leak.sentence}", allow_retries=False)
     figures = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     model_registry.models.log_evaluation(run_id, judgement, figures)
     version = in_production.version if in_production else None

@@ -13,7 +13,7 @@ from loan_default.defs.mlflow_run import MlflowRunResource
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StudiesResource
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.evaluation import SHOWN_METRICS
-from loan_default.risk.validation.quality_gates import TRAINING_RULES, failures, judge_candidate
+from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, failures, judge_candidate
 
 if TYPE_CHECKING:
     from loan_default.risk.data.splitting import Splits
@@ -137,7 +137,7 @@ def trained_model(
     )
     best = candidates[0]
     findings = judge_candidate(best, _grade(compute, cleaned_loans, contract, splits), policy.promotion)
-    if not findings[TRAINING_RULES.index("not_too_good_to_be_true")].passed:
+    if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
         yield from shown.check_results("trained_model", findings)
         raise dg.Failure(failures(findings), allow_retries=False)
     tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}

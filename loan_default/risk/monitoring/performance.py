@@ -298,7 +298,7 @@ def _newest(resolved: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:
 
 def _too_few(loans: int, defaults: int, policy: PerformancePolicy) -> Finding:
     return Finding(
-        "enough outcomes",
+        "enough_outcomes",
         False,
         f"{loans:,} matured loans with {defaults:,} defaults are known; {policy.least_loans:,} and "
         f"{policy.least_defaults:,} are needed.",
@@ -311,10 +311,10 @@ def _findings(vintages: pl.Series, outcomes: Floats, pds: Floats, policy: Perfor
     span = dict.fromkeys((vintages[0], vintages[-1]))
     of = f"on {len(outcomes):,} loans of {' to '.join(span)}"
     yield Finding(
-        "AUC floor", auc >= policy.auc_at_least, f"AUC {auc:.4f} {of}; at least {policy.auc_at_least:.2f} is needed."
+        "auc_floor", auc >= policy.auc_at_least, f"AUC {auc:.4f} {of}; at least {policy.auc_at_least:.2f} is needed."
     )
     yield Finding(
-        "ranks as expected",
+        "ranks_as_expected",
         expected - auc <= policy.auc_shortfall_at_most,
         f"AUC {auc:.4f} {of}, where their PDs let expect {expected:.4f}; a shortfall of "
         f"{policy.auc_shortfall_at_most:.2f} is allowed.",

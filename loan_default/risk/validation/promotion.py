@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loan_default.risk.policy import Finding, PromotionPolicy
+from loan_default.risk.validation.quality_gates import judge_leak
 
 if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every process
     from loan_default.risk.evaluation import Comparison, Evaluation
@@ -75,28 +76,24 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
         evaluation.metrics["ece"],
     )
     yield Finding(
-        "enough loans",
+        "enough_loans",
         rows >= policy.least_test_rows and defaults >= policy.least_test_defaults,
         f"The test window holds {rows:,} loans and {defaults:,} defaults; "
         f"{policy.least_test_rows:,} and {policy.least_test_defaults:,} are needed.",
     )
     if policy.require_out_of_time:
         came = "came after" if evaluation.out_of_time else "are of the same months as"
-        yield Finding("out of time", evaluation.out_of_time, f"The test loans {came} the training loans.")
+        yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {came} the training loans.")
     yield Finding(
-        "AUC floor",
+        "auc_floor",
         auc.low >= policy.auc_at_least,
         f"AUC {auc}; its lower end must be at least {policy.auc_at_least:.2f}.",
     )
-    yield Finding(
-        "no leak",
-        auc.value <= policy.suspect_leak_above_auc,
-        f"AUC {auc.value:.4f}; above {policy.suspect_leak_above_auc:.2f} a leak is suspected.",
-    )
+    yield judge_leak(auc.value, policy)
     if evaluation.grade_auc is not None:
         gain = auc.value - evaluation.grade_auc
         yield Finding(
-            "better than the grade",
+            "better_than_the_grade_alone",
             gain >= policy.gain_over_grade_at_least,
             f"The lender's grade alone reaches AUC {evaluation.grade_auc:.4f}; the model gains {gain:+.4f}, "
             f"at least {policy.gain_over_grade_at_least:+.4f} is needed.",
@@ -128,21 +125,21 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
 
 def _judge_against(champion: int | None, comparison: Comparison | None, policy: PromotionPolicy) -> Iterator[Finding]:
     if champion is None:
-        yield Finding("no champion", True, "There is no version in production to compare with.")
+        yield Finding("no_champion", True, "There is no version in production to compare with.")
         return
     if comparison is None:
         yield Finding("evidence", False, f"Version {champion} in production was not measured on the same loans.")
         return
     gain = comparison.auc_gain
     yield Finding(
-        "better than production",
+        "better_than_production",
         gain.value >= policy.auc_gain_at_least and gain.low >= policy.auc_gain_low_at_least,
         f"Against version {champion} on the same loans AUC changes by {gain.value:+.4f} ({gain.low:+.4f} to "
         f"{gain.high:+.4f}); at least {policy.auc_gain_at_least:+.4f}, lower end {policy.auc_gain_low_at_least:+.4f}, "
         "is needed.",
     )
     yield Finding(
-        "Brier no worse",
+        "brier_no_worse",
         comparison.brier_rise <= policy.brier_rise_at_most,
         f"Against version {champion} the Brier score changes by {comparison.brier_rise:+.4f}; a rise of "
         f"{policy.brier_rise_at_most:.4f} is allowed.",

@@ -1,7 +1,7 @@
-"""What must hold of cleaned loans, a trained candidate and a batch's predictions before anything follows from them.
+"""Judges cleaned loans, a trained candidate and a batch's predictions before anything follows from them.
 
 Each gate returns findings, a sentence each; whoever asked stops where one failed. The gate before production is in
-`policy`.
+`promotion`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.contract import MATURES, OUTCOME, WRITTEN_AFTERWARDS, Contract
 from loan_default.risk.policy import Finding, PromotionPolicy
 
 if TYPE_CHECKING:  # definitions read the rules' names in every process: what is measured on is imported when measured
@@ -25,7 +25,8 @@ CLEANING_RULES = (
     "default_rate_in_band",
     "nothing_from_after_the_loan_was_granted",
 )
-TRAINING_RULES = ("better_than_the_grade_alone", "not_too_good_to_be_true", "calibrated")
+NO_LEAK = "not_too_good_to_be_true"
+TRAINING_RULES = ("better_than_the_grade_alone", NO_LEAK, "calibrated")
 PREDICTION_RULES = ("one_row_per_application", "every_pd_between_0_and_1")
 
 
@@ -53,7 +54,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
             rate is not None and low <= rate <= high,
             f"{_share(rate)} of the matured loans defaulted; {low:.0%} to {high:.0%} is expected.",
         ),
-        (not afterwards, f"Columns written after the loan was granted: {', '.join(afterwards) or 'none'}."),
+        (not afterwards, f"Columns {WRITTEN_AFTERWARDS}: {', '.join(afterwards) or 'none'}."),
     )
     return tuple(Finding(rule, *verdict) for rule, verdict in zip(CLEANING_RULES, verdicts, strict=True))
 
@@ -70,6 +71,7 @@ def _share(rate: float | None) -> str:
 def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionPolicy) -> tuple[Finding, ...]:
     """Judge the best candidate on the calibrate window, which its first fit had not seen."""
     auc, ece = best.metrics["auc"], best.metrics["ece"]
+    leak = judge_leak(auc.value, policy)
     gain = None if grade_auc is None else auc.value - grade_auc
     verdicts = (
         (
@@ -78,13 +80,16 @@ def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionP
             if gain is None
             else f"AUC {auc.value:.4f} against {grade_auc:.4f} of the lender's grade alone.",
         ),
-        (
-            auc.value <= policy.suspect_leak_above_auc,
-            f"AUC {auc.value:.4f}; above {policy.suspect_leak_above_auc:.2f} a leak is suspected.",
-        ),
+        (leak.passed, leak.sentence),
         (ece.value <= policy.ece_at_most, f"Calibration error {ece.value:.4f}; {policy.ece_at_most:.2f} is allowed."),
     )
     return tuple(Finding(rule, *verdict) for rule, verdict in zip(TRAINING_RULES, verdicts, strict=True))
+
+
+def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
+    """Suspect a field that knows the outcome where the AUC is above what is honest on this book, or is NaN."""
+    limit = policy.suspect_leak_above_auc
+    return Finding(NO_LEAK, auc <= limit, f"AUC {auc:.4f}; above {limit:.2f} a leak is suspected.")
 
 
 def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Finding, ...]:

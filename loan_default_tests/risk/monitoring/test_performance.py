@@ -184,9 +184,9 @@ def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
     ("how", "verdict", "rules"),
     [
         ({}, "healthy", []),
-        ({"slope": 0.3}, "degraded", ["ranks as expected"]),
+        ({"slope": 0.3}, "degraded", ["ranks_as_expected"]),
         ({"lift": 0.6}, "degraded", ["calibrated"]),
-        ({"slope": 0.0}, "degraded", ["AUC floor", "ranks as expected"]),
+        ({"slope": 0.0}, "degraded", ["auc_floor", "ranks_as_expected"]),
     ],
 )
 def test_each_way_to_fall(how: dict[str, float], verdict: str, rules: list[str]) -> None:

@@ -68,15 +68,15 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
     decision = decide()
     assert (decision.verdict, decision.candidate, decision.champion) == ("promote", 5, 4)
     assert [finding.rule for finding in decision.findings] == [
-        "enough loans",
-        "out of time",
-        "AUC floor",
-        "no leak",
-        "better than the grade",
+        "enough_loans",
+        "out_of_time",
+        "auc_floor",
+        "not_too_good_to_be_true",
+        "better_than_the_grade_alone",
         "calibrated",
         "segments",
-        "better than production",
-        "Brier no worse",
+        "better_than_production",
+        "brier_no_worse",
     ]
     assert len(decision.reasons) == 9
     assert "The test loans came after the training loans." in decision.reasons
@@ -172,10 +172,10 @@ def test_loans_of_the_same_months_may_be_allowed() -> None:
 def test_every_failing_signal_is_a_reason() -> None:
     decision = decide((replace(EVIDENCE, rows=1, out_of_time=False), Comparison(Interval(-0.1, -0.2, 0), 0.1)))
     assert [finding.rule for finding in decision.findings if not finding.passed] == [
-        "enough loans",
-        "out of time",
-        "better than production",
-        "Brier no worse",
+        "enough_loans",
+        "out_of_time",
+        "better_than_production",
+        "brier_no_worse",
     ]
     assert len(decision.reasons) == 4
 
@@ -188,4 +188,25 @@ def test_a_decision_is_a_json_record() -> None:
         "champion": 4,
         "findings": [{"rule": "evidence", "passed": False, "sentence": "Version 5 was not evaluated."}],
         "reasons": ["Version 5 was not evaluated."],
+    }
+
+
+def test_a_record_of_before_whose_rules_were_phrases_is_still_read_and_shown() -> None:
+    """Ids are shown as they stand in the record; nothing is looked up by them."""
+    record = {
+        "verdict": "hold",
+        "candidate": 5,
+        "champion": 4,
+        "findings": [
+            {"rule": "no leak", "passed": True, "sentence": "AUC 0.7012; above 0.80 a leak is suspected."},
+            {"rule": "Brier no worse", "passed": False, "sentence": "The Brier score rises."},
+        ],
+        "reasons": ["The Brier score rises."],
+        "by": "ann, by hand",
+    }
+    decision = PromotionDecision.from_dict(record)
+    assert [finding.rule for finding in decision.findings] == ["no leak", "Brier no worse"]
+    assert decision.reasons == ("The Brier score rises.",)
+    assert decision.to_dict() == {key: value for key, value in record.items() if key != "by"} | {
+        "findings": tuple(record["findings"])
     }
