@@ -648,14 +648,14 @@ def examine(console: Console, arguments: argparse.Namespace) -> int:
     """What is wrong with this installation and what to do about it; exit code 1 where something is."""
     from loan_default.operations import doctor
 
-    findings = []
-    for finding in doctor.examine(send_test_alert=arguments.send_test_alert):
-        findings.append(finding)
+    diagnoses = []
+    for diagnosis in doctor.examine(send_test_alert=arguments.send_test_alert):
+        diagnoses.append(diagnosis)
         if not arguments.json:
-            shown.show_finding(console, finding)
-    wrong = sum(finding.mark == "wrong" for finding in findings)
+            shown.show_diagnosis(console, diagnosis)
+    wrong = sum(diagnosis.mark == "wrong" for diagnosis in diagnoses)
     if arguments.json:
-        console.print_json(data={"wrong": wrong, "findings": [asdict(finding) for finding in findings]})
+        console.print_json(data={"wrong": wrong, "diagnoses": [asdict(diagnosis) for diagnosis in diagnoses]})
     else:
         console.print(f"{wrong} wrong." if wrong else "Nothing is wrong.")
     return 1 if wrong else 0

@@ -18,7 +18,7 @@ from loan_default.risk.text import shorten_sentences
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
-    from loan_default.operations.doctor import Finding
+    from loan_default.operations.doctor import Diagnosis
     from loan_default.serving.client import ClientReport
 
 _METRICS = ("auc", "ks", "brier", "ece")
@@ -28,7 +28,7 @@ _COLOURS = {
     **{"healthy": "green", "degraded": "red", "not enough outcomes": "yellow"},
     **{"ok": "green", "note": "yellow", "wrong": "red"},
 }
-_LOOK_WIDTH = 22
+_CHECK_WIDTH = 22
 _REASONS = 3  # of many, in a table
 
 
@@ -218,13 +218,13 @@ def show_places(console: Console, places: Mapping[str, str], title: str = "Where
     console.print(table)
 
 
-def show_finding(console: Console, finding: Finding) -> None:
-    """What was looked at, a mark, what was found and what to do: one line, however long."""
-    line = Text(f"{finding.look:<{_LOOK_WIDTH}} ")
-    line.append(f"{finding.mark:<5} ", style=_COLOURS[finding.mark])
-    line.append(finding.found)
-    if finding.remedy:
-        line.append(f" → {finding.remedy}", style="dim")
+def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Print the check, its mark, the message and the remedy: one line, however long."""
+    line = Text(f"{diagnosis.check:<{_CHECK_WIDTH}} ")
+    line.append(f"{diagnosis.mark:<5} ", style=_COLOURS[diagnosis.mark])
+    line.append(diagnosis.message)
+    if diagnosis.remedy:
+        line.append(f" → {diagnosis.remedy}", style="dim")
     console.print(line, soft_wrap=True)
 
 

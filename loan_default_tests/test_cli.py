@@ -24,7 +24,7 @@ from rich.console import Console
 import loan_default
 from loan_default import console as shown
 from loan_default.cli import main
-from loan_default.operations.doctor import Finding
+from loan_default.operations.doctor import Diagnosis
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.homes import new_home, own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in
@@ -717,8 +717,8 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
 
 def test_a_finding_is_one_line_however_long(printed: Any) -> None:
     console, text = printed
-    shown.show_finding(console, Finding("storage", "wrong", f"It is [red]full[/red]{'.' * 200}", "Empty it."))
-    shown.show_finding(console, Finding("clock", "ok", "It ticks."))
+    shown.show_diagnosis(console, Diagnosis("storage", "wrong", f"It is [red]full[/red]{'.' * 200}", "Empty it."))
+    shown.show_diagnosis(console, Diagnosis("clock", "ok", "It ticks."))
     first, second = text().splitlines()
     assert first.split() == ["storage", "wrong", "It", "is", f"[red]full[/red]{'.' * 200}", "→", "Empty", "it."]
     assert second.split() == ["clock", "ok", "It", "ticks."]

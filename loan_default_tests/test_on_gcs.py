@@ -23,7 +23,8 @@ from loan_default.adapters import gcs, storage
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.cli import main
 from loan_default.defs import instance, sensors
-from loan_default.operations import doctor
+from loan_default.operations.doctor import installation, registry
+from loan_default.operations.doctor import storage as storage_checks
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, faulty, new_bucket, objects_in
 from loan_default_tests.homes import (
@@ -223,12 +224,13 @@ def test_people_are_told_as_of_a_folder(
 
 # --- a bucket that fails --------------------------------------------------------------------------------------
 
+TOPICS = (installation, registry, storage_checks)
 REFUSED = "it is not permitted (robot@x may not do that); give this account roles/storage.objectUser"
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, seconds in ((gcs, "PATIENCE"), (instance, "_PATIENCE"), (doctor, "_ASK_SECONDS")):
+    for module, seconds in ((gcs, "PATIENCE"), (instance, "_PATIENCE"), *((topic, "ASK_SECONDS") for topic in TOPICS)):
         monkeypatch.setattr(module, seconds, 1.0)
 
 
@@ -297,9 +299,11 @@ def test_a_person_is_told_in_one_line(
         assert line.startswith(f"loan-default: {platform.settings.storage}")
         assert told in line
         assert command(platform, "doctor", "--json") == 1
-        findings = json.loads(capfd.readouterr().out)["findings"]
+        diagnoses = json.loads(capfd.readouterr().out)["diagnoses"]
     wrong = {
-        finding["look"]: finding["found"] + finding["remedy"] for finding in findings if finding["mark"] == "wrong"
+        diagnosis["check"]: diagnosis["message"] + diagnosis["remedy"]
+        for diagnosis in diagnoses
+        if diagnosis["mark"] == "wrong"
     }
     assert {"loan data", "storage", "production", "dagster"} <= wrong.keys()
     assert all("Traceback" not in found and "Looking failed" not in found for found in wrong.values())

@@ -22,6 +22,7 @@ from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
 from loan_default.cli import main
 from loan_default.defs.instance import open_instance
 from loan_default.operations import doctor
+from loan_default.operations.doctor.registry import check_registry
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.serving.registry import Registry
 from loan_default.settings import Settings, prepare_process
@@ -151,22 +152,22 @@ def test_status_history_and_doctor_read_it(trained: Platform, command: Callable[
     code, history = command("history")
     assert (code, "promote" in history) == (0, True), history
     code, told = command("doctor", "--json")
-    findings = json.loads(told)["findings"]
-    assert [finding for finding in findings if finding["mark"] == "wrong"] == []
-    found = {finding["look"]: finding["found"] for finding in findings}
+    diagnoses = json.loads(told)["diagnoses"]
+    assert [diagnosis for diagnosis in diagnoses if diagnosis["mark"] == "wrong"] == []
+    messages = {diagnosis["check"]: diagnosis["message"] for diagnosis in diagnoses}
     where = f"postgresql://127.0.0.1:{trained.settings.dagster_storage.rpartition(':')[2].partition('/')[0]}"
-    assert found["dagster"] == f"The records in {where}/one-dagster can be read; 0 runs under way."
-    assert found["tuning studies"] == f"The database at {where}/one-optuna answers and holds studies."
-    assert found["production"] == "Version 1 is in production, loads and answers its canary."
+    assert messages["dagster"] == f"The records in {where}/one-dagster can be read; 0 runs under way."
+    assert messages["tuning studies"] == f"The database at {where}/one-optuna answers and holds studies."
+    assert messages["production"] == "Version 1 is in production, loads and answers its canary."
 
 
 @pytest.mark.integration
 def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[..., tuple[int, str]]) -> None:
     empty = lender.postgres.url(lender.postgres.create("empty"))
     _, told = command("doctor", "--json", LOAN_DEFAULT_DAGSTER_STORAGE=empty, LOAN_DEFAULT_STUDY_STORAGE=empty)
-    found = {finding["look"]: finding["found"] for finding in json.loads(told)["findings"]}
-    assert found["dagster"].startswith("Nothing has run from postgresql://127.0.0.1:")
-    assert found["tuning studies"].endswith("/empty answers and is empty yet.")
+    messages = {diagnosis["check"]: diagnosis["message"] for diagnosis in json.loads(told)["diagnoses"]}
+    assert messages["dagster"].startswith("Nothing has run from postgresql://127.0.0.1:")
+    assert messages["tuning studies"].endswith("/empty answers and is empty yet.")
     assert probes.read_tables(empty) == set()
 
 
@@ -300,10 +301,10 @@ def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Pla
             assert (registry.download_package(version) / "canary.json").exists()
         finally:
             registry.close()
-        case = doctor.Case(replace(trained.settings, tracking_uri=server.url))
-        looks = [*doctor.look_at_registry(case)]
-    assert [look.mark for look in looks] == ["ok"] * 3
-    assert looks[-1].found == "Version 1 is in production, loads and answers its canary."
+        context = doctor.CheckContext(replace(trained.settings, tracking_uri=server.url))
+        diagnoses = [*check_registry(context)]
+    assert [diagnosis.mark for diagnosis in diagnoses] == ["ok"] * 3
+    assert diagnoses[-1].message == "Version 1 is in production, loads and answers its canary."
 
 
 @pytest.mark.integration
@@ -312,11 +313,11 @@ def test_a_wrong_log_in_is_one_sentence(server: Server, trained: Platform) -> No
     with logged_in("another password"):
         with pytest.raises(TrackingError) as refused:
             tracking.version_of(PRODUCTION)
-        looks = [*doctor.look_at_registry(doctor.Case(replace(trained.settings, tracking_uri=server.url)))]
+        diagnoses = [*check_registry(doctor.CheckContext(replace(trained.settings, tracking_uri=server.url)))]
     told = "lets nobody read the alias production by this log-in"
     assert str(refused.value) == (
         f"MLflow at {server.url} {told}: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
     )
-    (look,) = looks
-    assert look.mark == "wrong"
-    assert told in look.found
+    (diagnosis,) = diagnoses
+    assert diagnosis.mark == "wrong"
+    assert told in diagnosis.message

@@ -20,7 +20,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from loan_default.adapters import run_lock
 from loan_default.defs.instance_status import instance_status_of, is_new, read_instance_status
-from loan_default.operations.doctor import judge_daemons, judge_instigators
+from loan_default.operations.doctor.instance import judge_daemons, judge_instigators
 from loan_default.settings import Settings, dagster_yaml
 from loan_default_tests.homes import own_environment
 
@@ -145,17 +145,19 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
         "open_": None,
     }
     (failed,) = judge_instigators(condition, sensors=True)
-    assert (failed.mark, failed.found) == ("wrong", "The last tick of shut failed: OSError: the door is shut.")
+    assert (failed.mark, failed.message) == ("wrong", "The last tick of shut failed: OSError: the door is shut.")
     (switched,) = judge_instigators(off, sensors=True)
-    assert (switched.mark, switched.found) == ("note", "open_, shut: switched off by hand.")
+    assert (switched.mark, switched.message) == ("note", "open_, shut: switched off by hand.")
 
     now = datetime.now(UTC)
     (lives,) = judge_daemons(condition, now)
     assert lives.mark == "ok"
     (silent,) = judge_daemons(condition, now + timedelta(hours=3))
     assert silent.mark == "wrong"
-    assert f"{len(condition.daemons)} of {len(condition.daemons)} daemons are silent" in silent.found
-    assert "last heard of 3 hours ago" in silent.found
+    assert f"{len(condition.daemons)} of {len(condition.daemons)} daemons are silent" in silent.message
+    assert "last heard of 3 hours ago" in silent.message
     one = replace(condition, daemons=(replace(condition.daemons[0], last_heartbeat_at=None), *condition.daemons[1:]))
     (missing,) = judge_daemons(one, now)
-    assert f"1 of {len(one.daemons)} daemons are silent ({one.daemons[0].name}); last heard of never." in missing.found
+    assert (
+        f"1 of {len(one.daemons)} daemons are silent ({one.daemons[0].name}); last heard of never." in missing.message
+    )

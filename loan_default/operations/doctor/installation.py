@@ -1,0 +1,70 @@
+"""Checks what a person has set: settings, reviewed files, and the loan file that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loan_default.adapters import inbox
+from loan_default.adapters.gcs import BucketError
+from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, count_of, diagnosis_of, size_of
+from loan_default.risk.errors import BadInput
+from loan_default.settings import missing_variables, unknown_variables
+
+
+def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
+    """Check that the environment holds no setting that nobody reads, and that the reviewed files can be read."""
+    from loan_default.risk.contract import load_contract
+    from loan_default.risk.model.search_space import load_search_space
+    from loan_default.risk.policy import load_policy
+
+    settings = context.settings
+    unknown = unknown_variables()
+    for name, setting in sorted(unknown.items()):
+        if setting:
+            yield Diagnosis(
+                "settings", "wrong", f"{name} is set and is no setting.", f"Call it {setting}, or unset it."
+            )
+        else:
+            yield Diagnosis(
+                "settings", "note", f"{name} is set and is no setting.", "Unset it, if nothing else needs it."
+            )
+    if missing := missing_variables():
+        message = (
+            f"Environment {settings.environment} leaves nothing to a default, and {', '.join(missing)} is not set."
+        )
+        yield Diagnosis("settings", "wrong", message, "Set what it names; until then no job runs.")
+    if not unknown and not missing:
+        yield Diagnosis("settings", "ok", f"Environment {settings.environment}, home {settings.home}.")
+    for name, load, file in (
+        ("CONTRACT", load_contract, settings.contract),
+        ("POLICY", load_policy, settings.policy),
+        ("SEARCH_SPACE", load_search_space, settings.search_space),
+    ):
+        what = name.lower().replace("_", " ")
+        try:
+            load(file)
+        except (BadInput, OSError, ValueError) as error:
+            remedy = f"Correct the file, or unset LOAN_DEFAULT_{name} for the one that is shipped."
+            yield Diagnosis("reviewed files", "wrong", str(error), remedy)
+        else:
+            yield Diagnosis("reviewed files", "ok", f"The {what} is {file or 'the one that is shipped'}.")
+
+
+def check_loan_data(context: CheckContext) -> Iterator[Diagnosis]:
+    """Check that LOAN_DEFAULT_DATA names files that exist; scoring works without."""
+    spec = context.settings.data
+    if not spec:
+        remedy = "Set LOAN_DEFAULT_DATA to train without --data, as schedules and retrainings do."
+        yield Diagnosis("loan data", "note", "LOAN_DEFAULT_DATA is not set.", remedy)
+        return
+    remedy = "Correct LOAN_DEFAULT_DATA, or put the file there; nothing can be retrained until then."
+    try:
+        files = inbox.named_files(spec, patience=ASK_SECONDS)
+    except BucketError as error:
+        yield diagnosis_of("loan data", error, remedy)
+        return
+    if files:
+        size = size_of(sum(file.size for file in files))
+        yield Diagnosis("loan data", "ok", f"{spec} names {count_of(len(files), 'file')} of {size}.")
+    else:
+        yield Diagnosis("loan data", "wrong", f"{spec} names no file.", remedy)

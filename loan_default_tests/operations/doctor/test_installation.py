@@ -1,0 +1,41 @@
+"""Settings that are none, reviewed files that cannot be read, loan data that is not there."""
+
+from pathlib import Path
+
+import pytest
+
+from loan_default.operations.doctor.installation import check_loan_data, check_settings
+from loan_default_tests.operations.doctor.conftest import Installation, diagnoses_of, wrong
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_typo_is_named_and_its_value_is_not(install: Installation) -> None:
+    settings = install(LOAN_DEFAULT_POLCY="hush", LOAN_DEFAULT_WEATHER="rain")
+    diagnoses = diagnoses_of(check_settings, settings)
+    diagnosis = wrong(diagnoses)
+    assert diagnosis.message == "LOAN_DEFAULT_POLCY is set and is no setting."
+    assert diagnosis.remedy == "Call it LOAN_DEFAULT_POLICY, or unset it."
+    assert [diagnosis.message for diagnosis in diagnoses if diagnosis.mark == "note"] == [
+        "LOAN_DEFAULT_WEATHER is set and is no setting."
+    ]
+    assert "hush" not in str(diagnoses)
+
+
+@pytest.mark.parametrize("name", ["CONTRACT", "POLICY", "SEARCH_SPACE"])
+@pytest.mark.parametrize("text", ["promotion: [", "promotion: 3", None], ids=["no YAML", "no policy", "no file"])
+def test_a_corrupt_reviewed_file_is_named(install: Installation, tmp_path: Path, name: str, text: str | None) -> None:
+    file = tmp_path / "reviewed.yaml"
+    if text is not None:
+        file.write_text(text)
+    diagnosis = wrong(diagnoses_of(check_settings, install(**{f"LOAN_DEFAULT_{name}": file})))
+    assert diagnosis.message.startswith(str(file))
+    assert f"LOAN_DEFAULT_{name}" in diagnosis.remedy
+
+
+def test_loan_data_must_exist_if_it_is_named(install: Installation, tmp_path: Path) -> None:
+    assert [diagnosis.mark for diagnosis in diagnoses_of(check_loan_data, install())] == ["note"]
+    settings = install(LOAN_DEFAULT_DATA=tmp_path / "*.csv")
+    assert wrong(diagnoses_of(check_loan_data, settings)).message == f"{tmp_path}/*.csv names no file."
+    (tmp_path / "loans.csv").write_text("id")
+    assert [diagnosis.mark for diagnosis in diagnoses_of(check_loan_data, settings)] == ["ok"]
