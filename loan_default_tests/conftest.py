@@ -15,7 +15,8 @@ from upath import UPath
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the platform sets it; read when XGBoost is loaded
 
 from loan_default.risk.contract import Contract, load_contract
-from loan_default.risk.data.cleaning import CleaningReport, clean_loans
+from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy

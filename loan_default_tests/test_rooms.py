@@ -50,6 +50,7 @@ MAY_BE_HEAVY = {"serving/pyfunc_model.py"}
 # Tests of no single module, and helpers that tests share.
 OF_NO_MODULE = {
     "operations/doctor/conftest.py",
+    "risk/data/conftest.py", "risk/data/loan_tables.py",
     "conftest.py", "risk/conftest.py", "test_rooms.py", "packages.py", "stores.py", "homes.py", "defs/test_pipeline.py",
     "test_benchmarks.py", "loops.py", "test_loop.py", "test_half_year.py", "test_load.py",
     "engines.py", "test_on_dask.py", "test_faults.py", "dying.py", "databases.py", "test_postgres.py",

@@ -257,7 +257,7 @@ def _names(
 
 def fingerprint_of(file: Path) -> str:
     """As the batch's report will have it."""
-    from loan_default.risk.data.cleaning import fingerprint
+    from loan_default.risk.data.loan_files import fingerprint
 
     return fingerprint([file])
 

@@ -56,7 +56,7 @@ class LoanDefaultModel(PythonModel):
 
     def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
         """Check the applications against the contract."""
-        from loan_default.risk.data.cleaning import clean_applications
+        from loan_default.risk.data.applications import clean_applications
         from loan_default.risk.data.loan_files import from_pandas
         from loan_default.risk.errors import BadInput
 

@@ -23,7 +23,7 @@ from loan_default.adapters.inbox import (
 )
 from loan_default.adapters.layout import batch_name
 from loan_default.adapters.storage import write_text
-from loan_default.risk.data.cleaning import fingerprint
+from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.errors import BadInput
 
 

@@ -11,7 +11,7 @@ from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.defs import metadata as shown
 from loan_default.risk.contract import Contract
-from loan_default.risk.data.cleaning import REJECTED_SCHEMA
+from loan_default.risk.data.rejections import REJECTED_SCHEMA
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.settings import Settings

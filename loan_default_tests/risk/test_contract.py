@@ -1,12 +1,15 @@
 """The contract: the shipped one agrees with what is known of the data, and one that contradicts itself is refused."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.contract import CONF, Contract, load_contract
 from loan_default.risk.data.synthetic import PUBLISHED_COLUMNS
 from loan_default.risk.errors import BadInput
 
@@ -36,11 +39,16 @@ STATUSES = {
 }
 
 
+Fields = dict[str, dict[str, Any]]
+Change = Callable[[dict[str, Any], Fields], object]
+LoadChanged = Callable[[Change], Contract]
+
+
 @pytest.fixture
-def changed(tmp_path):
+def changed(tmp_path: Path) -> LoadChanged:
     """Loads the shipped contract after a change to it."""
 
-    def load(change):
+    def load(change: Change) -> Contract:
         data = deepcopy(SHIPPED)
         change(data, {field["name"]: field for field in data["fields"]})
         path = tmp_path / "contract.yaml"
@@ -51,14 +59,14 @@ def changed(tmp_path):
 
 
 @pytest.mark.parametrize("column", AFTERWARDS)
-def test_no_field_may_read_what_is_known_afterwards(changed, contract, column):
+def test_no_field_may_read_what_is_known_afterwards(changed: LoadChanged, contract: Contract, column: str) -> None:
     assert contract.is_known_afterwards(column)
     with pytest.raises(BadInput, match=rf"dti: column {column} is written after the loan was granted"):
         changed(lambda data, field: field["dti"].update(column=column))
 
 
-def test_a_field_may_be_named_otherwise_but_not_read_the_outcome(changed):
-    def read_outcome(data, field):
+def test_a_field_may_be_named_otherwise_but_not_read_the_outcome(changed: LoadChanged) -> None:
+    def read_outcome(data: dict[str, Any], field: Fields) -> None:
         data["known_afterwards"].remove("loan_status")
         field["grade"]["column"] = "loan_status"
 
@@ -66,36 +74,36 @@ def test_a_field_may_be_named_otherwise_but_not_read_the_outcome(changed):
         changed(read_outcome)
 
 
-def test_the_shipped_fields_are_published_columns_or_derived(contract):
+def test_the_shipped_fields_are_published_columns_or_derived(contract: Contract) -> None:
     for field in contract.fields:
         assert field.column in PUBLISHED_COLUMNS or field.derived, field.name
 
 
-def test_the_statuses_are_complete(contract):
+def test_the_statuses_are_complete(contract: Contract) -> None:
     assert STATUSES.items() <= contract.outcome.label_of.items()
 
 
-def test_what_is_required_is_what_the_platform_needs(contract):
+def test_what_is_required_is_what_the_platform_needs(contract: Contract) -> None:
     required = {field.name for field in contract.fields if field.required}
     assert required == {"loan_amnt", "term", "int_rate", "annual_inc", "dti", "issue_d"}
     assert {field.name for field in contract.fields if not field.nullable} == required - {"dti"}
 
 
-def test_the_lenders_own_opinion_is_never_a_reason(contract):
+def test_the_lenders_own_opinion_is_never_a_reason(contract: Contract) -> None:
     for name in ("grade", "sub_grade", "int_rate"):
         assert contract.by_name[name].reason is None
     assert contract.by_name["dti"].reason
 
 
-def test_people_and_places_are_no_features(contract):
+def test_people_and_places_are_no_features(contract: Contract) -> None:
     assert {field.name for field in contract.with_role("segment")} == {"addr_state", "zip_code"}
     assert not {"addr_state", "zip_code", "id", "issue_d"} & set(contract.feature_names)
     assert (contract.id_name, contract.time_name) == ("id", "issue_d")
 
 
-def test_allowed_values_in_words(contract):
-    said = {name: contract.by_name[name].allowed for name in ("annual_inc", "grade", "issue_d", "zip_code")}
-    assert said == {
+def test_allowed_values_in_words(contract: Contract) -> None:
+    allowed = {name: contract.by_name[name].allowed for name in ("annual_inc", "grade", "issue_d", "zip_code")}
+    assert allowed == {
         "annual_inc": "100 to 100,000,000 dollars a year",
         "grade": "one of A, B, C, D, E, F, G",
         "issue_d": "a month, as Dec-2015 or 2015-12",
@@ -103,12 +111,12 @@ def test_allowed_values_in_words(contract):
     }
 
 
-def test_a_contract_does_not_change_after_loading(contract):
+def test_a_contract_does_not_change_after_loading(contract: Contract) -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        contract.by_name["dti"].required = False
+        contract.by_name["dti"].required = False  # type: ignore[misc]
 
 
-WRONG = {
+WRONG: dict[str, tuple[Change, str]] = {
     "unknown key": (lambda data, field: field["dti"].update(colour="red"), r"fields\.\d+\.colour: Extra inputs"),
     "twice": (lambda data, field: data["fields"].append(field["dti"]), "field dti is described twice"),
     "no unit": (lambda data, field: field["dti"].pop("unit"), "dti: a number needs a unit and a range"),
@@ -146,13 +154,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_contract_that_contradicts_itself_is_refused(changed, name):
+def test_a_contract_that_contradicts_itself_is_refused(changed: LoadChanged, name: str) -> None:
     change, sentence = WRONG[name]
     with pytest.raises(BadInput, match=sentence):
         changed(change)
 
 
-def test_a_file_that_is_no_contract_is_refused(tmp_path):
+def test_a_file_that_is_no_contract_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "contract.yaml"
     with pytest.raises(BadInput, match=r"contract\.yaml does not exist"):
         load_contract(path)

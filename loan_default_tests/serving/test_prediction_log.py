@@ -21,7 +21,8 @@ from upath import UPath
 
 from loan_default.adapters import prediction_history, storage
 from loan_default.adapters.layout import Layout
-from loan_default.risk.data.cleaning import clean_application_file, clean_applications
+from loan_default.risk.data.applications import clean_applications
+from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi

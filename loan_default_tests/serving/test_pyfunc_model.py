@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.data.cleaning import clean_applications
+from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default.serving.protocol import Refused, encode
 from loan_default.serving.served import ServedModel

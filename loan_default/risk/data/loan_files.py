@@ -1,13 +1,14 @@
 """Opens a loan file, CSV, CSV.GZ or Parquet, as a lazy frame, and refuses what is no loan file in one sentence.
 
-Only the form of a file is looked at here: what it is, where its header stands, which layout it has and which
-columns it lacks, and how pandas writes what is missing. What the values mean is `cleaning`.
+The form of a file belongs here: what it is, where its header stands, its layout, the columns it lacks, its fingerprint,
+and how pandas writes what is missing. What the values mean belongs in `field_values`.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,34 +62,33 @@ def open_table(
         BadInput: the file is absent, empty, no table, damaged, wrongly separated, holds nested columns, or lacks
             required columns.
     """
-    frame, dtypes = _opened(path, contract, typed=typed)
+    frame, dtypes = _scan_with_types(path, contract, typed=typed)
     layout = _layout_of(dtypes, contract)
-    _refuse_lacking(path, _lacking(dtypes, contract, layout, with_outcome=with_outcome))
-    used = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
-    _refuse_nested(path, dtypes, used)
+    _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome))
+    _refuse_nested(path, dtypes, {field.column for field in contract.fields} | {contract.outcome.column, *columns})
     return LoanTable(path, stem(path.name), frame, dtypes, layout)
 
 
 def open_columns(path: Path, contract: Contract, needed: Sequence[str]) -> LoanTable:
     """Open a file of which only the columns `needed` are read, two of them the contract's; errors as `open_table`."""
-    frame, dtypes = _opened(path, contract, typed=False)
-    _refuse_lacking(path, [name for name in needed if name not in dtypes], remedy="add {it}")
+    frame, dtypes = _scan_with_types(path, contract, typed=False)
+    _refuse_incomplete(path, [name for name in needed if name not in dtypes], remedy="add {it}")
     _refuse_nested(path, dtypes, set(needed))
     return LoanTable(path, stem(path.name), frame, dtypes, None)
 
 
-def _opened(path: Path, contract: Contract, *, typed: bool) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+def _scan_with_types(path: Path, contract: Contract, *, typed: bool) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     if not path.is_file():
         raise BadInput(f"{path} is not a file; give the path of a CSV, CSV.GZ or Parquet file of loans.")
     if path.stat().st_size == 0:
         raise BadInput(f"{path} is empty; a loan file has a header line and one line for each loan.")
-    with readable(path, pl.exceptions.InvalidOperationError):
+    with refuse_damage(path, pl.exceptions.InvalidOperationError):
         frame = _scan(path, contract, typed=typed)
         return frame, dict(frame.collect_schema())
 
 
-def _refuse_nested(path: Path, dtypes: Mapping[str, pl.DataType], used: set[str]) -> None:
-    for name in sorted(used & set(dtypes)):
+def _refuse_nested(path: Path, dtypes: Mapping[str, pl.DataType], needed: set[str]) -> None:
+    for name in sorted(needed & set(dtypes)):
         if not holds_values(dtypes[name]):
             raise BadInput(
                 f"{path}: column {name} holds {dtypes[name]} values, which no loan field can be read from; "
@@ -97,24 +97,24 @@ def _refuse_nested(path: Path, dtypes: Mapping[str, pl.DataType], used: set[str]
 
 
 def holds_values(dtype: pl.DataType) -> bool:
-    """Whether a loan field can be read from a column of this type."""
+    """Tell whether a loan field can be read from a column of this type."""
     return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration, pl.Time))
 
 
 @contextmanager
-def readable(path: Path | str, *also: type[Exception]) -> Iterator[None]:
-    """Turn what Polars says of a damaged file, while it is opened or read, into a sentence that names it.
+def refuse_damage(path: Path | str, *further: type[Exception]) -> Iterator[None]:
+    """Turn what Polars says of a damaged file, while it is opened or read, into a `BadInput` that names it.
 
-    `also` are further errors that mean damage here.
+    `further` are more kinds of errors that mean damage here.
     """
     damage = (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError, EOFError, zlib.error)
     try:
         yield
-    except damage + also as error:
+    except damage + further as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's or the system's trouble (full, not permitted), not the file's
-        said = " ".join(str(error).split())[:160].rstrip(".")
-        raise BadInput(f"{path} is damaged or cut off ({said}); fetch or export it again.") from error
+        cause = " ".join(str(error).split())[:160].rstrip(".")
+        raise BadInput(f"{path} is damaged or cut off ({cause}); fetch or export it again.") from error
 
 
 def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
@@ -124,7 +124,7 @@ def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
         return pl.scan_parquet(path).with_row_index(ROW, offset=1)
     if not path.name.endswith(_CSV_SUFFIXES):
         raise BadInput(f"{path}: only .csv, .csv.gz and .parquet files can be read; convert it to one of these.")
-    header_at, header = _header_line(path, contract)
+    title_lines, header = _header_line(path, contract)
     plain = {
         field.column for field in contract.fields if field.kind == "number" and not field.strip and not field.words
     }
@@ -134,16 +134,32 @@ def _scan(path: Path, contract: Contract, *, typed: bool) -> pl.LazyFrame:
         infer_schema=False,  # every column as text: the contract decides what it is, not the first lines
         schema_overrides={name: pl.Float64() for name in header if typed and name in plain},
         encoding="utf8" if typed else "utf8-lossy",
-        skip_lines=header_at,
+        skip_lines=title_lines,
         row_index_name=ROW,
         row_index_offset=1,
     )
 
 
 def stem(name: str) -> str:
-    """A file's name without what says its kind."""
+    """Return a file's name without what says its kind."""
     name = name.removesuffix(".gz")
     return name[: name.rindex(".")]
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """Return 16 hexadecimal digits of a SHA-256 over the content of the files, in this order."""
+    return fingerprint_of(digest(path) for path in paths)
+
+
+def digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def fingerprint_of(digests: Iterable[bytes]) -> str:
+    """Return the `fingerprint` of files of which the digests are at hand."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
@@ -152,64 +168,64 @@ def _first_bytes(path: Path, count: int) -> bytes:
 
 
 def _header_line(path: Path, contract: Contract) -> tuple[int, list[str]]:
-    """Number (from 0) and names of the header line; the published quarterly files have a title above it."""
+    """Find the number (from 0) and names of the header line; the published quarterly files have a title above it."""
     with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if b"\0" in head:
         raise BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
     lines = head.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines()[: _TITLE_LINES + 1]
-    known = _known_columns(contract)
+    loan_columns = _loan_columns(contract)
     headers = [next(csv.reader([line]), []) for line in lines]
-    shared = [len(known & set(header)) for header in headers]
-    if not shared or max(shared) < 2:
-        raise _not_a_header(path, lines, known)
-    best = shared.index(max(shared))
+    matches = [len(loan_columns & set(header)) for header in headers]
+    if not matches or max(matches) < 2:
+        raise _not_a_header(path, lines, loan_columns)
+    best = matches.index(max(matches))
     return best, headers[best]
 
 
-def _not_a_header(path: Path, lines: Sequence[str], known: set[str]) -> BadInput:
+def _not_a_header(path: Path, lines: Sequence[str], loan_columns: set[str]) -> BadInput:
     first = lines[0] if lines else ""
     for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(known & set(next(csv.reader([first], delimiter=separator), []))) > 1:
+        if len(loan_columns & set(next(csv.reader([first], delimiter=separator), []))) > 1:
             return BadInput(f"{path} is separated by {word}; save it with commas between the columns.")
     return BadInput(
         f"{path} has no header that names loan columns (its first line begins {first[:60]!r}); "
-        f"expected columns such as {', '.join(sorted(known)[:6])}."
+        f"expected columns such as {', '.join(sorted(loan_columns)[:6])}."
     )
 
 
-def _known_columns(contract: Contract) -> set[str]:
+def _loan_columns(contract: Contract) -> set[str]:
     layouts = {column for layout in contract.layouts for column in layout.recognised_by}
     return {field.column for field in contract.fields} | {contract.outcome.column} | layouts
 
 
 def _layout_of(columns: Iterable[str], contract: Contract) -> Layout | None:
-    given = set(columns)
-    return next((layout for layout in contract.layouts if given.issuperset(layout.recognised_by)), None)
+    names = set(columns)
+    return next((layout for layout in contract.layouts if names.issuperset(layout.recognised_by)), None)
 
 
-def _lacking(
+def _missing_columns(
     columns: Mapping[str, pl.DataType], contract: Contract, layout: Layout | None, *, with_outcome: bool
 ) -> list[str]:
-    """Required columns that a file lacks."""
-    given = set(columns)
-    if layout and layout.year and layout.year.column in given:
-        given.add(contract.by_name[layout.year.field].column)
+    """Name the required columns that a file lacks."""
+    present = set(columns)
+    if layout and layout.year and layout.year.column in present:
+        present.add(contract.by_name[layout.year.field].column)
     required = [field.column for field in contract.fields if field.required]
     required += [contract.outcome.column] if with_outcome else []
-    return [name for name in required if name not in given]
+    return [name for name in required if name not in present]
 
 
-def _refuse_lacking(
-    path: Path, lacking: Sequence[str], remedy: str = "add {it}, or say in the contract what the file calls {it}"
+def _refuse_incomplete(
+    path: Path, missing: Sequence[str], remedy: str = "add {it}, or say in the contract what the file calls {it}"
 ) -> None:
-    if lacking:
-        columns, it = ("columns", "them") if len(lacking) > 1 else ("column", "it")
-        raise BadInput(f"{path} lacks the {columns} {', '.join(lacking)}; {remedy.format(it=it)}.")
+    if missing:
+        columns, it = ("columns", "them") if len(missing) > 1 else ("column", "it")
+        raise BadInput(f"{path} lacks the {columns} {', '.join(missing)}; {remedy.format(it=it)}.")
 
 
 def from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
-    """The frame with every missing value as null, numbers as floats, all else as text."""
+    """Convert a frame: every missing value becomes null, numbers floats, all else text."""
     return pl.DataFrame([_to_series(str(name), frame[name]) for name in frame.columns])
 
 

@@ -1,7 +1,7 @@
-"""How loans ended, as a lender tells it afterwards: files of loan id, status and month.
+"""Reads how loans ended, as a lender tells it afterwards: files of loan id, status and month.
 
 Each file says what was known in a month; of a loan that several name, the latest month counts. Which outcomes are
-old enough to judge a model by is `performance`'s.
+old enough to judge a model by belongs in `monitoring.performance`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.contract import OUTCOME, Contract
-from loan_default.risk.data.cleaning import REJECTED_SCHEMA
-from loan_default.risk.data.loan_files import ROW, LoanTable, open_columns, readable
-from loan_default.risk.data.parsing import in_words, read_month, taken, text_of
+from loan_default.risk.data.loan_files import ROW, LoanTable, open_columns, refuse_damage
+from loan_default.risk.data.parsing import as_text, read_month, source_column, translate_words
+from loan_default.risk.data.rejections import REJECTED_SCHEMA
 from loan_default.risk.errors import BadInput
 
 MONTH = "month"
 _SCHEMA: dict[str, Any] = {OUTCOME: pl.Int8, "status": pl.String, MONTH: pl.Date, **REJECTED_SCHEMA}
-_SEEN_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
+_MONTH_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
 
 
 @dataclass(frozen=True)
 class OutcomesReport:
-    """What was found in the files; `seen_until` is the latest month that they tell of, as the first of the month."""
+    """Counts of the lines and loans in outcome files; `seen_until` is the latest month they tell of (its first day)."""
 
     files: tuple[str, ...]
     rows: int
@@ -42,14 +42,14 @@ class OutcomesReport:
     seen_until: date | None
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record: dates as YYYY-MM."""
+        """Return a JSON record: dates as YYYY-MM."""
         return {k: f"{v:%Y-%m}" if isinstance(v, date) else v for k, v in asdict(self).items()}
 
 
 def read_outcomes(
     paths: Sequence[Path], contract: Contract, *, outcomes: Path, rejected: Path, today: date
 ) -> OutcomesReport:
-    """Read every outcome file; one that cannot be read is told, and the others are read.
+    """Read every outcome file; one that cannot be read is reported, and the others are read.
 
     Args:
         paths: CSV, CSV.GZ or Parquet files with the contract's id and status columns and a column `month`.
@@ -63,20 +63,20 @@ def read_outcomes(
     for path in paths:
         try:
             table = open_columns(path, contract, _columns(contract))
-            with readable(path):
+            with refuse_damage(path):
                 tables.append(_parsed(table, contract, today).collect(engine="streaming"))
         except BadInput as error:
             unreadable[path.name] = str(error)
-    told = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
-    usable, unusable = told.filter(pl.col("problem").is_null()), told.drop_nulls("problem")
-    # A loan is told once for a month: later files, and lines below, correct what stood before.
+    lines = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
+    usable, unusable = lines.filter(pl.col("problem").is_null()), lines.drop_nulls("problem")
+    # A loan has one status in a month: later files, and lines below, correct what stood before.
     latest = usable.sort(MONTH, maintain_order=True).unique("id", keep="last", maintain_order=True)
     latest.select(pl.col("id").alias(contract.id_name), OUTCOME, "status", MONTH).write_parquet(outcomes)
     unusable.select(list(REJECTED_SCHEMA)).write_parquet(rejected)
     problems = unusable.group_by("problem").len().sort("len", "problem", descending=[True, False])
     return OutcomesReport(
         files=tuple(str(path) for path in paths),
-        rows=told.height,
+        rows=lines.height,
         loans=latest.height,
         defaulted=int((latest[OUTCOME] == 1).sum()),
         repaid=int((latest[OUTCOME] == 0).sum()),
@@ -103,38 +103,41 @@ def _columns(contract: Contract) -> list[str]:
 
 
 def _parsed(table: LoanTable, contract: Contract, today: date) -> pl.LazyFrame:
-    """Lines with what they tell, or with what is wrong with them."""
+    """Read the lines: what each tells, or what is wrong with it."""
     labels = contract.outcome.label_of
-    loan, status, month = (text_of(taken(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
-    seen = read_month(taken(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH])
-    name, column, nothing = contract.id_name, contract.outcome.column, pl.lit(None, dtype=pl.String)
+    loan, status, month_text = (as_text(source_column(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
+    month = read_month(source_column(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH])
+    name, column, null = contract.id_name, contract.outcome.column, pl.lit(None, dtype=pl.String)
     statuses = f"is no status that the contract lists: {', '.join(labels)}"
-    wrong = (
-        (loan.is_null(), name, "missing", "is missing; every line names a loan", nothing),
-        (status.is_null(), column, "missing", "is missing; every line needs a status", nothing),
+    rules = (
+        (loan.is_null(), name, "missing", "is missing; every line names a loan", null),
+        (status.is_null(), column, "missing", "is missing; every line needs a status", null),
         (~status.is_in(list(labels)), column, "unknown status", statuses, status),
-        (month.is_null(), MONTH, "missing", "is missing; write it as 2019-03", nothing),
-        (seen.is_null(), MONTH, "impossible date", "is no month; write it as 2019-03", month),
-        (seen > today, MONTH, "in the future", f"is after today, {today:%Y-%m-%d}", month),
+        (month_text.is_null(), MONTH, "missing", "is missing; write it as 2019-03", null),
+        (month.is_null(), MONTH, "impossible date", "is no month; write it as 2019-03", month_text),
+        (month > today, MONTH, "in the future", f"is after today, {today:%Y-%m-%d}", month_text),
     )
-    found = dict.fromkeys(("field", "value", "problem", "reason"), nothing)
-    for failed, field, kind, sentence, value in reversed(wrong):
-        shown = pl.coalesce(pl.format(f"{field} '{{}}'", value), pl.lit(field))
-        told = (pl.lit(field), value, pl.lit(f"{field}: {kind}"), pl.format("{} {}", shown, pl.lit(sentence)))
-        found = {n: pl.when(failed).then(said).otherwise(found[n]) for n, said in zip(found, told, strict=True)}
+    rejection = dict.fromkeys(("field", "value", "problem", "reason"), null)
+    for broken, field, kind, sentence, value in reversed(rules):
+        subject = pl.coalesce(pl.format(f"{field} '{{}}'", value), pl.lit(field))
+        texts = (pl.lit(field), value, pl.lit(f"{field}: {kind}"), pl.format("{} {}", subject, pl.lit(sentence)))
+        rejection = {
+            part: pl.when(broken).then(text).otherwise(rejection[part])
+            for part, text in zip(rejection, texts, strict=True)
+        }
     return table.frame.select(
-        in_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
+        translate_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
         status.alias("status"),
-        seen.alias(MONTH),
+        month.alias(MONTH),
         pl.lit(table.path.name).alias("file"),
         pl.col(ROW).cast(pl.UInt32).alias("row"),
         loan.alias("id"),
-        **found,
+        **rejection,
     )
 
 
 def _seen_until(usable: pl.DataFrame) -> date | None:
-    """The latest month that more than one line in a thousand tells of."""
+    """Return the latest month that more than one line in a thousand tells of."""
     months = usable[MONTH].sort(descending=True)
-    at = min(max(1, int(_SEEN_SHARE * len(months))), len(months) - 1)
-    return months[at] if len(months) else None
+    position = min(max(1, int(_MONTH_SHARE * len(months))), len(months) - 1)
+    return months[position] if len(months) else None

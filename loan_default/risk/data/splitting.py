@@ -1,7 +1,7 @@
-"""Which matured loans train, calibrate and test a model: windows by issue month, newest last.
+"""Divides matured loans into those that train, calibrate and test a model: windows by issue month, newest last.
 
 A loan is matured when its last payment was due by the snapshot month; younger vintages hold only early payers and
-early defaulters. Reading loans is `cleaning`, turning them into a matrix is `features`.
+early defaulters. Reading loans belongs in `cleaning`, turning them into a matrix in `model.features`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from loan_default.risk.errors import BadInput
 
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
-_EVERY = 5  # of loans of too few months, three in five train, one calibrates and one tests
-_PLACE = ":place"  # of a loan in its file
+_CYCLE = 5  # of loans of too few months, three in five train, one calibrates and one tests
+_POSITION = ":position"  # of a loan in its file
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How to cut: the share of the matured loans that test, the share of the others that calibrate; or first months."""
+    """Says where to cut: by the shares of loans that test and, of the others, that calibrate, or by first months."""
 
     calibrate_share: float = 0.2
     test_share: float = 0.2
@@ -45,7 +45,7 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Window:
-    """Loans of a span of issue months (both ends included, as the first of the month)."""
+    """Counts the loans of a span of issue months (both ends included, as the first of the month)."""
 
     name: WindowName
     first_month: date
@@ -55,13 +55,13 @@ class Window:
 
     @property
     def default_rate(self) -> float:
-        """Defaults per loan."""
+        """Divide the defaults by the loans."""
         return self.defaults / self.rows
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The windows of one data set. `out_of_time` is false where the loans span too few months to be cut by month."""
+    """Windows of one data set. `out_of_time` is false where the loans span too few months to be cut by month."""
 
     snapshot: date
     windows: tuple[Window, Window, Window]
@@ -71,29 +71,29 @@ class Splits:
     immature: int
 
     def window(self, name: WindowName) -> Window:
-        """The window of this name."""
+        """Return the window of this name."""
         return self.windows[WINDOWS.index(name)]
 
     def share_of(self, at_most: int | None) -> float:
-        """What `at_most` loans are of those that a model may be developed on; 1 where that is all."""
-        held = sum(window.rows for window in self.windows if window.name != "test")
-        return 1 if at_most is None else min(at_most / held, 1)
+        """Divide `at_most` loans by those that a model may be developed on; 1 where there are fewer."""
+        development_rows = sum(window.rows for window in self.windows if window.name != "test")
+        return 1 if at_most is None else min(at_most / development_rows, 1)
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change whenever the training data or its windows do."""
+        """Return 16 hexadecimal digits that change whenever the training data or its windows do."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record."""
+        """Return a JSON record."""
         return {**asdict(self), "snapshot": _text(self.snapshot), "windows": [_window_dict(w) for w in self.windows]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Splits:
-        """The inverse of `to_dict`."""
-        first, second, third = (_window_from(entry) for entry in data["windows"])
-        rest = {**data, "snapshot": date.fromisoformat(f"{data['snapshot']}-01"), "windows": (first, second, third)}
-        return cls(**rest)
+        """Read what `to_dict` returned."""
+        train, calibrate, test = (_window_from(entry) for entry in data["windows"])
+        snapshot = date.fromisoformat(f"{data['snapshot']}-01")
+        return cls(**{**data, "snapshot": snapshot, "windows": (train, calibrate, test)})
 
 
 def _text(month: date) -> str:
@@ -141,9 +141,9 @@ def split_loans(
     out_of_time = months.height >= len(WINDOWS)
     starts = _starts(months, plan) if out_of_time else None
     assigned = _assign(loans, contract, snapshot, starts)
-    windows = tuple(_measured(assigned, name, contract) for name in WINDOWS)
-    rows, unresolved, held = counts.row(0)
-    return Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - held)  # type: ignore[arg-type]
+    windows = tuple(_measure(assigned, name, contract) for name in WINDOWS)
+    rows, unresolved, matured = counts.row(0)
+    return Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - matured)  # type: ignore[arg-type]
 
 
 def _matured(snapshot: date) -> pl.Expr:
@@ -151,32 +151,34 @@ def _matured(snapshot: date) -> pl.Expr:
 
 
 def _starts(months: pl.DataFrame, plan: SplitPlan) -> tuple[date, date]:
-    """First issue months of the calibrate and of the test window; every window keeps at least one month."""
+    """Find the first issue months of the calibrate and of the test window; every window has at least one month."""
     month, rows = months["month"].to_list(), months["len"].to_list()
-    test_at = _start(month, rows, plan.test_share, plan.test_from, least=2)
-    calibrate_at = _start(month[:test_at], rows[:test_at], plan.calibrate_share, plan.calibrate_from, least=1)
-    return month[calibrate_at], month[test_at]
+    test = _start(month, rows, plan.test_share, plan.test_from, least=2)
+    calibrate = _start(month[:test], rows[:test], plan.calibrate_share, plan.calibrate_from, least=1)
+    return month[calibrate], month[test]
 
 
-def _start(months: list[date], rows: list[int], share: float, wanted: date | None, *, least: int) -> int:
-    """Position of `wanted`, or of the newest months that hold `share` of the rows; at least `least` months go before.
+def _start(months: list[date], rows: list[int], share: float, start: date | None, *, least: int) -> int:
+    """Find the position of `start`, or where the newest months begin that together hold `share` of the rows.
+
+    At least `least` months go before it.
 
     Raises:
-        BadInput: fewer months go before `wanted`, or none follows.
+        BadInput: fewer months go before `start`, or none follows.
     """
-    if wanted is None:
-        at, held = len(months), 0
-        while at > least and (held < share * sum(rows) or at == len(months)):
-            at -= 1
-            held += rows[at]
-        return at
-    at = sum(month < wanted for month in months)
-    if not least <= at < len(months):
+    if start is None:
+        position, newer_rows = len(months), 0
+        while position > least and (newer_rows < share * sum(rows) or position == len(months)):
+            position -= 1
+            newer_rows += rows[position]
+        return position
+    position = sum(month < start for month in months)
+    if not least <= position < len(months):
         raise BadInput(
-            f"A window cannot start in {_text(wanted)}: of the {len(months)} issue months from {_text(months[0])} to "
+            f"A window cannot start in {_text(start)}: of the {len(months)} issue months from {_text(months[0])} to "
             f"{_text(months[-1])} at least {least} must come before it and one must follow."
         )
-    return at
+    return position
 
 
 def _assign(
@@ -187,14 +189,14 @@ def _assign(
     offset: int = 0,
     share: float = 1,
 ) -> pl.LazyFrame:
-    """Matured loans, or a share, with their window in a column `window`; `offset` loans of the file come before."""
+    """Give matured loans, or a share of them, a column `window`; `offset` loans of the file come before."""
     if starts is None or share < 1:
-        loans = loans.with_row_index(_PLACE, offset)
+        loans = loans.with_row_index(_POSITION, offset)
     if share < 1:  # by no regular pattern, which the file's own order might follow
-        loans = loans.filter(pl.col(_PLACE).hash(seed=0) / 2.0**64 < share)
+        loans = loans.filter(pl.col(_POSITION).hash(seed=0) / 2.0**64 < share)
     if starts is None:
-        place = pl.col(_PLACE) % _EVERY
-        early, middle = place < _EVERY - 2, place == _EVERY - 2
+        turn = pl.col(_POSITION) % _CYCLE
+        early, middle = turn < _CYCLE - 2, turn == _CYCLE - 2
     else:
         month = pl.col(contract.time_name)
         early, middle = month < starts[0], month < starts[1]
@@ -202,15 +204,15 @@ def _assign(
     return loans.filter(_matured(snapshot)).with_columns(window.alias("window"))
 
 
-def _measured(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> Window:
+def _measure(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> Window:
     month = pl.col(contract.time_name)
-    found = assigned.filter(pl.col("window") == name).select(
+    measures = assigned.filter(pl.col("window") == name).select(
         month.min().alias("first"),
         month.max().alias("last"),
         pl.len().alias("rows"),
-        pl.col(OUTCOME).sum().alias("bad"),
+        pl.col(OUTCOME).sum().alias("defaults"),
     )
-    first, last, rows, defaults = found.collect().row(0)
+    first, last, rows, defaults = measures.collect().row(0)
     if not 0 < defaults < rows:
         raise BadInput(
             f"The {name} window holds {rows:,} matured loans of which {defaults:,} defaulted; a model needs both kinds "
@@ -228,16 +230,16 @@ def window_loans(
     columns: Sequence[str] | None = None,
     share: float = 1,
 ) -> pl.DataFrame:
-    """The loans of these windows, in the order in which they were cleaned.
+    """Return the loans of these windows, in the order in which they were cleaned.
 
     Args:
         loans: cleaned loans, or some of them, one behind the other.
         contract: what a loan is.
-        splits: what `split_loans` found.
+        splits: what `split_loans` returned.
         names: of the windows.
         offset: how many cleaned loans come before these.
         columns: of the loans; all by default.
-        share: of them that is drawn if below 1, by a hash of their place in the file: the same wherever it is done.
+        share: of them that is drawn if below 1, by a hash of their position in the file: the same wherever it is done.
     """
     starts = (splits.window("calibrate").first_month, splits.window("test").first_month) if splits.out_of_time else None
     assigned = _assign(loans, contract, splits.snapshot, starts, offset, share).filter(pl.col("window").is_in(names))

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.data.cleaning import clean_applications
+from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.scorer import Scorer
 

@@ -1,7 +1,7 @@
 """Applications that a system sends, from JSON's values to checked numbers and the matrix, without a frame.
 
 This is the scoring server's quick path, for one application and for many. It only knows what is plainly right.
-Whatever else comes, it gives up, and `cleaning.clean_applications` decides and says why (`check`): what is allowed
+Whatever else comes, it gives up, and `applications.clean_applications` decides and says why (`check`): what is allowed
 stands in one place. Tests hold the two to the same numbers.
 """
 
@@ -18,7 +18,7 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
-from loan_default.risk.data.cleaning import clean_applications
+from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.parsing import MONTH_TEXTS
 from loan_default.risk.derivations import DERIVED_FUNCTIONS
 from loan_default.risk.errors import BadInput

@@ -15,7 +15,7 @@ from loan_default.risk.policy import Finding, PromotionPolicy
 if TYPE_CHECKING:  # definitions read the rules' names in every process: what is measured on is imported when measured
     import polars as pl
 
-    from loan_default.risk.data.cleaning import CleaningReport
+    from loan_default.risk.data.cleaning_report import CleaningReport
     from loan_default.risk.model.training import Candidate
 
 CLEANING_RULES = (

@@ -1,6 +1,7 @@
 """Loan files: every form in which they come is opened alike, and what is no loan file is refused in one sentence."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,37 +10,37 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from loan_default.risk.data.loan_files import ROW, from_pandas, open_table, readable
+from loan_default.risk.contract import Contract
+from loan_default.risk.data.loan_files import ROW, LoanTable, fingerprint, from_pandas, open_table, refuse_damage
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
+from loan_default_tests.risk.data.loan_tables import as_csv, as_parquet
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory) -> str:
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Twenty loans as published: a header and a line for each."""
     path = tmp_path_factory.mktemp("text") / "loans.csv"
     write_csv(make_loans(20, seed=2), path)
     return path.read_text(encoding="utf-8")
 
 
+Open = Callable[..., LoanTable]
+
+
 @pytest.fixture
-def opened(tmp_path, contract):
+def opened(tmp_path: Path, contract: Contract) -> Open:
     """Opens content under a name."""
 
-    def open_content(content: bytes | str, name: str = "loans.csv", **how: bool):
+    def open_content(content: bytes | str, name: str = "loans.csv", **how: bool) -> LoanTable:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return open_table(path, contract, **{"with_outcome": True, **how})
+        return open_table(path, contract, with_outcome=how.get("with_outcome", True), typed=how.get("typed", False))
 
     return open_content
 
 
-def as_parquet(frame: pl.DataFrame, path: Path) -> bytes:
-    frame.write_parquet(path)
-    return path.read_bytes()
-
-
-FORMS = {
+FORMS: dict[str, Callable[[str], tuple[bytes | str, str]]] = {
     "gzip": lambda text: (gzip.compress(text.encode()), "loans.csv.gz"),
     "txt": lambda text: (text, "loans.txt"),
     "byte order mark": lambda text: ("\ufeff" + text, "loans.csv"),
@@ -58,19 +59,19 @@ def quote_header(text: str) -> str:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_a_csv_gives_the_same_frame(opened, text, form):
+def test_every_form_of_a_csv_gives_the_same_frame(opened: Open, text: str, form: str) -> None:
     plain = opened(text, "plain.csv").frame.collect()
     assert plain.height == 20
     content, name = FORMS[form](text)
     assert_frame_equal(opened(content, name).frame.collect(), plain)
 
 
-def test_rows_are_counted_from_one_below_the_header(opened, text):
+def test_rows_are_counted_from_one_below_the_header(opened: Open, text: str) -> None:
     table = opened("Title\n" + text)
     assert table.frame.select(ROW).collect()[ROW].to_list() == list(range(1, 21))
 
 
-def test_text_is_read_as_text_and_plain_numbers_as_such_on_demand(opened, text):
+def test_text_is_read_as_text_and_plain_numbers_as_such_on_demand(opened: Open, text: str) -> None:
     assert set(opened(text).dtypes.values()) == {pl.UInt32(), pl.String()}
     typed = opened(text, typed=True)
     assert {name for name, dtype in typed.dtypes.items() if dtype == pl.Float64} >= {"loan_amnt", "dti", "open_acc"}
@@ -80,7 +81,7 @@ def test_text_is_read_as_text_and_plain_numbers_as_such_on_demand(opened, text):
     assert {typed.dtypes[name] for name in ("term", "emp_length", "revol_util", "id", "issue_d")} == {pl.String()}
 
 
-def test_a_quoted_field_may_hold_line_feeds_and_commas(opened, text):
+def test_a_quoted_field_may_hold_line_feeds_and_commas(opened: Open, text: str) -> None:
     lines = text.splitlines()
     cells = lines[3].split(",")
     cells[lines[0].split(",").index("emp_title")] = '"night\nwatch, ""senior"""'
@@ -89,20 +90,20 @@ def test_a_quoted_field_may_hold_line_feeds_and_commas(opened, text):
     assert frame["emp_title"][2] == 'night\nwatch, "senior"'
 
 
-def test_a_column_called_row_is_no_trouble(opened, text):
+def test_a_column_called_row_is_no_trouble(opened: Open, text: str) -> None:
     header, *lines = text.splitlines()
     frame = opened("\n".join([header + ",row", *(line + ",7" for line in lines)])).frame.collect()
     assert frame["row"].unique().to_list() == ["7"]
     assert frame[ROW].to_list() == list(range(1, 21))
 
 
-def test_letters_of_another_encoding_stop_nothing(opened, text):
+def test_letters_of_another_encoding_stop_nothing(opened: Open, text: str) -> None:
     header, body = text.encode().split(b"\n", 1)
     latin = header + b"\n" + body.replace(b"MORTGAGE", b"M\xd6RTGAGE", 1)
     assert opened(latin).frame.collect().height == 20
 
 
-def test_optional_columns_may_lack_and_required_ones_not(opened, text):
+def test_optional_columns_may_lack_and_required_ones_not(opened: Open, text: str) -> None:
     frame = opened(text, "all.csv").frame.drop(ROW).collect()
     assert "fico_range_low" not in opened(frame.drop("fico_range_low", "id").write_csv()).dtypes
     with pytest.raises(BadInput, match=r"loans\.csv lacks the column dti; add it, or say in the contract"):
@@ -129,18 +130,18 @@ def test_optional_columns_may_lack_and_required_ones_not(opened, text):
         (b"loan_amnt,term\n", "loans.csv.gz", "is damaged or cut off .*Not a gzipped file"),
     ],
 )
-def test_what_is_no_loan_file_is_refused(opened, content, name, sentence):
+def test_what_is_no_loan_file_is_refused(opened: Open, content: bytes | str, name: str, sentence: str) -> None:
     with pytest.raises(BadInput, match=rf"{name}:? .*{sentence}|{name}:? {sentence}"):
         opened(content, name)
 
 
 @pytest.mark.parametrize(("separator", "word"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
-def test_a_wrong_separator_is_named(opened, text, separator, word):
+def test_a_wrong_separator_is_named(opened: Open, text: str, separator: str, word: str) -> None:
     with pytest.raises(BadInput, match=f"is separated by {word}; save it with commas"):
         opened(text.replace(",", separator))
 
 
-def test_a_path_that_is_no_file_is_refused(tmp_path, contract):
+def test_a_path_that_is_no_file_is_refused(tmp_path: Path, contract: Contract) -> None:
     for path in (tmp_path, tmp_path / "none.csv"):
         with pytest.raises(BadInput, match="is not a file; give the path of a CSV"):
             open_table(path, contract, with_outcome=True)
@@ -151,31 +152,36 @@ def test_a_path_that_is_no_file_is_refused(tmp_path, contract):
     [pl.col("dti").implode().over("id"), pl.struct("dti"), pl.lit(b"1"), pl.duration(days=1), pl.time(1)],
     ids=["list", "struct", "binary", "duration", "time"],
 )
-def test_nested_and_strange_columns_are_refused_only_where_they_are_read(opened, tmp_path, values):
+def test_nested_and_strange_columns_are_refused_only_where_they_are_read(
+    opened: Open, tmp_path: Path, values: pl.Expr
+) -> None:
     frame = make_loans(5, seed=1)
-    unread = as_parquet(frame.with_columns(values.alias("desc")), tmp_path / "unread")
+    unread = as_parquet(frame.with_columns(values.alias("desc")), tmp_path / "unread").read_bytes()
     assert opened(unread, "loans.parquet").frame.select("dti").collect().height == 5
-    read = as_parquet(frame.with_columns(values.alias("dti")), tmp_path / "read")
+    read = as_parquet(frame.with_columns(values.alias("dti")), tmp_path / "read").read_bytes()
     with pytest.raises(BadInput, match=r"loans\.parquet: column dti holds .* values, .*; write it as text or numbers"):
         opened(read, "loans.parquet")
 
 
-def test_a_parquet_file_whose_schema_is_damaged_is_refused(opened, tmp_path):
-    whole = bytearray(as_parquet(make_loans(5, seed=1), tmp_path / "whole"))
-    at = whole.rindex(b"ARROW:schema") + 40
-    whole[at : at + 4] = b"\x00\x01\x02\x03"
+def test_a_parquet_file_whose_schema_is_damaged_is_refused(opened: Open, tmp_path: Path) -> None:
+    content = bytearray(as_parquet(make_loans(5, seed=1), tmp_path / "loans").read_bytes())
+    position = content.rindex(b"ARROW:schema") + 40
+    content[position : position + 4] = b"\x00\x01\x02\x03"
     with pytest.raises(BadInput, match=r"loans\.parquet is damaged or cut off"):
-        opened(bytes(whole), "loans.parquet")
+        opened(bytes(content), "loans.parquet")
     with pytest.raises(BadInput, match=r"loans\.parquet is damaged or cut off"):
-        opened(bytes(whole[: len(whole) // 2]), "loans.parquet")
+        opened(bytes(content[: len(content) // 2]), "loans.parquet")
 
 
-def test_only_damage_is_called_damage():
-    with pytest.raises(BadInput, match=r"^x\.csv is damaged or cut off \(half a line\); fetch .*"), readable("x.csv"):
+def test_only_damage_is_called_damage() -> None:
+    with (
+        pytest.raises(BadInput, match=r"^x\.csv is damaged or cut off \(half a line\); fetch .*"),
+        refuse_damage("x.csv"),
+    ):
         raise pl.exceptions.ComputeError("half\na  line.")
-    with pytest.raises(OSError, match="No space left"), readable("loans.csv"):
+    with pytest.raises(OSError, match="No space left"), refuse_damage("loans.csv"):
         raise OSError(28, "No space left on device")
-    with pytest.raises(pl.exceptions.ColumnNotFoundError), readable("loans.csv"):
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), refuse_damage("loans.csv"):
         pl.DataFrame({"a": [1]}).select("b")
 
 
@@ -195,3 +201,11 @@ def test_every_missing_value_of_pandas_is_null_and_everything_else_is_told() -> 
         {"int_rate": None, "term": 60.0, "purpose": "car", "grade": None, "dti": "5", "fico_range_low": "{'a': 1}"},
     ]
     assert from_pandas(pd.DataFrame({"dti": [True, False]}))["dti"].to_list() == ["True", "False"]
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path, few: pl.DataFrame) -> None:
+    first, second = as_csv(few, tmp_path / "a.csv"), as_csv(few, tmp_path / "b.csv")
+    other = as_csv(few[1:], tmp_path / "c.csv")
+    assert fingerprint([first]) == fingerprint([second]) != fingerprint([other])
+    assert fingerprint([first, other]) != fingerprint([other, first])
+    assert len(fingerprint([first])) == 16

@@ -73,7 +73,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     return pl.read_csv(path, infer_schema=False)
 
 
-def test_the_layout_is_the_published_one(lines):
+def test_the_layout_is_the_published_one(lines: pl.DataFrame) -> None:
     assert len(PUBLISHED_COLUMNS) == len(set(PUBLISHED_COLUMNS)) == 151
     assert PUBLISHED_COLUMNS[:6] == ("id", "member_id", "loan_amnt", "funded_amnt", "funded_amnt_inv", "term")
     assert PUBLISHED_COLUMNS[-1] == "settlement_term"
@@ -83,7 +83,7 @@ def test_the_layout_is_the_published_one(lines):
 
 
 @pytest.mark.real_data
-def test_the_layout_is_that_of_the_real_file(lines):
+def test_the_layout_is_that_of_the_real_file(lines: pl.DataFrame) -> None:
     folder = os.environ.get("LOAN_DEFAULT_REAL_DATA")
     if not folder:
         pytest.skip("LOAN_DEFAULT_REAL_DATA is not set")
@@ -93,7 +93,7 @@ def test_the_layout_is_that_of_the_real_file(lines):
         assert set(lines[name].unique()) == set(real[name].unique()), name
 
 
-def test_the_same_seed_gives_the_same_loans():
+def test_the_same_seed_gives_the_same_loans() -> None:
     assert make_loans(500, seed=3).equals(make_loans(500, seed=3))
     assert not make_loans(500, seed=3).drop("id", "url").equals(make_loans(500, seed=4).drop("id", "url"))
 
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_loans():
         ("application_type", "Individual|Joint App"),
     ],
 )
-def test_texts_have_the_published_form(lines, column, form):
+def test_texts_have_the_published_form(lines: pl.DataFrame, column: str, form: str) -> None:
     odd = lines.filter(~pl.col(column).str.contains(f"^({form})$"))[column]
     assert odd.is_empty(), odd.head(3).to_list()
 
@@ -144,17 +144,19 @@ def test_texts_have_the_published_form(lines, column, form):
         ("tot_cur_bal", 0.0, 0.0),
     ],
 )
-def test_fields_are_as_often_empty_as_in_the_published_file(lines, column, low, high):
+def test_fields_are_as_often_empty_as_in_the_published_file(
+    lines: pl.DataFrame, column: str, low: float, high: float
+) -> None:
     assert low <= lines[column].null_count() / lines.height <= high
 
 
-def test_the_instalment_repays_the_loan(loans):
+def test_the_instalment_repays_the_loan(loans: pl.DataFrame) -> None:
     monthly = pl.col("int_rate") / 1200
     annuity = pl.col("loan_amnt") * monthly / (1 - (1 + monthly) ** (-pl.col("term_months")))
     assert loans.select((pl.col("installment") - annuity).abs().max()).item() < 0.006
 
 
-def test_credit_files_agree_with_themselves(loans):
+def test_credit_files_agree_with_themselves(loans: pl.DataFrame) -> None:
     rules = {
         "FICO bands are five points wide": pl.col("fico_range_high") == pl.col("fico_range_low") + 4,
         "grade is in the sub-grade": pl.col("sub_grade").str.starts_with(pl.col("grade")),
@@ -171,14 +173,14 @@ def test_credit_files_agree_with_themselves(loans):
     assert not any(broken.values()), broken
 
 
-def test_recent_accounts_are_empty_in_early_vintages(loans):
+def test_recent_accounts_are_empty_in_early_vintages(loans: pl.DataFrame) -> None:
     early = loans.filter(pl.col("issued") < date(2015, 12, 1)).select(ONLY_LATELY_TOLD)
     late = loans.filter(pl.col("issued") >= date(2015, 12, 1)).select("open_acc_6m", "all_util")
     assert early.null_count().row(0) == (early.height,) * len(ONLY_LATELY_TOLD)
     assert late.null_count().row(0) == (0, 0)
 
 
-def test_months_are_in_order(loans):
+def test_months_are_in_order(loans: pl.DataFrame) -> None:
     rows = loans.select(
         opened=month("earliest_cr_line"),
         issued="issued",
@@ -193,7 +195,7 @@ def test_months_are_in_order(loans):
     assert loans["next_pymnt_d"].drop_nulls().unique().to_list() == ["Apr-2019"]
 
 
-def test_matured_loans_are_resolved_and_young_ones_may_not_be(loans, matured):
+def test_matured_loans_are_resolved_and_young_ones_may_not_be(loans: pl.DataFrame, matured: pl.DataFrame) -> None:
     resolved = r"Fully Paid$|Charged Off$|^Default$"
     assert matured.filter(~pl.col("loan_status").str.contains(resolved)).is_empty()
     young = set(loans.filter(~pl.col("matured"))["loan_status"])
@@ -203,7 +205,7 @@ def test_matured_loans_are_resolved_and_young_ones_may_not_be(loans, matured):
     assert outside["issued"].max() < date(2011, 1, 1)
 
 
-def test_payments_agree_with_the_outcome(loans):
+def test_payments_agree_with_the_outcome(loans: pl.DataFrame) -> None:
     paid = loans.filter(pl.col("loan_status").str.contains("Fully Paid"))
     assert (paid["total_rec_prncp"] == paid["loan_amnt"]).all()
     assert (paid["out_prncp"] == 0).all()
@@ -218,7 +220,7 @@ def test_payments_agree_with_the_outcome(loans):
     assert loans.filter(~pl.col("defaulted") & (pl.col("debt_settlement_flag") == "Y")).is_empty()
 
 
-def test_about_a_fifth_of_matured_loans_default_in_every_vintage(matured):
+def test_about_a_fifth_of_matured_loans_default_in_every_vintage(matured: pl.DataFrame) -> None:
     assert 0.175 < matured["defaulted"].mean() < 0.205
     of_36 = matured.filter(pl.col("term_months") == 36)
     rates = of_36.group_by(pl.col("issued").dt.year()).agg(pl.col("defaulted").mean(), pl.len())
@@ -232,7 +234,7 @@ def auc(truth: pl.Series, score: pl.Series) -> float:
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
 
 
-def test_grade_tells_something_features_more_and_later_fields_nearly_all(matured):
+def test_grade_tells_something_features_more_and_later_fields_nearly_all(matured: pl.DataFrame) -> None:
     grade = auc(matured["defaulted"], matured["sub_grade"].rank("dense"))
     assert 0.65 < grade < 0.71
     names = ["int_rate", "fico_range_low", "dti", "acc_open_past_24mths", "avg_cur_bal", "annual_inc", "mort_acc"]
@@ -269,19 +271,19 @@ def batch_psi(matured: pl.DataFrame, shift: float) -> dict[str, float]:
     return {name: psi(window[name], batch[name]) for name in (*CATEGORIES, *NUMBERS)}
 
 
-def test_a_calm_batch_is_like_the_training_window(matured):
+def test_a_calm_batch_is_like_the_training_window(matured: pl.DataFrame) -> None:
     stirred = {name: value for name, value in batch_psi(matured, shift=0).items() if value >= 0.05}
     assert not stirred
 
 
-def test_a_shifted_batch_has_drifted(matured):
+def test_a_shifted_batch_has_drifted(matured: pl.DataFrame) -> None:
     measured = batch_psi(matured, shift=1)
     expected = {"fico_range_low", "annual_inc", "revol_util", "dti", "int_rate", "purpose", "grade"}
     assert {name for name, value in measured.items() if value > 0.25} >= expected
     assert sum(value > 0.25 for value in measured.values()) < len(measured) / 2
 
 
-def test_a_shift_lowers_fico_and_income_and_raises_the_rest():
+def test_a_shift_lowers_fico_and_income_and_raises_the_rest() -> None:
     calm, shifted = (make_applications(4_000, seed=1, month=date(2018, 10, 1), shift=s) for s in (0, 1))
     falls = ("fico_range_low", "annual_inc")
     rises = ("revol_util", "dti", "int_rate", "inq_last_6mths")
@@ -289,7 +291,7 @@ def test_a_shift_lowers_fico_and_income_and_raises_the_rest():
     assert all(shifted[name].mean() > calm[name].mean() for name in rises)
 
 
-def test_applications_tell_nothing_of_their_future():
+def test_applications_tell_nothing_of_their_future() -> None:
     batch = make_applications(300, seed=2, month=date(2018, 10, 1))
     assert tuple(batch.columns) == PUBLISHED_COLUMNS
     assert batch["issue_d"].unique().to_list() == ["Oct-2018"]
@@ -297,7 +299,7 @@ def test_applications_tell_nothing_of_their_future():
     assert batch.select(AFTER_ORIGINATION).null_count().row(0) == (300,) * len(AFTER_ORIGINATION)
 
 
-def test_outcomes_of_applications_come_later_under_the_same_ids():
+def test_outcomes_of_applications_come_later_under_the_same_ids() -> None:
     day = date(2012, 10, 1)
     batch = make_applications(300, seed=2, month=day, shift=0.5)
     ended = make_loans(300, seed=2, first_month=day, last_month=day, snapshot=date(2018, 1, 1), shift=0.5)
@@ -306,19 +308,19 @@ def test_outcomes_of_applications_come_later_under_the_same_ids():
     assert set(ended["loan_status"]) >= {"Fully Paid", "Charged Off"}
 
 
-def test_ids_are_unique_within_and_across_seeds():
+def test_ids_are_unique_within_and_across_seeds() -> None:
     ids = pl.concat([make_loans(2_000, seed=seed)["id"] for seed in range(20)])
     assert ids.n_unique() == 40_000
     assert ids.min() >= 10_000_000
     assert make_loans(10, seed=97)["id"].max() <= 999_999_999
 
 
-def test_volume_grows_mildly(loans):
+def test_volume_grows_mildly(loans: pl.DataFrame) -> None:
     first, last = (loans.filter(pl.col("issued").dt.year() == year).height for year in (2008, 2018))
     assert 1.25 < last / first < 1.7
 
 
-def test_the_footer_follows_the_loans(tmp_path):
+def test_the_footer_follows_the_loans(tmp_path: Path) -> None:
     frame = make_loans(50, seed=1)
     write_csv(frame, tmp_path / "loans.csv", footer=True)
     lines = (tmp_path / "loans.csv").read_text().splitlines()
@@ -328,7 +330,7 @@ def test_the_footer_follows_the_loans(tmp_path):
     assert lines[-1] == "Total amount funded in policy code 2: 0" + "," * 150
 
 
-def test_a_gzipped_file_holds_the_same_lines_and_the_same_bytes_each_time(tmp_path):
+def test_a_gzipped_file_holds_the_same_lines_and_the_same_bytes_each_time(tmp_path: Path) -> None:
     frame = make_loans(200, seed=1)
     paths = [tmp_path / "loans.csv", tmp_path / "loans.csv.gz", tmp_path / "again.csv.gz"]
     for path in paths:
@@ -340,7 +342,7 @@ def test_a_gzipped_file_holds_the_same_lines_and_the_same_bytes_each_time(tmp_pa
     assert pl.read_csv(paths[1], infer_schema=False).height == 200
 
 
-def test_a_large_book_is_written_in_chunks(tmp_path):
+def test_a_large_book_is_written_in_chunks(tmp_path: Path) -> None:
     write_loans(tmp_path / "book.csv", 2_500, seed=4, chunk_rows=1_000, footer=True)
     book = pl.read_csv(tmp_path / "book.csv", infer_schema=False)
     assert book.height == 2_502
@@ -351,7 +353,7 @@ def test_a_large_book_is_written_in_chunks(tmp_path):
     assert (tmp_path / "book.csv").read_text().startswith(first)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "loans.csv"
     path.write_text("old")
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
@@ -360,7 +362,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_wrong_arguments_are_refused(tmp_path):
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rows must be at least 1, not 0"):
         make_loans(0, seed=1)
     with pytest.raises(ValueError, match="rows must be at least 1, not 0"):

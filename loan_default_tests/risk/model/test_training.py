@@ -11,8 +11,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import Contract, load_contract
-from loan_default.risk.data.cleaning import OUTCOME, clean_loans
+from loan_default.risk.contract import OUTCOME, Contract, load_contract
+from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of, measure

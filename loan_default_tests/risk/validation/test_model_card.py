@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract import load_contract
-from loan_default.risk.data.cleaning import CleaningReport
+from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure, pd_groups
 from loan_default.risk.model.calibration import Calibration

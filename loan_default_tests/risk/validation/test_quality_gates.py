@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.data.cleaning import CleaningReport
+from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import Finding, Policy

@@ -1,0 +1,61 @@
+"""Cleans single applications that a system sends, with the same expressions as rows of a file.
+
+It decides what is allowed. The scoring server's quick path, which reads what is plainly right without a frame,
+belongs in `model.online_features`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.data.field_values import parse_table
+from loan_default.risk.data.loan_files import ROW, LoanTable, holds_values
+from loan_default.risk.data.rejections import any_broken, rejection_lines
+from loan_default.risk.errors import BadInput
+
+_BROKEN = ":broken"  # column; no field is named so
+
+
+def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Return the features of applications, in the contract's order.
+
+    Args:
+        records: a row for each application, columns named as the contract's fields; optional ones may be absent.
+        contract: what a loan is.
+
+    Raises:
+        BadInput: no row, a column that is no field, a required one that is absent, or a value that is not
+            allowed; names row (from 0), field, value and what is allowed.
+    """
+    _refuse_columns(records, contract)
+    columns = {field.name: field.column for field in contract.fields if field.name in records.columns}
+    frame = records.rename(columns).with_row_index(ROW).lazy()
+    table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
+    parsed, rules = parse_table(table, contract, with_outcome=False)
+    rules = [rule for rule in rules if rule.field != contract.time_name or "missing" not in rule.problem]
+    features = parsed.select(*contract.feature_names, any_broken(rules).alias(_BROKEN)).collect()
+    if features[_BROKEN].any():
+        line = rejection_lines(parsed.filter(any_broken(rules)), rules, table, contract).head(1).collect()
+        raise BadInput(f"Row {line['row'].item()}: {line['reason'].item()}.")
+    return features.drop(_BROKEN)
+
+
+def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
+    """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns."""
+    if records.is_empty():
+        raise BadInput("There is no application in the request; send at least one row.")
+    names = {field.name for field in contract.fields}
+    for name in records.columns:
+        if name not in names:
+            raise BadInput(f"{name} is no field of a loan application; the fields are {', '.join(sorted(names))}.")
+    for field in contract.features:
+        if field.required and field.name not in records.columns:
+            raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    for name, dtype in records.schema.items():
+        if not holds_values(dtype):
+            row = records[name].is_not_null().arg_max() or 0
+            value = str(records[name].to_list()[row])[:60]
+            raise BadInput(f"Row {row}: {name} {value!r} is {dtype}; it must be {contract.by_name[name].allowed}.")

@@ -1,0 +1,130 @@
+"""Reports what cleaning did with loan files: counts, months and what a person should know.
+
+Measuring it while files are read belongs in `cleaning`; judging it belongs in `validation.quality_gates`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.data.loan_files import fingerprint_of
+
+_SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
+_PROBLEMS_LIMIT = 4  # in a warning
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """Counts of rows, months as the first of the month, shares from 0 to 1, of one cleaning."""
+
+    files: tuple[str, ...]
+    fingerprint: str
+    layouts: tuple[str, ...]
+    rows_read: int
+    lines_not_loans: int
+    kept: int
+    rejected: int
+    problems: dict[str, int]
+    missing_fields: tuple[str, ...]
+    snapshot: date | None
+    first_month: date | None
+    last_month: date | None
+    resolved: int
+    matured: int
+    default_rate: float | None
+
+    @property
+    def rejected_share(self) -> float:
+        """Divide the rejected rows by the rows that are loans."""
+        return self.rejected / max(self.kept + self.rejected, 1)
+
+    def warnings(self) -> list[str]:
+        """Tell what a person should know of the files, a sentence each."""
+        sentences = []
+        if self.missing_fields:
+            sentences.append(f"The file lacks {', '.join(self.missing_fields)}; the models see these as missing.")
+        if self.rejected:
+            frequent = list(self.problems.items())[:_PROBLEMS_LIMIT]
+            problems = ", ".join(f"{problem} ({count:,})" for problem, count in frequent)
+            sentences.append(f"{self.rejected:,} rows were rejected: {problems}.")
+        return sentences
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON record: dates as YYYY-MM."""
+        return {k: f"{v:%Y-%m}" if isinstance(v, date) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """Facts of files that show while they are read.
+
+    `months`: how many rows (`rows`), and how many that are no loans (`not_loans`), show each month.
+    """
+
+    files: tuple[str, ...]
+    layouts: tuple[str, ...]
+    digests: tuple[bytes, ...]
+    months: pl.DataFrame
+
+    def __add__(self, other: FileScan) -> FileScan:
+        return FileScan(
+            self.files + other.files,
+            self.layouts + other.layouts,
+            self.digests + other.digests,
+            pl.concat([self.months, other.months]),
+        )
+
+    @property
+    def snapshot(self) -> date | None:
+        """Return the newest month that enough rows show; where none has enough, the newest of all."""
+        months = self.months.drop_nulls("month").group_by("month").agg(pl.col("rows").sum())
+        least = max(_SNAPSHOT_LOANS, _SNAPSHOT_SHARE * int(months["rows"].sum()))
+        frequent = months.filter(pl.col("rows") >= least)
+        newest: date | None = (months if frequent.is_empty() else frequent)["month"].max()  # type: ignore[assignment]
+        return newest
+
+
+def report_cleaning(
+    scan: FileScan, contract: Contract, *, cleaned: Path, rejected: Path, snapshot: date | None
+) -> CleaningReport:
+    """Measure both Parquet files that cleaning wrote; `snapshot` is found in the scan by default."""
+    loans = pl.scan_parquet(cleaned)
+    with_outcome = OUTCOME in loans.collect_schema()
+    month, null = pl.col(contract.time_name), pl.lit(None)
+    resolved = pl.col(OUTCOME).is_not_null() if with_outcome else pl.lit(False)
+    snapshot = snapshot or scan.snapshot
+    matured = resolved & (pl.col(MATURES) <= pl.lit(snapshot, dtype=pl.Date)) if with_outcome else pl.lit(False)
+    measures = loans.select(
+        pl.len().alias("kept"),
+        month.min().alias("first_month"),
+        month.max().alias("last_month"),
+        resolved.sum().alias("resolved"),
+        matured.sum().alias("matured"),
+        (pl.col(OUTCOME).filter(matured).mean() if with_outcome else null).alias("default_rate"),
+    ).collect()
+    problems = pl.scan_parquet(rejected).group_by("problem").len().sort("len", "problem", descending=[True, False])
+    counts = dict(problems.collect().iter_rows())
+    return CleaningReport(
+        files=scan.files,
+        fingerprint=fingerprint_of(scan.digests),
+        layouts=scan.layouts,
+        rows_read=int(scan.months["rows"].sum()),
+        lines_not_loans=int(scan.months["not_loans"].sum()),
+        rejected=sum(counts.values()),
+        problems=counts,
+        missing_fields=_missing_fields(contract, loans),
+        snapshot=snapshot if with_outcome else None,
+        **measures.row(0, named=True),
+    )
+
+
+def _missing_fields(contract: Contract, loans: pl.LazyFrame) -> tuple[str, ...]:
+    """Name the optional features that no file has, or that no loan has a value of."""
+    empty = loans.select(pl.col(contract.feature_names).null_count() == pl.len()).collect()
+    return tuple(name for name in contract.feature_names if empty[name].item())

@@ -1,0 +1,220 @@
+"""Turns the columns of a loan table into the contract's fields in natural units, with the rules of a usable row.
+
+Everything here is an expression over a lazy frame. Reading one text or month belongs in `parsing`, running the
+expressions over files in `cleaning`, over single applications in `applications`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+
+from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Derivation, Layout, LoanField
+from loan_default.risk.data.loan_files import ROW, LoanTable
+from loan_default.risk.data.parsing import (
+    as_text,
+    month_number,
+    months_after,
+    read_month,
+    source_column,
+    strip_text,
+    translate_words,
+)
+from loan_default.risk.data.rejections import RAW, RowRule
+from loan_default.risk.derivations import DERIVED_FUNCTIONS
+
+Dtypes = Mapping[str, pl.DataType]
+
+
+def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, list[RowRule]]:
+    """Put the contract's fields beside the file's columns, and give the rules that a usable row keeps.
+
+    Returns:
+        A frame with `ROW`, each field under its name (null where the file lacks it or no value can be read), what the
+        file says of it under `RAW` + name, and with the outcome also `outcome` and `matures`; and the rules, those of
+        reading first.
+    """
+    frame, dtypes = _from_layout(table)
+    present = [field for field in contract.fields if field.column in dtypes]
+    frame = frame.select(ROW, *_raw_columns(present, dtypes, contract, with_outcome=with_outcome))
+    frame = frame.with_columns(
+        _value(field, dtypes[field.column]).alias(field.name) if field.column in dtypes else _null(field)
+        for field in contract.fields
+    )
+    frame = frame.with_columns(_derive(field, field.derived, contract) for field in contract.fields if field.derived)
+    frame = frame.with_columns(_loan_id(table, contract))
+    rules = [_reading_rule(field, dtypes[field.column]) for field in present if not _always_readable(field, dtypes)]
+    rules += [rule for field in contract.fields for rule in _value_rules(field)]
+    if with_outcome:
+        frame = frame.with_columns(_outcome(contract, dtypes), _maturity(contract))
+        rules += _outcome_rules(contract, dtypes)
+    return frame.with_columns(_limit(field) for field in contract.fields if field.outside != "reject"), rules
+
+
+def no_loan(contract: Contract) -> pl.Expr:
+    """Return true for the published file's summary lines, and for lines with neither an id nor any required value."""
+    needed = [RAW + field.name for field in contract.fields if field.required or field.role == "id"]
+    blank = pl.all_horizontal(cs.by_name(needed, require_all=False).is_null())
+    if not contract.not_loans:
+        return blank
+    return blank | pl.col(contract.id_name).str.contains("|".join(contract.not_loans)).fill_null(False)
+
+
+# --- layouts --------------------------------------------------------------------------------------------------
+
+
+def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+    """Turn the table's layout back into natural units."""
+    frame, dtypes, layout = table.frame, dict(table.dtypes), table.layout
+    if layout is None:
+        return frame, dtypes
+    for column, texts in layout.texts.items():
+        if column in dtypes:
+            text = as_text(source_column(column, dtypes[column]), dtypes[column]).str.strip_suffix(".0")
+            frame = frame.with_columns(translate_words(text, texts, text, pl.String).alias(column))
+            dtypes[column] = pl.String()
+    for column in (name for name in layout.log1p if name in dtypes):
+        number = pl.col(column).cast(pl.Float64, strict=False)
+        natural = (number.exp() - 1).round(2).cast(pl.String)
+        frame = frame.with_columns(pl.coalesce(natural, pl.col(column).cast(pl.String)).alias(column))
+        dtypes[column] = pl.String()
+    return _complete_year(frame, dtypes, layout)
+
+
+def _complete_year(
+    frame: pl.LazyFrame, dtypes: dict[str, pl.DataType], layout: Layout
+) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+    if layout.year is None:
+        return frame, dtypes
+    dtype = dtypes[layout.year.column]
+    year = as_text(source_column(layout.year.column, dtype), dtype).str.strip_suffix(".0")
+    frame = frame.with_columns(pl.format("{}-{}", year, pl.lit(f"{layout.year.month:02d}")).alias(layout.year.field))
+    return frame, {**dtypes, layout.year.field: pl.String()}
+
+
+# --- values ---------------------------------------------------------------------------------------------------
+
+
+def _raw_columns(
+    present: list[LoanField], dtypes: Dtypes, contract: Contract, *, with_outcome: bool
+) -> Iterator[pl.Expr]:
+    columns = {RAW + field.name: field.column for field in present}
+    columns |= {RAW + OUTCOME: contract.outcome.column} if with_outcome else {}
+    columns |= {contract.snapshot.column: contract.snapshot.column} if contract.snapshot.column in dtypes else {}
+    return (source_column(column, dtypes[column]).alias(name) for name, column in columns.items())
+
+
+def _raw(field: LoanField) -> pl.Expr:
+    return pl.col(RAW + field.name)
+
+
+def _value(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    if field.kind == "number":
+        return _number(field, dtype)
+    if field.kind in ("ordered", "nominal"):
+        return _level(field, dtype)
+    return read_month(_raw(field), dtype) if field.kind == "month" else as_text(_raw(field), dtype)
+
+
+def _number(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    """Read the natural value as Float64; null where there is none or none can be read."""
+    if dtype.is_numeric():
+        return _raw(field).cast(pl.Float64).fill_nan(None)
+    text = as_text(_raw(field), dtype)
+    value = strip_text(text, field.strip) if field.strip else text
+    return translate_words(text, field.words, value.cast(pl.Float64, strict=False).fill_nan(None), pl.Float64)
+
+
+def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+    text = as_text(_raw(field), dtype)
+    return translate_words(text, field.words, text, pl.String).cast(pl.Enum(field.levels), strict=False)
+
+
+def _null(field: LoanField) -> pl.Expr:
+    kinds: dict[str, Any] = {"number": pl.Float64, "month": pl.Date, "text": pl.String}
+    return pl.lit(None, dtype=kinds.get(field.kind) or pl.Enum(field.levels)).alias(field.name)
+
+
+def _derive(field: LoanField, derivation: Derivation, contract: Contract) -> pl.Expr:
+    """Return the field as the file gives it, else computed from the fields it derives from."""
+    arguments = [_argument(contract.by_name[name]) for name in derivation.of]
+    computed = DERIVED_FUNCTIONS[derivation.function].compute(*arguments)
+    return pl.coalesce(pl.col(field.name), computed.fill_nan(None)).alias(field.name)
+
+
+def _argument(field: LoanField) -> pl.Expr:
+    """Return what a derived function takes of the field: its number, or the number of its month."""
+    column = pl.col(field.name)
+    return month_number(column).cast(pl.Float64) if field.kind == "month" else column
+
+
+def _loan_id(table: LoanTable, contract: Contract) -> pl.Expr:
+    """Return the loan's own id, or the name of its file and its row where the file gives none."""
+    return pl.coalesce(contract.id_name, pl.format("{}-{}", pl.lit(table.name), ROW)).alias(contract.id_name)
+
+
+def _limit(field: LoanField) -> pl.Expr:
+    """Clip the field to its range, or make it null outside of it, as the contract says."""
+    if field.range is None:
+        return pl.col(field.name)
+    if field.outside == "clip":
+        return pl.col(field.name).clip(*field.range)
+    return pl.when(pl.col(field.name).is_between(*field.range)).then(pl.col(field.name)).alias(field.name)
+
+
+def _status(contract: Contract, dtypes: Dtypes) -> pl.Expr:
+    return as_text(pl.col(RAW + OUTCOME), dtypes[contract.outcome.column])
+
+
+def _outcome(contract: Contract, dtypes: Dtypes) -> pl.Expr:
+    labels = contract.outcome.label_of
+    return translate_words(_status(contract, dtypes), labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME)
+
+
+def _maturity(contract: Contract) -> pl.Expr:
+    return months_after(pl.col(contract.time_name), pl.col(TERM)).alias(MATURES)
+
+
+# --- rules ----------------------------------------------------------------------------------------------------
+
+
+def _always_readable(field: LoanField, dtypes: Dtypes) -> bool:
+    """Tell whether no value of the file can be rejected for want of being readable."""
+    if field.kind == "number":
+        return dtypes[field.column].is_numeric()
+    return field.outside == "null" and bool(field.levels)
+
+
+def _reading_rule(field: LoanField, dtype: pl.DataType) -> RowRule:
+    """Reject a row where the file says something of the field and nothing could be read from it."""
+    problem, why = {
+        "number": ("unreadable number", f"is no number; it must be {field.allowed}"),
+        "month": ("impossible date", f"is no month; it must be {field.allowed}"),
+    }.get(field.kind, ("unknown level", f"is not {field.allowed}"))
+    text = as_text(_raw(field), dtype)
+    says_something = text.is_not_null()
+    empty_words = [word for word, meaning in field.words.items() if meaning is None]
+    if empty_words:
+        says_something &= ~text.is_in(empty_words)
+    return RowRule(field.name, f"{field.name}: {problem}", pl.col(field.name).is_null() & says_something, why)
+
+
+def _value_rules(field: LoanField) -> Iterator[RowRule]:
+    name, value = field.name, pl.col(field.name)
+    if not field.nullable:
+        yield RowRule(name, f"{name}: missing", value.is_null(), f"is missing; it must be {field.allowed}")
+    if field.range is not None and field.outside == "reject":
+        outside = ~value.is_between(*field.range)
+        yield RowRule(name, f"{name}: out of range", outside, f"is outside of {field.allowed}")
+
+
+def _outcome_rules(contract: Contract, dtypes: Dtypes) -> list[RowRule]:
+    column, status = contract.outcome.column, _status(contract, dtypes)
+    unknown = ~status.is_in(list(contract.outcome.label_of))
+    return [
+        RowRule(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status"),
+        RowRule(column, f"{column}: unknown status", unknown, "is no status that the contract lists"),
+    ]

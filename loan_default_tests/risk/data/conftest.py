@@ -1,0 +1,38 @@
+"""Shares forty loans of texts, and a cleaning that checks what must hold of every run."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.data.rejections import REJECTED_SCHEMA
+from loan_default.risk.data.synthetic import make_loans
+from loan_default_tests.risk.data.loan_tables import Clean, CleaningResult, as_csv
+
+
+@pytest.fixture(scope="session")
+def few() -> pl.DataFrame:
+    """Forty loans as published, all of text as in a CSV; `None` where a field is empty."""
+    return pl.read_csv(make_loans(40, seed=4).write_csv().encode(), infer_schema=False)
+
+
+@pytest.fixture
+def clean(tmp_path: Path, contract: Contract) -> Clean:
+    """Cleans files or a frame, and checks what must hold of every run."""
+    cleaned, rejected = tmp_path / "out" / "cleaned.parquet", tmp_path / "out" / "rejected.parquet"
+
+    def run(*sources: Path | pl.DataFrame, by: Contract = contract, snapshot: date | None = None) -> CleaningResult:
+        paths = [as_csv(source, tmp_path / f"loans{number}.csv") for number, source in enumerate(sources)]
+        report = clean_loans(paths, by, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+        result = CleaningResult(report, pl.read_parquet(cleaned), pl.read_parquet(rejected))
+        assert report.rows_read == report.kept + report.rejected + report.lines_not_loans
+        assert (result.loans.height, result.rejected.height) == (report.kept, report.rejected)
+        assert result.rejected.schema == pl.Schema(REJECTED_SCHEMA)
+        assert result.loans["id"].n_unique() == report.kept
+        assert sorted(path.name for path in cleaned.parent.iterdir()) == ["cleaned.parquet", "rejected.parquet"]
+        return result
+
+    return run

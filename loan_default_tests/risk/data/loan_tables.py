@@ -1,0 +1,39 @@
+"""Changes tables of loans and writes them to files, for the tests of reading them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from loan_default.risk.data.cleaning_report import CleaningReport
+
+
+class CleaningResult(NamedTuple):
+    report: CleaningReport
+    loans: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+Clean = Callable[..., CleaningResult]
+
+
+def as_csv(source: Path | pl.DataFrame, path: Path) -> Path:
+    """Write a frame; a path is a file already."""
+    if isinstance(source, Path):
+        return source
+    source.write_csv(path)
+    return path
+
+
+def as_parquet(frame: pl.DataFrame, path: Path) -> Path:
+    frame.write_parquet(path)
+    return path
+
+
+def with_values(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
+    """The frame with other values in one row."""
+    in_row = pl.int_range(pl.len()) == row
+    return frame.with_columns(
+        pl.when(in_row).then(pl.lit(value)).otherwise(name).alias(name) for name, value in values.items()
+    )

@@ -1,0 +1,151 @@
+"""The contract's fields: typed columns, ranges, derived fields, maturity, and layouts in natural units."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from polars.testing import assert_frame_equal
+
+from loan_default.risk.contract import CONF, MATURES, OUTCOME, Contract
+from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, with_values
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "good", "problem"),
+    [
+        ("grade", 3, None, "grade: unknown level"),
+        ("home_ownership", 5.5, None, "home_ownership: unknown level"),
+        ("earliest_cr_line", 201512, None, "earliest_cr_line: impossible date"),
+        ("issue_d", date(1015, 12, 1), date(2015, 12, 1), "issue_d: impossible date"),
+        ("dti", date(2015, 12, 1), None, "dti: unreadable number"),
+        ("dti", True, None, "dti: unreadable number"),
+    ],
+)
+def test_typed_columns_of_another_kind_are_not_passed_over(
+    few: pl.DataFrame, clean: Clean, tmp_path: Path, field: str, bad: object, good: object, problem: str
+) -> None:
+    odd = few.drop("earliest_cr_line").with_columns(pl.Series(field, [bad] * 10 + [good] * 30))
+    assert clean(as_parquet(odd, tmp_path / "odd.parquet")).report.problems == {problem: 10}
+
+
+def test_what_is_outside_is_clipped_set_aside_or_made_null(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
+    data = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
+    for field in data["fields"]:
+        if field["name"] in ("open_acc", "purpose"):
+            field["outside"] = "null"
+    odd = with_values(with_values(few, 1, dti="-3", open_acc="501", purpose="yacht"), 2, dti="999", total_acc="1001")
+    result = clean(odd, by=Contract.model_validate(data))
+    kept = result.loans.filter(pl.col("id").is_in(few["id"][[1, 2]].implode()))
+    assert kept.select("dti", "open_acc", "purpose").rows() == [(0.0, None, None)]
+    assert result.rejected["reason"].to_list() == ["total_acc '1001' is outside of 0 to 1,000 count"]
+    assert clean(with_values(few, 2, dti="999")).loans["dti"][2] == 100
+
+
+def test_derived_fields_against_figures_worked_out_by_hand(few: pl.DataFrame, clean: Clean) -> None:
+    loan = {
+        "loan_amnt": "10000", "int_rate": "12", "term": " 36 months", "annual_inc": "50000", "revol_bal": "2500",
+        "earliest_cr_line": "Nov-2003", "issue_d": "Feb-2015",
+    }  # fmt: skip
+    result = clean(with_values(with_values(few, 0, **loan), 1, **{**loan, "revol_bal": "0", "term": " 60 months"}))
+    # 10,000 at 1 % a month: 332.143 over 36 months, 222.444 over 60.
+    derived = [
+        "loan_to_income",
+        "payment_to_income",
+        "revolving_to_income",
+        "loan_to_revolving",
+        "credit_history_months",
+    ]
+    assert result.loans.select(derived).row(0) == pytest.approx((20, 12 * 332.143 / 500, 5, 400, 135), abs=1e-4)
+    assert result.loans.select(derived).row(1) == pytest.approx((20, 12 * 222.4445 / 500, 0, 1000, 135), abs=1e-4)
+
+
+def test_a_derived_field_that_the_file_gives_is_taken_from_it(few: pl.DataFrame, clean: Clean) -> None:
+    result = clean(
+        with_values(
+            few.with_columns(credit_history_months=pl.lit(None, dtype=pl.String)), 0, credit_history_months="77"
+        )
+    )
+    plain = clean(few)
+    assert result.loans["credit_history_months"].to_list() == [77, *plain.loans["credit_history_months"][1:]]
+
+
+def test_loans_are_matured_by_the_month_of_their_last_payment(few: pl.DataFrame, clean: Clean) -> None:
+    loan = {"issue_d": "Feb-2016", "term": " 36 months", "loan_status": "Charged Off"}
+    odd = with_values(
+        with_values(with_values(few[:3], 0, **loan), 1, **{**loan, "term": " 60 months"}),
+        2,
+        **{**loan, "loan_status": "Current"},
+    )
+    result = clean(odd, snapshot=date(2019, 2, 1))
+    assert result.loans[MATURES].to_list() == [date(2019, 2, 1), date(2021, 2, 1), date(2019, 2, 1)]
+    assert (result.report.resolved, result.report.matured, result.report.default_rate) == (2, 1, 1.0)
+    assert clean(odd, snapshot=date(2019, 1, 1)).report.matured == 0
+    assert clean(odd, snapshot=date(2019, 1, 1)).report.default_rate is None
+    assert clean(with_values(odd, 0, term="36.5 months")).loans[MATURES][0] == date(2019, 3, 1)
+
+
+def test_every_listed_status_has_its_outcome(few: pl.DataFrame, clean: Clean, contract: Contract) -> None:
+    label_of: Mapping[str, int | None] = contract.outcome.label_of
+    book = few[: len(label_of)].with_columns(loan_status=pl.Series(list(label_of)))
+    assert clean(book).loans[OUTCOME].to_list() == list(label_of.values())
+
+
+@pytest.fixture(scope="module")
+def transformed(loans, contract) -> pl.DataFrame:
+    """Resolved synthetic loans in the layout of the published cleaned file, the leaking flag all wrong."""
+    layout = contract.layouts[0]
+    years = pl.col("issue_d").str.slice(4).cast(pl.Int64).alias("issue_year")
+    label = pl.col("loan_status").replace_strict(contract.outcome.label_of, return_dtype=pl.Int8)
+    resolved = loans.filter(label.is_not_null()).with_columns(
+        label, pl.col("term").str.extract(r"(\d+)").cast(pl.Float64)
+    )
+    return resolved.select(
+        "loan_amnt", "loan_status", "int_rate", "revol_util", "bc_util", "mo_sin_old_il_acct", years,
+        pl.col("grade").replace_strict({letter: at for at, letter in enumerate("ABCDEFG", 1)}),
+        *(pl.col(name).cast(pl.Float64).log1p() for name in layout.log1p),
+        debt_settlement_flag_Y=pl.col("loan_status") == 0,
+    )  # fmt: skip
+
+
+def test_the_published_cleaned_file_is_turned_back_into_natural_units(
+    transformed: pl.DataFrame, loans: pl.DataFrame, contract: Contract, clean: Clean, tmp_path: Path
+) -> None:
+    result = clean(transformed)
+    assert result.report.layouts == ("selected_features",)
+    assert result.report.snapshot == date(2019, 3, 1)
+    known = loans.filter(pl.col("loan_status").replace_strict(contract.outcome.label_of).is_not_null())
+    assert result.report.kept == known.height
+    for name in (*contract.layouts[0].log1p[1:], "loan_amnt", "int_rate", "revol_util", "bc_util"):
+        expected = known[name].clip(*contract.by_name[name].range) if name == "dti" else known[name]
+        assert result.loans[name].to_list() == pytest.approx(expected.to_list(), abs=0.006, nan_ok=True), name
+    assert result.loans["grade"].cast(pl.String).to_list() == known["grade"].to_list()
+    assert result.loans["issue_d"].to_list() == [date(int(text[4:]), 12, 1) for text in known["issue_d"]]
+    assert result.loans[OUTCOME].to_list() == transformed["loan_status"].to_list()
+    assert_frame_equal(clean(as_parquet(transformed, tmp_path / "loans0.parquet")).loans, result.loans)
+
+
+def test_the_leaking_flag_is_never_read(transformed: pl.DataFrame, clean: Clean) -> None:
+    turned = transformed.with_columns(~pl.col("debt_settlement_flag_Y"))
+    assert_frame_equal(clean(transformed).loans, clean(turned).loans)
+    assert not [name for name in clean(transformed).loans.columns if "settlement" in name]
+
+
+def test_a_bad_value_in_the_cleaned_layout_is_shown_as_it_stands(transformed: pl.DataFrame, clean: Clean) -> None:
+    odd = transformed[:30].cast(pl.String)
+    result = clean(with_values(with_values(odd, 0, annual_inc="lots"), 1, grade="8"))
+    assert result.rejected["reason"].to_list() == [
+        "annual_inc 'lots' is no number; it must be 100 to 100,000,000 dollars a year",
+        "grade '8' is not one of A, B, C, D, E, F, G",
+    ]
+
+
+def test_layouts_may_be_mixed(transformed: pl.DataFrame, few: pl.DataFrame, clean: Clean) -> None:
+    result = clean(few, transformed)
+    assert result.report.layouts == ("published", "selected_features")
+    assert result.report.kept == 40 + transformed.height
+    assert result.report.snapshot == date(2019, 3, 1)
+    old = clean(few.with_columns(last_credit_pull_d=pl.lit("Jan-2019")), transformed)
+    assert old.report.snapshot == date(2019, 3, 1)

@@ -1,0 +1,37 @@
+"""Files are written whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from loan_default.risk.files import atomic_write
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "folder" / "record.json"
+    with atomic_write(target) as part:
+        part.write_text("first")
+        assert not target.exists()
+    with atomic_write(target) as part:
+        part.write_text("second")
+        assert target.read_text() == "first"
+    assert target.read_text() == "second"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    target = tmp_path / "record.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="no more"), atomic_write(target) as part:
+        part.write_text("half")
+        raise RuntimeError("no more")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_writers_of_one_file_do_not_share_a_part(tmp_path: Path) -> None:
+    target = tmp_path / "record.json"
+    with atomic_write(target) as one, atomic_write(target) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert target.read_text() == "one", "the last to finish"
