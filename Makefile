@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Commands and tests start hundreds of processes: a library is compiled once, not in each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Locked with hashes and no addresses: pip asks whichever index this machine is set up for.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check

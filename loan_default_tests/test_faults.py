@@ -300,7 +300,7 @@ def assert_registered(home: Home, files: Mapping[str, bytes]) -> None:
     for version in versions.values():
         if version.aliases:
             assert store.scorer(version).contract.features
-            assert store.reference(version)[1].height
+            assert store.reference(version).sample.height
     records = {name: json.loads(data) for name, data in files.items() if name.endswith(".json")}
     if trained := records.get("trained_model.json"):
         assert versions[trained["version"]].run_id == trained["run_id"]
