@@ -1,8 +1,9 @@
 """What the tests share: the reviewed files, one book of synthetic loans, and real loans if there are any."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
+from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres, programs, started_postgres
 from loan_default_tests.tiers import UnitGuard, tier_of
 
@@ -93,6 +95,16 @@ def cleaned(loans_csv: Path, contract: Contract, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("cleaned")
     path = folder / "cleaned.parquet"
     return Cleaned(path, clean_loans([loans_csv], contract, cleaned=path, rejected=folder / "rejected.parquet"))
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Settings]:
+    """Make homes with version 1 in production, each a copy of one that is trained once for all processes of a run."""
+    from loan_default_tests.homes import trained_home
+
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return partial(trained_home, shared=shared / "home")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,17 @@
-"""Small homes of the platform: few loans, a quick search and a lenient policy, so that a training takes seconds."""
+"""Small homes of the platform: few loans, a quick search and a lenient policy, so that a training takes seconds.
+
+Here are homes, jobs run in them, and what such a run says. What runs beside a job (servers, daemons, databases) has
+modules of its own.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -34,15 +41,75 @@ def small_loans() -> pl.DataFrame:
 
 def new_home(folder: Path, bucket: UPath | None = None) -> Settings:
     """A home in `folder/home`, with its loans, policy and search space beside it; or storage and loans in a bucket."""
-    loans, policy, space = (folder / name for name in ("loans.csv", "policy.yaml", "search_space.yaml"))
-    write_csv(small_loans(), loans, footer=True)
-    policy.write_text(yaml.safe_dump(_lenient_policy()), encoding="utf-8")
-    space.write_text(yaml.safe_dump(_quick_search()), encoding="utf-8")
-    settings = Settings(home=folder / "home", data=str(loans), policy=policy, search_space=space)
+    settings = _settings_of(folder)
+    write_csv(small_loans(), folder / "loans.csv", footer=True)
+    (folder / "policy.yaml").write_text(yaml.safe_dump(_lenient_policy()), encoding="utf-8")
+    (folder / "search_space.yaml").write_text(yaml.safe_dump(_quick_search()), encoding="utf-8")
     if bucket is None:
         return settings
-    storage.store(loans, bucket / "book" / "loans.csv")
+    storage.store(folder / "loans.csv", bucket / "book" / "loans.csv")
     return replace(settings, storage=str(bucket / "platform"), data=str(bucket / "book" / "*.csv"))
+
+
+def _settings_of(folder: Path) -> Settings:
+    return Settings(
+        home=folder / "home",
+        data=str(folder / "loans.csv"),
+        policy=folder / "policy.yaml",
+        search_space=folder / "search_space.yaml",
+    )
+
+
+def trained_home(folder: Path, shared: Path) -> Settings:
+    """Make a home in `folder` with version 1 in production; `shared` keeps the one that is trained and copied."""
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes first trains it
+        trained = shared / "trained"
+        if not trained.exists():
+            work = shared / "in_training"
+            shutil.rmtree(work, ignore_errors=True)  # of one whose training failed
+            work.mkdir()
+            settings = new_home(work)
+            with dagster_of(settings) as instance:
+                result = Platform(settings, instance).run("full_pipeline_job", config=QUICK)
+            assert failures(result) == []
+            _move_home(work, trained)
+    return _move_home(trained, folder, copy=True)
+
+
+def _move_home(source: Path, target: Path, *, copy: bool = False) -> Settings:
+    """Move or copy a home with its loans and files."""
+    if copy:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        source.rename(target)
+    settings = _settings_of(target)
+    _replace_paths(settings, source, target)
+    return settings
+
+
+def with_storage(settings: Settings, storage_folder: Path) -> Settings:
+    """Move the storage of a home out of it."""
+    before = Path(settings.storage)
+    shutil.move(before, storage_folder)
+    settings = replace(settings, storage=str(storage_folder))
+    _replace_paths(settings, before, storage_folder)
+    return settings
+
+
+def _replace_paths(settings: Settings, before: Path, after: Path) -> None:
+    """Have records and MLflow name the folder in which they lie now."""
+    with closing(sqlite3.connect(settings.home / "mlflow" / "mlflow.db")) as database, database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            for _, column, kind, *_ in database.execute(f'pragma table_info("{table}")').fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    update = f'update "{table}" set "{column}" = replace("{column}", ?, ?)'
+                    database.execute(update, (str(before), str(after)))
+    records = Path(settings.storage)
+    for path in (*records.rglob("MLmodel"), *records.glob("*.json")):
+        path.write_text(path.read_text(encoding="utf-8").replace(str(before), str(after)), encoding="utf-8")
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -95,7 +162,7 @@ def own_environment() -> Iterator[None]:
 
 
 def definitions_of(settings: Settings) -> dg.Definitions:
-    """The definitions; the module that builds them makes its own home when it is first loaded: this one."""
+    """Build the definitions; the module that does makes its own home when it is first loaded: this one."""
     with own_environment():
         os.environ["LOAN_DEFAULT_HOME"] = str(settings.home)
         from loan_default.definitions import build_definitions
