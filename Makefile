@@ -82,8 +82,8 @@ test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev
 	@LOAD_FILES=$(FILES) $(PYTEST) $(SHOWN) -m long loan_default_tests/test_load.py
 
 .PHONY: test-faults
-test-faults: $(VENV)/dev.stamp ## Kill a run in every step and around every change, and show what came of it
-	@LOAN_DEFAULT_TEST_FAULTS=all $(PYTEST) $(SHOWN) -m long loan_default_tests/test_faults.py
+test-faults: $(VENV)/dev.stamp ## Kill a run in every step, or in STEPS="a b", around every change; show what came of it
+	@LOAN_DEFAULT_TEST_STEPS="$(STEPS)" $(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_faults.py
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
