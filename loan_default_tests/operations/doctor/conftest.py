@@ -44,9 +44,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def diagnoses_of(
-    look: Callable[[CheckContext], Iterator[Diagnosis]], context: CheckContext | Settings
+    check: Callable[[CheckContext], Iterator[Diagnosis]], context: CheckContext | Settings
 ) -> list[Diagnosis]:
-    return [*look(context if isinstance(context, CheckContext) else CheckContext(context))]
+    return [*check(context if isinstance(context, CheckContext) else CheckContext(context))]
 
 
 def wrong(diagnoses: list[Diagnosis]) -> Diagnosis:

@@ -91,7 +91,7 @@ def test_settings_that_cannot_be_read_are_a_finding(install: Installation, capfd
     assert text["message"] == "LOAN_DEFAULT_ENV is 'weird'; it must be one of local, staging, prod."
 
 
-def test_a_look_that_hangs_or_fails_is_a_line_and_the_next_follows(install: Installation) -> None:
+def test_a_check_that_hangs_or_fails_is_a_line_and_the_next_follows(install: Installation) -> None:
     never = threading.Event()
 
     def hangs(_: CheckContext) -> Iterator[Diagnosis]:
@@ -120,11 +120,11 @@ def test_a_look_that_hangs_or_fails_is_a_line_and_the_next_follows(install: Inst
 
 HANGS = """
 import threading
-from loan_default.operations.doctor import Look, examine
-print([finding.message for finding in examine(looks=[Look("x", lambda case: threading.Event().wait(), "", 0.1)])])
+from loan_default.operations.doctor import Check, examine
+print([diagnosis.message for diagnosis in examine(checks=[Check("x", lambda context: threading.Event().wait(), "", 0.1)])])
 """
 
 
-def test_a_look_that_hangs_does_not_keep_the_process(install: Installation) -> None:
+def test_a_check_that_hangs_does_not_keep_the_process(install: Installation) -> None:
     ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout == "['There was no answer within 0.1 s.']\n"
