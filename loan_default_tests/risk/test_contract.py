@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from loan_default.risk.contract import CONF, Contract, load_contract
-from loan_default.risk.data.synthetic import PUBLISHED_COLUMNS
+from loan_default.risk.data.synthetic_tables import PUBLISHED_COLUMNS
 from loan_default.risk.errors import BadInput
 
 SHIPPED = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.rejections import REJECTED_SCHEMA
 from loan_default.risk.data.synthetic import make_loans
-from loan_default_tests.risk.data.loan_tables import Clean, CleaningResult, as_csv
+from loan_default_tests.risk.data.loan_tables import Clean, CleaningResult, as_csv, month, months
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +36,21 @@ def clean(tmp_path: Path, contract: Contract) -> Clean:
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def book() -> pl.DataFrame:
+    """30,000 loans with the month arithmetic that the tests share."""
+    term = pl.col("term").str.extract(r"(\d+)").cast(pl.Int32)
+    return make_loans(30_000, seed=11).with_columns(
+        issued=month("issue_d"),
+        term_months=term,
+        matured=months("issue_d") + term <= 2019 * 12 + 3,
+        defaulted=pl.col("loan_status").str.contains("Charged Off|Default"),
+        credit_age=(months("issue_d") - months("earliest_cr_line")).cast(pl.Float64),
+    )
+
+
+@pytest.fixture(scope="session")
+def matured(book: pl.DataFrame) -> pl.DataFrame:
+    return book.filter("matured").sort("issued")

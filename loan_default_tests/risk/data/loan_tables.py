@@ -37,3 +37,13 @@ def with_values(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
     return frame.with_columns(
         pl.when(in_row).then(pl.lit(value)).otherwise(name).alias(name) for name, value in values.items()
     )
+
+
+def month(column: str) -> pl.Expr:
+    """The month of a text as Dec-2015."""
+    return pl.col(column).str.to_date("%b-%Y")
+
+
+def months(column: str) -> pl.Expr:
+    """The months since the year 0 of a text as Dec-2015."""
+    return month(column).dt.year() * 12 + month(column).dt.month()

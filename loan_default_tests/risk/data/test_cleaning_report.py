@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from loan_default.risk.data.synthetic import FOOTER
+from loan_default.risk.data.synthetic_tables import FOOTER
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.data.loan_tables import Clean, with_values
 
