@@ -55,25 +55,15 @@ def pipeline(raw: str, home: str, trials: int) -> Callable[[], Any]:
     """The job as the command line runs it; answers seconds by step."""
     from dataclasses import replace
 
-    from rich.console import Console
-
-    from loan_default.cli import run_job
+    from loan_default.operations.runs import run_job
     from loan_default.settings import load_settings, prepare_process
 
     os.environ["LOAN_DEFAULT_HOME"] = home
     os.environ["DAGSTER_HOME"] = str(Path(home, "dagster"))
     settings = replace(load_settings(), data=raw)
     prepare_process(settings)
-    console = Console(stderr=True)
 
     def work() -> dict[str, float]:
-        result = run_job(
-            settings, console, "full_pipeline_job", config={"tuned_params": {"config": {"trials": trials}}}
-        )
-        return {
-            event.step_key: event.event_specific_data.duration_ms / 1e3  # type: ignore[union-attr]
-            for event in result.all_events
-            if event.is_step_success
-        }
+        return dict(run_job(settings, "full_pipeline_job", config={"tuned_params": {"trials": trials}}).step_seconds)
 
     return work

@@ -20,6 +20,8 @@ COPY loan_default/conf /opt/scoring/loan_default/conf
 COPY loan_default/risk /opt/scoring/loan_default/risk
 COPY loan_default/adapters /opt/scoring/loan_default/adapters
 COPY loan_default/serving /opt/scoring/loan_default/serving
+COPY loan_default/operations /opt/scoring/loan_default/operations
+COPY loan_default/cli /opt/scoring/loan_default/cli
 COPY docker/scoring.py docker/healthy.py /opt/scoring/
 RUN python /opt/scoring/scoring.py
 

@@ -3,7 +3,8 @@
 from importlib import import_module
 
 for name in (
-    *("loan_default.cli", "loan_default.serving.server", "loan_default.serving.app", "loan_default.serving.follower"),
+    *("loan_default.cli.__main__", "loan_default.cli.servers", "loan_default.operations.scoring_server"),
+    *("loan_default.serving.server", "loan_default.serving.app", "loan_default.serving.follower"),
     *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.data.loan_files"),
     *("uvicorn.supervisors", "uvicorn.lifespan.on", "uvloop", "httptools", "onnxruntime", "xgboost", "skops.io"),
     *("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute"),

@@ -31,6 +31,7 @@ SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
 JOURNAL = "journal://"  # begins the address of a file of studies that several processes may write
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
+MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
@@ -202,7 +203,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         storage=_place(given, "LOAN_DEFAULT_STORAGE"),
         data=_place(given, "LOAN_DEFAULT_DATA"),
         tracking_uri=_tracking_uri(given),
-        mlflow_ui=given.get("LOAN_DEFAULT_MLFLOW_UI") or "http://127.0.0.1:5000",
+        mlflow_ui=given.get(MLFLOW_UI) or "http://127.0.0.1:5000",
         serving_url=(given.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
         sensors=_switch(given, "LOAN_DEFAULT_SENSORS", default=True),
         schedules=_switch(given, "LOAN_DEFAULT_SCHEDULES"),

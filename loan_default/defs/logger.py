@@ -27,7 +27,7 @@ class _Forward(logging.Handler):
         if event is None:
             said = told.get("orig_message", record.getMessage())
             if step and record.levelno >= logging.INFO and not said.startswith(_SKIPPED):
-                self._target.log(record.levelno, said, extra={"step": step})
+                self._target.log(record.levelno, said, extra={"step": step, "share": getattr(record, "share", None)})
         elif event.event_type_value == dg.DagsterEventType.STEP_START.value:
             self._target.info("", extra={"step": step, "begins": True})
         elif event.event_type_value == dg.DagsterEventType.STEP_SUCCESS.value:

@@ -10,7 +10,7 @@ from loan_default.defs.logger import PROGRESS, progress_logger
 
 @dg.op
 def cleaned(context: dg.OpExecutionContext) -> int:
-    context.log.info("1,000 rows")
+    context.log.info("1,000 rows", extra={"share": 0.5})
     context.log.debug("for developers")
     context.log.warning("10 rows rejected")
     return 1
@@ -43,6 +43,7 @@ def test_steps_and_their_words_are_passed_on_in_order(heard: list[logging.LogRec
     begins, said, warned, ends = heard
     assert begins.begins
     assert ends.seconds >= 0
+    assert (said.share, warned.share) == (0.5, None)
     assert {record.step for record in heard} == {"cleaned"}
     assert [record.getMessage() for record in (said, warned)] == ["1,000 rows", "10 rows rejected"]
     assert [record.levelno for record in (said, warned)] == [logging.INFO, logging.WARNING]

@@ -68,7 +68,10 @@ def tuned_params(
 
     def told(trial: "Trial") -> None:
         reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
-        context.log.info(f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}")
+        context.log.info(
+            f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}",
+            extra={"share": (trial.number + 1) / config.trials},
+        )
 
     found = tune(
         development_on(compute.engine, cleaned_loans, loan_book.contract, splits, at_most),

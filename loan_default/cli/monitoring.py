@@ -1,0 +1,86 @@
+"""Commands that watch: how the installation stands, its history, drift, performance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from loan_default.cli.app import WATCH, command
+from loan_default.cli.arguments import AsJson
+
+
+@command(WATCH, "status", "status --json")
+def status(*, json: AsJson = False) -> None:
+    """Show what is in production and why, the last batches, what waits, and whether the server answers."""
+    from loan_default.cli import tables
+    from loan_default.cli.terminal import output, print_json, program
+    from loan_default.operations import home
+    from loan_default.operations.status import read_status
+
+    state = read_status(home.open_home())
+    if json:
+        print_json(state)
+    else:
+        tables.show_status(output(), state, program())
+
+
+@command(WATCH, "history", "history --json")
+def history(*, json: AsJson = False) -> None:
+    """Show every promotion, hold, rollback and retraining, with its reasons."""
+    from loan_default.cli import tables
+    from loan_default.cli.terminal import output, print_json
+    from loan_default.operations import home
+    from loan_default.operations.history import read_history
+
+    events = read_history(home.open_home())
+    if json:
+        print_json(events)
+    else:
+        tables.show_history(output(), events)
+
+
+@command(WATCH, "drift 2018-10", "drift 2018-10 --json")
+def drift(batch: Annotated[str, Parameter(metavar="BATCH")], /, *, json: AsJson = False) -> None:
+    """Compare a scored batch with the training population again.
+
+    Args:
+        batch: A scored batch.
+    """
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import errors, output, print_json
+    from loan_default.operations import batches, home
+
+    settings = home.open_home()
+    with progress(errors() if json else output()):
+        report = batches.compare(settings, batch)
+    if json:
+        print_json(report)
+    else:
+        tables.show_drift(output(), [report])
+        tables.show_values(output(), "Where it lies", {"Evidently's page": batches.drift_page(settings, batch)})
+
+
+@command(WATCH, "performance", "performance 2019-03.csv")
+def performance(*files: Annotated[Path, Parameter(metavar="FILE")], json: AsJson = False) -> None:
+    """Hold what every version predicted against the outcomes, and show how good each proved to be.
+
+    Args:
+        files: Outcome files to add first: CSV, CSV.GZ or Parquet of id, status and month.
+    """
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import errors, output, print_json
+    from loan_default.operations import home
+    from loan_default.operations.performance import measure
+
+    settings = home.open_home()
+    with progress(errors() if json else output()):
+        result = measure(settings, files)
+    if json:
+        print_json(result)
+    else:
+        tables.show_performance(output(), result.report)
+        tables.show_rejected_outcomes(output(), result.rejected)

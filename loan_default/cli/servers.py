@@ -1,0 +1,64 @@
+"""Commands that run servers: the scoring server, and Dagster with MLflow for development."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from loan_default.cli.app import SERVE, command
+from loan_default.cli.arguments import Port, between
+
+
+@command(SERVE, "serve", "serve --port 5002 --workers 4", "serve --stop")
+def serve(
+    *,
+    host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1",
+    port: Port = 5001,
+    workers: Annotated[int, between(1)] = 1,
+    poll: Annotated[float, Parameter(metavar="SECONDS", validator=validators.Number(gt=0))] = 5.0,
+    stop: bool = False,
+) -> None:
+    """Answer POST /invocations by the version in production, and follow it.
+
+    Args:
+        host: Address to listen on; another than loopback needs tokens.
+        port: Port to listen on.
+        workers: Processes that share the port.
+        poll: Seconds between looks at the registry.
+        stop: Stop the server that runs.
+    """
+    from loan_default.cli.terminal import errors, output
+    from loan_default.operations import home, scoring_server
+    from loan_default.settings import SERVING_NEEDS
+
+    settings = home.open_home(SERVING_NEEDS)
+    if stop:
+        pid = scoring_server.stop(settings)
+        output().print("No scoring server runs." if pid is None else f"The scoring server (process {pid}) has stopped.")
+        return
+    config = scoring_server.plan(settings, host, port, workers, poll)
+    errors().print(f"Scoring: http://{host}:{port}/invocations   Ctrl-C stops it.")
+    scoring_server.run(settings, config)
+
+
+@command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002")
+def dev(*, port: Port = 3000, mlflow_port: Port = 5000) -> None:
+    """Start the Dagster UI and daemon, and MLflow, on this machine; Ctrl-C stops all.
+
+    Args:
+        port: Port of the Dagster UI.
+        mlflow_port: Port of MLflow.
+    """
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home
+    from loan_default.operations.dev import plan_dev, run_dev
+
+    console, settings = output(), home.open_home()
+    plan = plan_dev(settings, port, mlflow_port)
+    addresses = "   ".join(f"{server.name}: {server.url}" for server in plan.servers)
+    console.print(f"Starting {addresses}")
+    try:
+        run_dev(plan, lambda: console.print(f"Ready. {addresses}   Ctrl-C stops both."))
+    except KeyboardInterrupt:
+        console.print("Stopped.")

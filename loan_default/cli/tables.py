@@ -1,0 +1,400 @@
+"""What a person at a terminal sees of records and results: tables, panels and sentences.
+
+Everything here is read from plain values; running and reading are the operations'. Progress is `progress`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rich.panel import Panel
+from rich.table import Column, Table
+from rich.text import Text
+
+from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
+from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
+from loan_default.risk.text import shorten_sentences
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loan_default.operations.batches import Rescoring, RescoringPlan, ScoredBatch
+    from loan_default.operations.doctor import Diagnosis
+    from loan_default.operations.history import HistoryEvent
+    from loan_default.operations.status import BatchStatus, PerformanceStatus, ServerStatus, Status, VersionStatus
+    from loan_default.operations.training import TrainingRecords
+    from loan_default.serving.client import ClientReport
+
+_COLOURS = {
+    **{"promote": "green", "hold": "yellow", "rollback": "yellow"},
+    **{"stable": "green", "drifted": "red", "not enough rows": "yellow"},
+    **{"healthy": "green", "degraded": "red", "not enough outcomes": "yellow"},
+    **{"ok": "green", "note": "yellow", "wrong": "red"},
+    **{"failed": "red", "refused": "red"},
+}
+_CHECK_WIDTH = 22
+_REASONS = 3  # of many, in a table
+_PROBLEMS = 4  # of many, likewise
+_ID_LETTERS = 8  # of a run's id: enough to find it in Dagster's UI
+_RUN_ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
+_number = partial(Column, justify="right")
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+
+def show_training(console: Console, records: TrainingRecords) -> None:
+    """Show the data, the candidates and the decision."""
+    show_data(console, records)
+    if records.evaluation and records.training:
+        show_evaluation(console, records.evaluation, records.training)
+    if records.decision:
+        show_decision(console, records.decision)
+
+
+def show_data(console: Console, records: TrainingRecords) -> None:
+    """Show what cleaning found, and the windows."""
+    if records.cleaning:
+        show_cleaning(console, records.cleaning)
+    if records.splits:
+        show_windows(console, records.splits)
+
+
+def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
+    """Show the rows kept and rejected, the months, and what the file lacks."""
+    problems = ", ".join(f"{problem} {count:,}" for problem, count in list(report["problems"].items())[:_PROBLEMS])
+    values = {
+        "files": ", ".join(report["files"]),
+        "layout, fingerprint": f"{', '.join(report['layouts'])}, {report['fingerprint']}",
+        "rows read": f"{report['rows_read']:,}, of which {report['lines_not_loans']:,} are no loans",
+        "kept": f"{report['kept']:,}",
+        "rejected": f"{report['rejected']:,}" + (f" ({problems})" if problems else ""),
+        "issue months": f"{report['first_month']} to {report['last_month']}",
+    }
+    if report["snapshot"]:
+        rate = "" if report["default_rate"] is None else f", {report['default_rate']:.1%} of them defaulted"
+        values[f"matured by {report['snapshot']}"] = f"{report['matured']:,}{rate}"
+    if report["missing_fields"]:
+        values["fields without values"] = ", ".join(report["missing_fields"])
+    show_values(console, "Loans", values)
+
+
+def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
+    """Show the windows with their months, rows and default rates."""
+    title = "Windows" if splits["out_of_time"] else "Windows (too few months to be cut by month: not out of time)"
+    table = _table(title, "window", "issue months", _number("loans"), _number("default rate"))
+    for window in splits["windows"]:
+        months = f"{window['first_month']} to {window['last_month']}"
+        rate = window["defaults"] / window["rows"]
+        _add_row(table, window["name"], months, f"{window['rows']:,}", f"{rate:.1%}")
+    console.print(table)
+
+
+def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Show each candidate, and the model in production, on the test window."""
+    table = _table("Candidates on the test window", "model", *map(_number, metric_headings()))
+    judgement = evaluation["judgement"]
+    boards = {
+        f"{kind} → version {evaluation['version']}" if kind == training["kind"] else kind: metrics
+        for kind, metrics in judgement["leaderboard"].items()
+    }
+    if judgement["champion"]:
+        boards[f"production: version {evaluation['champion_version']}"] = judgement["champion"]
+    for name, metrics in boards.items():
+        _add_row(table, name, *_figures(metrics))
+    if (grade := judgement["evaluation"]["grade_auc"]) is not None:
+        _add_row(table, "the lender's grade alone", f"{grade:.4f}")
+    console.print(table)
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the shown metrics as text, the first with its interval."""
+    first, *others = SHOWN_METRICS
+    interval = metrics[first]
+    return [
+        f"{interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})",
+        *(f"{metrics[name]['value']:.4f}" for name in others),
+    ]
+
+
+def show_decision(console: Console, decision: Mapping[str, Any]) -> None:
+    """Show what was decided of a version, and why."""
+    verdict = decision["verdict"]
+    _show_panel(console, f"{verdict} version {decision['candidate']}", decision["reasons"], _COLOURS[verdict])
+
+
+def show_decision_by_hand(console: Console, decision: Mapping[str, Any]) -> None:
+    """Show what a person decided, and what follows."""
+    show_decision(console, decision)
+    console.print("A scoring server that runs follows by itself; loan-default status shows whether it does.")
+
+
+def show_staged(console: Console, records: TrainingRecords, program: str) -> None:
+    """Show the version that was trained, and what comes next."""
+    training = records.training or {}
+    console.print(f"Version {training['version']} ({training['kind']}) is staged. Next: {program} promote.")
+
+
+# --- batches --------------------------------------------------------------------------------------------------
+
+
+def show_batch(console: Console, batch: ScoredBatch) -> None:
+    """Show how a batch was decided, where its predictions lie, and whether it drifted."""
+    show_scored_batches(console, [batch])
+    show_values(console, "Where it lies", {"Parquet": batch.parquet, "CSV": batch.csv})
+    if batch.rejected:
+        console.print(
+            f"{batch.rejected:,} rows could not be scored; rejected_applications/{batch.batch}.parquet says why."
+        )
+    if batch.drift:
+        show_drift(console, [batch.drift])
+
+
+def show_scored_batches(console: Console, batches: Sequence[ScoredBatch]) -> None:
+    """Show the applications of each batch by decision, with their share and mean PD."""
+    columns = (_number("applications"), _number("share"), _number("mean PD"))
+    table = _table("Decisions", "batch", "decision", *columns)
+    for batch in batches:
+        for count in batch.decisions:
+            share = count.applications / batch.applications
+            cells = (f"{count.applications:,}", f"{share:.1%}", f"{count.mean_pd:.1%}")
+            _add_row(table, batch.batch, count.decision, *cells)
+    console.print(table)
+
+
+def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
+    """Show the verdict on each batch."""
+    columns = ("batch", _number("applications"), _number("model version"), "verdict", "why")
+    table = _table("Batches", *columns)
+    for report in reports:
+        why = shorten_sentences(report["reasons"], _REASONS, "; ")
+        cells = (report["batch"], f"{report['rows']:,}", str(report["model_version"]))
+        _add_row(table, *cells, _coloured(report["verdict"]), why)
+    console.print(table)
+
+
+def show_turn(console: Console, batch: str, number: int, count: int) -> None:
+    """Show which batch of how many comes next."""
+    console.print(Text(f"Batch {batch}, {number} of {count}", style="bold"))
+
+
+def show_plan(console: Console, plan: RescoringPlan) -> None:
+    """Show what is left out of a request to score again."""
+    if plan.done:
+        names = ", ".join(plan.done)
+        console.print(f"Scored by version {plan.model_version} already; --force scores again: {names}.")
+
+
+def show_rescoring(console: Console, result: Rescoring, again_tag: str) -> None:
+    """Show the verdicts on what was scored again, and how to find the runs."""
+    if result.drift:
+        show_drift(console, result.drift)
+    if result.drift or result.failures:
+        console.print(f"In the Dagster UI these runs have the tag {again_tag}: {result.tag}.")
+
+
+def show_answers(console: Console, report: ClientReport, output: str) -> None:
+    """Show how the scoring server answered for a file."""
+    versions = ", ".join(str(version) for version in report.versions)
+    table = _table(f"Answered by version {versions}", "decision", _number("applications"))
+    for decision, rows in sorted(report.decisions.items()):
+        _add_row(table, decision, f"{rows:,}")
+    console.print(table)
+    if report.rejected:
+        console.print(f"{report.rejected:,} rows could not be sent; {report.rejected_file} says why.")
+    console.print(f"{report.rows:,} applications in {report.seconds:.1f} s → {output}")
+
+
+# --- watching -------------------------------------------------------------------------------------------------
+
+
+def show_status(console: Console, status: Status, program: str) -> None:
+    """Show how the installation stands; one sentence where nothing was done in it yet."""
+    if status.empty:
+        console.print(f"Nothing has been trained or scored here yet; begin with {program} run --data FILE.")
+        return
+    _show_versions(console, status.versions)
+    if status.batches:
+        _show_batches(console, status.batches)
+    production = next(version for version in status.versions if version.alias == "production")
+    show_values(
+        console,
+        "Now",
+        {
+            "in production because": (production.reasons or "") if production.version else "none is",
+            "scoring server": _server(status.server),
+            "performance": _performance(status.performance),
+            "batches that wait": ", ".join(status.waiting) or "none",
+            "runs under way": ", ".join(f"{run.job} {run.status}" for run in status.runs) or "none",
+        },
+    )
+
+
+def _show_versions(console: Console, versions: Sequence[VersionStatus]) -> None:
+    table = _table("Versions", "alias", _number("version"), "registered (UTC)", "decision", "decided (UTC)", "by")
+    for version in versions:
+        if version.version is None:
+            _add_row(table, version.alias, "none")
+            continue
+        decision = version.decision or "not decided yet"
+        by = _short_ids(version.decided_by or "")
+        times = _time(version.created_at or ""), decision, _time(version.decided_at or "")
+        _add_row(table, version.alias, str(version.version), *times, by)
+    console.print(table)
+
+
+def _show_batches(console: Console, batches: Sequence[BatchStatus]) -> None:
+    columns = (_number("applications"), _number("rejected"), _number("version"))
+    table = _table("Batches", "batch", *columns, "verdict", "why")
+    for batch in batches:
+        counts = ("" if count is None else f"{count:,}" for count in (batch.applications, batch.rejected))
+        version = "" if batch.model_version is None else str(batch.model_version)
+        why = shorten_sentences(batch.reasons, _REASONS, "; ")
+        run = f" (run {batch.run_id[:_ID_LETTERS]})" if batch.run_id else ""
+        _add_row(table, batch.batch, *counts, version, _coloured(batch.verdict or batch.state), why + run)
+    console.print(table)
+
+
+def _server(server: ServerStatus) -> str:
+    if server.status is None:
+        return f"{server.url}: does not answer"
+    trouble = f" ({server.trouble})" if server.trouble else ""
+    return f"{server.url}: {server.status}, version {server.version}, process {server.pid}{trouble}"
+
+
+def _performance(performance: PerformanceStatus | None) -> str:
+    if performance is None:
+        return "not measured yet"
+    until = performance.outcomes_until
+    outcomes = f"outcomes until {until}" if until else "no outcomes yet"
+    measured = f"{outcomes}; measured {performance.measured_at[:10]}"
+    return f"version {performance.model_version}: {performance.verdict} ({measured})"
+
+
+def show_history(console: Console, events: Sequence[HistoryEvent]) -> None:
+    """Show when, what, of which version, by whom, and why."""
+    if not events:
+        console.print("Nothing has been decided yet.")
+        return
+    table = _table("History", "when (UTC)", "what", _number("version"), "by", "why")
+    for event in events:
+        version = "" if event.version is None else str(event.version)
+        by = event.by if event.run_id is None else f"{event.by}, run {event.run_id}"
+        cells = (_time(event.at), _coloured(event.event), version, _short_ids(by))
+        _add_row(table, *cells, shorten_sentences(event.reasons, _REASONS))
+    console.print(table)
+
+
+def show_performance(console: Console, report: Mapping[str, Any]) -> None:
+    """Show how good each version proved to be, in all and by vintage; estimates stand in brackets."""
+    columns = ("version", "loans", "matured", "known", "defaults", *metric_headings())
+    table = _table("Versions", *map(_number, columns))
+    for version in report["versions"]:
+        counts = [f"{version[name]:,}" for name in ("loans", "matured", "known", "defaults")]
+        _add_row(table, str(version["version"]), *counts, *(_figures(version["real"]) if version["real"] else []))
+        if version["estimate"]:
+            estimates = [f"[{version['estimate'][name]:.4f}]" for name in ESTIMATED_METRICS]
+            _add_row(table, str(version["version"]), "", "", "others", "", *estimates)
+    console.print(table)
+    for field in ("vintage", "decision"):
+        _show_levels(console, field, report[f"{field}s"])
+    verdict, until = report["verdict"], report["told_until"] or "no month yet"
+    title = f"version {report['model_version']}: {verdict}; outcomes are told until {until}"
+    reasons = [*report["reasons"], *(f"Outcome file {name} cannot be read." for name in report["unreadable"])]
+    _show_panel(console, title, reasons, _COLOURS.get(verdict, ""))
+    console.print(f"[…] estimated without outcomes. {report['estimates']}", style="dim", markup=False)
+
+
+def _show_levels(console: Console, field: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    counts, rates = ("loans", "matured", "known"), ("mean_pd", "default_rate")
+    metrics = [SHOWN_METRICS[name] for name in ESTIMATED_METRICS]
+    table = _table(
+        f"By {field}", _number("version"), field, *map(_number, (*counts, "mean PD", "default rate", *metrics))
+    )
+    for row in rows:
+        _add_row(
+            table,
+            str(row["model_version"]),
+            row[field],
+            *(f"{row[name]:,}" for name in counts),
+            *("" if row[name] is None else f"{row[name]:.1%}" for name in rates),
+            *(_or_estimate(row[name], row[f"estimated_{name}"]) for name in ESTIMATED_METRICS),
+        )
+    console.print(table)
+
+
+def _or_estimate(measured: float | None, estimate: float | None) -> str:
+    if measured is not None:
+        return f"{measured:.4f}"
+    return "" if estimate is None else f"[{estimate:.4f}]"
+
+
+def show_rejected_outcomes(console: Console, rejected: int) -> None:
+    """Show how many lines of outcome files could not be used, where there are any."""
+    if rejected:
+        console.print(f"{rejected:,} lines of outcome files could not be used; rejected_outcomes.parquet says why.")
+
+
+# --- setting up -----------------------------------------------------------------------------------------------
+
+
+def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Show the check, its mark, the message and the remedy: one line, however long."""
+    line = Text(f"{diagnosis.check:<{_CHECK_WIDTH}} ")
+    line.append(f"{diagnosis.mark:<5} ", style=_COLOURS[diagnosis.mark])
+    line.append(diagnosis.message)
+    if diagnosis.remedy:
+        line.append(f" → {diagnosis.remedy}", style="dim")
+    console.print(line, soft_wrap=True)
+
+
+def show_next(console: Console, steps: Mapping[str, str]) -> None:
+    """Show the commands that lead on, each with what it does."""
+    for command, purpose in steps.items():
+        console.print(Text(f"  {command}  ").append(purpose, style="dim"), soft_wrap=True)
+
+
+def show_values(console: Console, title: str, values: Mapping[str, str]) -> None:
+    """Show values by their names."""
+    table = _table(title, "", "")
+    for name, value in values.items():
+        _add_row(table, name, value)
+    console.print(table)
+
+
+# --- the parts of all -----------------------------------------------------------------------------------------
+
+
+def _table(title: str, *columns: str | Column) -> Table:
+    headings = [column if isinstance(column, Column) else Column(column) for column in columns]
+    for heading in headings:
+        heading.overflow = "fold"
+    named = any(heading.header for heading in headings)
+    return Table(*headings, title=title, title_justify="left", title_style="bold", show_header=named)
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    """Add a row literally: square brackets in a path or a reason are no style."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _show_panel(console: Console, title: str, sentences: Sequence[str], colour: str) -> None:
+    lines = Text("\n".join(f"• {sentence}" for sentence in sentences))
+    console.print(Panel(lines, title=title, title_align="left", border_style=colour))
+
+
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, ""))
+
+
+def _short_ids(text: str) -> str:
+    """Return the text with the ids of runs cut to what finds them in Dagster's UI."""
+    return _RUN_ID.sub(r"\1", text)
+
+
+def _time(text: str) -> str:
+    return text.removesuffix("+00:00").replace("T", " ")

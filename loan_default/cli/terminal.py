@@ -1,0 +1,54 @@
+"""The two streams of the command: what was asked for goes to one, mistakes and progress beside JSON to the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH = 110  # columns where there is no terminal to ask
+
+
+def output() -> Console:
+    """Return the console of stdout."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+
+
+def errors() -> Console:
+    """Return the console of stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(record: Any) -> None:
+    """Print a record or a dataclass as JSON, and nothing else, on stdout; times as ISO 8601."""
+    sys.stdout.write(json.dumps(record, indent=2, default=_plain, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for as what it has one for."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def program() -> str:
+    """Return how this command was started, as it can be typed again in this folder."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return "python -m loan_default.cli"
+    import shutil
+
+    if shutil.which(started.name) == str(started.absolute()):
+        return started.name
+    absolute, here = started.absolute(), Path.cwd()
+    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else started)

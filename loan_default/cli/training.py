@@ -1,0 +1,158 @@
+"""Commands that train a version and decide on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from loan_default.cli.app import TRAIN, command
+from loan_default.cli.arguments import Month, Reason, between
+
+LoanFiles = Annotated[
+    str | None,
+    Parameter(
+        metavar="FILE", help="CSV, CSV.GZ or Parquet file of loans, a glob, or gs://…; default: LOAN_DEFAULT_DATA."
+    ),
+]
+Snapshot = Annotated[
+    Month | None, Parameter(help="Month in which the file was taken; default: the one that the file itself shows.")
+]
+CalibrateFrom = Annotated[
+    Month | None, Parameter(help="First issue month that calibrates; default: the newest fifth before the test.")
+]
+TestFrom = Annotated[Month | None, Parameter(help="First issue month that tests; default: the newest fifth.")]
+Trials = Annotated[int | None, between(1), Parameter(help="Tuning trials that the study is to hold; default: 12.")]
+
+
+@command(TRAIN, "run --data loans.csv --trials 20", 'run --data "gs://bucket/loans/*.csv.gz" --snapshot 2018-12')
+def run(
+    *,
+    data: LoanFiles = None,
+    snapshot: Snapshot = None,
+    calibrate_from: CalibrateFrom = None,
+    test_from: TestFrom = None,
+    trials: Trials = None,
+) -> None:
+    """Train a new version from a loan file and decide on it.
+
+    Cleans, splits, tunes, fits and measures the candidates, decides by conf/policy.yaml, and writes the model card.
+    """
+    import time
+
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import output, program
+    from loan_default.operations import home, training
+    from loan_default.operations.records import locations
+
+    console, began = output(), time.monotonic()
+    settings = home.open_home(data=data)
+    with progress(console):
+        records = training.run_pipeline(settings, training.TrainingRequest(snapshot, calibrate_from, test_from, trials))
+    tables.show_training(console, records)
+    tables.show_values(console, "Where it lies", locations(settings))
+    seconds = time.monotonic() - began
+    console.print(f"Done in {seconds:.0f} s. Next: {program()} score FILE, or {program()} dev.")
+
+
+@command(TRAIN, "clean --data loans.csv --test-from 2015-01")
+def clean(
+    *,
+    data: LoanFiles = None,
+    snapshot: Snapshot = None,
+    calibrate_from: CalibrateFrom = None,
+    test_from: TestFrom = None,
+) -> None:
+    """Clean a loan file and cut it into windows."""
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home, training
+
+    console = output()
+    settings = home.open_home(data=data)
+    with progress(console):
+        records = training.clean(settings, training.TrainingRequest(snapshot, calibrate_from, test_from))
+    tables.show_data(console, records)
+
+
+@command(TRAIN, "tune --data loans.csv --trials 40")
+def tune(
+    *,
+    data: LoanFiles = None,
+    snapshot: Snapshot = None,
+    calibrate_from: CalibrateFrom = None,
+    test_from: TestFrom = None,
+    trials: Trials = None,
+) -> None:
+    """Clean, split and search for parameters.
+
+    The study goes on where it stopped, as long as data, fields and search space are the same.
+    """
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home, training
+
+    console = output()
+    settings = home.open_home(data=data)
+    with progress(console):
+        records = training.tune(settings, training.TrainingRequest(snapshot, calibrate_from, test_from, trials))
+    console.print_json(data=records.tuning)
+
+
+@command(TRAIN, "train --data loans.csv")
+def train(
+    *,
+    data: LoanFiles = None,
+    snapshot: Snapshot = None,
+    calibrate_from: CalibrateFrom = None,
+    test_from: TestFrom = None,
+    trials: Trials = None,
+) -> None:
+    """Train a new version from a loan file, and leave it in staging."""
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import output, program
+    from loan_default.operations import home, training
+
+    console = output()
+    settings = home.open_home(data=data)
+    with progress(console):
+        records = training.train(settings, training.TrainingRequest(snapshot, calibrate_from, test_from, trials))
+    tables.show_data(console, records)
+    tables.show_staged(console, records, program())
+
+
+@command(TRAIN, "promote", 'promote --version 3 --force --reason "The board asked for it."')
+def promote(*, version: Annotated[int | None, between(1)] = None, force: bool = False, reason: str = "") -> None:
+    """Decide on the newest version by policy, or promote one whatever the policy says.
+
+    Args:
+        version: Version that is meant; default: the newest.
+        force: Promote whatever the policy says; needs --reason.
+        reason: Kept with the version and in the history.
+    """
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home, promotion
+
+    console, settings = output(), home.open_home()
+    if force:
+        tables.show_decision_by_hand(console, promotion.promote_by_hand(settings, version, reason))
+        return
+    with progress(console):
+        records = promotion.promote(settings, version)
+    tables.show_training(console, records)
+
+
+@command(TRAIN, 'rollback --reason "Version 4 declines too many."')
+def rollback(*, reason: Reason) -> None:
+    """Put the version back into production that was there before."""
+    from loan_default.cli import tables
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home, promotion
+
+    settings = home.open_home()
+    tables.show_decision_by_hand(output(), promotion.roll_back(settings, reason))

@@ -1,0 +1,289 @@
+"""Batches of applications: delivered to the inbox, scored, scored again, compared with the training population.
+
+What a batch file may hold is `risk.data.cleaning`'s, what its sensor does by itself `defs.sensors`'s.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from loan_default.adapters import inbox, storage
+from loan_default.adapters.layout import BATCH_SUFFIXES, batch_name
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.operations.promotion import open_models
+from loan_default.operations.records import Record, read_batch_record
+from loan_default.operations.runs import JobFailed, run_job
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from loan_default.adapters.inbox import File
+
+AGAIN_TAG = "loan_default/again"  # of the runs that one request to score again made
+_SCORING = "scoring"  # the asset group
+
+
+@dataclass(frozen=True)
+class DecisionCount:
+    """The applications of a batch that were decided alike, and their mean probability of default."""
+
+    decision: str
+    applications: int
+    mean_pd: float
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A batch as it was scored.
+
+    Attributes:
+        batch: its name.
+        model_version: the version that scored it.
+        applications: rows that were scored.
+        rejected: rows that could not be.
+        decisions: the applications by decision, safest first.
+        parquet: where the predictions lie.
+        csv: the same as CSV.
+        drift: the report on its drift; None where that was not asked for.
+    """
+
+    batch: str
+    model_version: int
+    applications: int
+    rejected: int
+    decisions: tuple[DecisionCount, ...]
+    parquet: str
+    csv: str
+    drift: Record | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The batches to score again: some by name, or a range of names, or all of the inbox."""
+
+    batches: Sequence[str] = ()
+    first: str = ""
+    last: str = ""
+
+    def __post_init__(self) -> None:
+        if self.last and not self.first:
+            raise BadInput(f"--to {self.last} needs a --from; give both, or name the batches.")
+        if self.last and self.last < self.first:
+            raise BadInput(f"{self.last} comes before {self.first}; exchange --from and --to.")
+
+
+@dataclass(frozen=True)
+class RescoringPlan:
+    """What is to be scored again, in the order of names, and what production's version scored already."""
+
+    batches: tuple[str, ...]
+    done: tuple[str, ...]
+    model_version: int
+    resumable: bool  # the same request goes on where it was interrupted
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """What came of a plan: the drift reports of what was scored, and why the others failed, by batch.
+
+    `tag` is the value of `AGAIN_TAG` that all of its runs have.
+    """
+
+    tag: str
+    drift: tuple[Record, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    def require_success(self) -> None:
+        """Raise `JobFailed`, which names each batch that failed and why, where one did."""
+        if self.failures:
+            reasons = " ".join(f"{batch}: {reason}" for batch, reason in self.failures.items())
+            total = len(self.drift) + len(self.failures)
+            raise JobFailed(f"{len(self.failures)} of {total} batches failed. {reasons}")
+
+
+def score(settings: Settings, file: Path, *, compare: bool = True) -> ScoredBatch:
+    """Put a batch file into the inbox, score it, and compare it with the training population if asked to.
+
+    Raises:
+        BadInput: the file cannot be scored; what the inbox held of its name stays.
+        JobFailed: a step failed, such as for want of a version in production.
+    """
+    batch = deliver(settings, file)
+    run_job(settings, "batch_prediction_job", batch=batch, group=None if compare else _SCORING)
+    return read_batch(settings, batch, with_drift=compare)
+
+
+def deliver(settings: Settings, file: Path) -> str:
+    """Copy a batch file into the inbox under its own name; return the batch's name.
+
+    Raises:
+        BadInput: the file cannot be scored; what the inbox held of its name stays.
+    """
+    from loan_default.risk.contract import load_contract
+    from loan_default.risk.data.cleaning import clean_application_file
+
+    if not file.is_file():
+        raise BadInput(f"{file} is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications.")
+    batch = batch_name(file.name)
+    with TemporaryDirectory(dir=settings.staging) as scratch:
+        cleaned, rejected = Path(scratch, "cleaned.parquet"), Path(scratch, "rejected.parquet")
+        clean_application_file(file, load_contract(settings.contract), cleaned=cleaned, rejected=rejected)
+    target = copy_in(settings, file, settings.layout.inbox)
+    for other in settings.layout.batch_files(batch):  # the same batch in another form would shadow this one
+        if other != target:
+            storage.remove(other)
+    return batch
+
+
+def copy_in(settings: Settings, file: Path, folder: UPath) -> UPath:
+    """Copy a file, complete or not at all, into a folder of the storage, under its own name."""
+    target = folder / file.name
+    copy = settings.staging / f"delivery-{file.name}"
+    shutil.copyfile(file, copy)
+    storage.store(copy, target)
+    return target
+
+
+def read_batch(settings: Settings, batch: str, *, with_drift: bool = True) -> ScoredBatch:
+    """Read how a scored batch was decided."""
+    import polars as pl
+
+    parquet = settings.layout.batch_table("predictions", batch)
+    predictions = pl.scan_parquet(storage.fetch(parquet, settings.staging))
+    decisions = predictions.group_by("decision").agg(pl.len(), pl.col("pd").mean()).sort("pd").collect().rows()
+    report = read_batch_record(settings, "application_report", batch)
+    return ScoredBatch(
+        batch=batch,
+        model_version=predictions.select("model_version").head(1).collect().item(),
+        applications=sum(count for _, count, _ in decisions),
+        rejected=report["rejected"],
+        decisions=tuple(DecisionCount(*decision) for decision in decisions),
+        parquet=str(parquet),
+        csv=str(settings.layout.predictions_csv(batch)),
+        drift=read_batch_record(settings, "drift_report", batch) if with_drift else None,
+    )
+
+
+def compare(settings: Settings, batch: str) -> Record:
+    """Compare a scored batch with the training population of its version again; return the drift report.
+
+    Raises:
+        BadInput: the batch is not scored yet.
+        JobFailed: a step failed.
+    """
+    if not storage.exists(settings.layout.batch_table("predictions", batch)):
+        raise BadInput(f"Batch {batch} is not scored yet; run loan-default score FILE first.")
+    run_job(settings, "monitoring_job", batch=batch)
+    report: Record = read_batch_record(settings, "drift_report", batch)
+    return report
+
+
+def drift_page(settings: Settings, batch: str) -> str:
+    """Return where Evidently's page on a batch lies."""
+    return str(settings.layout.drift_page(batch))
+
+
+def plan_rescoring(settings: Settings, selection: Selection, *, force: bool = False) -> RescoringPlan:
+    """Choose the batches to score again; what production's version scored already is left out unless forced.
+
+    Raises:
+        BadInput: a batch is not in the inbox, or no version is in production.
+    """
+    chosen = _select(inbox_batches(settings), selection)
+    version = open_models(settings).tracking.version_of(PRODUCTION)
+    if version is None:
+        raise BadInput("No version is in production; run loan-default run first.")
+    done = () if force else tuple(_scored_by(settings, chosen, version.version))
+    return RescoringPlan(tuple(name for name in chosen if name not in done), done, version.version, not force)
+
+
+def score_again(
+    settings: Settings, plan: RescoringPlan, on_batch: Callable[[str, int], None] = lambda batch, number: None
+) -> Rescoring:
+    """Score the batches of a plan, one run each; one that fails stops no other.
+
+    Args:
+        settings: of the home.
+        plan: what `plan_rescoring` returned.
+        on_batch: called with each batch, and its number from 1, before it is scored.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the message says at which batch, and how to go on.
+    """
+    from loan_default.defs.sensors import REASON_TAG
+
+    tag, failures = datetime.now(UTC).isoformat(timespec="seconds"), {}
+    tags = {AGAIN_TAG: tag, REASON_TAG: f"scored again by {getpass.getuser()}, by hand"}
+    for number, batch in enumerate(plan.batches, 1):
+        on_batch(batch, number)
+        try:
+            run_job(settings, "batch_prediction_job", batch=batch, tags=tags)
+        except JobFailed as error:
+            failures[batch] = str(error)
+        except KeyboardInterrupt:
+            rest = f"left are {', '.join(plan.batches[number - 1 :])}"
+            advice = "the same command goes on there" if plan.resumable else rest
+            raise KeyboardInterrupt(
+                f"Interrupted at batch {batch}, {number} of {len(plan.batches)}; {advice}."
+            ) from None
+    scored = [batch for batch in plan.batches if batch not in failures]
+    return Rescoring(tag, tuple(read_batch_record(settings, "drift_report", batch) for batch in scored), failures)
+
+
+def inbox_batches(settings: Settings) -> dict[str, File]:
+    """List the batches of the inbox in the order of their names, each with the file that is scored."""
+
+    files = inbox.list_files(settings.layout.inbox)
+    batches: dict[str, File] = {}
+    for suffix in reversed(BATCH_SUFFIXES):  # of several forms the first is scored
+        for file in files:
+            if file.name.endswith(suffix):
+                with suppress(BadInput):  # no batch; the sensor says so
+                    batches[batch_name(file.name)] = file
+    return dict(sorted(batches.items()))
+
+
+def _select(files: Mapping[str, File], selection: Selection) -> dict[str, File]:
+    """Return the batches that are selected, in the order of their names.
+
+    Raises:
+        BadInput: one that is named is not in the inbox.
+    """
+    names = {*selection.batches, selection.first, selection.last} - {""}
+    if unknown := sorted(names - files.keys()):
+        raise BadInput(f"The inbox holds no batch {', '.join(unknown)}; correct the name, or put its file there.")
+    if selection.batches:
+        return {name: file for name, file in files.items() if name in names}
+    first, last = selection.first, selection.last
+    return {name: file for name, file in files.items() if name >= first and (not last or name <= last)}
+
+
+def _scored_by(settings: Settings, files: Mapping[str, File], version: int) -> list[str]:
+    """Return the batches whose files this version scored as they are now, and that were compared since."""
+    from loan_default.adapters import prediction_history
+
+    layout = settings.layout
+    scored, compared = (
+        {file.name: file.changed_at for file in inbox.list_files(folder)}
+        for folder in (layout.predictions, layout.drift_reports)
+    )
+    done = []
+    for batch, file in files.items():
+        predictions, report = layout.batch_table("predictions", batch), layout.batch_record("drift_report", batch)
+        scored_at, compared_at = scored.get(predictions.name), compared.get(report.name)
+        if scored_at and compared_at and scored_at <= compared_at:
+            content = storage.fetch(file.place, settings.staging, file.generation)
+            origin = version, inbox.fingerprint_of(content)
+            if prediction_history.origin_of(predictions, settings.staging) == origin:
+                done.append(batch)
+    return done

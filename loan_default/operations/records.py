@@ -1,0 +1,34 @@
+"""The small JSON records that assets leave in the storage.
+
+Where they lie is `adapters.layout`'s, which asset writes which record `defs`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loan_default.adapters import layout, storage
+from loan_default.settings import Settings
+
+Record = Mapping[str, Any]
+
+
+def read_record(settings: Settings, asset: layout.Record) -> Any:
+    """Read the record of an asset; None where it was never written."""
+    return storage.read_json(settings.layout.record(asset))
+
+
+def read_batch_record(settings: Settings, asset: layout.BatchRecord, batch: str) -> Any:
+    """Read the record of an asset on a batch; None where it was never written."""
+    return storage.read_json(settings.layout.batch_record(asset, batch))
+
+
+def locations(settings: Settings) -> dict[str, str]:
+    """Return where a person finds what a training leaves."""
+    return {
+        "assets": settings.storage,
+        "model card": str(settings.layout.model_card),
+        "models and plots": f"{settings.artifacts}, by {settings.tracking_uri}",
+        "runs and events": str(settings.dagster_home),
+    }

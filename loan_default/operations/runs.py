@@ -1,0 +1,210 @@
+"""Jobs run in this process, and what Dagster recorded of runs; Dagster is spoken here.
+
+Which job answers a request belongs to the operation that runs it; what a job consists of is `defs.jobs`'s. Progress
+goes to the logger `loan_default.progress`, which the command line listens to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loan_default.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster_shared.error import SerializableErrorInfo
+
+RUNS_READ = 50  # of each job, the newest
+BATCH_JOBS = ("batch_prediction_job", "monitoring_job")
+_TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
+_INTERRUPTED = "UNEXPECTED_TERMINATION"  # Dagster's word for a run that Ctrl-C ended
+_PARTITION_TAG = "dagster/partition"
+
+
+class JobFailed(Exception):
+    """A job failed; the message is the sentence of the step that failed first."""
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A run that succeeded: its id in Dagster, and the seconds of each step."""
+
+    run_id: str
+    step_seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as Dagster recorded it; `status` in lower case, `reason` is why a sensor or a person asked for it."""
+
+    run_id: str
+    job: str
+    status: str
+    created_at: datetime
+    batch: str | None
+    reason: str | None
+    finished: bool
+
+
+@dataclass(frozen=True)
+class BatchFailure:
+    """A batch whose newest run failed: which run, when it began, and the sentence of its step."""
+
+    batch: str
+    run_id: str
+    failed_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class BatchRuns:
+    """What Dagster recorded of batches: those it knows, and those whose newest run failed."""
+
+    batches: tuple[str, ...]
+    failures: tuple[BatchFailure, ...]
+
+
+def run_job(
+    settings: Settings,
+    job: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    batch: str | None = None,
+    group: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> JobRun:
+    """Run a job in this process, or the assets of one `group` of it, until it has ended.
+
+    Args:
+        settings: of the home; `prepare_process` was called with them.
+        job: the job's name.
+        config: the values of each op's config by the op's name.
+        batch: the partition; Dagster learns of it first.
+        group: the asset group that is run alone.
+        tags: of the run.
+
+    Raises:
+        JobFailed: a step failed; says which and why.
+        BadInput: Dagster cannot keep its records.
+        KeyboardInterrupt: Ctrl-C, once Dagster knows the run as failed.
+    """
+    import dagster as dg
+
+    from loan_default.definitions import build_definitions
+    from loan_default.defs.instance import open_instance
+
+    with open_instance(settings) as instance:
+        if batch is not None:
+            instance.add_dynamic_partitions("batch", [batch])
+        definitions = build_definitions(settings, patient=False)
+        keys = dg.AssetSelection.groups(group).resolve(definitions.resolve_asset_graph()) if group else None
+        result = definitions.resolve_job_def(job).execute_in_process(
+            run_config={
+                "ops": {op: {"config": values} for op, values in (config or {}).items()},
+                "loggers": {"progress": {}},
+            },
+            instance=instance,
+            partition_key=batch,
+            raise_on_error=False,
+            asset_selection=sorted(keys) if keys else None,
+            tags=dict(tags or {}),
+        )
+    if not result.success:
+        if _is_interrupted(result.all_events):
+            raise KeyboardInterrupt
+        raise JobFailed(failure_reason(result.all_events))
+    return JobRun(result.run_id, _step_seconds(result.all_events))
+
+
+def _is_interrupted(events: Iterable[dg.DagsterEvent]) -> bool:
+    reasons = [event.job_failure_data.failure_reason for event in events if event.is_job_failure]
+    return any(reason is not None and reason.value == _INTERRUPTED for reason in reasons)
+
+
+def _step_seconds(events: Iterable[dg.DagsterEvent]) -> dict[str, float]:
+    return {
+        event.step_key: event.step_success_data.duration_ms / 1000
+        for event in events
+        if event.is_step_success and event.step_key
+    }
+
+
+def failure_reason(events: Iterable[dg.DagsterEvent]) -> str:
+    """Return the sentence of the first step that failed, else of the run."""
+    run_error = None
+    for event in events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            return f"{event.step_key} failed: {_root_cause(failure.error)}"
+        if event.is_job_failure and run_error is None:
+            run_error = event.job_failure_data.error
+    return f"The run failed before its first step: {_root_cause(run_error)}"
+
+
+def _root_cause(error: SerializableErrorInfo | None) -> str:
+    """Return what the platform itself says of the error, else what lies at its bottom."""
+    while error and error.cause and error.cls_name != "TrackingError":
+        error = error.cause
+    return error.message.strip().removeprefix(_TRACKING_ERROR) if error else "no reason was recorded."
+
+
+def newest_runs(settings: Settings, *jobs: str) -> list[Run]:
+    """Read the newest runs of each job, the newest first."""
+    from loan_default.defs.instance import open_instance
+
+    with open_instance(settings) as instance:
+        return [_run(record) for job in jobs for record in _records(instance, job)]
+
+
+def read_batch_runs(settings: Settings) -> BatchRuns:
+    """Read which batches Dagster knows, and why the newest run of a batch failed where it did."""
+    from loan_default.defs.instance import open_instance
+
+    with open_instance(settings) as instance:
+        newest: dict[str, Run] = {}
+        for run in sorted(
+            (_run(record) for job in BATCH_JOBS for record in _records(instance, job)), key=lambda run: run.created_at
+        ):
+            if run.batch is not None and run.finished:
+                newest[run.batch] = run
+        failures = [
+            BatchFailure(batch, run.run_id, run.created_at, failure_reason(_failure_events(instance, run.run_id)))
+            for batch, run in newest.items()
+            if run.status == "failure"
+        ]
+        return BatchRuns(tuple(instance.get_dynamic_partitions("batch")), tuple(failures))
+
+
+def _records(instance: dg.DagsterInstance, job: str) -> Iterable[dg.RunRecord]:
+    import dagster as dg
+
+    return instance.get_run_records(dg.RunsFilter(job_name=job), limit=RUNS_READ)
+
+
+def _run(record: dg.RunRecord) -> Run:
+    from loan_default.defs.sensors import REASON_TAG
+
+    run = record.dagster_run
+    return Run(
+        run_id=run.run_id,
+        job=run.job_name,
+        status=run.status.value.lower(),
+        created_at=record.create_timestamp.astimezone(UTC),
+        batch=run.tags.get(_PARTITION_TAG),
+        reason=run.tags.get(REASON_TAG),
+        finished=run.is_finished,
+    )
+
+
+def _failure_events(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    import dagster as dg
+
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    records = instance.get_records_for_run(run_id, of_type=kinds).records
+    entries = [record.event_log_entry.dagster_event for record in records]
+    return [event for event in entries if event is not None]

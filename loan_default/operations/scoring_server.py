@@ -1,0 +1,76 @@
+"""The scoring server of this home: planned, run, stopped, and asked to score a file.
+
+What it answers is `serving`'s. Dagster is never imported here: the scoring server's image has none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
+
+if TYPE_CHECKING:
+    from loan_default.serving.client import ClientReport
+    from loan_default.serving.server import ServerConfig
+
+_STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
+
+
+def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: float) -> ServerConfig:
+    """Plan a scoring server that follows the version in production."""
+    from loan_default.risk.policy import load_policy
+    from loan_default.serving.server import ServerConfig
+
+    return ServerConfig(
+        host=host,
+        port=port,
+        workers=workers,
+        home=settings.serving,
+        models=settings.models,
+        storage=settings.storage,
+        tracking_uri=settings.tracking_uri,
+        artifacts=settings.artifacts,
+        policy=load_policy(settings.policy).serving,
+        seconds=poll_seconds,
+        tokens=settings.tokens(API_TOKENS),
+        admin_tokens=settings.tokens(ADMIN_TOKENS),
+    )
+
+
+def run(settings: Settings, config: ServerConfig) -> None:
+    """Answer until the process is ended; its number is recorded in the home meanwhile."""
+    from loan_default.adapters.scoring_server import recorded
+    from loan_default.serving.server import serve
+
+    with recorded(settings.serving):
+        serve(config)
+
+
+def stop(settings: Settings) -> int | None:
+    """End the scoring server of this home, if one runs; return its process number."""
+    from loan_default.adapters.scoring_server import ScoringServer
+
+    return ScoringServer(settings.serving_url, settings.serving).stop(wait=_STOP_SECONDS)
+
+
+def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -> ClientReport:
+    """Send a file of applications through the scoring server and write its answers; errors as `score_file`.
+
+    Args:
+        settings: of the home.
+        file: CSV, CSV.GZ or Parquet of applications.
+        out: CSV to write.
+        url: of the server; by default the one of the settings.
+    """
+    from loan_default.risk.contract import load_contract
+    from loan_default.serving.client import score_file
+
+    contract, tokens = load_contract(settings.contract), settings.tokens(API_TOKENS)
+    return score_file(file, url or settings.serving_url, out, contract=contract, token=tokens[0] if tokens else "")
+
+
+def answers_file(file: Path) -> Path:
+    """Return the CSV beside a file of applications that its answers are written to by default."""
+    name = Path(file.name.removesuffix(".gz")).stem
+    return file.parent / f"{name}-scored.csv"

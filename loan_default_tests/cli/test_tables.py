@@ -1,0 +1,252 @@
+"""Tables and sentences: what a person sees of records, word by word."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from loan_default.cli import tables
+from loan_default.operations.batches import DecisionCount, ScoredBatch
+from loan_default.operations.doctor import Diagnosis
+from loan_default.operations.history import HistoryEvent
+from loan_default.operations.runs import Run
+from loan_default.operations.status import BatchStatus, PerformanceStatus, ServerStatus, Status, VersionStatus
+
+RUN_ID = "1234abcd-1234-4321-abcd-1234567890ab"
+
+
+@pytest.fixture
+def printed() -> tuple[Console, Callable[[], str]]:
+    console = Console(record=True, width=120, file=io.StringIO())
+    return console, console.export_text
+
+
+def interval(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+METRICS = {name: interval(value) for name, value in {"auc": 0.7, "ks": 0.3, "brier": 0.12, "ece": 0.02}.items()}
+
+
+def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
+    console, text = printed
+    evaluation = {
+        "version": 3,
+        "champion_version": 2,
+        "judgement": {
+            "leaderboard": {"xgboost": METRICS, "random_forest": METRICS},
+            "champion": METRICS,
+            "evaluation": {"grade_auc": 0.65},
+        },
+    }
+    tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
+    told = text()
+    assert "xgboost → version 3" in told
+    assert "random_forest " in told
+    assert "production: version 2" in told
+    assert "0.7000 (0.6900 to 0.7100)" in told
+    assert "the lender's grade alone" in told
+
+
+def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
+    console, text = printed
+    evaluation = {
+        "version": 1,
+        "champion_version": None,
+        "judgement": {"leaderboard": {"xgboost": METRICS}, "champion": None, "evaluation": {"grade_auc": None}},
+    }
+    tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
+    told = text()
+    assert "xgboost → version 1" in told
+    assert "production" not in told
+    assert "grade" not in told
+
+
+@pytest.mark.parametrize("verdict", ["promote", "hold"])
+def test_a_decision_is_shown_with_its_reasons(printed: Any, verdict: str) -> None:
+    console, text = printed
+    tables.show_decision(console, {"verdict": verdict, "candidate": 4, "reasons": ["AUC 0.70.", "No champion."]})
+    told = text()
+    assert f"{verdict} version 4" in told
+    assert "• AUC 0.70." in told
+    assert "• No champion." in told
+
+
+def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
+    console, text = printed
+    report = {
+        "files": ["loans.csv"],
+        "layouts": ["published"],
+        "fingerprint": "0123456789abcdef",
+        "rows_read": 1_012,
+        "lines_not_loans": 2,
+        "kept": 1_000,
+        "rejected": 10,
+        "problems": {"term: missing": 6, "dti: unreadable number": 4},
+        "missing_fields": ["fico_range_low"],
+        "first_month": "2012-01",
+        "last_month": "2014-06",
+        "snapshot": "2019-03",
+        "matured": 900,
+        "default_rate": None,
+    }
+    tables.show_cleaning(console, report)
+    told = text()
+    assert "10 (term: missing 6, dti: unreadable number 4)" in told
+    assert "1,012, of which 2 are no loans" in told
+    assert "fico_range_low" in told
+    assert "matured by 2019-03" in told
+
+
+@pytest.mark.parametrize("out_of_time", [True, False])
+def test_windows_say_whether_they_are_out_of_time(printed: Any, out_of_time: bool) -> None:
+    console, text = printed
+    window = {"name": "test", "first_month": "2014-01", "last_month": "2014-06", "rows": 1_200, "defaults": 240}
+    tables.show_windows(console, {"out_of_time": out_of_time, "windows": [window]})
+    told = " ".join(text().split())
+    assert "1,200" in told
+    assert "20.0%" in told
+    assert ("not out of time" in told) == (not out_of_time)
+
+
+def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
+    console, text = printed
+    reports = [
+        {"batch": batch, "rows": 50, "model_version": 1, "verdict": verdict, "reasons": reasons}
+        for batch, verdict, reasons in [
+            ("a", "stable", ["0 drifted"]),
+            ("b", "drifted", ["r1", "r2", "r3", "r4", "r5"]),
+            ("c", "not enough rows", ["50 rows"]),
+        ]
+    ]
+    tables.show_drift(console, reports)
+    told = text()
+    assert "r1; r2; r3 (+2 more)" in told
+    assert all(word in told for word in ("stable", "drifted", "not enough rows", "0 drifted"))
+
+
+def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> None:
+    counts = {"loans": 1_200, "matured": 900, "known": 800}
+    estimated = {"auc": 0.61, "ks": 0.62, "brier": 0.63}
+    row = {**counts, "model_version": 2, "mean_pd": 0.125, "default_rate": 0.2, **dict.fromkeys(("auc", "ks"), 0.71)}
+    row |= {"brier": None} | {f"estimated_{name}": value for name, value in estimated.items()}
+    report = {
+        "versions": [{"version": 2, **counts, "defaults": 90, "real": METRICS, "estimate": estimated}],
+        "vintages": [{**row, "vintage": "2016-Q3"}],
+        "decisions": [{**row, "decision": "approve", "mean_pd": None, "default_rate": None}],
+        **{"verdict": "degraded", "model_version": 2, "reasons": ["AUC 0.5 is too low."], "unreadable": ["b.csv"]},
+        **{"told_until": "2019-03", "estimates": "Every PD is supposed to be right."},
+    }
+    console, text = printed
+    tables.show_performance(console, report)
+    seen = text()
+    for told in (
+        *("1,200", "0.7000 (0.6900 to 0.7100)", "[0.6100]", "2016-Q3", "0.7100", "[0.6300]", "12.5%", "20.0%"),
+        *("version 2: degraded; outcomes are told until 2019-03", "AUC 0.5 is too low.", "Outcome file b.csv cannot"),
+        "[…] estimated without outcomes. Every PD is supposed to be right.",
+    ):
+        assert told in seen
+
+
+def test_a_diagnosis_is_one_line_however_long(printed: Any) -> None:
+    console, text = printed
+    tables.show_diagnosis(console, Diagnosis("storage", "wrong", f"It is [red]full[/red]{'.' * 200}", "Empty it."))
+    tables.show_diagnosis(console, Diagnosis("clock", "ok", "It ticks."))
+    first, second = text().splitlines()
+    assert first.split() == ["storage", "wrong", "It", "is", f"[red]full[/red]{'.' * 200}", "→", "Empty", "it."]
+    assert second.split() == ["clock", "ok", "It", "ticks."]
+
+
+def scored_batch(**changes: Any) -> ScoredBatch:
+    decisions = (DecisionCount("approve", 1_500, 0.081), DecisionCount("decline", 500, 0.4))
+    paths = ("/somewhere/2018-10.parquet", "/somewhere/2018-10.csv")
+    return replace(ScoredBatch("2018-10", 1, 2_000, 3, decisions, *paths, None), **changes)
+
+
+def test_a_batch_is_shown_by_decision_with_shares(printed: Any) -> None:
+    console, text = printed
+    tables.show_batch(console, scored_batch())
+    lines = text()
+    assert re.search(r"2018-10 │ approve +│ +1,500 │ +75.0% │ +8.1% │", lines)
+    assert re.search(r"2018-10 │ decline +│ +500 │ +25.0% │ +40.0% │", lines)
+    assert "/somewhere/2018-10.csv" in lines
+    assert "3 rows could not be scored; rejected_applications/2018-10.parquet says why." in lines
+    assert "verdict" not in lines
+
+
+def production(**changes: Any) -> VersionStatus:
+    decided = ("promote", "2026-01-02T04:00:00+00:00", f"policy, run {RUN_ID}", "Better than version 2.")
+    return replace(VersionStatus("production", 3, "2026-01-02T03:00:00+00:00", *decided), **changes)
+
+
+def status(**changes: Any) -> Status:
+    scored = BatchStatus("2018-10", "scored", 2_000, 7, 3, "stable", ("PSI 0.01",))
+    failed = BatchStatus("2018-11", "failed", None, None, None, None, ("The disk is full.",), RUN_ID)
+    refused = BatchStatus("a b.csv", "refused", None, None, None, None, ("Rename the file.",))
+    server = ServerStatus("http://127.0.0.1:5001", "ready", 3, 77, None)
+    performance = PerformanceStatus(3, "healthy", "2026-01-03T04:00:00+00:00", "2025-12")
+    run = Run(RUN_ID, "retraining_job", "started", datetime(2026, 1, 2, tzinfo=UTC), None, None, finished=False)
+    versions = (production(), VersionStatus("previous"), VersionStatus("staging", 4, "2026-01-02T03:00:00+00:00"))
+    return replace(Status(versions, (scored, failed, refused), ("2018-12",), (run,), server, performance), **changes)
+
+
+def test_status_shows_who_decided_what_came_of_batches_and_what_is_under_way(printed: Any) -> None:
+    console, text = printed
+    tables.show_status(console, status(), "loan-default")
+    lines = text()
+    for pattern in (
+        r"production │ +3 │ 2026-01-02 03:00:00 │ promote +│ 2026-01-02 04:00:00 │ policy, run 1234abcd +│",
+        r"previous +│ +none │",
+        r"staging +│ +4 │ 2026-01-02 03:00:00 │ not decided yet",
+        r"2018-10 │ +2,000 │ +7 │ +3 │ stable +│ PSI 0.01",
+        r"2018-11 │ +│ +│ +│ failed +│ The disk is full. \(run 1234abcd\)",
+        r"a b.csv │ +│ +│ +│ refused +│ Rename the file.",
+        r"in production because +│ Better than version 2.",
+        r"http://127.0.0.1:5001: ready, version 3, process 77",
+        r"version 3: healthy \(outcomes until 2025-12; measured 2026-01-03\)",
+        r"batches that wait +│ 2018-12",
+        r"runs under way +│ retraining_job started",
+    ):
+        assert re.search(pattern, lines), pattern
+    assert RUN_ID not in lines
+
+
+def test_status_without_server_performance_and_production(printed: Any) -> None:
+    console, text = printed
+    bare = status(
+        versions=(VersionStatus("production"),),
+        server=ServerStatus("http://127.0.0.1:5001"),
+        performance=None,
+        waiting=(),
+        runs=(),
+    )
+    tables.show_status(console, bare, "loan-default")
+    lines = text()
+    for words in ("none is", "does not answer", "not measured yet"):
+        assert words in lines
+
+
+def test_history_shows_retrainings_beside_decisions(printed: Any) -> None:
+    console, text = printed
+    events = [
+        HistoryEvent("2026-01-02T03:00:00+00:00", "hold", 3, f"policy, run {RUN_ID}", None, ("A", "B", "C", "D")),
+        HistoryEvent("2026-01-02T04:00:00+00:00", "retraining success", None, "drift_sensor", RUN_ID, ("Drift.",)),
+    ]
+    tables.show_history(console, events)
+    lines = text()
+    assert re.search(r"2026-01-02 03:00:00 │ hold +│ +3 │ policy, run 1234abcd +│ A B C \(\+1 more\)", lines)
+    assert re.search(r"2026-01-02 04:00:00 │ retraining success │ +│ drift_sensor, run 1234abcd │ Drift.", lines)
+
+
+def test_values_and_next_steps_are_literal(printed: Any) -> None:
+    console, text = printed
+    tables.show_values(console, "Where it lies", {"Parquet": "/some[where]/2018-10.parquet"})
+    tables.show_next(console, {"loan-default run --data [FILE]": "your own loans"})
+    lines = text()
+    assert "/some[where]/2018-10.parquet" in lines
+    assert "  loan-default run --data [FILE]  your own loans" in lines
