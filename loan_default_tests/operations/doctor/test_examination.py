@@ -121,7 +121,8 @@ def test_a_check_that_hangs_or_fails_is_a_line_and_the_next_follows(install: Ins
 HANGS = """
 import threading
 from loan_default.operations.doctor import Check, examine
-print([diagnosis.message for diagnosis in examine(checks=[Check("x", lambda context: threading.Event().wait(), "", 0.1)])])
+check = Check("x", lambda context: threading.Event().wait(), "", 0.1)
+print([diagnosis.message for diagnosis in examine(checks=[check])])
 """
 
 
