@@ -1,6 +1,7 @@
-"""How assets are stored: frames as Parquet, records as JSON, texts as files, under one root, folder or bucket.
+"""IO managers: frames as Parquet, records as JSON, texts as files, under one root, folder or bucket.
 
-One implementation for both (`UPathIOManager`); writing whole or not at all is `adapters.storage`'s.
+One implementation for both (`UPathIOManager`); writing whole or not at all is `adapters.storage`'s. Files that belong
+together are stored by their step, and only read here.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from upath import UPath
 
-from loan_default.adapters import storage as files
+from loan_default.adapters import storage
 from loan_default.adapters.parquet_table import ParquetTable
-from loan_default.defs.metadata import user_errors
+from loan_default.defs.results import user_errors
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class _Told(dg.UPathIOManager):
-    """Files are `adapters.storage`'s to read and write, and what goes wrong with one is one sentence."""
+class _StorageIOManager(dg.UPathIOManager):
+    """Read and write files by `adapters.storage`; what goes wrong with one is one sentence."""
 
     def make_directory(self, path: UPath) -> None:
-        """Nothing: a folder is made with its first file, and a bucket has none."""
+        """Do nothing: a folder is made with its first file, and a bucket has none."""
 
     def path_exists(self, path: UPath) -> bool:
-        """Whether there is such a file."""
-        return files.exists(path)
+        """Tell whether there is such a file."""
+        return storage.exists(path)
 
     def unlink(self, path: UPath) -> None:
         """Remove a file."""
-        files.remove(path)
+        storage.remove(path)
 
     def _handle_transition_to_partitioned_asset(self, context: dg.OutputContext, path: UPath) -> None:
-        """Nothing: no asset in batches was ever one file, and to look Dagster would need another client of buckets."""
+        """Do nothing: no asset in batches was ever one file, and Dagster would look with another client of buckets."""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store the value."""
@@ -48,8 +49,8 @@ class _Told(dg.UPathIOManager):
             return super().load_input(context)
 
 
-class ParquetIOManager(_Told):
-    """A Polars frame, or the path of a finished local Parquet file, which is moved; read as a `ParquetTable`."""
+class ParquetIOManager(_StorageIOManager):
+    """Store a Polars frame, or move a finished local Parquet file; read either as a `ParquetTable`."""
 
     extension = ".parquet"
 
@@ -65,36 +66,36 @@ class ParquetIOManager(_Told):
             frame, obj = obj, self._staging / f"{context.run_id}-{path.name}"
             obj.parent.mkdir(parents=True, exist_ok=True)
             frame.write_parquet(obj)
-        files.store(obj, path)
+        storage.store(obj, path)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetTable:
-        """Find the frame; nothing is read yet."""
+        """Return the stored table; nothing is read yet."""
         return ParquetTable.of(path, self._staging)
 
 
-class JsonIOManager(_Told):
-    """A record of plain values."""
+class JsonIOManager(_StorageIOManager):
+    """Store and read a record of plain values."""
 
     extension = ".json"
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Store the record."""
-        files.write_json(path, obj)
+        storage.write_json(path, obj)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Read the record."""
-        return json.loads(files.read_text(path))
+        return json.loads(storage.read_text(path))
 
 
-class TextIOManager(_Told):
-    """A Markdown text."""
+class TextIOManager(_StorageIOManager):
+    """Store and read a Markdown text."""
 
     extension = ".md"
 
     def dump_to_path(self, context: dg.OutputContext, obj: str, path: UPath) -> None:
         """Store the text."""
-        files.write_text(path, obj)
+        storage.write_text(path, obj)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> str:
         """Read the text."""
-        return files.read_text(path)
+        return storage.read_text(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -27,8 +28,8 @@ _FAILURES = {
 }
 
 
-class MlflowRunResource(dg.ConfigurableResource):
-    """One MLflow run for each Dagster run: FAILED if any step failed, whichever asset that was, else FINISHED.
+class MlflowRunResource(dg.ConfigurableResource[Any]):
+    """The MLflow run of a Dagster run: FAILED if any step failed, whichever asset that was, else FINISHED.
 
     Assets read `run_id` and log through `tracking`. Only the steps that ask for this resource pay for MLflow's
     import. Under the multiprocess executor the status is right once each step process has ended; a step that
@@ -57,13 +58,14 @@ class MlflowRunResource(dg.ConfigurableResource):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[MlflowRunResource]:
         """Start or resume the MLflow run, and end it with what Dagster recorded."""
+        assert context.instance is not None, "a run has an instance"
         tracking = self.tracking
-        _leave_active_runs(context)
+        _end_active_runs(context)
         tracking.ensure_experiment()  # with its artifact location; dagster-mlflow would create it without
-        with tracking.as_default(), _dagster_mlflow_run(context, tracking) as run_id:
+        with tracking.as_default(), _dagster_mlflow_run(context, context.instance, tracking) as run_id:
             self._run_id = run_id
             yield self
-            settle_left_runs(context.instance, tracking)  # not before: the run lock may be taken after this
+            settle_lost_runs(context.instance, tracking)  # not before: the run lock may be taken after this
 
 
 def mlflow_failure_hook(tracking: Tracking) -> dg.HookDefinition:
@@ -83,7 +85,7 @@ def settle_mlflow_run(instance: dg.DagsterInstance, dagster_run_id: str, trackin
         _end_truthfully(instance, dagster_run_id, tracking, run_id)
 
 
-def settle_left_runs(instance: dg.DagsterInstance, tracking: Tracking) -> None:
+def settle_lost_runs(instance: dg.DagsterInstance, tracking: Tracking) -> None:
     """End the MLflow runs whose Dagster run has ended and could not do it, as its process was killed."""
     for run_id, dagster_run_id in tracking.running(DAGSTER_RUN_TAG).items():
         run = instance.get_run_by_id(dagster_run_id)
@@ -92,8 +94,11 @@ def settle_left_runs(instance: dg.DagsterInstance, tracking: Tracking) -> None:
 
 
 @contextmanager
-def _dagster_mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[str]:
+def _dagster_mlflow_run(
+    context: dg.InitResourceContext, instance: dg.DagsterInstance, tracking: Tracking
+) -> Iterator[str]:
     """Yield the id of the MLflow run that dagster-mlflow starts or resumes, and end it afterwards."""
+    assert context.run_id is not None, "the resource is that of a run"
     config = {
         "experiment_name": tracking.experiment,
         "mlflow_tracking_uri": tracking.tracking_uri,
@@ -112,8 +117,8 @@ def _dagster_mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> 
             yield run_id
         finally:
             # This leaves the active run even where the store can no longer be asked.
-            mlflow.end_run(_status(context.instance, context.run_id))
-            _end_truthfully(context.instance, context.run_id, tracking, run_id)
+            mlflow.end_run(_status(instance, context.run_id))
+            _end_truthfully(instance, context.run_id, tracking, run_id)
 
 
 def _end_truthfully(instance: dg.DagsterInstance, dagster_run_id: str, tracking: Tracking, run_id: str) -> None:
@@ -125,13 +130,14 @@ def _end_truthfully(instance: dg.DagsterInstance, dagster_run_id: str, tracking:
 
 
 def _status(instance: dg.DagsterInstance, dagster_run_id: str) -> str:
-    """MLflow's word for what Dagster has recorded so far; a step that is to be retried has not failed."""
+    """Return MLflow's word for what Dagster has recorded so far; a step that is to be retried has not failed."""
     failures = instance.get_records_for_run(dagster_run_id, of_type=_FAILURES, limit=1).records
     return "FAILED" if failures else "FINISHED"
 
 
-def _leave_active_runs(context: dg.InitResourceContext) -> None:
+def _end_active_runs(context: dg.InitResourceContext) -> None:
     """End what other code left active in this process; dagster-mlflow would take it for its own run."""
+    assert context.log is not None, "a run has a log"
     load_environment()
     import mlflow
 

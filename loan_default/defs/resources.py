@@ -1,4 +1,4 @@
-"""What assets are given: the loan book, the room for files, MLflow's run and the model store.
+"""Resources of assets and sensors: the loan book, the storage, the engine, MLflow, the server, clock and people.
 
 Resources only hold settings and open adapters; nothing heavy is imported before an asset asks for it.
 """
@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 from upath import UPath
 
-from loan_default.adapters import storage as files
+from loan_default.adapters import storage
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.layout import Layout
 from loan_default.adapters.tracking import Tracking
@@ -27,6 +27,7 @@ from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, SLACK, SMTP_PASSWORD, Settings, load_settings
+from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from loan_default.risk.compute import Engine
 
 
-class LoanBookResource(dg.ConfigurableResource):
-    """What a loan is, what the lender has decided, what tuning may try; and where the loans lie."""
+class LoanBookResource(dg.ConfigurableResource[Any]):
+    """The loan file, the contract that describes a loan, the lender's policy, and the search space of tuning."""
 
     data: str
     contract_file: str = ""
@@ -46,17 +47,17 @@ class LoanBookResource(dg.ConfigurableResource):
 
     @property
     def contract(self) -> Contract:
-        """What a loan is."""
+        """The contract: what a loan is."""
         return load_contract(_file(self.contract_file))
 
     @property
     def policy(self) -> Policy:
-        """What the lender has decided."""
+        """The policy: what the lender has decided."""
         return load_policy(_file(self.policy_file))
 
     @property
     def search_space(self) -> SearchSpace:
-        """How candidates are fitted."""
+        """The search space: how candidates are fitted."""
         return load_search_space(_file(self.search_space_file))
 
 
@@ -66,45 +67,49 @@ def _file(path: str) -> Path | None:
 
 @functools.cache
 def gcs_client() -> "Client":
-    """dagster-gcp's client, one for each process; imported when a bucket is first asked, as that takes seconds."""
+    """Return dagster-gcp's client, one for each process; it is imported at the first call, as that takes seconds."""
     from dagster_gcp import GCSResource
 
     return GCSResource().get_client()
 
 
 def root_of(storage_root: str) -> UPath:
-    """The storage root; where it is a bucket, it is asked by dagster-gcp's client."""
-    return files.root_of(storage_root, connect=gcs_client)
+    """Return the storage root; a bucket is reached by dagster-gcp's client."""
+    return storage.root_of(storage_root, connect=gcs_client)
 
 
-class StorageResource(dg.ConfigurableResource):
-    """Where files lie: the storage root and local scratch space."""
+class StorageResource(dg.ConfigurableResource[Any]):
+    """The storage, a folder or a bucket, and local scratch space."""
 
     root: str
     scratch: str
 
     @property
     def staging(self) -> Path:
-        """Local scratch space for files that are being written."""
+        """The folder for files that are being written; it is made when it is asked for."""
         folder = Path(self.scratch)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @property
     def layout(self) -> Layout:
-        """Where each file lies under the storage root."""
+        """The paths of all that lies in the storage."""
         return Layout(root_of(self.root))
+
+    def workspace(self, run_id: str) -> Workspace:
+        """Return the files of a run."""
+        return Workspace(self.layout, self.staging, run_id)
 
 
 @dataclass(frozen=True)
 class StudiesResource:
-    """Where tuning studies are kept: no configuration, which Dagster would show with the password that it may hold."""
+    """The store of tuning studies: no configuration, which Dagster would display with the password that it may hold."""
 
     storage: str = field(repr=False)
 
 
-class ComputeResource(dg.ConfigurableResource):
-    """Where heavy work is done: by the engine of the settings. Assets ask it, and do not know which it is."""
+class ComputeResource(dg.ConfigurableResource[Any]):
+    """The engine that does heavy work, as the settings name it; assets do not know which it is."""
 
     engine_name: str
     address: str
@@ -115,10 +120,10 @@ class ComputeResource(dg.ConfigurableResource):
     def engine(self) -> "Engine":
         """The engine; workers are started, or met, when they are first needed."""
         if self._engine is None:
-            self._engine = self._made()
+            self._engine = self._start()
         return self._engine
 
-    def _made(self) -> "Engine":
+    def _start(self) -> "Engine":
         if self.engine_name == "dask":
             from loan_default.adapters.dask_engine import DaskEngine
 
@@ -128,8 +133,8 @@ class ComputeResource(dg.ConfigurableResource):
         return LocalEngine()
 
     @property
-    def shown(self) -> Mapping[str, Any]:
-        """Metadata of what was done: where its workers can be watched."""
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of what the engine did: the page on which its workers can be watched."""
         dashboard = self.engine.dashboard
         return {"dask_dashboard": dg.MetadataValue.url(dashboard)} if dashboard else {}
 
@@ -140,7 +145,7 @@ class ComputeResource(dg.ConfigurableResource):
             self._engine = None
 
 
-class ModelRegistryResource(dg.ConfigurableResource):
+class ModelRegistryResource(dg.ConfigurableResource[Any]):
     """The registered model and what its training runs kept."""
 
     tracking_uri: str
@@ -150,22 +155,22 @@ class ModelRegistryResource(dg.ConfigurableResource):
 
     @property
     def tracking(self) -> Tracking:
-        """MLflow's store."""
+        """The client of MLflow's store."""
         return Tracking(self.tracking_uri, self.artifact_root)
 
     @property
     def models(self) -> "ModelStore":
-        """Models, candidates and reference profiles."""
+        """The models, candidates and reference profiles in it."""
         from loan_default.adapters.model_store import ModelStore
 
         return ModelStore(self.tracking, Path(self.cache))
 
     def run_link(self, run_id: str) -> dg.UrlMetadataValue:
-        """A link to the run in MLflow's UI."""
+        """Return a link to the run in MLflow's UI."""
         return dg.MetadataValue.url(self.tracking.run_url(run_id, self.ui))
 
 
-class ScoringServerResource(dg.ConfigurableResource):
+class ScoringServerResource(dg.ConfigurableResource[Any]):
     """The scoring server's address, and how it is started where nobody else does."""
 
     url: str
@@ -190,22 +195,22 @@ class ScoringServerResource(dg.ConfigurableResource):
 
     @property
     def command(self) -> list[str]:
-        """What starts it."""
-        where = urlsplit(self.url)
-        address = ["--host", where.hostname or "127.0.0.1", "--port", str(where.port or 80)]
+        """The command that starts it."""
+        url = urlsplit(self.url)
+        address = ["--host", url.hostname or "127.0.0.1", "--port", str(url.port or 80)]
         return [sys.executable, "-m", "loan_default.cli", "serve", *address]
 
 
-class ClockResource(dg.ConfigurableResource):
-    """What time it is, for whatever decides by it; a simulation gives another."""
+class ClockResource(dg.ConfigurableResource[Any]):
+    """The time, for whatever decides by it; a simulation sets another."""
 
     def now(self) -> datetime:
-        """The time in UTC."""
+        """Return the time in UTC."""
         return datetime.now(UTC)
 
 
-class NotificationsResource(dg.ConfigurableResource):
-    """Who is told of what happens, and by which ways."""
+class NotificationsResource(dg.ConfigurableResource[Any]):
+    """The people who are alerted, and the channels to them."""
 
     emails: list[str]
     smtp_host: str
@@ -215,7 +220,7 @@ class NotificationsResource(dg.ConfigurableResource):
 
     @property
     def channels(self) -> Channels:
-        """The ways to tell; their secrets come from the environment, so that no configuration shows them."""
+        """The channels; their secrets come from the environment, so that no configuration shows them."""
         secrets = load_settings().secrets
         return Channels(
             slack=secrets.get(SLACK, ""),
@@ -229,7 +234,7 @@ class NotificationsResource(dg.ConfigurableResource):
 
 
 def build_resources(settings: Settings) -> Mapping[str, Any]:
-    """Every resource, from the settings."""
+    """Build every resource from the settings."""
     root = root_of(settings.storage)
     store = {"tracking_uri": settings.tracking_uri, "artifact_root": settings.artifacts}
     return {

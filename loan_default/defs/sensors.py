@@ -22,7 +22,7 @@ from loan_default.adapters.layout import batch_name, is_verdict
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import PRODUCTION, TrackingError
 from loan_default.defs.lost_runs import RunLockResource
-from loan_default.defs.mlflow_run import settle_left_runs
+from loan_default.defs.mlflow_run import settle_lost_runs
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import (
     ClockResource,
@@ -340,7 +340,7 @@ def lost_runs(
 ) -> Result:
     """End the runs whose process was killed or went down with its machine, here and in MLflow: others wait for them."""
     lost = run_lock.end_lost_runs(context.instance)
-    settle_left_runs(context.instance, model_registry.tracking)
+    settle_lost_runs(context.instance, model_registry.tracking)
     if not lost:
         return dg.SkipReason("Every run that is under way lives.")
     return dg.SkipReason(" ".join(f"{run.job_name} had died (run {run.run_id})." for run in lost))

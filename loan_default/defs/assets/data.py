@@ -1,20 +1,22 @@
 """Group `data`: the loan file, the loans that are usable, the rows that are not, and the windows they are cut into."""
 
 from collections.abc import Iterator
-from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters.inbox import inputs, local
 from loan_default.adapters.parquet_table import ParquetTable
-from loan_default.defs import metadata as shown
+from loan_default.defs import metadata
+from loan_default.defs.checks import check_results, check_specs
+from loan_default.defs.metadata import LOANS, OWNERS, Metadata
 from loan_default.defs.resources import ComputeResource, LoanBookResource, StorageResource
-from loan_default.risk.errors import BadInput
-from loan_default.risk.validation.quality_gates import CLEANING_RULES, failures, judge_cleaning
+from loan_default.defs.results import Event, explain_failures, report_together, stored_spec
+from loan_default.risk.contract import Contract
+from loan_default.risk.validation.quality_gates import CLEANING_RULES
+from loan_default.steps.data import clean_loan_file, parse_optional_month, split_cleaned_loans
 
 if TYPE_CHECKING:
+    from loan_default.risk.data.cleaning_report import CleaningReport
     from loan_default.risk.data.splitting import Splits
 
 _LABELS = {
@@ -25,9 +27,10 @@ _LABELS = {
 raw_loans = dg.AssetSpec(
     "raw_loans",
     group_name="data",
-    **shown.described(
-        "The loan file as the lender has it: LOAN_DEFAULT_DATA, a file, a glob or gs://…", domain="loans", kinds={"csv"}
-    ),
+    description="The loan file as the lender has it: LOAN_DEFAULT_DATA, a file, a glob or gs://…",
+    kinds={"csv"},
+    tags=LOANS,
+    owners=OWNERS,
 )
 
 
@@ -47,144 +50,127 @@ class SplitConfig(dg.Config):
     test_from: str = ""
 
 
-def month(text: str, name: str) -> date | None:
-    """YYYY-MM → the first of that month; nothing → None."""
-    try:
-        return date.fromisoformat(f"{text}-01") if text else None
-    except ValueError:
-        raise BadInput(f"{name} is {text!r}; write a month as YYYY-MM.") from None
-
-
 @dg.multi_asset(
     name="clean_raw_loans",
-    group_name="data",
-    deps=[raw_loans],
-    outs={
-        "cleaned_loans": dg.AssetOut(
-            io_manager_key="parquet",
-            **shown.described(
-                "Every usable loan in natural units, with its outcome where that is known.",
-                domain="loans",
-                kinds={"polars", "parquet"},
-            ),
+    specs=[
+        stored_spec(
+            "cleaned_loans",
+            "parquet",
+            group_name="data",
+            deps=[raw_loans],
+            description="Every usable loan in natural units, with its outcome where that is known.",
+            kinds={"polars", "parquet"},
+            tags=LOANS,
         ),
-        "rejected_loans": dg.AssetOut(
-            io_manager_key="parquet",
-            metadata={"dagster/column_schema": shown.REJECTED},
-            **shown.described(
-                "Rows that are no usable loan: file, row, id, and the reason as a sentence.",
-                domain="loans",
-                kinds={"polars", "parquet"},
-            ),
+        stored_spec(
+            "rejected_loans",
+            "parquet",
+            group_name="data",
+            deps=[raw_loans],
+            description="Rows that are no usable loan: file, row, id, and the reason as a sentence.",
+            kinds={"polars", "parquet"},
+            tags=LOANS,
+            metadata={"dagster/column_schema": metadata.REJECTED},
         ),
-        "cleaning_report": dg.AssetOut(
-            io_manager_key="json",
-            **shown.described(
-                "What cleaning found: counts, months, fingerprint, snapshot month.", domain="loans", kinds={"json"}
-            ),
+        stored_spec(
+            "cleaning_report",
+            "json",
+            group_name="data",
+            deps=[raw_loans],
+            description="What cleaning found: counts, months, fingerprint, snapshot month.",
+            kinds={"json"},
+            tags=LOANS,
         ),
-    },
-    check_specs=shown.check_specs("cleaned_loans", CLEANING_RULES),
+    ],
+    check_specs=check_specs("cleaned_loans", CLEANING_RULES),
+    can_subset=True,
 )
-@shown.in_one_sentence
+@explain_failures
 def clean_raw_loans(
     context: dg.AssetExecutionContext,
     config: CleaningConfig,
     loan_book: LoanBookResource,
     storage: StorageResource,
     compute: ComputeResource,
-) -> Iterator[Any]:
+) -> Iterator[Event]:
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
-    import polars as pl
-
-    from loan_default.risk.data.cleaning import clean_loans
-
-    contract = loan_book.contract
-    cleaned, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("cleaned", "rejected"))
-    report = clean_loans(
-        inputs(config.data or loan_book.data),
-        contract,
-        cleaned=cleaned,
-        rejected=rejected,
-        snapshot=month(config.snapshot_month, "snapshot_month"),
-        fetch=partial(local, storage.staging),
-        engine=compute.engine,
+    cleaned = clean_loan_file(
+        config.data or loan_book.data,
+        loan_book.contract,
+        storage.workspace(context.run_id),
+        compute.engine,
+        snapshot=parse_optional_month(config.snapshot_month, "snapshot_month"),
     )
-    for warning in report.warnings():
+    for warning in cleaned.report.warnings():
         context.log.warning(warning)
-    findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
-    if failed := failures(findings):
-        yield from shown.check_results("cleaned_loans", findings)
-        cleaned.unlink()
-        rejected.unlink()
-        raise dg.Failure(failed, allow_retries=False)
-    counts = {"dagster/row_count": report.kept, "fingerprint": report.fingerprint, "files": list(report.files)}
-    about = {
-        "dagster/column_schema": shown.column_schema(contract, _LABELS),
+    results: list[dg.MaterializeResult[None]] = [
+        dg.MaterializeResult(
+            asset_key="cleaned_loans",
+            metadata={**_cleaned_metadata(cleaned.report, loan_book.contract), **compute.metadata},
+            check_results=check_results("cleaned_loans", cleaned.findings),
+        ),
+        dg.MaterializeResult(asset_key="rejected_loans", metadata=_rejected_metadata(cleaned.report)),
+        dg.MaterializeResult(asset_key="cleaning_report"),
+    ]
+    yield from report_together(context, results)
+
+
+def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
+    return {
+        "dagster/row_count": report.kept,
+        "fingerprint": report.fingerprint,
+        "files": list(report.files),
+        "dagster/column_schema": metadata.column_schema(contract, _LABELS),
         "first_month": f"{report.first_month:%Y-%m}",
         "last_month": f"{report.last_month:%Y-%m}",
         "snapshot_month": f"{report.snapshot:%Y-%m}",
         "matured": report.matured,
         "default_rate": report.default_rate,
-        "warnings": shown.bullets(report.warnings()),
-        **compute.shown,
+        "warnings": metadata.bullets(report.warnings()),
     }
-    yield dg.MaterializeResult(
-        asset_key="cleaned_loans",
-        value=cleaned,
-        metadata={**counts, **about},
-        check_results=shown.check_results("cleaned_loans", findings),
-    )
-    yield dg.MaterializeResult(
-        asset_key="rejected_loans",
-        value=rejected,
-        metadata={
-            "dagster/row_count": report.rejected,
-            "share": report.rejected_share,
-            "problems": shown.table(["problem", "rows"], list(report.problems.items())),
-            "lines_not_loans": report.lines_not_loans,
-        },
-    )
-    yield dg.MaterializeResult(asset_key="cleaning_report", value=report.to_dict())
+
+
+def _rejected_metadata(report: "CleaningReport") -> Metadata:
+    return {
+        "dagster/row_count": report.rejected,
+        "share": report.rejected_share,
+        "problems": metadata.problems(report.problems),
+        "lines_not_loans": report.lines_not_loans,
+    }
 
 
 @dg.asset(
     group_name="data",
     io_manager_key="json",
-    **shown.described(
-        "Windows of matured loans by issue month: train, calibrate, test, newest last.", domain="loans", kinds={"json"}
-    ),
+    description="Windows of matured loans by issue month: train, calibrate, test, newest last.",
+    kinds={"json"},
+    tags=LOANS,
+    owners=OWNERS,
 )
-@shown.in_one_sentence
+@explain_failures
 def loan_splits(
     config: SplitConfig, loan_book: LoanBookResource, cleaned_loans: ParquetTable, cleaning_report: dict[str, Any]
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[dict[str, Any]]:
     """Cut the matured loans into windows."""
-    from loan_default.risk.data.splitting import SplitPlan, split_loans
+    from loan_default.risk.data.splitting import SplitPlan
 
     plan = SplitPlan(
         config.calibrate_share,
         config.test_share,
-        month(config.calibrate_from, "calibrate_from"),
-        month(config.test_from, "test_from"),
+        parse_optional_month(config.calibrate_from, "calibrate_from"),
+        parse_optional_month(config.test_from, "test_from"),
     )
-    splits = split_loans(
-        cleaned_loans.scan(),
-        loan_book.contract,
-        plan,
-        snapshot=month(cleaning_report["snapshot"], "snapshot"),
-        data_fingerprint=cleaning_report["fingerprint"],
-    )
+    splits = split_cleaned_loans(cleaned_loans, cleaning_report, loan_book.contract, plan)
     return dg.MaterializeResult(value=splits.to_dict(), metadata=_split_metadata(splits))
 
 
-def _split_metadata(splits: "Splits") -> dict[str, Any]:
+def _split_metadata(splits: "Splits") -> Metadata:
     rows = [
         (w.name, f"{w.first_month:%Y-%m}", f"{w.last_month:%Y-%m}", w.rows, f"{w.default_rate:.1%}")
         for w in splits.windows
     ]
     return {
-        "windows": shown.table(["window", "from", "to", "loans", "default rate"], rows),
+        "windows": metadata.table(["window", "from", "to", "loans", "default rate"], rows),
         "out_of_time": splits.out_of_time,
         "fingerprint": splits.fingerprint,
         "unresolved": splits.unresolved,

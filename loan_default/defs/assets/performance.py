@@ -1,117 +1,114 @@
 """Group `performance`: how loans ended, and how good the versions that scored them proved to be."""
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loan_default.adapters import storage as files
-from loan_default.adapters.inbox import list_files
 from loan_default.adapters.parquet_table import ParquetTable
-from loan_default.adapters.tracking import PRODUCTION
-from loan_default.defs import metadata as shown
+from loan_default.defs import metadata
 from loan_default.defs.assets.registry import EvaluationConfig
+from loan_default.defs.checks import check_specs, warning
+from loan_default.defs.metadata import LOANS, MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
+from loan_default.defs.results import Event, explain_failures, report_together, stored_spec
 from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.steps.performance import OutcomeFiles, measure_versions, read_outcome_files
 
 if TYPE_CHECKING:
     from loan_default.risk.monitoring.performance import Performance
 
+_READABLE_RULE, _GOOD_RULE = "every_file_readable", "as_good_as_the_policy_asks"
+
 
 @dg.multi_asset(
     name="read_loan_outcomes",
-    group_name="performance",
-    outs={
-        "loan_outcomes": dg.AssetOut(
-            io_manager_key="parquet",
-            **shown.described(
-                "How each loan stands, by the latest month that a file in <storage>/outcomes tells of.",
-                domain="loans",
-                kinds={"polars", "parquet"},
-            ),
+    specs=[
+        stored_spec(
+            "loan_outcomes",
+            "parquet",
+            group_name="performance",
+            description="How each loan stands, by the latest month that a file in <storage>/outcomes tells of.",
+            kinds={"polars", "parquet"},
+            tags=LOANS,
         ),
-        "rejected_outcomes": dg.AssetOut(
-            io_manager_key="parquet",
-            metadata={"dagster/column_schema": shown.REJECTED},
-            **shown.described(
-                "Lines of outcome files that cannot be used, with their reasons.",
-                domain="loans",
-                kinds={"polars", "parquet"},
-            ),
+        stored_spec(
+            "rejected_outcomes",
+            "parquet",
+            group_name="performance",
+            description="Lines of outcome files that cannot be used, with their reasons.",
+            kinds={"polars", "parquet"},
+            tags=LOANS,
+            metadata={"dagster/column_schema": metadata.REJECTED},
         ),
-        "outcomes_report": dg.AssetOut(
-            io_manager_key="json",
-            **shown.described("What was found in the outcome files.", domain="loans", kinds={"json"}),
+        stored_spec(
+            "outcomes_report",
+            "json",
+            group_name="performance",
+            description="What was found in the outcome files.",
+            kinds={"json"},
+            tags=LOANS,
         ),
-    },
-    check_specs=shown.check_specs("loan_outcomes", ["every_file_readable"]),
+    ],
+    check_specs=check_specs("loan_outcomes", [_READABLE_RULE]),
+    can_subset=True,
 )
-@shown.in_one_sentence
+@explain_failures
 def read_loan_outcomes(
     context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource, clock: ClockResource
-) -> Iterator[Any]:
+) -> Iterator[Event]:
     """Read every outcome file; one that cannot be read holds up no other."""
-    from loan_default.risk.data.outcomes import read_outcomes
-
-    outcomes, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("outcomes", "rejected"))
-    outcome_files = sorted(list_files(storage.layout.outcomes), key=lambda file: file.name)
-    report = read_outcomes(
-        [files.fetch(file.place, storage.staging, file.generation) for file in outcome_files],
-        loan_book.contract,
-        outcomes=outcomes,
-        rejected=rejected,
-        today=clock.now().date(),
-    )
-    unreadable = " ".join(report.unreadable.values())
-    for sentence in report.unreadable.values():
+    outcomes = read_outcome_files(loan_book.contract, storage.workspace(context.run_id), today=clock.now().date())
+    for sentence in outcomes.report.unreadable.values():
         context.log.warning(sentence)
-    yield dg.MaterializeResult(
-        asset_key="loan_outcomes",
-        value=outcomes,
-        check_results=[
-            dg.AssetCheckResult(
-                asset_key="loan_outcomes",
-                check_name="every_file_readable",
-                passed=not report.unreadable,
-                description=unreadable or f"All of the {len(outcome_files)} files could be read.",
-                severity=dg.AssetCheckSeverity.WARN,
-            )
-        ],
-        metadata={
-            "dagster/row_count": report.loans,
-            "defaulted": report.defaulted,
-            "repaid": report.repaid,
-            "neither yet": report.unresolved,
-            "told until": f"{report.seen_until:%Y-%m}" if report.seen_until else "no month",
-            "unreadable": shown.bullets(report.unreadable.values()),
-        },
-    )
-    yield dg.MaterializeResult(
-        asset_key="rejected_outcomes",
-        value=rejected,
-        metadata={
-            "dagster/row_count": report.rejected,
-            "problems": shown.table(["problem", "lines"], list(report.problems.items())),
-        },
-    )
-    yield dg.MaterializeResult(asset_key="outcomes_report", value=report.to_dict())
+    rejected: Metadata = {
+        "dagster/row_count": outcomes.report.rejected,
+        "problems": metadata.problems(outcomes.report.problems, "lines"),
+    }
+    results: list[dg.MaterializeResult[None]] = [
+        dg.MaterializeResult(
+            asset_key="loan_outcomes",
+            check_results=[_readable_check(outcomes)],
+            metadata=_outcomes_metadata(outcomes),
+        ),
+        dg.MaterializeResult(asset_key="rejected_outcomes", metadata=rejected),
+        dg.MaterializeResult(asset_key="outcomes_report"),
+    ]
+    yield from report_together(context, results)
+
+
+def _readable_check(outcomes: OutcomeFiles) -> dg.AssetCheckResult:
+    unreadable = " ".join(outcomes.report.unreadable.values())
+    sentence = unreadable or f"All of the {outcomes.files} files could be read."
+    return warning("loan_outcomes", _READABLE_RULE, passed=not unreadable, sentence=sentence)
+
+
+def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
+    report = outcomes.report
+    return {
+        "dagster/row_count": report.loans,
+        "defaulted": report.defaulted,
+        "repaid": report.repaid,
+        "neither yet": report.unresolved,
+        "told until": f"{report.seen_until:%Y-%m}" if report.seen_until else "no month",
+        "unreadable": metadata.bullets(report.unreadable.values()),
+    }
 
 
 @dg.asset(
     group_name="performance",
     io_manager_key="json",
     deps=[dg.AssetDep("predictions", partition_mapping=dg.AllPartitionMapping())],
-    check_specs=shown.check_specs("performance_report", ["as_good_as_the_policy_asks"]),
-    **shown.described(
-        "AUC, KS, Brier score and calibration of every version on loans that matured, by vintage and decision; "
-        "estimates, marked as such, for those that did not.",
-        domain="model",
-        kinds={"polars"},
-    ),
+    check_specs=check_specs("performance_report", [_GOOD_RULE]),
+    description="AUC, KS, Brier score and calibration of every version on loans that matured, by vintage and decision; "
+    "estimates, marked as such, for those that did not.",
+    kinds={"polars"},
+    tags=MODEL,
+    owners=OWNERS,
 )
-@shown.in_one_sentence
+@explain_failures
 def performance_report(
+    context: dg.AssetExecutionContext,
     config: EvaluationConfig,
     loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
@@ -119,58 +116,37 @@ def performance_report(
     clock: ClockResource,
     loan_outcomes: ParquetTable,
     outcomes_report: dict[str, Any],
-) -> Iterator[Any]:
+) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Hold what was predicted against how the loans ended, and judge the version in production."""
-    from loan_default.adapters import prediction_history
-    from loan_default.risk.monitoring.performance import measure_performance
-
-    now, production = clock.now(), model_registry.tracking.version_of(PRODUCTION)
-    rows = prediction_history.scan(storage.layout, loan_book.contract, storage.staging, now.date())
-    versions = rows.select("model_version").unique().collect()["model_version"].to_list()
-    performance = measure_performance(
-        rows,
-        loan_outcomes.scan(),
+    measured = measure_versions(
+        loan_outcomes,
+        outcomes_report,
         loan_book.contract,
-        loan_book.policy.performance,
-        production=production.version if production else None,
-        seen_until=_month(outcomes_report["seen_until"]),
-        developed_until={version: _developed_until(model_registry, version) for version in versions},
-        cutoff=loan_book.policy.decision.decline_from,
-        seed=config.seed,
+        loan_book.policy,
+        model_registry.models,
+        storage.workspace(context.run_id),
+        now=clock.now(),
         resamples=config.resamples,
+        seed=config.seed,
     )
+    return dg.MaterializeResult(
+        value=measured.record,
+        check_results=[_verdict_check(measured.performance)],
+        metadata=_performance_metadata(measured.performance),
+    )
+
+
+def _verdict_check(performance: "Performance") -> dg.AssetCheckResult:
     verdict = performance.verdict
-    yield dg.MaterializeResult(
-        value={
-            "measured_at": now.isoformat(timespec="seconds"),
-            "told_until": outcomes_report["seen_until"],
-            "unreadable": list(outcomes_report["unreadable"]),
-            **performance.to_dict(),
-        },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="as_good_as_the_policy_asks",
-                passed=verdict is None or verdict.verdict != "degraded",
-                description=" ".join(verdict.reasons) if verdict else "No version is in production.",
-                severity=dg.AssetCheckSeverity.WARN,
-            )
-        ],
-        metadata=_metadata(performance),
+    return warning(
+        "performance_report",
+        _GOOD_RULE,
+        passed=verdict is None or verdict.verdict != "degraded",
+        sentence=" ".join(verdict.reasons) if verdict else "No version is in production.",
     )
 
 
-def _month(text: str | None) -> date | None:
-    return date.fromisoformat(f"{text}-01") if text else None
-
-
-def _developed_until(model_registry: ModelRegistryResource, version: int) -> date:
-    """The last issue month of the loans that a version was developed on."""
-    months = model_registry.models.reference(model_registry.tracking.get(version)).profile.months
-    assert months is not None, "every registered version has its months"
-    return date.fromisoformat(f"{months[1]}-01")
-
-
-def _metadata(performance: "Performance") -> dict[str, Any]:
+def _performance_metadata(performance: "Performance") -> dict[str, Any]:
     from loan_default.risk.monitoring.performance import ESTIMATED
 
     verdict = performance.verdict
@@ -185,11 +161,11 @@ def _metadata(performance: "Performance") -> dict[str, Any]:
     columns = ["version", "loans", "of its own months", "matured", "known", *SHOWN_METRICS.values()]
     return {
         "verdict": verdict.verdict if verdict else "no version in production",
-        "reasons": shown.bullets(verdict.reasons if verdict else []),
+        "reasons": metadata.bullets(verdict.reasons if verdict else []),
         **_trend(performance),
-        "versions": shown.table([*columns, "AUC expected of the known", "AUC estimated of the others"], versions),
+        "versions": metadata.table([*columns, "AUC expected of the known", "AUC estimated of the others"], versions),
         **{
-            name: shown.table([column.replace("_", " ") for column in frame.columns], frame.rows())
+            name: metadata.table([column.replace("_", " ") for column in frame.columns], frame.rows())
             for name, frame in (
                 ("vintages", performance.vintages),
                 ("decisions", performance.decisions),

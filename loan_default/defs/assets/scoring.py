@@ -6,15 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from loan_default.adapters import storage as files
-from loan_default.adapters.layout import BATCH_SUFFIXES
 from loan_default.adapters.parquet_table import ParquetTable
-from loan_default.adapters.tracking import PRODUCTION
-from loan_default.defs import metadata as shown
+from loan_default.defs import metadata
+from loan_default.defs.checks import check_results, check_specs
+from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
 from loan_default.defs.partitions import batches
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
-from loan_default.risk.errors import BadInput
-from loan_default.risk.validation.quality_gates import PREDICTION_RULES, failures, judge_predictions
+from loan_default.defs.results import Event, explain_failures, report_together, stored_spec
+from loan_default.risk.validation.quality_gates import PREDICTION_RULES
+from loan_default.steps.scoring import ScoredBatch, read_batch, score_batch
 
 _PREDICTED = {
     "id": ("string", "The lender's number of the application."),
@@ -33,74 +33,57 @@ _PREDICTED = {
 
 @dg.multi_asset(
     name="read_application_batch",
-    group_name="scoring",
     partitions_def=batches,
-    outs={
-        "application_batch": dg.AssetOut(
-            io_manager_key="parquet",
-            **shown.described(
-                "Applications of one batch file in natural units, from <storage>/applications.",
-                domain="applications",
-                kinds={"polars", "parquet"},
-            ),
+    specs=[
+        stored_spec(
+            "application_batch",
+            "parquet",
+            group_name="scoring",
+            description="Applications of one batch file in natural units, from <storage>/applications.",
+            kinds={"polars", "parquet"},
+            tags=APPLICATIONS,
         ),
-        "rejected_applications": dg.AssetOut(
-            io_manager_key="parquet",
-            metadata={"dagster/column_schema": shown.REJECTED},
-            **shown.described(
-                "Rows of the batch that cannot be scored, with their reasons.",
-                domain="applications",
-                kinds={"polars", "parquet"},
-            ),
+        stored_spec(
+            "rejected_applications",
+            "parquet",
+            group_name="scoring",
+            description="Rows of the batch that cannot be scored, with their reasons.",
+            kinds={"polars", "parquet"},
+            tags=APPLICATIONS,
+            metadata={"dagster/column_schema": metadata.REJECTED},
         ),
-        "application_report": dg.AssetOut(
-            io_manager_key="json",
-            **shown.described(
-                "What was found in the batch file: counts, months, fingerprint.", domain="applications", kinds={"json"}
-            ),
+        stored_spec(
+            "application_report",
+            "json",
+            group_name="scoring",
+            description="What was found in the batch file: counts, months, fingerprint.",
+            kinds={"json"},
+            tags=APPLICATIONS,
         ),
-    },
+    ],
+    can_subset=True,
 )
-@shown.in_one_sentence
+@explain_failures
 def read_application_batch(
     context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource
-) -> Iterator[Any]:
+) -> Iterator[Event]:
     """Read and check one batch file."""
-    from loan_default.risk.data.cleaning import clean_application_file
-
-    batch = context.partition_key
-    cleaned, rejected = (storage.staging / f"{context.run_id}-{name}.parquet" for name in ("batch", "rejected"))
-    file = files.fetch(_inbox_file(storage, batch), storage.staging)
-    report = clean_application_file(file, loan_book.contract, cleaned=cleaned, rejected=rejected)
+    report = read_batch(context.partition_key, loan_book.contract, storage.workspace(context.run_id))
     for warning in report.warnings():
         context.log.warning(warning)
-    yield dg.MaterializeResult(
-        asset_key="application_batch",
-        value=cleaned,
-        metadata={
-            "dagster/row_count": report.kept,
-            "dagster/column_schema": shown.column_schema(loan_book.contract, {}),
-            "fingerprint": report.fingerprint,
-            "warnings": shown.bullets(report.warnings()),
-        },
-    )
-    yield dg.MaterializeResult(
-        asset_key="rejected_applications",
-        value=rejected,
-        metadata={
-            "dagster/row_count": report.rejected,
-            "problems": shown.table(["problem", "rows"], list(report.problems.items())),
-        },
-    )
-    yield dg.MaterializeResult(asset_key="application_report", value=report.to_dict())
-
-
-def _inbox_file(storage: StorageResource, batch: str) -> Any:
-    for path in storage.layout.batch_files(batch):
-        if files.exists(path):
-            return path
-    suffixes = "|".join(BATCH_SUFFIXES)
-    raise BadInput(f"{storage.layout.inbox} holds no file {batch}{suffixes}; put the batch there.")
+    applications: Metadata = {
+        "dagster/row_count": report.kept,
+        "dagster/column_schema": metadata.column_schema(loan_book.contract, {}),
+        "fingerprint": report.fingerprint,
+        "warnings": metadata.bullets(report.warnings()),
+    }
+    rejected: Metadata = {"dagster/row_count": report.rejected, "problems": metadata.problems(report.problems)}
+    results: list[dg.MaterializeResult[None]] = [
+        dg.MaterializeResult(asset_key="application_batch", metadata=applications),
+        dg.MaterializeResult(asset_key="rejected_applications", metadata=rejected),
+        dg.MaterializeResult(asset_key="application_report"),
+    ]
+    yield from report_together(context, results)
 
 
 @dg.asset(
@@ -108,15 +91,14 @@ def _inbox_file(storage: StorageResource, batch: str) -> Any:
     partitions_def=batches,
     deps=["promoted_model"],  # retraining settles production before it scores
     io_manager_key="parquet",
-    metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn(k, *v) for k, v in _PREDICTED.items()])},
-    check_specs=shown.check_specs("predictions", PREDICTION_RULES),
-    **shown.described(
-        "PD, score, decision and reasons of each application, by the version in production; also as CSV.",
-        domain="applications",
-        kinds={"xgboost", "parquet"},
-    ),
+    metadata={"dagster/column_schema": metadata.table_schema(_PREDICTED)},
+    check_specs=check_specs("predictions", PREDICTION_RULES),
+    description="PD, score, decision and reasons of each application, by the version in production; also as CSV.",
+    kinds={"xgboost", "parquet"},
+    tags=APPLICATIONS,
+    owners=OWNERS,
 )
-@shown.in_one_sentence
+@explain_failures
 def predictions(
     context: dg.AssetExecutionContext,
     model_registry: ModelRegistryResource,
@@ -124,47 +106,27 @@ def predictions(
     compute: ComputeResource,
     application_batch: ParquetTable,
     application_report: dict[str, Any],
-) -> Iterator[Any]:
+) -> dg.MaterializeResult[None]:
     """Score the batch; scoring it again replaces its result and nothing else."""
-    import polars as pl
-
-    from loan_default.adapters import prediction_history
-    from loan_default.risk.model.batch_scoring import write_predictions
-
-    version = model_registry.tracking.version_of(PRODUCTION)
-    if version is None:
-        raise dg.Failure("No version is in production; run full_pipeline_job first.", allow_retries=False)
-    parquet, csv = (storage.staging / f"{context.run_id}-predictions.{kind}" for kind in ("parquet", "csv"))
-    counts = write_predictions(
-        model_registry.models.scorer(version),
+    scored = score_batch(
+        context.partition_key,
         application_batch,
-        parquet=parquet,
-        csv=csv,
-        constants={
-            "model_version": version.version,
-            "scored_at": datetime.now(UTC),
-            "input_fingerprint": application_report["fingerprint"],
-        },
-        engine=compute.engine,
+        application_report,
+        model_registry.models,
+        storage.workspace(context.run_id),
+        compute.engine,
+        now=datetime.now(UTC),
     )
-    findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
-    if failed := failures(findings):
-        yield from shown.check_results("predictions", findings)
-        parquet.unlink()
-        csv.unlink()
-        raise dg.Failure(failed, allow_retries=False)
-    prediction_history.add(parquet, storage.layout, context.partition_key, version.version, storage.staging)
-    beside = storage.layout.predictions_csv(context.partition_key)
-    files.remove(beside)  # a CSV that is there is of the Parquet that is there
-    yield dg.MaterializeResult(
-        value=parquet,
-        check_results=shown.check_results("predictions", findings),
-        metadata={
-            "dagster/row_count": application_report["kept"],
-            "model_version": version.version,
-            "decisions": shown.table(["decision", "applications", "mean PD"], counts),
-            "csv": dg.MetadataValue.path(str(beside)),
-            **compute.shown,
-        },
+    return dg.MaterializeResult(
+        check_results=check_results("predictions", scored.findings),
+        metadata={**_predictions_metadata(scored), **compute.metadata},
     )
-    files.store(csv, beside)
+
+
+def _predictions_metadata(scored: ScoredBatch) -> Metadata:
+    return {
+        "dagster/row_count": scored.rows,
+        "model_version": scored.version,
+        "decisions": metadata.table(["decision", "applications", "mean PD"], scored.decisions),
+        "csv": dg.MetadataValue.path(str(scored.csv)),
+    }

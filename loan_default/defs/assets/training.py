@@ -1,24 +1,24 @@
 """Group `training`: the parameters that tuning found, and the candidates fitted with them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from loan_default.adapters.parquet_table import ParquetTable
-from loan_default.defs import metadata as shown
+from loan_default.defs import metadata
+from loan_default.defs.checks import check_results, check_specs
+from loan_default.defs.metadata import MODEL, OWNERS, Metadata
 from loan_default.defs.mlflow_run import MlflowRunResource
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StudiesResource
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.defs.results import explain_failures
 from loan_default.risk.evaluation import SHOWN_METRICS
-from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, failures, judge_candidate
+from loan_default.risk.validation.quality_gates import TRAINING_RULES
+from loan_default.steps.training import Training, TrainingData, train_and_register, tune_parameters
 
 if TYPE_CHECKING:
-    from loan_default.risk.data.splitting import Splits
     from loan_default.risk.model.training import Candidate
-    from loan_default.risk.model.tuning import Trial
+    from loan_default.risk.model.tuning import Trial, TunedParams
 
 # Of the heavy steps: `dagster.yaml` lets one run with any of them go at a time, also one that is of no job.
 POOL = "training"
@@ -42,13 +42,12 @@ class TrainingConfig(dg.Config):
     group_name="training",
     pool=POOL,
     io_manager_key="json",
-    **shown.described(
-        "XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
-        domain="model",
-        kinds={"optuna", "xgboost"},
-    ),
+    description="XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
+    kinds={"optuna", "xgboost"},
+    tags=MODEL,
+    owners=OWNERS,
 )
-@shown.in_one_sentence
+@explain_failures
 def tuned_params(
     context: dg.AssetExecutionContext,
     config: TuningConfig,
@@ -57,59 +56,50 @@ def tuned_params(
     compute: ComputeResource,
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[dict[str, Any]]:
     """Search for parameters."""
-    from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.model.development import development_on
-    from loan_default.risk.model.tuning import tune
 
-    splits, search = Splits.from_dict(loan_splits), loan_book.search_space
-    at_most = search.xgboost.tuned_on_at_most
-
-    def told(trial: "Trial") -> None:
-        reached = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
+    def log(trial: "Trial") -> None:
+        result = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
         context.log.info(
-            f"Trial {trial.number + 1} of {config.trials}: {reached}, best {trial.best:.5f}",
+            f"Trial {trial.number + 1} of {config.trials}: {result}, best {trial.best:.5f}",
             extra={"share": (trial.number + 1) / config.trials},
         )
 
-    found = tune(
-        development_on(compute.engine, cleaned_loans, loan_book.contract, splits, at_most),
-        search,
-        data_fingerprint=splits.fingerprint,
-        storage=studies.storage,
-        trials=config.trials,
-        seed=config.seed,
-        on_trial=told,
+    data = TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine)
+    search_space = loan_book.search_space
+    tuned = tune_parameters(
+        data, search_space, study_storage=studies.storage, trials=config.trials, seed=config.seed, on_trial=log
     )
+    share = data.splits.share_of(search_space.xgboost.tuned_on_at_most)
     return dg.MaterializeResult(
-        value=found.to_dict(),
-        metadata={
-            "parameters": shown.table(["parameter", "value"], list(found.parameters.items())),
-            "log_loss": found.log_loss,
-            "start_log_loss": found.start_log_loss,
-            "trials": found.trials,
-            "pruned": found.pruned,
-            "share_of_loans": splits.share_of(at_most),
-            "study": found.study,
-            "seconds": found.seconds,
-            **compute.shown,
-        },
+        value=tuned.to_dict(), metadata={**_tuning_metadata(tuned), "share_of_loans": share, **compute.metadata}
     )
+
+
+def _tuning_metadata(tuned: "TunedParams") -> Metadata:
+    return {
+        "parameters": metadata.table(["parameter", "value"], list(tuned.parameters.items())),
+        "log_loss": tuned.log_loss,
+        "start_log_loss": tuned.start_log_loss,
+        "trials": tuned.trials,
+        "pruned": tuned.pruned,
+        "study": tuned.study,
+        "seconds": tuned.seconds,
+    }
 
 
 @dg.asset(
     group_name="training",
     pool=POOL,
     io_manager_key="json",
-    check_specs=shown.check_specs("trained_model", TRAINING_RULES),
-    **shown.described(
-        "Candidates fitted and calibrated; the best is the newest version of the registered model (staging).",
-        domain="model",
-        kinds={"xgboost", "scikitlearn", "mlflow"},
-    ),
+    check_specs=check_specs("trained_model", TRAINING_RULES),
+    description="Candidates fitted and calibrated; the best is the newest version of the registered model (staging).",
+    kinds={"xgboost", "scikitlearn", "mlflow"},
+    tags=MODEL,
+    owners=OWNERS,
 )
-@shown.in_one_sentence
+@explain_failures
 def trained_model(
     context: dg.AssetExecutionContext,
     config: TrainingConfig,
@@ -120,92 +110,41 @@ def trained_model(
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
     tuned_params: dict[str, Any],
-) -> Iterator[Any]:
+) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Fit every candidate and register the best; stop where it is too good to be true."""
-    from loan_default.adapters.model_store import provenance
-    from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.model.development import development_on
-    from loan_default.risk.model.training import KINDS, train_candidates
-    from loan_default.risk.monitoring.reference_profile import reference_of
 
-    contract, policy, splits = loan_book.contract, loan_book.policy, Splits.from_dict(loan_splits)
-    candidates = train_candidates(
-        development_on(compute.engine, cleaned_loans, contract, splits),
+    def log(candidate: "Candidate") -> None:
+        context.log.info(f"{candidate.kind}: AUC {candidate.metrics['auc'].value:.4f} on calibrate")
+
+    training = train_and_register(
+        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
         tuned_params["parameters"],
         loan_book.search_space,
-        policy.decision,
-        seed=config.seed,
-        kinds=config.candidates or KINDS,
-        on_fitted=lambda c: context.log.info(f"{c.kind}: AUC {c.metrics['auc'].value:.4f} on calibrate"),
-    )
-    best = candidates[0]
-    findings = judge_candidate(best, _grade(compute, cleaned_loans, contract, splits), policy.promotion)
-    if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
-        yield from shown.check_results("trained_model", findings)
-        raise dg.Failure(failures(findings), allow_retries=False)
-    tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}
-    _log_run(mlflow_run, candidates, splits, {**tags, "kind": best.kind})
-    version = model_registry.models.register(
+        loan_book.policy,
+        model_registry.models,
         mlflow_run.run_id,
-        candidates,
-        reference=reference_of(
-            compute.engine, cleaned_loans, contract, splits, best.scorer, policy.drift.report_sample_rows
-        ),
-        tags=tags,
+        kinds=config.candidates,
+        seed=config.seed,
+        on_fitted=log,
     )
-    yield dg.MaterializeResult(
-        value=_record(candidates, version.version, mlflow_run.run_id, config.seed, tags),
-        check_results=shown.check_results("trained_model", findings),
+    return dg.MaterializeResult(
+        value=training.record,
+        check_results=check_results("trained_model", training.findings),
         metadata={
-            "version": version.version,
-            "kind": best.kind,
-            "leaderboard": shown.table(
-                ["candidate", *(f"{name} on calibrate" for name in SHOWN_METRICS)],
-                [(c.kind, *(c.metrics[name].value for name in SHOWN_METRICS)) for c in candidates],
-            ),
+            **_training_metadata(training),
             "mlflow_run": model_registry.run_link(mlflow_run.run_id),
-            "git_commit": tags["git_commit"],
-            **compute.shown,
+            **compute.metadata,
         },
     )
 
 
-def _grade(compute: ComputeResource, loans: ParquetTable, contract: Contract, splits: "Splits") -> float | None:
-    """AUC of the lender's own opinion on the calibrate window."""
-    import polars as pl
-
-    from loan_default.risk.model.development import on_windows
-    from loan_default.risk.model.training import grade_auc, graded
-
-    found = pl.concat(on_windows(compute.engine, loans, contract, splits, ["calibrate"], partial(graded, contract)))
-    return grade_auc(found, found[OUTCOME].to_numpy().astype(float), contract)
-
-
-def _record(
-    candidates: tuple["Candidate", ...], version: int, run_id: str, seed: int, tags: Mapping[str, str]
-) -> dict[str, Any]:
-    """What later assets need to know of this training."""
+def _training_metadata(training: Training) -> Metadata:
     return {
-        "version": version,
-        "run_id": run_id,
-        "kind": candidates[0].kind,
-        "candidates": [candidate.kind for candidate in candidates],
-        "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
-        "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
-        "seed": seed,
-        **tags,
+        "version": training.record["version"],
+        "kind": training.record["kind"],
+        "leaderboard": metadata.table(
+            ["candidate", *(f"{name} on calibrate" for name in SHOWN_METRICS)],
+            [(c.kind, *(c.metrics[name].value for name in SHOWN_METRICS)) for c in training.candidates],
+        ),
+        "git_commit": training.record["git_commit"],
     }
-
-
-def _log_run(
-    mlflow_run: MlflowRunResource, candidates: tuple["Candidate", ...], splits: "Splits", tags: Mapping[str, str]
-) -> None:
-    tracking, run_id = mlflow_run.tracking, mlflow_run.run_id
-    tracking.set_tags(run_id, tags)
-    tracking.log_parameters(
-        run_id, {f"{c.kind}.{name}": value for c in candidates for name, value in c.parameters.items()}
-    )
-    tracking.log_metrics(
-        run_id, {f"calibrate.{c.kind}.{name}": m.value for c in candidates for name, m in c.metrics.items()}
-    )
-    tracking.log_json(run_id, "windows.json", splits.to_dict())

@@ -1,0 +1,83 @@
+"""How a step ends in Dagster: files that belong together are reported together, and a failure is one sentence.
+
+What a step does is `steps`'s; tables and checks of a result are made by `metadata` and `checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from inspect import isgeneratorfunction
+from typing import Any, ParamSpec
+
+import dagster as dg
+
+from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.storage import trouble
+from loan_default.adapters.tracking import TrackingError
+from loan_default.defs.checks import check_results
+from loan_default.defs.metadata import OWNERS
+from loan_default.risk.errors import BadInput
+from loan_default.steps.gates import GateFailed
+
+Parameters = ParamSpec("Parameters")
+Event = dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult
+
+
+def stored_spec(key: str, io_manager_key: str, **attributes: Any) -> dg.AssetSpec:
+    """Describe an asset that its step stores itself; the IO manager only reads it for others."""
+    return dg.AssetSpec(key, owners=OWNERS, **attributes).with_io_manager_key(io_manager_key)
+
+
+def report_together(
+    context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[Any]]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization]:
+    """Report assets whose files one step stored together, whichever of them were selected.
+
+    A selected asset is reported with its checks. Another is reported as materialized: its file was written too, as
+    a table and the report on it must be of the same input.
+    """
+    for result in results:
+        assert result.asset_key is not None
+        if result.asset_key in context.selected_asset_keys:
+            yield result
+        else:
+            partition = context.partition_key if context.has_partition_key else None
+            yield dg.AssetMaterialization(result.asset_key, metadata=result.metadata, partition=partition)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Fail the step with one sentence where a user can mend it; input that cannot be used is not tried again."""
+    try:
+        yield
+    except BadInput as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    except (TrackingError, ServerError) as error:
+        raise dg.Failure(str(error)) from None
+    except OSError as error:
+        raise dg.Failure(trouble(error)) from error
+
+
+def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters, Iterator[Any]]:
+    """Decorate an asset's function: what a user can mend is one sentence, and a gate that failed has its checks."""
+
+    @wraps(compute)
+    def events(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Any]:
+        try:
+            with user_errors():
+                result = compute(*args, **kwargs)
+                yield from result if isgeneratorfunction(compute) else [result]
+        except GateFailed as error:
+            yield from _selected_checks(error)
+            raise dg.Failure(str(error), allow_retries=False) from None
+
+    return events
+
+
+def _selected_checks(error: GateFailed) -> Iterator[dg.AssetCheckResult]:
+    selected = dg.AssetExecutionContext.get().selected_asset_check_keys
+    for result in check_results(error.asset, error.findings):
+        if dg.AssetCheckKey(dg.AssetKey(error.asset), str(result.check_name)) in selected:
+            yield result

@@ -1,0 +1,114 @@
+"""Steps of group `data`: clean the loan file, and cut the loans that matured into windows.
+
+Reading, checking and splitting loans are `risk.data`'s; this module says from where to where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loan_default.adapters.inbox import inputs, local
+from loan_default.adapters.storage import store, write_json
+from loan_default.risk.contract import Contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import Finding
+from loan_default.risk.validation.quality_gates import judge_cleaning
+from loan_default.steps.gates import require_passed
+from loan_default.steps.workspace import Workspace
+
+if TYPE_CHECKING:
+    from loan_default.adapters.parquet_table import ParquetTable
+    from loan_default.risk.compute import Engine
+    from loan_default.risk.data.cleaning_report import CleaningReport
+    from loan_default.risk.data.splitting import SplitPlan, Splits
+
+
+@dataclass(frozen=True)
+class CleanedFile:
+    """A loan file that was cleaned and stored: what was counted, and what its gate says."""
+
+    report: CleaningReport
+    findings: tuple[Finding, ...]
+
+
+def clean_loan_file(
+    source: str, contract: Contract, workspace: Workspace, engine: Engine, *, snapshot: date | None = None
+) -> CleanedFile:
+    """Clean a loan file in one pass, and store its loans, its rejected rows and its report.
+
+    Args:
+        source: a path, a glob or an address in a bucket.
+        contract: what a loan is.
+        workspace: where to.
+        engine: where the work is done.
+        snapshot: the month as of which outcomes are known; by default the last that the file shows.
+
+    Raises:
+        BadInput: the file cannot be used.
+        GateFailed: it is not what the contract expects; nothing is stored then.
+    """
+    import polars as pl
+
+    from loan_default.risk.data.cleaning import clean_loans
+
+    layout = workspace.layout
+    with workspace.scratch("cleaned.parquet", "rejected.parquet") as (cleaned, rejected):
+        report = clean_loans(
+            inputs(source),
+            contract,
+            cleaned=cleaned,
+            rejected=rejected,
+            snapshot=snapshot,
+            fetch=partial(local, workspace.staging),
+            engine=engine,
+        )
+        findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
+        require_passed("cleaned_loans", findings)
+        store(cleaned, layout.table("cleaned_loans"))
+        store(rejected, layout.table("rejected_loans"))
+        write_json(layout.record("cleaning_report"), report.to_dict())
+    return CleanedFile(report, findings)
+
+
+def split_cleaned_loans(
+    loans: ParquetTable, cleaning_report: Mapping[str, Any], contract: Contract, plan: SplitPlan
+) -> Splits:
+    """Cut the cleaned loans that matured by their snapshot month into windows.
+
+    Raises:
+        BadInput: the loans do not suffice for the plan.
+    """
+    from loan_default.risk.data.splitting import split_loans
+
+    return split_loans(
+        loans.scan(),
+        contract,
+        plan,
+        snapshot=parse_month(cleaning_report["snapshot"], "snapshot"),
+        data_fingerprint=cleaning_report["fingerprint"],
+    )
+
+
+def parse_month(text: str, name: str) -> date:
+    """Return the first day of a month that is written YYYY-MM.
+
+    Raises:
+        BadInput: it is written in another way; `name` says what it is the month of.
+    """
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise BadInput(f"{name} is {text!r}; write a month as YYYY-MM.") from None
+
+
+def parse_optional_month(text: str | None, name: str) -> date | None:
+    """Return the first day of a month that is written YYYY-MM, and None for an empty text.
+
+    Raises:
+        BadInput: it is written in another way.
+    """
+    return parse_month(text, name) if text else None

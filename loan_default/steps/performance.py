@@ -1,0 +1,123 @@
+"""Steps of group `performance`: read how loans ended, and measure the versions that had scored them.
+
+Reading outcomes and measuring is `risk`'s; every prediction is in `adapters.prediction_history`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from loan_default.adapters import prediction_history
+from loan_default.adapters.inbox import list_files
+from loan_default.adapters.storage import fetch, store, write_json
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.risk.contract import Contract
+from loan_default.risk.policy import Policy
+from loan_default.steps.data import parse_month, parse_optional_month
+from loan_default.steps.workspace import Workspace
+
+if TYPE_CHECKING:
+    from loan_default.adapters.model_store import ModelStore
+    from loan_default.adapters.parquet_table import ParquetTable
+    from loan_default.risk.data.outcomes import OutcomesReport
+    from loan_default.risk.monitoring.performance import Performance
+
+
+@dataclass(frozen=True)
+class OutcomeFiles:
+    """Outcome files that were read and stored: how many, and what was found in them."""
+
+    files: int
+    report: OutcomesReport
+
+
+@dataclass(frozen=True)
+class MeasuredPerformance:
+    """How good each version proved to be, and the record of it."""
+
+    performance: Performance
+    record: Mapping[str, Any]
+
+
+def read_outcome_files(contract: Contract, workspace: Workspace, *, today: date) -> OutcomeFiles:
+    """Read every outcome file, and store how each loan stands, the rejected lines and a report.
+
+    A file that cannot be read holds up no other; the report says why.
+    """
+    from loan_default.risk.data.outcomes import read_outcomes
+
+    layout = workspace.layout
+    files = sorted(list_files(layout.outcomes), key=lambda file: file.name)
+    with workspace.scratch("outcomes.parquet", "rejected.parquet") as (outcomes, rejected):
+        report = read_outcomes(
+            [fetch(file.place, workspace.staging, file.generation) for file in files],
+            contract,
+            outcomes=outcomes,
+            rejected=rejected,
+            today=today,
+        )
+        store(outcomes, layout.table("loan_outcomes"))
+        store(rejected, layout.table("rejected_outcomes"))
+        write_json(layout.record("outcomes_report"), report.to_dict())
+    return OutcomeFiles(len(files), report)
+
+
+def measure_versions(
+    outcomes: ParquetTable,
+    outcomes_report: Mapping[str, Any],
+    contract: Contract,
+    policy: Policy,
+    models: ModelStore,
+    workspace: Workspace,
+    *,
+    now: datetime,
+    resamples: int,
+    seed: int,
+) -> MeasuredPerformance:
+    """Hold every prediction against how the loan ended, and judge the version in production.
+
+    Args:
+        outcomes: how each loan stands.
+        outcomes_report: the report on the files that say so.
+        contract: what a loan is.
+        policy: what is asked of a version, and the cut-off of a decline.
+        models: where the versions are.
+        workspace: where the predictions lie.
+        now: the time of the measurement.
+        resamples: of the bootstrap, on which the intervals rest.
+        seed: of the bootstrap.
+    """
+    from loan_default.risk.monitoring.performance import measure_performance
+
+    production = models.tracking.version_of(PRODUCTION)
+    predictions = prediction_history.scan(workspace.layout, contract, workspace.staging, now.date())
+    versions = predictions.select("model_version").unique().collect()["model_version"].to_list()
+    performance = measure_performance(
+        predictions,
+        outcomes.scan(),
+        contract,
+        policy.performance,
+        production=production.version if production else None,
+        seen_until=parse_optional_month(outcomes_report["seen_until"], "seen_until"),
+        developed_until={version: _developed_until(models, version) for version in versions},
+        cutoff=policy.decision.decline_from,
+        seed=seed,
+        resamples=resamples,
+    )
+    record = {
+        "measured_at": now.isoformat(timespec="seconds"),
+        "told_until": outcomes_report["seen_until"],
+        "unreadable": list(outcomes_report["unreadable"]),
+        **performance.to_dict(),
+    }
+    return MeasuredPerformance(performance, record)
+
+
+def _developed_until(models: ModelStore, version: int) -> date:
+    """Return the last issue month of the loans that a version was developed on."""
+    months = models.reference(models.tracking.get(version)).profile.months
+    assert months is not None, "every registered version has its months"
+    return parse_month(months[1], "months")

@@ -1,0 +1,236 @@
+"""Steps of group `registry`: measure the newest version on the test window, decide on it, and write its card.
+
+Measuring, deciding and the words of the card are `risk.validation`'s; aliases and tags are `model_store`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loan_default.adapters import decision_log
+from loan_default.adapters.layout import MODEL_CARD, Layout
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.risk.contract import OUTCOME
+from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import PromotionPolicy
+from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
+from loan_default.risk.validation.quality_gates import judge_leak
+
+if TYPE_CHECKING:
+    from loan_default.adapters.model_store import ModelStore
+    from loan_default.adapters.tracking import ModelVersion, Tracking
+    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.model.scorer import Scorer
+    from loan_default.risk.validation.champion_challenger import Judgement
+    from loan_default.steps.training import TrainingData
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The newest version and the champion on the same test loans, with plots as PNG by their file names."""
+
+    version: int
+    champion_version: int | None
+    judgement: Judgement
+    plots: Mapping[str, bytes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record of it."""
+        return {
+            "version": self.version,
+            "champion_version": self.champion_version,
+            "judgement": self.judgement.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A decision that was carried out: its record, and which version is in production and which should be."""
+
+    decision: PromotionDecision
+    record: Mapping[str, Any]
+    production: int | None
+    expected: int | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card in Markdown, and the MLflow run in which it lies too."""
+
+    text: str
+    mlflow_run_id: str
+
+
+def evaluate_version(
+    data: TrainingData,
+    trained_model: Mapping[str, Any],
+    models: ModelStore,
+    policy: PromotionPolicy,
+    *,
+    resamples: int,
+    seed: int,
+) -> Evaluation:
+    """Measure the candidates of a training and the version in production on the test window.
+
+    Args:
+        data: the loans, of which only the test window is looked at.
+        trained_model: the record of the training.
+        models: where candidates and champion are.
+        policy: the rules of the comparison.
+        resamples: of the bootstrap, on which the intervals rest.
+        seed: of the bootstrap.
+
+    Raises:
+        BadInput: the training was on other loans or windows, or the AUC is too good to be true.
+    """
+    import polars as pl
+
+    from loan_default.risk.model.development import on_windows
+    from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
+    from loan_default.risk.validation.plots import evaluation_pngs
+
+    _require_same_windows(trained_model, data.splits)
+    run_id, leader = trained_model["run_id"], trained_model["kind"]
+    candidates = {kind: models.candidate(run_id, kind) for kind in trained_model["candidates"]}
+    champion_version, champion = _champion(models)
+    score = partial(score_test, candidates, champion, policy)
+    test = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
+    judgement, scores = judge_on_test(
+        test,
+        candidates,
+        leader,
+        champion,
+        policy,
+        out_of_time=data.splits.out_of_time,
+        seed=seed,
+        resamples=resamples,
+    )
+    leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy)
+    if not leak.passed:
+        raise BadInput(f"On the test window: {leak.sentence}")
+    plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
+    models.log_evaluation(run_id, judgement, plots)
+    return Evaluation(
+        trained_model["version"], champion_version.version if champion_version else None, judgement, plots
+    )
+
+
+def _require_same_windows(trained_model: Mapping[str, Any], splits: Splits) -> None:
+    """Refuse a version whose training may have seen loans that test it now."""
+    if trained_model["training_fingerprint"] != splits.fingerprint:
+        raise BadInput(
+            f"Version {trained_model['version']} was trained on other loans or windows than these; train again."
+        )
+
+
+def _champion(models: ModelStore) -> tuple[ModelVersion, Scorer] | tuple[None, None]:
+    version = models.tracking.version_of(PRODUCTION)
+    return (version, models.scorer(version)) if version else (None, None)
+
+
+def decide_on_version(
+    evaluation: Mapping[str, Any],
+    models: ModelStore,
+    policy: PromotionPolicy,
+    layout: Layout,
+    *,
+    now: datetime,
+    decided_by: str,
+) -> Promotion:
+    """Decide on the version that was evaluated, move the alias where the decision says so, and log the decision.
+
+    Args:
+        evaluation: the record of `Evaluation`.
+        models: where aliases and tags are.
+        policy: the rules of promotion.
+        layout: where decisions are logged.
+        now: the time of the decision.
+        decided_by: who decides, for the record.
+    """
+    from loan_default.risk.validation.champion_challenger import Judgement
+
+    judgement, champion = Judgement.from_dict(evaluation["judgement"]), _production(models)
+    decision = decide_promotion(
+        evaluation["version"],
+        champion,
+        judgement.evaluation,
+        judgement.comparison if champion == evaluation["champion_version"] else None,
+        policy,
+    )
+    record = {
+        **decision.to_dict(),
+        "decided_at": now.isoformat(timespec="seconds"),
+        "decided_by": decided_by,
+    }
+    models.record_decision(record)
+    decision_log.add(layout, record)
+    expected = decision.candidate if decision.verdict == "promote" else champion
+    return Promotion(decision, record, _production(models), expected)
+
+
+def version_in_production(tracking: Tracking) -> ModelVersion:
+    """Return the version in production.
+
+    Raises:
+        BadInput: there is none.
+    """
+    version = tracking.version_of(PRODUCTION)
+    if version is None:
+        raise BadInput("No version is in production; run full_pipeline_job first.")
+    return version
+
+
+def _production(models: ModelStore) -> int | None:
+    version = models.tracking.version_of(PRODUCTION)
+    return version.version if version else None
+
+
+def write_card(
+    models: ModelStore,
+    *,
+    cleaning_report: Mapping[str, Any],
+    loan_splits: Mapping[str, Any],
+    trained_model: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    decision: Mapping[str, Any],
+) -> Card:
+    """Write the card of the newest version, and log it to the run that trained the version.
+
+    All arguments but `models` are records of the assets before this one.
+    """
+    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.validation.champion_challenger import Judgement, intervals
+    from loan_default.risk.validation.model_card import ModelCardInputs, leaderboard, model_card
+    from loan_default.risk.validation.plots import field_importance
+
+    judgement = Judgement.from_dict(evaluation["judgement"])
+    version = models.tracking.get(trained_model["version"])
+    scorer = models.scorer(version)
+    on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
+    prefix = "version."
+    text = model_card(
+        ModelCardInputs(
+            scorer=scorer,
+            parameters=trained_model["parameters"][trained_model["kind"]],
+            cleaning=cleaning_report,
+            splits=Splits.from_dict(loan_splits),
+            leaderboard=leaderboard(on_calibrate, judgement.leaderboard),
+            evaluation=judgement.evaluation,
+            decisions=judgement.decisions,
+            groups=judgement.groups,
+            importance=field_importance(scorer.model, scorer.space),
+            seed=trained_model["seed"],
+            trained_at=version.created_at,
+            git_commit=trained_model["git_commit"],
+            libraries={k.removeprefix(prefix): v for k, v in trained_model.items() if k.startswith(prefix)},
+            version=version.version,
+            comparison=judgement.comparison,
+            promotion=PromotionDecision.from_dict(decision),
+        )
+    )
+    models.tracking.log_text(version.run_id, MODEL_CARD, text)
+    return Card(text, version.run_id)

@@ -1,0 +1,121 @@
+"""Steps of group `scoring`: read a batch of applications as it came in, and score it by the version in production.
+
+Cleaning and scoring are `risk`'s; where batches come in and what becomes of them lies as `adapters.layout` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from upath import UPath
+
+from loan_default.adapters import prediction_history
+from loan_default.adapters.layout import BATCH_SUFFIXES, Layout
+from loan_default.adapters.storage import exists, fetch, remove, store, write_json
+from loan_default.risk.contract import Contract
+from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import Finding
+from loan_default.risk.validation.quality_gates import judge_predictions
+from loan_default.steps.gates import require_passed
+from loan_default.steps.registry import version_in_production
+from loan_default.steps.workspace import Workspace
+
+if TYPE_CHECKING:
+    from loan_default.adapters.model_store import ModelStore
+    from loan_default.adapters.parquet_table import ParquetTable
+    from loan_default.risk.compute import Engine
+    from loan_default.risk.data.cleaning_report import CleaningReport
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A batch that was scored and stored: by which version, counts by decision, what the gate says, and the CSV."""
+
+    version: int
+    rows: int
+    decisions: Sequence[Sequence[Any]]
+    findings: tuple[Finding, ...]
+    csv: UPath
+
+
+def read_batch(batch: str, contract: Contract, workspace: Workspace) -> CleaningReport:
+    """Read and check a batch file, and store its applications, its rejected rows and its report.
+
+    Raises:
+        BadInput: there is no such file, or it cannot be used; nothing is stored then.
+    """
+    from loan_default.risk.data.cleaning import clean_application_file
+
+    layout = workspace.layout
+    with workspace.scratch("batch.parquet", "rejected.parquet") as (cleaned, rejected):
+        file = fetch(_batch_file(layout, batch), workspace.staging)
+        report = clean_application_file(file, contract, cleaned=cleaned, rejected=rejected)
+        store(cleaned, layout.batch_table("application_batch", batch))
+        store(rejected, layout.batch_table("rejected_applications", batch))
+        write_json(layout.batch_record("application_report", batch), report.to_dict())
+    return report
+
+
+def _batch_file(layout: Layout, batch: str) -> UPath:
+    for path in layout.batch_files(batch):
+        if exists(path):
+            return path
+    raise BadInput(f"{layout.inbox} holds no file {batch}{'|'.join(BATCH_SUFFIXES)}; put the batch there.")
+
+
+def score_batch(
+    batch: str,
+    applications: ParquetTable,
+    application_report: Mapping[str, Any],
+    models: ModelStore,
+    workspace: Workspace,
+    engine: Engine,
+    *,
+    now: datetime,
+) -> ScoredBatch:
+    """Score a batch by the version in production; the result replaces that of the last scoring and nothing else.
+
+    Stored are, in this order, the prediction history of this version, the predictions, and the same as CSV.
+
+    Args:
+        batch: its name.
+        applications: the cleaned applications.
+        application_report: the report on the file that they came from.
+        models: where the version in production is.
+        workspace: where to.
+        engine: where the work is done.
+        now: the time of the scoring.
+
+    Raises:
+        BadInput: no version is in production.
+        GateFailed: the predictions are not one for each application; nothing is stored then.
+    """
+    import polars as pl
+
+    from loan_default.risk.model.batch_scoring import write_predictions
+
+    version, layout = version_in_production(models.tracking), workspace.layout
+    csv_path = layout.predictions_csv(batch)
+    with workspace.scratch("predictions.parquet", "predictions.csv") as (parquet, csv):
+        decisions = write_predictions(
+            models.scorer(version),
+            applications,
+            parquet=parquet,
+            csv=csv,
+            constants={
+                "model_version": version.version,
+                "scored_at": now,
+                "input_fingerprint": application_report["fingerprint"],
+            },
+            engine=engine,
+        )
+        findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
+        require_passed("predictions", findings)
+        prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
+        remove(csv_path)  # a CSV that is there is of the Parquet that is there
+        store(parquet, layout.batch_table("predictions", batch))
+        store(csv, csv_path)
+    return ScoredBatch(version.version, application_report["kept"], decisions, findings, csv_path)

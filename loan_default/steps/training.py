@@ -1,0 +1,175 @@
+"""Steps of group `training`: search for parameters, and fit the candidates, of which the best is registered.
+
+Fitting, tuning and judging candidates are `risk`'s; what a training leaves in MLflow is named by `model_store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.policy import Finding, Policy
+from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, judge_candidate
+from loan_default.steps.gates import GateFailed
+
+if TYPE_CHECKING:
+    from loan_default.adapters.model_store import ModelStore
+    from loan_default.adapters.parquet_table import ParquetTable
+    from loan_default.risk.compute import Engine
+    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.model.search_space import SearchSpace
+    from loan_default.risk.model.training import Candidate
+    from loan_default.risk.model.tuning import Trial, TunedParams
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Cleaned loans, their windows, what a loan is, and where work on them is done."""
+
+    loans: ParquetTable
+    splits: Splits
+    contract: Contract
+    engine: Engine
+
+    @classmethod
+    def of(
+        cls, loans: ParquetTable, loan_splits: Mapping[str, Any], contract: Contract, engine: Engine
+    ) -> TrainingData:
+        """Read the record of the windows that the loans were cut into."""
+        from loan_default.risk.data.splitting import Splits
+
+        return cls(loans, Splits.from_dict(loan_splits), contract, engine)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that was registered: the candidates, best first, what the gate says, and the record of it."""
+
+    candidates: tuple[Candidate, ...]
+    findings: tuple[Finding, ...]
+    record: Mapping[str, Any]
+
+
+def tune_parameters(
+    data: TrainingData,
+    search_space: SearchSpace,
+    *,
+    study_storage: str,
+    trials: int,
+    seed: int,
+    on_trial: Callable[[Trial], None],
+) -> TunedParams:
+    """Continue the study of these loans until it holds this many trials, and return the best parameters."""
+    from loan_default.risk.model.development import development_on
+    from loan_default.risk.model.tuning import tune
+
+    return tune(
+        development_on(data.engine, data.loans, data.contract, data.splits, search_space.xgboost.tuned_on_at_most),
+        search_space,
+        data_fingerprint=data.splits.fingerprint,
+        storage=study_storage,
+        trials=trials,
+        seed=seed,
+        on_trial=on_trial,
+    )
+
+
+def train_and_register(
+    data: TrainingData,
+    parameters: Mapping[str, Any],
+    search_space: SearchSpace,
+    policy: Policy,
+    models: ModelStore,
+    mlflow_run_id: str,
+    *,
+    kinds: Sequence[str] = (),
+    seed: int,
+    on_fitted: Callable[[Candidate], None],
+) -> Training:
+    """Fit and calibrate the candidates, log them, and register the best as the newest version.
+
+    Args:
+        data: the loans.
+        parameters: of XGBoost, as tuning found them.
+        search_space: the parameters of the others.
+        policy: cut-offs, limits of the gate, and the size of the reference sample.
+        models: where it is registered.
+        mlflow_run_id: the run that it is logged to.
+        kinds: the candidates to fit; all where none is named.
+        seed: of everything random.
+        on_fitted: called with each candidate.
+
+    Raises:
+        BadInput: a kind is unknown.
+        GateFailed: the best is too good to be true; nothing is registered then.
+    """
+    from loan_default.adapters.model_store import provenance
+    from loan_default.risk.model.development import development_on
+    from loan_default.risk.model.training import KINDS, train_candidates
+    from loan_default.risk.monitoring.reference_profile import reference_of
+
+    splits = data.splits
+    candidates = train_candidates(
+        development_on(data.engine, data.loans, data.contract, splits),
+        parameters,
+        search_space,
+        policy.decision,
+        seed=seed,
+        kinds=kinds or KINDS,
+        on_fitted=on_fitted,
+    )
+    best = candidates[0]
+    findings = judge_candidate(best, _grade_auc(data), policy.promotion)
+    if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
+        raise GateFailed("trained_model", findings)
+    tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}
+    _log(models, mlflow_run_id, candidates, splits, {**tags, "kind": best.kind})
+    rows = policy.drift.report_sample_rows
+    reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
+    version = models.register(mlflow_run_id, candidates, reference=reference, tags=tags)
+    return Training(candidates, findings, _record(candidates, version.version, mlflow_run_id, seed, tags))
+
+
+def _grade_auc(data: TrainingData) -> float | None:
+    """Measure the lender's own opinion on the calibrate window; None where no loan has one."""
+    import polars as pl
+
+    from loan_default.risk.model.development import on_windows
+    from loan_default.risk.model.training import grade_auc, graded
+
+    grade = partial(graded, data.contract)
+    loans = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["calibrate"], grade))
+    return grade_auc(loans, loans[OUTCOME].to_numpy().astype(float), data.contract)
+
+
+def _record(
+    candidates: Sequence[Candidate], version: int, mlflow_run_id: str, seed: int, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what later steps read of this training."""
+    return {
+        "version": version,
+        "run_id": mlflow_run_id,
+        "kind": candidates[0].kind,
+        "candidates": [candidate.kind for candidate in candidates],
+        "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
+        "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
+        "seed": seed,
+        **tags,
+    }
+
+
+def _log(
+    models: ModelStore, run_id: str, candidates: Sequence[Candidate], splits: Splits, tags: Mapping[str, str]
+) -> None:
+    tracking = models.tracking
+    tracking.set_tags(run_id, tags)
+    tracking.log_parameters(
+        run_id, {f"{c.kind}.{name}": value for c in candidates for name, value in c.parameters.items()}
+    )
+    tracking.log_metrics(
+        run_id, {f"calibrate.{c.kind}.{name}": m.value for c in candidates for name, m in c.metrics.items()}
+    )
+    tracking.log_json(run_id, "windows.json", splits.to_dict())
