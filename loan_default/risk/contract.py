@@ -1,7 +1,7 @@
-"""What a loan is: the typed form of `conf/contract.yaml`, checked when it is loaded.
+"""Describes what a loan is: the typed form of `conf/contract.yaml`, checked when it is loaded.
 
-Only descriptions live here. Reading a file by the contract is `data.loan_files` and `data.cleaning`; turning its
-features into a matrix is `model.features`.
+Descriptions belong here, and the words of the leak rule: a field is known when the loan is granted. Reading a file by
+the contract belongs in `data.loan_files` and `data.field_values`, making a matrix of features in `model.features`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load_reviewed(path: Path, kind: type[_File]) -> _File:
     """Read a YAML file, or a JSON file in a tenth of the time, into `kind`.
 
     Raises:
-        BadInput: the file is absent, is no YAML, or says something that `kind` does not allow; names the place.
+        BadInput: the file is absent, is no YAML, or says something that `kind` does not allow; names the key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -58,8 +58,8 @@ def load_reviewed(path: Path, kind: type[_File]) -> _File:
         raise BadInput(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(f"{path}: {place}: {first['msg']}.") from error
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"{path}: {key}: {first['msg']}.") from error
 
 
 class Derivation(Section):
@@ -127,7 +127,7 @@ class LoanField(Section):
 
     @property
     def allowed(self) -> str:
-        """What a value may be, in words: for error messages and the model card."""
+        """Say what a value may be: for error messages and the model card."""
         if self.range is not None:
             return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
         if self.levels:
@@ -136,7 +136,7 @@ class LoanField(Section):
 
 
 class Outcome(Section):
-    """Which texts of the status column mean default (1), repayment (0) or neither yet (null)."""
+    """Lists the texts of the status column that mean default (1), repayment (0) or neither yet (null)."""
 
     column: str
     defaulted: tuple[str, ...]
@@ -152,7 +152,7 @@ class Outcome(Section):
 
     @cached_property
     def label_of(self) -> dict[str, int | None]:
-        """Status text → 1, 0 or None."""
+        """Map each status text to 1, 0 or None."""
         return {
             **dict.fromkeys(self.defaulted, 1),
             **dict.fromkeys(self.repaid, 0),
@@ -161,13 +161,13 @@ class Outcome(Section):
 
 
 class Snapshot(Section):
-    """Where a file says when it was taken."""
+    """Names the column in which a file says when it was taken."""
 
     column: str
 
 
 class Expectation(Section):
-    """What a sound loan file looks like."""
+    """Limits within which a loan file is sound."""
 
     rejected_share_at_most: float = Field(ge=0, le=1)
     default_rate_between: tuple[float, float]
@@ -242,41 +242,41 @@ class Contract(Section):
             raise ValueError(f"field {field.name}: {derivation.function} takes fields of the kinds {', '.join(takes)}")
 
     def is_known_afterwards(self, column: str) -> bool:
-        """Whether the column is written after the loan was granted, and so can never be a feature."""
+        """Tell whether the column is written after the loan was granted, and so can never be a feature."""
         return any(fnmatchcase(column, pattern) for pattern in (self.outcome.column, *self.known_afterwards))
 
     @cached_property
     def by_name(self) -> dict[str, LoanField]:
-        """Field name → field."""
+        """Map each name to its field."""
         return {field.name: field for field in self.fields}
 
     def with_role(self, *roles: Role) -> tuple[LoanField, ...]:
-        """The fields of these roles, in the contract's order."""
+        """Return the fields of these roles, in the contract's order."""
         return tuple(field for field in self.fields if field.role in roles)
 
     @cached_property
     def features(self) -> tuple[LoanField, ...]:
-        """What a model may see."""
+        """Return the fields that a model may see."""
         return self.with_role("feature")
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of `features`, in the contract's order."""
+        """Return the names of `features`, in the contract's order."""
         return tuple(field.name for field in self.features)
 
     @cached_property
     def id_name(self) -> str:
-        """Name of the field that identifies a loan."""
+        """Return the name of the field that identifies a loan."""
         return self.with_role("id")[0].name
 
     @cached_property
     def time_name(self) -> str:
-        """Name of the field that orders loans in time."""
+        """Return the name of the field that orders loans in time."""
         return self.with_role("time")[0].name
 
 
 def load_contract(path: Path | None = None) -> Contract:
-    """The contract in `path`, by default the one that the package ships.
+    """Load the contract in `path`, by default the one that the package ships.
 
     Raises:
         BadInput: the file is absent, is no YAML, or contradicts itself.

@@ -1,6 +1,7 @@
-"""The one error that a user can cause: input that cannot be used. Its text is a sentence for that user.
+"""Defines the error that a user can cause: input that cannot be used. Its text is a sentence for that user.
 
-Everything else that goes wrong is a fault of ours and keeps its own type and stack trace.
+Everything else that goes wrong is a fault of ours and keeps its own type and stack trace. There is no test file: the
+sentences are tested where they are raised.
 """
 
 

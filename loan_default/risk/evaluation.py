@@ -1,8 +1,8 @@
-"""How good a model is: discrimination, calibration and cut-off metrics with bootstrap intervals, by segment, by
-vintage and against the model in production.
+"""Measures how good a model is: discrimination, calibration and cut-off metrics with bootstrap intervals, by segment
+and against the model in production.
 
-Everything works on arrays of outcomes, PDs and raw scores of the same loans. What follows from the numbers is
-`policy`; pictures of them are `plots`.
+Everything works on arrays of outcomes, PDs and raw scores of the same loans. What follows from the numbers belongs in
+`validation.promotion` and `monitoring`; pictures of them belong in `validation.plots`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Segment:
 
     @property
     def gap(self) -> float:
-        """Mean PD less default rate; above zero the model is too careful."""
+        """Subtract the default rate from the mean PD; above zero the model is too careful."""
         return self.mean_pd - self.default_rate
 
 
@@ -75,12 +75,12 @@ class Evaluation:
     segments: tuple[Segment, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record."""
+        """Return a JSON record."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """The inverse of `to_dict`."""
+        """Read what `to_dict` returned."""
         metrics = {name: Interval(**interval) for name, interval in data["metrics"].items()}
         segments = tuple(Segment(**segment) for segment in data["segments"])
         return cls(**{**data, "metrics": metrics, "segments": segments})
@@ -107,7 +107,7 @@ class Ranking:
 
     @classmethod
     def of(cls, outcomes: ArrayLike, scores: ArrayLike) -> Ranking:
-        """Rank loans by score, riskiest first; equal scores share a place."""
+        """Rank loans by score, riskiest first; equal scores share a rank."""
         values = np.asarray(scores, dtype=np.float64)
         order = np.argsort(-values, kind="stable")
         ordered = values[order]
@@ -115,23 +115,23 @@ class Ranking:
         return cls(np.asarray(outcomes, dtype=np.float64)[order], order, starts)
 
     def measure(self, weights: Floats | None = None) -> dict[str, float]:
-        """AUC, Gini, KS and PR-AUC (average precision) of loans counted `weights` times (n,), by default once."""
+        """Measure AUC, Gini, KS and PR-AUC (average precision) of loans that count `weights` times (n,), else once."""
         counts = np.ones(len(self.order)) if weights is None else weights[self.order]
-        bad = np.add.reduceat(counts * self.outcomes, self.starts)
-        good = np.add.reduceat(counts * (1 - self.outcomes), self.starts)
-        caught, passed = np.cumsum(bad), np.cumsum(good)
-        all_bad, all_good = caught[-1], passed[-1]
+        bads = np.add.reduceat(counts * self.outcomes, self.starts)
+        goods = np.add.reduceat(counts * (1 - self.outcomes), self.starts)
+        bads_so_far, goods_so_far = np.cumsum(bads), np.cumsum(goods)
+        all_bads, all_goods = bads_so_far[-1], goods_so_far[-1]
         # Mann-Whitney: a default beats every repaid loan behind it, and half of those beside it
-        auc = float(np.sum(bad * (all_good - passed + good / 2)) / (all_bad * all_good))
-        ks = float(np.max(np.abs(caught / all_bad - passed / all_good)))
-        seen = caught + passed
-        precision = np.divide(caught, seen, out=np.zeros_like(caught), where=seen > 0)
-        return {"auc": auc, "gini": 2 * auc - 1, "ks": ks, "pr_auc": float(np.sum(bad * precision) / all_bad)}
+        auc = float(np.sum(bads * (all_goods - goods_so_far + goods / 2)) / (all_bads * all_goods))
+        ks = float(np.max(np.abs(bads_so_far / all_bads - goods_so_far / all_goods)))
+        loans = bads_so_far + goods_so_far
+        precision = np.divide(bads_so_far, loans, out=np.zeros_like(bads_so_far), where=loans > 0)
+        return {"auc": auc, "gini": 2 * auc - 1, "ks": ks, "pr_auc": float(np.sum(bads * precision) / all_bads)}
 
 
 @dataclass(frozen=True)
 class _Probabilities:
-    """What calibration and cut-off metrics need of each loan, prepared once for all resamples."""
+    """Losses and groups of each loan, for calibration and cut-off metrics, prepared once for all resamples."""
 
     outcomes: Floats
     pds: Floats
@@ -153,9 +153,9 @@ class _Probabilities:
         squares, logs = self._losses
         gaps = np.bincount(self._group, counts * (self.pds - self.outcomes), minlength=_GROUPS)
         flagged = self.pds >= self.cutoff
-        caught = float(counts[flagged] @ self.outcomes[flagged])
-        precision = caught / max(float(counts[flagged].sum()), _TINY)
-        recall = caught / max(float(counts @ self.outcomes), _TINY)
+        true_positives = float(counts[flagged] @ self.outcomes[flagged])
+        precision = true_positives / max(float(counts[flagged].sum()), _TINY)
+        recall = true_positives / max(float(counts @ self.outcomes), _TINY)
         return {
             "brier": float(counts @ squares / total),
             "log_loss": float(counts @ logs / total),
@@ -167,19 +167,19 @@ class _Probabilities:
 
 
 def equal_groups(values: Floats) -> NDArray[np.intp]:
-    """Ten groups of (nearly) equally many values, 0 the lowest; equal values share a group."""
+    """Number ten groups of (nearly) equally many values, 0 the lowest; equal values share a group."""
     edges = np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1])
     return np.searchsorted(edges, values, side="right")
 
 
 def pd_groups(outcomes: ArrayLike, pds: ArrayLike) -> pl.DataFrame:
-    """Ten groups of equally many loans by PD, safest first; fewer where many loans share a PD.
+    """Divide loans into ten groups of equally many by PD, safest first; fewer where many loans share a PD.
 
     Returns:
         A row for each group: `group` (from 1), `loans`, `mean_pd`, `default_rate`.
     """
-    chances = np.asarray(pds, dtype=np.float64)
-    loans = pl.DataFrame({"group": equal_groups(chances) + 1, "y": np.asarray(outcomes, np.float64), "pd": chances})
+    values = np.asarray(pds, dtype=np.float64)
+    loans = pl.DataFrame({"group": equal_groups(values) + 1, "y": np.asarray(outcomes, np.float64), "pd": values})
     means = pl.len().cast(pl.Int64).alias("loans"), pl.mean("pd").alias("mean_pd"), pl.mean("y").alias("default_rate")
     return loans.group_by("group").agg(*means).sort("group")
 
@@ -193,7 +193,7 @@ def measure(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """Every metric with its bootstrap interval.
+    """Measure every metric with its bootstrap interval.
 
     Args:
         outcomes: (n,) 1 where the loan defaulted, else 0; both must occur.
@@ -232,7 +232,7 @@ def compare(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Candidate less champion on the same loans; each is its (PDs, raw scores). The resamples are paired."""
+    """Subtract champion from candidate on the same loans; each is its (PDs, raw scores). The resamples are paired."""
     truth = np.asarray(outcomes, dtype=np.float64)
     new, old = (Ranking.of(truth, raw) for _, raw in (candidate, champion))
 
@@ -263,24 +263,24 @@ def _interval(value: float, draws: Sequence[float]) -> Interval:
 
 
 def auc_of(outcomes: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve of a score that is higher for riskier loans."""
+    """Return the area under the ROC curve of a score that is higher for riskier loans."""
     return Ranking.of(outcomes, scores).measure()["auc"]
 
 
 def by_segment(
     outcomes: ArrayLike, pds: ArrayLike, raw_scores: ArrayLike, levels: pl.DataFrame, *, least_rows: int = 30
 ) -> tuple[Segment, ...]:
-    """Quality within each level of each column of `levels` (n rows); levels of fewer loans are left out."""
+    """Measure each level of each column of `levels` (n rows); levels of fewer loans than `least_rows` are left out."""
     measured = pl.DataFrame(
         {"y": np.asarray(outcomes, np.float64), "pd": np.asarray(pds, np.float64), "raw": np.asarray(raw_scores)}
     )
-    found = []
+    segments = []
     for field in levels.columns:
         groups = measured.with_columns(levels[field].cast(pl.String).fill_null("missing").alias("level"))
         for (level,), loans in sorted(groups.group_by("level"), key=lambda group: str(group[0][0])):
             if loans.height >= least_rows:
-                found.append(_segment(field, str(level), loans))
-    return tuple(found)
+                segments.append(_segment(field, str(level), loans))
+    return tuple(segments)
 
 
 def _segment(field: str, level: str, loans: pl.DataFrame) -> Segment:

@@ -1,4 +1,4 @@
-"""Tables in Markdown, for the model card and for metadata that people read. What goes into them is the caller's."""
+"""Writes tables in Markdown, for the model card and for metadata that people read. Their content is the caller's."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-NOTHING = "–"
+EMPTY_CELL = "–"
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A GitHub-style table, a line for each row; figures stand to the right, except in the first column.
+    """Write a GitHub-style table, a line for each row; figures stand to the right, except in the first column.
 
     Args:
         columns: headings.
@@ -24,13 +24,14 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     for row in cells:
         if len(row) != len(columns):
             raise ValueError(f"a row of {len(row)} values ({' | '.join(row)}) in a table of {len(columns)} columns")
-    rules = ["---:" if at and _is_figures(row[at] for row in cells) else "---" for at in range(len(columns))]
+    figures = [number > 0 and _is_figures(row[number] for row in cells) for number in range(len(columns))]
+    rules = ["---:" if right else "---" for right in figures]
     return "\n".join("| " + " | ".join(line) + " |" for line in ([_cell(name) for name in columns], rules, *cells))
 
 
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
+        return EMPTY_CELL
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -41,5 +42,5 @@ def _cell(value: object) -> str:
 
 
 def _is_figures(column: Iterable[str]) -> bool:
-    said = [text for text in column if text != NOTHING]
-    return bool(said) and all(re.match(r"[+-]?\d", text) for text in said)
+    texts = [text for text in column if text != EMPTY_CELL]
+    return bool(texts) and all(re.match(r"[+-]?\d", text) for text in texts)

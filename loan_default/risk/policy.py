@@ -17,7 +17,7 @@ from loan_default.risk.contract import CONF, Section, load_reviewed
 
 
 class DecisionPolicy(Section):
-    """What a PD means for one applicant: cut-offs, score points and how many reasons a declined one reads."""
+    """Says what a PD means for one applicant: cut-offs, score points and how many reasons a declined one reads."""
 
     approve_below: float = Field(gt=0, lt=1)
     decline_from: float = Field(gt=0, lt=1)
@@ -34,13 +34,13 @@ class DecisionPolicy(Section):
 
     @cached_property
     def scale(self) -> tuple[float, float]:
-        """Factor and offset of the score points: points = offset + factor · ln(odds of repayment)."""
+        """Return factor and offset of the score points: points = offset + factor · ln(odds of repayment)."""
         factor = self.points_to_double_odds / math.log(2)
         return factor, self.points_at_odds - factor * math.log(self.odds)
 
 
 class PromotionPolicy(Section):
-    """When a candidate may take over production; `conf/policy.yaml` explains each limit."""
+    """Limits within which a candidate may take over production; `conf/policy.yaml` explains each."""
 
     least_test_rows: int = Field(ge=1)
     least_test_defaults: int = Field(ge=1)
@@ -58,7 +58,7 @@ class PromotionPolicy(Section):
 
 
 class DriftPolicy(Section):
-    """When a batch counts as drifted. PSI limits follow the usual reading: 0.1 moderate, 0.25 a shift."""
+    """Limits beyond which a batch counts as drifted. PSI follows the usual reading: 0.1 moderate, 0.25 a shift."""
 
     feature_psi_limit: float = Field(gt=0)
     score_psi_limit: float = Field(gt=0)
@@ -85,14 +85,14 @@ class RetrainingPolicy(Section):
 
 
 class ServingPolicy(Section):
-    """What the scoring server does with the version in `staging`; shares are of the loans, by a hash of their id."""
+    """Shares of the loans, drawn by a hash of their id, that the version in `staging` decides or scores unseen."""
 
     challenger_share: float = Field(ge=0, le=1)
     shadow_share: float = Field(ge=0, le=1)
 
 
 class Policy(Section):
-    """All that the lender has decided."""
+    """Holds all sections of what the lender has decided."""
 
     decision: DecisionPolicy
     promotion: PromotionPolicy
@@ -103,7 +103,7 @@ class Policy(Section):
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """The policy in `path`, by default the one that the package ships.
+    """Load the policy in `path`, by default the one that the package ships.
 
     Raises:
         BadInput: the file is absent, is no YAML, or says something that is not allowed.

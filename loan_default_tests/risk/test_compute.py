@@ -66,14 +66,14 @@ def test_no_rows_give_an_empty_frame_of_the_schema() -> None:
 
 
 def test_joined_tables_are_read_as_one_and_by_the_same_parts() -> None:
-    left = FrameTable(pl.LazyFrame({"number": range(9), "unused": "x"}))
-    right = FrameTable(pl.LazyFrame({"twice": range(0, 18, 2)}))
-    joined = JoinedTable(((left, ("number",)), (right, ("twice",))))
+    numbers = FrameTable(pl.LazyFrame({"number": range(9), "unused": "x"}))
+    doubles = FrameTable(pl.LazyFrame({"twice": range(0, 18, 2)}))
+    joined = JoinedTable(((numbers, ("number",)), (doubles, ("twice",))))
     assert joined.rows == 9
     part = joined.part(3, 2)
     assert part.offset == 3
     assert part.scan().collect().rows() == [(3, 6), (4, 8)]
-    assert JoinedTable(((left, ("number",)),)).scan().collect().columns == ["number"]
+    assert JoinedTable(((numbers, ("number",)),)).scan().collect().columns == ["number"]
 
 
 def test_an_error_is_raised_as_it_is(table: FrameTable) -> None:

@@ -53,28 +53,28 @@ def measured(seed: int = 0, resamples: int = 50) -> dict[str, Interval]:
 
 
 @given(scored_loans())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_ranking_metrics_are_those_of_scikit_learn_and_scipy(case: tuple[np.ndarray, ...]) -> None:
     outcomes, scores, weights = case
     for counts in (None, weights):
-        found = Ranking.of(outcomes, scores).measure(counts)
+        metrics = Ranking.of(outcomes, scores).measure(counts)
         repeated = np.ones(len(scores), int) if counts is None else counts.astype(int)
-        bad, good = (np.repeat(scores[outcomes == y], repeated[outcomes == y]) for y in (1, 0))
+        bads, goods = (np.repeat(scores[outcomes == y], repeated[outcomes == y]) for y in (1, 0))
         auc = sk.roc_auc_score(outcomes, scores, sample_weight=counts)
-        assert found["auc"] == pytest.approx(auc)
-        assert found["gini"] == pytest.approx(2 * auc - 1)
-        assert found["ks"] == pytest.approx(ks_2samp(bad, good, method="asymp").statistic)
+        assert metrics["auc"] == pytest.approx(auc)
+        assert metrics["gini"] == pytest.approx(2 * auc - 1)
+        assert metrics["ks"] == pytest.approx(ks_2samp(bads, goods, method="asymp").statistic)
         expected = sk.average_precision_score(outcomes, scores, sample_weight=counts)
-        assert found["pr_auc"] == pytest.approx(expected)
+        assert metrics["pr_auc"] == pytest.approx(expected)
 
 
 @given(scored_loans())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_probability_metrics_are_those_of_scikit_learn(case: tuple[np.ndarray, ...]) -> None:
     outcomes, scores, _ = case
     pds = 1 / (1 + np.exp(-scores))
     cutoff = float(pds[0])  # a PD at the cut-off counts as a predicted default
-    found = measure(outcomes, pds, scores, cutoff=cutoff, rng=np.random.default_rng(0), resamples=1)
+    metrics = measure(outcomes, pds, scores, cutoff=cutoff, rng=np.random.default_rng(0), resamples=1)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         outcomes, pds >= cutoff, average="binary", zero_division=0
     )
@@ -85,20 +85,20 @@ def test_probability_metrics_are_those_of_scikit_learn(case: tuple[np.ndarray, .
         "recall": recall,
         "f1": f1,
     }
-    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+    assert {name: metrics[name].value for name in expected} == pytest.approx(expected)
 
 
 def test_certain_pds_have_a_finite_log_loss_and_no_flagged_loan_a_precision_of_zero() -> None:
-    found = measure([0, 1, 0, 1], [0, 1, 0, 0.5], [0, 3, 1, 2], cutoff=1.0, rng=np.random.default_rng(0), resamples=5)
-    assert found["log_loss"].value == pytest.approx(np.log(2) / 4)
-    assert found["precision"].value == 1
+    metrics = measure([0, 1, 0, 1], [0, 1, 0, 0.5], [0, 3, 1, 2], cutoff=1.0, rng=np.random.default_rng(0), resamples=5)
+    assert metrics["log_loss"].value == pytest.approx(np.log(2) / 4)
+    assert metrics["precision"].value == 1
     none = measure([0, 1], [0.1, 0.2], [0, 1], cutoff=0.9, rng=np.random.default_rng(0), resamples=5)
     assert (none["precision"].value, none["recall"].value, none["f1"].value) == (0, 0, 0)
 
 
 def test_intervals_are_percentiles_of_weighted_metrics() -> None:
     outcomes, pds, raw = loans(300)
-    found = measure(outcomes, pds, raw, cutoff=CUTOFF, rng=np.random.default_rng(5), resamples=40)
+    metrics = measure(outcomes, pds, raw, cutoff=CUTOFF, rng=np.random.default_rng(5), resamples=40)
     rng = np.random.default_rng(5)
     draws = [rng.poisson(1.0, len(raw)).astype(float) for _ in range(40)]
     flagged = pds >= CUTOFF
@@ -113,7 +113,7 @@ def test_intervals_are_percentiles_of_weighted_metrics() -> None:
     }
     for name, metric in by_hand.items():
         low, high = np.percentile([metric(draw) for draw in draws], [2.5, 97.5])
-        assert (found[name].low, found[name].high) == pytest.approx((low, high)), name
+        assert (metrics[name].low, metrics[name].high) == pytest.approx((low, high)), name
 
 
 def test_same_seed_gives_same_intervals_and_another_seed_others() -> None:
@@ -124,10 +124,10 @@ def test_same_seed_gives_same_intervals_and_another_seed_others() -> None:
 @pytest.mark.parametrize("rows", [40, 200, 2_000])
 def test_every_interval_covers_its_value(rows: int) -> None:
     for seed in range(5):
-        found = measure(*loans(rows, seed), cutoff=CUTOFF, rng=np.random.default_rng(seed), resamples=30)
-        for name, interval in found.items():
+        metrics = measure(*loans(rows, seed), cutoff=CUTOFF, rng=np.random.default_rng(seed), resamples=30)
+        for name, interval in metrics.items():
             assert interval.low <= interval.value <= interval.high, (name, seed)
-        assert found["auc"].low < found["auc"].high
+        assert metrics["auc"].low < metrics["auc"].high
 
 
 def test_intervals_narrow_as_loans_grow() -> None:
@@ -141,15 +141,15 @@ def test_intervals_narrow_as_loans_grow() -> None:
 def test_expected_calibration_error_by_hand() -> None:
     """Ten groups of two loans: PDs 0.0 to 0.4 all repaid, 0.5 to 0.9 all defaulted, so 1.0 + 1.5 over ten groups."""
     pds = np.repeat(np.arange(10) / 10, 2)
-    found = measure(pds >= 0.5, pds, pds, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=2)
-    assert found["ece"].value == pytest.approx(0.25)
+    metrics = measure(pds >= 0.5, pds, pds, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=2)
+    assert metrics["ece"].value == pytest.approx(0.25)
 
 
 def test_one_pd_for_all_is_calibrated_where_it_is_the_default_rate() -> None:
     outcomes = np.repeat([1.0, 0.0], [20, 80])
     for pd, gap in ((0.2, 0.0), (0.35, 0.15)):
-        found = measure(outcomes, np.full(100, pd), outcomes, cutoff=0.5, rng=np.random.default_rng(0), resamples=2)
-        assert found["ece"].value == pytest.approx(gap)
+        metrics = measure(outcomes, np.full(100, pd), outcomes, cutoff=0.5, rng=np.random.default_rng(0), resamples=2)
+        assert metrics["ece"].value == pytest.approx(gap)
 
 
 def test_groups_are_equally_large_and_keep_equal_values_together() -> None:
@@ -167,8 +167,8 @@ def test_one_kind_of_outcome_cannot_be_measured(outcome: int) -> None:
 
 
 def test_tiny_windows_never_resample_one_outcome_only() -> None:
-    found = measure([0, 1], [0.2, 0.4], [0.2, 0.4], cutoff=0.3, rng=np.random.default_rng(0), resamples=50)
-    assert found["auc"] == Interval(1, 1, 1)
+    metrics = measure([0, 1], [0.2, 0.4], [0.2, 0.4], cutoff=0.3, rng=np.random.default_rng(0), resamples=50)
+    assert metrics["auc"] == Interval(1, 1, 1)
 
 
 def test_identical_models_differ_by_exactly_nothing() -> None:
@@ -181,28 +181,28 @@ def test_comparison_is_candidate_less_champion_on_paired_resamples() -> None:
     outcomes, pds, raw = loans()
     worse = raw + np.random.default_rng(1).normal(0, 0.3, len(raw))
     blurred = np.clip(pds + 0.1, 0, 1)
-    found = compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
-    assert found.auc_gain.value == pytest.approx(auc_of(outcomes, worse) - auc_of(outcomes, raw))
-    assert found.auc_gain.low < found.auc_gain.value < found.auc_gain.high < 0
+    comparison = compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
+    assert comparison.auc_gain.value == pytest.approx(auc_of(outcomes, worse) - auc_of(outcomes, raw))
+    assert comparison.auc_gain.low < comparison.auc_gain.value < comparison.auc_gain.high < 0
     expected = sk.brier_score_loss(outcomes, blurred) - sk.brier_score_loss(outcomes, pds)
-    assert found.brier_rise == pytest.approx(expected)
+    assert comparison.brier_rise == pytest.approx(expected)
     alone = measured(resamples=100)["auc"]  # pairing takes out what both share
-    assert found.auc_gain.high - found.auc_gain.low < (alone.high - alone.low) / 2
-    assert found == compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
+    assert comparison.auc_gain.high - comparison.auc_gain.low < (alone.high - alone.low) / 2
+    assert comparison == compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
 
 
 def test_segments_are_measured_within_each_level() -> None:
     outcomes, pds, raw = loans(1_000)
     home = np.resize(["RENT", "OWN", None, "RENT"], 1_000)
     levels = pl.DataFrame({"home": pl.Series(home, dtype=pl.Enum(["RENT", "OWN"])), "term": np.resize([36.0], 1_000)})
-    found = by_segment(outcomes, pds, raw, levels)
-    assert [(s.field, s.level, s.rows) for s in found] == [
+    segments = by_segment(outcomes, pds, raw, levels)
+    assert [(s.field, s.level, s.rows) for s in segments] == [
         ("home", "OWN", 250),
         ("home", "RENT", 500),
         ("home", "missing", 250),
         ("term", "36.0", 1_000),
     ]
-    rent, of_rent = found[1], home == "RENT"
+    rent, of_rent = segments[1], home == "RENT"
     assert rent.default_rate == pytest.approx(outcomes[of_rent].mean())
     assert rent.mean_pd == pytest.approx(pds[of_rent].mean())
     assert rent.gap == pytest.approx(pds[of_rent].mean() - outcomes[of_rent].mean())
@@ -224,8 +224,8 @@ def test_small_segments_are_left_out_and_those_of_one_outcome_have_no_auc() -> N
 def test_evaluation_survives_json() -> None:
     outcomes, pds, raw = loans()
     segments = by_segment(outcomes, pds, raw, pl.DataFrame({"term": np.resize([36, 60], len(raw))}))
-    whole = Evaluation(len(raw), int(outcomes.sum()), True, CUTOFF, measured(), 0.66, segments)
-    assert Evaluation.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+    evaluation = Evaluation(len(raw), int(outcomes.sum()), True, CUTOFF, measured(), 0.66, segments)
+    assert Evaluation.from_dict(json.loads(json.dumps(evaluation.to_dict()))) == evaluation
 
 
 def test_interval_reads_as_a_sentence_says_it() -> None:

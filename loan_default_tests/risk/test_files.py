@@ -31,7 +31,7 @@ def test_a_failure_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
 
 def test_two_writers_of_one_file_do_not_share_a_part(tmp_path: Path) -> None:
     target = tmp_path / "record.json"
-    with atomic_write(target) as one, atomic_write(target) as other:
-        one.write_text("one")
-        other.write_text("other")
-    assert target.read_text() == "one", "the last to finish"
+    with atomic_write(target) as first, atomic_write(target) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first", "the last to finish"

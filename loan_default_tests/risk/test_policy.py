@@ -12,10 +12,10 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import load_policy
 
 
-def written(folder: Path, place: str, value: Any) -> Path:
+def write_policy(folder: Path, key: str, value: Any) -> Path:
     """The shipped policy with one value changed, or with one more key."""
     policy = yaml.safe_load((CONF / "policy.yaml").read_text(encoding="utf-8"))
-    section, _, name = place.partition(".")
+    section, _, name = key.partition(".")
     policy.setdefault(section, {})[name] = value
     path = folder / "policy.yaml"
     path.write_text(yaml.safe_dump(policy), encoding="utf-8")
@@ -26,13 +26,13 @@ def test_the_shipped_policy_loads_and_a_changed_one_is_read(tmp_path: Path) -> N
     shipped = load_policy()
     assert shipped.decision.approve_below <= shipped.decision.decline_from
     assert load_policy(CONF / "policy.yaml") == shipped
-    stricter = load_policy(written(tmp_path, "promotion.auc_at_least", 0.65))
+    stricter = load_policy(write_policy(tmp_path, "promotion.auc_at_least", 0.65))
     assert stricter.promotion.auc_at_least == 0.65
     assert stricter.drift == shipped.drift
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("key", "value", "sentence_part"),
     [
         ("promotion.auc_at_leest", 0.6, "Extra inputs are not permitted"),
         ("surprise.x", 1, "Extra inputs are not permitted"),
@@ -49,26 +49,26 @@ def test_the_shipped_policy_loads_and_a_changed_one_is_read(tmp_path: Path) -> N
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence_that_names_its_place(
-    tmp_path: Path, place: str, value: Any, said: str
+    tmp_path: Path, key: str, value: Any, sentence_part: str
 ) -> None:
-    path = written(tmp_path, place, value)
+    path = write_policy(tmp_path, key, value)
     with pytest.raises(BadInput) as refused:
         load_policy(path)
     sentence = str(refused.value)
-    assert sentence.startswith(f"{path}: {place.split('.')[0]}")
-    assert said in sentence
+    assert sentence.startswith(f"{path}: {key.split('.')[0]}")
+    assert sentence_part in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence_part"),
     [("decision: [", "is not valid YAML"), ("", "the file: Input should be a valid dictionary"), ("{}", "decision: ")],
 )
-def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str, sentence_part: str) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(text)
-    with pytest.raises(BadInput, match=re.escape(said)):
+    with pytest.raises(BadInput, match=re.escape(sentence_part)):
         load_policy(path)
     with pytest.raises(BadInput, match="does not exist"):
         load_policy(tmp_path / "absent.yaml")

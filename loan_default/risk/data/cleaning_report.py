@@ -57,7 +57,8 @@ class CleaningReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record: dates as YYYY-MM."""
-        return {k: f"{v:%Y-%m}" if isinstance(v, date) else v for k, v in asdict(self).items()}
+        record = asdict(self).items()
+        return {key: f"{value:%Y-%m}" if isinstance(value, date) else value for key, value in record}
 
 
 @dataclass(frozen=True)

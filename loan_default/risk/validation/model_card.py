@@ -18,7 +18,7 @@ import polars as pl
 from loan_default.risk.contract import LoanField
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.evaluation import SHOWN_METRICS, Comparison, Evaluation, Interval, Segment
-from loan_default.risk.markdown import NOTHING, markdown_table
+from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.champion_challenger import VINTAGE
 from loan_default.risk.validation.promotion import PromotionDecision
@@ -134,7 +134,7 @@ def model_card(inputs: ModelCardInputs) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return NOTHING if share is None else f"{share:.1%}"
+    return EMPTY_CELL if share is None else f"{share:.1%}"
 
 
 def _bullets(lines: Sequence[str]) -> str:

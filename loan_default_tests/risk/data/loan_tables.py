@@ -31,6 +31,11 @@ def as_parquet(frame: pl.DataFrame, path: Path) -> Path:
     return path
 
 
+def extent(column: pl.Series) -> tuple[Any, Any]:
+    """The least and the greatest value."""
+    return column.min(), column.max()
+
+
 def with_values(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
     """The frame with other values in one row."""
     in_row = pl.int_range(pl.len()) == row

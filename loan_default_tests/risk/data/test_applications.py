@@ -1,6 +1,7 @@
 """Single applications: cleaned as the same rows of a file, or refused in one sentence."""
 
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
@@ -21,18 +22,18 @@ def test_records_are_cleaned_as_the_same_rows_of_a_file(
     records = loans[:50].select(names)
     expected = pl.read_parquet(cleaned.path)[:50].select(contract.feature_names)
     assert_frame_equal(clean_applications(records, contract), expected)
-    one = clean_applications(records[7:8], contract)
-    assert_frame_equal(one, expected[7:8])
+    single = clean_applications(records[7:8], contract)
+    assert_frame_equal(single, expected[7:8])
     assert_frame_equal(
-        clean_applications(pl.DataFrame([dict(reversed(records.row(7, named=True).items()))]), contract), one
+        clean_applications(pl.DataFrame([dict(reversed(records.row(7, named=True).items()))]), contract), single
     )
 
 
 def test_the_least_application_is_enough(contract: Contract) -> None:
     (row,) = clean_applications(pl.DataFrame([APPLICATION]), contract).rows(named=True)
-    given = {name: value for name, value in row.items() if value is not None}
+    present = {name: value for name, value in row.items() if value is not None}
     derived = {"loan_to_income": pytest.approx(100 / 6), "payment_to_income": pytest.approx(6.690725)}
-    assert given == {**APPLICATION, **derived}
+    assert present == {**APPLICATION, **derived}
     assert tuple(row) == contract.feature_names
     texts = pl.DataFrame([{name: f"{value}" for name, value in APPLICATION.items()}])
     assert clean_applications(texts, contract).rows() == [tuple(row.values())]
@@ -50,7 +51,7 @@ def test_empty_values_of_a_client_are_missing(contract: Contract) -> None:
     assert [row[name] for name in empty] == [None] * len(empty)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "log1p term": ({"term": 3.6109}, "term '3.6109' is outside of 6 to 120 months."),
     "log1p income": ({"annual_inc": 10.91}, "annual_inc '10.91' is outside of 100 to 100,000,000 dollars a year."),
     "log1p score": ({"fico_range_low": 6.51}, "fico_range_low '6.51' is outside of 300 to 850 FICO points."),

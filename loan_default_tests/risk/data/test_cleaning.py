@@ -1,6 +1,7 @@
 """Cleaning: every form of a file gives the same loans, and a failure leaves nothing behind."""
 
 import gzip
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from polars.testing import assert_frame_equal
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.data import cleaning
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
-from loan_default.risk.data.loan_files import open_table
+from loan_default.risk.data.loan_files import LoanTable, open_table
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
@@ -33,10 +34,12 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
     assert clean["issue_d"].to_list() == loans["issue_d"].str.to_date("%b-%Y").to_list()
     for name in ("grade", "sub_grade", "purpose", "home_ownership", "application_type"):
         assert clean[name].cast(pl.String).to_list() == loans[name].to_list(), name
-    years = {"10+ years": 10, "< 1 year": 0, None: None} | {f"{at} year{'s' * (at > 1)}": at for at in range(1, 10)}
+    years = {"10+ years": 10, "< 1 year": 0, None: None} | {
+        f"{count} year{'s' * (count > 1)}": count for count in range(1, 10)
+    }
     assert clean["emp_length"].to_list() == [years[text] for text in loans["emp_length"]]
-    known = pl.col("loan_status").replace_strict(contract.outcome.label_of, return_dtype=pl.Int8)
-    assert clean[OUTCOME].to_list() == loans.select(known).to_series().to_list()
+    label = pl.col("loan_status").replace_strict(contract.outcome.label_of, return_dtype=pl.Int8)
+    assert clean[OUTCOME].to_list() == loans.select(label).to_series().to_list()
     assert clean[MATURES].to_list() == [
         date(month.year + int(term) // 12, month.month, 1)
         for month, term in clean.select("issue_d", "term").iter_rows()
@@ -86,8 +89,11 @@ def test_numbers_mean_the_same_whether_a_csv_is_read_typed_or_as_text(
 ) -> None:
     path = as_csv(few.with_columns(open_acc=pl.Series(numbers + [None] * 33)), tmp_path / "loans.csv")
     quick = clean(path)
-    open_table = cleaning.open_table
-    monkeypatch.setattr(cleaning, "open_table", lambda *given, **how: open_table(*given, **{**how, "typed": False}))
+
+    def open_as_text(*arguments: Any, **options: Any) -> LoanTable:
+        return open_table(*arguments, **{**options, "typed": False})
+
+    monkeypatch.setattr(cleaning, "open_table", open_as_text)
     slow = clean(path)
     assert_frame_equal(quick.loans, slow.loans)
     assert quick.rejected["id"].to_list() == slow.rejected["id"].to_list()
@@ -108,7 +114,7 @@ def test_loans_without_id_are_called_by_file_and_row(few: pl.DataFrame, clean: C
     assert clean(with_values(few, 1, id=None)).loans["id"][1] == "loans0-2"
     (tmp_path / "2017").mkdir()
     same = [as_csv(nameless[:3], tmp_path / "2017" / "part.csv"), as_csv(nameless[3:6], tmp_path / "part.csv")]
-    dotted = [as_csv(nameless[6:9], tmp_path / f"x.Q{at}.csv") for at in (1, 2)]
+    dotted = [as_csv(nameless[6:9], tmp_path / f"x.Q{quarter}.csv") for quarter in (1, 2)]
     result = clean(*same, *dotted)
     assert result.report.kept == 12
     assert result.loans["id"][2:7].to_list() == ["part.1-3", "part.2-1", "part.2-2", "part.2-3", "x.Q1-1"]
@@ -124,10 +130,10 @@ def test_a_file_given_twice_is_refused(few: pl.DataFrame, clean: Clean, tmp_path
 
 def damaged_body(frame: pl.DataFrame, folder: Path) -> Path:
     """Parquet of which only the footer is left: it opens, and fails when it is read."""
-    whole = bytearray(as_parquet(frame, folder / "damaged.parquet").read_bytes())
-    body = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
-    whole[4:body] = bytes(body - 4)
-    (folder / "damaged.parquet").write_bytes(whole)
+    content = bytearray(as_parquet(frame, folder / "damaged.parquet").read_bytes())
+    body = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[4:body] = bytes(body - 4)
+    (folder / "damaged.parquet").write_bytes(content)
     return folder / "damaged.parquet"
 
 
@@ -139,7 +145,7 @@ def gzipped(frame: pl.DataFrame, folder: Path, *, short_of: int = 0, turned: int
     return folder / "loans.csv.gz"
 
 
-UNUSABLE = {
+UNUSABLE: dict[str, tuple[Callable[[pl.DataFrame, Path], Path], str]] = {
     "cut gzip": (lambda few, folder: gzipped(few, folder, short_of=4_000), r"loans\.csv\.gz is damaged or cut off"),
     "gzip without end": (lambda few, folder: gzipped(few, folder, short_of=4), "is damaged or cut off"),
     "gzip of another sum": (lambda few, folder: gzipped(few, folder, turned=-6), "is damaged or cut off"),
@@ -164,24 +170,24 @@ def test_a_failure_leaves_everything_as_it_was(
 ) -> None:
     make, sentence = UNUSABLE[name]
     path, out = make(few, tmp_path), tmp_path / "out"
-    targets = {"cleaned": out / "cleaned.parquet", "rejected": out / "rejected.parquet"}
+    cleaned, rejected = out / "cleaned.parquet", out / "rejected.parquet"
     with pytest.raises(BadInput, match=sentence):
-        clean_loans([path], contract, **targets)
+        clean_loans([path], contract, cleaned=cleaned, rejected=rejected)
     assert not out.exists() or not list(out.iterdir())
     out.mkdir(exist_ok=True)
-    for target in targets.values():
+    for target in (cleaned, rejected):
         target.write_text("before", encoding="utf-8")
     with pytest.raises(BadInput, match=sentence):
-        clean_loans([path], contract, **targets)
+        clean_loans([path], contract, cleaned=cleaned, rejected=rejected)
     assert [target.read_text(encoding="utf-8") for target in out.iterdir()] == ["before", "before"]
 
 
 def test_one_damaged_file_among_good_ones_is_enough_to_stop(
     few: pl.DataFrame, contract: Contract, tmp_path: Path
 ) -> None:
-    good, bad, out = as_csv(few, tmp_path / "good.csv"), damaged_body(few, tmp_path), tmp_path / "out"
+    sound, damaged, out = as_csv(few, tmp_path / "sound.csv"), damaged_body(few, tmp_path), tmp_path / "out"
     with pytest.raises(BadInput, match=r"damaged\.parquet is damaged or cut off"):
-        clean_loans([good, bad], contract, cleaned=out / "cleaned", rejected=out / "rejected")
+        clean_loans([sound, damaged], contract, cleaned=out / "cleaned", rejected=out / "rejected")
     assert not list(out.iterdir())
 
 

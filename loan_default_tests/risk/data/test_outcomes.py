@@ -39,7 +39,7 @@ def read_files(paths: list[Path], contract: Contract) -> tuple[OutcomesReport, p
     return report, pl.read_parquet(outcomes), pl.read_parquet(rejected)
 
 
-def told(outcomes: pl.DataFrame) -> dict[str, tuple[int | None, str]]:
+def endings(outcomes: pl.DataFrame) -> dict[str, tuple[int | None, str]]:
     return {row["id"]: (row["outcome"], f"{row['month']:%Y-%m}") for row in outcomes.iter_rows(named=True)}
 
 
@@ -48,7 +48,7 @@ def test_the_latest_month_of_a_loan_counts(read: Read) -> None:
         a=f"{HEADER}\n1,Current,2019-01\n2,Fully Paid,Mar-2019\n3,Default,2019-03\n",
         b=f"{HEADER}\n1,Charged Off,2019-02-28\n2,Late (31-120 days),2018-12\n3,Fully Paid,2019-03\n",
     )
-    assert told(outcomes) == {"1": (1, "2019-02"), "2": (0, "2019-03"), "3": (0, "2019-03")}, "a later file corrects"
+    assert endings(outcomes) == {"1": (1, "2019-02"), "2": (0, "2019-03"), "3": (0, "2019-03")}, "a later file corrects"
     assert (report.loans, report.defaulted, report.repaid, report.unresolved) == (3, 1, 2, 0)
     assert report.to_dict()["seen_until"] == "2019-03"
 
@@ -68,7 +68,7 @@ def test_a_line_that_cannot_be_used_is_told_and_the_others_count(
     read: Read, line: str, problem: str, reason: str
 ) -> None:
     report, outcomes, rejected = read(a=f"{HEADER}\n1,Current,2019-03\n{line}\n")
-    assert list(told(outcomes)) == ["1"]
+    assert list(endings(outcomes)) == ["1"]
     assert report.problems == {problem: 1}
     assert rejected.select("file", "row", "problem").row(0) == ("a.csv", 2, problem)
     assert rejected["reason"].item().startswith(reason)
@@ -76,18 +76,18 @@ def test_a_line_that_cannot_be_used_is_told_and_the_others_count(
 
 def test_a_file_that_cannot_be_read_holds_up_no_other(read: Read) -> None:
     report, outcomes, _ = read(a=f"{HEADER}\n1,Current,2019-03\n", b="id,loan_status\n1,Current\n", c="", d="x;y\n")
-    assert list(told(outcomes)) == ["1"]
+    assert list(endings(outcomes)) == ["1"]
     assert list(report.unreadable) == ["b.csv", "c.csv", "d.csv"]
     assert "lacks the column month" in report.unreadable["b.csv"]
 
 
-def test_a_file_cut_off_in_its_middle_is_told(tmp_path: Path, contract: Contract) -> None:
-    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
-    pl.DataFrame({"id": ["1"], "loan_status": ["Current"], "month": [date(2019, 3, 1)]}).write_parquet(whole)
-    cut.write_bytes(whole.read_bytes()[:-20])
-    report, outcomes, _ = read_files([cut, whole], contract)
-    assert told(outcomes) == {"1": (None, "2019-03")}
-    assert "damaged or cut off" in report.unreadable["cut.parquet"]
+def test_a_file_cut_off_in_its_middle_is_endings(tmp_path: Path, contract: Contract) -> None:
+    complete, torn = tmp_path / "complete.parquet", tmp_path / "torn.parquet"
+    pl.DataFrame({"id": ["1"], "loan_status": ["Current"], "month": [date(2019, 3, 1)]}).write_parquet(complete)
+    torn.write_bytes(complete.read_bytes()[:-20])
+    report, outcomes, _ = read_files([torn, complete], contract)
+    assert endings(outcomes) == {"1": (None, "2019-03")}
+    assert "damaged or cut off" in report.unreadable["torn.parquet"]
 
 
 def test_no_file_is_no_outcome(tmp_path: Path, contract: Contract) -> None:
@@ -109,7 +109,7 @@ def test_a_loan_file_as_published_is_refused_for_want_of_a_month(loans_csv: Path
         check_outcome_file(loans_csv, contract)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
 def test_any_division_into_files_tells_the_same(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     draw = Random(seed)
@@ -121,10 +121,10 @@ def test_any_division_into_files_tells_the_same(seed: int, tmp_path_factory: pyt
     draw.shuffle(lines)
     folder, files = tmp_path_factory.mktemp("outcomes"), draw.randrange(1, 5)
     paths = [folder / f"{file}.csv" for file in range(files)]
-    for at, path in enumerate(paths):
-        text = "\n".join(",".join(line) for line in lines[at::files])
+    for number, path in enumerate(paths):
+        text = "\n".join(",".join(line) for line in lines[number::files])
         path.write_text(f"{HEADER}\n{text}\n", encoding="utf-8")
     report, outcomes, rejected = read_files(paths, contract)
-    assert told(outcomes) == latest
+    assert endings(outcomes) == latest
     assert rejected.is_empty()
     assert report.rows == len(lines)

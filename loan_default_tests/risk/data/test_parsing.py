@@ -1,5 +1,6 @@
 """Values of a file: numbers, months and texts are read exactly, and what is none is rejected."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,18 @@ from loan_default.risk.data.rejections import any_broken
 from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, with_values
 
 
-def read_column(values: list[str | None], field: str, contract: Contract) -> list[Any]:
-    """What `clean_applications`' parser makes of texts of one field; "rejected" where a row would be."""
+def read_column(values: Sequence[str | None], field: str, contract: Contract) -> list[Any]:
+    """The values that texts of one field become; "rejected" where the row would be."""
     rows = pl.DataFrame({field: pl.Series(values, dtype=pl.String)}).with_row_index(ROW).lazy()
     table = LoanTable(Path("x.csv"), "x", rows, dict(rows.collect_schema()), None)
-    frame, checks = parse_table(table, contract, with_outcome=False)
-    failed = any_broken([check for check in checks if check.field == field])
-    read = frame.select(field, failed.alias("failed")).collect()
-    return ["rejected" if bad else value for value, bad in read.iter_rows()]
+    frame, rules = parse_table(table, contract, with_outcome=False)
+    broken = any_broken([rule for rule in rules if rule.field == field])
+    lines = frame.select(field, broken.alias("broken")).collect()
+    return ["rejected" if rejected else value for value, rejected in lines.iter_rows()]
 
 
 @given(st.lists(st.floats(allow_nan=False) | st.integers(-(10**20), 10**20), min_size=1, max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_numbers_are_read_exactly_and_kept_within_their_range(contract: Contract, numbers: list[Any]) -> None:
     texts = [f" {number}\t" for number in numbers]
     clipped = [min(max(float(number), 0.0), 100.0) for number in numbers]
@@ -41,7 +42,7 @@ def test_numbers_are_read_exactly_and_kept_within_their_range(contract: Contract
 
 @given(st.lists(st.text("0123456789.+-eE_ ,%$xnaifty½٣", max_size=8), min_size=1, max_size=30))
 @example(["", "  ", "nan", " nan ", "nann", "1,000", "$5", "5 %", "0x10", "1_000", "--1", "1e", "ten", "½", "٣"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_text_is_a_number_exactly_where_python_says_so(contract: Contract, texts: list[str]) -> None:
     def expected(text: str) -> Any:
         text = text.strip(" \t")
@@ -57,7 +58,7 @@ def test_a_text_is_a_number_exactly_where_python_says_so(contract: Contract, tex
 
 
 @given(st.dates(date(1920, 1, 1), date(2079, 12, 31)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_months_are_read_in_every_spelling(contract: Contract, day: date) -> None:
     texts = [f"{day:%b-%Y}", f" {day:%Y-%m} ", f"{day:%Y-%m-%d}", f"{day:%Y-%m-%d}T00:00:00", f"{day} 12:30:00.5"]
     assert read_column(texts, "issue_d", contract) == [day.replace(day=1)] * len(texts)
@@ -73,7 +74,7 @@ def test_months_are_read_in_every_spelling(contract: Contract, day: date) -> Non
 @example("1919-12")
 @example("1919-12-31")
 @example("201512")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_no_month_is_rejected(contract: Contract, text: str) -> None:
     read = read_column([text], "earliest_cr_line", contract)[0]
     if not text.strip(" \t"):

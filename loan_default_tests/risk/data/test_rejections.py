@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from loan_default_tests.risk.data.loan_tables import Clean, with_values
 
-BAD = {
+BAD: dict[str, list[tuple[str | None, str, str]]] = {
     "issue_d": [("Dec-20155", "issue_d: impossible date", "is no month"), (None, "issue_d: missing", "a month")],
     "loan_amnt": [("99", "loan_amnt: out of range", "is outside of 100 to 1,000,000 dollars")],
     "term": [

@@ -12,6 +12,7 @@ from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
+from loan_default_tests.risk.data.loan_tables import extent
 
 SNAPSHOT = date(2019, 3, 1)
 
@@ -61,9 +62,9 @@ def test_windows_hold_every_matured_loan_once(cleaned: Cleaned, contract: Contra
 def test_windows_follow_each_other_by_whole_months(cleaned: Cleaned, contract: Contract, split: Splits) -> None:
     parts = [window_loans(pl.scan_parquet(cleaned.path), contract, split, name)["issue_d"] for name in WINDOWS]
     assert split.out_of_time
-    assert parts[0].max() < parts[1].min() <= parts[1].max() < parts[2].min()
-    for window, part in zip(split.windows, parts, strict=True):
-        assert (window.first_month, window.last_month) == (part.min(), part.max())
+    train, calibrate, test = map(extent, parts)
+    assert train[1] < calibrate[0] <= calibrate[1] < test[0]
+    assert [(window.first_month, window.last_month) for window in split.windows] == [train, calibrate, test]
 
 
 def test_shares_are_the_newest_months_that_hold_enough(contract: Contract) -> None:

@@ -19,7 +19,7 @@ AFTER_ORIGINATION = (
 )  # fmt: skip
 
 
-ONLY_LATELY_TOLD = (
+ONLY_LATELY_PUBLISHED = (
     "open_acc_6m", "open_act_il", "open_il_12m", "open_il_24m", "mths_since_rcnt_il", "total_bal_il",
     "il_util", "open_rv_12m", "open_rv_24m", "max_bal_bc", "all_util", "inq_fi", "total_cu_tl",
     "inq_last_12m",
@@ -67,9 +67,9 @@ def test_credit_files_agree_with_themselves(book: pl.DataFrame) -> None:
 
 
 def test_recent_accounts_are_empty_in_early_vintages(book: pl.DataFrame) -> None:
-    early = book.filter(pl.col("issued") < date(2015, 12, 1)).select(ONLY_LATELY_TOLD)
+    early = book.filter(pl.col("issued") < date(2015, 12, 1)).select(ONLY_LATELY_PUBLISHED)
     late = book.filter(pl.col("issued") >= date(2015, 12, 1)).select("open_acc_6m", "all_util")
-    assert early.null_count().row(0) == (early.height,) * len(ONLY_LATELY_TOLD)
+    assert early.null_count().row(0) == (early.height,) * len(ONLY_LATELY_PUBLISHED)
     assert late.null_count().row(0) == (0, 0)
 
 
@@ -81,9 +81,10 @@ def psi(expected: pl.Series, actual: pl.Series) -> float:
         positions = [np.searchsorted(edges, part.to_numpy()) for part in (old, new)]
     else:
         edges = np.unique(np.quantile(expected.drop_nulls().to_numpy(), np.arange(0.1, 1, 0.1)))
-        places = [np.searchsorted(edges, part.to_numpy()) for part in (expected, actual)]
-        empties = [part.is_null().to_numpy() for part in (expected, actual)]
-        positions = [np.where(e, len(edges) + 1, p) for e, p in zip(empties, places, strict=True)]
+        positions = [
+            np.where(part.is_null().to_numpy(), len(edges) + 1, np.searchsorted(edges, part.to_numpy()))
+            for part in (expected, actual)
+        ]
     counts = [np.bincount(part, minlength=len(edges) + 2) for part in positions]
     old_share, new_share = (np.maximum(count / count.sum(), 1e-4) for count in counts)
     return float(((new_share - old_share) * np.log(new_share / old_share)).sum())
@@ -97,7 +98,7 @@ def batch_psi(matured: pl.DataFrame, shift: float) -> dict[str, float]:
     return {name: psi(window[name], batch[name]) for name in (*CATEGORIES, *NUMBERS)}
 
 
-def test_a_calm_batch_is_like_the_training_window(matured: pl.DataFrame) -> None:
+def test_a_stable_batch_is_like_the_training_window(matured: pl.DataFrame) -> None:
     stirred = {name: value for name, value in batch_psi(matured, shift=0).items() if value >= 0.05}
     assert not stirred
 
@@ -110,11 +111,12 @@ def test_a_shifted_batch_has_drifted(matured: pl.DataFrame) -> None:
 
 
 def test_a_shift_lowers_fico_and_income_and_raises_the_rest() -> None:
-    calm, shifted = (make_applications(4_000, seed=1, month=date(2018, 10, 1), shift=s) for s in (0, 1))
+    batches = [make_applications(4_000, seed=1, month=date(2018, 10, 1), shift=shift) for shift in (0, 1)]
+    stable, shifted = (batch.mean().row(0, named=True) for batch in batches)
     falls = ("fico_range_low", "annual_inc")
     rises = ("revol_util", "dti", "int_rate", "inq_last_6mths")
-    assert all(shifted[name].mean() < calm[name].mean() for name in falls)
-    assert all(shifted[name].mean() > calm[name].mean() for name in rises)
+    assert all(shifted[name] < stable[name] for name in falls)
+    assert all(shifted[name] > stable[name] for name in rises)
 
 
 def test_applications_tell_nothing_of_their_future() -> None:

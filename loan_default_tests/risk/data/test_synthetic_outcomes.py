@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.data.synthetic import make_applications, make_loans
-from loan_default_tests.risk.data.loan_tables import month
+from loan_default_tests.risk.data.loan_tables import extent, month
 
 
 def test_months_are_in_order(book: pl.DataFrame) -> None:
@@ -33,7 +33,7 @@ def test_matured_loans_are_resolved_and_young_ones_may_not_be(book: pl.DataFrame
     assert young >= {"Current", "Fully Paid", "Charged Off", "In Grace Period", "Late (31-120 days)"}
     outside = book.filter(pl.col("loan_status").str.starts_with("Does not meet the credit policy. Status:"))
     assert 0 < outside.height < 0.03 * book.height
-    assert outside["issued"].max() < date(2011, 1, 1)
+    assert extent(outside["issued"])[1] < date(2011, 1, 1)
 
 
 def test_payments_agree_with_the_outcome(book: pl.DataFrame) -> None:
@@ -41,18 +41,18 @@ def test_payments_agree_with_the_outcome(book: pl.DataFrame) -> None:
     assert (paid["total_rec_prncp"] == paid["loan_amnt"]).all()
     assert (paid["out_prncp"] == 0).all()
     assert (paid["recoveries"] == 0).all()
-    lost = book.filter("defaulted")
-    assert (lost["total_rec_prncp"] < lost["loan_amnt"]).all()
+    defaulted = book.filter("defaulted")
+    assert (defaulted["total_rec_prncp"] < defaulted["loan_amnt"]).all()
     current = book.filter(pl.col("loan_status") == "Current")
     owed = current["loan_amnt"] - current["total_rec_prncp"]
-    assert (current["out_prncp"] - owed).abs().max() < 0.011
+    assert extent((current["out_prncp"] - owed).abs())[1] < 0.011
     parts = pl.sum_horizontal("total_rec_prncp", "total_rec_int", "total_rec_late_fee", "recoveries")
     assert book.select((pl.col("total_pymnt") - parts).abs().max()).item() < 0.03
     assert book.filter(~pl.col("defaulted") & (pl.col("debt_settlement_flag") == "Y")).is_empty()
 
 
 def test_about_a_fifth_of_matured_loans_default_in_every_vintage(matured: pl.DataFrame) -> None:
-    assert 0.175 < matured["defaulted"].mean() < 0.205
+    assert 0.175 < matured["defaulted"].sum() / matured.height < 0.205
     of_36 = matured.filter(pl.col("term_months") == 36)
     rates = of_36.group_by(pl.col("issued").dt.year()).agg(pl.col("defaulted").mean(), pl.len())
     assert rates.filter(pl.col("len") > 1_000)["defaulted"].is_between(0.14, 0.20).all()
@@ -61,8 +61,9 @@ def test_about_a_fifth_of_matured_loans_default_in_every_vintage(matured: pl.Dat
 def auc(truth: pl.Series, score: pl.Series) -> float:
     """Chance that a defaulted loan has the higher score (Mann-Whitney)."""
     ranks = score.rank().to_numpy()
-    bad = truth.to_numpy()
-    return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
+    defaulted = truth.to_numpy()
+    defaults = defaulted.sum()
+    return float((ranks[defaulted].sum() - defaults * (defaults + 1) / 2) / (defaults * (~defaulted).sum()))
 
 
 def test_grade_tells_something_features_more_and_later_fields_nearly_all(matured: pl.DataFrame) -> None:
@@ -82,6 +83,6 @@ def test_outcomes_of_applications_come_later_under_the_same_ids() -> None:
     day = date(2012, 10, 1)
     batch = make_applications(300, seed=2, month=day, shift=0.5)
     ended = make_loans(300, seed=2, first_month=day, last_month=day, snapshot=date(2018, 1, 1), shift=0.5)
-    known = [name for name in batch.columns if batch[name].null_count() < 300 and name != "loan_status"]
-    assert ended.select(known).equals(batch.select(known))
+    applied_with = [name for name in batch.columns if batch[name].null_count() < 300 and name != "loan_status"]
+    assert ended.select(applied_with).equals(batch.select(applied_with))
     assert set(ended["loan_status"]) >= {"Fully Paid", "Charged Off"}
