@@ -27,14 +27,15 @@ def fit(loans: str, rounds: int) -> Callable[[], Any]:
     """As a training does it: encode, bin, boost."""
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
-    from loan_default.risk.model.development import LocalDevelopment, Sample
-    from loan_default.risk.model.training import fit_boosted
+    from loan_default.risk.model.candidates.xgboost_model import tree_parameters
+    from loan_default.risk.model.development import BoostingSpec, LocalDevelopment, Sample
 
     frame, space, parameters = _prepared(loans)
 
     def work() -> None:
         sample = Sample.of(frame, space)
-        fit_boosted(LocalDevelopment(space, sample, sample), "train", parameters, rounds, seed=0)
+        spec = BoostingSpec("train", tree_parameters(parameters, space, seed=0), rounds)
+        LocalDevelopment(space, sample, sample).train_trees(spec)
 
     return work
 
@@ -43,8 +44,8 @@ def train(loans: str, rounds: int) -> Callable[[], Any]:
     """The library alone: loans are encoded and binned already."""
     import xgboost
 
+    from loan_default.risk.model.candidates.xgboost_model import tree_parameters
     from loan_default.risk.model.development import Sample, tree_matrix
-    from loan_default.risk.model.training import tree_parameters
 
     frame, space, parameters = _prepared(loans)
     matrix, given = tree_matrix(Sample.of(frame, space), space), tree_parameters(parameters, space, seed=0)
@@ -64,4 +65,4 @@ def _prepared(loans: str) -> tuple[Any, Any, Any]:
 
     # a loan that has not ended yet counts as repaid here: only the number of rows matters
     frame = pl.read_parquet(loans).with_columns(pl.col(OUTCOME).fill_null(0))
-    return frame, FeatureSpace(load_contract()), load_search_space().xgboost.start
+    return frame, FeatureSpace(load_contract()), load_search_space().tunable("xgboost").start

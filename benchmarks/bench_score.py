@@ -50,19 +50,21 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
 
     from loan_default.risk.contract import OUTCOME, load_contract
     from loan_default.risk.model.calibration import Calibration
-    from loan_default.risk.model.development import LocalDevelopment, Sample
+    from loan_default.risk.model.candidates.xgboost_model import tree_parameters
+    from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
+    from loan_default.risk.model.development import BoostingSpec, LocalDevelopment, Sample
     from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.model.search_space import load_search_space
-    from loan_default.risk.model.training import fit_boosted
     from loan_default.risk.policy import load_policy
 
     space = FeatureSpace(load_contract())
     sample = Sample.of(pl.scan_parquet(loans).filter(pl.col(OUTCOME).is_not_null()).head(FITTED_ON).collect(), space)
-    parameters = {**load_search_space().xgboost.start, "max_depth": DEPTH}
+    parameters = {**load_search_space().tunable("xgboost").start, "max_depth": DEPTH}
 
     def work() -> None:
-        model = fit_boosted(LocalDevelopment(space, sample, sample), "train", parameters, trees, seed=0)
+        spec = BoostingSpec("train", tree_parameters(parameters, space, seed=0), trees)
+        model = XGBoostTrees(LocalDevelopment(space, sample, sample).train_trees(spec))
         Scorer(model, "xgboost", Calibration(1.0, 0.0), load_policy().decision, space.contract).save(Path(package))
 
     return work

@@ -227,6 +227,7 @@ def register_versions(package: str, folder: str) -> Any:
     import loan_default
     from loan_default.adapters.tracking import PRODUCTION, serving_requirements, signature_fields
     from loan_default.risk.model import canary
+    from loan_default.risk.model.candidates.registry import candidate_class
     from loan_default.risk.model.scorer import Scorer
 
     tracking, scorer = _tracking(Path(folder)), Scorer.load(Path(package))
@@ -244,7 +245,7 @@ def register_versions(package: str, folder: str) -> Any:
                 Path(package),
                 input_example=example,
                 fields=signature_fields(scorer.contract),
-                requirements=serving_requirements(),
+                requirements=serving_requirements(candidate_class(scorer.kind).requirements),
                 code=Path(loan_default.__file__).parent,
             )
             versions.append(tracking.register(run_id, uri, {}).version)

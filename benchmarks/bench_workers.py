@@ -142,16 +142,12 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     contract, policy, search = load_contract(), load_policy(), load_search_space()
     table, engine = ParquetTable.of(UPath(loans), Path(loans).parent), _engine(workers)
     splits = split_loans(table.scan(), contract, SplitPlan(), snapshot=date(2019, 3, 1), data_fingerprint="benchmark")
-    fewer = {
-        "xgboost": search.xgboost.model_copy(update={"rounds_at_most": ROUNDS}),
-        "random_forest": search.random_forest.model_copy(update={"trees": TREES}),
-    }
-    search = search.model_copy(update=fewer)
-    tuned = {**search.xgboost.start, "learning_rate": 0.1}
+    start = {**search.tunable("xgboost").start, "learning_rate": 0.1}
+    search = search.replace("xgboost", start=start, rounds_at_most=ROUNDS).replace("random_forest", trees=TREES)
 
     def work() -> dict[str, Any]:
         development = development_on(engine, table, contract, splits)
-        found = train_candidates(development, tuned, search, policy.decision, seed=7)
+        found = train_candidates(development, search, policy.decision, seed=7)
         peaks = list(engine.client.run(peak_gb).values()) if workers else [peak_gb()]
         scorers = {candidate.kind: candidate.scorer for candidate in found}
         measured = partial(score_test, scorers, None, policy.promotion)

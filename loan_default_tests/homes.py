@@ -24,8 +24,8 @@ import yaml
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.risk.contract import CONF
 from loan_default.risk.data.synthetic import make_loans, write_csv
-from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.policy import load_policy
 from loan_default.settings import Settings, prepare_process
 
@@ -150,7 +150,7 @@ def _lenient_policy() -> dict[str, Any]:
 
 
 def _quick_search() -> dict[str, Any]:
-    space = load_search_space().model_dump(mode="json")
+    space: dict[str, Any] = yaml.safe_load((CONF / "search_space.yaml").read_text(encoding="utf-8"))
     space["xgboost"] |= {"rounds_at_most": 60, "stop_after_rounds": 10, "tuned_on_at_most": TUNED_ON}
     space["xgboost"]["start"]["learning_rate"] = 0.1
     space["xgboost"]["search"]["learning_rate"]["high"] = 0.2

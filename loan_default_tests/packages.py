@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract import CONF, Contract, load_contract
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.synthetic import make_applications, make_loans
 from loan_default.risk.model import canary
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.scorer import Scorer
-from loan_default.risk.model.search_space import load_search_space
+from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import load_policy
 
@@ -29,15 +29,27 @@ def contract() -> Contract:
 
 
 @functools.cache
+def full_search_space() -> SearchSpace:
+    """The shipped search space with the candidates that it shows in comments: every one that is registered."""
+    settled, comment, optional = (CONF / "search_space.yaml").read_text(encoding="utf-8").partition("# lightgbm:")
+    lines = [line.removeprefix("# ") for line in f"{comment}{optional}".splitlines()]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "search_space.yaml")
+        path.write_text("\n".join([settled, *lines]), encoding="utf-8")
+        return load_search_space(path)
+
+
+@functools.cache
 def scorer(kind: str) -> Scorer:
     """A scorer of this kind, fitted on synthetic loans of one year that all have ended."""
-    search = load_search_space()
-    boosting = search.xgboost.model_copy(update={"rounds_at_most": ROUNDS})
+    search = full_search_space()
+    for name in ("xgboost", "lightgbm"):
+        start = {**search.tunable(name).start, "learning_rate": 0.3}
+        search = search.replace(name, start=start, rounds_at_most=ROUNDS)
     loans = _cleaned_loans()
     (candidate,) = train_candidates(
         LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), contract()),
-        {**boosting.start, "learning_rate": 0.3},
-        search.model_copy(update={"xgboost": boosting}),
+        search,
         load_policy().decision,
         seed=0,
         kinds=[kind],
@@ -53,9 +65,9 @@ def applications(rows: int = 40) -> tuple[list[dict[str, Any]], pl.DataFrame]:
     """
     published = make_applications(rows, seed=5, month=date(2018, 10, 1), shift=0.5)
     with TemporaryDirectory() as folder:
-        given, cleaned, rejected = (Path(folder, f"{name}.parquet") for name in ("given", "cleaned", "rejected"))
-        published.write_parquet(given)
-        clean_application_file(given, contract(), cleaned=cleaned, rejected=rejected)
+        raw, cleaned, rejected = (Path(folder, f"{name}.parquet") for name in ("raw", "cleaned", "rejected"))
+        published.write_parquet(raw)
+        clean_application_file(raw, contract(), cleaned=cleaned, rejected=rejected)
         features = pl.read_parquet(cleaned).select(contract().feature_names)
     assert features.height == rows
     sent = features.drop(field.name for field in contract().features if field.derived)
@@ -65,9 +77,9 @@ def applications(rows: int = 40) -> tuple[list[dict[str, Any]], pl.DataFrame]:
 @functools.cache
 def _cleaned_loans() -> pl.DataFrame:
     with TemporaryDirectory() as folder:
-        given, cleaned, rejected = (Path(folder, f"{name}.parquet") for name in ("given", "cleaned", "rejected"))
-        make_loans(LOANS, seed=7, first_month=date(2013, 1, 1), last_month=date(2013, 12, 1)).write_parquet(given)
-        clean_loans([given], contract(), cleaned=cleaned, rejected=rejected)
+        raw, cleaned, rejected = (Path(folder, f"{name}.parquet") for name in ("raw", "cleaned", "rejected"))
+        make_loans(LOANS, seed=7, first_month=date(2013, 1, 1), last_month=date(2013, 12, 1)).write_parquet(raw)
+        clean_loans([raw], contract(), cleaned=cleaned, rejected=rejected)
         return pl.read_parquet(cleaned)
 
 

@@ -26,6 +26,7 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
+from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default_tests.packages import applications, contract, package
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def log_model(tracking: Tracking, run_id: str, kind: str = "xgboost") -> str:
             Path(folder),
             input_example=applications()[0][0],
             fields=signature_fields(contract()),
-            requirements=serving_requirements(),
+            requirements=serving_requirements(candidate_class(kind).requirements),
             code=Path(loan_default.__file__).parent,
         )
 

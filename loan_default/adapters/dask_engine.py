@@ -25,7 +25,7 @@ from loan_default.risk.compute import Part, Schema, Table, part_bounds, stream_f
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.development import BoostingSpec, Development, FittedOn, Sample
+from loan_default.risk.model.development import BoostingSpec, Development, Sample, SampledFrom
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 
@@ -302,8 +302,9 @@ class DaskDevelopment:
     def _held(self) -> dict[str, list[Future]]:
         return self._hold()
 
-    def _window(self, window: FittedOn) -> list[Future]:
-        return self._held["train"] + (self._held["calibrate"] if window == "both" else [])
+    def _window(self, window: SampledFrom) -> list[Future]:
+        names = ["train", "calibrate"] if window == "both" else [window]
+        return [sample for name in names for sample in self._held[name]]
 
     def train_trees(self, fit: BoostingSpec) -> Any:
         """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
@@ -351,7 +352,7 @@ class DaskDevelopment:
         X, y = joined("X", len(names)), joined("y")
         return DaskQuantileDMatrix(self.engine.client, X, y, feature_names=names, ref=like)
 
-    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+    def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
         """Each loan with the same chance; brought here."""
         samples = self._window(window)
         rows = sum(self.engine.map(_loans_in, samples))

@@ -28,6 +28,7 @@ from loan_default.adapters.tracking import (
 )
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary
+from loan_default.risk.model.candidates import registry
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.monitoring.drift import ReferenceProfile
@@ -69,7 +70,7 @@ class ModelStore:
                 package,
                 input_example=example,
                 fields=signature_fields(best.scorer.contract),
-                requirements=serving_requirements(),
+                requirements=serving_requirements(registry.candidate_class(best.kind).requirements),
                 code=Path(loan_default.__file__).parent,
             )
         return self.tracking.register(run_id, uri, {"kind": best.kind, **tags})
@@ -164,7 +165,8 @@ class ModelStore:
 @lru_cache
 def provenance() -> dict[str, str]:
     """The code that ran: git commit where there is one, and the versions that decide what a model becomes."""
-    names = ("loan-default", "xgboost", "scikit-learn", "polars", "optuna", "mlflow", "dagster")
+    libraries = dict.fromkeys(name for candidate in registry.CANDIDATES for name in candidate.requirements)
+    names = ("loan-default", *libraries, "polars", "optuna", "mlflow", "dagster")
     versions = {f"version.{name}": _version(name) for name in names}
     return {"git_commit": _git_commit(), **versions}
 

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,11 +55,8 @@ MLFLOW_ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
-# The distributions that a logged model needs in order to answer, besides MLflow itself.
-SERVING_DISTRIBUTIONS = (
-    *("numpy", "pandas", "polars", "pydantic", "pyyaml"),
-    *("xgboost", "scikit-learn", "skops"),
-)
+# The distributions that any logged model needs in order to answer, besides MLflow itself; its candidate needs more.
+SERVING_DISTRIBUTIONS = ("numpy", "pandas", "polars", "pydantic", "pyyaml")
 
 
 class TrackingError(RuntimeError):
@@ -415,9 +412,9 @@ def signature_fields(contract: Contract) -> list[SignatureField]:
     ]
 
 
-def serving_requirements() -> tuple[str, ...]:
-    """Pin what a logged model needs to the versions installed here."""
-    return tuple(f"{name}=={installed_version(name)}" for name in SERVING_DISTRIBUTIONS)
+def serving_requirements(distributions: Iterable[str]) -> tuple[str, ...]:
+    """Pin what a logged model needs, its candidate's `distributions` among it, to the versions installed here."""
+    return tuple(f"{name}=={installed_version(name)}" for name in (*SERVING_DISTRIBUTIONS, *distributions))
 
 
 @cache

@@ -57,29 +57,32 @@ def tune_parameters(
     data: TrainingData,
     search_space: SearchSpace,
     *,
+    candidate: str,
     study_storage: str,
     trials: int,
     seed: int,
     on_trial: Callable[[Trial], None],
 ) -> TunedParams:
-    """Continue the study of these loans until it holds this many trials, and return the best parameters."""
+    """Continue the study of these loans until it holds this many trials, and return the candidate's best parameters."""
     from loan_default.risk.model.development import development_on
     from loan_default.risk.model.tuning import tune
 
+    at_most = search_space.tunable(candidate).tuned_on_at_most
     return tune(
-        development_on(data.engine, data.loans, data.contract, data.splits, search_space.xgboost.tuned_on_at_most),
+        development_on(data.engine, data.loans, data.contract, data.splits, at_most),
         search_space,
         data_fingerprint=data.splits.fingerprint,
         storage=study_storage,
         trials=trials,
         seed=seed,
+        candidate=candidate,
         on_trial=on_trial,
     )
 
 
 def train_and_register(
     data: TrainingData,
-    parameters: Mapping[str, Any],
+    tuned: Mapping[str, Any],
     search_space: SearchSpace,
     policy: Policy,
     models: ModelStore,
@@ -93,32 +96,32 @@ def train_and_register(
 
     Args:
         data: the loans.
-        parameters: of XGBoost, as tuning found them.
-        search_space: the parameters of the others.
+        tuned: the record of tuning: a candidate, and the parameters that take the place of its start.
+        search_space: the parameters of all candidates.
         policy: cut-offs, limits of the gate, and the size of the reference sample.
         models: where it is registered.
         mlflow_run_id: the run that it is logged to.
-        kinds: the candidates to fit; all where none is named.
+        kinds: the candidates to fit; where none is named, those that the search space enables.
         seed: of everything random.
         on_fitted: called with each candidate.
 
     Raises:
-        BadInput: a kind is unknown.
+        BadInput: a candidate is not known or cannot be fitted.
         GateFailed: the best is too good to be true; nothing is registered then.
     """
     from loan_default.adapters.model_store import provenance
     from loan_default.risk.model.development import development_on
-    from loan_default.risk.model.training import KINDS, train_candidates
+    from loan_default.risk.model.training import train_candidates
+    from loan_default.risk.model.tuning import TUNED
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     splits = data.splits
     candidates = train_candidates(
         development_on(data.engine, data.loans, data.contract, splits),
-        parameters,
-        search_space,
+        search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"]),
         policy.decision,
         seed=seed,
-        kinds=kinds or KINDS,
+        kinds=kinds,
         on_fitted=on_fitted,
     )
     best = candidates[0]

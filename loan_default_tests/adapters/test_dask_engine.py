@@ -84,15 +84,13 @@ def engine(running: Cluster) -> Iterator[DaskEngine]:
 @pytest.fixture(scope="module")
 def search() -> SearchSpace:
     shipped = load_search_space()
-    start = {**shipped.xgboost.start, "learning_rate": 0.1}
-    forest = shipped.random_forest.model_copy(update={"trees": 20})
-    boosted = shipped.xgboost.model_copy(update={"start": start, "rounds_at_most": 120})
-    return shipped.model_copy(update={"xgboost": boosted, "random_forest": forest})
+    start = {**shipped.tunable("xgboost").start, "learning_rate": 0.1}
+    return shipped.replace("xgboost", start=start, rounds_at_most=120).replace("random_forest", trees=20)
 
 
 def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tuple[Candidate, ...]:
     development = development_on(engine, book.loans, CONTRACT, book.splits)
-    return train_candidates(development, search.xgboost.start, search, POLICY.decision, seed=SEED, kinds=kinds)
+    return train_candidates(development, search, POLICY.decision, seed=SEED, kinds=kinds)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +126,7 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     ] * killed
     assert on_test(found, book) == pytest.approx(on_test(here["xgboost"], book), abs=0.002)
     known = here["xgboost"]
-    assert 10 < int(found.parameters["rounds"]) < search.xgboost.rounds_at_most  # it stopped early
+    assert 10 < int(found.parameters["rounds"]) < search.tunable("xgboost").rounds_at_most  # it stopped early
     assert found.metrics["auc"].value == pytest.approx(known.metrics["auc"].value, abs=0.002)
     loans = book.loans.scan().head(2_000).collect()
     pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (found, known)]

@@ -28,6 +28,7 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
+from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.scorer import Scorer
 from loan_default_tests.packages import applications, contract, scorer
 from loan_default_tests.stores import client_of, free_port, log_model, new_run, new_tracking, started_server
@@ -182,7 +183,7 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(
     sent = {name: value for name, value in applications()[0][0].items() if value is not None}  # NaN is no JSON
     assert dict(zip(example["columns"], example["data"][0], strict=True)) == sent
     requirements = (model / "requirements.txt").read_text().split()
-    assert set(serving_requirements()) < set(requirements)
+    assert set(serving_requirements(candidate_class(kind).requirements)) < set(requirements)
     assert all("==" in requirement for requirement in requirements)
 
 

@@ -26,7 +26,7 @@ from loan_default.risk.contract import CONF, load_contract
 from loan_default.risk.data.splitting import Splits, window_loans
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.training import KINDS
+from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.validation.quality_gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.settings import Settings
 from loan_default_tests.homes import (
@@ -174,7 +174,7 @@ def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.
     assert share == pytest.approx(TUNED_ON / (train["rows"] + calibrate["rows"]))
     assert share < 1
     shown = platform.metadata("trained_model")
-    assert all(kind in shown["leaderboard"].value for kind in KINDS)
+    assert all(kind in shown["leaderboard"].value for kind in load_search_space().enabled)
     assert shown["mlflow_run"].value.endswith(f"/runs/{run_id}")
     evaluated = platform.metadata("model_evaluation")
     for name in ("roc", "calibration", "default_rate_by_decile"):
@@ -200,7 +200,7 @@ def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: d
     assert run.data.tags["dagster_run_id"] == trained.run_id
     assert run.data.tags["data_fingerprint"] == record(platform, "cleaning_report")["fingerprint"]
     assert run.data.params["xgboost.max_depth"] == str(training["parameters"]["xgboost"]["max_depth"])
-    assert {f"calibrate.{kind}.auc" for kind in KINDS} <= run.data.metrics.keys()
+    assert {f"calibrate.{kind}.auc" for kind in load_search_space().enabled} <= run.data.metrics.keys()
     evaluated = record(platform, "model_evaluation")["judgement"]["evaluation"]["metrics"]
     assert run.data.metrics["test.auc"] == pytest.approx(evaluated["auc"]["value"])
     assert run.data.metrics["test.random_forest.brier"] < 0.25

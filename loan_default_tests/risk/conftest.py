@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 import xgboost
 
+from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.scorer import Scorer
-from loan_default.risk.model.search_space import Forest, SearchSpace, load_search_space
+from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate, train_candidates
 from loan_default.risk.policy import load_policy
+from loan_default_tests.packages import full_search_space
 
 SEED = 7
 
@@ -44,27 +47,29 @@ def development(windows: Mapping[str, pl.DataFrame]) -> LocalDevelopment:
     return LocalDevelopment.of(windows["train"], windows["calibrate"], load_contract())
 
 
+@pytest.fixture(scope="session", name="X")
+def some_test_loans(windows: Mapping[str, pl.DataFrame], development: LocalDevelopment) -> Matrix:
+    """400 test loans, among them some with missing values."""
+    matrix = development.space.matrix(windows["test"].head(400))
+    assert np.isnan(matrix).any()
+    return matrix
+
+
 @pytest.fixture(scope="session")
 def quick_search() -> SearchSpace:
     """Fast learning and few trees: seconds instead of minutes, and still better than the grade."""
-    shipped = load_search_space()
-    boosted = {
-        "start": {**shipped.xgboost.start, "max_depth": 3, "learning_rate": 0.1},
-        "search": {},
-        "rounds_at_most": 60,
-        "stop_after_rounds": 10,
-    }
-    return SearchSpace(
-        xgboost=shipped.xgboost.model_copy(update=boosted),
-        random_forest=Forest(trees=25, max_depth=6, min_child_weight=5, subsample=0.632, colsample_bynode=0.2),
-        logistic_regression=shipped.logistic_regression,
-    )
+    search = full_search_space()
+    few = {"search": {}, "rounds_at_most": 60, "stop_after_rounds": 10}
+    boosted = {**search.tunable("xgboost").start, "max_depth": 3, "learning_rate": 0.1}
+    leafwise = {**search.tunable("lightgbm").start, "num_leaves": 8, "learning_rate": 0.1}
+    search = search.replace("xgboost", start=boosted, **few).replace("lightgbm", start=leafwise, **few)
+    return search.replace("random_forest", trees=25, max_depth=6)
 
 
 @pytest.fixture(scope="session")
 def ranked(development: LocalDevelopment, quick_search: SearchSpace) -> tuple[Candidate, ...]:
     """Every candidate, best first."""
-    return train_candidates(development, quick_search.xgboost.start, quick_search, load_policy().decision, seed=SEED)
+    return train_candidates(development, quick_search, load_policy().decision, seed=SEED)
 
 
 @pytest.fixture(scope="session")

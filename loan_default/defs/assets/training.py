@@ -25,14 +25,15 @@ POOL = "training"
 
 
 class TuningConfig(dg.Config):
-    """How long to search: the study is continued until it holds this many trials."""
+    """Whose parameters to search and how long: the study is continued until it holds this many trials."""
 
+    candidate: str = "xgboost"
     trials: int = 12
     seed: int = 7
 
 
 class TrainingConfig(dg.Config):
-    """Which candidates to fit; none named: all."""
+    """Which candidates to fit; none named: those that the search space enables."""
 
     candidates: list[str] = []  # noqa: RUF012 - pydantic copies it
     seed: int = 7
@@ -42,7 +43,7 @@ class TrainingConfig(dg.Config):
     group_name="training",
     pool=POOL,
     io_manager_key="json",
-    description="XGBoost's parameters, found on the train and calibrate windows; a study continues where it stopped.",
+    description="A candidate's parameters, searched on the first two windows; a study continues where it stopped.",
     kinds={"optuna", "xgboost"},
     tags=MODEL,
     owners=OWNERS,
@@ -69,9 +70,15 @@ def tuned_params(
     data = TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine)
     search_space = loan_book.search_space
     tuned = tune_parameters(
-        data, search_space, study_storage=studies.storage, trials=config.trials, seed=config.seed, on_trial=log
+        data,
+        search_space,
+        candidate=config.candidate,
+        study_storage=studies.storage,
+        trials=config.trials,
+        seed=config.seed,
+        on_trial=log,
     )
-    share = data.splits.share_of(search_space.xgboost.tuned_on_at_most)
+    share = data.splits.share_of(search_space.tunable(config.candidate).tuned_on_at_most)
     return dg.MaterializeResult(
         value=tuned.to_dict(), metadata={**_tuning_metadata(tuned), "share_of_loans": share, **compute.metadata}
     )
@@ -79,6 +86,7 @@ def tuned_params(
 
 def _tuning_metadata(tuned: "TunedParams") -> Metadata:
     return {
+        "candidate": tuned.candidate,
         "parameters": metadata.table(["parameter", "value"], list(tuned.parameters.items())),
         "log_loss": tuned.log_loss,
         "start_log_loss": tuned.start_log_loss,
@@ -118,7 +126,7 @@ def trained_model(
 
     training = train_and_register(
         TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
-        tuned_params["parameters"],
+        tuned_params,
         loan_book.search_space,
         loan_book.policy,
         model_registry.models,

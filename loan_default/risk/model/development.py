@@ -24,6 +24,7 @@ from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 
 FittedOn = Literal["train", "both"]
+SampledFrom = Literal["train", "calibrate", "both"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -95,7 +96,7 @@ class Development(Protocol):
         """An `xgboost.Booster`; it knows its best round where it may stop before the last."""
         ...
 
-    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+    def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
         """The window's loans, or about `at_most` of them."""
         ...
 
@@ -139,9 +140,10 @@ class LocalDevelopment:
         train, calibrate = self._matrices
         return fit.by(xgboost.train, train if fit.window == "train" else self._both, calibrate)
 
-    def sample(self, window: FittedOn, at_most: int, seed: int) -> Sample:
+    def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
         """Each loan with the same chance."""
-        samples = [self.train] if window == "train" else [self.train, self.calibrate]
+        windows = {"train": [self.train], "calibrate": [self.calibrate], "both": [self.train, self.calibrate]}
+        samples = windows[window]
         share = at_most / sum(len(sample.y) for sample in samples)
         return reduce(Sample.__add__, (sample.thinned(share, seed) for sample in samples))
 

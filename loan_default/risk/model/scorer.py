@@ -22,7 +22,8 @@ from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
-from loan_default.risk.model.estimators import RiskModel, load_model
+from loan_default.risk.model.candidates.registry import load_model
+from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import reasons_for
 from loan_default.risk.policy import DecisionPolicy
@@ -149,7 +150,7 @@ class Scorer:
                 f"{folder} has format {described.get('format')}, this release reads {FORMAT}; use that which wrote it."
             )
         return cls(
-            model=load_model(folder),
+            model=load_model(folder, described["kind"]),
             kind=described["kind"],
             calibration=Calibration(**described["calibration"]),
             policy=DecisionPolicy(**described["decision"]),

@@ -1,7 +1,7 @@
-"""Searches for XGBoost's parameters on the train and calibrate windows, by Optuna: seeded, pruned, resumable.
+"""Searches for a candidate's parameters on the train and calibrate windows, by Optuna: seeded, pruned, resumable.
 
 A study is named after its data, its fields, its search space and its seed, and continues where it stopped. Where it
-is stored is a setting. Fitting with the parameters found is `training`.
+is stored is a setting. How a candidate is fitted with the parameters is its class in `candidates`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from functools import lru_cache
 from typing import Any
 
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.candidates.boosting import BoostedModel, BoostingParameters, OnRound, Span
+from loan_default.risk.model.candidates.registry import boosted_class
 from loan_default.risk.model.development import Development
-from loan_default.risk.model.search_space import SearchSpace, Span
-from loan_default.risk.model.training import boost
+from loan_default.risk.model.search_space import SearchSpace
 
 JOURNAL = "journal://"  # begins the address of a journal file: journal:///path
+TUNED = "xgboost"  # the candidate whose parameters are searched where none is named
 _START, _SLOT = "is_start", "slot"
 _REPORT_EVERY = 10
 _WARM_UP_TRIALS = 4
@@ -29,7 +31,7 @@ _WARM_UP_ROUNDS = 60
 
 @dataclass(frozen=True)
 class TunedParams:
-    """The parameters to fit with, and how they were found; log losses are on the calibrate window.
+    """The parameters to fit a candidate with, and how they were searched; log losses are on the calibrate window.
 
     `parameters` are the start's unless the best trial beats it by the search space's `least_gain`.
     """
@@ -42,9 +44,10 @@ class TunedParams:
     trials: int
     pruned: int
     seconds: float
+    candidate: str = TUNED
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON record."""
+        """Return it as a JSON record."""
         return asdict(self)
 
 
@@ -59,82 +62,94 @@ class Trial:
 
 def tune(
     development: Development,
-    space: SearchSpace,
+    search: SearchSpace,
     *,
     data_fingerprint: str,
     storage: str,
     trials: int,
     seed: int,
+    candidate: str = TUNED,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> TunedParams:
     """Search until the study holds `trials` finished trials; a study that does is only read.
 
     Args:
         development: train and calibrate windows; nothing else is looked at.
-        space: where to start and what to try.
+        search: where to start and what to try.
         data_fingerprint: names the data in the study's name.
         storage: an SQLAlchemy address, such as `sqlite:///path`, whose folder must exist, or `postgresql://…`; or a
             journal file, `journal:///path`. Where several processes search, one of the latter two.
         trials: how many trials the study is to hold, the start among them.
-        seed: of the sampler and of XGBoost.
-        on_trial: told of each trial as it ends.
+        seed: of the sampler and of each fit.
+        candidate: whose parameters are searched.
+        on_trial: called with each trial as it ends.
 
     Raises:
-        BadInput: fewer than one trial is asked for, or the storage cannot be used, or no more; what it holds is whole.
+        BadInput: fewer than one trial is asked for, the candidate cannot be tuned, or the storage cannot be used, or
+            no more; the trials that it holds stay whole.
     """
     if trials < 1:
         raise BadInput(f"{trials} tuning trials were asked for; ask for at least 1, which fits the start parameters.")
     began = time.monotonic()
-    name = f"{data_fingerprint}-{development.space.fingerprint}-{space.fingerprint}-{seed}"
-    search = _Search(name, storage, space, seed)
-    with _kept_at(storage):
-        study = search.opened()
-        known = study.trials
-        first = len(known)
-        slots = [
-            _Slot(first + at, is_start=at == 0 and not any(_is_start(trial) for trial in known))
-            for at in range(max(trials - _finished(study), 0))
-        ]
-        for trial in development.each(search.make_trial, slots):
+    model, parameters = boosted_class(candidate), search.tunable(candidate)
+    model.check_installed()
+    name = f"{data_fingerprint}-{development.space.fingerprint}-{parameters.fingerprint}-{seed}"
+    if candidate != TUNED:  # whose studies were named before others could be tuned
+        name = f"{candidate}-{name}"
+    study_search = _Search(name, storage, model, parameters, seed)
+    with _refusing_in_one_sentence(storage):
+        study = study_search.open()
+        for trial in development.each(study_search.make_trial, _missing_slots(study, trials)):
             on_trial(trial)
         start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
-        chosen = best if start.value - best.value >= space.xgboost.least_gain else start
+        chosen = best if start.value - best.value >= parameters.least_gain else start
         return TunedParams(
-            parameters={**space.xgboost.start, **chosen.params},
+            parameters={**parameters.start, **chosen.params},
             log_loss=best.value,
             start_log_loss=start.value,
             best_trial=best.number,
             study=study.study_name,
-            trials=_finished(study),
+            trials=_count_finished(study),
             pruned=sum(trial.state.name == "PRUNED" for trial in study.trials),
             seconds=round(time.monotonic() - began, 1),
+            candidate=candidate,
         )
 
 
 @contextmanager
-def _kept_at(storage: str) -> Iterator[None]:
-    """What the database refuses is one sentence without its password."""
+def _refusing_in_one_sentence(storage: str) -> Iterator[None]:
+    """Turn what the database refuses into one sentence without its password."""
     import optuna
     import sqlalchemy.exc
 
     try:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
-        where, cause = re.sub(r"://.*@", "://***@", storage), error.__cause__
-        told = cause if isinstance(cause, sqlalchemy.exc.SQLAlchemyError) else error  # Optuna's own words only guess
-        said = str(told).partition("\n")[0].rstrip(".")
+        address, cause = re.sub(r"://.*@", "://***@", storage), error.__cause__
+        refusal = cause if isinstance(cause, sqlalchemy.exc.SQLAlchemyError) else error  # Optuna's own words only guess
+        reason = str(refusal).partition("\n")[0].rstrip(".")
         raise BadInput(
-            f"The tuning study cannot be kept at {where} ({said}); give an address such as sqlite:///tuning.db in a "
-            "folder that exists, or that of a database that answers."
+            f"The tuning study cannot be kept at {address} ({reason}); give an address such as sqlite:///tuning.db in "
+            "a folder that exists, or that of a database that answers."
         ) from error
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """A place for one trial. Whoever fills it draws by its number: a continued study draws nothing again."""
+    """Room for one trial. Its number is its sampler's seed: a continued study draws nothing again."""
 
     number: int
     is_start: bool
+
+
+def _missing_slots(study: Any, trials: int) -> list[_Slot]:
+    """Return slots for the trials that the study lacks; the first tries the start, unless that was tried."""
+    before = study.trials
+    needs_start = not any(_is_start(trial) for trial in before)
+    return [
+        _Slot(len(before) + number, is_start=needs_start and number == 0)
+        for number in range(max(trials - _count_finished(study), 0))
+    ]
 
 
 @dataclass(frozen=True)
@@ -143,23 +158,24 @@ class _Search:
 
     name: str
     storage: str = field(repr=False)  # it may hold a password
-    space: SearchSpace
+    model: type[BoostedModel]
+    parameters: BoostingParameters
     seed: int
 
     def make_trial(self, development: Development, slot: _Slot) -> Trial:
-        """Fill a slot."""
+        """Draw parameters for a slot, fit with them and tell the study how well they did."""
         import optuna
 
-        study = self.opened(self._sampler(slot))
-        _give_up(study, slot)
+        study = self.open(self._sampler(slot))
+        _abandon_trials(study, slot)
         trial = study.ask()
         trial.set_user_attr(_SLOT, slot.number)
         trial.set_user_attr(_START, slot.is_start)
-        given = {name: _suggest(trial, name, span) for name, span in self.space.xgboost.search.items()}
-        parameters = {**self.space.xgboost.start, **given}
-        callbacks = [] if slot.is_start else [_pruning(trial)]  # the others are measured against the start
+        values = {name: _suggest(trial, name, span) for name, span in self.parameters.search.items()}
+        parameters = self.parameters.model_copy(update={"start": {**self.parameters.start, **values}})
+        on_round = _ignore_round if slot.is_start else _pruning(trial)  # the others are measured against the start
         try:
-            _, _, loss = boost(development, parameters, self.space, self.seed, callbacks)
+            loss = self.model.calibrate_loss(development, parameters, self.seed, on_round)
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return Trial(trial.number, None, study.best_value)
@@ -169,8 +185,8 @@ class _Search:
         study.tell(trial, loss)
         return Trial(trial.number, loss, study.best_value)
 
-    def opened(self, sampler: Any = None) -> Any:
-        """The study, which is made where there is none."""
+    def open(self, sampler: Any = None) -> Any:
+        """Open the study, and create it where there is none."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -182,11 +198,11 @@ class _Search:
     def _sampler(self, slot: _Slot) -> Any:
         import optuna
 
-        # Trials that others are at count as bad ones, so that nobody tries the same beside them.
+        # A running trial counts as a bad one, so that nobody tries the same beside it.
         sampler = optuna.samplers.TPESampler(seed=self.seed + slot.number, constant_liar=True)
         if not slot.is_start:
             return sampler
-        start = {name: self.space.xgboost.start[name] for name in self.space.xgboost.search}
+        start = {name: self.parameters.start[name] for name in self.parameters.search}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.PartialFixedSampler(start, sampler)
@@ -194,7 +210,7 @@ class _Search:
 
 @lru_cache(maxsize=1)
 def _store(address: str) -> Any:
-    """One for each process: to look whether a database has its tables takes longer than to ask it for a trial."""
+    """Open the store once a process: to see that a database has its tables takes longer than to ask for a trial."""
     import optuna
 
     if address.startswith(JOURNAL):
@@ -205,8 +221,8 @@ def _store(address: str) -> Any:
     return optuna.storages.RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
 
 
-def _give_up(study: Any, slot: _Slot) -> None:
-    """End what a process left in this slot when it died."""
+def _abandon_trials(study: Any, slot: _Slot) -> None:
+    """End trials of this slot whose process died."""
     import optuna
 
     running = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING])
@@ -219,29 +235,28 @@ def _is_start(trial: Any) -> bool:
     return bool(trial.user_attrs.get(_START)) and trial.state.name == "COMPLETE"
 
 
-def _finished(study: Any) -> int:
+def _count_finished(study: Any) -> int:
     return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
 
 
 def _suggest(trial: Any, name: str, span: Span) -> float | int:
-    if span.whole:
-        whole: int = trial.suggest_int(name, span.low, span.high, log=span.log)
-        return whole
-    value: float = trial.suggest_float(name, span.low, span.high, log=span.log)
+    suggest = trial.suggest_int if span.is_whole else trial.suggest_float
+    value: float | int = suggest(name, span.low, span.high, log=span.log)
     return value
 
 
-def _pruning(trial: Any) -> Any:
-    """An XGBoost callback that reports the calibrate window's log loss and ends a hopeless trial."""
+def _ignore_round(number: int, loss: float) -> None:
+    """Let the fit go on."""
+
+
+def _pruning(trial: Any) -> OnRound:
+    """Return what reports the calibrate window's log loss to a trial, and ends a hopeless one."""
     import optuna
-    import xgboost
 
-    class Pruning(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            if epoch % _REPORT_EVERY == 0:
-                trial.report(evals_log["calibrate"]["logloss"][-1], epoch)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-            return False
+    def report(number: int, loss: float) -> None:
+        if number % _REPORT_EVERY == 0:
+            trial.report(loss, number)
+            if trial.should_prune():
+                raise optuna.TrialPruned
 
-    return Pruning()
+    return report

@@ -19,17 +19,13 @@ from loan_default.risk.contract import LoanField
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.evaluation import SHOWN_METRICS, Comparison, Evaluation, Interval, Segment
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
+from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.champion_challenger import VINTAGE
 from loan_default.risk.validation.promotion import PromotionDecision
 
 _LEVELS_SHOWN = 15
 _PROBLEMS_SHOWN = 10
-_KINDS = {
-    "xgboost": "gradient-boosted trees (XGBoost)",
-    "random_forest": "a random forest (XGBoost)",
-    "logistic_regression": "a logistic regression (scikit-learn)",
-}
 _MEANINGS = {
     "auc": ("AUC", "chance that a default ranks as riskier than a repaid loan"),
     "gini": ("Gini", "2 AUC - 1"),
@@ -173,7 +169,7 @@ def _details(inputs: ModelCardInputs) -> Iterator[str]:
     yield _bullets(
         [
             f"Loan book: {scorer.contract.title}.",
-            f"Kind: {_KINDS.get(scorer.kind, scorer.kind)}, trained {trained_at.strip()}.",
+            f"Kind: {candidate_class(scorer.kind).card_words.kind}, trained {trained_at.strip()}.",
             "It predicts whether a loan will be charged off or default before its term ends, from what is known when "
             "it is granted: a probability of default (PD).",
             f"PD = 1 / (1 + exp(-({calibration.slope:.4f} m {sign} {abs(calibration.intercept):.4f}))), where m is the "
@@ -379,15 +375,15 @@ def _promotion(decision: PromotionDecision | None) -> Iterator[str]:
 
 
 def _fields(inputs: ModelCardInputs) -> Iterator[str]:
-    kind, importance = inputs.scorer.kind, inputs.importance
+    words, importance = candidate_class(inputs.scorer.kind).card_words, inputs.importance
     fields = sorted(inputs.scorer.contract.features, key=lambda field: -importance.get(field.name, 0.0))
     first = [field.name for field in fields[:5]]
     yield (
         f"{len(fields)} fields, all known when the loan is granted. The most important are {_named(first)}: together "
-        f"{_percent(sum(importance.get(name, 0.0) for name in first))} of the importance ({_importance_is(kind)}). "
+        f"{_percent(sum(importance.get(name, 0.0) for name in first))} of the importance ({words.importance}). "
         + (
             "Where the table says that PD rises or falls with a field, the model cannot go against it."
-            if kind == "xgboost"
+            if words.monotone
             else "That PD rises or falls with a field is expected; this kind of model is not bound to it."
         )
     )
@@ -403,14 +399,6 @@ def _field_row(field: LoanField, importance: float | None, missing: bool) -> tup
     what = field.description + (" **Not in the files.**" if missing else "")
     direction = {"rising": "rises", "falling": "falls", None: None}[field.risk]
     return f"`{field.name}`", _percent(importance), what, field.allowed, direction, field.reason
-
-
-def _importance_is(kind: str) -> str:
-    return (
-        "size of the standardised coefficients"
-        if kind == "logistic_regression"
-        else "total gain of the splits on a field"
-    )
 
 
 def _fairness(inputs: ModelCardInputs) -> Iterator[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from loan_default.risk.model.estimators import TreeModel
+from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.onnx_export import to_onnx
 from loan_default_tests.packages import applications, contract, scorer
@@ -13,7 +13,7 @@ from loan_default_tests.packages import applications, contract, scorer
 @pytest.mark.parametrize("kind", ["xgboost", "random_forest"])
 def test_the_same_margins(kind: str) -> None:
     model = scorer(kind).model
-    assert isinstance(model, TreeModel)
+    assert isinstance(model, XGBoostModel)
     session = onnxruntime.InferenceSession(to_onnx(model.booster))
     X = FeatureSpace(contract()).matrix(applications()[1])
     rng = np.random.default_rng(1)
@@ -25,7 +25,7 @@ def test_the_same_margins(kind: str) -> None:
 
 def test_a_value_at_a_threshold_goes_the_same_way() -> None:
     model = scorer("xgboost").model
-    assert isinstance(model, TreeModel)
+    assert isinstance(model, XGBoostModel)
     session = onnxruntime.InferenceSession(to_onnx(model.booster))
     splits = model.booster.trees_to_dataframe().query("Feature != 'Leaf'")
     names = list(model.booster.feature_names)

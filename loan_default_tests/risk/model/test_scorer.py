@@ -18,8 +18,9 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model import onnx_export
 from loan_default.risk.model.batch_scoring import scored, write_predictions
 from loan_default.risk.model.calibration import Calibration
+from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.scorer import SCORED, Scorer, points
-from loan_default.risk.model.training import KINDS, Candidate
+from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import DecisionPolicy, load_policy
 
 POLICY = load_policy().decision
@@ -143,7 +144,7 @@ def test_a_file_of_loans_keeps_its_order(scorer: Scorer, loans: pl.DataFrame, tm
     assert streamed["id"].equals(loans["id"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [candidate.name for candidate in CANDIDATES])
 def test_a_package_scores_as_what_was_saved(
     candidates: Mapping[str, Candidate], loans: pl.DataFrame, tmp_path: Path, kind: str
 ) -> None:
@@ -154,8 +155,8 @@ def test_a_package_scores_as_what_was_saved(
     assert (again.kind, again.calibration, again.policy) == (kind, scorer.calibration, scorer.policy)
     assert again.contract == scorer.contract
     files = {file.name for file in (tmp_path / "package").iterdir()}
-    trees = {onnx_export.FILE} if kind != "logistic_regression" else set()
-    assert files == {"model.json", "contract.json", scorer.model.file_name} | trees
+    beside = {"xgboost": {onnx_export.FILE}, "random_forest": {onnx_export.FILE}, "lightgbm": {"typical.json"}}
+    assert files == {"model.json", "contract.json", scorer.model.file_name} | beside.get(kind, set())
     assert not any(file.read_bytes().startswith(b"\x80") for file in (tmp_path / "package").iterdir())
 
 
@@ -185,7 +186,7 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
         "cut": "is no model package: model.json cannot be read; register it again.",
         "later": "has format 2, this release reads 1; use that which wrote it.",
         "foreign": "has format None, this release reads 1; use that which wrote it.",
-        "no_model": "holds neither model.ubj nor model.skops; train a model first.",
+        "no_model": "lacks model.ubj, the file of its xgboost model; register it again.",
         "no_contract": "contract.json does not exist.",
     }
     for name, sentence in said.items():

@@ -1,4 +1,4 @@
-"""What `search_space.yaml` may say, and when two searches are the same."""
+"""What `search_space.yaml` may say of candidates, and that a mistake is one sentence."""
 
 from pathlib import Path
 from typing import Any
@@ -8,68 +8,92 @@ import yaml
 
 from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.search_space import load_search_space
+from loan_default_tests.packages import full_search_space
 
 
-def written(folder: Path, **xgboost: Any) -> Path:
-    """The shipped search space with parts of `xgboost` changed: mappings are merged."""
-    space = yaml.safe_load((CONF / "search_space.yaml").read_text(encoding="utf-8"))
-    for key, value in xgboost.items():
-        merged = {**space["xgboost"][key], **value} if isinstance(value, dict) else value
-        space["xgboost"][key] = merged
+def shipped_content() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((CONF / "search_space.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def write(folder: Path, content: Any) -> Path:
     path = folder / "space.yaml"
-    path.write_text(yaml.safe_dump(space), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 
 
 def test_the_shipped_space_starts_inside_of_what_it_searches() -> None:
-    boosted = load_search_space().xgboost
+    boosted = load_search_space().tunable("xgboost")
     assert set(boosted.search) <= set(boosted.start)
     assert all(span.low <= boosted.start[name] <= span.high for name, span in boosted.search.items())
-    assert [name for name, span in boosted.search.items() if span.whole] == ["max_depth"]
+    assert [name for name, span in boosted.search.items() if span.is_whole] == ["max_depth"]
 
 
-def test_fingerprint_changes_with_the_search_and_with_nothing_else(tmp_path: Path) -> None:
+def test_studies_of_the_shipped_space_go_on_under_their_name() -> None:
+    assert load_search_space().tunable("xgboost").fingerprint == "696f4b34"
+
+
+def test_candidates_that_need_more_than_is_installed_are_off_as_shipped() -> None:
+    enabled = [candidate.name for candidate in CANDIDATES if not candidate.extra]
+    assert list(load_search_space().enabled) == enabled == ["xgboost", "random_forest", "logistic_regression"]
+
+
+def test_the_section_that_is_shown_in_comments_turns_lightgbm_on() -> None:
+    search = full_search_space()
+    assert search.enabled == tuple(candidate.name for candidate in CANDIDATES)
+    assert search.tunable("lightgbm").start["num_leaves"] > 1
+
+
+def test_a_section_may_be_left_out_or_turned_off(tmp_path: Path) -> None:
+    content = shipped_content()
+    del content["random_forest"]
+    content["xgboost"]["enabled"] = False
+    search = load_search_space(write(tmp_path, content))
+    assert search.enabled == ("logistic_regression",)
+    assert search.tunable("xgboost").rounds_at_most == 2000
+    with pytest.raises(BadInput, match="The search space has no section random_forest; add one"):
+        search.parameters("random_forest")
+
+
+def test_values_are_replaced_in_one_section_alone() -> None:
     shipped = load_search_space()
-    assert load_search_space(written(tmp_path)).fingerprint == shipped.fingerprint  # the order of keys says nothing
-    changes: list[dict[str, Any]] = [
-        {"rounds_at_most": 10},
-        {"rounds_at_most": 20},
-        {"start": {"max_depth": 3}},
-        {"search": {"max_depth": {"low": 2, "high": 5}}},
-        {"least_gain": 0.1},
-    ]
-    prints = {load_search_space(written(tmp_path, **change)).fingerprint for change in changes}
-    assert len(prints | {shipped.fingerprint}) == len(changes) + 1
-    assert len(shipped.fingerprint) == 8
-    forest = shipped.random_forest.model_copy(update={"trees": 1})
-    assert shipped.model_copy(update={"random_forest": forest}).fingerprint == shipped.fingerprint
+    changed = shipped.replace("random_forest", trees=3)
+    assert changed.parameters("random_forest").model_dump()["trees"] == 3
+    assert changed.parameters("xgboost") == shipped.parameters("xgboost")
+    assert shipped.parameters("random_forest").model_dump()["trees"] == 200
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("section", "change", "sentence"),
     [
-        ({"search": {"max_depth": {"low": 5, "high": 5}}}, "low (5) must be below high (5)"),
-        ({"search": {"reg_lambda": {"low": 0, "high": 9, "log": True}}}, "low (0) must be above 0 on a log scale"),
-        ({"search": {"gamma": {"low": 0.0, "high": 1.0}}}, "gamma is searched but has no start"),
-        ({"start": {"max_depth": 9}}, "max_depth starts at 9, outside of 3 to 5"),
-        ({"start": {"max_depth": 3.5}}, "max_depth starts at 3.5, but only whole numbers are tried"),
-        ({"start": {"max_depth": "deep"}}, "valid"),
-        ({"search": {"max_depth": {"low": 3}}}, "Field required"),
-        ({"search": {"max_depth": {"low": 3, "high": 5, "step": 1}}}, "Extra inputs are not permitted"),
-        ({"rounds_at_most": 0}, "greater than or equal to 1"),
-        ({"least_gain": -1}, "greater than or equal to 0"),
-        ({"trees": 7}, "Extra inputs are not permitted"),
+        ("xgboost", {"start": {"max_depth": 9}}, "xgboost: Value error, colsample_bynode is searched but"),
+        ("xgboost", {"rounds_at_most": 0}, "xgboost.rounds_at_most: Input should be greater than or equal to 1."),
+        ("xgboost", {"trees": 7}, "xgboost.trees: Extra inputs are not permitted."),
+        ("xgboost", {"start": {"max_depth": "deep"}}, "xgboost.start.max_depth."),
+        ("xgboost", {"search": {"max_depth": {"low": 3}}}, "xgboost.search.max_depth.high: Field required."),
+        ("random_forest", {"subsample": 2}, "random_forest.subsample: Input should be less than or equal to 1."),
+        ("logistic_regression", {"C": 0}, "logistic_regression.C: Input should be greater than 0."),
+        (
+            "neural",
+            {"layers": 2},
+            "the file: Value error, neural is no candidate that this release knows; choose among",
+        ),
     ],
 )
-def test_a_mistake_is_one_sentence_that_names_its_place(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    space = yaml.safe_load((CONF / "search_space.yaml").read_text(encoding="utf-8"))["xgboost"]
-    path = written(tmp_path, **{key: value for key, value in change.items() if key in space})
-    for key in change.keys() - space.keys():
-        path.write_text(path.read_text().replace("xgboost:\n", f"xgboost:\n  {key}: {change[key]}\n"))
-    with pytest.raises(BadInput) as refused:
+def test_a_mistake_is_one_sentence_that_names_its_section(
+    tmp_path: Path, section: str, change: dict[str, Any], sentence: str
+) -> None:
+    content = shipped_content()
+    content[section] = {**content.get(section, {}), **change}
+    path = write(tmp_path, content)
+    with pytest.raises(BadInput) as refusal:
         load_search_space(path)
-    sentence = str(refused.value)
-    assert sentence.startswith(f"{path}: xgboost")
-    assert said in sentence
-    assert "\n" not in sentence
+    assert str(refusal.value).startswith(f"{path}: {sentence}")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_without_sections_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the file: Input should be a valid dictionary"):
+        load_search_space(write(tmp_path, ["xgboost"]))

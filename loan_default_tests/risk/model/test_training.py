@@ -1,14 +1,13 @@
 """Candidates: how they are fitted, what they may look at, and that they beat the lender's grade."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import log_loss
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, Contract, load_contract
@@ -16,25 +15,18 @@ from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of, measure
-from loan_default.risk.model.calibration import fit_calibration
+from loan_default.risk.model.candidates.registry import CANDIDATES
+from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
-from loan_default.risk.model.estimators import TreeModel
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
-from loan_default.risk.model.training import (
-    KINDS,
-    Candidate,
-    boost,
-    fit_boosted,
-    fit_forest,
-    fit_regression,
-    grade_auc,
-    train_candidates,
-)
+from loan_default.risk.model.training import Candidate, grade_auc, train_candidates
 from loan_default.risk.policy import load_policy
+from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.conftest import SEED
 
 CONTRACT = load_contract()
 DECISION = load_policy().decision
+NAMES = [candidate.name for candidate in CANDIDATES]
 
 
 def outcomes_of(loans: pl.DataFrame) -> Floats:
@@ -51,100 +43,12 @@ def small(development: LocalDevelopment, rows: int = 600) -> LocalDevelopment:
     return LocalDevelopment(development.space, head("train"), head("calibrate"))  # type: ignore[arg-type]
 
 
-def first_and_final(kind: str, development: LocalDevelopment, search: SearchSpace) -> tuple[Floats, Floats]:
-    """What the fit on train alone says of calibrate, and what the fit on both says of it, step by step."""
-    seen, windows = development.calibrate.X, ("train", "both")
-    if kind == "xgboost":
-        booster, rounds, _ = boost(development, search.xgboost.start, search, SEED)
-        final = fit_boosted(development, "both", search.xgboost.start, rounds, SEED)
-        return TreeModel(booster).margins(seen), final.margins(seen)
-    if kind == "random_forest":
-        first, last = (fit_forest(development, window, search, SEED) for window in windows)
-        return first.margins(seen), last.margins(seen)
-    samples = (development.train, development.train + development.calibrate)
-    regressions = [fit_regression(sample, search) for sample in samples]
-    return regressions[0].margins(seen), regressions[1].margins(seen)
-
-
-def test_nothing_but_train_and_calibrate_can_be_given() -> None:
-    assert {field.name for field in fields(LocalDevelopment)} == {"space", "train", "calibrate"}
-
-
-def test_windows_are_encoded_with_their_outcomes(
-    development: LocalDevelopment, windows: Mapping[str, pl.DataFrame]
-) -> None:
-    for name in ("train", "calibrate"):
-        sample = getattr(development, name)
-        assert sample.X.shape == (windows[name].height, len(development.space.columns))
-        assert sample.y.tolist() == windows[name][OUTCOME].to_list()
-
-
 def test_candidates_come_best_first(ranked: tuple[Candidate, ...]) -> None:
     aucs = [candidate.metrics["auc"].value for candidate in ranked]
-    assert sorted(candidate.kind for candidate in ranked) == sorted(KINDS)
+    assert sorted(candidate.kind for candidate in ranked) == sorted(NAMES)
     assert aucs == sorted(aucs, reverse=True)
-    assert len(set(aucs)) == 3
+    assert len(set(aucs)) == len(NAMES)
     assert all(candidate.scorer.kind == candidate.kind for candidate in ranked)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_calibration_and_metrics_come_from_loans_that_the_first_fit_has_not_seen(
-    candidates: Mapping[str, Candidate], development: LocalDevelopment, quick_search: SearchSpace, kind: str
-) -> None:
-    first, final = first_and_final(kind, development, quick_search)
-    outcomes = development.calibrate.y.astype(np.float64)
-    candidate = candidates[kind]
-    assert candidate.metrics["auc"].value == auc_of(outcomes, first)
-    assert candidate.scorer.calibration == fit_calibration(first, outcomes)
-    kept = candidate.scorer.model.margins(development.calibrate.X)
-    assert np.array_equal(kept, final)
-    assert auc_of(outcomes, kept) > auc_of(outcomes, first)  # the final fit has learned from these loans too
-
-
-def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_search: SearchSpace) -> None:
-    booster, rounds, loss = boost(development, quick_search.xgboost.start, quick_search, SEED)
-    assert 10 < rounds == booster.num_boosted_rounds() < quick_search.xgboost.rounds_at_most
-    told = log_loss(development.calibrate.y, booster.inplace_predict(development.calibrate.X).astype(np.float64))
-    assert loss == pytest.approx(told, abs=1e-6)
-    for fewer in (rounds - 3, rounds // 2):
-        earlier = booster[:fewer].inplace_predict(development.calibrate.X).astype(np.float64)
-        assert log_loss(development.calibrate.y, earlier) > loss
-
-
-def test_parameters_are_recorded(candidates: Mapping[str, Candidate], quick_search: SearchSpace) -> None:
-    boosted = dict(candidates["xgboost"].parameters)
-    model = candidates["xgboost"].scorer.model
-    assert isinstance(model, TreeModel)
-    assert boosted.pop("rounds") == model.booster.num_boosted_rounds()
-    assert boosted == quick_search.xgboost.start
-    assert candidates["random_forest"].parameters["trees"] == 25
-    assert candidates["logistic_regression"].parameters == {"C": quick_search.logistic_regression.C}
-
-
-def test_a_forest_is_one_round_of_parallel_trees(candidates: Mapping[str, Candidate]) -> None:
-    forest = candidates["random_forest"].scorer.model
-    assert isinstance(forest, TreeModel)
-    assert forest.booster.num_boosted_rounds() == 1
-    assert len(forest.booster.get_dump()) == 25
-
-
-def test_pd_moves_with_a_field_only_as_lending_practice_says(
-    candidates: Mapping[str, Candidate], development: LocalDevelopment
-) -> None:
-    """Each field with a direction, moved up in 300 loans by small and by large steps, all else equal."""
-    model, X = candidates["xgboost"].scorer.model, development.calibrate.X[:300]
-    margins, moved_at_all = model.margins(X), 0
-    for column, direction in enumerate(development.space.monotone):
-        if not direction:
-            continue
-        spread = np.nanstd(development.train.X[:, column])
-        for step in (0.1, 1.0, 5.0):
-            moved = X.copy()
-            moved[:, column] += step * spread
-            change = direction * (model.margins(moved) - margins)
-            assert change.min() >= -1e-5, (development.space.columns[column], step)
-            moved_at_all += int(change.max() > 1e-3)
-    assert moved_at_all > 20
 
 
 def test_the_same_seed_gives_the_same_models_and_another_seed_others(
@@ -153,11 +57,11 @@ def test_the_same_seed_gives_the_same_models_and_another_seed_others(
     few = small(development)
 
     def margins(seed: int) -> dict[str, Floats]:
-        found = train_candidates(few, quick_search.xgboost.start, quick_search, DECISION, seed=seed)
+        found = train_candidates(few, quick_search, DECISION, seed=seed)
         return {candidate.kind: candidate.scorer.model.margins(few.calibrate.X) for candidate in found}
 
     one, again, other = margins(1), margins(1), margins(2)
-    for kind in KINDS:
+    for kind in NAMES:
         assert np.array_equal(one[kind], again[kind]), kind
     assert not np.array_equal(one["xgboost"], other["xgboost"])
     assert not np.array_equal(one["random_forest"], other["random_forest"])
@@ -169,7 +73,6 @@ def test_only_the_kinds_asked_for_are_fitted_and_each_is_told(
     told: list[str] = []
     found = train_candidates(
         small(development),
-        quick_search.xgboost.start,
         quick_search,
         DECISION,
         seed=SEED,
@@ -180,16 +83,38 @@ def test_only_the_kinds_asked_for_are_fitted_and_each_is_told(
     assert {candidate.kind for candidate in found} == set(told)
 
 
-@pytest.mark.parametrize(("kinds", "named"), [(["xgboost", "neural"], r"\['neural'\]"), ([], "none")])
-def test_unknown_kinds_and_none_at_all_are_refused(
-    development: LocalDevelopment, quick_search: SearchSpace, kinds: list[str], named: str
+def test_without_names_those_that_the_search_space_enables_are_fitted(
+    development: LocalDevelopment, quick_search: SearchSpace
 ) -> None:
-    sentence = f"Candidates {named} cannot be fitted; choose among xgboost, random_forest, logistic_regression."
+    search = quick_search
+    for name in NAMES[:-1]:
+        search = search.replace(name, enabled=name == "random_forest")
+    search = SearchSpace({name: section for name, section in search.sections.items() if name != NAMES[-1]})
+    fitted = train_candidates(small(development), search, DECISION, seed=SEED)
+    assert [candidate.kind for candidate in fitted] == ["random_forest"]
+    fitted = train_candidates(small(development), search, DECISION, seed=SEED, kinds=["logistic_regression"])
+    assert [candidate.kind for candidate in fitted] == ["logistic_regression"]  # a name counts more than `enabled`
+
+
+@pytest.mark.parametrize(
+    ("kinds", "sentence"),
+    [
+        (["xgboost", "neural"], "neural is no candidate that this release knows; choose among xgboost, random_forest"),
+        (["lightgbm"], "The search space has no section lightgbm; add one, as conf/search_space.yaml shows."),
+        ([], "The search space enables no candidate; enable one, or name those to fit."),
+    ],
+)
+def test_candidates_that_cannot_be_fitted_are_refused(
+    development: LocalDevelopment, kinds: list[str], sentence: str
+) -> None:
+    search = load_search_space()
+    for name in search.sections:
+        search = search.replace(name, enabled=False)
     with pytest.raises(BadInput, match=sentence):
-        train_candidates(development, {}, quick_search, DECISION, seed=SEED, kinds=kinds)
+        train_candidates(development, search, DECISION, seed=SEED, kinds=kinds)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_every_candidate_beats_the_grade_on_later_loans_and_none_too_well(
     candidates: Mapping[str, Candidate], windows: Mapping[str, pl.DataFrame], kind: str
 ) -> None:
@@ -242,9 +167,9 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     loans, plan = pl.scan_parquet(cleaned), SplitPlan(test_from=date(2011, 1, 1))
     splits = split_loans(loans, CONTRACT, plan, snapshot=report.snapshot, data_fingerprint=report.fingerprint)
     train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)
-    development, search = LocalDevelopment.of(train, calibrate, CONTRACT), load_search_space()
+    development, search = LocalDevelopment.of(train, calibrate, CONTRACT), full_search_space()
     found = train_candidates(
-        development, search.xgboost.start, search, DECISION, seed=7, kinds=["xgboost", "logistic_regression"]
+        development, search, DECISION, seed=7, kinds=["xgboost", "logistic_regression", "lightgbm"]
     )
     outcomes, rng = outcomes_of(test), np.random.default_rng(0)
     reached = {}
@@ -257,5 +182,6 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     assert reached["xgboost"]["ece"] <= 0.02
     assert reached["logistic_regression"]["auc"] >= 0.699
     unfettered = {"monotone_constraints": "()"}  # XGBoost's defaults: six levels, fast learning, 100 rounds
-    plain = fit_boosted(development, "both", unfettered, 100, 7)
+    parameters = search.tunable("xgboost").model_copy(update={"start": unfettered, "rounds_at_most": 100})
+    plain = XGBoostTrees.fit(development, "both", parameters, 7)
     assert auc_of(outcomes, plain.margins(development.space.matrix(test))) < 0.68

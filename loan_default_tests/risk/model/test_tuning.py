@@ -9,10 +9,11 @@ import optuna
 import pytest
 
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model import tuning
+from loan_default.risk.model.candidates.boosting import Span
+from loan_default.risk.model.candidates.lightgbm_trees import LightGBMTrees
+from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment, Sample
-from loan_default.risk.model.search_space import SearchSpace, Span
-from loan_default.risk.model.training import boost
+from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.tuning import Trial, TunedParams, tune
 
 GOOD: Mapping[str, float | int] = {"max_depth": 2, "learning_rate": 0.1, "min_child_weight": 5.0}
@@ -33,7 +34,7 @@ def space(quick_search: SearchSpace) -> SearchSpace:
 
 
 def changed(space: SearchSpace, **xgboost: Any) -> SearchSpace:
-    return space.model_copy(update={"xgboost": space.xgboost.model_copy(update=xgboost)})
+    return space.replace("xgboost", **xgboost)
 
 
 @pytest.fixture
@@ -43,6 +44,10 @@ def storage(tmp_path: Path) -> str:
 
 def run(few: LocalDevelopment, space: SearchSpace, storage: str, trials: int, **other: Any) -> TunedParams:
     return tune(few, space, **{"data_fingerprint": "d", "seed": 7, **other}, storage=storage, trials=trials)
+
+
+def loss_of(few: LocalDevelopment, start: Mapping[str, float | int], space: SearchSpace) -> float:
+    return XGBoostTrees.calibrate_loss(few, changed(space, start=start).tunable("xgboost"), 7, lambda *report: None)
 
 
 def trials_in(storage: str, study: str) -> list[optuna.trial.FrozenTrial]:
@@ -55,7 +60,7 @@ def test_the_start_is_the_first_trial_and_alone_is_a_search(
     found = run(few, space, storage, 1)
     assert found.parameters == GOOD
     assert (found.trials, found.best_trial, found.pruned) == (1, 0, 0)
-    expected = boost(few, GOOD, space, 7)[2]
+    expected = loss_of(few, GOOD, space)
     assert found.log_loss == found.start_log_loss == expected
 
 
@@ -74,7 +79,7 @@ def test_every_trial_is_told_and_stays_within_the_space(
     assert all(0.02 <= trial.params["learning_rate"] <= 0.9 for trial in kept)
     assert len({str(trial.params) for trial in kept}) == 6
     for trial in kept:  # what is not searched stays as it starts
-        assert trial.value == boost(few, {**GOOD, **trial.params}, space, 7)[2]
+        assert trial.value == loss_of(few, {**GOOD, **trial.params}, space)
 
 
 def test_a_search_continues_where_it_stopped(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
@@ -116,7 +121,7 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(tuning, "boost", killed)
+        patched.setattr(XGBoostTrees, "calibrate_loss", killed)
         with pytest.raises(KeyboardInterrupt):
             run(few, space, storage, 3)
     (study,) = optuna.get_all_study_names(storage)
@@ -127,7 +132,7 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
     states = [trial.state.name for trial in trials_in(storage, study)]
     assert states == [left, "COMPLETE", "COMPLETE", "COMPLETE"]
     assert trials_in(storage, study)[1].params == {name: GOOD[name] for name in SEARCH}
-    assert found.start_log_loss == boost(few, GOOD, space, 7)[2]
+    assert found.start_log_loss == loss_of(few, GOOD, space)
     assert run(few, space, storage, 3).trials == 3
 
 
@@ -213,3 +218,36 @@ def test_the_outcome_is_a_json_record(few: LocalDevelopment, space: SearchSpace,
     record = found.to_dict()
     assert record["parameters"] == GOOD
     assert TunedParams(**record) == found
+
+
+def test_lightgbm_is_tuned_the_same_way_in_a_study_of_its_own(
+    few: LocalDevelopment, quick_search: SearchSpace, storage: str
+) -> None:
+    spans = {"num_leaves": Span(low=4, high=12), "learning_rate": Span(low=0.02, high=0.2, log=True)}
+    search = quick_search.replace("lightgbm", search=spans, rounds_at_most=30, least_gain=0.0)
+    other = run(few, changed(quick_search, search={}), storage, 1)
+    tuned = run(few, search, storage, 3, candidate="lightgbm")
+    assert (tuned.candidate, other.candidate) == ("lightgbm", "xgboost")
+    assert tuned.study.startswith("lightgbm-d-")
+    assert tuned.trials == 3
+    assert 4 <= tuned.parameters["num_leaves"] <= 12
+    assert tuned.log_loss <= tuned.start_log_loss
+    parameters = search.tunable("lightgbm").model_copy(update={"start": tuned.parameters})
+    losses = []
+    LightGBMTrees.calibrate_loss(few, parameters, 7, lambda number, loss: losses.append(loss))
+    assert min(losses) == min(tuned.log_loss, tuned.start_log_loss)
+
+
+def test_a_candidate_without_parameters_to_tune_is_refused(
+    few: LocalDevelopment, space: SearchSpace, storage: str
+) -> None:
+    with pytest.raises(BadInput, match="The candidate logistic_regression has no parameters to tune; choose among"):
+        run(few, space, storage, 1, candidate="logistic_regression")
+
+
+def test_records_from_before_there_was_a_choice_are_of_xgboost(
+    few: LocalDevelopment, space: SearchSpace, storage: str
+) -> None:
+    record = run(few, space, storage, 1).to_dict()
+    del record["candidate"]
+    assert TunedParams(**record).candidate == "xgboost"

@@ -1,0 +1,54 @@
+"""The parameters of boosting: what is refused, and when two searches are the same."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from loan_default.risk.model.candidates.boosting import BoostingParameters, Span
+
+CONTENT: dict[str, Any] = {
+    "start": {"max_depth": 4, "learning_rate": 0.02},
+    "search": {"max_depth": {"low": 3, "high": 5}, "learning_rate": {"low": 0.01, "high": 0.1, "log": True}},
+    "least_gain": 0.0005,
+    "rounds_at_most": 100,
+    "stop_after_rounds": 10,
+}
+
+
+def test_a_span_of_two_whole_numbers_tries_whole_numbers() -> None:
+    assert Span(low=3, high=5).is_whole
+    assert not Span(low=3, high=5.5).is_whole
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"search": {"max_depth": {"low": 5, "high": 5}}}, r"low \(5\) must be below high \(5\)"),
+        ({"search": {"max_depth": {"low": 0, "high": 9, "log": True}}}, r"low \(0\) must be above 0 on a log scale"),
+        ({"search": {"gamma": {"low": 0.0, "high": 1.0}}}, "gamma is searched but has no start"),
+        ({"start": {"max_depth": 9, "learning_rate": 0.02}}, "max_depth starts at 9, outside of 3 to 5"),
+        ({"start": {"max_depth": 3.5, "learning_rate": 0.02}}, "max_depth starts at 3.5, but only whole numbers"),
+        ({"search": {"max_depth": {"low": 3, "high": 5, "step": 1}}}, "Extra inputs are not permitted"),
+        ({"rounds_at_most": 0}, "greater than or equal to 1"),
+        ({"least_gain": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_section_that_contradicts_itself_is_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        BoostingParameters(**{**CONTENT, **change})
+
+
+def test_the_fingerprint_changes_with_what_tuning_may_try_and_with_nothing_else() -> None:
+    before = BoostingParameters(**CONTENT)
+    assert BoostingParameters(**dict(reversed(CONTENT.items()))).fingerprint == before.fingerprint
+    assert BoostingParameters(**CONTENT, enabled=False).fingerprint == before.fingerprint
+    changes: list[dict[str, Any]] = [
+        {"rounds_at_most": 101},
+        {"start": {"max_depth": 3, "learning_rate": 0.02}},
+        {"search": {}},
+        {"least_gain": 0.1},
+    ]
+    prints = {BoostingParameters(**{**CONTENT, **change}).fingerprint for change in changes}
+    assert len(prints | {before.fingerprint}) == len(changes) + 1
+    assert len(before.fingerprint) == 8

@@ -1,0 +1,63 @@
+"""XGBoost's trees: log-odds, exact contributions, importance by gain, and two files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost
+
+from loan_default.risk.arrays import Floats, Matrix
+from loan_default.risk.model import onnx_export
+from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
+from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
+from loan_default.risk.model.training import Candidate
+
+
+def model_of(candidates: Mapping[str, Candidate], name: str) -> XGBoostModel:
+    model = candidates[name].scorer.model
+    assert isinstance(model, XGBoostModel)
+    return model
+
+
+@pytest.mark.parametrize("name", ["xgboost", "random_forest"])
+def test_contributions_and_bias_sum_to_the_margin(candidates: Mapping[str, Candidate], X: Matrix, name: str) -> None:
+    model = model_of(candidates, name)
+    rows = xgboost.DMatrix(X, feature_names=model.booster.feature_names)
+    bias = model.booster.predict(rows, pred_contribs=True)[:, -1]
+    assert model.contributions(X).sum(axis=1) + bias == pytest.approx(model.margins(X), abs=1e-4)
+
+
+def test_margins_are_log_odds(candidates: Mapping[str, Candidate], X: Matrix) -> None:
+    model = model_of(candidates, "xgboost")
+    pds = model.booster.inplace_predict(X)
+    assert model.margins(X) == pytest.approx(np.log(pds / (1 - pds)), abs=1e-4)
+
+
+def fitted_trees(X: Matrix, y: Floats, depth: int) -> XGBoostTrees:
+    data = xgboost.DMatrix(X, y, feature_names=[f"x{column}" for column in range(X.shape[1])])
+    parameters = {"objective": "binary:logistic", "max_depth": depth, "reg_lambda": 0, "base_score": 0.5}
+    return XGBoostTrees(xgboost.train(parameters, data, 1))
+
+
+def test_contributions_are_exact_and_not_only_a_sum() -> None:
+    """Default takes both of two fields, so both share what they raise, whichever the tree asks first."""
+    X = np.array([[a, b] for a in (0, 1) for b in (0, 1)] * 50, dtype=np.float32)
+    both = X.all(axis=1)
+    contributions = fitted_trees(X, both.astype(float), depth=2).contributions(X)
+    assert contributions[both][:, 0] == pytest.approx(contributions[both][:, 1])
+    assert (contributions[both] > 0).all()
+
+
+def test_importance_counts_gain_and_not_splits() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((2_000, 3)).astype(np.float32)
+    X[:, 0] = X[:, 0] > 0.5
+    y = (rng.random(2_000) < 0.1 + 0.7 * X[:, 0]).astype(float)
+    assert fitted_trees(X, y, depth=4).importance()[0] > 0.8
+
+
+@pytest.mark.parametrize("name", ["xgboost", "random_forest"])
+def test_trees_are_kept_in_both_forms(candidates: Mapping[str, Candidate], tmp_path: Path, name: str) -> None:
+    model_of(candidates, name).save(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"model.ubj", onnx_export.FILE}
