@@ -74,12 +74,12 @@ test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and show when e
 HALF_YEARS ?= 20
 .PHONY: test-half-year
 test-half-year: $(VENV)/dev.stamp ## Let every sensor live through HALF_YEARS=20 simulated half years of trouble
-	@HALF_YEARS=$(HALF_YEARS) $(PYTEST) -m long loan_default_tests/test_half_year.py
+	@LOAN_DEFAULT_TEST_HALF_YEARS=$(HALF_YEARS) $(PYTEST) -m long loan_default_tests/test_half_year.py
 
 FILES ?= 500
 .PHONY: test-load
 test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev, and score some again from the UI
-	@LOAD_FILES=$(FILES) $(PYTEST) $(SHOWN) -m long loan_default_tests/test_load.py
+	@LOAN_DEFAULT_TEST_FILES=$(FILES) $(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_load.py
 
 .PHONY: test-faults
 test-faults: $(VENV)/dev.stamp ## Kill a run in every step, or in STEPS="a b", around every change; show what came of it

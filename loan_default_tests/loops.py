@@ -1,4 +1,4 @@
-"""A home in which `dagster dev` runs, daemon and UI: trained once, then files are dropped and records are read."""
+"""A home in which `dagster dev` runs, daemon and UI: files are dropped and records are read."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
-import yaml
 
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
-from loan_default_tests.databases import Postgres
-from loan_default_tests.homes import dagster_of, environment_of, new_home
+from loan_default_tests.homes import allow_any_promotion, dagster_of, environment_of
 from loan_default_tests.stores import free_port
 
 log = logging.getLogger(__name__)
@@ -32,80 +30,76 @@ log = logging.getLogger(__name__)
 MONTH = date(2014, 8, 1)
 
 
+@dataclass
 class Loop:
-    """A home in which a daemon runs."""
+    """A home in which a daemon runs; `log` is what the daemon prints, `port` the UI's."""
 
-    def __init__(
-        self, settings: Settings, environment: dict[str, str], daemon: subprocess.Popen[bytes], said: Path, port: int
-    ) -> None:
-        self.settings, self.environment, self.daemon, self.said, self.port = settings, environment, daemon, said, port
-        self.storage = Path(settings.storage)
-        self.began = time.monotonic()
+    settings: Settings
+    daemon: subprocess.Popen[bytes]
+    log: Path
+    port: int
+    began: float = field(default_factory=time.monotonic)
 
-    def drop(self, name: str, **how: Any) -> None:
-        """As a person copies a file."""
+    @property
+    def storage(self) -> Path:
+        return Path(self.settings.storage)
+
+    def drop(self, name: str, **options: Any) -> None:
+        """Write a batch into the inbox, as a person copies a file."""
         (self.storage / "applications").mkdir(parents=True, exist_ok=True)
-        write_csv(make_applications(400, month=MONTH, **how), self.storage / "applications" / name)
+        write_csv(make_applications(400, month=MONTH, **options), self.storage / "applications" / name)
 
-    def tell(self, name: str, **how: Any) -> None:
-        """How the applications of `drop` ended, as a person copies a file years later."""
+    def drop_outcomes(self, name: str, **options: Any) -> None:
+        """Write how the applications of `drop` ended, as a person copies a file years later."""
         (self.storage / "outcomes").mkdir(parents=True, exist_ok=True)
-        loans = make_loans(400, first_month=MONTH, last_month=MONTH, **how).select("id", "loan_status")
+        loans = make_loans(400, first_month=MONTH, last_month=MONTH, **options).select("id", "loan_status")
         loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(self.storage / "outcomes" / name)
 
     def record(self, *parts: str) -> Any:
-        place = self.storage.joinpath(*parts).with_suffix(".json")
-        return json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
+        path = self.storage.joinpath(*parts).with_suffix(".json")
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def runs(self, job: str) -> list[dg.DagsterRun]:
         with dagster_of(self.settings) as instance:
             return list(instance.get_runs(dg.RunsFilter(job_name=job)))
 
-    def until(self, seen: Callable[[], Any], what: str, seconds: float = 150) -> Any:
+    def wait_for(self, condition: Callable[[], Any], event: str, seconds: float = 150) -> Any:
+        """Return the condition's first value that is true; log when the event came."""
         deadline = time.monotonic() + seconds
-        while not (found := seen()):
-            assert self.daemon.poll() is None, self.said.read_text()
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}\n{self.said.read_text()[-6000:]}"
+        while not (value := condition()):
+            assert self.daemon.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {event}\n{self.log.read_text()[-6000:]}"
             time.sleep(0.5)
-        log.warning("%5.0f s  %s", time.monotonic() - self.began, what)
-        return found
+        log.warning("%5.0f s  %s", time.monotonic() - self.began, event)
+        return value
+
+
+def train_by_command(settings: Settings, environment: dict[str, str]) -> None:
+    """Train version 1 as a user does, where no trained home can be copied."""
+    command = [sys.executable, "-m", "loan_default.cli", "run", "--trials", "2"]
+    subprocess.run(command, env=environment, cwd=settings.home.parent, check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
-def started_loop(folder: Path, postgres: Postgres | None = None) -> Iterator[Loop]:
-    """Records are in files, or all in this Postgres."""
-    settings = replace(new_home(folder), serving_url=f"http://127.0.0.1:{free_port()}")
-    if postgres:
-        settings = postgres.kept(settings, "loop")
-    environment = {**environment_of(settings), **(postgres.environment(settings) if postgres else {})}
-    policy = yaml.safe_load(settings.policy.read_text())  # type: ignore[union-attr]
-    policy["promotion"] |= {"auc_gain_at_least": -1.0, "auc_gain_low_at_least": -1.0, "brier_rise_at_most": 1.0}
-    settings.policy.write_text(yaml.safe_dump(policy), encoding="utf-8")  # type: ignore[union-attr]
-    train = [sys.executable, "-m", "loan_default.cli", "run", "--trials", "2"]
-    subprocess.run(train, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    said, port = folder / "daemon.log", free_port()
-    with said.open("w") as output:
+def started_loop(settings: Settings, environment: dict[str, str] | None = None) -> Iterator[Loop]:
+    """Start `dagster dev` in a home that has a version in production, with the server at an address of its own."""
+    settings = replace(settings, serving_url=f"http://127.0.0.1:{free_port()}")
+    environment = {**environment_of(settings), **(environment or {})}
+    allow_any_promotion(settings)
+    folder, port = settings.home.parent, free_port()
+    output = folder / "daemon.log"
+    options = ["-h", "127.0.0.1", "-p", str(port), "-m", "loan_default.definitions"]
+    with output.open("w") as stream:
         daemon = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "dagster",
-                "dev",
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(port),
-                "-m",
-                "loan_default.definitions",
-            ],
+            [sys.executable, "-m", "dagster", "dev", *options],
             env=environment,
             cwd=folder,
-            stdout=output,
-            stderr=output,
+            stdout=stream,
+            stderr=stream,
             start_new_session=True,
         )
     try:
-        yield Loop(settings, environment, daemon, said, port)
+        yield Loop(settings, daemon, output, port)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(daemon.pid, signal.SIGTERM)

@@ -1,6 +1,6 @@
 """Many batches at once under `dagster dev`: dropped into the inbox, and scored again from the UI.
 
-It takes minutes: `make test-load` runs it, with as many files as LOAD_FILES says.
+Two files are a sample, also of the whole loop. `make test-load` drops as many as FILES says, which takes minutes.
 """
 
 import logging
@@ -8,23 +8,20 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import httpx
 import pytest
 
+from loan_default.settings import Settings
 from loan_default_tests.homes import dagster_of
 from loan_default_tests.loops import Loop, started_loop
 
-FILES = int(os.environ.get("LOAD_FILES", "0"))
+FILES = int(os.environ.get("LOAN_DEFAULT_TEST_FILES", "50"))
 SECONDS_EACH = 60  # at most, on a busy machine
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not FILES, reason="make test-load runs it"),
-]
 
 log = logging.getLogger(__name__)
 
@@ -42,107 +39,139 @@ JOB = {
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
-    with started_loop(tmp_path_factory.mktemp("load")) as started:
-        yield started
+def loop(tmp_path_factory: pytest.TempPathFactory, trained_home: Callable[[Path], Settings]) -> Iterator[Loop]:
+    with started_loop(trained_home(tmp_path_factory.mktemp("load"))) as loop:
+        yield loop
 
 
 def spans(instance: dg.DagsterInstance, runs: list[dg.RunRecord]) -> list[tuple[float, float, str]]:
-    """When each run took its place and when it ended, and its batch; in the order of the former."""
-    found = []
-    for run in runs:
-        if run.end_time and (began := launched_at(instance, run.dagster_run.run_id)):
-            found.append((began, run.end_time, run.dagster_run.tags.get("dagster/partition", "")))
-    return sorted(found)
+    """List when each run began and when it ended, and its batch; in the order of their beginnings."""
+    ended = [(run.dagster_run, run.end_time) for run in runs if run.end_time]
+    return sorted(
+        (start, end, run.tags.get("dagster/partition", ""))
+        for run, end in ended
+        if (start := start_of(instance, run.run_id))
+    )
 
 
-def launched_at(instance: dg.DagsterInstance, run: str) -> float | None:
-    records = instance.get_records_for_run(run, of_type=dg.DagsterEventType.PIPELINE_STARTING).records
+def start_of(instance: dg.DagsterInstance, run_id: str) -> float | None:
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.PIPELINE_STARTING).records
     return records[0].event_log_entry.timestamp if records else None
 
 
-def most_at_a_time(taken: list[tuple[float, float, str]]) -> int:
-    return max(sum(began <= at < ended for began, ended, _ in taken) for at, _, _ in taken)
+def most_at_a_time(runs: list[tuple[float, float, str]]) -> int:
+    return max(sum(start <= moment < end for start, end, _ in runs) for moment, _, _ in runs)
 
 
 def most_allowed(instance: dg.DagsterInstance) -> int:
-    return instance.get_concurrency_config().run_queue_config.max_concurrent_runs  # type: ignore[union-attr]
+    limit = instance.get_concurrency_config().run_queue_config
+    assert limit is not None
+    return limit.max_concurrent_runs
 
 
-def ticks(instance: dg.DagsterInstance, sensor: str) -> list[float]:
-    """The seconds that each tick took."""
-    (state,) = [one for one in instance.all_instigator_state() if one.name == sensor]
-    found = instance.get_ticks(state.instigator_origin_id, state.selector_id)
-    return [tick.end_timestamp - tick.timestamp for tick in found if tick.end_timestamp]
+def tick_seconds(instance: dg.DagsterInstance, sensor: str) -> list[float]:
+    (state,) = [state for state in instance.all_instigator_state() if state.name == sensor]
+    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+    return [tick.end_timestamp - tick.timestamp for tick in ticks if tick.end_timestamp]
 
 
-def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time(loop: Loop) -> None:
+@pytest.mark.parametrize(
+    "files", [pytest.param(2, marks=pytest.mark.integration), pytest.param(FILES, marks=pytest.mark.long)]
+)
+def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time(loop: Loop, files: int) -> None:
     loop.drop("one.csv", seed=3)
-    whole = (loop.storage / "applications" / "one.csv").rename(loop.storage / "one.csv")
-    began, batches = time.time(), [f"2014-08-{at:04}" for at in range(FILES, 0, -1)]  # the oldest has the last name
+    batch_file = (loop.storage / "applications" / "one.csv").rename(loop.storage / "one.csv")
+    # The oldest has the last name.
+    began, batches = time.time(), [f"2014-08-{files}-{number:04}" for number in range(files, 0, -1)]
     for batch in batches:
-        shutil.copyfile(whole, loop.storage / "applications" / f"{batch}.csv")
-    log.warning("%d files dropped within %.1f s", FILES, time.time() - began)
+        shutil.copyfile(batch_file, loop.storage / "applications" / f"{batch}.csv")
+    log.warning("%d files dropped within %.1f s", files, time.time() - began)
 
-    def finished() -> bool:
+    def are_compared() -> bool:
         return all(loop.record("drift_report", batch) for batch in batches)
 
-    loop.until(finished, f"{FILES} batches are scored and compared", seconds=120 + SECONDS_EACH * FILES)
-    loop.until(lambda: all(run.is_finished for run in loop.runs("batch_prediction_job")), "no run is under way")
+    loop.wait_for(are_compared, f"{files} batches are scored and compared", seconds=120 + SECONDS_EACH * files)
+    loop.wait_for(lambda: all(run.is_finished for run in loop.runs("batch_prediction_job")), "no run is under way")
     with dagster_of(loop.settings) as instance:
         runs = instance.get_run_records(dg.RunsFilter(job_name="batch_prediction_job"))
-        scored, every = spans(instance, [*runs]), spans(instance, [*instance.get_run_records()])
-        limit, took = most_allowed(instance), ticks(instance, "new_batch_sensor")
+        scored = [run for run in spans(instance, [*runs]) if run[2] in batches]
+        every = spans(instance, [*instance.get_run_records()])
+        limit, ticks = most_allowed(instance), tick_seconds(instance, "new_batch_sensor")
     in_order = [batch for _, _, batch in scored] == batches
-    lasted = statistics.median(ended - launched for launched, ended, _ in scored)
+    seconds = statistics.median(end - start for start, end, _ in scored)
     log.warning(
-        "new_batch_sensor: %d ticks, the longest %.2f s, median %.2f s", len(took), max(took), statistics.median(took)
+        "new_batch_sensor: %d ticks, the longest %.2f s, median %.2f s",
+        len(ticks),
+        max(ticks),
+        statistics.median(ticks),
     )
     log.warning("at most %d runs at a time, %d are allowed", most_at_a_time(every), limit)
     log.warning("started in the order of the files: %s", "yes" if in_order else "no")
     log.warning(
-        "a run took %.1f s in the median, all %d took %.0f s", lasted, FILES, max(end for _, end, _ in scored) - began
+        "a run took %.1f s in the median, all %d took %.0f s", seconds, files, max(end for _, end, _ in scored) - began
     )
     assert in_order
     assert most_at_a_time(every) <= limit
 
 
+@pytest.mark.integration
+def test_outcomes_that_are_dropped_are_measured(loop: Loop) -> None:
+    assert loop.record("drift_report", "2014-08-2-0001"), "it was dropped before, and scored"
+    loop.drop_outcomes("2019-09.csv", seed=3)
+    report = loop.wait_for(
+        lambda: (report := loop.record("performance_report") or {}).get("told_until") and report,
+        "outcomes show how good the version proved to be",
+    )
+    assert [version["version"] for version in report["versions"] if version["known"] > 390] == [1]
+
+
 # --- backfills ------------------------------------------------------------------------------------------------
 
 
-def ask(loop: Loop, mutation: str, **how: Any) -> str:
-    """Ask the UI for a backfill as its pages do; the backfill's name is returned."""
-    asked = {"query": mutation, "variables": {"how": how}}
-    answer = httpx.post(f"http://127.0.0.1:{loop.port}/graphql", json=asked, timeout=60).json()
-    (told,) = answer["data"].values()
-    assert "backfillId" in told, answer
-    return told["backfillId"]
+def launch_backfill(loop: Loop, mutation: str, **parameters: Any) -> str:
+    """Ask the UI for a backfill as its pages do; return the backfill's id."""
+    request = {"query": mutation, "variables": {"how": parameters}}
+    answer = httpx.post(f"http://127.0.0.1:{loop.port}/graphql", json=request, timeout=60).json()
+    (result,) = answer["data"].values()
+    assert "backfillId" in result, answer
+    return str(result["backfillId"])
 
 
 def runs_of(loop: Loop, backfill: str) -> list[tuple[str, bool]]:
-    """Batch and success of each run of a backfill, once it is done."""
+    """Wait until a backfill is done; return batch and success of each run."""
 
-    def done() -> bool:
+    def is_done() -> bool:
         with dagster_of(loop.settings) as instance:
-            return instance.get_backfill(backfill).status.value.startswith("COMPLETED")  # type: ignore[union-attr]
+            state = instance.get_backfill(backfill)
+            assert state is not None
+            return state.status.value.startswith("COMPLETED")
 
-    loop.until(done, "a backfill is done", seconds=300)
+    loop.wait_for(is_done, "a backfill is done", seconds=300)
     with dagster_of(loop.settings) as instance:
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill}))
     return sorted((run.tags["dagster/partition"], run.is_success) for run in runs)
 
 
-def test_a_backfill_from_the_ui_is_one_run_for_each_batch_and_takes_up_what_failed(loop: Loop) -> None:
-    first, second, third, fourth = (f"2014-08-{at:04}" for at in range(1, 5))
-    gone = loop.storage / "applications" / f"{fourth}.csv"
-    gone.rename(loop.storage / gone.name)
-    assets = [{"path": [name]} for name in ("predictions", "drift_report")]
-    of_assets = ask(loop, LAUNCH, assetSelection=assets, partitionNames=[first, second])
-    of_job = ask(loop, LAUNCH, selector=JOB, partitionNames=[third, fourth])
+ASSETS = [{"path": [name]} for name in ("predictions", "drift_report")]
+
+
+@pytest.mark.integration
+def test_a_backfill_of_assets_from_the_ui_is_a_run_of_the_batch(loop: Loop) -> None:
+    backfill = launch_backfill(loop, LAUNCH, assetSelection=ASSETS, partitionNames=["2014-08-2-0001"])
+    assert runs_of(loop, backfill) == [("2014-08-2-0001", True)]
+
+
+@pytest.mark.long
+def test_backfills_from_the_ui_are_one_run_for_each_batch_and_take_up_what_failed(loop: Loop) -> None:
+    first, second, third, fourth = (f"2014-08-{FILES}-{number:04}" for number in range(1, 5))
+    absent = loop.storage / "applications" / f"{fourth}.csv"
+    absent.rename(loop.storage / absent.name)
+    of_assets = launch_backfill(loop, LAUNCH, assetSelection=ASSETS, partitionNames=[first, second])
+    of_job = launch_backfill(loop, LAUNCH, selector=JOB, partitionNames=[third, fourth])
     assert runs_of(loop, of_assets) == [(first, True), (second, True)]
     assert runs_of(loop, of_job) == [(third, True), (fourth, False)]
-    (loop.storage / gone.name).rename(gone)
-    again = ask(loop, AGAIN, parentRunId=of_job, strategy="FROM_FAILURE")
+    (loop.storage / absent.name).rename(absent)
+    again = launch_backfill(loop, AGAIN, parentRunId=of_job, strategy="FROM_FAILURE")
     assert runs_of(loop, again) == [(fourth, True)]
     with dagster_of(loop.settings) as instance:
         assert most_at_a_time(spans(instance, [*instance.get_run_records()])) <= most_allowed(instance)

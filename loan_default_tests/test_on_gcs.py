@@ -230,7 +230,11 @@ REFUSED = "it is not permitted (robot@x may not do that); give this account role
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, seconds in ((gcs, "PATIENCE"), (instance, "_PATIENCE"), *((topic, "ASK_SECONDS") for topic in TOPICS)):
+    for module, seconds in (
+        (gcs, "PATIENCE"),
+        (instance, "_PATIENCE_SECONDS"),
+        *((topic, "ASK_SECONDS") for topic in TOPICS),
+    ):
         monkeypatch.setattr(module, seconds, 1.0)
 
 
