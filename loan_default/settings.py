@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from upath import UPath
 
-from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, Layout
-from loan_default.adapters.storage import is_remote, whole
+from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
+from loan_default.adapters.storage import is_remote, write_atomically
 from loan_default.risk.errors import BadInput
 
 Environment = Literal["local", "staging", "prod"]
@@ -148,9 +148,9 @@ class Settings:
         return f"sqlite:///{self.home / 'optuna.db'}"
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> StorageLayout:
         """Where each file lies in the storage."""
-        return Layout(UPath(self.storage))
+        return StorageLayout(UPath(self.storage))
 
     @property
     def artifacts(self) -> str:
@@ -374,6 +374,7 @@ def prepare_process(settings: Settings) -> None:
     home = Path(os.environ["DAGSTER_HOME"])  # where it keeps runs and events
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        with whole(home / "dagster.yaml") as part:  # another process of Dagster may be starting in the same home
+        # Another process of Dagster may be starting in the same home.
+        with write_atomically(home / "dagster.yaml") as part:
             part.write_text(dagster_yaml(settings), encoding="utf-8")
     settings.staging.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from loan_default.defs.instance import open_instance
 from loan_default.operations import doctor
 from loan_default.operations.doctor.registry import check_registry
 from loan_default.risk.data.synthetic import make_applications, write_csv
-from loan_default.serving.registry import Registry
+from loan_default.serving.registry_client import RegistryClient
 from loan_default.settings import Settings, prepare_process
 from loan_default_tests.databases import Postgres
 from loan_default_tests.homes import QUICK, Platform, dagster_of, new_home, own_environment
@@ -295,7 +295,7 @@ def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Pla
         version = tracking.version_of(PRODUCTION)
         assert version is not None
         assert version.tags["seen"] == "by the admin"
-        registry = Registry(tracking, tmp_path)
+        registry = RegistryClient(tracking, tmp_path)
         try:
             assert registry.version_of(PRODUCTION) == version
             assert (registry.download_package(version) / "canary.json").exists()

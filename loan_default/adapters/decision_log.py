@@ -13,16 +13,16 @@ from typing import Any
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import list_files
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 
 
-def add(layout: Layout, record: Mapping[str, Any]) -> None:
+def add(layout: StorageLayout, record: Mapping[str, Any]) -> None:
     """Add a decision: `verdict`, `candidate`, `decided_at` (ISO 8601 in UTC), `decided_by`, `reasons`, and more."""
     decided_at = datetime.fromisoformat(record["decided_at"])
     storage.write_json(layout.decision(decided_at, record["verdict"], record["candidate"]), record)
 
 
-def read(layout: Layout) -> list[dict[str, Any]]:
+def read(layout: StorageLayout) -> list[dict[str, Any]]:
     """Read every decision, oldest first."""
     files = sorted(list_files(layout.decisions), key=lambda file: file.name)
-    return [json.loads(storage.read_text(file.place)) for file in files if file.name.endswith(".json")]
+    return [json.loads(storage.read_text(file.path)) for file in files if file.name.endswith(".json")]

@@ -55,7 +55,7 @@ def connect() -> Client:
     return Client(project=None)  # objects belong to a bucket; no project need be known
 
 
-def require(place: UPath) -> None:
+def require_bucket(place: UPath) -> None:
     """See that there is such a bucket; Dagster's log manager only says that an invariant failed.
 
     Raises:
@@ -66,7 +66,7 @@ def require(place: UPath) -> None:
             raise _no_bucket(place)
 
 
-def check(place: str, *, patience: float) -> None:
+def check_listing(place: str, *, patience: float) -> None:
     """See that what MLflow or Dagster keeps there can be listed, where they would wait for long or tell little.
 
     Raises:
@@ -118,7 +118,7 @@ def download(place: UPath, target: Path, generation: int) -> None:
 
 
 @contextmanager
-def opened(place: UPath, generation: int | None) -> Iterator[BlobReader]:
+def open_object(place: UPath, generation: int | None) -> Iterator[BlobReader]:
     """An object, as it was written by that generation, as a file of which only what is read is fetched."""
     with _told(place, "read"), _blob(place, generation=generation).open("rb", **_trying(place)) as file:
         yield file
@@ -191,11 +191,11 @@ def _retry(seconds: float | None) -> Retry:
 def _told(place: UPath, done: str) -> Iterator[None]:
     try:
         yield
-    except errors(place) as error:
-        raise told(error, str(place), done) from error
+    except error_types(place) as error:
+        raise explain_error(error, str(place), done) from error
 
 
-def errors(place: str | UPath) -> tuple[type[Exception], ...]:
+def error_types(place: str | UPath) -> tuple[type[Exception], ...]:
     """What Google's libraries raise, where the place is a bucket; for an except clause only, as it imports them."""
     if not str(place).startswith(SCHEME):
         return ()
@@ -207,7 +207,7 @@ def errors(place: str | UPath) -> tuple[type[Exception], ...]:
     return GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, RequestException
 
 
-def told(error: Exception, place: str, done: str) -> OSError:
+def explain_error(error: Exception, place: str, done: str) -> OSError:
     """The error as one sentence: the place, what could not be done, why, and what to do."""
     from google.api_core.exceptions import Forbidden, NotFound, RetryError, Unauthorized
     from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
@@ -223,7 +223,7 @@ def told(error: Exception, place: str, done: str) -> OSError:
         return BucketError(f"{what}: it is not permitted ({said}); give this account {_ROLES}, then run again.")
     if isinstance(cause, NotFound):
         if done == "read":
-            return missing(place)
+            return not_found(place)
         return _no_bucket(place)
     if isinstance(error, RetryError) or isinstance(cause, TransportError | OSError):
         return BucketError(f"{what}: Google Cloud Storage could not be reached ({said}); run again once it can.")
@@ -235,7 +235,7 @@ def _no_bucket(place: str | UPath) -> BucketError:
     return BucketError(f"{place} cannot be used: there is no bucket {name}; make it, or correct the address.")
 
 
-def missing(place: str | UPath) -> FileNotFoundError:
+def not_found(place: str | UPath) -> FileNotFoundError:
     """There is no such object."""
     return FileNotFoundError(f"{place} does not exist; run what makes it first.")
 

@@ -21,7 +21,7 @@ from typing import Any
 from upath import UPath
 
 from loan_default.adapters import gcs
-from loan_default.adapters.storage import fetch, is_remote, root_of
+from loan_default.adapters.storage import fetch, is_remote, to_path
 from loan_default.risk.errors import BadInput
 
 _DIGITS = 16
@@ -32,7 +32,7 @@ _TOKEN_BYTES = 6  # 8 letters
 class File:
     """A file as its folder or bucket lists it; `state` changes whenever it is written, `generation` is a bucket's."""
 
-    place: UPath
+    path: UPath
     size: int
     state: str
     changed_at: datetime
@@ -41,7 +41,7 @@ class File:
     @property
     def name(self) -> str:
         """Without its folder."""
-        return self.place.name
+        return self.path.name
 
     @property
     def token(self) -> str:
@@ -56,7 +56,7 @@ def split_tokens(text: str) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyBatch:
     """A batch that can be scored: its name, a fingerprint of its content, and the state and the token of its file."""
 
     batch: str
@@ -66,7 +66,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Memory:
+class ScanState:
     """What is known from the last look.
 
     `settled`: the tokens of files that need no other look. Of the others `states`, `whole`: the fingerprint of those
@@ -85,7 +85,7 @@ class Memory:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str | None) -> Memory:
+    def from_json(cls, text: str | None) -> ScanState:
         """What `to_json` wrote; nothing where there is none of it: files are looked at once more then."""
         try:
             told = json.loads(text or "{}")
@@ -98,10 +98,10 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Look:
+class InboxScan:
     """What is in the inbox: batches that are whole, oldest first, files that may still change, and what is refused."""
 
-    ready: tuple[Ready, ...]
+    ready: tuple[ReadyBatch, ...]
     changing: tuple[str, ...]
     refused: Mapping[str, str]
     states: Mapping[str, str]
@@ -109,10 +109,10 @@ class Look:
     batch_of: Mapping[str, str]  # of files that are neither refused nor settled
     settled: tuple[str, ...]  # tokens
 
-    def memory(self, taken: Mapping[str, str], done: Collection[str] = ()) -> Memory:
+    def memory(self, taken: Mapping[str, str], done: Collection[str] = ()) -> ScanState:
         """For the next look; the batches that are `done` are settled, and of those that are gone nothing is kept."""
         left = {name: batch for name, batch in self.batch_of.items() if batch not in done}
-        return Memory(
+        return ScanState(
             states={name: self.states[name] for name in left},
             whole={name: self.whole[name] for name in left if name in self.whole},
             refused=self.refused,
@@ -123,11 +123,11 @@ class Look:
 
 def list_files(folder: UPath) -> list[File]:
     """The files of a folder or bucket prefix, oldest first; what begins with a dot is being written."""
-    found = sorted(list_all(folder), key=lambda file: (file.changed_at, file.name))
+    found = sorted(list_all_files(folder), key=lambda file: (file.changed_at, file.name))
     return [file for file in found if not file.name.startswith(".")]
 
 
-def list_all(folder: UPath) -> list[File]:
+def list_all_files(folder: UPath) -> list[File]:
     """The files of a folder or bucket prefix, also those that are being written."""
     if is_remote(folder):
         return [_remote(folder / found.name, found) for found in gcs.list_objects(folder)]
@@ -143,7 +143,7 @@ def list_folders(folder: UPath) -> list[str]:
     return sorted(path.name for path in local.iterdir() if path.is_dir()) if local.exists() else []
 
 
-def file_at(place: UPath) -> File | None:
+def find_file(place: UPath) -> File | None:
     """The file as its folder or bucket tells it, if there is one."""
     if not is_remote(place):
         return _local(Path(place)) if Path(place).exists() else None
@@ -161,15 +161,15 @@ def _remote(place: UPath, found: gcs.Object) -> File:
     return File(place, found.size, str(found.generation), found.changed_at, found.generation)
 
 
-def named_files(spec: str, **options: Any) -> list[File]:
+def match_files(spec: str, **options: Any) -> list[File]:
     """The files that a path, a glob or an address names; none where nothing is there. Options are `root_of`'s."""
     if is_remote(spec):
         folder, _, pattern = spec.rpartition("/")
-        return [file for file in list_files(root_of(folder, **options)) if fnmatch(file.name, pattern)]
+        return [file for file in list_files(to_path(folder, **options)) if fnmatch(file.name, pattern)]
     return [_local(Path(name)) for name in glob.glob(spec)]
 
 
-def inputs(spec: str) -> list[File]:
+def require_files(spec: str) -> list[File]:
     """The files that a path, a glob or a `gs://` address names, sorted by name.
 
     Raises:
@@ -177,26 +177,26 @@ def inputs(spec: str) -> list[File]:
     """
     if not spec:
         raise BadInput("No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…).")
-    found = sorted(named_files(spec), key=lambda file: str(file.place))
+    found = sorted(match_files(spec), key=lambda file: str(file.path))
     if not found:
         raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
     return found
 
 
-def local(staging: Path, file: File) -> Path:
+def local_copy(staging: Path, file: File) -> Path:
     """A file on the machine that asks; an object is copied there first."""
-    return fetch(file.place, staging, file.generation)
+    return fetch(file.path, staging, file.generation)
 
 
-def look(
+def scan_inbox(
     files: Sequence[File],
     known: Iterable[str],
-    memory: Memory,
+    memory: ScanState,
     name_of: Callable[[str], str],
     *,
     most_bytes: int,
     staging: Path,
-) -> Look:
+) -> InboxScan:
     """Tell which files are whole: those whose state is that of the last look.
 
     Args:
@@ -222,13 +222,13 @@ def look(
         fingerprint = memory.whole.get(file.name) if still else None
         if still and fingerprint is None and most_bytes > 0:
             most_bytes -= file.size
-            fingerprint = fingerprint_of(fetch(file.place, staging, file.generation))
+            fingerprint = fingerprint_of(fetch(file.path, staging, file.generation))
         if fingerprint is None:
             changing.append(file.name)
         else:
             whole[file.name] = fingerprint
-            ready.append(Ready(batch_of[file.name], fingerprint, file.state, file.token))
-    return Look(tuple(ready), tuple(changing), refused, states, whole, left, tuple(settled))
+            ready.append(ReadyBatch(batch_of[file.name], fingerprint, file.state, file.token))
+    return InboxScan(tuple(ready), tuple(changing), refused, states, whole, left, tuple(settled))
 
 
 def _names(
@@ -264,5 +264,5 @@ def fingerprint_of(file: Path) -> str:
 
 def signature(places: Iterable[File]) -> str:
     """16 digits that change when one of the files does, without reading them."""
-    told = "\n".join(sorted(f"{file.place} {file.state}" for file in places))
+    told = "\n".join(sorted(f"{file.path} {file.state}" for file in places))
     return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]

@@ -64,7 +64,7 @@ def is_verdict(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Layout:
+class StorageLayout:
     """The paths under the root of a storage, which is a folder or a bucket with a prefix."""
 
     root: UPath

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class ParquetTable:
     """A Parquet file, or some of its rows.
 
-    `place` is its address, `staging` where an object is copied to if all of it is read, and `generation` the
+    `address` is the path of the file, `staging` where an object is copied to if all of it is read, and `generation` the
     state of the object; `length` says how many rows these are, if they are not all.
     """
 
-    place: str
+    address: str
     staging: Path
     generation: int | None = None
     offset: int = 0
@@ -52,7 +52,7 @@ class ParquetTable:
             return cls(str(place), staging)
         found = gcs.find(place)
         if found is None:
-            raise gcs.missing(place)
+            raise gcs.not_found(place)
         connect = place.storage_options.get("connect", gcs.connect)
         return cls(str(place), staging, found.generation, connect=connect)
 
@@ -72,8 +72,8 @@ class ParquetTable:
         """The rows as a lazy frame; of a part in a bucket they are read at once."""
         import polars as pl
 
-        if self.length is None or not storage.is_remote(self.place):
-            path = storage.fetch(self._place, self.staging, self.generation)
+        if self.length is None or not storage.is_remote(self.address):
+            path = storage.fetch(self._path, self.staging, self.generation)
             frame = pl.scan_parquet(path)
             return frame if self.length is None else frame.slice(self.offset, self.length)
         return self._row_groups().lazy()
@@ -90,15 +90,15 @@ class ParquetTable:
         return found.slice(self.offset - (ends[wanted.start - 1] if wanted.start else 0), self.length)
 
     @property
-    def _place(self) -> UPath:
-        return storage.root_of(self.place, connect=self.connect)
+    def _path(self) -> UPath:
+        return storage.to_path(self.address, connect=self.connect)
 
     @contextmanager
     def _opened(self) -> Iterator[ParquetFile]:
         from pyarrow.parquet import ParquetFile
 
-        if storage.is_remote(self.place):
-            with gcs.opened(self._place, self.generation) as file:
+        if storage.is_remote(self.address):
+            with gcs.open_object(self._path, self.generation) as file:
                 yield ParquetFile(file)
         else:
-            yield ParquetFile(self.place)
+            yield ParquetFile(self.address)

@@ -15,7 +15,7 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import File, list_files, list_folders
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract import TERM, Contract
 
 if TYPE_CHECKING:  # sensors only ask for the folder's name
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # sensors only ask for the folder's name
 _OPEN_DAYS = timedelta(days=2)  # a worker may still write rows of yesterday
 
 
-def add(predictions: Path, layout: Layout, batch: str, version: int, staging: Path) -> None:
+def add(predictions: Path, layout: StorageLayout, batch: str, version: int, staging: Path) -> None:
     """Add what a version says of a batch, in the place of what the same one said before."""
     target = layout.predictions_by_version(batch, version)
     copy = staging / f"history-{target.name}"
@@ -40,7 +40,7 @@ def origin_of(predictions: UPath, staging: Path) -> tuple[int, str]:
     return rows.head(1).collect().row(0)
 
 
-def scan(layout: Layout, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
+def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
     """Scan every prediction: id, issue month, term (months), `pd`, `decision`, `model_version`, `scored_at`.
 
     Those of the log have the month in which they were asked for. Its days that are over are gathered into one file
@@ -62,11 +62,11 @@ def scan(layout: Layout, contract: Contract, staging: Path, today: date) -> pl.L
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
 
 
-def _logged_days(layout: Layout) -> list[date]:
+def _logged_days(layout: StorageLayout) -> list[date]:
     return [date.fromisoformat(day) for day in list_folders(layout.prediction_log)]
 
 
-def _logged(layout: Layout, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
+def _logged(layout: StorageLayout, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
     folder = layout.prediction_log_day(day)
@@ -79,7 +79,7 @@ def _logged(layout: Layout, contract: Contract, day: date, staging: Path) -> pl.
 def _open(file: File, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
-    return pl.scan_parquet(storage.fetch(file.place, staging, file.generation))
+    return pl.scan_parquet(storage.fetch(file.path, staging, file.generation))
 
 
 def _select(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

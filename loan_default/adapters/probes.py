@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from loan_default.adapters import inbox, storage
 from loan_default.adapters.identity import NoIdentity, proof
 from loan_default.adapters.layout import PROBE
-from loan_default.adapters.storage import DOWNLOADS, left_behind
+from loan_default.adapters.storage import DOWNLOADS, leftover_patterns
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -48,7 +48,7 @@ def probe_storage(root: str, *, patience: float) -> Probe:
     Raises:
         OSError: the storage is not there, or does not allow one of these.
     """
-    content, folder = uuid.uuid4().hex, storage.root_of(root, patience=patience)
+    content, folder = uuid.uuid4().hex, storage.to_path(root, patience=patience)
     if not storage.is_remote(root):
         next(Path(root).iterdir(), None)  # it is not made, as writing would do
     place = folder / f"{PROBE}{content[:8]}"
@@ -57,8 +57,8 @@ def probe_storage(root: str, *, patience: float) -> Probe:
     written_at = datetime.now(UTC)
     try:
         same = storage.read_text(place) == content
-        listed = any(found.name == place.name for found in inbox.list_all(folder))
-        found = inbox.file_at(place)
+        listed = any(found.name == place.name for found in inbox.list_all_files(folder))
+        found = inbox.find_file(place)
     finally:
         storage.remove(place)
     seconds = (datetime.now(UTC) - began).total_seconds()
@@ -91,7 +91,7 @@ def count_leftovers(root: str, staging: Path, models: Path, now: datetime) -> Le
 
 
 def _half_written(root: str, staging: Path, models: Path) -> Iterator[Path]:
-    for folder, pattern in left_behind(root, staging, models):
+    for folder, pattern in leftover_patterns(root, staging, models):
         for found in folder.glob(pattern):
             below = found.rglob("*") if found.is_dir() and folder == models else [found]
             yield from (path for path in below if path.is_file() and not _is_whole(path, staging))

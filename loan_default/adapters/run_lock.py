@@ -10,7 +10,7 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
-from loan_default.adapters.storage import whole
+from loan_default.adapters.storage import write_atomically
 
 _held: dict[Path, IO[str]] = {}  # by this process
 
@@ -18,7 +18,7 @@ _held: dict[Path, IO[str]] = {}  # by this process
 def hold(folder: Path, run_id: str) -> None:
     """Hold the run's lifeline until it is forgotten, or this process ends."""
     place = folder / run_id
-    with whole(place) as part:  # locked before others can see it
+    with write_atomically(place) as part:  # locked before others can see it
         lock = part.open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
     _held[place] = lock

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.identity import NoIdentity, proof
-from loan_default.adapters.storage import whole
+from loan_default.adapters.storage import write_atomically
 
 if TYPE_CHECKING:
     import httpx
@@ -288,7 +288,7 @@ def _record(home: Path, pid: int, command: Sequence[str]) -> None:
 
     The program itself is left out: macOS shows another path than the one that was called.
     """
-    with whole(home / _PID_FILE) as part:
+    with write_atomically(home / _PID_FILE) as part:
         part.write_text(f"{pid}\n{' '.join(command[1:] or command)}\n", encoding="utf-8")
 
 

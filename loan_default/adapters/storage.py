@@ -34,7 +34,7 @@ def is_remote(place: str | UPath) -> bool:
     return str(place).startswith(gcs.SCHEME)
 
 
-def root_of(storage: str, **options: Any) -> UPath:
+def to_path(storage: str, **options: Any) -> UPath:
     """The root of a storage; `options` travel with a bucket's places: `patience` in seconds, and `connect`."""
     return UPath(storage, **options) if is_remote(storage) else UPath(storage)
 
@@ -46,7 +46,7 @@ def require_bucket(storage: str, *, patience: float) -> None:
         BucketError: it is not.
     """
     if is_remote(storage):
-        gcs.require(root_of(storage, patience=patience))
+        gcs.require_bucket(to_path(storage, patience=patience))
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -87,14 +87,14 @@ def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
     if generation is None:
         found = gcs.find(source)
         if found is None:
-            raise gcs.missing(source)
+            raise gcs.not_found(source)
         generation = found.generation
     name = hashlib.blake2b(f"{source} {generation}".encode(), digest_size=12).hexdigest()
     target = staging / DOWNLOADS / name / source.name  # reports tell of files by their own names
     try:
         os.utime(target)  # it is in use
     except FileNotFoundError:
-        with whole(target) as part:
+        with write_atomically(target) as part:
             gcs.download(source, part, generation)
     return target
 
@@ -108,7 +108,7 @@ def store(source: Path, target: UPath) -> None:
         if is_remote(target):
             gcs.upload(source, target)
             return
-        with whole(Path(target)) as part:
+        with write_atomically(Path(target)) as part:
             shutil.move(source, part)
     finally:  # also where there is no room for it, the more so
         source.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ def write_text(target: UPath, text: str) -> None:
     if is_remote(target):
         gcs.write(target, text)
         return
-    with whole(Path(target)) as part:
+    with write_atomically(Path(target)) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -137,7 +137,7 @@ def remove(place: UPath) -> None:
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
+def write_atomically(target: Path) -> Iterator[Path]:
     """A path beside `target` to write to; it takes the target's place if all went well, else it is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
@@ -148,7 +148,7 @@ def whole(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def left_behind(root: str, staging: Path, models: Path) -> Iterator[tuple[Path, str]]:
+def leftover_patterns(root: str, staging: Path, models: Path) -> Iterator[tuple[Path, str]]:
     """Folders, and patterns in them, of what runs that die leave half-written, and a doctor his probe."""
     yield staging, "**/*"
     for pattern in ("tmp*", "runs/*/tmp*"):
@@ -172,7 +172,7 @@ def sweep(folder: Path, pattern: str) -> None:
                 path.rmdir()
 
 
-def trouble(error: OSError) -> str:
+def explain_os_error(error: OSError) -> str:
     """What the system says of a file as a sentence: where it is, what is wrong, and what to do."""
     place = error.filename2 or error.filename
     if error.errno in _FULL or "os error 28" in str(error):

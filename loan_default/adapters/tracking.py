@@ -357,13 +357,13 @@ class Tracking:
                 trouble = f"refused to {wish}: {_first_sentence(str(error))}"
             sentence = f"MLflow at {self.tracking_uri} {trouble}."
             raise TrackingError(re.sub(r"//[^/@\s]+@", "//", sentence)) from error  # no password in a log
-        except gcs.errors(self.artifact_root) as error:
-            raise TrackingError(str(gcs.told(error, self.artifact_root, "used"))) from error
+        except gcs.error_types(self.artifact_root) as error:
+            raise TrackingError(str(gcs.explain_error(error, self.artifact_root, "used"))) from error
 
     def _check_artifacts(self) -> None:
         """MLflow tells little of a bucket that refuses."""
         try:
-            gcs.check(self.artifact_root, patience=_PATIENCE)
+            gcs.check_listing(self.artifact_root, patience=_PATIENCE)
         except OSError as error:
             raise TrackingError(str(error)) from error
 

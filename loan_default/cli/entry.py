@@ -56,10 +56,10 @@ def _expected(error: Exception) -> str | None:
     Its classes are imported here, as they load what most commands never need.
     """
     from loan_default.adapters.scoring_server import ServerError
-    from loan_default.adapters.storage import trouble
+    from loan_default.adapters.storage import explain_os_error
     from loan_default.adapters.tracking import TrackingError
     from loan_default.operations.runs import JobFailed
 
     if isinstance(error, OSError):
-        return trouble(error)
+        return explain_os_error(error)
     return str(error) if isinstance(error, JobFailed | ServerError | TrackingError) else None

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters import run_lock
-from loan_default.adapters.storage import left_behind, sweep
+from loan_default.adapters.storage import leftover_patterns, sweep
 
 _REASON = "Its process was killed, or went down with its machine; what it had stored is whole: run the job again."
 _UNDER_WAY = {dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING}
@@ -39,7 +39,7 @@ class RunLockResource(dg.ConfigurableResource[Any]):
             yield self
             return
         self.end_lost_runs(context.instance)
-        for folder, pattern in left_behind(self.storage, Path(self.scratch), Path(self.models)):
+        for folder, pattern in leftover_patterns(self.storage, Path(self.scratch), Path(self.models)):
             sweep(folder, pattern)
         try:
             run_lock.hold(Path(self.folder), context.run.run_id)

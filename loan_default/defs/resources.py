@@ -18,7 +18,7 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.alerts import Channels
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.lost_runs import RunLockResource
@@ -75,7 +75,7 @@ def gcs_client() -> "Client":
 
 def root_of(storage_root: str) -> UPath:
     """Return the storage root; a bucket is reached by dagster-gcp's client."""
-    return storage.root_of(storage_root, connect=gcs_client)
+    return storage.to_path(storage_root, connect=gcs_client)
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
@@ -92,9 +92,9 @@ class StorageResource(dg.ConfigurableResource[Any]):
         return folder
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> StorageLayout:
         """The paths of all that lies in the storage."""
-        return Layout(root_of(self.root))
+        return StorageLayout(root_of(self.root))
 
     def workspace(self, run_id: str) -> Workspace:
         """Return the files of a run."""

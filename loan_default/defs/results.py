@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 import dagster as dg
 
 from loan_default.adapters.scoring_server import ServerError
-from loan_default.adapters.storage import trouble
+from loan_default.adapters.storage import explain_os_error
 from loan_default.adapters.tracking import TrackingError
 from loan_default.defs.checks import check_results
 from loan_default.defs.metadata import OWNERS
@@ -57,7 +57,7 @@ def user_errors() -> Iterator[None]:
     except (TrackingError, ServerError) as error:
         raise dg.Failure(str(error)) from None
     except OSError as error:
-        raise dg.Failure(trouble(error)) from error
+        raise dg.Failure(explain_os_error(error)) from error
 
 
 def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters, Iterator[Any]]:

@@ -74,7 +74,7 @@ def _told(does: Callable[..., Result]) -> Callable[..., Result]:
         except (TrackingError, ServerError, BadInput) as error:
             return dg.SkipReason(str(error))
         except OSError as error:
-            return dg.SkipReason(files.trouble(error))
+            return dg.SkipReason(files.explain_os_error(error))
 
     return tick
 
@@ -87,10 +87,10 @@ def new_batches(
     context: dg.SensorEvaluationContext, storage: StorageResource, model_registry: ModelRegistryResource
 ) -> Result:
     """Register and score what has come in whole, a few batches in a tick; the same content is scored once."""
-    before = inbox.Memory.from_json(context.cursor)
+    before = inbox.ScanState.from_json(context.cursor)
     known = context.instance.get_dynamic_partitions(str(batches.name))
     batch_files = inbox.list_files(storage.layout.inbox)
-    seen = inbox.look(batch_files, known, before, batch_name, most_bytes=_READ_BYTES, staging=storage.staging)
+    seen = inbox.scan_inbox(batch_files, known, before, batch_name, most_bytes=_READ_BYTES, staging=storage.staging)
     for reason in set(seen.refused.values()) - set(before.refused.values()):
         context.log.warning(reason)
     scored = {one.batch for one in seen.ready if _is_scored(storage, one)}
@@ -109,7 +109,7 @@ def new_batches(
     )
 
 
-def _is_scored(storage: StorageResource, ready: inbox.Ready) -> bool:
+def _is_scored(storage: StorageResource, ready: inbox.ReadyBatch) -> bool:
     """Whether this very content was scored before, even where Dagster's runs were lost."""
     report = files.read_json(storage.layout.batch_record("application_report", ready.batch))
     parquet = storage.layout.batch_table("predictions", ready.batch)
@@ -119,7 +119,7 @@ def _is_scored(storage: StorageResource, ready: inbox.Ready) -> bool:
     return prediction_history.origin_of(parquet, storage.staging)[1] == ready.fingerprint
 
 
-def _nothing_asked(seen: inbox.Look, new: Sequence[inbox.Ready]) -> str:
+def _nothing_asked(seen: inbox.InboxScan, new: Sequence[inbox.ReadyBatch]) -> str:
     if new:
         return f"{shorten_names([one.batch for one in new], _TOLD)} will be scored once a version is in production."
     told = [f"{shorten_names(seen.changing, _TOLD)} may still be written."] if seen.changing else []
@@ -158,7 +158,7 @@ def drift(
         )
         for key, seen in _not_scored_again(context.instance, found, production)
     ]
-    loan_files = inbox.named_files(loan_book.data)
+    loan_files = inbox.match_files(loan_book.data)
     data = inbox.signature(loan_files) if loan_files else ""
     past = [*_retrainings(context.instance)]
     decision = decide_retraining(drifted, production, data, past, loan_book.policy.retraining, clock.now(), degraded)
@@ -186,7 +186,7 @@ def _drifted(context: dg.SensorEvaluationContext, storage: StorageResource) -> t
         elif (known := before.get(file.name)) and known[0] == file.state:
             drifted[file.name] = known
         else:
-            record = json.loads(files.read_text(file.place))
+            record = json.loads(files.read_text(file.path))
             if record["verdict"] == "drifted":
                 drifted[file.name] = (file.state, record["batch"], record["model_version"])
             else:
@@ -434,7 +434,7 @@ def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterato
     """Those that were written since, whatever time they tell: a decision is kept some seconds after it was made."""
     for file in inbox.list_files(folder):
         if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
-            yield f"{file.name} {file.state}", with_current_verdict(json.loads(files.read_text(file.place)))
+            yield f"{file.name} {file.state}", with_current_verdict(json.loads(files.read_text(file.path)))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------

@@ -282,7 +282,7 @@ def _scored_by(settings: Settings, files: Mapping[str, File], version: int) -> l
         predictions, report = layout.batch_table("predictions", batch), layout.batch_record("drift_report", batch)
         scored_at, compared_at = scored.get(predictions.name), compared.get(report.name)
         if scored_at and compared_at and scored_at <= compared_at:
-            content = storage.fetch(file.place, settings.staging, file.generation)
+            content = storage.fetch(file.path, settings.staging, file.generation)
             origin = version, inbox.fingerprint_of(content)
             if prediction_history.origin_of(predictions, settings.staging) == origin:
                 done.append(batch)

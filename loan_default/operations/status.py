@@ -154,7 +154,7 @@ def _version(alias: str, version: ModelVersion | None) -> VersionStatus:
 
 def _refusals(settings: Settings, files: list[inbox.File], runs: BatchRuns) -> dict[str, str]:
     """Return why files of the inbox are no batches, by their names."""
-    look = inbox.look(files, runs.batches, inbox.Memory(), batch_name, most_bytes=0, staging=settings.staging)
+    look = inbox.scan_inbox(files, runs.batches, inbox.ScanState(), batch_name, most_bytes=0, staging=settings.staging)
     return dict(look.refused)
 
 
@@ -167,7 +167,7 @@ def _scored_batches(settings: Settings, failed: Iterable[str]) -> list[BatchStat
     from loan_default.risk.monitoring.verdicts import with_current_verdict
 
     reports = [file for file in inbox.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
-    records = [with_current_verdict(storage.read_json(file.place)) for file in reports[-BATCHES_SHOWN:]]
+    records = [with_current_verdict(storage.read_json(file.path)) for file in reports[-BATCHES_SHOWN:]]
     return [_scored(settings, record) for record in records if record["batch"] not in failed]
 
 

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from loan_default.adapters.inbox import inputs
+from loan_default.adapters.inbox import require_files
 from loan_default.adapters.storage import is_remote
 from loan_default.operations.records import Record, read_record
 from loan_default.operations.runs import run_job
@@ -129,9 +129,9 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
                 "was taken; give an earlier month."
             )
     contract = load_contract(settings.contract)
-    for file in inputs(settings.data):
-        if not is_remote(file.place):  # an object is opened by the run, which keeps the copy
-            open_table(Path(str(file.place)), contract, with_outcome=True)
+    for file in require_files(settings.data):
+        if not is_remote(file.path):  # an object is opened by the run, which keeps the copy
+            open_table(Path(str(file.path)), contract, with_outcome=True)
 
 
 def _month(month: date | None) -> str:

@@ -1,7 +1,7 @@
 """The ASGI application: routes, tokens, limits, and the way of one request from its bytes to its answer.
 
 Small requests that are plainly right are answered where they arrive; all others in a thread, so that nobody waits
-for them. Decoding is `protocol`, scoring `served`, swapping `follower`, the process `server`.
+for them. Decoding is `protocol`, scoring `served_model`, swapping `follower`, the process `server`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
-from loan_default.serving.served import Read, ServedModel
+from loan_default.serving.served_model import Read, ServedModel
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from loan_default.adapters.scoring_server import connected, invocation, predictions, refusal
-from loan_default.adapters.storage import whole
+from loan_default.adapters.storage import write_atomically
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
@@ -84,7 +84,7 @@ def score_file(
         cleaning = clean_application_file(path, contract, cleaned=cleaned, rejected=rejected)
         chunks = _chunks(cleaned, contract, rows_per_request)
         began, decisions, versions = time.monotonic(), Counter[str](), set[int]()
-        with whole(output) as part:
+        with write_atomically(output) as part:
             with part.open("wb") as file, connected(url, token, connections=connections) as client:
                 for scored in _in_order(lambda chunk: _scored(client, url, chunk), chunks, connections):
                     scored.write_csv(file, include_header=not decisions)
@@ -160,5 +160,5 @@ def _write_rejected(rejected: Path, target: Path, count: int) -> None:
     if not count:
         target.unlink(missing_ok=True)  # an earlier run's would be taken for this one's
         return
-    with whole(target) as part:
+    with write_atomically(target) as part:
         pl.read_parquet(rejected).write_csv(part)

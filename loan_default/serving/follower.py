@@ -23,7 +23,7 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.risk.errors import BadInput
-from loan_default.serving.served import ServedModel
+from loan_default.serving.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ import polars as pl
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.model.online_features import Applications
@@ -165,7 +165,7 @@ class PredictionLog:
             now: the time in UTC, for the names of the files.
         """
         self.logged = self.dropped = 0  # rows that stand in a file; rows that never will
-        self._layout, self._contract, self._worker, self._now = Layout(UPath(root)), contract, worker, now
+        self._layout, self._contract, self._worker, self._now = StorageLayout(UPath(root)), contract, worker, now
         self._month = contract.by_name[contract.time_name].column
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
         self._waiting, self._written = _Rows(), 0  # rows that are being written

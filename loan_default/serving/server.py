@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
-from loan_default.serving.registry import Registry
+from loan_default.serving.registry_client import RegistryClient
 
 if TYPE_CHECKING:
     from loan_default.serving.app import Headers, RawHeaders, Receive, Reply, Scope, ScoringApp, Send
     from loan_default.serving.follower import Follower
     from loan_default.serving.prediction_log import PredictionLog
-    from loan_default.serving.served import ServedModel
+    from loan_default.serving.served_model import ServedModel
 
 _GRACE_SECONDS = 30
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
@@ -109,7 +109,7 @@ class Parts:
         # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
         # nothing waits for the registry, and the helper would only take time from the first answer.
         first = None if last[PRODUCTION].exists() else PRODUCTION
-        self.registry = Registry(Tracking(config.tracking_uri, config.artifacts), config.models, first=first)
+        self.registry = RegistryClient(Tracking(config.tracking_uri, config.artifacts), config.models, first=first)
         from loan_default.serving.follower import Followed
 
         self._config = config

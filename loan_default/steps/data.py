@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from loan_default.adapters.inbox import inputs, local
+from loan_default.adapters.inbox import local_copy, require_files
 from loan_default.adapters.storage import store, write_json
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
@@ -58,12 +58,12 @@ def clean_loan_file(
     layout = workspace.layout
     with workspace.scratch("cleaned.parquet", "rejected.parquet") as (cleaned, rejected):
         report = clean_loans(
-            inputs(source),
+            require_files(source),
             contract,
             cleaned=cleaned,
             rejected=rejected,
             snapshot=snapshot,
-            fetch=partial(local, workspace.staging),
+            fetch=partial(local_copy, workspace.staging),
             engine=engine,
         )
         findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)

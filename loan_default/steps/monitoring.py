@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
-from loan_default.adapters.layout import Layout
 from loan_default.adapters.storage import write_json, write_text
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
@@ -54,7 +53,7 @@ def compare_batch(
     predictions: ParquetTable,
     models: ModelStore,
     policy: DriftPolicy,
-    layout: Layout,
+    layout: StorageLayout,
     engine: Engine,
 ) -> ComparedBatch:
     """Compare a batch with the reference profile of the version that scored it, and store Evidently's report.
@@ -92,7 +91,7 @@ def _store_evidently(
     batch_sample: pl.DataFrame,
     contract: Contract,
     policy: DriftPolicy,
-    layout: Layout,
+    layout: StorageLayout,
 ) -> UPath:
     """Store Evidently's view of the same columns, on a sample of both sides, and return the path of its page."""
     from loan_default.risk.monitoring.drift import evidently_report

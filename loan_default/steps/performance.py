@@ -53,7 +53,7 @@ def read_outcome_files(contract: Contract, workspace: Workspace, *, today: date)
     files = sorted(list_files(layout.outcomes), key=lambda file: file.name)
     with workspace.scratch("outcomes.parquet", "rejected.parquet") as (outcomes, rejected):
         report = read_outcomes(
-            [fetch(file.place, workspace.staging, file.generation) for file in files],
+            [fetch(file.path, workspace.staging, file.generation) for file in files],
             contract,
             outcomes=outcomes,
             rejected=rejected,

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import decision_log
-from loan_default.adapters.layout import MODEL_CARD, Layout
+from loan_default.adapters.layout import MODEL_CARD, StorageLayout
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract import OUTCOME
 from loan_default.risk.errors import BadInput
@@ -136,7 +136,7 @@ def decide_on_version(
     evaluation: Mapping[str, Any],
     models: ModelStore,
     policy: PromotionPolicy,
-    layout: Layout,
+    layout: StorageLayout,
     *,
     now: datetime,
     decided_by: str,

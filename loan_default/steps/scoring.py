@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.layout import BATCH_SUFFIXES, Layout
+from loan_default.adapters.layout import BATCH_SUFFIXES, StorageLayout
 from loan_default.adapters.storage import exists, fetch, remove, store, write_json
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
@@ -59,7 +59,7 @@ def read_batch(batch: str, contract: Contract, workspace: Workspace) -> Cleaning
     return report
 
 
-def _batch_file(layout: Layout, batch: str) -> UPath:
+def _batch_file(layout: StorageLayout, batch: str) -> UPath:
     for path in layout.batch_files(batch):
         if exists(path):
             return path

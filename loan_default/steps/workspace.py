@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loan_default.adapters.layout import Layout
-
 
 @dataclass(frozen=True)
 class Workspace:
     """The storage's layout, a local folder for files that are being written, and the run that writes them."""
 
-    layout: Layout
+    layout: StorageLayout
     staging: Path
     run_id: str
 

@@ -17,7 +17,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters.dask_engine import DaskEngine, WorkersError
-from loan_default.adapters.inbox import inputs, local
+from loan_default.adapters.inbox import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
 from loan_default.risk.contract import load_contract
@@ -271,11 +271,11 @@ def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
 
 
 def test_many_files_are_cleaned_as_one(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
-    files, written = inputs(f"{book.raw}/*.csv"), []
+    files, written = require_files(f"{book.raw}/*.csv"), []
     for name, one in (("here", LOCAL), ("there", engine)):
         cleaned, rejected = tmp_path / f"{name}.parquet", tmp_path / f"{name}.rejected.parquet"
         report = clean_loans(
-            files, CONTRACT, cleaned=cleaned, rejected=rejected, fetch=partial(local, tmp_path), engine=one
+            files, CONTRACT, cleaned=cleaned, rejected=rejected, fetch=partial(local_copy, tmp_path), engine=one
         )
         written.append((report, pl.read_parquet(cleaned), pl.read_parquet(rejected)))
     assert written[0][0] == written[1][0]

@@ -8,7 +8,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import decision_log
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def record(verdict: str, version: int, hours: int = 0) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def test_decisions_come_back_oldest_first(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
     root = UPath(tmp_path) if kind == "folder" else request.getfixturevalue("bucket") / "prefix"
-    layout = Layout(root)
+    layout = StorageLayout(root)
     assert decision_log.read(layout) == []
     records = [
         record("promote", 1),
@@ -35,7 +35,7 @@ def test_decisions_come_back_oldest_first(request: pytest.FixtureRequest, tmp_pa
 
 
 def test_two_decisions_of_one_second_are_both_kept(tmp_path: Path) -> None:
-    layout = Layout(UPath(tmp_path))
+    layout = StorageLayout(UPath(tmp_path))
     for version in (1, 2):
         decision_log.add(layout, record("promote", version))
     assert [decided["candidate"] for decided in decision_log.read(layout)] == [1, 2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import gcs as objects
+from loan_default.adapters import gcs
 from loan_default.adapters.gcs import BucketError
 from loan_default_tests.buckets import HOST, Faults, asked_at, faulty, objects_in
 from loan_default_tests.stores import free_port
@@ -41,35 +41,35 @@ def large(tmp_path: Path) -> Path:
 
 
 WISHES: dict[str, Callable[[UPath, Path], object]] = {
-    "written": lambda place, _: objects.write(place / "a.json", "{}"),
-    "uploaded": lambda place, file: objects.upload(file, place / "large.parquet"),
-    "read": lambda place, _: objects.read(place / "a.json"),
-    "listed": lambda place, _: objects.list_objects(place),
-    "looked at": lambda place, _: objects.require(place),
-    "removed": lambda place, _: objects.remove(place / "a.json"),
+    "written": lambda place, _: gcs.write(place / "a.json", "{}"),
+    "uploaded": lambda place, file: gcs.upload(file, place / "large.parquet"),
+    "read": lambda place, _: gcs.read(place / "a.json"),
+    "listed": lambda place, _: gcs.list_objects(place),
+    "looked at": lambda place, _: gcs.require_bucket(place),
+    "removed": lambda place, _: gcs.remove(place / "a.json"),
 }
 
 
 def test_an_object_comes_back_and_each_writing_is_another_generation(place: UPath, large: Path, tmp_path: Path) -> None:
-    assert objects.find(place / "large.parquet") is None
-    objects.upload(large, place / "large.parquet")
-    first = objects.find(place / "large.parquet")
+    assert gcs.find(place / "large.parquet") is None
+    gcs.upload(large, place / "large.parquet")
+    first = gcs.find(place / "large.parquet")
     assert first is not None
     assert (first.name, first.size) == ("large.parquet", large.stat().st_size)
-    objects.download(place / "large.parquet", tmp_path / "copy", first.generation)
+    gcs.download(place / "large.parquet", tmp_path / "copy", first.generation)
     assert (tmp_path / "copy").read_bytes() == large.read_bytes()
-    objects.upload(large, place / "large.parquet")
-    assert [found.generation > first.generation for found in objects.list_objects(place)] == [True]
-    objects.remove(place / "large.parquet")
-    assert objects.list_objects(place) == []
-    objects.remove(place / "large.parquet")
+    gcs.upload(large, place / "large.parquet")
+    assert [found.generation > first.generation for found in gcs.list_objects(place)] == [True]
+    gcs.remove(place / "large.parquet")
+    assert gcs.list_objects(place) == []
+    gcs.remove(place / "large.parquet")
 
 
 def test_a_listing_is_never_remembered(place: UPath) -> None:
     for count in range(1, 4):
-        objects.write(place / f"{count}.csv", "1")
-        objects.write(place / f"day-{count}" / "1.csv", "1")
-        assert len(objects.list_objects(place)) == len(objects.list_folders(place)) == count
+        gcs.write(place / f"{count}.csv", "1")
+        gcs.write(place / f"day-{count}" / "1.csv", "1")
+        assert len(gcs.list_objects(place)) == len(gcs.list_folders(place)) == count
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_a_listing_is_never_remembered(place: UPath) -> None:
     [("a.html", "text/html"), ("a.json", "application/json"), ("a", "text/plain")],
 )
 def test_a_browser_is_told_what_a_text_is(place: UPath, name: str, kind: str) -> None:
-    objects.write(place / name, "größer")
-    (blob,) = objects.connect().list_blobs(place.drive)
+    gcs.write(place / name, "größer")
+    (blob,) = gcs.connect().list_blobs(place.drive)
     assert blob.content_type.split(";")[0] == kind
-    assert objects.read(place / name) == "größer"
+    assert gcs.read(place / name) == "größer"
 
 
 def test_a_name_may_hold_what_an_address_would_quote(place: UPath) -> None:
     name = "Bätch 1#?%20+&.csv"
-    objects.write(place / name, "1")
-    assert [found.name for found in objects.list_objects(place)] == [name]
-    assert objects.read(place / name) == "1"
+    gcs.write(place / name, "1")
+    assert [found.name for found in gcs.list_objects(place)] == [name]
+    assert gcs.read(place / name) == "1"
 
 
 def test_a_large_file_is_never_in_memory_as_a_whole(place: UPath, emulator: str, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (403, "it is not permitted (robot@x does not have storage.objects.get access); give this account roles/"),
+        (403, "it is not permitted (robot@x does not have storage.gcs.get access); give this account roles/"),
         (404, "there is no bucket BUCKET; make it, or correct the address."),
         (503, "Google Cloud Storage could not be reached (robot@x does not have"),
     ],
@@ -127,14 +127,14 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_a_refusal_is_one_sentence_and_leaves_nothing(
     faults: Faults, place: UPath, large: Path, wish: str, status: int, told: str
 ) -> None:
-    faults.status, faults.message = status, "robot@x does not have storage.objects.get access.\nSee https://…"
+    faults.status, faults.message = status, "robot@x does not have storage.gcs.get access.\nSee https://…"
     began = time.monotonic()
     if (status, wish) == (404, "removed"):
         WISHES[wish](place, large)
         return
     with pytest.raises(OSError) as error:
         WISHES[wish](place, large)
-    assert time.monotonic() - began < objects.PATIENCE / 2
+    assert time.monotonic() - began < gcs.PATIENCE / 2
     if (status, wish) == (404, "read"):
         told = "does not exist"
         assert isinstance(error.value, FileNotFoundError)
@@ -155,7 +155,7 @@ def test_nobody_answering_is_one_sentence(place: UPath, large: Path, wish: str) 
 
 @pytest.mark.parametrize("wish", WISHES)
 def test_what_passes_is_tried_again(faults: Faults, place: UPath, large: Path, wish: str) -> None:
-    objects.write(place / "a.json", "{}")
+    gcs.write(place / "a.json", "{}")
     faults.status, faults.times = 503, 1
     WISHES[wish](UPath(str(place)), large)
     assert len(faults.seen) == 1
@@ -164,7 +164,7 @@ def test_what_passes_is_tried_again(faults: Faults, place: UPath, large: Path, w
 @pytest.mark.parametrize("cut_after", [1, 5_000_000, 17_000_000 - 16 * 1024 * 1024])
 def test_an_upload_that_is_cut_off_goes_on_by_itself(faults: Faults, place: UPath, large: Path, cut_after: int) -> None:
     faults.cut_after, faults.times, faults.only = cut_after, 1, "PUT"
-    objects.upload(large, UPath(str(place)) / "large.parquet")
+    gcs.upload(large, UPath(str(place)) / "large.parquet")
     assert len(faults.seen) == 1
     assert objects_in(place)["large.parquet"] == large.read_bytes()
 
@@ -174,14 +174,14 @@ def test_an_upload_that_stays_cut_off_shows_nothing_and_is_whole_the_next_time(
     faults: Faults, place: UPath, large: Path, before: str
 ) -> None:
     if before:
-        objects.write(place / "large.parquet", before)
+        gcs.write(place / "large.parquet", before)
     faults.cut_after, faults.only = 1_000_000, "PUT"
     with pytest.raises(BucketError, match=r"large\.parquet cannot be written: Google Cloud Storage could not be"):
-        objects.upload(large, place / "large.parquet")
+        gcs.upload(large, place / "large.parquet")
     assert faults.seen
     assert objects_in(place) == ({"large.parquet": before.encode()} if before else {})
     faults.heal()
-    objects.upload(large, place / "large.parquet")
+    gcs.upload(large, place / "large.parquet")
     assert objects_in(place)["large.parquet"] == large.read_bytes()
 
 
@@ -207,13 +207,13 @@ def key_file(faults: Faults, private_key: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")  # Google itself is asked for nothing
     faults.token = "made-of-the-key"
-    objects.connect.cache_clear()
+    gcs.connect.cache_clear()
     return file
 
 
 def test_a_key_file_is_used_as_it_lies(faults: Faults, place: UPath, key_file: Path) -> None:
-    objects.write(place / "a.json", "{}")
-    assert objects.read(place / "a.json") == "{}"
+    gcs.write(place / "a.json", "{}")
+    assert gcs.read(place / "a.json") == "{}"
     assert faults.authorized == {"Bearer made-of-the-key"}
 
 
@@ -250,7 +250,7 @@ def test_credentials_that_cannot_be_used_are_one_sentence(
     if credentials == "none":
         monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     with pytest.raises(BucketError) as error:
-        objects.write(place / "a.json", "{}")
+        gcs.write(place / "a.json", "{}")
     sentence = str(error.value)
     assert told in sentence
     assert "gcloud auth application-default login" in sentence

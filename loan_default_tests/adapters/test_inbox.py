@@ -8,17 +8,17 @@ from tempfile import TemporaryDirectory
 import pytest
 from upath import UPath
 
-from loan_default.adapters import gcs as objects
+from loan_default.adapters import gcs
 from loan_default.adapters.inbox import (
-    Look,
-    Memory,
-    file_at,
-    inputs,
+    InboxScan,
+    ScanState,
+    find_file,
     list_files,
     list_folders,
-    local,
-    look,
-    named_files,
+    local_copy,
+    match_files,
+    require_files,
+    scan_inbox,
     signature,
 )
 from loan_default.adapters.layout import batch_name
@@ -39,17 +39,19 @@ def write(path: Path, text: str, at: int = 1_000) -> None:
     os.utime(path, (at, at))
 
 
-def looked(folder: Path | UPath, memory: Memory | None = None, known: tuple[str, ...] = (), most: int = 10**9) -> Look:
+def looked(
+    folder: Path | UPath, memory: ScanState | None = None, known: tuple[str, ...] = (), most: int = 10**9
+) -> InboxScan:
     with TemporaryDirectory() as staging:
         files = list_files(UPath(folder))
-        return look(files, known, memory or Memory(), batch_name, most_bytes=most, staging=Path(staging))
+        return scan_inbox(files, known, memory or ScanState(), batch_name, most_bytes=most, staging=Path(staging))
 
 
-def twice(folder: Path | UPath, **given: int) -> Look:
+def twice(folder: Path | UPath, **given: int) -> InboxScan:
     return looked(folder, looked(folder).memory({}), **given)
 
 
-def ready(seen: Look) -> list[str]:
+def ready(seen: InboxScan) -> list[str]:
     return [one.batch for one in seen.ready]
 
 
@@ -116,9 +118,9 @@ def test_files_beyond_what_may_be_read_wait_for_the_next_look(folder: Path) -> N
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"other": {}}', '{"states": 5}', '{"settled": 5}', "3"])
 def test_a_lost_memory_costs_one_more_look(folder: Path, text: str | None) -> None:
     write(folder / "a.csv", "1")
-    seen = looked(folder, Memory.from_json(text))
+    seen = looked(folder, ScanState.from_json(text))
     assert seen.changing == ("a.csv",)
-    assert ready(looked(folder, Memory.from_json(seen.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
+    assert ready(looked(folder, ScanState.from_json(seen.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
     assert seen.memory({"a": "f", "gone": "f"}).taken == {"a": "f"}
 
 
@@ -127,7 +129,7 @@ def test_what_is_settled_is_looked_at_again_once_it_changes(folder: Path) -> Non
     write(folder / "b.csv", "1")
     memory = twice(folder).memory({"a": "f", "b": "f"}, done=["a"])
     assert (list(memory.states), list(memory.taken), len(memory.settled)) == (["b.csv"], ["b"], 8)
-    seen = looked(folder, Memory.from_json(memory.to_json()))
+    seen = looked(folder, ScanState.from_json(memory.to_json()))
     assert (ready(seen), len(seen.memory({}).settled)) == (["b"], 8)
     write(folder / "a.csv", "2", 5_000)
     seen = looked(folder, seen.memory({}))
@@ -141,14 +143,14 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_bucket_is_looked_at_in_the_same_way(bucket: UPath) -> None:
     inbox = bucket / "prefix" / "applications"
-    assert (list_files(inbox), list_folders(inbox), file_at(inbox / "a.csv")) == ([], [], None)
+    assert (list_files(inbox), list_folders(inbox), find_file(inbox / "a.csv")) == ([], [], None)
     write_text(inbox / "a.csv", "1")
     write_text(inbox / "notes.txt", "1")
     write_text(inbox / "below" / "b.csv", "1")
-    objects.connect().bucket(bucket.drive).blob("prefix/applications/").upload_from_string(b"")  # as the console does
+    gcs.connect().bucket(bucket.drive).blob("prefix/applications/").upload_from_string(b"")  # as the console does
     assert list_folders(inbox) == ["below"]
-    assert file_at(inbox / "a.csv") == list_files(inbox)[0]
-    assert [file.name for file in named_files(f"{inbox}/*.csv")] == ["a.csv"]
+    assert find_file(inbox / "a.csv") == list_files(inbox)[0]
+    assert [file.name for file in match_files(f"{inbox}/*.csv")] == ["a.csv"]
     seen = twice(inbox)
     assert (ready(seen), list(seen.refused)) == (["a"], ["notes.txt"])
     write_text(inbox / "a.csv", "2")
@@ -156,7 +158,7 @@ def test_a_bucket_is_looked_at_in_the_same_way(bucket: UPath) -> None:
 
 
 def by_glob(folder: Path) -> str:
-    return signature(named_files(f"{folder}/*.csv"))
+    return signature(match_files(f"{folder}/*.csv"))
 
 
 @pytest.mark.parametrize(
@@ -173,11 +175,11 @@ def test_a_signature_changes_with_the_files(folder: Path, change: Callable[[Path
     assert by_glob(folder) == before
     change(folder)
     assert by_glob(folder) != before
-    assert named_files(str(folder / "nothing*")) == []
+    assert match_files(str(folder / "nothing*")) == []
 
 
 def copied(spec: str, staging: Path) -> list[Path]:
-    return [local(staging, file) for file in inputs(spec)]
+    return [local_copy(staging, file) for file in require_files(spec)]
 
 
 def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from upath import UPath
 
 import loan_default
 from loan_default.adapters import layout
-from loan_default.adapters.layout import BatchRecord, BatchTable, Layout, Record, Table, batch_name, is_verdict
+from loan_default.adapters.layout import BatchRecord, BatchTable, Record, StorageLayout, Table, batch_name, is_verdict
 from loan_default.definitions import build_definitions
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
@@ -22,7 +22,7 @@ BATCH = "2018-10"
 
 def paths_of_assets() -> dict[str, UPath]:
     """The path of each asset by the layout."""
-    here = Layout(UPath("memory://bucket/root"))
+    here = StorageLayout(UPath("memory://bucket/root"))
     return {
         **{name: here.record(name) for name in get_args(Record)},
         **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecord)},
@@ -56,7 +56,7 @@ def test_the_io_managers_store_each_asset_where_the_layout_says() -> None:
 
 
 def test_folders_of_batches_hold_what_is_made_for_each_batch() -> None:
-    here = Layout(UPath("/root"))
+    here = StorageLayout(UPath("/root"))
     assert here.batch_table("predictions", BATCH).parent == here.predictions == here.predictions_csv(BATCH).parent
     assert here.batch_record("drift_report", BATCH).parent == here.drift_reports == here.drift_page(BATCH).parent
     assert not is_verdict(here.drift_figures(BATCH).name)
@@ -136,7 +136,7 @@ def test_no_other_module_spells_a_name(module: str) -> None:
 )
 def test_a_batch_is_named_after_its_file(file: str, batch: str) -> None:
     assert batch_name(file) == batch
-    assert file in [path.name for path in Layout(UPath("/root")).batch_files(batch)]
+    assert file in [path.name for path in StorageLayout(UPath("/root")).batch_files(batch)]
 
 
 @pytest.mark.parametrize("file", ["2018 10.csv", "a/b.csv", "märz.csv", "a,b.parquet", ".csv", "..csv", "x\n.csv"])

@@ -9,7 +9,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract import Contract
 
 TODAY = date(2026, 3, 10)
@@ -27,7 +27,7 @@ def batch_of(folder: Path, pd: float, version: int) -> Path:
     return path
 
 
-def log_of(layout: Layout, day: str, loan: str) -> Path:
+def log_of(layout: StorageLayout, day: str, loan: str) -> Path:
     """A file of the prediction log, as the server writes it."""
     at = datetime.fromisoformat(f"{day}T13:05:00+00:00")
     folder = Path(layout.prediction_log_hour(at))
@@ -39,17 +39,17 @@ def log_of(layout: Layout, day: str, loan: str) -> Path:
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def layout(tmp_path: Path) -> StorageLayout:
     (tmp_path / "staging").mkdir()
-    return Layout(UPath(tmp_path / "storage"))
+    return StorageLayout(UPath(tmp_path / "storage"))
 
 
-def rows(layout: Layout, contract: Contract, *columns: str, today: date = TODAY) -> list[tuple[Any, ...]]:
+def rows(layout: StorageLayout, contract: Contract, *columns: str, today: date = TODAY) -> list[tuple[Any, ...]]:
     predictions = prediction_history.scan(layout, contract, Path(layout.root.parent, "staging"), today).collect()
     return sorted(predictions.select(columns or ("id", "model_version", "pd")).rows())
 
 
-def test_what_each_version_said_of_a_batch_stays(layout: Layout, tmp_path: Path, contract: Contract) -> None:
+def test_what_each_version_said_of_a_batch_stays(layout: StorageLayout, tmp_path: Path, contract: Contract) -> None:
     for pd, version in ((0.1, 1), (0.2, 2), (0.3, 2)):
         prediction_history.add(batch_of(tmp_path, pd, version), layout, "2026-02", version, tmp_path / "staging")
     assert rows(layout, contract) == [("7", 1, 0.1), ("7", 2, 0.3)]
@@ -57,7 +57,7 @@ def test_what_each_version_said_of_a_batch_stays(layout: Layout, tmp_path: Path,
     assert not list((tmp_path / "staging").iterdir())
 
 
-def test_the_log_counts_with_the_month_of_its_days(layout: Layout, contract: Contract) -> None:
+def test_the_log_counts_with_the_month_of_its_days(layout: StorageLayout, contract: Contract) -> None:
     log_of(layout, "2026-03-10", "a")
     log_of(layout, "2026-03-01", "b")
     columns = ("id", "issue_d", "term", "decision", "model_version")
@@ -67,7 +67,7 @@ def test_the_log_counts_with_the_month_of_its_days(layout: Layout, contract: Con
     assert rows(layout, contract, *columns) == expected, "read again from what was gathered"
 
 
-def test_days_that_are_over_are_gathered_into_one_file_each(layout: Layout, contract: Contract) -> None:
+def test_days_that_are_over_are_gathered_into_one_file_each(layout: StorageLayout, contract: Contract) -> None:
     over, open_ = log_of(layout, "2026-03-07", "a"), log_of(layout, "2026-03-08", "b")
     assert len(rows(layout, contract)) == 2
     assert [file.name for file in layout.prediction_history.iterdir()] == ["log-2026-03-07.parquet"]
@@ -78,7 +78,7 @@ def test_days_that_are_over_are_gathered_into_one_file_each(layout: Layout, cont
     assert [loan for loan, *_ in rows(layout, contract)] == ["a", "c"]
 
 
-def test_nothing_predicted_has_the_columns_all_the_same(layout: Layout, contract: Contract) -> None:
+def test_nothing_predicted_has_the_columns_all_the_same(layout: StorageLayout, contract: Contract) -> None:
     predictions = prediction_history.scan(layout, contract, Path(layout.root.parent, "staging"), TODAY)
     assert predictions.collect().is_empty()
     assert predictions.collect_schema().names() == [

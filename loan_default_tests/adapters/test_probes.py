@@ -34,7 +34,7 @@ def test_a_storage_is_probed_and_left_as_it_was(request: pytest.FixtureRequest, 
     probe = probes.probe_storage(str(place), patience=1)
     assert (probe.listed, probe.same, probe.removed) == (True, True, True)
     assert abs(probe.changed_at - probe.written_at) < timedelta(seconds=5)
-    assert [file.name for file in inbox.list_all(place)] == ["kept.json"]
+    assert [file.name for file in inbox.list_all_files(place)] == ["kept.json"]
 
 
 def test_a_storage_that_refuses_is_an_os_error(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import gcs as objects
+from loan_default.adapters import gcs
 from loan_default.adapters.storage import (
     DOWNLOADS,
     exists,
+    explain_os_error,
     fetch,
     is_remote,
     read_json,
@@ -21,8 +22,7 @@ from loan_default.adapters.storage import (
     remove,
     store,
     sweep,
-    trouble,
-    whole,
+    write_atomically,
     write_json,
     write_text,
 )
@@ -65,8 +65,8 @@ def test_a_finished_file_moves_to_its_place(place: UPath, tmp_path: Path) -> Non
 def test_an_object_is_copied_here_once_until_it_changes(
     bucket: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied, download = [], objects.download
-    monkeypatch.setattr(objects, "download", lambda *given: (copied.append(given[0].path), download(*given)))
+    copied, download = [], gcs.download
+    monkeypatch.setattr(gcs, "download", lambda *given: (copied.append(given[0].path), download(*given)))
     for folder in ("batches", "predictions"):  # of one name
         write_text(bucket / folder / "2018-10.csv", f"of {folder}")
     first = [fetch(bucket / folder / "2018-10.csv", tmp_path) for folder in ("batches", "predictions")]
@@ -116,7 +116,7 @@ def test_a_record_without_a_number_is_refused_and_the_old_one_stays(place: UPath
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "kept.csv"
     target.write_text("old")
-    with pytest.raises(OSError, match="disk full"), whole(target) as part:
+    with pytest.raises(OSError, match="disk full"), write_atomically(target) as part:
         part.write_text("ne")
         assert target.read_text() == "old"
         raise OSError("disk full")
@@ -126,7 +126,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
 
 def test_writers_at_once_do_not_meet(tmp_path: Path) -> None:
     target = tmp_path / "kept.csv"
-    with whole(target) as first, whole(target) as second:
+    with write_atomically(target) as first, write_atomically(target) as second:
         first.write_text("first")
         second.write_text("second")
     assert target.read_text() == "first"  # the last to finish
@@ -172,4 +172,4 @@ def test_a_file_that_cannot_be_stored_leaves_its_scratch_file_nowhere(
     ],
 )
 def test_what_the_system_says_of_a_file_becomes_a_sentence(error: OSError, told: str) -> None:
-    assert trouble(error).startswith(told)
+    assert explain_os_error(error).startswith(told)

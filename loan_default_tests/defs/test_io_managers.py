@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import list_all
+from loan_default.adapters.inbox import list_all_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.resources import root_of
@@ -68,7 +68,7 @@ def test_each_batch_has_its_own_file(root: UPath, tmp_path: Path) -> None:
     for batch in batches.get_partition_keys():
         assert dg.materialize([predictions, report], partition_key=batch, resources=managers).success
     assert found == {"2018-10": ["2018-10"], "2018.11": ["2018.11"]}
-    assert {file.name for file in list_all(root / "predictions")} == {"2018-10.parquet", "2018.11.parquet"}
+    assert {file.name for file in list_all_files(root / "predictions")} == {"2018-10.parquet", "2018.11.parquet"}
     assert storage.read_text(root / "report" / "2018.11.json") == '[\n "2018.11"\n]'
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_json_leaves_the_old_record(root: UPath) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         manager.handle_output(written("metrics"), {"auc": math.nan})
     assert manager.load_input(read("metrics")) == {"auc": 0.7}
-    assert [file.name for file in list_all(root)] == ["metrics.json"]
+    assert [file.name for file in list_all_files(root)] == ["metrics.json"]
 
 
 def test_writing_that_fails_leaves_the_old_file_and_nothing_else(

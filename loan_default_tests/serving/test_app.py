@@ -16,7 +16,7 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.app import Limits, RawHeaders, Reply, ScoringApp, Tokens
 from loan_default.serving.follower import Followed, Follower
 from loan_default.serving.prediction_log import Entry
-from loan_default.serving.served import Read, ServedModel
+from loan_default.serving.served_model import Read, ServedModel
 from loan_default_tests.packages import applications, package
 
 ONE = {name: value for name, value in applications()[0][0].items() if value is not None}

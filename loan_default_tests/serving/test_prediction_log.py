@@ -20,7 +20,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import prediction_history, storage
-from loan_default.adapters.layout import Layout
+from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.online_features import Applications
@@ -186,13 +186,13 @@ def test_what_was_answered_is_held_against_outcomes_later(new_log: NewLog, tmp_p
     append(log, 2)
     log.flush()
     for today in (AT.date(), AT.date() + timedelta(days=9)):  # from the log, and gathered
-        rows = prediction_history.scan(Layout(UPath(tmp_path / "root")), contract(), tmp_path, today).collect()
+        rows = prediction_history.scan(StorageLayout(UPath(tmp_path / "root")), contract(), tmp_path, today).collect()
         assert rows.rows() == [("loan-7", date(2026, 11, 1), 36.0, 0.125, "approve", 3, AT)] * 2
 
 
 @pytest.mark.integration
 def test_a_bucket_holds_the_same_files(new_log: NewLog, bucket: UPath, tmp_path: Path) -> None:
-    layout = Layout(bucket / "prefix")
+    layout = StorageLayout(bucket / "prefix")
     log = new_log(str(layout.root))
     log.append([entry("r1")])
     log.append([entry("r2", AT + timedelta(hours=1))])

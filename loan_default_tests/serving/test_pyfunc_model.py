@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default.serving.protocol import Refused, encode
-from loan_default.serving.served import ServedModel
+from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, contract, package, scorer
 from loan_default_tests.stores import log_model, new_run, new_tracking, started_server
 

@@ -25,7 +25,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.server import ServerConfig, is_loopback
 from loan_default_tests.packages import applications
-from loan_default_tests.serving.test_registry import gone, helpers
+from loan_default_tests.serving.test_registry_client import gone, helpers
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 
 pytestmark = pytest.mark.integration

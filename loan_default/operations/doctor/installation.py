@@ -59,7 +59,7 @@ def check_loan_data(context: CheckContext) -> Iterator[Diagnosis]:
         return
     remedy = "Correct LOAN_DEFAULT_DATA, or put the file there; nothing can be retrained until then."
     try:
-        files = inbox.named_files(spec, patience=ASK_SECONDS)
+        files = inbox.match_files(spec, patience=ASK_SECONDS)
     except BucketError as error:
         yield diagnosis_of("loan data", error, remedy)
         return

@@ -129,14 +129,16 @@ def judge_answer(uri: str, seconds: float) -> Diagnosis:
 
 def _try_production(version: ModelVersion | None, tracking: Tracking) -> Iterator[Diagnosis]:
     from loan_default.adapters.model_store import ModelStore
-    from loan_default.serving.served import ServedModel
+    from loan_default.serving.served_model import ServedModel
 
     if version is None:
         yield Diagnosis("production", "note", "No version is in production.", "Run loan-default run, or promote one.")
         return
     with TemporaryDirectory() as folder:  # not from the cache: it must come from the registry
         try:
-            gcs.check(tracking.artifact_root, patience=ASK_SECONDS)  # MLflow would ask a dead bucket for minutes
+            gcs.check_listing(
+                tracking.artifact_root, patience=ASK_SECONDS
+            )  # MLflow would ask a dead bucket for minutes
             ServedModel.load(ModelStore(tracking, Path(folder)).package(version), version.version)
         except (BadInput, TrackingError, OSError) as error:
             remedy = "Restore the artifacts, or run loan-default rollback."

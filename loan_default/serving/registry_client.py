@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 _NOT_NEEDED = ("pandas", "polars", "pyarrow", "scipy", "sklearn")
 
 
-class Registry:
+class RegistryClient:
     """Answers as `Tracking` does. A helper that has died is replaced when the next question is asked."""
 
     def __init__(self, tracking: Tracking, models: Path, *, first: str | None = None) -> None:

@@ -11,8 +11,8 @@ import pytest
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
 from loan_default.risk.model.scorer import Answers
-from loan_default.serving import served
-from loan_default.serving.served import ServedModel
+from loan_default.serving import served_model
+from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, package, scorer
 
 AS_JSON, AS_CSV = "application/json", "text/csv"
@@ -48,7 +48,7 @@ def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: py
     model = ServedModel.load(package(tmp_path), 1)
     sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
     few = model.answers(sent)
-    monkeypatch.setattr(served, "_ROWS_FOR_ONNX", 1)
+    monkeypatch.setattr(served_model, "_ROWS_FOR_ONNX", 1)
     assert model.answers(sent).pds == pytest.approx(few.pds, abs=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_a_package_that_forgot_its_canary_is_refused(tmp_path: Path) -> None:
 
 
 def test_trial_rows_reach_every_tree(tmp_path: Path) -> None:
-    X = served._trial_rows(scorer("xgboost"))
+    X = served_model._trial_rows(scorer("xgboost"))
     assert np.isnan(X).any(axis=0).all()
     assert scorer("xgboost").model.margins(X).std() > 0.1
 

@@ -19,7 +19,7 @@ import pytest
 
 from loan_default.adapters.tracking import PRODUCTION, STAGING, ModelVersion, Tracking, TrackingError
 from loan_default.risk.errors import BadInput
-from loan_default.serving.registry import Registry
+from loan_default.serving.registry_client import RegistryClient
 
 pytestmark = pytest.mark.integration
 
@@ -27,10 +27,10 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from loan_default.adapters.tracking import PRODUCTION, Tracking
-from loan_default.serving.registry import Registry
+from loan_default.serving.registry_client import RegistryClient
 
 if __name__ == "__main__":
-    registry = Registry(Tracking(sys.argv[1], ""), Path(sys.argv[2]), first=PRODUCTION)
+    registry = RegistryClient(Tracking(sys.argv[1], ""), Path(sys.argv[2]), first=PRODUCTION)
     registry.version_of(PRODUCTION)
     print("asked", *sorted({"mlflow"} & {*sys.modules}), flush=True)
     time.sleep(60)
@@ -66,8 +66,8 @@ class Local(Tracking):
 
 
 @contextmanager
-def asking(tracking: Tracking, models: Path, first: str = PRODUCTION) -> Iterator[Registry]:
-    registry = Registry(tracking, models, first=first)
+def asking(tracking: Tracking, models: Path, first: str = PRODUCTION) -> Iterator[RegistryClient]:
+    registry = RegistryClient(tracking, models, first=first)
     try:
         yield registry
     finally:
