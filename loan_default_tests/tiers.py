@@ -4,6 +4,7 @@ A test without a marker is a unit test. `pyproject.toml` explains the markers, a
 each tier. Fixtures belong in `conftest.py`.
 """
 
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class UnitGuard:
     def __init__(self) -> None:
         self._active = False
         self._violation: str | None = None
+        platform.processor()  # libraries ask for it when they are loaded; Python starts `uname` for it, once
         sys.addaudithook(self._audit)
 
     @contextmanager
