@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
+from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.storage import write_json, write_text
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
