@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loan_default.adapters.layout import StorageLayout
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from loan_default.adapters.layout import StorageLayout
 from loan_default.steps.workspace import Workspace
 
 
