@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.compute import Part, Schema, Table, part_bounds, stream_frames
+from loan_default.risk.compute import Schema, Table, TablePart, part_bounds, stream_frames
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.errors import BadInput
@@ -137,7 +137,7 @@ class DaskEngine:
         """The workers that there are now."""
         return len(self.client.nthreads())
 
-    def parts(self, table: Table) -> Sequence[Part]:
+    def parts(self, table: Table) -> Sequence[TablePart]:
         """Some for each worker."""
         least = min(_PARTS_OF_A_WORKER * self.processes, table.rows // _FEWEST_ROWS)
         return [table.part(*bounds) for bounds in part_bounds(table.rows, max(least, 1))]
@@ -211,7 +211,7 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
-def _through(function: Callable[[pl.DataFrame], pl.DataFrame], part: Part) -> pl.DataFrame:
+def _through(function: Callable[[pl.DataFrame], pl.DataFrame], part: TablePart) -> pl.DataFrame:
     return function(part.scan().collect())
 
 
@@ -265,7 +265,7 @@ class _Windows:
     splits: Splits
     share: float
 
-    def sample(self, window: WindowName, part: Part) -> Sample:
+    def sample(self, window: WindowName, part: TablePart) -> Sample:
         """The loans of a window that this part holds."""
         loans = part.scan()
         drawn = window_loans(loans, self.contract, self.splits, window, offset=part.offset, share=self.share)
@@ -286,7 +286,7 @@ class DaskDevelopment:
         return FeatureSpace(self.windows.contract)
 
     @cached_property
-    def _parts(self) -> Sequence[Part]:
+    def _parts(self) -> Sequence[TablePart]:
         return self.engine.parts(self.loans)
 
     def _hold(self) -> dict[str, list[Future]]:
@@ -382,7 +382,7 @@ def _margins(model: RiskModel, sample: Sample) -> tuple[Floats, Floats]:
 class _Alone:
     """Both windows as one worker has them to itself for a trial: binned, and read part by part for that."""
 
-    def __init__(self, parts: tuple[Part, ...], windows: _Windows) -> None:
+    def __init__(self, parts: tuple[TablePart, ...], windows: _Windows) -> None:
         self._parts, self._windows = parts, windows
 
     def __getstate__(self) -> dict[str, Any]:

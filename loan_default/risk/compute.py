@@ -23,7 +23,7 @@ Schema = Mapping[str, Any]
 _PART_ROWS_LIMIT = 250_000
 
 
-class Part(Protocol):
+class TablePart(Protocol):
     """Consecutive rows of a table."""
 
     @property
@@ -36,7 +36,7 @@ class Part(Protocol):
         ...
 
 
-class Table(Part, Protocol):
+class Table(TablePart, Protocol):
     """Stored rows that any process can read as a whole or by parts."""
 
     @property
@@ -66,7 +66,7 @@ class Engine(Protocol):
         """End what was started for this engine."""
         ...
 
-    def parts(self, table: Table) -> Sequence[Part]:
+    def parts(self, table: Table) -> Sequence[TablePart]:
         """Divide the table into as many parts as are worked on, in order."""
         ...
 
@@ -99,7 +99,7 @@ class LocalEngine:
     def close(self) -> None:
         """Do nothing, as nothing was started."""
 
-    def parts(self, table: Table) -> Sequence[Part]:
+    def parts(self, table: Table) -> Sequence[TablePart]:
         """Return the table itself."""
         return [table]
 

@@ -181,7 +181,7 @@ class YearOnly(Section):
     month: int = Field(ge=1, le=12)
 
 
-class Layout(Section):
+class FileLayout(Section):
     """Another form of the same loans, recognised by columns of its header and turned back into natural units."""
 
     name: str
@@ -211,7 +211,7 @@ class Contract(Section):
     snapshot: Snapshot
     not_loans: tuple[str, ...] = ()
     expect: Expectation
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[FileLayout, ...] = ()
     fields: tuple[LoanField, ...]
 
     @model_validator(mode="after")

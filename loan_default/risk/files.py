@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_write(target: Path) -> Iterator[Path]:
+def write_atomically(target: Path) -> Iterator[Path]:
     """Give a path beside `target` to write to; it replaces the target if all went well, else it is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")

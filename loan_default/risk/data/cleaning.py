@@ -25,7 +25,7 @@ from loan_default.risk.data.loan_files import LoanTable, digest, open_table, ref
 from loan_default.risk.data.parsing import read_month
 from loan_default.risk.data.rejections import any_broken, duplicate_lines, rejection_lines
 from loan_default.risk.errors import BadInput
-from loan_default.risk.files import atomic_write
+from loan_default.risk.files import write_atomically
 
 
 class NamedFile(Protocol):
@@ -88,7 +88,7 @@ def _clean(
     rejected: Path,
     snapshot: date | None,
 ) -> CleaningReport:
-    with atomic_write(cleaned) as cleaned_part, atomic_write(rejected) as rejected_part:
+    with write_atomically(cleaned) as cleaned_part, write_atomically(rejected) as rejected_part:
         scan = scan_files(cleaned_part, rejected_part)
         _move_duplicates(cleaned_part, rejected_part, contract)
         report = report_cleaning(scan, contract, cleaned=cleaned_part, rejected=rejected_part, snapshot=snapshot)
@@ -233,7 +233,7 @@ def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:
     if ids.hash().n_unique() == len(ids):  # four times as fast as the texts; below, these decide
         return
     first = ids.is_first_distinct()
-    with atomic_write(cleaned) as part:
+    with write_atomically(cleaned) as part:
         pl.scan_parquet(cleaned).with_columns(first.alias("first")).filter("first").drop("first").sink_parquet(part)
     lines = duplicate_lines(ids.filter(~first), contract)
     pl.concat([pl.read_parquet(rejected), lines]).write_parquet(rejected)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Derivation, Layout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Derivation, FileLayout, LoanField
 from loan_default.risk.data.loan_files import ROW, LoanTable
 from loan_default.risk.data.parsing import (
     as_text,
@@ -85,7 +85,7 @@ def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]
 
 
 def _complete_year(
-    frame: pl.LazyFrame, dtypes: dict[str, pl.DataType], layout: Layout
+    frame: pl.LazyFrame, dtypes: dict[str, pl.DataType], layout: FileLayout
 ) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     if layout.year is None:
         return frame, dtypes

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from loan_default.risk.contract import Contract, Layout
+from loan_default.risk.contract import Contract, FileLayout
 from loan_default.risk.errors import BadInput
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LoanTable:
     name: str
     frame: pl.LazyFrame
     dtypes: Mapping[str, pl.DataType]
-    layout: Layout | None
+    layout: FileLayout | None
 
 
 def open_table(
@@ -199,13 +199,13 @@ def _loan_columns(contract: Contract) -> set[str]:
     return {field.column for field in contract.fields} | {contract.outcome.column} | layouts
 
 
-def _layout_of(columns: Iterable[str], contract: Contract) -> Layout | None:
+def _layout_of(columns: Iterable[str], contract: Contract) -> FileLayout | None:
     names = set(columns)
     return next((layout for layout in contract.layouts if names.issuperset(layout.recognised_by)), None)
 
 
 def _missing_columns(
-    columns: Mapping[str, pl.DataType], contract: Contract, layout: Layout | None, *, with_outcome: bool
+    columns: Mapping[str, pl.DataType], contract: Contract, layout: FileLayout | None, *, with_outcome: bool
 ) -> list[str]:
     """Name the required columns that a file lacks."""
     present = set(columns)

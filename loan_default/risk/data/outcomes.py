@@ -59,15 +59,7 @@ def read_outcomes(
         rejected: Parquet to write: `REJECTED_SCHEMA`, a row for each unusable line.
         today: no month can be later.
     """
-    tables, unreadable = [], {}
-    for path in paths:
-        try:
-            table = open_columns(path, contract, _columns(contract))
-            with refuse_damage(path):
-                tables.append(_parsed(table, contract, today).collect(engine="streaming"))
-        except BadInput as error:
-            unreadable[path.name] = str(error)
-    lines = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
+    lines, unreadable = _read_files(paths, contract, today)
     usable, unusable = lines.filter(pl.col("problem").is_null()), lines.drop_nulls("problem")
     # A loan has one status in a month: later files, and lines below, correct what stood before.
     latest = usable.sort(MONTH, maintain_order=True).unique("id", keep="last", maintain_order=True)
@@ -89,6 +81,19 @@ def read_outcomes(
     )
 
 
+def _read_files(paths: Sequence[Path], contract: Contract, today: date) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Return the lines of all files that can be read, and of the others why not."""
+    tables, unreadable = [pl.DataFrame(schema=_SCHEMA)], {}
+    for path in paths:
+        try:
+            table = open_columns(path, contract, _columns(contract))
+            with refuse_damage(path):
+                tables.append(_parse_lines(table, contract, today).collect(engine="streaming"))
+        except BadInput as error:
+            unreadable[path.name] = str(error)
+    return pl.concat(tables), unreadable
+
+
 def check_outcome_file(path: Path, contract: Contract) -> None:
     """Refuse a file that `read_outcomes` could not read.
 
@@ -102,7 +107,7 @@ def _columns(contract: Contract) -> list[str]:
     return [contract.by_name[contract.id_name].column, contract.outcome.column, MONTH]
 
 
-def _parsed(table: LoanTable, contract: Contract, today: date) -> pl.LazyFrame:
+def _parse_lines(table: LoanTable, contract: Contract, today: date) -> pl.LazyFrame:
     """Read the lines: what each tells, or what is wrong with it."""
     labels = contract.outcome.label_of
     loan, status, month_text = (as_text(source_column(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))

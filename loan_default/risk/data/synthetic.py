@@ -29,7 +29,7 @@ from loan_default.risk.data.synthetic_tables import (
     SNAPSHOT,
     URL,
 )
-from loan_default.risk.files import atomic_write
+from loan_default.risk.files import write_atomically
 
 
 def make_loans(
@@ -111,7 +111,7 @@ def _texts(levels: Sequence[str], numbers: Floats) -> pl.Series:
 
 def _write_frames(frames: Iterable[pl.DataFrame], path: Path, *, footer: bool) -> None:
     """Write frames one below the other under one header."""
-    with atomic_write(path) as part, part.open("wb") as raw:
+    with write_atomically(path) as part, part.open("wb") as raw:
         # No name and no time in the archive: the same loans give the same bytes.
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
         with cast(IO[bytes], packed) as file:

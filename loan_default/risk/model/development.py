@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.compute import Engine, Part, Table
+from loan_default.risk.compute import Engine, Table, TablePart
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.model.estimators import RiskModel
@@ -211,7 +211,7 @@ def _on_part(
     splits: Splits,
     names: tuple[WindowName, ...],
     function: Callable[[pl.DataFrame], Result],
-    part: Part,
+    part: TablePart,
 ) -> list[Result]:
     found = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
     return [] if found.is_empty() else [function(found)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loan_default.risk.compute import Engine, Part, Table
+from loan_default.risk.compute import Engine, Table, TablePart
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.model.development import on_windows
@@ -74,7 +74,7 @@ def profile_of(engine: Engine, batch: Table, reference: ReferenceProfile) -> Pro
     return reduce(Profile.merge, parts)
 
 
-def _part_profile(reference: ReferenceProfile, part: Part) -> Profile:
+def _part_profile(reference: ReferenceProfile, part: TablePart) -> Profile:
     return profile_batch(part.scan(), reference)
 
 
