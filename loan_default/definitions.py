@@ -14,7 +14,7 @@ from loan_default.defs.logger import progress_logger
 from loan_default.defs.resources import build_resources
 from loan_default.defs.schedules import build_schedules
 from loan_default.defs.sensors import build_sensors
-from loan_default.settings import Settings, load_settings, prepare_process, require
+from loan_default.settings import Settings, load_settings, prepare_process, require, warn_of_temporary_home
 
 
 def build_definitions(
@@ -40,6 +40,7 @@ def build_definitions(
     )
 
 
+warn_of_temporary_home()
 _settings = load_settings()
 require()
 prepare_process(_settings)

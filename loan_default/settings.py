@@ -7,6 +7,7 @@ through the environment only and are never shown.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dotenv import dotenv_values, load_dotenv
 from upath import UPath
 
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
@@ -24,7 +26,11 @@ from loan_default.risk.errors import BadInput
 
 Environment = Literal["local", "staging", "prod"]
 EngineName = Literal["local", "dask"]
+Origin = Literal[".env", "export"]
 
+HOME, DAGSTER_HOME = "LOAN_DEFAULT_HOME", "DAGSTER_HOME"
+_DEFAULT_HOME = Path("var")  # of the working folder
+ENV_FILE = Path(".env")  # of the working folder, as for Dagster's commands
 SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
@@ -142,48 +148,48 @@ class Settings:
                 object.__setattr__(self, name, value)
 
     def _studies_here(self) -> str:
-        """Where tuning studies are kept by default; several processes cannot well share SQLite's file."""
+        """Address tuning studies by default; several processes cannot well share SQLite's file."""
         if self.engine == "dask":
             return f"{JOURNAL}{self.home / 'optuna.journal'}"
         return f"sqlite:///{self.home / 'optuna.db'}"
 
     @property
     def layout(self) -> StorageLayout:
-        """Where each file lies in the storage."""
+        """Locate each file in the storage."""
         return StorageLayout(UPath(self.storage))
 
     @property
     def artifacts(self) -> str:
-        """Where MLflow keeps models and plots: beside the data."""
+        """Locate MLflow's models and plots: beside the data."""
         return f"{self.storage.rstrip('/')}/{MODELS}"
 
     @property
     def serving(self) -> Path:
-        """Where the scoring server leaves its process number, its log and its sign of a reload."""
+        """Locate where the scoring server leaves its process number, its log and its sign of a reload."""
         return self.home / "serving"
 
     @property
     def runs(self) -> Path:
-        """A lifeline of each run that is under way."""
+        """Locate the locks of the runs that are under way."""
         return self.home / "runs"
 
     @property
     def models(self) -> Path:
-        """Model packages that were downloaded from the registry."""
+        """Locate the model packages that were downloaded from the registry."""
         return self.home / "models"
 
     def tokens(self, name: str) -> tuple[str, ...]:
-        """The tokens of a secret that holds several, separated by commas."""
+        """Return the tokens of a secret that holds several, separated by commas."""
         return tuple(token.strip() for token in self.secrets.get(name, "").split(",") if token.strip())
 
     @property
     def staging(self) -> Path:
-        """Local scratch space for files that are being written."""
+        """Locate the scratch space of this machine for files that are being written."""
         return self.home / "staging"
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment, and the switches that must be in it for the libraries.
+    """Read the settings from the environment, and the switches that must be in it for the libraries.
 
     What staging and prod must name is not asked for here: see `missing_variables`.
 
@@ -191,48 +197,48 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod, a switch is neither true nor false, or an address
             is of another kind than it must be.
     """
-    given = os.environ if environment is None else environment
-    name = given.get("LOAN_DEFAULT_ENV", "local")
+    variables = os.environ if environment is None else environment
+    name = variables.get("LOAN_DEFAULT_ENV", "local")
     if name not in get_args(Environment):
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(get_args(Environment))}.")
-    home = Path(given.get("LOAN_DEFAULT_HOME") or "var")
+    home = Path(variables.get(HOME) or _DEFAULT_HOME)
     return Settings(
         home=home,
-        dagster_home=_path(given, "DAGSTER_HOME"),
+        dagster_home=_path(variables, "DAGSTER_HOME"),
         environment=name,
-        storage=_place(given, "LOAN_DEFAULT_STORAGE"),
-        data=_place(given, "LOAN_DEFAULT_DATA"),
-        tracking_uri=_tracking_uri(given),
-        mlflow_ui=given.get(MLFLOW_UI) or "http://127.0.0.1:5000",
-        serving_url=(given.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
-        sensors=_switch(given, "LOAN_DEFAULT_SENSORS", default=True),
-        schedules=_switch(given, "LOAN_DEFAULT_SCHEDULES"),
-        time_zone=_time_zone(given),
-        alert_emails=tuple(address.strip() for address in given.get("ALERT_EMAILS", "").split(",") if address.strip()),
-        smtp_host=given.get("SMTP_HOST") or "127.0.0.1",
-        smtp_port=_port(given, "SMTP_PORT", 25),
-        smtp_user=given.get("SMTP_USER", ""),
-        smtp_sender=given.get("SMTP_SENDER") or "loan-default@localhost",
-        serving_supervised=_switch(given, "LOAN_DEFAULT_SERVING_SUPERVISED"),
-        dagster_storage=_dagster_storage(given),
-        study_storage=_study_storage(given),
-        engine=_engine(given),
-        dask_address=given.get(DASK_ADDRESS, ""),
-        contract=_path(given, "LOAN_DEFAULT_CONTRACT"),
-        policy=_path(given, "LOAN_DEFAULT_POLICY"),
-        search_space=_path(given, "LOAN_DEFAULT_SEARCH_SPACE"),
-        secrets={key: given[key] for key in _SECRETS if given.get(key)},
+        storage=_location(variables, "LOAN_DEFAULT_STORAGE"),
+        data=_location(variables, "LOAN_DEFAULT_DATA"),
+        tracking_uri=_tracking_uri(variables),
+        mlflow_ui=variables.get(MLFLOW_UI) or "http://127.0.0.1:5000",
+        serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
+        sensors=_switch(variables, "LOAN_DEFAULT_SENSORS", default=True),
+        schedules=_switch(variables, "LOAN_DEFAULT_SCHEDULES"),
+        time_zone=_time_zone(variables),
+        alert_emails=_list(variables, "ALERT_EMAILS"),
+        smtp_host=variables.get("SMTP_HOST") or "127.0.0.1",
+        smtp_port=_port(variables, "SMTP_PORT", 25),
+        smtp_user=variables.get("SMTP_USER", ""),
+        smtp_sender=variables.get("SMTP_SENDER") or "loan-default@localhost",
+        serving_supervised=_switch(variables, "LOAN_DEFAULT_SERVING_SUPERVISED"),
+        dagster_storage=_dagster_storage(variables),
+        study_storage=_study_storage(variables),
+        engine=_engine(variables),
+        dask_address=variables.get(DASK_ADDRESS, ""),
+        contract=_path(variables, "LOAN_DEFAULT_CONTRACT"),
+        policy=_path(variables, "LOAN_DEFAULT_POLICY"),
+        search_space=_path(variables, "LOAN_DEFAULT_SEARCH_SPACE"),
+        secrets={key: variables[key] for key in _SECRETS if variables.get(key)},
     )
 
 
 def missing_variables(
     needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
-    """What of this is not set though `LOAN_DEFAULT_ENV` is staging or prod."""
-    given = os.environ if environment is None else environment
-    if given.get("LOAN_DEFAULT_ENV", "local") == "local":
+    """Name what of this is not set though `LOAN_DEFAULT_ENV` is staging or prod."""
+    variables = os.environ if environment is None else environment
+    if variables.get("LOAN_DEFAULT_ENV", "local") == "local":
         return ()
-    return tuple(name for name in needs if not given.get(name))
+    return tuple(name for name in needs if not variables.get(name))
 
 
 def require(needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None) -> None:
@@ -245,8 +251,8 @@ def require(needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str
         raise BadInput(f"In staging and prod nothing is left to a default; set {', '.join(missing)}.")
 
 
-class _Asked(dict[str, str]):
-    """An empty environment that keeps what it was asked for."""
+class _Recorder(dict[str, str]):
+    """An empty environment that records the names by which it was read."""
 
     def get(self, name: str, default: Any = None) -> Any:
         self[name] = ""
@@ -254,21 +260,80 @@ class _Asked(dict[str, str]):
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
-    """Variables that look like settings and are none, each with the setting that it is most like, if any."""
-    asked = _Asked()
-    load_settings(asked)
-    known = [name.removeprefix(_PREFIX) for name in asked if name.startswith(_PREFIX)]
+    """Return variables that look like settings and are none, each with the setting that it is most like, if any."""
+    recorder = _Recorder()
+    load_settings(recorder)
+    stems = [name.removeprefix(_PREFIX) for name in recorder if name.startswith(_PREFIX)]
     unknown: dict[str, str | None] = {}
     for name in os.environ if environment is None else environment:
-        meant = name.upper().removeprefix(_PREFIX)
-        if name.upper().startswith(_PREFIX) and name not in asked:
-            alike = get_close_matches(meant, known, n=1, cutoff=_ALIKE)
+        if name.upper().startswith(_PREFIX) and name not in recorder:
+            alike = get_close_matches(name.upper().removeprefix(_PREFIX), stems, n=1, cutoff=_ALIKE)
             unknown[name] = _PREFIX + alike[0] if alike else None
     return unknown
 
 
-def _tracking_uri(given: Mapping[str, str]) -> str:
-    uri = given.get("MLFLOW_TRACKING_URI", "")
+# --- one home for every tool
+
+
+def load_env_file(path: Path = ENV_FILE) -> None:
+    """Put what `.env` says into the environment, over what is exported: Dagster's commands do so before all else."""
+    if not os.environ.get(HOME):
+        os.environ.pop(HOME, None)  # to `.env`, a home that is exported empty would be one
+    load_dotenv(path, override=True)
+
+
+def with_homes(text: str, home: Path) -> str:
+    """Return the text of an `.env` file that names both homes.
+
+    The home follows an exported LOAN_DEFAULT_HOME, and Dagster's follows the home. A line that names another home on
+    purpose stays; the line that earlier releases wrote, which fixed Dagster's home only, gives way.
+
+    Args:
+        text: what the file holds.
+        home: absolute; where nothing is exported.
+    """
+    earlier = {f"{DAGSTER_HOME}={folder / 'dagster'}" for folder in (home, _DEFAULT_HOME.resolve())}
+    lines = [line for line in text.splitlines() if line not in earlier]
+    names = {line.removeprefix("export ").partition("=")[0].strip() for line in lines}
+    if HOME not in names:
+        lines.append(f"{HOME}=${{{HOME}:-{home}}}")
+    if DAGSTER_HOME not in names:
+        lines.append(f"{DAGSTER_HOME}=${{{HOME}}}/dagster")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class HomeOrigins:
+    """The origins of the two homes: `.env`, an export, or nothing that was set."""
+
+    home: Origin | None
+    dagster_home: Origin | None
+
+
+def home_origins(path: Path = ENV_FILE) -> HomeOrigins:
+    """Find out who names the homes; to be asked before `prepare_environment` exports Dagster's."""
+    named = dotenv_values(path, interpolate=False)
+
+    def origin(name: str) -> Origin | None:
+        if named.get(name):
+            return ".env"
+        return "export" if os.environ.get(name) else None
+
+    return HomeOrigins(origin(HOME), origin(DAGSTER_HOME))
+
+
+def warn_of_temporary_home() -> None:
+    """Warn where Dagster was started without a home: it makes a temporary one, and its runs vanish with that."""
+    if not os.environ.get(DAGSTER_HOME):
+        logging.getLogger("dagster").warning(
+            "%s is set neither in .env of this folder nor in the environment: Dagster keeps this run in a temporary "
+            "folder. Run loan-default init here.",
+            DAGSTER_HOME,
+        )
+
+
+def _tracking_uri(variables: Mapping[str, str]) -> str:
+    uri = variables.get("MLFLOW_TRACKING_URI", "")
     if re.match(r"[^/]*//[^/]*:.*@", uri):  # also where the password holds what an address would quote
         raise BadInput(
             "MLFLOW_TRACKING_URI holds a password, which Dagster would show; leave it out, and set "
@@ -277,16 +342,16 @@ def _tracking_uri(given: Mapping[str, str]) -> str:
     return uri
 
 
-def _place(given: Mapping[str, str], name: str) -> str:
-    """A path, or an address in a bucket of Google Cloud Storage."""
-    text = given.get(name, "")
+def _location(variables: Mapping[str, str], name: str) -> str:
+    """Read a path, or an address in a bucket of Google Cloud Storage."""
+    text = variables.get(name, "")
     if "://" in text and not re.match(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/|$)", text):
         raise BadInput(f"{name} is {text!r}; it must be a path of this machine, or gs://bucket/prefix.")
     return text
 
 
-def _dagster_storage(given: Mapping[str, str]) -> str:
-    url = given.get(DAGSTER_STORAGE, "")
+def _dagster_storage(variables: Mapping[str, str]) -> str:
+    url = variables.get(DAGSTER_STORAGE, "")
     if url:
         _require_postgres(DAGSTER_STORAGE, url)
     return url
@@ -300,18 +365,18 @@ def _require_postgres(name: str, url: str) -> None:
         )
 
 
-def _engine(given: Mapping[str, str]) -> EngineName:
-    name = given.get(ENGINE) or "local"
+def _engine(variables: Mapping[str, str]) -> EngineName:
+    name = variables.get(ENGINE) or "local"
     if name not in get_args(EngineName):
         raise BadInput(f"{ENGINE} is {name!r}; it must be one of {', '.join(get_args(EngineName))}.")
-    if name == "local" and given.get(DASK_ADDRESS):
+    if name == "local" and variables.get(DASK_ADDRESS):
         raise BadInput(f"{DASK_ADDRESS} is set, but {ENGINE} is local; set {ENGINE}=dask, or take the address away.")
     return name  # type: ignore[return-value]
 
 
-def _study_storage(given: Mapping[str, str]) -> str:
-    storage = given.get(STUDY_STORAGE, "")
-    if storage.startswith("sqlite") and _engine(given) == "dask":
+def _study_storage(variables: Mapping[str, str]) -> str:
+    storage = variables.get(STUDY_STORAGE, "")
+    if storage.startswith("sqlite") and _engine(variables) == "dask":
         raise BadInput(
             f"{STUDY_STORAGE} is SQLite, which workers cannot share; give an address of Postgres (postgresql://…) or a "
             "journal file that all of them see (journal:///path), or leave it empty."
@@ -321,15 +386,15 @@ def _study_storage(given: Mapping[str, str]) -> str:
     return storage
 
 
-def _switch(given: Mapping[str, str], name: str, *, default: bool = False) -> bool:
-    text = given.get(name, "").strip().lower()
+def _switch(variables: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    text = variables.get(name, "").strip().lower()
     if text not in ("", "0", "1", "false", "true", "no", "yes"):
-        raise BadInput(f"{name} is {given[name]!r}; it must be true or false.")
+        raise BadInput(f"{name} is {variables[name]!r}; it must be true or false.")
     return text in ("1", "true", "yes") if text else default
 
 
-def _time_zone(given: Mapping[str, str]) -> str:
-    name = given.get("LOAN_DEFAULT_TIME_ZONE") or "UTC"
+def _time_zone(variables: Mapping[str, str]) -> str:
+    name = variables.get("LOAN_DEFAULT_TIME_ZONE") or "UTC"
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
@@ -337,26 +402,30 @@ def _time_zone(given: Mapping[str, str]) -> str:
     return name
 
 
-def _port(given: Mapping[str, str], name: str, default: int) -> int:
-    text = given.get(name) or str(default)
+def _list(variables: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(text.strip() for text in variables.get(name, "").split(",") if text.strip())
+
+
+def _port(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise BadInput(f"{name} is {text!r}; it must be a port from 1 to 65535.")
     return int(text)
 
 
-def _path(given: Mapping[str, str], name: str) -> Path | None:
-    return Path(given[name]).expanduser() if given.get(name) else None
+def _path(variables: Mapping[str, str], name: str) -> Path | None:
+    return Path(variables[name]).expanduser() if variables.get(name) else None
 
 
 def dagster_yaml(settings: Settings) -> str:
-    """Dagster's instance in a new home: what every home has, and a section for each outside store that is set."""
+    """Describe Dagster's instance in a new home: what every home has, and a section for each outside store."""
     sections = [_DAGSTER]
     if settings.dagster_storage:
         sections.append(_IN_POSTGRES)
     if is_remote(settings.storage):
         bucket, _, prefix = settings.storage.partition("://")[2].partition("/")
-        told = bucket, f"{prefix.rstrip('/')}/{COMPUTE_LOGS}".lstrip("/"), f"{settings.dagster_home}/storage"
-        sections.append(_LOGS_IN_BUCKET.format(*map(json.dumps, told)))
+        values = bucket, f"{prefix.rstrip('/')}/{COMPUTE_LOGS}".lstrip("/"), f"{settings.dagster_home}/storage"
+        sections.append(_LOGS_IN_BUCKET.format(*map(json.dumps, values)))
     return "".join(sections)
 
 

@@ -17,14 +17,20 @@ from loan_default.settings import (
     PLATFORM_NEEDS,
     SERVING_NEEDS,
     STUDY_STORAGE,
+    HomeOrigins,
     Settings,
     dagster_yaml,
+    home_origins,
+    load_env_file,
     load_settings,
     prepare_environment,
     prepare_process,
     require,
     unknown_variables,
+    warn_of_temporary_home,
+    with_homes,
 )
+from loan_default_tests.homes import own_environment
 
 
 @pytest.fixture
@@ -295,3 +301,53 @@ def test_what_a_person_has_set_stays(tmp_path: Path) -> None:
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
     assert os.environ["DAGSTER_HOME"] == str(tmp_path / "dagster")
     assert (tmp_path / "dagster" / "dagster.yaml").read_text() == "mine: true"
+
+
+# --- one home for every tool
+
+
+def test_what_env_says_wins_over_exports_and_an_empty_export_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(with_homes("SLACK_WEBHOOK_URL=theirs\n", tmp_path / "var"), encoding="utf-8")
+    with own_environment():
+        for exported, home in {"": tmp_path / "var", str(tmp_path / "e"): tmp_path / "e"}.items():
+            os.environ |= {"LOAN_DEFAULT_HOME": exported, "DAGSTER_HOME": "/elsewhere", "SLACK_WEBHOOK_URL": "ours"}
+            load_env_file(file)
+            assert os.environ["LOAN_DEFAULT_HOME"] == str(home)
+            assert os.environ["DAGSTER_HOME"] == str(home / "dagster")
+            assert os.environ["SLACK_WEBHOOK_URL"] == "theirs"
+            assert home_origins(file) == HomeOrigins(".env", ".env")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", ["LOAN_DEFAULT_HOME=${LOAN_DEFAULT_HOME:-/srv/var}", "DAGSTER_HOME=${LOAN_DEFAULT_HOME}/dagster"]),
+        (
+            "DAGSTER_HOME=/srv/var/dagster\nA=1\n",
+            ["A=1", "LOAN_DEFAULT_HOME=${LOAN_DEFAULT_HOME:-/srv/var}", "DAGSTER_HOME=${LOAN_DEFAULT_HOME}/dagster"],
+        ),
+        ("LOAN_DEFAULT_HOME=x\n", ["LOAN_DEFAULT_HOME=x", "DAGSTER_HOME=${LOAN_DEFAULT_HOME}/dagster"]),
+        (
+            "export DAGSTER_HOME=/mnt/runs",
+            ["export DAGSTER_HOME=/mnt/runs", "LOAN_DEFAULT_HOME=${LOAN_DEFAULT_HOME:-/srv/var}"],
+        ),
+    ],
+    ids=["new", "of an earlier release", "another home", "Dagster's home on purpose"],
+)
+def test_an_env_file_names_both_homes_once(text: str, lines: list[str]) -> None:
+    written = with_homes(text, Path("/srv/var"))
+    assert written.splitlines() == lines
+    assert with_homes(written, Path("/srv/var")) == written
+
+
+def test_dagster_without_a_home_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with own_environment():
+        os.environ["DAGSTER_HOME"] = "/srv/var/dagster"
+        warn_of_temporary_home()
+        assert not caplog.records
+        del os.environ["DAGSTER_HOME"]
+        warn_of_temporary_home()
+    assert "Run loan-default init here." in caplog.text

@@ -14,7 +14,7 @@ Seed = Annotated[int, between(0)]
 
 @command(SETUP)
 def init() -> None:
-    """Make the home folders, and a .env that tells Dagster's own commands where they are."""
+    """Make the home folders, and a .env that tells every tool where they are."""
     from loan_default.cli.terminal import output
     from loan_default.operations import home
 
@@ -30,13 +30,12 @@ def doctor(*, json: AsJson = False, send_test_alert: bool = False) -> int:
     Args:
         send_test_alert: Send one line to Slack and by mail.
     """
-    from dotenv import load_dotenv
-
     from loan_default.cli import tables
     from loan_default.cli.terminal import output, print_json
     from loan_default.operations.doctor import examine
+    from loan_default.settings import load_env_file
 
-    load_dotenv(".env")  # the home stays as it is: the doctor says what is wrong with it
+    load_env_file()  # the home stays as it is: the doctor says what is wrong with it
     console, diagnoses = output(), []
     for diagnosis in examine(send_test_alert=send_test_alert):
         diagnoses.append(diagnosis)

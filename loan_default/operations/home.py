@@ -5,16 +5,19 @@ What the settings mean is `settings`'s; what is wrong with a home is `doctor`'s.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from dotenv import load_dotenv
-
-from loan_default.settings import PLATFORM_NEEDS, Settings, load_settings, prepare_process, require
-
-ENV_FILE = Path(".env")
+from loan_default.settings import (
+    ENV_FILE,
+    PLATFORM_NEEDS,
+    Settings,
+    load_env_file,
+    load_settings,
+    prepare_process,
+    require,
+    with_homes,
+)
 
 
 def open_home(needs: Sequence[str] = PLATFORM_NEEDS, *, data: str | None = None) -> Settings:
@@ -27,7 +30,7 @@ def open_home(needs: Sequence[str] = PLATFORM_NEEDS, *, data: str | None = None)
     Raises:
         BadInput: a setting cannot be used, or one of `needs` is missing.
     """
-    load_dotenv(ENV_FILE)
+    load_env_file()
     settings = load_settings()
     require(needs)
     if data:
@@ -37,7 +40,6 @@ def open_home(needs: Sequence[str] = PLATFORM_NEEDS, *, data: str | None = None)
 
 
 def write_env_file(settings: Settings) -> None:
-    """Tell Dagster's own commands, which read `.env`, where the home is, unless it says so already."""
-    lines = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
-    if not re.search(r"^DAGSTER_HOME=", lines, re.MULTILINE):
-        ENV_FILE.write_text(f"{lines}DAGSTER_HOME={settings.dagster_home}\n", encoding="utf-8")
+    """Name both homes in `.env`, which every tool reads; what it names already stays."""
+    text = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
+    ENV_FILE.write_text(with_homes(text, settings.home), encoding="utf-8")

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loan_default.settings import with_homes
 from loan_default_tests.cli.conftest import Run, sentence
 
 
@@ -18,13 +19,14 @@ def test_init_makes_the_home_once(folder: Path, command: Run) -> None:
     code, output, _ = command("init")
     assert code == 0
     assert output.replace("\n", "") == f"Ready: {folder}/var"
-    assert (folder / ".env").read_text("utf-8") == f"DAGSTER_HOME={folder}/var/dagster\n"
+    assert (folder / ".env").read_text("utf-8") == with_homes("", folder / "var")
     assert "enabled: false" in (folder / "var" / "dagster" / "dagster.yaml").read_text("utf-8")
     (folder / ".env").write_text("LOAN_DEFAULT_HOME=elsewhere\n", encoding="utf-8")
     assert command("init")[0] == 0
-    kept, added = (folder / ".env").read_text("utf-8").splitlines()
-    assert kept == "LOAN_DEFAULT_HOME=elsewhere"
-    assert added.startswith(f"DAGSTER_HOME={folder}")
+    assert (folder / ".env").read_text("utf-8").splitlines() == [
+        "LOAN_DEFAULT_HOME=elsewhere",
+        "DAGSTER_HOME=${LOAN_DEFAULT_HOME}/dagster",
+    ]
     assert (folder / "elsewhere" / "staging").is_dir()
 
 

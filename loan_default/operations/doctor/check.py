@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from loan_default.settings import Settings
+from loan_default.settings import HomeOrigins, Settings
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
@@ -37,6 +37,7 @@ class CheckContext:
     """The settings, and what a check leaves for those after it."""
 
     settings: Settings
+    homes: HomeOrigins = field(default_factory=lambda: HomeOrigins("export", "export"))
     production: ModelVersion | None = None
     clocks: list[tuple[str, datetime, datetime]] = field(default_factory=list)  # owner, its time, ours at that moment
     timestamps: list[tuple[str, datetime]] = field(default_factory=list)  # owner, a time that should lie in the past

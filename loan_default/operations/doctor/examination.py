@@ -16,16 +16,25 @@ from urllib.parse import unquote, urlsplit
 from loan_default.operations.doctor.alerts import check_alerts, send_test_message
 from loan_default.operations.doctor.check import Check, CheckContext, Diagnosis
 from loan_default.operations.doctor.clock import check_clock
-from loan_default.operations.doctor.installation import check_loan_data, check_settings
+from loan_default.operations.doctor.installation import check_homes, check_loan_data, check_settings
 from loan_default.operations.doctor.instance import check_dagster
 from loan_default.operations.doctor.registry import check_registry, check_studies, check_workers
 from loan_default.operations.doctor.server import check_server
 from loan_default.operations.doctor.storage import check_disk, check_storage
 from loan_default.risk.errors import BadInput
-from loan_default.settings import ADMIN_TOKENS, API_TOKENS, STUDY_STORAGE, Settings, load_settings, prepare_environment
+from loan_default.settings import (
+    ADMIN_TOKENS,
+    API_TOKENS,
+    STUDY_STORAGE,
+    Settings,
+    home_origins,
+    load_settings,
+    prepare_environment,
+)
 
 CHECKS = (
     Check("settings", check_settings, "Correct what it names."),
+    Check("homes", check_homes, "Correct LOAN_DEFAULT_HOME and DAGSTER_HOME."),
     Check("loan data", check_loan_data, "See whether what LOAN_DEFAULT_DATA names can be reached."),
     Check("storage", check_storage, "See whether what LOAN_DEFAULT_STORAGE names can be reached, and by whom."),
     Check("disk", check_disk, "See whether the file systems answer."),
@@ -52,8 +61,9 @@ def examine(*, send_test_alert: bool = False, checks: Sequence[Check] | None = N
     except BadInput as error:
         yield Diagnosis("settings", "wrong", str(error), "Correct it in the environment or in .env.")
         return
+    homes = home_origins()
     prepare_environment(settings)
-    context, extra = CheckContext(settings), [TEST_ALERT] if send_test_alert else []
+    context, extra = CheckContext(settings, homes), [TEST_ALERT] if send_test_alert else []
     for check in [*(CHECKS if checks is None else checks), *extra]:
         for diagnosis in _within_its_time(check, context):
             yield _without_secrets(diagnosis, settings)

@@ -50,6 +50,23 @@ def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
             yield Diagnosis("reviewed files", "ok", f"The {what} is {file or 'the one that is shipped'}.")
 
 
+def check_homes(context: CheckContext) -> Iterator[Diagnosis]:
+    """Check that every tool keeps runs, models and data in one home, unless somebody meant otherwise."""
+    settings, origins = context.settings, context.homes
+    runs, home = settings.dagster_home, settings.home
+    remedy = "Run loan-default init here, which writes both homes to .env."
+    if origins.dagster_home is None:
+        message = "DAGSTER_HOME is set neither in .env of this folder nor in the environment: dagster and dg would "
+        yield Diagnosis("homes", "wrong", f"{message}keep their runs in a temporary folder.", remedy)
+    elif runs == home / "dagster":
+        yield Diagnosis("homes", "ok", f"Runs, models and data are kept in {home}.")
+    elif (origins.dagster_home, origins.home) == (".env", "export"):
+        message = f"Runs go to {runs} (.env), models and data to {home} (exported)."
+        yield Diagnosis("homes", "wrong", message, remedy)
+    else:
+        yield Diagnosis("homes", "ok", f"Runs are kept in {runs} as DAGSTER_HOME says, models and data in {home}.")
+
+
 def check_loan_data(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that LOAN_DEFAULT_DATA names files that exist; scoring works without."""
     spec = context.settings.data

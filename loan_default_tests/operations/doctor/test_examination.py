@@ -18,7 +18,7 @@ from loan_default.operations.doctor import Check, CheckContext, Diagnosis, exami
 from loan_default.operations.doctor.registry import (
     check_registry,
 )
-from loan_default.settings import prepare_process
+from loan_default.settings import prepare_process, with_homes
 from loan_default_tests.operations.doctor.conftest import (
     Installation,
     answering,
@@ -79,9 +79,11 @@ def test_a_sound_home_ends_with_zero_and_each_trouble_with_one(
 
 def test_a_new_home_has_nothing_wrong_and_stays_new(install: Installation, tmp_path: Path) -> None:
     settings = install()
+    env_file = tmp_path / ".env"
+    env_file.write_text(with_homes("", settings.home), encoding="utf-8")
     assert {diagnosis.mark for diagnosis in examine()} == {"ok", "note"}
     assert not settings.home.exists()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [env_file]
 
 
 def test_settings_that_cannot_be_read_are_a_finding(install: Installation, capfd: pytest.CaptureFixture[str]) -> None:

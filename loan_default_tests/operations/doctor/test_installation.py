@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from loan_default.operations.doctor.installation import check_loan_data, check_settings
+from loan_default.operations.doctor.check import CheckContext
+from loan_default.operations.doctor.installation import check_homes, check_loan_data, check_settings
+from loan_default.settings import HomeOrigins, Origin, Settings
 from loan_default_tests.operations.doctor.conftest import Installation, diagnoses_of, wrong
 
 pytestmark = pytest.mark.integration
@@ -39,3 +41,26 @@ def test_loan_data_must_exist_if_it_is_named(install: Installation, tmp_path: Pa
     assert wrong(diagnoses_of(check_loan_data, settings)).message == f"{tmp_path}/*.csv names no file."
     (tmp_path / "loans.csv").write_text("id")
     assert [diagnosis.mark for diagnosis in diagnoses_of(check_loan_data, settings)] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("home", "dagster_home", "apart", "mark"),
+    [
+        (None, None, False, "wrong"),
+        ("export", None, False, "wrong"),
+        (".env", ".env", False, "ok"),
+        (None, "export", False, "ok"),
+        ("export", ".env", True, "wrong"),
+        (".env", ".env", True, "ok"),
+        ("export", "export", True, "ok"),
+        (None, "export", True, "ok"),
+    ],
+)
+def test_split_homes_are_wrong_unless_they_are_meant(
+    tmp_path: Path, home: Origin | None, dagster_home: Origin | None, apart: bool, mark: str
+) -> None:
+    runs = tmp_path / ("elsewhere" if apart else "home/dagster")
+    context = CheckContext(Settings(tmp_path / "home", runs), HomeOrigins(home, dagster_home))
+    (diagnosis,) = check_homes(context)
+    assert diagnosis.mark == mark
+    assert mark == "ok" or "loan-default init" in diagnosis.remedy

@@ -1,0 +1,75 @@
+"""One home for every tool: real commands, with homes exported or not, and each kind of `.env`."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loan_default.settings import with_homes
+
+pytestmark = pytest.mark.integration
+
+# Says which homes a code location sees; Dagster keeps the run in the home that it opened before.
+LOCATION = """
+import dagster as dg
+from loan_default.settings import load_settings
+
+@dg.asset
+def homes() -> None:
+    settings = load_settings()
+    print(f"HOMES {settings.home} {settings.dagster_home}", flush=True)
+
+defs = dg.Definitions([homes])
+"""
+OPENS = """
+from loan_default.operations.home import open_home
+settings = open_home(needs=())
+print("HOMES", settings.home, settings.dagster_home)
+"""
+TOOLS = {
+    "dagster": ("-m", "dagster", "asset", "materialize", "-f", "location.py", "--select", "homes"),
+    "loan-default": ("-c", OPENS),  # as every command opens the home
+}
+
+
+def homes_of(tool: str, folder: Path, exports: dict[str, str]) -> tuple[Path, Path]:
+    """Return the home of runs and that of models and data in which a command ended, as they lie on the disk."""
+    names = ("DAGSTER_HOME", "LOAN_DEFAULT_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | exports
+    command = [sys.executable, *TOOLS[tool]]
+    finished = subprocess.run(
+        command, cwd=folder, env=environment, check=True, capture_output=True, text=True, timeout=120
+    )
+    match = re.search(r"HOMES (\S+) (\S+)", finished.stdout + finished.stderr)
+    assert match, finished.stderr[-2000:]
+    home, runs = (Path(text) for text in match.groups())
+    if tool == "dagster":
+        assert (runs / "history" / "runs.db").exists(), "the run lies in the home that the location sees"
+    return runs, home
+
+
+@pytest.mark.parametrize("home_exported", [False, True], ids=["", "LOAN_DEFAULT_HOME exported"])
+@pytest.mark.parametrize("runs_exported", [False, True], ids=["", "DAGSTER_HOME exported"])
+def test_every_tool_ends_in_the_home_that_env_names(tmp_path: Path, home_exported: bool, runs_exported: bool) -> None:
+    (tmp_path / "location.py").write_text(LOCATION, encoding="utf-8")
+    (tmp_path / ".env").write_text(with_homes("", tmp_path / "var"), encoding="utf-8")
+    exports = {
+        **({"LOAN_DEFAULT_HOME": str(tmp_path / "e")} if home_exported else {}),
+        **({"DAGSTER_HOME": str(tmp_path / "d")} if runs_exported else {}),
+    }
+    home = tmp_path / ("e" if home_exported else "var")
+    (home / "dagster").mkdir(parents=True)  # Dagster takes no folder that is not there
+    assert {homes_of(tool, tmp_path, exports) for tool in TOOLS} == {(home / "dagster", home)}
+
+
+@pytest.mark.parametrize("home_exported", [False, True], ids=["", "LOAN_DEFAULT_HOME exported"])
+def test_without_env_exports_hold_for_every_tool(tmp_path: Path, home_exported: bool) -> None:
+    (tmp_path / "location.py").write_text(LOCATION, encoding="utf-8")
+    (tmp_path / "d").mkdir()
+    exports = {"DAGSTER_HOME": str(tmp_path / "d")}
+    exports |= {"LOAN_DEFAULT_HOME": str(tmp_path / "e")} if home_exported else {}
+    home = tmp_path / ("e" if home_exported else "var")
+    assert {homes_of(tool, tmp_path, exports) for tool in TOOLS} == {(tmp_path / "d", home)}
