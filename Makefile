@@ -231,8 +231,7 @@ restore: ## Start the stack with what make backup saved into FROM; REPLACE=true 
 
 .PHONY: integration-tests
 integration-tests: $(VENV)/dev.stamp ## Build the images and put the stack through its paces; needs root and an engine; ONLY="names"
-	@LOAN_DEFAULT_TEST_CONTAINERS=1 $(PYTEST) $(SHOWN) -m container loan_default_tests/test_containers.py \
-		$(if $(ONLY),-k "$(ONLY)")
+	@$(PYTEST) $(SHOWN) -m container $(if $(ONLY),-k "$(ONLY)") loan_default_tests/test_containers.py
 
 # uv only resolves; XGBoost's NCCL (469 MB, for several GPUs) is left out, so installing needs --no-deps.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

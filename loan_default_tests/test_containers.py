@@ -1,6 +1,7 @@
 """The containers by a real engine: built from a clean copy, started, used, killed, and taken down with all they kept.
 
-`make integration-tests` runs this; it needs root, Docker or Podman, and the base images or a way to them.
+`make integration-tests` runs this; it needs root, Docker or Podman, and the base images or a way to them. A sample
+without containers reads the answers of a script that stands in for the engine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,6 @@ from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default_tests.stores import free_port
 
 log = logging.getLogger(__name__)
-
-pytestmark = [
-    pytest.mark.container,
-    pytest.mark.skipif(
-        os.environ.get("LOAN_DEFAULT_TEST_CONTAINERS") != "1",
-        reason="LOAN_DEFAULT_TEST_CONTAINERS is not 1; make integration-tests sets it",
-    ),
-]
 
 PROJECT_FOLDER = Path(__file__).parents[1]
 BUILT_FROM = (
@@ -74,24 +68,24 @@ class Stack:
         return {**ours, **ports, "DISABLE_HC_SYSTEMD": "true"}  # without systemd podman has no clock for checks
 
     def run(self, *command: str, stdin: Path | None = None) -> tuple[int, str]:
-        """The exit code of a command in the copy's folder, and all that it said."""
-        with (stdin or Path(os.devnull)).open("rb") as given:
-            done = subprocess.run(
+        """Return the exit code of a command in the copy's folder, and all that it printed."""
+        with (stdin or Path(os.devnull)).open("rb") as source:
+            process = subprocess.run(
                 command,
                 cwd=self.folder,
                 env=self.environment,
-                stdin=given,
+                stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
             )
-        return done.returncode, done.stdout
+        return process.returncode, process.stdout
 
     def must(self, *command: str) -> str:
-        code, told = self.run(*command)
-        assert code == 0, f"{' '.join(command)}: {told[-6000:]}"
-        return told
+        code, output = self.run(*command)
+        assert code == 0, f"{' '.join(command)}: {output[-6000:]}"
+        return output
 
     def make(self, target: str, *variables: str) -> str:
         return self.must("make", "--no-print-directory", target, f"PROJECT={self.project}", *variables)
@@ -101,7 +95,7 @@ class Stack:
         return self.make("engine").strip()
 
     def ask(self, *arguments: str) -> str:
-        """What the engine answers; what it only remarks on stderr goes with the test's."""
+        """Return the engine's answer; what it only remarks on stderr goes with the test's."""
         command = (self.engine, *arguments)
         return subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
@@ -125,29 +119,31 @@ class Stack:
         return self.ask("volume", "ls", "--quiet", "--filter", label).split()
 
     def inspect(self, service: str) -> dict[str, Any]:
-        return json.loads(self.ask("inspect", self.container(service)))[0]
+        (state,) = json.loads(self.ask("inspect", self.container(service)))
+        return dict(state)
 
     def inside(self, service: str, *command: str, stdin: Path | None = None) -> tuple[int, str]:
         return self.run(self.engine, "exec", "-i", self.container(service), *command, stdin=stdin)
 
     def trouble(self, service: str) -> str:
-        """What the service's own health check finds now; empty where it is healthy."""
+        """Run the service's own health check and return what it finds; empty where the service is healthy."""
         state = self.inspect(service)
         if state["State"]["Status"] != "running":
-            return state["State"]["Status"]
-        code, told = self.inside(service, "sh", "-c", state["Config"]["Healthcheck"]["Test"][1])
-        return "" if code == 0 else told.strip()[-500:] or f"exit code {code}"
+            return str(state["State"]["Status"])
+        code, output = self.inside(service, "sh", "-c", state["Config"]["Healthcheck"]["Test"][1])
+        return "" if code == 0 else output.strip()[-500:] or f"exit code {code}"
 
-    def until_healthy(self, *services: str, seconds: float = 180) -> None:
+    def is_healthy(self, service: str) -> bool:
+        return not self.trouble(service)
+
+    def wait_until_healthy(self, *services: str, seconds: float = 180) -> None:
         for service in services:
-            until(
-                lambda service=service: not self.trouble(service), seconds, lambda service=service: self.told(service)
-            )
+            wait_for(partial(self.is_healthy, service), seconds, partial(self.describe, service))
 
     def logs(self, service: str, *options: str) -> str:
         return self.must(self.engine, "logs", *options, self.container(service))
 
-    def told(self, service: str) -> str:
+    def describe(self, service: str) -> str:
         return f"{service} is not healthy: {self.trouble(service)}\n{self.logs(service, '--tail', '40')}"
 
     # --- what it keeps, as the host sees it
@@ -169,16 +165,18 @@ class Stack:
             self.url("scoring", "/invocations"), json=SAMPLE, headers={"Authorization": f"Bearer {token}"}, timeout=10
         )
 
-    def served(self) -> int | None:
-        return httpx.get(self.url("scoring", "/health"), timeout=10).json()["version"]
+    def serves(self, version: int) -> bool:
+        """Tell whether the scoring server answers by this version."""
+        health = httpx.get(self.url("scoring", "/health"), timeout=10).json()
+        return bool(health["version"] == version)
 
     def runs(self) -> dict[str, tuple[str, str]]:
-        asked = httpx.post(self.url("webserver", "/graphql"), json={"query": RUNS}, timeout=20).raise_for_status()
-        found = asked.json()["data"]["runsOrError"]["results"]
-        return {run["runId"]: (run["jobName"], run["status"]) for run in found}
+        answer = httpx.post(self.url("webserver", "/graphql"), json={"query": RUNS}, timeout=20).raise_for_status()
+        runs = answer.json()["data"]["runsOrError"]["results"]
+        return {run["runId"]: (run["jobName"], run["status"]) for run in runs}
 
-    def kept(self) -> dict[str, Any]:
-        """All that must outlive any death: ended runs, versions and aliases, files, and what the model says."""
+    def state(self) -> dict[str, set[Any]]:
+        """Read all that must outlive any death: ended runs, versions and aliases, files, and what the model answers."""
         versions = self.mlflow("model-versions/search", filter=f"name='{MODEL}'")["model_versions"]
         model = self.mlflow("registered-models/get", name=MODEL)["registered_model"]
         files = self.inside("code-server", "find", "/storage", "-type", "f", "-printf", "%p %s\n")[1].splitlines()
@@ -198,28 +196,41 @@ class Stack:
         log.warning("%8s  %s", self.took[what], what)
 
 
-def until(seen: Callable[[], Any], seconds: float, told: Callable[[], str] = lambda: "") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float, describe: Callable[[], str] = lambda: "") -> Any:
     deadline = time.monotonic() + seconds
     while True:
         with suppress(httpx.HTTPError, AssertionError, KeyError):  # what is asked is just starting
-            if found := seen():
-                return found
-        assert time.monotonic() < deadline, f"not within {seconds:g} s. {told()}"
+            if value := condition():
+                return value
+        assert time.monotonic() < deadline, f"not within {seconds:g} s. {describe()}"
         time.sleep(1)
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Built from what is committed to be built from, started by `make start`, trained by `make pipeline`."""
-    folder = tmp_path_factory.mktemp("copy")
+def copy_project(folder: Path) -> None:
+    """Copy what images are built from."""
     for name in BUILT_FROM:
         source = PROJECT_FOLDER / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".env"))
         else:
             shutil.copy(source, folder / name)
+
+
+def require_engine(stack: Stack) -> None:
+    """Skip where this user has no engine to start containers with."""
+    composes = stack.engine != "podman" or shutil.which("podman-compose")
+    if os.geteuid() or not composes or not shutil.which(stack.engine) or stack.run(stack.engine, "info")[0]:
+        pytest.skip("containers need root, and Docker with its compose plugin or Podman with podman-compose")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Build a copy of the project, start it by `make start`, train by `make pipeline`."""
+    folder = tmp_path_factory.mktemp("copy")
+    copy_project(folder)
     ports = {name: free_port() for name in ("webserver", "mlflow", "scoring")}
     stack = Stack(folder, f"loan-default-test-{os.getpid()}", ports)
+    require_engine(stack)
     stack.make("secrets")
     for name in IMAGES:
         with stack.timed(f"build the {name} image"):
@@ -227,14 +238,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         with stack.timed("make start, until all but the scoring server are healthy"):
             stack.make("start", "IMAGES=")
-            stack.until_healthy(*SERVICES[:-1])
+            stack.wait_until_healthy(*SERVICES[:-1])
         # It answers already, and is not called healthy: there is no version that it could score by.
-        until(lambda: httpx.get(stack.url("scoring", "/ping")).status_code == 200, 60)
+        wait_for(lambda: httpx.get(stack.url("scoring", "/ping")).status_code == 200, 60)
         assert "503" in stack.trouble("scoring")
         with stack.timed("make pipeline: 60,000 synthetic loans, 2 trials, through the queue"):
             stack.make("pipeline", f"ARGS=--config-json '{QUICK}'")
         with stack.timed("from the decision to a healthy scoring server"):
-            stack.until_healthy("scoring", seconds=60)
+            stack.wait_until_healthy("scoring", seconds=60)
         yield stack
     finally:
         with stack.timed("make stop"):
@@ -248,6 +259,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 # --- images
 
 
+@pytest.mark.container
 def test_the_scoring_image_is_small_and_holds_what_serving_needs_only(stack: Stack) -> None:
     size_of = ("image", "inspect", "--format", "{{.Size}}")
     sizes = {name: int(stack.ask(*size_of, f"loan-default-{name}:local")) for name in IMAGES}
@@ -255,25 +267,27 @@ def test_the_scoring_image_is_small_and_holds_what_serving_needs_only(stack: Sta
         log.warning("%5.0f MB  image %s", size / 1e6, name)
     assert sizes["scoring"] <= SCORING_MEGABYTES * 1e6
     packages = stack.inside("scoring", "sh", "-c", "ls -d /*/*/lib/python3*/site-packages/* /usr/lib/python3/*/*")[1]
-    held = {Path(line).name.lower() for line in packages.splitlines()}
-    assert "mlflow" in held
-    assert not [name for name in held if name.startswith(("dagster", "nvidia", "pip", "setuptools"))]
+    installed = {Path(line).name.lower() for line in packages.splitlines()}
+    assert "mlflow" in installed
+    assert not [name for name in installed if name.startswith(("dagster", "nvidia", "pip", "setuptools"))]
     assert not stack.inside("scoring", "sh", "-c", "find / -xdev -name '*nccl*' 2>/dev/null")[1]
 
 
+@pytest.mark.container
 @pytest.mark.parametrize("service", OURS)
 def test_an_image_holds_no_build_tools(stack: Stack, service: str) -> None:
     for tool in ("gcc", "cc", "make", "uv", "git"):
         assert stack.inside(service, "sh", "-c", f"command -v {tool}")[0], tool
 
 
+@pytest.mark.container
 def test_no_secret_lies_in_an_image_or_its_history(stack: Stack) -> None:
     secrets = [value for name, value in stack.secrets.items() if len(value) > 8]
     assert len(secrets) >= 5
     for name in IMAGES:
         image = f"loan-default-{name}:local"
-        told = stack.ask("history", "--no-trunc", image) + stack.ask("image", "inspect", image)
-        assert not [secret for secret in secrets if secret in told]
+        described = stack.ask("history", "--no-trunc", image) + stack.ask("image", "inspect", image)
+        assert not [secret for secret in secrets if secret in described]
     for service in OURS:
         assert not stack.inside(service, "find", "/opt", "-name", ".env*")[1]
 
@@ -281,6 +295,7 @@ def test_no_secret_lies_in_an_image_or_its_history(stack: Stack) -> None:
 # --- confinement
 
 
+@pytest.mark.container
 @pytest.mark.parametrize("service", OURS)
 def test_a_service_is_confined(stack: Stack, service: str) -> None:
     def inside(command: str) -> str:
@@ -294,12 +309,14 @@ def test_a_service_is_confined(stack: Stack, service: str) -> None:
     assert "NoNewPrivs:\t1" in status
 
 
+@pytest.mark.container
 def test_postgres_is_confined_as_far_as_its_image_lets(stack: Stack) -> None:
-    told = stack.inside("postgres", "sh", "-c", "touch /x /usr/x; stat -c %U /proc/1")[1]
-    assert told.count("Read-only file system") == 2
-    assert told.strip().endswith("postgres")
+    output = stack.inside("postgres", "sh", "-c", "touch /x /usr/x; stat -c %U /proc/1")[1]
+    assert output.count("Read-only file system") == 2
+    assert output.strip().endswith("postgres")
 
 
+@pytest.mark.container
 def test_ports_are_bound_to_loopback_only(stack: Stack) -> None:
     published = {
         service: [bound["HostIp"] for bindings in ports.values() for bound in bindings or ()]
@@ -310,29 +327,32 @@ def test_ports_are_bound_to_loopback_only(stack: Stack) -> None:
     assert {host for hosts in published.values() for host in hosts} == {"127.0.0.1"}
 
 
+@pytest.mark.container
 def test_nothing_starts_without_secrets(stack: Stack) -> None:
     env = stack.folder / "docker" / ".env"
-    written = env.read_text(encoding="utf-8")
+    content = env.read_text(encoding="utf-8")
     try:
         for name in stack.secrets:
-            others = [line for line in written.splitlines(keepends=True) if not line.startswith(f"{name}=")]
+            others = [line for line in content.splitlines(keepends=True) if not line.startswith(f"{name}=")]
             env.write_text("".join(others), encoding="utf-8")
             with pytest.raises(AssertionError, match="run make secrets"):
                 stack.make("start", "IMAGES=")
     finally:
-        env.write_text(written, encoding="utf-8")
+        env.write_text(content, encoding="utf-8")
 
 
+@pytest.mark.container
 def test_mlflow_asks_for_a_log_in_and_answers_its_own_hosts_only(stack: Stack) -> None:
-    asked = stack.url("mlflow", "/api/2.0/mlflow/experiments/search?max_results=1")
-    assert httpx.get(asked).status_code == 401
-    assert httpx.get(asked, auth=("admin", "password1234")).status_code == 401
-    assert httpx.get(asked, headers={"Host": "evil.example"}).status_code == 403
+    url = stack.url("mlflow", "/api/2.0/mlflow/experiments/search?max_results=1")
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, auth=("admin", "password1234")).status_code == 401
+    assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 403
 
 
 # --- what it is for
 
 
+@pytest.mark.container
 def test_the_host_gets_a_score_for_its_token_only(stack: Stack) -> None:
     assert httpx.post(stack.url("scoring", "/invocations"), json=SAMPLE).status_code == 401
     answer = stack.score()
@@ -341,15 +361,17 @@ def test_the_host_gets_a_score_for_its_token_only(stack: Stack) -> None:
     assert answer.headers["X-Model-Version"] == "1"
 
 
+@pytest.mark.container
 def test_the_pipeline_ran_in_the_code_server_through_the_queue(stack: Stack) -> None:
     (run_id,) = [run for run, (job, _) in stack.runs().items() if job == "full_pipeline_job"]
     query = f'{{ logsForRun(runId: "{run_id}") {{ ... on EventConnection {{ events {{ __typename }} }} }} }}'
-    told = httpx.post(stack.url("webserver", "/graphql"), json={"query": query}, timeout=20).json()
-    events = {event["__typename"] for event in told["data"]["logsForRun"]["events"]}
+    answer = httpx.post(stack.url("webserver", "/graphql"), json={"query": query}, timeout=20).json()
+    events = {event["__typename"] for event in answer["data"]["logsForRun"]["events"]}
     assert {"RunEnqueuedEvent", "RunStartEvent", "RunSuccessEvent"} <= events
     assert run_id in stack.inside("code-server", "ls", "/var/lib/loan-default/dagster/storage")[1]
 
 
+@pytest.mark.container
 def test_forms_of_requests_that_mlflow_reads_are_answered_without_the_rest_of_mlflow(stack: Stack) -> None:
     token = stack.secrets["LOAN_DEFAULT_API_TOKENS"].split(",")[0]
     rows = SAMPLE["dataframe_records"]
@@ -361,18 +383,19 @@ def test_forms_of_requests_that_mlflow_reads_are_answered_without_the_rest_of_ml
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.container
 def test_the_server_follows_the_alias(stack: Stack) -> None:
     with stack.timed("make pipeline again, to have a second version"):
         stack.make("pipeline", f"ARGS=--config-json '{QUICK}'")
-    assert stack.served() == 1, "the policy promotes no version that is no better"
+    assert stack.serves(1), "the policy promotes no version that is no better"
     for command, version in (
         (("promote", "--version", "2", "--force", "--reason", "to see who follows"), 2),
         (("rollback", "--reason", "enough seen"), 1),
     ):
         with stack.timed(f"{command[0]}: from the command to the server's new version"):
-            code, told = stack.inside("code-server", "loan-default", *command)
-            assert code == 0, told
-            until(lambda version=version: stack.served() == version, 30)
+            code, output = stack.inside("code-server", "loan-default", *command)
+            assert code == 0, output
+            wait_for(partial(stack.serves, version), 30)
         assert stack.score().headers["X-Model-Version"] == str(version)
 
 
@@ -381,8 +404,9 @@ def test_the_server_follows_the_alias(stack: Stack) -> None:
 
 @contextmanager
 def answering(stack: Stack) -> Iterator[list[str]]:
-    """Meanwhile the scoring server is asked ten times a second; what went wrong with that."""
-    over, failures = threading.Event(), []
+    """Ask the scoring server ten times a second meanwhile; collect what went wrong with that."""
+    over = threading.Event()
+    failures: list[str] = []
 
     def run() -> None:
         while not over.wait(0.1):
@@ -403,26 +427,28 @@ def answering(stack: Stack) -> Iterator[list[str]]:
 
 
 def lost(before: Mapping[str, set[Any]], after: Mapping[str, set[Any]]) -> dict[str, set[Any]]:
-    return {what: gone for what in before if (gone := before[what] - after[what])}
+    return {what: absent for what in before if (absent := before[what] - after[what])}
 
 
+@pytest.mark.container
 @pytest.mark.parametrize("how", ["restart", "kill -9"])
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_comes_back_with_nothing_lost(stack: Stack, service: str, how: str) -> None:
-    before, pid = stack.kept(), stack.inspect(service)["State"]["Pid"]
+    before, pid = stack.state(), stack.inspect(service)["State"]["Pid"]
     with answering(stack) as failures, stack.timed(f"{how} {service}, until all are healthy again"):
         if how == "restart":
             stack.ask("restart", stack.container(service))
         else:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: stack.inspect(service)["State"]["Pid"] not in (0, pid), 60, lambda: stack.told(service))
-        stack.until_healthy(service, *SERVICES)
-    after = until(stack.kept, 60)
+        wait_for(lambda: stack.inspect(service)["State"]["Pid"] not in (0, pid), 60, lambda: stack.describe(service))
+        stack.wait_until_healthy(service, *SERVICES)
+    after = wait_for(stack.state, 60)
     assert not lost(before, after)
     if service != "scoring":
         assert not failures, f"scoring needs none of the others: {failures[:3]}"
 
 
+@pytest.mark.container
 def test_a_batch_is_scored_though_the_code_server_is_killed_in_its_run(stack: Stack) -> None:
     batch = stack.folder / "2018-10.csv"
     write_csv(make_applications(2_000, seed=3, month=date(2018, 10, 1)), batch)
@@ -430,79 +456,173 @@ def test_a_batch_is_scored_though_the_code_server_is_killed_in_its_run(stack: St
         inbox = "/storage/applications"
         drop = f"mkdir -p {inbox} && cat > {inbox}/.part && mv {inbox}/.part {inbox}/{batch.name}"
         assert stack.inside("code-server", "sh", "-c", drop, stdin=batch) == (0, "")
-        until(lambda: ("batch_prediction_job", "STARTED") in stack.runs().values(), 90)
+        wait_for(lambda: ("batch_prediction_job", "STARTED") in stack.runs().values(), 90)
         os.kill(stack.inspect("code-server")["State"]["Pid"], signal.SIGKILL)
-        until(lambda: ("batch_prediction_job", "SUCCESS") in stack.runs().values(), 180)
+        wait_for(lambda: ("batch_prediction_job", "SUCCESS") in stack.runs().values(), 180)
     assert ("batch_prediction_job", "FAILURE") in stack.runs().values()
     assert stack.inside("code-server", "test", "-s", "/storage/predictions/2018-10.parquet") == (0, "")
 
 
+@pytest.mark.container
 def test_serving_stops_and_starts_by_itself(stack: Stack) -> None:
     stack.make("stop-serve")
     with pytest.raises(httpx.HTTPError):
         stack.score()
     with stack.timed("make start-serve, until it is healthy"):
         stack.make("start-serve")
-        stack.until_healthy("scoring")
+        stack.wait_until_healthy("scoring")
     assert stack.score().status_code == 200
 
 
+@pytest.mark.container
 def test_what_was_kept_outlives_the_containers(stack: Stack) -> None:
-    before = stack.kept()
+    before = stack.state()
     with stack.timed("make stop and make start, until all are healthy"):
         stack.make("stop")
         assert not stack.containers()
         stack.make("start", "IMAGES=")
-        stack.until_healthy(*SERVICES)
-    assert not lost(before, until(stack.kept, 60))
+        stack.wait_until_healthy(*SERVICES)
+    assert not lost(before, wait_for(stack.state, 60))
 
 
+@pytest.mark.container
 def test_a_backup_is_restored_where_nothing_is_left(stack: Stack) -> None:
-    backup, env, before = stack.folder / "backup", stack.folder / "docker" / ".env", stack.kept()
+    backup, env, before = stack.folder / "backup", stack.folder / "docker" / ".env", stack.state()
     with stack.timed("make backup"):
         stack.make("backup", f"TO={backup}")
     assert {path.stat().st_mode & 0o077 for path in (backup, *backup.iterdir())} == {0}
-    for target, folder, said in (
+    for target, folder, message in (
         ("backup", f"TO={backup}", "is there already"),
         ("restore", f"FROM={backup}", "REPLACE=true replaces them"),
     ):
-        code, told = stack.run("make", target, f"PROJECT={stack.project}", folder)
-        assert code, told
-        assert said in told
+        code, output = stack.run("make", target, f"PROJECT={stack.project}", folder)
+        assert code, output
+        assert message in output
     stack.make("stop")
     stack.ask("volume", "rm", *stack.volumes())
     env.unlink()
     with stack.timed("make restore, without volumes and secrets, until all are healthy"):
         stack.make("restore", f"FROM={backup}")
-        stack.until_healthy(*SERVICES)
+        stack.wait_until_healthy(*SERVICES)
     assert env.read_bytes() == (backup / "env").read_bytes()
-    after = until(stack.kept, 60)
+    after = wait_for(stack.state, 60)
     assert not lost(before, after)
     assert after["answers"] == before["answers"]
 
 
+@pytest.mark.container
 def test_a_backup_replaces_what_came_after_it(stack: Stack) -> None:
-    backup, before = stack.folder / "backup", stack.kept()
+    backup, before = stack.folder / "backup", stack.state()
     assert stack.inside("code-server", "touch", "/storage/later") == (0, "")
     env = stack.folder / "docker" / ".env"
     env.write_text(env.read_text(encoding="utf-8").replace("POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=other"))
     stack.make("restore", f"FROM={backup}", "REPLACE=true")
-    stack.until_healthy(*SERVICES)
+    stack.wait_until_healthy(*SERVICES)
     assert stack.inside("code-server", "test", "-e", "/storage/later")[0]
-    assert not lost(before, until(stack.kept, 60))
+    assert not lost(before, wait_for(stack.state, 60))
 
 
+@pytest.mark.container
 def test_troubleshoot_shows_each_service_and_asks_the_doctor(stack: Stack) -> None:
-    told = stack.make("troubleshoot")
+    output = stack.make("troubleshoot")
     for service in SERVICES:
-        assert f"== {service}: running" in told, told
-    assert "NOT HEALTHY" not in told
-    assert "Nothing is wrong." in told
+        assert f"== {service}: running" in output, output
+    assert "NOT HEALTHY" not in output
+    assert "Nothing is wrong." in output
 
 
+@pytest.mark.container
 def test_no_secret_was_logged(stack: Stack) -> None:
     secrets = [value for value in stack.secrets.values() if len(value) > 8]
     for service in SERVICES:
-        told = stack.logs(service)
-        assert told
-        assert not [secret for secret in secrets if secret in told], service
+        log_lines = stack.logs(service)
+        assert log_lines
+        assert not [secret for secret in secrets if secret in log_lines], service
+
+
+# --- a sample without containers -------------------------------------------------------------------------------
+
+# `exec` runs the command here; services have one container each, of their name.
+ENGINE = """#!/bin/sh
+case "$1" in
+ps) for word in "$@"; do case $word in *service=*) echo "${word##*=}" ;; esac; done ;;
+inspect) cat "$(dirname "$0")/$2.json" ;;
+exec) shift 3; exec "$@" ;;
+logs) echo "a line" ;;
+esac
+"""
+ANSWERS = {
+    "/health": {"version": 3},
+    "/invocations": {"predictions": [{"pd": 0.1}]},
+    "/graphql": {"data": {"runsOrError": {"results": [{"runId": "r", "jobName": "j", "status": "SUCCESS"}]}}},
+    "/api/2.0/mlflow/model-versions/search": {"model_versions": [{"version": "3"}]},
+    "/api/2.0/mlflow/registered-models/get": {
+        "registered_model": {"aliases": [{"alias": "production", "version": "3"}]}
+    },
+}
+
+
+@pytest.fixture
+def imitation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """A copy of the project whose engine is a script, and whose services are one server with prepared answers."""
+    copy_project(tmp_path)
+    engine = tmp_path / "bin" / "docker"
+    engine.parent.mkdir()
+    engine.write_text(ENGINE, encoding="utf-8")
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{engine.parent}:{os.environ['PATH']}")
+
+    class Services(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = json.dumps(ANSWERS[self.path.partition("?")[0]]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Services) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        ports = dict.fromkeys(("webserver", "mlflow", "scoring"), server.server_port)
+        yield Stack(tmp_path, "imitation", ports)
+        server.shutdown()
+
+
+@pytest.mark.integration
+def test_secrets_and_the_engine_are_the_makefiles(imitation: Stack) -> None:
+    imitation.make("secrets")
+    assert {"LOAN_DEFAULT_API_TOKENS", "MLFLOW_AUTH_ADMIN_PASSWORD"} < imitation.secrets.keys()
+    assert all(imitation.secrets.values())
+    assert imitation.engine == "docker"
+
+
+@pytest.mark.integration
+def test_health_is_what_the_engine_says_and_the_services_own_check(imitation: Stack) -> None:
+    def trouble(status: str, check: str) -> str:
+        state = {"State": {"Status": status}, "Config": {"Healthcheck": {"Test": ["CMD-SHELL", check]}}}
+        (imitation.folder / "bin" / "mlflow.json").write_text(json.dumps([state]), encoding="utf-8")
+        return imitation.trouble("mlflow")
+
+    assert trouble("exited", "true") == "exited"
+    assert trouble("running", "echo no answer; exit 1") == "no answer"
+    with pytest.raises(AssertionError, match=r"mlflow is not healthy: no answer\n\s*a line"):
+        imitation.wait_until_healthy("mlflow", seconds=0)
+    assert trouble("running", "true") == ""
+    imitation.wait_until_healthy("mlflow")
+
+
+@pytest.mark.integration
+def test_what_must_outlive_a_death_is_read_and_compared(imitation: Stack) -> None:
+    imitation.make("secrets")
+    before = imitation.state()
+    assert (before["runs"], before["versions"], before["aliases"]) == ({"r"}, {"3"}, {("production", "3")})
+    assert imitation.serves(3)
+    assert not lost(before, imitation.state())
+    assert lost(before, {**before, "runs": set()}) == {"runs": {"r"}}
+    with answering(imitation) as failures:
+        time.sleep(0.3)
+    assert failures == []
