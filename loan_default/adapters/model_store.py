@@ -93,7 +93,10 @@ class ModelStore:
             self.tracking.log_folder(run_id, Path(scratch), "plots")
 
     def record_decision(self, record: Mapping[str, Any]) -> None:
-        """Move the alias where the decision says so, and leave who, what, when and why with the version."""
+        """Record a decision with its version, and move the alias where the decision says so.
+
+        The version in production keeps the tags of the decision that put it there: a later hold leaves them alone.
+        """
         version = self.tracking.get(record["candidate"])
         tags = {
             "decision": record["verdict"],
@@ -104,7 +107,7 @@ class ModelStore:
         self.tracking.log_json(version.run_id, "promotion.json", record)
         if record["verdict"] in ("promote", "rollback"):
             self.tracking.promote(version.version, tags)
-        else:
+        elif PRODUCTION not in version.aliases:
             self.tracking.set_version_tags(version.version, tags)
 
     def promote_by_hand(self, version: int, *, reason: str, by: str, now: datetime) -> dict[str, Any]:

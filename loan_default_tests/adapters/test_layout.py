@@ -1,6 +1,7 @@
 """One module knows where files lie: it agrees with the IO managers, and no other module spells its names."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -66,9 +67,10 @@ def test_folders_of_batches_hold_what_is_made_for_each_batch() -> None:
 
 # --- nobody else spells them
 
-FOLDERS = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
-ASSETS = {name for names in (Record, BatchRecord, Table, BatchTable) for name in get_args(names)} | {"model_card"}
-SUFFIXES = (".json", ".parquet", ".csv", ".html", ".md", "/")
+BY_BATCH = {*get_args(BatchRecord), *get_args(BatchTable)}
+FOLDERS = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)} | BY_BATCH
+FILES = {f"{record}.json" for record in get_args(Record)} | {f"{table}.parquet" for table in get_args(Table)}
+PARTS = FILES | {layout.MODEL_CARD} | {f"{folder}/" for folder in FOLDERS}
 
 
 def texts(tree: ast.AST) -> Iterator[ast.Constant]:
@@ -87,11 +89,11 @@ def texts(tree: ast.AST) -> Iterator[ast.Constant]:
 
 def spelled(source: str) -> set[str]:
     """Names of files and folders that a module joins to paths itself."""
-    tree, names = ast.parse(source), FOLDERS | ASSETS
+    tree = ast.parse(source)
     joined = {id(part) for node in ast.walk(tree) for part in joined_parts(node)}
-    alone = {str(text.value) for text in texts(tree) if id(text) in joined and text.value in names}
-    files = {f"{name}{suffix}" for name in names for suffix in SUFFIXES}
-    return alone | {file for text in texts(tree) for file in files if file in str(text.value).replace("://", "")}
+    alone = {str(text.value) for text in texts(tree) if id(text) in joined and text.value in FOLDERS}
+    inside = {part for text in texts(tree) for part in PARTS if re.search(rf"(?<![\w-]){part}(?!/)", str(text.value))}
+    return alone | inside
 
 
 def joined_parts(node: ast.AST) -> list[ast.expr]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+from upath import UPath
 
-from loan_default.adapters.model_store import (
-    ModelStore,
-    provenance,
-)
+from loan_default.adapters import decision_log
+from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.model_store import ModelStore, provenance
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.model.scorer import Scorer
@@ -20,7 +22,8 @@ from loan_default.risk.model.training import Candidate
 from loan_default.risk.monitoring.drift import profile_batch, psi
 from loan_default.risk.monitoring.reference_profile import reference_part, scored_features
 from loan_default.risk.policy import load_policy
-from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
+from loan_default.risk.validation.champion_challenger import Judgement, judge_on_test, score_test
+from loan_default.steps.registry import decide_on_version
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.packages import contract, scorer
 from loan_default_tests.stores import client_of, new_run, new_tracking
@@ -88,13 +91,18 @@ def test_the_reference_is_what_the_version_was_developed_on(registered: Register
     assert sample.join(scored, on=scored.columns, how="anti", nulls_equal=True).is_empty()
 
 
-@pytest.mark.integration
-def test_an_evaluation_joins_the_training_run(registered: Registered, cleaned: Cleaned) -> None:
+def judged(cleaned: Cleaned) -> Judgement:
+    """Judge both candidates on the newest loans whose outcome is known."""
     resolved = pl.read_parquet(cleaned.path).filter(pl.col("outcome").is_not_null()).tail(300)
     candidates = {kind: scorer(kind) for kind in KINDS}
     policy = load_policy().promotion
     test = score_test(candidates, None, policy, resolved)
-    judgement, _ = judge_on_test(test, candidates, "xgboost", None, policy, out_of_time=True, seed=0, resamples=3)
+    return judge_on_test(test, candidates, "xgboost", None, policy, out_of_time=True, seed=0, resamples=3)[0]
+
+
+@pytest.mark.integration
+def test_an_evaluation_joins_the_training_run(registered: Registered, cleaned: Cleaned) -> None:
+    judgement = judged(cleaned)
     run_id = registered.version.run_id
     registered.store.log_evaluation(run_id, judgement, {"roc.png": b"picture"})
     metrics = client_of(registered.store.tracking).get_run(run_id).data.metrics
@@ -127,6 +135,26 @@ def test_only_a_promotion_moves_production(registered: Registered) -> None:
         assert now.tags["decision_reasons"] == "Out of time. AUC 0.70."
         assert store.tracking.read_json(version.run_id, "promotion.json") == decided(version, verdict)
     assert store.tracking.version_of(PREVIOUS) is None
+
+
+@pytest.mark.integration
+def test_a_hold_leaves_the_promotion_beside_the_version_in_production(
+    registered: Registered, cleaned: Cleaned, tmp_path: Path
+) -> None:
+    store, version, layout = registered.store, registered.version, StorageLayout(UPath(tmp_path))
+    store.record_decision(decided(version, "promote"))
+    promotion = store.tracking.get(version.version).tags
+    evaluation = {"version": version.version, "champion_version": None, "judgement": judged(cleaned).to_dict()}
+    for day in (1, 2):  # promotion_job, run again on the version in production
+        now = datetime(2019, 1, day, tzinfo=UTC)
+        decide_on_version(evaluation, store, load_policy().promotion, layout, now=now, decided_by="policy, run 7")
+        production = store.tracking.version_of(PRODUCTION)
+        assert production is not None
+        assert (production.version, production.tags) == (version.version, promotion)
+        assert production.tags["decision"] == "promote"
+    reviews = decision_log.read(layout)
+    assert [(review["verdict"], review["decided_by"]) for review in reviews] == [("hold", "policy, run 7")] * 2
+    assert store.tracking.read_json(version.run_id, "promotion.json") == reviews[-1]
 
 
 @pytest.mark.integration
