@@ -88,12 +88,12 @@ def texts(tree: ast.AST) -> Iterator[ast.Constant]:
 
 
 def spelled(source: str) -> set[str]:
-    """Names of files and folders that a module joins to paths itself."""
+    """Return the names of files and folders that a module joins to paths itself; a sentence for people may have one."""
     tree = ast.parse(source)
     joined = {id(part) for node in ast.walk(tree) for part in joined_parts(node)}
     alone = {str(text.value) for text in texts(tree) if id(text) in joined and text.value in FOLDERS}
-    inside = {part for text in texts(tree) for part in PARTS if re.search(rf"(?<![\w-]){part}(?!/)", str(text.value))}
-    return alone | inside
+    paths = [str(text.value) for text in texts(tree) if " " not in str(text.value)]
+    return alone | {part for path in paths for part in PARTS if re.search(rf"(?<![\w-]){part}(?!/)", path)}
 
 
 def joined_parts(node: ast.AST) -> list[ast.expr]:
