@@ -21,8 +21,9 @@ from dotenv import dotenv_values, load_dotenv
 from upath import UPath
 
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
-from loan_default.adapters.storage import is_remote, write_atomically
+from loan_default.adapters.storage import is_remote
 from loan_default.risk.errors import BadInput
+from loan_default.risk.files import write_atomically
 
 Environment = Literal["local", "staging", "prod"]
 EngineName = Literal["local", "dask"]

@@ -10,7 +10,7 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
-from loan_default.adapters.storage import write_atomically
+from loan_default.risk.files import write_atomically
 
 _held: dict[Path, IO[str]] = {}  # by this process
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.identity import NoIdentity, proof
-from loan_default.adapters.storage import write_atomically
+from loan_default.risk.files import write_atomically
 
 if TYPE_CHECKING:
     import httpx

@@ -11,9 +11,8 @@ import json
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any
@@ -22,6 +21,7 @@ from upath import UPath
 
 from loan_default.adapters import gcs
 from loan_default.adapters.layout import MODELS, PROBE
+from loan_default.risk.files import write_atomically
 
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -134,18 +134,6 @@ def remove(place: UPath) -> None:
         gcs.remove(place)
     else:
         Path(place).unlink(missing_ok=True)
-
-
-@contextmanager
-def write_atomically(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to; it takes the target's place if all went well, else it is removed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield part
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def leftover_patterns(root: str, staging: Path, models: Path) -> Iterator[tuple[Path, str]]:

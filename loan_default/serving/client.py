@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from loan_default.adapters.scoring_server import connected, invocation, predictions, refusal
-from loan_default.adapters.storage import write_atomically
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
+from loan_default.risk.files import write_atomically
 
 if TYPE_CHECKING:
     import httpx

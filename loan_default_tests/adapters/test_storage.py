@@ -22,7 +22,6 @@ from loan_default.adapters.storage import (
     remove,
     store,
     sweep,
-    write_atomically,
     write_json,
     write_text,
 )
@@ -111,26 +110,6 @@ def test_a_record_without_a_number_is_refused_and_the_old_one_stays(place: UPath
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(place / "record.json", {"psi": float("nan")})
     assert read_json(place / "record.json") == {"psi": 0.1}
-
-
-def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
-    target = tmp_path / "kept.csv"
-    target.write_text("old")
-    with pytest.raises(OSError, match="disk full"), write_atomically(target) as part:
-        part.write_text("ne")
-        assert target.read_text() == "old"
-        raise OSError("disk full")
-    assert target.read_text() == "old"
-    assert names_in(tmp_path) == {"kept.csv"}
-
-
-def test_writers_at_once_do_not_meet(tmp_path: Path) -> None:
-    target = tmp_path / "kept.csv"
-    with write_atomically(target) as first, write_atomically(target) as second:
-        first.write_text("first")
-        second.write_text("second")
-    assert target.read_text() == "first"  # the last to finish
-    assert names_in(tmp_path) == {"kept.csv"}
 
 
 def test_what_runs_that_died_have_left_is_swept_after_a_week(tmp_path: Path) -> None:

@@ -473,7 +473,7 @@ def test_a_wrong_configuration_fails_in_mlflow_too(
 ) -> None:
     before = tracking.versions()
     told = failure(platform.run("training_job", config=QUICK_TRAINING | {"trained_model": {"candidates": ["oracle"]}}))
-    assert told.startswith("Candidates ['oracle'] cannot be fitted; choose among xgboost,")
+    assert told.startswith("oracle is no candidate that this release knows; choose among xgboost,")
     assert newest_status(tracking) == "FAILED"
     assert tracking.versions() == before
 

@@ -22,9 +22,9 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path
 def test_a_failure_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
     target = tmp_path / "record.json"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="no more"), write_atomically(target) as part:
+    with pytest.raises(OSError, match="disk full"), write_atomically(target) as part:
         part.write_text("half")
-        raise RuntimeError("no more")
+        raise OSError("disk full")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
