@@ -33,8 +33,8 @@ import yaml
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs import sensors
 from loan_default.defs.resources import build_resources
+from loan_default.defs.sensors.build import SENSORS
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
 from loan_default_tests.homes import (
@@ -464,7 +464,7 @@ def test_sensors_wait_for_a_registry_that_is_away(home: Home) -> None:
     write_csv(make_applications(10, month=MONTH, seed=1), batch)
 
     def tick(name: str, tracking: Tracking) -> str:
-        sensor = getattr(sensors, name)
+        sensor = SENSORS[name].evaluate
         arguments = {key: resources[key] for key in inspect.signature(sensor).parameters if key in resources}
         arguments["model_registry"] = SimpleNamespace(tracking=tracking)
         with (
@@ -476,8 +476,8 @@ def test_sensors_wait_for_a_registry_that_is_away(home: Home) -> None:
         requests = getattr(result, "run_requests", None)
         return f"asks for {requests}" if requests else str(getattr(result, "skip_message", None) or result.skip_reason)
 
-    tick("new_batches", here)  # the first look at a file
-    for name in ("new_batches", "production", "lost_runs"):
+    tick("new_batch_sensor", here)  # the first look at a file
+    for name in ("new_batch_sensor", "production_sensor", "lost_run_sensor"):
         assert f"MLflow at {away.tracking_uri} cannot be reached" in tick(name, away), name
         after = tick(name, here)
         assert "cannot be reached" not in after

@@ -47,17 +47,17 @@ from hypothesis import strategies as st
 from loan_default.adapters.inbox import fingerprint_of
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, Tracking, TrackingError
-from loan_default.defs import sensors
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import StorageResource
-from loan_default.defs.sensors import REASON_TAG
+from loan_default.defs.sensors import alert_sensor, build
+from loan_default.defs.sensors.ticks import REASON_TAG
 from loan_default.risk.policy import RetrainingPolicy
 from loan_default.settings import Settings, dagster_yaml
 
 # A sensor of its own job is added here; its job's end may be played by a method `_<job>` of the world.
 SENSORS = {
-    **{"new_batches": "batch_prediction_job", "drift": "", "performance": "performance_job"},
-    **{"production": "serving_job", "alerts": ""},
+    **{"new_batch_sensor": "batch_prediction_job", "drift_sensor": "", "performance_sensor": "performance_job"},
+    **{"production_sensor": "serving_job", "alert_sensor": ""},
 }
 TROUBLES = (
     *("killed runs", "lost runs", "failed runs", "broken files", "a dead server", "a daemon that is down"),
@@ -466,7 +466,7 @@ class World:
         ]  # a later verdict is told
         if drifted:
             self.news.append(News(self.now, f"Batch {run.batch} drifted", f" {number} times"))
-        if run.why[0] == "new_batches" and run.why[1:] == (run.batch, self.changes[run.batch]):
+        if run.why[0] == "new_batch_sensor" and run.why[1:] == (run.batch, self.changes[run.batch]):
             self.scored[run.batch, self.changes[run.batch]] += 1
         return "well"
 
@@ -530,11 +530,11 @@ class World:
             right = jobs[job] <= wanted and min(len(wanted), FEW) <= len(jobs[job]) <= most
             assert right, f"{name} at {self.now}: {jobs[job]} was asked for, {wanted} is due"
         assert not due or len(self.runs) - asked == sum(map(len, jobs.values())), "nothing is asked for twice"
-        if name == "alerts":
+        if name == "alert_sensor":
             self.hear(told=isinstance(result, dg.SensorResult), may_repeat=twice)
 
     def look(self, name: str) -> dg.SensorResult | dg.SkipReason:
-        does = getattr(sensors, name)
+        does = build.SENSORS[name].evaluate
         given = {key: self.given[key] for key in signature(does).parameters if key != "context"}
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursors.get(name)) as context:
             return does(context, **given)
@@ -545,7 +545,7 @@ class World:
         for partitions in result.dynamic_partitions_requests or []:
             self.instance.add_dynamic_partitions("batch", list(partitions.partition_keys))
         requests = [request for request in result.run_requests or [] if (name, request.run_key) not in self.keys]
-        if name == "new_batches":
+        if name == "new_batch_sensor":
             came = [
                 (self.root / "applications" / f"{request.partition_key}.csv").stat().st_mtime_ns for request in requests
             ]
@@ -561,18 +561,18 @@ class World:
 
     def why(self, name: str, job: str, batch: str) -> tuple[Any, ...]:
         """What is asked for, as the world names it."""
-        if name == "drift":
+        if name == "drift_sensor":
             return (*self.verdicts[batch][:2], batch, self.version) if batch else (self.version, self.loans)
-        if name == "production":
+        if name == "production_sensor":
             return (self.version,)
-        if name == "new_batches":
+        if name == "new_batch_sensor":
             times = self.asked[batch, self.changes[batch]]
             times.append(self.now)
             lost = sum(at > times[0] for at in self.lost[name])
             assert len(times) <= 1 + lost, f"{batch} is asked for twice: {times}"
             assert not self.scored[batch, self.changes[batch]], f"{batch} is asked for though it is scored"
             return name, batch, self.changes[batch]
-        if name == "performance":
+        if name == "performance_sensor":
             why = (name, self.outcomes, self.now.date())
             assert why not in {run.why for run in self.of(job)}, f"measured twice: {why}"
             return why
@@ -625,7 +625,7 @@ class World:
 
     def hear(self, *, told: bool, may_repeat: bool) -> None:
         """Each piece of news was told by the first look that could tell it, and no line again."""
-        lost = bool(self.lost["alerts"])
+        lost = bool(self.lost["alert_sensor"])
         again = self.told & set(self.heard) or len(set(self.heard)) < len(self.heard)
         assert may_repeat or lost or not again, f"told again: {again}"
         self.told |= set(self.heard)
@@ -635,7 +635,7 @@ class World:
                 was_told = any(line.startswith(news.begins) and news.holds in line for line in self.heard)
                 assert was_told or news.at <= oldest, f"{news} is not told at {self.now}"
             self.news.clear()
-            self.lost["alerts"].clear()
+            self.lost["alert_sensor"].clear()
         self.heard.clear()
 
     # --- the end
@@ -648,7 +648,7 @@ class World:
         assert len(known) == len({batch.casefold() for batch in known}), "and once"
         for batch in known:
             scored = self.predicted.get(batch) == files[batch] or files[batch].rstrip(".").endswith("broken")
-            given_up = ("new_batches", batch, self.changes[batch]) in self.given_up
+            given_up = ("new_batch_sensor", batch, self.changes[batch]) in self.given_up
             runs = [run for run in self.runs if run.run.tags.get("dagster/partition") == batch]
             assert scored or given_up, f"{batch} is not scored: {files[batch]}; {runs}"
         for batch, change in self.scored:
@@ -687,7 +687,7 @@ def live(seed: int, spared: set[str], days: int) -> None:
         with (
             mock.patch("dagster._time._mockable_get_current_datetime", lambda: world.now),
             mock.patch.object(SqlRunStorage, "has_run_stats_index_cols", lambda _: True),  # asked anew each time
-            mock.patch.object(sensors, "send", world.send),
+            mock.patch.object(alert_sensor, "send", world.send),
         ):
             world.live()
             world.settled()

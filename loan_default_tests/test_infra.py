@@ -23,9 +23,9 @@ from hcl2.utils import SerializationOptions
 
 from loan_default.adapters import decision_log, layout
 from loan_default.adapters.alerts import Channels
-from loan_default.defs.resources import ClockResource
 from loan_default.settings import Settings
-from loan_default_tests.defs.test_sensors import Desk, NotificationsResource, desk, said  # noqa: F401 - desk is a fixture
+from loan_default_tests.defs.sensors.conftest import harness  # noqa: F401 - a fixture
+from loan_default_tests.defs.sensors.harness import Harness
 
 ROOT = Path(__file__).parent.parent
 INFRA, DOCKER = ROOT / "infra", ROOT / "docker"
@@ -576,7 +576,7 @@ def unquoted(text: str) -> str:
 
 
 @pytest.mark.integration
-def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # noqa: F811
+def test_alerts_look_for_lines_that_the_platform_writes(harness: Harness) -> None:  # noqa: F811
     """What the sensor says is what Dagster's daemon prints."""
     from dagster._daemon import sensor
 
@@ -584,28 +584,30 @@ def test_alerts_look_for_lines_that_the_platform_writes(desk: Desk) -> None:  # 
     (block,) = (block for block in read("watching")["locals"])
     beginning = unquoted(*re.findall(r'message=~"(.*)"', block["daemon"]))
 
-    def line(people: NotificationsResource) -> str:
-        told = said(desk.tick("alerts", storage=desk.storage, notifications=people, clock=ClockResource()))
-        return f"2026-11-24 12:00:00 +0000 - dagster.daemon.SensorDaemon - INFO - Sensor alert_sensor skipped: {told}"
+    def line(channels: Channels) -> str:
+        message = harness.alerts(channels)
+        return (
+            f"2026-11-24 12:00:00 +0000 - dagster.daemon.SensorDaemon - INFO - Sensor alert_sensor skipped: {message}"
+        )
 
     def found(text: str) -> set[str]:
         """Which alerts the line sets off."""
         patterns = {name: unquoted(one["says"]) for name, one in block["lines"].items()}
         return {name for name, pattern in patterns.items() if re.search(beginning, text) and re.search(pattern, text)}
 
-    nobody = NotificationsResource(Channels())
+    nobody = Channels()
     quiet = line(nobody)
     assert re.search(beginning, quiet), "the daemon's sign of life"
     assert found(quiet) == set()
-    desk.ran("training_job", RunStatus.FAILURE)
+    harness.add_run("training_job", RunStatus.FAILURE)
     assert found(line(nobody)) == {"failed"}
     record = {"batch": "2018-10", "model_version": 1, "verdict": "drifted", "reasons": ["score: PSI 1.3 is above 0.25"]}
-    Path(desk.file("drift_report", "2018-10.json", text=json.dumps(record))).touch()
+    Path(harness.write("drift_report", "2018-10.json", text=json.dumps(record))).touch()
     assert found(line(nobody)) == {"drifted"}
-    desk.report("degraded")
+    harness.write_performance("degraded")
     assert found(line(nobody)) == {"degraded"}
-    dead = NotificationsResource(Channels(slack="http://127.0.0.1:1/"))
+    dead = Channels(slack="http://127.0.0.1:1/")
     decided = {"verdict": "hold", "candidate": 2, "decided_by": "policy", "reasons": ["AUC is low."]}
     decided["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
-    decision_log.add(desk.storage.layout, decided)
+    decision_log.add(harness.storage.layout, decided)
     assert found(line(dead)) == {"unheard"}

@@ -22,7 +22,8 @@ from upath import UPath
 from loan_default.adapters import gcs, storage
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.cli import main
-from loan_default.defs import instance, sensors
+from loan_default.defs import instance
+from loan_default.defs.sensors.build import SENSORS
 from loan_default.operations.doctor import installation, registry
 from loan_default.operations.doctor import storage as storage_checks
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
@@ -75,7 +76,7 @@ def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> str:
         "2014-08.csv",
         lambda file: write_csv(make_applications(400, seed=3, month=MONTH), file),
     )
-    (asked,) = ticks(platform, "new_batches")
+    (asked,) = ticks(platform, "new_batch_sensor")
     assert asked.partition_key == "2014-08"
     assert failures(platform.run("batch_prediction_job", batch="2014-08")) == []
     return "2014-08"
@@ -90,7 +91,7 @@ def judged(platform: Platform, scored: str) -> Mapping[str, Any]:
         loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(file)
 
     drop(platform, "outcomes", "2019-09.csv", write)
-    assert len(ticks(platform, "performance")) == 1
+    assert len(ticks(platform, "performance_sensor")) == 1
     assert failures(platform.run("performance_job", config={"performance_report": {"resamples": 20}})) == []
     return record(platform, "performance_report.json")
 
@@ -115,7 +116,7 @@ def ticks(platform: Platform, name: str, count: int = 2) -> list[dg.RunRequest]:
 
 
 def tick(platform: Platform, name: str, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
-    does = getattr(sensors, name)
+    does = SENSORS[name].evaluate
     resources = definitions_of(platform.settings).resources or {}
     given = {key: resources[key] for key in signature(does).parameters if key != "context"}
     with dg.build_sensor_context(platform.instance, cursor) as context:
@@ -162,7 +163,7 @@ def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.Exe
 
 def test_a_batch_is_scored_compared_and_done_with(platform: Platform, scored: str) -> None:
     assert record(platform, "drift_report", f"{scored}.json")["verdict"] == "stable"
-    assert ticks(platform, "new_batches") == [], "it is not scored twice"
+    assert ticks(platform, "new_batch_sensor") == [], "it is not scored twice"
     predictions = objects_in(UPath(platform.settings.storage) / "predictions")
     assert set(predictions) == {f"{scored}.parquet", f"{scored}.csv"}
 
@@ -273,7 +274,7 @@ def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
     assert after.generation > before.generation
 
 
-@pytest.mark.parametrize("name", ["new_batches", "drift", "performance", "alerts"])
+@pytest.mark.parametrize("name", ["new_batch_sensor", "drift_sensor", "performance_sensor", "alert_sensor"])
 def test_a_sensor_says_what_the_bucket_refuses(
     platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None, name: str
 ) -> None:

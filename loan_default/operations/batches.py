@@ -220,7 +220,7 @@ def score_again(
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says at which batch, and how to go on.
     """
-    from loan_default.defs.sensors import REASON_TAG
+    from loan_default.defs.sensors.ticks import REASON_TAG
 
     tag, failures = datetime.now(UTC).isoformat(timespec="seconds"), {}
     tags = {AGAIN_TAG: tag, REASON_TAG: f"scored again by {getpass.getuser()}, by hand"}

@@ -187,7 +187,7 @@ def _records(instance: dg.DagsterInstance, job: str) -> Iterable[dg.RunRecord]:
 
 
 def _run(record: dg.RunRecord) -> Run:
-    from loan_default.defs.sensors import REASON_TAG
+    from loan_default.defs.sensors.ticks import REASON_TAG
 
     run = record.dagster_run
     return Run(
