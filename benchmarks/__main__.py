@@ -43,25 +43,25 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMED)}; {', '.join(BENCHMARKS)} by default"
     )
     parser.add_argument("--loans", type=Path, help="raw loan file to clean; made for the run by default")
-    asked = parser.parse_args()
-    unknown = set(asked.names) - set(NAMED)
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMED)
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; choose among {', '.join(NAMED)}")
     console = Console()
     with TemporaryDirectory() as folder:
         os.environ["LOAN_DEFAULT_HOME"] = folder
         prepare_process(Settings(Path(folder)))
-        found: list[Figure] = []
-        for name in asked.names or BENCHMARKS:
+        figures: list[Figure] = []
+        for name in arguments.names or BENCHMARKS:
             with console.status(f"Measuring: {name}"):
-                options = {"loans": asked.loans} if name == "clean" else {}
+                options = {"loans": arguments.loans} if name == "clean" else {}
                 measured = NAMED[name](Path(folder), **options)
-            found += measured
+            figures += measured
             if name in BY_NAME:
                 keep(measured, describe_machine(), RESULTS, name)
-    console.print(as_table(found))
-    if not asked.names:
-        keep(found, describe_machine(), RESULTS)
+    console.print(as_table(figures))
+    if not arguments.names:
+        keep(figures, describe_machine(), RESULTS)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from benchmarks.loans import PUBLISHED_ROWS, raw_loans
 def figures(folder: Path, *, rows: int = PUBLISHED_ROWS, loans: Path | None = None, times: int = 3) -> list[Figure]:
     """Clean `loans`, or a file of `rows` loans that is made and removed again."""
     path = loans or raw_loans(folder, rows)
-    given = {"raw": str(path), "folder": str(folder)}
-    ours, bare = alternating(times, partial(fresh, clean, **given), partial(fresh, scan, **given))
-    pandas = fresh(read_with_pandas, **given)
+    arguments = {"raw": str(path), "folder": str(folder)}
+    ours, bare = alternating(times, partial(fresh, clean, **arguments), partial(fresh, scan, **arguments))
+    pandas = fresh(read_with_pandas, **arguments)
     what = f"clean {ours.answer:,} loans, {path.stat().st_size / 1e9:.2f} GB of CSV → Parquet"
     if loans is None:
         path.unlink()

@@ -40,12 +40,12 @@ def judge(rows: int) -> Callable[[], Any]:
     from loan_default.risk.policy import load_policy
 
     reference, batch, numeric, categorical = _sides(rows)
-    known = build_profile(reference, numeric=numeric, categorical=categorical, score=SCORE)
+    profile = build_profile(reference, numeric=numeric, categorical=categorical, score=SCORE)
     policy = load_policy().drift
 
     def work() -> dict[str, float]:
-        current = profile_batch(batch, known)
-        table = feature_drift(known, current, policy)
+        current = profile_batch(batch, profile)
+        table = feature_drift(profile, current, policy)
         judge_drift(table, current.rows, policy)
         return dict(table.select("feature", "psi").iter_rows())
 

@@ -16,8 +16,8 @@ ROUNDS = 150
 
 def figures(folder: Path, *, rows: int = 1_000_000, rounds: int = ROUNDS, times: int = 3) -> list[Figure]:
     """Fit on synthetic loans, with the parameters that tuning starts from."""
-    given = {"loans": str(cleaned_loans(folder, rows)), "rounds": rounds}
-    ours, theirs = alternating(times, partial(fresh, fit, **given), partial(fresh, train, **given))
+    arguments = {"loans": str(cleaned_loans(folder, rows)), "rounds": rounds}
+    ours, theirs = alternating(times, partial(fresh, fit, **arguments), partial(fresh, train, **arguments))
     what = f"fit {rows:,} loans, {rounds} rounds, from their frame to the model"
     ratio = ours.seconds / theirs.seconds
     return [compared(what, ours, theirs, "xgboost.train on a ready matrix", ratio, 1.5, "most")]
@@ -48,10 +48,10 @@ def train(loans: str, rounds: int) -> Callable[[], Any]:
     from loan_default.risk.model.development import Sample, tree_matrix
 
     frame, space, parameters = _prepared(loans)
-    matrix, given = tree_matrix(Sample.of(frame, space), space), tree_parameters(parameters, space, seed=0)
+    matrix, tree_options = tree_matrix(Sample.of(frame, space), space), tree_parameters(parameters, space, seed=0)
 
     def work() -> None:
-        xgboost.train(given, matrix, rounds)
+        xgboost.train(tree_options, matrix, rounds)
 
     return work
 

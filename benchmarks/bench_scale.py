@@ -19,19 +19,19 @@ NOISE = 1.1  # of a step's time from run to run
 
 def figures(folder: Path, *, sizes: Sequence[int] = SIZES, trials: int = 20) -> list[Figure]:
     """Run `full_pipeline_job` on each size in a home of its own; steps against n log n from the size before."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
     before: tuple[int, Run] | None = None
     for rows in sorted(sizes):
         raw = raw_loans(folder, rows)
         run = fresh(pipeline, raw=str(raw), home=str(folder / f"home_{rows}"), trials=trials)
         raw.unlink()
         limit = MEMORY_GB if rows == PUBLISHED_ROWS else None
-        found.append(Figure(f"{rows:,} loans, {trials} trials", str(run), "", run.peak_gb, limit, form="{:.2f} GB"))
+        figures.append(Figure(f"{rows:,} loans, {trials} trials", str(run), "", run.peak_gb, limit, form="{:.2f} GB"))
         for step, seconds in run.answer.items():
             grown = _grown(before, rows, step, seconds) if before else None
-            found.append(grown or Figure(f"  {step}", f"{seconds:.1f} s", "", seconds, form="{:.1f} s"))
+            figures.append(grown or Figure(f"  {step}", f"{seconds:.1f} s", "", seconds, form="{:.1f} s"))
         before = rows, run
-    return found
+    return figures
 
 
 def _grown(before: tuple[int, Run], rows: int, step: str, seconds: float) -> Figure | None:

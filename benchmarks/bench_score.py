@@ -19,23 +19,23 @@ def figures(folder: Path, *, rows: int = 1_000_000, trees: int = TREES, times: i
     """Score synthetic loans, Parquet to Parquet."""
     loans, package = cleaned_loans(folder, rows), folder / "package"
     fresh(fit_package, loans=str(loans), package=str(package), trees=trees)
-    given = {"loans": str(loans), "package": str(package)}
-    ours, bare = alternating(times, partial(fresh, write, **given), partial(fresh, predict, **given))
-    explained = fresh(write, **given, with_reasons=True)
-    said = f"{trees} trees of depth {DEPTH}"
-    what = f"score {rows:,} loans, Parquet → PD and decision in Parquet, {said}"
+    arguments = {"loans": str(loans), "package": str(package)}
+    ours, bare = alternating(times, partial(fresh, write, **arguments), partial(fresh, predict, **arguments))
+    explained = fresh(write, **arguments, with_reasons=True)
+    size = f"{trees} trees of depth {DEPTH}"
+    what = f"score {rows:,} loans, Parquet → PD and decision in Parquet, {size}"
     speed = f"inplace_predict of the same booster on a ready matrix, {rows / bare.seconds / 1e6:.2f} M rows/s,"
     return [
         compared(what, ours, bare, speed, 100 * bare.seconds / ours.seconds, 60.0, "least", form="{:.0f} %"),
-        _cost_of_reasons(explained, ours, said),
+        _cost_of_reasons(explained, ours, size),
     ]
 
 
-def _cost_of_reasons(explained: Run, plain: Run, said: str) -> Figure:
+def _cost_of_reasons(explained: Run, plain: Run, size: str) -> Figure:
     declined = dict(explained.answer).get("decline", 0)
     cost = 1000 * (explained.seconds - plain.seconds) / max(declined, 1)
     return Figure(
-        f"reasons of a declined loan, exact SHAP, {said}",
+        f"reasons of a declined loan, exact SHAP, {size}",
         str(explained),
         f"the same without reasons {plain}; {declined:,} declined",
         cost,
@@ -83,10 +83,10 @@ def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], 
     predictions = Path(loans).with_name("predictions.parquet")
 
     def work() -> list[tuple[str, int]]:
-        made = write_predictions(
+        counts = write_predictions(
             scorer, FrameTable(pl.scan_parquet(loans)), parquet=predictions, with_reasons=with_reasons
         )
-        return [(decision, rows) for decision, rows, _ in made]
+        return [(decision, rows) for decision, rows, _ in counts]
 
     return work
 

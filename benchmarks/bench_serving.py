@@ -70,8 +70,8 @@ class Side:
     @contextmanager
     def loading(self, body: Path, *, connections: int, seconds: int) -> Iterator[subprocess.Popen[str]]:
         """Post meanwhile; an interrupt makes `wrk` stop and report."""
-        asked = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(body), f"{self.url}/invocations"]
-        with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as wrk:
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(body), f"{self.url}/invocations"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
             yield wrk
 
     @property
@@ -81,11 +81,11 @@ class Side:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _reported(said: str) -> Load:
-    (line,) = [line for line in said.splitlines() if line.startswith("REPORT ")]
-    found = json.loads(line.removeprefix("REPORT "))
-    rate = found["requests"] / found["micro"] * 1e6
-    return Load(rate, found["p50"] / 1e3, found["p99"] / 1e3, found["requests"], found["failed"])
+def _reported(output: str) -> Load:
+    (line,) = [line for line in output.splitlines() if line.startswith("REPORT ")]
+    report = json.loads(line.removeprefix("REPORT "))
+    rate = report["requests"] / report["micro"] * 1e6
+    return Load(rate, report["p50"] / 1e3, report["p99"] / 1e3, report["requests"], report["failed"])
 
 
 def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int = 50, rounds: int = 5) -> list[Figure]:
@@ -97,23 +97,23 @@ def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int =
     bodies = _bodies(loans, package, folder)
     fresh(save_stock, package=str(package), folder=str(folder))
     versions = fresh(register_versions, package=str(package), folder=str(folder)).answer
-    seen = [_round(folder, package, bodies, seconds, number) for number in range(rounds)]
+    measured = [_round(folder, package, bodies, seconds, number) for number in range(rounds)]
     ours, declined, many, bare, stock, stock_many = (
-        _median(of_round) for of_round in zip(*(loads for loads, _ in seen), strict=True)
+        _median(of_round) for of_round in zip(*(loads for loads, _ in measured), strict=True)
     )
-    own, again, memory, stock_start, stock_memory = map(median, zip(*(others for _, others in seen), strict=True))
+    own, again, memory, stock_start, stock_memory = map(median, zip(*(others for _, others in measured), strict=True))
     with _ours(folder, "home-0", bodies["approved"]) as side:
         before = side.load(bodies["approved"], connections=4, seconds=2 * seconds)
         during = _swapped(side, bodies["approved"], folder, versions, swaps)
-    bare_said = f"bare ASGI, orjson, ONNX Runtime {_said(bare)}"
+    bare_said = f"bare ASGI, orjson, ONNX Runtime {_words_for(bare)}"
     rows_said = f"{MANY * many.rate:,.0f} rows/s", f"{_STOCK} {MANY * stock_many.rate:,.0f} rows/s"
     swapped, p99 = f"of {during.requests:,}", f"{during.p99:.2f} ms"
     plain, start = ours.rate / stock.rate, own / stock_start
     return [
-        _at_least("one approved row, 4 connections", _said(ours), f"{_STOCK} {_said(stock)}", plain, 40, "×"),
+        _at_least("one approved row, 4 connections", _words_for(ours), f"{_STOCK} {_words_for(stock)}", plain, 40, "×"),
         _at_least("its 99th percentile", f"{ours.p99:.2f} ms", f"{stock.p99:.1f} ms", stock.p99 / ours.p99, 30, "×"),
-        _at_least("validated, logged, counted", _said(ours), bare_said, 100 * ours.rate / bare.rate, 50, "%"),
-        _at_most("one declined row with reasons, 1 connection", _said(declined), "", declined.p50, 2, "ms"),
+        _at_least("validated, logged, counted", _words_for(ours), bare_said, 100 * ours.rate / bare.rate, 50, "%"),
+        _at_most("one declined row with reasons, 1 connection", _words_for(declined), "", declined.p50, 2, "ms"),
         _at_least(f"{MANY:,} rows a request", *rows_said, many.rate / stock_many.rate, 5, "×"),
         _at_most(f"failed requests in {swaps} swaps", swapped, "", during.failed, 0, ""),
         _at_most("99th percentile while swapping", p99, f"before {before.p99:.2f} ms", during.p99 / before.p99, 5, "×"),
@@ -159,7 +159,7 @@ def _at_most(what: str, measured: str, against: str, value: float, limit: float 
     return Figure(what, measured, against, value, limit, "most", f"{{:.2f}} {unit}")
 
 
-def _said(load: Load) -> str:
+def _words_for(load: Load) -> str:
     return f"{load.rate:,.0f} requests/s, {load.p50:.2f} ms median, {load.p99:.2f} ms 99th"
 
 
@@ -331,20 +331,20 @@ def _listener(pid: int, port: int) -> int:
     """The process that serves: of the one that was started and all below it, the last that holds the socket."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
-    return [one for one in _family(pid) if listening & _open_files(one)][-1]
+    return [process_id for process_id in _family(pid) if listening & _open_files(process_id)][-1]
 
 
 def _family(pid: int) -> list[int]:
-    children = [int(one) for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()]
-    return [pid, *(one for child in children for one in _family(child))]
+    children = [int(text) for task in Path(f"/proc/{pid}/task").glob("*/children") for text in task.read_text().split()]
+    return [pid, *(descendant for child in children for descendant in _family(child))]
 
 
 def _open_files(pid: int) -> set[str]:
-    found = set()
+    links = set()
     for file in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
-            found.add(str(file.readlink()))
-    return found
+            links.add(str(file.readlink()))
+    return links
 
 
 def _swapped(side: Side, body: Path, folder: Path, versions: Sequence[int], swaps: int) -> Load:

@@ -30,25 +30,25 @@ def figures(
     """Train on synthetic loans here and by workers of one thread; score a table and one ten times as long."""
     loans = str(matured_loans(folder, trained_on * 5 // 4))
     local = fresh(train, loans=loans, workers=0)
-    held = max(local.answer["peaks_gb"])
+    here_gb = max(local.answer["peaks_gb"])
     by_workers = {number: fresh(train, loans=loans, workers=number) for number in workers}
-    found = [Figure(f"train on {trained_on:,} loans, here", str(local), "", held, form="{:.2f} GB")]
+    figures = [Figure(f"train on {trained_on:,} loans, here", str(local), "", here_gb, form="{:.2f} GB")]
     for number, run in by_workers.items():
-        found += _against(local, run, number, limited=number == max(workers))
-    return [*found, *_scoring(folder, loans, scored, many)]
+        figures += _against(local, run, number, limited=number == max(workers))
+    return [*figures, *_scoring(folder, loans, scored, many)]
 
 
 def _against(local: Run, run: Run, number: int, *, limited: bool) -> list[Figure]:
     what, slower = f"the same, {number} workers of one thread", run.seconds / local.seconds
-    held, largest = (max(one.answer["peaks_gb"]) for one in (local, run))
+    here_gb, largest = (max(measured.answer["peaks_gb"]) for measured in (local, run))
     apart = max(abs(run.answer["aucs"][kind] - auc) for kind, auc in local.answer["aucs"].items())
     return [
         Figure(what, str(run), f"here {local}", slower, SLOWER if limited else None),
         Figure(
             "  memory of the largest worker",
             f"{largest:.2f} GB",
-            f"here {held:.2f} GB",
-            largest / held,
+            f"here {here_gb:.2f} GB",
+            largest / here_gb,
             SMALLER if limited else None,
         ),
         Figure("  AUC on the test window, the candidate furthest apart", "", "here", apart, NEAR, form="{:.4f}"),
@@ -59,19 +59,19 @@ def _scoring(folder: Path, loans: str, scored: int, many: int) -> list[Figure]:
     package, long = folder / "package", folder / "many.parquet"
     fresh(fit_package, loans=loans, package=str(package), trees=300)
     repeated(Path(loans), long, many)
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for workers, where in ((0, "here"), (2, "by 2 workers")):
-        given = {"loans": str(long), "package": str(package), "workers": workers}
-        few, all_ = (fresh(score, **given, rows=rows) for rows in (scored, many))
+        arguments = {"loans": str(long), "package": str(package), "workers": workers}
+        few, all_ = (fresh(score, **arguments, rows=rows) for rows in (scored, many))
         rates = scored / few.seconds, many / all_.seconds
-        said = [f"{rate / 1e6:.2f} M rows/s" for rate in rates]
-        found += [
-            Figure(f"score {many:,} loans to Parquet, {where}", said[1], f"{scored:,}: {said[0]}", rates[1] / rates[0],
-                   SAME_RATE, at="least"),
+        speeds = [f"{rate / 1e6:.2f} M rows/s" for rate in rates]
+        figures += [
+            Figure(f"score {many:,} loans to Parquet, {where}", speeds[1], f"{scored:,}: {speeds[0]}",
+                   rates[1] / rates[0], SAME_RATE, bound="least"),
             Figure("  memory", f"{all_.peak_gb:.2f} GB", f"{scored:,}: {few.peak_gb:.2f} GB",
                    all_.peak_gb / few.peak_gb, SAME_MEMORY),
         ]  # fmt: skip
-    return found
+    return figures
 
 
 def matured_loans(folder: Path, rows: int) -> Path:
@@ -83,10 +83,11 @@ def matured_loans(folder: Path, rows: int) -> Path:
     from loan_default.risk.data.synthetic import make_loans, write_csv
 
     raw, each = [], 500_000
-    for at, begin in enumerate(range(0, rows, each)):
-        made = make_loans(min(each, rows - begin), seed=at, first_month=date(2010, 1, 1), last_month=date(2013, 12, 1))
-        raw.append(folder / f"raw_{at}.csv")
-        write_csv(made.with_columns(pl.format("{}-{}", pl.lit(at), "id").alias("id")), raw[-1])
+    for number, begin in enumerate(range(0, rows, each)):
+        size, months = min(each, rows - begin), {"first_month": date(2010, 1, 1), "last_month": date(2013, 12, 1)}
+        loans = make_loans(size, seed=number, **months)
+        raw.append(folder / f"raw_{number}.csv")
+        write_csv(loans.with_columns(pl.format("{}-{}", pl.lit(number), "id").alias("id")), raw[-1])
     cleaned = folder / "matured.parquet"
     clean_loans(raw, load_contract(), cleaned=cleaned, rejected=folder / "rejected.parquet")
     for path in raw:
@@ -109,9 +110,9 @@ def _engine(workers: int) -> Any:
 
     if not workers:
         return LocalEngine()
-    made = DaskEngine(workers=workers)
-    made.client.run(_ready)
-    return made
+    engine = DaskEngine(workers=workers)
+    engine.client.run(_ready)
+    return engine
 
 
 def _ready() -> None:
@@ -147,9 +148,9 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
 
     def work() -> dict[str, Any]:
         development = development_on(engine, table, contract, splits)
-        found = train_candidates(development, search, policy.decision, seed=7)
+        candidates = train_candidates(development, search, policy.decision, seed=7)
         peaks = list(engine.client.run(peak_gb).values()) if workers else [peak_gb()]
-        scorers = {candidate.kind: candidate.scorer for candidate in found}
+        scorers = {candidate.kind: candidate.scorer for candidate in candidates}
         measured = partial(score_test, scorers, None, policy.promotion)
         test = pl.concat(on_windows(engine, table, contract, splits, ["test"], measured))
         outcomes = test["outcome"].to_numpy().astype(float)

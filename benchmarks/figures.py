@@ -24,7 +24,7 @@ class Figure:
     against: str
     value: float
     limit: float | None = None
-    at: Literal["most", "least"] = "most"
+    bound: Literal["most", "least"] = "most"
     form: str = "{:.2f} ×"
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -33,12 +33,12 @@ class Figure:
         """Whether the limit is reached; None where there is none."""
         if self.limit is None:
             return None
-        return self.value <= self.limit if self.at == "most" else self.value >= self.limit
+        return self.value <= self.limit if self.bound == "most" else self.value >= self.limit
 
     @property
     def cells(self) -> tuple[str, ...]:
         """The line as text, in the order of `COLUMNS`."""
-        sign = "≤" if self.at == "most" else "≥"
+        sign = "≤" if self.bound == "most" else "≥"
         must = "" if self.limit is None else f"{sign} {self.form.format(self.limit)}"
         met = {True: "yes", False: "NO", None: ""}[self.met]
         return (self.what, self.measured, self.against, self.form.format(self.value), must, met)
@@ -51,7 +51,7 @@ def compared(
     against: str,
     value: float,
     limit: float,
-    at: Literal["most", "least"],
+    bound: Literal["most", "least"],
     **more: Any,
 ) -> Figure:
     """A figure of two runs, with their times on record."""
@@ -61,7 +61,7 @@ def compared(
         "theirs": theirs.seconds,
         "theirs_processor": theirs.cpu_seconds,
     }
-    return Figure(what, str(ours), f"{against} {theirs}", value, limit, at, seconds=seconds, **more)
+    return Figure(what, str(ours), f"{against} {theirs}", value, limit, bound, seconds=seconds, **more)
 
 
 def as_table(figures: Sequence[Figure]) -> Table:

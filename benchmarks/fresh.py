@@ -35,9 +35,9 @@ class Run:
         return f"{self.seconds:.2f} s (processor {self.cpu_seconds:.2f} s)"
 
 
-def fresh(side: Side, **given: Any) -> Run:
+def fresh(side: Side, **arguments: Any) -> Run:
     """Run `side(**given)` in a fresh interpreter; what it is given and answers must be JSON."""
-    command = [sys.executable, "-m", __name__, f"{side.__module__}:{side.__name__}", json.dumps(given)]
+    command = [sys.executable, "-m", __name__, f"{side.__module__}:{side.__name__}", json.dumps(arguments)]
     child = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if child.returncode:
         raise RuntimeError(f"{side.__module__}.{side.__name__} failed: {child.stderr.strip()[-2000:]}")
@@ -82,9 +82,9 @@ def _median(runs: list[Run]) -> Run:
 
 def main() -> None:
     """Run the side that is named, with what it is given, and print the run as JSON."""
-    name, given = sys.argv[1:]
+    name, arguments = sys.argv[1:]
     module, _, function = name.partition(":")
-    work = getattr(importlib.import_module(module), function)(**json.loads(given))
+    work = getattr(importlib.import_module(module), function)(**json.loads(arguments))
     print(json.dumps(vars(timed(work))))
 
 

@@ -20,9 +20,9 @@ from loan_default.risk.data.synthetic import make_loans, write_csv
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sides run in this process, which has the libraries loaded already."""
 
-    def run(side: fresh.Side, **given: Any) -> fresh.Run:
-        made = fresh.timed(side(**json.loads(json.dumps(given))))
-        return fresh.Run(**json.loads(json.dumps(vars(made))))
+    def run(side: fresh.Side, **arguments: Any) -> fresh.Run:
+        answer = fresh.timed(side(**json.loads(json.dumps(arguments))))
+        return fresh.Run(**json.loads(json.dumps(vars(answer))))
 
     for module in (bench_clean, bench_drift, bench_fit, bench_score):
         monkeypatch.setattr(module, "fresh", run)
@@ -40,28 +40,28 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_figures_are_measured(
     tmp_path: Path, measure: Callable[[Path], list[Figure]], limits: list[float | None]
 ) -> None:
-    found = measure(tmp_path)
-    assert [figure.limit for figure in found] == limits
-    assert all(math.isfinite(figure.value) for figure in found)
+    figures = measure(tmp_path)
+    assert [figure.limit for figure in figures] == limits
+    assert all(math.isfinite(figure.value) for figure in figures)
 
 
 @pytest.mark.long
 def test_workers_are_measured(tmp_path: Path) -> None:
-    found = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
-    assert [figure.limit for figure in found] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
-    assert all(math.isfinite(figure.value) for figure in found)
+    figures = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
+    assert [figure.limit for figure in figures] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
+    assert all(math.isfinite(figure.value) for figure in figures)
 
 
 @pytest.mark.usefixtures("here")
 def test_cleaning_is_measured_on_a_file_made_or_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOAN_DEFAULT_REAL_DATA", raising=False)
-    made = bench_clean.figures(tmp_path, rows=300, times=1)
-    assert [figure.limit for figure in made] == [2, 5, 1.5]
+    figures = bench_clean.figures(tmp_path, rows=300, times=1)
+    assert [figure.limit for figure in figures] == [2, 5, 1.5]
     assert not list(tmp_path.glob("*.csv"))
-    given = tmp_path / "given.csv"
-    write_csv(make_loans(200, seed=1), given)
-    assert "clean 200 loans" in bench_clean.figures(tmp_path, loans=given, times=1)[0].what
-    assert given.exists()
+    file = tmp_path / "given.csv"
+    write_csv(make_loans(200, seed=1), file)
+    assert "clean 200 loans" in bench_clean.figures(tmp_path, loans=file, times=1)[0].what
+    assert file.exists()
 
 
 @pytest.mark.real_data
@@ -88,18 +88,18 @@ def test_a_side_that_fails_says_why() -> None:
 
 def test_medians_of_sides_in_turn() -> None:
     seconds = {"ours": iter([3.0, 1.0, 2.0]), "theirs": iter([30.0, 10.0, 20.0])}
-    asked: list[str] = []
+    order: list[str] = []
 
     def side(name: str) -> Callable[[], fresh.Run]:
         def run() -> fresh.Run:
-            asked.append(name)
+            order.append(name)
             took = next(seconds[name])
             return fresh.Run(took, 2 * took, took / 10, took)
 
         return run
 
     ours, theirs = fresh.alternating(3, side("ours"), side("theirs"))
-    assert asked == ["ours", "theirs"] * 3
+    assert order == ["ours", "theirs"] * 3
     assert ours == fresh.Run(2.0, 4.0, 0.3, 2.0)
     assert theirs == fresh.Run(20.0, 40.0, 3.0, 20.0)
 

@@ -59,7 +59,7 @@ NAMED = {
 
 
 def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subprocess.CompletedProcess[str]:
-    given = {
+    environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
         "LOAN_DEFAULT_ENV": environment,
@@ -67,7 +67,9 @@ def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subp
         **more,
     }
     command = [sys.executable, "-c", dedent(code)]
-    return subprocess.run(command, cwd=home.parent, env=given, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=home.parent, env=environment, check=False, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.mark.integration
@@ -75,9 +77,9 @@ def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subp
 def test_definitions_load_in_a_fresh_interpreter(tmp_path: Path, environment: str) -> None:
     done = load(tmp_path / "home", environment, **({} if environment == "local" else NAMED))
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert not SECONDS_EACH & set(told["modules"])
-    assert told["home"] == str(tmp_path / "home" / "dagster")
+    report = json.loads(done.stdout)
+    assert not SECONDS_EACH & set(report["modules"])
+    assert report["home"] == str(tmp_path / "home" / "dagster")
     assert "enabled: false" in (tmp_path / "home" / "dagster" / "dagster.yaml").read_text("utf-8")
 
 
@@ -150,10 +152,10 @@ def test_batches_are_partitions(specs: dict[str, dg.AssetSpec]) -> None:
 
 
 def test_every_gate_has_its_checks(definitions: dg.Definitions) -> None:
-    found: dict[str, set[str]] = {}
+    checks: dict[str, set[str]] = {}
     for key in definitions.resolve_asset_graph().asset_check_keys:
-        found.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-    assert CHECKS.items() <= found.items()
+        checks.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
+    assert CHECKS.items() <= checks.items()
 
 
 def test_production_is_settled_before_a_batch_is_scored(specs: dict[str, dg.AssetSpec]) -> None:
@@ -172,10 +174,10 @@ def test_a_new_home_forgets_ticks_that_did_nothing_after_a_day(tmp_path: Path) -
     settings = Settings(home=tmp_path)
     definitions_of(settings)
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        kept = {
+        retained = {
             status.value: days for status, days in instance.get_tick_retention_settings(InstigatorType.SENSOR).items()
         }
-    assert kept == {"STARTED": -1, "SKIPPED": 1, "SUCCESS": -1, "FAILURE": -1}
+    assert retained == {"STARTED": -1, "SKIPPED": 1, "SUCCESS": -1, "FAILURE": -1}
 
 
 def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
@@ -184,6 +186,6 @@ def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
     class Fake(dg.ConfigurableResource):
         """Stands in for the registry."""
 
-    made = build_definitions(Settings(home=tmp_path), {"model_registry": Fake()})
-    assert isinstance(made.resources["model_registry"], Fake)
-    assert "loan_book" in made.resources
+    definitions = build_definitions(Settings(home=tmp_path), {"model_registry": Fake()})
+    assert isinstance(definitions.resources["model_registry"], Fake)
+    assert "loan_book" in definitions.resources

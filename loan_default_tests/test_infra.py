@@ -47,8 +47,8 @@ def read(module: str) -> dict[str, list[Any]]:
     blocks: dict[str, list[Any]] = defaultdict(list)
     options = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
     for path in sorted((INFRA / "modules" / module if module else INFRA).glob("*.tf")):
-        for kind, found in hcl2.loads(path.read_text(encoding="utf-8"), serialization_options=options).items():
-            blocks[kind] += found
+        for kind, entries in hcl2.loads(path.read_text(encoding="utf-8"), serialization_options=options).items():
+            blocks[kind] += entries
     return blocks
 
 
@@ -73,14 +73,14 @@ def resources(kind: str, *modules: str) -> Iterator[tuple[str, str, Any]]:
             *read(module).get("data", []),
             *read(module).get("ephemeral", []),
         ]:
-            for found, named in block.items():
-                if found == kind or (kind.endswith("*") and found.startswith(kind[:-1])):
+            for label, named in block.items():
+                if label == kind or (kind.endswith("*") and label.startswith(kind[:-1])):
                     yield from ((module, name, body) for name, body in named.items())
 
 
 def only(kind: str, *modules: str) -> Any:
-    (found,) = resources(kind, *modules)
-    return found[2]
+    (match,) = resources(kind, *modules)
+    return match[2]
 
 
 def values(body: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -140,12 +140,12 @@ def test_the_state_is_remote_and_each_environment_has_its_own() -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_tfvars_give_what_is_asked_for_and_no_secret(environment: str) -> None:
-    given, variables = tfvars(environment), labelled("", "variable")
-    assert given["environment"] == environment
-    assert set(given) <= set(variables)
-    assert {name for name, variable in variables.items() if "default" not in variable} <= set(given)
-    assert not [name for name in given if re.search("password|token|secret|webhook", name)]
-    assert given["deletion_protection"] is (environment == "prod")
+    values, variables = tfvars(environment), labelled("", "variable")
+    assert values["environment"] == environment
+    assert set(values) <= set(variables)
+    assert {name for name, variable in variables.items() if "default" not in variable} <= set(values)
+    assert not [name for name in values if re.search("password|token|secret|webhook", name)]
+    assert values["deletion_protection"] is (environment == "prod")
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -156,18 +156,18 @@ def test_what_is_referred_to_is_there(module: str) -> None:
     )
     locals_ = {name for block in read(module).get("locals", []) for name in block}
     assert set(re.findall(r"\blocal\.(\w+)", text)) == locals_
-    made = {(kind, name) for kind, name in re.findall(r'^(?:resource|data|ephemeral) "(\w+)" "(\w+)"', text, re.M)}
-    assert set(re.findall(r"\b(google_\w+|random_\w+)\.(\w+)", text)) <= made
+    declared = {(kind, name) for kind, name in re.findall(r'^(?:resource|data|ephemeral) "(\w+)" "(\w+)"', text, re.M)}
+    assert set(re.findall(r"\b(google_\w+|random_\w+)\.(\w+)", text)) <= declared
     for name, block in labelled(module, "module").items():
         source = Path(block["source"]).name
-        asked = labelled(source, "variable")
+        inputs = labelled(source, "variable")
         passed = set(block) - {"source", "count", "for_each", "depends_on"}
-        assert passed <= set(asked), f"{name} is given what it does not take"
-        assert {one for one, variable in asked.items() if "default" not in variable} <= passed, (
+        assert passed <= set(inputs), f"{name} is given what it does not take"
+        assert {name for name, variable in inputs.items() if "default" not in variable} <= passed, (
             f"{name} is given too little"
         )
-        told = set(re.findall(rf"\bmodule\.{name}(?:\[[^\]]*\])?\.(\w+)", text))
-        assert told <= set(labelled(source, "output")), f"{name} does not tell {told}"
+        outputs = set(re.findall(rf"\bmodule\.{name}(?:\[[^\]]*\])?\.(\w+)", text))
+        assert outputs <= set(labelled(source, "output")), f"{name} does not tell {outputs}"
 
 
 @pytest.mark.integration
@@ -248,7 +248,7 @@ def test_services_take_no_call_from_outside_and_none_without_a_name() -> None:
 # --- nothing of value is deleted
 
 
-def kept() -> dict[str, str]:
+def lifecycle_classes() -> dict[str, str]:
     """What each kind of object is worth, by a name that the code gives it."""
     models = Settings(home=Path("/home"), storage="gs://bucket/root").artifacts.removeprefix("gs://bucket/root/")
     names = {
@@ -273,14 +273,14 @@ def assets() -> tuple[str, ...]:
     from loan_default.definitions import build_definitions
 
     definitions = build_definitions(Settings(home=Path("/nowhere"), storage="memory://bucket/root"))
-    managers, found = definitions.resources or {}, []
+    managers, paths = definitions.resources or {}, []
     for node in definitions.resolve_asset_graph().asset_nodes:
         manager = managers.get(getattr(node, "io_manager_key", ""))
         if node.is_materializable and hasattr(manager, "extension"):
             batch = "/2018-10" if node.is_partitioned else ""
-            found.append(f"{'/'.join(node.key.path)}{batch}{manager.extension}")
-    assert len(found) >= 15
-    return tuple(found)
+            paths.append(f"{'/'.join(node.key.path)}{batch}{manager.extension}")
+    assert len(paths) >= 15
+    return tuple(paths)
 
 
 def rules() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -296,7 +296,7 @@ def touches(condition: dict[str, Any], name: str) -> bool:
 
 
 def test_models_and_records_are_never_deleted_in_any_version() -> None:
-    for name, worth in kept().items():
+    for name, worth in lifecycle_classes().items():
         deleting = [condition for action, condition in rules() if action == "Delete" and touches(condition, name)]
         if worth in ("model", "record", "input"):
             assert not deleting, f"{name} is deleted"
@@ -307,7 +307,7 @@ def test_models_and_records_are_never_deleted_in_any_version() -> None:
 
 
 def test_every_rule_that_deletes_or_moves_is_about_something_that_there_is() -> None:
-    names = [*kept(), f"{layout.PROBE}0a1b2c3d"]
+    names = [*lifecycle_classes(), f"{layout.PROBE}0a1b2c3d"]
     for action, condition in rules():
         if action == "AbortIncompleteMultipartUpload":
             continue
@@ -342,10 +342,10 @@ def test_old_versions_are_limited_where_runs_replace_files() -> None:
 
 
 def test_only_two_roles_are_on_the_whole_project() -> None:
-    found = set()
+    grants = set()
     for _, _, body in resources("google_project_iam*"):
-        found.add((body["member"].split(".")[1], body["role"]))
-    assert found == ON_THE_PROJECT
+        grants.add((body["member"].split(".")[1], body["role"]))
+    assert grants == ON_THE_PROJECT
     assert not [*resources("google_folder_iam*"), *resources("google_organization_iam*")]
 
 
@@ -405,17 +405,17 @@ def secrets_of(service: str) -> set[str]:
 def readers() -> dict[str, set[str]]:
     """Which services may read each secret."""
     local = next(block["secrets"] for block in read("")["locals"])
-    found = {name: set(secret["readers"]) for name, secret in local.items()}
+    direct = {name: set(secret["readers"]) for name, secret in local.items()}
     (database,) = (block["databases"] for block in read("database")["locals"])
-    return found | {f"{name}-database-url": {service} for name, service in database.items()}
+    return direct | {f"{name}-database-url": {service} for name, service in database.items()}
 
 
 def test_a_service_may_read_the_secrets_that_it_is_given_and_no_other() -> None:
-    given = defaultdict(set)
+    readers_of = defaultdict(set)
     for service in ("platform", "mlflow", "scoring"):
         for secret in secrets_of(service):
-            given[secret].add(service)
-    assert dict(given) == readers()
+            readers_of[secret].add(service)
+    assert dict(readers_of) == readers()
     services = labelled("", "module")["services"]["secrets"]
     assert set(re.findall(r'"([a-z-]+)"', services)) == secrets_of("mlflow") | secrets_of("scoring")
     accessor = only("google_secret_manager_secret_iam_member")
@@ -540,9 +540,9 @@ def test_the_instance_starts_with_its_secrets_in_a_file_for_the_containers_alone
         (commands / name).write_text(script)
         (commands / name).chmod(0o755)
     source = (INFRA / "modules" / "platform" / "start.sh").read_text(encoding="utf-8")
-    for place in ("/etc/loan-default", "/run/loan-default", "/root"):
-        source = source.replace(f"={place}\n", f"={tmp_path}{place}\n").replace(
-            f"HOME={place} ", f"HOME={tmp_path}{place} "
+    for folder in ("/etc/loan-default", "/run/loan-default", "/root"):
+        source = source.replace(f"={folder}\n", f"={tmp_path}{folder}\n").replace(
+            f"HOME={folder} ", f"HOME={tmp_path}{folder} "
         )
     for folder in ("etc", "run", "root"):
         (tmp_path / folder).mkdir()
@@ -552,13 +552,13 @@ def test_the_instance_starts_with_its_secrets_in_a_file_for_the_containers_alone
     secrets = tmp_path / "run" / "loan-default" / "environment"
     assert secrets.stat().st_mode & 0o777 == 0o400
     read_by_a_shell = f"set -a; . {secrets}; env"
-    told = subprocess.run(["sh", "-c", read_by_a_shell], capture_output=True, text=True, env={}, check=True).stdout
+    printed = subprocess.run(["sh", "-c", read_by_a_shell], capture_output=True, text=True, env={}, check=True).stdout
     for line in (
         "LOAN_DEFAULT_API_TOKENS=a?b&c=d,e",
         "LOAN_DEFAULT_DATA=gs://bucket/a=b/loans.csv",
         "LOAN_DEFAULT_DAGSTER_STORAGE=postgresql://u:p@10.0.0.2:5432/dagster?sslmode=require",
     ):
-        assert line in told.splitlines()
+        assert line in printed.splitlines()
     calls = (tmp_path / "calls").read_text()
     assert " up --detach " in calls.splitlines()[-2]
     assert "a?b" not in calls + done.stdout + done.stderr, "a secret is on a command line or in the log"
@@ -590,24 +590,24 @@ def test_alerts_look_for_lines_that_the_platform_writes(harness: Harness) -> Non
             f"2026-11-24 12:00:00 +0000 - dagster.daemon.SensorDaemon - INFO - Sensor alert_sensor skipped: {message}"
         )
 
-    def found(text: str) -> set[str]:
+    def matching_kinds(text: str) -> set[str]:
         """Which alerts the line sets off."""
-        patterns = {name: unquoted(one["says"]) for name, one in block["lines"].items()}
+        patterns = {name: unquoted(rule["says"]) for name, rule in block["lines"].items()}
         return {name for name, pattern in patterns.items() if re.search(beginning, text) and re.search(pattern, text)}
 
     nobody = Channels()
     quiet = line(nobody)
     assert re.search(beginning, quiet), "the daemon's sign of life"
-    assert found(quiet) == set()
+    assert matching_kinds(quiet) == set()
     harness.add_run("training_job", RunStatus.FAILURE)
-    assert found(line(nobody)) == {"failed"}
+    assert matching_kinds(line(nobody)) == {"failed"}
     record = {"batch": "2018-10", "model_version": 1, "verdict": "drifted", "reasons": ["score: PSI 1.3 is above 0.25"]}
     Path(harness.write("drift_report", "2018-10.json", text=json.dumps(record))).touch()
-    assert found(line(nobody)) == {"drifted"}
+    assert matching_kinds(line(nobody)) == {"drifted"}
     harness.write_performance("degraded")
-    assert found(line(nobody)) == {"degraded"}
+    assert matching_kinds(line(nobody)) == {"degraded"}
     dead = Channels(slack="http://127.0.0.1:1/")
     decided = {"verdict": "hold", "candidate": 2, "decided_by": "policy", "reasons": ["AUC is low."]}
     decided["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
     decision_log.add(harness.storage.layout, decided)
-    assert found(line(dead)) == {"unheard"}
+    assert matching_kinds(line(dead)) == {"unheard"}

@@ -26,52 +26,50 @@ BATCH = "2014-08"
 
 
 @pytest.fixture(scope="module")
-def place(emulator: str) -> Iterator[UPath]:
+def root(emulator: str) -> Iterator[UPath]:
     with asked_at(emulator):
         yield new_bucket()
 
 
 @pytest.fixture(scope="module")
-def running(place: UPath, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running(root: UPath, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Workers that ask for the same bucket."""
-    with cluster(tmp_path_factory.mktemp("dask")) as made:
-        yield made
+    with cluster(tmp_path_factory.mktemp("dask")) as dask:
+        yield dask
 
 
 @pytest.fixture(scope="module")
-def platforms(
-    place: UPath, running: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Platform]]:
+def platforms(root: UPath, running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Platform]]:
     """On the workers and on this process, with the same loans in two files; a few loans are enough for parts."""
-    made = {}
+    homes = {}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(dask_engine, "_FEWEST_ROWS", 300)
         for name, settings in (("dask", {"engine": "dask", "dask_address": running.address}), ("local", {})):
             folder = tmp_path_factory.mktemp(name)
-            home = new_home(folder, place / name)
+            home = new_home(folder, root / name)
             more = make_loans(1_500, seed=9, first_month=date(2012, 1, 1), last_month=date(2014, 6, 1))
             write_csv(more.with_columns(pl.format("more-{}", "id").alias("id")), folder / "more.csv")
-            storage.store(folder / "more.csv", place / name / "book" / "more.csv")
+            storage.store(folder / "more.csv", root / name / "book" / "more.csv")
             applications = folder / f"{BATCH}.csv"
             write_csv(make_applications(2_000, seed=3, month=MONTH, shift=0.3), applications)
-            storage.store(applications, place / name / "platform" / "applications" / applications.name)
+            storage.store(applications, root / name / "platform" / "applications" / applications.name)
             study = f"journal://{folder / 'studies'}" if settings else ""
-            made[name] = replace(home, study_storage=study or home.study_storage, **settings)
-        with dagster_of(made["dask"]) as one, dagster_of(made["local"]) as other:
-            yield {"dask": Platform(made["dask"], one), "local": Platform(made["local"], other)}
+            homes[name] = replace(home, study_storage=study or home.study_storage, **settings)
+        with dagster_of(homes["dask"]) as dask, dagster_of(homes["local"]) as local:
+            yield {"dask": Platform(homes["dask"], dask), "local": Platform(homes["local"], local)}
 
 
 @pytest.fixture(scope="module")
 def results(platforms: dict[str, Platform]) -> dict[str, list[dg.ExecuteInProcessResult]]:
-    found = {}
+    results = {}
     for name, platform in platforms.items():
         platform.instance.add_dynamic_partitions(batches.name, [BATCH])
-        found[name] = [
+        results[name] = [
             platform.run("full_pipeline_job", config={**QUICK, "tuned_params": {"trials": 4}}),
             platform.run("batch_prediction_job", batch=BATCH),
         ]
-        assert [failures(result) for result in found[name]] == [[], []]
-    return found
+        assert [failures(result) for result in results[name]] == [[], []]
+    return results
 
 
 def place_of(platform: Platform, *parts: str) -> UPath:
@@ -88,27 +86,27 @@ def frame(platform: Platform, folder: Path, *parts: str) -> pl.DataFrame:
 
 def test_loans_and_windows_are_the_same(platforms: dict[str, Platform], results: Any, tmp_path: Path) -> None:
     for name in ("cleaned_loans.parquet", "rejected_loans.parquet"):
-        found, known = (frame(platforms[one], tmp_path / one, name) for one in ("dask", "local"))
-        assert found.equals(known)
+        spread, local = (frame(platforms[engine], tmp_path / engine, name) for engine in ("dask", "local"))
+        assert spread.equals(local)
     assert record(platforms["dask"], "loan_splits.json") == record(platforms["local"], "loan_splits.json")
 
 
 def test_a_version_is_registered_judged_and_decided_on(platforms: dict[str, Platform], results: Any) -> None:
-    found, known = (record(platforms[one], "model_evaluation.json") for one in ("dask", "local"))
-    aucs = [judged["judgement"]["evaluation"]["metrics"]["auc"]["value"] for judged in (found, known)]
+    spread, local = (record(platforms[engine], "model_evaluation.json") for engine in ("dask", "local"))
+    aucs = [judged["judgement"]["evaluation"]["metrics"]["auc"]["value"] for judged in (spread, local)]
     assert aucs[0] == pytest.approx(aucs[1], abs=0.02)  # of a thousand loans
     assert record(platforms["dask"], "promoted_model.json")["verdict"] == "promote"
     assert record(platforms["dask"], "tuned_params.json")["trials"] == 4
 
 
 def test_every_application_is_scored_in_its_order(platforms: dict[str, Platform], results: Any, tmp_path: Path) -> None:
-    found, known = (
-        frame(platforms[one], tmp_path / one, "predictions", f"{BATCH}.parquet") for one in ("dask", "local")
+    spread, local = (
+        frame(platforms[engine], tmp_path / engine, "predictions", f"{BATCH}.parquet") for engine in ("dask", "local")
     )
-    assert found["id"].equals(known["id"])
-    assert found["pd"].is_between(0, 1).all()
-    told = [record(platforms[one], "drift_report", f"{BATCH}.json") for one in ("dask", "local")]
-    psi = [{line["feature"]: line["psi"] for line in report["features"]} for report in told]
+    assert spread["id"].equals(local["id"])
+    assert spread["pd"].is_between(0, 1).all()
+    reports = [record(platforms[engine], "drift_report", f"{BATCH}.json") for engine in ("dask", "local")]
+    psi = [{line["feature"]: line["psi"] for line in report["features"]} for report in reports]
     assert {name: value for name, value in psi[0].items() if name != "raw_score"} == {
         name: value for name, value in psi[1].items() if name != "raw_score"
     }

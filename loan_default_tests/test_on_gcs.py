@@ -47,14 +47,14 @@ MONTH = date(2014, 8, 1)
 
 
 @pytest.fixture(scope="module")
-def place(emulator: str) -> Iterator[UPath]:
+def root(emulator: str) -> Iterator[UPath]:
     with asked_at(emulator):
         yield new_bucket()
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory, place: UPath) -> Iterator[Platform]:
-    settings = new_home(tmp_path_factory.mktemp("gcs"), place)
+def platform(tmp_path_factory: pytest.TempPathFactory, root: UPath) -> Iterator[Platform]:
+    settings = new_home(tmp_path_factory.mktemp("gcs"), root)
     settings = replace(settings, serving_url=f"http://127.0.0.1:{free_port()}")
     with dagster_of(settings) as instance:
         yield Platform(settings, instance)
@@ -76,8 +76,8 @@ def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> str:
         "2014-08.csv",
         lambda file: write_csv(make_applications(400, seed=3, month=MONTH), file),
     )
-    (asked,) = ticks(platform, "new_batch_sensor")
-    assert asked.partition_key == "2014-08"
+    (request,) = ticks(platform, "new_batch_sensor")
+    assert request.partition_key == "2014-08"
     assert failures(platform.run("batch_prediction_job", batch="2014-08")) == []
     return "2014-08"
 
@@ -106,21 +106,21 @@ def ticks(platform: Platform, name: str, count: int = 2) -> list[dg.RunRequest]:
     """What the sensor asks for in the last of so many ticks; partitions that it makes known are known."""
     cursor = None
     for _ in range(count):
-        seen = tick(platform, name, cursor)
-        if isinstance(seen, dg.SkipReason):
+        result = tick(platform, name, cursor)
+        if isinstance(result, dg.SkipReason):
             return []
-        cursor = seen.cursor
-        for request in seen.dynamic_partitions_requests or []:
+        cursor = result.cursor
+        for request in result.dynamic_partitions_requests or []:
             platform.instance.add_dynamic_partitions("batch", list(request.partition_keys))
-    return list(seen.run_requests or [])
+    return list(result.run_requests or [])
 
 
 def tick(platform: Platform, name: str, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
     does = SENSORS[name].evaluate
     resources = definitions_of(platform.settings).resources or {}
-    given = {key: resources[key] for key in signature(does).parameters if key != "context"}
+    arguments = {key: resources[key] for key in signature(does).parameters if key != "context"}
     with dg.build_sensor_context(platform.instance, cursor) as context:
-        return does(context, **given)
+        return does(context, **arguments)
 
 
 def copied(platform: Platform) -> list[str]:
@@ -132,7 +132,7 @@ def record(platform: Platform, *parts: str) -> Any:
     return storage.read_json(UPath(platform.settings.storage).joinpath(*parts))
 
 
-def kept(platform: Platform) -> set[str]:
+def stored_names(platform: Platform) -> set[str]:
     """The first parts of the names of what the bucket holds for the platform."""
     return {name.split("/")[0] for name in objects_in(UPath(platform.settings.storage))}
 
@@ -144,7 +144,7 @@ def command(platform: Platform, *arguments: str) -> int:
 
 
 def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
-    assert kept(platform) == {
+    assert stored_names(platform) == {
         *("cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json", "loan_splits.json"),
         *("tuned_params.json", "trained_model.json", "model_evaluation.json", "promoted_model.json", "model_card.md"),
         *("history", "mlflow", "compute_logs"),
@@ -180,13 +180,13 @@ def test_the_model_is_served_from_the_bucket_and_what_is_scored_is_logged_there(
     settings = platform.settings
     port = settings.serving_url.rpartition(":")[2]
     serve = [sys.executable, "-m", "loan_default.cli", "serve", "--port", port]
-    said = tmp_path / "serve.log"
-    with said.open("w") as output:
+    output_file = tmp_path / "serve.log"
+    with output_file.open("w") as output:
         process = subprocess.Popen(serve, env=environment_of(settings), stdout=output, stderr=output)
     try:
         server = ScoringServer(settings.serving_url, settings.serving)
         for _ in range(600):
-            assert process.poll() is None, said.read_text()
+            assert process.poll() is None, output_file.read_text()
             with suppress(Exception):
                 if (health := server.health()) and health.version == 1:
                     break
@@ -198,23 +198,23 @@ def test_the_model_is_served_from_the_bucket_and_what_is_scored_is_logged_there(
         process.terminate()
         process.wait(timeout=40)
     log = objects_in(UPath(settings.storage) / "prediction_log")
-    assert [pl.read_parquet(content).height for content in log.values()] == [2], said.read_text()
+    assert [pl.read_parquet(content).height for content in log.values()] == [2], output_file.read_text()
 
 
 def test_people_are_told_as_of_a_folder(
     platform: Platform, judged: Mapping[str, Any], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert command(platform, "status") == 0
-    told = capfd.readouterr().out
-    assert "2014-08" in told
-    assert "none" in told
+    output = capfd.readouterr().out
+    assert "2014-08" in output
+    assert "none" in output
     assert command(platform, "history") == 0
     assert "promote" in capfd.readouterr().out
     assert command(platform, "doctor") == 0
-    told = capfd.readouterr().out
-    assert f"{platform.settings.storage} was listed, written to and read back" in told
-    assert "names 1 file of" in told
-    assert "Version 1 is in production, loads and answers its canary." in told
+    output = capfd.readouterr().out
+    assert f"{platform.settings.storage} was listed, written to and read back" in output
+    assert "names 1 file of" in output
+    assert "Version 1 is in production, loads and answers its canary." in output
     write_csv(make_applications(60, seed=5, month=MONTH), tmp_path / "again.csv")
     assert command(platform, "score", str(tmp_path / "again.csv"), "--without-drift") == 0
     assert "predictions/again.csv" in capfd.readouterr().out
@@ -242,14 +242,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
     platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
 ) -> None:
-    place = UPath(platform.settings.storage)
-    before = {name: content for name, content in objects_in(place).items() if not name.startswith("compute_logs")}
+    root = UPath(platform.settings.storage)
+    before = {name: content for name, content in objects_in(root).items() if not name.startswith("compute_logs")}
     here = copied(platform)
     with faulty(emulator) as faults:
         faults.status, faults.message, faults.only = 403, "robot@x may not do that.", "POST /upload"
         sentence = failure(platform.run("cleaning_job"))
-    assert sentence.startswith(f"{place / 'cleaned_loans.parquet'} cannot be written: {REFUSED}")
-    after = {name: content for name, content in objects_in(place).items() if not name.startswith("compute_logs")}
+    assert sentence.startswith(f"{root / 'cleaned_loans.parquet'} cannot be written: {REFUSED}")
+    after = {name: content for name, content in objects_in(root).items() if not name.startswith("compute_logs")}
     assert after == before
     assert copied(platform) == here
     assert failures(platform.run("cleaning_job")) == []
@@ -258,17 +258,17 @@ def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
 def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
     platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
 ) -> None:
-    place = UPath(platform.settings.storage) / "cleaned_loans.parquet"
-    before = gcs.find(place)
+    loans = UPath(platform.settings.storage) / "cleaned_loans.parquet"
+    before = gcs.find(loans)
     with faulty(emulator) as faults:
         faults.cut_after, faults.only = 100_000, "POST /upload"
         sentence = failure(platform.run("cleaning_job"))
         assert faults.seen
-    assert sentence.startswith(f"{place} cannot be written: Google Cloud Storage could not be reached (")
+    assert sentence.startswith(f"{loans} cannot be written: Google Cloud Storage could not be reached (")
     assert sentence.endswith("; run again once it can.")
-    assert gcs.find(place) == before
+    assert gcs.find(loans) == before
     assert failures(platform.run("cleaning_job")) == []
-    after = gcs.find(place)
+    after = gcs.find(loans)
     assert before is not None
     assert after is not None
     assert after.generation > before.generation
@@ -280,13 +280,14 @@ def test_a_sensor_says_what_the_bucket_refuses(
 ) -> None:
     with faulty(emulator) as faults:
         faults.status, faults.message = 403, "robot@x may not do that."
-        seen = tick(platform, name)
-    assert isinstance(seen, dg.SkipReason)
-    assert f" cannot be listed: {REFUSED}" in str(seen.skip_message)
+        result = tick(platform, name)
+    assert isinstance(result, dg.SkipReason)
+    assert f" cannot be listed: {REFUSED}" in str(result.skip_message)
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(403, REFUSED), (404, "there is no bucket"), (0, "could not be reached (Connection refused)")]
+    ("status", "sentence_part"),
+    [(403, REFUSED), (404, "there is no bucket"), (0, "could not be reached (Connection refused)")],
 )
 def test_a_person_is_told_in_one_line(
     platform: Platform,
@@ -295,14 +296,14 @@ def test_a_person_is_told_in_one_line(
     impatient: None,
     capfd: pytest.CaptureFixture[str],
     status: int,
-    told: str,
+    sentence_part: str,
 ) -> None:
     with faulty(emulator) as faults, asked_at(faults.address if status else f"http://127.0.0.1:{free_port()}"):
         faults.status, faults.message = status, "robot@x may not do that."
         assert command(platform, "history") == 1
         (line,) = capfd.readouterr().err.splitlines()
         assert line.startswith(f"loan-default: {platform.settings.storage}")
-        assert told in line
+        assert sentence_part in line
         assert command(platform, "doctor", "--json") == 1
         diagnoses = json.loads(capfd.readouterr().out)["diagnoses"]
     wrong = {
@@ -311,5 +312,5 @@ def test_a_person_is_told_in_one_line(
         if diagnosis["mark"] == "wrong"
     }
     assert {"loan data", "storage", "production", "dagster"} <= wrong.keys()
-    assert all("Traceback" not in found and "Looking failed" not in found for found in wrong.values())
-    assert told.split(";")[0] in wrong["storage"]
+    assert all("Traceback" not in message and "Looking failed" not in message for message in wrong.values())
+    assert sentence_part.split(";")[0] in wrong["storage"]

@@ -74,9 +74,9 @@ class Lender:
         return self.last_words(self.begin(*arguments, **other))
 
     def last_words(self, command: subprocess.Popen[str]) -> str:
-        said = self.end(command, code=1)
-        assert "Traceback" not in said, said
-        return said.splitlines()[-1]
+        output = self.end(command, code=1)
+        assert "Traceback" not in output, output
+        return output.splitlines()[-1]
 
     def end(self, command: subprocess.Popen[str], *, code: int = 0) -> str:
         """Wait until it ends so; what it said."""
@@ -124,9 +124,9 @@ def command(lender: Lender, capfd: pytest.CaptureFixture[str]) -> Iterator[Calla
     def run(*arguments: str, **other: str) -> tuple[int, str]:
         os.environ.update(lender.environment(**other))
         code = main(arguments)
-        said = capfd.readouterr()
-        lender.keeps_its_secret(said.out + said.err)
-        return code, said.out + said.err
+        streams = capfd.readouterr()
+        lender.keeps_its_secret(streams.out + streams.err)
+        return code, streams.out + streams.err
 
     with own_environment():
         yield run
@@ -151,8 +151,8 @@ def test_status_history_and_doctor_read_it(trained: Platform, command: Callable[
     assert (code, "2014-08" in status) == (0, True), status
     code, history = command("history")
     assert (code, "promote" in history) == (0, True), history
-    code, told = command("doctor", "--json")
-    diagnoses = json.loads(told)["diagnoses"]
+    code, output = command("doctor", "--json")
+    diagnoses = json.loads(output)["diagnoses"]
     assert [diagnosis for diagnosis in diagnoses if diagnosis["mark"] == "wrong"] == []
     messages = {diagnosis["check"]: diagnosis["message"] for diagnosis in diagnoses}
     where = f"postgresql://127.0.0.1:{trained.settings.dagster_storage.rpartition(':')[2].partition('/')[0]}"
@@ -164,8 +164,8 @@ def test_status_history_and_doctor_read_it(trained: Platform, command: Callable[
 @pytest.mark.integration
 def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[..., tuple[int, str]]) -> None:
     empty = lender.postgres.url(lender.postgres.create("empty"))
-    _, told = command("doctor", "--json", LOAN_DEFAULT_DAGSTER_STORAGE=empty, LOAN_DEFAULT_STUDY_STORAGE=empty)
-    messages = {diagnosis["check"]: diagnosis["message"] for diagnosis in json.loads(told)["diagnoses"]}
+    _, output = command("doctor", "--json", LOAN_DEFAULT_DAGSTER_STORAGE=empty, LOAN_DEFAULT_STUDY_STORAGE=empty)
+    messages = {diagnosis["check"]: diagnosis["message"] for diagnosis in json.loads(output)["diagnoses"]}
     assert messages["dagster"].startswith("Nothing has run from postgresql://127.0.0.1:")
     assert messages["tuning studies"].endswith("/empty answers and is empty yet.")
     assert probes.read_tables(empty) == set()
@@ -176,8 +176,8 @@ def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
     spawn = multiprocessing.get_context("spawn")
     together = spawn.Barrier(4)
     addresses = [lender.postgres.url(lender.postgres.create(f"shared{number}")) for number in range(5)]
-    given = (lender.settings, lender.environment(), addresses, together)
-    processes = [spawn.Process(target=open_each, args=given) for _ in range(together.parties)]
+    arguments = (lender.settings, lender.environment(), addresses, together)
+    processes = [spawn.Process(target=open_each, args=arguments) for _ in range(together.parties)]
     for process in processes:
         process.start()
     for process in processes:
@@ -219,7 +219,7 @@ def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained
     postgres = lender.postgres
     tuning = lender.begin("tune", "--trials", "500")
     deadline = time.monotonic() + SECONDS
-    while (held := postgres.count("one-optuna", "trials")) < 5:
+    while (trials := postgres.count("one-optuna", "trials")) < 5:
         assert tuning.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -231,15 +231,15 @@ def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained
     assert sentence.startswith(
         ("loan-default: Dagster cannot keep its records in Postgres (", "loan-default: The tuning")
     )
-    lender.end(lender.begin("tune", "--trials", str(held + 1)))
-    assert json.loads((trained.storage / "tuned_params.json").read_text())["trials"] == held + 1
+    lender.end(lender.begin("tune", "--trials", str(trials + 1)))
+    assert json.loads((trained.storage / "tuned_params.json").read_text())["trials"] == trials + 1
     runs = trained.instance.get_runs(dg.RunsFilter(job_name="tuning_job"))
     assert [run.status.value for run in runs] == ["SUCCESS", "FAILURE"]
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("variable", "arguments", "told"),
+    ("variable", "arguments", "beginning"),
     [
         ("LOAN_DEFAULT_DAGSTER_STORAGE", ["status"], "Dagster cannot keep its records in Postgres ("),
         ("PGPASSWORD", ["status"], "MLflow at postgresql://127.0.0.1:"),
@@ -247,12 +247,12 @@ def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained
     ],
 )
 def test_a_wrong_password_is_one_sentence(
-    trained: Platform, lender: Lender, variable: str, arguments: list[str], told: str
+    trained: Platform, lender: Lender, variable: str, arguments: list[str], beginning: str
 ) -> None:
     password = "p@ss/wrong"
     wrong = password if variable == "PGPASSWORD" else lender.postgres.url("one-optuna", password=password)
     sentence = lender.sentence(*arguments, **{variable: wrong})
-    assert sentence.startswith(f"loan-default: {told}"), sentence
+    assert sentence.startswith(f"loan-default: {beginning}"), sentence
     assert 'password authentication failed for user "lender"' in sentence
 
 
@@ -314,10 +314,10 @@ def test_a_wrong_log_in_is_one_sentence(server: Server, trained: Platform) -> No
         with pytest.raises(TrackingError) as refused:
             tracking.version_of(PRODUCTION)
         diagnoses = [*check_registry(doctor.CheckContext(replace(trained.settings, tracking_uri=server.url)))]
-    told = "lets nobody read the alias production by this log-in"
+    reason = "lets nobody read the alias production by this log-in"
     assert str(refused.value) == (
-        f"MLflow at {server.url} {told}: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+        f"MLflow at {server.url} {reason}: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
     )
     (diagnosis,) = diagnoses
     assert diagnosis.mark == "wrong"
-    assert told in diagnosis.message
+    assert reason in diagnosis.message

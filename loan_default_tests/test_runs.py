@@ -24,12 +24,13 @@ from loan_default_tests.queues import ask, begin
 
 PROJECT = Path(__file__).parents[1]
 TEXT = (PROJECT / "docs" / "runs.md").read_text(encoding="utf-8")
-FRAGMENTS = [one for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL) for one in yaml.safe_load_all(block)]
-LIMITS = next(one for one in FRAGMENTS if "concurrency" in one)
-LAUNCHERS = {one["run_launcher"]["module"]: one for one in FRAGMENTS if "run_launcher" in one}
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+FRAGMENTS = [fragment for block in BLOCKS for fragment in yaml.safe_load_all(block)]
+LIMITS = next(fragment for fragment in FRAGMENTS if "concurrency" in fragment)
+LAUNCHERS = {fragment["run_launcher"]["module"]: fragment for fragment in FRAGMENTS if "run_launcher" in fragment}
 DOCKER, K8S = (LAUNCHERS[module]["run_launcher"]["config"] for module in ("dagster_docker", "dagster_k8s"))
 STACK = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text(encoding="utf-8"))
-DAEMON = next(one for one in FRAGMENTS if "services" in one)["services"]["daemon"]
+DAEMON = next(fragment for fragment in FRAGMENTS if "services" in fragment)["services"]["daemon"]
 NEW_HOME = yaml.safe_load(dagster_yaml(Settings(Path())))
 TAG = "dagster-k8s/config"
 
@@ -87,10 +88,12 @@ def test_an_instance_opens_with_the_launcher_and_our_limits(instance: dg.Dagster
 
 def named() -> dict[str, set[str]]:
     """The variables that a run is given."""
-    kept = {
-        one["kind"]: set(one.get("data", {})) | set(one.get("stringData", {})) for one in FRAGMENTS if "kind" in one
+    names = {
+        fragment["kind"]: set(fragment.get("data", {})) | set(fragment.get("stringData", {}))
+        for fragment in FRAGMENTS
+        if "kind" in fragment
     }
-    return {"docker": set(DOCKER["env_vars"]), "k8s": kept["ConfigMap"] | kept["Secret"]}
+    return {"docker": set(DOCKER["env_vars"]), "k8s": names["ConfigMap"] | names["Secret"]}
 
 
 @pytest.mark.parametrize("where", ["docker", "k8s"])
@@ -103,7 +106,7 @@ def test_a_run_is_given_settings_that_are_known_and_all_that_prod_asks_for(where
 
 
 def test_secrets_are_in_the_secret_of_kubernetes() -> None:
-    (config,) = (one["data"] for one in FRAGMENTS if one.get("kind") == "ConfigMap")
+    (config,) = (fragment["data"] for fragment in FRAGMENTS if fragment.get("kind") == "ConfigMap")
     assert not [
         name for name in config if re.search("PASSWORD|TOKENS|_STORAGE$", name) and name != "LOAN_DEFAULT_STORAGE"
     ]
@@ -111,8 +114,8 @@ def test_secrets_are_in_the_secret_of_kubernetes() -> None:
 
 
 def test_a_container_is_given_what_the_stack_has() -> None:
-    given = {**STACK["services"]["daemon"]["environment"], **DAEMON["environment"]}
-    assert [name for name in DOCKER["env_vars"] if name not in given] == [], "Dagster stops where one is not set"
+    environment = {**STACK["services"]["daemon"]["environment"], **DAEMON["environment"]}
+    assert [name for name in DOCKER["env_vars"] if name not in environment] == [], "Dagster stops where one is not set"
     assert {*DOCKER["env_vars"]} <= STACK["services"]["code-server"]["environment"].keys()
     assert {name.partition("_")[2] for name in DOCKER["networks"]} == STACK["networks"].keys()
     volumes = STACK["services"]["code-server"]["volumes"]
@@ -121,24 +124,24 @@ def test_a_container_is_given_what_the_stack_has() -> None:
 
 def test_docker_knows_the_limits_of_a_container() -> None:
     containers = pytest.importorskip("docker.models.containers")  # of MLflow's
-    given = {name: value for name, value in DOCKER["container_kwargs"].items() if name != "stop_timeout"}  # Dagster's
-    made = containers._create_container_args({**given, "image": "x", "version": "1.47"})
-    assert made["host_config"]["Memory"] == 6 * 2**30
-    assert made["host_config"]["NanoCpus"] == 2 * 10**9
+    options = {name: value for name, value in DOCKER["container_kwargs"].items() if name != "stop_timeout"}  # Dagster's
+    container = containers._create_container_args({**options, "image": "x", "version": "1.47"})
+    assert container["host_config"]["Memory"] == 6 * 2**30
+    assert container["host_config"]["NanoCpus"] == 2 * 10**9
 
 
 @pytest.mark.parametrize("module", LAUNCHERS)
 def test_the_launcher_takes_its_config(module: str) -> None:
-    told = LAUNCHERS[module]["run_launcher"]
-    launcher = getattr(pytest.importorskip(module), told["class"])
-    taken = process_config(resolve_to_config_type(launcher.config_type()), told["config"])
-    assert taken.success, taken.errors
+    launcher_block = LAUNCHERS[module]["run_launcher"]
+    launcher = getattr(pytest.importorskip(module), launcher_block["class"])
+    config = process_config(resolve_to_config_type(launcher.config_type()), launcher_block["config"])
+    assert config.success, config.errors
 
 
 def test_kubernetes_understands_the_size_of_a_job() -> None:
     k8s = pytest.importorskip("dagster_k8s.job")
-    asked = k8s.get_user_defined_k8s_config({TAG: json.dumps(heavier()[TAG])})
-    assert asked.container_config["resources"]["limits"] == {"memory": "8Gi"}
+    user_config = k8s.get_user_defined_k8s_config({TAG: json.dumps(heavier()[TAG])})
+    assert user_config.container_config["resources"]["limits"] == {"memory": "8Gi"}
 
 
 def test_the_size_of_a_job_is_a_tag_that_a_run_can_carry() -> None:
@@ -153,8 +156,8 @@ def test_the_launchers_are_of_the_version_of_the_family() -> None:
 
 
 def test_the_options_of_a_backfill_exist() -> None:
-    known = {option for parameter in job_backfill_command.params for option in parameter.opts}
-    shown = {
+    options = {option for parameter in job_backfill_command.params for option in parameter.opts}
+    documented = {
         option for line in re.findall(r"^dagster job backfill (.*)$", TEXT, re.MULTILINE) for option in line.split()
     }
-    assert {option for option in shown if option.startswith("-")} <= known
+    assert {option for option in documented if option.startswith("-")} <= options

@@ -30,42 +30,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def made(folder: Path) -> tuple[dict[str, str], str]:
+def run_script(folder: Path) -> tuple[dict[str, str], str]:
     """What the file holds then, and what was said."""
-    said = subprocess.run([folder / "secrets.sh"], cwd="/", check=True, capture_output=True, text=True)
+    finished = subprocess.run([folder / "secrets.sh"], cwd="/", check=True, capture_output=True, text=True)
     lines = (folder / ".env").read_text().splitlines()
     assert len({line.partition("=")[0] for line in lines}) == len(lines)
-    return dict(line.split("=", 1) for line in lines), said.stdout + said.stderr
+    return dict(line.split("=", 1) for line in lines), finished.stdout + finished.stderr
 
 
 @pytest.mark.integration
 def test_each_secret_is_long_its_own_and_for_its_owner_only(folder: Path, tmp_path: Path) -> None:
     (folder / ".env").write_text("LOAN_DEFAULT_STORAGE=gs://mine")  # no end of the line
     (folder / ".env").chmod(0o644)
-    secrets, said = made(folder)
+    secrets, output = run_script(folder)
     assert secrets.pop("LOAN_DEFAULT_STORAGE") == "gs://mine"
     assert secrets.pop("MLFLOW_AUTH_ADMIN_USERNAME") == "admin"
     assert secrets.keys() == {"POSTGRES_PASSWORD", "LOAN_DEFAULT_API_TOKENS"}
     assert all(len(value) == 64 and value.isalnum() for value in secrets.values())
     assert len(set(secrets.values())) == len(secrets)
-    assert not [value for value in secrets.values() if value in said]
+    assert not [value for value in secrets.values() if value in output]
     assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
     (again := tmp_path / "again").mkdir()
     for name in ("secrets.sh", "compose.yaml"):
         shutil.copy(folder / name, again)
-    assert not set(made(again)[0].values()) & set(secrets.values())
+    assert not set(run_script(again)[0].values()) & set(secrets.values())
 
 
 @pytest.mark.integration
 def test_what_is_there_is_never_written_over(folder: Path) -> None:
-    before, _ = made(folder)
+    before, _ = run_script(folder)
     (folder / "compose.yaml").write_text(
         f"{COMPOSE}      MORE: ${{MLFLOW_FLASK_SERVER_SECRET_KEY:?run make secrets}}\n"
     )
-    after, said = made(folder)
+    after, output = run_script(folder)
     assert after.items() >= before.items()
     assert after.keys() - before.keys() == {"MLFLOW_FLASK_SERVER_SECRET_KEY"}
-    assert said == "docker/.env: MLFLOW_FLASK_SERVER_SECRET_KEY\n"
+    assert output == "docker/.env: MLFLOW_FLASK_SERVER_SECRET_KEY\n"
 
 
 @pytest.mark.integration

@@ -26,8 +26,8 @@ Loader.yaml_implicit_resolvers = {
 
 
 def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    return found
+    document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    return document
 
 
 def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def test_images_are_scanned_before_they_are_pushed() -> None:
     steps = read(WORKFLOWS[0])["jobs"]["build"]["steps"]
     order = [step.get("with", {}).get("image") or step.get("id") for step in steps]
     scans = [f"loan-default-{name}:local" for name in ("platform", "mlflow", "scoring")]
-    assert [one for one in order if one] == [*scans, "push"]
+    assert [step for step in order if step] == [*scans, "push"]
     assert all(step["with"]["fail-build"] for step in steps if "image" in step.get("with", {}))
 
 
