@@ -137,8 +137,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real Postgres, for tests that are marked `integration`."""
-    found = programs()
-    if found is None:
+    folder = programs()
+    if folder is None:
         pytest.skip("Postgres is not installed; Debian's package postgresql is enough, it need not run")
-    with started_postgres(found) as started:
+    with started_postgres(folder) as started:
         yield started

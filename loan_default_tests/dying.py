@@ -104,7 +104,7 @@ def watch_files(death: Death) -> None:
         path = Path(os.fspath(target))
         folders = (storage, home / "models", home / "serving")
         folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
-        return folder and f"{path.relative_to(folder)} takes its place"
+        return f"{path.relative_to(folder)} takes its place" if folder else None
 
     def describe_writing(path: Any, *_: Any) -> str | None:
         return f"{Path(path).relative_to(storage)} is written" if Path(path).is_relative_to(storage) else None
@@ -144,4 +144,4 @@ if __name__ == "__main__":
     from dagster._cli import main
 
     sys.argv[0] = "dagster"
-    main()
+    main()  # type: ignore[no-untyped-call]

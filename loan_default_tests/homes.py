@@ -257,7 +257,7 @@ def failures(result: dg.ExecuteInProcessResult) -> list[Any]:
     """What each step that failed says; nothing where the run succeeded."""
     failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failed or result.success
-    return [one.user_failure_data or one.error for one in failed]
+    return [step.user_failure_data or step.error for step in failed if step]
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:

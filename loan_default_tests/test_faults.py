@@ -268,7 +268,7 @@ def assert_intact(home: Home, before: Mapping[str, bytes], after: Mapping[str, b
             assert_like(name, data, (after or {}).get(name, data))
     csv = files.get(f"predictions/{BATCH}.csv")
     if csv is not None:
-        columns = ("id", "model_version", "input_fingerprint")
+        columns = ["id", "model_version", "input_fingerprint"]
         copied = pl.read_csv(csv, columns=columns, schema_overrides={"id": pl.String}).select(columns)
         stored = pl.read_parquet(files[f"predictions/{BATCH}.parquet"], columns=columns).select(columns)
         assert copied.rows() == stored.rows(), "the CSV is of other predictions"
@@ -458,7 +458,7 @@ def test_a_registry_that_is_away_is_one_sentence(home: Home, command: str) -> No
 @pytest.mark.integration
 def test_sensors_wait_for_a_registry_that_is_away(home: Home) -> None:
     away, here = Tracking(f"http://127.0.0.1:{free_port()}", home.settings.artifacts), home.tracking()
-    resources: dict[str, Any] = build_resources(home.settings)
+    resources: Mapping[str, Any] = build_resources(home.settings)
     cursors: dict[str, str | None] = {}
     batch = home.storage / "applications" / "new.csv"
     write_csv(make_applications(10, month=MONTH, seed=1), batch)
@@ -497,7 +497,7 @@ def die(home: Home, job: str, step: str, instant: str, like: Mapping[str, bytes]
     log.warning("%-22s %-24s %-9s %-64s %s, %.0f s", job, step, instant, name, end, time.monotonic() - began)
 
 
-def run_again(home: Home, job: str, expected: Mapping[str, Any], *, alike: bool) -> None:
+def run_again(home: Home, job: str, expected: dict[str, Any], *, alike: bool) -> None:
     """Run the job after a death; a search that was broken off draws other parameters, so that AUCs are not `alike`."""
     let_time_pass(home)
     before, began = home.files(), time.monotonic()

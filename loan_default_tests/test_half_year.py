@@ -23,6 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from inspect import signature
 from itertools import count, pairwise
 from pathlib import Path
@@ -102,7 +103,7 @@ class Run:
 class News:
     """What people are to be told of: a line that begins and holds this."""
 
-    at: datetime
+    moment: datetime
     begins: str
     holds: str
 
@@ -131,19 +132,19 @@ class World:
         self.supervised = self.rng.random() < 0.2  # something else starts the server
         # batches
         self.changes: Counter[str] = Counter()
-        self.asked: dict[tuple[str, int], list[datetime]] = defaultdict(list)
+        self.requests: dict[tuple[str, int], list[datetime]] = defaultdict(list)
         self.scored: Counter[tuple[str, int]] = Counter()
         self.predicted: dict[str, str] = {}
         self.verdicts: dict[str, tuple[int, int, bool]] = {}  # number, version, drifted
-        self.given_up: set[tuple[Any, ...]] = set()
+        self.abandoned: set[tuple[Any, ...]] = set()
         # outcomes
         self.outcomes = self.measured = 0
         self.fell = self.reported = 0  # the version that fell, and that of which the last report says so
         # people
         self.news: list[News] = []
-        self.told: set[str] = set()
+        self.lines_before: set[str] = set()
         self.heard: list[str] = []
-        self.given = {
+        self.resources = {
             "storage": StorageResource(root=str(root), scratch=str(root)),
             "model_registry": SimpleNamespace(tracking=self),
             "loan_book": SimpleNamespace(data=str(root / "loans.csv"), policy=SimpleNamespace(retraining=self.policy)),
@@ -170,8 +171,8 @@ class World:
 
     # --- time
 
-    def after(self, pause: timedelta, does: Callable[[], None]) -> None:
-        heapq.heappush(self.heap, (self.now + pause, next(self.numbers), does))
+    def after(self, pause: timedelta, event: Callable[[], None]) -> None:
+        heapq.heappush(self.heap, (self.now + pause, next(self.numbers), event))
 
     def between(self, low: timedelta, high: timedelta) -> timedelta:
         return low + (high - low) * self.rng.random()
@@ -186,13 +187,13 @@ class World:
         end = START + self.days * DAY
         while self.now < max(end + QUIET_DAYS * DAY, self.last_asked() + 3 * DAY) or self.under_way():
             assert self.now < end + 30 * DAY, f"never ends: {self.under_way()}"
-            at, _, does = heapq.heappop(self.heap)
-            self.now = max(self.now, at)
+            moment, _, event = heapq.heappop(self.heap)
+            self.now = max(self.now, moment)
             if not self.calm and self.now > end:
                 self.calm = True
                 self.down.clear()
-            does()
-            if does != self.round:
+            event()
+            if event != self.round:
                 self.soon()
 
     def last_asked(self) -> datetime:
@@ -214,13 +215,13 @@ class World:
         if self.now < self.round_at:
             return  # an earlier one was asked for
         if not self.down["daemon"]:
-            asked = len(self.runs)
+            before = len(self.runs)
             for name in self.rng.sample([*SENSORS], len(SENSORS)):
                 self.launch()
                 if self.calm or self.rng.random() < 0.6:
                     self.tick(name)
                     self.now += self.between(0 * SECOND, 2 * SECOND)
-            if len(self.runs) > asked:
+            if len(self.runs) > before:
                 self.rounds_wanted = 2
         self.rounds_wanted -= 1
         if self.rounds_wanted > 0:
@@ -235,26 +236,26 @@ class World:
     def plan(self) -> None:
         """Half a year of events at random times."""
         self.file("loans.csv", text="0")
-        happens: list[tuple[Callable[[], None], int]] = [
+        events: list[tuple[Callable[[], None], int]] = [
             *((self.one_comes, 30), (self.burst_comes, 2), (self.changes_later, 6), (self.is_touched, 6)),
             *((self.in_other_case, 3), (self.loans_come, 8), (self.drifts, 4), (self.version_is_served, 4)),
             *((self.outcomes_come, 10), (self.version_falls, 3)),
         ]
         if "a dead server" in self.troubles:
-            happens += [(self.server_dies, 8)]
+            events += [(self.server_dies, 8)]
         if "a daemon that is down" in self.troubles:
-            happens += [(lambda: self.falls("daemon", 60), 6)]
+            events += [(lambda: self.falls("daemon", 60), 6)]
         if "lost runs" in self.troubles:
-            happens += [(self.machine_stops, 4)]
+            events += [(self.machine_stops, 4)]
         if "a dead registry" in self.troubles:
-            happens += [(lambda: self.falls("registry", 12), 6)]
+            events += [(lambda: self.falls("registry", 12), 6)]
         if "a dead Slack" in self.troubles:
-            happens += [(lambda: self.falls("Slack", 40), 6)]
+            events += [(lambda: self.falls("Slack", 40), 6)]
         if "people" in self.troubles:
-            happens += [(self.person_decides, 8), (self.person_retrains, 3)]
-        for does, times in happens:
+            events += [(self.person_decides, 8), (self.person_retrains, 3)]
+        for event, times in events:
             for _ in range(-(-times * self.days // HALF_YEAR)):
-                self.after(self.days * DAY * self.rng.random(), does)
+                self.after(self.days * DAY * self.rng.random(), event)
 
     def falls(self, what: str, hours: float) -> None:
         self.down[what] += 1
@@ -321,8 +322,8 @@ class World:
         pieces = self.rng.choice([1, 1, 1, 1, 2, 4])
         pause = self.between(2 * SECOND, 60 * SECOND)
         for piece in range(pieces):
-            written = text + "." * piece
-            self.after(pause * piece, lambda written=written: self.write(batch, written))
+            content = text + "." * piece
+            self.after(pause * piece, partial(self.write, batch, content))
         if self.rng.random() < 0.3:  # before its run has ended
             self.after(pause * pieces + self.between(SECOND, 4 * MINUTE), lambda: self.is_touched(batch))
 
@@ -359,11 +360,19 @@ class World:
 
     def ask(self, job: str, tags: dict[str, str], why: tuple[Any, ...], parent: Run | None = None) -> None:
         tags = {**JOBS[job], **tags}
-        ids = {}
-        if parent:
-            ids = {"parent_run_id": parent.run.run_id, "root_run_id": parent.run.root_run_id or parent.run.run_id}
-            tags |= {f"dagster/{name}": value for name, value in ids.items()}
-        run = dg.DagsterRun(job_name=job, status=QUEUED, tags=tags, remote_job_origin=ORIGIN.get_job_origin(job), **ids)
+        parent_id = parent.run.run_id if parent else None
+        root_id = (parent.run.root_run_id or parent_id) if parent else None
+        if parent_id and root_id:
+            tags |= {"dagster/parent_run_id": parent_id, "dagster/root_run_id": root_id}
+        origin = ORIGIN.get_job_origin(job)
+        run = dg.DagsterRun(
+            job_name=job,
+            status=QUEUED,
+            tags=tags,
+            remote_job_origin=origin,
+            parent_run_id=parent_id,
+            root_run_id=root_id,
+        )
         self.instance.add_run(run)
         self.runs.append(Run(run, why, self.now))
         begins = {"retraining_job": "A retraining began", "serving_job": "The scoring server is seen to"}
@@ -395,8 +404,8 @@ class World:
         if run.job == "batch_prediction_job":
             path = self.root / "applications" / f"{run.batch}.csv"
             run.read = path.read_text()
-            told = {"fingerprint": fingerprint_of(path)}
-            self.file("application_report", f"{run.batch}.json", text=json.dumps(told))
+            report = {"fingerprint": fingerprint_of(path)}
+            self.file("application_report", f"{run.batch}.json", text=json.dumps(report))
         if run.job == "performance_job":
             run.read = str(self.outcomes)
         takes = self.between(*(SECOND * seconds for seconds in SECONDS.get(run.job, (5, 100))))
@@ -416,21 +425,21 @@ class World:
             run.lost = False
             self.end(run, "killed")
 
-    def end(self, run: Run, how: str, *given: Any) -> None:
+    def end(self, run: Run, how: str, *details: Any) -> None:
         if run.lost or run.status != "started":
             return
         if how == "killed" and self.down["daemon"]:  # found once the daemon is back
             self.after(10 * MINUTE, lambda: self.end(run, how))
             return
-        if how == "well" and (does := getattr(self, f"_{run.job}", None)):
-            how = does(run, *given)
+        if how == "well" and (play := getattr(self, f"_{run.job}", None)):
+            how = play(run, *details)
         run.status = "succeeded" if how == "well" else "failed"
         if how == "well":
             self.record(run, Event.RUN_SUCCESS)
             return
-        at = self.now - self.between(0 * SECOND, 12 * SECOND)  # a busy database keeps it a little later
-        self.record(run, Event.RUN_FAILURE, at)
-        self.news.append(News(at, f"{run.job}", f"failed (run {run.run.run_id})"))
+        moment = self.now - self.between(0 * SECOND, 12 * SECOND)  # a busy database keeps it a little later
+        self.record(run, Event.RUN_FAILURE, moment)
+        self.news.append(News(moment, f"{run.job}", f"failed (run {run.run.run_id})"))
         reason = None if how == "killed" else RunFailureReason.STEP_FAILURE
         failed = self.instance.get_run_by_id(run.run.run_id)
         if auto_reexecution_should_retry_run(self.instance, failed, reason):  # type: ignore[arg-type]
@@ -439,14 +448,14 @@ class World:
             return
         tries = sum(other.run.root_run_id == run.run.root_run_id for other in self.runs if run.run.root_run_id)
         assert how != "killed" or run.job != "batch_prediction_job" or tries == 2, "a killed run is started again twice"
-        self.given_up.add(run.why)
+        self.abandoned.add(run.why)
 
-    def record(self, run: Run, event: dg.DagsterEventType, at: datetime | None = None) -> None:
-        told = dg.DagsterEvent(event_type_value=event.value, job_name=run.job)
-        self.instance.run_storage.handle_run_event(run.run.run_id, told, at or self.now)
+    def record(self, run: Run, event: dg.DagsterEventType, moment: datetime | None = None) -> None:
+        dagster_event = dg.DagsterEvent(event_type_value=event.value, job_name=run.job)
+        self.instance.run_storage.handle_run_event(run.run.run_id, dagster_event, moment or self.now)
 
     def _batch_prediction_job(self, run: Run, *_: Any) -> str:
-        number, population, how = run.read.rstrip(".").split(" ")
+        population, how = run.read.rstrip(".").split(" ")[1:]
         if how == "broken":
             return "failed"
         self.predicted[run.batch] = run.read
@@ -498,10 +507,10 @@ class World:
 
     def decide(self, verdict: str, version: int, by: str) -> None:
         """The decision is kept some seconds after it was made."""
-        at, number = self.now - self.between(0 * SECOND, 20 * SECOND), next(self.numbers)
-        record = {"verdict": verdict, "candidate": version, "decided_at": at.isoformat(timespec="seconds")}
+        moment, number = self.now - self.between(0 * SECOND, 20 * SECOND), next(self.numbers)
+        record = {"verdict": verdict, "candidate": version, "decided_at": moment.isoformat(timespec="seconds")}
         record |= {"decided_by": by, "reasons": [f"For {number} reasons."]}
-        name = f"{at:%Y%m%dT%H%M%S}-{verdict}-version-{version}.json"
+        name = f"{moment:%Y%m%dT%H%M%S}-{verdict}-version-{version}.json"
         self.file("history", name, text=json.dumps(record))
         self.news.append(News(self.now, f"{verdict} version {version}", f"For {number} reasons."))
 
@@ -512,8 +521,8 @@ class World:
         if self.trouble("lost cursors", 0.01):
             self.cursors[name] = self.rng.choice(GARBAGE)
             self.lost[name].append(self.now)
-        due = getattr(self, f"due_{name}", dict)()
-        asked = len(self.runs)
+        due: dict[str, set[tuple[Any, ...]]] = getattr(self, f"due_{name}", dict)()
+        before = len(self.runs)
         results = [self.look(name)]
         twice = self.trouble("doubled ticks", 0.03)
         if twice:  # the daemon dies before it keeps the cursor
@@ -524,20 +533,21 @@ class World:
             self.apply(name, result)
         if isinstance(result, dg.SensorResult) and result.cursor is not None:
             self.cursors[name] = result.cursor
-        jobs = {job: {run.why for run in self.runs[asked:] if run.job == job} for job in due}
-        for job, wanted in due.items():
+        jobs = {job: {run.why for run in self.runs[before:] if run.job == job} for job in due}
+        for job, reasons in due.items():
             most = (1 + twice) * FEW  # the second look may go on where the first ended
-            right = jobs[job] <= wanted and min(len(wanted), FEW) <= len(jobs[job]) <= most
-            assert right, f"{name} at {self.now}: {jobs[job]} was asked for, {wanted} is due"
-        assert not due or len(self.runs) - asked == sum(map(len, jobs.values())), "nothing is asked for twice"
+            correct = jobs[job] <= reasons and min(len(reasons), FEW) <= len(jobs[job]) <= most
+            assert correct, f"{name} at {self.now}: {jobs[job]} was asked for, {reasons} is due"
+        assert not due or len(self.runs) - before == sum(map(len, jobs.values())), "nothing is asked for twice"
         if name == "alert_sensor":
-            self.hear(told=isinstance(result, dg.SensorResult), may_repeat=twice)
+            self.hear(looked=isinstance(result, dg.SensorResult), may_repeat=twice)
 
     def look(self, name: str) -> dg.SensorResult | dg.SkipReason:
-        does = build.SENSORS[name].evaluate
-        given = {key: self.given[key] for key in signature(does).parameters if key != "context"}
+        sensor = build.SENSORS[name].evaluate
+        arguments = {key: self.resources[key] for key in signature(sensor).parameters if key != "context"}
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursors.get(name)) as context:
-            return does(context, **given)
+            result: dg.SensorResult | dg.SkipReason = sensor(context, **arguments)
+            return result
 
     def apply(self, name: str, result: dg.SensorResult | dg.SkipReason) -> None:
         if isinstance(result, dg.SkipReason):
@@ -546,10 +556,12 @@ class World:
             self.instance.add_dynamic_partitions("batch", list(partitions.partition_keys))
         requests = [request for request in result.run_requests or [] if (name, request.run_key) not in self.keys]
         if name == "new_batch_sensor":
-            came = [
+            times = [
                 (self.root / "applications" / f"{request.partition_key}.csv").stat().st_mtime_ns for request in requests
             ]
-            assert all(one <= other for one, other in pairwise(came)), "the first to come is the first to be scored"
+            assert all(earlier <= later for earlier, later in pairwise(times)), (
+                "the first to come is the first to be scored"
+            )
         for request in requests:  # a key is used once
             self.keys.add((name, str(request.run_key)))
             job = request.job_name or SENSORS[name]
@@ -566,9 +578,9 @@ class World:
         if name == "production_sensor":
             return (self.version,)
         if name == "new_batch_sensor":
-            times = self.asked[batch, self.changes[batch]]
+            times = self.requests[batch, self.changes[batch]]
             times.append(self.now)
-            lost = sum(at > times[0] for at in self.lost[name])
+            lost = sum(moment > times[0] for moment in self.lost[name])
             assert len(times) <= 1 + lost, f"{batch} is asked for twice: {times}"
             assert not self.scored[batch, self.changes[batch]], f"{batch} is asked for though it is scored"
             return name, batch, self.changes[batch]
@@ -589,8 +601,8 @@ class World:
             for batch, (number, version, has_drifted) in self.verdicts.items()
             if has_drifted
         }
-        asked = {run.why for run in self.of("batch_prediction_job")}
-        again = {why for why in drifted if why[1] != self.version} - asked
+        requests = {run.why for run in self.of("batch_prediction_job")}
+        again = {why for why in drifted if why[1] != self.version} - requests
         past = self.of("retraining_job")
         allowed = (
             (self.reported == self.version or any(version == self.version for _, version, *_ in drifted))
@@ -613,27 +625,27 @@ class World:
                 break
             failures += 1
         pause = min(30 * SECOND * 2 ** (failures - 1), 30 * MINUTE) if failures else 0 * SECOND
-        seen = bool(past) and not failures and past[-1].why == (self.version,)
+        verified = bool(past) and not failures and past[-1].why == (self.version,)
         due = (
             not self.down["registry"]
             and not any(run.status in ("queued", "started") for run in past)
-            and not (self.server == self.version and seen)
+            and not (self.server == self.version and verified)
             and not (self.server is None and self.supervised)
             and (not past or self.now - past[-1].asked_at >= pause)
         )
         return {"serving_job": {(self.version,)} if due else set()}
 
-    def hear(self, *, told: bool, may_repeat: bool) -> None:
+    def hear(self, *, looked: bool, may_repeat: bool) -> None:
         """Each piece of news was told by the first look that could tell it, and no line again."""
         lost = bool(self.lost["alert_sensor"])
-        again = self.told & set(self.heard) or len(set(self.heard)) < len(self.heard)
+        again = self.lines_before & set(self.heard) or len(set(self.heard)) < len(self.heard)
         assert may_repeat or lost or not again, f"told again: {again}"
-        self.told |= set(self.heard)
-        if told:
+        self.lines_before |= set(self.heard)
+        if looked:
             oldest = self.now - (5 * MINUTE if lost else DAY)
             for news in self.news:
                 was_told = any(line.startswith(news.begins) and news.holds in line for line in self.heard)
-                assert was_told or news.at <= oldest, f"{news} is not told at {self.now}"
+                assert was_told or news.moment <= oldest, f"{news} is not told at {self.now}"
             self.news.clear()
             self.lost["alert_sensor"].clear()
         self.heard.clear()
@@ -642,20 +654,20 @@ class World:
 
     def settled(self) -> None:
         """After some quiet days nothing is left to be done."""
-        known = set(self.instance.get_dynamic_partitions("batch"))
+        batches = set(self.instance.get_dynamic_partitions("batch"))
         files = {path.stem: path.read_text() for path in self.inbox()}
-        assert {batch.casefold() for batch in files} == {batch.casefold() for batch in known}, "every batch is known"
-        assert len(known) == len({batch.casefold() for batch in known}), "and once"
-        for batch in known:
+        assert {batch.casefold() for batch in files} == {batch.casefold() for batch in batches}, "every batch is known"
+        assert len(batches) == len({batch.casefold() for batch in batches}), "and once"
+        for batch in batches:
             scored = self.predicted.get(batch) == files[batch] or files[batch].rstrip(".").endswith("broken")
-            given_up = ("new_batch_sensor", batch, self.changes[batch]) in self.given_up
+            abandoned = ("new_batch_sensor", batch, self.changes[batch]) in self.abandoned
             runs = [run for run in self.runs if run.run.tags.get("dagster/partition") == batch]
-            assert scored or given_up, f"{batch} is not scored: {files[batch]}; {runs}"
+            assert scored or abandoned, f"{batch} is not scored: {files[batch]}; {runs}"
         for batch, change in self.scored:
-            assert self.scored[batch, change] <= len(self.asked[batch, change]), f"{batch} is scored twice"
+            assert self.scored[batch, change] <= len(self.requests[batch, change]), f"{batch} is scored twice"
         for batch, (number, version, drifted) in self.verdicts.items():
-            left = drifted and version != self.version
-            assert not left or (number, version, batch, self.version) in self.given_up, f"{batch} is not scored again"
+            waits = drifted and version != self.version
+            assert not waits or (number, version, batch, self.version) in self.abandoned, f"{batch} is not scored again"
         assert self.measured == self.outcomes, "all outcomes are measured"
         assert self.server == self.version, "the server answers by the version in production"
         assert not self.news, "people were told of all"

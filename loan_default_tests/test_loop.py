@@ -5,6 +5,7 @@ A sample, one batch and its outcomes, is `test_load`'s.
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -35,9 +36,7 @@ def test_a_stable_batch_is_scored_and_a_shifted_one_leads_to_one_new_model_that_
     loop.drop("2014-08.csv", seed=3)
     loop.drop("2014-08-shifted.csv", seed=4, shift=1.0)
     for batch, verdict in (("2014-08", "stable"), ("2014-08-shifted", "drifted")):
-        report = loop.wait_for(
-            lambda batch=batch: loop.record("drift_report", batch), f"{batch} is scored and compared"
-        )
+        report = loop.wait_for(partial(loop.record, "drift_report", batch), f"{batch} is scored and compared")
         assert report["verdict"] == verdict
     loop.wait_for(lambda: loop.runs("retraining_job"), "a retraining is asked for")
     loop.wait_for(lambda: (loop.record("promoted_model") or {}).get("candidate") == 2, "version 2 is decided on")

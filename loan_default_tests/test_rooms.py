@@ -14,8 +14,8 @@ MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE
 # Each room may import itself and those before it, lowest first; `settings` may be read from `defs` on.
 ROOMS = ("risk", "adapters", "serving", "steps", "defs", "operations", "cli")
 MAY_IMPORT = {
-    room: {*ROOMS[:number], *(["settings"] if number >= ROOMS.index("defs") else [])}
-    for number, room in enumerate(ROOMS)
+    importer: {*ROOMS[:number], *(["settings"] if number >= ROOMS.index("defs") else [])}
+    for number, importer in enumerate(ROOMS)
 }
 MAY_IMPORT["operations"].add("definitions")  # the front door, to run a job
 # The floors of `risk`, lowest first; the empty one is its foundation.
@@ -86,16 +86,16 @@ def room_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_imports_go_one_way(name):
-    room = room_of(name)
-    places = {path.removesuffix(".py").split("/")[0] for path in MODULES}
+def test_imports_go_one_way(name: str) -> None:
+    own = room_of(name)
+    folders = {path.removesuffix(".py").split("/")[0] for path in MODULES}
     for imported in imports(tree_of(name)):
         top, _, rest = imported.partition(".")
         words = {top, top.split("_")[0]}  # dagster_gcp is Dagster too
-        assert not words & FOREIGN.get(room, set()), f"{name} imports {imported}"
-        if top == "loan_default" and room in MAY_IMPORT:
-            place = rest.split(".")[0]
-            assert place in {room, *MAY_IMPORT[room]} or place not in places, f"{name} imports {imported}"
+        assert not words & FOREIGN.get(own, set()), f"{name} imports {imported}"
+        if top == "loan_default" and own in MAY_IMPORT:
+            target = rest.split(".")[0]
+            assert target in {own, *MAY_IMPORT[own]} or target not in folders, f"{name} imports {imported}"
 
 
 def floor_of(path: str) -> str:
@@ -105,7 +105,7 @@ def floor_of(path: str) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("risk/")])
-def test_no_floor_of_risk_imports_a_higher_one(name):
+def test_no_floor_of_risk_imports_a_higher_one(name: str) -> None:
     for imported in imports(tree_of(name)):
         if imported.startswith("loan_default.risk."):
             path = imported.removeprefix("loan_default.").replace(".", "/")
@@ -114,12 +114,12 @@ def test_no_floor_of_risk_imports_a_higher_one(name):
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name not in MAY_BE_HEAVY])
-def test_loading_a_module_loads_nothing_heavy(name):
+def test_loading_a_module_loads_nothing_heavy(name: str) -> None:
     heavy = {imported for imported in imports(tree_of(name), on_loading=True) if imported.split(".")[0] in HEAVY}
     assert not heavy, f"{name} imports {', '.join(sorted(heavy))}; import it inside of the function that needs it"
 
 
-def test_only_defs_and_the_front_doors_speak_dagster():
+def test_only_defs_and_the_front_doors_speak_dagster() -> None:
     def speakers(*, on_loading: bool) -> set[str]:
         names = {
             name
@@ -133,13 +133,13 @@ def test_only_defs_and_the_front_doors_speak_dagster():
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__.py")])
-def test_a_charter_opens_every_module(name):
+def test_a_charter_opens_every_module(name: str) -> None:
     charter = ast.get_docstring(tree_of(name))
     assert charter, f"{name} does not say what belongs in it"
     assert len(charter) > 40, f"{name}: its charter says too little"
 
 
-def test_tests_mirror_the_sources():
+def test_tests_mirror_the_sources() -> None:
     for path in sorted(TESTS.rglob("*.py")):
         name = path.relative_to(TESTS).as_posix()
         if name in OF_NO_MODULE or path.name == "__init__.py":
