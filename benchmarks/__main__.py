@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +24,7 @@ from benchmarks.figures import Figure, as_table, keep
 from benchmarks.machine import describe_machine
 from loan_default.settings import Settings, prepare_process
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[Path], list[Figure]]] = {
     "clean": bench_clean.figures,
     "fit": bench_fit.figures,
     "score": bench_score.figures,
@@ -31,7 +32,11 @@ BENCHMARKS = {
     "import": bench_import.figures,
 }
 # By their names only: serving needs a load generator that is no Python package, the others much time and disk.
-BY_NAME = {"serving": bench_serving.figures, "workers": bench_workers.figures, "scale": bench_scale.figures}
+BY_NAME: dict[str, Callable[[Path], list[Figure]]] = {
+    "serving": bench_serving.figures,
+    "workers": bench_workers.figures,
+    "scale": bench_scale.figures,
+}
 NAMED = {**BENCHMARKS, **BY_NAME}
 RESULTS = Path(__file__).parent / "results"
 
@@ -54,8 +59,10 @@ def main() -> None:
         figures: list[Figure] = []
         for name in arguments.names or BENCHMARKS:
             with console.status(f"Measuring: {name}"):
-                options = {"loans": arguments.loans} if name == "clean" else {}
-                measured = NAMED[name](Path(folder), **options)
+                if name == "clean":
+                    measured = bench_clean.figures(Path(folder), loans=arguments.loans)
+                else:
+                    measured = NAMED[name](Path(folder))
             figures += measured
             if name in BY_NAME:
                 keep(measured, describe_machine(), RESULTS, name)

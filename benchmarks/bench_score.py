@@ -95,12 +95,16 @@ def predict(loans: str, package: str) -> Callable[[], Any]:
     """The library alone: loans are read and encoded already, and what comes out is not kept."""
     import polars as pl
 
+    from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
     from loan_default.risk.model.scorer import Scorer
 
     scorer = Scorer.load(Path(package))
     matrix = scorer.space.matrix(pl.read_parquet(loans, columns=list(scorer.contract.feature_names)))
 
+    assert isinstance(scorer.model, XGBoostModel)
+    booster = scorer.model.booster
+
     def work() -> None:
-        scorer.model.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
 
     return work

@@ -84,8 +84,8 @@ def matured_loans(folder: Path, rows: int) -> Path:
 
     raw, each = [], 500_000
     for number, begin in enumerate(range(0, rows, each)):
-        size, months = min(each, rows - begin), {"first_month": date(2010, 1, 1), "last_month": date(2013, 12, 1)}
-        loans = make_loans(size, seed=number, **months)
+        size = min(each, rows - begin)
+        loans = make_loans(size, seed=number, first_month=date(2010, 1, 1), last_month=date(2013, 12, 1))
         raw.append(folder / f"raw_{number}.csv")
         write_csv(loans.with_columns(pl.format("{}-{}", pl.lit(number), "id").alias("id")), raw[-1])
     cleaned = folder / "matured.parquet"

@@ -471,7 +471,7 @@ def test_sensors_wait_for_a_registry_that_is_away(home: Home) -> None:
             dagster_of(home.settings) as instance,
             dg.build_sensor_context(instance, cursor=cursors.get(name)) as context,
         ):
-            result = sensor(context, **arguments)
+            result: Any = sensor(context, **arguments)
         cursors[name] = getattr(result, "cursor", None) or cursors.get(name)
         requests = getattr(result, "run_requests", None)
         return f"asks for {requests}" if requests else str(getattr(result, "skip_message", None) or result.skip_reason)

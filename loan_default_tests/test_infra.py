@@ -276,7 +276,7 @@ def assets() -> tuple[str, ...]:
     managers, paths = definitions.resources or {}, []
     for node in definitions.resolve_asset_graph().asset_nodes:
         manager = managers.get(getattr(node, "io_manager_key", ""))
-        if node.is_materializable and hasattr(manager, "extension"):
+        if node.is_materializable and manager is not None and hasattr(manager, "extension"):
             batch = "/2018-10" if node.is_partitioned else ""
             paths.append(f"{'/'.join(node.key.path)}{batch}{manager.extension}")
     assert len(paths) >= 15
@@ -486,7 +486,7 @@ Loader.add_constructor(
     lambda loader, node: (
         loader.construct_mapping(node, deep=True)
         if isinstance(node, yaml.MappingNode)
-        else loader.construct_sequence(node, deep=True)
+        else loader.construct_sequence(node, deep=True)  # type: ignore[arg-type]
     ),
 )
 Loader.add_constructor("!reset", lambda loader, node: None)

@@ -44,7 +44,7 @@ def platforms(root: UPath, running: Cluster, tmp_path_factory: pytest.TempPathFa
     homes = {}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(dask_engine, "_FEWEST_ROWS", 300)
-        for name, settings in (("dask", {"engine": "dask", "dask_address": running.address}), ("local", {})):
+        for name in ("dask", "local"):
             folder = tmp_path_factory.mktemp(name)
             home = new_home(folder, root / name)
             more = make_loans(1_500, seed=9, first_month=date(2012, 1, 1), last_month=date(2014, 6, 1))
@@ -53,8 +53,9 @@ def platforms(root: UPath, running: Cluster, tmp_path_factory: pytest.TempPathFa
             applications = folder / f"{BATCH}.csv"
             write_csv(make_applications(2_000, seed=3, month=MONTH, shift=0.3), applications)
             storage.store(applications, root / name / "platform" / "applications" / applications.name)
-            study = f"journal://{folder / 'studies'}" if settings else ""
-            homes[name] = replace(home, study_storage=study or home.study_storage, **settings)
+            homes[name] = home
+        studies = f"journal://{homes['dask'].home.parent / 'studies'}"
+        homes["dask"] = replace(homes["dask"], engine="dask", dask_address=running.address, study_storage=studies)
         with dagster_of(homes["dask"]) as dask, dagster_of(homes["local"]) as local:
             yield {"dask": Platform(homes["dask"], dask), "local": Platform(homes["local"], local)}
 
@@ -63,7 +64,7 @@ def platforms(root: UPath, running: Cluster, tmp_path_factory: pytest.TempPathFa
 def results(platforms: dict[str, Platform]) -> dict[str, list[dg.ExecuteInProcessResult]]:
     results = {}
     for name, platform in platforms.items():
-        platform.instance.add_dynamic_partitions(batches.name, [BATCH])
+        platform.instance.add_dynamic_partitions(str(batches.name), [BATCH])
         results[name] = [
             platform.run("full_pipeline_job", config={**QUICK, "tuned_params": {"trials": 4}}),
             platform.run("batch_prediction_job", batch=BATCH),

@@ -93,7 +93,8 @@ def judged(platform: Platform, scored: str) -> Mapping[str, Any]:
     drop(platform, "outcomes", "2019-09.csv", write)
     assert len(ticks(platform, "performance_sensor")) == 1
     assert failures(platform.run("performance_job", config={"performance_report": {"resamples": 20}})) == []
-    return record(platform, "performance_report.json")
+    report: Mapping[str, Any] = record(platform, "performance_report.json")
+    return report
 
 
 def drop(platform: Platform, folder: str, name: str, write: Callable[[Path], object]) -> None:
@@ -103,16 +104,16 @@ def drop(platform: Platform, folder: str, name: str, write: Callable[[Path], obj
 
 
 def ticks(platform: Platform, name: str, count: int = 2) -> list[dg.RunRequest]:
-    """What the sensor asks for in the last of so many ticks; partitions that it makes known are known."""
-    cursor = None
+    """Return what the sensor asks for in the last of so many ticks; add the partitions that it asks for."""
+    cursor, requests = None, list[dg.RunRequest]()
     for _ in range(count):
         result = tick(platform, name, cursor)
         if isinstance(result, dg.SkipReason):
             return []
-        cursor = result.cursor
+        cursor, requests = result.cursor, list(result.run_requests or [])
         for request in result.dynamic_partitions_requests or []:
             platform.instance.add_dynamic_partitions("batch", list(request.partition_keys))
-    return list(result.run_requests or [])
+    return requests
 
 
 def tick(platform: Platform, name: str, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
