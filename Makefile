@@ -99,6 +99,19 @@ format: $(VENV)/dev.stamp ## Mend style
 types: $(VENV)/dev.stamp ## Check types
 	@$(BIN)/mypy
 
+.PHONY: hooks
+hooks: $(VENV)/dev.stamp ## Check style, types and locks before each commit
+	@$(BIN)/pre-commit install
+
+.PHONY: workflows-check
+workflows-check: ## Read .github/workflows with GitHub's own parser (needs npm)
+	@npm ci --prefix .github/parser --ignore-scripts --no-audit --no-fund --silent
+	@node .github/parser/check.mjs .github/workflows/*.yml
+
+.PHONY: dist
+dist: $(VENV)/dev.stamp ## Build wheel and sdist into dist/; the version is that of the tag
+	@$(BIN)/python -m build --no-isolation
+
 .PHONY: bench
 bench: install ## Measure speed and memory
 	@$(BIN)/python -m benchmarks
@@ -174,10 +187,12 @@ IN_CODE_SERVER = $(ENGINE) exec -i $$($(ENGINE) ps --quiet --filter $(LABEL).pro
 engine: ## Name the container engine that the following use; COMPOSE="docker compose" or podman-compose chooses
 	@echo $(ENGINE)
 
+# A checkout of no tag has no version to give: .git is not in what images are built from.
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --exact-match 2>/dev/null))
 .PHONY: images
-images: ## Build the images
-	@for name in $(IMAGES); do \
-		$(ENGINE) build --tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
+images: ## Build the images; a tagged checkout gives them its VERSION
+	@for name in $(IMAGES); do $(ENGINE) build --build-arg VERSION=$(VERSION) \
+		--tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
 
 .PHONY: start
 start: images ## Start the platform in containers; PROFILE=gcs-emulator keeps its files in an emulated bucket
@@ -249,6 +264,13 @@ lock: ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) $(addprefix --no-emit-package ,$(NOT_IN_SCORING)) requirements/scoring.in -c requirements/runtime.lock \
 		-o requirements/scoring.lock
 
+# What is locked stays as long as it fits, so new releases elsewhere change nothing here.
+.PHONY: lock-check
+lock-check: ## Check that the locks are what the dependencies ask for (needs uv on the PATH)
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -r Makefile pyproject.toml requirements "$$copy" \
+		&& $(MAKE) --silent --no-print-directory -C "$$copy" lock >/dev/null && diff -r requirements "$$copy/requirements" \
+		|| { echo "The locks and what they are made of are out of step: make lock" >&2; exit 1; }
+
 .PHONY: clean
 clean: ## Remove .venv and what tools left behind; data in var/ stays
-	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist .github/parser/node_modules

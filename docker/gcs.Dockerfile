@@ -14,6 +14,8 @@ COPY --from=dependencies /opt/venv /opt/venv
 COPY docker/healthy.py /opt/gcs/
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /bucket
+ARG VERSION=
+LABEL org.opencontainers.image.version=$VERSION
 USER 10001:10001
 VOLUME ["/bucket"]
 EXPOSE 9023

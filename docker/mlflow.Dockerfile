@@ -21,6 +21,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
     GIT_PYTHON_REFRESH=quiet
 WORKDIR /opt/mlflow
+ARG VERSION=
+LABEL org.opencontainers.image.version=$VERSION
 USER 10001:10001
 VOLUME ["/storage"]
 EXPOSE 5000

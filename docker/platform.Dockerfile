@@ -12,7 +12,10 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-versi
 FROM dependencies AS package
 COPY pyproject.toml README.md LICENSE /build/
 COPY loan_default /build/loan_default
-RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
+# The context has no history that would tell the version.
+ARG VERSION=
+RUN SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LOAN_DEFAULT=$VERSION \
+    pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
     --no-deps --no-build-isolation --prefix /package /build
 
 FROM ${PYTHON}
@@ -29,6 +32,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     DAGSTER_HOME=/var/lib/loan-default/dagster \
     DAGSTER_DISABLE_TELEMETRY=yes
 WORKDIR /opt/loan-default
+ARG VERSION=
+LABEL org.opencontainers.image.version=$VERSION
 USER 10001:10001
 VOLUME ["/var/lib/loan-default", "/storage"]
 ENTRYPOINT ["sh", "/opt/loan-default/platform.sh"]

@@ -44,6 +44,8 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     LOAN_DEFAULT_HOME=/var/lib/loan-default
 WORKDIR /opt/scoring
+ARG VERSION=
+LABEL org.opencontainers.image.version=$VERSION
 USER 10001:10001
 VOLUME ["/var/lib/loan-default", "/storage"]
 EXPOSE 5001
