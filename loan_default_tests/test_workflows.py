@@ -1,9 +1,12 @@
 """What GitHub's workflows may do: actions by commit, few rights, no secret, nothing of a stranger's run.
 
-actionlint and zizmor look at their grammar in CI; these are the rules that must hold whatever they think.
+actionlint, zizmor and GitHub's own parser look at their grammar in CI; these are the rules that must hold whatever they
+think.
 """
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,19 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+IMAGES = ("platform", "mlflow", "scoring")
 BY_NAME = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+# What a job may do beside reading this repository.
+SIGN = {("id-token", "write"), ("attestations", "write")}
+RIGHTS = {
+    "cd.yml": {name: {("id-token", "write")} for name in ("build", "staging", "prod")},
+    "release.yml": {
+        "distributions": SIGN,
+        "images": SIGN | {("packages", "write")},
+        "release": {("contents", "write")},
+    },
+}
 
 
 class Loader(yaml.SafeLoader):
@@ -34,8 +49,12 @@ def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
     return [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
 
 
-def test_the_three_workflows_are_there() -> None:
-    assert [path.name for path in WORKFLOWS] == ["cd.yml", "ci-integration.yml", "ci.yml"]
+def workflow_named(name: str) -> dict[str, Any]:
+    return read(ROOT / ".github" / "workflows" / name)
+
+
+def test_the_workflows_are_there() -> None:
+    assert [path.name for path in WORKFLOWS] == ["cd.yml", "ci-integration.yml", "ci.yml", "release.yml"]
 
 
 @BY_NAME
@@ -56,11 +75,9 @@ def test_jobs_have_the_rights_that_they_need_and_workflows_none(path: Path) -> N
     workflow = read(path)
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
-        rights = job["permissions"]
-        assert set(rights) <= {"contents", "id-token"}, name
-        assert rights.get("contents", "read") == "read", name
-        if "id-token" in rights:  # becomes an account at Google
-            assert path.name == "cd.yml"
+        rights = set(job["permissions"].items()) - {("contents", "read")}
+        assert rights == RIGHTS.get(path.name, {}).get(name, set()), name
+        if path.name == "cd.yml" and rights:  # becomes an account at Google
             assert job["environment"] in ("staging", "prod"), f"{name} deploys without anybody's yes"
 
 
@@ -85,7 +102,7 @@ def test_a_strangers_change_runs_with_nothing_worth_stealing(path: Path) -> None
 
 
 def test_only_main_is_deployed_and_only_after_ci() -> None:
-    workflow = read(ROOT / ".github" / "workflows" / "cd.yml")
+    workflow = workflow_named("cd.yml")
     assert workflow["on"] == {"push": {"branches": ["main"]}}
     assert workflow["concurrency"]["cancel-in-progress"] is False, "a deployment is not cut off in the middle"
     jobs = workflow["jobs"]
@@ -98,19 +115,67 @@ def test_only_main_is_deployed_and_only_after_ci() -> None:
 
 
 def test_images_are_scanned_before_they_are_pushed() -> None:
-    steps = read(WORKFLOWS[0])["jobs"]["build"]["steps"]
-    order = [step.get("with", {}).get("image") or step.get("id") for step in steps]
-    scans = [f"loan-default-{name}:local" for name in ("platform", "mlflow", "scoring")]
-    assert [step for step in order if step] == [*scans, "push"]
-    assert all(step["with"]["fail-build"] for step in steps if "image" in step.get("with", {}))
+    build = workflow_named("cd.yml")["jobs"]["build"]["steps"]
+    order = [step.get("with", {}).get("image") or step.get("id") for step in build]
+    scans = [f"loan-default-{name}:local" for name in IMAGES]
+    assert [image for image in order if image] == [*scans, "push"]
+    release = workflow_named("release.yml")["jobs"]["images"]["steps"]
+    scan = next(n for n, step in enumerate(release) if "scan-action" in step.get("uses", ""))
+    push = next(n for n, step in enumerate(release) if step.get("id") == "push")
+    assert scan < push
+    assert all(step["with"]["fail-build"] for step in [*build, *release] if "scan-action" in step.get("uses", ""))
+
+
+def test_a_release_is_a_tag_on_main_that_passed_ci_with_notes_sboms_and_attestations() -> None:
+    workflow = workflow_named("release.yml")
+    assert workflow["on"] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}
+    jobs = workflow["jobs"]
+    assert jobs["distributions"]["needs"] == jobs["images"]["needs"] == "ci"
+    assert jobs["release"]["needs"] == ["distributions", "images"]
+    assert jobs["images"]["strategy"]["matrix"]["image"] == list(IMAGES)
+    commands = "\n".join(step.get("run", "") for step in jobs["distributions"]["steps"])
+    assert "git merge-base --is-ancestor HEAD origin/main" in commands
+    assert "CHANGELOG.md has no section" in commands
+    for name in ("distributions", "images"):
+        attested = [step["with"] for step in jobs[name]["steps"] if "actions/attest@" in step.get("uses", "")]
+        assert ["sbom-path" in options for options in attested] == [False, True], "where it was built, and of what"
+
+
+CHANGELOG = """\
+## Unreleased
+- next
+
+## 1.2.3 (2026-12-01)
+- this
+
+## 1.2.2
+- old
+"""
+
+
+@pytest.mark.integration
+def test_release_notes_are_the_changelogs_section(tmp_path: Path) -> None:
+    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
+    (script,) = (step["run"] for step in steps(workflow_named("release.yml")) if "CHANGELOG" in step.get("run", ""))
+
+    def run(tag: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "GITHUB_REF_NAME": tag}
+        command = ["bash", "-ec", script]
+        return subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, check=False)
+
+    assert run("v1.2.3").returncode == 0
+    assert (tmp_path / "release" / "notes.md").read_text() == "- this\n\n"
+    assert run("v1.2.4").stderr == "CHANGELOG.md has no section '## 1.2.4'.\n"
 
 
 def test_ci_knows_every_python_that_the_project_promises() -> None:
-    jobs = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
+    jobs = workflow_named("ci.yml")["jobs"]
     pythons = jobs["test"]["strategy"]["matrix"]["python"]
     assert pythons == ["3.11", "3.12", "3.13"]
     assert f'requires-python = ">={pythons[0]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert {"lint", "test", "terraform", "dependencies", "secrets", "workflows"} <= set(jobs)
+    assert {"lint", "locks", "test", "terraform", "dependencies", "secrets", "workflows"} <= set(jobs)
+    terraform = [step.get("run") for step in jobs["terraform"]["steps"]]
+    assert "make terraform-check VALIDATE=true" in terraform, "attributes are held against the provider's schema"
 
 
 @BY_NAME
@@ -125,6 +190,6 @@ def test_targets_and_files_that_workflows_name_are_there(path: Path) -> None:
 
 def test_dependabot_keeps_pins_fresh() -> None:
     updates = read(ROOT / ".github" / "dependabot.yml")["updates"]
-    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "docker", "terraform"}
+    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "docker", "terraform", "npm"}
     for update in updates:
         assert (ROOT / update["directory"].strip("/")).is_dir()
