@@ -137,6 +137,19 @@ def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Runni
     assert (line["status"], line["rows"], line["request_id"]) == (200, 2, answer.headers["x-request-id"])
 
 
+def test_where_uvloop_is_not_installed_asyncio_serves(
+    server: Running, tracking: Tracking, versions: Sequence[int], tmp_path: Path
+) -> None:
+    assert "/uvloop/" in mapped(server.process.pid)
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "uvloop.py").write_text("raise ImportError\n")  # as on Windows
+    path = os.pathsep.join([str(tmp_path / "hidden"), os.environ.get("PYTHONPATH", "")])
+    with running(tracking, tmp_path / "other", PYTHONPATH=path) as started:
+        started.until(lambda health: health["version"] == versions[0])
+        assert "/uvloop/" not in mapped(started.process.pid)
+        assert started.score(json.loads(SAMPLE.read_text())).status_code == 200
+
+
 def test_it_answers_as_the_registered_model_does_under_mlflow(
     server: Running, tracking: Tracking, versions: Sequence[int]
 ) -> None:

@@ -1,0 +1,70 @@
+"""Docs that name settings, targets and files name those that there are, and leave no setting out."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loan_default.settings import load_settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    page
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / ".github")
+    for page in folder.glob("*.md")
+    if page.name != "CHANGELOG.md"  # tells of what there was
+)
+BY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+# Read by libraries alone, or by tests.
+OTHERS = {
+    *("MLFLOW_TRACKING_USERNAME", "PGPASSWORD", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"),
+    *("STORAGE_EMULATOR_HOST", "LOAN_DEFAULT_REAL_DATA"),
+}
+
+
+class Recorder(dict[str, str]):
+    """An empty environment that records the names that are looked up in it."""
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self[name] = ""
+        return default
+
+
+def settings() -> set[str]:
+    recorder = Recorder()
+    load_settings(recorder)
+    return {*recorder} - OTHERS
+
+
+def code(page: Path) -> Iterator[str]:
+    """Every line of a code block, without its comment, and every span of code."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.M | re.S):
+        yield from (line.split(" #")[0].strip() for line in block.splitlines())
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+
+
+def test_readme_lists_every_setting_and_no_other() -> None:
+    cells = re.findall(r"^\| (`[A-Z_`, ]+`) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert {name for cell in cells for name in re.findall("[A-Z_]+", cell)} - OTHERS == settings()
+
+
+def test_the_example_lists_every_setting_and_no_other() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert {*re.findall(r"^(?:# )?([A-Z_]+)=", example, re.M)} - OTHERS == settings()
+
+
+@BY_PAGE
+def test_targets_that_docs_name_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in code(page):
+        if match := re.match(r"make((?: [a-z][a-z-]*(?= |$))+)", line):
+            for target in match[1].split():
+                assert re.search(rf"^{target}:", makefile, re.M), f"make {target}"
+
+
+@BY_PAGE
+def test_files_that_docs_link_to_exist(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in link or (page.parent / link).exists(), link
