@@ -54,7 +54,7 @@ def workflow_named(name: str) -> dict[str, Any]:
 
 
 def test_the_workflows_are_there() -> None:
-    assert [path.name for path in WORKFLOWS] == ["cd.yml", "ci-integration.yml", "ci.yml", "release.yml"]
+    assert [path.name for path in WORKFLOWS] == ["cd.yml", "ci-integration.yml", "ci.yml", "long.yml", "release.yml"]
 
 
 @BY_NAME
@@ -85,8 +85,9 @@ def test_jobs_have_the_rights_that_they_need_and_workflows_none(path: Path) -> N
 def test_every_job_ends_and_none_runs_twice_at_once(path: Path) -> None:
     workflow = read(path)
     assert workflow["concurrency"]["group"]
+    limit = 180 if path.name == "long.yml" else 90
     for name, job in workflow["jobs"].items():
-        assert job.get("uses", "").startswith("./") or 0 < job["timeout-minutes"] <= 90, name
+        assert job.get("uses", "").startswith("./") or 0 < job["timeout-minutes"] <= limit, name
 
 
 @BY_NAME
@@ -166,6 +167,14 @@ def test_release_notes_are_the_changelogs_section(tmp_path: Path) -> None:
     assert run("v1.2.3").returncode == 0
     assert (tmp_path / "release" / "notes.md").read_text() == "- this\n\n"
     assert run("v1.2.4").stderr == "CHANGELOG.md has no section '## 1.2.4'.\n"
+
+
+def test_each_week_everything_runs() -> None:
+    workflow = workflow_named("long.yml")
+    assert len(workflow["on"]["schedule"]) == 1
+    commands = "\n".join(step.get("run", "") for step in steps(workflow))
+    assert "make test-all" in commands
+    assert "make bench" in commands
 
 
 def test_ci_knows_every_python_that_the_project_promises() -> None:
