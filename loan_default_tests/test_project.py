@@ -28,8 +28,7 @@ def pyproject() -> dict[str, Any]:
 
 def test_the_version_is_what_is_installed() -> None:
     assert loan_default.__version__ == importlib.metadata.version("loan-default")
-    with pytest.raises(AttributeError, match="module 'loan_default' has no attribute 'versions'"):
-        _ = loan_default.versions
+    assert not hasattr(loan_default, "versions")
 
 
 @pytest.mark.integration
@@ -69,7 +68,7 @@ def test_dg_lists_the_definitions_and_nothing_else(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "DAGSTER_HOME": str(home)}
-    command = [Path(sys.executable).parent / "dg", "list", "defs", "--json"]
+    command = [str(Path(sys.executable).parent / "dg"), "list", "defs", "--json"]
     done = subprocess.run(command, cwd=tmp_path, env=env, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
