@@ -267,6 +267,7 @@ lock: ## Resolve the dependencies again (needs uv on the PATH)
 # What is locked stays as long as it fits, so new releases elsewhere change nothing here.
 .PHONY: lock-check
 lock-check: ## Check that the locks are what the dependencies ask for (needs uv on the PATH)
+	@command -v uv >/dev/null || { echo "uv is not on the PATH: pipx install uv" >&2; exit 1; }
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -r Makefile pyproject.toml requirements "$$copy" \
 		&& $(MAKE) --silent --no-print-directory -C "$$copy" lock >/dev/null && diff -r requirements "$$copy/requirements" \
 		|| { echo "The locks and what they are made of are out of step: make lock" >&2; exit 1; }

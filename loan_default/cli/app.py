@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from cyclopts import App, Group, Parameter
 
+import loan_default
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SETUP, TRAIN, SCORE, WATCH, SERVE = (
@@ -21,14 +23,8 @@ SETUP, TRAIN, SCORE, WATCH, SERVE = (
 
 
 def version() -> str:
-    """Return the version that is installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed_version
-
-    try:
-        return installed_version("loan-default")
-    except PackageNotFoundError:  # a source tree that is not installed, as in the scoring image
-        return "not installed"
+    """Return the package's version, looked up only when it is asked for."""
+    return loan_default.__version__
 
 
 def show_default(value: object) -> str | None:
