@@ -57,7 +57,7 @@ OF_NO_MODULE = {
     "engines.py", "test_on_dask.py", "test_faults.py", "dying.py", "databases.py", "test_postgres.py",
     "test_secrets.py", "buckets.py", "test_on_gcs.py", "test_infra.py", "test_workflows.py", "test_containers.py",
     "queues.py", "test_runs.py", "tiers.py", "cli/conftest.py",
-    "test_subsets.py", "defs/sensors/conftest.py", "defs/sensors/harness.py",
+    "test_subsets.py", "steps/conftest.py", "steps/book.py", "defs/sensors/conftest.py", "defs/sensors/harness.py",
     "test_docs.py", "test_project.py",
 }  # fmt: skip
 

@@ -1,17 +1,8 @@
 """Scratch files bear the name of their run, and none is left behind."""
 
-from pathlib import Path
-
 import pytest
-from upath import UPath
 
-from loan_default.adapters.layout import StorageLayout
 from loan_default.steps.workspace import Workspace
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(StorageLayout(UPath(tmp_path / "storage")), tmp_path / "home" / "staging", "run-1")
 
 
 def test_scratch_files_are_the_runs_own(workspace: Workspace) -> None:

@@ -121,7 +121,7 @@ def test_people_are_told_once_however_the_clock_is_set(harness: Harness) -> None
 
     def decide(version: int) -> None:
         decision_log.add(harness.storage.layout, _hold(version, clock.time, "Low."))
-        (record,) = Path(harness.storage.layout.decisions).glob(f"*-version-{version}.json")
+        (record,) = Path(str(harness.storage.layout.decisions)).glob(f"*-version-{version}.json")
         os.utime(record, (clock.time.timestamp(), clock.time.timestamp()))
 
     decisions_after(30)

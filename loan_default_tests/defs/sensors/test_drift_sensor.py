@@ -74,7 +74,7 @@ def test_of_many_that_drifted_a_few_are_scored_again_in_a_tick(harness: Harness)
 
 
 def test_after_a_rollback_and_back_it_is_scored_again_each_time(harness: Harness) -> None:
-    keys = []
+    keys: list[str | None] = []
     for scored_by, production in ((1, 2), (2, 1), (1, 2)):
         harness.write_verdict("shifted", scored_by, changed_at=1_000 + len(keys))
         harness.model_registry.version = production

@@ -1,0 +1,78 @@
+"""A loan file is cleaned and stored whole or not at all, and cut into windows."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loan_default.adapters.parquet_table import ParquetTable
+from loan_default.adapters.storage import read_json
+from loan_default.risk.compute import LocalEngine
+from loan_default.risk.contract import Contract
+from loan_default.risk.data.splitting import SplitPlan
+from loan_default.risk.data.synthetic import write_csv
+from loan_default.risk.errors import BadInput
+from loan_default.steps.data import clean_loan_file, parse_month, parse_optional_month, split_cleaned_loans
+from loan_default.steps.gates import GateFailed
+from loan_default.steps.workspace import Workspace
+from loan_default_tests.steps.book import as_json
+
+
+def _files(workspace: Workspace) -> set[str]:
+    root = Path(str(workspace.layout.root))
+    return {path.name for path in [*root.rglob("*"), *workspace.staging.rglob("*")] if path.is_file()}
+
+
+def test_table_rejected_rows_and_report_are_stored_of_one_file(
+    loans_csv: Path, contract: Contract, workspace: Workspace
+) -> None:
+    cleaned = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine())
+    assert _files(workspace) == {"cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json"}
+    report = read_json(workspace.layout.record("cleaning_report"))
+    assert report == as_json(cleaned.report.to_dict())
+    assert pl.read_parquet(str(workspace.layout.table("cleaned_loans"))).height == report["kept"] > 3_900
+    assert all(finding.passed for finding in cleaned.findings)
+
+
+def test_the_snapshot_may_be_named(loans_csv: Path, contract: Contract, workspace: Workspace) -> None:
+    cleaned = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), snapshot=date(2016, 1, 1))
+    assert cleaned.report.snapshot == date(2016, 1, 1)
+
+
+def test_of_a_file_that_the_gate_refuses_nothing_is_stored(
+    loans: pl.DataFrame, contract: Contract, workspace: Workspace, tmp_path: Path
+) -> None:
+    odd = pl.int_range(pl.len()) % 2 == 0
+    amount = pl.when(odd).then(pl.lit("many")).otherwise("loan_amnt").alias("loan_amnt")
+    write_csv(loans.with_columns(amount), tmp_path / "odd.csv")
+    with pytest.raises(GateFailed, match=r"50\.00% of the rows were rejected") as raised:
+        clean_loan_file(str(tmp_path / "odd.csv"), contract, workspace, LocalEngine())
+    assert raised.value.asset == "cleaned_loans"
+    assert len(raised.value.findings) == 5
+    assert _files(workspace) == set()
+
+
+def test_cleaned_loans_are_cut_as_of_the_snapshot_of_their_report(
+    loans_csv: Path, contract: Contract, workspace: Workspace
+) -> None:
+    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine())
+    report = read_json(workspace.layout.record("cleaning_report"))
+    loans = ParquetTable.of(workspace.layout.table("cleaned_loans"), workspace.staging)
+    splits = split_cleaned_loans(loans, report, contract, SplitPlan(0.2, 0.2, None, None))
+    assert [window.name for window in splits.windows] == ["train", "calibrate", "test"]
+    assert splits.data_fingerprint == report["fingerprint"]
+    assert f"{splits.snapshot:%Y-%m}" == report["snapshot"]
+
+
+def test_a_month_is_written_with_its_year() -> None:
+    assert parse_month("2014-08", "test_from") == date(2014, 8, 1)
+    assert parse_optional_month("2014-08", "test_from") == date(2014, 8, 1)
+    assert parse_optional_month("", "test_from") is None
+    assert parse_optional_month(None, "seen_until") is None
+
+
+@pytest.mark.parametrize("text", ["2014-13", "August 2014", "2014"])
+def test_another_way_to_write_a_month_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=rf"^test_from is '{text}'; write a month as YYYY-MM\.$"):
+        parse_month(text, "test_from")

@@ -1,0 +1,68 @@
+"""Outcome files are read each for itself, and every version is measured on the loans that it had not seen."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loan_default.adapters.storage import read_json
+from loan_default.risk.compute import LocalEngine
+from loan_default.risk.contract import Contract
+from loan_default.risk.data.synthetic import make_applications, make_loans
+from loan_default.steps.performance import measure_versions, read_outcome_files
+from loan_default.steps.scoring import score_batch
+from loan_default.steps.workspace import Workspace
+from loan_default_tests.steps.book import Book, as_json
+
+MONTH, NOW = date(2014, 8, 1), datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def _write_outcomes(workspace: Workspace) -> None:
+    loans = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
+    folder = Path(str(workspace.layout.outcomes))
+    folder.mkdir(parents=True)
+    loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(folder / "2019-09.csv")
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other(contract: Contract, workspace: Workspace) -> None:
+    _write_outcomes(workspace)
+    Path(str(workspace.layout.outcomes / "broken.csv")).write_text("nothing\n", encoding="utf-8")
+    outcomes = read_outcome_files(contract, workspace, today=NOW.date())
+    assert outcomes.files == 2
+    assert [*outcomes.report.unreadable] == ["broken.csv"]
+    assert read_json(workspace.layout.record("outcomes_report")) == as_json(outcomes.report.to_dict())
+    assert pl.read_parquet(str(workspace.layout.table("loan_outcomes"))).height == outcomes.report.loans == 400
+    assert pl.read_parquet(str(workspace.layout.table("rejected_outcomes"))).height == 0
+    assert list(workspace.staging.glob("run-1-*")) == []
+
+
+def test_without_outcome_files_the_tables_are_empty(contract: Contract, workspace: Workspace) -> None:
+    outcomes = read_outcome_files(contract, workspace, today=NOW.date())
+    assert (outcomes.files, outcomes.report.loans) == (0, 0)
+    assert pl.read_parquet(str(workspace.layout.table("loan_outcomes"))).is_empty()
+
+
+@pytest.mark.integration
+def test_what_was_predicted_is_held_against_how_the_loans_ended(book: Book) -> None:
+    applications, report = book.deliver("a", make_applications(400, seed=3, month=MONTH))
+    score_batch("a", applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
+    _write_outcomes(book.workspace)
+    read_outcome_files(book.contract, book.workspace, today=NOW.date())
+    measured = measure_versions(
+        book.table(book.layout.table("loan_outcomes")),
+        book.record("outcomes_report"),
+        book.contract,
+        book.policy,
+        book.models,
+        book.workspace,
+        now=NOW,
+        resamples=20,
+        seed=7,
+    )
+    (version,) = measured.record["versions"]
+    assert (version["version"], version["known"] > 390) == (1, True)
+    assert (measured.record["told_until"], measured.record["unreadable"]) == ("2019-09", [])
+    assert measured.record["measured_at"] == "2026-03-01T00:00:00+00:00"
+    assert measured.performance.verdict is not None
+    assert measured.performance.verdict.version == 1

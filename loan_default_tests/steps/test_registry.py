@@ -1,0 +1,74 @@
+"""The newest version is measured, decided on and described, by what its training left."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from loan_default.adapters import decision_log
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.risk.errors import BadInput
+from loan_default.steps.registry import decide_on_version, evaluate_version, version_in_production, write_card
+from loan_default_tests.steps.book import Book, as_json
+from loan_default_tests.stores import new_tracking
+
+pytestmark = pytest.mark.integration
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_a_version_is_measured_beside_the_one_in_production(book: Book) -> None:
+    evaluation = evaluate_version(
+        book.data, book.record("trained_model"), book.models, book.policy.promotion, resamples=20, seed=7
+    )
+    record = as_json(evaluation.to_dict())
+    assert (record["version"], record["champion_version"]) == (1, 1)
+    assert record["judgement"]["evaluation"] == book.record("model_evaluation")["judgement"]["evaluation"]
+    assert evaluation.plots["roc.png"].startswith(b"\x89PNG")
+
+
+def test_a_version_is_not_measured_on_loans_that_it_may_have_seen(book: Book) -> None:
+    training = {**book.record("trained_model"), "training_fingerprint": "another"}
+    with pytest.raises(BadInput, match=r"^Version 1 was trained on other loans or windows than these; train again\.$"):
+        evaluate_version(book.data, training, book.models, book.policy.promotion, resamples=20, seed=7)
+
+
+def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(book: Book) -> None:
+    policy = book.policy.promotion.model_copy(update={"suspect_leak_above_auc": 0.51})
+    with pytest.raises(BadInput, match=r"^On the test window: .* a leak is suspected\.$"):
+        evaluate_version(book.data, book.record("trained_model"), book.models, policy, resamples=20, seed=7)
+
+
+def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> None:
+    before = decision_log.read(own_book.layout)
+    promotion = decide_on_version(
+        own_book.record("model_evaluation"),
+        own_book.models,
+        own_book.policy.promotion,
+        own_book.layout,
+        now=NOW,
+        decided_by="policy, run-1",
+    )
+    assert promotion.production == promotion.expected == 1
+    assert promotion.record["decided_at"] == "2026-03-01T00:00:00+00:00"
+    after = decision_log.read(own_book.layout)
+    assert [record for record in after if record not in before] == [as_json(promotion.record)]
+
+
+def test_the_card_is_written_from_the_records_and_logged_to_the_run_of_the_training(own_book: Book) -> None:
+    card = write_card(
+        own_book.models,
+        cleaning_report=own_book.record("cleaning_report"),
+        loan_splits=own_book.record("loan_splits"),
+        trained_model=own_book.record("trained_model"),
+        evaluation=own_book.record("model_evaluation"),
+        decision=own_book.record("promoted_model"),
+    )
+    assert card.text == own_book.layout.model_card.read_text(encoding="utf-8")
+    assert card.mlflow_run_id == own_book.record("trained_model")["run_id"]
+
+
+def test_without_a_version_in_production_the_remedy_is_named(book: Book, tmp_path: Path) -> None:
+    assert PRODUCTION in version_in_production(book.models.tracking).aliases
+    empty = new_tracking(tmp_path / "empty")
+    with pytest.raises(BadInput, match=r"^No version is in production; run full_pipeline_job first\.$"):
+        version_in_production(empty)

@@ -1,0 +1,67 @@
+"""A search for parameters goes on where it stopped, and a training registers its best candidate or nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from loan_default.risk.policy import Policy
+from loan_default.steps.gates import GateFailed
+from loan_default.steps.training import Training, train_and_register, tune_parameters
+from loan_default_tests.steps.book import Book
+from loan_default_tests.stores import client_of, new_run
+
+pytestmark = pytest.mark.integration
+
+
+def _train(book: Book, policy: Policy) -> tuple[Training, str]:
+    run_id = new_run(book.models.tracking)
+    training = train_and_register(
+        book.data,
+        book.record("tuned_params"),
+        book.search_space,
+        policy,
+        book.models,
+        run_id,
+        kinds=["logistic_regression"],
+        seed=7,
+        on_fitted=lambda candidate: None,
+    )
+    return training, run_id
+
+
+def test_a_search_goes_on_where_it_stopped(own_book: Book) -> None:
+    before, numbers = own_book.record("tuned_params"), list[int]()
+    tuned = tune_parameters(
+        own_book.data,
+        own_book.search_space,
+        candidate="xgboost",
+        study_storage=own_book.settings.study_storage,
+        trials=before["trials"] + 1,
+        seed=7,
+        on_trial=lambda trial: numbers.append(trial.number),
+    )
+    assert (tuned.study, tuned.trials) == (before["study"], before["trials"] + 1)
+    assert numbers == [before["trials"]]
+
+
+def test_the_best_candidate_is_registered_with_what_later_steps_read(own_book: Book) -> None:
+    training, run_id = _train(own_book, own_book.policy)
+    record: Mapping[str, Any] = training.record
+    assert (record["version"], record["kind"], record["run_id"]) == (2, "logistic_regression", run_id)
+    assert record["training_fingerprint"] == own_book.data.splits.fingerprint
+    version = own_book.models.tracking.get(2)
+    assert version.tags["kind"] == "logistic_regression"
+    assert own_book.models.scorer(version).contract == own_book.contract
+    run = client_of(own_book.models.tracking).get_run(run_id).data
+    auc = training.candidates[0].metrics["auc"].value
+    assert run.metrics["calibrate.logistic_regression.auc"] == pytest.approx(auc)
+    assert own_book.models.tracking.read_json(run_id, "windows.json") == own_book.record("loan_splits")
+
+
+def test_a_candidate_that_is_too_good_to_be_true_is_not_registered(own_book: Book) -> None:
+    promotion = own_book.policy.promotion.model_copy(update={"suspect_leak_above_auc": 0.51})
+    with pytest.raises(GateFailed, match=r"a leak is suspected\.") as raised:
+        _train(own_book, own_book.policy.model_copy(update={"promotion": promotion}))
+    assert raised.value.asset == "trained_model"
+    assert [version.version for version in own_book.models.tracking.versions()] == [1]
