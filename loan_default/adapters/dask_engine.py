@@ -423,6 +423,15 @@ class _Alone:
 
         return xgboost.QuantileDMatrix(Parts(), ref=like)
 
+    def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
+        """Read the window's loans, each with the same chance."""
+        names: tuple[WindowName, ...] = ("train", "calibrate") if window == "both" else (window,)
+        samples = [self._windows.sample(name, part) for name in names for part in self._parts]
+        loans = Sample(
+            np.concatenate([sample.X for sample in samples]), np.concatenate([sample.y for sample in samples])
+        )
+        return loans.thinned(at_most / max(len(loans.y), 1), seed)
+
     def train_trees(self, fit: BoostingSpec) -> Any:
         """On the train window."""
         import xgboost
