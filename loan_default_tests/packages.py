@@ -41,20 +41,20 @@ def full_search_space() -> SearchSpace:
 
 @functools.cache
 def scorer(kind: str) -> Scorer:
-    """A scorer of this kind, fitted on synthetic loans of one year that all have ended."""
+    """A scorer of this kind, fitted on `development`."""
     search = full_search_space()
     for name in ("xgboost", "lightgbm"):
         start = {**search.tunable(name).start, "learning_rate": 0.3}
         search = search.replace(name, start=start, rounds_at_most=ROUNDS)
-    loans = _cleaned_loans()
-    (candidate,) = train_candidates(
-        LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), contract()),
-        search,
-        load_policy().decision,
-        seed=0,
-        kinds=[kind],
-    )
+    (candidate,) = train_candidates(development(), search, load_policy().decision, seed=0, kinds=[kind])
     return candidate.scorer
+
+
+@functools.cache
+def development() -> LocalDevelopment:
+    """Both windows of synthetic loans of one year that all have ended."""
+    loans = _cleaned_loans()
+    return LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), contract())
 
 
 @functools.cache

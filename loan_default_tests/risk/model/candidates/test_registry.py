@@ -1,10 +1,18 @@
-"""The registry: names that are known, and models that are found by them."""
+"""The registry: names that are known, models that are found by them, and README's recipe for a further candidate."""
 
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import loan_default
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.lightgbm_trees import LightGBMTrees
 from loan_default.risk.model.candidates.registry import CANDIDATES, boosted_class, candidate_class, load_model
@@ -49,3 +57,99 @@ def test_a_model_whose_library_is_absent_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(LightGBMTrees, "requirements", {"lightgbm": "no_lightgbm"})
     with pytest.raises(BadInput, match=r"pip install 'loan-default\[lightgbm\]'\.$"):
         load_model(tmp_path, "lightgbm")
+
+
+# --- README's recipe ------------------------------------------------------------------------------------------
+
+ROOT = Path(loan_default.__file__).parents[1]
+
+_TRAIN_AND_REGISTER = """
+import json, sys, warnings
+from pathlib import Path
+from loan_default.risk.model.candidates.registry import candidate_class
+from loan_default.risk.model.search_space import load_search_space
+from loan_default.risk.model.training import train_candidates
+from loan_default.risk.policy import load_policy
+from loan_default.risk.validation.model_card import model_card
+from loan_default_tests.packages import applications, development, scorer
+from loan_default_tests.risk.validation.test_model_card import facts
+from loan_default_tests.stores import log_model, new_run, new_tracking
+
+warnings.simplefilter("ignore", RuntimeWarning)  # a column that is empty has no mean
+kinds = ["logistic_regression", "discriminant"]
+ranked = train_candidates(development(), load_search_space(), load_policy().decision, seed=0, kinds=kinds)
+tracking = new_tracking(Path("store"))
+run_id = new_run(tracking)
+tracking.promote(tracking.register(run_id, log_model(tracking, run_id, "discriminant"), {}).version, {})
+print(json.dumps({
+    "enabled": load_search_space().enabled,
+    "aucs": {candidate.kind: candidate.metrics["auc"].value for candidate in ranked},
+    "parameters": {candidate.kind: candidate.parameters for candidate in ranked},
+    "uri": tracking.tracking_uri,
+    "applications": applications()[0],
+    "pds": scorer("discriminant").score(applications()[1])["pd"].to_list(),
+    "card": model_card(facts(scorer=scorer("discriminant"))),
+}))
+"""
+
+_ANSWER = """
+import json, sys
+import mlflow.pyfunc, pandas
+model = mlflow.pyfunc.load_model("models:/loan_default_model@production")
+print(json.dumps(model.predict(pandas.DataFrame(json.load(sys.stdin)), {"output": "pd"})))
+"""
+
+
+def run_script(script: str, folder: Path, stdin: str = "", **env: str) -> Any:
+    command = [sys.executable, "-P", "-c", script]
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), **env}
+    result = subprocess.run(
+        command, input=stdin, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def extended_package(tmp_path: Path) -> Path:
+    """A copy of the package, changed as README's recipe says and in nothing else."""
+    package = tmp_path / "copy" / "loan_default"
+    shutil.copytree(ROOT / "loan_default", package, ignore=shutil.ignore_patterns("__pycache__"))
+    _, recipe = (ROOT / "README.md").read_text(encoding="utf-8").split("**Add a candidate.**")
+    path, module, section = (
+        re.search(pattern, recipe, re.DOTALL)
+        for pattern in ("`(risk/model/candidates/[a-z]+.py)`", "```python\n(.*?)```", "```yaml\n(.*?)```")
+    )
+    assert path and module and section
+    (package / path[1]).write_text(module[1], encoding="utf-8")
+    registry = package / "risk/model/candidates/registry.py"
+    before = registry.read_text(encoding="utf-8")
+    after = before.replace("    LightGBMTrees,\n)", "    LightGBMTrees,\n    Discriminant,\n)").replace(
+        "CANDIDATES: ",
+        "from loan_default.risk.model.candidates.discriminant import Discriminant\n\nCANDIDATES: ",
+    )
+    assert len(after.splitlines()) == len(before.splitlines()) + 3
+    registry.write_text(after, encoding="utf-8")
+    with (package / "conf/search_space.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{section[1]}")
+    return package
+
+
+@pytest.mark.integration
+def test_readmes_candidate_is_trained_ranked_registered_and_served_by_mlflow(
+    extended_package: Path, tmp_path: Path
+) -> None:
+    path = f"{extended_package.parent}:{ROOT}"
+    result = run_script(_TRAIN_AND_REGISTER, tmp_path, PYTHONPATH=path, LOAN_DEFAULT_HOME=str(tmp_path))
+    assert "discriminant" in result["enabled"]
+    assert list(result["aucs"]) == sorted(result["aucs"], key=lambda kind: -result["aucs"][kind])
+    assert result["aucs"]["discriminant"] > 0.6
+    assert result["parameters"]["discriminant"] == {"ridge": 0.01}
+    (requirements,) = (tmp_path / "store").rglob("requirements.txt")
+    names = {pin.partition("==")[0] for pin in requirements.read_text(encoding="utf-8").split()}
+    assert "scipy" in names
+    assert not {"xgboost", "scikit-learn", "lightgbm"} & names
+    assert "Kind: a linear discriminant (SciPy), trained" in result["card"]
+    assert "(size of the standardised weights). That PD rises or falls with a field is expected" in result["card"]
+    answers = run_script(_ANSWER, tmp_path, json.dumps(result["applications"]), MLFLOW_TRACKING_URI=result["uri"])
+    assert answers == pytest.approx(result["pds"], abs=1e-9)
