@@ -12,6 +12,7 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import pytest
+from loan_default.serving.served import ServedModel
 from sklearn.metrics import log_loss
 
 from loan_default.adapters.tracking import MLFLOW_ENVIRONMENT
@@ -25,7 +26,6 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate, train_candidates
 from loan_default.risk.policy import load_policy
-from loan_default.serving.served import ServedModel
 from loan_default_tests.packages import applications, package, scorer
 from loan_default_tests.risk.conftest import SEED
 from loan_default_tests.stores import log_model, new_run, new_tracking
