@@ -22,7 +22,7 @@ def body_of(sent: list[dict[str, Any]]) -> bytes:
     return json.dumps({"inputs": sent}).encode()
 
 
-@pytest.mark.parametrize("kind", ["xgboost", "random_forest", "logistic_regression"])
+@pytest.mark.parametrize("kind", ["xgboost", "random_forest", "logistic_regression", "lightgbm"])
 def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None:
     model = ServedModel.load(package(tmp_path, kind), 3)
     sent, features = applications()
@@ -41,7 +41,7 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
         assert answers.scores == batch["score"].to_list()
         assert answers.decisions == batch["decision"].to_list()
         assert answers.reasons == batch["reasons"].to_list()
-    assert model.quick_form == ("logistic_regression" if kind == "logistic_regression" else "onnx")
+    assert model.quick_form == (kind if kind in ("logistic_regression", "lightgbm") else "onnx")
 
 
 def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

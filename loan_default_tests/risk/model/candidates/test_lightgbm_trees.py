@@ -12,7 +12,6 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import pytest
-from loan_default.serving.served import ServedModel
 from sklearn.metrics import log_loss
 
 from loan_default.adapters.tracking import MLFLOW_ENVIRONMENT
@@ -26,7 +25,7 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate, train_candidates
 from loan_default.risk.policy import load_policy
-from loan_default_tests.packages import applications, package, scorer
+from loan_default_tests.packages import applications, scorer
 from loan_default_tests.risk.conftest import SEED
 from loan_default_tests.stores import log_model, new_run, new_tracking
 
@@ -114,11 +113,12 @@ def test_the_same_trees_whatever_the_number_of_threads(
     development: LocalDevelopment, quick_search: SearchSpace, X: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = quick_search.tunable("lightgbm")
-    margins = []
-    for threads in (1, 2):
-        monkeypatch.setattr("polars.thread_pool_size", lambda threads=threads: threads)
-        margins.append(LightGBMTrees.fit(development, "train", parameters, SEED).margins(X))
-    assert np.array_equal(*margins)
+
+    def margins(threads: int) -> Floats:
+        monkeypatch.setattr("polars.thread_pool_size", lambda: threads)
+        return LightGBMTrees.fit(development, "train", parameters, SEED).margins(X)
+
+    assert np.array_equal(margins(1), margins(2))
 
 
 def test_its_files_are_text(model: LightGBMTrees, tmp_path: Path) -> None:
@@ -142,18 +142,6 @@ def test_without_its_library_no_candidate_is_fitted_before_the_sentence(
             seed=SEED,
             on_fitted=lambda candidate: pytest.fail(f"{candidate.kind} was fitted"),
         )
-
-
-def test_the_scoring_server_answers_by_its_own_margins(tmp_path: Path) -> None:
-    served = ServedModel.load(package(tmp_path, "lightgbm"), 1)
-    assert served.quick_form == "lightgbm"
-    rows, features = applications()
-    read = served.quickly(json.dumps({"dataframe_records": rows}).encode(), at_most=100)
-    assert read is not None
-    answers = served.answers(read.applications)
-    expected = scorer("lightgbm").score(features)
-    assert answers.pds == pytest.approx(expected["pd"].to_list(), abs=1e-9)
-    assert answers.reasons == expected["reasons"].to_list()
 
 
 _PREDICT = """
