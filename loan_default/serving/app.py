@@ -294,7 +294,7 @@ class ScoringApp:
             answers, version = parts[0].answers, b"%d" % model.version
         else:
             others = sorted({*places} - {*chosen})
-            rest = [_scored(model, applications.at(others), sent, others, explained=explained)] if others else []
+            rest = [_scored(model, applications.take(others), sent, others, explained=explained)] if others else []
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             answers, version = _merged(parts), b",".join(b"%d" % one for one in versions)
@@ -312,7 +312,7 @@ class ScoringApp:
         if model is None:
             return None
         try:
-            applications = model.read(*sent, at_most=self._limits.rows).applications.at(chosen)
+            applications = model.read(*sent, at_most=self._limits.rows).applications.take(chosen)
         except BadInput:
             return None
         return _scored(model, applications, sent, chosen, explained=explained)

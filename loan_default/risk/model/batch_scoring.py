@@ -57,8 +57,8 @@ def scored(
 ) -> pl.LazyFrame:
     """Loans of any number: their columns `keep` beside what `Scorer.score` returns, in the same order."""
     chosen = JoinedTable(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
-    given = chosen.scan().collect_schema()
-    schema = {name: given[name] for name in keep} | SCORED
+    columns = chosen.scan().collect_schema()
+    schema = {name: columns[name] for name in keep} | SCORED
     return (engine or LocalEngine()).map_rows(partial(_score_some, scorer, keep, with_reasons), chosen, schema)
 
 

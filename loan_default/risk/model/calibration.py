@@ -57,13 +57,13 @@ def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
     # standardised, so that Newton's method starts near enough whatever the margins' scale and centre are
     centre, scale = margins.mean(), margins.std() or 1.0
     design = np.column_stack([(margins - centre) / scale, np.ones_like(margins)])
-    found = np.zeros(2)
+    weights = np.zeros(2)
     for _ in range(_STEPS):
-        pds = _sigmoid(design @ found)
+        pds = _sigmoid(design @ weights)
         curvature = design.T @ (design * (pds * (1 - pds))[:, None]) + _RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, design.T @ (targets - pds))
-        found = found + step
+        weights = weights + step
         if np.abs(step).max() < _CLOSE:
             break
-    slope = float(found[0] / scale)
-    return Calibration(slope, float(found[1] - slope * centre))
+    slope = float(weights[0] / scale)
+    return Calibration(slope, float(weights[1] - slope * centre))

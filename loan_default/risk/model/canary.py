@@ -37,7 +37,7 @@ def write(folder: Path, scorer: Scorer, application: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> Canary:
-    """What `write` kept.
+    """Read what `write` stored.
 
     Raises:
         BadInput: the folder holds none.

@@ -42,7 +42,7 @@ class Sample:
         return cls(space.matrix(loans), loans[OUTCOME].to_numpy().astype(np.float32))
 
     def __sizeof__(self) -> int:
-        """What it costs to hold it, or to send it from one machine to another."""
+        """Count the bytes that it takes to hold it, or to send it from one machine to another."""
         return int(self.X.nbytes + self.y.nbytes)
 
     def __add__(self, other: Sample) -> Sample:
@@ -58,10 +58,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class BoostingSpec:
-    """What trees are fitted on and how: `parameters` as `tree_parameters` gives them, `rounds` at most.
+    """A specification of trees: what they are fitted on, and how.
 
-    It stops `stop_after` rounds without gain in log loss on the calibrate window, if that is given. `callbacks` are
-    XGBoost's, called after each round.
+    `parameters` are as `tree_parameters` gives them, `rounds` the most. The fit stops after `stop_after` rounds without
+    gain in log loss on the calibrate window, if that is given. `callbacks` are XGBoost's, called after each round.
     """
 
     window: FittedOn
@@ -71,7 +71,7 @@ class BoostingSpec:
     callbacks: Sequence[Any] = ()
 
     def by(self, train: Callable[..., Any], matrix: Any, calibrate: Any, **more: Any) -> Any:
-        """What `xgboost.train`, or `xgboost.dask`'s, which takes the same, makes of matrices of these windows."""
+        """Fit by `xgboost.train`, or `xgboost.dask`'s, which takes the same, makes of matrices of these windows."""
         return train(
             params=dict(self.parameters),
             dtrain=matrix,
@@ -101,7 +101,7 @@ class Development(Protocol):
         ...
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
-        """What a model says of the calibrate window's loans (n,), and how these ended (n,)."""
+        """Return the margins that a model gives the calibrate window's loans (n,), and how these ended (n,)."""
         ...
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -134,25 +134,25 @@ class LocalDevelopment:
         return tree_matrix(self.train + self.calibrate, self.space)
 
     def train_trees(self, fit: BoostingSpec) -> Any:
-        """By `xgboost.train`."""
+        """Fit by `xgboost.train`."""
         import xgboost
 
         train, calibrate = self._matrices
         return fit.by(xgboost.train, train if fit.window == "train" else self._both, calibrate)
 
     def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
-        """Each loan with the same chance."""
+        """Draw each loan with the same chance."""
         windows = {"train": [self.train], "calibrate": [self.calibrate], "both": [self.train, self.calibrate]}
         samples = windows[window]
         share = at_most / sum(len(sample.y) for sample in samples)
         return reduce(Sample.__add__, (sample.thinned(share, seed) for sample in samples))
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
-        """As the model gives them."""
+        """Return the margins as the model gives them."""
         return model.margins(self.calibrate.X), self.calibrate.y.astype(np.float64)
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        """Here."""
+        """Apply the function in this process."""
         return (function(self, item) for item in items)
 
 
@@ -202,8 +202,8 @@ def on_windows(
 
     Parts that hold none of these loans are left out.
     """
-    found = engine.map(partial(_on_part, contract, splits, tuple(names), function), engine.parts(loans))
-    return (result for results in found for result in results)
+    batches = engine.map(partial(_on_part, contract, splits, tuple(names), function), engine.parts(loans))
+    return (result for results in batches for result in results)
 
 
 def _on_part(
@@ -213,5 +213,5 @@ def _on_part(
     function: Callable[[pl.DataFrame], Result],
     part: TablePart,
 ) -> list[Result]:
-    found = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
-    return [] if found.is_empty() else [function(found)]
+    rows = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
+    return [] if rows.is_empty() else [function(rows)]

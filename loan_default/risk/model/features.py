@@ -32,7 +32,7 @@ class FeatureSpace:
     @cached_property
     def field_of(self) -> tuple[int, ...]:
         """For each column the position of its field among `contract.features`."""
-        return tuple(at for at, field in enumerate(self.contract.features) for _ in _columns_of(field))
+        return tuple(index for index, field in enumerate(self.contract.features) for _ in _columns_of(field))
 
     @cached_property
     def monotone(self) -> tuple[int, ...]:
@@ -62,8 +62,8 @@ class FeatureSpace:
     def _indicators(self) -> tuple[list[int], list[int]]:
         """The columns that stand for one level each, and the positions of these levels."""
         sizes = [len(field.levels) if field.kind == "nominal" else 0 for field in self.contract.features]
-        positions = [at for size in sizes for at in (range(1, size + 1) if size else [0])]
-        columns = [column for column, at in enumerate(positions) if at]
+        positions = [position for size in sizes for position in (range(1, size + 1) if size else [0])]
+        columns = [column for column, position in enumerate(positions) if position]
         return columns, [positions[column] for column in columns]
 
 
@@ -78,4 +78,4 @@ def _encoded(field: LoanField) -> list[pl.Expr]:
     position = column.cast(pl.Enum(field.levels)).to_physical()
     if field.kind == "ordered":
         return [(position.cast(pl.Float32) + 1).alias(field.name)]
-    return [(position == at).cast(pl.Float32).alias(f"{field.name}={name}") for at, name in enumerate(field.levels)]
+    return [(position == rank).cast(pl.Float32).alias(f"{field.name}={name}") for rank, name in enumerate(field.levels)]

@@ -27,7 +27,7 @@ from loan_default.risk.model.features import FeatureSpace
 _STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
 # Months as numbers: those that `parsing.month_number` gives of dates.
-_MONTHS: dict[Any, int | None] = {text: at // 2 for at, text in enumerate(MONTH_TEXTS)}
+_MONTHS: dict[Any, int | None] = {text: number // 2 for number, text in enumerate(MONTH_TEXTS)}
 
 
 class Applications(NamedTuple):
@@ -41,9 +41,9 @@ class Applications(NamedTuple):
     ids: Sequence[str | None]
     values: list[list[float]] | Floats
 
-    def at(self, places: Sequence[int]) -> Applications:
-        """Those at the places."""
-        return Applications([self.ids[at] for at in places], np.asarray(self.values)[[*places]])
+    def take(self, indices: Sequence[int]) -> Applications:
+        """Return the applications of these indices."""
+        return Applications([self.ids[index] for index in indices], np.asarray(self.values)[[*indices]])
 
 
 class QuickReader:
@@ -57,30 +57,30 @@ class QuickReader:
         self._space = FeatureSpace(contract)
         others = [field for field in contract.fields if field.role not in ("feature", "id")]
         fields = [*contract.features, *others]
-        place = {field.name: at for at, field in enumerate(fields)}
+        index_of = {field.name: index for index, field in enumerate(fields)}
         self._size, self._id_name = len(contract.features), contract.id_name
         self._types = [*map(_typed, fields), (contract.id_name, str | int | float | None, None)]
         self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
         self._names = self.form.__struct_fields__
-        self._meanings = {place[field.name]: _meaning(field) for field in fields if field.kind != "number"}
+        self._meanings = {index_of[field.name]: _meaning(field) for field in fields if field.kind != "number"}
         self._derived: list[tuple[int, Callable[..., Any], tuple[int, ...], bool]] = [
             (
-                place[field.name],
+                index_of[field.name],
                 DERIVED_FUNCTIONS[field.derived.function].compute,
-                tuple(place[of] for of in field.derived.of),
+                tuple(index_of[of] for of in field.derived.of),
                 field.nullable,
             )
             for field in fields
             if field.derived
         ]
         self._limited = [
-            (place[field.name], *field.range, field.outside)
+            (index_of[field.name], *field.range, field.outside)
             for field in fields
             if field.range and (field.derived or field.outside != "reject")
         ]
         self._nominal = [
-            (at, _indicators(len(field.levels)))
-            for at, field in enumerate(contract.features)
+            (index, _indicators(len(field.levels)))
+            for index, field in enumerate(contract.features)
             if field.kind == "nominal"
         ]
 
@@ -93,69 +93,69 @@ class QuickReader:
         return tuple[tuple(typed[name] for name in names)]  # type: ignore[misc]
 
     def read(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications | None:
-        """Values of `form` or one of `row_form`, at least one row; None where a closer look is needed."""
+        """Read values of `form` or one of `row_form`, at least one row; None where a closer look is needed."""
         try:
-            return self._one(names, rows[0]) if len(rows) == 1 else self._many(names, rows)
+            return self._single(names, rows[0]) if len(rows) == 1 else self._many(names, rows)
         except (KeyError, TypeError, ValueError, ArithmeticError):  # no month, out of range, not to be computed
             return None
 
-    def _one(self, names: Sequence[str], row: Sequence[Any]) -> Applications:
-        """One application; plain Python, as numpy takes 1 µs for each of about 30 operations."""
+    def _single(self, names: Sequence[str], row: Sequence[Any]) -> Applications:
+        """Read one application; plain Python, as numpy takes 1 µs for each of about 30 operations."""
         if names != self._names:
             row = [*map(dict(zip(names, row, strict=True)).get, self._names)]
         *values, given_id = row
-        for at, meaning in self._meanings.items():
-            values[at] = meaning[values[at]]
-        for at, function, of, nullable in self._derived:
-            if values[at] is None:
+        for index, meaning in self._meanings.items():
+            values[index] = meaning[values[index]]
+        for index, function, of, nullable in self._derived:
+            if values[index] is None:
                 sources = [values[source] for source in of]
                 if None not in sources:
-                    values[at] = _computed(function, sources)
-                if values[at] is None and not nullable:
+                    values[index] = _computed(function, sources)
+                if values[index] is None and not nullable:
                     raise ValueError("a value is missing")
-        for at, low, high, outside in self._limited:
-            value = values[at]
+        for index, low, high, outside in self._limited:
+            value = values[index]
             if value is not None and not low <= value <= high:
                 if outside == "reject":
                     raise ValueError("a value is out of range")
-                values[at] = min(max(value, low), high) if outside == "clip" else None
+                values[index] = min(max(value, low), high) if outside == "clip" else None
         return Applications([_id(given_id)], [[math.nan if value is None else value for value in values[: self._size]]])
 
     def _many(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications:
-        """Many applications, by column."""
+        """Read many applications, by column."""
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         ids = columns.get(self._id_name)
         values = np.full((len(self._names) - 1, len(rows)), np.nan)
-        for at, name in enumerate(self._names[:-1]):
+        for index, name in enumerate(self._names[:-1]):
             if (column := columns.get(name)) is not None:
-                meaning = self._meanings.get(at)
-                values[at] = _floats([*map(meaning.__getitem__, column)] if meaning else column)
+                meaning = self._meanings.get(index)
+                values[index] = _floats([*map(meaning.__getitem__, column)] if meaning else column)
         with np.errstate(all="ignore"):  # what cannot be computed is NaN, and so missing; infinity is out of range
-            for at, function, of, nullable in self._derived:
-                missing = np.isnan(values[at])
-                values[at, missing] = function(*(values[source, missing] for source in of))
-                if not nullable and np.isnan(values[at]).any():
+            for index, function, of, nullable in self._derived:
+                missing = np.isnan(values[index])
+                values[index, missing] = function(*(values[source, missing] for source in of))
+                if not nullable and np.isnan(values[index]).any():
                     raise ValueError("a value is missing")
-        for at, low, high, outside in self._limited:
-            beyond = (values[at] < low) | (values[at] > high)
+        for index, low, high, outside in self._limited:
+            beyond = (values[index] < low) | (values[index] > high)
             if beyond.any():
                 if outside == "reject":
                     raise ValueError("a value is out of range")
-                values[at, beyond] = np.clip(values[at, beyond], low, high) if outside == "clip" else np.nan
+                values[index, beyond] = np.clip(values[index, beyond], low, high) if outside == "clip" else np.nan
         return Applications([*map(_id, ids)] if ids else [None] * len(rows), values[: self._size].T)
 
     def matrix(self, values: list[list[float]] | Floats) -> Matrix:
-        """`Applications.values` → the matrix, as `FeatureSpace.matrix` has it."""
+        """Encode `Applications.values` as the matrix, as `FeatureSpace.matrix` has it."""
         if isinstance(values, np.ndarray):
             return self._space.encode(values)
-        (one,) = values
+        (application,) = values
         row: list[float] = []
         done = 0
-        for at, indicators in self._nominal:
-            row += one[done:at]
-            row += indicators.get(one[at]) or indicators[math.nan]
-            done = at + 1
-        row += one[done:]
+        for index, indicators in self._nominal:
+            row += application[done:index]
+            row += indicators.get(application[index]) or indicators[math.nan]
+            done = index + 1
+        row += application[done:]
         return np.array([row], dtype=np.float32)
 
 
@@ -179,20 +179,20 @@ class _AnyText(dict[str | None, int | None]):
 
 
 def _meaning(field: LoanField) -> Mapping[str | None, int | None]:
-    """What the texts of a field stand for as numbers."""
+    """Translate the texts of a field to numbers."""
     if field.kind == "month":
         return {None: None, **_MONTHS}
     if field.kind == "text":
         return _AnyText({None: None})
-    position: dict[Any, int | None] = {level: at for at, level in enumerate(field.levels, 1)}
+    position: dict[Any, int | None] = {level: rank for rank, level in enumerate(field.levels, 1)}
     words = {word: position[level] for word, level in field.words.items() if level is not None}
     return {None: None, **words, **position}
 
 
 def _indicators(levels: int) -> dict[float, tuple[float, ...]]:
-    """The columns of the matrix for each position of a nominal field, and for none."""
+    """Return the columns of the matrix for each position of a nominal field, and for none."""
     known: dict[float, tuple[float, ...]] = {
-        at: tuple(float(at == other) for other in range(1, levels + 1)) for at in range(1, levels + 1)
+        rank: tuple(float(rank == other) for other in range(1, levels + 1)) for rank in range(1, levels + 1)
     }
     return {math.nan: (math.nan,) * levels, **known}
 
@@ -207,7 +207,7 @@ def _computed(function: Callable[..., Any], sources: list[float]) -> float | Non
 
 
 def _floats(column: Sequence[float | None]) -> Floats:
-    """Values (n,), NaN for None; packing them takes a quarter of the time of `np.array`, which looks at each type."""
+    """Pack values (n,), NaN for None; it takes a quarter of the time of `np.array`, which looks at each type."""
     form = f"{len(column)}d"
     try:
         packed = struct.pack(form, *column)
@@ -216,17 +216,17 @@ def _floats(column: Sequence[float | None]) -> Floats:
     return np.frombuffer(packed)
 
 
-def _id(given: Any) -> str | None:
-    """The loan's id as text; a table reads a number of it as a float."""
-    if isinstance(given, float) and given.is_integer():
-        given = int(given)
-    return given if given is None else str(given)
+def _id(value: Any) -> str | None:
+    """Return the loan's id as text; a table reads a number of it as a float."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if value is None else str(value)
 
 
 def check(
     names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract, *, as_in_files: bool = False
 ) -> Applications:
-    """The closer look at the same rows.
+    """Take a closer look at the same rows.
 
     Args:
         names: of the values in each row.
@@ -239,20 +239,20 @@ def check(
     """
     if not as_in_files:
         _refuse_texts(names, rows, contract)
-    frame = pl.DataFrame([_column(name, given) for name, given in zip(names, zip(*rows, strict=True), strict=True)])
+    frame = pl.DataFrame([_column(name, column) for name, column in zip(names, zip(*rows, strict=True), strict=True)])
     values = clean_applications(frame, contract).select(_as_number(field) for field in contract.features).to_numpy()
-    at = names.index(contract.id_name) if contract.id_name in names else None
-    return Applications([None if at is None else _id(row[at]) for row in rows], values)
+    id_index = names.index(contract.id_name) if contract.id_name in names else None
+    return Applications([None if id_index is None else _id(row[id_index]) for row in rows], values)
 
 
 def _refuse_texts(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:
     """Refuse what stands for a number and is none."""
-    for at, name in enumerate(names):
+    for index, name in enumerate(names):
         field = contract.by_name.get(name)
         if field is not None and field.kind == "number":
-            for row, given in enumerate(rows):
-                if type(given[at]) not in _NUMBERS:
-                    raise BadInput(f"Row {row}: {name} '{given[at]}' is no number; it must be {field.allowed}.")
+            for row, row_values in enumerate(rows):
+                if type(row_values[index]) not in _NUMBERS:
+                    raise BadInput(f"Row {row}: {name} '{row_values[index]}' is no number; it must be {field.allowed}.")
 
 
 def _as_number(field: LoanField) -> pl.Expr:
@@ -260,8 +260,8 @@ def _as_number(field: LoanField) -> pl.Expr:
     return column if field.kind == "number" else column.to_physical().cast(pl.Float64) + 1
 
 
-def _column(name: str, given: Sequence[Any]) -> pl.Series:
-    """Numbers as floats, all else as text."""
-    if _NUMBERS.issuperset(map(type, given)):
-        return pl.Series(name, given, dtype=pl.Float64, strict=False)
-    return pl.Series(name, [None if value is None else str(value) for value in given], dtype=pl.String)
+def _column(name: str, values: Sequence[Any]) -> pl.Series:
+    """Make a column: numbers as floats, all else as text."""
+    if _NUMBERS.issuperset(map(type, values)):
+        return pl.Series(name, values, dtype=pl.Float64, strict=False)
+    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)

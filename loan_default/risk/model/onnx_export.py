@@ -49,9 +49,9 @@ def to_onnx(booster: Any) -> bytes:
 def _attributes(trees: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """All nodes of all trees, below each other; a leaf's weight is what it adds."""
     nodes = [
-        (tree, at, left, right, feature, value, default_left)
+        (tree, node, left, right, feature, value, default_left)
         for tree, described in enumerate(trees)
-        for at, (left, right, feature, value, default_left) in enumerate(
+        for node, (left, right, feature, value, default_left) in enumerate(
             zip(
                 *(described[name] for name in ("left_children", "right_children", "split_indices")),
                 *(described[name] for name in ("split_conditions", "default_left")),

@@ -26,8 +26,10 @@ def reasons_for(contributions: NDArray[np.float64], space: FeatureSpace, *, at_m
         at_most: how many sentences a row may have; only fields that raise the risk count.
     """
     features = space.contract.features
-    spoken = [at for at, field in enumerate(features) if field.reason]
+    spoken = [index for index, field in enumerate(features) if field.reason]
     raised = field_contributions(contributions, space)[:, spoken]
     strongest = np.argsort(-raised, axis=1, kind="stable")[:, :at_most]
-    sentences = np.array([features[at].reason for at in spoken], dtype=object)
-    return [[sentences[at] for at in order if row[at] > 0] for order, row in zip(strongest, raised, strict=True)]
+    sentences = np.array([features[index].reason for index in spoken], dtype=object)
+    return [
+        [sentences[index] for index in order if row[index] > 0] for order, row in zip(strongest, raised, strict=True)
+    ]

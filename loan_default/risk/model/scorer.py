@@ -41,7 +41,7 @@ SCORED = {
 
 
 class Answers(NamedTuple):
-    """What an applicant's system is told, for n applications as plain values.
+    """Answers to an applicant's system, for n applications as plain values.
 
     PDs from 0 to 1, points, decisions, and of each declined one its reasons.
     """
@@ -92,7 +92,7 @@ class Scorer:
         return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
 
     def answers(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Answers:
-        """What `score` says, as plain values.
+        """Score to plain values, as `score` does to columns.
 
         Args:
             X: (n, columns) as `space` gives it.
@@ -105,21 +105,21 @@ class Scorer:
         else:
             array = self.calibration.pds(margins)
             pds, scores = array.tolist(), points(array, self.policy).tolist()
-            decisions = [DECISIONS[place] for place in _places(array, self.policy).tolist()]
+            decisions = [DECISIONS[band] for band in _bands(array, self.policy).tolist()]
         reasons: list[list[str]] = [[]] * len(pds)
-        if with_reasons and (declined := [at for at, pd in enumerate(pds) if pd >= self.policy.decline_from]):
+        if with_reasons and (declined := [index for index, pd in enumerate(pds) if pd >= self.policy.decline_from]):
             contributions = self.model.contributions(X[declined])
-            given = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
-            for at, sentences in zip(declined, given, strict=True):
-                reasons[at] = sentences
+            declined_reasons = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
+            for index, sentences in zip(declined, declined_reasons, strict=True):
+                reasons[index] = sentences
         return Answers(pds, scores, decisions, reasons)
 
     def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
-        """The sentences of each row (n,), none where it was not declined."""
+        """Return the sentences of each row (n,), none where it was not declined."""
         contributions = self.model.contributions(X[declined]) if declined.any() else np.zeros((0, X.shape[1]))
-        given = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
-        place = np.where(declined, np.cumsum(declined) - 1, len(given))  # the last list is that of all others
-        return pl.Series("reasons", [*given, []], dtype=pl.List(pl.String)).gather(place)
+        reasons = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
+        list_index = np.where(declined, np.cumsum(declined) - 1, len(reasons))  # the last list is that of all others
+        return pl.Series("reasons", [*reasons, []], dtype=pl.List(pl.String)).gather(list_index)
 
     def save(self, folder: Path) -> None:
         """Write the model package: the model's file, `model.json`, `contract.json`."""
@@ -180,10 +180,10 @@ def _decision(pd: float, policy: DecisionPolicy) -> str:
     return DECISIONS[(pd >= policy.approve_below) + (pd >= policy.decline_from)]
 
 
-def _places(pds: Floats, policy: DecisionPolicy) -> NDArray[np.uint8]:
+def _bands(pds: Floats, policy: DecisionPolicy) -> NDArray[np.uint8]:
     """The position of each PD's decision among `DECISIONS`."""
     return np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right").astype(np.uint8)
 
 
 def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
-    return pl.Series(_places(pds, policy)).cat.to(pl.Enum(DECISIONS))
+    return pl.Series(_bands(pds, policy)).cat.to(pl.Enum(DECISIONS))

@@ -99,7 +99,7 @@ def _fit(
 
 
 def graded(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
-    """What `grade_auc` needs of loans: how they ended, and the lender's own ordered opinions."""
+    """Select what `grade_auc` needs of loans: how they ended, and the lender's own ordered opinions."""
     return loans.select(OUTCOME, *(field.name for field in contract.features if field.kind == "ordered"))
 
 
@@ -110,8 +110,8 @@ def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> floa
     where there is none. A loan without it ranks in the middle.
     """
     ordered = [field for field in contract.features if field.kind == "ordered"]
-    known = max(ordered, key=lambda field: (loans[field.name].count(), len(field.levels)), default=None)
-    if known is None or loans[known.name].count() == 0:
+    finest = max(ordered, key=lambda field: (loans[field.name].count(), len(field.levels)), default=None)
+    if finest is None or loans[finest.name].count() == 0:
         return None
-    rank = loans[known.name].cast(pl.Enum(known.levels)).to_physical().cast(pl.Float64)
+    rank = loans[finest.name].cast(pl.Enum(finest.levels)).to_physical().cast(pl.Float64)
     return auc_of(outcomes, rank.fill_null(strategy="mean").to_numpy())

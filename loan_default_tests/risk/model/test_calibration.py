@@ -17,9 +17,9 @@ def drawn(slope: float, intercept: float, rows: int, seed: int = 0) -> tuple[np.
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, -1.0), (2.0, 1.5)])
 def test_known_slope_and_intercept_are_recovered(slope: float, intercept: float) -> None:
-    found = fit_calibration(*drawn(slope, intercept, 200_000))
-    assert found.slope == pytest.approx(slope, abs=0.03)
-    assert found.intercept == pytest.approx(intercept, abs=0.05)
+    fitted = fit_calibration(*drawn(slope, intercept, 200_000))
+    assert fitted.slope == pytest.approx(slope, abs=0.03)
+    assert fitted.intercept == pytest.approx(intercept, abs=0.05)
 
 
 @given(st.integers(0, 2**32), st.floats(0.001, 1_000), st.floats(-100, 100), st.sampled_from([0.1, 1, 5]))
@@ -42,9 +42,9 @@ def test_margins_of_any_scale_and_centre_give_the_best_fit(
 def test_large_samples_agree_with_scikit_learn() -> None:
     margins, outcomes = drawn(0.8, -0.4, 100_000)
     expected = LogisticRegression(C=np.inf, tol=1e-8).fit(margins[:, None], outcomes)
-    found = fit_calibration(margins, outcomes)
-    assert found.slope == pytest.approx(expected.coef_[0, 0], abs=1e-3)
-    assert found.intercept == pytest.approx(expected.intercept_[0], abs=1e-3)
+    fitted = fit_calibration(margins, outcomes)
+    assert fitted.slope == pytest.approx(expected.coef_[0, 0], abs=1e-3)
+    assert fitted.intercept == pytest.approx(expected.intercept_[0], abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [0.01, 1, 50, 2_000])

@@ -11,10 +11,10 @@ from loan_default_tests.packages import applications, package
 
 
 def test_a_package_keeps_an_application_and_its_pd(tmp_path: Path) -> None:
-    known = canary.read(package(tmp_path))
-    assert known.application["term"] == applications()[0][0]["term"]
+    stored = canary.read(package(tmp_path))
+    assert stored.application["term"] == applications()[0][0]["term"]
     scored = Scorer.load(tmp_path).score(applications()[1].head(1))
-    assert known.pd == pytest.approx(scored["pd"].item(), abs=1e-12)
+    assert stored.pd == pytest.approx(scored["pd"].item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"pd": 1}'])

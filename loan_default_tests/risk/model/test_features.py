@@ -35,8 +35,8 @@ def test_the_columns_are_the_contracts(space, contract):
         "application_type=Individual",
         "application_type=Joint App",
     ]
-    for name, at in zip(space.columns, space.field_of, strict=True):
-        assert name.split("=")[0] == contract.features[at].name
+    for name, index in zip(space.columns, space.field_of, strict=True):
+        assert name.split("=")[0] == contract.features[index].name
     assert not {"id", "issue_d", "addr_state", "outcome", "matures"} & set(space.columns)
 
 
@@ -51,9 +51,9 @@ def test_numbers_stand_as_they_are(space, frame, matrix):
 
 
 def test_what_is_missing_is_nan_and_nothing_else(space, frame, matrix, contract):
-    for at, name in enumerate(space.columns):
-        missing = frame[contract.features[space.field_of[at]].name].is_null().to_numpy()
-        np.testing.assert_array_equal(np.isnan(matrix[:, at]), missing, err_msg=name)
+    for index, name in enumerate(space.columns):
+        missing = frame[contract.features[space.field_of[index]].name].is_null().to_numpy()
+        np.testing.assert_array_equal(np.isnan(matrix[:, index]), missing, err_msg=name)
     assert np.isnan(column(space, matrix, "mths_since_last_record")).any()
 
 
@@ -69,7 +69,7 @@ def test_nominal_levels_are_one_column_each(space, frame, matrix, contract):
         levels = contract.by_name[name].levels
         block = np.column_stack([column(space, matrix, f"{name}={level}") for level in levels])
         np.testing.assert_array_equal(block.sum(axis=1), 1)
-        assert [levels[at] for at in block.argmax(axis=1)] == frame[name].to_list()
+        assert [levels[index] for index in block.argmax(axis=1)] == frame[name].to_list()
 
 
 def test_a_missing_nominal_value_is_missing_in_all_its_columns(space, frame):
@@ -87,8 +87,8 @@ def test_texts_give_the_same_matrix_as_levels(space, frame, matrix):
 def test_the_order_of_columns_and_the_number_of_rows_do_not_matter(space, frame, matrix):
     turned = frame.select(reversed(frame.columns))
     np.testing.assert_array_equal(space.matrix(turned), matrix)
-    for at in (0, 17):
-        np.testing.assert_array_equal(space.matrix(frame[at : at + 1]), matrix[at : at + 1])
+    for row in (0, 17):
+        np.testing.assert_array_equal(space.matrix(frame[row : row + 1]), matrix[row : row + 1])
     assert space.matrix(frame.head(0)).shape == (0, len(space.columns))
 
 

@@ -22,10 +22,10 @@ FIELDS = contract().by_name
 def quick(*sent: dict[str, Any]) -> np.ndarray | None:
     """The values (n, features) that the quick reader makes of JSON; None where it gives up."""
     try:
-        given = msgspec.json.decode(json.dumps(sent), type=list[READER.form])  # type: ignore[name-defined]
+        decoded = msgspec.json.decode(json.dumps(sent), type=list[READER.form])  # type: ignore[name-defined]
     except msgspec.ValidationError:
         return None
-    read = READER.read(READER.form.__struct_fields__, [*map(msgspec.structs.astuple, given)])
+    read = READER.read(READER.form.__struct_fields__, [*map(msgspec.structs.astuple, decoded)])
     return None if read is None else np.array(read.values)
 
 
@@ -48,8 +48,8 @@ def careful(*sent: dict[str, Any]) -> np.ndarray:
     return np.array(check(names, [[*map(application.get, names)] for application in sent], contract()).values)
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.allclose(one, other, rtol=1e-12, atol=0, equal_nan=True)
+def alike(first: np.ndarray, second: np.ndarray) -> bool:
+    return np.allclose(first, second, rtol=1e-12, atol=0, equal_nan=True)
 
 
 def values_of(field: LoanField) -> st.SearchStrategy[Any]:
@@ -67,10 +67,10 @@ def values_of(field: LoanField) -> st.SearchStrategy[Any]:
 def test_what_is_plainly_right_is_read_as_a_file_is() -> None:
     sent, features = applications()
     expected = FeatureSpace(contract()).matrix(features)
-    many, singly = quick(*sent), [quick(one) for one in sent]
+    many, singly = quick(*sent), [quick(application) for application in sent]
     assert many is not None
     assert np.array_equal(READER.matrix(many), expected, equal_nan=True)
-    rows = [READER.matrix(one.tolist())[0] for one in singly if one is not None]
+    rows = [READER.matrix(matrix.tolist())[0] for matrix in singly if matrix is not None]
     assert np.array_equal(np.array(rows), expected, equal_nan=True)
     assert np.array_equal(READER.matrix(careful(*sent)), expected, equal_nan=True)
 
@@ -78,7 +78,7 @@ def test_what_is_plainly_right_is_read_as_a_file_is() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_the_quick_reader_agrees_or_gives_up(data: st.DataObject) -> None:
-    sent = [dict(one) for one in applications()[0][: data.draw(st.sampled_from([1, 3]), label="rows")]]
+    sent = [dict(application) for application in applications()[0][: data.draw(st.sampled_from([1, 3]), label="rows")]]
     for name in data.draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=4, unique=True)):
         sent[-1][name] = data.draw(values_of(FIELDS[name]), label=name)
     for read in (quick(*sent), by_columns(*sent)):
@@ -119,7 +119,7 @@ def test_columns_that_cannot_be_an_application_have_no_form() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_a_share_of_nothing_is_as_large_as_a_share_can_be(rows: int) -> None:
-    sent = [{**one, "revol_bal": 0} for one in applications()[0][:rows]]
+    sent = [{**application, "revol_bal": 0} for application in applications()[0][:rows]]
     read = quick(*sent)
     assert read is not None
     assert alike(read, careful(*sent))
@@ -134,9 +134,9 @@ def test_a_boolean_is_no_number() -> None:
 
 
 def test_months_may_be_sent_in_any_of_their_spellings() -> None:
-    one = applications()[0][0]
-    spelled = [quick({**one, "issue_d": text}) for text in ("Oct-2018", "2018-10")]
+    application = applications()[0][0]
+    spelled = [quick({**application, "issue_d": text}) for text in ("Oct-2018", "2018-10")]
     assert spelled[0] is not None
     assert spelled[1] is not None
     assert alike(spelled[0], spelled[1])
-    assert alike(spelled[0], careful({**one, "issue_d": "2018-10"}))
+    assert alike(spelled[0], careful({**application, "issue_d": "2018-10"}))

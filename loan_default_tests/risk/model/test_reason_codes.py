@@ -81,6 +81,6 @@ def test_only_declined_loans_get_reasons_and_those_of_their_contributions(
     assert 20 < declined.sum() < len(declined) / 2
     assert scored.filter(~declined)["reasons"].list.len().sum() == 0
     rows = scorer.model.contributions(scorer.space.matrix(loans.filter(declined)))
-    given = scored.filter(declined)["reasons"].to_list()
-    assert given == [by_brute_force(row, scorer.policy.reasons_at_most) for row in rows]
-    assert max(len(reasons) for reasons in given) == scorer.policy.reasons_at_most
+    reasons_given = scored.filter(declined)["reasons"].to_list()
+    assert reasons_given == [by_brute_force(row, scorer.policy.reasons_at_most) for row in rows]
+    assert max(len(reasons) for reasons in reasons_given) == scorer.policy.reasons_at_most

@@ -73,10 +73,10 @@ def test_decisions_change_exactly_at_the_cut_offs(scorer: Scorer, loans: pl.Data
         "decline": {"approve_below": pd, "decline_from": pd},
     }
     for decision, cut_offs in decided.items():
-        found = replace(certain, policy=with_policy(**cut_offs)).score(loans.head(2))
-        assert found["decision"].to_list() == [decision] * 2
+        scores = replace(certain, policy=with_policy(**cut_offs)).score(loans.head(2))
+        assert scores["decision"].to_list() == [decision] * 2
         reasons = POLICY.reasons_at_most if decision == "decline" else 0
-        assert found["reasons"].list.len().to_list() == [reasons] * 2
+        assert scores["reasons"].list.len().to_list() == [reasons] * 2
 
 
 def test_points_at_the_stated_odds_and_doubling() -> None:
@@ -96,16 +96,16 @@ def test_points_fall_as_pd_rises(pds: list[float]) -> None:
 
 
 def test_scores_are_the_same_each_time_and_for_each_loan_alone(scorer: Scorer, loans: pl.DataFrame) -> None:
-    whole = scorer.score(loans)
-    assert whole.equals(scorer.score(loans))
+    scores = scorer.score(loans)
+    assert scores.equals(scorer.score(loans))
     backwards = scorer.score(loans.reverse())
-    assert whole.equals(backwards.reverse())
+    assert scores.equals(backwards.reverse())
 
 
 def test_leaving_reasons_out_changes_nothing_else(scorer: Scorer, loans: pl.DataFrame) -> None:
-    quick, whole = scorer.score(loans, with_reasons=False), scorer.score(loans)
-    assert quick.drop("reasons").equals(whole.drop("reasons"))
-    assert whole["reasons"].list.len().sum() > 0
+    quick, explained = scorer.score(loans, with_reasons=False), scorer.score(loans)
+    assert quick.drop("reasons").equals(explained.drop("reasons"))
+    assert explained["reasons"].list.len().sum() > 0
     assert quick["reasons"].list.len().sum() == 0
 
 
@@ -119,12 +119,12 @@ def rows_in_a_chunk(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_chunks_add_up_to_the_whole(
     scorer: Scorer, loans: pl.DataFrame, rows_in_a_chunk: int, with_reasons: bool
 ) -> None:
-    given = loans.head(40) if rows_in_a_chunk == 1 else loans
-    kept = ["dti", "id", "addr_state"]  # a feature, and two that are none
-    streamed = scored(scorer, FrameTable(given.lazy()), keep=kept, with_reasons=with_reasons).collect(
+    chosen = loans.head(40) if rows_in_a_chunk == 1 else loans
+    columns = ["dti", "id", "addr_state"]  # a feature, and two that are none
+    streamed = scored(scorer, FrameTable(chosen.lazy()), keep=columns, with_reasons=with_reasons).collect(
         engine="streaming"
     )
-    assert streamed.equals(given.select(kept).hstack(scorer.score(given, with_reasons=with_reasons)))
+    assert streamed.equals(chosen.select(columns).hstack(scorer.score(chosen, with_reasons=with_reasons)))
 
 
 def test_chunks_may_keep_nothing(scorer: Scorer, loans: pl.DataFrame) -> None:
@@ -181,7 +181,7 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
     (tmp_path / "cut" / "model.json").write_text('{"format": 1,')
     (tmp_path / "no_model" / scorer.model.file_name).unlink()
     (tmp_path / "no_contract" / "contract.json").unlink()
-    said = {
+    sentences = {
         "absent": "is no model package: model.json cannot be read; register it again.",
         "cut": "is no model package: model.json cannot be read; register it again.",
         "later": "has format 2, this release reads 1; use that which wrote it.",
@@ -189,7 +189,7 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
         "no_model": "lacks model.ubj, the file of its xgboost model; register it again.",
         "no_contract": "contract.json does not exist.",
     }
-    for name, sentence in said.items():
+    for name, sentence in sentences.items():
         with pytest.raises(BadInput) as refused:
             Scorer.load(tmp_path / name)
         assert str(refused.value).startswith(str(tmp_path / name))
@@ -201,17 +201,17 @@ def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, 
     counted = write_predictions(
         scorer, FrameTable(loans.lazy()), parquet=parquet, csv=csv, constants={"model_version": 3}
     )
-    said = scorer.score(loans)
+    scores = scorer.score(loans)
     written = pl.read_parquet(parquet)
     assert written.columns == ["id", "issue_d", "term", *SCORED, "model_version"]
     assert written["id"].equals(loans["id"])
-    assert written.select(list(SCORED)).equals(said)
+    assert written.select(list(SCORED)).equals(scores)
     assert set(written["model_version"]) == {3}
     lines = pl.read_csv(csv)
-    assert lines["score"].equals(said["score"])
-    assert (lines["reasons"].fill_null("") == said["reasons"].list.join(" ")).all()
-    mean = {decision: loans["pd"].mean() for (decision,), loans in said.group_by("decision")}
-    rows = dict(said["decision"].value_counts().iter_rows())
+    assert lines["score"].equals(scores["score"])
+    assert (lines["reasons"].fill_null("") == scores["reasons"].list.join(" ")).all()
+    mean = {decision: loans["pd"].mean() for (decision,), loans in scores.group_by("decision")}
+    rows = dict(scores["decision"].value_counts().iter_rows())
     assert {name: (count, pytest.approx(mean[name])) for name, count in rows.items()} == {
         name: (count, pd) for name, count, pd in counted
     }

@@ -57,30 +57,30 @@ def test_the_same_seed_gives_the_same_models_and_another_seed_others(
     few = small(development)
 
     def margins(seed: int) -> dict[str, Floats]:
-        found = train_candidates(few, quick_search, DECISION, seed=seed)
-        return {candidate.kind: candidate.scorer.model.margins(few.calibrate.X) for candidate in found}
+        candidates = train_candidates(few, quick_search, DECISION, seed=seed)
+        return {candidate.kind: candidate.scorer.model.margins(few.calibrate.X) for candidate in candidates}
 
-    one, again, other = margins(1), margins(1), margins(2)
+    first, second, other = margins(1), margins(1), margins(2)
     for kind in NAMES:
-        assert np.array_equal(one[kind], again[kind]), kind
-    assert not np.array_equal(one["xgboost"], other["xgboost"])
-    assert not np.array_equal(one["random_forest"], other["random_forest"])
+        assert np.array_equal(first[kind], second[kind]), kind
+    assert not np.array_equal(first["xgboost"], other["xgboost"])
+    assert not np.array_equal(first["random_forest"], other["random_forest"])
 
 
 def test_only_the_kinds_asked_for_are_fitted_and_each_is_told(
     development: LocalDevelopment, quick_search: SearchSpace
 ) -> None:
-    told: list[str] = []
-    found = train_candidates(
+    fitted_kinds: list[str] = []
+    candidates = train_candidates(
         small(development),
         quick_search,
         DECISION,
         seed=SEED,
         kinds=["logistic_regression", "random_forest"],
-        on_fitted=lambda candidate: told.append(candidate.kind),
+        on_fitted=lambda candidate: fitted_kinds.append(candidate.kind),
     )
-    assert told == ["random_forest", "logistic_regression"]
-    assert {candidate.kind for candidate in found} == set(told)
+    assert fitted_kinds == ["random_forest", "logistic_regression"]
+    assert {candidate.kind for candidate in candidates} == set(fitted_kinds)
 
 
 def test_without_names_those_that_the_search_space_enables_are_fitted(
@@ -168,12 +168,12 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     splits = split_loans(loans, CONTRACT, plan, snapshot=report.snapshot, data_fingerprint=report.fingerprint)
     train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)
     development, search = LocalDevelopment.of(train, calibrate, CONTRACT), full_search_space()
-    found = train_candidates(
+    candidates = train_candidates(
         development, search, DECISION, seed=7, kinds=["xgboost", "logistic_regression", "lightgbm"]
     )
     outcomes, rng = outcomes_of(test), np.random.default_rng(0)
     reached = {}
-    for candidate in found:
+    for candidate in candidates:
         scored = candidate.scorer.score(test, with_reasons=False)
         metrics = measure(outcomes, scored["pd"], scored["raw_score"], cutoff=0.3, rng=rng, resamples=2)
         reached[candidate.kind] = {name: metrics[name].value for name in ("auc", "brier", "ece")}

@@ -57,28 +57,28 @@ def trials_in(storage: str, study: str) -> list[optuna.trial.FrozenTrial]:
 def test_the_start_is_the_first_trial_and_alone_is_a_search(
     few: LocalDevelopment, space: SearchSpace, storage: str
 ) -> None:
-    found = run(few, space, storage, 1)
-    assert found.parameters == GOOD
-    assert (found.trials, found.best_trial, found.pruned) == (1, 0, 0)
+    tuned = run(few, space, storage, 1)
+    assert tuned.parameters == GOOD
+    assert (tuned.trials, tuned.best_trial, tuned.pruned) == (1, 0, 0)
     expected = loss_of(few, GOOD, space)
-    assert found.log_loss == found.start_log_loss == expected
+    assert tuned.log_loss == tuned.start_log_loss == expected
 
 
 def test_every_trial_is_told_and_stays_within_the_space(
     few: LocalDevelopment, space: SearchSpace, storage: str
 ) -> None:
-    told: list[Trial] = []
-    found = run(few, space, storage, 6, on_trial=told.append)
-    assert [trial.number for trial in told] == list(range(6))
-    losses = [trial.log_loss for trial in told if trial.log_loss is not None]
-    assert [trial.best for trial in told] == [min(losses[: at + 1]) for at in range(6)]
-    assert found.log_loss == min(losses)
-    kept = trials_in(storage, found.study)
-    assert all(1 <= trial.params["max_depth"] <= 3 for trial in kept)
-    assert all(isinstance(trial.params["max_depth"], int) for trial in kept)
-    assert all(0.02 <= trial.params["learning_rate"] <= 0.9 for trial in kept)
-    assert len({str(trial.params) for trial in kept}) == 6
-    for trial in kept:  # what is not searched stays as it starts
+    reported: list[Trial] = []
+    tuned = run(few, space, storage, 6, on_trial=reported.append)
+    assert [trial.number for trial in reported] == list(range(6))
+    losses = [trial.log_loss for trial in reported if trial.log_loss is not None]
+    assert [trial.best for trial in reported] == [min(losses[: number + 1]) for number in range(6)]
+    assert tuned.log_loss == min(losses)
+    stored = trials_in(storage, tuned.study)
+    assert all(1 <= trial.params["max_depth"] <= 3 for trial in stored)
+    assert all(isinstance(trial.params["max_depth"], int) for trial in stored)
+    assert all(0.02 <= trial.params["learning_rate"] <= 0.9 for trial in stored)
+    assert len({str(trial.params) for trial in stored}) == 6
+    for trial in stored:  # what is not searched stays as it starts
         assert trial.value == loss_of(few, {**GOOD, **trial.params}, space)
 
 
@@ -86,14 +86,14 @@ def test_a_search_continues_where_it_stopped(few: LocalDevelopment, space: Searc
     first: list[Trial] = []
     run(few, space, storage, 5, on_trial=first.append)
     rest: list[Trial] = []
-    found = run(few, space, storage, 8, on_trial=rest.append)
+    tuned = run(few, space, storage, 8, on_trial=rest.append)
     assert [trial.number for trial in first + rest] == list(range(8))
     assert len(rest) == 3
-    assert found.trials == 8
-    drawn = [str(trial.params) for trial in trials_in(storage, found.study)]
+    assert tuned.trials == 8
+    drawn = [str(trial.params) for trial in trials_in(storage, tuned.study)]
     assert len(set(drawn)) == 8  # nothing is drawn again
     again = run(few, space, storage, 8, on_trial=lambda trial: pytest.fail("the search was complete"))
-    assert replace(again, seconds=0) == replace(found, seconds=0)
+    assert replace(again, seconds=0) == replace(tuned, seconds=0)
 
 
 def test_a_killed_search_loses_only_the_trial_it_was_in(
@@ -102,8 +102,8 @@ def test_a_killed_search_loses_only_the_trial_it_was_in(
     study = run(few, space, storage, 3).study
     for _ in range(2):
         optuna.load_study(study_name=study, storage=storage).ask()  # left RUNNING for ever, as by a kill
-    found = run(few, space, storage, 5)
-    assert found.trials == 5
+    tuned = run(few, space, storage, 5)
+    assert tuned.trials == 5
     states = [trial.state.name for trial in trials_in(storage, study)]
     assert (states.count("COMPLETE"), states.count("RUNNING")) == (5, 2)
 
@@ -128,17 +128,17 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
     if left == "RUNNING":
         optuna.delete_study(study_name=study, storage=storage)
         optuna.create_study(study_name=study, storage=storage).ask()
-    found = run(few, space, storage, 3)
+    tuned = run(few, space, storage, 3)
     states = [trial.state.name for trial in trials_in(storage, study)]
     assert states == [left, "COMPLETE", "COMPLETE", "COMPLETE"]
     assert trials_in(storage, study)[1].params == {name: GOOD[name] for name in SEARCH}
-    assert found.start_log_loss == loss_of(few, GOOD, space)
+    assert tuned.start_log_loss == loss_of(few, GOOD, space)
     assert run(few, space, storage, 3).trials == 3
 
 
 def test_the_same_search_finds_the_same(few: LocalDevelopment, space: SearchSpace, tmp_path: Path) -> None:
-    found = [run(few, space, f"sqlite:///{tmp_path / name}", 6) for name in ("one.db", "two.db")]
-    assert replace(found[0], seconds=0) == replace(found[1], seconds=0)
+    runs = [run(few, space, f"sqlite:///{tmp_path / name}", 6) for name in ("one.db", "two.db")]
+    assert replace(runs[0], seconds=0) == replace(runs[1], seconds=0)
 
 
 def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
@@ -151,23 +151,23 @@ def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
     assert free.parameters["learning_rate"] < 0.9
     assert free.parameters["min_child_weight"] == 5.0
     for least, replaced in ((gain * 0.99, True), (gain * 1.01, False)):
-        found = run(few, changed(from_bad, least_gain=least), f"sqlite:///{tmp_path / f'{replaced}.db'}", 6)
-        assert found.log_loss == free.log_loss
-        assert found.parameters == (free.parameters if replaced else BAD)
+        tuned = run(few, changed(from_bad, least_gain=least), f"sqlite:///{tmp_path / f'{replaced}.db'}", 6)
+        assert tuned.log_loss == free.log_loss
+        assert tuned.parameters == (free.parameters if replaced else BAD)
 
 
 def test_hopeless_trials_are_pruned_and_counted(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
-    told: list[Trial] = []
+    reported: list[Trial] = []
     slow = {**SEARCH, "learning_rate": Span(low=0.0005, high=0.2, log=True)}
     patient = changed(space, search=slow, rounds_at_most=90, stop_after_rounds=90)
-    found = run(few, patient, storage, 14, on_trial=told.append)
-    assert found.pruned >= 1
-    assert found.pruned == sum(trial.log_loss is None for trial in told)
-    assert found.trials == 14
-    kept = trials_in(storage, found.study)
-    assert found.pruned == sum(trial.state.name == "PRUNED" for trial in kept)
-    assert kept[0].state.name == "COMPLETE"
-    assert all(max(trial.intermediate_values) < 89 for trial in kept if trial.state.name == "PRUNED")
+    tuned = run(few, patient, storage, 14, on_trial=reported.append)
+    assert tuned.pruned >= 1
+    assert tuned.pruned == sum(trial.log_loss is None for trial in reported)
+    assert tuned.trials == 14
+    stored = trials_in(storage, tuned.study)
+    assert tuned.pruned == sum(trial.state.name == "PRUNED" for trial in stored)
+    assert stored[0].state.name == "COMPLETE"
+    assert all(max(trial.intermediate_values) < 89 for trial in stored if trial.state.name == "PRUNED")
 
 
 @pytest.mark.parametrize("other", ["seed", "space", "data"])
@@ -192,7 +192,7 @@ def test_no_trial_at_all_is_refused(few: LocalDevelopment, space: SearchSpace, s
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "beginning"),
     [
         ("sqlite:////absent/tuning.db", "at sqlite:////absent/tuning.db ("),
         ("tuning.db", "at tuning.db ("),
@@ -200,12 +200,12 @@ def test_no_trial_at_all_is_refused(few: LocalDevelopment, space: SearchSpace, s
     ],
 )
 def test_a_storage_that_cannot_be_used_is_named_without_its_password(
-    few: LocalDevelopment, space: SearchSpace, address: str, said: str
+    few: LocalDevelopment, space: SearchSpace, address: str, beginning: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
         run(few, space, address, 1)
     sentence = str(refused.value)
-    assert sentence.startswith(f"The tuning study cannot be kept {said}")
+    assert sentence.startswith(f"The tuning study cannot be kept {beginning}")
     assert sentence.endswith(
         "; give an address such as sqlite:///tuning.db in a folder that exists, or that of a database that answers."
     )
@@ -214,10 +214,10 @@ def test_a_storage_that_cannot_be_used_is_named_without_its_password(
 
 
 def test_the_outcome_is_a_json_record(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
-    found = run(few, space, storage, 1)
-    record = found.to_dict()
+    tuned = run(few, space, storage, 1)
+    record = tuned.to_dict()
     assert record["parameters"] == GOOD
-    assert TunedParams(**record) == found
+    assert TunedParams(**record) == tuned
 
 
 def test_lightgbm_is_tuned_the_same_way_in_a_study_of_its_own(

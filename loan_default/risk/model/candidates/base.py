@@ -27,7 +27,7 @@ class CandidateParameters(Section):
 
 @dataclass(frozen=True)
 class CardWords:
-    """What the model card says of a kind of model.
+    """Sentences that the model card says of a kind of model.
 
     Attributes:
         kind: what it is, with its library.

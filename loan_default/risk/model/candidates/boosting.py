@@ -42,7 +42,7 @@ class Span(Section):
 
 
 class BoostingParameters(CandidateParameters):
-    """Where the search starts, what it may try, when a fit stops."""
+    """Parameters of boosted trees: where the search starts, what it may try, when a fit stops."""
 
     start: Mapping[str, int | float]
     search: Mapping[str, Span]

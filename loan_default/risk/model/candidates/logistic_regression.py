@@ -21,7 +21,7 @@ _LOANS_AT_MOST = 500_000
 
 
 class RegressionParameters(CandidateParameters):
-    """How strongly coefficients are held back."""
+    """Parameters of a logistic regression: how strongly coefficients are held back."""
 
     C: float = Field(gt=0)
 

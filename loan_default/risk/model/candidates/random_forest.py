@@ -12,7 +12,7 @@ from loan_default.risk.model.development import BoostingSpec, Development, Fitte
 
 
 class ForestParameters(CandidateParameters):
-    """How many trees, how deep, and what each sees."""
+    """Parameters of a random forest: how many trees, how deep, and what each sees."""
 
     trees: int = Field(ge=1)
     max_depth: int = Field(ge=1)
