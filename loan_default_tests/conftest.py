@@ -32,7 +32,14 @@ class Cleaned(NamedTuple):
 
 
 # Of the files that several processes share out, those that wait longest go first, or one process would end alone.
-LONGEST = ("test_loop.py", "test_on_dask.py", "test_pipeline.py", "test_on_gcs.py")
+LONGEST = (
+    "test_load.py",
+    "test_faults.py",
+    "test_pipeline.py",
+    "test_subsets.py",
+    "test_dask_engine.py",
+    "test_on_gcs.py",
+)
 
 # A machine that is busy makes no property untrue.
 hypothesis.settings.register_profile("loan_default", deadline=None)

@@ -19,7 +19,7 @@ from loan_default_tests.buckets import asked_at, new_bucket
 from loan_default_tests.engines import Cluster, a_death, cluster
 from loan_default_tests.homes import QUICK, Platform, dagster_of, failures, new_home
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.long
 
 MONTH = date(2014, 8, 1)
 BATCH = "2014-08"

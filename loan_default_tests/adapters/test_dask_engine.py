@@ -37,7 +37,6 @@ from loan_default.risk.policy import load_policy
 from loan_default_tests.engines import Cluster, a_death, cluster
 from loan_default_tests.packages import scorer
 
-pytestmark = pytest.mark.integration
 CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
 SOME = 15_000  # of those that a model is developed on
@@ -109,7 +108,9 @@ def on_test(candidate: Candidate, book: Book) -> float:
 # --- training -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    "killed", [pytest.param(False, marks=pytest.mark.integration), pytest.param(True, marks=pytest.mark.long)]
+)
 def test_boosted_trees_are_as_good_as_those_fitted_here(
     engine: DaskEngine,
     book: Book,
@@ -133,6 +134,7 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     assert pds[0] == pytest.approx(pds[1], abs=0.003)  # calibrated alike
 
 
+@pytest.mark.long
 def test_a_forest_and_a_regression_too(
     engine: DaskEngine, book: Book, search: SearchSpace, here: dict[str, Candidate]
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_forest_and_a_regression_too(
         assert on_test(found, book) == pytest.approx(on_test(here[found.kind], book), abs=0.004)
 
 
+@pytest.mark.integration
 def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book) -> None:
     """Loans lie in the order of their months: in turn each worker gets of both windows."""
     development: Any = development_on(engine, book.loans, CONTRACT, book.splits)
@@ -154,6 +157,7 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
         assert min(rows.values()) > 0.3 * total
 
 
+@pytest.mark.integration
 def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book: Book) -> None:
     development = development_on(engine, book.loans, CONTRACT, book.splits)
     some, whole = (development.sample("train", at_most, SEED) for at_most in (3_000, 10**9))
@@ -162,6 +166,7 @@ def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book
     assert some.y.mean() == pytest.approx(whole.y.mean(), abs=0.03)
 
 
+@pytest.mark.integration
 def test_the_reference_is_the_same(engine: DaskEngine, book: Book) -> None:
     found, known = (
         reference_of(one, book.loans, CONTRACT, book.splits, scorer("xgboost"), 500) for one in (engine, LOCAL)
@@ -170,6 +175,7 @@ def test_the_reference_is_the_same(engine: DaskEngine, book: Book) -> None:
     assert found.sample.height == known.sample.height == 500
 
 
+@pytest.mark.integration
 def test_windows_come_in_their_order(engine: DaskEngine, book: Book) -> None:
     found, known = (
         pl.concat(on_windows(one, book.loans, CONTRACT, book.splits, ["test"], partial(graded, CONTRACT)))
@@ -178,6 +184,7 @@ def test_windows_come_in_their_order(engine: DaskEngine, book: Book) -> None:
     assert found.equals(known)
 
 
+@pytest.mark.integration
 def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -> None:
     few = replace(book.splits, out_of_time=False)
     for window in ("train", "calibrate", "test"):
@@ -196,6 +203,7 @@ def tuned(engine: Engine, book: Book, search: SearchSpace, storage: str, trials:
     return tune(development, search, data_fingerprint="d", storage=storage, trials=trials, seed=SEED)
 
 
+@pytest.mark.integration
 def test_of_many_loans_the_same_are_drawn(engine: DaskEngine, book: Book) -> None:
     here: Any = development_on(LOCAL, book.loans, CONTRACT, book.splits, at_most=SOME)
     there: Any = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
@@ -213,6 +221,7 @@ def states(storage: Path, study: str) -> list[str]:
     return [trial.state.name for trial in optuna.load_study(study_name=study, storage=kept).trials]
 
 
+@pytest.mark.integration
 def test_a_search_by_several_keeps_its_start_and_prunes(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
@@ -224,6 +233,7 @@ def test_a_search_by_several_keeps_its_start_and_prunes(
     assert sorted(set(states(tmp_path / "one", found.study))) in (["COMPLETE"], ["COMPLETE", "PRUNED"])
 
 
+@pytest.mark.long
 def test_a_death_loses_its_trial_and_the_search_goes_on(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
@@ -240,6 +250,7 @@ def test_a_death_loses_its_trial_and_the_search_goes_on(
 # --- scoring, drift, cleaning ---------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("killed", [False, True])
 def test_what_is_scored_is_the_same_to_the_last_bit(
     engine: DaskEngine, book: Book, tmp_path: Path, killed: bool
@@ -253,6 +264,7 @@ def test_what_is_scored_is_the_same_to_the_last_bit(
     assert pl.read_parquet(tmp_path / "there.parquet").equals(pl.read_parquet(tmp_path / "here.parquet"))
 
 
+@pytest.mark.integration
 def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
     known = scorer("xgboost")
     reference = reference_of(LOCAL, book.loans, CONTRACT, book.splits, known, 10).profile
@@ -270,6 +282,7 @@ def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
     assert verdicts[0][1].drifted_features == ("dti",)
 
 
+@pytest.mark.integration
 def test_many_files_are_cleaned_as_one(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
     files, written = require_files(f"{book.raw}/*.csv"), []
     for name, one in (("here", LOCAL), ("there", engine)):
@@ -284,6 +297,7 @@ def test_many_files_are_cleaned_as_one(engine: DaskEngine, book: Book, tmp_path:
     assert {path.suffix for path in tmp_path.iterdir()} == {".parquet"}
 
 
+@pytest.mark.integration
 def test_a_file_that_is_none_is_told_as_here(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "b.csv").write_bytes((book.raw / "2010.csv").read_bytes())
@@ -301,6 +315,7 @@ def test_a_file_that_is_none_is_told_as_here(engine: DaskEngine, book: Book, tmp
 # --- the engine itself ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_items_come_in_their_order_and_few_wait(engine: DaskEngine) -> None:
     taken = []
 
@@ -315,6 +330,7 @@ def test_items_come_in_their_order_and_few_wait(engine: DaskEngine) -> None:
     assert len(taken) == 40
 
 
+@pytest.mark.integration
 def test_an_error_is_raised_as_it_is(engine: DaskEngine) -> None:
     def refuses(item: int) -> int:
         raise BadInput(f"{item} is refused.")
@@ -323,6 +339,7 @@ def test_an_error_is_raised_as_it_is(engine: DaskEngine) -> None:
         list(engine.map(refuses, range(5)))
 
 
+@pytest.mark.integration
 def test_work_that_kills_every_worker_is_given_up_in_a_sentence(running: Cluster) -> None:
     engine = DaskEngine(running.address)
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -332,6 +349,7 @@ def test_work_that_kills_every_worker_is_given_up_in_a_sentence(running: Cluster
     engine.close()
 
 
+@pytest.mark.integration
 def test_a_scheduler_that_is_lost_in_the_middle_ends_the_work_in_a_sentence(tmp_path: Path) -> None:
     with cluster(tmp_path) as lost:
         engine = DaskEngine(lost.address)
@@ -343,6 +361,7 @@ def test_a_scheduler_that_is_lost_in_the_middle_ends_the_work_in_a_sentence(tmp_
         engine.close()
 
 
+@pytest.mark.integration
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loan_default.adapters.dask_engine._CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://here"):
@@ -350,6 +369,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
             _ = DaskEngine(address).client
 
 
+@pytest.mark.integration
 def test_a_scheduler_without_workers_is_told(tmp_path: Path) -> None:
     alone = Cluster(tmp_path)
     try:
@@ -362,12 +382,14 @@ def test_a_scheduler_without_workers_is_told(tmp_path: Path) -> None:
         alone.stop()
 
 
+@pytest.mark.integration
 def test_without_dask_the_setting_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(BadInput, match=r"not installed here; install it with make dask or pip install 'loan-default\["):
         DaskEngine()
 
 
+@pytest.mark.integration
 def test_workers_of_this_machine_end_with_the_engine() -> None:
     engine = DaskEngine(workers=2)
     pids = list(engine.map(_pid, range(4)))
