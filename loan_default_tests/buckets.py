@@ -28,6 +28,7 @@ from loan_default.adapters import gcs
 from loan_default.defs.resources import gcs_client
 from loan_default_tests.stores import free_port
 
+Headers = Mapping[str, str] | http.client.HTTPMessage
 _JSON = {"Content-Type": "application/json"}
 HOST = "STORAGE_EMULATOR_HOST"  # read by google-cloud-storage, and so by dagster-gcp and MLflow
 
@@ -79,17 +80,17 @@ def new_bucket() -> UPath:
     return UPath(f"gs://{name}")
 
 
-def objects_in(place: UPath) -> dict[str, bytes]:
+def objects_in(root: UPath) -> dict[str, bytes]:
     """All that lies below, by the rest of its name."""
-    prefix = place.path.removeprefix(place.drive).strip("/")
+    prefix = root.path.removeprefix(root.drive).strip("/")
     prefix = f"{prefix}/" if prefix else ""
-    blobs = gcs.connect().list_blobs(place.drive, prefix=prefix)
+    blobs = gcs.connect().list_blobs(root.drive, prefix=prefix)
     return {blob.name.removeprefix(prefix): blob.download_as_bytes() for blob in blobs}
 
 
 @dataclass
 class Faults:
-    """What a proxy does instead of passing a request on; `seen` counts the requests that were met by it."""
+    """What a proxy does instead of passing a request on; `requests` are those that it met."""
 
     address: str
     status: int = 0  # answered at once
@@ -100,14 +101,14 @@ class Faults:
     body: object = None  # of an answer, in the place of Google's with the message
     token: str = ""  # given to whoever brings a key
     authorized: set[str] = field(default_factory=set)  # what requests were authorized by
-    seen: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def meets(self, request: str) -> bool:
-        if not request.startswith(self.only) or len(self.seen) >= self.times or not (self.status or self.cut_after):
+        if not request.startswith(self.only) or len(self.requests) >= self.times or not (self.status or self.cut_after):
             return False
         if not self.only and re.match(r"GET /storage/v1/b/[^/]+\?projection", request):  # Google's client, by the way
             return False
-        self.seen.append(request)
+        self.requests.append(request)
         return True
 
     def heal(self) -> None:
@@ -136,18 +137,18 @@ def faulty(emulator: str) -> Iterator[Faults]:
                     return
                 if faults.status:
                     self.rfile.read(length)
-                    said = {"error": {"code": faults.status, "message": faults.message}}
-                    self.answer(faults.status, said if faults.body is None else faults.body)
+                    content = {"error": {"code": faults.status, "message": faults.message}}
+                    self.answer(faults.status, content if faults.body is None else faults.body)
                     return
             body = self.rfile.read(length)
             with_emulator = http.client.HTTPConnection(upstream, timeout=60)
             with_emulator.request(self.command, self.path, body, dict(self.headers))
-            got = with_emulator.getresponse()
-            self.answer(got.status, got.read(), got.headers)
+            response = with_emulator.getresponse()
+            self.answer(response.status, response.read(), response.headers)
             with_emulator.close()
 
-        def answer(self, status: int, said: object, headers: Mapping[str, str] = _JSON) -> None:
-            body = said if isinstance(said, bytes) else json.dumps(said).encode()
+        def answer(self, status: int, content: object, headers: Headers = _JSON) -> None:
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in headers.items():
                 if name not in ("Content-Length", "Server", "Date"):

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypedDict
 from urllib.parse import quote
 
 import psycopg2
@@ -21,19 +22,28 @@ from psycopg2.sql import SQL, Identifier
 from loan_default.settings import Settings
 from loan_default_tests.stores import free_port
 
+
+class _Account(TypedDict, total=False):
+    """Whom a process runs as, in the words of `subprocess`."""
+
+    user: str
+    group: str
+    extra_groups: list[str]
+
+
 USER = "lender"
 _DEBIAN = Path("/usr/lib/postgresql")  # keeps them off the PATH, by version
 # What is written need not outlive the machine.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # It refuses to run as root.
-_UNPRIVILEGED = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+_UNPRIVILEGED: _Account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def programs() -> Path | None:
     """The folder of the newest Postgres that is installed, if any is."""
     installed = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    found = str(installed[-1]) if installed else shutil.which("initdb")
-    return Path(found).parent if found else None
+    program = str(installed[-1]) if installed else shutil.which("initdb")
+    return Path(program).parent if program else None
 
 
 class Postgres:
@@ -44,11 +54,17 @@ class Postgres:
         self.password = f"p@ss/w%rd-{secrets.token_hex(8)}"
         self.process: subprocess.Popen[bytes] | None = None
         self._filled: dict[str, str] = {}
-        given = folder / "password"
-        given.write_text(self.password, encoding="utf-8")
-        given.chmod(0o644)
-        options = ["--auth=scram-sha-256", f"--pwfile={given}", f"--username={USER}", "--encoding=UTF8", "--no-sync"]
-        command = [str(bin_folder / "initdb"), "--pgdata", str(self.data), *options]
+        password_file = folder / "password"
+        password_file.write_text(self.password, encoding="utf-8")
+        password_file.chmod(0o644)
+        options = [
+            "--auth=scram-sha-256",
+            f"--pwfile={password_file}",
+            f"--username={USER}",
+            "--encoding=UTF8",
+            "--no-sync",
+        ]
+        command = [str(bin_folder / "initdb"), "--pgdata", str(self.data), "--encoding=UTF8", "--no-sync", *options]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **_UNPRIVILEGED)
         assert done.returncode == 0, done.stderr
 
@@ -97,13 +113,13 @@ class Postgres:
         connection = self._connect("postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
-            how = SQL("create database {} template {}").format(Identifier(database), Identifier(template))
-            cursor.execute(how)
+            statement = SQL("create database {} template {}").format(Identifier(database), Identifier(template))
+            cursor.execute(statement)
         connection.close()
         return database
 
-    def kept(self, settings: Settings, name: str) -> Settings:
-        """The home, with all of its records in databases of its own that this name begins."""
+    def with_databases(self, settings: Settings, name: str) -> Settings:
+        """Return settings that keep all records in new databases, whose names begin with this name."""
         dagster, mlflow, optuna = (self.create(f"{name}-{of}") for of in ("dagster", "mlflow", "optuna"))
         return replace(
             settings,
@@ -128,7 +144,7 @@ class Postgres:
             cursor.execute(SQL("select count(*) from {}").format(Identifier(table)))
             (rows,) = cursor.fetchone()
         connection.close()
-        return rows
+        return int(rows)
 
     def _connect(self, database: str) -> psycopg2.extensions.connection:
         where = {"host": "127.0.0.1", "port": self.port, "dbname": database}

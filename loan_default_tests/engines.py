@@ -1,30 +1,18 @@
-"""Engines for tests: one that cuts tables in this process, and a scheduler with workers, processes of their own."""
+"""A Dask cluster for tests: a scheduler with workers, processes of their own, which a test may kill."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from loan_default.adapters.dask_engine import DaskEngine
-from loan_default.risk.compute import LocalEngine, Table
 from loan_default_tests.stores import free_port
-
-
-class Cut(LocalEngine):
-    """Tables in parts of so many rows, and files one by one, as other engines take them, in this process."""
-
-    processes = 2
-
-    def __init__(self, rows: int) -> None:
-        object.__setattr__(self, "_rows", rows)
-
-    def parts(self, table: Table) -> Sequence[Table]:
-        return [table.part(at, min(self._rows, table.rows - at)) for at in range(0, table.rows, self._rows)]
 
 
 class Cluster:
@@ -69,46 +57,47 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    made = Cluster(folder)
-    made.start()
+    dask = Cluster(folder)
+    dask.start()
     try:
-        yield made
+        yield dask
     finally:
-        made.stop()
+        dask.stop()
 
 
 @contextmanager
-def a_death(engine: DaskEngine, task: str, after: float = 0.0, times: int = 1) -> Iterator[list[str]]:
-    """Kill a worker that is at a task of this name, so many seconds after it began; tells who died."""
-    died: list[str] = []
+def kill_worker(engine: DaskEngine, task: str, after: float = 0.0, times: int = 1) -> Iterator[list[str]]:
+    """Kill a worker that is at a task of this name, so many seconds after it began; yield the addresses of victims."""
+    victims: list[str] = []
 
     def strike() -> None:
         for _ in range(times):
-            victim = _wait_for(lambda: _at(engine, task))
+            victim = _wait_for(lambda: _worker_at(engine, task))
             time.sleep(after)
             pids = engine.client.run(os.getpid)
             if victim in pids:
                 os.kill(pids[victim], signal.SIGKILL)
-                died.append(victim)
+                victims.append(victim)
 
     striker = Thread(target=strike, daemon=True)
     striker.start()
-    yield died
+    yield victims
     striker.join(10)
 
 
-def _at(engine: DaskEngine, task: str) -> str | None:
-    """A worker that has a task of this name."""
-    for worker, keys in engine.client.processing().items():
+def _worker_at(engine: DaskEngine, task: str) -> str | None:
+    """Return the address of a worker that has a task of this name."""
+    client: Any = engine.client  # which has no types
+    for worker, keys in client.processing().items():
         if any(str(key).startswith(task) and "itself" not in str(key) for key in keys):
             return str(worker)
     return None
 
 
-def _wait_for(found: Callable[[], str | None], seconds: float = 60) -> str:
+def _wait_for(search: Callable[[], str | None], seconds: float = 60) -> str:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        if one := found():
-            return one
+        if worker := search():
+            return worker
         time.sleep(0.02)
     raise AssertionError("no worker came to such a task")

@@ -25,7 +25,7 @@ def loop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Loop]:
     settings, environment = new_home(tmp_path), {}
     if programs():
         postgres = request.getfixturevalue("postgres")
-        settings = postgres.kept(settings, "loop")
+        settings = postgres.with_databases(settings, "loop")
         environment = postgres.environment(settings)
     train_by_command(settings, {**environment_of(settings), **environment})
     with started_loop(settings, environment) as loop:

@@ -16,7 +16,7 @@ from loan_default.adapters import dask_engine, storage
 from loan_default.defs.partitions import batches
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, new_bucket
-from loan_default_tests.engines import Cluster, a_death, cluster
+from loan_default_tests.engines import Cluster, cluster, kill_worker
 from loan_default_tests.homes import QUICK, Platform, dagster_of, failures, new_home
 
 pytestmark = pytest.mark.long
@@ -138,7 +138,7 @@ def test_a_worker_dies_while_a_batch_is_scored(platforms: dict[str, Platform], r
     platform = platforms["dask"]
     before = frame(platform, tmp_path / "before", "predictions", f"{BATCH}.parquet")
     watching = dask_engine.DaskEngine(platform.settings.dask_address)
-    with a_death(watching, "score_some") as died:
+    with kill_worker(watching, "score_some") as died:
         assert failures(platform.run("batch_prediction_job", batch=BATCH)) == []
     watching.close()
     after = frame(platform, tmp_path / "after", "predictions", f"{BATCH}.parquet")

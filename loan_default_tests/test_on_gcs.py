@@ -264,7 +264,7 @@ def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
     with faulty(emulator) as faults:
         faults.cut_after, faults.only = 100_000, "POST /upload"
         sentence = failure(platform.run("cleaning_job"))
-        assert faults.seen
+        assert faults.requests
     assert sentence.startswith(f"{loans} cannot be written: Google Cloud Storage could not be reached (")
     assert sentence.endswith("; run again once it can.")
     assert gcs.find(loans) == before

@@ -95,7 +95,7 @@ class Lender:
 
 @pytest.fixture(scope="module")
 def lender(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
-    settings = postgres.kept(new_home(tmp_path_factory.mktemp("postgres")), "one")
+    settings = postgres.with_databases(new_home(tmp_path_factory.mktemp("postgres")), "one")
     with own_environment():
         os.environ["PGPASSWORD"] = postgres.password
         yield Lender(settings, postgres)

@@ -28,12 +28,12 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
 @pytest.fixture
 def slack() -> Iterator[tuple[str, list[str]]]:
     """A webhook and what it was told; a path with `down` is out of order."""
-    told: list[str] = []
+    messages: list[str] = []
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.append(json.loads(body)["text"])
+            messages.append(json.loads(body)["text"])
             self.send_response(500 if "down" in self.path else 200)
             self.end_headers()
 
@@ -41,13 +41,13 @@ def slack() -> Iterator[tuple[str, list[str]]]:
 
     server = HTTPServer(("127.0.0.1", 0), Hook)
     with serving(server):
-        yield f"http://127.0.0.1:{server.server_port}/services/T0/secret", told
+        yield f"http://127.0.0.1:{server.server_port}/services/T0/secret", messages
 
 
 @pytest.fixture
 def mail() -> Iterator[tuple[int, list[str]]]:
     """The port of a mail server and the messages that it took."""
-    taken: list[str] = []
+    messages: list[str] = []
 
     class Mail(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -57,23 +57,23 @@ def mail() -> Iterator[tuple[int, list[str]]]:
                 if word == b"DATA":
                     self.wfile.write(b"354 go on\r\n")
                     lines = iter(self.rfile.readline, b".\r\n")
-                    taken.append(b"".join(lines).decode())
+                    messages.append(b"".join(lines).decode())
                 self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 fine\r\n")
                 if word == b"QUIT":
                     return
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)
     with serving(server):
-        yield server.server_address[1], taken
+        yield server.server_address[1], messages
 
 
 @pytest.mark.integration
 def test_slack_and_mail_are_told_the_same(slack: tuple[str, list[str]], mail: tuple[int, list[str]]) -> None:
-    (url, told), (port, taken) = slack, mail
+    (url, slack_messages), (port, mail_messages) = slack, mail
     channels = Channels(slack=url, emails=("ann@bank", "bob@bank"), smtp_port=port, sender="platform@bank")
     assert send(channels, "2 news", ["Batch a drifted.", "Version 2 is promoted."]) == (2, [])
-    assert told == ["*2 news*\n• Batch a drifted.\n• Version 2 is promoted."]
-    (message,) = taken
+    assert slack_messages == ["*2 news*\n• Batch a drifted.\n• Version 2 is promoted."]
+    (message,) = mail_messages
     assert "Subject: 2 news" in message
     assert "To: ann@bank, bob@bank" in message
     assert "From: platform@bank" in message
@@ -81,9 +81,9 @@ def test_slack_and_mail_are_told_the_same(slack: tuple[str, list[str]], mail: tu
 
 @pytest.mark.integration
 def test_a_storm_is_one_message_of_a_few_lines(slack: tuple[str, list[str]]) -> None:
-    url, told = slack
+    url, messages = slack
     send(Channels(slack=url), "500 news", [f"Run {number} failed." for number in range(500)])
-    (text,) = told
+    (text,) = messages
     assert text.count("\n") == 21
     assert text.endswith("• … and 480 more.")
 

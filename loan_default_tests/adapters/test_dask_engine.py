@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -34,7 +34,7 @@ from loan_default.risk.model.tuning import TunedParams, tune
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import profile_of, reference_of
 from loan_default.risk.policy import load_policy
-from loan_default_tests.engines import Cluster, a_death, cluster
+from loan_default_tests.engines import Cluster, cluster, kill_worker
 from loan_default_tests.packages import scorer
 
 CONTRACT, POLICY = load_contract(), load_policy()
@@ -54,9 +54,9 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     """60,000 synthetic loans of 2010 to 2013, oldest first as in a real file, in two raw files and cleaned."""
     folder = tmp_path_factory.mktemp("book")
     cleaned = folder / "cleaned.parquet"
-    for at, year in enumerate((2010, 2012)):
-        made = make_loans(LOANS // 2, seed=at, first_month=date(year, 1, 1), last_month=date(year + 1, 12, 1))
-        write_csv(made.with_columns(pl.format("{}-{}", pl.lit(at), "id").alias("id")), folder / f"{year}.csv")
+    for seed, year in enumerate((2010, 2012)):
+        loans = make_loans(LOANS // 2, seed=seed, first_month=date(year, 1, 1), last_month=date(year + 1, 12, 1))
+        write_csv(loans.with_columns(pl.format("{}-{}", pl.lit(seed), "id").alias("id")), folder / f"{year}.csv")
     raw = sorted(folder.glob("*.csv"))
     report = clean_loans(raw, CONTRACT, cleaned=cleaned, rejected=folder / "rejected.parquet")
     assert report.snapshot
@@ -68,16 +68,16 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("dask")) as made:
-        yield made
+    with cluster(tmp_path_factory.mktemp("dask")) as dask_cluster:
+        yield dask_cluster
 
 
 @pytest.fixture
 def engine(running: Cluster) -> Iterator[DaskEngine]:
-    made = DaskEngine(running.address)
-    made.client.wait_for_workers(2, timeout=60)
-    yield made
-    made.close()
+    dask_engine = DaskEngine(running.address)
+    dask_engine.client.wait_for_workers(2, timeout=60)
+    yield dask_engine
+    dask_engine.close()
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,13 @@ def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tupl
 @pytest.fixture(scope="module")
 def here(book: Book, search: SearchSpace) -> dict[str, Candidate]:
     """What this process alone comes to."""
-    found = fitted(LOCAL, book, search, "xgboost", "random_forest", "logistic_regression")
-    return {candidate.kind: candidate for candidate in found}
+    candidates = fitted(LOCAL, book, search, "xgboost", "random_forest", "logistic_regression")
+    return {candidate.kind: candidate for candidate in candidates}
+
+
+def victims_of(engine: DaskEngine, task: str, *, after: float, killed: bool) -> AbstractContextManager[list[str]]:
+    """Kill a worker at this task, or none; yield the addresses of victims."""
+    return kill_worker(engine, task, after=after) if killed else nullcontext([])
 
 
 def on_test(candidate: Candidate, book: Book) -> float:
@@ -119,18 +124,18 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     killed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with a_death(engine, "fn-", after=1.0) if killed else nullcontext([]) as died:
-        (found,) = fitted(engine, book, search, "xgboost")
-    assert len(died) == killed
+    with victims_of(engine, "fn-", after=1.0, killed=killed) as victims:
+        (distributed,) = fitted(engine, book, search, "xgboost")
+    assert len(victims) == killed
     assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")] == [
         "1 of 2 workers died in fit 1."
     ] * killed
-    assert on_test(found, book) == pytest.approx(on_test(here["xgboost"], book), abs=0.002)
-    known = here["xgboost"]
-    assert 10 < int(found.parameters["rounds"]) < search.tunable("xgboost").rounds_at_most  # it stopped early
-    assert found.metrics["auc"].value == pytest.approx(known.metrics["auc"].value, abs=0.002)
+    assert on_test(distributed, book) == pytest.approx(on_test(here["xgboost"], book), abs=0.002)
+    local = here["xgboost"]
+    assert 10 < int(distributed.parameters["rounds"]) < search.tunable("xgboost").rounds_at_most  # it stopped early
+    assert distributed.metrics["auc"].value == pytest.approx(local.metrics["auc"].value, abs=0.002)
     loans = book.loans.scan().head(2_000).collect()
-    pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (found, known)]
+    pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (distributed, local)]
     assert pds[0] == pytest.approx(pds[1], abs=0.003)  # calibrated alike
 
 
@@ -138,8 +143,8 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
 def test_a_forest_and_a_regression_too(
     engine: DaskEngine, book: Book, search: SearchSpace, here: dict[str, Candidate]
 ) -> None:
-    for found in fitted(engine, book, search, "random_forest", "logistic_regression"):
-        assert on_test(found, book) == pytest.approx(on_test(here[found.kind], book), abs=0.004)
+    for candidate in fitted(engine, book, search, "random_forest", "logistic_regression"):
+        assert on_test(candidate, book) == pytest.approx(on_test(here[candidate.kind], book), abs=0.004)
 
 
 @pytest.mark.integration
@@ -147,11 +152,12 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
     """Loans lie in the order of their months: in turn each worker gets of both windows."""
     development: Any = development_on(engine, book.loans, CONTRACT, book.splits)
     for window in ("train", "calibrate"):
-        held = development._held[window]
-        total, rows = 0, dict.fromkeys(engine.client.nthreads(), 0)
-        for sample, count in zip(held, engine.map(lambda sample: len(sample.y), held), strict=True):
+        samples = development._held[window]
+        client: Any = engine.client
+        total, rows = 0, dict.fromkeys(client.nthreads(), 0)
+        for sample, count in zip(samples, engine.map(lambda sample: len(sample.y), samples), strict=True):
             total += count
-            for worker in engine.client.who_has([sample])[sample.key]:  # Dask may have copied a small one
+            for worker in client.who_has([sample])[sample.key]:  # Dask may have copied a small one
                 rows[worker] += count
         assert total == book.splits.window(window).rows
         assert min(rows.values()) > 0.3 * total
@@ -160,39 +166,40 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
 @pytest.mark.integration
 def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book: Book) -> None:
     development = development_on(engine, book.loans, CONTRACT, book.splits)
-    some, whole = (development.sample("train", at_most, SEED) for at_most in (3_000, 10**9))
-    assert len(some.y) == pytest.approx(3_000, rel=0.1)
-    assert len(whole.y) == book.splits.window("train").rows
-    assert some.y.mean() == pytest.approx(whole.y.mean(), abs=0.03)
+    bounded, unbounded = (development.sample("train", at_most, SEED) for at_most in (3_000, 10**9))
+    assert len(bounded.y) == pytest.approx(3_000, rel=0.1)
+    assert len(unbounded.y) == book.splits.window("train").rows
+    assert bounded.y.mean() == pytest.approx(unbounded.y.mean(), abs=0.03)
 
 
 @pytest.mark.integration
 def test_the_reference_is_the_same(engine: DaskEngine, book: Book) -> None:
-    found, known = (
-        reference_of(one, book.loans, CONTRACT, book.splits, scorer("xgboost"), 500) for one in (engine, LOCAL)
+    distributed, local = (
+        reference_of(executor, book.loans, CONTRACT, book.splits, scorer("xgboost"), 500)
+        for executor in (engine, LOCAL)
     )
-    assert found.profile.to_json() == known.profile.to_json()
-    assert found.sample.height == known.sample.height == 500
+    assert distributed.profile.to_json() == local.profile.to_json()
+    assert distributed.sample.height == local.sample.height == 500
 
 
 @pytest.mark.integration
 def test_windows_come_in_their_order(engine: DaskEngine, book: Book) -> None:
-    found, known = (
-        pl.concat(on_windows(one, book.loans, CONTRACT, book.splits, ["test"], partial(graded, CONTRACT)))
-        for one in (engine, LOCAL)
+    distributed, local = (
+        pl.concat(on_windows(executor, book.loans, CONTRACT, book.splits, ["test"], partial(graded, CONTRACT)))
+        for executor in (engine, LOCAL)
     )
-    assert found.equals(known)
+    assert distributed.equals(local)
 
 
 @pytest.mark.integration
 def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -> None:
     few = replace(book.splits, out_of_time=False)
     for window in ("train", "calibrate", "test"):
-        found, known = (
-            pl.concat(on_windows(one, book.loans, CONTRACT, few, [window], partial(graded, CONTRACT)))
-            for one in (engine, LOCAL)
+        distributed, local = (
+            pl.concat(on_windows(executor, book.loans, CONTRACT, few, [window], partial(graded, CONTRACT)))
+            for executor in (engine, LOCAL)
         )
-        assert found.equals(known)
+        assert distributed.equals(local)
 
 
 # --- tuning ---------------------------------------------------------------------------------------------------
@@ -209,42 +216,42 @@ def test_of_many_loans_the_same_are_drawn(engine: DaskEngine, book: Book) -> Non
     there: Any = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
     assert len(here.train.y) + len(here.calibrate.y) == pytest.approx(SOME, rel=0.03)
     for window in ("train", "calibrate"):
-        held = [sample.result() for sample in there._held[window]]
-        np.testing.assert_array_equal(np.concatenate([sample.X for sample in held]), getattr(here, window).X)
+        samples = [sample.result() for sample in there._held[window]]
+        np.testing.assert_array_equal(np.concatenate([sample.X for sample in samples]), getattr(here, window).X)
 
 
 def states(storage: Path, study: str) -> list[str]:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    kept = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
-    return [trial.state.name for trial in optuna.load_study(study_name=study, storage=kept).trials]
+    journal = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
+    return [trial.state.name for trial in optuna.load_study(study_name=study, storage=journal).trials]
 
 
 @pytest.mark.integration
 def test_a_search_by_several_keeps_its_start_and_prunes(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
-    found = tuned(engine, book, search, f"journal://{tmp_path / 'one'}", 10)
+    params = tuned(engine, book, search, f"journal://{tmp_path / 'one'}", 10)
     alone = tuned(LOCAL, book, search, f"journal://{tmp_path / 'two'}", 1)
-    assert found.trials == 10
-    assert found.start_log_loss == pytest.approx(alone.start_log_loss, abs=1e-5), "the same loans were drawn"
-    assert found.log_loss <= found.start_log_loss
-    assert sorted(set(states(tmp_path / "one", found.study))) in (["COMPLETE"], ["COMPLETE", "PRUNED"])
+    assert params.trials == 10
+    assert params.start_log_loss == pytest.approx(alone.start_log_loss, abs=1e-5), "the same loans were drawn"
+    assert params.log_loss <= params.start_log_loss
+    assert sorted(set(states(tmp_path / "one", params.study))) in (["COMPLETE"], ["COMPLETE", "PRUNED"])
 
 
 @pytest.mark.long
 def test_a_death_loses_its_trial_and_the_search_goes_on(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
-    with a_death(engine, "make_trial", after=3.0) as died:
-        found = tuned(engine, book, search, f"journal://{tmp_path / 'study'}", 8)
-    assert len(died) == 1
-    assert found.trials == 8
-    kept = states(tmp_path / "study", found.study)
-    assert kept.count("RUNNING") == 0
-    assert kept.count("FAIL") <= 1
-    assert len(kept) == 8 + kept.count("FAIL")
+    with kill_worker(engine, "make_trial", after=3.0) as victims:
+        params = tuned(engine, book, search, f"journal://{tmp_path / 'study'}", 8)
+    assert len(victims) == 1
+    assert params.trials == 8
+    trial_states = states(tmp_path / "study", params.study)
+    assert trial_states.count("RUNNING") == 0
+    assert trial_states.count("FAIL") <= 1
+    assert len(trial_states) == 8 + trial_states.count("FAIL")
 
 
 # --- scoring, drift, cleaning ---------------------------------------------------------------------------------
@@ -255,27 +262,29 @@ def test_a_death_loses_its_trial_and_the_search_goes_on(
 def test_what_is_scored_is_the_same_to_the_last_bit(
     engine: DaskEngine, book: Book, tmp_path: Path, killed: bool
 ) -> None:
-    known, given = scorer("xgboost"), {"constants": {"model_version": 3}}
-    first = write_predictions(known, book.loans, parquet=tmp_path / "here.parquet", **given)
-    with a_death(engine, "score_some", after=0.2) if killed else nullcontext([]) as died:
-        found = write_predictions(known, book.loans, parquet=tmp_path / "there.parquet", engine=engine, **given)
-    assert len(died) == killed
-    assert [(decision, rows) for decision, rows, _ in found] == [(decision, rows) for decision, rows, _ in first]
+    xgboost_scorer, constants = scorer("xgboost"), {"model_version": 3}
+    local = write_predictions(xgboost_scorer, book.loans, parquet=tmp_path / "here.parquet", constants=constants)
+    with victims_of(engine, "score_some", after=0.2, killed=killed) as victims:
+        distributed = write_predictions(
+            xgboost_scorer, book.loans, parquet=tmp_path / "there.parquet", engine=engine, constants=constants
+        )
+    assert len(victims) == killed
+    assert [(decision, rows) for decision, rows, _ in distributed] == [(decision, rows) for decision, rows, _ in local]
     assert pl.read_parquet(tmp_path / "there.parquet").equals(pl.read_parquet(tmp_path / "here.parquet"))
 
 
 @pytest.mark.integration
 def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
-    known = scorer("xgboost")
-    reference = reference_of(LOCAL, book.loans, CONTRACT, book.splits, known, 10).profile
+    xgboost_scorer = scorer("xgboost")
+    reference = reference_of(LOCAL, book.loans, CONTRACT, book.splits, xgboost_scorer, 10).profile
     moved = book.loans.scan().with_columns(pl.col("dti") * 1.3).tail(20_000).collect()
     path = book.raw / "moved.parquet"
-    raw = known.score(moved, with_reasons=False)["raw_score"]
+    raw = xgboost_scorer.score(moved, with_reasons=False)["raw_score"]
     moved.with_columns(raw).write_parquet(path)
     batch = ParquetTable.of(UPath(path), book.raw)
     verdicts = []
-    for one in (engine, LOCAL):
-        profile = profile_of(one, batch, reference)
+    for executor in (engine, LOCAL):
+        profile = profile_of(executor, batch, reference)
         table = feature_drift(reference, profile, POLICY.drift)
         verdicts.append((table.to_dicts(), judge_drift(table, profile.rows, POLICY.drift)))
     assert verdicts[0] == verdicts[1]
@@ -285,10 +294,10 @@ def test_a_drift_verdict_is_the_same(engine: DaskEngine, book: Book) -> None:
 @pytest.mark.integration
 def test_many_files_are_cleaned_as_one(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
     files, written = require_files(f"{book.raw}/*.csv"), []
-    for name, one in (("here", LOCAL), ("there", engine)):
+    for name, executor in (("here", LOCAL), ("there", engine)):
         cleaned, rejected = tmp_path / f"{name}.parquet", tmp_path / f"{name}.rejected.parquet"
         report = clean_loans(
-            files, CONTRACT, cleaned=cleaned, rejected=rejected, fetch=partial(local_copy, tmp_path), engine=one
+            files, CONTRACT, cleaned=cleaned, rejected=rejected, fetch=partial(local_copy, tmp_path), engine=executor
         )
         written.append((report, pl.read_parquet(cleaned), pl.read_parquet(rejected)))
     assert written[0][0] == written[1][0]
@@ -317,17 +326,17 @@ def test_a_file_that_is_none_is_told_as_here(engine: DaskEngine, book: Book, tmp
 
 @pytest.mark.integration
 def test_items_come_in_their_order_and_few_wait(engine: DaskEngine) -> None:
-    taken = []
+    pulls = []
 
     def items() -> Iterator[int]:
         for item in range(40):
-            taken.append(item)
+            pulls.append(item)
             yield item
 
-    for at, result in enumerate(engine.map(lambda item: item * item, items())):
-        assert result == at * at
-        assert len(taken) <= at + 5
-    assert len(taken) == 40
+    for index, result in enumerate(engine.map(lambda item: item * item, items())):
+        assert result == index * index
+        assert len(pulls) <= index + 5
+    assert len(pulls) == 40
 
 
 @pytest.mark.integration

@@ -14,8 +14,14 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def record(verdict: str, version: int, hours: int = 0) -> dict[str, Any]:
-    at = (NOW + timedelta(hours=hours)).isoformat(timespec="seconds")
-    return {"verdict": verdict, "candidate": version, "decided_at": at, "decided_by": "policy", "reasons": ["Good."]}
+    decided_at = (NOW + timedelta(hours=hours)).isoformat(timespec="seconds")
+    return {
+        "verdict": verdict,
+        "candidate": version,
+        "decided_at": decided_at,
+        "decided_by": "policy",
+        "reasons": ["Good."],
+    }
 
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
@@ -29,8 +35,8 @@ def test_decisions_come_back_oldest_first(request: pytest.FixtureRequest, tmp_pa
         record("rollback", 1, hours=9),
         record("promote", 3, 10),
     ]
-    for decided in reversed(records):
-        decision_log.add(layout, decided)
+    for decision in reversed(records):
+        decision_log.add(layout, decision)
     assert decision_log.read(layout) == records
 
 
@@ -38,4 +44,4 @@ def test_two_decisions_of_one_second_are_both_kept(tmp_path: Path) -> None:
     layout = StorageLayout(UPath(tmp_path))
     for version in (1, 2):
         decision_log.add(layout, record("promote", version))
-    assert [decided["candidate"] for decided in decision_log.read(layout)] == [1, 2]
+    assert [decision["candidate"] for decision in decision_log.read(layout)] == [1, 2]

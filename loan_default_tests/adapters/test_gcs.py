@@ -22,15 +22,15 @@ SECONDS = 1.5  # in which requests are tried again here
 
 
 @pytest.fixture
-def place(bucket: UPath) -> UPath:
+def root(bucket: UPath) -> UPath:
     return UPath(bucket, patience=SECONDS) / "prefix"
 
 
 @pytest.fixture
-def faults(emulator: str, place: UPath) -> Iterator[Faults]:
-    """What lies between this process and the bucket of `place`."""
-    with faulty(emulator) as made:
-        yield made
+def faults(emulator: str, root: UPath) -> Iterator[Faults]:
+    """What lies between this process and the bucket of `root`."""
+    with faulty(emulator) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -40,73 +40,73 @@ def large(tmp_path: Path) -> Path:
     return file
 
 
-WISHES: dict[str, Callable[[UPath, Path], object]] = {
-    "written": lambda place, _: gcs.write(place / "a.json", "{}"),
-    "uploaded": lambda place, file: gcs.upload(file, place / "large.parquet"),
-    "read": lambda place, _: gcs.read(place / "a.json"),
-    "listed": lambda place, _: gcs.list_objects(place),
-    "looked at": lambda place, _: gcs.require_bucket(place),
-    "removed": lambda place, _: gcs.remove(place / "a.json"),
+OPERATIONS: dict[str, Callable[[UPath, Path], object]] = {
+    "written": lambda root, _: gcs.write(root / "a.json", "{}"),
+    "uploaded": lambda root, file: gcs.upload(file, root / "large.parquet"),
+    "read": lambda root, _: gcs.read(root / "a.json"),
+    "listed": lambda root, _: gcs.list_objects(root),
+    "looked at": lambda root, _: gcs.require_bucket(root),
+    "removed": lambda root, _: gcs.remove(root / "a.json"),
 }
 
 
-def test_an_object_comes_back_and_each_writing_is_another_generation(place: UPath, large: Path, tmp_path: Path) -> None:
-    assert gcs.find(place / "large.parquet") is None
-    gcs.upload(large, place / "large.parquet")
-    first = gcs.find(place / "large.parquet")
+def test_an_object_comes_back_and_each_writing_is_another_generation(root: UPath, large: Path, tmp_path: Path) -> None:
+    assert gcs.find(root / "large.parquet") is None
+    gcs.upload(large, root / "large.parquet")
+    first = gcs.find(root / "large.parquet")
     assert first is not None
     assert (first.name, first.size) == ("large.parquet", large.stat().st_size)
-    gcs.download(place / "large.parquet", tmp_path / "copy", first.generation)
+    gcs.download(root / "large.parquet", tmp_path / "copy", first.generation)
     assert (tmp_path / "copy").read_bytes() == large.read_bytes()
-    gcs.upload(large, place / "large.parquet")
-    assert [found.generation > first.generation for found in gcs.list_objects(place)] == [True]
-    gcs.remove(place / "large.parquet")
-    assert gcs.list_objects(place) == []
-    gcs.remove(place / "large.parquet")
+    gcs.upload(large, root / "large.parquet")
+    assert [entry.generation > first.generation for entry in gcs.list_objects(root)] == [True]
+    gcs.remove(root / "large.parquet")
+    assert gcs.list_objects(root) == []
+    gcs.remove(root / "large.parquet")
 
 
-def test_a_listing_is_never_remembered(place: UPath) -> None:
+def test_a_listing_is_never_remembered(root: UPath) -> None:
     for count in range(1, 4):
-        gcs.write(place / f"{count}.csv", "1")
-        gcs.write(place / f"day-{count}" / "1.csv", "1")
-        assert len(gcs.list_objects(place)) == len(gcs.list_folders(place)) == count
+        gcs.write(root / f"{count}.csv", "1")
+        gcs.write(root / f"day-{count}" / "1.csv", "1")
+        assert len(gcs.list_objects(root)) == len(gcs.list_folders(root)) == count
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("a.html", "text/html"), ("a.json", "application/json"), ("a", "text/plain")],
 )
-def test_a_browser_is_told_what_a_text_is(place: UPath, name: str, kind: str) -> None:
-    gcs.write(place / name, "größer")
-    (blob,) = gcs.connect().list_blobs(place.drive)
+def test_a_browser_is_told_what_a_text_is(root: UPath, name: str, kind: str) -> None:
+    gcs.write(root / name, "größer")
+    (blob,) = gcs.connect().list_blobs(root.drive)
     assert blob.content_type.split(";")[0] == kind
-    assert gcs.read(place / name) == "größer"
+    assert gcs.read(root / name) == "größer"
 
 
-def test_a_name_may_hold_what_an_address_would_quote(place: UPath) -> None:
+def test_a_name_may_hold_what_an_address_would_quote(root: UPath) -> None:
     name = "Bätch 1#?%20+&.csv"
-    gcs.write(place / name, "1")
-    assert [found.name for found in gcs.list_objects(place)] == [name]
-    assert gcs.read(place / name) == "1"
+    gcs.write(root / name, "1")
+    assert [entry.name for entry in gcs.list_objects(root)] == [name]
+    assert gcs.read(root / name) == "1"
 
 
-def test_a_large_file_is_never_in_memory_as_a_whole(place: UPath, emulator: str, tmp_path: Path) -> None:
+def test_a_large_file_is_never_in_memory_as_a_whole(root: UPath, emulator: str, tmp_path: Path) -> None:
     file = tmp_path / "large.bin"
-    with file.open("wb") as written:
-        written.truncate(200_000_000)
+    with file.open("wb") as stream:
+        stream.truncate(200_000_000)
     script = """
 import resource, sys
 from pathlib import Path
 from upath import UPath
 from loan_default.adapters import gcs
-place = UPath(sys.argv[1])
-gcs.write(place / "small", "1")
+root = UPath(sys.argv[1])
+gcs.write(root / "small", "1")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-gcs.upload(Path(sys.argv[2]), place / "large")
-gcs.download(place / "large", Path(sys.argv[2] + ".copy"), gcs.find(place / "large").generation)
+gcs.upload(Path(sys.argv[2]), root / "large")
+gcs.download(root / "large", Path(sys.argv[2] + ".copy"), gcs.find(root / "large").generation)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    command = [sys.executable, "-c", script, str(place), str(file)]
+    command = [sys.executable, "-c", script, str(root), str(file)]
     grown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert int(grown) < 80, "MB"
     assert Path(f"{file}.copy").stat().st_size == 200_000_000
@@ -115,9 +115,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 # --- what goes wrong ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [
         (403, "it is not permitted (robot@x does not have storage.gcs.get access); give this account roles/"),
         (404, "there is no bucket BUCKET; make it, or correct the address."),
@@ -125,64 +125,64 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     ],
 )
 def test_a_refusal_is_one_sentence_and_leaves_nothing(
-    faults: Faults, place: UPath, large: Path, wish: str, status: int, told: str
+    faults: Faults, root: UPath, large: Path, operation: str, status: int, message: str
 ) -> None:
     faults.status, faults.message = status, "robot@x does not have storage.gcs.get access.\nSee https://…"
     began = time.monotonic()
-    if (status, wish) == (404, "removed"):
-        WISHES[wish](place, large)
+    if (status, operation) == (404, "removed"):
+        OPERATIONS[operation](root, large)
         return
     with pytest.raises(OSError) as error:
-        WISHES[wish](place, large)
+        OPERATIONS[operation](root, large)
     assert time.monotonic() - began < gcs.PATIENCE / 2
-    if (status, wish) == (404, "read"):
-        told = "does not exist"
+    if (status, operation) == (404, "read"):
+        message = "does not exist"
         assert isinstance(error.value, FileNotFoundError)
     sentence = str(error.value)
-    assert sentence.startswith(f"{place}")
-    assert told.replace("BUCKET", place.drive) in sentence
+    assert sentence.startswith(f"{root}")
+    assert message.replace("BUCKET", root.drive) in sentence
     assert "\n" not in sentence
     faults.heal()
-    assert objects_in(place) == {}
+    assert objects_in(root) == {}
 
 
-@pytest.mark.parametrize("wish", WISHES)
-def test_nobody_answering_is_one_sentence(place: UPath, large: Path, wish: str) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_nobody_answering_is_one_sentence(root: UPath, large: Path, operation: str) -> None:
     with asked_at(f"http://127.0.0.1:{free_port()}"), pytest.raises(BucketError) as error:
-        WISHES[wish](place, large)
+        OPERATIONS[operation](root, large)
     assert "Google Cloud Storage could not be reached (Connection refused); run again once it can." in str(error.value)
 
 
-@pytest.mark.parametrize("wish", WISHES)
-def test_what_passes_is_tried_again(faults: Faults, place: UPath, large: Path, wish: str) -> None:
-    gcs.write(place / "a.json", "{}")
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_passes_is_tried_again(faults: Faults, root: UPath, large: Path, operation: str) -> None:
+    gcs.write(root / "a.json", "{}")
     faults.status, faults.times = 503, 1
-    WISHES[wish](UPath(str(place)), large)
-    assert len(faults.seen) == 1
+    OPERATIONS[operation](UPath(str(root)), large)
+    assert len(faults.requests) == 1
 
 
 @pytest.mark.parametrize("cut_after", [1, 5_000_000, 17_000_000 - 16 * 1024 * 1024])
-def test_an_upload_that_is_cut_off_goes_on_by_itself(faults: Faults, place: UPath, large: Path, cut_after: int) -> None:
+def test_an_upload_that_is_cut_off_goes_on_by_itself(faults: Faults, root: UPath, large: Path, cut_after: int) -> None:
     faults.cut_after, faults.times, faults.only = cut_after, 1, "PUT"
-    gcs.upload(large, UPath(str(place)) / "large.parquet")
-    assert len(faults.seen) == 1
-    assert objects_in(place)["large.parquet"] == large.read_bytes()
+    gcs.upload(large, UPath(str(root)) / "large.parquet")
+    assert len(faults.requests) == 1
+    assert objects_in(root)["large.parquet"] == large.read_bytes()
 
 
 @pytest.mark.parametrize("before", ["", "the old one"])
 def test_an_upload_that_stays_cut_off_shows_nothing_and_is_whole_the_next_time(
-    faults: Faults, place: UPath, large: Path, before: str
+    faults: Faults, root: UPath, large: Path, before: str
 ) -> None:
     if before:
-        gcs.write(place / "large.parquet", before)
+        gcs.write(root / "large.parquet", before)
     faults.cut_after, faults.only = 1_000_000, "PUT"
     with pytest.raises(BucketError, match=r"large\.parquet cannot be written: Google Cloud Storage could not be"):
-        gcs.upload(large, place / "large.parquet")
-    assert faults.seen
-    assert objects_in(place) == ({"large.parquet": before.encode()} if before else {})
+        gcs.upload(large, root / "large.parquet")
+    assert faults.requests
+    assert objects_in(root) == ({"large.parquet": before.encode()} if before else {})
     faults.heal()
-    gcs.upload(large, place / "large.parquet")
-    assert objects_in(place)["large.parquet"] == large.read_bytes()
+    gcs.upload(large, root / "large.parquet")
+    assert objects_in(root)["large.parquet"] == large.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +191,9 @@ def private_key() -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    how = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return made.private_bytes(*how).decode()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(*encoding).decode()
 
 
 @pytest.fixture
@@ -211,26 +211,26 @@ def key_file(faults: Faults, private_key: str, tmp_path: Path, monkeypatch: pyte
     return file
 
 
-def test_a_key_file_is_used_as_it_lies(faults: Faults, place: UPath, key_file: Path) -> None:
-    gcs.write(place / "a.json", "{}")
-    assert gcs.read(place / "a.json") == "{}"
+def test_a_key_file_is_used_as_it_lies(faults: Faults, root: UPath, key_file: Path) -> None:
+    gcs.write(root / "a.json", "{}")
+    assert gcs.read(root / "a.json") == "{}"
     assert faults.authorized == {"Bearer made-of-the-key"}
 
 
-@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_token_that_is_not_accepted_is_one_sentence(
-    faults: Faults, place: UPath, key_file: Path, large: Path, wish: str
+    faults: Faults, root: UPath, key_file: Path, large: Path, operation: str
 ) -> None:
     faults.status, faults.message = 401, "Invalid Credentials"
     with pytest.raises(BucketError) as error:
-        WISHES[wish](place, large)
-    told = "the Google credentials have expired or are not accepted (Invalid Credentials); attach a service account"
-    assert told in str(error.value)
-    assert len(faults.seen) == 3, "another token is asked for twice"
+        OPERATIONS[operation](root, large)
+    message = "the Google credentials have expired or are not accepted (Invalid Credentials); attach a service account"
+    assert message in str(error.value)
+    assert len(faults.requests) == 3, "another token is asked for twice"
 
 
 @pytest.mark.parametrize(
-    ("credentials", "told"),
+    ("credentials", "message"),
     [
         ("none", "there are no Google credentials here (Your default credentials were not found"),
         ("no file", "there are no Google credentials here (File"),
@@ -238,7 +238,7 @@ def test_a_token_that_is_not_accepted_is_one_sentence(
     ],
 )
 def test_credentials_that_cannot_be_used_are_one_sentence(
-    faults: Faults, place: UPath, key_file: Path, monkeypatch: pytest.MonkeyPatch, credentials: str, told: str
+    faults: Faults, root: UPath, key_file: Path, monkeypatch: pytest.MonkeyPatch, credentials: str, message: str
 ) -> None:
     if credentials == "revoked":
         faults.token = ""
@@ -250,9 +250,9 @@ def test_credentials_that_cannot_be_used_are_one_sentence(
     if credentials == "none":
         monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     with pytest.raises(BucketError) as error:
-        gcs.write(place / "a.json", "{}")
+        gcs.write(root / "a.json", "{}")
     sentence = str(error.value)
-    assert told in sentence
+    assert message in sentence
     assert "gcloud auth application-default login" in sentence
     assert "PRIVATE KEY" not in sentence
     assert "\n" not in sentence

@@ -52,14 +52,19 @@ def registered(tmp_path_factory: pytest.TempPathFactory, cleaned: Cleaned) -> Re
     candidates = [Candidate(kind, scorer(kind), {}, {}) for kind in KINDS]
     run_id = new_run(store.tracking)
     tags = {"seed": "7"}
-    months = (f"{loans['issue_d'].min():%Y-%m}", f"{loans['issue_d'].max():%Y-%m}")
-    reference = reference_part(scorer("xgboost"), months, SAMPLE_ROWS / loans.height, loans)
+    reference = reference_part(scorer("xgboost"), months_of(loans), SAMPLE_ROWS / loans.height, loans)
     version = store.register(run_id, candidates, reference=reference, tags=tags)
     return Registered(store, version, loans)
 
 
-def same_scores(found: Scorer, known: Scorer, loans: pl.DataFrame) -> bool:
-    return found.kind == known.kind and found.score(loans).equals(known.score(loans))
+def months_of(loans: pl.DataFrame) -> tuple[str, str]:
+    """Return the first and the last issue month, as YYYY-MM."""
+    months = loans["issue_d"].dt.strftime("%Y-%m")
+    return str(months.min()), str(months.max())
+
+
+def same_scores(actual: Scorer, expected: Scorer, loans: pl.DataFrame) -> bool:
+    return actual.kind == expected.kind and actual.score(loans).equals(expected.score(loans))
 
 
 @pytest.mark.integration
@@ -80,7 +85,7 @@ def test_the_reference_is_what_the_version_was_developed_on(registered: Register
     profile, sample = reference.profile, reference.sample
     loans = registered.loans
     assert profile.rows == loans.height
-    assert profile.months == (f"{loans['issue_d'].min():%Y-%m}", f"{loans['issue_d'].max():%Y-%m}")
+    assert profile.months == months_of(loans)
     assert profile.score == "raw_score"
     assert set(profile.columns) == {*contract().feature_names, "raw_score"}
     scored = scored_features(scorer("xgboost"), loans)
@@ -159,7 +164,7 @@ def test_a_hold_leaves_the_promotion_beside_the_version_in_production(
 
 @pytest.mark.integration
 def test_provenance_names_code_and_versions() -> None:
-    known = provenance()
-    assert known["version.polars"] == pl.__version__
-    assert {"version.loan-default", "version.xgboost", "version.mlflow", "git_commit"} <= set(known)
-    assert all(known.values())
+    tags = provenance()
+    assert tags["version.polars"] == pl.__version__
+    assert {"version.loan-default", "version.xgboost", "version.mlflow", "git_commit"} <= set(tags)
+    assert all(tags.values())

@@ -16,19 +16,19 @@ from loan_default.adapters.parquet_table import ParquetTable
 LEVELS = pl.Enum(["A", "B", "C"])
 FRAME = pl.DataFrame(
     {
-        "id": [str(at) for at in range(100)],
-        "grade": pl.Series([None if at % 7 == 0 else "ABC"[at % 3] for at in range(100)], dtype=LEVELS),
-        "pd": [None if at % 5 == 0 else at / 100 for at in range(100)],
-        "reasons": [[f"reason {at}"] * (at % 3) for at in range(100)],
+        "id": [str(number) for number in range(100)],
+        "grade": pl.Series([None if number % 7 == 0 else "ABC"[number % 3] for number in range(100)], dtype=LEVELS),
+        "pd": [None if number % 5 == 0 else number / 100 for number in range(100)],
+        "reasons": [[f"reason {number}"] * (number % 3) for number in range(100)],
     }
 )
 
 
-def stored(place: UPath, tmp_path: Path, frame: pl.DataFrame = FRAME) -> ParquetTable:
-    written = tmp_path / "written.parquet"
-    frame.write_parquet(written, row_group_size=13)
-    storage.store(written, place)
-    return ParquetTable.of(place, tmp_path / "staging")
+def stored(path: UPath, tmp_path: Path, frame: pl.DataFrame = FRAME) -> ParquetTable:
+    source = tmp_path / "written.parquet"
+    frame.write_parquet(source, row_group_size=13)
+    storage.store(source, path)
+    return ParquetTable.of(path, tmp_path / "staging")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def test_any_part_of_a_file(in_folder: ParquetTable, offset: int, rows: int) -> 
 @given(st.integers(0, 99), st.integers(1, 100))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_part_of_an_object_is_read_without_a_copy(bucket: UPath, tmp_path: Path, offset: int, rows: int) -> None:
-    found = stored(bucket / "loans.parquet", tmp_path)
+    table = stored(bucket / "loans.parquet", tmp_path)
     rows = min(rows, 100 - offset)
-    sent = pickle.loads(pickle.dumps(found.part(offset, rows)))
+    sent = pickle.loads(pickle.dumps(table.part(offset, rows)))
     read = sent.scan().collect()
     assert read.equals(FRAME[offset : offset + rows])
     assert read.schema == FRAME.schema
@@ -60,17 +60,17 @@ def test_any_part_of_an_object_is_read_without_a_copy(bucket: UPath, tmp_path: P
 
 @pytest.mark.integration
 def test_a_whole_object_is_copied_here_once(bucket: UPath, tmp_path: Path) -> None:
-    found = stored(bucket / "loans.parquet", tmp_path)
-    assert (found.rows, found.offset) == (100, 0)
-    assert found.scan().collect().equals(FRAME)
+    table = stored(bucket / "loans.parquet", tmp_path)
+    assert (table.rows, table.offset) == (100, 0)
+    assert table.scan().collect().equals(FRAME)
     assert [path.name for path in (tmp_path / "staging").rglob("*.parquet")] == ["loans.parquet"]
 
 
 @pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def test_what_is_not_there_is_named(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
-    place = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "absent.parquet"
+    path = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "absent.parquet"
     with pytest.raises(FileNotFoundError, match=r"absent\.parquet does not exist; run what makes it first"):
-        ParquetTable.of(place, tmp_path)
+        ParquetTable.of(path, tmp_path)
 
 
 @pytest.mark.integration

@@ -29,10 +29,10 @@ def batch_of(folder: Path, pd: float, version: int) -> Path:
 
 def log_of(layout: StorageLayout, day: str, loan: str) -> Path:
     """A file of the prediction log, as the server writes it."""
-    at = datetime.fromisoformat(f"{day}T13:05:00+00:00")
-    folder = Path(layout.prediction_log_hour(at))
+    scored_at = datetime.fromisoformat(f"{day}T13:05:00+00:00")
+    folder = Path(layout.prediction_log_hour(scored_at).path)
     folder.mkdir(parents=True, exist_ok=True)
-    row: dict[str, Any] = {"request_id": "r", "scored_at": at, "id": loan, "pd": 0.4, "score": 500}
+    row: dict[str, Any] = {"request_id": "r", "scored_at": scored_at, "id": loan, "pd": 0.4, "score": 500}
     row |= {"decision": "decline", "model_version": 2, "shadow_version": None, "term": 60.0, "issue_d": day[:7]}
     pl.DataFrame(row).write_parquet(folder / f"{loan}.parquet")
     return folder / f"{loan}.parquet"
@@ -45,7 +45,7 @@ def layout(tmp_path: Path) -> StorageLayout:
 
 
 def rows(layout: StorageLayout, contract: Contract, *columns: str, today: date = TODAY) -> list[tuple[Any, ...]]:
-    predictions = prediction_history.scan(layout, contract, Path(layout.root.parent, "staging"), today).collect()
+    predictions = prediction_history.scan(layout, contract, Path(layout.root.parent.path, "staging"), today).collect()
     return sorted(predictions.select(columns or ("id", "model_version", "pd")).rows())
 
 
@@ -53,7 +53,7 @@ def test_what_each_version_said_of_a_batch_stays(layout: StorageLayout, tmp_path
     for pd, version in ((0.1, 1), (0.2, 2), (0.3, 2)):
         prediction_history.add(batch_of(tmp_path, pd, version), layout, "2026-02", version, tmp_path / "staging")
     assert rows(layout, contract) == [("7", 1, 0.1), ("7", 2, 0.3)]
-    assert pl.read_parquet(Path(layout.predictions_by_version("2026-02", 1)))["reasons"].to_list() == [["none"]]
+    assert pl.read_parquet(layout.predictions_by_version("2026-02", 1).path)["reasons"].to_list() == [["none"]]
     assert not list((tmp_path / "staging").iterdir())
 
 
@@ -79,7 +79,7 @@ def test_days_that_are_over_are_gathered_into_one_file_each(layout: StorageLayou
 
 
 def test_nothing_predicted_has_the_columns_all_the_same(layout: StorageLayout, contract: Contract) -> None:
-    predictions = prediction_history.scan(layout, contract, Path(layout.root.parent, "staging"), TODAY)
+    predictions = prediction_history.scan(layout, contract, Path(layout.root.parent.path, "staging"), TODAY)
     assert predictions.collect().is_empty()
     assert predictions.collect_schema().names() == [
         *("id", "issue_d", "term", "pd", "decision", "model_version", "scored_at"),

@@ -45,9 +45,9 @@ def test_a_run_that_is_forgotten_while_it_is_looked_at_is_not_lost(
     run_lock.hold(tmp_path, "run")
     lock = fcntl.flock
 
-    def after_its_end(*given: Any) -> None:
+    def after_its_end(*arguments: Any) -> None:
         run_lock.forget(tmp_path, "run")
-        lock(*given)
+        lock(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", after_its_end)
     assert not run_lock.is_lost(tmp_path, "run")

@@ -28,11 +28,12 @@ from loan_default.adapters.storage import (
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.integration)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
-    """A place that does not exist yet."""
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
+    """A folder that does not exist yet."""
     if request.param == "folder":
         return UPath(tmp_path / "new" / "folder")
-    return request.getfixturevalue("bucket") / "new" / "folder"
+    bucket: UPath = request.getfixturevalue("bucket")
+    return bucket / "new" / "folder"
 
 
 def names_in(folder: Path) -> set[str]:
@@ -40,38 +41,44 @@ def names_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("place", "remote"),
+    ("address", "remote"),
     [("gs://bucket/a.csv", True), ("file:///tmp/a", False), ("/tmp/a", False), ("a.csv", False)],
 )
-def test_buckets_are_told_from_folders(place: str, remote: bool) -> None:
-    assert is_remote(place) is is_remote(UPath(place)) is remote
+def test_buckets_are_told_from_folders(address: str, remote: bool) -> None:
+    assert is_remote(address) is is_remote(UPath(address)) is remote
 
 
-def test_a_finished_file_moves_to_its_place(place: UPath, tmp_path: Path) -> None:
+def test_a_finished_file_moves_to_its_place(root: UPath, tmp_path: Path) -> None:
     for content in ("old", "new"):
-        made = tmp_path / "made"
-        made.write_text(content)
-        store(made, place / "kept.parquet")
-        assert fetch(place / "kept.parquet", tmp_path).read_text() == content
-        assert not made.exists()
-        assert exists(place / "kept.parquet")
-    remove(place / "kept.parquet")
-    remove(place / "kept.parquet")
-    assert not exists(place / "kept.parquet")
+        source = tmp_path / "source"
+        source.write_text(content)
+        store(source, root / "kept.parquet")
+        assert fetch(root / "kept.parquet", tmp_path).read_text() == content
+        assert not source.exists()
+        assert exists(root / "kept.parquet")
+    remove(root / "kept.parquet")
+    remove(root / "kept.parquet")
+    assert not exists(root / "kept.parquet")
 
 
 @pytest.mark.integration
 def test_an_object_is_copied_here_once_until_it_changes(
     bucket: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied, download = [], gcs.download
-    monkeypatch.setattr(gcs, "download", lambda *given: (copied.append(given[0].path), download(*given)))
+    copies: list[UPath] = []
+    download = gcs.download
+
+    def count_and_download(source: UPath, target: Path, generation: int) -> None:
+        copies.append(source)
+        download(source, target, generation)
+
+    monkeypatch.setattr(gcs, "download", count_and_download)
     for folder in ("batches", "predictions"):  # of one name
         write_text(bucket / folder / "2018-10.csv", f"of {folder}")
     first = [fetch(bucket / folder / "2018-10.csv", tmp_path) for folder in ("batches", "predictions")]
     assert [path.read_text() for path in first] == ["of batches", "of predictions"]
     assert [fetch(bucket / folder / "2018-10.csv", tmp_path) for folder in ("batches", "predictions")] == first
-    assert len(copied) == 2
+    assert len(copies) == 2
     write_text(bucket / "batches" / "2018-10.csv", "another")
     assert fetch(bucket / "batches" / "2018-10.csv", tmp_path).read_text() == "another"
     assert first[0].read_text() == "of batches", "whoever reads it goes on"
@@ -94,22 +101,22 @@ def test_what_was_copied_here_goes_a_week_after_its_last_use(bucket: UPath, tmp_
     assert len(list((tmp_path / DOWNLOADS).iterdir())) == 1
 
 
-def test_texts_and_records_are_written(place: UPath) -> None:
-    write_text(place / "card.md", "# größer\n")
-    write_text(place / "card.md", "# kürzer\n")
-    assert read_text(place / "card.md") == "# kürzer\n"
-    write_json(place / "record.json", {"month": date(2018, 10, 1), "rows": 3})
-    assert read_json(place / "record.json") == {"month": "2018-10-01", "rows": 3}
-    assert read_json(place / "none.json") is None
+def test_texts_and_records_are_written(root: UPath) -> None:
+    write_text(root / "card.md", "# größer\n")
+    write_text(root / "card.md", "# kürzer\n")
+    assert read_text(root / "card.md") == "# kürzer\n"
+    write_json(root / "record.json", {"month": date(2018, 10, 1), "rows": 3})
+    assert read_json(root / "record.json") == {"month": "2018-10-01", "rows": 3}
+    assert read_json(root / "none.json") is None
     with pytest.raises(FileNotFoundError, match=r"none\.md"):
-        read_text(place / "none.md")
+        read_text(root / "none.md")
 
 
-def test_a_record_without_a_number_is_refused_and_the_old_one_stays(place: UPath) -> None:
-    write_json(place / "record.json", {"psi": 0.1})
+def test_a_record_without_a_number_is_refused_and_the_old_one_stays(root: UPath) -> None:
+    write_json(root / "record.json", {"psi": 0.1})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(place / "record.json", {"psi": float("nan")})
-    assert read_json(place / "record.json") == {"psi": 0.1}
+        write_json(root / "record.json", {"psi": float("nan")})
+    assert read_json(root / "record.json") == {"psi": 0.1}
 
 
 def test_what_runs_that_died_have_left_is_swept_after_a_week(tmp_path: Path) -> None:
@@ -141,7 +148,7 @@ def test_a_file_that_cannot_be_stored_leaves_its_scratch_file_nowhere(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "sentence"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/a"), "There is no room left at /a; make some"),
         (OSError("No space left on device (os error 28)"), "There is no room left on the disk; make some"),
@@ -150,5 +157,5 @@ def test_a_file_that_cannot_be_stored_leaves_its_scratch_file_nowhere(
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/a"), "[Errno 2] No such file or directory"),
     ],
 )
-def test_what_the_system_says_of_a_file_becomes_a_sentence(error: OSError, told: str) -> None:
-    assert explain_os_error(error).startswith(told)
+def test_what_the_system_says_of_a_file_becomes_a_sentence(error: OSError, sentence: str) -> None:
+    assert explain_os_error(error).startswith(sentence)
