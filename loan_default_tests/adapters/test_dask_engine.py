@@ -28,14 +28,14 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.model.batch_scoring import write_predictions
 from loan_default.risk.model.development import development_on, on_windows
-from loan_default.risk.model.search_space import SearchSpace, load_search_space
+from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate, graded, train_candidates
 from loan_default.risk.model.tuning import TunedParams, tune
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import profile_of, reference_of
 from loan_default.risk.policy import load_policy
 from loan_default_tests.engines import Cluster, cluster, kill_worker
-from loan_default_tests.packages import scorer
+from loan_default_tests.packages import full_search_space, scorer
 
 CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
@@ -82,9 +82,11 @@ def engine(running: Cluster) -> Iterator[DaskEngine]:
 
 @pytest.fixture(scope="module")
 def search() -> SearchSpace:
-    shipped = load_search_space()
-    start = {**shipped.tunable("xgboost").start, "learning_rate": 0.1}
-    return shipped.replace("xgboost", start=start, rounds_at_most=120).replace("random_forest", trees=20)
+    search = full_search_space().replace("random_forest", trees=20)
+    for name in ("xgboost", "lightgbm"):
+        start = {**search.tunable(name).start, "learning_rate": 0.1}
+        search = search.replace(name, start=start, rounds_at_most=120)
+    return search
 
 
 def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tuple[Candidate, ...]:
@@ -95,7 +97,7 @@ def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tupl
 @pytest.fixture(scope="module")
 def here(book: Book, search: SearchSpace) -> dict[str, Candidate]:
     """What this process alone comes to."""
-    candidates = fitted(LOCAL, book, search, "xgboost", "random_forest", "logistic_regression")
+    candidates = fitted(LOCAL, book, search, "xgboost", "random_forest", "logistic_regression", "lightgbm")
     return {candidate.kind: candidate for candidate in candidates}
 
 
@@ -140,10 +142,10 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
 
 
 @pytest.mark.long
-def test_a_forest_and_a_regression_too(
+def test_every_other_candidate_too(
     engine: DaskEngine, book: Book, search: SearchSpace, here: dict[str, Candidate]
 ) -> None:
-    for candidate in fitted(engine, book, search, "random_forest", "logistic_regression"):
+    for candidate in fitted(engine, book, search, "random_forest", "logistic_regression", "lightgbm"):
         assert on_test(candidate, book) == pytest.approx(on_test(here[candidate.kind], book), abs=0.004)
 
 
@@ -205,9 +207,25 @@ def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -
 # --- tuning ---------------------------------------------------------------------------------------------------
 
 
-def tuned(engine: Engine, book: Book, search: SearchSpace, storage: str, trials: int) -> TunedParams:
+def tuned(
+    engine: Engine, book: Book, search: SearchSpace, storage: str, trials: int, candidate: str = "xgboost"
+) -> TunedParams:
     development = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
-    return tune(development, search, data_fingerprint="d", storage=storage, trials=trials, seed=SEED)
+    return tune(
+        development, search, data_fingerprint="d", storage=storage, trials=trials, seed=SEED, candidate=candidate
+    )
+
+
+@pytest.mark.integration
+def test_lightgbm_is_tuned_by_several_on_the_loans_that_each_reads(
+    engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
+) -> None:
+    search = search.replace("lightgbm", rounds_at_most=30, stop_after_rounds=30)
+    by_several, by_one = (
+        tuned(where, book, search, f"journal://{tmp_path / name}", 1, "lightgbm")
+        for where, name in ((engine, "several.log"), (LOCAL, "one.log"))
+    )
+    assert by_several.start_log_loss == pytest.approx(by_one.start_log_loss, abs=0.001)
 
 
 @pytest.mark.integration
