@@ -39,6 +39,7 @@ DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_S
 JOURNAL = "journal://"  # begins the address of a file of studies that several processes may write
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
+CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
@@ -116,6 +117,7 @@ class Settings:
     data: str = ""
     tracking_uri: str = ""
     mlflow_ui: str = "http://127.0.0.1:5000"
+    code_location: str = "loan_default.definitions"  # as `dagster dev` calls it: its pages list runs by this name
     serving_url: str = SERVING_URL
     sensors: bool = True  # run from the start
     schedules: bool = False  # run from the start
@@ -211,6 +213,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         data=_location(variables, "LOAN_DEFAULT_DATA"),
         tracking_uri=_tracking_uri(variables),
         mlflow_ui=variables.get(MLFLOW_UI) or "http://127.0.0.1:5000",
+        code_location=variables.get(CODE_LOCATION) or "loan_default.definitions",
         serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
         sensors=_switch(variables, "LOAN_DEFAULT_SENSORS", default=True),
         schedules=_switch(variables, "LOAN_DEFAULT_SCHEDULES"),

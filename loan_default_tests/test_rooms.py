@@ -56,7 +56,7 @@ OF_NO_MODULE = {
     "test_benchmarks.py", "loops.py", "test_loop.py", "test_half_year.py", "test_load.py",
     "engines.py", "test_on_dask.py", "test_faults.py", "dying.py", "databases.py", "test_postgres.py",
     "test_secrets.py", "buckets.py", "test_on_gcs.py", "test_infra.py", "test_workflows.py", "test_containers.py",
-    "queues.py", "test_runs.py", "tiers.py", "cli/conftest.py",
+    "queues.py", "test_runs.py", "tiers.py", "cli/conftest.py", "operations/conftest.py",
     "test_subsets.py", "steps/conftest.py", "steps/book.py", "defs/sensors/conftest.py", "defs/sensors/harness.py",
     "test_docs.py", "test_project.py",
 }  # fmt: skip

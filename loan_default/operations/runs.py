@@ -6,7 +6,7 @@ goes to the logger `loan_default.progress`, which the command line listens to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ BATCH_JOBS = ("batch_prediction_job", "monitoring_job")
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _INTERRUPTED = "UNEXPECTED_TERMINATION"  # Dagster's word for a run that Ctrl-C ended
 _PARTITION_TAG = "dagster/partition"
+_REPOSITORY = "__repository__"  # Dagster's name for the only one of a code location
 
 
 class JobFailed(Exception):
@@ -101,22 +102,50 @@ def run_job(
             instance.add_dynamic_partitions("batch", [batch])
         definitions = build_definitions(settings, patient=False)
         keys = dg.AssetSelection.groups(group).resolve(definitions.resolve_asset_graph()) if group else None
-        result = definitions.resolve_job_def(job).execute_in_process(
-            run_config={
-                "ops": {op: {"config": values} for op, values in (config or {}).items()},
-                "loggers": {"progress": {}},
-            },
-            instance=instance,
-            partition_key=batch,
-            raise_on_error=False,
-            asset_selection=sorted(keys) if keys else None,
-            tags=dict(tags or {}),
-        )
-    if not result.success:
-        if _is_interrupted(result.all_events):
+        definition = definitions.resolve_job_def(job)
+        run = _create_run(instance, definition, settings.code_location, config or {}, batch, keys, tags or {})
+        events = _execute(instance, definition, run)
+        succeeded = any(event.is_job_success for event in events)
+    if not succeeded:
+        if _is_interrupted(events):
             raise KeyboardInterrupt
-        raise JobFailed(failure_reason(result.all_events))
-    return JobRun(result.run_id, _step_seconds(result.all_events))
+        raise JobFailed(failure_reason(events))
+    return JobRun(run.run_id, _step_seconds(events))
+
+
+def _create_run(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    code_location: str,
+    config: Mapping[str, Any],
+    batch: str | None,
+    keys: Collection[dg.AssetKey] | None,
+    tags: Mapping[str, str],
+) -> dg.DagsterRun:
+    """Record a run as the webserver and the daemon do, by the job of the code location: else its pages leave it out.
+
+    With an origin the daemon would retry a run that Ctrl-C ended; a person who runs it decides on that.
+    """
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+
+    selection = frozenset(keys) if keys else None
+    partition = job.get_tags_for_partition_key(batch, selected_asset_keys=selection) if batch else {}
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(code_location), _REPOSITORY).get_job_origin(job.name)
+    return instance.create_run_for_job(
+        job_def=job,
+        run_config={"ops": {op: {"config": values} for op, values in config.items()}, "loggers": {"progress": {}}},
+        asset_selection=selection,
+        remote_job_origin=origin,
+        tags={**job.run_tags, **partition, **tags, "dagster/max_retries": "0"},
+    )
+
+
+def _execute(instance: dg.DagsterInstance, job: dg.JobDefinition, run: dg.DagsterRun) -> list[dg.DagsterEvent]:
+    """Execute a recorded run in this process; a failure is an event."""
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import execute_run_iterator
+
+    return list(execute_run_iterator(InMemoryJob(job), run, instance))
 
 
 def _is_interrupted(events: Iterable[dg.DagsterEvent]) -> bool:

@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from loan_default.settings import with_homes
-
-pytestmark = pytest.mark.integration
+from loan_default.operations.home import open_home, write_env_file
+from loan_default.risk.errors import BadInput
+from loan_default.settings import SERVING_NEEDS, with_homes
+from loan_default_tests.homes import own_environment
 
 # Says which homes a code location sees; Dagster keeps the run in the home that it opened before.
 LOCATION = """
@@ -51,6 +53,7 @@ def homes_of(tool: str, folder: Path, exports: dict[str, str]) -> tuple[Path, Pa
     return runs, home
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("home_exported", [False, True], ids=["", "LOAN_DEFAULT_HOME exported"])
 @pytest.mark.parametrize("runs_exported", [False, True], ids=["", "DAGSTER_HOME exported"])
 def test_every_tool_ends_in_the_home_that_env_names(tmp_path: Path, home_exported: bool, runs_exported: bool) -> None:
@@ -65,6 +68,7 @@ def test_every_tool_ends_in_the_home_that_env_names(tmp_path: Path, home_exporte
     assert {homes_of(tool, tmp_path, exports) for tool in TOOLS} == {(home / "dagster", home)}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("home_exported", [False, True], ids=["", "LOAN_DEFAULT_HOME exported"])
 def test_without_env_exports_hold_for_every_tool(tmp_path: Path, home_exported: bool) -> None:
     (tmp_path / "location.py").write_text(LOCATION, encoding="utf-8")
@@ -73,3 +77,50 @@ def test_without_env_exports_hold_for_every_tool(tmp_path: Path, home_exported: 
     exports |= {"LOAN_DEFAULT_HOME": str(tmp_path / "e")} if home_exported else {}
     home = tmp_path / ("e" if home_exported else "var")
     assert {homes_of(tool, tmp_path, exports) for tool in TOOLS} == {(tmp_path / "d", home)}
+
+
+# --- in this process ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    with own_environment():
+        for name in list(os.environ):
+            if name.startswith(("LOAN_DEFAULT_", "DAGSTER_", "MLFLOW_TRACKING")):
+                del os.environ[name]
+        yield tmp_path
+
+
+def test_a_home_is_made_where_the_settings_say(folder: Path) -> None:
+    (folder / ".env").write_text("LOAN_DEFAULT_HOME=elsewhere\n", encoding="utf-8")
+    settings = open_home(data="loans.csv")
+    assert settings.home == folder / "elsewhere"
+    assert settings.data == "loans.csv"
+    assert settings.staging.is_dir()
+    assert (folder / "elsewhere" / "dagster" / "dagster.yaml").is_file()
+
+
+def test_data_of_the_settings_stays_where_none_is_named(folder: Path) -> None:
+    os.environ["LOAN_DEFAULT_DATA"] = "book.csv"
+    assert open_home().data == "book.csv"
+
+
+@pytest.mark.parametrize(("needs", "missing"), [((), ""), (SERVING_NEEDS, "LOAN_DEFAULT_API_TOKENS")])
+def test_what_prod_must_name_depends_on_what_is_done(folder: Path, needs: tuple[str, ...], missing: str) -> None:
+    os.environ["LOAN_DEFAULT_ENV"] = "prod"
+    if not missing:
+        assert open_home(needs).environment == "prod"
+        return
+    with pytest.raises(BadInput, match=missing):
+        open_home(needs)
+    assert not list(folder.iterdir())
+
+
+def test_the_env_file_names_the_homes_once_and_keeps_its_other_lines(folder: Path) -> None:
+    (folder / ".env").write_text("SMTP_HOST=mail\n", encoding="utf-8")
+    settings = open_home()
+    for _ in range(2):
+        write_env_file(settings)
+        text = (folder / ".env").read_text("utf-8")
+        assert text == with_homes("SMTP_HOST=mail\n", settings.home)

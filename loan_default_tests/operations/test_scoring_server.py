@@ -1,0 +1,49 @@
+"""The scoring server of a home: planned from its settings, stopped, and asked for a file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loan_default.operations import scoring_server
+from loan_default.operations.scoring_server import answers_file, score_by_rest
+from loan_default.settings import Settings
+from loan_default_tests.operations.conftest import write_batch
+from loan_default_tests.serving.test_client import ROWS, standing_in
+
+
+def test_the_plan_follows_the_settings(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "a, b", "LOAN_DEFAULT_ADMIN_TOKENS": "c"})
+    config = scoring_server.plan(settings, "127.0.0.1", 5002, 3, 2.5)
+    assert (config.host, config.port, config.workers, config.seconds) == ("127.0.0.1", 5002, 3, 2.5)
+    assert (config.tokens, config.admin_tokens) == (("a", "b"), ("c",))
+    assert config.home == settings.serving
+
+
+def test_nothing_is_stopped_where_nothing_runs(tmp_path: Path) -> None:
+    assert scoring_server.stop(Settings(home=tmp_path, serving_url="http://127.0.0.1:9")) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "answers"),
+    [("in/2018.10.csv", "in/2018.10-scored.csv"), ("2018-10.csv.gz", "2018-10-scored.csv")],
+)
+def test_answers_stand_beside_the_file(file: str, answers: str) -> None:
+    assert answers_file(Path(file)) == Path(answers)
+
+
+@pytest.mark.integration
+def test_a_file_is_answered_by_the_server_that_is_named(tmp_path: Path) -> None:
+    file = write_batch(tmp_path / "2018-10.csv", rows=ROWS)
+    with standing_in() as server:
+        report = score_by_rest(Settings(home=tmp_path), file, tmp_path / "answers.csv", url=server.url)
+    assert report.rows == pl.read_csv(tmp_path / "answers.csv").height == ROWS
+
+
+@pytest.mark.integration
+def test_it_needs_no_dagster() -> None:
+    """As in the image of the scoring server."""
+    script = "import sys; sys.modules['dagster'] = None; import loan_default.operations.scoring_server"
+    subprocess.run([sys.executable, "-c", script], check=True)

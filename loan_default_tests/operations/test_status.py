@@ -1,0 +1,63 @@
+"""Status: every kind of batch, with its reason; what waits; what an empty home is."""
+
+from pathlib import Path
+
+import pytest
+
+from loan_default.adapters import storage
+from loan_default.operations.batches import score
+from loan_default.operations.runs import JobFailed, run_job
+from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus, read_status
+from loan_default.settings import Settings
+from loan_default_tests.operations.conftest import write_batch
+
+
+def test_a_home_is_empty_until_something_is_trained_or_delivered() -> None:
+    versions, server = (VersionStatus("production"), VersionStatus("staging")), ServerStatus("http://127.0.0.1:5001")
+    assert Status(versions, (), (), (), server, None).empty
+    assert not Status(versions, (), ("2018-10",), (), server, None).empty
+    assert not Status((VersionStatus("staging", 1),), (), (), (), server, None).empty
+
+
+@pytest.mark.integration
+def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path) -> None:
+    inbox = Path(home.storage) / "applications"
+    score(home, write_batch(tmp_path / "2014-07.csv"))
+    write_batch(inbox / "2014-08.csv").write_text("id\n1\n")
+    with pytest.raises(JobFailed) as failed:
+        run_job(home, "batch_prediction_job", batch="2014-08")
+    write_batch(inbox / "2014-09.csv")
+    write_batch(inbox / "late october.csv")
+    report = {"model_version": 1, "verdict": "sound", "measured_at": "2019-04-01T00:00:00", "told_until": None}
+    storage.write_json(home.layout.record("performance_report"), report)
+
+    status = read_status(home)
+    by_name = {batch.batch: batch for batch in status.batches}
+    assert {name: batch.state for name, batch in by_name.items()} == {
+        "2014-07": "scored",
+        "2014-08": "failed",
+        "late october.csv": "refused",
+    }
+    scored, failure, refusal = by_name.values()
+    assert (scored.applications, scored.rejected, scored.model_version) == (60, 0, 1)
+    assert scored.verdict == "not enough rows"
+    assert failure.reasons == (str(failed.value),)
+    assert failure.run_id
+    assert refusal.reasons[0].endswith("rename the file.")
+    assert status.waiting == ("2014-09",)
+    assert status.runs == ()
+    assert status.performance == PerformanceStatus(1, "healthy", "2019-04-01T00:00:00", None), "of an earlier release"
+    production, previous, staging = status.versions
+    assert (production.version, production.decision) == (1, "promote")
+    assert (production.decided_by or "").startswith("policy, run ")
+    assert production.reasons
+    assert previous == VersionStatus("previous")
+    assert staging.version == 1
+    assert not status.empty
+
+
+@pytest.mark.integration
+def test_a_batch_that_is_scored_again_has_not_failed(home: Settings) -> None:
+    write_batch(Path(home.storage) / "applications" / "2014-08.csv")
+    run_job(home, "batch_prediction_job", batch="2014-08")
+    assert {batch.batch: batch.state for batch in read_status(home).batches}["2014-08"] == "scored"
