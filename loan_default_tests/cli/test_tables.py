@@ -133,7 +133,13 @@ def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
 def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> None:
     counts = {"loans": 1_200, "matured": 900, "known": 800}
     estimated = {"auc": 0.61, "ks": 0.62, "brier": 0.63}
-    row = {**counts, "model_version": 2, "mean_pd": 0.125, "default_rate": 0.2, **dict.fromkeys(("auc", "ks"), 0.71)}
+    row: dict[str, Any] = {
+        **counts,
+        "model_version": 2,
+        "mean_pd": 0.125,
+        "default_rate": 0.2,
+        **dict.fromkeys(("auc", "ks"), 0.71),
+    }
     row |= {"brier": None} | {f"estimated_{name}": value for name, value in estimated.items()}
     report = {
         "versions": [{"version": 2, **counts, "defaults": 90, "real": METRICS, "estimate": estimated}],

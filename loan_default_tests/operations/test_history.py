@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from loan_default.defs.sensors import REASON_TAG
+from loan_default.defs.sensors.ticks import REASON_TAG
 from loan_default.operations.history import read_history
 from loan_default.settings import Settings
 

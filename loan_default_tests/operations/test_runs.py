@@ -101,9 +101,9 @@ def test_runs_show_on_the_pages_of_their_job_as_any_other(home: Settings, webser
     assert scoring.step_seconds.keys() == {"read_application_batch", "predictions"}
     assert all(scoring.run_id in ids for ids in run_ids_by_page(webserver, home, "batch_prediction_job").values())
     with dg.DagsterInstance.get() as instance:
-        tags = instance.get_run_by_id(scoring.run_id).tags
-    assert (tags["why"], tags["dagster/partition"]) == ("a test", BATCH)
-    assert tags["dagster/max_retries"] == "0", "the daemon would begin again what Ctrl-C ended"
+        (record,) = instance.get_runs(dg.RunsFilter(run_ids=[scoring.run_id]))
+    assert (record.tags["why"], record.tags["dagster/partition"]) == ("a test", BATCH)
+    assert record.tags["dagster/max_retries"] == "0", "the daemon would begin again what Ctrl-C ended"
 
 
 @pytest.mark.integration
