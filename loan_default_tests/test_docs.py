@@ -1,4 +1,4 @@
-"""Docs that name settings, targets and files name those that there are, and leave no setting out."""
+"""Docs that name settings, targets, commands, options and files name those that exist, and leave no setting out."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loan_default.cli.entry import app
 from loan_default.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -16,10 +17,11 @@ PAGES = sorted(
     if page.name != "CHANGELOG.md"  # tells of what there was
 )
 BY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+COMMANDS = {name: command for name, command in app.resolved_commands().items() if not name.startswith("-")}
 # Read by libraries alone, or by tests.
 OTHERS = {
     *("MLFLOW_TRACKING_USERNAME", "PGPASSWORD", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"),
-    *("STORAGE_EMULATOR_HOST", "LOAN_DEFAULT_REAL_DATA"),
+    *("STORAGE_EMULATOR_HOST", "LOAN_DEFAULT_REAL_DATA", "DAGSTER_LOCATION_NAME"),
 }
 
 
@@ -55,6 +57,11 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
     assert {*re.findall(r"^(?:# )?([A-Z_]+)=", example, re.M)} - OTHERS == settings()
 
 
+def options_of(command: str) -> set[str]:
+    collected = COMMANDS[command].assemble_argument_collection()
+    return {"--help", *(name for argument in collected for name in argument.names)}
+
+
 @BY_PAGE
 def test_targets_that_docs_name_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -62,6 +69,17 @@ def test_targets_that_docs_name_exist(page: Path) -> None:
         if match := re.match(r"make((?: [a-z][a-z-]*(?= |$))+)", line):
             for target in match[1].split():
                 assert re.search(rf"^{target}:", makefile, re.M), f"make {target}"
+
+
+@BY_PAGE
+def test_commands_and_options_that_docs_name_exist(page: Path) -> None:
+    for line in code(page):
+        for call in re.findall(r"(?:^|[/'])loan-default ([a-z][^']*)", line):
+            for alternative in call.split(" | "):
+                name, *words = alternative.split()
+                assert name in COMMANDS, f"loan-default {name}"
+                options = {word.strip("[]").partition("=")[0] for word in words if word.strip("[").startswith("--")}
+                assert options <= options_of(name), f"loan-default {name} has no {options - options_of(name)}"
 
 
 @BY_PAGE
