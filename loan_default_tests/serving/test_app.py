@@ -58,8 +58,8 @@ class Desk:
     production: Followed
     log: Log
 
-    async def asked(self, method: str, path: str, parts: list[bytes], headers: Mapping[str, str]) -> Answer:
-        waiting = [{"body": part, "more_body": at + 1 < len(parts)} for at, part in enumerate(parts)]
+    async def send_request(self, method: str, path: str, parts: list[bytes], headers: Mapping[str, str]) -> Answer:
+        waiting = [{"body": part, "more_body": index + 1 < len(parts)} for index, part in enumerate(parts)]
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
@@ -71,11 +71,11 @@ class Desk:
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         scope = {"type": "http", "method": method, "path": path, "headers": raw, "client": ("127.0.0.1", 1)}
         await self.app(scope, receive, send)
-        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], told, sent[1]["body"])
+        answer_headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], answer_headers, sent[1]["body"])
 
     def ask(self, method: str, path: str, *parts: bytes, **headers: str) -> Answer:
-        return asyncio.run(self.asked(method, path, list(parts) or [b""], headers))
+        return asyncio.run(self.send_request(method, path, list(parts) or [b""], headers))
 
     def score(self, *rows: Mapping[str, Any], output: str = "full", **headers: str) -> Answer:
         body = json.dumps({"dataframe_records": rows, "params": {"output": output}}).encode()
@@ -122,24 +122,24 @@ def desk_of(
 
 @pytest.fixture
 def desk(models: dict[int, ServedModel], tmp_path: Path) -> Iterator[Desk]:
-    made = desk_of(models, tmp_path)
-    yield made
-    made.app.settle()
+    desk = desk_of(models, tmp_path)
+    yield desk
+    desk.app.settle()
 
 
 def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     answer = desk.score({"id": "A-1", **ONE})
     assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
-    (told,) = answer.json["predictions"]
-    assert told.keys() == {"pd", "score", "decision", "reasons"}
+    (prediction,) = answer.json["predictions"]
+    assert prediction.keys() == {"pd", "score", "decision", "reasons"}
     text = desk.ask("GET", "/metrics").body.decode()
     assert 'loan_default_requests_total{code="200",route="/invocations"} 1.0' in text
     assert "loan_default_rows_total 1.0" in text
-    assert f'loan_default_decisions_total{{decision="{told["decision"]}"}} 1.0' in text
+    assert f'loan_default_decisions_total{{decision="{prediction["decision"]}"}} 1.0' in text
     assert 'loan_default_model_version{alias="production"} 1.0' in text
     (entry,) = desk.log.entries
     assert (entry.request_id, entry.applications.ids) == (answer.headers["x-request-id"], ["A-1"])
-    assert (entry.answers.pds, desk.log.shadow) == ([told["pd"]], (1, None, None))
+    assert (entry.answers.pds, desk.log.shadow) == ([prediction["pd"]], (1, None, None))
     ((loan_amnt, *_),), expected = entry.applications.values, applications()[1]["loan_amnt"][0]
     assert loan_amnt == expected
 
@@ -185,8 +185,8 @@ def test_a_failure_of_ours_is_told_at_once_too(desk: Desk, monkeypatch: pytest.M
 
 
 def test_a_canary_is_answered_and_not_logged(desk: Desk) -> None:
-    known = desk.production.model.canary  # type: ignore[union-attr]
-    assert desk.score(known.application).json["predictions"][0]["pd"] == pytest.approx(known.pd, abs=1e-6)
+    canary = desk.production.model.canary  # type: ignore[union-attr]
+    assert desk.score(canary.application).json["predictions"][0]["pd"] == pytest.approx(canary.pd, abs=1e-6)
     desk.app.settle()
     assert desk.log.entries == []
 
@@ -198,7 +198,7 @@ def test_an_answer_in_each_form(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         ({"annual_inc": None}, "Row 1: annual_inc is missing"),
         ({"term": 3.61}, "Row 1: term '3.61' is outside of 6 to 120 months"),
@@ -209,11 +209,11 @@ def test_an_answer_in_each_form(desk: Desk) -> None:
         ({"dti": [1]}, "Row 1: dti '[1]' is no number"),
     ],
 )
-def test_an_application_that_is_not_allowed_is_told_why(desk: Desk, change: dict[str, Any], said: str) -> None:
+def test_an_application_that_is_not_allowed_is_told_why(desk: Desk, change: dict[str, Any], sentence: str) -> None:
     answer = desk.score(ONE, {**ONE, **change})
     assert answer.status == 400
     assert answer.json["error_code"] == "INVALID_PARAMETER_VALUE"
-    assert said in answer.json["message"]
+    assert sentence in answer.json["message"]
     desk.app.settle()
     assert not desk.log.entries
 
@@ -263,7 +263,9 @@ def test_too_many_at_once_are_sent_away(
     body = json.dumps({"dataframe_records": [{"colour": 1}]}).encode()
 
     async def three() -> list[Answer]:
-        asking = [desk.asked("POST", "/invocations", [body], {"content-type": "application/json"}) for _ in range(3)]
+        asking = [
+            desk.send_request("POST", "/invocations", [body], {"content-type": "application/json"}) for _ in range(3)
+        ]
         answers = await asyncio.gather(*asking)
         stuck.set()
         return answers
@@ -278,8 +280,9 @@ def test_too_many_at_once_are_sent_away(
 
 def test_tokens_open_their_own_routes(models: dict[int, ServedModel], tmp_path: Path) -> None:
     desk = desk_of(models, tmp_path, tokens=Tokens(("one", "two"), ("chief",)))
-    for given, status in {"": 401, "Bearer ": 401, "Bearer chief": 401, "Bearer one": 200, "Bearer two": 200}.items():
-        assert desk.score(ONE, authorization=given).status == status
+    statuses = {"": 401, "Bearer ": 401, "Bearer chief": 401, "Bearer one": 200, "Bearer two": 200}
+    for authorization, status in statuses.items():
+        assert desk.score(ONE, authorization=authorization).status == status
     assert desk.ask("POST", "/admin/reload", authorization="Bearer one").status == 401
     assert desk.ask("POST", "/admin/reload", authorization="Bearer chief").status == 200
     assert (tmp_path / "reload").exists(), "the other workers are told"

@@ -80,15 +80,15 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.stand_in.peers.add(self.client_address)
         self.stand_in.tokens.add(self.headers["Authorization"])
-        status, headers, told = self.stand_in.reply(body) if self.path == "/invocations" else (404, {}, {})
-        content = json.dumps(told).encode()
+        status, headers, document = self.stand_in.reply(body) if self.path == "/invocations" else (404, {}, {})
+        content = json.dumps(document).encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *said: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
@@ -266,10 +266,10 @@ def test_a_file_is_not_overwritten_by_its_scores(
     server: StandIn, contract: Contract, published: pl.DataFrame, tmp_path: Path, name: str
 ) -> None:
     write_csv(published, tmp_path / name)
-    given = (tmp_path / name).read_bytes()
+    content = (tmp_path / name).read_bytes()
     with pytest.raises(BadInput, match="would be overwritten by its own scores; name another file"):
         score_file(tmp_path / name, server.url, tmp_path / "loans.csv", contract=contract)
-    assert (tmp_path / name).read_bytes() == given
+    assert (tmp_path / name).read_bytes() == content
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_is_sent(
@@ -289,8 +289,8 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_sent(
 
 
 def busy(status: int, **headers: str) -> Reply:
-    told = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "Too many requests at once."}
-    return status, {name.replace("_", "-"): value for name, value in headers.items()}, told
+    document = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "Too many requests at once."}
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, document
 
 
 def test_a_busy_server_is_asked_again_when_it_says(

@@ -43,14 +43,14 @@ class Desk:
 @pytest.fixture(scope="module")
 def server() -> Iterator[uvicorn.Server]:
     config = uvicorn.Config(Desk(), port=0, http=Connection, lifespan="off", log_level="critical", access_log=False)
-    made = uvicorn.Server(config)
-    thread = threading.Thread(target=made.run)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
     thread.start()
-    while not made.started:
+    while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    yield made
-    made.should_exit = True
+    yield server
+    server.should_exit = True
     thread.join(10)
 
 

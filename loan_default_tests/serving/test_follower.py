@@ -18,9 +18,9 @@ class Registry:
     """A registry in memory: which version the alias names, and what happens when it is asked."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.version, self.error = folder, None, None
-        self.version: int | None
-        self.error: Exception | None
+        self.folder = folder
+        self.version: int | None = None
+        self.error: Exception | None = None
 
     def find(self, alias: str) -> ModelVersion | None:
         if self.error:

@@ -36,22 +36,22 @@ FEATURES = contract().features
 NewLog = Callable[..., PredictionLog]
 
 
-def entry(request_id: str = "r1", at: datetime = AT, number: float = 36, count: int = 1) -> Entry:
+def entry(request_id: str = "r1", scored_at: datetime = AT, number: float = 36, count: int = 1) -> Entry:
     values = [number if field.kind == "number" else 1.0 for field in FEATURES]
     applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
     answers = Answers([0.125] * count, [604] * count, ["approve"] * count, [[]] * count)
-    return Entry(request_id, at.timestamp(), 3, applications, answers)
+    return Entry(request_id, scored_at.timestamp(), 3, applications, answers)
 
 
-def logged(request_id: str = "r1", at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
+def logged(request_id: str = "r1", scored_at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
     """A row of the same as it is read again."""
     features = (number if field.kind == "number" else field.levels[0] for field in FEATURES)
-    return (request_id, at, "loan-7", 0.125, 604, "approve", 3, None, None, *features)
+    return (request_id, scored_at, "loan-7", 0.125, 604, "approve", 3, None, None, *features)
 
 
-def append(log: PredictionLog, count: int, **given: Any) -> None:
+def append(log: PredictionLog, count: int, **fields: Any) -> None:
     """Entries of one row."""
-    log.append([entry(f"r{at}", **given) for at in range(count)])
+    log.append([entry(f"r{index}", **fields) for index in range(count)])
 
 
 def files_in(root: Path | UPath) -> list[UPath]:
@@ -73,13 +73,17 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def wait_for_rows(log: PredictionLog, rows: int) -> None:
+    wait_until(lambda: log.logged == rows)
+
+
 @pytest.fixture
 def new_log(tmp_path: Path) -> Iterator[NewLog]:
     """Logs under `tmp_path / "root"` that write when they are told to, closed at the end."""
     logs = []
 
-    def make(root: str | Path = tmp_path / "root", **given: Any) -> PredictionLog:
-        logs.append(PredictionLog(str(root), contract(), **{"worker": "5001-77", "seconds": 3600, **given}))
+    def make(root: str | Path = tmp_path / "root", **options: Any) -> PredictionLog:
+        logs.append(PredictionLog(str(root), contract(), **{"worker": "5001-77", "seconds": 3600, **options}))
         return logs[-1]
 
     yield make
@@ -91,12 +95,12 @@ class SlowDisk:
     """A storage that takes a file only when it is released."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked, self.released = threading.Event(), threading.Event()
+        self.requested, self.released = threading.Event(), threading.Event()
         self._store = storage.store
         monkeypatch.setattr(storage, "store", self.store)
 
     def store(self, source: Path, target: UPath) -> None:
-        self.asked.set()
+        self.requested.set()
         assert self.released.wait(10)
         self._store(source, target)
 
@@ -150,10 +154,10 @@ def test_columns_are_what_was_answered_and_then_the_features() -> None:
 def test_each_hour_has_its_own_folder(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log(now=lambda: AT + timedelta(days=9))
     times = [AT, AT + timedelta(minutes=1), AT + timedelta(seconds=1), AT + timedelta(hours=15)]
-    for at, when in enumerate(times):
-        log.append([entry(f"r{at}", when)])
+    for index, scored_at in enumerate(times):
+        log.append([entry(f"r{index}", scored_at)])
     log.flush()
-    folders = [path.parent.relative_to(tmp_path / "root").as_posix() for path in files_in(tmp_path)]
+    folders = [path.parent.relative_to(UPath(tmp_path / "root")).as_posix() for path in files_in(tmp_path)]
     assert folders == ["prediction_log/2026-11-03/09", "prediction_log/2026-11-03/10", "prediction_log/2026-11-04/00"]
     assert [frame["request_id"].to_list() for frame in frames_in(tmp_path)] == [["r0", "r2"], ["r1"], ["r3"]]
 
@@ -169,14 +173,14 @@ def test_a_file_can_be_judged_like_any_batch(new_log: NewLog, tmp_path: Path) ->
     (frame,) = frames_in(tmp_path)
     (file,) = files_in(tmp_path)
     batch, rejected = tmp_path / "batch.parquet", tmp_path / "rejected.parquet"
-    report = clean_application_file(Path(file), contract(), cleaned=batch, rejected=rejected)
+    report = clean_application_file(Path(file.path), contract(), cleaned=batch, rejected=rejected)
     assert (report.kept, report.rejected) == (1, features.height - 1), "these rows have one id"
     assert pl.read_parquet(batch)["issue_d"].to_list() == [AT.date().replace(day=1)]
-    seen = frame.select(contract().feature_names)
-    assert clean_applications(seen, contract()).equals(features)
+    loans = frame.select(contract().feature_names)
+    assert clean_applications(loans, contract()).equals(features)
     numeric = [field.name for field in FEATURES if field.kind == "number"]
-    reference = build_profile(features, numeric=numeric, categorical=[n for n in seen.columns if n not in numeric])
-    distances = psi(reference, profile_batch(seen, reference))
+    reference = build_profile(features, numeric=numeric, categorical=[n for n in loans.columns if n not in numeric])
+    distances = psi(reference, profile_batch(loans, reference))
     assert set(distances) == set(contract().feature_names)
     assert {value for value in distances.values() if value is not None} == {0.0}
 
@@ -197,9 +201,9 @@ def test_a_bucket_holds_the_same_files(new_log: NewLog, bucket: UPath, tmp_path:
     log.append([entry("r1")])
     log.append([entry("r2", AT + timedelta(hours=1))])
     log.flush()
-    kept = objects_in(layout.prediction_log)
-    assert [name.split("/")[1] for name in sorted(kept)] == ["09", "10"]
-    frames = [pl.read_parquet(kept[name]).drop("issue_d") for name in sorted(kept)]
+    objects = objects_in(layout.prediction_log)
+    assert [name.split("/")[1] for name in sorted(objects)] == ["09", "10"]
+    frames = [pl.read_parquet(objects[name]).drop("issue_d") for name in sorted(objects)]
     assert pl.concat(frames).rows() == [logged("r1"), logged("r2", AT + timedelta(hours=1))]
     rows = prediction_history.scan(layout, contract(), tmp_path, AT.date() + timedelta(days=9)).collect()
     assert rows["id"].to_list() == ["loan-7"] * 2
@@ -218,20 +222,20 @@ def test_logs_of_one_worker_name_keep_out_of_each_others_way(new_log: NewLog, tm
 # --- when it is written ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [{"rows_per_file": 3}, {"seconds": 0.05}], ids=["enough rows", "enough time"])
-def test_it_writes_by_itself(new_log: NewLog, tmp_path: Path, given: dict[str, Any]) -> None:
-    log = new_log(**given)
+@pytest.mark.parametrize("options", [{"rows_per_file": 3}, {"seconds": 0.05}], ids=["enough rows", "enough time"])
+def test_it_writes_by_itself(new_log: NewLog, tmp_path: Path, options: dict[str, Any]) -> None:
+    log = new_log(**options)
     for turn in (1, 2):
         append(log, 2)
         append(log, 1)
-        wait_until(lambda turn=turn: log.logged == 3 * turn)
+        wait_for_rows(log, 3 * turn)
     assert ids_in(tmp_path) == ["r0", "r0", "r0", "r0", "r1", "r1"]
 
 
 def test_it_waits_again_for_enough_rows(new_log: NewLog) -> None:
     log = new_log(rows_per_file=3)
     append(log, 3)
-    wait_until(lambda: log.logged == 3)
+    wait_for_rows(log, 3)
     append(log, 2)
     time.sleep(0.05)
     assert log.logged == 3
@@ -259,7 +263,7 @@ def test_closing_writes_what_waits(new_log: NewLog, tmp_path: Path) -> None:
 def test_closing_writes_what_came_during_the_last_write(new_log: NewLog, tmp_path: Path, slow_disk: SlowDisk) -> None:
     log = new_log(rows_per_file=1)
     log.append([entry("r1")])
-    assert slow_disk.asked.wait(10)
+    assert slow_disk.requested.wait(10)
     log.append([entry("r2")])
     threading.Timer(0.05, slow_disk.released.set).start()
     log.close()
@@ -286,7 +290,7 @@ def test_nobody_waits_and_memory_is_bounded_while_the_disk_hangs(
 ) -> None:
     log = new_log(capacity=5, rows_per_file=3)
     append(log, 3)
-    assert slow_disk.asked.wait(10)
+    assert slow_disk.requested.wait(10)
     started = time.perf_counter()
     log.append([entry("a", count=2)])
     log.append([entry("b", count=2)])
@@ -355,8 +359,8 @@ def test_rows_that_are_none_stop_nothing(new_log: NewLog, tmp_path: Path, caplog
     assert "scored rows that do not fit the prediction log are dropped" in caplog.text
     assert "ValueError" in caplog.text
     assert (log.logged, log.dropped) == (0, 300)
-    append(log, 300, at=AT + timedelta(hours=1))
-    wait_until(lambda: log.logged == 300)
+    append(log, 300, scored_at=AT + timedelta(hours=1))
+    wait_for_rows(log, 300)
     assert len(set(ids_in(tmp_path))) == 300
 
 
@@ -371,7 +375,7 @@ def test_rows_of_several_threads_are_all_logged_or_counted(
         for call in range(calls):
             log.append([entry(f"{thread} {call}", count=1 + call % 2)])
 
-    answering = [threading.Thread(target=answer, args=(at,)) for at in range(threads)]
+    answering = [threading.Thread(target=answer, args=(number,)) for number in range(threads)]
     for thread in answering:
         thread.start()
     for thread in answering:
@@ -379,6 +383,6 @@ def test_rows_of_several_threads_are_all_logged_or_counted(
     log.close()
     ids = ids_in(tmp_path)
     assert len(ids) == log.logged > 0
-    assert all(ids.count(one) == 1 + int(one.split()[1]) % 2 for one in set(ids))
+    assert all(ids.count(request_id) == 1 + int(request_id.split()[1]) % 2 for request_id in set(ids))
     assert log.logged + log.dropped == threads * calls * 1.5
     assert (log.dropped == 0) == (capacity == 200_000)

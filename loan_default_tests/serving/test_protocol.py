@@ -12,7 +12,7 @@ import pytest
 from loan_default.risk.model.scorer import Answers
 from loan_default.serving.protocol import CSV, JSON, PARQUET, QuickDecoder, Refused, Request, decode, encode
 
-ROWS = [{"term": 36.0, "grade": "A"}, {"term": 60.0, "grade": None}]
+ROWS: list[dict[str, object]] = [{"term": 36.0, "grade": "A"}, {"term": 60.0, "grade": None}]
 FORMS = {
     "dataframe_records": ROWS,
     "inputs": ROWS,
@@ -55,9 +55,11 @@ def test_every_json_form_says_the_same(form: str) -> None:
 
 def test_columns_may_change_from_request_to_request() -> None:
     other = {"columns": ["grade", "term"], "data": [["A", 36.0], [None, 60.0]]}
-    quick = QuickDecoder(
-        Loan, {("term", "grade"): tuple[float, str | None], ("grade", "term"): tuple[str | None, float]}.get
-    )
+    row_forms: dict[tuple[str, ...], object] = {
+        ("term", "grade"): tuple[float, str | None],
+        ("grade", "term"): tuple[str | None, float],
+    }
+    quick = QuickDecoder(Loan, lambda columns: row_forms.get(tuple(columns)))
     for split in (FORMS["dataframe_split"], other, FORMS["dataframe_split"], other, other):
         request = quick.decode(json.dumps({"dataframe_split": split}).encode())
         assert request is not None
@@ -103,7 +105,7 @@ def test_the_form_of_the_answer_is_a_parameter(output: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "sentence"),
     [
         (b"{", "not valid JSON"),
         (b'{"inputs": [{"term": NaN}]}', "not valid JSON"),
@@ -128,10 +130,10 @@ def test_the_form_of_the_answer_is_a_parameter(output: str) -> None:
         ({"inputs": {"a": [1], "b": [1, 2]}}, "a has 1 values and b 2"),
     ],
 )
-def test_what_is_no_request_is_the_callers_mistake(body: object, said: str) -> None:
+def test_what_is_no_request_is_the_callers_mistake(body: object, sentence: str) -> None:
     refused = refusal(body)
     assert refused.status == 400
-    assert said in refused.sentence
+    assert sentence in refused.sentence
     assert QUICK.decode(body if isinstance(body, bytes) else json.dumps(body).encode()) is None
 
 

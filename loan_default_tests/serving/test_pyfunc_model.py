@@ -97,19 +97,20 @@ def test_csv_gets_what_the_scorer_says(served: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameter_chooses_the_answer(servers: Mapping[str, str], kind: str) -> None:
-    def asked(output: str) -> list[Any]:
+    def predictions_as(output: str) -> list[Any]:
         body = {"dataframe_records": applications()[0], "params": {"output": output}}
-        return post(servers[kind], body)[1]["predictions"]
+        predictions: list[Any] = post(servers[kind], body)[1]["predictions"]
+        return predictions
 
     full = answers(kind)
-    assert asked("full") == full
-    assert asked("pd") == [row["pd"] for row in full]
-    assert asked("label") == [int(row["decision"] == "decline") for row in full]
+    assert predictions_as("full") == full
+    assert predictions_as("pd") == [row["pd"] for row in full]
+    assert predictions_as("label") == [int(row["decision"] == "decline") for row in full]
 
 
 def test_integers_and_absent_optional_fields_are_scored(served: str) -> None:
     as_floats = {name: float(value) for name, value in SHORT.items()}
-    forms = [{"dataframe_records": [row]} for row in (SHORT, as_floats)]
+    forms: list[dict[str, object]] = [{"dataframe_records": [row]} for row in (SHORT, as_floats)]
     forms += [{form: [{**SHORT, "grade": None}]} for form in ("dataframe_records", "inputs", "instances")]
     (status, first), *others = [post(served, body) for body in forms]
     assert status == 200, first
@@ -117,8 +118,8 @@ def test_integers_and_absent_optional_fields_are_scored(served: str) -> None:
 
 
 def test_field_that_the_signature_does_not_know_is_dropped_by_mlflow(served: str) -> None:
-    known, more = (post(served, {"dataframe_records": [row]}) for row in (SHORT, {**SHORT, "fico": 300}))
-    assert known == more
+    plain, extended = (post(served, {"dataframe_records": [row]}) for row in (SHORT, {**SHORT, "fico": 300}))
+    assert plain == extended
 
 
 @pytest.mark.parametrize(

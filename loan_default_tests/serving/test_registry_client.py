@@ -76,12 +76,12 @@ def asking(tracking: Tracking, models: Path, first: str = PRODUCTION) -> Iterato
 
 def helpers(pid: int) -> set[int]:
     """Processes below this one that answer questions."""
-    found = set()
-    for one in {one for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()}:
+    pids = set()
+    for child in {child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()}:
         with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-            if b"--multiprocessing-fork" in Path(f"/proc/{one}/cmdline").read_bytes():
-                found.add(int(one))
-    return found
+            if b"--multiprocessing-fork" in Path(f"/proc/{child}/cmdline").read_bytes():
+                pids.add(int(child))
+    return pids
 
 
 def gone(pid: int) -> bool:

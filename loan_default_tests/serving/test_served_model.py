@@ -26,12 +26,12 @@ def body_of(sent: list[dict[str, Any]]) -> bytes:
 def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None:
     model = ServedModel.load(package(tmp_path, kind), 3)
     sent, features = applications()
-    quick = [model.quickly(body_of([one]), at_most=1) for one in sent]
+    quick = [model.quickly(body_of([application]), at_most=1) for application in sent]
     many = model.quickly(body_of(sent), at_most=40)
     careful = model.read(pl.DataFrame(sent).write_csv().encode(), AS_CSV, at_most=40)
     assert many is not None
     batch = scorer(kind).score(features)
-    singly = [model.answers(one.applications) for one in quick if one]
+    singly = [model.answers(request.applications) for request in quick if request]
     for answers in (
         Answers(*([column[0] for column in columns] for columns in zip(*singly, strict=True))),
         model.answers(many.applications),
@@ -69,9 +69,9 @@ def test_a_text_is_a_number_in_a_file_only(tmp_path: Path) -> None:
 
 def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
     model = ServedModel.load(package(tmp_path), 1)
-    known = dict(model.canary.application)
-    for change, is_canary in ({}, True), ({"id": "a"}, False), ({"loan_amnt": known["loan_amnt"] + 25}, False):
-        read = model.read(body_of([{**known, **change}]), AS_JSON, at_most=1).applications
+    application = dict(model.canary.application)
+    for change, is_canary in ({}, True), ({"id": "a"}, False), ({"loan_amnt": application["loan_amnt"] + 25}, False):
+        read = model.read(body_of([{**application, **change}]), AS_JSON, at_most=1).applications
         assert model.is_canary(read, model.answers(read)) is is_canary
 
 
@@ -86,8 +86,8 @@ def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
 
 
 def test_a_package_that_forgot_its_canary_is_refused(tmp_path: Path) -> None:
-    kept = json.loads((package(tmp_path) / canary.FILE).read_text())
-    (tmp_path / canary.FILE).write_text(json.dumps({**kept, "pd": kept["pd"] + 0.01}))
+    record = json.loads((package(tmp_path) / canary.FILE).read_text())
+    (tmp_path / canary.FILE).write_text(json.dumps({**record, "pd": record["pd"] + 0.01}))
     with pytest.raises(BadInput, match="Version 5 gives its canary the PD"):
         ServedModel.load(tmp_path, 5)
 
@@ -98,10 +98,10 @@ def test_trial_rows_reach_every_tree(tmp_path: Path) -> None:
     assert scorer("xgboost").model.margins(X).std() > 0.1
 
 
-@pytest.mark.parametrize(("given", "known"), [("A-1", "A-1"), (5, "5"), (5.0, "5"), (None, None)])
-def test_an_id_is_text_whatever_it_came_as(tmp_path: Path, given: object, known: str | None) -> None:
+@pytest.mark.parametrize(("raw_id", "expected"), [("A-1", "A-1"), (5, "5"), (5.0, "5"), (None, None)])
+def test_an_id_is_text_whatever_it_came_as(tmp_path: Path, raw_id: object, expected: str | None) -> None:
     model = ServedModel.load(package(tmp_path), 1)
-    application = {**applications()[0][0], "id": given}
-    assert model.read(body_of([application]), AS_JSON, at_most=1).applications.ids == [known]
+    application = {**applications()[0][0], "id": raw_id}
+    assert model.read(body_of([application]), AS_JSON, at_most=1).applications.ids == [expected]
     closely = {**application, "issue_d": "2018-10-01"}
-    assert model.read(body_of([closely]), AS_JSON, at_most=1).applications.ids == [known]
+    assert model.read(body_of([closely]), AS_JSON, at_most=1).applications.ids == [expected]

@@ -43,7 +43,8 @@ class Running:
     log: Path
 
     def health(self) -> dict[str, Any]:
-        return httpx.get(f"{self.url}/health").json()
+        health: dict[str, Any] = httpx.get(f"{self.url}/health").json()
+        return health
 
     def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
@@ -64,9 +65,11 @@ def running(tracking: Tracking, home: Path, *arguments: str, **env: str) -> Iter
     port, log = free_port(), home / "out.log"
     home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "loan_default.cli", "serve", "--port", str(port), "--poll", "0.3", *arguments]
-    given = {**os.environ, "LOAN_DEFAULT_HOME": str(home), "MLFLOW_TRACKING_URI": tracking.tracking_uri, **env}
+    environment = {**os.environ, "LOAN_DEFAULT_HOME": str(home), "MLFLOW_TRACKING_URI": tracking.tracking_uri, **env}
     with log.open("w") as output:
-        process = subprocess.Popen(command, env=given, stdout=output, stderr=output, cwd=home, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, cwd=home, start_new_session=True
+        )
     try:
         yield Running(f"http://127.0.0.1:{port}", home, process, log)
     finally:
@@ -77,7 +80,9 @@ def running(tracking: Tracking, home: Path, *arguments: str, **env: str) -> Iter
 
 def descendants(pid: int) -> set[int]:
     """Every process below this one."""
-    children = {int(one) for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()}
+    children = {
+        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
+    }
     return children.union(*map(descendants, children))
 
 
@@ -124,7 +129,7 @@ def test_it_becomes_ready_when_a_version_is_promoted(tmp_path: Path) -> None:
 
 def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Running) -> None:
     answer = server.score(json.loads(SAMPLE.read_text()))
-    decisions = [told["decision"] for told in answer.json()["predictions"]]
+    decisions = [prediction["decision"] for prediction in answer.json()["predictions"]]
     assert len(decisions) == 2
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=40) == 0
@@ -160,9 +165,11 @@ def test_it_answers_as_the_registered_model_does_under_mlflow(
 
         model = mlflow.pyfunc.load_model(f"models:/{tracking.model_name}/{versions[0]}")
         theirs = model.predict(pd.DataFrame(sent))
-    assert [one["pd"] for one in ours] == pytest.approx([one["pd"] for one in theirs], abs=1e-6)
+    assert [prediction["pd"] for prediction in ours] == pytest.approx(
+        [prediction["pd"] for prediction in theirs], abs=1e-6
+    )
     for name in ("score", "decision", "reasons"):
-        assert [one[name] for one in ours] == [one[name] for one in theirs]
+        assert [prediction[name] for prediction in ours] == [prediction[name] for prediction in theirs]
 
 
 def test_versions_are_swapped_under_load_without_a_failed_request(
@@ -170,14 +177,14 @@ def test_versions_are_swapped_under_load_without_a_failed_request(
 ) -> None:
     body = json.dumps({"dataframe_records": applications()[0][:1]})
     kind = {"content-type": "application/json"}
-    seen: list[tuple[int, str]] = []
+    responses: list[tuple[int, str]] = []
     stop = threading.Event()
 
     def ask() -> None:
         with httpx.Client(timeout=30) as client:
             while not stop.is_set():
                 answer = client.post(f"{server.url}/invocations", content=body, headers=kind)
-                seen.append((answer.status_code, answer.headers.get("x-model-version", "")))
+                responses.append((answer.status_code, answer.headers.get("x-model-version", "")))
 
     asking = [threading.Thread(target=ask) for _ in range(3)]
     for thread in asking:
@@ -191,8 +198,8 @@ def test_versions_are_swapped_under_load_without_a_failed_request(
         stop.set()
         for thread in asking:
             thread.join()
-    assert {status for status, _ in seen} == {200}
-    assert {version for _, version in seen} == {str(version) for version in versions}
+    assert {status for status, _ in responses} == {200}
+    assert {version for _, version in responses} == {str(version) for version in versions}
 
 
 def test_a_registry_that_is_gone_does_not_stop_it(tmp_path: Path) -> None:
@@ -245,19 +252,19 @@ def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
     sent = [{**applications()[0][0], "id": f"loan-{number}"} for number in range(40)]
     with running(tracking, tmp_path / "home", LOAN_DEFAULT_POLICY=str(policy)) as started:
 
-        def tried() -> dict[str, tuple[int, float]]:
+        def score_each() -> dict[str, tuple[int, float]]:
             """Version and PD of each loan."""
-            answered = [started.score({"inputs": [one], "params": {"output": "pd"}}) for one in sent]
-            told = [(int(answer.headers["x-model-version"]), answer.json()["predictions"][0]) for answer in answered]
-            return dict(zip((one["id"] for one in sent), told, strict=True))
+            responses = [started.score({"inputs": [application], "params": {"output": "pd"}}) for application in sent]
+            scores = [(int(answer.headers["x-model-version"]), answer.json()["predictions"][0]) for answer in responses]
+            return dict(zip((application["id"] for application in sent), scores, strict=True))
 
         started.until(lambda health: health["version"] == versions[0])
         # the challenger is loaded after the version in production
-        started.until(lambda _: {version for version, _ in tried().values()} == set(versions))
-        answers = tried()
+        started.until(lambda _: {version for version, _ in score_each().values()} == set(versions))
+        answers = score_each()
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
-    by = {version: sum(one[0] == version for one in answers.values()) for version in versions}
+    by = {version: sum(answer[0] == version for answer in answers.values()) for version in versions}
     assert min(by.values()) > 8
     logged = pl.read_parquet([*(tmp_path / "home").rglob("prediction_log/**/*.parquet")]).tail(len(sent))
     for loan_id, version, pd_given, shadow in logged.select("id", "model_version", "pd", "shadow_version").iter_rows():
