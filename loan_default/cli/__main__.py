@@ -1,4 +1,7 @@
-"""Run the command as `python -m loan_default.cli`, where it is not installed as a program: in the scoring image."""
+"""Run the command as `python -m loan_default.cli`, where it is not installed as a program: in the scoring image.
+
+Tested in `cli/test_scoring.py`, which runs it.
+"""
 
 import sys
 

@@ -1,6 +1,6 @@
 """Names the kinds of numpy arrays that modules of `risk` hand to each other. Nothing is computed here.
 
-It has no test file: it defines types alone, which mypy checks wherever they are used.
+It defines types alone, which mypy checks wherever they are used, as in what is tested in `risk/test_evaluation.py`.
 """
 
 from typing import TypeAlias

@@ -1,4 +1,7 @@
-"""Group `data`: the loan file, the loans that are usable, the rows that are not, and the windows they are cut into."""
+"""Group `data`: the loan file, the loans that are usable, the rows that are not, and the windows they are cut into.
+
+Tested in `defs/test_pipeline.py`.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

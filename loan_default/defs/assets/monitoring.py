@@ -1,4 +1,7 @@
-"""Group `monitoring`: whether a batch's population has moved since the model that scored it was trained."""
+"""Group `monitoring`: whether a batch's population has moved since the model that scored it was trained.
+
+Tested in `defs/test_pipeline.py`.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Group `performance`: how loans ended, and how good the versions that scored them proved to be."""
+"""Group `performance`: how loans ended, and how good the versions that scored them proved to be.
+
+Tested in `defs/test_pipeline.py`.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any

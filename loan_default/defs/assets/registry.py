@@ -1,4 +1,7 @@
-"""Group `registry`: the newest version measured on the test window, the decision on it, and its card."""
+"""Group `registry`: the newest version measured on the test window, the decision on it, and its card.
+
+Tested in `defs/test_pipeline.py`.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,7 @@
-"""Group `scoring`: a batch of applications as it came in, and what the model in production says of it."""
+"""Group `scoring`: a batch of applications as it came in, and what the model in production says of it.
+
+Tested in `defs/test_pipeline.py`.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,7 @@
-"""Group `training`: the parameters that tuning found, and the candidates fitted with them."""
+"""Group `training`: the parameters that tuning found, and the candidates fitted with them.
+
+Tested in `defs/test_pipeline.py`.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

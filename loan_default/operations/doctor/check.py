@@ -1,6 +1,8 @@
 """Describes a check of the doctor, what it may leave for the next, and its diagnosis, in sentences that people read.
 
 What is checked stands in the module of its topic, how checks are run in `examination`.
+
+Tested in `operations/doctor/test_examination.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """States the distributions and texts from which synthetic loans are drawn, in LendingClub's published layout.
 
 They are calibrated to the published file's marginals. Drawing from them belongs in `synthetic_applications` and
-`synthetic_outcomes`. There is no test file of its own: the tests of those hold every figure to what it is for.
+`synthetic_outcomes`. Tested in `risk/data/test_synthetic.py`, which holds
+the figures to what they are for.
 """
 
 from __future__ import annotations

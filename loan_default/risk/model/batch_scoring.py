@@ -1,6 +1,8 @@
 """Scores applications of any number, from a stored table to a file, in bounded memory.
 
 What a version says of a frame is `scoring`; where the work is done is an engine's to say.
+
+Tested in `risk/model/test_scorer.py`.
 """
 
 from __future__ import annotations
