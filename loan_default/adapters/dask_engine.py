@@ -356,7 +356,7 @@ class DaskDevelopment:
         """Each loan with the same chance; brought here."""
         samples = self._window(window)
         rows = sum(self.engine.map(_loans_in, samples))
-        thinned = self.engine.map(partial(Sample.thinned, share=at_most / rows, seed=seed), samples)
+        thinned = self.engine.map(partial(Sample.thin, share=at_most / rows, seed=seed), samples)
         found = list(thinned)
         return Sample(np.concatenate([one.X for one in found]), np.concatenate([one.y for one in found]))
 
@@ -430,7 +430,7 @@ class _Alone:
         loans = Sample(
             np.concatenate([sample.X for sample in samples]), np.concatenate([sample.y for sample in samples])
         )
-        return loans.thinned(at_most / max(len(loans.y), 1), seed)
+        return loans.thin(at_most / max(len(loans.y), 1), seed)
 
     def train_trees(self, fit: BoostingSpec) -> Any:
         """On the train window."""

@@ -141,9 +141,9 @@ def _grade_auc(data: TrainingData) -> float | None:
     import polars as pl
 
     from loan_default.risk.model.development import on_windows
-    from loan_default.risk.model.training import grade_auc, graded
+    from loan_default.risk.model.training import grade_auc, select_grades
 
-    grade = partial(graded, data.contract)
+    grade = partial(select_grades, data.contract)
     loans = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["calibrate"], grade))
     return grade_auc(loans, loans[OUTCOME].to_numpy().astype(float), data.contract)
 

@@ -1,8 +1,6 @@
 """Scores applications of any number, from a stored table to a file, in bounded memory.
 
-What a version says of a frame is `scoring`; where the work is done is an engine's to say.
-
-Tested in `risk/model/test_scorer.py`.
+How a version scores a frame is `scorer`; where the work is done is an engine's to say.
 """
 
 from __future__ import annotations
@@ -43,26 +41,26 @@ def write_predictions(
     Returns:
         For each decision that was made its name, how many applications got it, and their mean PD.
     """
-    fixed = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
+    constant_columns = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
     keep = [scorer.contract.id_name, scorer.contract.time_name, TERM]
-    rows = scored(scorer, loans, keep=keep, with_reasons=with_reasons, engine=engine)
-    rows.with_columns(fixed).sink_parquet(parquet)
-    written = pl.scan_parquet(parquet)
+    rows = score_rows(scorer, loans, keep=keep, with_reasons=with_reasons, engine=engine)
+    rows.with_columns(constant_columns).sink_parquet(parquet)
+    predictions = pl.scan_parquet(parquet)
     if csv:
-        written.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
-    counts = written.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision")
+        predictions.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
+    counts = predictions.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision")
     return list(counts.collect(engine="streaming").iter_rows())
 
 
-def scored(
+def score_rows(
     scorer: Scorer, loans: Table, *, keep: Sequence[str], with_reasons: bool = True, engine: Engine | None = None
 ) -> pl.LazyFrame:
-    """Loans of any number: their columns `keep` beside what `Scorer.score` returns, in the same order."""
-    chosen = JoinedTable(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
-    columns = chosen.scan().collect_schema()
+    """Score loans of any number: their columns `keep` beside what `Scorer.score` returns, in the same order."""
+    table = JoinedTable(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
+    columns = table.scan().collect_schema()
     schema = {name: columns[name] for name in keep} | SCORED
-    return (engine or LocalEngine()).map_rows(partial(_score_some, scorer, keep, with_reasons), chosen, schema)
+    return (engine or LocalEngine()).map_rows(partial(_score_part, scorer, keep, with_reasons), table, schema)
 
 
-def _score_some(scorer: Scorer, keep: Sequence[str], with_reasons: bool, loans: pl.DataFrame) -> pl.DataFrame:
+def _score_part(scorer: Scorer, keep: Sequence[str], with_reasons: bool, loans: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([loans.select(keep), scorer.score(loans, with_reasons=with_reasons)], how="horizontal")

@@ -20,17 +20,17 @@ _RIDGE = 1e-9  # keeps equal margins solvable
 
 @dataclass(frozen=True)
 class Calibration:
-    """PD = sigmoid(slope · margin + intercept)."""
+    """Platt's scaling: PD = sigmoid(slope · margin + intercept)."""
 
     slope: float
     intercept: float
 
     def pds(self, margins: Floats) -> Floats:
-        """Margins (n,) → PDs (n,) between 0 and 1."""
+        """Turn margins (n,) into PDs (n,) between 0 and 1."""
         return _sigmoid(self.slope * margins + self.intercept)
 
     def pd(self, margin: float) -> float:
-        """One margin → its PD, without numpy's fixed cost."""
+        """Turn one margin into its PD, without numpy's fixed cost."""
         log_odds = self.slope * margin + self.intercept
         if log_odds >= 0:
             return 1 / (1 + math.exp(-log_odds))
@@ -44,7 +44,7 @@ def _sigmoid(log_odds: Floats) -> Floats:
 
 
 def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
-    """Maximum-likelihood slope and intercept by Newton's method, towards Platt's smoothed targets.
+    """Fit slope and intercept by maximum likelihood: Newton's method, towards Platt's smoothed targets.
 
     Raises:
         ValueError: outcomes are all 0 or all 1.

@@ -31,8 +31,8 @@ class Canary:
 def write(folder: Path, scorer: Scorer, application: Mapping[str, Any]) -> None:
     """Score the application and keep both in the package's folder."""
     loans = clean_applications(pl.DataFrame([application]), scorer.contract)
-    (scored,) = scorer.score(loans, with_reasons=False)["pd"].to_list()
-    text = json.dumps({"application": dict(application), "pd": scored}, indent=1)
+    (pd,) = scorer.score(loans, with_reasons=False)["pd"].to_list()
+    text = json.dumps({"application": dict(application), "pd": pd}, indent=1)
     (folder / FILE).write_text(text, encoding="utf-8")
 
 

@@ -48,8 +48,8 @@ class Sample:
     def __add__(self, other: Sample) -> Sample:
         return Sample(np.concatenate([self.X, other.X]), np.concatenate([self.y, other.y]))
 
-    def thinned(self, share: float, seed: int) -> Sample:
-        """Each loan with this chance; all of them where it is 1 or more."""
+    def thin(self, share: float, seed: int) -> Sample:
+        """Draw each loan with this chance; all of them where it is 1 or more."""
         if share >= 1:
             return self
         drawn = np.random.default_rng(seed).random(len(self.y)) < share
@@ -71,7 +71,7 @@ class BoostingSpec:
     callbacks: Sequence[Any] = ()
 
     def by(self, train: Callable[..., Any], matrix: Any, calibrate: Any, **more: Any) -> Any:
-        """Fit by `xgboost.train`, or `xgboost.dask`'s, which takes the same, makes of matrices of these windows."""
+        """Fit matrices of these windows by `xgboost.train`, or by `xgboost.dask`'s, which takes the same."""
         return train(
             params=dict(self.parameters),
             dtrain=matrix,
@@ -89,15 +89,15 @@ class Development(Protocol):
 
     @property
     def space(self) -> FeatureSpace:
-        """The matrix that models see."""
+        """Return the columns of the matrix that models see."""
         ...
 
     def train_trees(self, fit: BoostingSpec) -> Any:
-        """An `xgboost.Booster`; it knows its best round where it may stop before the last."""
+        """Fit an `xgboost.Booster`; it knows its best round where it may stop before the last."""
         ...
 
     def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
-        """The window's loans, or about `at_most` of them."""
+        """Return the window's loans, or about `at_most` of them."""
         ...
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
@@ -105,7 +105,7 @@ class Development(Protocol):
         ...
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        """`function` of these windows and each item, in order, each by one process alone."""
+        """Apply `function` to these windows and each item, in order, each by one process alone."""
         ...
 
 
@@ -125,7 +125,7 @@ class LocalDevelopment:
 
     @cached_property
     def _matrices(self) -> tuple[Any, Any]:
-        """Both windows as XGBoost matrices, binned once for every fit."""
+        """Return both windows as XGBoost matrices, binned once for every fit."""
         train = tree_matrix(self.train, self.space)
         return train, tree_matrix(self.calibrate, self.space, like=train)
 
@@ -145,7 +145,7 @@ class LocalDevelopment:
         windows = {"train": [self.train], "calibrate": [self.calibrate], "both": [self.train, self.calibrate]}
         samples = windows[window]
         share = at_most / sum(len(sample.y) for sample in samples)
-        return reduce(Sample.__add__, (sample.thinned(share, seed) for sample in samples))
+        return reduce(Sample.__add__, (sample.thin(share, seed) for sample in samples))
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
         """Return the margins as the model gives them."""
@@ -157,7 +157,7 @@ class LocalDevelopment:
 
 
 def tree_matrix(sample: Sample, space: FeatureSpace, like: Any = None) -> Any:
-    """The sample as an `xgboost.QuantileDMatrix`, binned as the matrix `like` where one is given."""
+    """Bin the sample as an `xgboost.QuantileDMatrix`, by the bins of the matrix `like` where there is one."""
     import xgboost
 
     return xgboost.QuantileDMatrix(sample.X, sample.y, feature_names=list(space.columns), ref=like)
@@ -198,7 +198,7 @@ def on_windows(
     names: Sequence[WindowName],
     function: Callable[[pl.DataFrame], Result],
 ) -> Iterator[Result]:
-    """`function` of the loans of these windows, part by part, in the order in which they were cleaned.
+    """Apply `function` to the loans of these windows, part by part, in the order in which they were cleaned.
 
     Parts that hold none of these loans are left out.
     """

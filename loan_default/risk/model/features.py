@@ -26,32 +26,32 @@ class FeatureSpace:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns: `dti`, `grade`, `purpose=car`, …"""
+        """Return the names of the columns: `dti`, `grade`, `purpose=car`, …"""
         return tuple(name for field in self.contract.features for name in _columns_of(field))
 
     @cached_property
     def field_of(self) -> tuple[int, ...]:
-        """For each column the position of its field among `contract.features`."""
+        """Return for each column the position of its field among `contract.features`."""
         return tuple(index for index, field in enumerate(self.contract.features) for _ in _columns_of(field))
 
     @cached_property
     def monotone(self) -> tuple[int, ...]:
-        """For each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
+        """Return for each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
         sign = {"rising": 1, "falling": -1, None: 0}
         return tuple(sign[field.risk] for field in self.contract.features for _ in _columns_of(field))
 
     @property
     def fingerprint(self) -> str:
-        """8 hexadecimal digits that change with the columns or with how PD may move with them."""
+        """Return 8 hexadecimal digits that change with the columns or with how PD may move with them."""
         return hashlib.sha256(repr((self.columns, self.monotone)).encode()).hexdigest()[:8]
 
     def matrix(self, loans: pl.DataFrame) -> Matrix:
-        """Loans (n rows, natural units) → float32 (n, columns), C order, NaN where a value is missing."""
-        encoded = [expr for field in self.contract.features for expr in _encoded(field)]
-        return loans.select(encoded).to_numpy(order="c", writable=True)
+        """Encode loans (n rows, natural units) as float32 (n, columns), C order, NaN where a value is missing."""
+        columns = [column for field in self.contract.features for column in _encode(field)]
+        return loans.select(columns).to_numpy(order="c", writable=True)
 
     def encode(self, values: Floats) -> Matrix:
-        """The same of numbers (n, features): a level stands as its position, the safest 1, and NaN where missing."""
+        """Encode numbers (n, features): a level stands as its position, the safest 1, and NaN where it is missing."""
         X = values[:, self.field_of]
         columns, positions = self._indicators
         levels = X[:, columns]
@@ -60,7 +60,7 @@ class FeatureSpace:
 
     @cached_property
     def _indicators(self) -> tuple[list[int], list[int]]:
-        """The columns that stand for one level each, and the positions of these levels."""
+        """Return the columns that stand for one level each, and the positions of these levels."""
         sizes = [len(field.levels) if field.kind == "nominal" else 0 for field in self.contract.features]
         positions = [position for size in sizes for position in (range(1, size + 1) if size else [0])]
         columns = [column for column, position in enumerate(positions) if position]
@@ -71,7 +71,7 @@ def _columns_of(field: LoanField) -> list[str]:
     return [f"{field.name}={level}" for level in field.levels] if field.kind == "nominal" else [field.name]
 
 
-def _encoded(field: LoanField) -> list[pl.Expr]:
+def _encode(field: LoanField) -> list[pl.Expr]:
     column = pl.col(field.name)
     if field.kind == "number":
         return [column.cast(pl.Float32)]

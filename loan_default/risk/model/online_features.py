@@ -35,7 +35,7 @@ class Applications(NamedTuple):
 
     `ids` (n): as text, None where one came without. `values` (n, features of the contract): numbers in natural
     units, levels as their position, the safest 1, NaN where a value is missing; a list in a list where n is 1 and
-    no array was needed.
+    no array was required.
     """
 
     ids: Sequence[str | None]
@@ -59,7 +59,7 @@ class QuickReader:
         fields = [*contract.features, *others]
         index_of = {field.name: index for index, field in enumerate(fields)}
         self._size, self._id_name = len(contract.features), contract.id_name
-        self._types = [*map(_typed, fields), (contract.id_name, str | int | float | None, None)]
+        self._types = [*map(_field_type, fields), (contract.id_name, str | int | float | None, None)]
         self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
         self._names = self.form.__struct_fields__
         self._meanings = {index_of[field.name]: _meaning(field) for field in fields if field.kind != "number"}
@@ -85,15 +85,15 @@ class QuickReader:
         ]
 
     def row_form(self, names: Sequence[str]) -> Any:
-        """As `form`, for tuples of values in the order of the names; None where an application cannot be of these."""
-        typed = {name: kind for name, kind, *_ in self._types}
-        needed = {name for name, _, *default in self._types if not default}
-        if len({*names}) < len(names) or not needed <= {*names} <= typed.keys():
+        """Return `form` for tuples of values in the order of the names; None where no application can be of these."""
+        types = {name: kind for name, kind, *_ in self._types}
+        required = {name for name, _, *default in self._types if not default}
+        if len({*names}) < len(names) or not required <= {*names} <= types.keys():
             return None
-        return tuple[tuple(typed[name] for name in names)]  # type: ignore[misc]
+        return tuple[tuple(types[name] for name in names)]  # type: ignore[misc]
 
     def read(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications | None:
-        """Read values of `form` or one of `row_form`, at least one row; None where a closer look is needed."""
+        """Read values of `form` or one of `row_form`, at least one row; None where a closer look is required."""
         try:
             return self._single(names, rows[0]) if len(rows) == 1 else self._many(names, rows)
         except (KeyError, TypeError, ValueError, ArithmeticError):  # no month, out of range, not to be computed
@@ -110,7 +110,7 @@ class QuickReader:
             if values[index] is None:
                 sources = [values[source] for source in of]
                 if None not in sources:
-                    values[index] = _computed(function, sources)
+                    values[index] = _compute(function, sources)
                 if values[index] is None and not nullable:
                     raise ValueError("a value is missing")
         for index, low, high, outside in self._limited:
@@ -159,20 +159,20 @@ class QuickReader:
         return np.array([row], dtype=np.float32)
 
 
-def _typed(field: LoanField) -> tuple[str, Any] | tuple[str, Any, None]:
-    """Name, type and, where it may be left out, default of a field."""
+def _field_type(field: LoanField) -> tuple[str, Any] | tuple[str, Any, None]:
+    """Return name, type and, where it may be left out, default of a field."""
     kind: Any = str
     if field.kind == "number":
         rejects = field.range if field.outside == "reject" else None
         kind = Annotated[float, msgspec.Meta(ge=rejects[0], le=rejects[1])] if rejects else float
     elif field.levels:
         kind = Literal[tuple(text for text in _meaning(field) if text is not None)]
-    needed = not field.nullable and field.role != "time" and not field.derived
-    return (field.name, kind) if needed else (field.name, kind | None, None)
+    required = not field.nullable and field.role != "time" and not field.derived
+    return (field.name, kind) if required else (field.name, kind | None, None)
 
 
 class _AnyText(dict[str | None, int | None]):
-    """Every text is 1: only that there is one counts."""
+    """Meaning of free text: each text is 1, as only that there is one counts."""
 
     def __missing__(self, text: str | None) -> int:
         return 1
@@ -191,13 +191,13 @@ def _meaning(field: LoanField) -> Mapping[str | None, int | None]:
 
 def _indicators(levels: int) -> dict[float, tuple[float, ...]]:
     """Return the columns of the matrix for each position of a nominal field, and for none."""
-    known: dict[float, tuple[float, ...]] = {
+    columns: dict[float, tuple[float, ...]] = {
         rank: tuple(float(rank == other) for other in range(1, levels + 1)) for rank in range(1, levels + 1)
     }
-    return {math.nan: (math.nan,) * levels, **known}
+    return {math.nan: (math.nan,) * levels, **columns}
 
 
-def _computed(function: Callable[..., Any], sources: list[float]) -> float | None:
+def _compute(function: Callable[..., Any], sources: list[float]) -> float | None:
     try:
         value = function(*sources)
     except ZeroDivisionError:  # infinity, as frames and arrays have it
@@ -210,10 +210,10 @@ def _floats(column: Sequence[float | None]) -> Floats:
     """Pack values (n,), NaN for None; it takes a quarter of the time of `np.array`, which looks at each type."""
     form = f"{len(column)}d"
     try:
-        packed = struct.pack(form, *column)
+        buffer = struct.pack(form, *column)
     except struct.error:  # there is a None
-        packed = struct.pack(form, *[math.nan if value is None else value for value in column])
-    return np.frombuffer(packed)
+        buffer = struct.pack(form, *[math.nan if value is None else value for value in column])
+    return np.frombuffer(buffer)
 
 
 def _id(value: Any) -> str | None:

@@ -19,7 +19,7 @@ _IR = 8
 
 
 def to_onnx(booster: Any) -> bytes:
-    """Boosted trees or a random forest, binary:logistic → ONNX: `X` float32 (n, columns) → `margin` (n, 1)."""
+    """Write boosted trees or a forest, binary:logistic, as ONNX: `X` float32 (n, columns) → `margin` (n, 1)."""
     from onnx import TensorProto, helper
 
     learner = json.loads(booster.save_raw("json"))["learner"]
@@ -47,14 +47,14 @@ def to_onnx(booster: Any) -> bytes:
 
 
 def _attributes(trees: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """All nodes of all trees, below each other; a leaf's weight is what it adds."""
+    """Return all nodes of all trees, below each other; a leaf's weight is its value."""
     nodes = [
         (tree, node, left, right, feature, value, default_left)
-        for tree, described in enumerate(trees)
+        for tree, content in enumerate(trees)
         for node, (left, right, feature, value, default_left) in enumerate(
             zip(
-                *(described[name] for name in ("left_children", "right_children", "split_indices")),
-                *(described[name] for name in ("split_conditions", "default_left")),
+                *(content[name] for name in ("left_children", "right_children", "split_indices")),
+                *(content[name] for name in ("split_conditions", "default_left")),
                 strict=True,
             )
         )

@@ -1,4 +1,4 @@
-"""Why an applicant was declined: the fields that raised the margin most, in the contract's sentences.
+"""Tells why an applicant was declined: the fields that increases the margin most, in the contract's sentences.
 
 Fields without a sentence (the lender's own grade and rate) are never given. Measuring contributions is the model's.
 """
@@ -12,13 +12,13 @@ from loan_default.risk.model.features import FeatureSpace
 
 
 def field_contributions(contributions: NDArray[np.float64], space: FeatureSpace) -> NDArray[np.float64]:
-    """Contributions by matrix column (n, columns) → by field of the contract (n, features)."""
+    """Add up contributions by matrix column (n, columns) to those by field of the contract (n, features)."""
     starts = np.flatnonzero(np.diff(space.field_of, prepend=-1))
     return np.add.reduceat(contributions, starts, axis=1)
 
 
 def reasons_for(contributions: NDArray[np.float64], space: FeatureSpace, *, at_most: int) -> list[list[str]]:
-    """For each row the sentences of the fields that add most to its risk, strongest first.
+    """Return for each row the sentences of the fields that add most to its risk, strongest first.
 
     Args:
         contributions: (n, columns) to the margin, from the model.
@@ -26,10 +26,10 @@ def reasons_for(contributions: NDArray[np.float64], space: FeatureSpace, *, at_m
         at_most: how many sentences a row may have; only fields that raise the risk count.
     """
     features = space.contract.features
-    spoken = [index for index, field in enumerate(features) if field.reason]
-    raised = field_contributions(contributions, space)[:, spoken]
-    strongest = np.argsort(-raised, axis=1, kind="stable")[:, :at_most]
-    sentences = np.array([features[index].reason for index in spoken], dtype=object)
+    explained = [index for index, field in enumerate(features) if field.reason]
+    increases = field_contributions(contributions, space)[:, explained]
+    strongest = np.argsort(-increases, axis=1, kind="stable")[:, :at_most]
+    sentences = np.array([features[index].reason for index in explained], dtype=object)
     return [
-        [sentences[index] for index in order if row[index] > 0] for order, row in zip(strongest, raised, strict=True)
+        [sentences[index] for index in order if row[index] > 0] for order, row in zip(strongest, increases, strict=True)
     ]

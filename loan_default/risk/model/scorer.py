@@ -2,7 +2,7 @@
 
 A `Scorer` is saved as a folder that needs none of the platform's settings to be read again: the model, its
 calibration, the contract and the decision policy it was registered with. Where the folder lies is `adapters`; how whole
-files are scored is `batches`.
+files are scored is `batch_scoring`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Scorer:
 
     @cached_property
     def space(self) -> FeatureSpace:
-        """The matrix that the model sees."""
+        """Return the columns of the matrix that the model sees."""
         return FeatureSpace(self.contract)
 
     def score(self, loans: pl.DataFrame, *, with_reasons: bool = True) -> pl.DataFrame:
@@ -125,13 +125,13 @@ class Scorer:
         """Write the model package: the model's file, `model.json`, `contract.json`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder)
-        described = {
+        content = {
             "format": FORMAT,
             "kind": self.kind,
             "calibration": asdict(self.calibration),
             "decision": self.policy.model_dump(),
         }
-        (folder / "model.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
+        (folder / "model.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         (folder / "contract.json").write_text(self.contract.model_dump_json(indent=1), encoding="utf-8")
 
     @classmethod
@@ -142,24 +142,24 @@ class Scorer:
             BadInput: the folder is no model package, or one of a later format.
         """
         try:
-            described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise BadInput(f"{folder} is no model package: model.json cannot be read; register it again.") from error
-        if described.get("format") != FORMAT:
+        if content.get("format") != FORMAT:
             raise BadInput(
-                f"{folder} has format {described.get('format')}, this release reads {FORMAT}; use that which wrote it."
+                f"{folder} has format {content.get('format')}, this release reads {FORMAT}; use that which wrote it."
             )
         return cls(
-            model=load_model(folder, described["kind"]),
-            kind=described["kind"],
-            calibration=Calibration(**described["calibration"]),
-            policy=DecisionPolicy(**described["decision"]),
+            model=load_model(folder, content["kind"]),
+            kind=content["kind"],
+            calibration=Calibration(**content["calibration"]),
+            policy=DecisionPolicy(**content["decision"]),
             contract=load_contract(folder / "contract.json"),
         )
 
 
 def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
-    """PDs (n,) → score points (n,), higher is safer.
+    """Turn PDs (n,) into score points (n,), higher is safer.
 
     offset + factor · ln((1 - PD) / PD) with factor = points to double the odds / ln 2; N. Siddiqi, Credit Risk
     Scorecards, 2006, chapter 6.
@@ -170,7 +170,7 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
 
 
 def _points_of(pd: float, policy: DecisionPolicy) -> int:
-    """`points` of one PD."""
+    """Turn one PD into score points, as `points` does many."""
     factor, offset = policy.scale
     certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
     return round(offset + factor * (math.log1p(-certain) - math.log(certain)))
@@ -181,7 +181,7 @@ def _decision(pd: float, policy: DecisionPolicy) -> str:
 
 
 def _bands(pds: Floats, policy: DecisionPolicy) -> NDArray[np.uint8]:
-    """The position of each PD's decision among `DECISIONS`."""
+    """Return the position of each PD's decision among `DECISIONS`."""
     return np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right").astype(np.uint8)
 
 

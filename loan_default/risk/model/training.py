@@ -98,13 +98,13 @@ def _fit(
     return Candidate(model.name, scorer, final.record(parameters), metrics)
 
 
-def graded(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
+def select_grades(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
     """Select what `grade_auc` needs of loans: how they ended, and the lender's own ordered opinions."""
     return loans.select(OUTCOME, *(field.name for field in contract.features if field.kind == "ordered"))
 
 
 def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
-    """AUC of ranking loans by the lender's own ordered opinion alone; None where the contract has none, or no loan.
+    """Measure the AUC of the lender's own ordered opinion alone; None where the contract has none, or no loan.
 
     The ordered field that most loans have counts, the finest of these: for LendingClub the sub-grade, or the grade
     where there is none. A loan without it ranks in the middle.

@@ -40,10 +40,10 @@ def test_a_thinned_sample_holds_each_loan_with_the_same_chance(share: float) -> 
     rows = 4_000
     X = np.arange(rows, dtype=np.float32)[:, None]
     sample = Sample(X, X[:, 0] % 2)
-    thinned = sample.thinned(share, seed=1)
+    thinned = sample.thin(share, seed=1)
     assert len(thinned.y) == pytest.approx(rows * min(share, 1), rel=0.1)
     assert np.array_equal(thinned.y, thinned.X[:, 0] % 2)  # each outcome stays with its loan
-    assert np.array_equal(thinned.X, sample.thinned(share, seed=1).X)
+    assert np.array_equal(thinned.X, sample.thin(share, seed=1).X)
 
 
 def test_samples_are_of_the_window_that_is_named(development: LocalDevelopment) -> None:

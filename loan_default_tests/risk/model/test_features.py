@@ -4,29 +4,32 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loan_default.risk.arrays import Matrix
+from loan_default.risk.contract import Contract
 from loan_default.risk.model.features import FeatureSpace
+from loan_default_tests.conftest import Cleaned
 
 
 @pytest.fixture(scope="module")
-def space(contract):
+def space(contract: Contract) -> FeatureSpace:
     return FeatureSpace(contract)
 
 
 @pytest.fixture(scope="module")
-def frame(cleaned):
+def frame(cleaned: Cleaned) -> pl.DataFrame:
     return pl.read_parquet(cleaned.path)
 
 
 @pytest.fixture(scope="module")
-def matrix(space, frame):
+def matrix(space: FeatureSpace, frame: pl.DataFrame) -> Matrix:
     return space.matrix(frame)
 
 
-def column(space, matrix, name):
+def column(space: FeatureSpace, matrix: Matrix, name: str) -> Matrix:
     return matrix[:, space.columns.index(name)]
 
 
-def test_the_columns_are_the_contracts(space, contract):
+def test_the_columns_are_the_contracts(space: FeatureSpace, contract: Contract) -> None:
     assert len(set(space.columns)) == len(space.columns) == len(space.field_of) == len(space.monotone)
     nominal = [field for field in contract.features if field.kind == "nominal"]
     others = len(contract.features) - len(nominal)
@@ -40,7 +43,7 @@ def test_the_columns_are_the_contracts(space, contract):
     assert not {"id", "issue_d", "addr_state", "outcome", "matures"} & set(space.columns)
 
 
-def test_numbers_stand_as_they_are(space, frame, matrix):
+def test_numbers_stand_as_they_are(space: FeatureSpace, frame: pl.DataFrame, matrix: Matrix) -> None:
     assert matrix.dtype == np.float32
     assert matrix.shape == (frame.height, len(space.columns))
     assert matrix.flags["C_CONTIGUOUS"]
@@ -50,21 +53,27 @@ def test_numbers_stand_as_they_are(space, frame, matrix):
         np.testing.assert_array_equal(column(space, matrix, name), expected)
 
 
-def test_what_is_missing_is_nan_and_nothing_else(space, frame, matrix, contract):
+def test_what_is_missing_is_nan_and_nothing_else(
+    space: FeatureSpace, frame: pl.DataFrame, matrix: Matrix, contract: Contract
+) -> None:
     for index, name in enumerate(space.columns):
         missing = frame[contract.features[space.field_of[index]].name].is_null().to_numpy()
         np.testing.assert_array_equal(np.isnan(matrix[:, index]), missing, err_msg=name)
     assert np.isnan(column(space, matrix, "mths_since_last_record")).any()
 
 
-def test_ordered_levels_are_their_position_from_the_safest(space, frame, matrix):
+def test_ordered_levels_are_their_position_from_the_safest(
+    space: FeatureSpace, frame: pl.DataFrame, matrix: Matrix
+) -> None:
     grades = dict(zip(frame["grade"], column(space, matrix, "grade"), strict=True))
     assert grades == {"A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "F": 6, "G": 7}
     fifths = dict(zip(frame["sub_grade"], column(space, matrix, "sub_grade"), strict=True))
     assert (fifths["A1"], fifths["B1"], fifths["C5"]) == (1, 6, 15)
 
 
-def test_nominal_levels_are_one_column_each(space, frame, matrix, contract):
+def test_nominal_levels_are_one_column_each(
+    space: FeatureSpace, frame: pl.DataFrame, matrix: Matrix, contract: Contract
+) -> None:
     for name in ("purpose", "home_ownership"):
         levels = contract.by_name[name].levels
         block = np.column_stack([column(space, matrix, f"{name}={level}") for level in levels])
@@ -72,27 +81,29 @@ def test_nominal_levels_are_one_column_each(space, frame, matrix, contract):
         assert [levels[index] for index in block.argmax(axis=1)] == frame[name].to_list()
 
 
-def test_a_missing_nominal_value_is_missing_in_all_its_columns(space, frame):
-    none = space.matrix(frame.head(3).with_columns(purpose=pl.lit(None, dtype=frame.schema["purpose"])))
+def test_a_missing_nominal_value_is_missing_in_all_its_columns(space: FeatureSpace, frame: pl.DataFrame) -> None:
+    missing = space.matrix(frame.head(3).with_columns(purpose=pl.lit(None, dtype=frame.schema["purpose"])))
     for name in space.columns:
         if name.startswith("purpose="):
-            assert np.isnan(column(space, none, name)).all()
+            assert np.isnan(column(space, missing, name)).all()
 
 
-def test_texts_give_the_same_matrix_as_levels(space, frame, matrix):
+def test_texts_give_the_same_matrix_as_levels(space: FeatureSpace, frame: pl.DataFrame, matrix: Matrix) -> None:
     texts = frame.with_columns(pl.col(pl.Enum).cast(pl.String))
     np.testing.assert_array_equal(space.matrix(texts), matrix)
 
 
-def test_the_order_of_columns_and_the_number_of_rows_do_not_matter(space, frame, matrix):
-    turned = frame.select(reversed(frame.columns))
-    np.testing.assert_array_equal(space.matrix(turned), matrix)
+def test_the_order_of_columns_and_the_number_of_rows_do_not_matter(
+    space: FeatureSpace, frame: pl.DataFrame, matrix: Matrix
+) -> None:
+    reordered = frame.select(reversed(frame.columns))
+    np.testing.assert_array_equal(space.matrix(reordered), matrix)
     for row in (0, 17):
         np.testing.assert_array_equal(space.matrix(frame[row : row + 1]), matrix[row : row + 1])
     assert space.matrix(frame.head(0)).shape == (0, len(space.columns))
 
 
-def test_monotone_follows_the_contract(space):
+def test_monotone_follows_the_contract(space: FeatureSpace) -> None:
     signs = dict(zip(space.columns, space.monotone, strict=True))
     rising = ("int_rate", "grade", "sub_grade", "dti", "term", "payment_to_income", "inq_last_6mths")
     falling = ("fico_range_low", "annual_inc", "credit_history_months")
@@ -100,6 +111,6 @@ def test_monotone_follows_the_contract(space):
     assert [signs[name] for name in (*rising, *falling, *free)] == [1] * 7 + [-1] * 3 + [0] * 4
 
 
-def test_an_unknown_level_is_refused(space, frame):
+def test_an_unknown_level_is_refused(space: FeatureSpace, frame: pl.DataFrame) -> None:
     with pytest.raises(pl.exceptions.InvalidOperationError):
         space.matrix(frame.head(1).with_columns(grade=pl.lit("H")))

@@ -37,7 +37,7 @@ def by_columns(*sent: dict[str, Any]) -> np.ndarray | None:
         return None
     rows = json.dumps([[application.get(name) for name in names] for application in sent])
     try:
-        read = READER.read(names, msgspec.json.decode(rows, type=list[form]))
+        read = READER.read(names, msgspec.json.decode(rows, type=list[form]))  # type: ignore[valid-type]
     except msgspec.ValidationError:
         return None
     return None if read is None else np.array(read.values)
@@ -54,7 +54,9 @@ def alike(first: np.ndarray, second: np.ndarray) -> bool:
 
 def values_of(field: LoanField) -> st.SearchStrategy[Any]:
     """Mostly what is allowed, with what is not: beyond the range, another type, an unknown level, nothing."""
-    odd = st.sampled_from([None, "", "NA", "None", "x", True, -1, 10**12, 3.61, "36 months", [], {}])
+    odd: st.SearchStrategy[Any] = st.sampled_from(
+        [None, "", "NA", "None", "x", True, -1, 10**12, 3.61, "36 months", [], {}]
+    )
     if field.kind == "number" and field.range:
         return st.one_of(st.floats(*field.range), st.integers(0, 2000), odd)
     if field.levels:

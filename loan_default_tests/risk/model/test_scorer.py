@@ -1,7 +1,7 @@
 """From loans to points, decisions and reasons: the same whatever the chunks, and the same from a folder."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Matrix
-from loan_default.risk.compute import FrameTable
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import onnx_export
-from loan_default.risk.model.batch_scoring import scored, write_predictions
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.scorer import SCORED, Scorer, points
@@ -109,41 +107,6 @@ def test_leaving_reasons_out_changes_nothing_else(scorer: Scorer, loans: pl.Data
     assert quick["reasons"].list.len().sum() == 0
 
 
-@pytest.fixture(params=[1, 7, 100, 299, 300, 1_000])
-def rows_in_a_chunk(request: pytest.FixtureRequest) -> Iterator[int]:
-    with pl.Config(streaming_chunk_size=request.param):
-        yield request.param
-
-
-@pytest.mark.parametrize("with_reasons", [True, False])
-def test_chunks_add_up_to_the_whole(
-    scorer: Scorer, loans: pl.DataFrame, rows_in_a_chunk: int, with_reasons: bool
-) -> None:
-    chosen = loans.head(40) if rows_in_a_chunk == 1 else loans
-    columns = ["dti", "id", "addr_state"]  # a feature, and two that are none
-    streamed = scored(scorer, FrameTable(chosen.lazy()), keep=columns, with_reasons=with_reasons).collect(
-        engine="streaming"
-    )
-    assert streamed.equals(chosen.select(columns).hstack(scorer.score(chosen, with_reasons=with_reasons)))
-
-
-def test_chunks_may_keep_nothing(scorer: Scorer, loans: pl.DataFrame) -> None:
-    assert scored(scorer, FrameTable(loans.lazy()), keep=[]).collect(engine="streaming").equals(scorer.score(loans))
-
-
-def test_no_loans_are_scored_as_none(scorer: Scorer, loans: pl.DataFrame) -> None:
-    none = scored(scorer, FrameTable(loans.lazy().filter(pl.lit(False))), keep=["id"]).collect(engine="streaming")
-    assert (none.height, none.schema) == (0, pl.Schema({"id": pl.String, **SCORED}))
-
-
-def test_a_file_of_loans_keeps_its_order(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
-    loans.write_parquet(tmp_path / "loans.parquet", row_group_size=50)
-    streamed = scored(scorer, FrameTable(pl.scan_parquet(tmp_path / "loans.parquet")), keep=["id"]).collect(
-        engine="streaming"
-    )
-    assert streamed["id"].equals(loans["id"])
-
-
 @pytest.mark.parametrize("kind", [candidate.name for candidate in CANDIDATES])
 def test_a_package_scores_as_what_was_saved(
     candidates: Mapping[str, Candidate], loans: pl.DataFrame, tmp_path: Path, kind: str
@@ -194,24 +157,3 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
             Scorer.load(tmp_path / name)
         assert str(refused.value).startswith(str(tmp_path / name))
         assert str(refused.value).endswith(sentence)
-
-
-def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
-    parquet, csv = tmp_path / "predictions.parquet", tmp_path / "predictions.csv"
-    counted = write_predictions(
-        scorer, FrameTable(loans.lazy()), parquet=parquet, csv=csv, constants={"model_version": 3}
-    )
-    scores = scorer.score(loans)
-    written = pl.read_parquet(parquet)
-    assert written.columns == ["id", "issue_d", "term", *SCORED, "model_version"]
-    assert written["id"].equals(loans["id"])
-    assert written.select(list(SCORED)).equals(scores)
-    assert set(written["model_version"]) == {3}
-    lines = pl.read_csv(csv)
-    assert lines["score"].equals(scores["score"])
-    assert (lines["reasons"].fill_null("") == scores["reasons"].list.join(" ")).all()
-    mean = {decision: loans["pd"].mean() for (decision,), loans in scores.group_by("decision")}
-    rows = dict(scores["decision"].value_counts().iter_rows())
-    assert {name: (count, pytest.approx(mean[name])) for name, count in rows.items()} == {
-        name: (count, pd) for name, count, pd in counted
-    }

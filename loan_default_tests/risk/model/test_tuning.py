@@ -51,7 +51,8 @@ def loss_of(few: LocalDevelopment, start: Mapping[str, float | int], space: Sear
 
 
 def trials_in(storage: str, study: str) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name=study, storage=storage).trials
+    trials: list[optuna.trial.FrozenTrial] = optuna.load_study(study_name=study, storage=storage).trials
+    return trials
 
 
 def test_the_start_is_the_first_trial_and_alone_is_a_search(

@@ -79,7 +79,7 @@ class BoostedModel(CandidateModel):
     @property
     @abstractmethod
     def rounds(self) -> int:
-        """Return how many rounds were kept."""
+        """Return the number of rounds that it answers with."""
         ...
 
     @classmethod

@@ -70,12 +70,12 @@ class LightGBMTrees(BoostedModel):
         return loss
 
     def margins(self, X: Matrix) -> Floats:
-        margins = self.booster.predict(self._completed(X), raw_score=True, num_threads=_threads(len(X)))
+        margins = self.booster.predict(self._fill(X), raw_score=True, num_threads=_threads(len(X)))
         return np.asarray(margins, dtype=np.float64)
 
     def contributions(self, X: Matrix) -> Floats:
         """Return exact tree SHAP, by LightGBM; the last column that it adds, the bias, is left out."""
-        contributions = self.booster.predict(self._completed(X), pred_contrib=True, num_threads=_threads(len(X)))
+        contributions = self.booster.predict(self._fill(X), pred_contrib=True, num_threads=_threads(len(X)))
         return np.asarray(contributions, dtype=np.float64)[:, :-1]
 
     def importance(self) -> Floats:
@@ -93,7 +93,7 @@ class LightGBMTrees(BoostedModel):
         typical = json.loads((folder / cls.typical_file).read_text(encoding="utf-8"))
         return cls(lightgbm.Booster(model_file=folder / cls.file_name), np.array(typical, dtype=np.float32))
 
-    def _completed(self, X: Matrix) -> Matrix:
+    def _fill(self, X: Matrix) -> Matrix:
         return np.where(np.isnan(X), self.typical, X)
 
 

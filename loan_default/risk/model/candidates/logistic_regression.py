@@ -70,18 +70,18 @@ class LogisticRegression(CandidateModel):
         """
         transformed = self.pipeline[:-1].transform(X) * self.pipeline["logit"].coef_[0]
         contributions = np.array(transformed[:, : X.shape[1]], dtype=np.float64)
-        contributions[:, self._indicated] += transformed[:, X.shape[1] :]
+        contributions[:, self._indicator_columns] += transformed[:, X.shape[1] :]
         return contributions
 
     def importance(self) -> Floats:
         coefficients = np.abs(self.pipeline["logit"].coef_[0])
-        columns = len(coefficients) - len(self._indicated)
+        columns = len(coefficients) - len(self._indicator_columns)
         sizes = coefficients[:columns].copy()
-        sizes[self._indicated] += coefficients[columns:]
+        sizes[self._indicator_columns] += coefficients[columns:]
         return shares(sizes)
 
     @property
-    def _indicated(self) -> NDArray[np.intp]:
+    def _indicator_columns(self) -> NDArray[np.intp]:
         """Return for each indicator of a missing value the column whose it is."""
         return np.asarray(self.pipeline["fill"].indicator_.features_, dtype=np.intp)
 
