@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loan_default.cli.entry import app
+import loan_default.cli.entry  # noqa: F401 - registers the commands
+from loan_default.cli.app import app
 from loan_default.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
