@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -30,14 +31,14 @@ class Metadata(BaseHTTPRequestHandler):
     """Google's metadata server, as far as tokens go."""
 
     seconds = 3600
-    asked: list[str] = []  # noqa: RUF012 - one server a test
+    audiences: list[str] = []  # noqa: RUF012 - one server a test
 
     def do_GET(self) -> None:
         answer = ""
         if "/identity" in self.path:
             audience = parse_qs(urlsplit(self.path).query)["audience"][0]
-            self.asked.append(audience)
-            answer = token(audience, self.seconds, len(self.asked))
+            self.audiences.append(audience)
+            answer = token(audience, self.seconds, len(self.audiences))
         elif "/service-accounts/default/" in self.path:
             answer = json.dumps(
                 {"email": "scoring@example.iam.gserviceaccount.com", "scopes": [], "aliases": ["default"]}
@@ -87,7 +88,7 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Metadata]]:
     """This process runs as a service account, and what listens on loopback is on Cloud Run."""
     from google.auth.compute_engine import _metadata
 
-    handler = type("Metadata", (Metadata,), {"asked": []})
+    handler = type("Metadata", (Metadata,), {"audiences": []})
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setattr(identity, "_CLOUD_RUN", "127.0.0.1")
     identity._credentials.cache_clear()
@@ -101,10 +102,12 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Metadata]]:
 
 @pytest.fixture
 def service() -> Iterator[tuple[str, list[Message]]]:
-    handler = type("Service", (Service,), {"sent": []})
-    server = HTTPServer(("127.0.0.1", 0), handler)
+    class EmptyService(Service):
+        sent: list[Message] = []  # noqa: RUF012
+
+    server = HTTPServer(("127.0.0.1", 0), EmptyService)
     with serving(server):
-        yield f"http://127.0.0.1:{server.server_port}", handler.sent
+        yield f"http://127.0.0.1:{server.server_port}", EmptyService.sent
 
 
 def test_other_addresses_are_shown_nothing() -> None:
@@ -131,7 +134,7 @@ def test_mlflow_is_shown_who_asks_beside_the_log_in(
     for headers in sent:
         claims = headers[identity.HEADER].removeprefix("Bearer ").split(".")[1]
         assert json.loads(base64.urlsafe_b64decode(claims))["aud"] == "https://127.0.0.1"
-    assert len(metadata.asked) == 1, "a token serves many requests"
+    assert len(metadata.audiences) == 1, "a token serves many requests"
 
 
 @pytest.mark.integration
@@ -150,11 +153,11 @@ def test_a_token_is_asked_for_anew_before_it_ends(metadata: type[Metadata]) -> N
     metadata.seconds = 60  # within the minutes that Google's library keeps free for clocks that differ
     first, second = (identity.proof("https://127.0.0.1") for _ in range(2))
     assert first != second
-    assert len(metadata.asked) == 2
+    assert len(metadata.audiences) == 2
 
 
 @pytest.mark.integration
-def test_without_a_service_account_each_door_says_so(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_service_account_each_door_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "_CLOUD_RUN", "127.0.0.1")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     identity._credentials.cache_clear()

@@ -29,63 +29,65 @@ from loan_default.risk.errors import BadInput
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "applications"
-    made.mkdir()
-    return made
+    applications = tmp_path / "applications"
+    applications.mkdir()
+    return applications
 
 
-def write(path: Path, text: str, at: int = 1_000) -> None:
+def write(path: Path, text: str, mtime: int = 1_000) -> None:
     path.write_text(text)
-    os.utime(path, (at, at))
+    os.utime(path, (mtime, mtime))
 
 
-def looked(
-    folder: Path | UPath, memory: ScanState | None = None, known: tuple[str, ...] = (), most: int = 10**9
+def scan_folder(
+    folder: Path | UPath, memory: ScanState | None = None, known_batches: tuple[str, ...] = (), most: int = 10**9
 ) -> InboxScan:
     with TemporaryDirectory() as staging:
         files = list_files(UPath(folder))
-        return scan_inbox(files, known, memory or ScanState(), batch_name, most_bytes=most, staging=Path(staging))
+        return scan_inbox(
+            files, known_batches, memory or ScanState(), batch_name, most_bytes=most, staging=Path(staging)
+        )
 
 
-def twice(folder: Path | UPath, **given: int) -> InboxScan:
-    return looked(folder, looked(folder).memory({}), **given)
+def twice(folder: Path | UPath, most: int = 10**9) -> InboxScan:
+    return scan_folder(folder, scan_folder(folder).memory({}), most=most)
 
 
-def ready(seen: InboxScan) -> list[str]:
-    return [one.batch for one in seen.ready]
+def ready(scan: InboxScan) -> list[str]:
+    return [entry.batch for entry in scan.ready]
 
 
 def test_a_file_is_whole_once_it_has_not_changed_from_one_look_to_the_next(folder: Path) -> None:
     write(folder / "a.csv", "1")
-    first = looked(folder)
+    first = scan_folder(folder)
     assert (ready(first), first.changing) == ([], ("a.csv",))
     write(folder / "a.csv", "12")
-    second = looked(folder, first.memory({}))
+    second = scan_folder(folder, first.memory({}))
     assert (ready(second), second.changing) == ([], ("a.csv",))
-    third = looked(folder, second.memory({}))
+    third = scan_folder(folder, second.memory({}))
     assert (ready(third), third.changing) == (["a"], ())
     assert third.ready[0].fingerprint == fingerprint([folder / "a.csv"])
 
 
 def test_of_the_same_size_another_time_is_a_change_and_the_same_content_keeps_its_fingerprint(folder: Path) -> None:
     write(folder / "a.csv", "1")
-    seen = twice(folder)
-    write(folder / "a.csv", "1", at=2_000)
-    touched = looked(folder, seen.memory({}))
+    scan = twice(folder)
+    write(folder / "a.csv", "1", mtime=2_000)
+    touched = scan_folder(folder, scan.memory({}))
     assert touched.changing == ("a.csv",)
-    again = looked(folder, touched.memory({}))
-    assert again.ready[0].fingerprint == seen.ready[0].fingerprint
-    assert again.ready[0].state != seen.ready[0].state
+    again = scan_folder(folder, touched.memory({}))
+    assert again.ready[0].fingerprint == scan.ready[0].fingerprint
+    assert again.ready[0].state != scan.ready[0].state
 
 
 def test_the_oldest_comes_first(folder: Path) -> None:
-    for name, at in {"c.csv": 1, "a.csv": 3, "b.csv": 2}.items():
-        write(folder / name, name, at)
+    for name, mtime in {"c.csv": 1, "a.csv": 3, "b.csv": 2}.items():
+        write(folder / name, name, mtime)
     assert ready(twice(folder)) == ["c", "b", "a"]
 
 
 @pytest.mark.parametrize(
-    ("names", "known", "batches", "said"),
+    ("names", "known_batches", "batches", "sentence"),
     [
         (["notes.txt", "a.csv"], (), ["a"], "notes.txt: a batch file ends in"),
         (["a b.csv"], (), [], "may hold letters"),
@@ -97,31 +99,31 @@ def test_the_oldest_comes_first(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_a_batch_is_refused_and_blocks_no_other(
-    folder: Path, names: list[str], known: tuple[str, ...], batches: list[str], said: str
+    folder: Path, names: list[str], known_batches: tuple[str, ...], batches: list[str], sentence: str
 ) -> None:
-    for at, name in enumerate(names):
-        write(folder / name, name, at)
+    for mtime, name in enumerate(names):
+        write(folder / name, name, mtime)
     (folder / "folder.csv").mkdir()
-    seen = looked(folder, looked(folder).memory({}), known)
-    assert ready(seen) == batches
-    assert said in " ".join(seen.refused.values())
+    scan = scan_folder(folder, scan_folder(folder).memory({}), known_batches)
+    assert ready(scan) == batches
+    assert sentence in " ".join(scan.refused.values())
 
 
 def test_files_beyond_what_may_be_read_wait_for_the_next_look(folder: Path) -> None:
-    for at, name in enumerate("abc"):
-        write(folder / f"{name}.csv", "x" * 10, at)
+    for mtime, name in enumerate("abc"):
+        write(folder / f"{name}.csv", "x" * 10, mtime)
     first = twice(folder, most=15)
     assert ready(first) == ["a", "b"]
-    assert ready(looked(folder, first.memory({}), most=15)) == ["a", "b", "c"]
+    assert ready(scan_folder(folder, first.memory({}), most=15)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"other": {}}', '{"states": 5}', '{"settled": 5}', "3"])
 def test_a_lost_memory_costs_one_more_look(folder: Path, text: str | None) -> None:
     write(folder / "a.csv", "1")
-    seen = looked(folder, ScanState.from_json(text))
-    assert seen.changing == ("a.csv",)
-    assert ready(looked(folder, ScanState.from_json(seen.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
-    assert seen.memory({"a": "f", "gone": "f"}).taken == {"a": "f"}
+    scan = scan_folder(folder, ScanState.from_json(text))
+    assert scan.changing == ("a.csv",)
+    assert ready(scan_folder(folder, ScanState.from_json(scan.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
+    assert scan.memory({"a": "f", "gone": "f"}).taken == {"a": "f"}
 
 
 def test_what_is_settled_is_looked_at_again_once_it_changes(folder: Path) -> None:
@@ -129,11 +131,11 @@ def test_what_is_settled_is_looked_at_again_once_it_changes(folder: Path) -> Non
     write(folder / "b.csv", "1")
     memory = twice(folder).memory({"a": "f", "b": "f"}, done=["a"])
     assert (list(memory.states), list(memory.taken), len(memory.settled)) == (["b.csv"], ["b"], 8)
-    seen = looked(folder, ScanState.from_json(memory.to_json()))
-    assert (ready(seen), len(seen.memory({}).settled)) == (["b"], 8)
+    scan = scan_folder(folder, ScanState.from_json(memory.to_json()))
+    assert (ready(scan), len(scan.memory({}).settled)) == (["b"], 8)
     write(folder / "a.csv", "2", 5_000)
-    seen = looked(folder, seen.memory({}))
-    assert (seen.changing, seen.memory({}).settled) == (("a.csv",), "")
+    scan = scan_folder(folder, scan.memory({}))
+    assert (scan.changing, scan.memory({}).settled) == (("a.csv",), "")
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
@@ -151,10 +153,10 @@ def test_a_bucket_is_looked_at_in_the_same_way(bucket: UPath) -> None:
     assert list_folders(inbox) == ["below"]
     assert find_file(inbox / "a.csv") == list_files(inbox)[0]
     assert [file.name for file in match_files(f"{inbox}/*.csv")] == ["a.csv"]
-    seen = twice(inbox)
-    assert (ready(seen), list(seen.refused)) == (["a"], ["notes.txt"])
+    scan = twice(inbox)
+    assert (ready(scan), list(scan.refused)) == (["a"], ["notes.txt"])
     write_text(inbox / "a.csv", "2")
-    assert looked(inbox, seen.memory({})).changing == ("a.csv",)
+    assert scan_folder(inbox, scan.memory({})).changing == ("a.csv",)
 
 
 def by_glob(folder: Path) -> str:
@@ -165,7 +167,7 @@ def by_glob(folder: Path) -> str:
     "change",
     [
         lambda folder: write(folder / "b.csv", "1"),
-        lambda folder: write(folder / "a.csv", "2", at=2_000),
+        lambda folder: write(folder / "a.csv", "2", mtime=2_000),
         lambda folder: (folder / "a.csv").rename(folder / "c.csv"),
     ],
 )
@@ -195,16 +197,16 @@ def test_a_path_or_a_glob_names_local_files(tmp_path: Path) -> None:
 def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, pattern: str) -> None:
     for name in ("b.csv", "a.csv", "c.parquet"):
         write_text(bucket / "loans" / name, f"of {name}")
-    found = copied(f"{bucket}/loans/{pattern}", tmp_path)
+    copies = copied(f"{bucket}/loans/{pattern}", tmp_path)
     expected = ["a.csv", "b.csv"] if "*" in pattern else ["b.csv"]
-    assert [path.name for path in found] == expected, "reports name them"
-    assert [path.read_text() for path in found] == [f"of {name}" for name in expected]
+    assert [path.name for path in copies] == expected, "reports name them"
+    assert [path.read_text() for path in copies] == [f"of {name}" for name in expected]
 
 
 @pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def test_naming_nothing_is_refused(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
-    place = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "new" / "folder"
+    root = UPath(request.getfixturevalue("bucket" if where == "bucket" else "tmp_path")) / "new" / "folder"
     with pytest.raises(BadInput, match=r"No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH"):
         copied("", tmp_path)
     with pytest.raises(BadInput, match="names no file; give the path of a CSV"):
-        copied(f"{place}/*.csv", tmp_path)
+        copied(f"{root}/*.csv", tmp_path)

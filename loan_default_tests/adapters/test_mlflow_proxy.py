@@ -1,11 +1,13 @@
 """What a browser asks MLflow through the door, and what MLflow gets to see."""
 
+from email.message import Message
+
 import pytest
 
 from loan_default.adapters import identity
 from loan_default.adapters.mlflow_proxy import open_door
 from loan_default_tests.adapters.test_alerts import serving
-from loan_default_tests.adapters.test_identity import Message, Metadata, metadata, service  # noqa: F401 - fixtures
+from loan_default_tests.adapters.test_identity import Metadata, metadata, service  # noqa: F401 - fixtures
 from loan_default_tests.stores import free_port
 
 

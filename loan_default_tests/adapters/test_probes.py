@@ -29,12 +29,12 @@ def read_only(folder: Path) -> Path:
 
 @pytest.mark.parametrize("root", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
 def test_a_storage_is_probed_and_left_as_it_was(request: pytest.FixtureRequest, tmp_path: Path, root: str) -> None:
-    place = UPath(tmp_path) if root == "folder" else request.getfixturevalue("bucket") / "prefix"
-    write_text(place / "kept.json", "{}")
-    probe = probes.probe_storage(str(place), patience=1)
+    root_path = UPath(tmp_path) if root == "folder" else request.getfixturevalue("bucket") / "prefix"
+    write_text(root_path / "kept.json", "{}")
+    probe = probes.probe_storage(str(root_path), patience=1)
     assert (probe.listed, probe.same, probe.removed) == (True, True, True)
     assert abs(probe.changed_at - probe.written_at) < timedelta(seconds=5)
-    assert [file.name for file in inbox.list_all_files(place)] == ["kept.json"]
+    assert [file.name for file in inbox.list_all_files(root_path)] == ["kept.json"]
 
 
 def test_a_storage_that_refuses_is_an_os_error(tmp_path: Path) -> None:
@@ -46,25 +46,25 @@ def test_a_storage_that_refuses_is_an_os_error(tmp_path: Path) -> None:
 
 def test_only_old_files_of_dead_runs_are_left_over(tmp_path: Path) -> None:
     staging, models, storage = (tmp_path / name for name in ("staging", "models", "storage"))
-    wanted = [
+    leftovers = [
         staging / "run-cleaned.parquet",
         staging / DOWNLOADS / "0a1b2c3d" / ".2018-10.csv.0a1b2c3d.part",
         models / "tmpab12" / "package" / "model.ubj",
         storage / "predictions" / ".2018-10.csv.0a1b2c3d.part",
         storage / ".doctor-0a1b2c3d",
     ]
-    kept = [
+    others = [
         staging / DOWNLOADS / "0a1b2c3d" / "2018-10.csv",
         models / "loan_default_model-1-run" / "model.ubj",
         storage / "predictions" / "2018-10.csv",
         storage / ".env",
     ]
-    for file in [*wanted, *kept]:
+    for file in [*leftovers, *others]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("1234")
     later = datetime.now(UTC) + timedelta(days=2)
-    found = probes.count_leftovers(str(storage), staging, models, later)
-    assert found == probes.Leftovers(len(wanted), 4 * len(wanted))
+    count = probes.count_leftovers(str(storage), staging, models, later)
+    assert count == probes.Leftovers(len(leftovers), 4 * len(leftovers))
     assert probes.count_leftovers(str(storage), staging, models, datetime.now(UTC)) == probes.Leftovers(0, 0)
     assert probes.count_leftovers("gs://bucket", tmp_path / "no", tmp_path / "none", later).files == 0
 
@@ -101,10 +101,10 @@ def test_a_tracking_server_tells_its_version_and_its_time() -> None:
 
     with serving(server := HTTPServer(("127.0.0.1", 0), Server)):
         url = f"http://127.0.0.1:{server.server_port}"
-        told = probes.ask_tracking_server(f"{url}/", seconds=5)
+        answer = probes.ask_tracking_server(f"{url}/", seconds=5)
         assert probes.ask_tracking_server(f"{url}/elsewhere", seconds=5) is None
-    assert told is not None
-    assert (told.version, told.told_at) == ("3.17.2", yesterday)
+    assert answer is not None
+    assert (answer.version, answer.told_at) == ("3.17.2", yesterday)
     assert probes.ask_tracking_server(url, seconds=5) is None
 
 

@@ -246,7 +246,7 @@ def test_default_store_is_lent_and_given_back(tracking: Tracking, monkeypatch: p
     with tracking.as_default():
         assert mlflow.get_tracking_uri() == tracking.tracking_uri
     assert mlflow.get_tracking_uri() == os.environ["MLFLOW_TRACKING_URI"] == "http://elsewhere"
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # the way back to the environment's
 
 
 def test_refusal_is_one_sentence(tracking: Tracking) -> None:
@@ -295,10 +295,10 @@ def test_server_does_what_a_file_does(tmp_path: Path) -> None:
         version = tracking.register(run_id, log_model(tracking, run_id), {"auc": "0.7"})
         assert tracking.promote(version.version, {}) == tracking.versions()[0] == tracking.version_of(PRODUCTION)
         folder = tracking.download_package(version, tmp_path / "cache")
-        kept = tracking.download_folder(run_id, "candidates", tmp_path / "cache")
+        candidates = tracking.download_folder(run_id, "candidates", tmp_path / "cache")
         assert tracking.read_json(run_id, "candidates/about.json") == {"rows": 3}
         with pytest.raises(TrackingError, match=r"refused to read profile\.json"):
             tracking.read_json(run_id, "profile.json")
     assert (folder / "model.ubj").exists()
-    assert (kept / "xgboost" / "model.ubj").exists()
+    assert (candidates / "xgboost" / "model.ubj").exists()
     assert local.get(version.version).aliases == (PRODUCTION, STAGING)
