@@ -1,6 +1,6 @@
-"""How people are told: a Slack webhook and e-mail, both optional, one message for all that happened.
+"""Alerts by a Slack webhook and e-mail, both optional: one message for all that happened.
 
-Sending never raises: a channel that is dead is a sentence for the log. What is worth telling, and that no applicant's
+Sending never raises: a channel that is dead is a sentence for the log. What is worth an alert, and that no applicant's
 data is in it, is the caller's business.
 """
 
@@ -19,7 +19,7 @@ _TLS_PORT, _START_TLS_PORT = 465, 587
 
 @dataclass(frozen=True)
 class Channels:
-    """Whom to tell: Slack's address is a secret; mail goes by `smtp_host`."""
+    """The channels of alerts: Slack's address is a secret; mail goes by `smtp_host`."""
 
     slack: str = field(default="", repr=False)
     emails: tuple[str, ...] = ()
@@ -34,19 +34,19 @@ class Channels:
 
 
 def send(channels: Channels, subject: str, lines: Sequence[str]) -> tuple[int, list[str]]:
-    """Tell all at once; answers how many channels took the message, and a sentence for each that did not."""
-    ways: dict[str, Callable[[str, str], None]] = {}
+    """Send one message by every channel; return how many took it, and a sentence for each that did not."""
+    senders: dict[str, Callable[[str, str], None]] = {}
     if channels.slack:
-        ways["Slack"] = partial(_post, channels.slack)
+        senders["Slack"] = partial(_post, channels.slack)
     if channels.emails:
-        ways[f"The mail server at {channels.smtp_host}:{channels.smtp_port}"] = partial(_mail, channels)
+        senders[f"The mail server at {channels.smtp_host}:{channels.smtp_port}"] = partial(_mail, channels)
     troubles = []
-    for name, tell in ways.items():
+    for name, deliver in senders.items():
         try:
-            tell(subject, _text(lines))
+            deliver(subject, _text(lines))
         except Exception as error:  # noqa: BLE001 - each library has errors of its own; their texts may hold a secret
             troubles.append(f"{name} did not take the message ({type(error).__name__}).")
-    return len(ways) - len(troubles), troubles
+    return len(senders) - len(troubles), troubles
 
 
 def _text(lines: Sequence[str]) -> str:

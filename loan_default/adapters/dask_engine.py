@@ -1,6 +1,6 @@
 """The distributed engine: Dask's workers read, clean, train, tune, score and profile, each some of the parts.
 
-Only how work is spread, and what becomes of it when a worker dies, is known here; what is done with a part is `risk`'s.
+How work is spread, and what becomes of it when a worker dies, belongs here; what is done with a part is `risk`'s.
 Neither this process nor any worker ever has all rows of a table in memory, and a worker that dies costs time only.
 """
 
@@ -52,11 +52,11 @@ log = logging.getLogger(__name__)
 
 
 class WorkersError(OSError):
-    """The scheduler or its workers are not there, which may pass; the message says which and what to do."""
+    """The scheduler or its workers do not answer, which may pass; the message says which and what to do."""
 
 
 def require_dask() -> None:
-    """See that Dask is there.
+    """Check that Dask is installed.
 
     Raises:
         BadInput: says what to install.
@@ -79,7 +79,7 @@ class DaskEngine:
 
     @cached_property
     def client(self) -> Client:
-        """Connected when it is first needed.
+        """The client of the scheduler, connected when it is first needed.
 
         Raises:
             WorkersError: no scheduler answers, or it has no worker.
@@ -122,7 +122,7 @@ class DaskEngine:
 
     @property
     def workers(self) -> Sequence[Mapping[str, Any]]:
-        """What the scheduler tells of each worker: `nthreads`, `memory_limit` in bytes, …"""
+        """The scheduler's facts on each worker: `nthreads`, `memory_limit` in bytes, …"""
         return list(self.client.scheduler_info(n_workers=-1)["workers"].values())
 
     @property
@@ -134,20 +134,20 @@ class DaskEngine:
 
     @property
     def processes(self) -> int:
-        """The workers that there are now."""
+        """The number of workers that there are now."""
         return len(self.client.nthreads())
 
     def parts(self, table: Table) -> Sequence[TablePart]:
-        """Some for each worker."""
+        """Cut a table into some parts for each worker."""
         least = min(_PARTS_OF_A_WORKER * self.processes, table.rows // _FEWEST_ROWS)
         return [table.part(*bounds) for bounds in part_bounds(table.rows, max(least, 1))]
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """As tasks; a few more than there are threads wait for a worker or to be taken."""
+        """Apply a function to each item as a task; a few more than there are threads are under way at once."""
         most = 2 * sum(self.client.nthreads().values())
-        shipped, submit = self._shipped(function)
-        waiting: deque[Future] = deque()
-        with _told():
+        function_future, submit = self._ship(function)
+        waiting: deque[Future[Any]] = deque()
+        with _explaining_errors():
             try:
                 for item in items:
                     waiting.append(submit(item))
@@ -156,48 +156,48 @@ class DaskEngine:
                 while waiting:
                     yield waiting.popleft().result()
             finally:
-                self.client.cancel([*waiting, shipped])
+                self.client.cancel([*waiting, function_future])
 
     def map_rows(self, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, schema: Schema) -> pl.LazyFrame:
-        """Part by part, each sent here when it is ready."""
+        """Apply a function to a table part by part; each comes here when it is ready."""
         return stream_frames(lambda: self.map(partial(_through, function), self.parts(table)), schema)
 
     def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
-        """Both windows in the memory of the workers, each holding some of their loans."""
+        """Lay out both windows in the memory of the workers, each holding some of their loans."""
         return DaskDevelopment(self, loans, _Windows(contract, splits, splits.share_of(at_most)))
 
     # --- how it is done ---------------------------------------------------------------------------------------
 
-    def _shipped(self, function: Callable[..., Any]) -> tuple[Future, Callable[..., Future]]:
-        """The function on its way to the workers, once each; and how it is asked for an item."""
+    def _ship(self, function: Callable[..., Any]) -> tuple[Future[Any], Callable[..., Future[Any]]]:
+        """Send a function to the workers, once each; return its future, and what submits it for an item."""
         name = _name_of(function)
-        shipped = self.client.submit(_same, function, key=f"{name}_itself-{uuid.uuid4().hex}")
+        function_future = self.client.submit(_same, function, key=f"{name}_itself-{uuid.uuid4().hex}")
 
-        def submit(item: Any, **where: Any) -> Future:
-            return self.client.submit(_call, shipped, item, key=f"{name}-{uuid.uuid4().hex}", **where)
+        def submit(item: Any, **where: Any) -> Future[Any]:
+            return self.client.submit(_call, function_future, item, key=f"{name}-{uuid.uuid4().hex}", **where)
 
-        return shipped, submit
+        return function_future, submit
 
-    def spread(self, function: Callable[[Item], Any], items: Sequence[Item]) -> list[Future]:
-        """The results of `function`, kept by the workers in turn; ready, or lost with a worker and made again."""
+    def spread(self, function: Callable[[Item], Any], items: Sequence[Item]) -> list[Future[Any]]:
+        """Have the workers compute and hold a function's results, in turn; what is lost with a worker is made again."""
         from distributed import wait
 
         workers = list(self.client.nthreads())
-        _, submit = self._shipped(function)
-        with _told():
-            made = [
-                submit(item, workers=[workers[at % len(workers)]], allow_other_workers=True)
-                for at, item in enumerate(items)
+        _, submit = self._ship(function)
+        with _explaining_errors():
+            futures = [
+                submit(item, workers=[workers[number % len(workers)]], allow_other_workers=True)
+                for number, item in enumerate(items)
             ]
-            wait(made)
-            for one in made:
-                if one.status == "error":
-                    one.result()
-        return made
+            wait(futures)
+            for future in futures:
+                if future.status == "error":
+                    future.result()
+        return futures
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """By which Dask's page shows its tasks."""
+    """Return the name by which Dask's page shows a function's tasks."""
     while isinstance(function, partial):
         function = function.args[0] if function.func is _through else function.func
     return function.__name__.strip("_")
@@ -216,7 +216,7 @@ def _through(function: Callable[[pl.DataFrame], pl.DataFrame], part: TablePart) 
 
 
 def _wait_for_workers(client: Client, number: int, seconds: float) -> bool:
-    """Whether there are any, once there are so many or the time is over."""
+    """Wait for so many workers; where the time is over, tell whether there are any."""
     try:
         client.wait_for_workers(number, timeout=seconds)
     except TimeoutError:
@@ -224,8 +224,8 @@ def _wait_for_workers(client: Client, number: int, seconds: float) -> bool:
     return True
 
 
-def _died(client: Client, workers: set[str]) -> set[str]:
-    """Of these workers those that the scheduler has lost, or loses within some seconds."""
+def _dead_workers(client: Client, workers: set[str]) -> set[str]:
+    """Return those of the workers that the scheduler has lost, or loses within some seconds."""
     for _ in range(20):
         if died := workers - set(client.nthreads()):
             return died
@@ -234,12 +234,12 @@ def _died(client: Client, workers: set[str]) -> set[str]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What Dask gives up is one sentence."""
+def _explaining_errors() -> Iterator[None]:
+    """Raise what Dask gives up as one sentence."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     try:
         yield
@@ -259,14 +259,14 @@ def _told() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Windows:
-    """What a model is developed on: a share of the loans of each window."""
+    """The loans to develop a model on: a share of those of each window."""
 
     contract: Contract
     splits: Splits
     share: float
 
     def sample(self, window: WindowName, part: TablePart) -> Sample:
-        """The loans of a window that this part holds."""
+        """Return the loans of a window that a part holds."""
         loans = part.scan()
         drawn = window_loans(loans, self.contract, self.splits, window, offset=part.offset, share=self.share)
         return Sample.of(drawn, FeatureSpace(self.contract))
@@ -282,43 +282,48 @@ class DaskDevelopment:
 
     @cached_property
     def space(self) -> FeatureSpace:
-        """The matrix that models see."""
+        """The columns that models see."""
         return FeatureSpace(self.windows.contract)
 
     @cached_property
     def _parts(self) -> Sequence[TablePart]:
         return self.engine.parts(self.loans)
 
-    def _hold(self) -> dict[str, list[Future]]:
-        """Have each window's samples made, and keep those that hold any loan."""
-        held = {}
+    def _hold(self) -> dict[str, list[Future[Sample]]]:
+        """Have each window's samples made, and return those that hold any loan."""
+        samples = {}
         for name in ("train", "calibrate"):
-            made = self.engine.spread(partial(self.windows.sample, name), self._parts)
-            rows = self.engine.map(_loans_in, made)
-            held[name] = [sample for sample, some in zip(made, rows, strict=True) if some]
-        return held
+            futures = self.engine.spread(partial(self.windows.sample, name), self._parts)
+            rows = self._map(_loans_in, futures)
+            samples[name] = [sample for sample, some in zip(futures, rows, strict=True) if some]
+        return samples
 
     @cached_property
-    def _held(self) -> dict[str, list[Future]]:
+    def _samples(self) -> dict[str, list[Future[Sample]]]:
         return self._hold()
 
-    def _window(self, window: SampledFrom) -> list[Future]:
+    def _map(self, function: Callable[[Sample], Result], samples: Sequence[Future[Sample]]) -> Iterator[Result]:
+        """Apply a function to samples where they are: Dask puts each in the place of its future."""
+        items: Sequence[Any] = samples
+        return self.engine.map(function, items)
+
+    def _window(self, window: SampledFrom) -> list[Future[Sample]]:
         names = ["train", "calibrate"] if window == "both" else [window]
-        return [sample for name in names for sample in self._held[name]]
+        return [sample for name in names for sample in self._samples[name]]
 
     def train_trees(self, fit: BoostingSpec) -> Any:
-        """By `xgboost.dask`, which has no remedy for a worker that dies: the fit begins again with those that live."""
+        """Fit by `xgboost.dask`; where a worker dies, for which it has no remedy, begin again with those that live."""
         workers: set[str] = set()
-        with _told():
+        with _explaining_errors():
             for again in range(_FITS):
                 if workers:  # some of them died: shared out anew, once they are replaced
                     _wait_for_workers(self.engine.client, len(workers), _REPLACED_SECONDS)
-                    self._held = self._hold()
+                    self._samples = self._hold()
                 workers = set(self.engine.client.nthreads())
                 try:
-                    return self._fitted(fit)
+                    return self._fit(fit)
                 except Exception as error:
-                    if not (died := _died(self.engine.client, workers)):
+                    if not (died := _dead_workers(self.engine.client, workers)):
                         raise
                     lost = error
                 log.warning("%d of %d workers died in fit %d.", len(died), len(workers), again + 1)
@@ -327,48 +332,48 @@ class DaskDevelopment:
             "more of them, and see what their logs say."
         ) from lost
 
-    def _fitted(self, fit: BoostingSpec) -> Any:
+    def _fit(self, fit: BoostingSpec) -> Any:
         from xgboost import dask as xgboost_dask
         from xgboost.collective import Config
 
         train = self._matrix(self._window(fit.window))
-        calibrate = None if fit.stop_after is None else self._matrix(self._held["calibrate"], train)
+        calibrate = None if fit.stop_after is None else self._matrix(self._samples["calibrate"], train)
         train_by = partial(xgboost_dask.train, self.engine.client)
         return fit.by(train_by, train, calibrate, coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS))["booster"]
 
-    def _matrix(self, samples: Sequence[Future], like: Any = None) -> Any:
-        import dask
+    def _matrix(self, samples: Sequence[Future[Sample]], like: Any = None) -> Any:
         from dask import array
+        from dask.delayed import delayed
         from xgboost.dask import DaskQuantileDMatrix
 
-        def joined(name: str, *columns: int) -> Any:
+        def concatenate(name: str, *columns: int) -> Any:
             pieces = [
-                array.from_delayed(dask.delayed(getattr)(sample, name), shape=(np.nan, *columns), dtype=np.float32)
+                array.from_delayed(delayed(getattr)(sample, name), shape=(np.nan, *columns), dtype=np.float32)
                 for sample in samples
             ]
             return array.concatenate(pieces, allow_unknown_chunksizes=True)
 
         names = list(self.space.columns)
-        X, y = joined("X", len(names)), joined("y")
+        X, y = concatenate("X", len(names)), concatenate("y")
         return DaskQuantileDMatrix(self.engine.client, X, y, feature_names=names, ref=like)
 
     def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
-        """Each loan with the same chance; brought here."""
+        """Draw loans, each with the same chance, and bring them here."""
         samples = self._window(window)
-        rows = sum(self.engine.map(_loans_in, samples))
-        thinned = self.engine.map(partial(Sample.thin, share=at_most / rows, seed=seed), samples)
-        found = list(thinned)
-        return Sample(np.concatenate([one.X for one in found]), np.concatenate([one.y for one in found]))
+        rows = sum(self._map(_loans_in, samples))
+        drawn = [*self._map(partial(Sample.thin, share=at_most / rows, seed=seed), samples)]
+        return Sample(np.concatenate([sample.X for sample in drawn]), np.concatenate([sample.y for sample in drawn]))
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
-        """Of each sample where it is held."""
-        found = list(self.engine.map(partial(_margins, model), self._held["calibrate"]))
-        return np.concatenate([margins for margins, _ in found]), np.concatenate([outcomes for _, outcomes in found])
+        """Compute the margins of each sample where it is, with the outcomes."""
+        parts = self._map(partial(_margins, model), self._samples["calibrate"])
+        margins, outcomes = zip(*parts, strict=True)
+        return np.concatenate(margins), np.concatenate(outcomes)
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        """One item for each worker at a time, which has binned all loans of both windows for itself."""
-        alone = _Alone(tuple(self._parts), self.windows)
-        return self.engine.map(partial(function, alone), items)  # type: ignore[arg-type]
+        """Try one item for each worker at a time, which has binned all loans of both windows for itself."""
+        development = _OneWorkerDevelopment(tuple(self._parts), self.windows)
+        return self.engine.map(partial(function, development), items)  # type: ignore[arg-type]
 
 
 def _loans_in(sample: Sample) -> int:
@@ -379,19 +384,19 @@ def _margins(model: RiskModel, sample: Sample) -> tuple[Floats, Floats]:
     return model.margins(sample.X), sample.y.astype(np.float64)
 
 
-class _Alone:
+class _OneWorkerDevelopment:
     """Both windows as one worker has them to itself for a trial: binned, and read part by part for that."""
 
     def __init__(self, parts: tuple[TablePart, ...], windows: _Windows) -> None:
         self._parts, self._windows = parts, windows
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the matrices: each process makes its own."""
+        """Leave out the matrices: each process makes its own."""
         return {name: value for name, value in vars(self).items() if name != "_matrices"}
 
     @property
     def space(self) -> FeatureSpace:
-        """The matrix that models see."""
+        """The columns that models see."""
         return FeatureSpace(self._windows.contract)
 
     @cached_property
@@ -405,13 +410,13 @@ class _Alone:
         parts, windows = self._parts, self._windows
         names = list(self.space.columns)
 
-        class Parts(xgboost.DataIter):  # type: ignore[misc]
+        class SampleIterator(xgboost.DataIter):  # type: ignore[misc]
             def __init__(self) -> None:
                 super().__init__()
-                self.left = iter(parts)
+                self._rest = iter(parts)
 
             def next(self, input_data: Callable[..., Any]) -> bool:
-                for part in self.left:
+                for part in self._rest:
                     sample = windows.sample(window, part)
                     if len(sample.y):
                         input_data(data=sample.X, label=sample.y, feature_names=names)
@@ -419,9 +424,9 @@ class _Alone:
                 return False
 
             def reset(self) -> None:
-                self.left = iter(parts)
+                self._rest = iter(parts)
 
-        return xgboost.QuantileDMatrix(Parts(), ref=like)
+        return xgboost.QuantileDMatrix(SampleIterator(), ref=like)
 
     def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
         """Read the window's loans, each with the same chance."""
@@ -433,7 +438,7 @@ class _Alone:
         return loans.thin(at_most / max(len(loans.y), 1), seed)
 
     def train_trees(self, fit: BoostingSpec) -> Any:
-        """On the train window."""
+        """Fit on the train window."""
         import xgboost
 
         assert fit.window == "train"

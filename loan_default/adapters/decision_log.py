@@ -1,4 +1,4 @@
-"""What was decided of versions, and by whom: one small record each, kept for good beside the assets.
+"""Every decision on a version, and who made it: one small record each, for good, beside the assets.
 
 Records are only added, under names that sort by time, so that nobody waits for anybody. Deciding is `risk.policy`'s or
 a person's; moving an alias is `model_store`'s.

@@ -1,7 +1,7 @@
 """Objects of a Google Cloud Storage bucket: listed, read, written and removed, each whole or not at all.
 
 An object appears when its upload is complete, and listings are never remembered. What passes is tried again, checksums
-are compared, and what goes wrong is one sentence. Whether a place is a bucket or a folder is `storage`'s to know.
+are compared, and what goes wrong is one sentence. Whether a path lies in a bucket or a folder is `storage`'s to know.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.cloud.storage.fileio import BlobReader
 
 SCHEME = "gs://"
-PATIENCE = 60.0  # seconds in which a request is tried again, where the place's own options do not say otherwise
+PATIENCE = 60.0  # seconds in which a request is tried again, where the path's own options do not say otherwise
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0  # of one try
 _CHUNK = 16 * 1024 * 1024  # bytes of a large file that are in memory while it is sent
 _ROLES = "roles/storage.objectUser and roles/storage.legacyBucketReader on the bucket"
@@ -39,7 +39,7 @@ class BucketError(OSError):
 
 @dataclass(frozen=True)
 class Object:
-    """An object as its bucket tells it; each time it is written it gets another generation."""
+    """An object as its bucket lists it; each time it is written it gets another generation."""
 
     name: str  # without its prefix
     size: int
@@ -49,101 +49,105 @@ class Object:
 
 @functools.cache
 def connect() -> Client:
-    """One client for each process, with Application Default Credentials."""
+    """Return the process's client, with Application Default Credentials."""
     from google.cloud.storage import Client
 
     return Client(project=None)  # objects belong to a bucket; no project need be known
 
 
-def require_bucket(place: UPath) -> None:
-    """See that there is such a bucket; Dagster's log manager only says that an invariant failed.
+def require_bucket(path: UPath) -> None:
+    """Check that the bucket exists; Dagster's log manager only says that an invariant failed.
 
     Raises:
         BucketError: there is none, or it may not be looked at.
     """
-    with _told(place, "used"):
-        if not _bucket(place).exists(**_trying(place)):
-            raise _no_bucket(place)
+    with _explaining_errors(path, "used"):
+        if not _bucket(path).exists(**_patience_options(path)):
+            raise _no_bucket(path)
 
 
-def check_listing(place: str, *, patience: float) -> None:
-    """See that what MLflow or Dagster keeps there can be listed, where they would wait for long or tell little.
+def check_listing(path: str, *, patience: float) -> None:
+    """Check that a folder of MLflow's or Dagster's can be listed; they would wait for long, or tell little.
 
     Raises:
         OSError: it cannot, and it is in a bucket.
     """
-    if place.startswith(SCHEME):
-        list_objects(UPath(place, patience=patience))
+    if path.startswith(SCHEME):
+        list_objects(UPath(path, patience=patience))
 
 
-def find(place: UPath) -> Object | None:
-    """What the bucket says of an object; None where there is none."""
-    with _told(place, "read"):
-        blob = _bucket(place).get_blob(_name(place), **_trying(place))
+def find(path: UPath) -> Object | None:
+    """Look an object up; None where there is none."""
+    with _explaining_errors(path, "read"):
+        blob = _bucket(path).get_blob(_name(path), **_patience_options(path))
         return None if blob is None else _object(blob)
 
 
 def list_objects(folder: UPath) -> list[Object]:
-    """The objects directly in a folder."""
-    with _told(folder, "listed"):
+    """List the objects directly in a folder."""
+    with _explaining_errors(folder, "listed"):
         blobs = _listing(folder, "items(name,size,generation,updated),nextPageToken")
         return [_object(blob) for blob in blobs if not blob.name.endswith("/")]  # the console makes a folder that way
 
 
 def list_folders(folder: UPath) -> list[str]:
-    """The names of the folders in a folder that hold anything."""
-    with _told(folder, "listed"):
+    """List the names of the folders in a folder that hold anything."""
+    with _explaining_errors(folder, "listed"):
         listing = _listing(folder, "prefixes,nextPageToken")
         return sorted(prefix.split("/")[-2] for page in listing.pages for prefix in page.prefixes)
 
 
-def read(place: UPath) -> str:
-    """The content of a small text.
+def read(path: UPath) -> str:
+    """Read a small text.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    with _told(place, "read"):
-        return _blob(place).download_as_bytes(**_trying(place)).decode()
+    with _explaining_errors(path, "read"):
+        content: bytes = _blob(path).download_as_bytes(**_patience_options(path))
+        return content.decode()
 
 
-def download(place: UPath, target: Path, generation: int) -> None:
+def download(path: UPath, target: Path, generation: int) -> None:
     """Stream an object, as it was written by that generation, into a local file.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    with _told(place, "read"):
-        _blob(place, generation=generation).download_to_filename(str(target), **_trying(place))
+    with _explaining_errors(path, "read"):
+        _blob(path, generation=generation).download_to_filename(str(target), **_patience_options(path))
 
 
 @contextmanager
-def open_object(place: UPath, generation: int | None) -> Iterator[BlobReader]:
-    """An object, as it was written by that generation, as a file of which only what is read is fetched."""
-    with _told(place, "read"), _blob(place, generation=generation).open("rb", **_trying(place)) as file:
+def open_object(path: UPath, generation: int | None) -> Iterator[BlobReader]:
+    """Open an object, as that generation wrote it, as a file; only what is read of it is fetched."""
+    with (
+        _explaining_errors(path, "read"),
+        _blob(path, generation=generation).open("rb", **_patience_options(path)) as file,
+    ):
         yield file
 
 
-def write(place: UPath, text: str) -> None:
-    """Write a small text; browsers are told what its name says that it is."""
-    kind = mimetypes.guess_type(place.name)[0] or "text/plain"
-    with _told(place, "written"):
-        _blob(place).upload_from_string(text, content_type=f"{kind}; charset=utf-8", **_trying(place))
+def write(path: UPath, text: str) -> None:
+    """Write a small text, with the content type that its name says."""
+    kind = mimetypes.guess_type(path.name)[0] or "text/plain"
+    with _explaining_errors(path, "written"):
+        _blob(path).upload_from_string(text, content_type=f"{kind}; charset=utf-8", **_patience_options(path))
 
 
-def upload(source: Path, place: UPath) -> None:
+def upload(source: Path, path: UPath) -> None:
     """Stream a local file into an object."""
-    with _told(place, "written"):
-        _blob(place, chunk_size=_CHUNK).upload_from_filename(str(source), **_trying(place))
+    with _explaining_errors(path, "written"):
+        _blob(path, chunk_size=_CHUNK).upload_from_filename(str(source), **_patience_options(path))
 
 
-def remove(place: UPath) -> None:
+def remove(path: UPath) -> None:
     """Remove an object, if there is one."""
     from google.api_core.exceptions import NotFound
 
-    with _told(place, "removed"):
+    with _explaining_errors(path, "removed"):
         try:
-            _blob(place).delete(**_trying(place))
+            _blob(path).delete(**_patience_options(path))
         except NotFound:
             return
 
@@ -151,53 +155,55 @@ def remove(place: UPath) -> None:
 # --- asking the bucket ----------------------------------------------------------------------------------------
 
 
-def _bucket(place: UPath) -> Bucket:
-    client: Callable[[], Client] = place.storage_options.get("connect", connect)
-    return client().bucket(place.drive)
+def _bucket(path: UPath) -> Bucket:
+    client: Callable[[], Client] = path.storage_options.get("connect", connect)
+    return client().bucket(path.drive)
 
 
-def _name(place: UPath) -> str:
-    return place.path.removeprefix(place.drive).strip("/")
+def _name(path: UPath) -> str:
+    return path.path.removeprefix(path.drive).strip("/")
 
 
-def _blob(place: UPath, **options: Any) -> Blob:
-    return _bucket(place).blob(_name(place), **options)
+def _blob(path: UPath, **options: Any) -> Blob:
+    return _bucket(path).blob(_name(path), **options)
 
 
 def _listing(folder: UPath, fields: str) -> Any:
     prefix = f"{_name(folder)}/".removeprefix("/")
-    return _bucket(folder).list_blobs(prefix=prefix, delimiter="/", fields=fields, **_trying(folder))
+    return _bucket(folder).list_blobs(prefix=prefix, delimiter="/", fields=fields, **_patience_options(folder))
 
 
 def _object(blob: Blob) -> Object:
     return Object(blob.name.rpartition("/")[2], blob.size, blob.generation, blob.updated)
 
 
-def _trying(place: UPath) -> dict[str, Any]:
-    """How a request is tried: all of ours may be repeated, as each names the whole of what is to be."""
-    return {"timeout": (_CONNECT_SECONDS, _READ_SECONDS), "retry": _retry(place.storage_options.get("patience"))}
+def _patience_options(path: UPath) -> dict[str, Any]:
+    """Return timeout and retries: all requests may be repeated, as each names the whole of what is to be."""
+    return {"timeout": (_CONNECT_SECONDS, _READ_SECONDS), "retry": _retry(path.storage_options.get("patience"))}
 
 
 def _retry(seconds: float | None) -> Retry:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_delay(initial=0.5, maximum=10.0).with_timeout(PATIENCE if seconds is None else seconds)
+    patient: Retry = DEFAULT_RETRY.with_delay(initial=0.5, maximum=10.0)
+    return patient.with_timeout(PATIENCE if seconds is None else seconds)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _told(place: UPath, done: str) -> Iterator[None]:
+def _explaining_errors(path: UPath, action: str) -> Iterator[None]:
+    """Raise what goes wrong meanwhile as one sentence, in which `action` is a participle: read, listed, written."""
     try:
         yield
-    except error_types(place) as error:
-        raise explain_error(error, str(place), done) from error
+    except error_types(path) as error:
+        raise explain_error(error, str(path), action) from error
 
 
-def error_types(place: str | UPath) -> tuple[type[Exception], ...]:
-    """What Google's libraries raise, where the place is a bucket; for an except clause only, as it imports them."""
-    if not str(place).startswith(SCHEME):
+def error_types(path: str | UPath) -> tuple[type[Exception], ...]:
+    """Return what Google's libraries raise where the path is a bucket's; for an except clause, as it imports them."""
+    if not str(path).startswith(SCHEME):
         return ()
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
@@ -207,41 +213,41 @@ def error_types(place: str | UPath) -> tuple[type[Exception], ...]:
     return GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, RequestException
 
 
-def explain_error(error: Exception, place: str, done: str) -> OSError:
-    """The error as one sentence: the place, what could not be done, why, and what to do."""
+def explain_error(error: Exception, path: str, action: str) -> OSError:
+    """Turn an error into one sentence: the path, failure could not be done, why, and what to do."""
     from google.api_core.exceptions import Forbidden, NotFound, RetryError, Unauthorized
     from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
     cause = error.cause if isinstance(error, RetryError) and error.cause else error
-    what = f"{place} cannot be {done}"
-    said = _said(cause)
+    failure = f"{path} cannot be {action}"
+    detail = _detail_of(cause)
     if isinstance(cause, DefaultCredentialsError):
-        return BucketError(f"{what}: there are no Google credentials here ({said}); {_LOG_IN}.")
+        return BucketError(f"{failure}: there are no Google credentials here ({detail}); {_LOG_IN}.")
     if isinstance(cause, RefreshError | Unauthorized):
-        return BucketError(f"{what}: the Google credentials have expired or are not accepted ({said}); {_LOG_IN}.")
+        return BucketError(f"{failure}: the Google credentials have expired or are not accepted ({detail}); {_LOG_IN}.")
     if isinstance(cause, Forbidden):
-        return BucketError(f"{what}: it is not permitted ({said}); give this account {_ROLES}, then run again.")
+        return BucketError(f"{failure}: it is not permitted ({detail}); give this account {_ROLES}, then run again.")
     if isinstance(cause, NotFound):
-        if done == "read":
-            return not_found(place)
-        return _no_bucket(place)
+        if action == "read":
+            return not_found(path)
+        return _no_bucket(path)
     if isinstance(error, RetryError) or isinstance(cause, TransportError | OSError):
-        return BucketError(f"{what}: Google Cloud Storage could not be reached ({said}); run again once it can.")
-    return BucketError(f"{what}: {said}; run again, and if that does not help, see to what it names.")
+        return BucketError(f"{failure}: Google Cloud Storage could not be reached ({detail}); run again once it can.")
+    return BucketError(f"{failure}: {detail}; run again, and if that does not help, see to what it names.")
 
 
-def _no_bucket(place: str | UPath) -> BucketError:
-    name = str(place).split("/")[2]
-    return BucketError(f"{place} cannot be used: there is no bucket {name}; make it, or correct the address.")
+def _no_bucket(path: str | UPath) -> BucketError:
+    name = str(path).split("/")[2]
+    return BucketError(f"{path} cannot be used: there is no bucket {name}; make it, or correct the address.")
 
 
-def not_found(place: str | UPath) -> FileNotFoundError:
-    """There is no such object."""
-    return FileNotFoundError(f"{place} does not exist; run what makes it first.")
+def not_found(path: str | UPath) -> FileNotFoundError:
+    """Say that there is no such object."""
+    return FileNotFoundError(f"{path} does not exist; run what makes it first.")
 
 
-def _said(error: BaseException) -> str:
-    """The shortest of what it says: Google's own message, else what lies at its bottom."""
+def _detail_of(error: BaseException) -> str:
+    """Return the shortest of what the error says: Google's own message, else what lies at its bottom."""
     from google.auth.exceptions import GoogleAuthError
 
     if message := _message(error):
@@ -254,7 +260,7 @@ def _said(error: BaseException) -> str:
 
 
 def _message(error: Any) -> str:
-    """Of Google's answer; nothing where there is none, or it is a proxy's."""
+    """Return the message of Google's answer; nothing where there is none, or it is a proxy's."""
     try:
         return _line(error.response.json()["error"]["message"])
     except (AttributeError, KeyError, TypeError, ValueError):

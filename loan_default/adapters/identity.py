@@ -1,4 +1,4 @@
-"""Who this process is, to services on Cloud Run: an ID token of its service account, asked of Google's metadata server.
+"""This process's identity to services on Cloud Run: an ID token of its service account, from Google's metadata server.
 
 It goes into a header of its own, so that `Authorization` is left to what the service asks for itself: MLflow's log-in,
 the scoring server's token. Who may call a service is IAM's business, in `infra/modules/services`.
@@ -18,11 +18,11 @@ _CLOUD_RUN = ".run.app"
 
 
 class NoIdentity(RuntimeError):
-    """This process has no service account to show; one sentence that names the address."""
+    """The process has no service account to show; one sentence that names the address."""
 
 
-def proof(url: str) -> dict[str, str]:
-    """The header that Cloud Run wants to see; none for any other address. A token is kept until shortly before its end.
+def identity_header(url: str) -> dict[str, str]:
+    """Return the header that Cloud Run wants to see; none for any other address. A token is used until it ends.
 
     Raises:
         NoIdentity: this process is nobody to Google.
@@ -52,30 +52,30 @@ def _credentials(audience: str) -> Any:
     return fetch_id_token_credentials(audience)
 
 
-def show_to_mlflow(url: str) -> None:
-    """Have MLflow's client show it with each request, from now on.
+def identify_to_mlflow(url: str) -> None:
+    """Have MLflow's client send the header with each request, from now on.
 
     An entry point would say the same, but is found only where this package is installed; the scoring image copies it.
 
     Raises:
-        NoIdentity: as `proof`; MLflow would only log it, and ask as nobody.
+        NoIdentity: as `identity_header`; MLflow would only log it, and ask as nobody.
     """
-    proof(url)
+    identity_header(url)
     from mlflow.tracking.request_header import registry
 
-    known = registry._request_header_provider_registry
-    if not any(isinstance(one, _Shown) for one in known):
-        known.register(_Shown)
-    _Shown.proof = staticmethod(lambda: proof(url))
+    providers = registry._request_header_provider_registry
+    if not any(isinstance(provider, _HeaderProvider) for provider in providers):
+        providers.register(_HeaderProvider)
+    _HeaderProvider.header = staticmethod(lambda: identity_header(url))
 
 
-class _Shown:
-    """What MLflow takes as a `RequestHeaderProvider`; deriving from it would import MLflow here."""
+class _HeaderProvider:
+    """A `RequestHeaderProvider` of MLflow's; deriving from it would import MLflow here."""
 
-    proof: Callable[[], dict[str, str]]
+    header: Callable[[], dict[str, str]]
 
     def in_context(self) -> bool:
         return True
 
     def request_headers(self) -> dict[str, str]:
-        return self.proof()
+        return self.header()

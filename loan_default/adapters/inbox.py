@@ -1,7 +1,7 @@
-"""The inbox: which batch files have come in whole, and which cannot be taken.
+"""The inbox: which batch files have come in whole, and which are refused.
 
-Files are known by size and time of change; content is read only where these are new. What a batch is called is
-given by the caller, reading the applications is `risk`'s, and asking for runs is `defs`'s.
+Files are recognised by size and time of change; content is read only where these are new. What a batch is called is
+`layout`'s to say, reading the applications is `risk`'s, and asking for runs is `defs`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import glob
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -21,7 +21,8 @@ from typing import Any
 from upath import UPath
 
 from loan_default.adapters import gcs
-from loan_default.adapters.storage import fetch, is_remote, to_path
+from loan_default.adapters.layout import batch_name
+from loan_default.adapters.storage import fetch, is_remote, to_local, to_path
 from loan_default.risk.errors import BadInput
 
 _DIGITS = 16
@@ -40,19 +41,19 @@ class File:
 
     @property
     def name(self) -> str:
-        """Without its folder."""
+        """The name without the folder."""
         return self.path.name
 
     @property
     def token(self) -> str:
-        """8 letters for name and state: all that is kept of a file that needs no further look."""
-        told = hashlib.blake2b(f"{self.name} {self.state}".encode(), digest_size=_TOKEN_BYTES)
-        return base64.b64encode(told.digest()).decode()
+        """The 8 letters that stand for name and state, where no more of a file has to be remembered."""
+        digest = hashlib.blake2b(f"{self.name} {self.state}".encode(), digest_size=_TOKEN_BYTES)
+        return base64.b64encode(digest.digest()).decode()
 
 
 def split_tokens(text: str) -> set[str]:
-    """Tokens that were written one behind the other."""
-    return {text[at : at + 8] for at in range(0, len(text), 8)}
+    """Split tokens that were written one behind the other."""
+    return {text[start : start + 8] for start in range(0, len(text), 8)}
 
 
 @dataclass(frozen=True)
@@ -67,88 +68,88 @@ class ReadyBatch:
 
 @dataclass(frozen=True)
 class ScanState:
-    """What is known from the last look.
+    """A scan's findings, for the next one.
 
-    `settled`: the tokens of files that need no other look. Of the others `states`, `whole`: the fingerprint of those
-    that did not change, `refused`: why some were not taken, and `taken`: the fingerprint of each batch when it was last
-    asked for. Dagster keeps all of it with each tick, so it must be small where there are many files.
+    `settled`: the tokens of files that need no other scan. Of the others `states`, `fingerprints` of those that did not
+    change, `refused`: why some are no batches, and `requested`: the fingerprint of each batch when it was last asked
+    for. Dagster keeps all of it with each tick, so it must be small where there are many files.
     """
 
     states: Mapping[str, str] = field(default_factory=dict)
-    whole: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    taken: Mapping[str, str] = field(default_factory=dict)
+    requested: Mapping[str, str] = field(default_factory=dict)
     settled: str = ""
 
     def to_json(self) -> str:
-        """As text."""
+        """Write the state as text."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | None) -> ScanState:
-        """What `to_json` wrote; nothing where there is none of it: files are looked at once more then."""
+        """Read what `to_json` wrote; where it is anything else, each file waits for one more scan."""
         try:
-            told = json.loads(text or "{}")
-            settled = told.pop("settled", "")
-            known = {name: dict(known) for name, known in told.items()}
-            texts = all(isinstance(told, str) for one in (*known.values(), {"": settled}) for told in one.values())
-            return cls(**known, settled=settled) if texts else cls()
+            record = json.loads(text or "{}")
+            settled = record.pop("settled", "")
+            fields = {name: dict(values) for name, values in record.items()}
+            texts = [settled, *(value for values in fields.values() for value in values.values())]
+            return cls(**fields, settled=settled) if all(isinstance(text, str) for text in texts) else cls()
         except (ValueError, TypeError, AttributeError, RecursionError):
             return cls()
 
 
 @dataclass(frozen=True)
 class InboxScan:
-    """What is in the inbox: batches that are whole, oldest first, files that may still change, and what is refused."""
+    """The content of the inbox: batches that are whole, oldest first, files that may still change, what is refused."""
 
     ready: tuple[ReadyBatch, ...]
     changing: tuple[str, ...]
     refused: Mapping[str, str]
     states: Mapping[str, str]
-    whole: Mapping[str, str]
+    fingerprints: Mapping[str, str]
     batch_of: Mapping[str, str]  # of files that are neither refused nor settled
     settled: tuple[str, ...]  # tokens
 
-    def memory(self, taken: Mapping[str, str], done: Collection[str] = ()) -> ScanState:
-        """For the next look; the batches that are `done` are settled, and of those that are gone nothing is kept."""
-        left = {name: batch for name, batch in self.batch_of.items() if batch not in done}
+    def next_state(self, requested: Mapping[str, str], done: Collection[str] = ()) -> ScanState:
+        """Return the state for the next scan; `done` batches are settled, and those that are gone are forgotten."""
+        pending = {name: batch for name, batch in self.batch_of.items() if batch not in done}
         return ScanState(
-            states={name: self.states[name] for name in left},
-            whole={name: self.whole[name] for name in left if name in self.whole},
+            states={name: self.states[name] for name in pending},
+            fingerprints={name: self.fingerprints[name] for name in pending if name in self.fingerprints},
             refused=self.refused,
-            taken={batch: taken[batch] for batch in left.values() if batch in taken},
-            settled="".join([*self.settled, *(one.token for one in self.ready if one.batch in done)]),
+            requested={batch: requested[batch] for batch in pending.values() if batch in requested},
+            settled="".join([*self.settled, *(ready.token for ready in self.ready if ready.batch in done)]),
         )
 
 
 def list_files(folder: UPath) -> list[File]:
-    """The files of a folder or bucket prefix, oldest first; what begins with a dot is being written."""
-    found = sorted(list_all_files(folder), key=lambda file: (file.changed_at, file.name))
-    return [file for file in found if not file.name.startswith(".")]
+    """List the files of a folder or bucket prefix, oldest first; what begins with a dot is being written."""
+    files = sorted(list_all_files(folder), key=lambda file: (file.changed_at, file.name))
+    return [file for file in files if not file.name.startswith(".")]
 
 
 def list_all_files(folder: UPath) -> list[File]:
-    """The files of a folder or bucket prefix, also those that are being written."""
+    """List the files of a folder or bucket prefix, also those that are being written."""
     if is_remote(folder):
-        return [_remote(folder / found.name, found) for found in gcs.list_objects(folder)]
-    local = Path(folder)
+        return [_remote(folder / listed.name, listed) for listed in gcs.list_objects(folder)]
+    local = to_local(folder)
     return [_local(path) for path in local.iterdir() if path.is_file()] if local.exists() else []
 
 
 def list_folders(folder: UPath) -> list[str]:
-    """The names of the folders in a folder, sorted; none where there is no such folder."""
+    """List the names of the folders in a folder, sorted; none where there is no such folder."""
     if is_remote(folder):
         return gcs.list_folders(folder)
-    local = Path(folder)
+    local = to_local(folder)
     return sorted(path.name for path in local.iterdir() if path.is_dir()) if local.exists() else []
 
 
-def find_file(place: UPath) -> File | None:
-    """The file as its folder or bucket tells it, if there is one."""
-    if not is_remote(place):
-        return _local(Path(place)) if Path(place).exists() else None
-    found = gcs.find(place)
-    return _remote(place, found) if found else None
+def find_file(path: UPath) -> File | None:
+    """Look a file up in its folder or bucket, if there is one."""
+    if not is_remote(path):
+        return _local(to_local(path)) if to_local(path).exists() else None
+    listed = gcs.find(path)
+    return _remote(path, listed) if listed else None
 
 
 def _local(path: Path) -> File:
@@ -157,12 +158,12 @@ def _local(path: Path) -> File:
     return File(UPath(path), stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", changed_at)
 
 
-def _remote(place: UPath, found: gcs.Object) -> File:
-    return File(place, found.size, str(found.generation), found.changed_at, found.generation)
+def _remote(path: UPath, listed: gcs.Object) -> File:
+    return File(path, listed.size, str(listed.generation), listed.changed_at, listed.generation)
 
 
 def match_files(spec: str, **options: Any) -> list[File]:
-    """The files that a path, a glob or an address names; none where nothing is there. Options are `root_of`'s."""
+    """List the files that a path, a glob or an address names, if any. Options are `to_path`'s."""
     if is_remote(spec):
         folder, _, pattern = spec.rpartition("/")
         return [file for file in list_files(to_path(folder, **options)) if fnmatch(file.name, pattern)]
@@ -170,99 +171,95 @@ def match_files(spec: str, **options: Any) -> list[File]:
 
 
 def require_files(spec: str) -> list[File]:
-    """The files that a path, a glob or a `gs://` address names, sorted by name.
+    """List the files that a path, a glob or a `gs://` address names, sorted by name.
 
     Raises:
         BadInput: nothing is named, or nothing is there.
     """
     if not spec:
         raise BadInput("No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…).")
-    found = sorted(match_files(spec), key=lambda file: str(file.path))
-    if not found:
+    files = sorted(match_files(spec), key=lambda file: str(file.path))
+    if not files:
         raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
-    return found
+    return files
 
 
 def local_copy(staging: Path, file: File) -> Path:
-    """A file on the machine that asks; an object is copied there first."""
+    """Return the path of a file on this machine; an object is copied here first."""
     return fetch(file.path, staging, file.generation)
 
 
 def scan_inbox(
     files: Sequence[File],
-    known: Iterable[str],
-    memory: ScanState,
-    name_of: Callable[[str], str],
+    batches: Iterable[str],
+    before: ScanState,
     *,
     most_bytes: int,
     staging: Path,
 ) -> InboxScan:
-    """Tell which files are whole: those whose state is that of the last look.
+    """Scan the inbox for files that are whole: those whose state is that of the last scan.
 
     Args:
         files: what the inbox holds, oldest first.
-        known: batches that were taken before.
-        memory: of the last look; where it is lost, each file waits for one more look.
-        name_of: a file's name → its batch's; raises `BadInput` for a name that cannot be one.
-        most_bytes: to be read now; further files wait for the next look.
+        batches: those that were registered before.
+        before: the state after the last scan; where it is lost, each file waits for one more.
+        most_bytes: to be read now; further files wait for the next scan.
         staging: where objects are copied to when they are read.
     """
-    batch_of, refused = _names(files, known, name_of)
-    before, settled = split_tokens(memory.settled), []
-    states, left, whole, ready, changing = {}, {}, {}, [], []
+    batch_of, refused = _name_batches(files, batches)
+    tokens, settled = split_tokens(before.settled), []
+    states, pending, fingerprints, ready, changing = {}, {}, {}, [], []
     for file in files:
         if file.name not in batch_of:
             continue
-        if file.token in before:
+        if file.token in tokens:
             settled.append(file.token)
             continue
         states[file.name] = file.state
-        left[file.name] = batch_of[file.name]
-        still = memory.states.get(file.name) == file.state
-        fingerprint = memory.whole.get(file.name) if still else None
-        if still and fingerprint is None and most_bytes > 0:
+        pending[file.name] = batch_of[file.name]
+        unchanged = before.states.get(file.name) == file.state
+        fingerprint = before.fingerprints.get(file.name) if unchanged else None
+        if unchanged and fingerprint is None and most_bytes > 0:
             most_bytes -= file.size
             fingerprint = fingerprint_of(fetch(file.path, staging, file.generation))
         if fingerprint is None:
             changing.append(file.name)
         else:
-            whole[file.name] = fingerprint
+            fingerprints[file.name] = fingerprint
             ready.append(ReadyBatch(batch_of[file.name], fingerprint, file.state, file.token))
-    return InboxScan(tuple(ready), tuple(changing), refused, states, whole, left, tuple(settled))
+    return InboxScan(tuple(ready), tuple(changing), refused, states, fingerprints, pending, tuple(settled))
 
 
-def _names(
-    files: Sequence[File], known: Iterable[str], name_of: Callable[[str], str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The batch of each file, and why a file has none; a batch is known by its name in any case of letters."""
-    first: dict[str, str] = {batch.casefold(): batch for batch in known}
-    taken: dict[str, list[str]] = defaultdict(list)
+def _name_batches(files: Sequence[File], batches: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the batch of each file, and why a file has none; the case of letters makes no other batch."""
+    first: dict[str, str] = {batch.casefold(): batch for batch in batches}
+    files_of: dict[str, list[str]] = defaultdict(list)
     batch_of, refused = {}, {}
     for file in files:
         try:
-            batch = name_of(file.name)
+            batch = batch_name(file.name)
         except BadInput as error:
             refused[file.name] = str(error)
             continue
         same = first.setdefault(batch.casefold(), batch)
         if same != batch:
             refused[file.name] = f"{file.name}: batch {same} differs only by case; rename the file."
-        elif taken[batch]:
-            refused[file.name] = f"{file.name}: {taken[batch][0]} is the same batch in another form; remove one."
+        elif files_of[batch]:
+            refused[file.name] = f"{file.name}: {files_of[batch][0]} is the same batch in another form; remove one."
         else:
             batch_of[file.name] = batch
-            taken[batch].append(file.name)
+            files_of[batch].append(file.name)
     return batch_of, refused
 
 
 def fingerprint_of(file: Path) -> str:
-    """As the batch's report will have it."""
+    """Return the fingerprint that the batch's report will have."""
     from loan_default.risk.data.loan_files import fingerprint
 
     return fingerprint([file])
 
 
-def signature(places: Iterable[File]) -> str:
-    """16 digits that change when one of the files does, without reading them."""
-    told = "\n".join(sorted(f"{file.path} {file.state}" for file in places))
-    return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
+def signature(files: Iterable[File]) -> str:
+    """Return 16 digits that change when one of the files does, without reading them."""
+    states = "\n".join(sorted(f"{file.path} {file.state}" for file in files))
+    return hashlib.sha256(states.encode()).hexdigest()[:_DIGITS]

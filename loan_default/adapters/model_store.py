@@ -1,6 +1,6 @@
-"""What a training leaves in MLflow, and how it is found again: names of artifacts, tags, candidates, profiles.
+"""A training's results in MLflow: names of artifacts, tags, candidates and profiles, to store and to find them.
 
-`Tracking` speaks with MLflow; this module says what is kept under which name. Fitting and measuring are `risk`.
+`Tracking` speaks with MLflow; this module says what is stored under which name. Fitting and measuring are `risk`.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class ModelStore:
         reference: Reference,
         tags: Mapping[str, str],
     ) -> ModelVersion:
-        """Keep every candidate, and register the first as the next version, with its reference profile."""
+        """Store every candidate, and register the first as the next version, with its reference profile."""
         best = candidates[0]
-        with TemporaryDirectory(dir=_made(self.cache)) as scratch:
+        with TemporaryDirectory(dir=_make_folder(self.cache)) as scratch:
             for candidate in candidates:
                 candidate.scorer.save(Path(scratch, CANDIDATES, candidate.kind))
             self.tracking.log_folder(run_id, Path(scratch, CANDIDATES), CANDIDATES)
@@ -76,18 +76,18 @@ class ModelStore:
         return self.tracking.register(run_id, uri, {"kind": best.kind, **tags})
 
     def _log_reference(self, run_id: str, reference: Reference, folder: Path) -> None:
-        _made(folder).joinpath(PROFILE).write_text(reference.profile.to_json(), encoding="utf-8")
+        _make_folder(folder).joinpath(PROFILE).write_text(reference.profile.to_json(), encoding="utf-8")
         reference.sample.write_parquet(folder / SAMPLE)
         self.tracking.log_folder(run_id, folder, "reference")
 
     def log_evaluation(self, run_id: str, judgement: Judgement, figures: Mapping[str, bytes]) -> None:
-        """Add what the test window showed to the training run: metrics, the whole judgement, pictures."""
+        """Add the evaluation on the test window to the training run: metrics, the whole judgement, pictures."""
         metrics = {f"test.{name}": interval.value for name, interval in judgement.evaluation.metrics.items()}
         for kind, measured in judgement.leaderboard.items():
             metrics |= {f"test.{kind}.{name}": interval.value for name, interval in measured.items()}
         self.tracking.log_metrics(run_id, metrics)
         self.tracking.log_json(run_id, "evaluation.json", judgement.to_dict())
-        with TemporaryDirectory(dir=_made(self.cache)) as scratch:
+        with TemporaryDirectory(dir=_make_folder(self.cache)) as scratch:
             for name, content in figures.items():
                 Path(scratch, name).write_bytes(content)
             self.tracking.log_folder(run_id, Path(scratch), "plots")
@@ -111,14 +111,16 @@ class ModelStore:
             self.tracking.set_version_tags(version.version, tags)
 
     def promote_by_hand(self, version: int, *, reason: str, by: str, now: datetime) -> dict[str, Any]:
-        """Put a version into production whatever the policy says; the record of it."""
+        """Put a version into production whatever the policy says, and return the record of it."""
         champion = self.tracking.version_of(PRODUCTION)
         if champion is not None and champion.version == version:
             raise BadInput(f"Version {version} is in production already.")
         return self._by_hand("promote", version, champion, reason=reason, by=by, now=now)
 
     def roll_back(self, *, reason: str, by: str, now: datetime) -> dict[str, Any]:
-        """Put the version back that production had before, and leave the present one as the previous; the record of it.
+        """Put back the version that production had before, which leaves the present one as the previous.
+
+        Return the record of it.
 
         Raises:
             BadInput: no version was in production before.
@@ -144,30 +146,30 @@ class ModelStore:
         return record
 
     def package(self, version: ModelVersion) -> Path:
-        """The folder of a version's model package on this machine."""
+        """Return the folder of a version's model package on this machine."""
         return self.tracking.download_package(version, self.cache)
 
     def scorer(self, version: ModelVersion) -> Scorer:
-        """The scorer of a registered version."""
+        """Load the scorer of a registered version."""
         return Scorer.load(self.package(version))
 
     def candidate(self, run_id: str, kind: str) -> Scorer:
-        """A candidate that a training run kept."""
-        return Scorer.load(self._downloaded(run_id, CANDIDATES) / kind)
+        """Load a candidate that a training run stored."""
+        return Scorer.load(self._download(run_id, CANDIDATES) / kind)
 
     def reference(self, version: ModelVersion) -> Reference:
-        """Profile and sample of the loans that a version was developed on."""
-        folder = self._downloaded(version.run_id, "reference")
+        """Read the profile and the sample of the loans that a version was developed on."""
+        folder = self._download(version.run_id, "reference")
         profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
         return Reference(profile, pl.read_parquet(folder / SAMPLE))
 
-    def _downloaded(self, run_id: str, name: str) -> Path:
+    def _download(self, run_id: str, name: str) -> Path:
         return self.tracking.download_folder(run_id, name, self.cache / "runs" / run_id)
 
 
 @lru_cache
 def provenance() -> dict[str, str]:
-    """The code that ran: git commit where there is one, and the versions that decide what a model becomes."""
+    """Return the code that ran: git commit where there is one, and the versions that decide what a model becomes."""
     libraries = dict.fromkeys(name for candidate in registry.CANDIDATES for name in candidate.requirements)
     names = ("loan-default", *libraries, "polars", "optuna", "mlflow", "dagster")
     versions = {f"version.{name}": _version(name) for name in names}
@@ -184,14 +186,14 @@ def _version(name: str) -> str:
 
 
 def _git_commit() -> str:
-    asked = ["git", "-C", str(Path(loan_default.__file__).parent), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(Path(loan_default.__file__).parent), "rev-parse", "HEAD"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except FileNotFoundError:  # no git on this machine
         return "unknown"
     return answer.stdout.strip() or "unknown"
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""Frames that assets keep: one Parquet file in the storage, read as a whole or by parts, here or by another machine.
+"""Tables that assets store: one Parquet file in the storage, read as a whole or by parts, here or by another machine.
 
 Of an object in a bucket a part fetches only the row groups that it needs. Writing is `storage`'s; what is in a frame
 is `risk`'s.
@@ -40,36 +40,36 @@ class ParquetTable:
     connect: Any = field(default=gcs.connect, repr=False)
 
     @classmethod
-    def of(cls, place: UPath, staging: Path) -> ParquetTable:
-        """What is stored there now.
+    def of(cls, path: UPath, staging: Path) -> ParquetTable:
+        """Open the table that is stored at a path now.
 
         Raises:
-            FileNotFoundError: nothing is.
+            FileNotFoundError: there is none.
         """
-        if not storage.is_remote(place):
-            if not storage.exists(place):
-                raise FileNotFoundError(f"{place} does not exist; run what makes it first.")
-            return cls(str(place), staging)
-        found = gcs.find(place)
-        if found is None:
-            raise gcs.not_found(place)
-        connect = place.storage_options.get("connect", gcs.connect)
-        return cls(str(place), staging, found.generation, connect=connect)
+        if not storage.is_remote(path):
+            if not storage.exists(path):
+                raise FileNotFoundError(f"{path} does not exist; run what makes it first.")
+            return cls(str(path), staging)
+        listed = gcs.find(path)
+        if listed is None:
+            raise gcs.not_found(path)
+        connect = path.storage_options.get("connect", gcs.connect)
+        return cls(str(path), staging, listed.generation, connect=connect)
 
     @cached_property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         if self.length is not None:
             return self.length
-        with self._opened() as file:
+        with self._open() as file:
             return int(file.metadata.num_rows)
 
     def part(self, offset: int, rows: int) -> ParquetTable:
-        """Some of the rows."""
+        """Return the table of some of the rows."""
         return replace(self, offset=offset, length=rows)
 
     def scan(self) -> pl.LazyFrame:
-        """The rows as a lazy frame; of a part in a bucket they are read at once."""
+        """Scan the rows; of a part in a bucket they are read at once."""
         import polars as pl
 
         if self.length is None or not storage.is_remote(self.address):
@@ -79,22 +79,22 @@ class ParquetTable:
         return self._row_groups().lazy()
 
     def _row_groups(self) -> pl.DataFrame:
-        """The rows of a part, from the groups that hold them."""
+        """Read the rows of a part, from the groups that hold them."""
         import polars as pl
 
-        with self._opened() as file:
-            ends = list(accumulate(file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)))
-            wanted = range(bisect_right(ends, self.offset), bisect_left(ends, self.offset + self.rows) + 1)
-            found = pl.from_arrow(file.read_row_groups(list(wanted)))
-        assert isinstance(found, pl.DataFrame)
-        return found.slice(self.offset - (ends[wanted.start - 1] if wanted.start else 0), self.length)
+        with self._open() as file:
+            ends = list(accumulate(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)))
+            groups = range(bisect_right(ends, self.offset), bisect_left(ends, self.offset + self.rows) + 1)
+            rows = pl.from_arrow(file.read_row_groups(list(groups)))
+        assert isinstance(rows, pl.DataFrame)
+        return rows.slice(self.offset - (ends[groups.start - 1] if groups.start else 0), self.length)
 
     @property
     def _path(self) -> UPath:
         return storage.to_path(self.address, connect=self.connect)
 
     @contextmanager
-    def _opened(self) -> Iterator[ParquetFile]:
+    def _open(self) -> Iterator[ParquetFile]:
         from pyarrow.parquet import ParquetFile
 
         if storage.is_remote(self.address):

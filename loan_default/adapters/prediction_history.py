@@ -1,7 +1,7 @@
-"""What was predicted, kept for good: each batch as each version scored it, and each day of the prediction log.
+"""Every prediction, for good: each batch as each version scored it, and each day of the prediction log.
 
-A batch that is scored again by another version replaces its predictions, and nothing here: what an applicant was told
-is held against how the loan ended, years later. Scoring is `risk`'s; measuring is `risk.monitoring.performance`'s.
+A batch that is scored again by another version replaces its predictions, and nothing here: the answer that an applicant
+got is compared with how the loan ended, years later. Scoring is `risk`'s; measuring is `risk.monitoring.performance`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OPEN_DAYS = timedelta(days=2)  # a worker may still write rows of yesterday
 
 
 def add(predictions: Path, layout: StorageLayout, batch: str, version: int, staging: Path) -> None:
-    """Add what a version says of a batch, in the place of what the same one said before."""
+    """Add a version's predictions for a batch; they replace what the same version predicted before."""
     target = layout.predictions_by_version(batch, version)
     copy = staging / f"history-{target.name}"
     shutil.copyfile(predictions, copy)
@@ -53,12 +53,12 @@ def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) 
     for day, target in days.items():
         if day < today - _OPEN_DAYS and target.name not in names:
             part = staging / target.name
-            _logged(layout, contract, day, staging).sink_parquet(part, mkdir=True)
+            _scan_day(layout, contract, day, staging).sink_parquet(part, mkdir=True)
             storage.store(part, target)
     files = list_files(layout.prediction_history)
     names = {file.name for file in files}
-    parts = [_select(_open(file, staging), contract) for file in files]
-    parts += [_logged(layout, contract, day, staging) for day, target in days.items() if target.name not in names]
+    parts = [_select(_scan_file(file, staging), contract) for file in files]
+    parts += [_scan_day(layout, contract, day, staging) for day, target in days.items() if target.name not in names]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
 
 
@@ -66,17 +66,17 @@ def _logged_days(layout: StorageLayout) -> list[date]:
     return [date.fromisoformat(day) for day in list_folders(layout.prediction_log)]
 
 
-def _logged(layout: StorageLayout, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
+def _scan_day(layout: StorageLayout, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
     folder = layout.prediction_log_day(day)
-    rows = [_open(file, staging) for hour in list_folders(folder) for file in list_files(folder / hour)]
+    rows = [_scan_file(file, staging) for hour in list_folders(folder) for file in list_files(folder / hour)]
     month = pl.format("{}-01", contract.by_name[contract.time_name].column).str.to_date().alias(contract.time_name)
-    told = [_select(part.with_columns(month), contract) for part in rows]
-    return pl.concat([pl.LazyFrame(schema=_schema(contract)), *told])
+    parts = [_select(part.with_columns(month), contract) for part in rows]
+    return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
 
 
-def _open(file: File, staging: Path) -> pl.LazyFrame:
+def _scan_file(file: File, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
     return pl.scan_parquet(storage.fetch(file.path, staging, file.generation))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loan_default.adapters import inbox, storage
-from loan_default.adapters.identity import NoIdentity, proof
+from loan_default.adapters.identity import NoIdentity, identity_header
 from loan_default.adapters.layout import PROBE
 from loan_default.adapters.storage import DOWNLOADS, leftover_patterns
 
@@ -32,7 +32,7 @@ _DEAD_AFTER = timedelta(days=1)  # longer than any run takes
 
 @dataclass(frozen=True)
 class Probe:
-    """What became of a small file: `changed_at` by the storage's clock, `written_at` by ours."""
+    """The fate of a small file: `changed_at` by the storage's clock, `written_at` by ours."""
 
     listed: bool
     same: bool
@@ -51,19 +51,19 @@ def probe_storage(root: str, *, patience: float) -> Probe:
     content, folder = uuid.uuid4().hex, storage.to_path(root, patience=patience)
     if not storage.is_remote(root):
         next(Path(root).iterdir(), None)  # it is not made, as writing would do
-    place = folder / f"{PROBE}{content[:8]}"
+    path = folder / f"{PROBE}{content[:8]}"
     began = datetime.now(UTC)
-    storage.write_text(place, content)
+    storage.write_text(path, content)
     written_at = datetime.now(UTC)
     try:
-        same = storage.read_text(place) == content
-        listed = any(found.name == place.name for found in inbox.list_all_files(folder))
-        found = inbox.find_file(place)
+        same = storage.read_text(path) == content
+        listed = any(file.name == path.name for file in inbox.list_all_files(folder))
+        listed_file = inbox.find_file(path)
     finally:
-        storage.remove(place)
+        storage.remove(path)
     seconds = (datetime.now(UTC) - began).total_seconds()
-    changed_at = found.changed_at if found else written_at
-    return Probe(listed, same, not storage.exists(place), changed_at, written_at, seconds)
+    changed_at = listed_file.changed_at if listed_file else written_at
+    return Probe(listed, same, not storage.exists(path), changed_at, written_at, seconds)
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,22 @@ def count_leftovers(root: str, staging: Path, models: Path, now: datetime) -> Le
     sizes = []
     for file in _half_written(root, staging, models):
         try:
-            found = file.stat()
+            status = file.stat()
         except FileNotFoundError:  # its run lives, and has just finished it
             continue
-        if now - datetime.fromtimestamp(found.st_mtime, UTC) > _DEAD_AFTER:
-            sizes.append(found.st_size)
+        if now - datetime.fromtimestamp(status.st_mtime, UTC) > _DEAD_AFTER:
+            sizes.append(status.st_size)
     return Leftovers(len(sizes), sum(sizes))
 
 
 def _half_written(root: str, staging: Path, models: Path) -> Iterator[Path]:
     for folder, pattern in leftover_patterns(root, staging, models):
-        for found in folder.glob(pattern):
-            below = found.rglob("*") if found.is_dir() and folder == models else [found]
-            yield from (path for path in below if path.is_file() and not _is_whole(path, staging))
+        for match in folder.glob(pattern):
+            below = match.rglob("*") if match.is_dir() and folder == models else [match]
+            yield from (path for path in below if path.is_file() and not _is_complete(path, staging))
 
 
-def _is_whole(path: Path, staging: Path) -> bool:
+def _is_complete(path: Path, staging: Path) -> bool:
     return path.parent.parent == staging / DOWNLOADS and path.suffix != ".part"
 
 
@@ -106,25 +106,25 @@ def _is_whole(path: Path, staging: Path) -> bool:
 
 @dataclass(frozen=True)
 class Space:
-    """What is free, in bytes and in files; None where the file system does not limit these."""
+    """Free space, in bytes and in files; None where the file system does not limit these."""
 
     free: int
     files: int | None
 
 
 def free_space(folder: Path) -> Space:
-    """What is free where the folder is, or will be."""
+    """Measure what is free where the folder is, or will be."""
     while not folder.exists():
         folder = folder.parent
-    found = os.statvfs(folder)
-    return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    usage = os.statvfs(folder)
+    return Space(usage.f_bavail * usage.f_frsize, usage.f_favail if usage.f_files else None)
 
 
 # --- network --------------------------------------------------------------------------------------------------
 
 
 def accepts(host: str, port: int, *, seconds: float) -> bool:
-    """Whether anything takes a connection there; nothing is said to it."""
+    """Tell whether anything takes a connection there; nothing is sent."""
     try:
         with socket.create_connection((host, port), timeout=seconds):
             return True
@@ -134,11 +134,11 @@ def accepts(host: str, port: int, *, seconds: float) -> bool:
 
 @dataclass(frozen=True)
 class TrackingServer:
-    """What MLflow's server says of itself without being asked for anything; `told_at` by its clock, `at` by ours."""
+    """The version of MLflow's server; `server_time` by its clock, `asked_at` by ours."""
 
     version: str
-    told_at: datetime | None
-    at: datetime
+    server_time: datetime | None
+    asked_at: datetime
 
 
 def ask_tracking_server(uri: str, *, seconds: float) -> TrackingServer | None:
@@ -149,27 +149,27 @@ def ask_tracking_server(uri: str, *, seconds: float) -> TrackingServer | None:
     log_in = read_mlflow_creds()
     auth = (log_in.username, log_in.password or "") if log_in.username else None
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/version", headers=proof(uri), auth=auth, timeout=seconds)
+        answer = httpx.get(f"{uri.rstrip('/')}/version", headers=identity_header(uri), auth=auth, timeout=seconds)
     except (httpx.HTTPError, NoIdentity):
         return None
-    at, date = datetime.now(UTC), answer.headers.get("Date")
+    asked_at, date = datetime.now(UTC), answer.headers.get("Date")
     version = answer.text.strip() if answer.status_code == 200 and len(answer.text) < 30 else ""
-    return TrackingServer(version, parsedate_to_datetime(date) if date else None, at) if version else None
+    return TrackingServer(version, parsedate_to_datetime(date) if date else None, asked_at) if version else None
 
 
 # --- databases ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Schema:
+class SchemaRevision:
     """The revision of a database, and the one that the installed MLflow asks for; `older` where it can be upgraded."""
 
-    found: str | None
+    revision: str | None
     expected: str
     older: bool
 
 
-def read_schema(uri: str) -> Schema:
+def read_schema(uri: str) -> SchemaRevision:
     """Read the revision only: opening the store would write to a database that lacks tables.
 
     Raises:
@@ -180,18 +180,18 @@ def read_schema(uri: str) -> Schema:
     from mlflow.store.db.utils import _get_alembic_config
 
     scripts = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
-    known = {script.revision for script in scripts.walk_revisions()}
+    revisions = {script.revision for script in scripts.walk_revisions()}
     with _connected(uri) as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+        revision = MigrationContext.configure(connection).get_current_revision()
     expected = str(scripts.get_current_head())
-    return Schema(found, expected, older=found in known - {expected})
+    return SchemaRevision(revision, expected, older=revision in revisions - {expected})
 
 
 def read_tables(uri: str) -> set[str]:
-    """The names of the tables that the database holds.
+    """List the tables of the database.
 
     Raises:
-        ConnectionError: it cannot be asked.
+        ConnectionError: the database cannot be asked.
     """
     import sqlalchemy
 
@@ -212,5 +212,5 @@ def _connected(uri: str) -> Iterator[Connection]:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an SQLite address."""
+    """Return the file of an SQLite address."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

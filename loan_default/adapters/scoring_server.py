@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loan_default.adapters.identity import NoIdentity, proof
+from loan_default.adapters.identity import NoIdentity, identity_header
 from loan_default.risk.files import write_atomically
 
 if TYPE_CHECKING:
@@ -164,11 +164,11 @@ class ScoringServer:
         if health is None:
             return f"The scoring server at {self.url} stopped answering while it loaded version {version}; see {log}."
         if agreed:
-            found = f"has only {agreed} of {health.workers} workers that answer by version {version}"
+            state = f"has only {agreed} of {health.workers} workers that answer by version {version}"
         else:
-            found = f"answers by {_version(health.version)}, not by version {version}"
+            state = f"answers by {_version(health.version)}, not by version {version}"
         why = f" ({health.trouble.rstrip('.')})" if health.trouble else ""
-        return f"The scoring server at {self.url} {found}, after {wait:g} s{why}; see {log}."
+        return f"The scoring server at {self.url} {state}, after {wait:g} s{why}; see {log}."
 
     def _start(self, command: Sequence[str], wait: float) -> tuple[int, bool]:
         """The process, and whether it was started now."""
@@ -308,8 +308,8 @@ def _command_line(pid: int) -> str:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return ""
-    shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return shown.stdout
+    ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
 
 
 def _last_line(log: Path, since: int) -> str:
@@ -347,7 +347,7 @@ def connected(
     try:
         with httpx.Client(
             base_url=url,
-            headers={**proof(url), **({"Authorization": f"Bearer {token}"} if token else {})},
+            headers={**identity_header(url), **({"Authorization": f"Bearer {token}"} if token else {})},
             timeout=seconds,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # Without TLS the server is beside us: no proxy knows it, and certificates take 20 ms to load.

@@ -1,6 +1,6 @@
-"""Where files lie: a local folder or a bucket, behind one kind of path, and written whole or not at all.
+"""Files in a local folder or a bucket, behind one kind of path, and written whole or not at all.
 
-Which asset is stored where is the IO managers' business in `defs`; what a loan file holds is `risk`.
+What lies where is `layout`'s to say, and what a file holds `risk`'s; a bucket's requests are `gcs`'s.
 """
 
 from __future__ import annotations
@@ -26,24 +26,29 @@ from loan_default.risk.files import write_atomically
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_LEFT_AFTER = 7 * 24 * 3600.0  # seconds; no run takes that long, so nobody writes to it any more
+_STALE_SECONDS = 7 * 24 * 3600.0  # no run takes that long, so nobody writes to it any more
 
 
-def is_remote(place: str | UPath) -> bool:
-    """Whether the place is a bucket, and not a folder of this machine."""
-    return str(place).startswith(gcs.SCHEME)
+def is_remote(path: str | UPath) -> bool:
+    """Tell whether a path lies in a bucket, and not on this machine."""
+    return str(path).startswith(gcs.SCHEME)
 
 
-def to_path(storage: str, **options: Any) -> UPath:
-    """The root of a storage; `options` travel with a bucket's places: `patience` in seconds, and `connect`."""
-    return UPath(storage, **options) if is_remote(storage) else UPath(storage)
+def to_path(address: str, **options: Any) -> UPath:
+    """Return the path at an address; `options` travel with a bucket's paths: `patience` in seconds, and `connect`."""
+    return UPath(address, **options) if is_remote(address) else UPath(address)
+
+
+def to_local(path: UPath) -> Path:
+    """Return a path on this machine as what Python's own functions take."""
+    return Path(str(path))
 
 
 def require_bucket(storage: str, *, patience: float) -> None:
-    """See that the bucket is there and may be used, as far as that is one; a folder is made when it is needed.
+    """Check that a bucket exists and may be used; a folder is made when it is needed.
 
     Raises:
-        BucketError: it is not.
+        BucketError: it does not, or may not.
     """
     if is_remote(storage):
         gcs.require_bucket(to_path(storage, patience=patience))
@@ -52,30 +57,30 @@ def require_bucket(storage: str, *, patience: float) -> None:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def exists(place: UPath) -> bool:
-    """Whether there is such a file."""
-    return gcs.find(place) is not None if is_remote(place) else Path(place).exists()
+def exists(path: UPath) -> bool:
+    """Tell whether there is such a file."""
+    return gcs.find(path) is not None if is_remote(path) else to_local(path).exists()
 
 
-def read_text(place: UPath) -> str:
-    """The content of a small file.
+def read_text(path: UPath) -> str:
+    """Read a small file.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    return gcs.read(place) if is_remote(place) else Path(place).read_text(encoding="utf-8")
+    return gcs.read(path) if is_remote(path) else to_local(path).read_text(encoding="utf-8")
 
 
-def read_json(place: UPath) -> Any:
-    """What `write_json` wrote; None where there is no such file."""
+def read_json(path: UPath) -> Any:
+    """Read what `write_json` wrote; None where there is no such file."""
     try:
-        return json.loads(read_text(place))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         return None
 
 
 def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
-    """The file on this machine: a local one where it is, an object as it was written by `generation`, else by the last.
+    """Return a file on this machine: a local one where it is, an object as `generation` wrote it, else the last.
 
     Objects are streamed here once for each generation, and swept away a week after they were last asked for.
 
@@ -83,14 +88,14 @@ def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
         FileNotFoundError: there is none.
     """
     if not is_remote(source):
-        return Path(source)
+        return to_local(source)
     if generation is None:
-        found = gcs.find(source)
-        if found is None:
+        listed = gcs.find(source)
+        if listed is None:
             raise gcs.not_found(source)
-        generation = found.generation
+        generation = listed.generation
     name = hashlib.blake2b(f"{source} {generation}".encode(), digest_size=12).hexdigest()
-    target = staging / DOWNLOADS / name / source.name  # reports tell of files by their own names
+    target = staging / DOWNLOADS / name / source.name  # reports name files by their own names
     try:
         os.utime(target)  # it is in use
     except FileNotFoundError:
@@ -103,12 +108,12 @@ def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:
 
 
 def store(source: Path, target: UPath) -> None:
-    """Move a finished local file to its place; a reader sees the old file or the new one, never half of it."""
+    """Move a finished local file to its target; a reader sees the old file or the new one, never half of it."""
     try:
         if is_remote(target):
             gcs.upload(source, target)
             return
-        with write_atomically(Path(target)) as part:
+        with write_atomically(to_local(target)) as part:
             shutil.move(source, part)
     finally:  # also where there is no room for it, the more so
         source.unlink(missing_ok=True)
@@ -119,7 +124,7 @@ def write_text(target: UPath, text: str) -> None:
     if is_remote(target):
         gcs.write(target, text)
         return
-    with write_atomically(Path(target)) as part:
+    with write_atomically(to_local(target)) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -128,16 +133,16 @@ def write_json(target: UPath, record: Any) -> None:
     write_text(target, json.dumps(record, indent=1, allow_nan=False, default=str))
 
 
-def remove(place: UPath) -> None:
+def remove(path: UPath) -> None:
     """Remove a file, if there is one."""
-    if is_remote(place):
-        gcs.remove(place)
+    if is_remote(path):
+        gcs.remove(path)
     else:
-        Path(place).unlink(missing_ok=True)
+        to_local(path).unlink(missing_ok=True)
 
 
 def leftover_patterns(root: str, staging: Path, models: Path) -> Iterator[tuple[Path, str]]:
-    """Folders, and patterns in them, of what runs that die leave half-written, and a doctor his probe."""
+    """List folders, and patterns in them, of what runs that die leave half-written, and of the doctor's probe."""
     yield staging, "**/*"
     for pattern in ("tmp*", "runs/*/tmp*"):
         yield models, pattern
@@ -150,7 +155,7 @@ def sweep(folder: Path, pattern: str) -> None:
     """Remove the files and temporary folders that match and have not changed for a week: runs that died wrote them."""
     for path in list(folder.glob(pattern)):
         with suppress(FileNotFoundError):  # another run does the same
-            if time.time() - path.lstat().st_mtime < _LEFT_AFTER:
+            if time.time() - path.lstat().st_mtime < _STALE_SECONDS:
                 continue
             if not path.is_dir():
                 path.unlink()
@@ -161,11 +166,11 @@ def sweep(folder: Path, pattern: str) -> None:
 
 
 def explain_os_error(error: OSError) -> str:
-    """What the system says of a file as a sentence: where it is, what is wrong, and what to do."""
-    place = error.filename2 or error.filename
+    """Turn the system's error into a sentence: which file, what is wrong, and what to do."""
+    path = error.filename2 or error.filename
     if error.errno in _FULL or "os error 28" in str(error):
-        where = f"at {place}" if place else "on the disk"
+        where = f"at {path}" if path else "on the disk"
         return f"There is no room left {where}; make some (LOAN_DEFAULT_HOME and LOAN_DEFAULT_STORAGE), then run again."
-    if error.errno in _CLOSED and place:
-        return f"{place} cannot be written to ({error.strerror}); let this user write there, then run again."
+    if error.errno in _CLOSED and path:
+        return f"{path} cannot be written to ({error.strerror}); let this user write there, then run again."
     return str(error)

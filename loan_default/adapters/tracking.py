@@ -1,6 +1,6 @@
-"""MLflow, as this platform uses it: runs and what they measured, model packages, the registry and its aliases.
+"""MLflow, as this platform uses it: runs and their metrics, model packages, the registry and its aliases.
 
-`Tracking` is the one door to a store, be it an SQLite file or a server. What a package holds and how it scores
+All of it goes through `Tracking`, be the store an SQLite file or a server. What a package holds and how it scores
 belongs in `risk.model.scorer`; which version deserves an alias in `risk.policy`; the MLflow run of a Dagster run in
 `defs.mlflow_run`. MLflow takes seconds to import, so it is imported where it is used.
 """
@@ -23,12 +23,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from loan_default.adapters import gcs
-from loan_default.adapters.identity import NoIdentity, show_to_mlflow
+from loan_default.adapters.identity import NoIdentity, identify_to_mlflow
 
 if TYPE_CHECKING:
     import mlflow.entities.model_registry as registry
     import pandas as pd
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
@@ -85,7 +84,7 @@ class ModelVersion:
 
     @property
     def package_uri(self) -> str:
-        """Where the model package lies among the version's artifacts."""
+        """The address of the model package among the version's artifacts."""
         return f"models:/{self.name}/{self.version}/artifacts/package"
 
 
@@ -106,54 +105,56 @@ class Tracking:
 
     def ensure_experiment(self) -> str:
         """Return the experiment's id; the first call creates it with its artifact location."""
-        with self._asking(f"open the experiment {self.experiment}") as client:
-            found = client.get_experiment_by_name(self.experiment)
-            if found is not None:
-                return str(found.experiment_id)
-            with _accepting("RESOURCE_ALREADY_EXISTS"):  # another process may be creating it too
-                client.create_experiment(self.experiment, artifact_location=self._artifact_location())
-            return str(client.get_experiment_by_name(self.experiment).experiment_id)
+        with self._client(f"open the experiment {self.experiment}") as client:
+            if client.get_experiment_by_name(self.experiment) is None:
+                with _accepting("RESOURCE_ALREADY_EXISTS"):  # another process may be creating it too
+                    client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+            experiment = client.get_experiment_by_name(self.experiment)
+            assert experiment is not None
+            return str(experiment.experiment_id)
 
     def other_location(self) -> str | None:
-        """Where the experiment keeps its artifacts, if that is another place than `artifact_root` says."""
-        with self._asking(f"read the experiment {self.experiment}") as client:
-            found = client.get_experiment_by_name(self.experiment)
-            if found is None or found.artifact_location.startswith("mlflow-artifacts:"):  # only the server knows
+        """Return where the experiment keeps its artifacts, if that is not what `artifact_root` says."""
+        with self._client(f"read the experiment {self.experiment}") as client:
+            experiment = client.get_experiment_by_name(self.experiment)
+            location = "" if experiment is None else str(experiment.artifact_location).rstrip("/")
+            if not location or location.startswith("mlflow-artifacts:"):  # only the server knows
                 return None
-            there = str(found.artifact_location).rstrip("/")
-            return None if self._artifact_location() in (None, there) else there
+            return None if self._artifact_location() in (None, location) else location
 
     def find_run(self, tag: str, value: str) -> str | None:
         """Return the id of the newest run of the experiment that carries this tag, if any."""
-        with self._asking(f"find the run with {tag} {value}") as client:
-            found = client.get_experiment_by_name(self.experiment)
-            if found is None:
+        with self._client(f"find the run with {tag} {value}") as client:
+            experiment = client.get_experiment_by_name(self.experiment)
+            if experiment is None:
                 return None
-            runs = client.search_runs([found.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
+            runs = client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
             return str(runs[0].info.run_id) if runs else None
 
     def running(self, tag: str) -> dict[str, str]:
         """Return the experiment's runs that have not ended and carry this tag: their ids, each with the tag's value."""
-        with self._asking("list the runs under way") as client:
-            found = client.get_experiment_by_name(self.experiment)
-            runs = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []
+        with self._client("list the runs under way") as client:
+            experiment = client.get_experiment_by_name(self.experiment)
+            if experiment is None:
+                return {}
+            runs = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
             return {run.info.run_id: run.data.tags[tag] for run in runs if tag in run.data.tags}
 
     def end_run(self, run_id: str, status: str) -> None:
         """End the run as `FINISHED` or `FAILED`."""
-        with self._asking(f"end the run {run_id}") as client:
+        with self._client(f"end the run {run_id}") as client:
             client.set_terminated(run_id, status)
 
     def log_parameters(self, run_id: str, parameters: Mapping[str, object]) -> None:
-        """Record what the run was given; MLflow refuses to change a parameter once written."""
-        with self._asking("log parameters") as client:
+        """Record the run's parameters; MLflow refuses to change one."""
+        with self._client("log parameters") as client:
             from mlflow.entities import Param
 
             client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Record what the run measured."""
-        with self._asking("log metrics") as client:
+        """Record the run's metrics."""
+        with self._client("log metrics") as client:
             from mlflow.entities import Metric
 
             now = time.time_ns() // 1_000_000
@@ -161,45 +162,39 @@ class Tracking:
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Tag the run; a tag that exists is replaced."""
-        with self._asking("tag the run") as client:
+        with self._client("tag the run") as client:
             from mlflow.entities import RunTag
 
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
-    def log_figures(self, run_id: str, figures: Mapping[str, Figure]) -> None:
-        """Store Matplotlib figures under their names, such as `roc.png`."""
-        with self._asking("log figures") as client:
-            for name, figure in figures.items():
-                client.log_figure(run_id, figure, name)
-
-    def log_json(self, run_id: str, name: str, content: object) -> None:
-        """Store a JSON document under `name`, such as `decision.json`."""
-        with self._asking(f"log {name}") as client:
-            client.log_dict(run_id, content, name)
+    def log_json(self, run_id: str, name: str, record: Mapping[str, Any]) -> None:
+        """Store a record as JSON under `name`, such as `decision.json`."""
+        with self._client(f"log {name}") as client:
+            client.log_dict(run_id, dict(record), name)
 
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Store text under `name`, such as `model_card.md`."""
-        with self._asking(f"log {name}") as client:
+        with self._client(f"log {name}") as client:
             client.log_text(run_id, text, name)
 
     def log_folder(self, run_id: str, folder: Path, name: str) -> None:
         """Store the content of `folder` as the folder `name` of the run."""
-        with self._asking(f"log {name}") as client:
+        with self._client(f"log {name}") as client:
             client.log_artifacts(run_id, str(folder), name)
 
     def download_folder(self, run_id: str, name: str, into: Path) -> Path:
         """Return the run's folder `name` as a folder below `into`, downloading it the first time."""
-        with self._asking(f"download {name} of the run {run_id}") as client:
-            return _kept(into / name, lambda scratch: client.download_artifacts(run_id, name, scratch))
+        with self._client(f"download {name} of the run {run_id}") as client:
+            return _download_once(into / name, lambda scratch: client.download_artifacts(run_id, name, scratch))
 
     def read_json(self, run_id: str, name: str) -> Any:
         """Return the JSON document that the run stored under `name`."""
-        with self._asking(f"read {name} of the run {run_id}") as client, TemporaryDirectory() as scratch:
+        with self._client(f"read {name} of the run {run_id}") as client, TemporaryDirectory() as scratch:
             return json.loads(Path(client.download_artifacts(run_id, name, scratch)).read_text(encoding="utf-8"))
 
     def run_url(self, run_id: str, ui_url: str) -> str:
         """Return the page of the run in the MLflow UI at `ui_url`."""
-        with self._asking(f"read the run {run_id}") as client:
+        with self._client(f"read the run {run_id}") as client:
             experiment_id = client.get_run(run_id).info.experiment_id
         return f"{ui_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
 
@@ -221,7 +216,7 @@ class Tracking:
         answers where nothing of ours is installed. `requirements` are exact pins: without them MLflow spends
         18 s starting a process to guess them. MLflow scores `input_example` once and warns if that fails.
         """
-        with self._asking("log the model") as client, self.as_default(), TemporaryDirectory() as scratch:
+        with self._client("log the model") as client, self.as_default(), TemporaryDirectory() as scratch:
             import mlflow.pyfunc
             from mlflow.models import Model
 
@@ -248,53 +243,53 @@ class Tracking:
 
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
         """Return the model package of `version` as a folder below `folder`, downloading it the first time."""
-        with self._asking(f"download version {version.version}"), self.as_default():
+        with self._client(f"download version {version.version}"), self.as_default():
             from mlflow.artifacts import download_artifacts
 
-            kept = folder / f"{version.name}-{version.version}-{version.run_id}"
-            return _kept(kept, lambda scratch: download_artifacts(version.package_uri, dst_path=scratch))
+            target = folder / f"{version.name}-{version.version}-{version.run_id}"
+            return _download_once(target, lambda scratch: download_artifacts(version.package_uri, dst_path=scratch))
 
     # --- registry
 
     def register(self, run_id: str, model_uri: str, tags: Mapping[str, str]) -> ModelVersion:
         """Register a logged model as the next version and point `staging` at it."""
-        with self._asking("register a model version") as client, self.as_default():
+        with self._client("register a model version") as client, self.as_default():
             with _accepting("RESOURCE_ALREADY_EXISTS"):
                 client.create_registered_model(self.model_name)
-            made = client.create_model_version(
+            registered = client.create_model_version(
                 self.model_name,
                 model_uri,
                 run_id,
                 tags=dict(tags),
                 model_id=model_uri.removeprefix("models:/"),
-                await_creation_for=None,
+                await_creation_for=0,
             )
-            client.set_registered_model_alias(self.model_name, STAGING, made.version)
-        return self.get(int(made.version))
+            client.set_registered_model_alias(self.model_name, STAGING, registered.version)
+        return self.get(int(registered.version))
 
     def get(self, version: int) -> ModelVersion:
         """Return one version."""
-        with self._asking(f"read version {version}") as client:
-            found = client.get_model_version(self.model_name, str(version))
-            return _as_version(found, found.aliases)
+        with self._client(f"read version {version}") as client:
+            entity = client.get_model_version(self.model_name, str(version))
+            return _as_version(entity, entity.aliases)
 
     def versions(self) -> tuple[ModelVersion, ...]:
         """Return the versions (at most 10,000), newest first; none where nothing has been registered yet."""
-        with self._asking("list the model versions") as client:
+        with self._client("list the model versions") as client:
             # The store leaves aliases out of its search results.
             aliases = self._aliases(client)
-            found = client.search_model_versions(f"name = '{self.model_name}'", order_by=["version_number DESC"])
-            return tuple(_as_version(v, [a for a in aliases if aliases[a] == int(v.version)]) for v in found)
+            entities = client.search_model_versions(f"name = '{self.model_name}'", order_by=["version_number DESC"])
+            return tuple(_as_version(v, [a for a in aliases if aliases[a] == int(v.version)]) for v in entities)
 
     def version_of(self, alias: str) -> ModelVersion | None:
         """Return the version that `alias` points at, if any."""
-        with self._asking(f"read the alias {alias}") as client:
+        with self._client(f"read the alias {alias}") as client:
             version = self._aliases(client).get(alias)
         return None if version is None else self.get(version)
 
     def move_alias(self, alias: str, version: int) -> None:
         """Point `alias` at `version`."""
-        with self._asking(f"point {alias} at version {version}") as client:
+        with self._client(f"point {alias} at version {version}") as client:
             client.set_registered_model_alias(self.model_name, alias, str(version))
 
     def promote(self, version: int, tags: Mapping[str, str]) -> ModelVersion:
@@ -312,7 +307,7 @@ class Tracking:
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Tag the version; a tag that exists is replaced."""
-        with self._asking(f"tag version {version}") as client:
+        with self._client(f"tag version {version}") as client:
             for name, value in tags.items():
                 client.set_model_version_tag(self.model_name, str(version), name, value)
 
@@ -320,7 +315,7 @@ class Tracking:
 
     @contextmanager
     def as_default(self) -> Iterator[None]:
-        """Make this store MLflow's default for a while; part of its API has no other way to be told."""
+        """Make this store MLflow's default for a while; part of its API takes no other."""
         load_environment()
         import mlflow
 
@@ -329,24 +324,25 @@ class Tracking:
         try:
             yield
         finally:
-            mlflow.set_tracking_uri(before)
+            mlflow.set_tracking_uri(before)  # type: ignore[arg-type] # it takes None too
 
     @contextmanager
-    def _asking(self, wish: str) -> Iterator[MlflowClient]:
-        """Lend the client; what MLflow raises becomes one sentence."""
+    def _client(self, wish: str) -> Iterator[MlflowClient]:
+        """Lend the client; `wish` says what for in the one sentence that MLflow's errors become."""
         load_environment()
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
+        errors: tuple[type[Exception], ...] = (MlflowException, *self._database_errors())
         try:
             if self.tracking_uri.startswith("postgresql"):
                 _connect_once(self.tracking_uri)
-            show_to_mlflow(self.tracking_uri)
+            identify_to_mlflow(self.tracking_uri)
             yield MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
         except NoIdentity as error:
             raise TrackingError(str(error)) from error
-        except (MlflowException, *self._database_errors()) as error:
+        except errors as error:
             if isinstance(error.__context__, RequestException):
                 trouble = f"cannot be reached to {wish}: start it or correct MLFLOW_TRACKING_URI"
             elif isinstance(error, MlflowException) and error.get_http_status_code() == _UNAUTHENTICATED:
@@ -361,14 +357,14 @@ class Tracking:
             raise TrackingError(str(gcs.explain_error(error, self.artifact_root, "used"))) from error
 
     def _check_artifacts(self) -> None:
-        """MLflow tells little of a bucket that refuses."""
+        """Say what is wrong with the bucket of artifacts; MLflow says little of it."""
         try:
             gcs.check_listing(self.artifact_root, patience=_PATIENCE)
         except OSError as error:
             raise TrackingError(str(error)) from error
 
     def _database_errors(self) -> tuple[type[Exception], ...]:
-        """What a database raises; behind a server there is none, and mlflow-skinny brings no SQLAlchemy."""
+        """Return what a database raises; behind a server there is none, and mlflow-skinny brings no SQLAlchemy."""
         if self.tracking_uri.startswith("http"):
             return ()
         from sqlalchemy.exc import SQLAlchemyError
@@ -376,14 +372,14 @@ class Tracking:
         return (SQLAlchemyError,)
 
     def _aliases(self, client: MlflowClient) -> dict[str, int]:
-        """Every alias of the registered model and its version; empty before the first registration."""
+        """Return every alias of the registered model and its version; none before the first registration."""
         with _accepting("RESOURCE_DOES_NOT_EXIST"):
             aliases = client.get_registered_model(self.model_name).aliases
             return {alias: int(version) for alias, version in aliases.items()}
         return {}
 
     def _artifact_location(self) -> str | None:
-        """Where the experiment keeps its artifacts; None leaves it to the server."""
+        """Return where a new experiment keeps its artifacts; None leaves it to the server."""
         if not self.artifact_root:
             return None
         is_uri = "://" in self.artifact_root
@@ -426,7 +422,7 @@ def _connect_once(uri: str) -> None:
 
 
 def _first_sentence(text: str) -> str:
-    """The first line; one that ends in a colon only leads to the next that is no heading."""
+    """Return the first line; one that ends in a colon only leads to the next that is no heading."""
     lines = [line.strip().rstrip(".") for line in text.splitlines() if not line.startswith("#")]
     return f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
@@ -456,14 +452,14 @@ def _without_traces() -> Iterator[None]:
         sys.path[:], sys.dont_write_bytecode = path, sparing
 
 
-def _as_version(found: registry.ModelVersion, aliases: Sequence[str]) -> ModelVersion:
+def _as_version(entity: registry.ModelVersion, aliases: Sequence[str]) -> ModelVersion:
     """Turn MLflow's entity into ours."""
     return ModelVersion(
-        name=found.name,
-        version=int(found.version),
-        run_id=found.run_id or "",
-        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        tags=dict(found.tags),
+        name=entity.name,
+        version=int(entity.version),
+        run_id=entity.run_id or "",
+        created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC),
+        tags=dict(entity.tags),
         aliases=tuple(sorted(aliases)),
     )
 
@@ -474,7 +470,7 @@ def _signature(fields: Sequence[SignatureField]) -> ModelSignature:
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     return ModelSignature(
-        inputs=Schema([ColSpec(f.type, f.name, required=f.required) for f in fields]),
+        inputs=Schema([ColSpec(field.type, field.name, required=field.required) for field in fields]),
         params=ParamSchema([ParamSpec("output", "string", "full")]),
     )
 
@@ -487,7 +483,8 @@ def _example_frame(example: Mapping[str, object], fields: Sequence[SignatureFiel
     import pandas as pd
 
     row = {name: value for name, value in example.items() if value is not None}
-    return pd.DataFrame([row]).astype({f.name: "float64" for f in fields if f.type == "double" and f.name in row})
+    numbers = [field.name for field in fields if field.type == "double" and field.name in row]
+    return pd.DataFrame([row]).astype(dict.fromkeys(numbers, "float64"))
 
 
 def _copy_scoring_code(code: Path, target: Path) -> Path:
@@ -497,8 +494,11 @@ def _copy_scoring_code(code: Path, target: Path) -> Path:
     return target
 
 
-def _kept(target: Path, download: Callable[[str], str]) -> Path:
-    """Return `target`, which appears whole or not at all: downloaded into a scratch folder beside it, then renamed."""
+def _download_once(target: Path, download: Callable[[str], str]) -> Path:
+    """Return the folder `target`, which appears whole or not at all: it is downloaded beside itself, then renamed.
+
+    Unlike a file it replaces no other: where two processes download it, the second leaves the first one's.
+    """
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.parent) as scratch:

@@ -154,7 +154,7 @@ def _version(alias: str, version: ModelVersion | None) -> VersionStatus:
 
 def _refusals(settings: Settings, files: list[inbox.File], runs: BatchRuns) -> dict[str, str]:
     """Return why files of the inbox are no batches, by their names."""
-    look = inbox.scan_inbox(files, runs.batches, inbox.ScanState(), batch_name, most_bytes=0, staging=settings.staging)
+    look = inbox.scan_inbox(files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
     return dict(look.refused)
 
 

@@ -118,7 +118,7 @@ def test_other_addresses_are_shown_nothing() -> None:
         "https://run.app.example.com",
         "",
     ):
-        assert identity.proof(url) == {}
+        assert identity.identity_header(url) == {}
 
 
 @pytest.mark.integration
@@ -151,7 +151,7 @@ def test_the_scoring_server_is_shown_who_asks_beside_its_token(
 @pytest.mark.integration
 def test_a_token_is_asked_for_anew_before_it_ends(metadata: type[Metadata]) -> None:
     metadata.seconds = 60  # within the minutes that Google's library keeps free for clocks that differ
-    first, second = (identity.proof("https://127.0.0.1") for _ in range(2))
+    first, second = (identity.identity_header("https://127.0.0.1") for _ in range(2))
     assert first != second
     assert len(metadata.audiences) == 2
 

@@ -21,7 +21,6 @@ from loan_default.adapters.inbox import (
     scan_inbox,
     signature,
 )
-from loan_default.adapters.layout import batch_name
 from loan_default.adapters.storage import write_text
 from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.errors import BadInput
@@ -44,13 +43,11 @@ def scan_folder(
 ) -> InboxScan:
     with TemporaryDirectory() as staging:
         files = list_files(UPath(folder))
-        return scan_inbox(
-            files, known_batches, memory or ScanState(), batch_name, most_bytes=most, staging=Path(staging)
-        )
+        return scan_inbox(files, known_batches, memory or ScanState(), most_bytes=most, staging=Path(staging))
 
 
 def twice(folder: Path | UPath, most: int = 10**9) -> InboxScan:
-    return scan_folder(folder, scan_folder(folder).memory({}), most=most)
+    return scan_folder(folder, scan_folder(folder).next_state({}), most=most)
 
 
 def ready(scan: InboxScan) -> list[str]:
@@ -62,9 +59,9 @@ def test_a_file_is_whole_once_it_has_not_changed_from_one_look_to_the_next(folde
     first = scan_folder(folder)
     assert (ready(first), first.changing) == ([], ("a.csv",))
     write(folder / "a.csv", "12")
-    second = scan_folder(folder, first.memory({}))
+    second = scan_folder(folder, first.next_state({}))
     assert (ready(second), second.changing) == ([], ("a.csv",))
-    third = scan_folder(folder, second.memory({}))
+    third = scan_folder(folder, second.next_state({}))
     assert (ready(third), third.changing) == (["a"], ())
     assert third.ready[0].fingerprint == fingerprint([folder / "a.csv"])
 
@@ -73,9 +70,9 @@ def test_of_the_same_size_another_time_is_a_change_and_the_same_content_keeps_it
     write(folder / "a.csv", "1")
     scan = twice(folder)
     write(folder / "a.csv", "1", mtime=2_000)
-    touched = scan_folder(folder, scan.memory({}))
+    touched = scan_folder(folder, scan.next_state({}))
     assert touched.changing == ("a.csv",)
-    again = scan_folder(folder, touched.memory({}))
+    again = scan_folder(folder, touched.next_state({}))
     assert again.ready[0].fingerprint == scan.ready[0].fingerprint
     assert again.ready[0].state != scan.ready[0].state
 
@@ -104,7 +101,7 @@ def test_what_cannot_be_a_batch_is_refused_and_blocks_no_other(
     for mtime, name in enumerate(names):
         write(folder / name, name, mtime)
     (folder / "folder.csv").mkdir()
-    scan = scan_folder(folder, scan_folder(folder).memory({}), known_batches)
+    scan = scan_folder(folder, scan_folder(folder).next_state({}), known_batches)
     assert ready(scan) == batches
     assert sentence in " ".join(scan.refused.values())
 
@@ -114,7 +111,7 @@ def test_files_beyond_what_may_be_read_wait_for_the_next_look(folder: Path) -> N
         write(folder / f"{name}.csv", "x" * 10, mtime)
     first = twice(folder, most=15)
     assert ready(first) == ["a", "b"]
-    assert ready(scan_folder(folder, first.memory({}), most=15)) == ["a", "b", "c"]
+    assert ready(scan_folder(folder, first.next_state({}), most=15)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"other": {}}', '{"states": 5}', '{"settled": 5}', "3"])
@@ -122,20 +119,20 @@ def test_a_lost_memory_costs_one_more_look(folder: Path, text: str | None) -> No
     write(folder / "a.csv", "1")
     scan = scan_folder(folder, ScanState.from_json(text))
     assert scan.changing == ("a.csv",)
-    assert ready(scan_folder(folder, ScanState.from_json(scan.memory({"a": "f", "gone": "f"}).to_json()))) == ["a"]
-    assert scan.memory({"a": "f", "gone": "f"}).taken == {"a": "f"}
+    assert ready(scan_folder(folder, ScanState.from_json(scan.next_state({"a": "f", "gone": "f"}).to_json()))) == ["a"]
+    assert scan.next_state({"a": "f", "gone": "f"}).requested == {"a": "f"}
 
 
 def test_what_is_settled_is_looked_at_again_once_it_changes(folder: Path) -> None:
     write(folder / "a.csv", "1")
     write(folder / "b.csv", "1")
-    memory = twice(folder).memory({"a": "f", "b": "f"}, done=["a"])
-    assert (list(memory.states), list(memory.taken), len(memory.settled)) == (["b.csv"], ["b"], 8)
+    memory = twice(folder).next_state({"a": "f", "b": "f"}, done=["a"])
+    assert (list(memory.states), list(memory.requested), len(memory.settled)) == (["b.csv"], ["b"], 8)
     scan = scan_folder(folder, ScanState.from_json(memory.to_json()))
-    assert (ready(scan), len(scan.memory({}).settled)) == (["b"], 8)
+    assert (ready(scan), len(scan.next_state({}).settled)) == (["b"], 8)
     write(folder / "a.csv", "2", 5_000)
-    scan = scan_folder(folder, scan.memory({}))
-    assert (scan.changing, scan.memory({}).settled) == (("a.csv",), "")
+    scan = scan_folder(folder, scan.next_state({}))
+    assert (scan.changing, scan.next_state({}).settled) == (("a.csv",), "")
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
@@ -156,7 +153,7 @@ def test_a_bucket_is_looked_at_in_the_same_way(bucket: UPath) -> None:
     scan = twice(inbox)
     assert (ready(scan), list(scan.refused)) == (["a"], ["notes.txt"])
     write_text(inbox / "a.csv", "2")
-    assert scan_folder(inbox, scan.memory({})).changing == ("a.csv",)
+    assert scan_folder(inbox, scan.next_state({})).changing == ("a.csv",)
 
 
 def by_glob(folder: Path) -> str:

@@ -5,7 +5,7 @@ from email.message import Message
 import pytest
 
 from loan_default.adapters import identity
-from loan_default.adapters.mlflow_proxy import open_door
+from loan_default.adapters.mlflow_proxy import build_proxy
 from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.adapters.test_identity import Metadata, metadata, service  # noqa: F401 - fixtures
 from loan_default_tests.stores import free_port
@@ -19,7 +19,7 @@ def test_a_browser_gets_mlflows_answer_and_mlflow_its_log_in_and_who_asks(
     import httpx
 
     url, sent = service
-    door = open_door(url, "127.0.0.1", 0)
+    door = build_proxy(url, "127.0.0.1", 0)
     with serving(door), httpx.Client(base_url=f"http://127.0.0.1:{door.server_port}") as browser:
         answer = browser.get("/version", auth=("ana", "password"), headers={"X-Other": "kept"})
         assert (answer.status_code, answer.text) == (200, "3.17.0")
@@ -37,6 +37,6 @@ def test_a_browser_gets_mlflows_answer_and_mlflow_its_log_in_and_who_asks(
 def test_a_silent_mlflow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 
-    door = open_door(f"http://127.0.0.1:{free_port()}", "127.0.0.1", 0)
+    door = build_proxy(f"http://127.0.0.1:{free_port()}", "127.0.0.1", 0)
     with serving(door):
         assert httpx.get(f"http://127.0.0.1:{door.server_port}/").status_code == 502

@@ -104,7 +104,7 @@ def test_a_tracking_server_tells_its_version_and_its_time() -> None:
         answer = probes.ask_tracking_server(f"{url}/", seconds=5)
         assert probes.ask_tracking_server(f"{url}/elsewhere", seconds=5) is None
     assert answer is not None
-    assert (answer.version, answer.told_at) == ("3.17.2", yesterday)
+    assert (answer.version, answer.server_time) == ("3.17.2", yesterday)
     assert probes.ask_tracking_server(url, seconds=5) is None
 
 
@@ -115,16 +115,16 @@ def test_a_tracking_server_tells_its_version_and_its_time() -> None:
 def test_a_database_tells_its_revision(tmp_path: Path) -> None:
     uri, file = new_tracking(tmp_path / "store").tracking_uri, tmp_path / "store" / "mlflow.db"
     current = probes.read_schema(uri)
-    assert current.found == current.expected
+    assert current.revision == current.expected
     assert not current.older
     for revision, older in (("451aebb31d03", True), ("f00000000000", False)):  # MLflow's first, and none of its own
         with sqlite3.connect(file) as database:
             database.execute("update alembic_version set version_num = ?", [revision])
         before = file.read_bytes()
-        assert probes.read_schema(uri) == probes.Schema(revision, current.expected, older)
+        assert probes.read_schema(uri) == probes.SchemaRevision(revision, current.expected, older)
         assert file.read_bytes() == before
     sqlite3.connect(tmp_path / "empty.db").close()
-    assert probes.read_schema(f"sqlite:///{tmp_path}/empty.db").found is None
+    assert probes.read_schema(f"sqlite:///{tmp_path}/empty.db").revision is None
 
 
 @pytest.mark.integration

@@ -11,7 +11,6 @@ import dagster as dg
 
 from loan_default.adapters import prediction_history
 from loan_default.adapters.inbox import InboxScan, ReadyBatch, ScanState, list_files, scan_inbox
-from loan_default.adapters.layout import batch_name
 from loan_default.adapters.storage import exists, read_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.partitions import batches
@@ -30,21 +29,23 @@ def evaluate(
     state = ScanState.from_json(context.cursor)
     registered = context.instance.get_dynamic_partitions(str(batches.name))
     files = list_files(storage.layout.inbox)
-    scan = scan_inbox(files, registered, state, batch_name, most_bytes=_MAX_BYTES, staging=storage.staging)
+    scan = scan_inbox(files, registered, state, most_bytes=_MAX_BYTES, staging=storage.staging)
     for reason in set(scan.refused.values()) - set(state.refused.values()):
         context.log.warning(reason)
     scored = {ready.batch for ready in scan.ready if _is_scored(storage, ready)}
     new = [
-        ready for ready in scan.ready if ready.batch not in scored and state.taken.get(ready.batch) != ready.fingerprint
+        ready
+        for ready in scan.ready
+        if ready.batch not in scored and state.requested.get(ready.batch) != ready.fingerprint
     ]
     requested = new[:MAX_REQUESTS] if new and model_registry.tracking.version_of(PRODUCTION) else []
-    fingerprints = {**state.taken, **{ready.batch: ready.fingerprint for ready in requested}}
+    fingerprints = {**state.requested, **{ready.batch: ready.fingerprint for ready in requested}}
     unregistered = [*scored.difference(registered), *(ready.batch for ready in requested)]
     return dg.SensorResult(
         run_requests=[_run_request(ready) for ready in requested],
         skip_reason=None if requested else _skip_reason(scan, new),
         dynamic_partitions_requests=[batches.build_add_request(unregistered)] if unregistered else [],
-        cursor=scan.memory(fingerprints, done=scored).to_json(),
+        cursor=scan.next_state(fingerprints, done=scored).to_json(),
     )
 
 

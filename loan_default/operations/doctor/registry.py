@@ -43,8 +43,8 @@ def check_registry(context: CheckContext) -> Iterator[Diagnosis]:
     load_environment()
     if uri.startswith("http"):
         if server := probes.ask_tracking_server(uri, seconds=ASK_SECONDS):
-            if server.told_at:
-                context.clocks.append(("MLflow's server", server.told_at, server.at))
+            if server.server_time:
+                context.clocks.append(("MLflow's server", server.server_time, server.asked_at))
             yield Diagnosis("registry", "ok", f"MLflow {server.version} runs at {uri}.")
     else:
         try:
@@ -107,9 +107,9 @@ def check_workers(context: CheckContext) -> Iterator[Diagnosis]:
 
 def judge_schema(uri: str, schema: probes.Schema) -> Diagnosis | None:
     """Judge that the database is of the revision that the installed MLflow asks for."""
-    if schema.found == schema.expected:
+    if schema.revision == schema.expected:
         return None
-    if schema.found is None:
+    if schema.revision is None:
         remedy = "Correct MLFLOW_TRACKING_URI, if there should be one; the first training fills an empty database."
         return Diagnosis("registry", "note", f"{uri} holds no database of MLflow yet.", remedy)
     if schema.older:
