@@ -105,7 +105,7 @@ def check_workers(context: CheckContext) -> Iterator[Diagnosis]:
         yield Diagnosis("workers", "wrong", f"{message}.", remedy[:1].upper() + remedy[1:])
 
 
-def judge_schema(uri: str, schema: probes.Schema) -> Diagnosis | None:
+def judge_schema(uri: str, schema: probes.SchemaRevision) -> Diagnosis | None:
     """Judge that the database is of the revision that the installed MLflow asks for."""
     if schema.revision == schema.expected:
         return None
