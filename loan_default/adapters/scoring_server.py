@@ -1,4 +1,4 @@
-"""The process of the scoring server: started detached, found again, asked, made to reload, stopped.
+"""The process of the scoring server: started detached, found again, questioned, reloaded, stopped.
 
 Every error of this conversation is a `ServerError` of one sentence. What the server answers is `serving`; which
 version it should answer by is the registry's, in `tracking`.
@@ -37,12 +37,12 @@ class ServerError(RuntimeError):
 
 
 class Unreachable(ServerError):
-    """Nothing answers at the address."""
+    """An address at which nothing answers."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """What one worker of the server said of itself; `pid` is that worker's."""
+    """The health that one worker of the server reports; `pid` is that worker's."""
 
     status: str
     model: str
@@ -53,12 +53,12 @@ class Health:
     trouble: str | None
 
     def serves(self, version: int) -> bool:
-        """Whether the worker answers by this version now."""
+        """Tell whether the worker answers by this version now."""
         return self.status == "ready" and self.version == version
 
 
 @dataclass(frozen=True)
-class Served:
+class ReadyServer:
     """A server whose workers all answer by `version`; `started` where it was not running before."""
 
     url: str
@@ -83,41 +83,41 @@ class ScoringServer:
 
     @property
     def log(self) -> Path:
-        """Where a server that was started from here writes what it says."""
+        """The log of a server that was started from here."""
         return self.home / "server.log"
 
     # --- asking
 
     def health(self) -> Health | None:
-        """What the server says of itself; None where nothing answers.
+        """Ask the server for its health; None where nothing answers.
 
         Every call opens a connection of its own, so that another worker may answer the next.
         """
         try:
-            with connected(self.url, seconds=_HEALTH_SECONDS) as client:
+            with connect(self.url, seconds=_HEALTH_SECONDS) as client:
                 return _health(self.url, client.get("/health"), "tell its health")
         except Unreachable:
             return None
 
     def reload(self) -> Health:
-        """Make the server follow its alias now; what it says of itself after that."""
-        with connected(self.url, self.admin_token, seconds=_RELOAD_SECONDS) as client:
+        """Make the server follow its alias now, and return its health after that."""
+        with connect(self.url, self.admin_token, seconds=_RELOAD_SECONDS) as client:
             return _health(self.url, client.post("/admin/reload"), "reload")
 
     def score(self, application: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, float]:
-        """Score one application: the answer, the version that gave it, and milliseconds with the connection's."""
-        body = invocation(list(application), [list(application.values())])
-        with connected(self.url, self.token) as client:
+        """Score one application; return the answer, its version, and milliseconds with the connection's."""
+        body = scoring_request(list(application), [list(application.values())])
+        with connect(self.url, self.token) as client:
             began = time.perf_counter()
             response = client.post("/invocations", json=body)
             milliseconds = 1000 * (time.perf_counter() - began)
-        (answer,), version = predictions(self.url, response, 1)
+        (answer,), version = read_answers(self.url, response, 1)
         return answer, int(version), milliseconds
 
     # --- the process
 
     def running_pid(self) -> int | None:
-        """The recorded process, if it still lives and is the one that was recorded."""
+        """Return the recorded process, if it still lives and is the one that was recorded."""
         return _recorded_pid(self.home)
 
     def start(self, command: Sequence[str], *, wait: float) -> int:
@@ -132,7 +132,7 @@ class ScoringServer:
         with self._alone():
             return self._end(wait)
 
-    def ensure(self, command: Sequence[str], version: int, *, wait: float) -> Served:
+    def ensure(self, command: Sequence[str], version: int, *, wait: float) -> ReadyServer:
         """Have every worker answer by `version` within `wait` seconds, starting the server where none answers."""
         deadline = time.monotonic() + wait
         started = self.health() is None and self._start(command, wait)[1]
@@ -143,15 +143,15 @@ class ScoringServer:
                 agreed.add(health.pid)
                 pause = _PAUSE
                 if len(agreed) >= health.workers:
-                    return Served(self.url, version, self.running_pid() or health.pid, started)
+                    return ReadyServer(self.url, version, self.running_pid() or health.pid, started)
             if time.monotonic() > deadline:
                 raise ServerError(self._disagreement(health, version, len(agreed), wait))
             time.sleep(pause)
 
     def _follow(self, version: int, seconds: float) -> Health | None:
-        """What some worker says of itself, after it was made to reload if it answers by another version."""
+        """Return the health of some worker, made to reload before if it answers by another version."""
         try:
-            with connected(self.url, self.admin_token, seconds=seconds) as client:
+            with connect(self.url, self.admin_token, seconds=seconds) as client:
                 health = _health(self.url, client.get("/health"), "tell its health")
                 if health.version != version:  # the same connection leads to the same worker
                     health = _health(self.url, client.post("/admin/reload"), "reload")
@@ -171,7 +171,7 @@ class ScoringServer:
         return f"The scoring server at {self.url} {state}, after {wait:g} s{why}; see {log}."
 
     def _start(self, command: Sequence[str], wait: float) -> tuple[int, bool]:
-        """The process, and whether it was started now."""
+        """Start the server unless it runs; return the process, and whether it was started now."""
         if self.supervised:
             raise ServerError(
                 f"No scoring server answers at {self.url}, and another service is said to run it; start that service."
@@ -225,7 +225,7 @@ class ScoringServer:
 
     def _pings(self) -> bool:
         try:
-            with connected(self.url, seconds=_HEALTH_SECONDS) as client:
+            with connect(self.url, seconds=_HEALTH_SECONDS) as client:
                 return client.get("/ping").status_code == 200
         except Unreachable:
             return False
@@ -255,7 +255,7 @@ class ScoringServer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Whoever else starts or stops this server waits until we have done so."""
+        """Make whoever else starts or stops this server wait meanwhile."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "server.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed; the system does that for a process that dies
@@ -266,7 +266,7 @@ class ScoringServer:
 
 
 @contextmanager
-def recorded(home: Path) -> Iterator[None]:
+def record_process(home: Path) -> Iterator[None]:
     """Record this process as the server of `home` while it serves, however it was started.
 
     Raises:
@@ -284,7 +284,7 @@ def recorded(home: Path) -> Iterator[None]:
 
 
 def _record(home: Path, pid: int, command: Sequence[str]) -> None:
-    """The process number, and the arguments that tell this process from a later one of the same number.
+    """Record the process number, and the arguments that tell this process from a later one of the same number.
 
     The program itself is left out: macOS shows another path than the one that was called.
     """
@@ -302,7 +302,7 @@ def _recorded_pid(home: Path) -> int | None:
 
 
 def _command_line(pid: int) -> str:
-    """The command of a process as the system shows it; empty where none lives, or only its zombie."""
+    """Return the command of a process as the system shows it; empty where none lives, or only its zombie."""
     if Path("/proc/self/cmdline").exists():  # a slim image of Linux has no ps
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -313,7 +313,7 @@ def _command_line(pid: int) -> str:
 
 
 def _last_line(log: Path, since: int) -> str:
-    """The last line that was written after the first `since` bytes."""
+    """Return the last line that was written after the first `since` bytes."""
     if not log.exists():  # of a server that was started by hand
         return "nothing."
     with log.open("rb") as file:
@@ -326,7 +326,7 @@ def _last_line(log: Path, since: int) -> str:
 
 
 @contextmanager
-def connected(
+def connect(
     url: str, token: str = "", *, seconds: float = _ANSWER_SECONDS, connections: int = 1
 ) -> Iterator[httpx.Client]:
     """Lend an HTTP client for the server at `url`; what goes wrong on the way becomes one sentence.
@@ -370,27 +370,27 @@ def connected(
         ) from error
 
 
-def invocation(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """The body of a request to score applications, as MLflow's protocol has it."""
+def scoring_request(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Build the body of a request to score applications, as MLflow's protocol has it."""
     return {"dataframe_split": {"columns": columns, "data": rows}, "params": {"output": "full"}}
 
 
-def predictions(url: str, response: httpx.Response, rows: int) -> tuple[list[Mapping[str, Any]], str]:
-    """The answers to `rows` applications, and the version that gave them (several, with commas, if it was split)."""
+def read_answers(url: str, response: httpx.Response, rows: int) -> tuple[list[Mapping[str, Any]], str]:
+    """Read the answers to `rows` applications, and their version (several, with commas, if it was split)."""
     if response.status_code != 200:
-        raise refused(url, response, "score")
+        raise refusal_error(url, response, "score")
     try:
         answers, version = response.json()["predictions"], response.headers["X-Model-Version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise refused(url, response, "score") from error
+        raise refusal_error(url, response, "score") from error
     if len(answers) != rows:
         raise ServerError(f"The scoring server at {url} gave {len(answers)} answers to {rows} applications.")
     return answers, version
 
 
-def refused(url: str, response: httpx.Response, wish: str) -> ServerError:
+def refusal_error(url: str, response: httpx.Response, wish: str) -> ServerError:
     """Say why the server did not do what was wished, in its own words where it has any."""
-    message = refusal(response)
+    message = server_message(response)
     if response.status_code in (401, 403):
         name = "LOAN_DEFAULT_API_TOKENS" if wish == "score" else "LOAN_DEFAULT_ADMIN_TOKENS"
         return ServerError(f"The scoring server at {url} refused the token to {wish}; set {name} to one that it knows.")
@@ -402,8 +402,8 @@ def refused(url: str, response: httpx.Response, wish: str) -> ServerError:
     )
 
 
-def refusal(response: httpx.Response) -> str:
-    """The server's own sentence; empty where the answer is none of the scoring server's."""
+def server_message(response: httpx.Response) -> str:
+    """Return the server's own sentence; empty where the answer is none of the scoring server's."""
     try:
         return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
@@ -412,10 +412,10 @@ def refusal(response: httpx.Response) -> str:
 
 def _health(url: str, response: httpx.Response, wish: str) -> Health:
     try:
-        told = response.json()
-        return Health(**{part.name: told[part.name] for part in fields(Health)})
+        record = response.json()
+        return Health(**{field.name: record[field.name] for field in fields(Health)})
     except (ValueError, KeyError, TypeError) as error:
-        raise refused(url, response, wish) from error
+        raise refusal_error(url, response, wish) from error
 
 
 def _version(version: int | None) -> str:

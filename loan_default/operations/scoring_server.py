@@ -40,10 +40,10 @@ def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: f
 
 def run(settings: Settings, config: ServerConfig) -> None:
     """Answer until the process is ended; its number is recorded in the home meanwhile."""
-    from loan_default.adapters.scoring_server import recorded
+    from loan_default.adapters.scoring_server import record_process
     from loan_default.serving.server import serve
 
-    with recorded(settings.serving):
+    with record_process(settings.serving):
         serve(config)
 
 

@@ -31,12 +31,12 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Answers
 from loan_default.risk.policy import ServingPolicy
-from loan_default.serving.follower import Followed, Follower
+from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
-from loan_default.serving.served_model import Read, ServedModel
+from loan_default.serving.served_model import ParsedRequest, ServedModel
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,7 +55,7 @@ _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together;
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all of them together, may ask for."""
+    """The limits of one request, and of all of them together."""
 
     body_bytes: int = 8_000_000
     rows: int = 10_000
@@ -71,21 +71,21 @@ class Tokens:
     admin: tuple[str, ...] = field(default=(), repr=False)
 
 
-class Sent(NamedTuple):
+class RequestBody(NamedTuple):
     """The body of a request to score, and its type."""
 
     body: bytes
     content_type: str
 
 
-class Part(NamedTuple):
-    """Applications of one request, what one version answered, and their places in what was sent."""
+class VersionAnswers(NamedTuple):
+    """Applications of one request, what one version answered, and their positions in the body."""
 
     model: ServedModel
     applications: Applications
     answers: Answers
-    sent: Sent
-    places: Sequence[int]
+    body: RequestBody
+    positions: Sequence[int]
 
 
 class Reply(NamedTuple):
@@ -94,7 +94,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     headers: RawHeaders = (_JSON_HEADER,)
-    parts: Sequence[Part] = ()
+    parts: Sequence[VersionAnswers] = ()
 
 
 class AccessLine(msgspec.Struct):
@@ -110,10 +110,10 @@ class AccessLine(msgspec.Struct):
     client: str
 
 
-class Answered(NamedTuple):
+class AnsweredRequest(NamedTuple):
     """A request that was answered: when (seconds since 1970), in how many seconds, and how."""
 
-    at: float
+    answered_at: float
     request_id: str
     method: str
     path: str
@@ -127,8 +127,8 @@ class ScoringApp:
 
     def __init__(
         self,
-        production: Followed,
-        challenger: Followed,
+        production: FollowedAlias,
+        challenger: FollowedAlias,
         follower: Follower,
         log: Callable[[ServedModel], PredictionLog],
         dropped: Callable[[], int],
@@ -147,7 +147,7 @@ class ScoringApp:
         self._log, self._policy, self._limits, self._tokens = log, policy, limits, tokens
         self._dropped, self._reload, self._workers = dropped, reload, workers
         self._metrics = Metrics()
-        self._answered_lately: list[Answered] = []
+        self._recent: list[AnsweredRequest] = []
         self._beside, self._shadow_room = ThreadPoolExecutor(1, "shadow"), BoundedSemaphore(_SHADOW_BATCHES)
         self._in_flight = 0
         self._ids: Iterator[int] = count()
@@ -163,11 +163,11 @@ class ScoringApp:
             ("POST", "/admin/reload"): self._admin_reload,
         }
 
-    def at_once(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
+    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
         """Answer a small request to score that is plainly right, with all headers; None where `__call__` has to."""
         started, request_id = time.perf_counter(), self._request_id(headers)
         try:
-            reply = self._at_once(headers, body)
+            reply = self._answer_inline(headers, body)
         except Exception:  # the caller gets no trace; the log does
             log.exception(_FAILED, request_id)
             reply = _failed(request_id)
@@ -194,14 +194,14 @@ class ScoringApp:
         await send({"type": "http.response.body", "body": reply.body})
 
     def _request_id(self, headers: Headers) -> str:
-        return _given_id(headers) or f"{self._id_prefix}{next(self._ids):x}"
+        return _caller_id(headers) or f"{self._id_prefix}{next(self._ids):x}"
 
     def _note(self, reply: Reply, request_id: str, method: str, path: str, client: str, started: float) -> None:
         """Have the reply counted and logged a little later, with others."""
-        if not self._answered_lately:
+        if not self._recent:
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
         seconds = time.perf_counter() - started
-        self._answered_lately.append(Answered(time.time(), request_id, method, path, client, seconds, reply))
+        self._recent.append(AnsweredRequest(time.time(), request_id, method, path, client, seconds, reply))
 
     async def _route(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         answer = self._routes.get((scope["method"], scope["path"]))
@@ -219,7 +219,7 @@ class ScoringApp:
 
     # --- scoring
 
-    def _at_once(self, headers: Headers, body: bytes) -> Reply | None:
+    def _answer_inline(self, headers: Headers, body: bytes) -> Reply | None:
         """Answer here and now; None where somebody would have to wait for it, or where it may have to be refused."""
         model = self._production.model
         if (
@@ -229,8 +229,8 @@ class ScoringApp:
             or not _is_authorised(headers, self._tokens.scoring)
         ):
             return None
-        read = model.quickly(body, at_most=self._limits.rows)
-        return None if read is None else self._answered(model, read, Sent(body, JSON))
+        request = model.read_quickly(body, at_most=self._limits.rows)
+        return None if request is None else self._answer_by(model, request, RequestBody(body, JSON))
 
     async def _invocations(self, headers: Headers, receive: Receive) -> Reply:
         _authorise(headers, self._tokens.scoring)
@@ -243,14 +243,14 @@ class ScoringApp:
             if model is None:
                 sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
                 raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
-            sent = Sent(body, headers.get(b"content-type", b"").decode("latin-1"))
-            return self._at_once(headers, body) or await self._in_thread(self._answer, model, sent)
+            request_body = RequestBody(body, headers.get(b"content-type", b"").decode("latin-1"))
+            return self._answer_inline(headers, body) or await self._in_thread(self._answer, model, request_body)
         finally:
             self._in_flight -= 1
 
-    async def _in_thread(self, work: Callable[..., Reply], *given: Any) -> Reply:
+    async def _in_thread(self, work: Callable[..., Reply], *arguments: Any) -> Reply:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work, *given), self._limits.seconds)
+            return await asyncio.wait_for(asyncio.to_thread(work, *arguments), self._limits.seconds)
         except TimeoutError:
             sentence = f"The answer took longer than {self._limits.seconds:g} s; send fewer applications at once."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from None
@@ -277,57 +277,61 @@ class ScoringApp:
             raise Refused(408, "BAD_REQUEST", f"The body did not arrive within {self._limits.seconds:g} s.") from None
         return b"".join(parts)
 
-    def _answer(self, model: ServedModel, sent: Sent) -> Reply:
-        """The way of a request that is large, or that has to be looked at closely; in a thread."""
+    def _answer(self, model: ServedModel, request_body: RequestBody) -> Reply:
+        """Answer a request that is large, or that has to be read closely; in a thread."""
         try:
-            return self._answered(model, model.read(*sent, at_most=self._limits.rows), sent)
+            return self._answer_by(model, model.read(*request_body, at_most=self._limits.rows), request_body)
         except BadInput as error:
             raise invalid(str(error)) from error
 
-    def _answered(self, model: ServedModel, read: Read, sent: Sent) -> Reply:
-        applications, explained = read.applications, read.output == "full"
-        places = range(len(applications.ids))
-        chosen = self._chosen(self._policy.challenger_share, applications.ids)
-        challenged = self._rescored(sent, chosen, explained=explained) if chosen else None
+    def _answer_by(self, model: ServedModel, request: ParsedRequest, request_body: RequestBody) -> Reply:
+        """Answer by a version, or part of it by the challenger where the policy says so."""
+        applications, explained = request.applications, request.output == "full"
+        positions = range(len(applications.ids))
+        chosen = self._choose(self._policy.challenger_share, applications.ids)
+        challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
+        parts: tuple[VersionAnswers, ...]
         if challenged is None:
-            parts = (_scored(model, applications, sent, places, explained=explained),)
+            parts = (_score(model, applications, request_body, positions, explained=explained),)
             answers, version = parts[0].answers, b"%d" % model.version
         else:
-            others = sorted({*places} - {*chosen})
-            rest = [_scored(model, applications.take(others), sent, others, explained=explained)] if others else []
+            others = sorted({*positions} - {*chosen})
+            rest = (
+                [_score(model, applications.take(others), request_body, others, explained=explained)] if others else []
+            )
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
-            answers, version = _merged(parts), b",".join(b"%d" % one for one in versions)
-        return Reply(200, encode(answers, read.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
+            answers, version = _merge(parts), b",".join(b"%d" % version for version in versions)
+        return Reply(200, encode(answers, request.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
 
-    def _chosen(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
-        """Places of the loans that the share (0 to 1) picks for the challenger, if there is one."""
+    def _choose(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
+        """Choose the positions of the loans that go to the challenger, if there is one: a share from 0 to 1."""
         if not share or self._challenger.model is None:
             return ()
-        return [at for at, loan_id in enumerate(ids) if is_challenged(loan_id, share)]
+        return [index for index, loan_id in enumerate(ids) if is_challenged(loan_id, share)]
 
-    def _rescored(self, sent: Sent, chosen: Sequence[int], *, explained: bool) -> Part | None:
-        """Some of the applications by the challenger; None where its contract refuses what was sent."""
+    def _rescore(self, request_body: RequestBody, chosen: Sequence[int], *, explained: bool) -> VersionAnswers | None:
+        """Have the challenger answer some of the applications; None where its contract refuses them."""
         model = self._challenger.model
         if model is None:
             return None
         try:
-            applications = model.read(*sent, at_most=self._limits.rows).applications.take(chosen)
+            applications = model.read(*request_body, at_most=self._limits.rows).applications.take(chosen)
         except BadInput:
             return None
-        return _scored(model, applications, sent, chosen, explained=explained)
+        return _score(model, applications, request_body, chosen, explained=explained)
 
     # --- after the answer
 
     def settle(self) -> None:
         """Count and log what was answered lately; nobody waits for it, and together it costs less."""
-        answered, self._answered_lately = self._answered_lately, []
-        scored = [part for one in answered for part in one.reply.parts]
-        self._metrics.answered(
-            [(one.path if (one.method, one.path) in self._routes else "other", one.reply.status) for one in answered],
-            [one.seconds for one in answered if one.path == "/invocations"],
+        answered, self._recent = self._recent, []
+        scored = [part for request in answered for part in request.reply.parts]
+        self._metrics.count_requests(
+            [(self._route_name(request), request.reply.status) for request in answered],
+            [request.seconds for request in answered if request.path == "/invocations"],
         )
-        self._metrics.scored(
+        self._metrics.count_scores(
             [pd for part in scored for pd in part.answers.pds],
             [decision for part in scored for decision in part.answers.decisions],
         )
@@ -337,12 +341,15 @@ class ScoringApp:
         else:
             self._log_parts(answered, shadow_share=0)
 
+    def _route_name(self, request: AnsweredRequest) -> str:
+        return request.path if (request.method, request.path) in self._routes else "other"
+
     def close(self) -> None:
         """Settle the last answers."""
         self.settle()
         self._beside.shutdown()
 
-    def _log_with_shadow(self, answered: Sequence[Answered]) -> None:
+    def _log_with_shadow(self, answered: Sequence[AnsweredRequest]) -> None:
         try:
             self._log_parts(answered, shadow_share=self._policy.shadow_share)
         except Exception:  # nobody waits for the thread's result
@@ -350,26 +357,26 @@ class ScoringApp:
         finally:
             self._shadow_room.release()
 
-    def _log_parts(self, answered: Sequence[Answered], *, shadow_share: float) -> None:
+    def _log_parts(self, answered: Sequence[AnsweredRequest], *, shadow_share: float) -> None:
         """Hand the applications to the log of the versions that answered; a canary is nobody's application."""
         entries: dict[PredictionLog, list[Entry]] = defaultdict(list)
-        for one in answered:
-            for part in one.reply.parts:
+        for request in answered:
+            for part in request.reply.parts:
                 if not part.model.is_canary(part.applications, part.answers):
-                    entries[self._log(part.model)].append(self._entry(one, part, shadow_share))
-        for of_version, given in entries.items():
-            of_version.append(given)
+                    entries[self._log(part.model)].append(self._entry(request, part, shadow_share))
+        for prediction_log, new in entries.items():
+            prediction_log.append(new)
 
-    def _entry(self, one: Answered, part: Part, shadow_share: float) -> Entry:
-        """What the prediction log keeps, with the challenger's PD where a share is scored in the shadow."""
-        entry = Entry(one.request_id, one.at, part.model.version, part.applications, part.answers)
-        chosen = () if part.model is self._challenger.model else self._chosen(shadow_share, part.applications.ids)
-        places = [part.places[at] for at in chosen]
-        if not places or (shadow := self._rescored(part.sent, places, explained=False)) is None:
+    def _entry(self, request: AnsweredRequest, part: VersionAnswers, shadow_share: float) -> Entry:
+        """Build the entry of the prediction log, with the challenger's PD where a share is scored in the shadow."""
+        entry = Entry(request.request_id, request.answered_at, part.model.version, part.applications, part.answers)
+        chosen = () if part.model is self._challenger.model else self._choose(shadow_share, part.applications.ids)
+        positions = [part.positions[index] for index in chosen]
+        if not positions or (shadow := self._rescore(part.body, positions, explained=False)) is None:
             return entry
         pds = dict(zip(chosen, shadow.answers.pds, strict=True))
-        of_all = [pds.get(at) for at in range(len(part.places))]
-        return entry._replace(shadow_version=shadow.model.version, shadow_pds=of_all)
+        shadow_pds = [pds.get(index) for index in range(len(part.positions))]
+        return entry._replace(shadow_version=shadow.model.version, shadow_pds=shadow_pds)
 
     # --- the other routes
 
@@ -381,7 +388,7 @@ class ScoringApp:
 
     async def _health(self, headers: Headers, receive: Receive) -> Reply:
         model, trouble = self._production.model, self._production.trouble
-        told = {
+        health = {
             "status": "ready" if model else "not ready",
             "model": MODEL_NAME,
             "alias": self._production.alias,
@@ -391,7 +398,7 @@ class ScoringApp:
             "workers": self._workers,
             "trouble": trouble,
         }
-        return Reply(200 if model else 503, orjson.dumps(told))
+        return Reply(200 if model else 503, orjson.dumps(health))
 
     async def _show_metrics(self, headers: Headers, receive: Receive) -> Reply:
         self.settle()
@@ -411,17 +418,24 @@ class ScoringApp:
         return Reply(503 if self._production.trouble else health.status, health.body)
 
 
-def _scored(
-    model: ServedModel, applications: Applications, sent: Sent, places: Sequence[int], *, explained: bool
-) -> Part:
-    return Part(model, applications, model.answers(applications, with_reasons=explained), sent, places)
+def _score(
+    model: ServedModel,
+    applications: Applications,
+    request_body: RequestBody,
+    positions: Sequence[int],
+    *,
+    explained: bool,
+) -> VersionAnswers:
+    return VersionAnswers(
+        model, applications, model.answers(applications, with_reasons=explained), request_body, positions
+    )
 
 
-def _merged(parts: Sequence[Part]) -> Answers:
-    """The answers of all parts, each at the place of its application."""
-    order = np.argsort([*chain.from_iterable(part.places for part in parts)]).tolist()
+def _merge(parts: Sequence[VersionAnswers]) -> Answers:
+    """Merge the answers of all parts, each at the position of its application."""
+    order = np.argsort([*chain.from_iterable(part.positions for part in parts)]).tolist()
     columns = [[*chain.from_iterable(column)] for column in zip(*(part.answers for part in parts), strict=True)]
-    return Answers(*([column[at] for at in order] for column in columns))
+    return Answers(*([column[index] for index in order] for column in columns))
 
 
 def _headers(reply: Reply, request_id: str) -> RawHeaders:
@@ -430,15 +444,16 @@ def _headers(reply: Reply, request_id: str) -> RawHeaders:
 
 
 def _failed(request_id: str) -> Reply:
-    """The answer to a request that met an error of ours."""
+    """Answer a request that met an error of ours."""
     sentence = f"The server failed; its log tells why of request {request_id}."
     return Reply(500, Refused(500, "INTERNAL_ERROR", sentence).body)
 
 
-def _line(one: Answered) -> AccessLine:
-    rows = sum(len(part.places) for part in one.reply.parts)
-    at, ms = datetime.fromtimestamp(one.at, UTC), round(1000 * one.seconds, 3)
-    return AccessLine(at, one.request_id, one.method, one.path, one.reply.status, ms, rows, one.client)
+def _line(request: AnsweredRequest) -> AccessLine:
+    rows = sum(len(part.positions) for part in request.reply.parts)
+    time, milliseconds = datetime.fromtimestamp(request.answered_at, UTC), round(1000 * request.seconds, 3)
+    status, client = request.reply.status, request.client
+    return AccessLine(time, request.request_id, request.method, request.path, status, milliseconds, rows, client)
 
 
 def _authorise(headers: Headers, tokens: Sequence[str]) -> None:
@@ -448,18 +463,21 @@ def _authorise(headers: Headers, tokens: Sequence[str]) -> None:
 
 
 def _is_authorised(headers: Headers, tokens: Sequence[str]) -> bool:
-    """Whether there are no tokens, or the request has one; every token is compared, in constant time."""
+    """Tell whether there are no tokens, or the request has one; every token is compared, in constant time."""
     if not tokens:
         return True
-    given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-    right = [hmac.compare_digest(given, token.encode()) for token in tokens]
-    return any(right)
+    token_sent = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+    matches = [hmac.compare_digest(token_sent, token.encode()) for token in tokens]
+    return any(matches)
 
 
-def _given_id(headers: Headers) -> str:
-    """The caller's own id of the request, if it is short and plain."""
-    given = headers.get(b"x-request-id", b"")
-    return given.decode("ascii") if 0 < len(given) <= 100 and given.isascii() and given.decode().isprintable() else ""
+def _caller_id(headers: Headers) -> str:
+    """Return the caller's own id of the request, if it is short and plain."""
+    request_id = headers.get(b"x-request-id", b"")
+    if not 0 < len(request_id) <= 100 or not request_id.isascii():
+        return ""
+    text = request_id.decode()
+    return text if text.isprintable() else ""
 
 
 def _too_large(most: int) -> Refused:

@@ -1,4 +1,4 @@
-"""Sends a file of applications through the scoring server, and writes its answers.
+"""The client of the scoring server: a file of applications is sent through it, and its answers are written.
 
 The conversation with the server is `adapters.scoring_server`'s, reading the file `risk.data.cleaning`'s; scoring
 without a server is `risk.model.scorer`'s.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from loan_default.adapters.scoring_server import connected, invocation, predictions, refusal
+from loan_default.adapters.scoring_server import connect, read_answers, scoring_request, server_message
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
@@ -34,7 +34,7 @@ _REQUESTS_READ_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class ClientReport:
-    """What came of a file: rows answered, seconds of sending, versions that answered, applications by decision.
+    """The result of a file: rows answered, seconds of sending, versions that answered, applications by decision.
 
     `rejected_file` says why each rejected row was not sent; None where none was rejected.
     """
@@ -85,7 +85,7 @@ def score_file(
         chunks = _chunks(cleaned, contract, rows_per_request)
         began, decisions, versions = time.monotonic(), Counter[str](), set[int]()
         with write_atomically(output) as part:
-            with part.open("wb") as file, connected(url, token, connections=connections) as client:
+            with part.open("wb") as file, connect(url, token, connections=connections) as client:
                 for scored in _in_order(lambda chunk: _scored(client, url, chunk), chunks, connections):
                     scored.write_csv(file, include_header=not decisions)
                     decisions.update(scored["decision"])
@@ -103,7 +103,7 @@ def score_file(
 
 
 def _chunks(cleaned: Path, contract: Contract, rows: int) -> Iterator[pl.DataFrame]:
-    """The applications, so many at a time: the id first, then every feature."""
+    """Read the applications, so many at a time: the id first, then every feature."""
     applications = pl.scan_parquet(cleaned).select(contract.id_name, *contract.feature_names)
     count, step = applications.select(pl.len()).collect().item(), _REQUESTS_READ_AT_ONCE * rows
     for first in range(0, count, step):
@@ -113,7 +113,7 @@ def _chunks(cleaned: Path, contract: Contract, rows: int) -> Iterator[pl.DataFra
 def _in_order(
     work: Callable[[pl.DataFrame], pl.DataFrame], chunks: Iterator[pl.DataFrame], at_once: int
 ) -> Iterator[pl.DataFrame]:
-    """What `work` makes of each chunk, in their order, with few of them waiting in memory."""
+    """Yield the result of `work` for each chunk, in their order, with few of them waiting in memory."""
     waiting: deque[Future[pl.DataFrame]] = deque()
     with ThreadPoolExecutor(at_once) as pool:
         try:
@@ -130,13 +130,13 @@ def _in_order(
 
 def _scored(client: httpx.Client, url: str, chunk: pl.DataFrame) -> pl.DataFrame:
     ids = chunk.to_series(0)
-    response = _patiently(client, invocation(chunk.columns, chunk.rows()))
-    if response.status_code == 400 and (message := refusal(response)):
+    response = _patiently(client, scoring_request(chunk.columns, chunk.rows()))
+    if response.status_code == 400 and (message := server_message(response)):
         raise BadInput(
             f"The scoring server at {url} refused the {chunk.height:,} applications from {ids[0]} (its row 0) to "
             f"{ids[-1]}: {message}"
         )
-    answers, version = predictions(url, response, chunk.height)
+    answers, version = read_answers(url, response, chunk.height)
     return pl.DataFrame([ids]).with_columns(
         *(pl.Series(name, [answer[name] for answer in answers]) for name in ("pd", "score", "decision")),
         pl.Series("reasons", [" ".join(answer["reasons"]) for answer in answers]),
@@ -150,8 +150,8 @@ def _patiently(client: httpx.Client, body: dict[str, Any]) -> httpx.Response:
     for retry in range(_RETRIES):
         if response.status_code not in _BUSY:
             break
-        said = response.headers.get("Retry-After", "")
-        time.sleep(min(float(said) if said.isdecimal() else _FIRST_PAUSE * 2**retry, _LONGEST_PAUSE))
+        retry_after = response.headers.get("Retry-After", "")
+        time.sleep(min(float(retry_after) if retry_after.isdecimal() else _FIRST_PAUSE * 2**retry, _LONGEST_PAUSE))
         response = client.post("/invocations", json=body)
     return response
 

@@ -16,24 +16,25 @@ if TYPE_CHECKING:
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection. `config.app` has `at_once` beside what ASGI asks of it."""
+    """One client's connection. `config.app` has `answer_inline` beside what ASGI asks of it."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._at_once: Callable[[Headers, bytes, str], tuple[Reply, RawHeaders] | None] = self.config.app.at_once  # type: ignore[union-attr]
-        self._held: list[bytes] | None = None  # the body of a request that may be answered at once
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        app: Any = self.config.app  # which uvicorn knows as ASGI only
+        self._answer_inline: Callable[[Headers, bytes, str], tuple[Reply, RawHeaders] | None] = app.answer_inline
+        self._body_pieces: list[bytes] | None = None  # the body of a request that may be answered at once
         self._unwritten: list[bytes] = []
 
     def on_headers_complete(self) -> None:
         """Hold back a request to score, until it is known whether all of it has come."""
         idle = self.cycle is None or self.cycle.response_complete
         if idle and self._is_plain():
-            self._held = []
+            self._body_pieces = []
         else:
             super().on_headers_complete()
 
     def _is_plain(self) -> bool:
-        """Whether nothing is to follow its answer, and whether the client reads the answers."""
+        """Tell whether nothing is to follow the answer, and whether the client reads the answers."""
         return (
             self.url == b"/invocations"
             and self.parser.get_method() == b"POST"
@@ -45,26 +46,26 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep the body of a request that is held back."""
-        if self._held is None:
+        if self._body_pieces is None:
             super().on_body(body)
         else:
-            self._held.append(body)
+            self._body_pieces.append(body)
 
     def on_message_complete(self) -> None:
         """Answer the request that was held back."""
-        if self._held is None:
+        if self._body_pieces is None:
             super().on_message_complete()
             return
         client = self.client[0] if self.client else ""
-        answer = self._at_once(dict(self.headers), b"".join(self._held), client)
+        answer = self._answer_inline(dict(self.headers), b"".join(self._body_pieces), client)
         if answer is None:
             self._release()
             super().on_message_complete()
         else:
-            self._held = None
+            self._body_pieces = None
             if not self._unwritten:  # a write wakes a client, which takes time from whoever is answered in this turn
                 self.loop.call_soon(self._write)
-            self._unwritten.append(_written(*answer))
+            self._unwritten.append(_encode_answer(*answer))
             self.on_response_complete()
 
     def _write(self) -> None:
@@ -85,18 +86,18 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Let uvicorn wait for the rest of a request that came in part."""
         super().data_received(data)
-        if self._held is not None and not self.transport.is_closing():
+        if self._body_pieces is not None and not self.transport.is_closing():
             self._release()
 
     def _release(self) -> None:
         """Go uvicorn's way with what was held back."""
-        held, self._held = self._held or [], None
+        pieces, self._body_pieces = self._body_pieces or [], None
         super().on_headers_complete()
-        for body in held:
+        for body in pieces:
             super().on_body(body)
 
 
-def _written(reply: Reply, headers: RawHeaders) -> bytes:
-    """An answer as it goes over the wire."""
+def _encode_answer(reply: Reply, headers: RawHeaders) -> bytes:
+    """Encode an answer as it goes over the wire."""
     head = [b"%b: %b\r\n" % header for header in headers]
     return b"".join((STATUS_LINE[reply.status], *head, b"\r\n", reply.body))

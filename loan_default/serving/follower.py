@@ -32,7 +32,7 @@ _RETRY_SECONDS = 60.0  # before a version that failed is tried again
 
 
 @dataclass
-class Followed:
+class FollowedAlias:
     """One alias: the version that answers for it, and what went wrong with a newer one.
 
     `last` is a file that remembers the version, so that a restart answers before, or without, the registry.
@@ -48,18 +48,18 @@ class Followed:
 
 
 class Follower:
-    """A background thread that keeps each `Followed` at the version that its alias names."""
+    """A background thread that keeps each `FollowedAlias` at the version that its alias names."""
 
     def __init__(
         self,
-        followed: list[Followed],
+        followed: list[FollowedAlias],
         find: Callable[[str], ModelVersion | None],
         package: Callable[[ModelVersion], Path],
         *,
         sign: Path,
         seconds: float,
     ) -> None:
-        """Follow.
+        """Follow aliases.
 
         Args:
             followed: what to keep current; the caller reads `model` of each at any time.
@@ -98,31 +98,31 @@ class Follower:
                 if followed.model is None and followed.last is not None and followed.last.exists():
                     self._recall(followed, followed.last)
 
-    def _recall(self, followed: Followed, last: Path) -> None:
+    def _recall(self, followed: FollowedAlias, last: Path) -> None:
         try:
             remembered = json.loads(last.read_text(encoding="utf-8"))
-            followed.model = _loaded(Path(remembered["package"]), remembered["version"])
+            followed.model = _load_model(Path(remembered["package"]), remembered["version"])
         except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is not recalled, the registry will tell: %s", last, error)
 
     def _run(self) -> None:
         _warm_up()
         self.recall()
-        seen, due = self._signed(), 0.0
+        last_sign, due = self._sign_time(), 0.0
         while not self._stop.is_set():
-            signed = self._signed()
-            if signed != seen or time.monotonic() >= due:
-                self.look(again=signed != seen)
-                seen, due = signed, time.monotonic() + self._seconds
+            sign = self._sign_time()
+            if sign != last_sign or time.monotonic() >= due:
+                self.look(again=sign != last_sign)
+                last_sign, due = sign, time.monotonic() + self._seconds
             self._stop.wait(_LOOK_SECONDS)
 
-    def _signed(self) -> int:
+    def _sign_time(self) -> int:
         try:
             return self._sign.stat().st_mtime_ns
         except FileNotFoundError:
             return 0
 
-    def _follow(self, followed: Followed) -> None:
+    def _follow(self, followed: FollowedAlias) -> None:
         try:
             version = self._find(followed.alias)
             if version is None:
@@ -137,10 +137,10 @@ class Follower:
             log.exception("following %s failed", followed.alias)
             followed.trouble = f"Following {followed.alias} failed: {error}"
 
-    def _swap(self, followed: Followed, version: ModelVersion) -> None:
+    def _swap(self, followed: FollowedAlias, version: ModelVersion) -> None:
         try:
             package = self._package(version)
-            model = _loaded(package, version.version)
+            model = _load_model(package, version.version)
         except Exception as error:
             followed.failures += 1
             followed.failed = (version.version, time.monotonic())
@@ -156,7 +156,7 @@ class Follower:
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
 
 
-def _loaded(package: Path, version: int) -> ServedModel:
+def _load_model(package: Path, version: int) -> ServedModel:
     model = ServedModel.load(package, version)
     gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
     return model
@@ -180,7 +180,7 @@ def _warm_up() -> None:
             del sys.modules["sklearn"]
 
 
-def _failed_lately(followed: Followed, version: int) -> bool:
+def _failed_lately(followed: FollowedAlias, version: int) -> bool:
     if followed.failed is None or followed.failed[0] != version:
         return False
     return time.monotonic() - followed.failed[1] < _RETRY_SECONDS

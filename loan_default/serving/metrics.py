@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus: requests, latency, PDs, decisions, versions, swaps, lost log rows.
+"""The server's counts for Prometheus: requests, latency, PDs, decisions, versions, swaps, lost log rows.
 
 With several workers the counts are those of all of them; prometheus_client keeps them in files of one folder, which
 `PROMETHEUS_MULTIPROC_DIR` names before this module is imported.
@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from loan_default.risk.model.scorer import DECISIONS
 
-_LATENCY = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-_PD = tuple(at / 20 for at in range(1, 20))
+_LATENCY_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_PD_BUCKETS = tuple(index / 20 for index in range(1, 20))
 
 
 class _Bulk(Histogram):
@@ -25,8 +25,8 @@ class _Bulk(Histogram):
     def observe_all(self, values: Sequence[float]) -> None:
         """Count the values."""
         counts = np.bincount(np.searchsorted(self._upper_bounds, values))
-        for at in np.flatnonzero(counts).tolist():
-            self._buckets[at].inc(counts[at])
+        for index in np.flatnonzero(counts).tolist():
+            self._buckets[index].inc(counts[index])
         self._sum.inc(sum(values))
 
 
@@ -40,10 +40,12 @@ class Metrics:
             "loan_default_requests", "Requests by route and status.", ["route", "code"], registry=own
         )
         self.latency = _Bulk(
-            "loan_default_request_seconds", "Time to answer /invocations.", buckets=_LATENCY, registry=own
+            "loan_default_request_seconds", "Time to answer /invocations.", buckets=_LATENCY_BUCKETS, registry=own
         )
         self.rows = Counter("loan_default_rows", "Applications that were scored.", registry=own)
-        self._pd = _Bulk("loan_default_pd", "Probability of default of what was scored.", buckets=_PD, registry=own)
+        self._pd = _Bulk(
+            "loan_default_pd", "Probability of default of what was scored.", buckets=_PD_BUCKETS, registry=own
+        )
         decided = Counter("loan_default_decisions", "Decisions by kind.", ["decision"], registry=own)
         self._decided = {decision: decided.labels(decision) for decision in DECISIONS}
         self.version = Gauge(
@@ -66,21 +68,21 @@ class Metrics:
             multiprocess_mode="sum",
         )
 
-    def answered(self, requests: Iterable[tuple[str, int]], seconds: Sequence[float]) -> None:
+    def count_requests(self, requests: Iterable[tuple[str, int]], seconds: Sequence[float]) -> None:
         """Count requests by route and status, and how long scoring ones took."""
         for (route, status), count in Counts(requests).items():
             self._requests.labels(route, str(status)).inc(count)
         self.latency.observe_all(seconds)
 
-    def scored(self, pds: Sequence[float], decisions: Iterable[str]) -> None:
-        """Count what was answered."""
+    def count_scores(self, pds: Sequence[float], decisions: Iterable[str]) -> None:
+        """Count PDs and decisions that were answered."""
         self.rows.inc(len(pds))
         self._pd.observe_all(pds)
         for decision, count in Counts(decisions).items():
             self._decided[decision].inc(count)
 
     def text(self) -> bytes:
-        """Prometheus' text form, of all workers where there are several."""
+        """Write Prometheus' text form, of all workers where there are several."""
         registry = self._registry
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             registry = CollectorRegistry()

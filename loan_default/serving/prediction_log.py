@@ -1,4 +1,4 @@
-"""What was scored, kept for drift: its rows wait in memory, and a thread writes them as Parquet files by hour.
+"""The log of what was scored, for drift and outcomes: rows wait in memory, and a thread writes Parquet files by hour.
 
 An answer never waits for the log: rows that do not fit, or that the storage refuses, are counted and given up. What
 is scored is `app`; how a file comes whole to its place is `adapters.storage`; whether the rows drifted is `risk`.
@@ -48,7 +48,7 @@ _ANSWERED: Mapping[str, pl.DataType] = {
 
 
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
-    """Columns of a row: what was answered, then the contract's features in natural units, its levels as text.
+    """Return the columns of a row: the answer, then the contract's features in natural units, its levels as text.
 
     A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch.
     """
@@ -57,10 +57,10 @@ def log_schema(contract: Contract) -> dict[str, pl.DataType]:
 
 
 class Entry(NamedTuple):
-    """What one version answered in one request: `at` in seconds since 1970, and of each row what the shadow said."""
+    """One version's answers to one request: `scored_at` in seconds since 1970, and of each row the shadow's PD."""
 
     request_id: str
-    at: float
+    scored_at: float
     version: int
     applications: Applications
     answers: Answers
@@ -82,50 +82,53 @@ class _Rows:
         return len(self._columns[0])
 
     def add(self, entries: Sequence[Entry]) -> None:
-        self._values += _stacked([entry.applications.values for entry in entries])
-        counted = [(entry, len(entry.applications.ids)) for entry in entries]
-        columns = (
-            (repeat(entry.request_id, count) for entry, count in counted),
-            (repeat(entry.at, count) for entry, count in counted),
+        self._values += _stack([entry.applications.values for entry in entries])
+        entries_and_counts = [(entry, len(entry.applications.ids)) for entry in entries]
+        columns: tuple[Iterable[Iterable[Any]], ...] = (
+            (repeat(entry.request_id, count) for entry, count in entries_and_counts),
+            (repeat(entry.scored_at, count) for entry, count in entries_and_counts),
             (entry.applications.ids for entry in entries),
             (entry.answers.pds for entry in entries),
             (entry.answers.scores for entry in entries),
             (entry.answers.decisions for entry in entries),
-            (repeat(entry.version, count) for entry, count in counted),
-            (repeat(entry.shadow_version, count) for entry, count in counted),
-            (entry.shadow_pds or repeat(None, count) for entry, count in counted),
+            (repeat(entry.version, count) for entry, count in entries_and_counts),
+            (repeat(entry.shadow_version, count) for entry, count in entries_and_counts),
+            (entry.shadow_pds or repeat(None, count) for entry, count in entries_and_counts),
         )
         for column, values in zip(self._columns, columns, strict=True):
             column.extend(chain.from_iterable(values))
 
     def tables(self, contract: Contract, size: int, pause: Callable[[], object]) -> Iterator[pl.DataFrame]:
-        """Tables of the columns of `log_schema`, of so many rows and a last one of fewer."""
+        """Build tables of the columns of `log_schema`, of `size` rows and a last one of fewer."""
         values = np.concatenate(self._values) if self._values else np.empty((0, len(contract.features)))
         for start in range(0, len(self), size):
             end = min(start + size, len(self))
             answered = []
-            for at in range(start, end, _ROWS_AT_ONCE):
-                answered.append(self._answered(at, min(at + _ROWS_AT_ONCE, end)))
+            for first in range(start, end, _ROWS_AT_ONCE):
+                answered.append(self._answered(first, min(first + _ROWS_AT_ONCE, end)))
                 pause()
             yield _table(pl.concat(answered), values[start:end], contract)
 
     def _answered(self, start: int, end: int) -> pl.DataFrame:
-        given = zip(_ANSWERED.items(), self._columns, strict=True)
-        return pl.DataFrame([pl.Series(name, column[start:end], dtype) for (name, dtype), column in given])
+        columns = zip(_ANSWERED.items(), self._columns, strict=True)
+        return pl.DataFrame([pl.Series(name, column[start:end], dtype) for (name, dtype), column in columns])
 
 
-def _stacked(parts: Iterable[list[list[float]] | Floats]) -> list[Floats]:
-    """The same values in fewer arrays: those of single applications, plain lists, become arrays together."""
-    runs = [(kind, [*run]) for kind, run in groupby(parts, type)]
-    return [array for kind, run in runs for array in ([np.array([*chain(*run)])] if kind is list else run)]
+def _stack(parts: Iterable[list[list[float]] | Floats]) -> list[Floats]:
+    """Stack the values in fewer arrays: those of single applications, plain lists, become arrays together."""
+    arrays: list[Floats] = []
+    for kind, group in groupby(parts, type):
+        run = [*group]
+        arrays += [np.array([*chain(*run)])] if kind is list else map(np.asarray, run)
+    return arrays
 
 
 def _table(answered: pl.DataFrame, values: Floats, contract: Contract) -> pl.DataFrame:
-    """Rows of the columns of `log_schema`; polars makes them without the interpreter's lock."""
+    """Build rows of the columns of `log_schema`; polars makes them without the interpreter's lock."""
     features = pl.DataFrame(np.asfortranarray(values), schema=list(contract.feature_names), orient="row")
-    at = (pl.col("scored_at") * 1e6).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    scored_at = (pl.col("scored_at") * 1e6).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
     named = [
-        at.alias("scored_at"),
+        scored_at.alias("scored_at"),
         pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
         *map(_feature, contract.features),
     ]
@@ -178,13 +181,13 @@ class PredictionLog:
     def append(self, entries: Sequence[Entry]) -> None:
         """Have entries written soon; those that do not fit, each as a whole, are dropped."""
         with self._exchange:  # held by nobody for long
-            room = self._capacity - len(self._waiting) - self._written
+            free = self._capacity - len(self._waiting) - self._written
             fitting = []
             for entry in entries:
                 rows = len(entry.applications.ids)
-                if rows <= room:
+                if rows <= free:
                     fitting.append(entry)
-                    room -= rows
+                    free -= rows
                 else:
                     self.dropped += rows
             self._waiting.add(fitting)
@@ -192,7 +195,7 @@ class PredictionLog:
             self._due.set()
 
     def flush(self) -> None:
-        """Write all that waits, now."""
+        """Write all rows that wait, now."""
         with self._one_at_a_time:
             with self._exchange:
                 rows, self._waiting = self._waiting, _Rows()
@@ -236,9 +239,9 @@ class PredictionLog:
     def _store(self, rows: pl.DataFrame, folder: UPath) -> None:
         name = f"{self._worker}-{self._now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.parquet"
         try:
-            with TemporaryDirectory(prefix="loan-default-log-") as made:
-                rows.write_parquet(Path(made, name), compression_level=1)  # 2.5 % larger, in 5/6 of the time
-                storage.store(Path(made, name), folder / name)
+            with TemporaryDirectory(prefix="loan-default-log-") as folder_name:
+                rows.write_parquet(Path(folder_name, name), compression_level=1)  # 2.5 % larger, in 5/6 of the time
+                storage.store(Path(folder_name, name), folder / name)
         except Exception as error:  # each storage has errors of its own
             if not self._outage:
                 sentence = "Scored rows are dropped until %s can be written to (%s); make it writable."

@@ -23,11 +23,11 @@ JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.par
 SPLIT = "dataframe_split"
 FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
 _COLUMNS = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
-_SAID = 300  # characters of what a library says of a body
+_MAX_REASON = 300  # characters of what a library says of a body
 
 
 class Refused(Exception):
-    """A request that is not answered: an HTTP status, MLflow's error code, and one sentence."""
+    """A request that is refused: an HTTP status, MLflow's error code, and one sentence."""
 
     def __init__(self, status: int, code: str, sentence: str, retry_after: int | None = None) -> None:
         super().__init__(sentence)
@@ -40,12 +40,12 @@ class Refused(Exception):
 
 
 def invalid(sentence: str) -> Refused:
-    """The caller's mistake."""
+    """Refuse a caller's mistake."""
     return Refused(400, "INVALID_PARAMETER_VALUE", sentence)
 
 
 class Request(NamedTuple):
-    """Decoded input: field names, the values of each application in their order, and what is asked for."""
+    """Decoded input: field names, the values of each application in their order, and the form of the answer."""
 
     names: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
@@ -65,7 +65,7 @@ class _Peek(msgspec.Struct):
 
 
 class QuickDecoder:
-    """Decodes the JSON forms that loan systems send straight into applications of a type that msgspec knows.
+    """A decoder of the JSON forms that loan systems send, straight into applications of a type that msgspec knows.
 
     Rows of a `dataframe_split` are decoded in one pass as long as callers send the columns that they sent last.
     """
@@ -77,7 +77,7 @@ class QuickDecoder:
         self._latest = self._make(())
 
     def decode(self, body: bytes) -> Request | None:
-        """Applications and what is asked for; None where `decode` has to look, and to say what is wrong."""
+        """Decode a body; None where `decode` has to look, and to say what is wrong."""
         names, decoder = self._latest
         request = self._by(decoder, names, body)
         if request is None and (peeked := _decoded(_PEEK, body)) is not None:
@@ -89,16 +89,17 @@ class QuickDecoder:
         if (decoded := _decoded(decoder, body)) is None:
             return None
         *forms, params = msgspec.structs.astuple(decoded)
-        given = [applications for applications in forms if applications is not msgspec.UNSET]
-        if len(given) != 1:
+        forms_sent = [applications for applications in forms if applications is not msgspec.UNSET]
+        if len(forms_sent) != 1:
             return None
-        applications, output = given[0], params.output if params else "full"
+        applications = forms_sent[0]
+        output: Output = params.output if params else "full"
         if type(applications) is list:
             return Request(self._form.__struct_fields__, [*map(msgspec.structs.astuple, applications)], output)
         return Request(names, applications.data, output) if tuple(applications.columns) == names else None
 
     def _make(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], msgspec.json.Decoder[Any]]:
-        """The names, and what decodes a body with lists of them; any body with objects too."""
+        """Return the names, and what decodes a body with lists of them; any body with objects too."""
         forms: dict[str, Any] = {name: list[self._form] for name in FORMS if name != SPLIT}  # type: ignore[name-defined]
         if (row := self._row_form(names)) is not None:
             forms[SPLIT] = msgspec.defstruct("Split", [("columns", list[str]), ("data", list[row])])  # type: ignore[valid-type]
@@ -137,8 +138,8 @@ def _decode(body: bytes, content_type: str) -> Request:
     kind, _, parameters = content_type.partition(";")
     kind, charset = kind.strip().lower(), parameters.strip().lower()
     if kind not in (JSON, CSV, PARQUET):
-        said = f"Content-Type is {content_type!r}" if content_type else "Content-Type is missing"
-        raise Refused(415, "BAD_REQUEST", f"{said}; it must be {JSON}, {CSV} or {PARQUET}.")
+        sentence = f"Content-Type is {content_type!r}" if content_type else "Content-Type is missing"
+        raise Refused(415, "BAD_REQUEST", f"{sentence}; it must be {JSON}, {CSV} or {PARQUET}.")
     if charset.replace(" ", "").strip('"') not in ("", "charset=utf-8", 'charset="utf-8'):
         raise Refused(415, "BAD_REQUEST", f"Content-Type is {content_type!r}; only charset=utf-8 is understood.")
     if kind == CSV:
@@ -152,21 +153,21 @@ def _decode_json(body: bytes) -> Request:
     try:
         request = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise invalid(f"The body is not valid JSON: {str(error)[:_SAID].rstrip('.')}.") from None
+        raise invalid(f"The body is not valid JSON: {str(error)[:_MAX_REASON].rstrip('.')}.") from None
     params = request.pop("params", None) if type(request) is dict else None
     if type(request) is not dict or len(request) != 1 or (form := next(iter(request))) not in FORMS:
         raise invalid(_misformed(request))
     output = _output(params)
-    given = request[form]
+    content = request[form]
     if form == SPLIT:
-        return _split(given, output)
-    if type(given) is list and {dict}.issuperset(map(type, given)):
-        return _records(given, output)
+        return _split(content, output)
+    if type(content) is list and {dict}.issuperset(map(type, content)):
+        return _records(content, output)
     if form == "dataframe_records":
         raise invalid("dataframe_records must be a list of objects, one for each application.")
-    if type(given) is dict and {list}.issuperset(map(type, given.values())):
-        return _lists(given, output)
-    return _by_mlflow(lambda mlflow: mlflow.infer_and_parse_data({form: given}), output)
+    if type(content) is dict and {list}.issuperset(map(type, content.values())):
+        return _lists(content, output)
+    return _by_mlflow(lambda mlflow: mlflow.infer_and_parse_data({form: content}), output)
 
 
 def _misformed(request: Any) -> str:
@@ -190,24 +191,24 @@ def _output(params: Any) -> Output:
     return output  # type: ignore[no-any-return]
 
 
-def _records(given: Sequence[dict[str, Any]], output: Output) -> Request:
-    """Objects as rows; where their fields differ, a row has None for a field that it lacks."""
-    names = tuple(given[0]) if given else ()
-    if all(tuple(row) == names for row in given):
-        return Request(names, [[*row.values()] for row in given], output)
-    names = tuple(dict.fromkeys(chain.from_iterable(given)))
-    return Request(names, [[*map(row.get, names)] for row in given], output)
+def _records(records: Sequence[dict[str, Any]], output: Output) -> Request:
+    """Turn objects into rows; where their fields differ, a row has None for a field that it lacks."""
+    names = tuple(records[0]) if records else ()
+    if all(tuple(row) == names for row in records):
+        return Request(names, [[*row.values()] for row in records], output)
+    names = tuple(dict.fromkeys(chain.from_iterable(records)))
+    return Request(names, [[*map(row.get, names)] for row in records], output)
 
 
-def _lists(given: Mapping[str, Sequence[Any]], output: Output) -> Request:
-    """Lists by field as rows; MLflow's own decoder makes text of numbers where one of them is null."""
-    rows = len(next(iter(given.values()), ()))
-    if other := next((name for name, values in given.items() if len(values) != rows), None):
-        first = next(iter(given))
+def _lists(columns: Mapping[str, Sequence[Any]], output: Output) -> Request:
+    """Turn lists by field into rows; MLflow's own decoder makes text of numbers where one of them is null."""
+    rows = len(next(iter(columns.values()), ()))
+    if other := next((name for name, values in columns.items() if len(values) != rows), None):
+        first = next(iter(columns))
         raise invalid(
-            f"{first} has {rows} values and {other} {len(given[other])}; each field needs one per application."
+            f"{first} has {rows} values and {other} {len(columns[other])}; each field needs one per application."
         )
-    return Request(tuple(given), [*zip(*given.values(), strict=True)], output)
+    return Request(tuple(columns), [*zip(*columns.values(), strict=True)], output)
 
 
 def _split(split: Any, output: Output) -> Request:
@@ -218,14 +219,15 @@ def _split(split: Any, output: Output) -> Request:
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise invalid(f"dataframe_split names the column {twice} twice.")
-    for at, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(columns):
-            raise invalid(f"Row {at}: dataframe_split has {len(columns)} columns; each row must be a list of as many.")
+            sentence = f"Row {index}: dataframe_split has {len(columns)} columns; each row must be a list of as many."
+            raise invalid(sentence)
     return Request(tuple(columns), rows, output)
 
 
 def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
-    """What one of MLflow's own decoders makes of it; whatever it raises is the caller's mistake."""
+    """Decode by one of MLflow's own decoders; whatever it raises is the caller's mistake."""
     import pandas as pd
     from mlflow.pyfunc import scoring_server
 
@@ -235,15 +237,15 @@ def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
         table = parse(scoring_server)
         frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
     except Exception as error:  # pandas and pyarrow raise of everything
-        said = " ".join(str(error).split())[:_SAID].rstrip(".")
-        raise invalid(f"The body cannot be read as a table of applications: {said}.") from error
+        reason = " ".join(str(error).split())[:_MAX_REASON].rstrip(".")
+        raise invalid(f"The body cannot be read as a table of applications: {reason}.") from error
     if not all(isinstance(name, str) for name in frame.columns):
         raise invalid("The applications have no field names; send each as an object of field names and values.")
     return Request(tuple(frame.columns), from_pandas(frame).rows(), output)
 
 
 def encode(answers: Answers, output: Output) -> bytes:
-    """Answers in the form that was asked for, as MLflow's server writes them."""
+    """Encode answers in the form that was asked for, as MLflow's server writes them."""
     predictions: list[Any]
     if output == "pd":
         predictions = answers.pds

@@ -14,14 +14,14 @@ import mlflow
 import pandas as pd
 import polars as pl
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
     from loan_default.risk.model.scorer import Scorer
 
 
 class LoanDefaultModel(PythonModel):
-    """Scores applications given in natural units: dollars, percent, months, FICO points."""
+    """A model that scores applications in natural units: dollars, percent, months, FICO points."""
 
     scorer: Scorer
 
@@ -31,8 +31,9 @@ class LoanDefaultModel(PythonModel):
 
         self.scorer = Scorer.load(Path(context.artifacts["package"]))
 
-    # The DataFrame hint keeps MLflow from wrapping `predict` in its own validation, and from warning about it.
-    def predict(
+    # The DataFrame hint keeps MLflow from wrapping `predict` in its own validation, and from warning about it. MLflow
+    # also takes a `predict` without a context, which its own annotation does not say.
+    def predict(  # type: ignore[override]
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]] | list[float] | list[int]:
         """Return one answer for each row, in the form that the parameter `output` names.

@@ -29,7 +29,7 @@ _NOT_NEEDED = ("pandas", "polars", "pyarrow", "scipy", "sklearn")
 
 
 class RegistryClient:
-    """Answers as `Tracking` does. A helper that has died is replaced when the next question is asked."""
+    """A client that answers as `Tracking` does. A helper that has died is replaced at the next question."""
 
     def __init__(self, tracking: Tracking, models: Path, *, first: str | None = None) -> None:
         """Ask for the alias `first` at once, before anybody waits; else the helper starts at the first question.
@@ -64,31 +64,31 @@ class RegistryClient:
             self._closed = True
             self._helper.close()
 
-    def _submit(self, ask: Callable[..., Answer], *given: Any) -> Future[Answer]:
+    def _submit(self, ask: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
         with self._lock:
             if self._closed:
                 raise TrackingError("The server stops; the registry is not asked any more.")
             try:
-                return self._helper.submit(ask, *given)
+                return self._helper.submit(ask, *arguments)
             except BrokenProcessPool:  # it died while nobody asked
                 self._helper.close()
                 self._helper = _Helper()
-                return self._helper.submit(ask, *given)
+                return self._helper.submit(ask, *arguments)
 
 
 class _Helper:
-    """One process. It lives as long as this one holds the other end of a pipe: a kill -9 closes it too."""
+    """A process that lives as long as this one holds the other end of a pipe: a kill -9 closes it too."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy the worker's threads and their locks
         end, self._lifeline = context.Pipe(duplex=False)
         self._executor = ProcessPoolExecutor(1, context, _begin, (end,))
 
-    def submit(self, ask: Callable[..., Answer], *given: Any) -> Future[Answer]:
+    def submit(self, ask: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
         # The first question starts the process. Ctrl-C reaches the whole group; a blocked signal stays blocked in it.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return self._executor.submit(_told, ask, *given)
+            return self._executor.submit(_ask, ask, *arguments)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
@@ -97,9 +97,9 @@ class _Helper:
         self._executor.shutdown(cancel_futures=True)  # to leave it to Python's end is a race inside the executor
 
 
-def _answer(asked: Future[Answer]) -> Answer:
+def _answer(future: Future[Answer]) -> Answer:
     try:
-        return asked.result()
+        return future.result()
     except (BrokenProcessPool, CancelledError) as error:
         raise TrackingError("The process that asks the registry has died; the next look starts another.") from error
 
@@ -119,9 +119,9 @@ def _begin(end: Connection) -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
-def _told(ask: Callable[..., Answer], *given: Any) -> Answer:
+def _ask(question: Callable[..., Answer], *arguments: Any) -> Answer:
     try:
-        return ask(*given)
+        return question(*arguments)
     except (TrackingError, BadInput, OSError):
         raise
     except Exception as error:  # its class might not cross, or bring its library into the worker

@@ -28,8 +28,8 @@ _TRIED_ROWS = 256
 Margins = Callable[[Matrix], NDArray[np.float64]]
 
 
-class Read(NamedTuple):
-    """What a body holds."""
+class ParsedRequest(NamedTuple):
+    """The applications of a body, and the form of the answer."""
 
     applications: Applications
     output: Output
@@ -54,62 +54,62 @@ class ServedModel:
         Raises:
             BadInput: the folder is no whole package, or the canary's PD has changed.
         """
-        scorer, known = Scorer.load(folder), canary.read(folder)
+        scorer, expected = Scorer.load(folder), canary.read(folder)
         reader = QuickReader(scorer.contract)
         quick, form = _quicker(folder, scorer)
-        served = cls(version, scorer, QuickDecoder(reader.form, reader.row_form), reader, quick, form, known)
-        (pd,) = served.answers(served._known).pds
-        if abs(pd - known.pd) > AGREEMENT:
+        served = cls(version, scorer, QuickDecoder(reader.form, reader.row_form), reader, quick, form, expected)
+        (pd,) = served.answers(served._canary_application).pds
+        if abs(pd - expected.pd) > AGREEMENT:
             raise BadInput(
-                f"Version {version} gives its canary the PD {pd:.6f} and not {known.pd:.6f}; register it again."
+                f"Version {version} gives its canary the PD {pd:.6f} and not {expected.pd:.6f}; register it again."
             )
         served.scorer.model.contributions(_trial_rows(scorer)[:1])  # the first explanation is slow
         return served
 
-    def quickly(self, body: bytes, *, at_most: int) -> Read | None:
+    def read_quickly(self, body: bytes, *, at_most: int) -> ParsedRequest | None:
         """Read a JSON body whose applications, at most so many, are plainly right; None where `read` has to look."""
         request = self.decoder.decode(body)
         if request is None or not 0 < len(request.rows) <= at_most:
             return None
         applications = self.reader.read(request.names, request.rows)
-        return None if applications is None else Read(applications, request.output)
+        return None if applications is None else ParsedRequest(applications, request.output)
 
-    def read(self, body: bytes, content_type: str, *, at_most: int) -> Read:
+    def read(self, body: bytes, content_type: str, *, at_most: int) -> ParsedRequest:
         """Read a body of any form.
 
         Raises:
             Refused: it is no request, or one of too many applications.
             BadInput: names row, field, value and what is allowed.
         """
-        quick = self.quickly(body, at_most=at_most) if content_type == JSON else None
+        quick = self.read_quickly(body, at_most=at_most) if content_type == JSON else None
         if quick is not None:
             return quick
         request = decode(body, content_type, at_most=at_most)
         as_in_files = not content_type.lower().startswith(JSON)
         applications = check(request.names, request.rows, self.scorer.contract, as_in_files=as_in_files)
-        return Read(applications, request.output)
+        return ParsedRequest(applications, request.output)
 
     def answers(self, applications: Applications, *, with_reasons: bool = True) -> Answers:
-        """PD, score, decision and reasons of each application."""
+        """Compute PD, score, decision and reasons of each application."""
         X = self.reader.matrix(applications.values)
         margins = self.quick(X) if len(X) <= _ROWS_FOR_ONNX else self.scorer.model.margins(X)
         return self.scorer.answers(X, margins, with_reasons=with_reasons)
 
     def is_canary(self, applications: Applications, answers: Answers) -> bool:
-        """Whether this is the canary and so nobody's application."""
+        """Tell whether an application is the canary, and so nobody's."""
         if applications.ids != [None] or abs(answers.pds[0] - self.canary.pd) > AGREEMENT:
             return False
-        return np.array_equal(applications.values, self._known.values, equal_nan=True)
+        return np.array_equal(applications.values, self._canary_application.values, equal_nan=True)
 
     @cached_property
-    def _known(self) -> Applications:
+    def _canary_application(self) -> Applications:
         """The canary's application as it is read."""
-        known = self.canary.application
-        return check(tuple(known), [[*known.values()]], self.scorer.contract)
+        application = self.canary.application
+        return check(tuple(application), [[*application.values()]], self.scorer.contract)
 
 
 def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
-    """ONNX Runtime on one thread where the package has the trees in that form and they agree, else the model itself."""
+    """Return the margins by ONNX Runtime on one thread where the package has that form and agrees, else the model's."""
     file = folder / onnx_export.FILE
     if not file.exists():
         return scorer.model.margins, scorer.kind
@@ -131,14 +131,14 @@ def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
 
 
 def _trial_rows(scorer: Scorer) -> Matrix:
-    """Rows from all over the allowed ranges, a third of the values missing (n, columns)."""
+    """Draw rows from all over the allowed ranges, a third of the values missing (n, columns)."""
     rng = np.random.default_rng(0)
-    fields = [scorer.contract.features[at] for at in scorer.space.field_of]
+    fields = [scorer.contract.features[index] for index in scorer.space.field_of]
     low = np.array([field.range[0] if field.range else 0.0 for field in fields])
     high = np.array([field.range[1] if field.range else len(field.levels) for field in fields])
     # Powers crowd the values towards the low end, where most loans and thresholds are.
     X = low + (high - low) * rng.random((_TRIED_ROWS, len(fields))) ** rng.integers(1, 8, len(fields))
-    whole = np.array([field.kind != "number" for field in fields])
-    X[:, whole] = np.floor(X[:, whole])
+    categorical = np.array([field.kind != "number" for field in fields])
+    X[:, categorical] = np.floor(X[:, categorical])
     X[rng.random(X.shape) < 1 / 3] = np.nan
     return np.asarray(X, dtype=np.float32)

@@ -35,7 +35,7 @@ RELOAD_SIGN = "reload"
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """All that a worker needs; plain values, so that it can be sent to one."""
+    """A worker's settings; plain values, so that they can be sent to one."""
 
     host: str
     port: int
@@ -59,7 +59,7 @@ class ServerConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Tell whether only this machine can reach the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -78,30 +78,30 @@ class Worker:
         self.__dict__.update(state)
         _ignore(signal.SIGINT)
 
-    def at_once(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
-        """The answer to a request that can have one at once."""
-        return None if self._app is None else self._app.at_once(headers, body, client)
+    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
+        """Answer a request that can have its answer at once."""
+        return None if self._app is None else self._app.answer_inline(headers, body, client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass requests on; start and stop with the process."""
         if scope["type"] == "http" and self._app is not None:
             await self._app(scope, receive, send)
         elif scope["type"] == "lifespan":
-            parts = Parts(self._config)
+            components = WorkerComponents(self._config)
             try:
                 await receive()
-                self._app = parts.app
-                parts.follower.start()
+                self._app = components.app
+                components.follower.start()
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
-                parts.close()
+                components.close()
                 await send({"type": "lifespan.shutdown.complete"})
             finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
-                parts.registry.close()
+                components.registry.close()
 
 
-class Parts:
-    """What a worker is made of."""
+class WorkerComponents:
+    """The parts of a worker: registry client, follower, application and prediction logs."""
 
     def __init__(self, config: ServerConfig) -> None:
         gc.set_threshold(_COLLECT_AFTER)
@@ -110,22 +110,22 @@ class Parts:
         # nothing waits for the registry, and the helper would only take time from the first answer.
         first = None if last[PRODUCTION].exists() else PRODUCTION
         self.registry = RegistryClient(Tracking(config.tracking_uri, config.artifacts), config.models, first=first)
-        from loan_default.serving.follower import Followed
+        from loan_default.serving.follower import FollowedAlias
 
         self._config = config
-        self._production, self._challenger = (Followed(alias, file) for alias, file in last.items())
+        self._production, self._challenger = (FollowedAlias(alias, file) for alias, file in last.items())
         self._logs: dict[tuple[Any, ...], PredictionLog] = {}
         self._log_of: dict[int, PredictionLog] = {}
         self._sign = config.home / RELOAD_SIGN
 
     @cached_property
     def follower(self) -> Follower:
-        """Follows `staging` only where the policy asks something of it."""
+        """The follower, of `staging` only where the policy asks something of it."""
         from loan_default.serving.follower import Follower
 
-        tried = self._config.policy.challenger_share or self._config.policy.shadow_share
+        uses_challenger = self._config.policy.challenger_share or self._config.policy.shadow_share
         return Follower(
-            [self._production, self._challenger] if tried else [self._production],
+            [self._production, self._challenger] if uses_challenger else [self._production],
             self.registry.version_of,
             self.registry.download_package,
             sign=self._sign,
@@ -134,7 +134,7 @@ class Parts:
 
     @cached_property
     def app(self) -> ScoringApp:
-        """The application."""
+        """The ASGI application."""
         from loan_default.serving.app import Limits, ScoringApp, Tokens
 
         config = self._config
@@ -152,7 +152,7 @@ class Parts:
         )
 
     def _log(self, model: ServedModel) -> PredictionLog:
-        """The log of a version; those with the same features share one."""
+        """Return the log of a version; those with the same features share one."""
         log = self._log_of.get(model.version)
         return log if log is not None else self._begin_log(model)
 
@@ -194,7 +194,7 @@ def serve(config: ServerConfig) -> None:
     with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
-        how = uvicorn.Config(
+        uvicorn_config = uvicorn.Config(
             Worker(config),
             host=config.host,
             port=config.port,
@@ -208,25 +208,26 @@ def serve(config: ServerConfig) -> None:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        socket = _bound(how)
+        socket = _bind(uvicorn_config)
         _ignore(signal.SIGTERM, signal.SIGINT)  # uvicorn puts this back, then raises again what has stopped it
         if config.workers > 1:
-            Multiprocess(how, sockets=[socket]).run()
+            Multiprocess(uvicorn_config, sockets=[socket]).run()
             _ignore(signal.SIGTERM, signal.SIGINT)  # that one puts nothing back
         else:
-            uvicorn.Server(how).run(sockets=[socket])
+            uvicorn.Server(uvicorn_config).run(sockets=[socket])
 
 
 def _ignore(*stops: signal.Signals) -> None:
-    """Uvicorn handles stops while it serves; to be stopped is no failure, and the end is not to be broken off."""
+    """Ignore stops, which uvicorn handles while it serves: they are no failure, and the end is not to be broken off."""
     for stop in stops:
         signal.signal(stop, signal.SIG_IGN)
 
 
-def _bound(how: Any) -> Any:
+def _bind(uvicorn_config: Any) -> Any:
     try:
-        return how.bind_socket()
+        return uvicorn_config.bind_socket()
     except SystemExit:  # uvicorn has said why in its log
         raise BadInput(
-            f"{how.host}:{how.port} cannot be bound, perhaps because another program uses it; choose another --port."
+            f"{uvicorn_config.host}:{uvicorn_config.port} cannot be bound, perhaps because another program uses it; "
+            "choose another --port."
         ) from None

@@ -154,7 +154,7 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
     """Loans lie in the order of their months: in turn each worker gets of both windows."""
     development: Any = development_on(engine, book.loans, CONTRACT, book.splits)
     for window in ("train", "calibrate"):
-        samples = development._held[window]
+        samples = development._samples[window]
         client: Any = engine.client
         total, rows = 0, dict.fromkeys(client.nthreads(), 0)
         for sample, count in zip(samples, engine.map(lambda sample: len(sample.y), samples), strict=True):

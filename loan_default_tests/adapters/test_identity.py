@@ -13,7 +13,7 @@ import pytest
 
 from loan_default.adapters import identity
 from loan_default.adapters.probes import ask_tracking_server
-from loan_default.adapters.scoring_server import ScoringServer, ServerError, connected
+from loan_default.adapters.scoring_server import ScoringServer, ServerError, connect
 from loan_default.adapters.tracking import Tracking, TrackingError
 from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.stores import free_port
@@ -142,7 +142,7 @@ def test_the_scoring_server_is_shown_who_asks_beside_its_token(
     metadata: type[Metadata], service: tuple[str, list[Message]]
 ) -> None:
     url, sent = service
-    with connected(url, "secret") as client:
+    with connect(url, "secret") as client:
         client.get("/health")
     assert sent[0]["Authorization"] == "Bearer secret"
     assert sent[0][identity.HEADER].startswith("Bearer ey")

@@ -14,9 +14,9 @@ import pytest
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.app import Limits, RawHeaders, Reply, ScoringApp, Tokens
-from loan_default.serving.follower import Followed, Follower
+from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.prediction_log import Entry
-from loan_default.serving.served_model import Read, ServedModel
+from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default_tests.packages import applications, package
 
 ONE = {name: value for name, value in applications()[0][0].items() if value is not None}
@@ -55,7 +55,7 @@ class Desk:
     """An application with its parts."""
 
     app: ScoringApp
-    production: Followed
+    production: FollowedAlias
     log: Log
 
     async def send_request(self, method: str, path: str, parts: list[bytes], headers: Mapping[str, str]) -> Answer:
@@ -103,12 +103,12 @@ def desk_of(
     tokens: Tokens | None = None,
     ready: bool = True,
 ) -> Desk:
-    production = Followed("production", model=models[1] if ready else None)
+    production = FollowedAlias("production", model=models[1] if ready else None)
     follower = Follower([], lambda alias: None, lambda version: folder, sign=folder / "reload", seconds=100)
     log = Log()
     app = ScoringApp(
         production,
-        Followed("staging", model=models[2]),
+        FollowedAlias("staging", model=models[2]),
         follower,
         lambda model: log,  # type: ignore[arg-type, return-value]
         lambda: log.dropped,
@@ -148,10 +148,10 @@ def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> Non
     body = json.dumps({"dataframe_records": [{"id": "A-1", **ONE}]}).encode()
     headers = {b"content-type": b"application/json", b"x-request-id": b"abc"}
 
-    async def at_once(headers: Mapping[bytes, bytes], body: bytes) -> tuple[Reply, RawHeaders] | None:
-        return desk.app.at_once(headers, body, "127.0.0.1")
+    async def answer_inline(headers: Mapping[bytes, bytes], body: bytes) -> tuple[Reply, RawHeaders] | None:
+        return desk.app.answer_inline(headers, body, "127.0.0.1")
 
-    answer = asyncio.run(at_once(headers, body))
+    answer = asyncio.run(answer_inline(headers, body))
     assert answer is not None
     usual = desk.score({"id": "A-1", **ONE}, **{"x-request-id": "abc"})
     assert (answer[0].status, answer[0].body) == (usual.status, usual.body)
@@ -159,27 +159,28 @@ def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> Non
     desk.app.settle()
     assert [entry.request_id for entry in desk.log.entries] == ["abc", "abc"]
     for other in ({}, {b"content-type": b"text/csv"}):
-        assert asyncio.run(at_once(other, body)) is None
+        assert asyncio.run(answer_inline(other, body)) is None
     wrong, many = json.dumps({"inputs": [{**ONE, "term": 3.61}]}), json.dumps({"inputs": [ONE] * 40})
     for odd in ("", "{", wrong, many):
-        assert asyncio.run(at_once(headers, odd.encode())) is None
+        assert asyncio.run(answer_inline(headers, odd.encode())) is None
 
 
 def test_without_a_token_or_a_version_nothing_is_answered_at_once(
     models: dict[int, ServedModel], tmp_path: Path
 ) -> None:
     body, headers = json.dumps({"inputs": [ONE]}).encode(), {b"content-type": b"application/json"}
-    assert desk_of(models, tmp_path, tokens=Tokens(("one",))).app.at_once(headers, body, "") is None
-    assert desk_of(models, tmp_path, ready=False).app.at_once(headers, body, "") is None
+    assert desk_of(models, tmp_path, tokens=Tokens(("one",))).app.answer_inline(headers, body, "") is None
+    assert desk_of(models, tmp_path, ready=False).app.answer_inline(headers, body, "") is None
 
 
 def test_a_failure_of_ours_is_told_at_once_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ServedModel, "answers", lambda *_, **__: 1 / 0)
 
-    async def at_once() -> tuple[Reply, RawHeaders] | None:
-        return desk.app.at_once({b"content-type": b"application/json"}, json.dumps({"inputs": [ONE]}).encode(), "")
+    async def answer_inline() -> tuple[Reply, RawHeaders] | None:
+        body = json.dumps({"inputs": [ONE]}).encode()
+        return desk.app.answer_inline({b"content-type": b"application/json"}, body, "")
 
-    reply, _ = asyncio.run(at_once()) or (None, ())
+    reply, _ = asyncio.run(answer_inline()) or (None, ())
     assert reply is not None
     assert (reply.status, b"division" in reply.body) == (500, False)
 
@@ -328,7 +329,7 @@ def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=1))
     read = ServedModel.read
 
-    def picky(model: ServedModel, body: bytes, content_type: str, *, at_most: int) -> Read:
+    def picky(model: ServedModel, body: bytes, content_type: str, *, at_most: int) -> ParsedRequest:
         if model.version == 2:
             raise BadInput("Row 0: something else is missing.")
         return read(model, body, content_type, at_most=at_most)

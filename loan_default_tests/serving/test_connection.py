@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 class Desk:
     """Answers at once what begins with "quick", and the rest, by ASGI, a little later."""
 
-    def at_once(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
+    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
         if not body.startswith(b"quick"):
             return None
         reply = Reply(200, b"at once: " + body)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loan_default.adapters.tracking import ModelVersion, TrackingError
-from loan_default.serving.follower import Followed, Follower
+from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default_tests.packages import package
 
 
@@ -39,12 +39,12 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def production() -> Followed:
-    return Followed("production")
+def production() -> FollowedAlias:
+    return FollowedAlias("production")
 
 
 @pytest.fixture
-def follower(registry: Registry, production: Followed, tmp_path: Path) -> Follower:
+def follower(registry: Registry, production: FollowedAlias, tmp_path: Path) -> Follower:
     return Follower([production], registry.find, registry.package, sign=tmp_path / "reload", seconds=1000)
 
 
@@ -55,11 +55,13 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
     return true()
 
 
-def version_of(followed: Followed) -> int | None:
+def version_of(followed: FollowedAlias) -> int | None:
     return followed.model.version if followed.model else None
 
 
-def test_versions_are_swapped_as_the_alias_moves(registry: Registry, production: Followed, follower: Follower) -> None:
+def test_versions_are_swapped_as_the_alias_moves(
+    registry: Registry, production: FollowedAlias, follower: Follower
+) -> None:
     follower.look()
     assert production.model is None
     assert "No version has the alias production" in (production.trouble or "")
@@ -75,7 +77,7 @@ def test_versions_are_swapped_as_the_alias_moves(registry: Registry, production:
 
 @pytest.mark.parametrize("error", [TrackingError("The registry is down."), RuntimeError("odd")])
 def test_a_registry_that_fails_changes_nothing(
-    registry: Registry, production: Followed, follower: Follower, error: Exception
+    registry: Registry, production: FollowedAlias, follower: Follower, error: Exception
 ) -> None:
     registry.version = 1
     follower.look()
@@ -89,7 +91,7 @@ def test_a_registry_that_fails_changes_nothing(
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_last_good_one(
-    registry: Registry, production: Followed, follower: Follower
+    registry: Registry, production: FollowedAlias, follower: Follower
 ) -> None:
     registry.version = 1
     follower.look()
@@ -103,7 +105,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_last_good_one(
     assert (version_of(production), production.trouble) == (7, None)
 
 
-def test_a_sign_is_followed_at_once(registry: Registry, production: Followed, follower: Follower) -> None:
+def test_a_sign_is_followed_at_once(registry: Registry, production: FollowedAlias, follower: Follower) -> None:
     registry.version = 1
     follower.start()
     try:
@@ -118,20 +120,20 @@ def test_a_sign_is_followed_at_once(registry: Registry, production: Followed, fo
 def test_a_restart_answers_by_the_last_version_before_the_registry_does(registry: Registry, tmp_path: Path) -> None:
     last = tmp_path / "last.json"
 
-    def follower_of(followed: Followed) -> Follower:
+    def follower_of(followed: FollowedAlias) -> Follower:
         return Follower([followed], registry.find, registry.package, sign=tmp_path / "reload", seconds=1000)
 
     registry.version = 1
-    follower_of(Followed("production", last)).look()
+    follower_of(FollowedAlias("production", last)).look()
     registry.error = TrackingError("The registry is down.")
-    again = Followed("production", last)
+    again = FollowedAlias("production", last)
     follower = follower_of(again)
     follower.recall()
     follower.look()
     assert (version_of(again), again.trouble) == (1, "The registry is down.")
     for text in ("{", "[]", '{"version": 1}', '{"version": 1, "package": "gone"}'):
         last.write_text(text, encoding="utf-8")
-        nothing = Followed("production", last)
+        nothing = FollowedAlias("production", last)
         follower_of(nothing).recall()
         assert nothing.model is None
 

@@ -12,7 +12,7 @@ VALUES = st.lists(st.one_of(st.floats(0, 20), st.sampled_from([0.0002, 0.001, 10
 @given(VALUES)
 def test_many_values_fall_into_the_buckets_of_each(values: list[float]) -> None:
     metrics, registry = Metrics(), CollectorRegistry()
-    metrics.answered([], values)
+    metrics.count_requests([], values)
     bounds = metrics.latency._upper_bounds
     plain = Histogram("one_by_one", "Each by itself.", buckets=bounds, registry=registry)
     for value in values:
@@ -25,8 +25,8 @@ def test_many_values_fall_into_the_buckets_of_each(values: list[float]) -> None:
 
 def test_requests_and_decisions_are_counted_by_kind() -> None:
     metrics = Metrics()
-    metrics.answered([("/ping", 200), ("/invocations", 400), ("/ping", 200)], [0.1])
-    metrics.scored([0.1, 0.5, 0.6], ["approve", "decline", "decline"])
+    metrics.count_requests([("/ping", 200), ("/invocations", 400), ("/ping", 200)], [0.1])
+    metrics.count_scores([0.1, 0.5, 0.6], ["approve", "decline", "decline"])
     text = metrics.text().decode()
     assert 'loan_default_requests_total{code="200",route="/ping"} 2.0' in text
     assert 'loan_default_requests_total{code="400",route="/invocations"} 1.0' in text

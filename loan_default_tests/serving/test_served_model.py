@@ -26,8 +26,8 @@ def body_of(sent: list[dict[str, Any]]) -> bytes:
 def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None:
     model = ServedModel.load(package(tmp_path, kind), 3)
     sent, features = applications()
-    quick = [model.quickly(body_of([application]), at_most=1) for application in sent]
-    many = model.quickly(body_of(sent), at_most=40)
+    quick = [model.read_quickly(body_of([application]), at_most=1) for application in sent]
+    many = model.read_quickly(body_of(sent), at_most=40)
     careful = model.read(pl.DataFrame(sent).write_csv().encode(), AS_CSV, at_most=40)
     assert many is not None
     batch = scorer(kind).score(features)
@@ -55,7 +55,7 @@ def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: py
 def test_what_is_odd_is_read_closely(tmp_path: Path) -> None:
     model = ServedModel.load(package(tmp_path), 1)
     odd = body_of([{**applications()[0][0], "issue_d": "2018-10-01"}])
-    assert model.quickly(odd, at_most=1) is None
+    assert model.read_quickly(odd, at_most=1) is None
     assert len(model.read(odd, AS_JSON, at_most=1).applications.ids) == 1
 
 

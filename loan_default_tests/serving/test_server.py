@@ -61,14 +61,14 @@ class Running:
 
 
 @contextmanager
-def running(tracking: Tracking, home: Path, *arguments: str, **env: str) -> Iterator[Running]:
+def running(tracking: Tracking, home: Path, *arguments: str, poll: float = 0.3, **env: str) -> Iterator[Running]:
     port, log = free_port(), home / "out.log"
     home.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "loan_default.cli", "serve", "--port", str(port), "--poll", "0.3", *arguments]
+    serve = [sys.executable, "-m", "loan_default.cli", "serve", "--port", str(port), "--poll", str(poll)]
     environment = {**os.environ, "LOAN_DEFAULT_HOME": str(home), "MLFLOW_TRACKING_URI": tracking.tracking_uri, **env}
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, cwd=home, start_new_session=True
+            [*serve, *arguments], env=environment, stdout=output, stderr=output, cwd=home, start_new_session=True
         )
     try:
         yield Running(f"http://127.0.0.1:{port}", home, process, log)
@@ -218,7 +218,7 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
     tracking: Tracking, versions: Sequence[int], tmp_path: Path
 ) -> None:
     tracking.move_alias(PRODUCTION, versions[0])
-    with running(tracking, tmp_path / "home", "--workers", "2", "--poll", "1000") as started:
+    with running(tracking, tmp_path / "home", "--workers", "2", poll=1000) as started:
 
         def all_at(version: int) -> None:
             agreed: set[int] = set()
