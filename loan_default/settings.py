@@ -201,14 +201,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             is of another kind than it must be.
     """
     variables = os.environ if environment is None else environment
+    environments: tuple[Environment, ...] = get_args(Environment)
     name = variables.get("LOAN_DEFAULT_ENV", "local")
-    if name not in get_args(Environment):
-        raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(get_args(Environment))}.")
+    chosen = next((allowed for allowed in environments if allowed == name), None)
+    if chosen is None:
+        raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or _DEFAULT_HOME)
     return Settings(
         home=home,
         dagster_home=_path(variables, "DAGSTER_HOME"),
-        environment=name,
+        environment=chosen,
         storage=_location(variables, "LOAN_DEFAULT_STORAGE"),
         data=_location(variables, "LOAN_DEFAULT_DATA"),
         tracking_uri=_tracking_uri(variables),

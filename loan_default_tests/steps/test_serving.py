@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from loan_default.adapters.scoring_server import ScoringServer, Served
+from loan_default.adapters.scoring_server import ReadyServer, ScoringServer
 from loan_default.risk.model import canary
 from loan_default.steps.gates import GateFailed
 from loan_default.steps.serving import CANARY_RULE, serve_production
@@ -25,8 +25,8 @@ class ServerFake:
     pd: float
     version: int
 
-    def ensure(self, command: Sequence[str], version: int, *, wait: float) -> Served:
-        return Served("http://127.0.0.1:1", version, 7, True)
+    def ensure(self, command: Sequence[str], version: int, *, wait: float) -> ReadyServer:
+        return ReadyServer("http://127.0.0.1:1", version, 7, True)
 
     def score(self, application: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, float]:
         return {"pd": self.pd}, self.version, 1.5
