@@ -92,6 +92,8 @@ run_monitoring:  # a run that does not begin, or does not end, is known as faile
   max_runtime_seconds: 86400
 run_retries:  # of runs that were killed; each job says how often
   enabled: true
+python_logs:  # a line for each step, not one for each event, where the daemon prints; the UI has all events
+  python_log_level: INFO
 """
 _IN_POSTGRES = f"""\
 storage:  # of runs, events and schedules

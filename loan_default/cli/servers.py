@@ -43,22 +43,25 @@ def serve(
 
 
 @command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002")
-def dev(*, port: Port = 3000, mlflow_port: Port = 5000) -> None:
+def dev(*, port: Port = 3000, mlflow_port: Port = 5000) -> int:
     """Start the Dagster UI and daemon, and MLflow, on this machine; Ctrl-C stops all.
 
     Args:
         port: Port of the Dagster UI.
         mlflow_port: Port of MLflow.
     """
-    from loan_default.cli.terminal import output
+    from loan_default.cli.terminal import errors, output
     from loan_default.operations import home
     from loan_default.operations.dev import plan_dev, run_dev
 
     console, settings = output(), home.open_home()
     plan = plan_dev(settings, port, mlflow_port)
     addresses = "   ".join(f"{server.name}: {server.url}" for server in plan.servers)
-    console.print(f"Starting {addresses}")
+    console.print(f"Starting. {addresses}")
     try:
-        run_dev(plan, lambda: console.print(f"Ready. {addresses}   Ctrl-C stops both."))
+        ended = run_dev(plan, lambda: console.print(f"Ready.    {addresses}   Ctrl-C stops both."))
     except KeyboardInterrupt:
         console.print("Stopped.")
+        return 0
+    errors().print(f"loan-default: {ended.name} ended by itself with exit code {ended.exit_code}; all are stopped.")
+    return 1

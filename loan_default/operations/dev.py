@@ -1,6 +1,7 @@
 """The servers of a development machine: Dagster's UI with its daemon, and MLflow, started and ended together.
 
-What they print passes through here line by line; showing it is the caller's.
+What they print goes to the terminal, but for ticks, requests and warnings that are nobody's here to act on. Which
+addresses are shown is the caller's.
 """
 
 from __future__ import annotations
@@ -12,22 +13,34 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from urllib.error import URLError
+from urllib.request import urlopen
 
+from loan_default.risk.errors import BadInput
 from loan_default.settings import MLFLOW_UI, Settings
 
 _LOOPBACK = "127.0.0.1"
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS, _ASK_SECONDS = 0.3, 5.0
+_END_SECONDS = 30.0  # the daemon waits for its threads
+# Of our dependencies' own use of each other: `dagster dev` recommends another command, MLflow an older middleware.
+_WARNINGS = r"ignore:Function `dev_command` is superseded,ignore:starlette.middleware.wsgi is deprecated"
 
 
 @dataclass(frozen=True)
 class DevServer:
-    """A server: its name, its address for a browser, its port on loopback, and the arguments of its process."""
+    """A server: its name, its address for a browser, a path that answers once it is ready, and its process."""
 
     name: str
-    url: str
     port: int
+    ready_path: str
     arguments: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """The address for a browser."""
+        return f"http://{_LOOPBACK}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -38,59 +51,112 @@ class DevPlan:
     variables: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class EndedServer:
+    """A server that ended by itself, and its exit code."""
+
+    name: str
+    exit_code: int
+
+
 def plan_dev(settings: Settings, port: int, mlflow_port: int) -> DevPlan:
-    """Plan the Dagster UI with its daemon on `port`, and MLflow on `mlflow_port`, to which all links lead."""
-    address = ("--host", _LOOPBACK, "--port")
-    dagster = _server("Dagster", port, "dagster", "dev", *address, str(port), "-m", "loan_default.definitions")
-    mlflow = _server(
-        *("MLflow", mlflow_port, "mlflow", "server", *address, str(mlflow_port)),
-        *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifacts),
+    """Plan the Dagster UI with its daemon on `port`, and MLflow on `mlflow_port`, to which all links lead.
+
+    Raises:
+        BadInput: the ports are one, or something listens on one of them already.
+    """
+    if port == mlflow_port:
+        raise BadInput(f"Port {port} cannot be Dagster's and MLflow's; give --port or --mlflow-port another one.")
+    for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
+        _require_free(number, option)
+    address, start = ("--host", _LOOPBACK, "--port"), (sys.executable, "-m")
+    dagster = DevServer(
+        "Dagster",
+        port,
+        "/server_info",  # once the code location is loaded
+        (*start, "dagster", "dev", *address, str(port), "--log-level", "warning", "-m", "loan_default.definitions"),
     )
-    return DevPlan((dagster, mlflow), {MLFLOW_UI: mlflow.url})
+    mlflow = DevServer(
+        "MLflow",
+        mlflow_port,
+        "/health",
+        (
+            *(*start, "mlflow", "server", *address, str(mlflow_port)),
+            *("--backend-store-uri", settings.tracking_uri, "--registry-store-uri", settings.tracking_uri),
+            *("--default-artifact-root", settings.artifacts),
+            *("--workers", "1", "--uvicorn-opts", "--log-level warning"),  # four take 0.9 GB more, for one person
+        ),
+    )
+    return DevPlan((dagster, mlflow), {MLFLOW_UI: mlflow.url, "PYTHONWARNINGS": _WARNINGS})
 
 
-def _server(name: str, port: int, *arguments: str) -> DevServer:
-    return DevServer(name, f"http://{_LOOPBACK}:{port}", port, (sys.executable, "-m", *arguments))
+def _require_free(port: int, option: str) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((_LOOPBACK, port))
+        except OSError:
+            raise BadInput(f"Port {port} is in use; end what listens there, or give {option} another one.") from None
 
 
-def run_dev(plan: DevPlan, on_ready: Callable[[], None]) -> None:
+def run_dev(plan: DevPlan, on_ready: Callable[[], None]) -> EndedServer:
     """Run the servers until one of them ends, or this process is asked to end; then end them all.
 
-    A supervisor's SIGTERM ends them as Ctrl-C does. A shell that starts this in the background has it ignore Ctrl-C,
-    which is undone here.
+    SIGTERM of a supervisor and a closed terminal end them as Ctrl-C does, also where a shell that started this in the
+    background has it ignore Ctrl-C.
 
     Args:
-        plan: what `plan_dev` returned.
+        plan: the servers.
         on_ready: called once, when every server answers.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM, once the servers have ended.
+        KeyboardInterrupt: Ctrl-C or one of these signals, once the servers have ended.
     """
     from loan_default.adapters.tracking import load_environment
 
     load_environment()
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, signal.default_int_handler)
+    stops = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    handlers = {stop: signal.signal(stop, signal.default_int_handler) for stop in stops}
     environment = {**os.environ, **plan.variables}
-    processes = [subprocess.Popen(server.arguments, env=environment) for server in plan.servers]
+    # In sessions of their own, as a terminal sends Ctrl-C to every process of its own.
+    processes = [subprocess.Popen(server.arguments, env=environment, start_new_session=True) for server in plan.servers]
     try:
-        _watch(plan, processes, on_ready)
+        return _watch(plan, processes, on_ready)
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
+        _end(processes)
+        for stop, handler in handlers.items():
+            signal.signal(stop, handler)
 
 
-def _watch(plan: DevPlan, processes: Sequence[subprocess.Popen[bytes]], on_ready: Callable[[], None]) -> None:
+def _watch(plan: DevPlan, processes: Sequence[subprocess.Popen[bytes]], on_ready: Callable[[], None]) -> EndedServer:
     ready = False
-    while all(process.poll() is None for process in processes):
-        if not ready and all(_listens(server.port) for server in plan.servers):
+    while True:
+        for server, process in zip(plan.servers, processes, strict=True):
+            if (exit_code := process.poll()) is not None:
+                return EndedServer(server.name, exit_code)
+        if not ready and all(_answers(server) for server in plan.servers):
             ready = True
             on_ready()
         time.sleep(_PAUSE_SECONDS)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex((_LOOPBACK, port)) == 0
+def _answers(server: DevServer) -> bool:
+    try:
+        with urlopen(f"{server.url}{server.ready_path}", timeout=_ASK_SECONDS):
+            return True
+    except (URLError, OSError):
+        return False
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask the processes to end, and end those that do not, with what they started."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _END_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

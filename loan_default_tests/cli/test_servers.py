@@ -5,51 +5,65 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from loan_default_tests.cli.conftest import Run, sentence
 from loan_default_tests.stores import free_port
 
-DEV_ENDS_SECONDS = 30.0
+DEV_ENDS_SECONDS = 60.0
 # A shell has what it starts in the background with `&` ignore Ctrl-C, and exec hands that on.
 IN_THE_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
 
 
-def until_answering(process: subprocess.Popen[str], *ports: int) -> None:
-    deadline, waiting = time.monotonic() + 90, [*ports]
-    while waiting:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"nothing answers on {waiting}"
-        with socket.socket() as asked:
-            if asked.connect_ex(("127.0.0.1", waiting[0])) == 0:
-                waiting.pop(0)
-                continue
-        time.sleep(0.1)
+NOISE = ("SensorDaemon", "QueuedRunCoordinatorDaemon", "DEBUG", "superseded", "deprecated", "Traceback")
 
 
 @pytest.mark.long
-def test_dev_ends_by_sigterm_with_all_that_it_started_in_the_background(folder: Path) -> None:
+def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder: Path) -> None:
     port, mlflow_port = free_port(), free_port()
     dev = [sys.executable, "-m", "loan_default.cli", "dev", "--port", str(port), "--mlflow-port", str(mlflow_port)]
     process = subprocess.Popen(
         [*IN_THE_BACKGROUND, *dev],
-        env={**os.environ, "MLFLOW_WORKERS": "1"},  # four only slow the start
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+    assert process.stdout is not None
+    lines = []
     try:
-        until_answering(process, port, mlflow_port)
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ready."):
+                break
+        for path in (f":{port}/server_info", f":{mlflow_port}/health"):
+            urllib.request.urlopen(f"http://127.0.0.1{path}", timeout=10)
         process.send_signal(signal.SIGTERM)
-        told, _ = process.communicate(timeout=DEV_ENDS_SECONDS)  # returns when the last that inherited the pipe is gone
+        rest, _ = process.communicate(timeout=DEV_ENDS_SECONDS)  # returns when the last that inherited the pipe is gone
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert process.returncode == 0, told
-    assert "Stopped." in told
+    output = "".join(lines) + rest
+    assert process.returncode == 0, output
+    addresses = f"Dagster: http://127.0.0.1:{port}   MLflow: http://127.0.0.1:{mlflow_port}"
+    assert lines[0] == f"Starting. {addresses}\n"
+    assert lines[-1] == f"Ready.    {addresses}   Ctrl-C stops both.\n"
+    assert output.endswith("Stopped.\n")
+    assert not [word for word in NOISE if word in output], output
+
+
+@pytest.mark.integration
+def test_dev_refuses_a_port_that_is_in_use(command: Run) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        expected = f"Port {port} is in use; end what listens there, or give --port another one."
+        assert sentence(command("dev", "--port", str(port))) == expected

@@ -1,44 +1,67 @@
 """Development servers: planned with ports that all links follow, run until one ends, and ended together."""
 
+import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from loan_default.operations.dev import DevPlan, DevServer, plan_dev, run_dev
+from loan_default.operations.dev import DevPlan, DevServer, EndedServer, plan_dev, run_dev
+from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings, load_settings
 from loan_default_tests.stores import free_port
 
-LISTENS = "import http.server as h; server = h.HTTPServer(('127.0.0.1', {port}), h.BaseHTTPRequestHandler)"
-LASTS = f"{LISTENS}; server.serve_forever()"
-LEAVES = f"{LISTENS}; import os, time, pathlib; time.sleep(1.5); pathlib.Path(os.environ['SIGN']).touch()"
+# Servers that answer each request; one of them leaves once it has answered.
+ANSWERS = """
+import http.server, os, pathlib
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+server = http.server.HTTPServer(("127.0.0.1", {port}), Handler)
+"""
+LASTS = f"{ANSWERS}server.serve_forever()"
+LEAVES = f"{ANSWERS}server.handle_request()\npathlib.Path(os.environ['SIGN']).touch()\nos._exit(3)"
 
 
+@pytest.mark.integration
 def test_every_link_leads_to_the_ports_that_were_asked_for(tmp_path: Path) -> None:
-    plan = plan_dev(Settings(home=tmp_path), 3100, 5160)
-    assert [(server.name, server.url) for server in plan.servers] == [
-        ("Dagster", "http://127.0.0.1:3100"),
-        ("MLflow", "http://127.0.0.1:5160"),
-    ]
-    assert load_settings(plan.variables).mlflow_ui == "http://127.0.0.1:5160"
+    port, mlflow_port = free_port(), free_port()
+    plan = plan_dev(Settings(home=tmp_path), port, mlflow_port)
+    dagster, mlflow = plan.servers
+    assert (dagster.url, mlflow.url) == (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}")
+    assert load_settings(plan.variables).mlflow_ui == mlflow.url
     for server in plan.servers:
         assert server.arguments[server.arguments.index("--port") + 1] == str(server.port)
         assert server.arguments[server.arguments.index("--host") + 1] == "127.0.0.1"
 
 
 @pytest.mark.integration
+def test_a_port_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(BadInput, match=rf"^Port {port} is in use; .* give --mlflow-port another one\.$"):
+            plan_dev(Settings(home=tmp_path), free_port(), port)
+    with pytest.raises(BadInput, match="cannot be Dagster's and MLflow's"):
+        plan_dev(Settings(home=tmp_path), port, port)
+
+
+@pytest.mark.integration
 def test_ready_is_said_once_all_answer_and_all_end_with_the_first(tmp_path: Path) -> None:
     def server(name: str, script: str, port: int) -> DevServer:
-        return DevServer(name, f"http://127.0.0.1:{port}", port, (sys.executable, "-c", script.format(port=port)))
+        return DevServer(name, port, "/", (sys.executable, "-c", script.format(port=port)))
 
     lasting, short = free_port(), free_port()
     variables = {"SIGN": str(tmp_path / "sign")}
     plan = DevPlan((server("lasting", LASTS, lasting), server("short", LEAVES, short)), variables)
     ready: list[float] = []
-    run_dev(plan, lambda: ready.append(time.monotonic()))
+    assert run_dev(plan, lambda: ready.append(time.monotonic())) == EndedServer("short", 3)
     assert len(ready) == 1
     assert (tmp_path / "sign").exists(), "the variables of the plan reach the processes"
-    again: list[float] = []
-    run_dev(DevPlan((server("short", LEAVES, lasting),), variables), lambda: again.append(time.monotonic()))
-    assert again, "the port of the one that was lasting is free again"
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", lasting)) != 0, "the other one has ended too"
