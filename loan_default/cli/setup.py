@@ -88,7 +88,7 @@ def demo(*, seed: Seed = 7) -> None:
 
     from loan_default.cli import tables
     from loan_default.cli.progress import progress
-    from loan_default.cli.terminal import output, program
+    from loan_default.cli.terminal import output, program, typed
     from loan_default.operations import batches, demo, home, training
     from loan_default.operations.records import locations
 
@@ -108,7 +108,7 @@ def demo(*, seed: Seed = 7) -> None:
     tables.show_drift(console, [batch.drift for batch in scored if batch.drift])
     tables.show_values(console, "Where it lies", {"synthetic loans": str(files.loans.parent), **locations(settings)})
     console.print(f"Done in {time.monotonic() - began:.0f} s. Next:")
-    tables.show_next(console, demo.next_steps(files, program()))
+    tables.show_next(console, demo.next_steps(typed(files.loans), program()))
 
 
 @command(SETUP, "completion --install", "completion bash > ~/.local/share/bash-completion/completions/loan-default")

@@ -355,7 +355,7 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
 def show_next(console: Console, steps: Mapping[str, str]) -> None:
     """Show the commands that lead on, each with what it does."""
     for command, purpose in steps.items():
-        console.print(Text(f"  {command}  ").append(purpose, style="dim"), soft_wrap=True)
+        console.print(Text(f"  {command}").append(f"   {purpose}", style="dim"), soft_wrap=True)
 
 
 def show_values(console: Console, title: str, values: Mapping[str, str]) -> None:

@@ -43,12 +43,15 @@ def _plain(value: Any) -> Any:
 
 def program() -> str:
     """Return how this command was started, as it can be typed again in this folder."""
+    import shutil
+
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
         return "python -m loan_default.cli"
-    import shutil
+    return started.name if shutil.which(started.name) == str(started.absolute()) else typed(started)
 
-    if shutil.which(started.name) == str(started.absolute()):
-        return started.name
-    absolute, here = started.absolute(), Path.cwd()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else started)
+
+def typed(path: Path) -> str:
+    """Return a path as a person in this folder would type it: from here, where it lies below."""
+    absolute, here = path.absolute(), Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)

@@ -40,10 +40,15 @@ def write_files(settings: Settings, seed: int) -> DemoFiles:
     return DemoFiles(loans, tuple(batches), replace(settings, data=str(loans)))
 
 
-def next_steps(files: DemoFiles, program: str) -> dict[str, str]:
-    """Return the commands that lead on from here, each with what it does; `program` is how the command is typed."""
+def next_steps(loans: str, program: str) -> dict[str, str]:
+    """Return the commands that lead on from here, each with what it does.
+
+    Args:
+        loans: the path of the synthetic loans, as it is typed.
+        program: the command, as it is typed.
+    """
     return {
-        f"LOAN_DEFAULT_DATA={files.loans} {program} dev": "the drifted batch leads to a retraining, seen on port 3000",
+        f"LOAN_DEFAULT_DATA={loans} {program} dev": "the sensors retrain, as a batch has drifted",
         f"{program} run --data FILE": "your own loans",
         f"{program} score FILE": "a batch of applications",
     }

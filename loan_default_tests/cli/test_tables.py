@@ -255,4 +255,4 @@ def test_values_and_next_steps_are_literal(printed: Any) -> None:
     tables.show_next(console, {"loan-default run --data [FILE]": "your own loans"})
     lines = text()
     assert "/some[where]/2018-10.parquet" in lines
-    assert "  loan-default run --data [FILE]  your own loans" in lines
+    assert "  loan-default run --data [FILE]   your own loans" in lines

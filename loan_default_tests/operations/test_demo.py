@@ -18,6 +18,6 @@ def test_loans_and_batches_are_written_into_the_home(tmp_path: Path, monkeypatch
     usual, shifted = (pl.read_csv(file)["fico_range_low"].cast(pl.Float64).to_numpy().mean() for file in files.batches)
     assert [file.stem for file in files.batches] == list(demo.SHIFTS)
     assert usual > shifted
-    first, *others = demo.next_steps(files, ".venv/bin/loan-default")
-    assert first == f"LOAN_DEFAULT_DATA={files.loans} .venv/bin/loan-default dev"
+    first, *others = demo.next_steps("var/demo/loans.csv", ".venv/bin/loan-default")
+    assert first == "LOAN_DEFAULT_DATA=var/demo/loans.csv .venv/bin/loan-default dev"
     assert all(step.startswith(".venv/bin/loan-default ") for step in others)
