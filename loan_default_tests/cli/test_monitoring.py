@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,11 @@ def test_json_is_alone_on_stdout_and_its_keys_are_documented(
 
 
 def test_every_key_that_is_documented_exists() -> None:
-    classes = {"status": (Status, VersionStatus, BatchStatus, ServerStatus, PerformanceStatus, RecordedRun)}
-    classes |= {"history": (HistoryEvent,), "score": (ScoredBatch, DecisionCount), "doctor": (Diagnosis,)}
+    classes: dict[str, tuple[type[Any], ...]] = {
+        "status": (Status, VersionStatus, BatchStatus, ServerStatus, PerformanceStatus, RecordedRun),
+        "history": (HistoryEvent,),
+        "score": (ScoredBatch, DecisionCount),
+        "doctor": (Diagnosis,),
+    }
     for name, documented_classes in classes.items():
         assert {field.name for kind in documented_classes for field in fields(kind)} <= documented(name), name
