@@ -20,7 +20,7 @@ from loan_default.settings import Settings, load_settings, prepare_process, requ
 def build_definitions(
     settings: Settings, resource_overrides: Mapping[str, Any] | None = None, *, patient: bool = True
 ) -> dg.Definitions:
-    """All assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name.
+    """Build all assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name.
 
     Where nobody waits, jobs are `patient` with what may pass.
     """

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.run_coordinator import QueuedRunCoordinator
 
 import loan_default
 from loan_default.risk.validation.quality_gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
@@ -59,7 +61,7 @@ NAMED = {
 
 
 def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {
+    variables = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
         "LOAN_DEFAULT_ENV": environment,
@@ -68,7 +70,7 @@ def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subp
     }
     command = [sys.executable, "-c", dedent(code)]
     return subprocess.run(
-        command, cwd=home.parent, env=environment, check=False, capture_output=True, text=True, timeout=120
+        command, cwd=home.parent, env=variables, check=False, capture_output=True, text=True, timeout=120
     )
 
 
@@ -166,8 +168,11 @@ def test_a_new_home_has_two_runs_at_a_time_and_fills_a_free_place_at_once(tmp_pa
     settings = Settings(home=tmp_path)
     definitions_of(settings)
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 2
-        assert instance.run_coordinator.dequeue_interval_seconds == 1
+        queue, coordinator = instance.get_concurrency_config().run_queue_config, instance.run_coordinator
+        assert queue is not None
+        assert queue.max_concurrent_runs == 2
+        assert isinstance(coordinator, QueuedRunCoordinator)
+        assert coordinator.dequeue_interval_seconds == 1
 
 
 def test_a_new_home_forgets_ticks_that_did_nothing_after_a_day(tmp_path: Path) -> None:
@@ -183,9 +188,10 @@ def test_a_new_home_forgets_ticks_that_did_nothing_after_a_day(tmp_path: Path) -
 def test_resources_can_be_replaced_by_name(tmp_path: Path) -> None:
     from loan_default.definitions import build_definitions
 
-    class Fake(dg.ConfigurableResource):
+    class Fake(dg.ConfigurableResource[Any]):
         """Stands in for the registry."""
 
     definitions = build_definitions(Settings(home=tmp_path), {"model_registry": Fake()})
-    assert isinstance(definitions.resources["model_registry"], Fake)
-    assert "loan_book" in definitions.resources
+    resources = definitions.resources or {}
+    assert isinstance(resources["model_registry"], Fake)
+    assert "loan_book" in resources

@@ -1,4 +1,7 @@
-"""What can be run as a whole: a job is a selection of assets, and the hooks that see to it if it fails or dies."""
+"""Jobs: each is a selection of assets with its tags, and with the hooks that see to it if it fails or dies.
+
+What an asset does is said in `assets`; what requests a job, in `sensors` and `schedules`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -42,16 +45,16 @@ _BATCH_JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
 }
 
 
-# What writes the same records: `dagster.yaml` lets one run of each value go at a time.
+# The tag of runs that write the same records: `dagster.yaml` lets one run of each value go at a time.
 ALONE = "loan_default/alone"
-# Takes the next free place: a training does not wait until 500 batches are scored again.
-_FIRST = {"dagster/priority": "1"}
+# Takes the next free slot: a training does not wait until 500 batches are scored again.
+_BEFORE_BATCHES = {"dagster/priority": "1"}
 # Longer than any takes; what is under way still had its machine die under it.
 _TAGS = {
     "performance_job": {ALONE: "performance", "dagster/max_runtime": "7200"},
     "serving_job": {"dagster/max_runtime": "1800"},
 }
-_TRAINS = {ALONE: "training"}
+_OF_A_TRAINING = {ALONE: "training"}
 # A batch that nobody could score for a passing reason is tried again: by Dagster where the run was killed, else step by
 # step, here. What a person has to mend (`user_errors`) is not.
 _OF_A_BATCH = {
@@ -59,25 +62,31 @@ _OF_A_BATCH = {
     "dagster/max_retries": "2",
     "dagster/retry_on_asset_or_op_failure": "false",
 }
-_PASSING = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL)
+_RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedAssetJobDefinition"]:
-    """Every job; one that is not patient fails at once, as a person waits for it."""
+    """Define every job; one that is not patient fails at once, as a person waits for it."""
     hooks = {mlflow_failure_hook(tracking), run_lock_hook}
-    whole = [
-        dg.define_asset_job(name, selection, description=described, hooks=hooks, tags=_FIRST | _TAGS.get(name, _TRAINS))
-        for name, (selection, described) in _JOBS.items()
-    ]
-    by_batch = [
+    jobs = [
         dg.define_asset_job(
             name,
             selection,
-            description=described,
+            description=description,
+            hooks=hooks,
+            tags=_BEFORE_BATCHES | _TAGS.get(name, _OF_A_TRAINING),
+        )
+        for name, (selection, description) in _JOBS.items()
+    ]
+    batch_jobs = [
+        dg.define_asset_job(
+            name,
+            selection,
+            description=description,
             hooks=hooks,
             tags=_OF_A_BATCH,
-            op_retry_policy=_PASSING if patient else None,
+            op_retry_policy=_RETRIES if patient else None,
         )
-        for name, (selection, described) in _BATCH_JOBS.items()
+        for name, (selection, description) in _BATCH_JOBS.items()
     ]
-    return [*whole, *by_batch]
+    return [*jobs, *batch_jobs]

@@ -59,13 +59,17 @@ class MlflowRunResource(dg.ConfigurableResource[Any]):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[MlflowRunResource]:
         """Start or resume the MLflow run, and end it with what Dagster recorded."""
         assert context.instance is not None, "a run has an instance"
-        tracking = self.tracking
+        assert context.run is not None, "the resource is that of a run"
+        instance, dagster_run_id, tracking = context.instance, context.run.run_id, self.tracking
         _end_active_runs(context)
         tracking.ensure_experiment()  # with its artifact location; dagster-mlflow would create it without
-        with tracking.as_default(), _dagster_mlflow_run(context, context.instance, tracking) as run_id:
+        with tracking.as_default(), _dagster_mlflow_run(context, tracking) as run_id:
             self._run_id = run_id
-            yield self
-            settle_lost_runs(context.instance, tracking)  # not before: the run lock may be taken after this
+            try:
+                yield self
+            finally:
+                _end_active_run(instance, dagster_run_id, tracking, run_id)
+            settle_lost_runs(instance, tracking)  # not before: the run lock may be taken after this
 
 
 def mlflow_failure_hook(tracking: Tracking) -> dg.HookDefinition:
@@ -94,11 +98,8 @@ def settle_lost_runs(instance: dg.DagsterInstance, tracking: Tracking) -> None:
 
 
 @contextmanager
-def _dagster_mlflow_run(
-    context: dg.InitResourceContext, instance: dg.DagsterInstance, tracking: Tracking
-) -> Iterator[str]:
-    """Yield the id of the MLflow run that dagster-mlflow starts or resumes, and end it afterwards."""
-    assert context.run_id is not None, "the resource is that of a run"
+def _dagster_mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[str]:
+    """Yield the id of the MLflow run that dagster-mlflow starts or resumes."""
     config = {
         "experiment_name": tracking.experiment,
         "mlflow_tracking_uri": tracking.tracking_uri,
@@ -112,13 +113,15 @@ def _dagster_mlflow_run(
 
             start = contextmanager(mlflow_tracking.resource_fn)
             mlflow = stack.enter_context(start(context.replace_config(config)))
-        run_id = mlflow.active_run().info.run_id
-        try:
-            yield run_id
-        finally:
-            # This leaves the active run even where the store can no longer be asked.
-            mlflow.end_run(_status(instance, context.run_id))
-            _end_truthfully(instance, context.run_id, tracking, run_id)
+        yield mlflow.active_run().info.run_id
+
+
+def _end_active_run(instance: dg.DagsterInstance, dagster_run_id: str, tracking: Tracking, run_id: str) -> None:
+    """End the run that is active in this process, also where the store can no longer be asked."""
+    import mlflow
+
+    mlflow.end_run(_status(instance, dagster_run_id))
+    _end_truthfully(instance, dagster_run_id, tracking, run_id)
 
 
 def _end_truthfully(instance: dg.DagsterInstance, dagster_run_id: str, tracking: Tracking, run_id: str) -> None:

@@ -1,6 +1,6 @@
-"""What happens by the clock: a training every week, and each day whatever a sensor may have missed.
+"""Schedules: a training every week, and each day whatever a sensor may have missed.
 
-When each is due is said here; what is done then is a job's, and what waits is found in Dagster's own records.
+When each is due is said here; what is done then is a job's, and what waits is read from Dagster's own records.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ import dagster as dg
 from loan_default.adapters.layout import DRIFT_REPORT, PREDICTIONS
 from loan_default.defs.partitions import batches
 
-_WEEKLY, _DAILY_SCORING, _DAILY_MONITORING = "0 3 * * 1", "0 5 * * *", "0 6 * * *"
+_WEEKLY, _DAILY, _DAILY_LATER = "0 3 * * 1", "0 5 * * *", "0 6 * * *"
 
 
 def build_schedules(jobs: Mapping[str, Any], *, running: bool, time_zone: str) -> list[dg.ScheduleDefinition]:
-    """Every schedule; running from the start, or once a person starts it."""
-    how: dict[str, Any] = {
+    """Define every schedule; running from the start, or once a person starts it."""
+    options: dict[str, Any] = {
         "execution_timezone": time_zone,
         "default_status": dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
     }
 
-    @dg.schedule(name="weekly_training", job=jobs["full_pipeline_job"], cron_schedule=_WEEKLY, **how)
+    @dg.schedule(name="weekly_training", job=jobs["full_pipeline_job"], cron_schedule=_WEEKLY, **options)
     def weekly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=f"{context.scheduled_execution_time:%Y-%m-%d}")
 
-    @dg.schedule(name="daily_batch_prediction", job=jobs["batch_prediction_job"], cron_schedule=_DAILY_SCORING, **how)
+    @dg.schedule(name="daily_batch_prediction", job=jobs["batch_prediction_job"], cron_schedule=_DAILY, **options)
     def daily_batch_prediction(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return [*_waiting(context, PREDICTIONS, after=None)] or dg.SkipReason("Every batch is scored.")
+        return [*_requests(context, PREDICTIONS, after=None)] or dg.SkipReason("Every batch is scored.")
 
-    @dg.schedule(name="daily_monitoring", job=jobs["monitoring_job"], cron_schedule=_DAILY_MONITORING, **how)
+    @dg.schedule(name="daily_monitoring", job=jobs["monitoring_job"], cron_schedule=_DAILY_LATER, **options)
     def daily_monitoring(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        waiting = [*_waiting(context, DRIFT_REPORT, after=PREDICTIONS)]
-        return waiting or dg.SkipReason("Every scored batch was compared with the training population.")
+        requests = [*_requests(context, DRIFT_REPORT, after=PREDICTIONS)]
+        return requests or dg.SkipReason("Every scored batch was compared with the training population.")
 
     return [weekly_training, daily_batch_prediction, daily_monitoring]
 
 
-def _waiting(context: dg.ScheduleEvaluationContext, asset: str, *, after: str | None) -> Iterator[dg.RunRequest]:
-    """A run for each registered batch that has no such asset, but has `after`."""
+def _requests(context: dg.ScheduleEvaluationContext, asset: str, *, after: str | None) -> Iterator[dg.RunRequest]:
+    """Request a run for each registered batch that has no such asset, but has `after`."""
     instance = context.instance
-    done = instance.get_materialized_partitions(dg.AssetKey(asset))
-    known = instance.get_dynamic_partitions(str(batches.name))
-    ready = instance.get_materialized_partitions(dg.AssetKey(after)) if after else set(known)
-    for batch in known:
-        if batch in ready and batch not in done:
+    materialized = instance.get_materialized_partitions(dg.AssetKey(asset))
+    registered = instance.get_dynamic_partitions(str(batches.name))
+    ready = instance.get_materialized_partitions(dg.AssetKey(after)) if after else set(registered)
+    for batch in registered:
+        if batch in ready and batch not in materialized:
             yield dg.RunRequest(run_key=f"{batch}-{context.scheduled_execution_time:%Y-%m-%d}", partition_key=batch)

@@ -36,7 +36,7 @@ class OutcomeFiles:
 
 @dataclass(frozen=True)
 class MeasuredPerformance:
-    """How good each version proved to be, and the record of it."""
+    """The measures of every version on loans that ended, and the record of them."""
 
     performance: Performance
     record: Mapping[str, Any]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class VersionEvaluation:
     """The newest version and the champion on the same test loans, with plots as PNG by their file names."""
 
     version: int
@@ -73,7 +73,7 @@ def evaluate_version(
     *,
     resamples: int,
     seed: int,
-) -> Evaluation:
+) -> VersionEvaluation:
     """Measure the candidates of a training and the version in production on the test window.
 
     Args:
@@ -114,7 +114,7 @@ def evaluate_version(
         raise BadInput(f"On the test window: {leak.sentence}")
     plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     models.log_evaluation(run_id, judgement, plots)
-    return Evaluation(
+    return VersionEvaluation(
         trained_model["version"], champion_version.version if champion_version else None, judgement, plots
     )
 
@@ -144,7 +144,7 @@ def decide_on_version(
     """Decide on the version that was evaluated, move the alias where the decision says so, and log the decision.
 
     Args:
-        evaluation: the record of `Evaluation`.
+        evaluation: the record of `VersionEvaluation`.
         models: where aliases and tags are.
         policy: the rules of promotion.
         layout: where decisions are logged.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ScoredBatch:
+class BatchScoring:
     """A batch that was scored and stored: by which version, counts by decision, what the gate says, and the CSV."""
 
     version: int
@@ -75,7 +75,7 @@ def score_batch(
     engine: Engine,
     *,
     now: datetime,
-) -> ScoredBatch:
+) -> BatchScoring:
     """Score a batch by the version in production; the result replaces that of the last scoring and nothing else.
 
     Stored are, in this order, the prediction history of this version, the predictions, and the same as CSV.
@@ -118,4 +118,4 @@ def score_batch(
         remove(csv_path)  # a CSV that is there is of the Parquet that is there
         store(parquet, layout.batch_table("predictions", batch))
         store(csv, csv_path)
-    return ScoredBatch(version.version, application_report["kept"], decisions, findings, csv_path)
+    return BatchScoring(version.version, application_report["kept"], decisions, findings, csv_path)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,8 @@ def test_a_section_that_is_none_is_told_in_one_line(home: Settings) -> None:
 def test_records_that_cannot_be_kept_any_more_are_told(home: Settings) -> None:
     with pytest.raises(BadInput) as error, open_instance(home) as instance:
         instance.get_runs_count()
-        with instance.run_storage.connect() as connection:
+        storage: Any = instance.run_storage
+        with storage.connect() as connection:
             connection.exec_driver_sql("drop table runs")
         instance.get_runs_count()
     assert str(error.value) == (

@@ -41,8 +41,8 @@ defs = dg.Definitions(sensors=[shut, open_])
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
+    with dg.instance_for_test() as instance:
+        yield instance
 
 
 def begun(instance: dg.DagsterInstance) -> dg.DagsterRun:
@@ -66,10 +66,10 @@ def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, t
     lives, gone, _ = (begun(instance) for _ in range(3))
     run_lock.hold(tmp_path, lives.run_id)
     (tmp_path / gone.run_id).touch()  # as its death has left it
-    condition = instance_status_of(instance, tmp_path)
+    status = instance_status_of(instance, tmp_path)
     run_lock.forget(tmp_path, lives.run_id)
-    assert condition.lost_runs == (f"training_job {gone.run_id[:8]}",)
-    assert condition.runs_under_way == 3
+    assert status.lost_runs == (f"training_job {gone.run_id[:8]}",)
+    assert status.runs_under_way == 3
 
 
 def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterInstance) -> None:
@@ -80,11 +80,11 @@ def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterI
         queued = dg.DagsterRunStatus.QUEUED
         instance.add_run(dg.DagsterRun(job_name="training_job", status=queued, remote_job_origin=origin))
         time.sleep(0.01)
-    condition = instance_status_of(instance, Path())
-    assert condition.queued_since is not None
-    assert condition.newest_run_at is not None
-    assert timedelta() < condition.newest_run_at - condition.queued_since < timedelta(minutes=1)
-    assert datetime.now(UTC) - condition.queued_since < timedelta(minutes=1)
+    status = instance_status_of(instance, Path())
+    assert status.queued_since is not None
+    assert status.newest_run_at is not None
+    assert timedelta() < status.newest_run_at - status.queued_since < timedelta(minutes=1)
+    assert datetime.now(UTC) - status.queued_since < timedelta(minutes=1)
 
 
 def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) -> None:
@@ -110,54 +110,53 @@ def test_limits_are_read_from_the_home(tmp_path: Path, yaml: str, monitored: boo
     (tmp_path / "dagster.yaml").write_text(yaml)
     with own_environment():
         os.environ["DAGSTER_HOME"] = str(tmp_path)
-        condition = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
-    assert (condition.monitors_runs, condition.retries_runs, condition.limits_runs) == (monitored, limited, limited)
+        status = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
+    assert (status.monitors_runs, status.retries_runs, status.limits_runs) == (monitored, limited, limited)
 
 
 @pytest.mark.integration
 def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_failed(tmp_path: Path) -> None:
     (tmp_path / "watchers.py").write_text(CODE)
     (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
-    said = tmp_path / "daemon.log"
-    with own_environment(), said.open("w") as output:
+    log = tmp_path / "daemon.log"
+    with own_environment(), log.open("w") as output:
         os.environ["DAGSTER_HOME"] = str(tmp_path)
         command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(tmp_path / "watchers.py")]
         daemon = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, start_new_session=True)
         try:
             deadline = time.monotonic() + 90
             while True:
-                condition = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
-                if len(condition.instigators) == 2 and all(one.last_heartbeat_at for one in condition.daemons):
+                status = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
+                if len(status.instigators) == 2 and all(daemon.last_heartbeat_at for daemon in status.daemons):
                     break
-                assert time.monotonic() < deadline, said.read_text()
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.5)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(daemon.pid, signal.SIGTERM)
             daemon.wait(timeout=30)
-        condition = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
+        status = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
         with dg.DagsterInstance.get() as instance:
             for state in instance.all_instigator_state():
                 instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
         off = read_instance_status(Settings(tmp_path, dagster_home=tmp_path))
-    assert {instigator.name: instigator.error for instigator in condition.instigators} == {
+    assert {instigator.name: instigator.error for instigator in status.instigators} == {
         "shut": "OSError: the door is shut",
         "open_": None,
     }
-    (failed,) = judge_instigators(condition, sensors=True)
+    (failed,) = judge_instigators(status, sensors=True)
     assert (failed.mark, failed.message) == ("wrong", "The last tick of shut failed: OSError: the door is shut.")
     (switched,) = judge_instigators(off, sensors=True)
     assert (switched.mark, switched.message) == ("note", "open_, shut: switched off by hand.")
 
     now = datetime.now(UTC)
-    (lives,) = judge_daemons(condition, now)
+    (lives,) = judge_daemons(status, now)
     assert lives.mark == "ok"
-    (silent,) = judge_daemons(condition, now + timedelta(hours=3))
+    (silent,) = judge_daemons(status, now + timedelta(hours=3))
     assert silent.mark == "wrong"
-    assert f"{len(condition.daemons)} of {len(condition.daemons)} daemons are silent" in silent.message
+    assert f"{len(status.daemons)} of {len(status.daemons)} daemons are silent" in silent.message
     assert "last heard of 3 hours ago" in silent.message
-    one = replace(condition, daemons=(replace(condition.daemons[0], last_heartbeat_at=None), *condition.daemons[1:]))
-    (missing,) = judge_daemons(one, now)
-    assert (
-        f"1 of {len(one.daemons)} daemons are silent ({one.daemons[0].name}); last heard of never." in missing.message
-    )
+    silenced = replace(status, daemons=(replace(status.daemons[0], last_heartbeat_at=None), *status.daemons[1:]))
+    (missing,) = judge_daemons(silenced, now)
+    silence = f"1 of {len(silenced.daemons)} daemons are silent ({silenced.daemons[0].name}); last heard of never."
+    assert silence in missing.message

@@ -1,6 +1,8 @@
 """What a person at a terminal is told of a run, in order, from real runs."""
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -17,13 +19,14 @@ def cleaned(context: dg.OpExecutionContext) -> int:
 
 
 @dg.job(logger_defs={"progress": progress_logger})
-def told_job() -> None:
+def cleaning_job() -> None:
     cleaned()
 
 
 @pytest.fixture
-def heard() -> list[logging.LogRecord]:
-    records: list[logging.LogRecord] = []
+def records() -> Iterator[list[Any]]:
+    """What the logger passes on; its records have attributes of their own."""
+    records: list[Any] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -38,18 +41,18 @@ def heard() -> list[logging.LogRecord]:
     logger.setLevel(before)
 
 
-def test_steps_and_their_words_are_passed_on_in_order(heard: list[logging.LogRecord]) -> None:
-    told_job.execute_in_process(run_config={"loggers": {"progress": {}}})
-    begins, said, warned, ends = heard
+def test_steps_and_their_words_are_passed_on_in_order(records: list[Any]) -> None:
+    cleaning_job.execute_in_process(run_config={"loggers": {"progress": {}}})
+    begins, message, warned, ends = records
     assert begins.begins
     assert ends.seconds >= 0
-    assert (said.share, warned.share) == (0.5, None)
-    assert {record.step for record in heard} == {"cleaned"}
-    assert [record.getMessage() for record in (said, warned)] == ["1,000 rows", "10 rows rejected"]
-    assert [record.levelno for record in (said, warned)] == [logging.INFO, logging.WARNING]
+    assert (message.share, warned.share) == (0.5, None)
+    assert {record.step for record in records} == {"cleaned"}
+    assert [record.getMessage() for record in (message, warned)] == ["1,000 rows", "10 rows rejected"]
+    assert [record.levelno for record in (message, warned)] == [logging.INFO, logging.WARNING]
 
 
-def test_a_step_that_fails_never_ends(heard: list[logging.LogRecord]) -> None:
+def test_a_step_that_fails_never_ends(records: list[Any]) -> None:
     @dg.op
     def broken() -> None:
         raise ValueError("no")
@@ -59,5 +62,5 @@ def test_a_step_that_fails_never_ends(heard: list[logging.LogRecord]) -> None:
         broken()
 
     failing.execute_in_process(run_config={"loggers": {"progress": {}}}, raise_on_error=False)
-    assert any(getattr(record, "begins", False) for record in heard)
-    assert not any(hasattr(record, "seconds") for record in heard)
+    assert any(getattr(record, "begins", False) for record in records)
+    assert not any(hasattr(record, "seconds") for record in records)

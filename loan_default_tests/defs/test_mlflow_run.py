@@ -132,18 +132,19 @@ def test_run_left_active_by_other_code_is_not_taken_over(tracking: Tracking) -> 
     import mlflow
 
     with tracking.as_default():
-        left = mlflow.start_run(experiment_id=tracking.ensure_experiment())
+        active = mlflow.start_run(experiment_id=tracking.ensure_experiment())
         materialize(tracking)
     assert mlflow_runs(tracking) == [("KILLED", {}), ("FINISHED", {"auc": 0.7})]
     client = client_of(tracking)
-    assert DAGSTER_RUN_TAG not in client.get_run(left.info.run_id).data.tags
+    assert DAGSTER_RUN_TAG not in client.get_run(active.info.run_id).data.tags
 
 
 def test_experiment_gets_its_artifact_location(tracking: Tracking) -> None:
     materialize(tracking)
     client = client_of(tracking)
-    location = client.get_experiment_by_name("loan_default").artifact_location
-    assert location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
+    experiment = client.get_experiment_by_name("loan_default")
+    assert experiment is not None
+    assert experiment.artifact_location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
 
 
 def test_run_of_a_killed_process_is_settled_later(tracking: Tracking) -> None:

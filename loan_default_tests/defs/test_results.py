@@ -109,9 +109,9 @@ def test_what_a_user_can_mend_is_one_sentence_in_a_function_and_in_a_generator(e
 
     events: Iterator[Any] = values(1)
     assert next(events) == 1
-    for fails in (lambda: next(value(1)), lambda: next(events)):
+    for iterator in (value(1), events):
         with pytest.raises(dg.Failure) as raised:
-            fails()
+            next(iterator)
         assert str(raised.value.description).startswith(sentence)
 
 

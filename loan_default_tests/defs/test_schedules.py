@@ -18,7 +18,7 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
     return definitions_of(settings)
 
 
-def asked(definitions: dg.Definitions, name: str, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+def requests_of(definitions: dg.Definitions, name: str, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     schedule = definitions.resolve_schedule_def(name)
     context = dg.build_schedule_context(
         instance, scheduled_execution_time=AT, repository_def=definitions.get_repository_def()
@@ -26,37 +26,37 @@ def asked(definitions: dg.Definitions, name: str, instance: dg.DagsterInstance) 
     return list(schedule.evaluate_tick(context).run_requests or [])
 
 
-def happened(instance: dg.DagsterInstance, asset: str, batch: str) -> None:
+def materialize(instance: dg.DagsterInstance, asset: str, batch: str) -> None:
     instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=batch))
 
 
 def test_a_training_is_due_each_week(definitions: dg.Definitions) -> None:
     with dg.instance_for_test() as instance:
-        (request,) = asked(definitions, "weekly_training", instance)
+        (request,) = requests_of(definitions, "weekly_training", instance)
     assert request.run_key == "2026-03-02"
 
 
 def test_what_waits_is_asked_for_each_day(definitions: dg.Definitions) -> None:
     with dg.instance_for_test() as instance:
-        assert asked(definitions, "daily_batch_prediction", instance) == []
+        assert requests_of(definitions, "daily_batch_prediction", instance) == []
         instance.add_dynamic_partitions("batch", ["new", "scored", "compared"])
         for batch in ("scored", "compared"):
-            happened(instance, "predictions", batch)
-        happened(instance, "drift_report", "compared")
-        scoring = asked(definitions, "daily_batch_prediction", instance)
-        monitoring = asked(definitions, "daily_monitoring", instance)
+            materialize(instance, "predictions", batch)
+        materialize(instance, "drift_report", "compared")
+        scoring = requests_of(definitions, "daily_batch_prediction", instance)
+        monitoring = requests_of(definitions, "daily_monitoring", instance)
     assert [request.partition_key for request in scoring] == ["new"]
     assert [request.partition_key for request in monitoring] == ["scored"]
 
 
 @pytest.mark.parametrize("running", [True, False])
 def test_schedules_run_by_the_setting_and_in_its_time_zone(tmp_path: Path, running: bool) -> None:
-    made = definitions_of(Settings(home=tmp_path, schedules=running, time_zone="Europe/Berlin"))
+    definitions = definitions_of(Settings(home=tmp_path, schedules=running, time_zone="Europe/Berlin"))
     for name, cron in {
         "weekly_training": "0 3 * * 1",
         "daily_batch_prediction": "0 5 * * *",
         "daily_monitoring": "0 6 * * *",
     }.items():
-        schedule = made.resolve_schedule_def(name)
+        schedule = definitions.resolve_schedule_def(name)
         assert (schedule.cron_schedule, schedule.execution_timezone) == (cron, "Europe/Berlin")
         assert (schedule.default_status is dg.DefaultScheduleStatus.RUNNING) == running

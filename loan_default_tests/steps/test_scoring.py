@@ -15,7 +15,7 @@ from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.steps import scoring
 from loan_default.steps.gates import GateFailed
-from loan_default.steps.scoring import ScoredBatch, read_batch, score_batch
+from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
 from loan_default.steps.workspace import Workspace
 from loan_default_tests.steps.book import Book, as_json
 
@@ -41,7 +41,7 @@ def test_a_batch_that_is_not_in_the_inbox_is_refused(contract: Contract, workspa
         read_batch("a", contract, workspace)
 
 
-def _score(book: Book, batch: str = "a", seed: int = 3, kept: int | None = None) -> ScoredBatch:
+def _score(book: Book, batch: str = "a", seed: int = 3, kept: int | None = None) -> BatchScoring:
     applications, report = book.deliver(batch, make_applications(60, seed=seed, month=MONTH))
     report |= {} if kept is None else {"kept": kept}
     return score_batch(batch, applications, report, book.models, book.workspace, LocalEngine(), now=NOW)

@@ -38,14 +38,14 @@ raw_loans = dg.AssetSpec(
 
 
 class CleaningConfig(dg.Config):
-    """Which loans to clean; by default those of the settings, as of the month that the file itself shows."""
+    """The loans to clean; by default those of the settings, as of the month that the file itself shows."""
 
     data: str = ""
     snapshot_month: str = ""
 
 
 class SplitConfig(dg.Config):
-    """How to cut: shares, or the first issue month (YYYY-MM) of a window."""
+    """The cuts between windows: shares, or the first issue month (YYYY-MM) of a window."""
 
     calibrate_share: float = 0.2
     test_share: float = 0.2

@@ -16,7 +16,7 @@ from loan_default.defs.metadata import MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.results import explain_failures
 from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
-from loan_default.steps.registry import Evaluation, Promotion, decide_on_version, evaluate_version, write_card
+from loan_default.steps.registry import Promotion, VersionEvaluation, decide_on_version, evaluate_version, write_card
 from loan_default.steps.training import TrainingData
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _ALIAS_RULE = "alias_points_where_the_decision_says"
 
 
 class EvaluationConfig(dg.Config):
-    """How many bootstrap resamples the intervals rest on."""
+    """The bootstrap resamples on which the intervals rest."""
 
     resamples: int = 200
     seed: int = 7
@@ -71,7 +71,7 @@ def model_evaluation(
     )
 
 
-def _evaluation_metadata(evaluation: Evaluation) -> Metadata:
+def _evaluation_metadata(evaluation: VersionEvaluation) -> Metadata:
     judgement = evaluation.judgement
     segments = judgement.evaluation.segments
     return {

@@ -17,7 +17,7 @@ from loan_default.defs.partitions import batches
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.results import Event, explain_failures, report_together, stored_spec
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES
-from loan_default.steps.scoring import ScoredBatch, read_batch, score_batch
+from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
 
 _PREDICTED = {
     "id": ("string", "The lender's number of the application."),
@@ -126,7 +126,7 @@ def predictions(
     )
 
 
-def _predictions_metadata(scored: ScoredBatch) -> Metadata:
+def _predictions_metadata(scored: BatchScoring) -> Metadata:
     return {
         "dagster/row_count": scored.rows,
         "model_version": scored.version,
