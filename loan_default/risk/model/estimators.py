@@ -1,4 +1,4 @@
-"""What scoring needs of a model: a margin (log-odds of default), its exact contributions per column, and a file.
+"""Defines what scoring needs of a model: a margin (log-odds of default), exact contributions per column, a file.
 
 How a kind of model is fitted, kept and described is its class in `candidates`; turning a margin into a PD is
 `calibration`.

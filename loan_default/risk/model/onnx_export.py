@@ -49,9 +49,9 @@ def to_onnx(booster: Any) -> bytes:
 def _attributes(trees: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return all nodes of all trees, below each other; a leaf's weight is its value."""
     nodes = [
-        (tree, node, left, right, feature, value, default_left)
+        (tree, node, left_child, right_child, feature, value, default_left)
         for tree, content in enumerate(trees)
-        for node, (left, right, feature, value, default_left) in enumerate(
+        for node, (left_child, right_child, feature, value, default_left) in enumerate(
             zip(
                 *(content[name] for name in ("left_children", "right_children", "split_indices")),
                 *(content[name] for name in ("split_conditions", "default_left")),

@@ -109,14 +109,14 @@ def test_a_killed_search_loses_only_the_trial_it_was_in(
     assert (states.count("COMPLETE"), states.count("RUNNING")) == (5, 2)
 
 
-@pytest.mark.parametrize("left", ["RUNNING", "FAIL"])
+@pytest.mark.parametrize("state", ["RUNNING", "FAIL"])
 def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
     few: LocalDevelopment,
     space: SearchSpace,
     storage: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    left: str,
+    state: str,
 ) -> None:
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -126,12 +126,12 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
         with pytest.raises(KeyboardInterrupt):
             run(few, space, storage, 3)
     (study,) = optuna.get_all_study_names(storage)
-    if left == "RUNNING":
+    if state == "RUNNING":
         optuna.delete_study(study_name=study, storage=storage)
         optuna.create_study(study_name=study, storage=storage).ask()
     tuned = run(few, space, storage, 3)
     states = [trial.state.name for trial in trials_in(storage, study)]
-    assert states == [left, "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert states == [state, "COMPLETE", "COMPLETE", "COMPLETE"]
     assert trials_in(storage, study)[1].params == {name: GOOD[name] for name in SEARCH}
     assert tuned.start_log_loss == loss_of(few, GOOD, space)
     assert run(few, space, storage, 3).trials == 3

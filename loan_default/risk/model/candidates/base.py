@@ -1,4 +1,4 @@
-"""What a candidate is: one class that fits itself, answers as a model, and says of itself what others print of it.
+"""Defines a candidate: one class that fits itself, answers as a model, and says of itself what others print of it.
 
 A class of its own file beside this one, and a line in `registry`, are all that a further candidate needs. Calibrating
 and ranking the fitted ones is `training`; the parameters that people review are `conf/search_space.yaml`.

@@ -1,4 +1,4 @@
-"""What boosted trees of any library have in common: rounds, when they stop, and parameters that can be searched.
+"""Defines what boosted trees of any library share: rounds, when they stop, and parameters that can be searched.
 
 A library's own fit is in its candidate's file; the search is `tuning`.
 """
