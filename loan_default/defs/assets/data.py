@@ -100,7 +100,7 @@ def clean_raw_loans(
     cleaned = clean_loan_file(
         config.data or loan_book.data,
         loan_book.contract,
-        storage.workspace(context.run_id),
+        storage.workspace(context.run.run_id),
         compute.engine,
         snapshot=parse_optional_month(config.snapshot_month, "snapshot_month"),
     )

@@ -61,7 +61,7 @@ def read_loan_outcomes(
     context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource, clock: ClockResource
 ) -> Iterator[Event]:
     """Read every outcome file; one that cannot be read holds up no other."""
-    outcomes = read_outcome_files(loan_book.contract, storage.workspace(context.run_id), today=clock.now().date())
+    outcomes = read_outcome_files(loan_book.contract, storage.workspace(context.run.run_id), today=clock.now().date())
     for sentence in outcomes.report.unreadable.values():
         context.log.warning(sentence)
     rejected: Metadata = {
@@ -127,7 +127,7 @@ def performance_report(
         loan_book.contract,
         loan_book.policy,
         model_registry.models,
-        storage.workspace(context.run_id),
+        storage.workspace(context.run.run_id),
         now=clock.now(),
         resamples=config.resamples,
         seed=config.seed,

@@ -121,7 +121,7 @@ def promoted_model(
         loan_book.policy.promotion,
         storage.layout,
         now=datetime.now(UTC),
-        decided_by=f"policy, run {context.run_id}",
+        decided_by=f"policy, run {context.run.run_id}",
     )
     return dg.MaterializeResult(
         value=promotion.record, check_results=[_alias_check(promotion)], metadata=_promotion_metadata(promotion)

@@ -71,7 +71,7 @@ def read_application_batch(
     context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource
 ) -> Iterator[Event]:
     """Read and check one batch file."""
-    report = read_batch(context.partition_key, loan_book.contract, storage.workspace(context.run_id))
+    report = read_batch(context.partition_key, loan_book.contract, storage.workspace(context.run.run_id))
     for warning in report.warnings():
         context.log.warning(warning)
     applications: Metadata = {
@@ -116,7 +116,7 @@ def predictions(
         application_batch,
         application_report,
         model_registry.models,
-        storage.workspace(context.run_id),
+        storage.workspace(context.run.run_id),
         compute.engine,
         now=datetime.now(UTC),
     )
