@@ -29,7 +29,7 @@ PASSED, FAILED = Finding("readable", True, "It can be read."), Finding("complete
 )
 @explain_failures
 def read_loans(context: dg.AssetExecutionContext) -> Iterator[Event]:
-    if context.run_tags.get("gate") == "failed":
+    if context.run.tags.get("gate") == "failed":
         raise GateFailed("loans", [PASSED, FAILED])
     results: list[dg.MaterializeResult[None]] = [
         dg.MaterializeResult(
