@@ -94,6 +94,7 @@ def together(names: set[str]) -> set[str]:
     return names.union(*(keys for keys in TOGETHER.values() if keys & names))
 
 
+@pytest.mark.integration
 def test_every_key_is_tested(platform: Platform) -> None:
     graph = definitions_of(platform.settings).resolve_asset_graph()
     assert {key.to_user_string() for key in graph.materializable_asset_keys} == set(KEYS)

@@ -234,7 +234,7 @@ def test_of_many_loans_the_same_are_drawn(engine: DaskEngine, book: Book) -> Non
     there: Any = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
     assert len(here.train.y) + len(here.calibrate.y) == pytest.approx(SOME, rel=0.03)
     for window in ("train", "calibrate"):
-        samples = [sample.result() for sample in there._held[window]]
+        samples = [sample.result() for sample in there._samples[window]]
         np.testing.assert_array_equal(np.concatenate([sample.X for sample in samples]), getattr(here, window).X)
 
 
@@ -282,7 +282,7 @@ def test_what_is_scored_is_the_same_to_the_last_bit(
 ) -> None:
     xgboost_scorer, constants = scorer("xgboost"), {"model_version": 3}
     local = write_predictions(xgboost_scorer, book.loans, parquet=tmp_path / "here.parquet", constants=constants)
-    with victims_of(engine, "score_some", after=0.2, killed=killed) as victims:
+    with victims_of(engine, "score_part", after=0.2, killed=killed) as victims:
         distributed = write_predictions(
             xgboost_scorer, book.loans, parquet=tmp_path / "there.parquet", engine=engine, constants=constants
         )
