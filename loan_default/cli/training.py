@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from loan_default.cli.app import TRAIN, command
 from loan_default.cli.arguments import Month, Reason, between
 
-LoanFiles = Annotated[
-    str | None,
-    Parameter(
-        metavar="FILE", help="CSV, CSV.GZ or Parquet file of loans, a glob, or gs://…; default: LOAN_DEFAULT_DATA."
-    ),
-]
-Snapshot = Annotated[
-    Month | None, Parameter(help="Month in which the file was taken; default: the one that the file itself shows.")
-]
-CalibrateFrom = Annotated[
-    Month | None, Parameter(help="First issue month that calibrates; default: the newest fifth before the test.")
-]
-TestFrom = Annotated[Month | None, Parameter(help="First issue month that tests; default: the newest fifth.")]
-Trials = Annotated[int | None, between(1), Parameter(help="Tuning trials that the study is to hold; default: 12.")]
+if TYPE_CHECKING:
+    from loan_default.operations.training import TrainingRecords, TrainingRequest
+    from loan_default.settings import Settings
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LoanOptions:
+    """Options of every command that reads a loan file: which, as of when, and where its windows begin."""
+
+    data: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE", help="CSV, CSV.GZ or Parquet file of loans, a glob, or gs://…; default: LOAN_DEFAULT_DATA."
+        ),
+    ] = None
+    snapshot: Annotated[
+        Month | None, Parameter(help="Month in which the file was taken; default: the one that the file itself shows.")
+    ] = None
+    calibrate_from: Annotated[
+        Month | None, Parameter(help="First issue month that calibrates; default: the newest fifth before the test.")
+    ] = None
+    test_from: Annotated[Month | None, Parameter(help="First issue month that tests; default: the newest fifth.")] = (
+        None
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(LoanOptions):
+    """Options of the commands that search for parameters too."""
+
+    trials: Annotated[
+        int | None, between(1), Parameter(help="Tuning trials that the study is to hold; default: 12.")
+    ] = None
+
+
+_LOANS, _TRAINING = LoanOptions(), TrainingOptions()
 
 
 @command(TRAIN, "run --data loans.csv --trials 20", 'run --data "gs://bucket/loans/*.csv.gz" --snapshot 2018-12')
-def run(
-    *,
-    data: LoanFiles = None,
-    snapshot: Snapshot = None,
-    calibrate_from: CalibrateFrom = None,
-    test_from: TestFrom = None,
-    trials: Trials = None,
-) -> None:
+def run(options: TrainingOptions = _TRAINING) -> None:
     """Train a new version from a loan file and decide on it.
 
     Cleans, splits, tunes, fits and measures the candidates, decides by conf/policy.yaml, and writes the model card.
@@ -41,15 +60,12 @@ def run(
     import time
 
     from loan_default.cli import tables
-    from loan_default.cli.progress import progress
     from loan_default.cli.terminal import output, program
-    from loan_default.operations import home, training
     from loan_default.operations.records import locations
+    from loan_default.operations.training import run_pipeline
 
     console, began = output(), time.monotonic()
-    settings = home.open_home(data=data)
-    with progress(console):
-        records = training.run_pipeline(settings, training.TrainingRequest(snapshot, calibrate_from, test_from, trials))
+    settings, records = _carry_out(run_pipeline, options)
     tables.show_training(console, records)
     tables.show_values(console, "Where it lies", locations(settings))
     seconds = time.monotonic() - began
@@ -57,71 +73,55 @@ def run(
 
 
 @command(TRAIN, "clean --data loans.csv --test-from 2015-01")
-def clean(
-    *,
-    data: LoanFiles = None,
-    snapshot: Snapshot = None,
-    calibrate_from: CalibrateFrom = None,
-    test_from: TestFrom = None,
-) -> None:
+def clean(options: LoanOptions = _LOANS) -> None:
     """Clean a loan file and cut it into windows."""
     from loan_default.cli import tables
-    from loan_default.cli.progress import progress
     from loan_default.cli.terminal import output
-    from loan_default.operations import home, training
+    from loan_default.operations import training
 
-    console = output()
-    settings = home.open_home(data=data)
-    with progress(console):
-        records = training.clean(settings, training.TrainingRequest(snapshot, calibrate_from, test_from))
-    tables.show_data(console, records)
+    _, records = _carry_out(training.clean, options)
+    tables.show_data(output(), records)
 
 
 @command(TRAIN, "tune --data loans.csv --trials 40")
-def tune(
-    *,
-    data: LoanFiles = None,
-    snapshot: Snapshot = None,
-    calibrate_from: CalibrateFrom = None,
-    test_from: TestFrom = None,
-    trials: Trials = None,
-) -> None:
+def tune(options: TrainingOptions = _TRAINING) -> None:
     """Clean, split and search for parameters.
 
     The study goes on where it stopped, as long as data, fields and search space are the same.
     """
-    from loan_default.cli.progress import progress
     from loan_default.cli.terminal import output
-    from loan_default.operations import home, training
+    from loan_default.operations import training
 
-    console = output()
-    settings = home.open_home(data=data)
-    with progress(console):
-        records = training.tune(settings, training.TrainingRequest(snapshot, calibrate_from, test_from, trials))
-    console.print_json(data=records.tuning)
+    _, records = _carry_out(training.tune, options)
+    output().print_json(data=records.tuning)
 
 
 @command(TRAIN, "train --data loans.csv")
-def train(
-    *,
-    data: LoanFiles = None,
-    snapshot: Snapshot = None,
-    calibrate_from: CalibrateFrom = None,
-    test_from: TestFrom = None,
-    trials: Trials = None,
-) -> None:
+def train(options: TrainingOptions = _TRAINING) -> None:
     """Train a new version from a loan file, and leave it in staging."""
     from loan_default.cli import tables
-    from loan_default.cli.progress import progress
     from loan_default.cli.terminal import output, program
-    from loan_default.operations import home, training
+    from loan_default.operations import training
 
     console = output()
-    settings = home.open_home(data=data)
-    with progress(console):
-        records = training.train(settings, training.TrainingRequest(snapshot, calibrate_from, test_from, trials))
+    _, records = _carry_out(training.train, options)
     tables.show_data(console, records)
     tables.show_staged(console, records, program())
+
+
+def _carry_out(
+    operation: Callable[[Settings, TrainingRequest], TrainingRecords], options: LoanOptions
+) -> tuple[Settings, TrainingRecords]:
+    """Open the home and run the operation with its progress shown."""
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home
+    from loan_default.operations.training import TrainingRequest
+
+    values = asdict(options)
+    settings = home.open_home(data=values.pop("data"))
+    with progress(output()):
+        return settings, operation(settings, TrainingRequest(**values))
 
 
 @command(TRAIN, "promote", 'promote --version 3 --force --reason "The board asked for it."')
