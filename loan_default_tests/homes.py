@@ -169,6 +169,16 @@ def own_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
+@contextmanager
+def unset_environment() -> Iterator[None]:
+    """Take every setting out of the environment meanwhile."""
+    with own_environment():
+        for name in list(os.environ):
+            if name.startswith(("LOAN_DEFAULT_", "DAGSTER_", "MLFLOW_", "SLACK_", "ALERT_", "SMTP_")):
+                del os.environ[name]
+        yield
+
+
 def definitions_of(settings: Settings) -> dg.Definitions:
     """Build the definitions; the module that does makes its own home when it is first loaded: this one."""
     with own_environment():

@@ -2,8 +2,6 @@
 
 Dagster waits for ever for a run whose machine went down, and with it whatever may not run beside it. How a death is
 noticed is `adapters.run_lock`'s business.
-
-Tested in `defs/sensors/test_lost_run_sensor.py`.
 """
 
 from __future__ import annotations

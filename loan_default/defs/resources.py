@@ -1,8 +1,6 @@
 """Resources of assets and sensors: the loan book, the storage, the engine, MLflow, the server, clock and people.
 
 Resources only hold settings and open adapters; nothing heavy is imported before an asset asks for it.
-
-Tested in `defs/test_pipeline.py` and `test_definitions.py`.
 """
 
 import functools

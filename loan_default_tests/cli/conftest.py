@@ -8,7 +8,7 @@ import pytest
 
 from loan_default.cli import main
 from loan_default.risk.data.synthetic import make_loans, write_csv
-from loan_default_tests.homes import own_environment
+from loan_default_tests.homes import unset_environment
 
 Outcome = tuple[int, str, str]  # exit code, output, errors
 Run = Callable[..., Outcome]
@@ -18,10 +18,7 @@ Run = Callable[..., Outcome]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working directory; the home is `var` in it."""
     monkeypatch.chdir(tmp_path)
-    with own_environment():
-        for name in list(os.environ):
-            if name.startswith(("LOAN_DEFAULT_", "DAGSTER_", "MLFLOW_TRACKING")):
-                del os.environ[name]
+    with unset_environment():
         yield tmp_path
 
 

@@ -12,7 +12,7 @@ import pytest
 from loan_default.operations.home import open_home, write_env_file
 from loan_default.risk.errors import BadInput
 from loan_default.settings import SERVING_NEEDS, with_homes
-from loan_default_tests.homes import own_environment
+from loan_default_tests.homes import unset_environment
 
 # Says which homes a code location sees; Dagster keeps the run in the home that it opened before.
 LOCATION = """
@@ -85,10 +85,7 @@ def test_without_env_exports_hold_for_every_tool(tmp_path: Path, home_exported: 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    with own_environment():
-        for name in list(os.environ):
-            if name.startswith(("LOAN_DEFAULT_", "DAGSTER_", "MLFLOW_TRACKING")):
-                del os.environ[name]
+    with unset_environment():
         yield tmp_path
 
 

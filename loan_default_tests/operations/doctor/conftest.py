@@ -18,7 +18,7 @@ from loan_default.adapters.tracking import PRODUCTION, ModelVersion
 from loan_default.operations.doctor import CheckContext, Diagnosis
 from loan_default.settings import Settings, load_settings
 from loan_default_tests.adapters.test_alerts import serving
-from loan_default_tests.homes import own_environment
+from loan_default_tests.homes import unset_environment
 from loan_default_tests.stores import free_port
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -34,10 +34,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         os.environ |= {name: str(value) for name, value in variables.items()}
         return load_settings()
 
-    with own_environment():
-        for name in list(os.environ):
-            if name.startswith(("LOAN_DEFAULT_", "DAGSTER_", "MLFLOW_", "SLACK_", "ALERT_", "SMTP_")):
-                del os.environ[name]
+    with unset_environment():
         url = f"http://127.0.0.1:{free_port()}"
         of(LOAN_DEFAULT_HOME=tmp_path / "home", LOAN_DEFAULT_SERVING_URL=url)
         yield of
