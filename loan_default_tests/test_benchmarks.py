@@ -64,6 +64,7 @@ def test_cleaning_is_measured_on_a_file_made_or_given(tmp_path: Path, monkeypatc
     assert file.exists()
 
 
+@pytest.mark.integration
 @pytest.mark.real_data
 @pytest.mark.usefixtures("here")
 def test_cleaning_is_measured_on_real_loans(tmp_path: Path, real_data: Path) -> None:

@@ -6,7 +6,6 @@ version it should answer by is the registry's, in `tracking`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.identity import NoIdentity, identity_header
+from loan_default.adapters.storage import lock_folder
 from loan_default.risk.files import write_atomically
 
 if TYPE_CHECKING:
@@ -257,8 +257,7 @@ class ScoringServer:
     def _alone(self) -> Iterator[None]:
         """Make whoever else starts or stops this server wait meanwhile."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "server.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed; the system does that for a process that dies
+        with lock_folder(self.home):
             yield
 
 

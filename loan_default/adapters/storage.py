@@ -6,13 +6,14 @@ What lies where is `layout`'s to say, and what a file holds `risk`'s; a bucket's
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any
@@ -163,6 +164,17 @@ def sweep(folder: Path, pattern: str) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             elif path.parent.name == DOWNLOADS and not any(path.iterdir()):
                 path.rmdir()
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a local folder, which must exist, while others who ask for it wait; a process that dies lets it go."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def explain_os_error(error: OSError) -> str:

@@ -59,7 +59,7 @@ def dev(*, port: Port = 3000, mlflow_port: Port = 5000) -> int:
     addresses = "   ".join(f"{server.name}: {server.url}" for server in plan.servers)
     console.print(f"Starting. {addresses}")
     try:
-        ended = run_dev(plan, lambda: console.print(f"Ready.    {addresses}   Ctrl-C stops both."))
+        ended = run_dev(settings, plan, lambda: console.print(f"Ready.    {addresses}   Ctrl-C stops both."))
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 0

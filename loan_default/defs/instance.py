@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 
-from loan_default.adapters.storage import require_bucket
+from loan_default.adapters.storage import lock_folder, require_bucket
 from loan_default.risk.errors import BadInput
 from loan_default.settings import DAGSTER_STORAGE, Settings
 
@@ -34,7 +34,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     require_bucket(settings.storage, patience=_PATIENCE_SECONDS)
     try:
         with ExitStack() as stack:
-            with _creation_lock(settings.dagster_storage):
+            with _creation_lock(settings):
                 instance = stack.enter_context(dg.DagsterInstance.get())
             yield instance
     except dg.DagsterInvalidConfigError as error:
@@ -44,18 +44,19 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 @contextmanager
-def _creation_lock(database: str) -> Iterator[None]:
-    """Let one process make the tables of an empty Postgres while the others wait.
+def _creation_lock(settings: Settings) -> Iterator[None]:
+    """Let one process make the tables of a new home, or of an empty Postgres, while the others wait.
 
-    Dagster's own storage tries again where two made the same table at once, but not where they made its type, and
-    whoever meets the first of the tables takes the rest for granted.
+    Dagster's own storage tries again where two made the same table at once in Postgres, but not where they made its
+    type, and not in SQLite; and whoever meets the first of the tables takes the rest for granted.
     """
-    if not database:
-        yield
+    if not settings.dagster_storage:
+        with lock_folder(settings.dagster_home or settings.home):
+            yield
         return
     import sqlalchemy
 
-    with sqlalchemy.create_engine(database, poolclass=sqlalchemy.NullPool).begin() as transaction:
+    with sqlalchemy.create_engine(settings.dagster_storage, poolclass=sqlalchemy.NullPool).begin() as transaction:
         transaction.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_LOCK_KEY)))
         yield
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from loan_default.defs.instance import open_instance
 from loan_default.risk.errors import BadInput
 from loan_default.settings import MLFLOW_UI, Settings
 
@@ -99,21 +100,25 @@ def _require_free(port: int, option: str) -> None:
             raise BadInput(f"Port {port} is in use; end what listens there, or give {option} another one.") from None
 
 
-def run_dev(plan: DevPlan, on_ready: Callable[[], None]) -> EndedServer:
+def run_dev(settings: Settings, plan: DevPlan, on_ready: Callable[[], None]) -> EndedServer:
     """Run the servers until one of them ends, or this process is asked to end; then end them all.
 
     SIGTERM of a supervisor and a closed terminal end them as Ctrl-C does, also where a shell that started this in the
     background has it ignore Ctrl-C.
 
     Args:
+        settings: of the home, which has been made.
         plan: the servers.
         on_ready: called once, when every server answers.
 
     Raises:
+        BadInput: Dagster's records cannot be written.
         KeyboardInterrupt: Ctrl-C or one of these signals, once the servers have ended.
     """
     from loan_default.adapters.tracking import load_environment
 
+    with open_instance(settings):
+        pass  # its tables are there before daemon and webserver meet at them
     load_environment()
     stops = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     handlers = {stop: signal.signal(stop, signal.default_int_handler) for stop in stops}

@@ -6,6 +6,7 @@ import shutil
 import time
 from datetime import date
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from upath import UPath
@@ -17,6 +18,7 @@ from loan_default.adapters.storage import (
     explain_os_error,
     fetch,
     is_remote,
+    lock_folder,
     read_json,
     read_text,
     remove,
@@ -159,3 +161,19 @@ def test_a_file_that_cannot_be_stored_leaves_its_scratch_file_nowhere(
 )
 def test_what_the_system_says_of_a_file_becomes_a_sentence(error: OSError, sentence: str) -> None:
     assert explain_os_error(error).startswith(sentence)
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def wait_for_it() -> None:
+        with lock_folder(tmp_path):
+            order.append("second")
+
+    with lock_folder(tmp_path):
+        waiting = Thread(target=wait_for_it)
+        waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join(30)
+    assert order == ["first", "second"]

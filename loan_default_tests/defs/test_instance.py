@@ -1,7 +1,9 @@
 """Dagster's records are opened, or one sentence says why not; what Postgres says of itself is in `test_postgres`."""
 
+import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,31 @@ def refused(home: Settings, instance: str) -> str:
 def test_a_home_without_a_file_of_its_own_is_opened(home: Settings) -> None:
     with open_instance(home) as instance:
         assert instance.get_runs_count() == 0
+
+
+@pytest.mark.integration
+def test_processes_that_meet_in_a_new_home_share_it(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(4)
+    homes = [tmp_path / str(number) for number in range(4)]
+    processes = [spawn.Process(target=open_each, args=(homes, together)) for _ in range(together.parties)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * together.parties
+
+
+def open_each(homes: Sequence[Path], together: Barrier) -> None:
+    """Open the records in each home when all of the processes are ready to, and look into each of their parts."""
+    for home in homes:
+        os.environ["DAGSTER_HOME"] = str(home)
+        home.mkdir(exist_ok=True)
+        together.wait(120)
+        with open_instance(Settings(home, dagster_home=home)) as instance:
+            assert instance.get_runs_count() == 0
+            assert not instance.all_instigator_state()
+            assert not instance.get_dynamic_partitions("batch")
 
 
 def test_a_variable_that_is_not_set_is_named(home: Settings) -> None:

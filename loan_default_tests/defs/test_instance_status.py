@@ -121,6 +121,7 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
     log = tmp_path / "daemon.log"
     with own_environment(), log.open("w") as output:
         os.environ["DAGSTER_HOME"] = str(tmp_path)
+        read_instance_status(Settings(tmp_path, dagster_home=tmp_path))  # which makes the tables; the daemon would too
         command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(tmp_path / "watchers.py")]
         daemon = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, start_new_session=True)
         try:

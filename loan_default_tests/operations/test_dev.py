@@ -9,7 +9,8 @@ import pytest
 
 from loan_default.operations.dev import DevPlan, DevServer, EndedServer, plan_dev, run_dev
 from loan_default.risk.errors import BadInput
-from loan_default.settings import Settings, load_settings
+from loan_default.settings import Settings, load_settings, prepare_process
+from loan_default_tests.homes import own_environment
 from loan_default_tests.stores import free_port
 
 # Servers that answer each request; one of them leaves once it has answered.
@@ -60,7 +61,11 @@ def test_ready_is_said_once_all_answer_and_all_end_with_the_first(tmp_path: Path
     variables = {"SIGN": str(tmp_path / "sign")}
     plan = DevPlan((server("lasting", LASTS, lasting), server("short", LEAVES, short)), variables)
     ready: list[float] = []
-    assert run_dev(plan, lambda: ready.append(time.monotonic())) == EndedServer("short", 3)
+    settings = Settings(tmp_path / "home")
+    with own_environment():
+        prepare_process(settings)
+        assert run_dev(settings, plan, lambda: ready.append(time.monotonic())) == EndedServer("short", 3)
+    assert (settings.home / "dagster" / "history" / "runs.db").exists(), "before the servers could meet at them"
     assert len(ready) == 1
     assert (tmp_path / "sign").exists(), "the variables of the plan reach the processes"
     with socket.socket() as client:
