@@ -29,7 +29,7 @@ import orjson
 from loan_default.adapters.tracking import MODEL_NAME
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Answers
+from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.metrics import Metrics
@@ -78,12 +78,12 @@ class RequestBody(NamedTuple):
     content_type: str
 
 
-class VersionAnswers(NamedTuple):
-    """Applications of one request, what one version answered, and their positions in the body."""
+class VersionPredictions(NamedTuple):
+    """Applications of one request, what one version predicts for them, and their positions in the body."""
 
     model: ServedModel
     applications: Applications
-    answers: Answers
+    predictions: Predictions
     body: RequestBody
     positions: Sequence[int]
 
@@ -94,7 +94,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     headers: RawHeaders = (_JSON_HEADER,)
-    parts: Sequence[VersionAnswers] = ()
+    parts: Sequence[VersionPredictions] = ()
 
 
 class AccessLine(msgspec.Struct):
@@ -290,10 +290,10 @@ class ScoringApp:
         positions = range(len(applications.ids))
         chosen = self._choose(self._policy.challenger_share, applications.ids)
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
-        parts: tuple[VersionAnswers, ...]
+        parts: tuple[VersionPredictions, ...]
         if challenged is None:
             parts = (_score(model, applications, request_body, positions, explained=explained),)
-            answers, version = parts[0].answers, b"%d" % model.version
+            predictions, version = parts[0].predictions, b"%d" % model.version
         else:
             others = sorted({*positions} - {*chosen})
             rest = (
@@ -301,8 +301,8 @@ class ScoringApp:
             )
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
-            answers, version = _merge(parts), b",".join(b"%d" % version for version in versions)
-        return Reply(200, encode(answers, request.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
+            predictions, version = _merge(parts), b",".join(b"%d" % version for version in versions)
+        return Reply(200, encode(predictions, request.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
 
     def _choose(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
         """Choose the positions of the loans that go to the challenger, if there is one: a share from 0 to 1."""
@@ -310,7 +310,9 @@ class ScoringApp:
             return ()
         return [index for index, loan_id in enumerate(ids) if is_challenged(loan_id, share)]
 
-    def _rescore(self, request_body: RequestBody, chosen: Sequence[int], *, explained: bool) -> VersionAnswers | None:
+    def _rescore(
+        self, request_body: RequestBody, chosen: Sequence[int], *, explained: bool
+    ) -> VersionPredictions | None:
         """Have the challenger answer some of the applications; None where its contract refuses them."""
         model = self._challenger.model
         if model is None:
@@ -332,8 +334,8 @@ class ScoringApp:
             [request.seconds for request in answered if request.path == "/invocations"],
         )
         self._metrics.count_scores(
-            [pd for part in scored for pd in part.answers.pds],
-            [decision for part in scored for decision in part.answers.decisions],
+            [pd for part in scored for pd in part.predictions.pds],
+            [decision for part in scored for decision in part.predictions.decisions],
         )
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
         if self._policy.shadow_share and scored and self._shadow_room.acquire(blocking=False):
@@ -362,19 +364,19 @@ class ScoringApp:
         entries: dict[PredictionLog, list[Entry]] = defaultdict(list)
         for request in answered:
             for part in request.reply.parts:
-                if not part.model.is_canary(part.applications, part.answers):
+                if not part.model.is_canary(part.applications, part.predictions):
                     entries[self._log(part.model)].append(self._entry(request, part, shadow_share))
         for prediction_log, new in entries.items():
             prediction_log.append(new)
 
-    def _entry(self, request: AnsweredRequest, part: VersionAnswers, shadow_share: float) -> Entry:
+    def _entry(self, request: AnsweredRequest, part: VersionPredictions, shadow_share: float) -> Entry:
         """Build the entry of the prediction log, with the challenger's PD where a share is scored in the shadow."""
-        entry = Entry(request.request_id, request.answered_at, part.model.version, part.applications, part.answers)
+        entry = Entry(request.request_id, request.answered_at, part.model.version, part.applications, part.predictions)
         chosen = () if part.model is self._challenger.model else self._choose(shadow_share, part.applications.ids)
         positions = [part.positions[index] for index in chosen]
         if not positions or (shadow := self._rescore(part.body, positions, explained=False)) is None:
             return entry
-        pds = dict(zip(chosen, shadow.answers.pds, strict=True))
+        pds = dict(zip(chosen, shadow.predictions.pds, strict=True))
         shadow_pds = [pds.get(index) for index in range(len(part.positions))]
         return entry._replace(shadow_version=shadow.model.version, shadow_pds=shadow_pds)
 
@@ -425,17 +427,17 @@ def _score(
     positions: Sequence[int],
     *,
     explained: bool,
-) -> VersionAnswers:
-    return VersionAnswers(
-        model, applications, model.answers(applications, with_reasons=explained), request_body, positions
+) -> VersionPredictions:
+    return VersionPredictions(
+        model, applications, model.predict(applications, with_reasons=explained), request_body, positions
     )
 
 
-def _merge(parts: Sequence[VersionAnswers]) -> Answers:
-    """Merge the answers of all parts, each at the position of its application."""
+def _merge(parts: Sequence[VersionPredictions]) -> Predictions:
+    """Merge the predictions of all parts, each at the position of its application."""
     order = np.argsort([*chain.from_iterable(part.positions for part in parts)]).tolist()
-    columns = [[*chain.from_iterable(column)] for column in zip(*(part.answers for part in parts), strict=True)]
-    return Answers(*([column[index] for index in order] for column in columns))
+    columns = [[*chain.from_iterable(column)] for column in zip(*(part.predictions for part in parts), strict=True)]
+    return Predictions(*([column[index] for index in order] for column in columns))
 
 
 def _headers(reply: Reply, request_id: str) -> RawHeaders:

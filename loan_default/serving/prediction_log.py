@@ -25,7 +25,7 @@ from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Answers
+from loan_default.risk.model.scorer import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,13 @@ def log_schema(contract: Contract) -> dict[str, pl.DataType]:
 
 
 class Entry(NamedTuple):
-    """One version's answers to one request: `scored_at` in seconds since 1970, and of each row the shadow's PD."""
+    """One version's predictions for one request: `scored_at` in seconds since 1970, and of each row the shadow's PD."""
 
     request_id: str
     scored_at: float
     version: int
     applications: Applications
-    answers: Answers
+    predictions: Predictions
     shadow_version: int | None = None
     shadow_pds: Sequence[float | None] | None = None
 
@@ -88,9 +88,9 @@ class _Rows:
             (repeat(entry.request_id, count) for entry, count in entries_and_counts),
             (repeat(entry.scored_at, count) for entry, count in entries_and_counts),
             (entry.applications.ids for entry in entries),
-            (entry.answers.pds for entry in entries),
-            (entry.answers.scores for entry in entries),
-            (entry.answers.decisions for entry in entries),
+            (entry.predictions.pds for entry in entries),
+            (entry.predictions.scores for entry in entries),
+            (entry.predictions.decisions for entry in entries),
             (repeat(entry.version, count) for entry, count in entries_and_counts),
             (repeat(entry.shadow_version, count) for entry, count in entries_and_counts),
             (entry.shadow_pds or repeat(None, count) for entry, count in entries_and_counts),

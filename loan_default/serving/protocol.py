@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 import orjson
 
-from loan_default.risk.model.scorer import Answers
+from loan_default.risk.model.scorer import Predictions
 
 Output = Literal["full", "pd", "label"]
 
@@ -244,16 +244,16 @@ def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
     return Request(tuple(frame.columns), from_pandas(frame).rows(), output)
 
 
-def encode(answers: Answers, output: Output) -> bytes:
-    """Encode answers in the form that was asked for, as MLflow's server writes them."""
-    predictions: list[Any]
+def encode(predictions: Predictions, output: Output) -> bytes:
+    """Encode predictions in the form that was asked for, as MLflow's server writes them."""
+    values: list[Any]
     if output == "pd":
-        predictions = answers.pds
+        values = predictions.pds
     elif output == "label":
-        predictions = [int(decision == "decline") for decision in answers.decisions]
+        values = [int(decision == "decline") for decision in predictions.decisions]
     else:
-        predictions = [
+        values = [
             {"pd": pd, "score": score, "decision": decision, "reasons": reasons}
-            for pd, score, decision, reasons in zip(*answers, strict=True)
+            for pd, score, decision, reasons in zip(*predictions, strict=True)
         ]
-    return orjson.dumps({"predictions": predictions})
+    return orjson.dumps({"predictions": values})

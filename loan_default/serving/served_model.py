@@ -18,7 +18,7 @@ from loan_default.risk.arrays import Matrix
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
 from loan_default.risk.model.online_features import Applications, QuickReader, check
-from loan_default.risk.model.scorer import Answers, Scorer
+from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.serving.protocol import JSON, Output, QuickDecoder, decode
 
 AGREEMENT = 1e-6  # of PDs
@@ -58,7 +58,7 @@ class ServedModel:
         reader = QuickReader(scorer.contract)
         quick, form = _quicker(folder, scorer)
         served = cls(version, scorer, QuickDecoder(reader.form, reader.row_form), reader, quick, form, expected)
-        (pd,) = served.answers(served._canary_application).pds
+        (pd,) = served.predict(served._canary_application).pds
         if abs(pd - expected.pd) > AGREEMENT:
             raise BadInput(
                 f"Version {version} gives its canary the PD {pd:.6f} and not {expected.pd:.6f}; register it again."
@@ -89,15 +89,15 @@ class ServedModel:
         applications = check(request.names, request.rows, self.scorer.contract, as_in_files=as_in_files)
         return ParsedRequest(applications, request.output)
 
-    def answers(self, applications: Applications, *, with_reasons: bool = True) -> Answers:
+    def predict(self, applications: Applications, *, with_reasons: bool = True) -> Predictions:
         """Compute PD, score, decision and reasons of each application."""
         X = self.reader.matrix(applications.values)
         margins = self.quick(X) if len(X) <= _ROWS_FOR_ONNX else self.scorer.model.margins(X)
-        return self.scorer.answers(X, margins, with_reasons=with_reasons)
+        return self.scorer.predict(X, margins, with_reasons=with_reasons)
 
-    def is_canary(self, applications: Applications, answers: Answers) -> bool:
+    def is_canary(self, applications: Applications, predictions: Predictions) -> bool:
         """Tell whether an application is the canary, and so nobody's."""
-        if applications.ids != [None] or abs(answers.pds[0] - self.canary.pd) > AGREEMENT:
+        if applications.ids != [None] or abs(predictions.pds[0] - self.canary.pd) > AGREEMENT:
             return False
         return np.array_equal(applications.values, self._canary_application.values, equal_nan=True)
 

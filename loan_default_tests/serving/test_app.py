@@ -84,7 +84,7 @@ class Desk:
 
 def pd_of(model: ServedModel, application: Mapping[str, Any]) -> float:
     body = json.dumps({"inputs": [application]}).encode()
-    return model.answers(model.read(body, "application/json", at_most=1).applications).pds[0]
+    return model.predict(model.read(body, "application/json", at_most=1).applications).pds[0]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     assert 'loan_default_model_version{alias="production"} 1.0' in text
     (entry,) = desk.log.entries
     assert (entry.request_id, entry.applications.ids) == (answer.headers["x-request-id"], ["A-1"])
-    assert (entry.answers.pds, desk.log.shadow) == ([prediction["pd"]], (1, None, None))
+    assert (entry.predictions.pds, desk.log.shadow) == ([prediction["pd"]], (1, None, None))
     ((loan_amnt, *_),), expected = entry.applications.values, applications()[1]["loan_amnt"][0]
     assert loan_amnt == expected
 
@@ -174,7 +174,7 @@ def test_without_a_token_or_a_version_nothing_is_answered_at_once(
 
 
 def test_a_failure_of_ours_is_told_at_once_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ServedModel, "answers", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(ServedModel, "predict", lambda *_, **__: 1 / 0)
 
     async def answer_inline() -> tuple[Reply, RawHeaders] | None:
         body = json.dumps({"inputs": [ONE]}).encode()
@@ -345,7 +345,7 @@ def test_a_failure_of_ours_is_told_without_its_trace(desk: Desk, monkeypatch: py
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr(ServedModel, "answers", broken)
+    monkeypatch.setattr(ServedModel, "predict", broken)
     answer = desk.score(ONE)
     assert (answer.status, answer.json["error_code"]) == (500, "INTERNAL_ERROR")
     assert "inside" not in answer.json["message"]

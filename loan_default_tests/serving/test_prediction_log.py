@@ -24,7 +24,7 @@ from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Answers
+from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving import prediction_log
 from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
@@ -39,8 +39,8 @@ NewLog = Callable[..., PredictionLog]
 def entry(request_id: str = "r1", scored_at: datetime = AT, number: float = 36, count: int = 1) -> Entry:
     values = [number if field.kind == "number" else 1.0 for field in FEATURES]
     applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
-    answers = Answers([0.125] * count, [604] * count, ["approve"] * count, [[]] * count)
-    return Entry(request_id, scored_at.timestamp(), 3, applications, answers)
+    predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count)
+    return Entry(request_id, scored_at.timestamp(), 3, applications, predictions)
 
 
 def logged(request_id: str = "r1", scored_at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
@@ -128,7 +128,7 @@ def test_rows_come_back_as_they_were_appended(new_log: NewLog, tmp_path: Path) -
     nothing = Applications([None], [[math.nan] * len(FEATURES)])
     log.append([entry("r1", number=36)])
     log.append([entry("r2", number=13.99, count=2)._replace(shadow_version=4, shadow_pds=[None, 0.25])])
-    log.append([Entry("r3", AT.timestamp(), 3, nothing, Answers([0.5], [-12], ["decline"], [[]]), 4, [0.625])])
+    log.append([Entry("r3", AT.timestamp(), 3, nothing, Predictions([0.5], [-12], ["decline"], [[]]), 4, [0.625])])
     assert not files_in(tmp_path)
     log.flush()
     (frame,) = frames_in(tmp_path)

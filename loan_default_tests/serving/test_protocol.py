@@ -9,7 +9,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from loan_default.risk.model.scorer import Answers
+from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.protocol import CSV, JSON, PARQUET, QuickDecoder, Refused, Request, decode, encode
 
 ROWS: list[dict[str, object]] = [{"term": 36.0, "grade": "A"}, {"term": 60.0, "grade": None}]
@@ -148,8 +148,8 @@ def test_a_file_that_is_none_is_refused(kind: str, body: bytes) -> None:
 
 
 def test_answers_in_three_forms() -> None:
-    answers = Answers([0.1, 0.5], [560, 480], ["approve", "decline"], [[], ["High."]])
-    assert orjson.loads(encode(answers, "pd")) == {"predictions": [0.1, 0.5]}
-    assert orjson.loads(encode(answers, "label")) == {"predictions": [0, 1]}
+    predictions = Predictions([0.1, 0.5], [560, 480], ["approve", "decline"], [[], ["High."]])
+    assert orjson.loads(encode(predictions, "pd")) == {"predictions": [0.1, 0.5]}
+    assert orjson.loads(encode(predictions, "label")) == {"predictions": [0, 1]}
     full = {"pd": 0.5, "score": 480, "decision": "decline", "reasons": ["High."]}
-    assert orjson.loads(encode(answers, "full"))["predictions"][1] == full
+    assert orjson.loads(encode(predictions, "full"))["predictions"][1] == full

@@ -165,7 +165,7 @@ def said_by(model: ServedModel, body: bytes) -> tuple[int, Any]:
         read = model.read(body, "application/json", at_most=10)
     except (BadInput, Refused):
         return 400, None
-    return 200, json.loads(encode(model.answers(read.applications), read.output))["predictions"]
+    return 200, json.loads(encode(model.predict(read.applications), read.output))["predictions"]
 
 
 # MLflow itself makes numbers of such texts as "36", which ours refuses as a wrong type.

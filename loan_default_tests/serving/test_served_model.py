@@ -10,7 +10,7 @@ import pytest
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
-from loan_default.risk.model.scorer import Answers
+from loan_default.risk.model.scorer import Predictions
 from loan_default.serving import served_model
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, package, scorer
@@ -31,25 +31,25 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
     careful = model.read(pl.DataFrame(sent).write_csv().encode(), AS_CSV, at_most=40)
     assert many is not None
     batch = scorer(kind).score(features)
-    singly = [model.answers(request.applications) for request in quick if request]
-    for answers in (
-        Answers(*([column[0] for column in columns] for columns in zip(*singly, strict=True))),
-        model.answers(many.applications),
-        model.answers(careful.applications),
+    singly = [model.predict(request.applications) for request in quick if request]
+    for predictions in (
+        Predictions(*([column[0] for column in columns] for columns in zip(*singly, strict=True))),
+        model.predict(many.applications),
+        model.predict(careful.applications),
     ):
-        assert answers.pds == pytest.approx(batch["pd"].to_list(), abs=1e-6)
-        assert answers.scores == batch["score"].to_list()
-        assert answers.decisions == batch["decision"].to_list()
-        assert answers.reasons == batch["reasons"].to_list()
+        assert predictions.pds == pytest.approx(batch["pd"].to_list(), abs=1e-6)
+        assert predictions.scores == batch["score"].to_list()
+        assert predictions.decisions == batch["decision"].to_list()
+        assert predictions.reasons == batch["reasons"].to_list()
     assert model.quick_form == (kind if kind in ("logistic_regression", "lightgbm") else "onnx")
 
 
 def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ServedModel.load(package(tmp_path), 1)
     sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
-    few = model.answers(sent)
+    few = model.predict(sent)
     monkeypatch.setattr(served_model, "_ROWS_FOR_ONNX", 1)
-    assert model.answers(sent).pds == pytest.approx(few.pds, abs=1e-6)
+    assert model.predict(sent).pds == pytest.approx(few.pds, abs=1e-6)
 
 
 def test_what_is_odd_is_read_closely(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
     application = dict(model.canary.application)
     for change, is_canary in ({}, True), ({"id": "a"}, False), ({"loan_amnt": application["loan_amnt"] + 25}, False):
         read = model.read(body_of([{**application, **change}]), AS_JSON, at_most=1).applications
-        assert model.is_canary(read, model.answers(read)) is is_canary
+        assert model.is_canary(read, model.predict(read)) is is_canary
 
 
 def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
     assert model.quick_form == "xgboost"
     sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
     expected = scorer("xgboost").score(applications()[1])["pd"].to_list()
-    assert model.answers(sent).pds == pytest.approx(expected, abs=1e-12)
+    assert model.predict(sent).pds == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_package_that_forgot_its_canary_is_refused(tmp_path: Path) -> None:

@@ -40,11 +40,8 @@ SCORED = {
 }
 
 
-class Answers(NamedTuple):
-    """Answers to an applicant's system, for n applications as plain values.
-
-    PDs from 0 to 1, points, decisions, and of each declined one its reasons.
-    """
+class Predictions(NamedTuple):
+    """Predictions for n applications as plain values: PDs from 0 to 1, points, decisions, reasons of declined ones."""
 
     pds: list[float]
     scores: list[int]
@@ -91,7 +88,7 @@ class Scorer:
         }
         return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
 
-    def answers(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Answers:
+    def predict(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Predictions:
         """Score to plain values, as `score` does to columns.
 
         Args:
@@ -112,7 +109,7 @@ class Scorer:
             declined_reasons = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
             for index, sentences in zip(declined, declined_reasons, strict=True):
                 reasons[index] = sentences
-        return Answers(pds, scores, decisions, reasons)
+        return Predictions(pds, scores, decisions, reasons)
 
     def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
         """Return the sentences of each row (n,), none where it was not declined."""
