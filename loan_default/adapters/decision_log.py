@@ -1,7 +1,7 @@
 """Every decision on a version, and who made it: one small record each, for good, beside the assets.
 
-Records are only added, under names that sort by time, so that nobody waits for anybody. Deciding is `risk.policy`'s or
-a person's; moving an alias is `model_store`'s.
+Records are only added, under names that sort by time, so that nobody waits for anybody. Deciding is
+`risk.validation.promotion`'s or a person's; moving an alias is `model_store`'s.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ def error_types(path: str | UPath) -> tuple[type[Exception], ...]:
 
 
 def explain_error(error: Exception, path: str, action: str) -> OSError:
-    """Turn an error into one sentence: the path, failure could not be done, why, and what to do."""
+    """Turn an error into one sentence: the path, what could not be done, why, and what to do."""
     from google.api_core.exceptions import Forbidden, NotFound, RetryError, Unauthorized
     from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 

@@ -1,4 +1,4 @@
-"""The inbox: which batch files have come in whole, and which are refused.
+"""Files as their folder or bucket lists them, and the inbox: which batch files have come in whole, which are refused.
 
 Files are recognised by size and time of change; content is read only where these are new. What a batch is called is
 `layout`'s to say, reading the applications is `risk`'s, and asking for runs is `defs`'s.

@@ -18,7 +18,7 @@ from loan_default.adapters.inbox import File, list_files, list_folders
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract import TERM, Contract
 
-if TYPE_CHECKING:  # sensors only ask for the folder's name
+if TYPE_CHECKING:  # a sensor asks for the origin of predictions only where there are any
     import polars as pl
 
 _OPEN_DAYS = timedelta(days=2)  # a worker may still write rows of yesterday

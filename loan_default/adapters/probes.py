@@ -1,6 +1,7 @@
 """Measurements of what the platform stands on: storage, disk, ports, databases, others' clocks.
 
-Each looks once, changes nothing but for a probe file that it removes again, and judges nothing: that is `doctor`'s.
+Each looks once, changes nothing but for a probe file that it removes again, and judges nothing: that is
+`operations.doctor`'s.
 """
 
 from __future__ import annotations

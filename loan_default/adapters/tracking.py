@@ -1,8 +1,8 @@
 """MLflow, as this platform uses it: runs and their metrics, model packages, the registry and its aliases.
 
 All of it goes through `Tracking`, be the store an SQLite file or a server. What a package holds and how it scores
-belongs in `risk.model.scorer`; which version deserves an alias in `risk.policy`; the MLflow run of a Dagster run in
-`defs.mlflow_run`. MLflow takes seconds to import, so it is imported where it is used.
+belongs in `risk.model.scorer`; which version deserves an alias in `risk.validation.promotion`; the MLflow run of a
+Dagster run in `defs.mlflow_run`. MLflow takes seconds to import, so it is imported where it is used.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Follower:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following the aliases."""
         self._stop.set()
 
     def look(self, *, again: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A lifeline is held by a process that lives, and by no other."""
+"""A lock is held by a process that lives, and by no other."""
 
 import fcntl
 import signal
@@ -24,7 +24,7 @@ sys.stdin.readline()
 
 @pytest.mark.integration
 @pytest.mark.parametrize("end", [signal.SIGKILL, None], ids=["killed", "by itself"])
-def test_a_process_that_has_ended_has_lost_its_lifeline(tmp_path: Path, end: signal.Signals | None) -> None:
+def test_a_process_that_has_ended_has_lost_its_lock(tmp_path: Path, end: signal.Signals | None) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
