@@ -23,7 +23,7 @@ from upath import UPath
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
 from loan_default.adapters.storage import is_remote
 from loan_default.risk.errors import BadInput
-from loan_default.risk.files import write_atomically
+from loan_default.risk.files import JOURNAL, write_atomically
 
 Environment = Literal["local", "staging", "prod"]
 EngineName = Literal["local", "dask"]
@@ -36,7 +36,6 @@ SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
-JOURNAL = "journal://"  # begins the address of a file of studies that several processes may write
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
 CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves

@@ -11,7 +11,6 @@ import yaml
 from sqlalchemy import make_url
 
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model import tuning
 from loan_default.settings import (
     DAGSTER_STORAGE,
     PLATFORM_NEEDS,
@@ -136,7 +135,7 @@ def test_an_unknown_engine_or_an_address_without_one_stops() -> None:
 
 def test_workers_share_a_store_of_studies_that_they_can_share() -> None:
     dask = {"LOAN_DEFAULT_ENGINE": "dask"}
-    assert load_settings(dask).study_storage == f"{tuning.JOURNAL}{Path('var').resolve()}/optuna.journal"
+    assert load_settings(dask).study_storage == f"journal://{Path('var').resolve()}/optuna.journal"
     with pytest.raises(BadInput, match="LOAN_DEFAULT_STUDY_STORAGE is SQLite, which workers cannot share"):
         load_settings({**dask, "LOAN_DEFAULT_STUDY_STORAGE": "sqlite:///studies.db"})
 
@@ -193,13 +192,13 @@ def test_dagster_has_its_records_in_postgres_or_at_home(url: str) -> None:
 
 @pytest.mark.parametrize("name", ["LOAN_DEFAULT_STORAGE", "LOAN_DEFAULT_DATA"])
 @pytest.mark.parametrize(
-    "place", ["s3://bucket/prefix", "gs://", "gs:///prefix", "gs://Bucket/prefix", "http://host/a"]
+    "address", ["s3://bucket/prefix", "gs://", "gs:///prefix", "gs://Bucket/prefix", "http://host/a"]
 )
-def test_files_lie_on_this_machine_or_in_a_bucket(name: str, place: str) -> None:
+def test_files_lie_on_this_machine_or_in_a_bucket(name: str, address: str) -> None:
     with pytest.raises(
-        BadInput, match=f"^{name} is '{place}'; it must be a path of this machine, or gs://bucket/prefix"
+        BadInput, match=f"^{name} is '{address}'; it must be a path of this machine, or gs://bucket/prefix"
     ):
-        load_settings({name: place})
+        load_settings({name: address})
     for sound in ("gs://my-bucket.example_1", "gs://bucket/prefix/*.csv", "var/storage", "/srv/loans/*.csv.gz"):
         assert sound in (load_settings({name: sound}).storage, load_settings({name: sound}).data)
 

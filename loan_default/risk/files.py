@@ -1,4 +1,4 @@
-"""Writes a local file so that a reader sees the old one or the new one, never half of it.
+"""Writes a local file so that a reader sees the old one or the new one, never half of it, and names journals.
 
 What stands in a file is its writer's to say; buckets and the layout of the storage belong in `adapters`.
 """
@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+JOURNAL = "journal://"  # begins the address of a file that several processes may add to: journal:///path
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from loan_default.operations.doctor.check import (
     unreachable_database,
 )
 from loan_default.risk.errors import BadInput
-from loan_default.settings import JOURNAL, STUDY_STORAGE
+from loan_default.risk.files import JOURNAL
+from loan_default.settings import STUDY_STORAGE
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion

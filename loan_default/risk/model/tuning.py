@@ -16,12 +16,12 @@ from functools import lru_cache
 from typing import Any
 
 from loan_default.risk.errors import BadInput
+from loan_default.risk.files import JOURNAL
 from loan_default.risk.model.candidates.boosting import BoostedModel, BoostingParameters, OnRound, Span
 from loan_default.risk.model.candidates.registry import boosted_class
 from loan_default.risk.model.development import Development
 from loan_default.risk.model.search_space import SearchSpace
 
-JOURNAL = "journal://"  # begins the address of a journal file: journal:///path
 TUNED = "xgboost"  # the candidate whose parameters are searched where none is named
 _START, _SLOT = "is_start", "slot"
 _REPORT_EVERY = 10
