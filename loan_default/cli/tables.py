@@ -21,10 +21,11 @@ from loan_default.risk.text import shorten_sentences
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from loan_default.operations.batch_status import BatchStatus
     from loan_default.operations.batches import Rescoring, RescoringPlan, ScoredBatch
     from loan_default.operations.doctor import Diagnosis
     from loan_default.operations.history import HistoryEvent
-    from loan_default.operations.status import BatchStatus, PerformanceStatus, ServerStatus, Status, VersionStatus
+    from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus
     from loan_default.operations.training import TrainingRecords
     from loan_default.serving.client import ClientReport
 
@@ -255,7 +256,8 @@ def _show_batches(console: Console, batches: Sequence[BatchStatus]) -> None:
         version = "" if batch.model_version is None else str(batch.model_version)
         why = shorten_sentences(batch.reasons, _REASONS, "; ")
         run = f" (run {batch.run_id[:_ID_LETTERS]})" if batch.run_id else ""
-        _add_row(table, batch.batch, *counts, version, _coloured(batch.verdict or batch.state), why + run)
+        word = batch.verdict or ("not compared" if batch.state == "scored" else batch.state)
+        _add_row(table, batch.batch, *counts, version, _coloured(word), why + run)
     console.print(table)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from loan_default.adapters import inbox, storage
 from loan_default.adapters.layout import BATCH_SUFFIXES, batch_name
 from loan_default.adapters.tracking import PRODUCTION
+from loan_default.operations.batch_status import comparisons
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import Record, read_batch_record
 from loan_default.operations.runs import JobFailed, run_job
@@ -84,7 +85,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class RescoringPlan:
-    """What is to be scored again, in the order of names, and what production's version scored already."""
+    """The batches to score again, in the order of names, and those that production's version scored already."""
 
     batches: tuple[str, ...]
     done: tuple[str, ...]
@@ -94,7 +95,7 @@ class RescoringPlan:
 
 @dataclass(frozen=True)
 class Rescoring:
-    """What came of a plan: the drift reports of what was scored, and why the others failed, by batch.
+    """The result of a plan: the drift reports of what was scored, and why the others failed, by batch.
 
     `tag` is the value of `AGAIN_TAG` that all of its runs have.
     """
@@ -242,7 +243,6 @@ def score_again(
 
 def inbox_batches(settings: Settings) -> dict[str, File]:
     """List the batches of the inbox in the order of their names, each with the file that is scored."""
-
     files = inbox.list_files(settings.layout.inbox)
     batches: dict[str, File] = {}
     for suffix in reversed(BATCH_SUFFIXES):  # of several forms the first is scored
@@ -272,17 +272,12 @@ def _scored_by(settings: Settings, files: Mapping[str, File], version: int) -> l
     """Return the batches whose files this version scored as they are now, and that were compared since."""
     from loan_default.adapters import prediction_history
 
-    layout = settings.layout
-    scored, compared = (
-        {file.name: file.changed_at for file in inbox.list_files(folder)}
-        for folder in (layout.predictions, layout.drift_reports)
-    )
+    compared = comparisons(settings.layout)
     done = []
     for batch, file in files.items():
-        predictions, report = layout.batch_table("predictions", batch), layout.batch_record("drift_report", batch)
-        scored_at, compared_at = scored.get(predictions.name), compared.get(report.name)
-        if scored_at and compared_at and scored_at <= compared_at:
+        if compared.get(batch):
             content = storage.fetch(file.path, settings.staging, file.generation)
+            predictions = settings.layout.batch_table("predictions", batch)
             origin = version, inbox.fingerprint_of(content)
             if prediction_history.origin_of(predictions, settings.staging) == origin:
                 done.append(batch)

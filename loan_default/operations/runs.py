@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
-RUNS_READ = 50  # of each job, the newest
-BATCH_JOBS = ("batch_prediction_job", "monitoring_job")
+_RUNS_READ = 50  # the newest
+_BATCH_JOBS = ("batch_prediction_job", "monitoring_job", "__ASSET_JOB")  # the last of assets that are run without a job
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _INTERRUPTED = "UNEXPECTED_TERMINATION"  # Dagster's word for a run that Ctrl-C ended
-_PARTITION_TAG = "dagster/partition"
 _REPOSITORY = "__repository__"  # Dagster's name for the only one of a code location
 
 
@@ -52,17 +51,17 @@ class Run:
 
 @dataclass(frozen=True)
 class BatchFailure:
-    """A batch whose newest run failed: which run, when it began, and the sentence of its step."""
+    """A batch whose newest run failed: which run, when it was requested, and the sentence of its step."""
 
     batch: str
     run_id: str
-    failed_at: datetime
+    requested_at: datetime
     reason: str
 
 
 @dataclass(frozen=True)
 class BatchRuns:
-    """What Dagster recorded of batches: those it knows, and those whose newest run failed."""
+    """Dagster's records of batches: those it knows, and those whose newest run failed."""
 
     batches: tuple[str, ...]
     failures: tuple[BatchFailure, ...]
@@ -182,41 +181,62 @@ def _root_cause(error: SerializableErrorInfo | None) -> str:
     return error.message.strip().removeprefix(_TRACKING_ERROR) if error else "no reason was recorded."
 
 
-def newest_runs(settings: Settings, *jobs: str) -> list[Run]:
-    """Read the newest runs of each job, the newest first."""
+def newest_runs(settings: Settings, job: str) -> list[Run]:
+    """Read the newest runs of a job, the newest first."""
     from loan_default.defs.instance import open_instance
 
     with open_instance(settings) as instance:
-        return [_run(record) for job in jobs for record in _records(instance, job)]
+        return _runs(instance, job_name=job)
+
+
+def runs_under_way(settings: Settings) -> list[Run]:
+    """Read the newest runs that wait or run, of any job, the newest first."""
+    from loan_default.defs.instance import open_instance
+    from loan_default.defs.sensors.ticks import UNDER_WAY
+
+    with open_instance(settings) as instance:
+        return _runs(instance, statuses=[*UNDER_WAY])
 
 
 def read_batch_runs(settings: Settings) -> BatchRuns:
     """Read which batches Dagster knows, and why the newest run of a batch failed where it did."""
+    import dagster as dg
+
     from loan_default.defs.instance import open_instance
 
     with open_instance(settings) as instance:
-        newest: dict[str, Run] = {}
-        for run in sorted(
-            (_run(record) for job in BATCH_JOBS for record in _records(instance, job)), key=lambda run: run.created_at
-        ):
-            if run.batch is not None and run.finished:
-                newest[run.batch] = run
-        failures = [
-            BatchFailure(batch, run.run_id, run.created_at, failure_reason(_failure_events(instance, run.run_id)))
-            for batch, run in newest.items()
-            if run.status == "failure"
+        failed = [
+            run.batch
+            for job in _BATCH_JOBS
+            for run in _runs(instance, job_name=job, statuses=[dg.DagsterRunStatus.FAILURE])
+            if run.batch is not None
         ]
+        failures = [failure for batch in dict.fromkeys(failed) if (failure := _failure(instance, batch))]
         return BatchRuns(tuple(instance.get_dynamic_partitions("batch")), tuple(failures))
 
 
-def _records(instance: dg.DagsterInstance, job: str) -> Iterable[dg.RunRecord]:
+def _failure(instance: dg.DagsterInstance, batch: str) -> BatchFailure | None:
+    """Return the failure of the newest run of a batch that has ended; None where that run did not fail."""
+    from dagster._core.storage.dagster_run import FINISHED_STATUSES
+
+    from loan_default.defs.sensors.ticks import PARTITION_TAG
+
+    (newest,) = _runs(instance, 1, tags={PARTITION_TAG: batch}, statuses=FINISHED_STATUSES)
+    if newest.status != "failure":
+        return None
+    reason = failure_reason(_failure_events(instance, newest.run_id))
+    return BatchFailure(batch, newest.run_id, newest.created_at, reason)
+
+
+def _runs(instance: dg.DagsterInstance, limit: int = _RUNS_READ, **filters: Any) -> list[Run]:
+    """Return the newest runs that pass the filters, which are those of Dagster's `RunsFilter`."""
     import dagster as dg
 
-    return instance.get_run_records(dg.RunsFilter(job_name=job), limit=RUNS_READ)
+    return [_run(record) for record in instance.get_run_records(dg.RunsFilter(**filters), limit=limit)]
 
 
 def _run(record: dg.RunRecord) -> Run:
-    from loan_default.defs.sensors.ticks import REASON_TAG
+    from loan_default.defs.sensors.ticks import PARTITION_TAG, REASON_TAG
 
     run = record.dagster_run
     return Run(
@@ -224,7 +244,7 @@ def _run(record: dg.RunRecord) -> Run:
         job=run.job_name,
         status=run.status.value.lower(),
         created_at=record.create_timestamp.astimezone(UTC),
-        batch=run.tags.get(_PARTITION_TAG),
+        batch=run.tags.get(PARTITION_TAG),
         reason=run.tags.get(REASON_TAG),
         finished=run.is_finished,
     )

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from loan_default.cli import main
+from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.batches import DecisionCount, ScoredBatch
 from loan_default.operations.doctor import Diagnosis
 from loan_default.operations.history import HistoryEvent
 from loan_default.operations.runs import Run as RecordedRun
-from loan_default.operations.status import BatchStatus, PerformanceStatus, ServerStatus, Status, VersionStatus
+from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.settings import Settings
 from loan_default_tests.cli.conftest import Run, sentence

@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from loan_default.cli import tables
+from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.batches import DecisionCount, ScoredBatch
 from loan_default.operations.doctor import Diagnosis
 from loan_default.operations.history import HistoryEvent
 from loan_default.operations.runs import Run
-from loan_default.operations.status import BatchStatus, PerformanceStatus, ServerStatus, Status, VersionStatus
+from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus
 
 RUN_ID = "1234abcd-1234-4321-abcd-1234567890ab"
 
@@ -45,12 +46,12 @@ def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
         },
     }
     tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
-    told = text()
-    assert "xgboost → version 3" in told
-    assert "random_forest " in told
-    assert "production: version 2" in told
-    assert "0.7000 (0.6900 to 0.7100)" in told
-    assert "the lender's grade alone" in told
+    lines = text()
+    assert "xgboost → version 3" in lines
+    assert "random_forest " in lines
+    assert "production: version 2" in lines
+    assert "0.7000 (0.6900 to 0.7100)" in lines
+    assert "the lender's grade alone" in lines
 
 
 def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
@@ -61,20 +62,20 @@ def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
         "judgement": {"leaderboard": {"xgboost": METRICS}, "champion": None, "evaluation": {"grade_auc": None}},
     }
     tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
-    told = text()
-    assert "xgboost → version 1" in told
-    assert "production" not in told
-    assert "grade" not in told
+    lines = text()
+    assert "xgboost → version 1" in lines
+    assert "production" not in lines
+    assert "grade" not in lines
 
 
 @pytest.mark.parametrize("verdict", ["promote", "hold"])
 def test_a_decision_is_shown_with_its_reasons(printed: Any, verdict: str) -> None:
     console, text = printed
     tables.show_decision(console, {"verdict": verdict, "candidate": 4, "reasons": ["AUC 0.70.", "No champion."]})
-    told = text()
-    assert f"{verdict} version 4" in told
-    assert "• AUC 0.70." in told
-    assert "• No champion." in told
+    lines = text()
+    assert f"{verdict} version 4" in lines
+    assert "• AUC 0.70." in lines
+    assert "• No champion." in lines
 
 
 def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
@@ -96,11 +97,11 @@ def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
         "default_rate": None,
     }
     tables.show_cleaning(console, report)
-    told = text()
-    assert "10 (term: missing 6, dti: unreadable number 4)" in told
-    assert "1,012, of which 2 are no loans" in told
-    assert "fico_range_low" in told
-    assert "matured by 2019-03" in told
+    lines = text()
+    assert "10 (term: missing 6, dti: unreadable number 4)" in lines
+    assert "1,012, of which 2 are no loans" in lines
+    assert "fico_range_low" in lines
+    assert "matured by 2019-03" in lines
 
 
 @pytest.mark.parametrize("out_of_time", [True, False])
@@ -108,10 +109,10 @@ def test_windows_say_whether_they_are_out_of_time(printed: Any, out_of_time: boo
     console, text = printed
     window = {"name": "test", "first_month": "2014-01", "last_month": "2014-06", "rows": 1_200, "defaults": 240}
     tables.show_windows(console, {"out_of_time": out_of_time, "windows": [window]})
-    told = " ".join(text().split())
-    assert "1,200" in told
-    assert "20.0%" in told
-    assert ("not out of time" in told) == (not out_of_time)
+    lines = " ".join(text().split())
+    assert "1,200" in lines
+    assert "20.0%" in lines
+    assert ("not out of time" in lines) == (not out_of_time)
 
 
 def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
@@ -125,9 +126,9 @@ def test_drift_shows_a_few_reasons_and_counts_the_rest(printed: Any) -> None:
         ]
     ]
     tables.show_drift(console, reports)
-    told = text()
-    assert "r1; r2; r3 (+2 more)" in told
-    assert all(word in told for word in ("stable", "drifted", "not enough rows", "0 drifted"))
+    lines = text()
+    assert "r1; r2; r3 (+2 more)" in lines
+    assert all(word in lines for word in ("stable", "drifted", "not enough rows", "0 drifted"))
 
 
 def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> None:
@@ -150,13 +151,13 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
     }
     console, text = printed
     tables.show_performance(console, report)
-    seen = text()
-    for told in (
+    lines = text()
+    for words in (
         *("1,200", "0.7000 (0.6900 to 0.7100)", "[0.6100]", "2016-Q3", "0.7100", "[0.6300]", "12.5%", "20.0%"),
         *("version 2: degraded; outcomes are told until 2019-03", "AUC 0.5 is too low.", "Outcome file b.csv cannot"),
         "[…] estimated without outcomes. Every PD is supposed to be right.",
     ):
-        assert told in seen
+        assert words in lines
 
 
 def test_a_diagnosis_is_one_line_however_long(printed: Any) -> None:
@@ -192,13 +193,15 @@ def production(**changes: Any) -> VersionStatus:
 
 def status(**changes: Any) -> Status:
     scored = BatchStatus("2018-10", "scored", 2_000, 7, 3, "stable", ("PSI 0.01",))
-    failed = BatchStatus("2018-11", "failed", None, None, None, None, ("The disk is full.",), RUN_ID)
-    refused = BatchStatus("a b.csv", "refused", None, None, None, None, ("Rename the file.",))
+    not_compared = BatchStatus("2018-09", "scored", 1_000, 0, 3)
+    failed = BatchStatus("2018-11", "failed", rejected=4, reasons=("The disk is full.",), run_id=RUN_ID)
+    refused = BatchStatus("a b.csv", "refused", reasons=("Rename the file.",))
     server = ServerStatus("http://127.0.0.1:5001", "ready", 3, 77, None)
     performance = PerformanceStatus(3, "healthy", "2026-01-03T04:00:00+00:00", "2025-12")
     run = Run(RUN_ID, "retraining_job", "started", datetime(2026, 1, 2, tzinfo=UTC), None, None, finished=False)
     versions = (production(), VersionStatus("previous"), VersionStatus("staging", 4, "2026-01-02T03:00:00+00:00"))
-    return replace(Status(versions, (scored, failed, refused), ("2018-12",), (run,), server, performance), **changes)
+    batches = (scored, not_compared, failed, refused)
+    return replace(Status(versions, batches, ("2018-12",), (run,), server, performance), **changes)
 
 
 def test_status_shows_who_decided_what_came_of_batches_and_what_is_under_way(printed: Any) -> None:
@@ -210,7 +213,8 @@ def test_status_shows_who_decided_what_came_of_batches_and_what_is_under_way(pri
         r"previous +│ +none │",
         r"staging +│ +4 │ 2026-01-02 03:00:00 │ not decided yet",
         r"2018-10 │ +2,000 │ +7 │ +3 │ stable +│ PSI 0.01",
-        r"2018-11 │ +│ +│ +│ failed +│ The disk is full. \(run 1234abcd\)",
+        r"2018-09 │ +1,000 │ +0 │ +3 │ not compared +│ +│",
+        r"2018-11 │ +│ +4 │ +│ failed +│ The disk is full. \(run 1234abcd\)",
         r"a b.csv │ +│ +│ +│ refused +│ Rename the file.",
         r"in production because +│ Better than version 2.",
         r"http://127.0.0.1:5001: ready, version 3, process 77",

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from loan_default.operations.runs import JobFailed, newest_runs, read_batch_runs, run_job
+from loan_default.operations.runs import JobFailed, newest_runs, read_batch_runs, run_job, runs_under_way
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
 from loan_default_tests.stores import free_port
@@ -107,22 +107,49 @@ def test_runs_show_on_the_pages_of_their_job_as_any_other(home: Settings, webser
 
 
 @pytest.mark.integration
-def test_a_batch_has_failed_until_its_newest_run_succeeds(home: Settings) -> None:
+@pytest.mark.parametrize("job", ["batch_prediction_job", "__ASSET_JOB"])
+def test_a_batch_has_failed_until_its_newest_run_succeeds(home: Settings, job: str) -> None:
     broken = Path(home.storage) / "applications" / "2014-08.csv"
     broken.parent.mkdir(exist_ok=True)
     broken.write_text("id\n1\n")
     with pytest.raises(JobFailed, match=r"2014-08\.csv") as failed:
-        run_job(home, "batch_prediction_job", batch="2014-08", group="scoring")
+        run_job(home, job, batch="2014-08", group="scoring")
+    _record_successes(job, 60)  # more than are read of a job
     (failure,) = read_batch_runs(home).failures
     assert (failure.batch, failure.reason) == ("2014-08", str(failed.value))
-    (run,) = (run for run in newest_runs(home, "batch_prediction_job") if run.run_id == failure.run_id)
-    assert (run.status, run.batch, run.finished) == ("failure", "2014-08", True)
 
     write_batch(broken)
     run_job(home, "batch_prediction_job", batch="2014-08", group="scoring")
     runs = read_batch_runs(home)
     assert runs.failures == ()
     assert "2014-08" in runs.batches
+
+
+def _record_successes(job: str, count: int) -> None:
+    """Record runs of another batch."""
+    tags = {"dagster/partition": BATCH}
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(count):
+            instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.SUCCESS, tags=tags))
+
+
+@pytest.mark.integration
+def test_a_run_of_any_job_is_under_way_until_it_ends(home: Settings) -> None:
+    run = dg.DagsterRun(job_name="training_job", status=dg.DagsterRunStatus.STARTED)
+    with dg.DagsterInstance.get() as instance:
+        instance.add_run(run)
+    assert [(under_way.run_id, under_way.finished) for under_way in runs_under_way(home)] == [(run.run_id, False)]
+    with dg.DagsterInstance.get() as instance:
+        instance.report_run_failed(run)
+    assert runs_under_way(home) == []
+
+
+@pytest.mark.integration
+def test_the_newest_runs_of_a_job_are_read_with_how_they_stand(home: Settings) -> None:
+    with pytest.raises(JobFailed):
+        run_job(home, "monitoring_job", batch="2014-10")
+    (run,) = newest_runs(home, "monitoring_job")
+    assert (run.status, run.batch, run.finished) == ("failure", "2014-10", True)
 
 
 @pytest.mark.integration

@@ -23,6 +23,7 @@ def test_a_home_is_empty_until_something_is_trained_or_delivered() -> None:
 def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path) -> None:
     inbox = Path(home.storage) / "applications"
     score(home, write_batch(tmp_path / "2014-07.csv"))
+    score(home, write_batch(tmp_path / "2014-06.csv"), compare=False)
     write_batch(inbox / "2014-08.csv").write_text("id\n1\n")
     with pytest.raises(JobFailed) as failed:
         run_job(home, "batch_prediction_job", batch="2014-08")
@@ -35,12 +36,14 @@ def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path
     by_name = {batch.batch: batch for batch in status.batches}
     assert {name: batch.state for name, batch in by_name.items()} == {
         "2014-07": "scored",
+        "2014-06": "scored",
         "2014-08": "failed",
         "late october.csv": "refused",
     }
-    scored, failure, refusal = by_name.values()
+    scored, not_compared, failure, refusal = by_name.values()
     assert (scored.applications, scored.rejected, scored.model_version) == (60, 0, 1)
     assert scored.verdict == "not enough rows"
+    assert (not_compared.applications, not_compared.model_version, not_compared.verdict) == (60, 1, None)
     assert failure.reasons == (str(failed.value),)
     assert failure.run_id
     assert refusal.reasons[0].endswith("rename the file.")

@@ -17,7 +17,7 @@ from loan_default.adapters.inbox import list_files
 from loan_default.adapters.layout import StorageLayout, is_verdict
 from loan_default.adapters.storage import read_text
 from loan_default.defs.resources import ClockResource, NotificationsResource, StorageResource
-from loan_default.defs.sensors.ticks import MAX_NAMES, REASON_TAG, Result, explain_skips
+from loan_default.defs.sensors.ticks import MAX_NAMES, PARTITION_TAG, REASON_TAG, Result, explain_skips
 from loan_default.risk.monitoring.verdicts import with_current_verdict
 from loan_default.risk.text import shorten_sentences
 
@@ -88,7 +88,7 @@ def _failures(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[s
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
     for record in reversed(instance.get_run_records(failed)):
         run = record.dagster_run
-        batch = run.tags.get("dagster/partition")
+        batch = run.tags.get(PARTITION_TAG)
         subject = f"{run.job_name} of batch {batch}" if batch else run.job_name
         yield f"failed {run.run_id}", f"{subject} failed (run {run.run_id})."
 

@@ -20,7 +20,7 @@ Parameters = ParamSpec("Parameters")
 Result = dg.SensorResult | dg.SkipReason
 
 VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data", "loan_default/reason"
-RUN_KEY_TAG = "dagster/run_key"  # Dagster's tag on a run that a sensor requested
+RUN_KEY_TAG, PARTITION_TAG = "dagster/run_key", "dagster/partition"  # Dagster's own
 MAX_REQUESTS = 3  # runs in one tick: Dagster files them one by one, and other sensors wait
 MAX_NAMES = 10  # in a skip reason
 MAX_RUNS = 100  # of the past that are looked at

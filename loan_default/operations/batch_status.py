@@ -1,0 +1,101 @@
+"""How batches stand, for `status` and the doctor alike: scored, failed, refused or waiting.
+
+Which runs failed is read by `runs`, why a file is no batch by `adapters.inbox`; scoring and comparing is `batches`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from loan_default.adapters import inbox, prediction_history, storage
+from loan_default.adapters.layout import StorageLayout, batch_name
+from loan_default.operations.records import read_batch_record
+from loan_default.operations.runs import BatchFailure, BatchRuns
+from loan_default.settings import Settings
+
+SCORED_READ = 10  # the newest
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """A batch, and what came of it.
+
+    Attributes:
+        batch: its name; of a refused file the file's.
+        state: `scored`, `failed` (its newest run did), `refused` (it cannot be a batch) or `waiting` (not scored yet).
+        applications: rows that were scored; None for a batch that is not `scored`.
+        rejected: rows that could not be used; None where none was read, of a failed batch by the run that failed.
+        model_version: the version that scored it; None for a batch that is not `scored`.
+        verdict: of its drift; None where it was not compared since it was scored.
+        reasons: of the verdict, the failure or the refusal.
+        run_id: of the run that failed.
+    """
+
+    batch: str
+    state: Literal["scored", "failed", "refused", "waiting"]
+    applications: int | None = None
+    rejected: int | None = None
+    model_version: int | None = None
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    run_id: str | None = None
+
+
+def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]:
+    """Read how batches stand: the newest that were scored, oldest first, then all that failed, were refused or wait.
+
+    Args:
+        settings: of the home.
+        runs: what Dagster recorded of batches.
+    """
+    files = inbox.list_files(settings.layout.inbox)
+    scan = inbox.scan_inbox(files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
+    failed = {failure.batch for failure in runs.failures}
+    compared = comparisons(settings.layout)
+    scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
+    waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]
+    return (
+        *(_scored(settings, batch, compared=compared[batch]) for batch in scored),
+        *(_failed(settings, failure) for failure in runs.failures),
+        *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
+        *(BatchStatus(batch, "waiting") for batch in waiting),
+    )
+
+
+def comparisons(layout: StorageLayout) -> dict[str, bool]:
+    """Tell of each scored batch, the one that was scored last at the end, whether it was compared since."""
+    compared_at = {file.name: file.changed_at for file in inbox.list_files(layout.drift_reports)}
+    compared = {}
+    for file in inbox.list_files(layout.predictions):
+        if file.name.endswith(".parquet"):  # and not the same as CSV
+            batch = batch_name(file.name)
+            report = layout.batch_record("drift_report", batch).name
+            compared[batch] = report in compared_at and file.changed_at <= compared_at[report]
+    return compared
+
+
+def _scored(settings: Settings, batch: str, *, compared: bool) -> BatchStatus:
+    from loan_default.risk.monitoring.verdicts import with_current_verdict
+
+    counts = read_batch_record(settings, "application_report", batch) or {}
+    report = with_current_verdict(read_batch_record(settings, "drift_report", batch)) if compared else {}
+    predictions = settings.layout.batch_table("predictions", batch)
+    version = report.get("model_version") or prediction_history.origin_of(predictions, settings.staging)[0]
+    return BatchStatus(
+        batch,
+        "scored",
+        applications=counts.get("kept"),
+        rejected=counts.get("rejected"),
+        model_version=version,
+        verdict=report.get("verdict"),
+        reasons=tuple(report.get("reasons", ())),
+    )
+
+
+def _failed(settings: Settings, failure: BatchFailure) -> BatchStatus:
+    report = inbox.find_file(settings.layout.batch_record("application_report", failure.batch))
+    rejected = None
+    if report and report.changed_at >= failure.requested_at:  # else it is of an earlier file
+        rejected = storage.read_json(report.path)["rejected"]
+    return BatchStatus(failure.batch, "failed", rejected=rejected, reasons=(failure.reason,), run_id=failure.run_id)
