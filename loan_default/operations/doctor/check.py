@@ -40,7 +40,9 @@ class CheckContext:
 
     settings: Settings
     homes: HomeOrigins = field(default_factory=lambda: HomeOrigins("export", "export"))
+    storage_works: bool = False
     production: ModelVersion | None = None
+    records_open: bool = False  # those of Dagster
     clocks: list[tuple[str, datetime, datetime]] = field(default_factory=list)  # owner, its time, ours at that moment
     timestamps: list[tuple[str, datetime]] = field(default_factory=list)  # owner, a time that should lie in the past
 
@@ -55,9 +57,10 @@ class Check:
     seconds: float = 20.0
 
 
-def diagnosis_of(check: str, error: Exception, remedy: str, before: str = "") -> Diagnosis:
+def diagnosis_of(check: str, error: Exception | str, remedy: str, before: str = "") -> Diagnosis:
     """Turn a sentence of the platform into a diagnosis; `remedy` serves where the sentence names none."""
-    message, *advice = re.split(r"; |: (?=start )", str(error), maxsplit=1)
+    line = " ".join(str(error).split())
+    message, *advice = re.split(r"; |: (?=start )", line, maxsplit=1)
     return Diagnosis(check, "wrong", f"{before}{message.rstrip('.')}.", _sentence(advice[0]) if advice else remedy)
 
 

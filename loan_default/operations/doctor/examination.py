@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
 from loan_default.operations.doctor.alerts import check_alerts, send_test_message
+from loan_default.operations.doctor.batches import check_batches
 from loan_default.operations.doctor.check import Check, CheckContext, Diagnosis
 from loan_default.operations.doctor.clock import check_clock
 from loan_default.operations.doctor.installation import check_homes, check_loan_data, check_settings
@@ -48,6 +49,7 @@ CHECKS = (
         "See whether dagster.yaml in its home is sound, and its database answers.",
         seconds=30,
     ),
+    Check("batches", check_batches, "See whether the storage and Dagster's records can be read.", seconds=40),
     Check("clock", check_clock, "See what time it is."),
     Check("alerts", check_alerts, "Correct the settings of mail."),
 )

@@ -56,6 +56,7 @@ def check_dagster(context: CheckContext) -> Iterator[Diagnosis]:
     except BadInput as error:
         yield diagnosis_of("dagster", error, "Correct it, or see that its database answers.")
         return
+    context.records_open = True
     if status.newest_run_at:
         context.timestamps.append(("Dagster's newest run", status.newest_run_at))
     yield Diagnosis(

@@ -45,6 +45,7 @@ def check_storage(context: CheckContext) -> Iterator[Diagnosis]:
             remedy = "See that it is a folder that this user may write to, or correct LOAN_DEFAULT_STORAGE."
             yield Diagnosis("storage", "wrong", f"{root} cannot be used: {error.strerror or error}.", remedy)
         else:
+            context.storage_works = True
             context.clocks.append(("the storage", probe.changed_at, probe.written_at))
             yield judge_probe(root, probe)
             context.timestamps += _newest_files(root)
