@@ -24,16 +24,16 @@ from loan_default_tests.serving.test_client import ROWS, standing_in
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "message"),
     [
         ("october 2018.csv", "a batch's name may hold letters, figures, '.', '-' and '_' only; rename the file."),
         ("[bold].csv", "a batch's name may hold letters, figures, '.', '-' and '_' only; rename the file."),
         ("2018-10.xlsx", "a batch file ends in .csv, .csv.gz or .parquet."),
     ],
 )
-def test_a_batch_of_an_odd_name_is_refused(folder: Path, command: Run, file: str, told: str) -> None:
+def test_a_batch_of_an_odd_name_is_refused(folder: Path, command: Run, file: str, message: str) -> None:
     (folder / file).touch()
-    assert sentence(command("score", file)) == f"{file}: {told}"
+    assert sentence(command("score", file)) == f"{file}: {message}"
     assert not (folder / "var" / "storage").exists()
 
 
@@ -43,7 +43,7 @@ def test_a_batch_that_is_not_there_is_one_sentence(command: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         ("", "is empty; a loan file has a header line and one line for each loan."),
         ("loan_amnt;term\n", "is separated by semicolons; save it with commas between the columns."),
@@ -52,7 +52,7 @@ def test_a_batch_that_is_not_there_is_one_sentence(command: Run) -> None:
     ids=["empty", "semicolons", "no usable row"],
 )
 def test_a_batch_that_cannot_be_scored_is_named_as_given_and_not_delivered(
-    folder: Path, command: Run, lines: str | None, told: str
+    folder: Path, command: Run, lines: str | None, message: str
 ) -> None:
     (folder / "in").mkdir()
     file = Path("in", "2018-10.csv")
@@ -61,7 +61,7 @@ def test_a_batch_that_cannot_be_scored_is_named_as_given_and_not_delivered(
         pl.read_csv(file, infer_schema=False).with_columns(annual_inc=pl.lit("-5")).write_csv(file)
     else:
         file.write_text(lines, encoding="utf-8")
-    assert re.fullmatch(rf"in/2018-10\.csv:? {re.escape(told)}", sentence(command("score", str(file))))
+    assert re.fullmatch(rf"in/2018-10\.csv:? {re.escape(message)}", sentence(command("score", str(file))))
     assert not (folder / "var" / "storage").exists()
     assert not list((folder / "var" / "staging").iterdir())
 
@@ -97,8 +97,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def deliver(storage: Path, seed: int) -> None:
     (storage / "applications").mkdir(exist_ok=True)
-    for at, batch in enumerate(BATCHES):
-        applications = make_applications(60, seed=seed + at, month=date(2014, 7 + at, 1))
+    for number, batch in enumerate(BATCHES):
+        applications = make_applications(60, seed=seed + number, month=date(2014, 7 + number, 1))
         write_csv(applications, storage / "applications" / f"{batch}.csv")
 
 
@@ -119,12 +119,12 @@ def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other
     trained: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broken = trained / "applications" / "2014-08.csv"
-    whole = broken.read_bytes()
+    content = broken.read_bytes()
     broken.write_bytes(b"")
     assert main(["score-again", "--all"]) == 1
-    told = capfd.readouterr().err
-    assert told.startswith("loan-default: 1 of 4 batches failed. 2014-08: ")
-    assert "is empty" in told
+    errors = capfd.readouterr().err
+    assert errors.startswith("loan-default: 1 of 4 batches failed. 2014-08: ")
+    assert "is empty" in errors
     first = scored_at(trained)
     assert first.keys() == {*BATCHES} - {"2014-08"}
     assert [(batch, status) for batch, status, _ in reversed(batch_runs())] == [
@@ -132,7 +132,7 @@ def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other
     ]
     assert len({together for _, _, together in batch_runs()}) == 1
 
-    broken.write_bytes(whole)
+    broken.write_bytes(content)
     assert main(["score-again", "--all"]) == 0
     assert "Scored by version 1 already; --force scores again: 2014-07, 2014-09, 2014-10." in capfd.readouterr().out
     assert len(batch_runs()) == 5
@@ -151,7 +151,7 @@ def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["2014-07", "2015-01"], "The inbox holds no batch 2015-01; correct the name, or put its file there."),
         (
@@ -163,10 +163,10 @@ def test_batches_are_scored_again_one_run_each_and_one_that_fails_stops_no_other
     ids=["unknown", "unknown end", "no range"],
 )
 def test_batches_that_are_not_there_are_said_and_nothing_runs(
-    trained: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], told: str
+    trained: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     runs = batch_runs()
-    assert sentence((main(["score-again", "--force", *arguments]), *capfd.readouterr())) == told
+    assert sentence((main(["score-again", "--force", *arguments]), *capfd.readouterr())) == message
     assert batch_runs() == runs
 
 
@@ -206,9 +206,9 @@ def stopped_at_its_second_batch(*arguments: str, ended_by: signal.Signals) -> st
             time.sleep(0.3)  # Dagster forgets a Ctrl-C that comes while it goes from one step to another
             process.send_signal(ended_by)
             break
-    told = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
-    return told
+    return output
 
 
 # --- by the server

@@ -41,10 +41,10 @@ def test_sample_data_writes_loans(folder: Path, command: Run, name: str) -> None
 
 
 def test_sample_data_writes_a_batch(folder: Path, command: Run) -> None:
-    asked = ("sample-data", "--batch", "--rows", "30", "--month", "2019-02", "--out")
-    code, output, _ = command(*asked, "2019-02.csv")
+    arguments = ("sample-data", "--batch", "--rows", "30", "--month", "2019-02", "--out")
+    code, output, _ = command(*arguments, "2019-02.csv")
     assert (code, output) == (0, "30 rows written to 2019-02.csv.\n")
-    assert command(*asked, "shifted.csv", "--shift", "1")[0] == 0
+    assert command(*arguments, "shifted.csv", "--shift", "1")[0] == 0
     usual, shifted = (pl.read_csv(folder / name) for name in ("2019-02.csv", "shifted.csv"))
     assert usual["issue_d"].unique().to_list() == ["Feb-2019"]
     assert usual.height == 30

@@ -13,13 +13,13 @@ from loan_default.cli.terminal import errors, output, print_json, program
 
 @dataclass(frozen=True)
 class Event:
-    at: datetime
+    time: datetime
     reasons: tuple[str, ...]
 
 
 EVENT, PLAIN = (
     Event(datetime(2026, 1, 2, tzinfo=UTC), ("a", "b")),
-    {"at": "2026-01-02T00:00:00+00:00", "reasons": ["a", "b"]},
+    {"time": "2026-01-02T00:00:00+00:00", "reasons": ["a", "b"]},
 )
 
 
@@ -52,7 +52,7 @@ def test_the_two_consoles_write_to_the_two_streams(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("started", "typed"),
+    ("started", "program_name"),
     [
         (".venv/bin/loan-default", ".venv/bin/loan-default"),
         ("{here}/.venv/bin/loan-default", ".venv/bin/loan-default"),
@@ -62,7 +62,7 @@ def test_the_two_consoles_write_to_the_two_streams(capsys: pytest.CaptureFixture
     ],
 )
 def test_the_program_is_named_as_it_can_be_typed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: str, typed: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: str, program_name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "path").mkdir()
@@ -70,4 +70,4 @@ def test_the_program_is_named_as_it_can_be_typed_again(
     script.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setattr(sys, "argv", [started.format(here=tmp_path)])
-    assert program() == typed
+    assert program() == program_name

@@ -23,8 +23,8 @@ def test_promoting_against_the_policy_needs_a_version_and_a_reason(command: Run,
 
 @pytest.mark.integration
 def test_there_is_nothing_to_go_back_to(command: Run) -> None:
-    told = sentence(command("rollback", "--reason", "Why."))
-    assert told == "No other version was in production before; there is nothing to go back to."
+    message = sentence(command("rollback", "--reason", "Why."))
+    assert message == "No other version was in production before; there is nothing to go back to."
 
 
 @pytest.mark.integration
@@ -89,8 +89,8 @@ def count_runs() -> int:
 @pytest.mark.integration
 def test_a_server_that_is_away_is_one_sentence(folder: Path, loans: Path, command: Run) -> None:
     os.environ |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    told = sentence(command("train", "--data", "loans.csv", "--trials", "1"))
-    assert told.endswith(
+    message = sentence(command("train", "--data", "loans.csv", "--trials", "1"))
+    assert message.endswith(
         "MLflow at http://127.0.0.1:9 cannot be reached to open the experiment loan_default: start it or correct "
         "MLFLOW_TRACKING_URI."
     )

@@ -16,15 +16,15 @@ def test_retrainings_stand_beside_decisions(home: Settings) -> None:
     def retraining() -> None: ...
 
     with dg.DagsterInstance.get() as instance:
-        asked = instance.create_run_for_job(retraining, tags={REASON_TAG: "Batch 2018-10 drifted."})
+        by_sensor = instance.create_run_for_job(retraining, tags={REASON_TAG: "Batch 2018-10 drifted."})
         by_hand = instance.create_run_for_job(retraining)
     decision, *retrainings = read_history(home)
     assert (decision.event, decision.version, decision.run_id) == ("promote", 1, None)
     assert decision.by.startswith("policy, run ")
     assert decision.reasons
-    told = {event.run_id: (event.event, event.by, event.reasons, event.version) for event in retrainings}
-    assert told == {
-        asked.run_id: ("retraining not_started", "drift_sensor", ("Batch 2018-10 drifted.",), None),
+    events = {event.run_id: (event.event, event.by, event.reasons, event.version) for event in retrainings}
+    assert events == {
+        by_sensor.run_id: ("retraining not_started", "drift_sensor", ("Batch 2018-10 drifted.",), None),
         by_hand.run_id: ("retraining not_started", "by hand", ("started by hand",), None),
     }
     assert all(datetime.fromisoformat(event.at).tzinfo == UTC for event in retrainings)

@@ -41,9 +41,9 @@ def test_a_batch_that_is_not_in_the_inbox_is_refused(contract: Contract, workspa
         read_batch("a", contract, workspace)
 
 
-def _score(book: Book, batch: str = "a", seed: int = 3, kept: int | None = None) -> BatchScoring:
+def _score(book: Book, batch: str = "a", seed: int = 3, rows_kept: int | None = None) -> BatchScoring:
     applications, report = book.deliver(batch, make_applications(60, seed=seed, month=MONTH))
-    report |= {} if kept is None else {"kept": kept}
+    report |= {} if rows_kept is None else {"kept": rows_kept}
     return score_batch(batch, applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
 
 
@@ -79,5 +79,5 @@ def test_a_csv_that_cannot_be_stored_leaves_none_of_an_earlier_scoring(
 @pytest.mark.integration
 def test_predictions_that_are_not_one_for_each_application_are_not_stored(book: Book) -> None:
     with pytest.raises(GateFailed, match=r"^60 predictions for 61 applications\.$"):
-        _score(book, kept=61)
+        _score(book, rows_kept=61)
     assert not {name for name in book.files() if name.startswith(("predictions/", "prediction_history/"))}
