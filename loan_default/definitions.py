@@ -22,7 +22,7 @@ def build_definitions(
 ) -> dg.Definitions:
     """Build all assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name.
 
-    Where nobody waits, jobs are `patient` with what may pass.
+    Jobs that are `patient` try a step of a batch again where its failure may pass; a person who waits is told at once.
     """
     assets = dg.load_assets_from_modules(
         [data, training, registry, scoring, monitoring, performance, serving], include_specs=True

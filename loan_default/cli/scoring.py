@@ -10,7 +10,6 @@ from cyclopts import Group, Parameter, validators
 from loan_default.cli.app import SCORE, command
 from loan_default.cli.arguments import AsJson
 
-BatchName = Annotated[str, Parameter(metavar="BATCH")]
 ApplicationsFile = Annotated[Path, Parameter(metavar="FILE")]
 _CHOICE = Group("Which batches", "One of these.", validator=validators.LimitedChoice(1))
 
@@ -68,7 +67,7 @@ def score_again(
     tables.show_plan(console, plan)
     with progress(console):
         result = operations.score_again(
-            settings, plan, lambda batch, number: tables.show_turn(console, batch, number, len(plan.batches))
+            settings, plan, lambda batch, number: tables.show_batch_number(console, batch, number, len(plan.batches))
         )
     tables.show_rescoring(console, result, operations.AGAIN_TAG)
     result.require_success()

@@ -82,13 +82,13 @@ def demo(*, seed: Seed = 7) -> None:
     """Run the platform on synthetic loans: train, decide, score a usual and a shifted batch.
 
     Args:
-        seed: Of the synthetic loans.
+        seed: Seed of the synthetic loans.
     """
     import time
 
     from loan_default.cli import tables
     from loan_default.cli.progress import progress
-    from loan_default.cli.terminal import output, program, typed
+    from loan_default.cli.terminal import output, program, shorten_path
     from loan_default.operations import batches, demo, home, training
     from loan_default.operations.records import locations
 
@@ -100,7 +100,7 @@ def demo(*, seed: Seed = 7) -> None:
     with progress(console):
         records = training.run_pipeline(files.settings, demo.REQUEST)
         for number, file in enumerate(files.batches, 1):
-            tables.show_turn(console, file.stem, number, len(files.batches))
+            tables.show_batch_number(console, file.stem, number, len(files.batches))
             scored.append(batches.score(files.settings, file))
     console.rule("Result")
     tables.show_training(console, records)
@@ -108,7 +108,7 @@ def demo(*, seed: Seed = 7) -> None:
     tables.show_drift(console, [batch.drift for batch in scored if batch.drift])
     tables.show_values(console, "Where it lies", {"synthetic loans": str(files.loans.parent), **locations(settings)})
     console.print(f"Done in {time.monotonic() - began:.0f} s. Next:")
-    tables.show_next(console, demo.next_steps(typed(files.loans), program()))
+    tables.show_next(console, demo.next_steps(shorten_path(files.loans), program()))
 
 
 @command(SETUP, "completion --install", "completion bash > ~/.local/share/bash-completion/completions/loan-default")

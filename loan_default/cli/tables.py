@@ -178,7 +178,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
 
 
-def show_turn(console: Console, batch: str, number: int, count: int) -> None:
+def show_batch_number(console: Console, batch: str, number: int, count: int) -> None:
     """Show which batch of how many comes next."""
     console.print(Text(f"Batch {batch}, {number} of {count}", style="bold"))
 
@@ -368,7 +368,7 @@ def show_values(console: Console, title: str, values: Mapping[str, str]) -> None
     console.print(table)
 
 
-# --- the parts of all -----------------------------------------------------------------------------------------
+# --- common parts ---------------------------------------------------------------------------------------------
 
 
 def _table(title: str, *columns: str | Column) -> Table:

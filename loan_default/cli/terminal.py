@@ -35,7 +35,7 @@ def print_json(record: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no word for as what it has one for."""
+    """Turn a dataclass into a dictionary, and any other value that JSON does not know into text."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return value.isoformat() if isinstance(value, date) else str(value)
@@ -48,10 +48,10 @@ def program() -> str:
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
         return "python -m loan_default.cli"
-    return started.name if shutil.which(started.name) == str(started.absolute()) else typed(started)
+    return started.name if shutil.which(started.name) == str(started.absolute()) else shorten_path(started)
 
 
-def typed(path: Path) -> str:
+def shorten_path(path: Path) -> str:
     """Return a path as a person in this folder would type it: from here, where it lies below."""
     absolute, here = path.absolute(), Path.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)

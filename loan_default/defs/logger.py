@@ -1,6 +1,6 @@
 """A Dagster logger for people at a terminal: which step runs, what it logs, how long it took.
 
-It only forwards to Python's logger `loan_default.progress`; how that is displayed is `console`'s.
+It only forwards to Python's logger `loan_default.progress`; how that is displayed is `cli.progress`'s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Resources of assets and sensors: the loan book, the storage, the engine, MLflow, the server, clock and people.
+"""Resources of assets and sensors: the loan book, the storage, the engine, MLflow, the server, clock and alerts.
 
 Resources only hold settings and open adapters; nothing heavy is imported before an asset asks for it.
 """

@@ -1,7 +1,7 @@
 """The servers of a development machine: Dagster's UI with its daemon, and MLflow, started and ended together.
 
-What they print goes to the terminal, but for ticks, requests and warnings that are nobody's here to act on. Which
-addresses are shown is the caller's.
+What they print goes to the terminal, but for ticks, requests and warnings on which nobody here can act. Showing the
+addresses is the caller's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def plan_dev(settings: Settings, port: int, mlflow_port: int) -> DevPlan:
     """Plan the Dagster UI with its daemon on `port`, and MLflow on `mlflow_port`, to which all links lead.
 
     Raises:
-        BadInput: the ports are one, or something listens on one of them already.
+        BadInput: the ports are the same, or something listens on one of them already.
     """
     if port == mlflow_port:
         raise BadInput(f"Port {port} cannot be Dagster's and MLflow's; give --port or --mlflow-port another one.")

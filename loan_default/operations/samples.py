@@ -14,7 +14,7 @@ from loan_default.risk.errors import BadInput
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What to write: `rows` loans with outcomes, or a `batch` of applications of one month.
+    """A file to write: `rows` loans with outcomes, or a `batch` of applications of one month.
 
     `shift` is 0 for the usual population and 1 for plainly another.
     """

@@ -21,7 +21,7 @@ from loan_default.settings import Settings
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a training is asked to do; None leaves it to the configuration of the step.
+    """A request for a training; None leaves a value to the configuration of its step.
 
     Attributes:
         snapshot: month in which the loan file was taken.
@@ -49,7 +49,7 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingRecords:
-    """What the steps of a training recorded; None for a step that never ran.
+    """The records of the steps of a training; None for a step that never ran.
 
     Attributes:
         cleaning: rows kept and rejected, months, what the file lacks.

@@ -102,8 +102,7 @@ def check_workers(context: CheckContext) -> Iterator[Diagnosis]:
         yield Diagnosis("workers", "ok", f"{message}; watch them at {engine.dashboard}.")
         engine.close()
     except (BadInput, WorkersError) as error:
-        message, _, remedy = str(error).partition("; ")
-        yield Diagnosis("workers", "wrong", f"{message}.", remedy[:1].upper() + remedy[1:])
+        yield diagnosis_of("workers", error, "Correct LOAN_DEFAULT_DASK_ADDRESS.")
 
 
 def judge_schema(uri: str, schema: probes.SchemaRevision) -> Diagnosis | None:
