@@ -39,7 +39,6 @@ import pytest
 import yaml
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 from hypothesis import Phase, given, settings
@@ -54,6 +53,7 @@ from loan_default.defs.sensors import alert_sensor, build
 from loan_default.defs.sensors.ticks import REASON_TAG
 from loan_default.risk.policy import RetrainingPolicy
 from loan_default.settings import Settings, dagster_yaml
+from loan_default_tests.queues import ORIGIN
 
 # A sensor of its own job is added here; its job's end may be played by a method `_<job>` of the world.
 SENSORS = {
@@ -72,7 +72,6 @@ GARBAGE = (None, "", "{", "[]", "5", '{"states": 1}', '[{"b1.json": 1}, {}]', '[
 HOME = yaml.safe_load(dagster_yaml(Settings(Path())))
 JOBS: dict[str, dict[str, str]] = {job.name: dict(job.tags or {}) for job in build_jobs(Tracking("", ""))}
 SECONDS = {"batch_prediction_job": (20, 600), "retraining_job": (1200, 10_000), "serving_job": (5, 90)}
-ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "loans")  # without it none is queued
 Event, QUEUED = dg.DagsterEventType, dg.DagsterRunStatus.QUEUED
 
 
@@ -120,6 +119,8 @@ class World:
         self.round_at, self.rounds_wanted = START, 0
         self.down: Counter[str] = Counter()  # the daemon, the registry, Slack, the server's machine
         self.cursors: dict[str, str | None] = {}
+        self.rules = {"drift_sensor": self.due_drift, "production_sensor": self.due_production}
+        assert self.rules.keys() < SENSORS.keys()
         self.lost: dict[str, list[datetime]] = defaultdict(list)
         self.keys: set[tuple[str, str]] = set()
         self.runs: list[Run] = []
@@ -521,7 +522,7 @@ class World:
         if self.trouble("lost cursors", 0.01):
             self.cursors[name] = self.rng.choice(GARBAGE)
             self.lost[name].append(self.now)
-        due: dict[str, set[tuple[Any, ...]]] = getattr(self, f"due_{name}", dict)()
+        due = self.rules[name]() if name in self.rules else {}
         before = len(self.runs)
         results = [self.look(name)]
         twice = self.trouble("doubled ticks", 0.03)
