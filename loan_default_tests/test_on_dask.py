@@ -138,7 +138,7 @@ def test_a_worker_dies_while_a_batch_is_scored(platforms: dict[str, Platform], r
     platform = platforms["dask"]
     before = frame(platform, tmp_path / "before", "predictions", f"{BATCH}.parquet")
     watching = dask_engine.DaskEngine(platform.settings.dask_address)
-    with kill_worker(watching, "score_some") as died:
+    with kill_worker(watching, "score_part") as died:
         assert failures(platform.run("batch_prediction_job", batch=BATCH)) == []
     watching.close()
     after = frame(platform, tmp_path / "after", "predictions", f"{BATCH}.parquet")
