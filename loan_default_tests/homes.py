@@ -1,7 +1,7 @@
 """Small homes of the platform: few loans, a quick search and a lenient policy, so that a training takes seconds.
 
-Here are homes, jobs run in them, and what such a run says. What runs beside a job (servers, daemons, databases) has
-modules of its own.
+Homes, the files that people drop into them, jobs that run in them and what such a run says belong here. What runs
+beside a job (servers, daemons, databases) has modules of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ QUICK = {"tuned_params": {"trials": 2}, "model_evaluation": {"resamples": 20}}
 def small_loans() -> pl.DataFrame:
     """Loans as published, nearly all of them resolved."""
     return make_loans(LOANS, seed=7, first_month=FIRST_MONTH, last_month=LAST_MONTH)
+
+
+def write_outcomes(folder: Path, loans: pl.DataFrame, month: str = "2019-09") -> Path:
+    """Write how loans as published stand in a month, into the file that people drop into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{month}.csv"
+    loans.select("id", "loan_status").with_columns(pl.lit(month).alias("month")).write_csv(path)
+    return path
 
 
 def new_home(folder: Path, bucket: UPath | None = None) -> Settings:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
-from loan_default_tests.homes import allow_any_promotion, dagster_of, environment_of
+from loan_default_tests.homes import allow_any_promotion, dagster_of, environment_of, write_outcomes
 from loan_default_tests.stores import free_port
 
 log = logging.getLogger(__name__)
@@ -49,11 +48,9 @@ class Loop:
         (self.storage / "applications").mkdir(parents=True, exist_ok=True)
         write_csv(make_applications(400, month=MONTH, **options), self.storage / "applications" / name)
 
-    def drop_outcomes(self, name: str, **options: Any) -> None:
+    def drop_outcomes(self, seed: int) -> None:
         """Write how the applications of `drop` ended, as a person copies a file years later."""
-        (self.storage / "outcomes").mkdir(parents=True, exist_ok=True)
-        loans = make_loans(400, first_month=MONTH, last_month=MONTH, **options).select("id", "loan_status")
-        loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(self.storage / "outcomes" / name)
+        write_outcomes(self.storage / "outcomes", make_loans(400, seed=seed, first_month=MONTH, last_month=MONTH))
 
     def record(self, *parts: str) -> Any:
         path = self.storage.joinpath(*parts).with_suffix(".json")

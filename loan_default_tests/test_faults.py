@@ -46,6 +46,7 @@ from loan_default_tests.homes import (
     definitions_of,
     environment_of,
     with_storage,
+    write_outcomes,
 )
 from loan_default_tests.stores import client_of, free_port
 
@@ -90,10 +91,7 @@ class Home:
         inbox = self.storage / "applications"
         inbox.mkdir(parents=True, exist_ok=True)
         write_csv(make_applications(rows, month=MONTH, seed=seed), inbox / f"{BATCH}.csv")
-        outcomes = self.storage / "outcomes"
-        outcomes.mkdir(exist_ok=True)
-        ended = make_loans(rows, seed=seed, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
-        ended.with_columns(pl.lit("2019-09").alias("month")).write_csv(outcomes / "2019-09.csv")
+        write_outcomes(self.storage / "outcomes", make_loans(rows, seed=seed, first_month=MONTH, last_month=MONTH))
         with dagster_of(self.settings) as instance:
             instance.add_dynamic_partitions("batch", [BATCH])
 

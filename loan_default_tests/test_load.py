@@ -117,7 +117,7 @@ def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time
 @pytest.mark.integration
 def test_outcomes_that_are_dropped_are_measured(loop: Loop) -> None:
     assert loop.record("drift_report", "2014-08-2-0001"), "it was dropped before, and scored"
-    loop.drop_outcomes("2019-09.csv", seed=3)
+    loop.drop_outcomes(seed=3)
     report = loop.wait_for(
         lambda: (report := loop.record("performance_report") or {}).get("told_until") and report,
         "outcomes show how good the version proved to be",

@@ -52,7 +52,7 @@ def test_a_stable_batch_is_scored_and_a_shifted_one_leads_to_one_new_model_that_
         lambda: (loop.record("drift_report", "2014-08-shifted") or {}).get("model_version") == 2,
         "the shifted batch is scored again",
     )
-    loop.drop_outcomes("2019-09.csv", seed=3)
+    loop.drop_outcomes(seed=3)
     report = loop.wait_for(
         lambda: (report := loop.record("performance_report") or {}).get("told_until") and report,
         "outcomes show how good each version proved to be",

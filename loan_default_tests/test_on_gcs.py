@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -38,6 +38,7 @@ from loan_default_tests.homes import (
     failures,
     new_home,
     own_environment,
+    write_outcomes,
 )
 from loan_default_tests.stores import free_port
 
@@ -70,12 +71,9 @@ def trained(platform: Platform) -> dg.ExecuteInProcessResult:
 @pytest.fixture(scope="module")
 def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> str:
     """A batch that was dropped into the bucket, seen by the sensor, and scored as it asked."""
-    drop(
-        platform,
-        "applications",
-        "2014-08.csv",
-        lambda file: write_csv(make_applications(400, seed=3, month=MONTH), file),
-    )
+    file = platform.settings.home / "2014-08.csv"
+    write_csv(make_applications(400, seed=3, month=MONTH), file)
+    drop(platform, "applications", file)
     (request,) = ticks(platform, "new_batch_sensor")
     assert request.partition_key == "2014-08"
     assert failures(platform.run("batch_prediction_job", batch="2014-08")) == []
@@ -85,22 +83,16 @@ def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> str:
 @pytest.fixture(scope="module")
 def judged(platform: Platform, scored: str) -> Mapping[str, Any]:
     """Its outcomes, dropped, seen, and held against what was predicted."""
-
-    def write(file: Path) -> None:
-        loans = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
-        loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(file)
-
-    drop(platform, "outcomes", "2019-09.csv", write)
+    file = write_outcomes(platform.settings.home, make_loans(400, seed=3, first_month=MONTH, last_month=MONTH))
+    drop(platform, "outcomes", file)
     assert len(ticks(platform, "performance_sensor")) == 1
     assert failures(platform.run("performance_job", config={"performance_report": {"resamples": 20}})) == []
     report: Mapping[str, Any] = record(platform, "performance_report.json")
     return report
 
 
-def drop(platform: Platform, folder: str, name: str, write: Callable[[Path], object]) -> None:
-    file = platform.settings.home / name
-    write(file)
-    storage.store(file, UPath(platform.settings.storage) / folder / name)
+def drop(platform: Platform, folder: str, file: Path) -> None:
+    storage.store(file, UPath(platform.settings.storage) / folder / file.name)
 
 
 def ticks(platform: Platform, name: str, count: int = 2) -> list[dg.RunRequest]:

@@ -21,7 +21,15 @@ import pytest
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.settings import Settings
-from loan_default_tests.homes import Platform, definitions_of, environment_of, failures, new_platform, own_environment
+from loan_default_tests.homes import (
+    Platform,
+    definitions_of,
+    environment_of,
+    failures,
+    new_platform,
+    own_environment,
+    write_outcomes,
+)
 from loan_default_tests.stores import free_port
 
 BATCH, MONTH = "2014-08", date(2014, 8, 1)
@@ -54,17 +62,10 @@ def platform(trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.
     with own_environment(), new_platform(settings) as platform:
         os.environ.update(environment_of(settings))  # the server that `model_server` starts is of this home
         platform.deliver(BATCH, make_applications(250, seed=3, month=MONTH))
-        _write_outcomes(platform, "2019-09")
+        write_outcomes(platform.storage / "outcomes", make_loans(250, seed=3, first_month=MONTH, last_month=MONTH))
         assert failures(platform.run("batch_prediction_job", batch=BATCH)) == []
         yield platform
     ScoringServer(settings.serving_url, settings.serving).stop(wait=30)
-
-
-def _write_outcomes(platform: Platform, month: str) -> None:
-    loans = make_loans(250, seed=3, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
-    folder = platform.storage / "outcomes"
-    folder.mkdir(exist_ok=True)
-    loans.with_columns(pl.lit(month).alias("month")).write_csv(folder / f"{month}.csv")
 
 
 def materialize(platform: Platform, selection: dg.AssetSelection) -> set[str]:

@@ -39,6 +39,7 @@ from loan_default_tests.homes import (
     new_home,
     new_platform,
     small_loans,
+    write_outcomes,
 )
 from loan_default_tests.stores import client_of, new_tracking
 
@@ -374,10 +375,8 @@ def judged(platform: Platform, watched: Mapping[str, Any]) -> dg.ExecuteInProces
     """The calm batch five years later, loans of the training, and a file that is no table."""
     calm = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH)
     outcomes = pl.concat([frame.select("id", "loan_status") for frame in (calm, small_loans())])
-    folder = platform.storage / "outcomes"
-    folder.mkdir()
-    outcomes.with_columns(pl.lit("2019-09").alias("month")).write_csv(folder / "2019-09.csv")
-    folder.joinpath("broken.csv").write_text("nothing\n", encoding="utf-8")
+    file = write_outcomes(platform.storage / "outcomes", outcomes)
+    file.with_name("broken.csv").write_text("nothing\n", encoding="utf-8")
     result = platform.run("performance_job", config={"performance_report": {"resamples": 20}})
     assert result.success
     return result

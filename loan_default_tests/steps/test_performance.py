@@ -13,16 +13,15 @@ from loan_default.risk.data.synthetic import make_applications, make_loans
 from loan_default.steps.performance import measure_versions, read_outcome_files
 from loan_default.steps.scoring import score_batch
 from loan_default.steps.workspace import Workspace
+from loan_default_tests.homes import write_outcomes
 from loan_default_tests.steps.book import Book, as_json
 
 MONTH, NOW = date(2014, 8, 1), datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def _write_outcomes(workspace: Workspace) -> None:
-    loans = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH).select("id", "loan_status")
-    folder = Path(str(workspace.layout.outcomes))
-    folder.mkdir(parents=True)
-    loans.with_columns(pl.lit("2019-09").alias("month")).write_csv(folder / "2019-09.csv")
+    loans = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH)
+    write_outcomes(Path(str(workspace.layout.outcomes)), loans)
 
 
 def test_a_file_that_cannot_be_read_holds_up_no_other(contract: Contract, workspace: Workspace) -> None:
