@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres, programs, started_postgres
-from loan_default_tests.tiers import UnitGuard, tier_of
+from loan_default_tests.tiers import pytest_itemcollected, pytest_runtest_call, pytest_runtest_setup  # noqa: F401
 
 
 class Cleaned(NamedTuple):
@@ -45,26 +44,10 @@ LONGEST = (
 hypothesis.settings.register_profile("loan_default", deadline=None)
 hypothesis.settings.load_profile("loan_default")
 
-_UNIT_GUARD = UnitGuard()
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: position for position, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
-    for item in items:
-        tier_of(item)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    with _UNIT_GUARD.guard() if tier_of(item) == "unit" else nullcontext():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    with _UNIT_GUARD.guard() if tier_of(item) == "unit" else nullcontext():
-        return (yield)
 
 
 @pytest.fixture(scope="session")

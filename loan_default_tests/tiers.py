@@ -1,14 +1,14 @@
 """The tiers of tests, by what a test needs: each has one, and what a unit test may not do fails it.
 
 A test without a marker is a unit test. `pyproject.toml` explains the markers, and `Makefile` has the commands that run
-each tier. Fixtures belong in `conftest.py`.
+each tier. The hooks are pytest's once `conftest.py` imports them; fixtures belong there.
 """
 
 import platform
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.process import BaseProcess
 from typing import Any
 from unittest import mock
@@ -70,3 +70,21 @@ class UnitGuard:
             "or `container` where it needs a container engine"
         )
         pytest.fail(self._violation)
+
+
+_UNIT_GUARD = UnitGuard()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse a test of several tiers before any test runs."""
+    tier_of(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Hold a unit test, its setup and its call alike, to what its tier allows."""
+    with _UNIT_GUARD.guard() if tier_of(item) == "unit" else nullcontext():
+        return (yield)
+
+
+pytest_runtest_call = pytest_runtest_setup
