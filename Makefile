@@ -63,8 +63,7 @@ test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or proc
 	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container"
 
 .PHONY: test-all
-test-all: $(VENV)/dev.stamp ## Run all tests: also the long ones, and those of the containers where an engine is
-	@$(PYTEST) $(SHARED_OUT) -m "not long and not container"
+test-all: test ## Run all tests: also the long ones, and those of the containers where an engine is
 	@$(PYTEST) $(SHOWN) $(if $(ONLY),-k "$(ONLY)") -m "long or container"
 
 .PHONY: test-loop
