@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_score, bench_workers, fresh
+from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_scale, bench_score, bench_workers, fresh
 from benchmarks.figures import COLUMNS, Figure, as_table, keep
 from benchmarks.machine import describe_machine
 from loan_default.risk.data.synthetic import make_loans, write_csv
@@ -18,7 +18,7 @@ from loan_default.risk.data.synthetic import make_loans, write_csv
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sides run in this process, which has the libraries loaded already."""
+    """Run sides in this process, which has the libraries loaded already."""
 
     def run(side: fresh.Side, **arguments: Any) -> fresh.Run:
         answer = fresh.timed(side(**json.loads(json.dumps(arguments))))
@@ -49,6 +49,14 @@ def test_figures_are_measured(
 def test_workers_are_measured(tmp_path: Path) -> None:
     figures = bench_workers.figures(tmp_path, trained_on=4_000, workers=(2,), scored=2_000, many=4_000)
     assert [figure.limit for figure in figures] == [None, 2, 0.6, 0.002, 0.8, 1.2, 0.8, 1.2]
+    assert all(math.isfinite(figure.value) for figure in figures)
+
+
+@pytest.mark.long
+def test_steps_are_measured_as_loans_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOAN_DEFAULT_REAL_DATA", raising=False)
+    figures = bench_scale.figures(tmp_path, sizes=(10_000, 12_000), trials=1)
+    assert [figure.limit for figure in figures if figure.what == "  trained_model"] == [None, bench_scale.NOISE]
     assert all(math.isfinite(figure.value) for figure in figures)
 
 
