@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Run them in a folder that is removed afterwards, in the environment that the platform gives its processes."""
+    """Run the benchmarks in a folder that is removed again, in the environment of the platform's processes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMED)}; {', '.join(BENCHMARKS)} by default"

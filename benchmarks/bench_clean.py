@@ -36,7 +36,7 @@ def figures(folder: Path, *, rows: int = PUBLISHED_ROWS, loans: Path | None = No
 
 
 def clean(raw: str, folder: str) -> Callable[[], Any]:
-    """Cleaning as the platform does it; answers the rows read."""
+    """Clean as the platform does; the answer is the rows read."""
     from loan_default.risk.contract import load_contract
     from loan_default.risk.data.cleaning import clean_loans
 
@@ -46,7 +46,7 @@ def clean(raw: str, folder: str) -> Callable[[], Any]:
 
 
 def scan(raw: str, folder: str) -> Callable[[], Any]:
-    """The least that any cleaning does: read the columns in a stream and write them."""
+    """Read the columns in a stream and write them: the least that any cleaning does."""
     import polars as pl
 
     used = _columns_used()
@@ -54,7 +54,7 @@ def scan(raw: str, folder: str) -> Callable[[], Any]:
 
 
 def read_with_pandas(raw: str, folder: str) -> Callable[[], Any]:
-    """Reading alone, into memory."""
+    """Read the columns into memory, and do nothing else."""
     import pandas as pd
 
     used = _columns_used()

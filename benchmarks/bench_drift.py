@@ -15,7 +15,7 @@ SCORE = "raw_score"
 
 
 def figures(folder: Path, *, rows: int = 1_000_000, times: int = 3) -> list[Figure]:
-    """Evidently takes minutes at a million rows, so it runs once; `folder` is not used."""
+    """Judge synthetic frames; Evidently runs once, as it takes minutes at a million rows. `folder` is not used."""
     (ours,) = alternating(times, partial(fresh, judge, rows=rows))
     theirs = fresh(run_evidently, rows=rows)
     apart = max(abs(ours.answer[name] - value) for name, value in theirs.answer.items())
@@ -35,7 +35,7 @@ def figures(folder: Path, *, rows: int = 1_000_000, times: int = 3) -> list[Figu
 
 
 def judge(rows: int) -> Callable[[], Any]:
-    """From the batch's frame to its verdict; the reference is profiled already. Answers PSI by column."""
+    """Judge a batch's frame against a reference that is profiled already; the answer is PSI by column."""
     from loan_default.risk.monitoring.drift import build_profile, feature_drift, judge_drift, profile_batch
     from loan_default.risk.policy import load_policy
 
@@ -53,7 +53,7 @@ def judge(rows: int) -> Callable[[], Any]:
 
 
 def run_evidently(rows: int) -> Callable[[], Any]:
-    """The preset alone, import and conversion left out. Answers PSI by column."""
+    """Run the preset, import and conversion left out; the answer is PSI by column."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -70,7 +70,7 @@ def run_evidently(rows: int) -> Callable[[], Any]:
 
 
 def _sides(rows: int) -> tuple[Any, Any, list[str], list[str]]:
-    """Reference, batch, and the names of their numeric and categorical columns besides the score."""
+    """Make reference and batch; return them with their numeric and categorical columns besides the score."""
     import polars as pl
 
     reference, batch = _loan_like(rows, seed=0, moved=0.0), _loan_like(rows, seed=1, moved=0.2)
@@ -80,7 +80,7 @@ def _sides(rows: int) -> tuple[Any, Any, list[str], list[str]]:
 
 
 def _loan_like(rows: int, *, seed: int, moved: float) -> Any:
-    """A continuous raw score, then amounts, rates, counts, terms and grades in turn."""
+    """Draw a continuous raw score, then amounts, ratios, bureau scores, normal numbers and grades in turn."""
     import numpy as np
     import polars as pl
 

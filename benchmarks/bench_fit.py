@@ -24,7 +24,7 @@ def figures(folder: Path, *, rows: int = 1_000_000, rounds: int = ROUNDS, times:
 
 
 def fit(loans: str, rounds: int) -> Callable[[], Any]:
-    """As a training does it: encode, bin, boost."""
+    """Encode, bin and boost, as a training does."""
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
     from loan_default.risk.model.candidates.xgboost_model import tree_parameters
@@ -41,7 +41,7 @@ def fit(loans: str, rounds: int) -> Callable[[], Any]:
 
 
 def train(loans: str, rounds: int) -> Callable[[], Any]:
-    """The library alone: loans are encoded and binned already."""
+    """Boost by the library alone, on loans that are encoded and binned already."""
     import xgboost
 
     from loan_default.risk.model.candidates.xgboost_model import tree_parameters

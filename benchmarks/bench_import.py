@@ -21,7 +21,7 @@ def figures(folder: Path, *, times: int = 5) -> list[Figure]:
 
 
 def load(module: str) -> Callable[[], Any]:
-    """Nothing is prepared."""
+    """Import the module; nothing is prepared."""
 
     def work() -> None:
         importlib.import_module(module)

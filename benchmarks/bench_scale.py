@@ -35,7 +35,7 @@ def figures(folder: Path, *, sizes: Sequence[int] = SIZES, trials: int = 20) -> 
 
 
 def _grown(before: tuple[int, Run], rows: int, step: str, seconds: float) -> Figure | None:
-    """A step's growth as a share of n log n's."""
+    """Return a step's growth as a share of n log n's; None where the size before had no such step."""
     fewer, run = before
     shorter = run.answer.get(step)
     if not shorter:
@@ -52,7 +52,7 @@ def _grown(before: tuple[int, Run], rows: int, step: str, seconds: float) -> Fig
 
 
 def pipeline(raw: str, home: str, trials: int) -> Callable[[], Any]:
-    """The job as the command line runs it; answers seconds by step."""
+    """Run the job as the command does; the answer is seconds by step."""
     from dataclasses import replace
 
     from loan_default.operations.runs import run_job

@@ -71,7 +71,7 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
 
 
 def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], Any]:
-    """A batch as the platform scores it; answers how many loans got each decision."""
+    """Score a batch as the platform does; the answer is how many loans got each decision."""
     import polars as pl
     import xgboost  # noqa: F401 - imported before the clock starts, as on the other side
 
@@ -92,7 +92,7 @@ def write(loans: str, package: str, with_reasons: bool = False) -> Callable[[], 
 
 
 def predict(loans: str, package: str) -> Callable[[], Any]:
-    """The library alone: loans are read and encoded already, and what comes out is not kept."""
+    """Predict by the library alone, from loans that are read and encoded already; nothing is written."""
     import polars as pl
 
     from loan_default.risk.model.candidates.xgboost_model import XGBoostModel

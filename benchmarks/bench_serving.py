@@ -45,7 +45,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What `wrk` saw: requests a second, median and 99th percentile in ms, requests that failed."""
+    """What `wrk` measured: requests a second, median and 99th percentile in ms, requests that failed."""
 
     rate: float
     p50: float
@@ -76,7 +76,7 @@ class Side:
 
     @property
     def memory_mb(self) -> float:
-        """Resident memory, 10⁶ bytes."""
+        """Return the resident memory, 10⁶ bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -126,7 +126,7 @@ def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int =
 def _round(
     folder: Path, package: Path, bodies: Mapping[str, Path], seconds: int, number: int
 ) -> tuple[list[Load], list[float]]:
-    """Each server once: loads of ours (approved, declined, many), bare and stock (one, many); seconds and MB."""
+    """Run each server once; return loads of ours (approved, declined, many), bare, stock (one, many), seconds, MB."""
     with _ours(folder, f"home-{number}", bodies["approved"]) as side:
         loads = [
             side.load(bodies["approved"], connections=4, seconds=seconds),
@@ -146,7 +146,7 @@ def _round(
 
 
 def _median(loads: Sequence[Load]) -> Load:
-    """The median of each number; what failed, of all."""
+    """Return the median of each number, and the sum of what failed."""
     rate, p50, p99, requests = (median(values) for values in zip(*(astuple(load)[:4] for load in loads), strict=True))
     return Load(rate, p50, p99, int(requests), sum(load.failed for load in loads))
 
@@ -185,7 +185,7 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
         return {"dataframe_records": rows}
 
     def labels_of(frame: pl.DataFrame) -> Any:
-        """In the form and with the answer of the other side."""
+        """Ask in the form of the other side, and for its answer."""
         data = frame.select(sent).rows()
         return {"dataframe_split": {"columns": sent, "data": data}, "params": {"output": "label"}}
 
@@ -193,7 +193,7 @@ def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
         return [[None if np.isnan(v) else float(v) for v in row] for row in scorer.space.matrix(frame)]
 
     def split(frame: pl.DataFrame) -> Any:
-        """MLflow's server fails on a null; the trees take as long for a 0."""
+        """Write 0 for null, on which MLflow's server fails; the trees take as long for it."""
         data = [[value or 0.0 for value in row] for row in encoded(frame)]
         return {"dataframe_split": {"columns": list(scorer.space.columns), "data": data}}
 
@@ -223,7 +223,7 @@ def _script(path: Path, body: Any) -> Path:
 
 
 def register_versions(package: str, folder: str) -> Any:
-    """Register the package twice, in a store of its own; answers the versions."""
+    """Register the package twice, in a store of its own; the answer is the versions."""
     import loan_default
     from loan_default.adapters.tracking import PRODUCTION, serving_requirements, signature_fields
     from loan_default.risk.model import canary
@@ -328,7 +328,7 @@ def _answers(url: str, body: bytes) -> bool:
 
 
 def _listener(pid: int, port: int) -> int:
-    """The process that serves: of the one that was started and all below it, the last that holds the socket."""
+    """Return the process that serves: of the started one and all below it, the last that holds the socket."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
     return [process_id for process_id in _family(pid) if listening & _open_files(process_id)][-1]

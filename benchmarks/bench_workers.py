@@ -75,7 +75,7 @@ def _scoring(folder: Path, loans: str, scored: int, many: int) -> list[Figure]:
 
 
 def matured_loans(folder: Path, rows: int) -> Path:
-    """Synthetic loans that all have ended, cleaned."""
+    """Make synthetic loans that all have ended, and clean them."""
     import polars as pl
 
     from loan_default.risk.contract import load_contract
@@ -96,7 +96,7 @@ def matured_loans(folder: Path, rows: int) -> Path:
 
 
 def repeated(loans: Path, target: Path, rows: int) -> None:
-    """The loans again and again."""
+    """Write the loans again and again until there are so many rows."""
     import polars as pl
 
     frame = pl.scan_parquet(loans)
@@ -116,7 +116,7 @@ def _engine(workers: int) -> Any:
 
 
 def _ready() -> None:
-    """What a worker imports at its first task, before the clock starts, as on the other side."""
+    """Import what a worker imports at its first task, before the clock starts, as on the other side."""
     import xgboost.dask
 
     import loan_default.risk.model.training  # noqa: F401
@@ -125,7 +125,7 @@ def _ready() -> None:
 
 
 def train(loans: str, workers: int) -> Callable[[], Any]:
-    """Every candidate; answers AUCs on the test window, and the peak memory of each worker."""
+    """Train every candidate; the answer is AUCs on the test window, and the peak memory of each worker."""
     import polars as pl
     import xgboost  # noqa: F401
     from upath import UPath
@@ -161,7 +161,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
 
 
 def score(loans: str, package: str, workers: int, rows: int) -> Callable[[], Any]:
-    """The first `rows` of a table: PD, score and decision; reasons take their time for each declined loan."""
+    """Score the first `rows` of a table, without reasons, which take their time for each declined loan."""
     import xgboost  # noqa: F401
     from upath import UPath
 

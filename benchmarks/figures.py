@@ -30,14 +30,14 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the limit is reached; None where there is none."""
+        """Tell whether the limit is reached; None where there is none."""
         if self.limit is None:
             return None
         return self.value <= self.limit if self.bound == "most" else self.value >= self.limit
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The line as text, in the order of `COLUMNS`."""
+        """Return the line as text, in the order of `COLUMNS`."""
         sign = "≤" if self.bound == "most" else "≥"
         must = "" if self.limit is None else f"{sign} {self.form.format(self.limit)}"
         met = {True: "yes", False: "NO", None: ""}[self.met]
@@ -54,7 +54,7 @@ def compared(
     bound: Literal["most", "least"],
     **more: Any,
 ) -> Figure:
-    """A figure of two runs, with their times on record."""
+    """Make a figure of two runs, with their times on record."""
     seconds = {
         "ours": ours.seconds,
         "ours_processor": ours.cpu_seconds,
@@ -65,7 +65,7 @@ def compared(
 
 
 def as_table(figures: Sequence[Figure]) -> Table:
-    """For the terminal."""
+    """Return the figures as a table for the terminal."""
     table = Table(*COLUMNS, title="Benchmarks")
     for figure in figures:
         table.add_row(*figure.cells, style="bold red" if figure.met is False else None)

@@ -1,4 +1,4 @@
-"""Runs one side of a comparison in an interpreter of its own: its time, processor time, memory and answer.
+"""Run one side of a comparison in an interpreter of its own: its time, processor time, memory and answer.
 
 A side is a function that prepares what is not to be timed and returns the call that is. Nothing that one side has
 imported, allocated or warmed can then help or hurt the other.
@@ -36,7 +36,7 @@ class Run:
 
 
 def fresh(side: Side, **arguments: Any) -> Run:
-    """Run `side(**given)` in a fresh interpreter; what it is given and answers must be JSON."""
+    """Run `side(**arguments)` in a fresh interpreter; arguments and answer must be JSON."""
     command = [sys.executable, "-m", __name__, f"{side.__module__}:{side.__name__}", json.dumps(arguments)]
     child = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if child.returncode:
@@ -45,7 +45,7 @@ def fresh(side: Side, **arguments: Any) -> Run:
 
 
 def timed(work: Callable[[], Any]) -> Run:
-    """Call and measure."""
+    """Call `work` and measure it."""
     started, before = time.perf_counter(), _cpu_seconds()
     answer = work()
     return Run(time.perf_counter() - started, _cpu_seconds() - before, peak_gb(), answer)
@@ -57,7 +57,7 @@ def _cpu_seconds() -> float:
 
 
 def peak_gb() -> float:
-    """The most memory that this process had. Linux's `ru_maxrss` would begin with that of whoever started it."""
+    """Return the most memory that this process had; Linux's `ru_maxrss` begins with that of whoever started it."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS: bytes
@@ -66,7 +66,7 @@ def peak_gb() -> float:
 
 
 def alternating(times: int, *sides: Callable[[], Run]) -> list[Run]:
-    """Run the sides in turn, `times` each: medians of the times, the highest peak, the last answer."""
+    """Run the sides in turn, `times` each; return medians of the times, the highest peak, the last answer."""
     runs = [[side() for side in sides] for _ in range(times)]
     return [_median(list(of_side)) for of_side in zip(*runs, strict=True)]
 

@@ -11,7 +11,7 @@ PUBLISHED_ROWS = 2_260_701
 
 
 def raw_loans(folder: Path, rows: int) -> Path:
-    """A raw file of 151 columns: the sample in `LOAN_DEFAULT_REAL_DATA` scaled up, else synthetic loans."""
+    """Write a raw file of 151 columns: the sample in `LOAN_DEFAULT_REAL_DATA` scaled up, else synthetic loans."""
     path = folder / "raw.csv"
     real = os.environ.get("LOAN_DEFAULT_REAL_DATA", "")
     sample = Path(real, "lendingclub", "accepted_sample.csv")
@@ -25,7 +25,7 @@ def raw_loans(folder: Path, rows: int) -> Path:
 
 
 def cleaned_loans(folder: Path, rows: int) -> Path:
-    """Synthetic loans, cleaned; made once in a folder."""
+    """Clean synthetic loans, once in a folder."""
     path, raw = folder / f"cleaned_{rows}.parquet", folder / "synthetic.csv"
     if not path.exists():
         from loan_default.risk.contract import load_contract

@@ -11,7 +11,7 @@ LIBRARIES = ("polars", "pandas", "xgboost", "evidently", "dagster")
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, cores, memory, and the versions of Python and of the libraries compared with."""
+    """Return processor, cores, memory, and the versions of Python and of the libraries compared with."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

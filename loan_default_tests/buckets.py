@@ -35,7 +35,7 @@ HOST = "STORAGE_EMULATOR_HOST"  # read by google-cloud-storage, and so by dagste
 
 @contextmanager
 def started_emulator() -> Iterator[str]:
-    """The address of an emulator in a process of its own."""
+    """Start an emulator in a process of its own; yield its address."""
     port = free_port()
     started = ["-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port), "-q", "--in-memory"]
     process = subprocess.Popen([sys.executable, *started], stderr=subprocess.DEVNULL)  # it tells of each small answer
@@ -53,7 +53,7 @@ def started_emulator() -> Iterator[str]:
 
 @contextmanager
 def asked_at(address: str) -> Iterator[None]:
-    """Meanwhile every client of Google's asks there."""
+    """Have every client of Google's ask there meanwhile."""
     before = os.environ.get(HOST)
     os.environ[HOST] = address
     _forget()
@@ -74,14 +74,14 @@ def _forget() -> None:
 
 
 def new_bucket() -> UPath:
-    """An empty bucket."""
+    """Make an empty bucket."""
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     gcs.connect().create_bucket(name, project="tests")
     return UPath(f"gs://{name}")
 
 
 def objects_in(root: UPath) -> dict[str, bytes]:
-    """All that lies below, by the rest of its name."""
+    """Read all that lies below, by the rest of its name."""
     prefix = root.path.removeprefix(root.drive).strip("/")
     prefix = f"{prefix}/" if prefix else ""
     blobs = gcs.connect().list_blobs(root.drive, prefix=prefix)
@@ -118,7 +118,7 @@ class Faults:
 
 @contextmanager
 def faulty(emulator: str) -> Iterator[Faults]:
-    """A proxy before the emulator, which every client meanwhile asks; it passes on what it is not told to fail."""
+    """Put a proxy before the emulator, which every client asks meanwhile; it passes on what it need not fail."""
     upstream = emulator.removeprefix("http://")
 
     class Proxy(BaseHTTPRequestHandler):

@@ -40,7 +40,7 @@ _UNPRIVILEGED: _Account = {"user": "nobody", "group": "nogroup", "extra_groups":
 
 
 def programs() -> Path | None:
-    """The folder of the newest Postgres that is installed, if any is."""
+    """Return the folder of the newest Postgres that is installed, if any is."""
     installed = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     program = str(installed[-1]) if installed else shutil.which("initdb")
     return Path(program).parent if program else None
@@ -64,7 +64,7 @@ class Postgres:
             "--encoding=UTF8",
             "--no-sync",
         ]
-        command = [str(bin_folder / "initdb"), "--pgdata", str(self.data), "--encoding=UTF8", "--no-sync", *options]
+        command = [str(bin_folder / "initdb"), "--pgdata", str(self.data), *options]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **_UNPRIVILEGED)
         assert done.returncode == 0, done.stderr
 
@@ -77,7 +77,7 @@ class Postgres:
         return self.folder / "log"
 
     def start(self) -> None:
-        """Return as soon as it takes connections."""
+        """Start the server, and return as soon as it takes connections."""
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **_FAST}
         command = [str(self.bin / "postgres"), "-D", str(self.data)]
         command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
@@ -93,19 +93,19 @@ class Postgres:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Whoever is connected is cut off."""
+        """Stop the server; whoever is connected is cut off."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=30)
             self.process = None
 
     def url(self, database: str, *, user: str = USER, password: str | None = None) -> str:
-        """As a user writes it."""
+        """Return a database's address as a user writes it."""
         login = f"{user}:{quote(self.password if password is None else password, safe='')}"
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
 
     def open_url(self, database: str) -> str:
-        """Without the password, which is in PGPASSWORD then."""
+        """Return the address without its password, which is in PGPASSWORD then."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
     def create(self, database: str, *, template: str = "template1") -> str:
@@ -129,7 +129,7 @@ class Postgres:
         )
 
     def environment(self, settings: Settings) -> dict[str, str]:
-        """What a process of such a home finds in its environment."""
+        """Return what a process of such a home finds in its environment."""
         return {
             "LOAN_DEFAULT_DAGSTER_STORAGE": settings.dagster_storage,
             "LOAN_DEFAULT_STUDY_STORAGE": settings.study_storage,
@@ -138,7 +138,7 @@ class Postgres:
         }
 
     def count(self, database: str, table: str) -> int:
-        """How many rows the table holds."""
+        """Count the rows of a table."""
         connection = self._connect(database)
         with connection.cursor() as cursor:
             cursor.execute(SQL("select count(*) from {}").format(Identifier(table)))
@@ -153,7 +153,7 @@ class Postgres:
 
 @contextmanager
 def started_postgres(bin_folder: Path) -> Iterator[Postgres]:
-    """A cluster that is thrown away."""
+    """Start a cluster, and throw it away at the end."""
     folder = Path(mkdtemp(prefix="loan-default-postgres-"))  # whoever it runs as must get to it
     try:
         folder.chmod(0o755)

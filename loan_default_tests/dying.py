@@ -73,7 +73,7 @@ class Death:
 
 
 def watch(death: Death) -> None:
-    """Let it see which step runs, and each change."""
+    """Tell `death` which step runs, and each change."""
     watch_steps(death)
     watch_files(death)
     watch_registry(death)

@@ -35,7 +35,7 @@ QUICK = {"tuned_params": {"trials": 2}, "model_evaluation": {"resamples": 20}}
 
 
 def small_loans() -> pl.DataFrame:
-    """Loans as published, nearly all of them resolved."""
+    """Make loans as published, nearly all of them resolved."""
     return make_loans(LOANS, seed=7, first_month=FIRST_MONTH, last_month=LAST_MONTH)
 
 
@@ -48,7 +48,7 @@ def write_outcomes(folder: Path, loans: pl.DataFrame, month: str = "2019-09") ->
 
 
 def new_home(folder: Path, bucket: UPath | None = None) -> Settings:
-    """A home in `folder/home`, with its loans, policy and search space beside it; or storage and loans in a bucket."""
+    """Make a home in `folder/home`, loans, policy and search space beside it; or storage and loans in a bucket."""
     settings = _settings_of(folder)
     write_csv(small_loans(), folder / "loans.csv", footer=True)
     (folder / "policy.yaml").write_text(yaml.safe_dump(_lenient_policy()), encoding="utf-8")
@@ -143,7 +143,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def _lenient_policy() -> dict[str, Any]:
-    """What a few thousand loans can show is allowed to be enough."""
+    """Return a policy to which what a few thousand loans can show is enough."""
     policy = load_policy().model_dump(mode="json")
     policy["promotion"] |= {
         "least_test_defaults": 50,
@@ -168,7 +168,7 @@ def _quick_search() -> dict[str, Any]:
 
 @contextmanager
 def own_environment() -> Iterator[None]:
-    """What is put into the environment meanwhile is taken out again."""
+    """Put the environment back at the end as it is now."""
     before = dict(os.environ)
     try:
         yield
@@ -199,7 +199,7 @@ def definitions_of(settings: Settings) -> dg.Definitions:
 
 @contextmanager
 def dagster_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance that the home's own processes use."""
+    """Open the instance that the home's own processes use."""
     with own_environment():
         prepare_process(settings)
         with dg.DagsterInstance.get() as instance:
@@ -246,7 +246,7 @@ class Platform:
         self.instance.add_dynamic_partitions("batch", [batch])
 
     def metadata(self, asset: str) -> Mapping[str, dg.MetadataValue]:
-        """What the UI shows of the asset's newest materialization."""
+        """Return what the UI shows of the asset's newest materialization."""
         event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
         assert event is not None
         assert event.asset_materialization is not None
@@ -255,7 +255,7 @@ class Platform:
 
 @contextmanager
 def new_platform(settings: Settings) -> Iterator[Platform]:
-    """A platform with a real instance of its own."""
+    """Make a platform with a real instance of its own."""
     settings.home.mkdir(parents=True, exist_ok=True)
     folder = settings.home / "instance"
     folder.mkdir()
@@ -264,7 +264,7 @@ def new_platform(settings: Settings) -> Iterator[Platform]:
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
-    """The sentence of the step that failed."""
+    """Return the sentence of the step that failed."""
     assert not result.success
     step = next(event for event in result.all_events if event.is_step_failure)
     assert step.step_failure_data.user_failure_data, step.step_failure_data.error
@@ -272,12 +272,12 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[Any]:
-    """What each step that failed says; nothing where the run succeeded."""
+    """List what each step that failed says; nothing where the run succeeded."""
     failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failed or result.success
     return [step.user_failure_data or step.error for step in failed if step]
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
-    """Each check that the run evaluated, and whether it passed."""
+    """Return each check that the run evaluated, and whether it passed."""
     return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}

@@ -30,7 +30,7 @@ def contract() -> Contract:
 
 @functools.cache
 def full_search_space() -> SearchSpace:
-    """The shipped search space with the candidates that it shows in comments: every one that is registered."""
+    """Load the shipped search space with the candidates that it shows in comments: all that are registered."""
     settled, comment, optional = (CONF / "search_space.yaml").read_text(encoding="utf-8").partition("# lightgbm:")
     lines = [line.removeprefix("# ") for line in f"{comment}{optional}".splitlines()]
     with TemporaryDirectory() as folder:
@@ -41,7 +41,7 @@ def full_search_space() -> SearchSpace:
 
 @functools.cache
 def scorer(kind: str) -> Scorer:
-    """A scorer of this kind, fitted on `development`."""
+    """Return a scorer of this kind, fitted on `development`."""
     search = full_search_space()
     for name in ("xgboost", "lightgbm"):
         start = {**search.tunable(name).start, "learning_rate": 0.3}
@@ -52,14 +52,14 @@ def scorer(kind: str) -> Scorer:
 
 @functools.cache
 def development() -> LocalDevelopment:
-    """Both windows of synthetic loans of one year that all have ended."""
+    """Return both windows of synthetic loans of one year, all of which have ended."""
     loans = _cleaned_loans()
     return LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), contract())
 
 
 @functools.cache
 def applications(rows: int = 40) -> tuple[list[dict[str, Any]], pl.DataFrame]:
-    """Applications as a client sends them, and their features as the contract's own cleaning gives them.
+    """Return applications as a client sends them, and their features as the contract's own cleaning gives them.
 
     The client leaves derived fields out, and sends the months that the length of the credit history follows from.
     """
@@ -84,7 +84,7 @@ def _cleaned_loans() -> pl.DataFrame:
 
 
 def package(folder: Path, kind: str = "xgboost") -> Path:
-    """A model package with its canary, as registering a version leaves it."""
+    """Write a model package with its canary, as registering a version leaves it."""
     scorer(kind).save(folder)
     application = {name: value for name, value in applications()[0][0].items() if value is not None}
     canary.write(folder, scorer(kind), application)

@@ -10,7 +10,7 @@ ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "loans")  
 
 
 def ask(instance: dg.DagsterInstance, job: dg.JobDefinition, *, batch: str | None = None, **how: Any) -> str:
-    """Put a run into the queue; its id is returned."""
+    """Put a run into the queue; return its id."""
     tags = {**job.tags, **({"dagster/partition": batch} if batch else {})}
     run = instance.create_run_for_job(
         job,
@@ -32,7 +32,7 @@ def begin(instance: dg.DagsterInstance) -> list[str]:
 
 
 def end(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Give its place back."""
+    """End a run, so that its slot is free."""
     run = instance.get_run_by_id(run_id)
     assert run is not None
     instance.report_run_canceled(run)

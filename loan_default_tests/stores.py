@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _empty_database() -> bytes:
-    """An SQLite store takes seconds to create, in a folder that may not exist yet: once is enough."""
+    """Create an SQLite store, in a folder that does not exist yet; it takes seconds, so once is enough."""
     with TemporaryDirectory() as folder:
         assert Tracking(f"sqlite:///{folder}/not/there/mlflow.db", folder).versions() == ()
         return Path(folder, "not/there/mlflow.db").read_bytes()
 
 
 def new_tracking(folder: Path) -> Tracking:
-    """A fresh store in `folder`."""
+    """Make a fresh store in `folder`."""
     folder.mkdir(exist_ok=True)
     (folder / "mlflow.db").write_bytes(_empty_database())
     return Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
@@ -82,7 +82,7 @@ class Server:
     log: Path
 
     def wait(self) -> None:
-        """Return as soon as it answers its health check."""
+        """Return as soon as the server answers its health check."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()

@@ -41,7 +41,7 @@ def settings() -> set[str]:
 
 
 def code(page: Path) -> Iterator[str]:
-    """Every line of a code block, without its comment, and every span of code."""
+    """Yield every line of a code block, without its comment, and every span of code."""
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.M | re.S):
         yield from (line.split(" #")[0].strip() for line in block.splitlines())

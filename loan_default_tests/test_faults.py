@@ -155,12 +155,12 @@ class Home:
         ScoringServer(self.settings.serving_url, self.settings.serving).stop(wait=20)
 
     def save(self) -> None:
-        """Copy it as it is now."""
+        """Copy the home as it is now."""
         for folder in (self.settings.home, self.storage):
             shutil.copytree(folder, self.folder / "saved" / folder.name)
 
     def restore(self) -> None:
-        """Put it back as it was then."""
+        """Put the home back as it was saved."""
         self.stop_server()
         for folder in (self.settings.home, self.storage):
             shutil.rmtree(folder)

@@ -198,11 +198,11 @@ class World:
                 self.soon()
 
     def last_asked(self) -> datetime:
-        """Apart from what is asked for each day."""
+        """Return when a run was last asked for, apart from what is asked for each day."""
         return max((run.asked_at for run in self.runs if run.job != "performance_job"), default=START)
 
     def soon(self) -> None:
-        """Something happened: some rounds of ticks follow."""
+        """Let some rounds of ticks follow what has happened."""
         self.rounds_wanted = max(self.rounds_wanted, self.rng.choice((1, 1, 2, 3)))
         if self.round_at > self.now + 15 * SECOND or self.round_at <= self.now:
             self.next_round(self.between(SECOND, 10 * SECOND))
@@ -212,7 +212,7 @@ class World:
         self.after(pause, self.round)
 
     def round(self) -> None:
-        """What the daemon does within some seconds; sensors tick each at its own time."""
+        """Do what the daemon does within some seconds; sensors tick each at its own time."""
         if self.now < self.round_at:
             return  # an earlier one was asked for
         if not self.down["daemon"]:
@@ -235,7 +235,7 @@ class World:
     # --- what happens
 
     def plan(self) -> None:
-        """Half a year of events at random times."""
+        """Draw half a year of events at random times."""
         self.file("loans.csv", text="0")
         events: list[tuple[Callable[[], None], int]] = [
             *((self.one_comes, 30), (self.burst_comes, 2), (self.changes_later, 6), (self.is_touched, 6)),
@@ -267,7 +267,7 @@ class World:
         self.after(HOUR * (hours * self.rng.random() ** 2), returns)
 
     def machine_stops(self) -> None:
-        """Nobody is left who knows that its runs have died."""
+        """Stop the machine: nobody is left who knows that its runs have died."""
         self.falls("daemon", 12)
         self.server_dies()
         for run in self.runs:
@@ -281,7 +281,7 @@ class World:
             self.falls("server", 6)
 
     def version_is_served(self) -> None:
-        """The server takes it by itself, and nobody has seen it answer."""
+        """Let the server take the version by itself, without anybody having seen it answer."""
         if self.server or self.supervised:
             self.server = self.version
 
@@ -318,7 +318,7 @@ class World:
             self.after(self.between(0 * SECOND, self.rng.choice([SECOND, 60 * SECOND])), self.one_comes)
 
     def comes(self, batch: str) -> None:
-        """At once, or in pieces that a run may find; what is unreadable stays so."""
+        """Drop a batch at once, or in pieces that a run may read; what is unreadable stays so."""
         text = f"{next(self.numbers)} {self.population} {'broken' if self.trouble('broken files', 0.1) else 'well'}"
         pieces = self.rng.choice([1, 1, 1, 1, 2, 4])
         pause = self.between(2 * SECOND, 60 * SECOND)
@@ -387,7 +387,7 @@ class World:
         return [run for run in self.runs if run.job == job]
 
     def launch(self) -> None:
-        """As Dagster's queue: by priority, then the oldest first, past those that a limit holds back."""
+        """Start runs as Dagster's queue does: by priority, the oldest first, past those that a limit holds back."""
         limits = HOME["concurrency"]["runs"]
         waiting = sorted(self.under_way(), key=lambda run: -int(run.run.tags.get("dagster/priority", "0")))
         started = [run for run in waiting if run.status == "started"]
@@ -507,7 +507,7 @@ class World:
         return "killed" if self.trouble("killed runs", 0.1) else "well"
 
     def decide(self, verdict: str, version: int, by: str) -> None:
-        """The decision is kept some seconds after it was made."""
+        """Keep a decision, some seconds after it was made."""
         moment, number = self.now - self.between(0 * SECOND, 20 * SECOND), next(self.numbers)
         record = {"verdict": verdict, "candidate": version, "decided_at": moment.isoformat(timespec="seconds")}
         record |= {"decided_by": by, "reasons": [f"For {number} reasons."]}
@@ -573,7 +573,7 @@ class World:
             self.ask(job, tags, self.why(name, job, batch))
 
     def why(self, name: str, job: str, batch: str) -> tuple[Any, ...]:
-        """What is asked for, as the world names it."""
+        """Return what is asked for, as the world names it."""
         if name == "drift_sensor":
             return (*self.verdicts[batch][:2], batch, self.version) if batch else (self.version, self.loans)
         if name == "production_sensor":
@@ -594,7 +594,7 @@ class World:
     # --- what must be done now
 
     def due_drift(self) -> dict[str, set[tuple[Any, ...]]]:
-        """What drifted against another version is scored again, once; and a retraining, if all rules allow it."""
+        """Return what drifted against another version, to be scored again once; a retraining if all rules allow it."""
         if self.down["registry"]:
             return {"batch_prediction_job": set(), "retraining_job": set()}
         drifted = {
@@ -618,7 +618,7 @@ class World:
         }
 
     def due_production(self) -> dict[str, set[tuple[Any, ...]]]:
-        """The server is seen to until it was seen to answer by this version; each failure doubles the pause."""
+        """Return the serving run that is due until one saw this version answer; each failure doubles the pause."""
         past = self.of("serving_job")
         failures = 0
         for run in reversed(past):
@@ -637,7 +637,7 @@ class World:
         return {"serving_job": {(self.version,)} if due else set()}
 
     def hear(self, *, looked: bool, may_repeat: bool) -> None:
-        """Each piece of news was told by the first look that could tell it, and no line again."""
+        """Assert that each piece of news was told by the first look that could tell it, and no line again."""
         lost = bool(self.lost["alert_sensor"])
         again = self.lines_before & set(self.heard) or len(set(self.heard)) < len(self.heard)
         assert may_repeat or lost or not again, f"told again: {again}"
@@ -654,7 +654,7 @@ class World:
     # --- the end
 
     def settled(self) -> None:
-        """After some quiet days nothing is left to be done."""
+        """Assert that after some quiet days nothing is left to be done."""
         batches = set(self.instance.get_dynamic_partitions("batch"))
         files = {path.stem: path.read_text() for path in self.inbox()}
         assert {batch.casefold() for batch in files} == {batch.casefold() for batch in batches}, "every batch is known"

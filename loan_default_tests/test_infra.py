@@ -43,7 +43,7 @@ IAP = "35.235.240.0/20"
 
 @cache
 def read(module: str) -> dict[str, list[Any]]:
-    """All blocks of a module by their kind; "" is the root."""
+    """Read all blocks of a module by their kind; "" is the root."""
     blocks: dict[str, list[Any]] = defaultdict(list)
     options = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
     for path in sorted((INFRA / "modules" / module if module else INFRA).glob("*.tf")):
@@ -54,19 +54,19 @@ def read(module: str) -> dict[str, list[Any]]:
 
 @cache
 def text_of(module: str) -> str:
-    """Without comments."""
+    """Read a module's text without its comments."""
     folder = INFRA / "modules" / module if module else INFRA
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tf")))
     return re.sub(r"(?m)(^|\s)#.*$", "", text)
 
 
 def labelled(module: str, kind: str) -> dict[str, Any]:
-    """Variables, outputs and modules by name."""
+    """Return variables, outputs or modules by name."""
     return {name: body for block in read(module).get(kind, []) for name, body in block.items()}
 
 
 def resources(kind: str, *modules: str) -> Iterator[tuple[str, str, Any]]:
-    """Module, name and body of all resources of a type; a type may end with a star."""
+    """Yield module, name and body of all resources of a type, which may end with a star."""
     for module in modules or MODULES:
         for block in [
             *read(module).get("resource", []),
@@ -84,7 +84,7 @@ def only(kind: str, *modules: str) -> Any:
 
 
 def values(body: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below a block, with the argument that holds it."""
+    """Yield every text below a block, with the argument that holds it."""
     if isinstance(body, dict):
         for name, inner in body.items():
             yield from values(inner, name)
@@ -249,7 +249,7 @@ def test_services_take_no_call_from_outside_and_none_without_a_name() -> None:
 
 
 def lifecycle_classes() -> dict[str, str]:
-    """What each kind of object is worth, by a name that the code gives it."""
+    """Return what each kind of object is worth, by a name that the code gives it."""
     models = Settings(home=Path("/home"), storage="gs://bucket/root").artifacts.removeprefix("gs://bucket/root/")
     names = {
         f"{models}/models/m-1/artifacts/python_model.py": "model",
@@ -269,7 +269,7 @@ def lifecycle_classes() -> dict[str, str]:
 
 @cache
 def assets() -> tuple[str, ...]:
-    """The object of each asset, as the IO managers name it."""
+    """Return the object of each asset, as the IO managers name it."""
     from loan_default.definitions import build_definitions
 
     definitions = build_definitions(Settings(home=Path("/nowhere"), storage="memory://bucket/root"))
@@ -289,7 +289,7 @@ def rules() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def touches(condition: dict[str, Any], name: str) -> bool:
-    """Whether a rule's names are this object's; it says nothing of its age."""
+    """Tell whether a rule's names are this object's, whatever its age."""
     prefixes = [prefix.replace("${var.prefix}/", "") for prefix in condition.get("matches_prefix", [""])]
     suffixes = condition.get("matches_suffix", [""])
     return any(map(name.startswith, prefixes)) and any(map(name.endswith, suffixes))
@@ -387,7 +387,7 @@ def test_only_this_repository_and_branch_becomes_ci() -> None:
 
 
 def secrets_of(service: str) -> set[str]:
-    """The secrets that a service is given."""
+    """Return the secrets that a service is given."""
     if service == "platform":
         local = next(block["platform_secrets"] for block in read("")["locals"])
         (mapping,) = re.findall(r"(?s) in \{(.*?)\} :", local)
@@ -403,7 +403,7 @@ def secrets_of(service: str) -> set[str]:
 
 
 def readers() -> dict[str, set[str]]:
-    """Which services may read each secret."""
+    """Return the services that may read each secret."""
     local = next(block["secrets"] for block in read("")["locals"])
     direct = {name: set(secret["readers"]) for name, secret in local.items()}
     (database,) = (block["databases"] for block in read("database")["locals"])
@@ -571,7 +571,7 @@ def test_the_instance_starts_with_its_secrets_in_a_file_for_the_containers_alone
 
 
 def unquoted(text: str) -> str:
-    """A text within a filter of Cloud Logging, which undoes backslashes before it is a regular expression."""
+    """Undo the backslashes of a text in a filter of Cloud Logging, as it does before it reads a regular expression."""
     return str(json.loads(f'"{text}"'))
 
 
@@ -591,7 +591,7 @@ def test_alerts_look_for_lines_that_the_platform_writes(harness: Harness) -> Non
         )
 
     def matching_kinds(text: str) -> set[str]:
-        """Which alerts the line sets off."""
+        """Return the alerts that the line sets off."""
         patterns = {name: unquoted(rule["says"]) for name, rule in block["lines"].items()}
         return {name for name, pattern in patterns.items() if re.search(beginning, text) and re.search(pattern, text)}
 

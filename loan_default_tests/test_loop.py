@@ -21,7 +21,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def loop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Loop]:
-    """Start it with its records in Postgres, as in production, where that is installed; `test_load` has files."""
+    """Start a loop with its records in Postgres, as in production, where that is installed; `test_load`'s has files."""
     settings, environment = new_home(tmp_path), {}
     if programs():
         postgres = request.getfixturevalue("postgres")

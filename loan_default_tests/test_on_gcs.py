@@ -117,7 +117,7 @@ def tick(platform: Platform, name: str, cursor: str | None = None) -> dg.SensorR
 
 
 def copied(platform: Platform) -> list[str]:
-    """The names of the files that lie in scratch space."""
+    """Return the names of the files that lie in scratch space."""
     return sorted(path.name for path in platform.settings.staging.rglob("*") if path.is_file())
 
 
@@ -126,7 +126,7 @@ def record(platform: Platform, *parts: str) -> Any:
 
 
 def stored_names(platform: Platform) -> set[str]:
-    """The first parts of the names of what the bucket holds for the platform."""
+    """Return the first parts of the names of what the bucket holds for the platform."""
     return {name.split("/")[0] for name in objects_in(UPath(platform.settings.storage))}
 
 

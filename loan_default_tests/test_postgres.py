@@ -70,7 +70,7 @@ class Lender:
         )
 
     def sentence(self, *arguments: str, **other: str) -> str:
-        """What a command that fails says last; no password in anything that it says."""
+        """Return what a command that fails says last; assert that nothing that it says holds a password."""
         return self.last_words(self.begin(*arguments, **other))
 
     def last_words(self, command: subprocess.Popen[str]) -> str:
@@ -79,7 +79,7 @@ class Lender:
         return output.splitlines()[-1]
 
     def end(self, command: subprocess.Popen[str], *, code: int = 0) -> str:
-        """Wait until it ends so; what it said."""
+        """Wait until a command ends with this code; return what it said."""
         try:
             out, err = command.communicate(timeout=SECONDS)
         finally:

@@ -36,14 +36,14 @@ TAG = "dagster-k8s/config"
 
 
 def heavier() -> dict[str, Any]:
-    """The tags that the page gives to trainings."""
+    """Read the tags that the page gives to trainings."""
     (code,) = re.findall(r"```python\n_OF_A_TRAINING = (.*?)```", TEXT, re.DOTALL)
     return ast.literal_eval(code.replace("ALONE", repr(ALONE)))  # type: ignore[no-any-return]
 
 
 @pytest.fixture
 def instance(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance]:
-    """Of a new home whose `dagster.yaml` says this too."""
+    """Open the instance of a new home whose `dagster.yaml` says this too."""
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(NEW_HOME | request.param), encoding="utf-8")
     with own_environment():
         os.environ["DAGSTER_HOME"] = str(tmp_path)
@@ -52,7 +52,7 @@ def instance(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dg.Dags
 
 
 def fewer() -> dict[str, Any]:
-    """The page's limits with 2 batches for 20 and 4 runs for 25: filing a run takes a while."""
+    """Return the page's limits with 2 batches for 20 and 4 runs for 25, as filing a run takes a while."""
     return json.loads(json.dumps(LIMITS).replace('"limit": 20', '"limit": 2').replace(": 25", ": 4"))  # type: ignore[no-any-return]
 
 
@@ -87,7 +87,7 @@ def test_an_instance_opens_with_the_launcher_and_our_limits(instance: dg.Dagster
 
 
 def named() -> dict[str, set[str]]:
-    """The variables that a run is given."""
+    """Return the variables that a run is given."""
     names = {
         fragment["kind"]: set(fragment.get("data", {})) | set(fragment.get("stringData", {}))
         for fragment in FRAGMENTS

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run_script(folder: Path) -> tuple[dict[str, str], str]:
-    """What the file holds then, and what was said."""
+    """Run the script; return what the file holds then, and what was said."""
     finished = subprocess.run([folder / "secrets.sh"], cwd="/", check=True, capture_output=True, text=True)
     lines = (folder / ".env").read_text().splitlines()
     assert len({line.partition("=")[0] for line in lines}) == len(lines)

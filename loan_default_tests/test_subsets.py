@@ -91,7 +91,7 @@ def materialize(platform: Platform, selection: dg.AssetSelection) -> set[str]:
 
 
 def together(names: set[str]) -> set[str]:
-    """The assets whose files are written with those that are named."""
+    """Return the assets whose files are written with those that are named."""
     return names.union(*(keys for keys in TOGETHER.values() if keys & names))
 
 
