@@ -148,9 +148,7 @@ def show_batch(console: Console, batch: ScoredBatch) -> None:
     show_scored_batches(console, [batch])
     show_values(console, "Where it lies", {"Parquet": batch.parquet, "CSV": batch.csv})
     if batch.rejected:
-        console.print(
-            f"{batch.rejected:,} rows could not be scored; rejected_applications/{batch.batch}.parquet says why."
-        )
+        console.print(f"{batch.rejected:,} rows could not be scored; {batch.rejections} says why.")
     if batch.drift:
         show_drift(console, [batch.drift])
 

@@ -55,6 +55,7 @@ class ScoredBatch:
         decisions: the applications by decision, safest first.
         parquet: where the predictions lie.
         csv: the same as CSV.
+        rejections: where the rejected rows lie, with their reasons.
         drift: the report on its drift; None where that was not asked for.
     """
 
@@ -65,6 +66,7 @@ class ScoredBatch:
     decisions: tuple[DecisionCount, ...]
     parquet: str
     csv: str
+    rejections: str
     drift: Record | None
 
 
@@ -171,6 +173,7 @@ def read_batch(settings: Settings, batch: str, *, with_drift: bool = True) -> Sc
         decisions=tuple(DecisionCount(*decision) for decision in decisions),
         parquet=str(parquet),
         csv=str(settings.layout.predictions_csv(batch)),
+        rejections=str(settings.layout.batch_table("rejected_applications", batch)),
         drift=read_batch_record(settings, "drift_report", batch) if with_drift else None,
     )
 

@@ -171,7 +171,7 @@ def test_a_diagnosis_is_one_line_however_long(printed: Any) -> None:
 
 def scored_batch(**changes: Any) -> ScoredBatch:
     decisions = (DecisionCount("approve", 1_500, 0.081), DecisionCount("decline", 500, 0.4))
-    paths = ("/somewhere/2018-10.parquet", "/somewhere/2018-10.csv")
+    paths = ("/somewhere/2018-10.parquet", "/somewhere/2018-10.csv", "/somewhere/rejected.parquet")
     return replace(ScoredBatch("2018-10", 1, 2_000, 3, decisions, *paths, None), **changes)
 
 
@@ -182,7 +182,7 @@ def test_a_batch_is_shown_by_decision_with_shares(printed: Any) -> None:
     assert re.search(r"2018-10 │ approve +│ +1,500 │ +75.0% │ +8.1% │", lines)
     assert re.search(r"2018-10 │ decline +│ +500 │ +25.0% │ +40.0% │", lines)
     assert "/somewhere/2018-10.csv" in lines
-    assert "3 rows could not be scored; rejected_applications/2018-10.parquet says why." in lines
+    assert "3 rows could not be scored; /somewhere/rejected.parquet says why." in lines
     assert "verdict" not in lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from loan_default.adapters.layout import StorageLayout
 from loan_default.operations.batch_status import BatchStatus, read_batches
 from loan_default.operations.doctor.check import CheckContext, Diagnosis, count_of, diagnosis_of
 from loan_default.operations.runs import BatchRuns, read_batch_runs
@@ -13,10 +14,10 @@ def check_batches(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that no batch failed or was refused; nothing is said where the storage cannot be used."""
     if context.storage_works:
         runs = read_batch_runs(context.settings) if context.records_open else BatchRuns((), ())
-        yield from judge_batches(read_batches(context.settings, runs))
+        yield from judge_batches(read_batches(context.settings, runs), context.settings.layout)
 
 
-def judge_batches(batches: Sequence[BatchStatus]) -> Iterator[Diagnosis]:
+def judge_batches(batches: Sequence[BatchStatus], layout: StorageLayout) -> Iterator[Diagnosis]:
     """Name each batch that failed or was refused, with the reason, and each of which rows could not be scored."""
     for batch in batches:
         if batch.state == "failed":
@@ -27,6 +28,7 @@ def judge_batches(batches: Sequence[BatchStatus]) -> Iterator[Diagnosis]:
             yield diagnosis_of("batches", batch.reasons[0], "Rename the file, or take it out of the inbox.")
         if batch.rejected:
             message = f"{count_of(batch.rejected, 'row')} of batch {batch.batch} could not be scored."
-            yield Diagnosis("batches", "note", message, f"rejected_applications/{batch.batch}.parquet says why.")
+            rejected = layout.batch_table("rejected_applications", batch.batch)
+            yield Diagnosis("batches", "note", message, f"{rejected} says why.")
     if not any(batch.state in ("failed", "refused") for batch in batches):
         yield Diagnosis("batches", "ok", "None has failed, none was refused.")

@@ -5,8 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.adapters.layout import StorageLayout
 from loan_default.cli import main
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.doctor import CheckContext, Diagnosis
@@ -17,20 +19,21 @@ from loan_default_tests.operations.doctor.conftest import Installation, diagnose
 
 pytestmark = pytest.mark.integration
 
+LAYOUT = StorageLayout(UPath("/somewhere"))
 RUN_ID = "1234abcd-0000-4000-8000-000000000000"
 SCORED = BatchStatus("2018-10", "scored", 2_000, 0, 3, "stable", ("PSI 0.01",))
 
 
 def test_a_failed_batch_is_named_with_its_run_and_reason() -> None:
     failed = BatchStatus("2018-11", "failed", reasons=("predictions failed:\nThe disk is full.",), run_id=RUN_ID)
-    diagnosis = wrong([*judge_batches([SCORED, failed])])
+    diagnosis = wrong([*judge_batches([SCORED, failed], LAYOUT)])
     assert diagnosis.message == "Batch 2018-11 failed in run 1234abcd: predictions failed: The disk is full."
     assert diagnosis.remedy == "Mend what it names, then run loan-default score-again 2018-11 --force."
 
 
 def test_a_refused_file_is_named_with_its_own_remedy() -> None:
     reason = "A.csv: batch a differs only by case; rename the file."
-    assert [*judge_batches([BatchStatus("A.csv", "refused", reasons=(reason,)), SCORED])] == [
+    assert [*judge_batches([BatchStatus("A.csv", "refused", reasons=(reason,)), SCORED], LAYOUT)] == [
         Diagnosis("batches", "wrong", "A.csv: batch a differs only by case.", "Rename the file.")
     ]
 
@@ -39,9 +42,9 @@ def test_a_refused_file_is_named_with_its_own_remedy() -> None:
     ("rejected", "message"), [(1, "1 row of batch 2018-10 could"), (1_200, "1,200 rows of batch 2018-10 could")]
 )
 def test_rejected_rows_are_a_note_of_each_batch(rejected: int, message: str) -> None:
-    note, ok = judge_batches([BatchStatus("2018-10", "scored", 2_000, rejected, 3)])
+    note, ok = judge_batches([BatchStatus("2018-10", "scored", 2_000, rejected, 3)], LAYOUT)
     assert (note.mark, note.message) == ("note", f"{message} not be scored.")
-    assert note.remedy == "rejected_applications/2018-10.parquet says why."
+    assert note.remedy == f"{LAYOUT.batch_table('rejected_applications', '2018-10')} says why."
     assert (ok.mark, ok.message) == ("ok", "None has failed, none was refused.")
 
 
