@@ -34,7 +34,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (lambda folder: bench_fit.figures(folder, rows=2_000, rounds=2, times=1), [1.5]),
         (lambda folder: bench_score.figures(folder, rows=2_000, trees=3, times=1), [60, None]),
-        (lambda folder: bench_drift.figures(folder, rows=2_000, times=1), [30, 1e-6]),
+        pytest.param(  # Evidently alone takes 5 seconds
+            lambda folder: bench_drift.figures(folder, rows=2_000, times=1), [30, 1e-6], marks=pytest.mark.integration
+        ),
     ],
 )
 def test_figures_are_measured(

@@ -1,6 +1,7 @@
 """Tuning: starts where it should, continues where it stopped, and replaces the start only for a real gain."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,22 @@ def changed(space: SearchSpace, **xgboost: Any) -> SearchSpace:
     return space.replace("xgboost", **xgboost)
 
 
+@pytest.fixture(scope="module")
+def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without a study: making its tables takes half a second."""
+    path = tmp_path_factory.mktemp("studies") / "empty.db"
+    optuna.get_all_study_names(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def storage(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'tuning.db'}"
+def new_storage(tmp_path: Path, empty_storage: Path) -> Callable[[str], str]:
+    return lambda name: f"sqlite:///{shutil.copy(empty_storage, tmp_path / name)}"
+
+
+@pytest.fixture
+def storage(new_storage: Callable[[str], str]) -> str:
+    return new_storage("tuning.db")
 
 
 def run(few: LocalDevelopment, space: SearchSpace, storage: str, trials: int, **other: Any) -> TunedParams:
@@ -137,22 +151,24 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
     assert run(few, space, storage, 3).trials == 3
 
 
-def test_the_same_search_finds_the_same(few: LocalDevelopment, space: SearchSpace, tmp_path: Path) -> None:
-    runs = [run(few, space, f"sqlite:///{tmp_path / name}", 6) for name in ("one.db", "two.db")]
+def test_the_same_search_finds_the_same(
+    few: LocalDevelopment, space: SearchSpace, new_storage: Callable[[str], str]
+) -> None:
+    runs = [run(few, space, new_storage(name), 6) for name in ("one.db", "two.db")]
     assert replace(runs[0], seconds=0) == replace(runs[1], seconds=0)
 
 
 def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
-    few: LocalDevelopment, space: SearchSpace, tmp_path: Path
+    few: LocalDevelopment, space: SearchSpace, new_storage: Callable[[str], str]
 ) -> None:
     from_bad = changed(space, start=BAD)
-    free = run(few, from_bad, f"sqlite:///{tmp_path / 'free.db'}", 6)
+    free = run(few, from_bad, new_storage("free.db"), 6)
     gain = free.start_log_loss - free.log_loss
     assert gain > 0.01
     assert free.parameters["learning_rate"] < 0.9
     assert free.parameters["min_child_weight"] == 5.0
     for least, replaced in ((gain * 0.99, True), (gain * 1.01, False)):
-        tuned = run(few, changed(from_bad, least_gain=least), f"sqlite:///{tmp_path / f'{replaced}.db'}", 6)
+        tuned = run(few, changed(from_bad, least_gain=least), new_storage(f"{replaced}.db"), 6)
         assert tuned.log_loss == free.log_loss
         assert tuned.parameters == (free.parameters if replaced else BAD)
 

@@ -33,11 +33,11 @@ class Cut(LocalEngine):
         return [table.part(start, min(self.rows_each, table.rows - start)) for start in starts]
 
 
-@pytest.mark.parametrize("rows", [1, 7, 100, 399])
-def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, rows: int) -> None:
+@pytest.mark.parametrize(("height", "rows"), [(20, 1), (400, 7), (400, 100), (400, 399)])
+def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, height: int, rows: int) -> None:
     loans, model, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
     reference = reference_part(model, MONTHS, 0.1, loans.head(600)).profile
-    features = scored_features(model, loans.tail(400).with_columns(pl.col("dti") * 1.5))
+    features = scored_features(model, loans.tail(height).with_columns(pl.col("dti") * 1.5))
     raw, names = FrameTable(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
     batch = JoinedTable(((FrameTable(features.lazy()), names), (raw, ("raw_score",))))
     undivided, parts = (profile_of(engine, batch, reference) for engine in (LocalEngine(), Cut(rows)))
