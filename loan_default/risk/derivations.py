@@ -1,6 +1,6 @@
 """Derived functions: how a contract computes a field from others where a file or an application lacks it.
 
-Each is one function in this module, and all use that one: the contract checks what it takes, cleaning applies it to
+Each is one function in this module, for all who need it: the contract checks what it takes, cleaning applies it to
 columns and online scoring to a row. Which fields it is applied to is the contract's to say (`derived`).
 
 The arguments are floats, numpy arrays or Polars expressions, so a function uses arithmetic and `abs` alone.

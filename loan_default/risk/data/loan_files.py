@@ -70,7 +70,7 @@ def open_table(
 
 
 def open_columns(path: Path, contract: Contract, needed: Sequence[str]) -> LoanTable:
-    """Open a file of which only the columns `needed` are read, two of them the contract's; errors as `open_table`."""
+    """Open a file of which only the columns `needed` are read; errors as `open_table`."""
     frame, dtypes = _scan_with_types(path, contract, typed=False)
     _refuse_incomplete(path, [name for name in needed if name not in dtypes], remedy="add {it}")
     _refuse_nested(path, dtypes, set(needed))

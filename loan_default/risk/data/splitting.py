@@ -117,7 +117,8 @@ def split_loans(
 
     The newest months that together hold at least `plan.test_share` of the loans test; of those before them the newest
     that hold at least `plan.calibrate_share` calibrate, the rest trains. Loans of fewer than three months cannot
-    be cut so: every fifth then tests and every fourth of five calibrates, and `out_of_time` is false.
+    be cut so: of every five in turn the first three then train, the fourth calibrates and the fifth tests, and
+    `out_of_time` is false.
 
     Raises:
         BadInput: no loan is matured, a first month leaves a window without loans, or a window holds no default or

@@ -1,6 +1,6 @@
 """An application whose PD is known, kept with a model package: what a server scores before it trusts a version.
 
-The application is made of medians (`adapters.model_store`), so it is nobody's.
+The application is made of medians (`monitoring.reference_profile`), so it is nobody's.
 """
 
 from __future__ import annotations

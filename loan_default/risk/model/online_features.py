@@ -93,7 +93,7 @@ class QuickReader:
         return tuple[tuple(types[name] for name in names)]  # type: ignore[misc]
 
     def read(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications | None:
-        """Read values of `form` or one of `row_form`, at least one row; None where a closer look is required."""
+        """Read values of `form` or one of `row_form`, at least one row; None where `check` has to decide."""
         try:
             return self._single(names, rows[0]) if len(rows) == 1 else self._many(names, rows)
         except (KeyError, TypeError, ValueError, ArithmeticError):  # no month, out of range, not to be computed
@@ -226,7 +226,7 @@ def _id(value: Any) -> str | None:
 def check(
     names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract, *, as_in_files: bool = False
 ) -> Applications:
-    """Take a closer look at the same rows.
+    """Read the same rows as `clean_applications` does, which says what is wrong with one.
 
     Args:
         names: of the values in each row.

@@ -1,4 +1,4 @@
-"""Tells why an applicant was declined: the fields that increases the margin most, in the contract's sentences.
+"""Tells why an applicant was declined: the fields that raise the margin most, in the contract's sentences.
 
 Fields without a sentence (the lender's own grade and rate) are never given. Measuring contributions is the model's.
 """

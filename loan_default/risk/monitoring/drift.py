@@ -343,7 +343,7 @@ def _histogram_of(stored: Mapping[str, Any], dtype: type) -> Histogram:
 
 
 def _counts_by_value(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
-    """Counts of both sides, one bin per value that either holds."""
+    """Count the rows of both sides, one bin per value that either holds."""
     values = np.union1d(reference.values, batch.values)
     aligned = np.zeros((2, values.size), np.int64)
     for counts, side in zip(aligned, (reference, batch), strict=True):
@@ -352,13 +352,13 @@ def _counts_by_value(reference: Histogram, batch: Histogram) -> tuple[Array, Arr
 
 
 def _counts_between(column: Histogram, cuts: Array, side: Literal["left", "right"]) -> Array:
-    """Counts in the bins that ascending cuts make; a value on a cut goes right of it for "left"."""
+    """Count rows in the bins that ascending cuts make; a value on a cut goes right of it for "left"."""
     stops = np.searchsorted(column.values, cuts, side)
     return np.diff(column.cumulative[np.concatenate(([0], stops, [column.values.size]))])
 
 
 def _evidently_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
-    """Counts over the bins of Evidently's PSI: values, or bins of equal width, Sturges' number of them.
+    """Count rows over the bins of Evidently's PSI: values, or bins of equal width, Sturges' number of them.
 
     Both the range and the number of bins are those of the two sides together. Sturges' formula is written as
     in `numpy.histogram_bin_edges`, whose edges these are to the last bit.
@@ -373,7 +373,7 @@ def _evidently_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Ar
 
 
 def _decile_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array]:
-    """Counts over the bins (-∞, d1], (d1, d2], … of the reference's deciles, equal ones taken once."""
+    """Count rows over the bins (-∞, d1], (d1, d2], … of the reference's deciles, equal ones taken once."""
     ranks = reference.present * np.arange(1, 10) / 10
     deciles = reference.values[np.searchsorted(reference.cumulative[1:], ranks)]
     cuts = np.unique(deciles)

@@ -79,7 +79,7 @@ def _part_profile(reference: ReferenceProfile, part: TablePart) -> Profile:
 
 
 def drift_columns(contract: Contract) -> tuple[list[str], list[str]]:
-    """Names of the numeric and of the categorical features."""
+    """Return the names of the numeric and of the categorical features."""
     numeric = [field.name for field in contract.features if field.kind == "number"]
     return numeric, [name for name in contract.feature_names if name not in numeric]
 

@@ -1,7 +1,7 @@
 """The model card: what a risk analyst reads before a model version is trusted, as one Markdown page.
 
 Its parts follow M. Mitchell et al., Model Cards for Model Reporting, 2019, in a lender's words. Everything on it is
-handed in or counted from what is; measuring is `evaluation`, deciding is `policy`, pictures are `plots`.
+handed in or counted from what is; measuring is `evaluation`, deciding is `promotion`, pictures are `plots`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ModelCardInputs:
         splits: the windows.
         leaderboard: all candidates, as `leaderboard` gives it.
         evaluation: the version on the test window; segments of field `VINTAGE` are shown as vintages.
-        decisions: what the cut-offs do to the test loans, as `judging.decision_shares` gives it.
+        decisions: what the cut-offs do to the test loans, as `champion_challenger.decision_shares` gives it.
         groups: the test loans by PD, as `evaluation.pd_groups` gives it.
         importance: share of each field, as `plots.field_importance` gives it.
         seed: of every random choice in training.
