@@ -63,7 +63,7 @@ def compare_batch(
         BadInput: the predictions are not of the file that was read last.
     """
     from loan_default.risk.compute import JoinedTable
-    from loan_default.risk.monitoring.drift import feature_drift, judge_drift, sampled
+    from loan_default.risk.monitoring.drift import draw_sample, feature_drift, judge_drift
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE, profile_of
 
     version = _scored_by(batch, predictions, application_report, models)
@@ -72,7 +72,7 @@ def compare_batch(
     profile = profile_of(engine, table, reference.profile)
     features = feature_drift(reference.profile, profile, policy)
     verdict = judge_drift(features, profile.rows, policy)
-    sample = sampled(table.scan(), profile.rows, policy.report_sample_rows, seed=0)
+    sample = draw_sample(table.scan(), profile.rows, policy.report_sample_rows, seed=0)
     page = _store_evidently(batch, reference.sample, sample, contract, policy, layout)
     return ComparedBatch(batch, version.version, verdict, features, page)
 

@@ -270,7 +270,7 @@ def evidently_report(
     Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The
     page holds its scripts and fonts and fetches nothing. Reports send no telemetry; Evidently's own UI would.
     """
-    some = (sampled(side.lazy(), side.height, sample_rows, seed) for side in (reference, current))
+    some = (draw_sample(side.lazy(), side.height, sample_rows, seed) for side in (reference, current))
     sides = [_evidently_columns(side, numeric, categorical) for side in some]
     left_out = [name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)]
     compared = [side.drop(left_out) for side in sides]
@@ -440,12 +440,12 @@ def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
     return f"{name}: {label} {figures[label]:.3f} is {sign} {limit:g}"
 
 
-def sampled(frame: pl.LazyFrame, height: int, rows: int, seed: int) -> pl.DataFrame:
+def draw_sample(frame: pl.LazyFrame, height: int, rows: int, seed: int) -> pl.DataFrame:
     """Draw at most `rows` of a frame's `height` rows, in their order: Evidently also plots the course over the rows."""
     if height <= rows:
         return frame.collect()
     drawn = pl.Series(np.sort(np.random.default_rng(seed).choice(height, rows, replace=False)), dtype=pl.UInt32)
-    row_number = ":place"
+    row_number = ":row"
     sample = frame.with_row_index(row_number).filter(pl.col(row_number).is_in(drawn.implode())).drop(row_number)
     return sample.collect(engine="streaming")
 

@@ -142,7 +142,7 @@ def measure_performance(
     versions, verdict = [], None
     vintages, decisions, groups = [_table("vintage")], [_table("decision")], [pl.DataFrame(schema=_GROUP)]
     for version in predicted.select("model_version").unique().collect()["model_version"].sort():
-        loans = _joined(predicted, outcomes, contract, version, seen_until)
+        loans = _join_outcomes(predicted, outcomes, contract, version, seen_until)
         learned = loans["issued"] <= developed_until[version]
         judged = loans.filter(~learned)
         rng = np.random.default_rng(seed)
@@ -157,7 +157,7 @@ def measure_performance(
     return Performance(tuple(versions), pl.concat(vintages), pl.concat(decisions), pl.concat(groups), verdict)
 
 
-def _joined(
+def _join_outcomes(
     predicted: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract, version: int, seen_until: date | None
 ) -> pl.DataFrame:
     """Return a row for each loan: `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` if matured."""

@@ -43,7 +43,8 @@ def reference_of(
     months = f"{windows[0].first_month:%Y-%m}", f"{max(window.last_month for window in windows):%Y-%m}"
     share = sample_rows / sum(window.rows for window in windows)
     part = partial(reference_part, scorer, months, share)
-    return merged(list(on_windows(engine, loans, contract, splits, ("train", "calibrate"), part)), sample_rows)
+    references = on_windows(engine, loans, contract, splits, ("train", "calibrate"), part)
+    return merge_references(list(references), sample_rows)
 
 
 def reference_part(scorer: Scorer, months: tuple[str, str], share: float, loans: pl.DataFrame) -> Reference:
@@ -61,7 +62,7 @@ def reference_part(scorer: Scorer, months: tuple[str, str], share: float, loans:
     return Reference(profile, scored.sample(min(math.ceil(share * scored.height), scored.height), seed=0))
 
 
-def merged(parts: Sequence[Reference], sample_rows: int) -> Reference:
+def merge_references(parts: Sequence[Reference], sample_rows: int) -> Reference:
     """Add up the references of all parts."""
     profile = reduce(ReferenceProfile.merge, (part.profile for part in parts))
     sample = pl.concat([part.sample for part in parts])

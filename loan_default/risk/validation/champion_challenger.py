@@ -120,11 +120,11 @@ def judge_on_test(
     outcomes = test[OUTCOME].to_numpy().astype(np.float64)
     scored = {kind: test[kind].struct.unnest() for kind in candidates}
 
-    def measured(scores: pl.DataFrame, scorer: Scorer) -> dict[str, Interval]:
+    def measure_scores(scores: pl.DataFrame, scorer: Scorer) -> dict[str, Interval]:
         rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
         return measure(outcomes, *_arrays(scores), cutoff=cutoff, rng=rng, resamples=resamples)
 
-    leaderboard = {kind: measured(scores, candidates[kind]) for kind, scores in scored.items()}
+    leaderboard = {kind: measure_scores(scores, candidates[kind]) for kind, scores in scored.items()}
     leading = candidates[leader]
     evaluation = Evaluation(
         rows=test.height,
@@ -138,9 +138,9 @@ def judge_on_test(
     old = test[CHAMPION].struct.unnest() if CHAMPION in test.columns else None
     judgement = Judgement(
         evaluation=evaluation,
-        comparison=None if old is None else _compared(outcomes, scored[leader], old, seed, resamples),
+        comparison=None if old is None else _compare_scores(outcomes, scored[leader], old, seed, resamples),
         leaderboard=leaderboard,
-        champion=measured(old, champion) if old is not None and champion else None,
+        champion=measure_scores(old, champion) if old is not None and champion else None,
         decisions=decision_shares(scored[leader].with_columns(test[OUTCOME])),
         groups=pd_groups(outcomes, scored[leader]["pd"]),
     )
@@ -151,7 +151,7 @@ def _arrays(scores: pl.DataFrame) -> tuple[Floats, Floats]:
     return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
 
 
-def _compared(outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, seed: int, resamples: int) -> Comparison:
+def _compare_scores(outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, seed: int, resamples: int) -> Comparison:
     rng = np.random.default_rng(seed)
     return compare(outcomes, _arrays(new), _arrays(old), rng=rng, resamples=resamples)
 

@@ -10,7 +10,7 @@ from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import (
     drift_columns,
     example_application,
-    merged,
+    merge_references,
     profile_of,
     reference_part,
     scored_features,
@@ -50,7 +50,7 @@ def test_the_reference_of_parts_is_that_of_the_whole(cleaned: Cleaned) -> None:
     loans, model = pl.read_parquet(cleaned.path).head(300), scorer("xgboost")
     undivided = reference_part(model, MONTHS, 0.5, loans)
     pieces = [loans[start : start + 90] for start in range(0, 300, 90)]
-    parts = merged([reference_part(model, MONTHS, 0.5, piece) for piece in pieces], 150)
+    parts = merge_references([reference_part(model, MONTHS, 0.5, piece) for piece in pieces], 150)
     assert parts.profile.to_json() == undivided.profile.to_json()
     assert parts.sample.height == undivided.sample.height == 150
 
