@@ -38,6 +38,11 @@ class Interval:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
+def read_intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    """Read metrics as a JSON record holds them."""
+    return {name: Interval(**interval) for name, interval in data.items()}
+
+
 def metric_headings() -> list[str]:
     """Return the headings of `SHOWN_METRICS` for a table that shows the AUC with its interval."""
     first, *others = SHOWN_METRICS.values()
@@ -81,9 +86,8 @@ class Evaluation:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
         """Read what `to_dict` returned."""
-        metrics = {name: Interval(**interval) for name, interval in data["metrics"].items()}
         segments = tuple(Segment(**segment) for segment in data["segments"])
-        return cls(**{**data, "metrics": metrics, "segments": segments})
+        return cls(**{**data, "metrics": read_intervals(data["metrics"]), "segments": segments})
 
 
 @dataclass(frozen=True)

@@ -203,14 +203,15 @@ def write_card(
     All arguments but `models` are records of the assets before this one.
     """
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.validation.champion_challenger import Judgement, intervals
+    from loan_default.risk.evaluation import read_intervals
+    from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.model_card import ModelCardInputs, leaderboard, model_card
     from loan_default.risk.validation.plots import field_importance
 
     judgement = Judgement.from_dict(evaluation["judgement"])
     version = models.tracking.get(trained_model["version"])
     scorer = models.scorer(version)
-    on_calibrate = {kind: intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
+    on_calibrate = {kind: read_intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
     prefix = "version."
     text = model_card(
         ModelCardInputs(

@@ -22,6 +22,7 @@ from loan_default.risk.evaluation import (
     compare,
     measure,
     pd_groups,
+    read_intervals,
 )
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import grade_auc
@@ -53,16 +54,11 @@ class Judgement:
         return cls(
             evaluation=Evaluation.from_dict(data["evaluation"]),
             comparison=comparison and Comparison(Interval(**comparison["auc_gain"]), comparison["brier_rise"]),
-            leaderboard={kind: intervals(metrics) for kind, metrics in data["leaderboard"].items()},
-            champion=data["champion"] and intervals(data["champion"]),
+            leaderboard={kind: read_intervals(metrics) for kind, metrics in data["leaderboard"].items()},
+            champion=data["champion"] and read_intervals(data["champion"]),
             decisions=pl.DataFrame(data["decisions"], schema_overrides={"default_rate": pl.Float64}),
             groups=pl.DataFrame(data["groups"]),
         )
-
-
-def intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
-    """Read metrics as a JSON record holds them."""
-    return {name: Interval(**interval) for name, interval in data.items()}
 
 
 def score_test(
