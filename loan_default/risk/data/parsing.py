@@ -13,12 +13,12 @@ import polars as pl
 
 _EMPTY_TEXTS = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts that mean: no value
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
 MONTH_TEXTS = tuple(
     text
     for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
-    for number, name in enumerate(_MONTHS, 1)
+    for number, name in enumerate(MONTHS, 1)
     for text in (f"{name}-{year}", f"{year}-{number:02d}")
 )
 

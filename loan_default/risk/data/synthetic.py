@@ -17,7 +17,7 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.data.synthetic_applications import Period, draw_applications
-from loan_default.risk.data.synthetic_draws import Columns, month_number
+from loan_default.risk.data.synthetic_draws import Columns, months_since_1900
 from loan_default.risk.data.synthetic_outcomes import draw_endings
 from loan_default.risk.data.synthetic_tables import (
     CURRENT,
@@ -86,7 +86,7 @@ def _loans(rows: int, seed: int, start: int, period: Period, shift: float) -> pl
     """Make the loans that begin at row `start` of the book of `seed`."""
     rng = np.random.default_rng((seed, start))
     columns = draw_applications(rng, rows, seed, start, period, shift)
-    return _published(draw_endings(rng, columns, month_number(period[2])))
+    return _published(draw_endings(rng, columns, months_since_1900(period[2])))
 
 
 def _published(columns: Columns) -> pl.DataFrame:

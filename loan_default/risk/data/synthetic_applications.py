@@ -17,7 +17,7 @@ from loan_default.risk.data.synthetic_draws import (
     by_level,
     draw_counts,
     draw_part,
-    month_number,
+    months_since_1900,
     only_where,
     pick_levels,
     rank_levels,
@@ -83,7 +83,7 @@ def _ids(rng: np.random.Generator, rows: int, seed: int, start: int) -> Floats:
 
 
 def _issue_months(rng: np.random.Generator, rows: int, period: Period) -> Floats:
-    first, last = month_number(period[0]), month_number(period[1])
+    first, last = months_since_1900(period[0]), months_since_1900(period[1])
     return first + pick_levels(rng, rows, np.linspace(1, 1.5, last - first + 1))
 
 
@@ -259,7 +259,7 @@ def _recent_accounts(rng: np.random.Generator, traits: Traits, columns: Columns)
         "max_bal_bc": np.round(revolving * rng.beta(3, 4, rows)),
         "all_util": np.round(100 * owed / limits),
     }
-    published = columns["issue_d"] >= month_number(RECENT_ACCOUNTS_FROM)
+    published = columns["issue_d"] >= months_since_1900(RECENT_ACCOUNTS_FROM)
     return {name: only_where(values, published) for name, values in recent.items()}
 
 

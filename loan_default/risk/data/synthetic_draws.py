@@ -34,7 +34,7 @@ def usual_dti(columns: Columns) -> Floats:
     return np.nan_to_num(columns["dti"], nan=18.0).clip(0, 45)
 
 
-def month_number(month: date) -> int:
+def months_since_1900(month: date) -> int:
     """Count the months since January 1900."""
     return (month.year - 1900) * 12 + month.month - 1
 

@@ -11,7 +11,7 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.data.synthetic_draws import (
     Columns,
     by_level,
-    month_number,
+    months_since_1900,
     only_where,
     pick_levels,
     term_months,
@@ -85,7 +85,7 @@ def _outcome(rng: np.random.Generator, columns: Columns, elapsed: Floats) -> Col
     slow = (luck < 0.004) & (elapsed > 2) & (elapsed < repaid_after)
     paying = np.select([slow, elapsed >= repaid_after], [GRACE, PAID], CURRENT)
     status = np.where(fails, failing, paying)
-    outside = (columns["issue_d"] < month_number(OUTSIDE_POLICY_BEFORE)) & (rng.random(rows) < 0.04)
+    outside = (columns["issue_d"] < months_since_1900(OUTSIDE_POLICY_BEFORE)) & (rng.random(rows) < 0.04)
     status = np.where(outside & (status <= CHARGED_OFF), status + PAID_OFF_POLICY, status)
     paid_months = np.where(fails, failed_after, repaid_after)
     return {"loan_status": status.astype(float), "paid_months": np.minimum(paid_months, elapsed - slow)}

@@ -1,8 +1,7 @@
 """States the distributions and texts from which synthetic loans are drawn, in LendingClub's published layout.
 
 They are calibrated to the published file's marginals. Drawing from them belongs in `synthetic_applications` and
-`synthetic_outcomes`. Tested in `risk/data/test_synthetic.py`, which holds
-the figures to what they are for.
+`synthetic_outcomes`. Tested in `risk/data/test_synthetic.py`, which holds the figures to what they are for.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
+
+from loan_default.risk.data.parsing import MONTHS
 
 PUBLISHED_COLUMNS: tuple[str, ...] = tuple(
     """
@@ -127,7 +128,6 @@ STATUSES = (
     "Does not meet the credit policy. Status:Charged Off",
     "Current", "In Grace Period", "Late (16-30 days)", "Late (31-120 days)",
 )  # fmt: skip
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MONTH_NAMES = tuple(f"{month}-{year}" for year in range(1900, 2100) for month in MONTHS)
 MONTH_COLUMNS = (
     "issue_d", "earliest_cr_line", "last_pymnt_d", "next_pymnt_d", "last_credit_pull_d",

@@ -10,7 +10,7 @@ from loan_default.risk.data.synthetic_draws import (
     by_level,
     draw_counts,
     draw_part,
-    month_number,
+    months_since_1900,
     only_where,
     pick_levels,
     rank_levels,
@@ -44,8 +44,8 @@ def test_values_by_hand() -> None:
     # 10,000 at 1 % a month over 36 months: 332.143 a month
     payment = annuity(np.array([10_000.0]), np.array([12.0]), np.array([36.0]))
     assert payment == pytest.approx([332.143], abs=1e-3)
-    assert month_number(date(1900, 1, 1)) == 0
-    assert month_number(date(2015, 12, 1)) == 115 * 12 + 11
+    assert months_since_1900(date(1900, 1, 1)) == 0
+    assert months_since_1900(date(2015, 12, 1)) == 115 * 12 + 11
     assert by_level((10, 20), np.array([1.0, 0.0])).tolist() == [20, 10]
     assert np.isnan(only_where(np.array([1.0, 2.0]), np.array([True, False]))).tolist() == [False, True]
     assert usual_dti({"dti": np.array([np.nan, 999.0, 7.5])}).tolist() == [18, 45, 7.5]
