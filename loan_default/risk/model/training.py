@@ -25,7 +25,7 @@ from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.policy import DecisionPolicy
 
-_BIN_RESAMPLES = 100
+_RESAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _fit(
         margins,
         cutoff=decision.decline_from,
         rng=np.random.default_rng(0),
-        resamples=_BIN_RESAMPLES,
+        resamples=_RESAMPLES,
     )
     final = first.refit(development, parameters, seed)
     scorer = Scorer(final, model.name, calibration, decision, development.space.contract)

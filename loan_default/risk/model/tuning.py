@@ -97,7 +97,7 @@ def tune(
     if candidate != TUNED:  # whose studies were named before others could be tuned
         name = f"{candidate}-{name}"
     study_search = _Search(name, storage, model, parameters, seed)
-    with _refusing_in_one_sentence(storage):
+    with _refuse_bad_storage(storage):
         study = study_search.open()
         for trial in development.each(study_search.make_trial, _missing_slots(study, trials)):
             on_trial(trial)
@@ -117,7 +117,7 @@ def tune(
 
 
 @contextmanager
-def _refusing_in_one_sentence(storage: str) -> Iterator[None]:
+def _refuse_bad_storage(storage: str) -> Iterator[None]:
     """Turn what the database refuses into one sentence without its password."""
     import optuna
     import sqlalchemy.exc
