@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(read: Read) -> None:
     assert "lacks the column month" in report.unreadable["b.csv"]
 
 
-def test_a_file_cut_off_in_its_middle_is_endings(tmp_path: Path, contract: Contract) -> None:
+def test_a_file_cut_off_in_its_middle_is_reported(tmp_path: Path, contract: Contract) -> None:
     complete, torn = tmp_path / "complete.parquet", tmp_path / "torn.parquet"
     pl.DataFrame({"id": ["1"], "loan_status": ["Current"], "month": [date(2019, 3, 1)]}).write_parquet(complete)
     torn.write_bytes(complete.read_bytes()[:-20])

@@ -39,7 +39,7 @@ def test_a_bad_row_is_set_aside_with_its_reason(
     (row,) = result.rejected.rows(named=True)
     assert (row["file"], row["row"], row["id"]) == ("loans0.csv", 6, few["id"][5])
     assert (row["field"], row["problem"]) == (field, problem)
-    assert row["value"] == (value and row["value"])
+    assert (row["value"] is None) == (value is None)
     assert row["reason"].startswith(f"{field} is missing" if value is None else f"{field} '{row['value']}' is ")
     assert why in row["reason"]
     assert result.report.problems == {problem: 1}

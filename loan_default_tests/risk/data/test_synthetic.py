@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from datetime import date
 from pathlib import Path
 
@@ -33,11 +32,8 @@ def test_the_layout_is_the_published_one(lines: pl.DataFrame) -> None:
 
 
 @pytest.mark.real_data
-def test_the_layout_is_that_of_the_real_file(lines: pl.DataFrame) -> None:
-    folder = os.environ.get("LOAN_DEFAULT_REAL_DATA")
-    if not folder:
-        pytest.skip("LOAN_DEFAULT_REAL_DATA is not set")
-    real = pl.read_csv(Path(folder) / "lendingclub" / "accepted_sample.csv", infer_schema=False)
+def test_the_layout_is_that_of_the_real_file(lines: pl.DataFrame, real_data: Path) -> None:
+    real = pl.read_csv(real_data / "lendingclub" / "accepted_sample.csv", infer_schema=False)
     assert tuple(real.columns) == PUBLISHED_COLUMNS
     for name in ("term", "grade", "emp_length", "home_ownership", "verification_status", "hardship_type"):
         assert set(lines[name].unique()) == set(real[name].unique()), name

@@ -1,11 +1,12 @@
 """Scoring of tables of any length: the same as of a frame, in order, whatever is read at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from loan_default.risk import compute
 from loan_default.risk.compute import FrameTable
 from loan_default.risk.model.batch_scoring import score_rows, write_predictions
 from loan_default.risk.model.scorer import SCORED, Scorer
@@ -16,15 +17,13 @@ def loans(windows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return windows["test"].head(300)
 
 
-@pytest.fixture(params=[1, 7, 100, 299, 300, 1_000])
-def chunk_rows(request: pytest.FixtureRequest) -> Iterator[int]:
-    with pl.Config(streaming_chunk_size=request.param):
-        yield request.param
-
-
+@pytest.mark.parametrize("part_rows", [1, 7, 100, 299, 300, 1_000])
 @pytest.mark.parametrize("with_reasons", [True, False])
-def test_chunks_add_up_to_the_whole(scorer: Scorer, loans: pl.DataFrame, chunk_rows: int, with_reasons: bool) -> None:
-    sample = loans.head(40) if chunk_rows == 1 else loans
+def test_parts_add_up_to_the_whole(
+    scorer: Scorer, loans: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, part_rows: int, with_reasons: bool
+) -> None:
+    monkeypatch.setattr(compute, "_PART_ROWS_LIMIT", part_rows)
+    sample = loans.head(40) if part_rows == 1 else loans
     columns = ["dti", "id", "addr_state"]  # a feature, and two that are none
     predictions = score_rows(scorer, FrameTable(sample.lazy()), keep=columns, with_reasons=with_reasons).collect(
         engine="streaming"
@@ -32,7 +31,7 @@ def test_chunks_add_up_to_the_whole(scorer: Scorer, loans: pl.DataFrame, chunk_r
     assert predictions.equals(sample.select(columns).hstack(scorer.score(sample, with_reasons=with_reasons)))
 
 
-def test_chunks_may_keep_nothing(scorer: Scorer, loans: pl.DataFrame) -> None:
+def test_no_column_may_be_kept(scorer: Scorer, loans: pl.DataFrame) -> None:
     assert score_rows(scorer, FrameTable(loans.lazy()), keep=[]).collect(engine="streaming").equals(scorer.score(loans))
 
 

@@ -128,7 +128,6 @@ def test_a_search_killed_in_its_first_trial_starts_at_the_start_again(
     few: LocalDevelopment,
     space: SearchSpace,
     storage: str,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     state: str,
 ) -> None:

@@ -74,11 +74,11 @@ def test_no_part_of_a_saved_model_is_a_pickle(
 ) -> None:
     model_of(candidates, candidate).save(tmp_path)
     for file in tmp_path.iterdir():
-        parts = [file.read_bytes()]
+        parts = {file.name: file.read_bytes()}
         if zipfile.is_zipfile(file):
             archive = zipfile.ZipFile(file)
-            parts += [archive.read(name) for name in archive.namelist()]
-        assert not any(part.startswith(b"\x80") or part.endswith(b".pkl") for part in parts)
+            parts |= {name: archive.read(name) for name in archive.namelist()}
+        assert not [name for name, part in parts.items() if part.startswith(b"\x80") or name.endswith(".pkl")]
 
 
 @each_candidate
