@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.data.synthetic import make_applications, make_loans
+from loan_default.risk.evaluation import auc_of
 from loan_default_tests.risk.data.loan_tables import extent, month
 
 
@@ -58,25 +59,17 @@ def test_about_a_fifth_of_matured_loans_default_in_every_vintage(matured: pl.Dat
     assert rates.filter(pl.col("len") > 1_000)["defaulted"].is_between(0.14, 0.20).all()
 
 
-def auc(truth: pl.Series, score: pl.Series) -> float:
-    """Chance that a defaulted loan has the higher score (Mann-Whitney)."""
-    ranks = score.rank().to_numpy()
-    defaulted = truth.to_numpy()
-    defaults = defaulted.sum()
-    return float((ranks[defaulted].sum() - defaults * (defaults + 1) / 2) / (defaults * (~defaulted).sum()))
-
-
 def test_grade_tells_something_features_more_and_later_fields_nearly_all(matured: pl.DataFrame) -> None:
-    grade = auc(matured["defaulted"], matured["sub_grade"].rank("dense"))
+    grade = auc_of(matured["defaulted"], matured["sub_grade"].rank("dense"))
     assert 0.65 < grade < 0.71
     names = ["int_rate", "fico_range_low", "dti", "acc_open_past_24mths", "avg_cur_bal", "annual_inc", "mort_acc"]
     table = matured.select(pl.col(names).rank() / pl.len()).fill_null(0.5).with_columns(one=1.0).to_numpy()
     early = np.arange(matured.height) < 0.6 * matured.height
     weights, *_ = np.linalg.lstsq(table[early], matured["defaulted"].to_numpy()[early] * 1.0)
     later = matured.filter(~early)
-    linear = auc(later["defaulted"], pl.Series(table[~early] @ weights))
-    assert auc(later["defaulted"], later["sub_grade"].rank("dense")) + 0.01 < linear < 0.75
-    assert auc(matured["defaulted"], -matured["last_fico_range_high"]) > 0.95
+    linear = auc_of(later["defaulted"], table[~early] @ weights)
+    assert auc_of(later["defaulted"], later["sub_grade"].rank("dense")) + 0.01 < linear < 0.75
+    assert auc_of(matured["defaulted"], -matured["last_fico_range_high"]) > 0.95
 
 
 def test_outcomes_of_applications_come_later_under_the_same_ids() -> None:
