@@ -25,13 +25,13 @@ SEED = 7
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """On a busy machine a small fit spends most of its time on threads that wait for each other."""
+    """Fit by one thread: on a busy machine several spend most of a small fit on waiting for each other."""
     xgboost.set_config(nthread=1)
 
 
 @pytest.fixture(scope="session")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFrame]:
-    """Cleaned synthetic loans by window: 4,900 train, 1,400 calibrate and 1,700 test."""
+    """Clean synthetic loans, and return them by window: 4,900 train, 1,400 calibrate and 1,700 test."""
     folder, contract = tmp_path_factory.mktemp("windows"), load_contract()
     raw, cleaned = folder / "loans.csv", folder / "cleaned.parquet"
     write_csv(make_loans(8_000, seed=3, first_month=date(2010, 1, 1), last_month=date(2014, 1, 1)), raw)
@@ -49,7 +49,7 @@ def development(windows: Mapping[str, pl.DataFrame]) -> LocalDevelopment:
 
 @pytest.fixture(scope="session", name="X")
 def some_test_loans(windows: Mapping[str, pl.DataFrame], development: LocalDevelopment) -> Matrix:
-    """400 test loans, among them some with missing values."""
+    """Return 400 test loans, among them some with missing values."""
     matrix = development.space.matrix(windows["test"].head(400))
     assert np.isnan(matrix).any()
     return matrix
@@ -57,7 +57,7 @@ def some_test_loans(windows: Mapping[str, pl.DataFrame], development: LocalDevel
 
 @pytest.fixture(scope="session")
 def quick_search() -> SearchSpace:
-    """Fast learning and few trees: seconds instead of minutes, and still better than the grade."""
+    """Ask for fast learning and few trees: seconds instead of minutes, and still better than the grade."""
     search = full_search_space()
     few = {"search": {}, "rounds_at_most": 60, "stop_after_rounds": 10}
     boosted = {**search.tunable("xgboost").start, "max_depth": 3, "learning_rate": 0.1}
@@ -68,17 +68,17 @@ def quick_search() -> SearchSpace:
 
 @pytest.fixture(scope="session")
 def ranked(development: LocalDevelopment, quick_search: SearchSpace) -> tuple[Candidate, ...]:
-    """Every candidate, best first."""
+    """Return every candidate, best first."""
     return train_candidates(development, quick_search, load_policy().decision, seed=SEED)
 
 
 @pytest.fixture(scope="session")
 def candidates(ranked: tuple[Candidate, ...]) -> Mapping[str, Candidate]:
-    """Every candidate by its kind."""
+    """Return every candidate by its kind."""
     return {candidate.kind: candidate for candidate in ranked}
 
 
 @pytest.fixture(scope="session")
 def scorer(candidates: Mapping[str, Candidate]) -> Scorer:
-    """The boosted trees'."""
+    """Return the boosted trees' scorer."""
     return candidates["xgboost"].scorer

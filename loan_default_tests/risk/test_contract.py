@@ -46,7 +46,7 @@ LoadChanged = Callable[[Change], Contract]
 
 @pytest.fixture
 def changed(tmp_path: Path) -> LoadChanged:
-    """Loads the shipped contract after a change to it."""
+    """Return a function that loads the shipped contract after a change to it."""
 
     def load(change: Change) -> Contract:
         data = deepcopy(SHIPPED)

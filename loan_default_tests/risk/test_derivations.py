@@ -36,7 +36,7 @@ def _registry_restored() -> Iterator[None]:
 
 
 def book_of(name: str) -> Contract:
-    """A contract of the fields that a function takes, called `argument0` and on, and of what it computes, `value`."""
+    """Make a contract of the arguments of a function, called `argument0` and on, and of what it computes, `value`."""
     shipped = load_contract().by_name
     required = [shipped[field].model_dump() for field in ("id", "issue_d", "term")]
     arguments = [
@@ -101,7 +101,7 @@ def test_two_functions_of_one_name_are_refused() -> None:
 
 
 def recipe() -> tuple[str, str]:
-    """The function and the field that README's recipe "Add a derived function" writes down."""
+    """Return the function and the field that README's recipe "Add a derived function" writes down."""
     section = README.read_text(encoding="utf-8").split("**Add a derived function.**", 1)[1]
     blocks = re.findall(r"```(python|yaml)\n(.*?)```", section, re.S)[:2]
     assert [language for language, _ in blocks] == ["python", "yaml"]
@@ -110,7 +110,7 @@ def recipe() -> tuple[str, str]:
 
 @pytest.fixture
 def extended(_registry_restored: None, tmp_path: Path) -> Contract:
-    """The shipped contract after the recipe was followed."""
+    """Load the shipped contract after the recipe was followed."""
     function, field = recipe()
     exec(function, vars(derivations).copy())  # as if it stood in the module
     shipped = (CONF / "contract.yaml").read_text(encoding="utf-8")

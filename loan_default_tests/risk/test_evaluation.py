@@ -30,7 +30,7 @@ CUTOFF = 0.3
 
 @st.composite
 def scored_loans(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outcomes (both kinds), scores with many ties, and whole weights that leave both kinds in."""
+    """Draw outcomes (both kinds), scores with many ties, and whole weights that leave both kinds in."""
     rows = draw(st.integers(2, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     outcomes = rng.permutation(np.r_[0.0, 1.0, rng.integers(0, 2, rows)])
@@ -41,7 +41,7 @@ def scored_loans(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def loans(rows: int = 2_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outcomes that follow their PDs, the PDs and their log-odds, rounded so that some are equal."""
+    """Draw outcomes that follow their PDs, the PDs and their log-odds, rounded so that some are equal."""
     rng = np.random.default_rng(seed)
     raw = rng.normal(-1.5, 1, rows).round(2)
     pds = 1 / (1 + np.exp(-raw))

@@ -13,7 +13,7 @@ from loan_default.risk.policy import load_policy
 
 
 def write_policy(folder: Path, key: str, value: Any) -> Path:
-    """The shipped policy with one value changed, or with one more key."""
+    """Write the shipped policy with one value changed, or with one more key."""
     policy = yaml.safe_load((CONF / "policy.yaml").read_text(encoding="utf-8"))
     section, _, name = key.partition(".")
     policy.setdefault(section, {})[name] = value

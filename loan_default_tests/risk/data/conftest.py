@@ -15,13 +15,13 @@ from loan_default_tests.risk.data.loan_tables import Clean, CleaningResult, as_c
 
 @pytest.fixture(scope="session")
 def few() -> pl.DataFrame:
-    """Forty loans as published, all of text as in a CSV; `None` where a field is empty."""
+    """Make forty loans as published, all of text as in a CSV; `None` where a field is empty."""
     return pl.read_csv(make_loans(40, seed=4).write_csv().encode(), infer_schema=False)
 
 
 @pytest.fixture
 def clean(tmp_path: Path, contract: Contract) -> Clean:
-    """Cleans files or a frame, and checks what must hold of every run."""
+    """Return a function that cleans files or a frame, and checks what must hold of every run."""
     cleaned, rejected = tmp_path / "out" / "cleaned.parquet", tmp_path / "out" / "rejected.parquet"
 
     def run(*sources: Path | pl.DataFrame, by: Contract = contract, snapshot: date | None = None) -> CleaningResult:
@@ -40,7 +40,7 @@ def clean(tmp_path: Path, contract: Contract) -> Clean:
 
 @pytest.fixture(scope="session")
 def book() -> pl.DataFrame:
-    """30,000 loans with the month arithmetic that the tests share."""
+    """Make 30,000 loans with the month arithmetic that the tests share."""
     term = pl.col("term").str.extract(r"(\d+)").cast(pl.Int32)
     return make_loans(30_000, seed=11).with_columns(
         issued=month("issue_d"),

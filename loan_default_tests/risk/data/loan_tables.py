@@ -32,12 +32,12 @@ def as_parquet(frame: pl.DataFrame, path: Path) -> Path:
 
 
 def extent(column: pl.Series) -> tuple[Any, Any]:
-    """The least and the greatest value."""
+    """Return the least and the greatest value."""
     return column.min(), column.max()
 
 
 def with_values(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
-    """The frame with other values in one row."""
+    """Return the frame with other values in one row."""
     in_row = pl.int_range(pl.len()) == row
     return frame.with_columns(
         pl.when(in_row).then(pl.lit(value)).otherwise(name).alias(name) for name, value in values.items()
@@ -45,10 +45,10 @@ def with_values(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
 
 
 def month(column: str) -> pl.Expr:
-    """The month of a text as Dec-2015."""
+    """Read the month of a text as Dec-2015."""
     return pl.col(column).str.to_date("%b-%Y")
 
 
 def months(column: str) -> pl.Expr:
-    """The months since the year 0 of a text as Dec-2015."""
+    """Count the months since the year 0 of a text as Dec-2015."""
     return month(column).dt.year() * 12 + month(column).dt.month()

@@ -129,7 +129,7 @@ def test_a_file_given_twice_is_refused(few: pl.DataFrame, clean: Clean, tmp_path
 
 
 def damaged_body(frame: pl.DataFrame, folder: Path) -> Path:
-    """Parquet of which only the footer is left: it opens, and fails when it is read."""
+    """Write Parquet of which only the footer is left: it opens, and fails when it is read."""
     content = bytearray(as_parquet(frame, folder / "damaged.parquet").read_bytes())
     body = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     content[4:body] = bytes(body - 4)

@@ -95,7 +95,7 @@ def test_every_listed_status_has_its_outcome(few: pl.DataFrame, clean: Clean, co
 
 @pytest.fixture(scope="module")
 def transformed(loans: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Resolved synthetic loans in the layout of the published cleaned file, the leaking flag all wrong."""
+    """Make resolved synthetic loans in the layout of the published cleaned file, the leaking flag all wrong."""
     layout = contract.layouts[0]
     years = pl.col("issue_d").str.slice(4).cast(pl.Int64).alias("issue_year")
     label = pl.col("loan_status").replace_strict(contract.outcome.label_of, return_dtype=pl.Int8)

@@ -19,7 +19,7 @@ from loan_default_tests.risk.data.loan_tables import as_csv, as_parquet
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Twenty loans as published: a header and a line for each."""
+    """Write twenty loans as published: a header and a line for each."""
     path = tmp_path_factory.mktemp("text") / "loans.csv"
     write_csv(make_loans(20, seed=2), path)
     return path.read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ Open = Callable[..., LoanTable]
 
 @pytest.fixture
 def opened(tmp_path: Path, contract: Contract) -> Open:
-    """Opens content under a name."""
+    """Return a function that opens content under a name."""
 
     def open_content(content: bytes | str, name: str = "loans.csv", **how: bool) -> LoanTable:
         path = tmp_path / name

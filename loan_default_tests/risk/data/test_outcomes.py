@@ -22,7 +22,7 @@ Read = Callable[..., tuple[OutcomesReport, pl.DataFrame, pl.DataFrame]]
 
 @pytest.fixture
 def read(tmp_path: Path, contract: Contract) -> Read:
-    """Reads files given as name=lines: the report, the outcomes and what was rejected."""
+    """Return a function that reads files of name=lines: the report, the outcomes and what was rejected."""
 
     def read_them(**files: str) -> tuple[OutcomesReport, pl.DataFrame, pl.DataFrame]:
         paths = [tmp_path / f"{name}.csv" for name in files]

@@ -18,7 +18,7 @@ from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, with_val
 
 
 def read_column(values: Sequence[str | None], field: str, contract: Contract) -> list[Any]:
-    """The values that texts of one field become; "rejected" where the row would be."""
+    """Return the values that texts of one field become; "rejected" where the row would be."""
     rows = pl.DataFrame({field: pl.Series(values, dtype=pl.String)}).with_row_index(ROW).lazy()
     table = LoanTable(Path("x.csv"), "x", rows, dict(rows.collect_schema()), None)
     frame, rules = parse_table(table, contract, with_outcome=False)

@@ -18,7 +18,7 @@ SNAPSHOT = date(2019, 3, 1)
 
 
 def book(counts: dict[date, int], *, outcomes: tuple[int | None, ...] = (0, 1), term: int = 36) -> pl.LazyFrame:
-    """Loans of these issue months, `outcomes` in turn."""
+    """Make loans of these issue months, `outcomes` in turn."""
     months = [month for month, count in counts.items() for _ in range(count)]
     return pl.LazyFrame({"id": [str(number) for number in range(len(months))], "issue_d": months}).with_columns(
         pl.Series("outcome", [outcomes[row % len(outcomes)] for row in range(len(months))], dtype=pl.Int8),

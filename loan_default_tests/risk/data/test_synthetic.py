@@ -16,7 +16,7 @@ from loan_default_tests.risk.data.loan_tables import extent
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """The texts of a written file, nothing converted."""
+    """Return the texts of a written file, nothing converted."""
     path = tmp_path_factory.mktemp("published") / "loans.csv"
     write_csv(make_loans(20_000, seed=5), path)
     return pl.read_csv(path, infer_schema=False)

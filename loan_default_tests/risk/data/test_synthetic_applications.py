@@ -74,7 +74,7 @@ def test_recent_accounts_are_empty_in_early_vintages(book: pl.DataFrame) -> None
 
 
 def psi(expected: pl.Series, actual: pl.Series) -> float:
-    """Population stability index over the expected deciles, or the levels of a text; empty is a level."""
+    """Measure the population stability index over the expected deciles, or the levels of a text; empty is a level."""
     if expected.dtype == pl.String:
         old, new = expected.fill_null(""), actual.fill_null("")
         edges = np.array(sorted(set(old)))
@@ -91,7 +91,7 @@ def psi(expected: pl.Series, actual: pl.Series) -> float:
 
 
 def batch_psi(matured: pl.DataFrame, shift: float) -> dict[str, float]:
-    """PSI of a batch of October 2018 against the oldest 60 % of the matured loans, the training window."""
+    """Measure the PSI of a batch of October 2018 against the oldest 60 % of the matured loans, the training window."""
     window = matured.head(int(0.6 * matured.height))
     batch = make_applications(6_000, seed=12, month=date(2018, 10, 1), shift=shift)
     batch = batch.with_columns(credit_age=(months("issue_d") - months("earliest_cr_line")).cast(pl.Float64))

@@ -20,7 +20,7 @@ FIELDS = contract().by_name
 
 
 def quick(*sent: dict[str, Any]) -> np.ndarray | None:
-    """The values (n, features) that the quick reader makes of JSON; None where it gives up."""
+    """Return the values (n, features) that the quick reader makes of JSON; None where it gives up."""
     try:
         decoded = msgspec.json.decode(json.dumps(sent), type=list[READER.form])  # type: ignore[name-defined]
     except msgspec.ValidationError:
@@ -30,7 +30,7 @@ def quick(*sent: dict[str, Any]) -> np.ndarray | None:
 
 
 def by_columns(*sent: dict[str, Any]) -> np.ndarray | None:
-    """The same of a list of values for each application."""
+    """Return the same of a list of values for each application."""
     names = list(dict.fromkeys(name for application in sent for name in application))
     form = READER.row_form(names)
     if form is None:
@@ -53,7 +53,7 @@ def alike(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def values_of(field: LoanField) -> st.SearchStrategy[Any]:
-    """Mostly what is allowed, with what is not: beyond the range, another type, an unknown level, nothing."""
+    """Draw mostly what is allowed, with what is not: beyond the range, another type, an unknown level, nothing."""
     odd: st.SearchStrategy[Any] = st.sampled_from(
         [None, "", "NA", "None", "x", True, -1, 10**12, 3.61, "36 months", [], {}]
     )

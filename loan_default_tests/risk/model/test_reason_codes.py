@@ -17,7 +17,7 @@ OPINIONS = ("grade", "sub_grade", "int_rate")
 
 
 def contributions(**of: float) -> np.ndarray:
-    """One row, zero but in the columns named (`purpose_car` is `purpose=car`)."""
+    """Make one row, zero but in the columns named (`purpose_car` is `purpose=car`)."""
     row = np.zeros(len(SPACE.columns))
     for name, value in of.items():
         row[SPACE.columns.index(name if name in SPACE.columns else "=".join(name.rsplit("_", 1)))] = value

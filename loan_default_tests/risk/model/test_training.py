@@ -34,7 +34,7 @@ def outcomes_of(loans: pl.DataFrame) -> Floats:
 
 
 def small(development: LocalDevelopment, rows: int = 600) -> LocalDevelopment:
-    """The first loans of both windows."""
+    """Keep the first loans of both windows."""
 
     def head(name: str) -> object:
         sample = getattr(development, name)

@@ -24,7 +24,7 @@ SEARCH = {"max_depth": Span(low=1, high=3), "learning_rate": Span(low=0.02, high
 
 @pytest.fixture(scope="module")
 def few(development: LocalDevelopment) -> LocalDevelopment:
-    """400 loans in each window."""
+    """Keep 400 loans in each window."""
     windows = {name: getattr(development, name) for name in ("train", "calibrate")}
     return LocalDevelopment(development.space, **{name: Sample(w.X[:400], w.y[:400]) for name, w in windows.items()})
 

@@ -69,7 +69,7 @@ def verdict(reference: pl.DataFrame, batch: pl.DataFrame, policy: DriftPolicy = 
 
 
 def contents(measured: Profile) -> dict:
-    """A profile as plain values, which compare."""
+    """Return a profile as plain values, which compare."""
     columns = {
         name: (column.values.tolist(), column.counts.tolist(), column.missing)
         for name, column in measured.columns.items()
@@ -102,7 +102,7 @@ def test_psi_of_nothing_is_unknown():
     assert population_stability_index(np.array([1, 2]), np.array([0, 0])) is None
 
 
-def test_the_training_window_itself_is_calm_and_its_psi_is_zero():
+def test_the_training_window_itself_is_stable_and_its_psi_is_zero():
     trained = profile(TRAINING)
     table = feature_drift(trained, profile_batch(TRAINING, trained), POLICY)
     for figure in ("psi", "decile_psi", "missing_psi"):
@@ -110,7 +110,7 @@ def test_the_training_window_itself_is_calm_and_its_psi_is_zero():
     assert verdict(TRAINING, TRAINING).verdict == "stable"
 
 
-def test_a_shuffled_sample_of_the_training_window_is_calm():
+def test_a_shuffled_sample_of_the_training_window_is_stable():
     result = verdict(TRAINING, TRAINING.sample(2_000, shuffle=True, seed=3))
     assert (result.verdict, result.drifted_features, result.share) == ("stable", (), 0.0)
     assert result.reasons[-1] == "0 of 7 features drifted (0%), limit 30%"
@@ -126,7 +126,7 @@ def test_enough_moved_features_are_drift_and_each_says_why():
     assert any(re.fullmatch(r"grade: PSI \d+\.\d{3} is above 0\.25", reason) for reason in result.reasons)
 
 
-def test_one_moved_feature_of_seven_is_named_and_calm():
+def test_one_moved_feature_of_seven_is_named_and_no_drift():
     result = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5))
     assert (result.verdict, result.drifted_features) == ("stable", ("int_rate",))
 
@@ -181,7 +181,7 @@ def test_a_reference_of_one_value_or_none_catches_another_batch(value, batch_val
     assert line["drifted"] == (value != batch_value)
 
 
-def test_an_all_null_column_without_a_type_is_calm():
+def test_an_all_null_column_without_a_type_is_stable():
     empty = TRAINING.with_columns(dti=pl.lit(None), grade=pl.lit(None))
     result = verdict(empty, empty)
     assert (result.verdict, result.drifted_features) == ("stable", ())
@@ -201,7 +201,7 @@ def test_nan_and_infinities_are_missing():
 
 
 @pytest.mark.parametrize("rows", [0, 499])
-def test_too_few_rows_are_never_calm(rows):
+def test_too_few_rows_are_never_stable(rows):
     result = verdict(TRAINING, TRAINING.head(rows))
     assert (result.verdict, result.rows) == ("not enough rows", rows)
     assert result.reasons == (f"{rows} rows, fewer than the 500 that a verdict needs",)
@@ -270,7 +270,7 @@ def test_a_verdict_is_json():
 
 
 def mixed(rows: int, seed: int, moved: float) -> pl.DataFrame:
-    """Every kind of column that Evidently's PSI treats in its own way, with missing values."""
+    """Make every kind of column that Evidently's PSI treats in its own way, with missing values."""
     rng = np.random.default_rng(seed)
     frame = pl.DataFrame(
         {

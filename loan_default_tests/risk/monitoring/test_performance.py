@@ -50,7 +50,7 @@ def measured(
 
 
 def many(rows: int, seed: int, *, slope: float = 1.0, lift: float = 0.0) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Predictions, and outcomes drawn by log-odds of `slope` times the predicted ones, and `lift` more."""
+    """Make predictions, and outcomes drawn by log-odds of `slope` times the predicted ones, and `lift` more."""
     rng = np.random.default_rng(seed)
     odds = rng.normal(-1.6, 0.9, rows)
     months = [date(2014, 1 + number % 12, 1) for number in range(rows)]
@@ -189,7 +189,7 @@ def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
         ({"slope": 0.0}, "degraded", ["auc_floor", "ranks_as_expected"]),
     ],
 )
-def test_each_way_to_fall(how: dict[str, float], verdict: str, rules: list[str]) -> None:
+def test_each_way_to_degrade(how: dict[str, float], verdict: str, rules: list[str]) -> None:
     predictions, outcomes = many(6_000, 3, **how)
     judged = measured(predictions, outcomes).verdict
     assert judged is not None
@@ -225,7 +225,7 @@ def test_only_the_version_in_production_is_judged() -> None:
     assert measured(predictions, outcomes, production=None).verdict is None
 
 
-def test_the_shipped_policy_judges_a_good_version_sound() -> None:
+def test_the_shipped_policy_judges_a_good_version_healthy() -> None:
     predictions, outcomes = many(20_000, 6)
     judged = measured(predictions, outcomes, policy=load_policy().performance).verdict
     assert judged is not None

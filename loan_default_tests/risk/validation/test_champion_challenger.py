@@ -45,7 +45,7 @@ def judge(
 def judged(
     test_loans: pl.DataFrame, scorers: dict[str, Scorer], candidates: Mapping[str, Candidate]
 ) -> tuple[Judgement, pl.DataFrame]:
-    """With the forest as champion."""
+    """Judge with the forest as champion."""
     return judge(test_loans, scorers, load_policy().promotion, candidates["random_forest"].scorer)
 
 

@@ -72,7 +72,7 @@ def cleaned(**changes):
     return {**report.to_dict(), **changes}
 
 
-def facts(**changes):
+def card_inputs(**changes):
     months = [
         date(2010, 1, 1),
         date(2012, 1, 1),
@@ -112,13 +112,13 @@ def section(card, heading):
 
 
 def lines(card, heading, start):
-    """Cells of the table rows of a section that begin with a text."""
+    """Return the cells of the table rows of a section that begin with a text."""
     rows = [line for line in section(card, heading).splitlines() if line.startswith(f"| {start}")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
 def test_sections_come_in_order_and_every_table_is_whole():
-    card = model_card(facts())
+    card = model_card(card_inputs())
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
     assert headings[:4] == ["In short", "Model details", "Intended use", "Data"]
     assert headings[-3:] == ["Fair lending", "Limits", "How to reproduce"]
@@ -128,7 +128,7 @@ def test_sections_come_in_order_and_every_table_is_whole():
 
 
 def test_version_parameters_and_calibration_are_told():
-    card = model_card(facts(version=7))
+    card = model_card(card_inputs(version=7))
     assert card.startswith("# Model card: loan default, version 7\n")
     assert "gradient-boosted trees (XGBoost), trained 2026-11-23 09:05 UTC." in card
     assert "(0.9500 m - 0.1000)" in section(card, "Model details")
@@ -137,28 +137,28 @@ def test_version_parameters_and_calibration_are_told():
 
 
 def test_data_are_told_with_what_was_lost_and_why():
-    data = section(model_card(facts()), "Data")
+    data = section(model_card(card_inputs()), "Data")
     assert "accepted.csv.gz (fingerprint `0123456789abcdef`), as of 2019-03. 4 lines are no loans." in data
     assert "/some/where" not in data
     assert "Of 42,996 loans 42,990 were kept and 6 rejected." in data
     assert "| annual_inc: missing | 4 |\n| dti: no \\| number | 2 |" in data
     assert "have empty throughout: `fico_range_low`, `mort_acc`." in data
     assert "sets aside 10,000 that are resolved but not matured, beside 3,000 that are not resolved" in data
-    assert "never seen a value of 2 fields" in section(model_card(facts()), "Limits")
+    assert "never seen a value of 2 fields" in section(model_card(card_inputs()), "Limits")
     assert "| train | 2010-01 to 2012-01 | 20,000 | 4,000 | 20.0% |" in data
 
 
 def test_only_the_most_frequent_problems_are_listed():
     problems = {f"field_{number}: missing": number for number in range(1, 15)}
-    data = section(model_card(facts(cleaning=cleaned(problems=problems))), "Data")
+    data = section(model_card(card_inputs(cleaning=cleaned(problems=problems))), "Data")
     assert data.index("field_14: missing") < data.index("field_5: missing")
     assert "field_4: missing" not in data
     assert "and 4 rarer problems." in data
 
 
 def test_sound_file_has_no_table_of_problems_and_nothing_set_aside():
-    all_matured = replace(facts().splits, immature=0, unresolved=0)
-    card = model_card(facts(cleaning=cleaned(problems={}, rejected=0, missing_fields=()), splits=all_matured))
+    all_matured = replace(card_inputs().splits, immature=0, unresolved=0)
+    card = model_card(card_inputs(cleaning=cleaned(problems={}, rejected=0, missing_fields=()), splits=all_matured))
     assert "rejected for" not in card
     assert "sets aside" not in card
     assert "have empty throughout: none." in card
@@ -166,14 +166,16 @@ def test_sound_file_has_no_table_of_problems_and_nothing_set_aside():
 
 
 def test_windows_of_the_same_months_are_warned_of():
-    mixed = facts(splits=replace(facts().splits, out_of_time=False), evaluation=evaluated(out_of_time=False))
+    mixed = card_inputs(
+        splits=replace(card_inputs().splits, out_of_time=False), evaluation=evaluated(out_of_time=False)
+    )
     assert "**The loans span too few months to be cut by month**" in section(model_card(mixed), "Data")
     assert "of the same months as the training" in section(model_card(mixed), "In short")
-    assert "too few months" not in model_card(facts())
+    assert "too few months" not in model_card(card_inputs())
 
 
 def test_leaderboard_is_best_first_on_the_calibrate_window():
-    table = facts().leaderboard
+    table = card_inputs().leaderboard
     assert table["kind"].to_list() == ["xgboost", "random_forest"]
     assert table["calibrate_auc"].to_list() == [0.71, 0.65]
     assert table["test_auc"].to_list() == [evaluated().metrics["auc"].value, None]
@@ -181,7 +183,7 @@ def test_leaderboard_is_best_first_on_the_calibrate_window():
 
 
 def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked():
-    card = model_card(facts())
+    card = model_card(card_inputs())
     assert lines(card, "Candidates", "Candidate")[0][1:3] == ["AUC, calibrate", "AUC, test"]
     auc = f"{evaluated().metrics['auc'].value:.4f}"
     assert lines(card, "Candidates", "**xgboost")[0][:3] == ["**xgboost**", "0.7100", auc]
@@ -190,7 +192,7 @@ def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked():
 
 def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
     compared = Comparison(Interval(0.0045, -0.0007, 0.0094), -0.0014)
-    card, auc = model_card(facts(comparison=compared)), evaluated().metrics["auc"]
+    card, auc = model_card(card_inputs(comparison=compared)), evaluated().metrics["auc"]
     assert lines(card, "Results on the test window", "AUC")[0][1:4] == [
         f"{value:.4f}" for value in (auc.value, auc.low, auc.high)
     ]
@@ -201,11 +203,11 @@ def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
 
 
 def test_without_grade_and_champion_nothing_is_compared():
-    assert "Against" not in model_card(facts(evaluation=evaluated(grade_auc=None)))
+    assert "Against" not in model_card(card_inputs(evaluation=evaluated(grade_auc=None)))
 
 
 def test_calibration_groups_are_those_of_the_test_window():
-    card = model_card(facts())
+    card = model_card(card_inputs())
     assert f"the default rate {TESTED['outcome'].mean():.1%}" in section(card, "Calibration")
     safest = TESTED.sort("pd").head(200)
     (row,) = lines(card, "Calibration", "1 ")
@@ -213,7 +215,7 @@ def test_calibration_groups_are_those_of_the_test_window():
 
 
 def test_vintages_come_first_and_long_lists_are_cut_to_the_largest_levels():
-    text = section(model_card(facts()), "Vintages and segments")
+    text = section(model_card(card_inputs()), "Vintages and segments")
     assert text.index("By issue year:") < text.index("By `term`:")
     assert "| 2014 | 1,500 | 17.0% | 16.0% | -1.0 | 0.6900 | 0.1300 |" in text
     assert "| 36 | 1,200 | 15.0% | 14.5% | -0.5 | – | 0.1200 |" in text
@@ -229,14 +231,14 @@ def test_decisions_share_out_every_loan():
     assert shares["share"].sum() == pytest.approx(1)
     approved = TESTED.filter(pl.col("pd") < 0.15)
     assert shares.row(0)[1:] == (approved.height, approved.height / 2_000, approved["outcome"].mean())
-    (row,) = lines(model_card(facts()), "Decisions", "approve")
+    (row,) = lines(model_card(card_inputs()), "Decisions", "approve")
     assert row[1:] == [f"{approved.height:,}", f"{approved.height / 2_000:.1%}", f"{approved['outcome'].mean():.1%}"]
 
 
 def test_decision_that_no_loan_got_has_no_default_rate():
     careful = TESTED.with_columns(pl.lit("review").alias("decision"))
     assert decision_shares(careful)["default_rate"].to_list() == [None, TESTED["outcome"].mean(), None]
-    assert lines(model_card(facts(decisions=decision_shares(careful))), "Decisions", "decline") == [
+    assert lines(model_card(card_inputs(decisions=decision_shares(careful))), "Decisions", "decline") == [
         ["decline", "0", "0.0%", "–"]
     ]
 
@@ -244,7 +246,7 @@ def test_decision_that_no_loan_got_has_no_default_rate():
 def test_promotion_tells_each_finding():
     poor = evaluated(metrics={**evaluated().metrics, "ece": Interval(0.09, 0.08, 0.1)})
     decision = decide_promotion(7, None, poor, None, POLICY.promotion)
-    card = model_card(facts(promotion=decision))
+    card = model_card(card_inputs(promotion=decision))
     assert "**Hold** version 7; no version was in production." in section(card, "Promotion")
     assert [row[1] for row in lines(card, "Promotion", "**failed**")] == ["calibrated"]
     assert len(lines(card, "Promotion", "passed")) == len(decision.findings) - 1
@@ -252,11 +254,11 @@ def test_promotion_tells_each_finding():
 
 
 def test_card_written_before_the_decision_says_so():
-    assert "Not decided when this card was written." in section(model_card(facts()), "Promotion")
+    assert "Not decided when this card was written." in section(model_card(card_inputs()), "Promotion")
 
 
 def test_fields_are_all_told_most_important_first():
-    card = model_card(facts())
+    card = model_card(card_inputs())
     rows = lines(card, "Fields", "`")
     assert [row[0] for row in rows[:3]] == ["`int_rate`", "`dti`", "`purpose`"]
     assert {row[0].strip("`") for row in rows} == set(CONTRACT.feature_names)
@@ -270,20 +272,20 @@ def test_fields_are_all_told_most_important_first():
     ("kind", "bound"), [("xgboost", True), ("random_forest", False), ("logistic_regression", False)]
 )
 def test_only_boosted_trees_are_said_to_be_bound_to_directions(kind, bound):
-    text = section(model_card(facts(scorer=replace(facts().scorer, kind=kind))), "Fields")
+    text = section(model_card(card_inputs(scorer=replace(card_inputs().scorer, kind=kind))), "Fields")
     assert ("the model cannot go against it" in text) == bound
     assert ("this kind of model is not bound to it" in text) != bound
 
 
 def test_fair_lending_names_what_is_for_reports_only():
-    text = section(model_card(facts()), "Fair lending")
+    text = section(model_card(card_inputs()), "Fair lending")
     assert "Read for reports only, never features: `addr_state`, `zip_code`." in text
 
 
 def test_reproduction_names_code_data_seed_and_libraries():
-    text = section(model_card(facts()), "How to reproduce")
+    text = section(model_card(card_inputs()), "How to reproduce")
     assert "`abc1234`" in text
-    assert f"windows `{facts().splits.fingerprint}`" in text
+    assert f"windows `{card_inputs().splits.fingerprint}`" in text
     assert "Seed: 17." in text
     assert "polars 2.1.0, xgboost 3.2.0." in text
-    assert "git commit `not known`" in model_card(facts(git_commit=None))
+    assert "git commit `not known`" in model_card(card_inputs(git_commit=None))

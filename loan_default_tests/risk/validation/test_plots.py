@@ -41,7 +41,7 @@ def figures():
 
 
 def drawn(figure, label):
-    """The line of this label: x (n,), y (n,)."""
+    """Return the line of this label: x (n,), y (n,)."""
     line = next(line for line in figure.axes[0].lines if line.get_label().startswith(label))
     return np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
 

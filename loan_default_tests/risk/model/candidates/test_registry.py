@@ -72,7 +72,7 @@ from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.model_card import model_card
 from loan_default_tests.packages import applications, development, scorer
-from loan_default_tests.risk.validation.test_model_card import facts
+from loan_default_tests.risk.validation.test_model_card import card_inputs
 from loan_default_tests.stores import log_model, new_run, new_tracking
 
 warnings.simplefilter("ignore", RuntimeWarning)  # a column that is empty has no mean
@@ -88,7 +88,7 @@ print(json.dumps({
     "uri": tracking.tracking_uri,
     "applications": applications()[0],
     "pds": scorer("discriminant").score(applications()[1])["pd"].to_list(),
-    "card": model_card(facts(scorer=scorer("discriminant"))),
+    "card": model_card(card_inputs(scorer=scorer("discriminant"))),
 }))
 """
 
@@ -112,7 +112,7 @@ def run_script(script: str, folder: Path, stdin: str = "", **env: str) -> Any:
 
 @pytest.fixture
 def extended_package(tmp_path: Path) -> Path:
-    """A copy of the package, changed as README's recipe says and in nothing else."""
+    """Copy the package, changed as README's recipe says and in nothing else."""
     package = tmp_path / "copy" / "loan_default"
     shutil.copytree(ROOT / "loan_default", package, ignore=shutil.ignore_patterns("__pycache__"))
     _, recipe = (ROOT / "README.md").read_text(encoding="utf-8").split("**Add a candidate.**")
