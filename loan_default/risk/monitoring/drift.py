@@ -149,11 +149,10 @@ class DriftVerdict:
 
 @dataclass(frozen=True)
 class EvidentlyReport:
-    """Evidently's page and record. `drifted_share` is measured, None where no column could be compared."""
+    """Evidently's page and record."""
 
     html: str
     json: dict[str, Any]
-    drifted_share: float | None
 
 
 def build_profile(
@@ -282,11 +281,11 @@ def evidently_report(
     notice = f"No value on one side, so not compared: {', '.join(left_out)}." if left_out else ""
     if not compared[0].width:
         page = f"<!DOCTYPE html><html><body>{_paragraph(notice)}</body></html>"
-        return EvidentlyReport(page, {**record, "metrics": []}, None)
+        return EvidentlyReport(page, {**record, "metrics": []})
     snapshot = _evidently_snapshot(compared[0], compared[1], psi_threshold, drift_share)
     record |= json.loads(snapshot.json())
     page = snapshot.get_html_str(as_iframe=False).replace("<body>", f"<body>{_paragraph(notice)}", 1)
-    return EvidentlyReport(page, record, _measured_share(record["metrics"]))
+    return EvidentlyReport(page, record)
 
 
 def _measure(
@@ -472,12 +471,6 @@ def _evidently_snapshot(
     preset = DataDriftPreset(method="psi", threshold=psi_threshold, drift_share=drift_share)
     sides = [Dataset.from_pandas(side.to_pandas(), data_definition=columns) for side in (current, reference)]
     return Report([preset]).run(*sides)
-
-
-def _measured_share(metrics: Iterable[Mapping[str, Any]]) -> float:
-    """Read the share of columns that Evidently found drifted; `config.drift_share` is only its limit."""
-    values = [metric["value"] for metric in metrics]
-    return next(float(value["share"]) for value in values if isinstance(value, dict))
 
 
 def _paragraph(text: str) -> str:
