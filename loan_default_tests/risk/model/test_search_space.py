@@ -24,10 +24,8 @@ def write(folder: Path, content: Any) -> Path:
     return path
 
 
-def test_the_shipped_space_starts_inside_of_what_it_searches() -> None:
+def test_of_the_shipped_space_the_depth_alone_is_a_whole_number() -> None:
     boosted = load_search_space().tunable("xgboost")
-    assert set(boosted.search) <= set(boosted.start)
-    assert all(span.low <= boosted.start[name] <= span.high for name, span in boosted.search.items())
     assert [name for name, span in boosted.search.items() if span.is_whole] == ["max_depth"]
 
 
