@@ -14,6 +14,7 @@ import polars as pl
 
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.data.loan_files import fingerprint_of
+from loan_default.risk.data.rejections import count_problems
 
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _PROBLEMS_LIMIT = 4  # in a warning
@@ -109,16 +110,15 @@ def report_cleaning(
         matured.sum().alias("matured"),
         (pl.col(OUTCOME).filter(matured).mean() if with_outcome else null).alias("default_rate"),
     ).collect()
-    problems = pl.scan_parquet(rejected).group_by("problem").len().sort("len", "problem", descending=[True, False])
-    counts = dict(problems.collect().iter_rows())
+    problems = count_problems(pl.scan_parquet(rejected))
     return CleaningReport(
         files=scan.files,
         fingerprint=fingerprint_of(scan.digests),
         layouts=scan.layouts,
         rows_read=int(scan.months["rows"].sum()),
         lines_not_loans=int(scan.months["not_loans"].sum()),
-        rejected=sum(counts.values()),
-        problems=counts,
+        rejected=sum(problems.values()),
+        problems=problems,
         missing_fields=_missing_fields(contract, loans),
         snapshot=snapshot if with_outcome else None,
         **measures.row(0, named=True),

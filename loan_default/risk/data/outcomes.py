@@ -17,11 +17,17 @@ import polars as pl
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.data.loan_files import ROW, LoanTable, open_columns, refuse_damage
 from loan_default.risk.data.parsing import as_text, read_month, source_column, translate_words
-from loan_default.risk.data.rejections import REJECTED_SCHEMA
+from loan_default.risk.data.rejections import (
+    RAW,
+    REJECTED_SCHEMA,
+    RowRule,
+    any_broken,
+    count_problems,
+    rejection_lines,
+)
 from loan_default.risk.errors import BadInput
 
 MONTH = "month"
-_SCHEMA: dict[str, Any] = {OUTCOME: pl.Int8, "status": pl.String, MONTH: pl.Date, **REJECTED_SCHEMA}
 _MONTH_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
 
 
@@ -59,39 +65,43 @@ def read_outcomes(
         rejected: Parquet to write: `REJECTED_SCHEMA`, a row for each unusable line.
         today: no month can be later.
     """
-    lines, unreadable = _read_files(paths, contract, today)
-    usable, unusable = lines.filter(pl.col("problem").is_null()), lines.drop_nulls("problem")
+    usable, unusable, unreadable = _read_files(paths, contract, today)
     # A loan has one status in a month: later files, and lines below, correct what stood before.
-    latest = usable.sort(MONTH, maintain_order=True).unique("id", keep="last", maintain_order=True)
-    latest.select(pl.col("id").alias(contract.id_name), OUTCOME, "status", MONTH).write_parquet(outcomes)
-    unusable.select(list(REJECTED_SCHEMA)).write_parquet(rejected)
-    problems = unusable.group_by("problem").len().sort("len", "problem", descending=[True, False])
+    latest = usable.sort(MONTH, maintain_order=True).unique(contract.id_name, keep="last", maintain_order=True)
+    latest.write_parquet(outcomes)
+    unusable.write_parquet(rejected)
     return OutcomesReport(
         files=tuple(str(path) for path in paths),
-        rows=lines.height,
+        rows=usable.height + unusable.height,
         loans=latest.height,
         defaulted=int((latest[OUTCOME] == 1).sum()),
         repaid=int((latest[OUTCOME] == 0).sum()),
         unresolved=latest[OUTCOME].null_count(),
         rejected=unusable.height,
-        problems=dict(problems.iter_rows()),
+        problems=count_problems(unusable.lazy()),
         unreadable=unreadable,
         first_month=usable[MONTH].min(),  # type: ignore[arg-type]
         seen_until=_seen_until(usable),
     )
 
 
-def _read_files(paths: Sequence[Path], contract: Contract, today: date) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Return the lines of all files that can be read, and of the others why not."""
-    tables, unreadable = [pl.DataFrame(schema=_SCHEMA)], {}
+def _read_files(
+    paths: Sequence[Path], contract: Contract, today: date
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
+    """Return the usable lines of all files that can be read, the unusable ones, and why the other files cannot."""
+    schema = {contract.id_name: pl.String, OUTCOME: pl.Int8, "status": pl.String, MONTH: pl.Date}
+    usable, unusable, unreadable = [pl.DataFrame(schema=schema)], [pl.DataFrame(schema=REJECTED_SCHEMA)], {}
     for path in paths:
         try:
             table = open_columns(path, contract, _columns(contract))
             with refuse_damage(path):
-                tables.append(_parse_lines(table, contract, today).collect(engine="streaming"))
+                lines = pl.collect_all(_divide_lines(table, contract, today), engine="streaming")
         except BadInput as error:
             unreadable[path.name] = str(error)
-    return pl.concat(tables), unreadable
+        else:
+            usable.append(lines[0])
+            unusable.append(lines[1])
+    return pl.concat(usable), pl.concat(unusable), unreadable
 
 
 def check_outcome_file(path: Path, contract: Contract) -> None:
@@ -107,38 +117,36 @@ def _columns(contract: Contract) -> list[str]:
     return [contract.by_name[contract.id_name].column, contract.outcome.column, MONTH]
 
 
-def _parse_lines(table: LoanTable, contract: Contract, today: date) -> pl.LazyFrame:
-    """Read the lines: what each tells, or what is wrong with it."""
-    labels = contract.outcome.label_of
+def _divide_lines(table: LoanTable, contract: Contract, today: date) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Return what the usable lines tell, and what is wrong with each of the others."""
     loan, status, month_text = (as_text(source_column(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
-    month = read_month(source_column(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH])
-    name, column, null = contract.id_name, contract.outcome.column, pl.lit(None, dtype=pl.String)
-    statuses = f"is no status that the contract lists: {', '.join(labels)}"
-    rules = (
-        (loan.is_null(), name, "missing", "is missing; every line names a loan", null),
-        (status.is_null(), column, "missing", "is missing; every line needs a status", null),
-        (~status.is_in(list(labels)), column, "unknown status", statuses, status),
-        (month_text.is_null(), MONTH, "missing", "is missing; write it as 2019-03", null),
-        (month.is_null(), MONTH, "impossible date", "is no month; write it as 2019-03", month_text),
-        (month > today, MONTH, "in the future", f"is after today, {today:%Y-%m-%d}", month_text),
-    )
-    rejection = dict.fromkeys(("field", "value", "problem", "reason"), null)
-    for broken, field, kind, sentence, value in reversed(rules):
-        subject = pl.coalesce(pl.format(f"{field} '{{}}'", value), pl.lit(field))
-        texts = (pl.lit(field), value, pl.lit(f"{field}: {kind}"), pl.format("{} {}", subject, pl.lit(sentence)))
-        rejection = {
-            part: pl.when(broken).then(text).otherwise(rejection[part])
-            for part, text in zip(rejection, texts, strict=True)
-        }
-    return table.frame.select(
+    labels = contract.outcome.label_of
+    frame = table.frame.select(
+        ROW,
+        loan.alias(contract.id_name),
         translate_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
-        status.alias("status"),
-        month.alias(MONTH),
-        pl.lit(table.path.name).alias("file"),
-        pl.col(ROW).cast(pl.UInt32).alias("row"),
-        loan.alias("id"),
-        **rejection,
+        status.alias(RAW + OUTCOME),
+        read_month(source_column(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH]).alias(MONTH),
+        month_text.alias(RAW + MONTH),
     )
+    rules = _line_rules(contract, today)
+    broken = any_broken(rules)
+    usable = frame.filter(~broken).select(contract.id_name, OUTCOME, pl.col(RAW + OUTCOME).alias("status"), MONTH)
+    return usable, rejection_lines(frame.filter(broken), rules, table, contract)
+
+
+def _line_rules(contract: Contract, today: date) -> list[RowRule]:
+    name, column, labels = contract.id_name, contract.outcome.column, list(contract.outcome.label_of)
+    loan, status, month, month_text = (pl.col(c) for c in (name, RAW + OUTCOME, MONTH, RAW + MONTH))
+    statuses = f"is no status that the contract lists: {', '.join(labels)}"
+    return [
+        RowRule(name, f"{name}: missing", loan.is_null(), "is missing; every line names a loan"),
+        RowRule(column, f"{column}: missing", status.is_null(), "is missing; every line needs a status"),
+        RowRule(column, f"{column}: unknown status", ~status.is_in(labels), statuses),
+        RowRule(MONTH, f"{MONTH}: missing", month_text.is_null(), "is missing; write it as 2019-03"),
+        RowRule(MONTH, f"{MONTH}: impossible date", month.is_null(), "is no month; write it as 2019-03"),
+        RowRule(MONTH, f"{MONTH}: in the future", month > today, f"is after today, {today:%Y-%m-%d}"),
+    ]
 
 
 def _seen_until(usable: pl.DataFrame) -> date | None:

@@ -73,6 +73,11 @@ def rejection_lines(
     return lines.with_columns(pl.format("{} {}", subject, "reason").alias("reason"))
 
 
+def count_problems(lines: pl.LazyFrame) -> dict[str, int]:
+    """Count the lines of each problem, the most frequent first."""
+    return dict(lines.group_by("problem").len().sort("len", "problem", descending=[True, False]).collect().iter_rows())
+
+
 def duplicate_lines(ids: pl.Series, contract: Contract) -> pl.DataFrame:
     """Write one line of `REJECTED_SCHEMA` for each id (of a loan that stands in the data before)."""
     return pl.DataFrame({"id": ids}).select(
