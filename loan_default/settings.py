@@ -32,7 +32,6 @@ Origin = Literal[".env", "export"]
 HOME, DAGSTER_HOME = "LOAN_DEFAULT_HOME", "DAGSTER_HOME"
 _DEFAULT_HOME = Path("var")  # of the working folder
 ENV_FILE = Path(".env")  # of the working folder, as for Dagster's commands
-SERVING_URL = "http://127.0.0.1:5001"
 API_TOKENS, ADMIN_TOKENS = "LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"
 SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
@@ -112,14 +111,14 @@ class Settings:
     """All settings; `from_environment` reads them, tests make their own."""
 
     home: Path
-    dagster_home: Path | None = None
+    dagster_home: Path = None  # type: ignore[assignment] # by default the folder `dagster` of the home
     environment: Environment = "local"
     storage: str = ""
     data: str = ""
     tracking_uri: str = ""
     mlflow_ui: str = "http://127.0.0.1:5000"
     code_location: str = "loan_default.definitions"  # as `dagster dev` calls it: its pages list runs by this name
-    serving_url: str = SERVING_URL
+    serving_url: str = "http://127.0.0.1:5001"
     sensors: bool = True  # run from the start
     schedules: bool = False  # run from the start
     time_zone: str = "UTC"  # of the schedules
@@ -203,30 +202,30 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     variables = os.environ if environment is None else environment
     environments: tuple[Environment, ...] = get_args(Environment)
-    name = variables.get("LOAN_DEFAULT_ENV", "local")
+    name = variables.get("LOAN_DEFAULT_ENV", Settings.environment)
     chosen = next((allowed for allowed in environments if allowed == name), None)
     if chosen is None:
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or _DEFAULT_HOME)
     return Settings(
         home=home,
-        dagster_home=_path(variables, "DAGSTER_HOME"),
+        dagster_home=_path(variables, DAGSTER_HOME) or home / "dagster",
         environment=chosen,
         storage=_location(variables, "LOAN_DEFAULT_STORAGE"),
         data=_location(variables, "LOAN_DEFAULT_DATA"),
         tracking_uri=_tracking_uri(variables),
-        mlflow_ui=variables.get(MLFLOW_UI) or "http://127.0.0.1:5000",
-        code_location=variables.get(CODE_LOCATION) or "loan_default.definitions",
-        serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or SERVING_URL).rstrip("/"),
-        sensors=_switch(variables, "LOAN_DEFAULT_SENSORS", default=True),
-        schedules=_switch(variables, "LOAN_DEFAULT_SCHEDULES"),
+        mlflow_ui=variables.get(MLFLOW_UI) or Settings.mlflow_ui,
+        code_location=variables.get(CODE_LOCATION) or Settings.code_location,
+        serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or Settings.serving_url).rstrip("/"),
+        sensors=_switch(variables, "LOAN_DEFAULT_SENSORS", default=Settings.sensors),
+        schedules=_switch(variables, "LOAN_DEFAULT_SCHEDULES", default=Settings.schedules),
         time_zone=_time_zone(variables),
         alert_emails=_list(variables, "ALERT_EMAILS"),
-        smtp_host=variables.get("SMTP_HOST") or "127.0.0.1",
-        smtp_port=_port(variables, "SMTP_PORT", 25),
+        smtp_host=variables.get("SMTP_HOST") or Settings.smtp_host,
+        smtp_port=_port(variables, "SMTP_PORT", Settings.smtp_port),
         smtp_user=variables.get("SMTP_USER", ""),
-        smtp_sender=variables.get("SMTP_SENDER") or "loan-default@localhost",
-        serving_supervised=_switch(variables, "LOAN_DEFAULT_SERVING_SUPERVISED"),
+        smtp_sender=variables.get("SMTP_SENDER") or Settings.smtp_sender,
+        serving_supervised=_switch(variables, "LOAN_DEFAULT_SERVING_SUPERVISED", default=Settings.serving_supervised),
         dagster_storage=_dagster_storage(variables),
         study_storage=_study_storage(variables),
         engine=_engine(variables),
@@ -243,7 +242,7 @@ def missing_variables(
 ) -> tuple[str, ...]:
     """Name what of this is not set though `LOAN_DEFAULT_ENV` is staging or prod."""
     variables = os.environ if environment is None else environment
-    if variables.get("LOAN_DEFAULT_ENV", "local") == "local":
+    if variables.get("LOAN_DEFAULT_ENV", Settings.environment) == "local":
         return ()
     return tuple(name for name in needs if not variables.get(name))
 
@@ -266,14 +265,20 @@ class _Recorder(dict[str, str]):
         return default
 
 
-def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
-    """Return variables that look like settings and are none, each with the setting that it is most like, if any."""
+def known_variables() -> set[str]:
+    """Name every variable that `load_settings` reads."""
     recorder = _Recorder()
     load_settings(recorder)
-    stems = [name.removeprefix(_PREFIX) for name in recorder if name.startswith(_PREFIX)]
+    return set(recorder)
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Return variables that look like settings and are none, each with the setting that it is most like, if any."""
+    names = known_variables()
+    stems = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
     unknown: dict[str, str | None] = {}
     for name in os.environ if environment is None else environment:
-        if name.upper().startswith(_PREFIX) and name not in recorder:
+        if name.upper().startswith(_PREFIX) and name not in names:
             alike = get_close_matches(name.upper().removeprefix(_PREFIX), stems, n=1, cutoff=_ALIKE)
             unknown[name] = _PREFIX + alike[0] if alike else None
     return unknown
@@ -373,7 +378,7 @@ def _require_postgres(name: str, url: str) -> None:
 
 
 def _engine(variables: Mapping[str, str]) -> EngineName:
-    name = variables.get(ENGINE) or "local"
+    name = variables.get(ENGINE) or Settings.engine
     if name not in get_args(EngineName):
         raise BadInput(f"{ENGINE} is {name!r}; it must be one of {', '.join(get_args(EngineName))}.")
     if name == "local" and variables.get(DASK_ADDRESS):
@@ -393,7 +398,7 @@ def _study_storage(variables: Mapping[str, str]) -> str:
     return storage
 
 
-def _switch(variables: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+def _switch(variables: Mapping[str, str], name: str, *, default: bool) -> bool:
     text = variables.get(name, "").strip().lower()
     if text not in ("", "0", "1", "false", "true", "no", "yes"):
         raise BadInput(f"{name} is {variables[name]!r}; it must be true or false.")
@@ -401,7 +406,7 @@ def _switch(variables: Mapping[str, str], name: str, *, default: bool = False) -
 
 
 def _time_zone(variables: Mapping[str, str]) -> str:
-    name = variables.get("LOAN_DEFAULT_TIME_ZONE") or "UTC"
+    name = variables.get("LOAN_DEFAULT_TIME_ZONE") or Settings.time_zone
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
@@ -438,7 +443,7 @@ def dagster_yaml(settings: Settings) -> str:
 
 def prepare_environment(settings: Settings) -> None:
     """Put into the environment what Dagster and the libraries read from it."""
-    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    os.environ[DAGSTER_HOME] = str(settings.dagster_home)
     if settings.dagster_storage:
         os.environ[DAGSTER_STORAGE] = settings.dagster_storage  # `dagster.yaml` names the variable only
     os.environ.update({name: value for name, value in _PROCESS.items() if name not in os.environ})
@@ -447,7 +452,7 @@ def prepare_environment(settings: Settings) -> None:
 def prepare_process(settings: Settings) -> None:
     """Make the home folders, and prepare the environment."""
     prepare_environment(settings)
-    home = Path(os.environ["DAGSTER_HOME"])  # where it keeps runs and events
+    home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         # Another process of Dagster may be starting in the same home.

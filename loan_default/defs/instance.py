@@ -51,7 +51,7 @@ def _creation_lock(settings: Settings) -> Iterator[None]:
     type, and not in SQLite; and whoever meets the first of the tables takes the rest for granted.
     """
     if not settings.dagster_storage:
-        with lock_folder(settings.dagster_home or settings.home):
+        with lock_folder(settings.dagster_home):
             yield
         return
     import sqlalchemy

@@ -34,7 +34,7 @@ def check_dagster(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that Dagster's records open, its daemon lives, sensors tick, no run waits in vain and limits are set."""
     from loan_default.defs.instance_status import is_new, read_instance_status
 
-    home = context.settings.dagster_home or context.settings.home / "dagster"
+    home = context.settings.dagster_home
     file = home / "dagster.yaml"
     yield from judge_sections(file, context.settings)
     uses_postgres = file.exists() and DAGSTER_STORAGE in file.read_text(encoding="utf-8")
