@@ -272,6 +272,10 @@ class _Windows:
         return Sample.of(drawn, FeatureSpace(self.contract))
 
 
+def _names_of(window: SampledFrom) -> tuple[WindowName, ...]:
+    return ("train", "calibrate") if window == "both" else (window,)
+
+
 @dataclass(eq=False)
 class DaskDevelopment:
     """Both windows, of which each worker holds some samples."""
@@ -308,8 +312,7 @@ class DaskDevelopment:
         return self.engine.map(function, items)
 
     def _window(self, window: SampledFrom) -> list[Future[Sample]]:
-        names = ["train", "calibrate"] if window == "both" else [window]
-        return [sample for name in names for sample in self._samples[name]]
+        return [sample for name in _names_of(window) for sample in self._samples[name]]
 
     def train_trees(self, fit: BoostingSpec) -> Any:
         """Fit by `xgboost.dask`; where a worker dies, for which it has no remedy, begin again with those that live."""
@@ -361,8 +364,7 @@ class DaskDevelopment:
         """Draw loans, each with the same chance, and bring them here."""
         samples = self._window(window)
         rows = sum(self._map(_loans_in, samples))
-        drawn = [*self._map(partial(Sample.thin, share=at_most / rows, seed=seed), samples)]
-        return Sample(np.concatenate([sample.X for sample in drawn]), np.concatenate([sample.y for sample in drawn]))
+        return Sample.concat([*self._map(partial(Sample.thin, share=at_most / rows, seed=seed), samples)])
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
         """Compute the margins of each sample where it is, with the outcomes."""
@@ -430,11 +432,7 @@ class _OneWorkerDevelopment:
 
     def sample(self, window: SampledFrom, at_most: int, seed: int) -> Sample:
         """Read the window's loans, each with the same chance."""
-        names: tuple[WindowName, ...] = ("train", "calibrate") if window == "both" else (window,)
-        samples = [self._windows.sample(name, part) for name in names for part in self._parts]
-        loans = Sample(
-            np.concatenate([sample.X for sample in samples]), np.concatenate([sample.y for sample in samples])
-        )
+        loans = Sample.concat([self._windows.sample(name, part) for name in _names_of(window) for part in self._parts])
         return loans.thin(at_most / max(len(loans.y), 1), seed)
 
     def train_trees(self, fit: BoostingSpec) -> Any:

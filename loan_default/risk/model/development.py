@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -45,8 +45,10 @@ class Sample:
         """Count the bytes that it takes to hold it, or to send it from one machine to another."""
         return int(self.X.nbytes + self.y.nbytes)
 
-    def __add__(self, other: Sample) -> Sample:
-        return Sample(np.concatenate([self.X, other.X]), np.concatenate([self.y, other.y]))
+    @classmethod
+    def concat(cls, samples: Sequence[Sample]) -> Sample:
+        """Put samples of the same columns one behind the other."""
+        return cls(np.concatenate([sample.X for sample in samples]), np.concatenate([sample.y for sample in samples]))
 
     def thin(self, share: float, seed: int) -> Sample:
         """Draw each loan with this chance; all of them where it is 1 or more."""
@@ -131,7 +133,7 @@ class LocalDevelopment:
 
     @cached_property
     def _both(self) -> Any:
-        return tree_matrix(self.train + self.calibrate, self.space)
+        return tree_matrix(Sample.concat([self.train, self.calibrate]), self.space)
 
     def train_trees(self, fit: BoostingSpec) -> Any:
         """Fit by `xgboost.train`."""
@@ -145,7 +147,7 @@ class LocalDevelopment:
         windows = {"train": [self.train], "calibrate": [self.calibrate], "both": [self.train, self.calibrate]}
         samples = windows[window]
         share = at_most / sum(len(sample.y) for sample in samples)
-        return reduce(Sample.__add__, (sample.thin(share, seed) for sample in samples))
+        return Sample.concat([sample.thin(share, seed) for sample in samples])
 
     def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
         """Return the margins as the model gives them."""
