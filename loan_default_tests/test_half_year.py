@@ -44,13 +44,13 @@ from dagster._utils.tags import TagConcurrencyLimitsCounter
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from loan_default.adapters.inbox import fingerprint_of
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, Tracking, TrackingError
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import StorageResource
 from loan_default.defs.sensors import alert_sensor, build
 from loan_default.defs.sensors.ticks import REASON_TAG
+from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.policy import RetrainingPolicy
 from loan_default.settings import Settings, dagster_yaml
 from loan_default_tests.queues import ORIGIN
@@ -405,7 +405,7 @@ class World:
         if run.job == "batch_prediction_job":
             path = self.root / "applications" / f"{run.batch}.csv"
             run.read = path.read_text()
-            report = {"fingerprint": fingerprint_of(path)}
+            report = {"fingerprint": fingerprint([path])}
             self.file("application_report", f"{run.batch}.json", text=json.dumps(report))
         if run.job == "performance_job":
             run.read = str(self.outcomes)
@@ -461,10 +461,10 @@ class World:
             return "failed"
         self.predicted[run.batch] = run.read
         report = json.loads((self.root / "application_report" / f"{run.batch}.json").read_text())
-        fingerprint = fingerprint_of(self.file("read", "it.csv", text=run.read))
+        content = fingerprint([self.file("read", "it.csv", text=run.read)])
         predictions = self.file("predictions", f"{run.batch}.parquet", text="")
-        pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(predictions)
-        if report["fingerprint"] != fingerprint:
+        pl.DataFrame({"model_version": [1], "input_fingerprint": [content]}).write_parquet(predictions)
+        if report["fingerprint"] != content:
             return "failed"  # another run has read another file under this name
         number, drifted = next(self.numbers), int(population) != self.trained_on[self.version]
         verdict = "drifted" if drifted else "stable"

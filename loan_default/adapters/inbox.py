@@ -221,7 +221,7 @@ def scan_inbox(
         fingerprint = before.fingerprints.get(file.name) if unchanged else None
         if unchanged and fingerprint is None and most_bytes > 0:
             most_bytes -= file.size
-            fingerprint = fingerprint_of(fetch(file.path, staging, file.generation))
+            fingerprint = read_fingerprint(staging, file)
         if fingerprint is None:
             changing.append(file.name)
         else:
@@ -252,11 +252,11 @@ def _name_batches(files: Sequence[File], batches: Iterable[str]) -> tuple[dict[s
     return batch_of, refused
 
 
-def fingerprint_of(file: Path) -> str:
-    """Return the fingerprint that the batch's report will have."""
+def read_fingerprint(staging: Path, file: File) -> str:
+    """Read the file, and return the fingerprint that the batch's report will have."""
     from loan_default.risk.data.loan_files import fingerprint
 
-    return fingerprint([file])
+    return fingerprint([local_copy(staging, file)])
 
 
 def signature(files: Iterable[File]) -> str:

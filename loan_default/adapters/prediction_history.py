@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import File, list_files, list_folders
+from loan_default.adapters.inbox import File, list_files, list_folders, local_copy
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract import TERM, Contract
 
@@ -79,7 +79,7 @@ def _scan_day(layout: StorageLayout, contract: Contract, day: date, staging: Pat
 def _scan_file(file: File, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
-    return pl.scan_parquet(storage.fetch(file.path, staging, file.generation))
+    return pl.scan_parquet(local_copy(staging, file))
 
 
 def _select(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

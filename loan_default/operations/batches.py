@@ -279,9 +279,8 @@ def _scored_by(settings: Settings, files: Mapping[str, File], version: int) -> l
     done = []
     for batch, file in files.items():
         if compared.get(batch):
-            content = storage.fetch(file.path, settings.staging, file.generation)
             predictions = settings.layout.batch_table("predictions", batch)
-            origin = version, inbox.fingerprint_of(content)
+            origin = version, inbox.read_fingerprint(settings.staging, file)
             if prediction_history.origin_of(predictions, settings.staging) == origin:
                 done.append(batch)
     return done

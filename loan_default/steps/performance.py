@@ -11,8 +11,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.inbox import list_files
-from loan_default.adapters.storage import fetch, store, write_json
+from loan_default.adapters.inbox import list_files, local_copy
+from loan_default.adapters.storage import store, write_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract import Contract
 from loan_default.risk.policy import Policy
@@ -53,7 +53,7 @@ def read_outcome_files(contract: Contract, workspace: Workspace, *, today: date)
     files = sorted(list_files(layout.outcomes), key=lambda file: file.name)
     with workspace.scratch("outcomes.parquet", "rejected.parquet") as (outcomes, rejected):
         report = read_outcomes(
-            [fetch(file.path, workspace.staging, file.generation) for file in files],
+            [local_copy(workspace.staging, file) for file in files],
             contract,
             outcomes=outcomes,
             rejected=rejected,

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from loan_default.adapters.alerts import Channels
-from loan_default.adapters.inbox import fingerprint_of
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion
 from loan_default.defs.resources import ClockResource, StorageResource
 from loan_default.defs.sensors.build import SENSORS
+from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.policy import load_policy
 
 RunStatus = dg.DagsterRunStatus
@@ -166,11 +166,11 @@ class Harness:
 
     def score(self, batch: str, file: Path, *, report_only: bool = False) -> None:
         """Leave what a scoring run leaves; or one that died when it had read the batch."""
-        fingerprint = fingerprint_of(file)
-        self.write("application_report", f"{batch}.json", text=json.dumps({"fingerprint": fingerprint}))
+        content = fingerprint([file])
+        self.write("application_report", f"{batch}.json", text=json.dumps({"fingerprint": content}))
         if not report_only:
             path = self.write("predictions", f"{batch}.parquet", text="")
-            pl.DataFrame({"model_version": [1], "input_fingerprint": [fingerprint]}).write_parquet(path)
+            pl.DataFrame({"model_version": [1], "input_fingerprint": [content]}).write_parquet(path)
 
     def add_run(self, job: str, status: RunStatus, tags: Mapping[str, str] | None = None) -> dg.DagsterRun:
         run = dg.DagsterRun(job_name=job, status=status, tags=tags or {})
