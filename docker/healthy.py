@@ -1,4 +1,4 @@
-"""Ends with 0 where a service answers a question that it can answer only if it works; else says why not.
+"""Ask a service a question that it can answer only if it works; end with 0 where it does, else say why not.
 
 The health checks of `compose.yaml` run it in the images, whose packages differ: the standard library has to do.
 
@@ -18,7 +18,7 @@ _SECONDS = 8.0
 
 
 def trouble(url: str, body: str = "", expected: str = "") -> str:
-    """What is wrong; empty where nothing is."""
+    """Return what is wrong; empty where nothing is."""
     headers = {"Content-Type": "application/json"} if body else {}
     if name := os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME"):
         login = f"{name}:{os.environ.get('MLFLOW_AUTH_ADMIN_PASSWORD', '')}"
@@ -26,12 +26,12 @@ def trouble(url: str, body: str = "", expected: str = "") -> str:
     request = urllib.request.Request(url, body.encode() or None, headers)
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            said = answer.read().decode(errors="replace")
+            text = answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}: {error.read().decode(errors='replace')[:500]}"
     except OSError as error:
         return f"{url} does not answer: {error}"
-    return "" if expected in said else f"{url} answers without {expected}: {said[:500]}"
+    return "" if expected in text else f"{url} answers without {expected}: {text[:500]}"
 
 
 if __name__ == "__main__":

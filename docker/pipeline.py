@@ -1,4 +1,4 @@
-"""Has Dagster run a job, in its queue and in the code server, and waits until it has ended; in the platform's image.
+"""Have Dagster run a job, in its queue and in the code server, and wait until it has ended; in the platform's image.
 
     pipeline.py JOB [arguments of `dagster job launch`]
 
@@ -21,15 +21,15 @@ WORKSPACE = Path(__file__).with_name("workspace.yaml")
 
 
 def main(job: str, *arguments: str) -> int:
-    """The exit code: 0 where the run succeeded."""
+    """Run the job and return the exit code: 0 where it succeeded."""
     data = load_settings().data
     if data and not is_remote(data) and not glob(data):
         loans = Path(data).with_name("synthetic.csv")
         subprocess.run(["loan-default", "sample-data", "--out", str(loans)], check=True)
     run_id, began = str(uuid.uuid4()), time.monotonic()
     launch = ["dagster", "job", "launch", "-w", str(WORKSPACE), "-j", job, "--run-id", run_id, *arguments]
-    if refused := subprocess.run(launch, check=False).returncode:  # it has said why
-        return refused
+    if code := subprocess.run(launch, check=False).returncode:  # the command has said why
+        return code
     with dg.DagsterInstance.get() as instance:
         while not (run := instance.get_run_by_id(run_id)) or not run.is_finished:
             time.sleep(1)

@@ -1,4 +1,4 @@
-"""Imports what the scoring server does: its image is not built where something is missing, and keeps the bytecode."""
+"""Import what the scoring server does: its image is not built where something is missing, and keeps the bytecode."""
 
 from importlib import import_module
 

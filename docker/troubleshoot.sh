@@ -12,7 +12,7 @@ for service; do
     fi
     state=$("$engine" inspect --format '{{.State.Status}} since {{.State.StartedAt}}, restarted {{.RestartCount}} times' "$container")
     check=$("$engine" inspect --format '{{index .Config.Healthcheck.Test 1}}' "$container")
-    if said=$("$engine" exec "$container" sh -c "$check" 2>&1); then health=healthy; else health="NOT HEALTHY: $said"; fi
+    if answer=$("$engine" exec "$container" sh -c "$check" 2>&1); then health=healthy; else health="NOT HEALTHY: $answer"; fi
     printf '\n== %s: %s, %s\n' "$service" "$state" "$health"
     "$engine" logs --tail 5 "$container" 2>&1 | cut -c 1-240
 done
