@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from unittest import mock
 
 from google.cloud.storage._bucket_metadata_cache import BucketMetadataCache
@@ -26,7 +25,7 @@ from upath import UPath
 
 from loan_default.adapters import gcs
 from loan_default.defs.resources import gcs_client
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 Headers = Mapping[str, str] | http.client.HTTPMessage
 _JSON = {"Content-Type": "application/json"}
@@ -162,12 +161,6 @@ def faulty(emulator: str) -> Iterator[Faults]:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    server.daemon_threads = True
     faults = Faults(f"http://127.0.0.1:{server.server_port}")
-    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        with asked_at(faults.address):
-            yield faults
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(server), asked_at(faults.address):
+        yield faults

@@ -1,4 +1,4 @@
-"""MLflow for tests: fresh stores, registered models and real servers on loopback."""
+"""MLflow for tests, fresh stores, registered models and real servers; and any server of a test on loopback."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import functools
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -116,6 +118,19 @@ def started_server(arguments: Sequence[str], folder: Path, env: Mapping[str, str
         with suppress(ProcessLookupError):  # it has ended by itself, and says why in its log
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=20)
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve in a thread meanwhile."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def free_port() -> int:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +29,7 @@ import httpx
 import pytest
 
 from loan_default.risk.data.synthetic import make_applications, write_csv
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 log = logging.getLogger(__name__)
 
@@ -585,11 +587,30 @@ def imitation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Services) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with serving(server := ThreadingHTTPServer(("127.0.0.1", 0), Services)):
         ports = dict.fromkeys(("webserver", "mlflow", "scoring"), server.server_port)
         yield Stack(tmp_path, "imitation", ports)
-        server.shutdown()
+
+
+@pytest.mark.integration
+def test_the_scoring_image_is_given_all_modules_that_it_imports(tmp_path: Path) -> None:
+    dockerfile = (PROJECT_FOLDER / "docker" / "scoring.Dockerfile").read_text(encoding="utf-8")
+    copies = re.findall(r"^COPY (loan_default/\S+) /opt/scoring/(\S+)$", dockerfile, re.M)
+    assert len(copies) > 5
+    (tmp_path / "loan_default").mkdir()
+    for pattern, target in copies:
+        for source in PROJECT_FOLDER.glob(pattern):
+            folder = tmp_path / target
+            shutil.copytree(source, folder) if source.is_dir() else shutil.copy(source, folder)
+    (tmp_path / "dagster.py").write_text("raise ImportError('Dagster is not in the image')", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, PROJECT_FOLDER / "docker" / "scoring.py"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.integration

@@ -2,27 +2,13 @@
 
 import json
 import socketserver
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from loan_default.adapters.alerts import Channels, send
-from loan_default_tests.stores import free_port
-
-
-@contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+from loan_default_tests.stores import free_port, serving
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from loan_default.adapters import identity
 from loan_default.adapters.probes import ask_tracking_server
 from loan_default.adapters.scoring_server import ScoringServer, ServerError, connect
 from loan_default.adapters.tracking import Tracking, TrackingError
-from loan_default_tests.adapters.test_alerts import serving
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 
 def token(audience: str, seconds: int, number: int) -> str:

@@ -6,9 +6,8 @@ import pytest
 
 from loan_default.adapters import identity
 from loan_default.adapters.mlflow_proxy import build_proxy
-from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.adapters.test_identity import Metadata, metadata, service  # noqa: F401 - fixtures
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 
 @pytest.mark.integration

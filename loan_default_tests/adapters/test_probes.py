@@ -12,8 +12,7 @@ from upath import UPath
 
 from loan_default.adapters import inbox, probes
 from loan_default.adapters.storage import DOWNLOADS, write_text
-from loan_default_tests.adapters.test_alerts import serving
-from loan_default_tests.stores import free_port, new_tracking
+from loan_default_tests.stores import free_port, new_tracking, serving
 
 
 def read_only(folder: Path) -> Path:

@@ -4,18 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from loan_default.adapters.scoring_server import ScoringServer, ServerError, Unreachable, record_process
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 pytestmark = pytest.mark.integration
 
@@ -364,21 +362,11 @@ class Mute(Other):
         self.wfile.write(b"220 ready\r\n")
 
 
-@contextmanager
-def answering(handler: type[Other], port: int) -> Iterator[None]:
-    with ThreadingHTTPServer(("127.0.0.1", port), handler) as other:
-        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.02}).start()
-        try:
-            yield
-        finally:
-            other.shutdown()
-
-
 @pytest.mark.parametrize("handler", [Other, Welcoming, Mute])
 def test_another_program_at_the_address_is_told_from_the_server(sandbox: Sandbox, handler: type[Other]) -> None:
     message = "speaks no HTTP" if handler is Mute else rf"Another program .* \(HTTP {handler.status}\)"
     server = sandbox.server
-    with answering(handler, sandbox.port):
+    with serving(ThreadingHTTPServer(("127.0.0.1", sandbox.port), handler)):
         for ask in (
             server.health,
             server.reload,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.serving import client
 from loan_default.serving.client import ClientReport, score_file
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 pytestmark = pytest.mark.integration
 
@@ -95,13 +94,10 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def standing_in() -> Iterator[StandIn]:
     stand_in = StandIn()
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Its", (Handler,), {"stand_in": stand_in})) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
-        stand_in.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield stand_in
-        finally:
-            server.shutdown()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Its", (Handler,), {"stand_in": stand_in}))
+    stand_in.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(server):
+        yield stand_in
 
 
 @pytest.fixture

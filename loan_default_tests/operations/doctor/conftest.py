@@ -17,9 +17,8 @@ from dagster._daemon.types import DaemonHeartbeat
 from loan_default.adapters.tracking import PRODUCTION, ModelVersion
 from loan_default.operations.doctor import CheckContext, Diagnosis
 from loan_default.settings import Settings, load_settings
-from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.homes import unset_environment
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 Installation = Callable[..., Settings]

@@ -7,9 +7,8 @@ import pytest
 
 from loan_default.operations.doctor import examine
 from loan_default.operations.doctor.alerts import check_alerts
-from loan_default_tests.adapters.test_alerts import serving
 from loan_default_tests.operations.doctor.conftest import Installation, diagnoses_of, wrong
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, serving
 
 pytestmark = pytest.mark.integration
 
