@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from loan_default.adapters.scoring_server import ScoringServer, ServerError, Unreachable, record_process
 from loan_default_tests.stores import free_port, serving
+from loan_default_tests.waiting import within
 
 pytestmark = pytest.mark.integration
 
@@ -139,13 +140,6 @@ def alive(pid: int) -> bool:
     return True
 
 
-def soon(happens: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
-    while not happens() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return happens()
-
-
 # --- start, stop, find ------------------------------------------------------------------------------------------
 
 
@@ -193,7 +187,7 @@ def test_starts_at_once_start_one_server(sandbox: Sandbox) -> None:
 def test_a_stop_waits_for_a_start(sandbox: Sandbox) -> None:
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(sandbox.start, "slow")
-        assert soon(lambda: bool(sandbox.pids))
+        assert within(5, lambda: bool(sandbox.pids))
         stopped = sandbox.server.stop(wait=WAIT)
         assert [stopped] == [starting.result()] == sandbox.pids
 
@@ -213,7 +207,7 @@ def test_a_server_outlives_the_process_that_started_it(sandbox: Sandbox) -> None
 def test_a_server_that_was_killed_is_gone_at_once(sandbox: Sandbox) -> None:
     pid = sandbox.start()
     os.kill(pid, signal.SIGKILL)
-    assert soon(lambda: not alive(pid)), "it stays as a zombie of the process that started it"
+    assert within(5, lambda: not alive(pid)), "it stays as a zombie of the process that started it"
     assert sandbox.server.running_pid() is None
     assert sandbox.record.exists()
     assert sandbox.start() == sandbox.pids[1] != pid
@@ -224,7 +218,7 @@ def test_a_server_that_ignores_a_polite_end_is_killed(sandbox: Sandbox) -> None:
     began = time.monotonic()
     assert sandbox.server.stop(wait=0.3) == pid
     assert 0.3 < time.monotonic() - began < WAIT
-    assert soon(lambda: not alive(pid))
+    assert within(5, lambda: not alive(pid))
 
 
 # --- the record of the process ----------------------------------------------------------------------------------
@@ -315,7 +309,7 @@ def test_a_server_that_never_answers_is_ended(sandbox: Sandbox) -> None:
     with pytest.raises(ServerError, match=r"did not answer within 2 s; .*server\.log ends with: starting"):
         sandbox.server.start(sandbox.command("silent"), wait=2)
     (pid,) = sandbox.pids
-    assert soon(lambda: not alive(pid))
+    assert within(5, lambda: not alive(pid))
     assert not sandbox.record.exists()
 
 

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default_tests.packages import package
+from loan_default_tests.waiting import within
 
 
 class Registry:
@@ -46,13 +45,6 @@ def production() -> FollowedAlias:
 @pytest.fixture
 def follower(registry: Registry, production: FollowedAlias, tmp_path: Path) -> Follower:
     return Follower([production], registry.find, registry.package, sign=tmp_path / "reload", seconds=1000)
-
-
-def within(seconds: float, true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
 
 
 def version_of(followed: FollowedAlias) -> int | None:

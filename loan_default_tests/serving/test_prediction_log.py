@@ -30,6 +30,7 @@ from loan_default.serving import prediction_log
 from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
 from loan_default_tests.buckets import objects_in
 from loan_default_tests.packages import applications, contract
+from loan_default_tests.waiting import within
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
 FEATURES = contract().features
@@ -66,15 +67,8 @@ def ids_in(root: Path | UPath) -> list[str]:
     return sorted(request_id for frame in frames_in(root) for request_id in frame["request_id"])
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen within 10 s"
-        time.sleep(0.002)
-
-
 def wait_for_rows(log: PredictionLog, rows: int) -> None:
-    wait_until(lambda: log.logged == rows)
+    assert within(10, lambda: log.logged == rows)
 
 
 @pytest.fixture
@@ -355,7 +349,7 @@ def test_rows_that_are_none_stop_nothing(new_log: NewLog, tmp_path: Path, caplog
     log = new_log(rows_per_file=300)
     append(log, 299)
     log.append([entry()._replace(applications=Applications(["loan-7"], [[1.0]]))])
-    wait_until(lambda: log.dropped > 0)
+    assert within(10, lambda: log.dropped > 0)
     assert "scored rows that do not fit the prediction log are dropped" in caplog.text
     assert "ValueError" in caplog.text
     assert (log.logged, log.dropped) == (0, 300)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from loan_default.adapters.tracking import PRODUCTION, STAGING, ModelVersion, Tracking, TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.serving.registry_client import RegistryClient
+from loan_default_tests.waiting import within
 
 pytestmark = pytest.mark.integration
 
@@ -89,13 +90,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def within(seconds: float, true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
 
 
 def test_it_answers_as_the_registry_does(tmp_path: Path) -> None:

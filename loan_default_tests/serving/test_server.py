@@ -27,6 +27,7 @@ from loan_default.serving.server import ServerConfig, is_loopback
 from loan_default_tests.packages import applications
 from loan_default_tests.serving.test_registry_client import gone, helpers
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
+from loan_default_tests.waiting import within
 
 pytestmark = pytest.mark.integration
 
@@ -304,10 +305,7 @@ def test_a_registry_that_never_answers_does_not_keep_it_from_stopping(
                     time.sleep(0.05)
             assert started.process.wait(timeout=40) == 0
             assert time.monotonic() - began < 5
-            deadline = time.monotonic() + 5
-            while not all(map(gone, below)) and time.monotonic() < deadline:
-                time.sleep(0.02)
-            assert all(map(gone, below))
+            assert within(5, lambda: all(map(gone, below)))
         assert "Traceback" not in started.log.read_text()
 
 
