@@ -187,7 +187,7 @@ def test_an_upload_that_stays_cut_off_shows_nothing_and_is_whole_the_next_time(
 
 @pytest.fixture(scope="module")
 def private_key() -> str:
-    """Made here."""
+    """A key that no account of Google has."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 

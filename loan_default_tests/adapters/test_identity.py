@@ -19,7 +19,7 @@ from loan_default_tests.stores import free_port, serving
 
 
 def token(audience: str, seconds: int, number: int) -> str:
-    """As Google signs them, but for the signature."""
+    """Make an ID token as Google does, but for the signature."""
     claims = {"aud": audience, "exp": int(time.time()) + seconds, "number": number}
     return ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in ({"alg": "RS256"}, claims, {})
@@ -156,7 +156,7 @@ def test_a_token_is_asked_for_anew_before_it_ends(metadata: type[Metadata]) -> N
 
 
 @pytest.mark.integration
-def test_without_a_service_account_each_door_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_service_account_each_client_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "_CLOUD_RUN", "127.0.0.1")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     identity._credentials.cache_clear()

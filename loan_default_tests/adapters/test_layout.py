@@ -22,7 +22,7 @@ BATCH = "2018-10"
 
 
 def paths_of_assets() -> dict[str, UPath]:
-    """The path of each asset by the layout."""
+    """Return the path of each asset by the layout."""
     here = StorageLayout(UPath("memory://bucket/root"))
     return {
         **{name: here.record(name) for name in get_args(Record)},
@@ -34,7 +34,7 @@ def paths_of_assets() -> dict[str, UPath]:
 
 
 def stored_paths(settings: Settings) -> Iterator[tuple[str, UPath]]:
-    """The path of each asset by the IO manager that stores it."""
+    """Yield the path of each asset by the IO manager that stores it."""
     definitions = build_definitions(settings)
     managers: dict[str, Any] = dict(definitions.resources or {})
     for node in definitions.resolve_asset_graph().asset_nodes:
@@ -74,7 +74,7 @@ PARTS = FILES | {layout.MODEL_CARD} | {f"{folder}/" for folder in FOLDERS}
 
 
 def texts(tree: ast.AST) -> Iterator[ast.Constant]:
-    """The texts of a module that are no docstrings."""
+    """Yield the texts of a module that are no docstrings."""
     docstrings = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -97,7 +97,7 @@ def spelled(source: str) -> set[str]:
 
 
 def joined_parts(node: ast.AST) -> list[ast.expr]:
-    """What is joined to a path there; folders of the home, which is no storage, may have the same names."""
+    """Return what is joined to a path there; folders of the home, which is no storage, may have the same names."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return [] if ast.unparse(node.left).endswith("home") else [node.right]
     called = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""

@@ -1,4 +1,4 @@
-"""What a browser asks MLflow through the door, and what MLflow gets to see."""
+"""What a browser asks MLflow through the proxy, and what MLflow gets to see."""
 
 from email.message import Message
 
@@ -18,8 +18,8 @@ def test_a_browser_gets_mlflows_answer_and_mlflow_its_log_in_and_who_asks(
     import httpx
 
     url, sent = service
-    door = build_proxy(url, "127.0.0.1", 0)
-    with serving(door), httpx.Client(base_url=f"http://127.0.0.1:{door.server_port}") as browser:
+    proxy = build_proxy(url, "127.0.0.1", 0)
+    with serving(proxy), httpx.Client(base_url=f"http://127.0.0.1:{proxy.server_port}") as browser:
         answer = browser.get("/version", auth=("ana", "password"), headers={"X-Other": "kept"})
         assert (answer.status_code, answer.text) == (200, "3.17.0")
         posted = browser.post("/api/2.0/mlflow/runs/create", json={"experiment_id": "1"})
@@ -29,13 +29,13 @@ def test_a_browser_gets_mlflows_answer_and_mlflow_its_log_in_and_who_asks(
     assert sent[0]["X-Other"] == "kept"
     assert sent[0]["Host"] in url, "MLflow is asked by its own name"
     assert all(headers[identity.HEADER].startswith("Bearer ") for headers in sent)
-    assert "Authorization" not in sent[1], "nobody is logged in by the door"
+    assert "Authorization" not in sent[1], "nobody is logged in by the proxy"
 
 
 @pytest.mark.integration
-def test_a_silent_mlflow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_that_does_not_answer_is_a_bad_gateway() -> None:
     import httpx
 
-    door = build_proxy(f"http://127.0.0.1:{free_port()}", "127.0.0.1", 0)
-    with serving(door):
-        assert httpx.get(f"http://127.0.0.1:{door.server_port}/").status_code == 502
+    proxy = build_proxy(f"http://127.0.0.1:{free_port()}", "127.0.0.1", 0)
+    with serving(proxy):
+        assert httpx.get(f"http://127.0.0.1:{proxy.server_port}/").status_code == 502

@@ -1,4 +1,4 @@
-"""Stored frames: any part of them, of a folder and of a bucket, as it was when the frame was found."""
+"""Stored tables: any part of them, of a folder and of a bucket, as it was when the table was opened."""
 
 import pickle
 from pathlib import Path

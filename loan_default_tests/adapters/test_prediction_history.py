@@ -16,7 +16,7 @@ TODAY = date(2026, 3, 10)
 
 
 def batch_of(folder: Path, pd: float, version: int) -> Path:
-    """A file of predictions, as scoring writes it."""
+    """Write a file of predictions as scoring does."""
     row = {
         **{"id": "7", "issue_d": date(2026, 2, 1), "term": 36.0, "pd": pd, "raw_score": 0.0, "score": 600},
         **{"decision": "approve", "reasons": [["none"]], "model_version": version},
@@ -28,7 +28,7 @@ def batch_of(folder: Path, pd: float, version: int) -> Path:
 
 
 def log_of(layout: StorageLayout, day: str, loan: str) -> Path:
-    """A file of the prediction log, as the server writes it."""
+    """Write a file of the prediction log as the server does."""
     scored_at = datetime.fromisoformat(f"{day}T13:05:00+00:00")
     folder = Path(layout.prediction_log_hour(scored_at).path)
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from loan_default_tests.stores import free_port, new_tracking, serving
 
 
 def read_only(folder: Path) -> Path:
-    """A folder in which this user may not write; root may everywhere but where the system itself refuses."""
+    """Return a folder in which this user may not write; root may everywhere but where the system itself refuses."""
     if os.geteuid() == 0:
         return Path("/proc/self")
     folder.chmod(0o555)

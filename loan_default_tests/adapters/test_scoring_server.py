@@ -132,7 +132,7 @@ def command_line(pid: int) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process is there, if only as a zombie."""
+    """Tell whether the process is there, if only as a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -448,7 +448,7 @@ def test_an_application_is_scored(sandbox: Sandbox) -> None:
         sandbox.server.score({"loan_amnt": 5000})
 
 
-def test_each_door_has_its_token(sandbox: Sandbox) -> None:
+def test_each_route_has_its_token(sandbox: Sandbox) -> None:
     sandbox.start("guarded")
     right = ScoringServer(sandbox.server.url, sandbox.server.home, token="invocations", admin_token="admin")
     assert right.score({"loan_amnt": 5000, "grade": "A"})[1] == right.reload().version == 3

@@ -42,7 +42,7 @@ def tracking(tmp_path: Path) -> Tracking:
 
 
 def registered(tracking: Tracking, tags: Mapping[str, str] | None = None) -> ModelVersion:
-    """A version whose files do not matter."""
+    """Register a version whose files do not matter."""
     run_id = new_run(tracking)
     client = client_of(tracking)
     model = client.create_logged_model(tracking.ensure_experiment(), source_run_id=run_id)
@@ -182,7 +182,7 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(
 
 
 def _assert_no_pickle(name: str, content: bytes) -> None:
-    """A pickle of protocol 2 or later begins with these two bytes; skops files hold JSON and plain arrays."""
+    """Check that a file is no pickle (protocol 2 and later begin with two known bytes), and a skops file has none."""
     assert not name.endswith((".pkl", ".pickle", ".joblib"))
     assert not (content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")), name
     if name.endswith(".skops"):
@@ -205,7 +205,7 @@ def test_package_is_downloaded_once(tracking: Tracking, tmp_path: Path) -> None:
 
 
 def keep_folder(tracking: Tracking, folder: Path) -> str:
-    """A run that keeps a folder of two files, one of them in a folder of its own."""
+    """Make a run that keeps a folder of two files, one of them in a folder of its own."""
     (folder / "xgboost").mkdir(parents=True)
     (folder / "about.json").write_text('{"rows": 3}')
     (folder / "xgboost" / "model.ubj").write_bytes(b"\0trees")

@@ -45,13 +45,13 @@ def entry(request_id: str = "r1", scored_at: datetime = AT, number: float = 36, 
 
 
 def logged(request_id: str = "r1", scored_at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
-    """A row of the same as it is read again."""
+    """Return the row of such an entry as it is read again."""
     features = (number if field.kind == "number" else field.levels[0] for field in FEATURES)
     return (request_id, scored_at, "loan-7", 0.125, 604, "approve", 3, None, None, *features)
 
 
 def append(log: PredictionLog, count: int, **fields: Any) -> None:
-    """Entries of one row."""
+    """Append entries of one row each."""
     log.append([entry(f"r{index}", **fields) for index in range(count)])
 
 

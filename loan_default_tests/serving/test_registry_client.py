@@ -76,7 +76,7 @@ def asking(tracking: Tracking, models: Path, first: str = PRODUCTION) -> Iterato
 
 
 def helpers(pid: int) -> set[int]:
-    """Processes below this one that answer questions."""
+    """List the processes below this one that answer questions."""
     pids = set()
     for child in {child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()}:
         with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended

@@ -80,7 +80,7 @@ def running(tracking: Tracking, home: Path, *arguments: str, poll: float = 0.3, 
 
 
 def descendants(pid: int) -> set[int]:
-    """Every process below this one."""
+    """List every process below this one."""
     children = {
         int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
     }
@@ -88,7 +88,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def mapped(pid: int) -> str:
-    """The files that the process has loaded."""
+    """Return what the system says of the files that the process has loaded."""
     return Path(f"/proc/{pid}/maps").read_text()
 
 
@@ -254,7 +254,7 @@ def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
     with running(tracking, tmp_path / "home", LOAN_DEFAULT_POLICY=str(policy)) as started:
 
         def score_each() -> dict[str, tuple[int, float]]:
-            """Version and PD of each loan."""
+            """Score each application by itself; return the version and PD by loan."""
             responses = [started.score({"inputs": [application], "params": {"output": "pd"}}) for application in sent]
             scores = [(int(answer.headers["x-model-version"]), answer.json()["predictions"][0]) for answer in responses]
             return dict(zip((application["id"] for application in sent), scores, strict=True))
