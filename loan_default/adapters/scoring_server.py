@@ -180,7 +180,7 @@ class ScoringServer:
             running = self.running_pid()
             if running is None:
                 return self._start_new(command, wait), True
-            self._await_ping(lambda: self.running_pid() is None, wait, said_before=0)
+            self._await_ping(lambda: self.running_pid() is None, wait, log_offset=0)
             return running, False
 
     def _start_new(self, command: Sequence[str], wait: float) -> int:
@@ -189,11 +189,11 @@ class ScoringServer:
                 f"Process {other.pid}, which was not started from {self.home}, answers at {self.url} already; "
                 "stop it, or serve on another port."
             )
-        said_before = self.log.stat().st_size if self.log.exists() else 0
+        log_offset = self.log.stat().st_size if self.log.exists() else 0
         process = self._spawn(command)
         try:
             # Not by its record: for a moment after the call the system shows no command of a new process.
-            self._await_ping(lambda: process.poll() is not None, wait, said_before)
+            self._await_ping(lambda: process.poll() is not None, wait, log_offset)
         except BaseException:  # Ctrl-C too: no half-started server stays behind
             self._end(_KILL_SECONDS)
             raise
@@ -212,14 +212,14 @@ class ScoringServer:
         _record(self.home, process.pid, command)
         return process
 
-    def _await_ping(self, ended: Callable[[], bool], wait: float, said_before: int) -> None:
+    def _await_ping(self, ended: Callable[[], bool], wait: float, log_offset: int) -> None:
         deadline = time.monotonic() + wait
         while not self._pings():
             if (gone := ended()) or time.monotonic() > deadline:
                 trouble = "ended before it answered" if gone else f"did not answer within {wait:g} s"
                 raise ServerError(
                     f"The scoring server for {self.url} {trouble}; {self.log} ends with: "
-                    f"{_last_line(self.log, said_before)}"
+                    f"{_last_line(self.log, log_offset)}"
                 )
             time.sleep(_PAUSE)
 
