@@ -99,22 +99,21 @@ class Postgres:
             self.process.wait(timeout=30)
             self.process = None
 
-    def url(self, database: str, *, user: str = USER, password: str | None = None) -> str:
+    def url(self, database: str, *, password: str | None = None) -> str:
         """Return a database's address as a user writes it."""
-        login = f"{user}:{quote(self.password if password is None else password, safe='')}"
+        login = f"{USER}:{quote(self.password if password is None else password, safe='')}"
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
 
     def open_url(self, database: str) -> str:
         """Return the address without its password, which is in PGPASSWORD then."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
-    def create(self, database: str, *, template: str = "template1") -> str:
+    def create(self, database: str) -> str:
         """Make a database; return its name."""
         connection = self._connect("postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
-            statement = SQL("create database {} template {}").format(Identifier(database), Identifier(template))
-            cursor.execute(statement)
+            cursor.execute(SQL("create database {}").format(Identifier(database)))
         connection.close()
         return database
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -66,18 +66,17 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def kill_worker(engine: DaskEngine, task: str, after: float = 0.0, times: int = 1) -> Iterator[list[str]]:
+def kill_worker(engine: DaskEngine, task: str, after: float = 0.0) -> Iterator[list[str]]:
     """Kill a worker that is at a task of this name, so many seconds after it began; yield the addresses of victims."""
     victims: list[str] = []
 
     def strike() -> None:
-        for _ in range(times):
-            victim = _wait_for(lambda: _worker_at(engine, task))
-            time.sleep(after)
-            pids = engine.client.run(os.getpid)
-            if victim in pids:
-                os.kill(pids[victim], signal.SIGKILL)
-                victims.append(victim)
+        victim = _wait_for_worker(engine, task)
+        time.sleep(after)
+        pids = engine.client.run(os.getpid)
+        if victim in pids:
+            os.kill(pids[victim], signal.SIGKILL)
+            victims.append(victim)
 
     striker = Thread(target=strike, daemon=True)
     striker.start()
@@ -94,10 +93,11 @@ def _worker_at(engine: DaskEngine, task: str) -> str | None:
     return None
 
 
-def _wait_for(search: Callable[[], str | None], seconds: float = 60) -> str:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if worker := search():
+def _wait_for_worker(engine: DaskEngine, task: str) -> str:
+    """Return the address of the first worker that comes to a task of this name."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if worker := _worker_at(engine, task):
             return worker
         time.sleep(0.02)
     raise AssertionError("no worker came to such a task")

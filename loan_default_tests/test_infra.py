@@ -41,13 +41,17 @@ IAP = "35.235.240.0/20"
 # --- reading
 
 
+def parse(path: Path) -> dict[str, Any]:
+    options = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
+    return hcl2.loads(path.read_text(encoding="utf-8"), serialization_options=options)
+
+
 @cache
 def read(module: str) -> dict[str, list[Any]]:
     """Read all blocks of a module by their kind; "" is the root."""
     blocks: dict[str, list[Any]] = defaultdict(list)
-    options = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
     for path in sorted((INFRA / "modules" / module if module else INFRA).glob("*.tf")):
-        for kind, entries in hcl2.loads(path.read_text(encoding="utf-8"), serialization_options=options).items():
+        for kind, entries in parse(path).items():
             blocks[kind] += entries
     return blocks
 
@@ -96,8 +100,7 @@ def values(body: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def tfvars(environment: str) -> dict[str, Any]:
-    options = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
-    return hcl2.loads((INFRA / f"{environment}.tfvars").read_text(encoding="utf-8"), serialization_options=options)
+    return parse(INFRA / f"{environment}.tfvars")
 
 
 # --- form

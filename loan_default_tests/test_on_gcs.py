@@ -95,10 +95,10 @@ def drop(platform: Platform, folder: str, file: Path) -> None:
     storage.store(file, UPath(platform.settings.storage) / folder / file.name)
 
 
-def ticks(platform: Platform, name: str, count: int = 2) -> list[dg.RunRequest]:
-    """Return what the sensor asks for in the last of so many ticks; add the partitions that it asks for."""
+def ticks(platform: Platform, name: str) -> list[dg.RunRequest]:
+    """Return what the sensor asks for in the second of two ticks; add the partitions that it asks for."""
     cursor, requests = None, list[dg.RunRequest]()
-    for _ in range(count):
+    for _ in range(2):
         result = tick(platform, name, cursor)
         if isinstance(result, dg.SkipReason):
             return []

@@ -24,9 +24,9 @@ FRAME = pl.DataFrame(
 )
 
 
-def stored(path: UPath, tmp_path: Path, frame: pl.DataFrame = FRAME) -> ParquetTable:
+def stored(path: UPath, tmp_path: Path) -> ParquetTable:
     source = tmp_path / "written.parquet"
-    frame.write_parquet(source, row_group_size=13)
+    FRAME.write_parquet(source, row_group_size=13)
     storage.store(source, path)
     return ParquetTable.of(path, tmp_path / "staging")
 

@@ -47,8 +47,8 @@ class Running:
         health: dict[str, Any] = httpx.get(f"{self.url}/health").json()
         return health
 
-    def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
+    def until(self, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()
             with suppress(httpx.TransportError):
