@@ -192,13 +192,12 @@ class Settings:
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from the environment, and the switches that must be in it for the libraries.
+    """Read the settings from the environment.
 
     What staging and prod must name is not asked for here: see `missing_variables`.
 
     Raises:
-        BadInput: `LOAN_DEFAULT_ENV` is none of local, staging, prod, a switch is neither true nor false, or an address
-            is of another kind than it must be.
+        BadInput: names a variable whose value cannot be used, and what it may be.
     """
     variables = os.environ if environment is None else environment
     environments: tuple[Environment, ...] = get_args(Environment)
