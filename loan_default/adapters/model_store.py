@@ -35,7 +35,7 @@ from loan_default.risk.monitoring.drift import ReferenceProfile
 from loan_default.risk.monitoring.reference_profile import Reference, example_application
 from loan_default.risk.validation.champion_challenger import Judgement
 
-CANDIDATES = "candidates"
+CANDIDATES, REFERENCE = "candidates", "reference"  # folders of a run
 PROFILE = "reference_profile.json"
 SAMPLE = "reference_sample.parquet"
 
@@ -64,7 +64,7 @@ class ModelStore:
             package = Path(scratch, CANDIDATES, best.kind)
             example = example_application(reference.profile, best.scorer.contract)
             canary.write(package, best.scorer, example)
-            self._log_reference(run_id, reference, Path(scratch, "reference"))
+            self._log_reference(run_id, reference, Path(scratch, REFERENCE))
             uri = self.tracking.log_model_package(
                 run_id,
                 package,
@@ -78,7 +78,7 @@ class ModelStore:
     def _log_reference(self, run_id: str, reference: Reference, folder: Path) -> None:
         _make_folder(folder).joinpath(PROFILE).write_text(reference.profile.to_json(), encoding="utf-8")
         reference.sample.write_parquet(folder / SAMPLE)
-        self.tracking.log_folder(run_id, folder, "reference")
+        self.tracking.log_folder(run_id, folder, REFERENCE)
 
     def log_evaluation(self, run_id: str, judgement: Judgement, figures: Mapping[str, bytes]) -> None:
         """Add the evaluation on the test window to the training run: metrics, the whole judgement, pictures."""
@@ -159,7 +159,7 @@ class ModelStore:
 
     def reference(self, version: ModelVersion) -> Reference:
         """Read the profile and the sample of the loans that a version was developed on."""
-        folder = self._download(version.run_id, "reference")
+        folder = self._download(version.run_id, REFERENCE)
         profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
         return Reference(profile, pl.read_parquet(folder / SAMPLE))
 
