@@ -1,7 +1,5 @@
 """The scoring server of a home: planned from its settings, stopped, and asked for a file."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -40,10 +38,3 @@ def test_a_file_is_answered_by_the_server_that_is_named(tmp_path: Path) -> None:
     with standing_in() as server:
         report = score_by_rest(Settings(home=tmp_path), file, tmp_path / "answers.csv", url=server.url)
     assert report.rows == pl.read_csv(tmp_path / "answers.csv").height == ROWS
-
-
-@pytest.mark.integration
-def test_it_needs_no_dagster() -> None:
-    """As in the image of the scoring server."""
-    script = "import sys; sys.modules['dagster'] = None; import loan_default.operations.scoring_server"
-    subprocess.run([sys.executable, "-c", script], check=True)
