@@ -45,6 +45,14 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """The parameters that a study found, and the share of the loans that it searched on."""
+
+    tuned: TunedParams
+    share_of_loans: float
+
+
+@dataclass(frozen=True)
 class Training:
     """A training that was registered: the candidates, best first, what the gate says, and the record of it."""
 
@@ -62,13 +70,13 @@ def tune_parameters(
     trials: int,
     seed: int,
     on_trial: Callable[[Trial], None],
-) -> TunedParams:
+) -> Tuning:
     """Continue the study of these loans until it holds this many trials, and return the candidate's best parameters."""
     from loan_default.risk.model.development import development_on
     from loan_default.risk.model.tuning import tune
 
     at_most = search_space.tunable(candidate).tuned_on_at_most
-    return tune(
+    tuned = tune(
         development_on(data.engine, data.loans, data.contract, data.splits, at_most),
         search_space,
         data_fingerprint=data.splits.fingerprint,
@@ -78,6 +86,7 @@ def tune_parameters(
         candidate=candidate,
         on_trial=on_trial,
     )
+    return Tuning(tuned, data.splits.share_of(at_most))
 
 
 def train_and_register(

@@ -40,7 +40,7 @@ def test_a_search_goes_on_where_it_stopped(own_book: Book) -> None:
         trials=before["trials"] + 1,
         seed=7,
         on_trial=lambda trial: numbers.append(trial.number),
-    )
+    ).tuned
     assert (tuned.study, tuned.trials) == (before["study"], before["trials"] + 1)
     assert numbers == [before["trials"]]
 

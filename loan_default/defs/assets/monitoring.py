@@ -16,6 +16,7 @@ from loan_default.defs.resources import ComputeResource, LoanBookResource, Model
 from loan_default.defs.results import explain_failures
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
+_ROWS_RULE = "enough_rows"
 _COLUMNS = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch", "drifted")
 
 
@@ -23,7 +24,7 @@ _COLUMNS = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", 
     group_name="monitoring",
     partitions_def=batches,
     io_manager_key="json",
-    check_specs=check_specs("drift_report", ["enough_rows"]),
+    check_specs=check_specs("drift_report", [_ROWS_RULE]),
     description="PSI of every feature and of the score against the training population, and the verdict by policy.",
     kinds={"evidently", "polars"},
     tags=APPLICATIONS,
@@ -54,15 +55,18 @@ def drift_report(
     )
     return dg.MaterializeResult(
         value=compared.to_dict(),
-        check_results=[
-            warning(
-                "drift_report",
-                "enough_rows",
-                passed=compared.verdict.verdict != "not enough rows",
-                sentence=f"{compared.verdict.rows:,} applications; {policy.least_rows:,} are needed for a verdict.",
-            )
-        ],
+        check_results=[_rows_check(compared, policy.least_rows)],
         metadata={**_drift_metadata(compared), **compute.metadata},
+    )
+
+
+def _rows_check(compared: ComparedBatch, least: int) -> dg.AssetCheckResult:
+    verdict = compared.verdict
+    return warning(
+        "drift_report",
+        _ROWS_RULE,
+        passed=verdict.verdict != "not enough rows",
+        sentence=f"{verdict.rows:,} applications; {least:,} are needed for a verdict.",
     )
 
 

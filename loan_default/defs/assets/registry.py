@@ -61,13 +61,10 @@ def model_evaluation(
         resamples=config.resamples,
         seed=config.seed,
     )
+    link = model_registry.run_link(trained_model["run_id"])
     return dg.MaterializeResult(
         value=evaluation.to_dict(),
-        metadata={
-            **_evaluation_metadata(evaluation),
-            "mlflow_run": model_registry.run_link(trained_model["run_id"]),
-            **compute.metadata,
-        },
+        metadata={**_evaluation_metadata(evaluation), "mlflow_run": link, **compute.metadata},
     )
 
 

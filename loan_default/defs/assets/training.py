@@ -4,6 +4,7 @@ Tested in `defs/test_pipeline.py`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,11 +18,11 @@ from loan_default.defs.resources import ComputeResource, LoanBookResource, Model
 from loan_default.defs.results import explain_failures
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.validation.quality_gates import TRAINING_RULES
-from loan_default.steps.training import Training, TrainingData, train_and_register, tune_parameters
+from loan_default.steps.training import Training, TrainingData, Tuning, train_and_register, tune_parameters
 
 if TYPE_CHECKING:
     from loan_default.risk.model.training import Candidate
-    from loan_default.risk.model.tuning import Trial, TunedParams
+    from loan_default.risk.model.tuning import Trial
 
 # Of the heavy steps: `dagster.yaml` lets one run with any of them go at a time, also one that is of no job.
 POOL = "training"
@@ -62,32 +63,26 @@ def tuned_params(
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Search for parameters."""
-
-    def log(trial: "Trial") -> None:
-        result = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
-        context.log.info(
-            f"Trial {trial.number + 1} of {config.trials}: {result}, best {trial.best:.5f}",
-            extra={"share": (trial.number + 1) / config.trials},
-        )
-
-    data = TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine)
-    search_space = loan_book.search_space
-    tuned = tune_parameters(
-        data,
-        search_space,
+    tuning = tune_parameters(
+        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
+        loan_book.search_space,
         candidate=config.candidate,
         study_storage=studies.storage,
         trials=config.trials,
         seed=config.seed,
-        on_trial=log,
+        on_trial=partial(_log_trial, context.log, config.trials),
     )
-    share = data.splits.share_of(search_space.tunable(config.candidate).tuned_on_at_most)
-    return dg.MaterializeResult(
-        value=tuned.to_dict(), metadata={**_tuning_metadata(tuned), "share_of_loans": share, **compute.metadata}
-    )
+    return dg.MaterializeResult(value=tuning.tuned.to_dict(), metadata={**_tuning_metadata(tuning), **compute.metadata})
 
 
-def _tuning_metadata(tuned: "TunedParams") -> Metadata:
+def _log_trial(log: dg.DagsterLogManager, trials: int, trial: "Trial") -> None:
+    number = trial.number + 1
+    result = "pruned" if trial.log_loss is None else f"log loss {trial.log_loss:.5f}"
+    log.info(f"Trial {number} of {trials}: {result}, best {trial.best:.5f}", extra={"share": number / trials})
+
+
+def _tuning_metadata(tuning: Tuning) -> Metadata:
+    tuned = tuning.tuned
     return {
         "candidate": tuned.candidate,
         "parameters": metadata.table(["parameter", "value"], list(tuned.parameters.items())),
@@ -97,6 +92,7 @@ def _tuning_metadata(tuned: "TunedParams") -> Metadata:
         "pruned": tuned.pruned,
         "study": tuned.study,
         "seconds": tuned.seconds,
+        "share_of_loans": tuning.share_of_loans,
     }
 
 
@@ -123,10 +119,6 @@ def trained_model(
     tuned_params: dict[str, Any],
 ) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Fit every candidate and register the best; stop where it is too good to be true."""
-
-    def log(candidate: "Candidate") -> None:
-        context.log.info(f"{candidate.kind}: AUC {candidate.metrics['auc'].value:.4f} on calibrate")
-
     training = train_and_register(
         TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
         tuned_params,
@@ -136,17 +128,18 @@ def trained_model(
         mlflow_run.run_id,
         kinds=config.candidates,
         seed=config.seed,
-        on_fitted=log,
+        on_fitted=partial(_log_candidate, context.log),
     )
+    link = model_registry.run_link(mlflow_run.run_id)
     return dg.MaterializeResult(
         value=training.record,
         check_results=check_results("trained_model", training.findings),
-        metadata={
-            **_training_metadata(training),
-            "mlflow_run": model_registry.run_link(mlflow_run.run_id),
-            **compute.metadata,
-        },
+        metadata={**_training_metadata(training), "mlflow_run": link, **compute.metadata},
     )
+
+
+def _log_candidate(log: dg.DagsterLogManager, candidate: "Candidate") -> None:
+    log.info(f"{candidate.kind}: AUC {candidate.metrics['auc'].value:.4f} on calibrate")
 
 
 def _training_metadata(training: Training) -> Metadata:
