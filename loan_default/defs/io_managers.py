@@ -50,7 +50,7 @@ class _StorageIOManager(dg.UPathIOManager):
 
 
 class ParquetIOManager(_StorageIOManager):
-    """Store a Polars frame, or move a finished local Parquet file; read either as a `ParquetTable`."""
+    """Store a Polars frame; read it, or what a step has stored, as a `ParquetTable`."""
 
     extension = ".parquet"
 
@@ -58,15 +58,11 @@ class ParquetIOManager(_StorageIOManager):
         super().__init__(base_path)
         self._staging = staging
 
-    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame | Path, path: UPath) -> None:
+    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
         """Store the frame."""
-        import polars as pl
-
-        if isinstance(obj, pl.DataFrame):
-            frame, obj = obj, self._staging / f"{context.run_id}-{path.name}"
-            obj.parent.mkdir(parents=True, exist_ok=True)
-            frame.write_parquet(obj)
-        storage.store(obj, path)
+        part = self._staging / f"{context.run_id}-{path.name}"
+        obj.write_parquet(part, mkdir=True)
+        storage.store(part, path)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetTable:
         """Return the stored table; nothing is read yet."""

@@ -42,15 +42,6 @@ def test_a_frame_comes_back_lazily(root: UPath, tmp_path: Path) -> None:
     assert storage.exists(root / "loans.parquet")
 
 
-def test_a_finished_file_is_moved(root: UPath, tmp_path: Path) -> None:
-    finished = tmp_path / "finished.parquet"
-    FRAME.write_parquet(finished)
-    content = finished.read_bytes()
-    ParquetIOManager(root, tmp_path / "staging").handle_output(output_context("loans"), finished)
-    assert not finished.exists()
-    assert storage.fetch(root / "loans.parquet", tmp_path).read_bytes() == content
-
-
 def test_each_batch_has_its_own_file(root: UPath, tmp_path: Path) -> None:
     batches = dg.StaticPartitionsDefinition(["2018-10", "2018.11"])
     loaded: dict[str, list[str]] = {}
