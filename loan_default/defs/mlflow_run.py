@@ -1,7 +1,7 @@
 """The MLflow run of a Dagster run: a resource over dagster-mlflow's, and how such a run ends.
 
 dagster-mlflow starts one MLflow run for each Dagster run and resumes it in every step process. How it ends is
-decided here, from Dagster's event log. What is logged to the run belongs in the assets, how in
+decided here, from Dagster's event log. What is logged to the run belongs in `steps`, how in
 `adapters.tracking`. Importing this module loads neither mlflow nor dagster_mlflow.
 """
 
@@ -31,22 +31,20 @@ _FAILURES = {
 class MlflowRunResource(dg.ConfigurableResource[Any]):
     """The MLflow run of a Dagster run: FAILED if any step failed, whichever asset that was, else FINISHED.
 
-    Assets read `run_id` and log through `tracking`. Only the steps that ask for this resource pay for MLflow's
-    import. Under the multiprocess executor the status is right once each step process has ended; a step that
-    fails in a process without this resource needs `mlflow_failure_hook` on its job as well.
+    Assets hand `run_id` to their steps. Only those that ask for this resource pay for MLflow's import. Under the
+    multiprocess executor the status is right once each step process has ended; a step that fails in a process without
+    this resource needs `mlflow_failure_hook` on its job as well.
     """
 
     tracking_uri: str
     artifact_root: str
-    experiment: str = "loan_default"
-    model_name: str = "loan_default_model"
 
     _run_id: str | None = PrivateAttr(default=None)
 
     @property
     def tracking(self) -> Tracking:
         """The store, also usable outside a Dagster run."""
-        return Tracking(self.tracking_uri, self.artifact_root, self.experiment, self.model_name)
+        return Tracking(self.tracking_uri, self.artifact_root)
 
     @property
     def run_id(self) -> str:
