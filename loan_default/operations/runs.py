@@ -46,7 +46,6 @@ class Run:
     created_at: datetime
     batch: str | None
     reason: str | None
-    finished: bool
 
 
 @dataclass(frozen=True)
@@ -246,7 +245,6 @@ def _run(record: dg.RunRecord) -> Run:
         created_at=record.create_timestamp.astimezone(UTC),
         batch=run.tags.get(PARTITION_TAG),
         reason=run.tags.get(REASON_TAG),
-        finished=run.is_finished,
     )
 
 

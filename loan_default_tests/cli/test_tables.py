@@ -198,7 +198,7 @@ def status(**changes: Any) -> Status:
     refused = BatchStatus("a b.csv", "refused", reasons=("Rename the file.",))
     server = ServerStatus("http://127.0.0.1:5001", "ready", 3, 77, None)
     performance = PerformanceStatus(3, "healthy", "2026-01-03T04:00:00+00:00", "2025-12")
-    run = Run(RUN_ID, "retraining_job", "started", datetime(2026, 1, 2, tzinfo=UTC), None, None, finished=False)
+    run = Run(RUN_ID, "retraining_job", "started", datetime(2026, 1, 2, tzinfo=UTC), None, None)
     versions = (production(), VersionStatus("previous"), VersionStatus("staging", 4, "2026-01-02T03:00:00+00:00"))
     batches = (scored, not_compared, failed, refused)
     return replace(Status(versions, batches, ("2018-12",), (run,), server, performance), **changes)

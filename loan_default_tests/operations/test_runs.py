@@ -138,7 +138,7 @@ def test_a_run_of_any_job_is_under_way_until_it_ends(home: Settings) -> None:
     run = dg.DagsterRun(job_name="training_job", status=dg.DagsterRunStatus.STARTED)
     with dg.DagsterInstance.get() as instance:
         instance.add_run(run)
-    assert [(under_way.run_id, under_way.finished) for under_way in runs_under_way(home)] == [(run.run_id, False)]
+    assert [(under_way.run_id, under_way.status) for under_way in runs_under_way(home)] == [(run.run_id, "started")]
     with dg.DagsterInstance.get() as instance:
         instance.report_run_failed(run)
     assert runs_under_way(home) == []
@@ -149,7 +149,7 @@ def test_the_newest_runs_of_a_job_are_read_with_how_they_stand(home: Settings) -
     with pytest.raises(JobFailed):
         run_job(home, "monitoring_job", batch="2014-10")
     (run,) = newest_runs(home, "monitoring_job")
-    assert (run.status, run.batch, run.finished) == ("failure", "2014-10", True)
+    assert (run.status, run.batch) == ("failure", "2014-10")
 
 
 @pytest.mark.integration
