@@ -1,4 +1,4 @@
-"""The front door: what Dagster loads. Settings in, definitions out; no logic."""
+"""The code location, which Dagster loads: settings in, definitions out; no logic."""
 
 from __future__ import annotations
 

@@ -49,14 +49,14 @@ _BATCH_JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
 ALONE = "loan_default/alone"
 # Takes the next free slot: a training does not wait until 500 batches are scored again.
 _BEFORE_BATCHES = {"dagster/priority": "1"}
-# Longer than any takes; what is under way still had its machine die under it.
+# Longer than any run takes: one that is still under way has lost its machine.
 _TAGS = {
     "performance_job": {ALONE: "performance", "dagster/max_runtime": "7200"},
     "serving_job": {"dagster/max_runtime": "1800"},
 }
 _OF_A_TRAINING = {ALONE: "training"}
-# A batch that nobody could score for a passing reason is tried again: by Dagster where the run was killed, else step by
-# step, here. What a person has to mend (`user_errors`) is not.
+# A batch that failed for a reason that may pass is tried again: by Dagster where the run was killed, else step by step,
+# here. What a person has to mend (`user_errors`) is not.
 _OF_A_BATCH = {
     "dagster/max_runtime": "7200",
     "dagster/max_retries": "2",

@@ -92,8 +92,8 @@ def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
         "dagster/row_count": report.loans,
         "defaulted": report.defaulted,
         "repaid": report.repaid,
-        "neither yet": report.unresolved,
-        "told until": f"{report.seen_until:%Y-%m}" if report.seen_until else "no month",
+        "unresolved": report.unresolved,
+        "outcomes_until": f"{report.seen_until:%Y-%m}" if report.seen_until else "no month",
         "unreadable": metadata.bullets(report.unreadable.values()),
     }
 

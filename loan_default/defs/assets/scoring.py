@@ -92,7 +92,7 @@ def read_application_batch(
 @dg.asset(
     group_name="scoring",
     partitions_def=batches,
-    deps=["promoted_model"],  # retraining settles production before it scores
+    deps=["promoted_model"],  # a run of both decides on the version before it scores
     io_manager_key="parquet",
     metadata={"dagster/column_schema": metadata.table_schema(_PREDICTED)},
     check_specs=check_specs("predictions", PREDICTION_RULES),

@@ -50,7 +50,7 @@ def evaluate(
     loan_book: LoanBookResource,
     clock: ClockResource,
 ) -> Result:
-    """Retrain where a batch drifted, or the version in production fell, and the policy allows it.
+    """Retrain where a batch drifted, or the version in production has degraded, and the policy allows it.
 
     Once another version is in production, what drifted is scored again.
     """

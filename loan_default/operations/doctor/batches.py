@@ -31,4 +31,4 @@ def judge_batches(batches: Sequence[BatchStatus], layout: StorageLayout) -> Iter
             rejected = layout.batch_table("rejected_applications", batch.batch)
             yield Diagnosis("batches", "note", message, f"{rejected} says why.")
     if not any(batch.state in ("failed", "refused") for batch in batches):
-        yield Diagnosis("batches", "ok", "None has failed, none was refused.")
+        yield Diagnosis("batches", "ok", "None is known to have failed, none was refused.")

@@ -45,7 +45,7 @@ def test_rejected_rows_are_a_note_of_each_batch(rejected: int, message: str) -> 
     note, ok = judge_batches([BatchStatus("2018-10", "scored", 2_000, rejected, 3)], LAYOUT)
     assert (note.mark, note.message) == ("note", f"{message} not be scored.")
     assert note.remedy == f"{LAYOUT.batch_table('rejected_applications', '2018-10')} says why."
-    assert (ok.mark, ok.message) == ("ok", "None has failed, none was refused.")
+    assert (ok.mark, ok.message) == ("ok", "None is known to have failed, none was refused.")
 
 
 def test_a_storage_that_cannot_be_used_has_no_batches_to_judge(install: Installation) -> None:
