@@ -87,7 +87,7 @@ def count_runs() -> int:
 
 
 @pytest.mark.integration
-def test_a_server_that_is_away_is_one_sentence(folder: Path, loans: Path, command: Run) -> None:
+def test_a_server_that_is_away_is_one_sentence(loans: Path, command: Run) -> None:
     os.environ |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     message = sentence(command("train", "--data", "loans.csv", "--trials", "1"))
     assert message.endswith(

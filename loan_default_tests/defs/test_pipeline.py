@@ -286,7 +286,7 @@ def test_csv_and_parquet_hold_the_same_predictions(platform: Platform, scored: M
 
 
 @pytest.mark.integration
-def test_predictions_report_their_checks(platform: Platform, scored: Mapping[str, dg.ExecuteInProcessResult]) -> None:
+def test_predictions_report_their_checks(scored: Mapping[str, dg.ExecuteInProcessResult]) -> None:
     assert checks(scored["calm"]) == dict.fromkeys([*PREDICTION_RULES, "enough_rows"], True)
 
 
@@ -407,7 +407,7 @@ def test_an_outcome_file_that_cannot_be_read_is_shown(platform: Platform, judged
 
 @pytest.mark.integration
 def test_what_a_version_said_stays_when_another_scores_the_batch(
-    platform: Platform, tracking: Tracking, judged: dg.ExecuteInProcessResult
+    platform: Platform, judged: dg.ExecuteInProcessResult
 ) -> None:
     history = platform.storage / "prediction_history" / "calm.version-1.parquet"
     assert pl.read_parquet(history).equals(pl.read_parquet(platform.storage / "predictions" / "calm.parquet"))
@@ -436,9 +436,7 @@ def test_retraining_resumes_the_study_and_holds_an_equal_version(
 
 
 @pytest.mark.integration
-def test_retraining_takes_loans_that_have_matured_since(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
-) -> None:
+def test_retraining_takes_loans_that_have_matured_since(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
     before = record(platform, "loan_splits")
     newer = Path(platform.settings.data).with_name("loans-2015.csv")
     write_csv(make_loans(1_500, seed=8, first_month=date(2014, 7, 1), last_month=date(2015, 1, 1)), newer)

@@ -58,7 +58,7 @@ def test_a_slow_registry_is_noted() -> None:
     assert judge_answer("sqlite:///x", 4.2).message == "MLflow at sqlite:///x took 4.2 s to answer."
 
 
-def test_workers_are_counted_where_there_are_any_to_be(install: Installation, tmp_path: Path) -> None:
+def test_workers_are_counted_where_there_are_any_to_be(install: Installation) -> None:
     assert diagnoses_of(check_workers, install()) == []
     (own,) = diagnoses_of(check_workers, install(LOAN_DEFAULT_ENGINE="dask"))
     assert (own.mark, own.message) == ("ok", f"Each run starts Dask workers of this machine, {os.cpu_count()} of them.")
