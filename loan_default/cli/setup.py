@@ -73,7 +73,7 @@ def sample_data(
     from loan_default.operations import home, samples
 
     home.open_home(needs=())
-    samples.write_sample(samples.SampleRequest(out, rows, seed, shift, batch=batch, month=month))
+    samples.write_sample(samples.SampleRequest(out, rows, seed, shift, month if batch else None))
     output().print(f"{rows:,} rows written to {out}.")
 
 

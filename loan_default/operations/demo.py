@@ -36,7 +36,7 @@ def write_files(settings: Settings, seed: int) -> DemoFiles:
     batches = []
     for number, (batch, shift) in enumerate(SHIFTS.items(), 1):
         batches.append(folder / f"{batch}.csv")
-        write_sample(SampleRequest(batches[-1], BATCH_ROWS, seed + number, shift, batch=True, month=MONTH))
+        write_sample(SampleRequest(batches[-1], BATCH_ROWS, seed + number, shift, MONTH))
     return DemoFiles(loans, tuple(batches), replace(settings, data=str(loans)))
 
 

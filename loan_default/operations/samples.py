@@ -14,7 +14,7 @@ from loan_default.risk.errors import BadInput
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """A file to write: `rows` loans with outcomes, or a `batch` of applications of one month.
+    """A file to write: `rows` loans with outcomes, or, where a month is named, a batch of applications made in it.
 
     `shift` is 0 for the usual population and 1 for plainly another.
     """
@@ -23,7 +23,6 @@ class SampleRequest:
     rows: int
     seed: int
     shift: float = 0.0
-    batch: bool = False
     month: date | None = None
 
 
@@ -38,10 +37,8 @@ def write_sample(request: SampleRequest) -> None:
     target = request.out
     if not target.name.endswith((".csv", ".csv.gz")) or target.is_dir():
         raise BadInput(f"{target} cannot be written; name a file that ends in .csv or .csv.gz.")
-    if request.batch and request.month is None:
-        raise BadInput("A batch of applications needs the month in which they are made.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if request.batch and request.month:
-        write_csv(make_applications(request.rows, seed=request.seed, month=request.month, shift=request.shift), target)
-    else:
+    if request.month is None:
         write_loans(target, request.rows, seed=request.seed, footer=True, shift=request.shift)
+    else:
+        write_csv(make_applications(request.rows, seed=request.seed, month=request.month, shift=request.shift), target)

@@ -16,14 +16,9 @@ def test_only_csv_is_written(tmp_path: Path, name: str) -> None:
         write_sample(SampleRequest(tmp_path / name, 5, 7))
 
 
-def test_a_batch_needs_a_month(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="needs the month"):
-        write_sample(SampleRequest(tmp_path / "batch.csv", 5, 7, batch=True))
-
-
 def test_loans_and_batches_are_written(tmp_path: Path) -> None:
     loans, batch = tmp_path / "deep" / "loans.csv", tmp_path / "batch.csv.gz"
     write_sample(SampleRequest(loans, 20, 7))
     assert pl.read_csv(loans, infer_schema=False).height == 22, "two lines of totals follow"
-    write_sample(SampleRequest(batch, 20, 7, batch=True, month=date(2019, 2, 1)))
+    write_sample(SampleRequest(batch, 20, 7, month=date(2019, 2, 1)))
     assert pl.read_csv(batch, infer_schema=False)["issue_d"].unique().to_list() == ["Feb-2019"]
