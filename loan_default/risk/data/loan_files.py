@@ -190,7 +190,7 @@ def _not_a_header(path: Path, lines: Sequence[str], loan_columns: set[str]) -> B
             return BadInput(f"{path} is separated by {word}; save it with commas between the columns.")
     return BadInput(
         f"{path} has no header that names loan columns (its first line begins {first[:60]!r}); "
-        f"expected columns such as {', '.join(sorted(loan_columns)[:6])}."
+        f"give it one with columns such as {', '.join(sorted(loan_columns)[:6])}."
     )
 
 
