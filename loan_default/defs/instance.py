@@ -72,7 +72,7 @@ def _storage_problem(error: Exception, settings: Settings) -> str:
 
 
 def _config_problem(error: dg.DagsterInvalidConfigError) -> str:
-    """Name the variables that are not set, or else the sections that Dagster refuses."""
+    """Name the variables that are not set, or else the sections that Dagster refuses, without the schema of each."""
     if unset := sorted(set(re.findall(r'the environment variable "(\w+)" which is not set', str(error)))):
         return f"it names {', '.join(unset)}; set it, or take it out there."
-    return " ".join(problem.message.partition("\n")[0] for problem in error.errors)
+    return " ".join(re.split(r"\n| Expected: ", problem.message)[0] for problem in error.errors)
