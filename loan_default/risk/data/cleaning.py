@@ -230,7 +230,7 @@ def _month_shown(table: LoanTable, contract: Contract) -> pl.Expr:
 def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:
     """Reject all but the first loan of each id; the files are rewritten only where there is such a loan."""
     ids = pl.scan_parquet(cleaned).select(contract.id_name).collect().get_column(contract.id_name)
-    if ids.hash().n_unique() == len(ids):  # four times as fast as the texts; below, these decide
+    if ids.hash().n_unique() == len(ids):  # faster than the texts; below, these decide
         return
     first = ids.is_first_distinct()
     with write_atomically(cleaned) as part:

@@ -207,7 +207,7 @@ def _compute(function: Callable[..., Any], sources: list[float]) -> float | None
 
 
 def _floats(column: Sequence[float | None]) -> Floats:
-    """Pack values (n,), NaN for None; it takes a quarter of the time of `np.array`, which looks at each type."""
+    """Pack values (n,), NaN for None, in less time than `np.array`, which looks at each type."""
     form = f"{len(column)}d"
     try:
         buffer = struct.pack(form, *column)
