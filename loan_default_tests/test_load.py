@@ -1,6 +1,6 @@
 """Many batches at once under `dagster dev`: dropped into the inbox, and scored again from the UI.
 
-Two files are a sample, also of the whole loop. `make test-load` drops as many as FILES says, which takes minutes.
+Two files are a sample, also of the loop. `make test-load` drops as many as FILES says, which takes minutes.
 """
 
 import logging
@@ -114,7 +114,7 @@ def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time
     assert most_at_a_time(every) <= limit
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_outcomes_that_are_dropped_are_measured(loop: Loop) -> None:
     assert loop.record("drift_report", "2014-08-2-0001"), "it was dropped before, and scored"
     loop.drop_outcomes(seed=3)
@@ -155,7 +155,7 @@ def runs_of(loop: Loop, backfill: str) -> list[tuple[str, bool]]:
 ASSETS = [{"path": [name]} for name in ("predictions", "drift_report")]
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_backfill_of_assets_from_the_ui_is_a_run_of_the_batch(loop: Loop) -> None:
     backfill = launch_backfill(loop, LAUNCH, assetSelection=ASSETS, partitionNames=["2014-08-2-0001"])
     assert runs_of(loop, backfill) == [("2014-08-2-0001", True)]

@@ -53,9 +53,15 @@ def homes_of(tool: str, folder: Path, exports: dict[str, str]) -> tuple[Path, Pa
     return runs, home
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("home_exported", [False, True], ids=["", "LOAN_DEFAULT_HOME exported"])
-@pytest.mark.parametrize("runs_exported", [False, True], ids=["", "DAGSTER_HOME exported"])
+@pytest.mark.parametrize(
+    ("home_exported", "runs_exported"),
+    [
+        pytest.param(False, False, marks=pytest.mark.long, id="nothing exported"),
+        pytest.param(False, True, marks=pytest.mark.long, id="DAGSTER_HOME exported"),
+        pytest.param(True, False, marks=pytest.mark.integration, id="LOAN_DEFAULT_HOME exported"),
+        pytest.param(True, True, marks=pytest.mark.long, id="both exported"),
+    ],
+)
 def test_every_tool_ends_in_the_home_that_env_names(tmp_path: Path, home_exported: bool, runs_exported: bool) -> None:
     (tmp_path / "location.py").write_text(LOCATION, encoding="utf-8")
     (tmp_path / ".env").write_text(with_homes("", tmp_path / "var"), encoding="utf-8")

@@ -154,7 +154,7 @@ print(json.dumps(model.predict(pandas.DataFrame(json.load(sys.stdin)))))
 """
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_registered_version_answers_under_mlflow_where_nothing_of_ours_is_installed(tmp_path: Path) -> None:
     tracking = new_tracking(tmp_path / "store")
     run_id = new_run(tracking)
