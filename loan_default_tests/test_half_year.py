@@ -186,8 +186,8 @@ class World:
         self.version_is_served()
         self.soon()
         end = START + self.days * DAY
-        while self.now < max(end + QUIET_DAYS * DAY, self.last_asked() + 3 * DAY) or self.under_way():
-            assert self.now < end + 30 * DAY, f"never ends: {self.under_way()}"
+        while self.now < max(end + QUIET_DAYS * DAY, self.last_asked() + 3 * DAY) or self.under_way() or self.news:
+            assert self.now < end + 30 * DAY, f"never ends: {self.under_way()}, {self.news}"
             moment, _, event = heapq.heappop(self.heap)
             self.now = max(self.now, moment)
             if not self.calm and self.now > end:
@@ -671,7 +671,6 @@ class World:
             assert not waits or (number, version, batch, self.version) in self.abandoned, f"{batch} is not scored again"
         assert self.measured == self.outcomes, "all outcomes are measured"
         assert self.server == self.version, "the server answers by the version in production"
-        assert not self.news, "people were told of all"
 
 
 # A failure is replayed by its seed: to look for a smaller one would take minutes.
