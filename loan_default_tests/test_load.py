@@ -22,6 +22,7 @@ from loan_default_tests.loops import Loop, started_loop
 
 FILES = int(os.environ.get("LOAN_DEFAULT_TEST_FILES", "50"))
 SECONDS_EACH = 60  # at most, on a busy machine
+FIRST = f"2014-08-{FILES}-0001"  # of the batches that are dropped
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def test_files_that_come_at_once_are_all_scored_oldest_first_and_a_few_at_a_time
 
 @pytest.mark.long
 def test_outcomes_that_are_dropped_are_measured(loop: Loop) -> None:
-    assert loop.record("drift_report", "2014-08-2-0001"), "it was dropped before, and scored"
+    assert loop.record("drift_report", FIRST), "it was dropped before, and scored"
     loop.drop_outcomes(seed=3)
     report = loop.wait_for(
         lambda: (report := loop.record("performance_report") or {}).get("told_until") and report,
@@ -157,8 +158,8 @@ ASSETS = [{"path": [name]} for name in ("predictions", "drift_report")]
 
 @pytest.mark.long
 def test_a_backfill_of_assets_from_the_ui_is_a_run_of_the_batch(loop: Loop) -> None:
-    backfill = launch_backfill(loop, LAUNCH, assetSelection=ASSETS, partitionNames=["2014-08-2-0001"])
-    assert runs_of(loop, backfill) == [("2014-08-2-0001", True)]
+    backfill = launch_backfill(loop, LAUNCH, assetSelection=ASSETS, partitionNames=[FIRST])
+    assert runs_of(loop, backfill) == [(FIRST, True)]
 
 
 @pytest.mark.long
