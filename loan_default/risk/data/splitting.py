@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
 import polars as pl
 
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.errors import BadInput
 
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
 _CYCLE = 5  # of loans of too few months, three in five train, one calibrates and one tests
 _POSITION = ":position"  # of a loan in its file
+_MEASURED_AT_MOST = 1_000_000  # loans, of which the population is measured
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Splits:
-    """Windows of one data set. `out_of_time` is false where the loans span too few months to be cut by month."""
+    """Windows of one data set, and the population of those that a model may be developed on.
+
+    `out_of_time` is false where the loans span too few months to be cut by month.
+    """
 
     snapshot: date
     windows: tuple[Window, Window, Window]
@@ -69,6 +74,7 @@ class Splits:
     data_fingerprint: str
     unresolved: int
     immature: int
+    population: Population = field(default_factory=Population)
 
     def window(self, name: WindowName) -> Window:
         """Return the window of this name."""
@@ -81,8 +87,12 @@ class Splits:
 
     @property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that change whenever the training data or its windows do."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        """Return 16 hexadecimal digits that change whenever the training data or its windows do.
+
+        The population follows from both, and is left out: that of a record from before it was measured is empty.
+        """
+        windows = {name: value for name, value in self.to_dict().items() if name != "population"}
+        return hashlib.sha256(json.dumps(windows, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record."""
@@ -93,7 +103,8 @@ class Splits:
         """Read what `to_dict` returned."""
         train, calibrate, test = (_window_from(entry) for entry in data["windows"])
         snapshot = date.fromisoformat(f"{data['snapshot']}-01")
-        return cls(**{**data, "snapshot": snapshot, "windows": (train, calibrate, test)})
+        population = Population(**data.get("population", {}))
+        return cls(**{**data, "snapshot": snapshot, "windows": (train, calibrate, test), "population": population})
 
 
 def _text(month: date) -> str:
@@ -144,7 +155,9 @@ def split_loans(
     assigned = _assign(loans, contract, snapshot, starts)
     windows = tuple(_measure(assigned, name, contract) for name in WINDOWS)
     rows, unresolved, matured = counts.row(0)
-    return Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - matured)  # type: ignore[arg-type]
+    splits = Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - matured)  # type: ignore[arg-type]
+    drawn = _assign(loans, contract, snapshot, starts, share=splits.share_of(_MEASURED_AT_MOST))
+    return replace(splits, population=measure_population(drawn.filter(pl.col("window") != "test"), contract))
 
 
 def _matured(snapshot: date) -> pl.Expr:

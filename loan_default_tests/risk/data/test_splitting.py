@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.population import Population
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
@@ -203,7 +204,16 @@ def test_a_record_gives_the_splits_back(split: Splits) -> None:
     recorded = json.loads(json.dumps(split.to_dict()))
     assert Splits.from_dict(recorded) == split
     assert recorded["snapshot"] == "2019-03"
+    assert split.population.typical["term"] in (36, 60)
     assert split.windows[0].default_rate == pytest.approx(split.windows[0].defaults / split.windows[0].rows)
+
+
+def test_a_record_from_before_the_population_was_measured_is_read(split: Splits) -> None:
+    recorded = json.loads(json.dumps(split.to_dict()))
+    del recorded["population"]
+    old = Splits.from_dict(recorded)
+    assert (old.population, old.windows) == (Population(), split.windows)
+    assert old.fingerprint == split.fingerprint
 
 
 @given(

@@ -1,0 +1,79 @@
+"""Describes the loans that a model was developed on, field by field: the typical value, and how many lack it.
+
+Measured once, when loans are split, it travels with the windows and with each model version. Filling in typical values
+belongs in `model.features`, telling by them why an applicant was declined in `model.reason_codes`, histograms of the
+same loans in `monitoring.reference_profile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.contract import Contract, LoanField
+
+_COLUMNS_AT_ONCE = 8  # in memory: of a million loans 64 MB
+
+
+@dataclass(frozen=True)
+class Population:
+    """Typical values and missing shares of loans, by the names of features; both empty where none were measured.
+
+    Attributes:
+        typical: of the values that are there the middle one (of two the lower): a number in natural units, or a level;
+            of a nominal field the most frequent level. None where no loan has a value.
+        missing_share: the share of the loans, from 0 to 1, that lack a value.
+    """
+
+    typical: Mapping[str, float | str | None] = field(default_factory=dict)
+    missing_share: Mapping[str, float] = field(default_factory=dict)
+
+    def typical_number(self, feature: LoanField) -> float | None:
+        """Return the typical value as a number: a level as its position, the safest 1."""
+        value = self.typical.get(feature.name)
+        return float(feature.levels.index(value) + 1) if isinstance(value, str) else value
+
+    def rarely_missing(self, share: float) -> frozenset[str]:
+        """Name the features that less than this share of the loans lack."""
+        return frozenset(name for name, missing in self.missing_share.items() if missing < share)
+
+
+def measure_population(loans: pl.LazyFrame, contract: Contract) -> Population:
+    """Measure loans in natural units (n rows), some columns at a time; all of them lack a column that is absent."""
+    present = loans.collect_schema()
+    fields = [feature for feature in contract.features if feature.name in present]
+    measured: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(fields), _COLUMNS_AT_ONCE):
+        columns = map(_measures, fields[start : start + _COLUMNS_AT_ONCE])
+        measured |= loans.select(columns).collect().row(0, named=True)
+    absent = {"typical": None, "missing_share": 1.0}
+    by_name = {name: measured.get(name, absent) for name in contract.feature_names}
+    return Population(
+        {name: measures["typical"] for name, measures in by_name.items()},
+        {name: measures["missing_share"] for name, measures in by_name.items()},
+    )
+
+
+def _measures(feature: LoanField) -> pl.Expr:
+    column = pl.col(feature.name)
+    typical = {"number": _middle, "ordered": _middle_level, "nominal": _most_frequent}[feature.kind](feature)
+    share = column.null_count() / pl.len()
+    return pl.struct(typical.alias("typical"), share.alias("missing_share")).alias(feature.name)
+
+
+def _middle(feature: LoanField) -> pl.Expr:
+    return pl.col(feature.name).quantile(0.5, "lower")
+
+
+def _middle_level(feature: LoanField) -> pl.Expr:
+    levels = pl.Enum(feature.levels)
+    position = pl.col(feature.name).cast(levels).to_physical().quantile(0.5, "lower")
+    return position.replace_strict(range(len(feature.levels)), feature.levels, return_dtype=pl.String)
+
+
+def _most_frequent(feature: LoanField) -> pl.Expr:
+    column = pl.col(feature.name).cast(pl.Enum(feature.levels))
+    return column.drop_nulls().mode().sort().first().cast(pl.String)
