@@ -15,6 +15,7 @@ from benchmarks import (
     bench_drift,
     bench_fit,
     bench_import,
+    bench_reasons,
     bench_scale,
     bench_score,
     bench_serving,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Figure]]] = {
 # By their names only: serving needs a load generator that is no Python package, the others much time and disk.
 BY_NAME: dict[str, Callable[[Path], list[Figure]]] = {
     "serving": bench_serving.figures,
+    "reasons": bench_reasons.figures,
     "workers": bench_workers.figures,
     "scale": bench_scale.figures,
 }
@@ -48,6 +50,11 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMED)}; {', '.join(BENCHMARKS)} by default"
     )
     parser.add_argument("--loans", type=Path, help="raw loan file to clean; made for the run by default")
+    parser.add_argument(
+        "--against",
+        default=bench_reasons.AGAINST,
+        help="folder or commit that `reasons` is measured against; %(default)s by default",
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMED)
     if unknown:
@@ -61,6 +68,8 @@ def main() -> None:
             with console.status(f"Measuring: {name}"):
                 if name == "clean":
                     measured = bench_clean.figures(Path(folder), loans=arguments.loans)
+                elif name == "reasons":
+                    measured = bench_reasons.figures(Path(folder), against=arguments.against)
                 else:
                     measured = NAMED[name](Path(folder))
             figures += measured

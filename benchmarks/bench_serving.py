@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.bench_score import fit_package
 from benchmarks.figures import Figure
-from benchmarks.fresh import fresh
+from benchmarks.fresh import ROOT, fresh
 from benchmarks.loans import cleaned_loans
 
 TREES = 300
@@ -90,19 +90,18 @@ def _reported(output: str) -> Load:
 
 def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int = 50, rounds: int = 5) -> list[Figure]:
     """Serve the same trees in three ways."""
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is needed to load the servers; install it, on Debian with: apt-get install wrk")
+    require_wrk()
     loans, package = cleaned_loans(folder, rows), folder / "package"
     fresh(fit_package, loans=str(loans), package=str(package), trees=TREES)
-    bodies = _bodies(loans, package, folder)
+    bodies = write_bodies(loans, package, folder)
     fresh(save_stock, package=str(package), folder=str(folder))
     versions = fresh(register_versions, package=str(package), folder=str(folder)).answer
     measured = [_round(folder, package, bodies, seconds, number) for number in range(rounds)]
     ours, declined, many, bare, stock, stock_many = (
-        _median(of_round) for of_round in zip(*(loads for loads, _ in measured), strict=True)
+        median_load(of_round) for of_round in zip(*(loads for loads, _ in measured), strict=True)
     )
     own, again, memory, stock_start, stock_memory = map(median, zip(*(others for _, others in measured), strict=True))
-    with _ours(folder, "home-0", bodies["approved"]) as side:
+    with served_here(folder, "home-0", bodies["approved"]) as side:
         before = side.load(bodies["approved"], connections=4, seconds=2 * seconds)
         during = _swapped(side, bodies["approved"], folder, versions, swaps)
     bare_said = f"bare ASGI, orjson, ONNX Runtime {_words_for(bare)}"
@@ -123,18 +122,24 @@ def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int =
     ]
 
 
+def require_wrk() -> None:
+    """Stop where there is no load generator."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is needed to load the servers; install it, on Debian with: apt-get install wrk")
+
+
 def _round(
     folder: Path, package: Path, bodies: Mapping[str, Path], seconds: int, number: int
 ) -> tuple[list[Load], list[float]]:
     """Run each server once; return loads of ours (approved, declined, many), bare, stock (one, many), seconds, MB."""
-    with _ours(folder, f"home-{number}", bodies["approved"]) as side:
+    with served_here(folder, f"home-{number}", bodies["approved"]) as side:
         loads = [
             side.load(bodies["approved"], connections=4, seconds=seconds),
             side.load(bodies["declined"], connections=1, seconds=seconds),
             side.load(bodies["many"], connections=1, seconds=seconds),
         ]
         others = [side.first_answer, side.memory_mb]
-    with _ours(folder, f"home-{number}", bodies["approved"]) as side:
+    with served_here(folder, f"home-{number}", bodies["approved"]) as side:
         others.insert(1, side.first_answer)
     with _bare(folder, package, bodies["encoded"]) as side:
         loads.append(side.load(bodies["encoded"], connections=4, seconds=seconds))
@@ -145,7 +150,7 @@ def _round(
     return loads, others
 
 
-def _median(loads: Sequence[Load]) -> Load:
+def median_load(loads: Sequence[Load]) -> Load:
     """Return the median of each number, and the sum of what failed."""
     rate, p50, p99, requests = (median(values) for values in zip(*(astuple(load)[:4] for load in loads), strict=True))
     return Load(rate, p50, p99, int(requests), sum(load.failed for load in loads))
@@ -166,7 +171,8 @@ def _words_for(load: Load) -> str:
 # --- bodies ----------------------------------------------------------------------------------------------------
 
 
-def _bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
+def write_bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
+    """Write requests to score loans as scripts of `wrk`, each body as JSON beside it; return the scripts by name."""
     import polars as pl
 
     from loan_default.risk.model.scorer import Scorer
@@ -262,8 +268,13 @@ def _tracking(folder: Path) -> Any:
 
 
 @contextmanager
-def _ours(folder: Path, home: str, body: Path) -> Iterator[Side]:
-    env = {"LOAN_DEFAULT_HOME": str(folder / home), "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri}
+def served_here(folder: Path, home: str, body: Path, tree: Path = ROOT) -> Iterator[Side]:
+    """Serve what `register_versions` registered in the folder, by the code of a tree, until the body is answered."""
+    env = {
+        "LOAN_DEFAULT_HOME": str(folder / home),
+        "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri,
+        "PYTHONPATH": str(tree),
+    }
     with _served([sys.executable, "-m", "loan_default.cli", "serve", "--port", "{port}"], env, body) as side:
         yield side
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 Side = Callable[..., Callable[[], Any]]
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,13 @@ class Run:
 
 def fresh(side: Side, **arguments: Any) -> Run:
     """Run `side(**arguments)` in a fresh interpreter; arguments and answer must be JSON."""
+    return fresh_in(ROOT, side, **arguments)
+
+
+def fresh_in(tree: Path, side: Side, **arguments: Any) -> Run:
+    """Run the side that has the same name in another source tree."""
     command = [sys.executable, "-m", __name__, f"{side.__module__}:{side.__name__}", json.dumps(arguments)]
-    child = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    child = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree)
     if child.returncode:
         raise RuntimeError(f"{side.__module__}.{side.__name__} failed: {child.stderr.strip()[-2000:]}")
     return Run(**json.loads(child.stdout.splitlines()[-1]))

@@ -1,5 +1,6 @@
-"""XGBoost's trees: log-odds, exact contributions, importance by gain, and two files."""
+"""XGBoost's trees: log-odds, exact contributions by table or by XGBoost, importance by gain, and two files."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from loan_default.risk.model import onnx_export
 from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.training import Candidate
+from loan_default.risk.model.tree_shap import ShapTable, Trees
 
 
 def model_of(candidates: Mapping[str, Candidate], name: str) -> XGBoostModel:
@@ -47,6 +49,41 @@ def test_contributions_are_exact_and_not_only_a_sum() -> None:
     contributions = fitted_trees(X, both.astype(float), depth=2).contributions(X)
     assert contributions[both][:, 0] == pytest.approx(contributions[both][:, 1])
     assert (contributions[both] > 0).all()
+
+
+def test_boosted_trees_are_explained_by_their_table_alone(
+    candidates: Mapping[str, Candidate], X: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(candidates, "xgboost")
+    expected = model.contributions_of_xgboost(X)
+    assert model.table is not None
+    monkeypatch.delattr(XGBoostModel, "contributions_of_xgboost")
+    assert np.abs(model.contributions(X) - expected).max() < 1e-5
+
+
+def test_a_table_that_disagrees_is_not_used(
+    candidates: Mapping[str, Candidate], X: Matrix, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = dataclasses.replace(model_of(candidates, "xgboost"))  # which has made no table yet
+    right = ShapTable.of_trees
+
+    def wrong(trees: Trees, columns: int) -> ShapTable | None:
+        table = right(trees, columns)
+        return table and dataclasses.replace(table, contributions_of=table.contributions_of * np.float32(1.01))
+
+    monkeypatch.setattr(ShapTable, "of_trees", wrong)
+    assert model.table is None
+    assert "differs from XGBoost's by" in caplog.text
+    assert np.array_equal(model.contributions(X), model.contributions_of_xgboost(X))
+
+
+def test_a_deep_forest_is_explained_by_xgboost(X: Matrix) -> None:
+    outcomes = (np.arange(len(X)) % 3 == 0).astype(float)
+    data = xgboost.DMatrix(X, outcomes)
+    parameters = {"objective": "binary:logistic", "max_depth": 10, "min_child_weight": 0, "num_parallel_tree": 3}
+    model = XGBoostTrees(xgboost.train(parameters, data, 1))
+    assert model.table is None
+    assert np.array_equal(model.contributions(X), model.contributions_of_xgboost(X))
 
 
 def test_importance_counts_gain_and_not_splits() -> None:
