@@ -52,7 +52,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
         (share <= limit, f"{share:.2%} of the rows were rejected{_most_frequent(report)}; {limit:.0%} is allowed."),
         (
             rate is not None and low <= rate <= high,
-            f"{_share(rate)} of the matured loans defaulted; {low:.0%} to {high:.0%} is expected.",
+            f"{_default_rate(rate)}; {low:.0%} to {high:.0%} is expected.",
         ),
         (not afterwards, f"Columns {WRITTEN_AFTERWARDS}: {', '.join(afterwards) or 'none'}."),
     )
@@ -64,8 +64,10 @@ def _most_frequent(report: CleaningReport) -> str:
     return f" ({top})" if top else ""
 
 
-def _share(rate: float | None) -> str:
-    return "None" if rate is None else f"{rate:.1%}"
+def _default_rate(rate: float | None) -> str:
+    if rate is None:
+        return "No loan has matured, so there is no default rate"
+    return f"{rate:.1%} of the matured loans defaulted"
 
 
 def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionPolicy) -> tuple[Finding, ...]:
