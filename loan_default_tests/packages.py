@@ -12,9 +12,11 @@ import polars as pl
 
 from loan_default.risk.contract import CONF, Contract, load_contract
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
+from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.synthetic import make_applications, make_loans
 from loan_default.risk.model import canary
 from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import train_candidates
@@ -54,7 +56,8 @@ def scorer(kind: str) -> Scorer:
 def development() -> LocalDevelopment:
     """Return both windows of synthetic loans of one year, all of which have ended."""
     loans = _cleaned_loans()
-    return LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), contract())
+    space = FeatureSpace(contract(), measure_population(loans.lazy(), contract()))
+    return LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), space)
 
 
 @functools.cache

@@ -265,11 +265,16 @@ class _Windows:
     splits: Splits
     share: float
 
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """The columns that models see."""
+        return FeatureSpace(self.contract, self.splits.population)
+
     def sample(self, window: WindowName, part: TablePart) -> Sample:
         """Return the loans of a window that a part holds."""
         loans = part.scan()
         drawn = window_loans(loans, self.contract, self.splits, window, offset=part.offset, share=self.share)
-        return Sample.of(drawn, FeatureSpace(self.contract))
+        return Sample.of(drawn, self.space)
 
 
 def _names_of(window: SampledFrom) -> tuple[WindowName, ...]:
@@ -287,7 +292,7 @@ class DaskDevelopment:
     @cached_property
     def space(self) -> FeatureSpace:
         """The columns that models see."""
-        return FeatureSpace(self.windows.contract)
+        return self.windows.space
 
     @cached_property
     def _parts(self) -> Sequence[TablePart]:
@@ -399,7 +404,7 @@ class _OneWorkerDevelopment:
     @property
     def space(self) -> FeatureSpace:
         """The columns that models see."""
-        return FeatureSpace(self._windows.contract)
+        return self._windows.space
 
     @cached_property
     def _matrices(self) -> tuple[Any, Any]:

@@ -17,7 +17,11 @@ from loan_default.risk.contract import CONF, Section, load_reviewed
 
 
 class DecisionPolicy(Section):
-    """Says what a PD means for one applicant: cut-offs, score points and how many reasons a declined one reads."""
+    """Says what a PD means for one applicant: cut-offs, score points and how many reasons a declined one reads.
+
+    `missing_share_at_least`: an application that lacks what a smaller share of the loans of development lacked is not
+    approved; 0 lets every missing value pass.
+    """
 
     approve_below: float = Field(gt=0, lt=1)
     decline_from: float = Field(gt=0, lt=1)
@@ -25,6 +29,7 @@ class DecisionPolicy(Section):
     odds: float = Field(gt=0)
     points_to_double_odds: float = Field(gt=0)
     reasons_at_most: int = Field(ge=0)
+    missing_share_at_least: float = Field(default=0.01, ge=0, le=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> DecisionPolicy:

@@ -55,7 +55,7 @@ class ServedModel:
             BadInput: the folder is no whole package, or the canary's PD has changed.
         """
         scorer, expected = Scorer.load(folder), canary.read(folder)
-        reader = QuickReader(scorer.contract)
+        reader = QuickReader(scorer.space)
         quick, form = _quicker(folder, scorer)
         served = cls(version, scorer, QuickDecoder(reader.form, reader.row_form), reader, quick, form, expected)
         (pd,) = served.predict(served._canary_application).pds
@@ -93,7 +93,7 @@ class ServedModel:
         """Compute PD, score, decision and reasons of each application."""
         X = self.reader.matrix(applications.values)
         margins = self.quick(X) if len(X) <= _ROWS_FOR_ONNX else self.scorer.model.margins(X)
-        return self.scorer.predict(X, margins, with_reasons=with_reasons)
+        return self.scorer.predict(applications.values, X, margins, with_reasons=with_reasons)
 
     def is_canary(self, applications: Applications, predictions: Predictions) -> bool:
         """Tell whether an application is the canary, and so nobody's."""

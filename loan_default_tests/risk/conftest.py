@@ -11,9 +11,11 @@ import xgboost
 from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate, train_candidates
@@ -44,7 +46,9 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFra
 
 @pytest.fixture(scope="session")
 def development(windows: Mapping[str, pl.DataFrame]) -> LocalDevelopment:
-    return LocalDevelopment.of(windows["train"], windows["calibrate"], load_contract())
+    contract, train, calibrate = load_contract(), windows["train"], windows["calibrate"]
+    space = FeatureSpace(contract, measure_population(pl.concat([train, calibrate]).lazy(), contract))
+    return LocalDevelopment.of(train, calibrate, space)
 
 
 @pytest.fixture(scope="session", name="X")

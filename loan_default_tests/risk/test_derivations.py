@@ -21,6 +21,7 @@ from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.synthetic import make_loans
 from loan_default.risk.derivations import DERIVED_FUNCTIONS, derived_function
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
 
 README = Path(__file__).parents[2] / "README.md"
@@ -70,7 +71,7 @@ def test_columns_batches_and_single_rows_give_the_same_value(name: str, data: st
     rows = data.draw(st.lists(st.tuples(st.just(36.0), *arguments), min_size=2, max_size=6))
     names = ["term", *(f"argument{position}" for position in range(len(arguments)))]
     careful = computed(check(names, rows, contract).values, contract)
-    reader = QuickReader(contract)
+    reader = QuickReader(FeatureSpace(contract))
     many = reader.read(names, rows)
     assert many is not None
     assert computed(many.values, contract) == pytest.approx(careful, rel=1e-12, nan_ok=True)
@@ -135,7 +136,7 @@ def test_a_function_added_by_the_recipe_cleans_files_and_scores_single_applicati
     names = list(dict.fromkeys(sources))
     term = pl.col("term").str.extract(r"(\d+)").cast(pl.Float64)
     rows = loans.with_columns(term, pl.col("dti").fill_null(0)).select(names).rows()
-    reader, position = QuickReader(extended), extended.feature_names.index(field.name)
+    reader, position = QuickReader(FeatureSpace(extended)), extended.feature_names.index(field.name)
     for row, value in zip(rows, from_file, strict=True):
         read = reader.read(names, [row])
         assert read is not None

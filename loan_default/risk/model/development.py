@@ -120,9 +120,8 @@ class LocalDevelopment:
     calibrate: Sample
 
     @classmethod
-    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, contract: Contract) -> LocalDevelopment:
+    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, space: FeatureSpace) -> LocalDevelopment:
         """Encode both windows."""
-        space = FeatureSpace(contract)
         return cls(space, Sample.of(train, space), Sample.of(calibrate, space))
 
     @cached_property
@@ -189,7 +188,7 @@ def development_on(
     if isinstance(engine, DevelopmentHost):
         return engine.development(loans, contract, splits, at_most)
     windows = partial(window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most))
-    return LocalDevelopment.of(windows("train"), windows("calibrate"), contract)
+    return LocalDevelopment.of(windows("train"), windows("calibrate"), FeatureSpace(contract, splits.population))
 
 
 def on_windows(

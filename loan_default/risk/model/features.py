@@ -1,14 +1,16 @@
 """From loans in natural units to the matrix that every model sees.
 
 One column for each number and each ordered field (position of its level, safest 1), one for each level of a
-nominal field. Nothing is fitted here, so nothing can leak or be refitted; a model that needs scaling or filled-in
-values keeps that in its own pipeline. Which fields are features is the contract's to say.
+nominal field. A field with a direction (`risk`) is never missing here: who leaves it out counts as the typical loan of
+the population, in training and in scoring alike, so no kind of model can take its absence for less risk than that.
+Other fields are NaN where they are missing. Nothing is fitted here; a model that needs scaling keeps that in its own
+pipeline. Which fields are features is the contract's to say.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -16,66 +18,99 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.data.population import Population
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The columns of the matrix, as the contract gives them."""
+    """The columns of the matrix, as the contract gives them; where the population is empty, no value is filled in."""
 
     contract: Contract
+    population: Population = field(default_factory=Population)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Return the names of the columns: `dti`, `grade`, `purpose=car`, …"""
-        return tuple(name for field in self.contract.features for name in _columns_of(field))
+        return tuple(name for feature in self.contract.features for name in _columns_of(feature))
 
     @cached_property
     def field_of(self) -> tuple[int, ...]:
         """Return for each column the position of its field among `contract.features`."""
-        return tuple(index for index, field in enumerate(self.contract.features) for _ in _columns_of(field))
+        return tuple(index for index, feature in enumerate(self.contract.features) for _ in _columns_of(feature))
 
     @cached_property
     def monotone(self) -> tuple[int, ...]:
         """Return for each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
         sign = {"rising": 1, "falling": -1, None: 0}
-        return tuple(sign[field.risk] for field in self.contract.features for _ in _columns_of(field))
+        return tuple(sign[feature.risk] for feature in self.contract.features for _ in _columns_of(feature))
+
+    @cached_property
+    def fillings(self) -> tuple[float | None, ...]:
+        """Return for each feature the number that stands where it is missing; None where it stays missing."""
+        return tuple(
+            self.population.typical_number(feature) if feature.risk else None for feature in self.contract.features
+        )
 
     @property
     def fingerprint(self) -> str:
-        """Return 8 hexadecimal digits that change with the columns or with how PD may move with them."""
-        return hashlib.sha256(repr((self.columns, self.monotone)).encode()).hexdigest()[:8]
+        """Return 8 hexadecimal digits that change with the columns, how PD may move with them, and what is filled in.
+
+        Without a population they are those of releases that filled nothing in.
+        """
+        filled = (self.fillings,) if any(value is not None for value in self.fillings) else ()
+        return hashlib.sha256(repr((self.columns, self.monotone, *filled)).encode()).hexdigest()[:8]
 
     def matrix(self, loans: pl.DataFrame) -> Matrix:
         """Encode loans (n rows, natural units) as float32 (n, columns), C order, NaN where a value is missing."""
-        columns = [column for field in self.contract.features for column in _encode(field)]
+        fillings = zip(self.contract.features, self.fillings, strict=True)
+        columns = [column for feature, filling in fillings for column in _encode(feature, filling)]
         return loans.select(columns).to_numpy(order="c", writable=True)
 
+    def values(self, loans: pl.DataFrame) -> Floats:
+        """Turn loans into numbers (n, features): a level as its position, the safest 1, NaN where it is missing."""
+        columns = [_number(feature).cast(pl.Float64).alias(feature.name) for feature in self.contract.features]
+        return loans.select(columns).to_numpy()
+
     def encode(self, values: Floats) -> Matrix:
-        """Encode numbers (n, features): a level stands as its position, the safest 1, and NaN where it is missing."""
-        X = values[:, self.field_of]
+        """Encode numbers as `values` gives them; the matrix is that of `matrix`."""
+        X = np.where(np.isnan(values), self._fillings, values)[:, self.field_of]
         columns, positions = self._indicators
         levels = X[:, columns]
         X[:, columns] = np.where(np.isnan(levels), np.nan, levels == positions)
         return X.astype(np.float32)
 
     @cached_property
+    def _fillings(self) -> Floats:
+        return np.array(self.fillings, dtype=np.float64)  # None is NaN
+
+    @cached_property
     def _indicators(self) -> tuple[list[int], list[int]]:
         """Return the columns that stand for one level each, and the positions of these levels."""
-        sizes = [len(field.levels) if field.kind == "nominal" else 0 for field in self.contract.features]
+        sizes = [len(feature.levels) if feature.kind == "nominal" else 0 for feature in self.contract.features]
         positions = [position for size in sizes for position in (range(1, size + 1) if size else [0])]
         columns = [column for column, position in enumerate(positions) if position]
         return columns, [positions[column] for column in columns]
 
 
-def _columns_of(field: LoanField) -> list[str]:
-    return [f"{field.name}={level}" for level in field.levels] if field.kind == "nominal" else [field.name]
+def _columns_of(feature: LoanField) -> list[str]:
+    if feature.kind == "nominal":
+        return [f"{feature.name}={level}" for level in feature.levels]
+    return [feature.name]
 
 
-def _encode(field: LoanField) -> list[pl.Expr]:
-    column = pl.col(field.name)
-    if field.kind == "number":
-        return [column.cast(pl.Float32)]
-    position = column.cast(pl.Enum(field.levels)).to_physical()
-    if field.kind == "ordered":
-        return [(position.cast(pl.Float32) + 1).alias(field.name)]
-    return [(position == rank).cast(pl.Float32).alias(f"{field.name}={name}") for rank, name in enumerate(field.levels)]
+def _number(feature: LoanField) -> pl.Expr:
+    """Return the value as a number, null where it is missing."""
+    column = pl.col(feature.name)
+    if feature.kind == "number":
+        return column.fill_nan(None)
+    return column.cast(pl.Enum(feature.levels)).to_physical() + 1
+
+
+def _encode(feature: LoanField, filling: float | None) -> list[pl.Expr]:
+    number = _number(feature)
+    if filling is not None:
+        number = number.fill_null(filling)
+    if feature.kind != "nominal":
+        return [number.cast(pl.Float32).alias(feature.name)]
+    levels = enumerate(_columns_of(feature), 1)
+    return [(number == position).cast(pl.Float32).alias(name) for position, name in levels]

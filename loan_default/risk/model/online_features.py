@@ -47,14 +47,14 @@ class Applications(NamedTuple):
 
 
 class QuickReader:
-    """Reads applications that are plainly right, by one contract.
+    """Reads applications that are plainly right, by the contract of a feature space, and encodes them for it.
 
     `form` is the type of one application for msgspec: it refuses what is of a wrong type, required and absent,
     unknown, or outside a range that rejects. What a type cannot say is done here.
     """
 
-    def __init__(self, contract: Contract) -> None:
-        self._space = FeatureSpace(contract)
+    def __init__(self, space: FeatureSpace) -> None:
+        contract, self._space = space.contract, space
         others = [field for field in contract.fields if field.role not in ("feature", "id")]
         fields = [*contract.features, *others]
         index_of = {field.name: index for index, field in enumerate(fields)}
@@ -78,6 +78,7 @@ class QuickReader:
             for field in fields
             if field.range and (field.derived or field.outside != "reject")
         ]
+        self._fillings = [math.nan if filling is None else filling for filling in space.fillings]
         self._nominal = [
             (index, _indicators(len(field.levels)))
             for index, field in enumerate(contract.features)
@@ -148,7 +149,8 @@ class QuickReader:
         """Encode `Applications.values` as the matrix, as `FeatureSpace.matrix` has it."""
         if isinstance(values, np.ndarray):
             return self._space.encode(values)
-        (application,) = values
+        pairs = zip(values[0], self._fillings, strict=False)  # of all features; checking that takes longer
+        application = [value if value == value else filling for value, filling in pairs]
         row: list[float] = []
         done = 0
         for index, indicators in self._nominal:

@@ -1,15 +1,16 @@
 """From loans in natural units to PD, score, decision and reasons, by one model version that carries all it needs.
 
 A `Scorer` is saved as a folder that needs none of the platform's settings to be read again: the model, its
-calibration, the contract and the decision policy it was registered with. Where the folder lies is `adapters`; how whole
-files are scored is `batch_scoring`.
+calibration, the population it was developed on, the contract and the decision policy it was registered with. Where the
+folder lies is `adapters`; how whole files are scored is `batch_scoring`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import load_model
@@ -28,7 +30,8 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import reasons_for
 from loan_default.risk.policy import DecisionPolicy
 
-FORMAT = 1
+FORMAT = 2
+_READ_FORMATS = (1, FORMAT)  # 1 has no population: nothing is filled in, and no absence keeps from an approval
 _CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
 DECISIONS = ("approve", "review", "decline")
 SCORED = {
@@ -58,11 +61,21 @@ class Scorer:
     calibration: Calibration
     policy: DecisionPolicy
     contract: Contract
+    population: Population = field(default_factory=Population)
 
     @cached_property
     def space(self) -> FeatureSpace:
         """Return the columns of the matrix that the model sees."""
-        return FeatureSpace(self.contract)
+        return FeatureSpace(self.contract, self.population)
+
+    @cached_property
+    def needed_to_approve(self) -> tuple[int, ...]:
+        """Return the positions of the features without which nobody is approved: development hardly ever lacked them.
+
+        The policy says below which share (`missing_share_at_least`).
+        """
+        rare = self.population.rarely_missing(self.policy.missing_share_at_least)
+        return tuple(index for index, name in enumerate(self.contract.feature_names) if name in rare)
 
     def score(self, loans: pl.DataFrame, *, with_reasons: bool = True) -> pl.DataFrame:
         """Score loans in natural units.
@@ -73,10 +86,10 @@ class Scorer:
 
         Returns:
             n rows: `pd` (calibrated probability of default), `raw_score` (log-odds, ranks the loans), `score` (points,
-            higher is safer), `decision` (approve, review, decline), `reasons` (list of sentences; empty unless
-            declined).
+            higher is safer), `decision` (approve, review, decline; at best review where `needed_to_approve` is
+            missing), `reasons` (list of sentences; empty unless declined).
         """
-        X = self.space.matrix(loans)
+        X, values = self.space.matrix(loans), self.space.values(loans)
         raw = self.model.margins(X)
         pds = self.calibration.pds(raw)
         declined = pds >= self.policy.decline_from
@@ -84,25 +97,28 @@ class Scorer:
             "pd": pds,
             "raw_score": raw,
             "score": points(pds, self.policy),
-            "decision": _decisions(pds, self.policy),
+            "decision": pl.Series(self._bands(pds, values)).cat.to(pl.Enum(DECISIONS)),
         }
         return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
 
-    def predict(self, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Predictions:
+    def predict(
+        self, values: list[list[float]] | Floats, X: Matrix, margins: Floats, *, with_reasons: bool = True
+    ) -> Predictions:
         """Score to plain values, as `score` does to columns.
 
         Args:
+            values: (n, features) as `Applications` have them.
             X: (n, columns) as `space` gives it.
             margins: (n,) of the model, from whatever computed them.
             with_reasons: as for `score`.
         """
         if len(margins) == 1:
             pd = self.calibration.pd(float(margins[0]))
-            pds, scores, decisions = [pd], [_points_of(pd, self.policy)], [_decision(pd, self.policy)]
+            pds, scores, decisions = [pd], [_points_of(pd, self.policy)], [self._decision(pd, values[0])]
         else:
             array = self.calibration.pds(margins)
             pds, scores = array.tolist(), points(array, self.policy).tolist()
-            decisions = [DECISIONS[band] for band in _bands(array, self.policy).tolist()]
+            decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
         reasons: list[list[str]] = [[]] * len(pds)
         if with_reasons and (declined := [index for index, pd in enumerate(pds) if pd >= self.policy.decline_from]):
             contributions = self.model.contributions(X[declined])
@@ -110,6 +126,19 @@ class Scorer:
             for index, sentences in zip(declined, declined_reasons, strict=True):
                 reasons[index] = sentences
         return Predictions(pds, scores, decisions, reasons)
+
+    def _bands(self, pds: Floats, values: Floats) -> NDArray[np.uint8]:
+        """Return the position of each decision (n,) among `DECISIONS`."""
+        cutoffs = [self.policy.approve_below, self.policy.decline_from]
+        bands = np.searchsorted(cutoffs, pds, side="right").astype(np.uint8)
+        return np.maximum(bands, np.isnan(values[:, self.needed_to_approve]).any(axis=1))
+
+    def _decision(self, pd: float, values: Sequence[float] | Floats) -> str:
+        """Return one decision, as `_bands` does many."""
+        band = (pd >= self.policy.approve_below) + (pd >= self.policy.decline_from)
+        if band == 0 and any(math.isnan(values[index]) for index in self.needed_to_approve):
+            band = 1
+        return DECISIONS[band]
 
     def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
         """Return the sentences of each row (n,), none where it was not declined."""
@@ -127,6 +156,7 @@ class Scorer:
             "kind": self.kind,
             "calibration": asdict(self.calibration),
             "decision": self.policy.model_dump(),
+            "population": asdict(self.population),
         }
         (folder / "model.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         (folder / "contract.json").write_text(self.contract.model_dump_json(indent=1), encoding="utf-8")
@@ -142,9 +172,10 @@ class Scorer:
             content: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise BadInput(f"{folder} is no model package: model.json cannot be read; register it again.") from error
-        if content.get("format") != FORMAT:
+        if content.get("format") not in _READ_FORMATS:
             raise BadInput(
-                f"{folder} has format {content.get('format')}, this release reads {FORMAT}; use that which wrote it."
+                f"{folder} has format {content.get('format')}, this release reads "
+                f"{' and '.join(map(str, _READ_FORMATS))}; use that which wrote it."
             )
         return cls(
             model=load_model(folder, content["kind"]),
@@ -152,6 +183,7 @@ class Scorer:
             calibration=Calibration(**content["calibration"]),
             policy=DecisionPolicy(**content["decision"]),
             contract=load_contract(folder / "contract.json"),
+            population=Population(**content.get("population", {})),
         )
 
 
@@ -171,16 +203,3 @@ def _points_of(pd: float, policy: DecisionPolicy) -> int:
     factor, offset = policy.scale
     certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
     return round(offset + factor * (math.log1p(-certain) - math.log(certain)))
-
-
-def _decision(pd: float, policy: DecisionPolicy) -> str:
-    return DECISIONS[(pd >= policy.approve_below) + (pd >= policy.decline_from)]
-
-
-def _bands(pds: Floats, policy: DecisionPolicy) -> NDArray[np.uint8]:
-    """Return the position of each PD's decision among `DECISIONS`."""
-    return np.searchsorted([policy.approve_below, policy.decline_from], pds, side="right").astype(np.uint8)
-
-
-def _decisions(pds: Floats, policy: DecisionPolicy) -> pl.Series:
-    return pl.Series(_bands(pds, policy)).cat.to(pl.Enum(DECISIONS))

@@ -94,7 +94,8 @@ def _fit(
         resamples=_RESAMPLES,
     )
     final = first.refit(development, parameters, seed)
-    scorer = Scorer(final, model.name, calibration, decision, development.space.contract)
+    space = development.space
+    scorer = Scorer(final, model.name, calibration, decision, space.contract, space.population)
     return Candidate(model.name, scorer, final.record(parameters), metrics)
 
 

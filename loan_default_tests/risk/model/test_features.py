@@ -6,6 +6,7 @@ import pytest
 
 from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.model.features import FeatureSpace
 from loan_default_tests.conftest import Cleaned
 
@@ -109,6 +110,59 @@ def test_monotone_follows_the_contract(space: FeatureSpace) -> None:
     falling = ("fico_range_low", "annual_inc", "credit_history_months")
     free = ("loan_amnt", "emp_length", "purpose=car", "mths_since_last_delinq")
     assert [signs[name] for name in (*rising, *falling, *free)] == [1] * 7 + [-1] * 3 + [0] * 4
+
+
+# --- missing values -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def filling(contract: Contract, frame: pl.DataFrame) -> FeatureSpace:
+    return FeatureSpace(contract, measure_population(frame.lazy(), contract))
+
+
+def blanked(frame: pl.DataFrame) -> pl.DataFrame:
+    """The loans without any value that may be missing."""
+    return frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in frame.schema.items())
+
+
+def test_who_leaves_out_a_field_with_a_direction_is_the_typical_loan(
+    filling: FeatureSpace, frame: pl.DataFrame, contract: Contract
+) -> None:
+    blank = filling.matrix(blanked(frame.head(3)))
+    for index, name in enumerate(filling.columns):
+        feature = contract.features[filling.field_of[index]]
+        typical = filling.population.typical_number(feature) if feature.risk else np.nan
+        np.testing.assert_array_equal(blank[:, index], np.float32(typical), err_msg=name)
+
+
+def test_values_that_are_there_are_never_filled_in(
+    space: FeatureSpace, filling: FeatureSpace, frame: pl.DataFrame, matrix: Matrix
+) -> None:
+    filled = filling.matrix(frame)
+    there = ~np.isnan(matrix)
+    np.testing.assert_array_equal(filled[there], matrix[there])
+    assert np.isnan(matrix).sum() >= np.isnan(filled).sum() > 0
+
+
+def test_a_field_that_no_loan_of_development_had_stays_missing(contract: Contract, frame: pl.DataFrame) -> None:
+    population = measure_population(frame.lazy().drop("fico_range_low"), contract)
+    space = FeatureSpace(contract, population)
+    assert np.isnan(column(space, space.matrix(blanked(frame.head(1))), "fico_range_low")).all()
+
+
+def test_numbers_are_encoded_as_their_loans_are(filling: FeatureSpace, frame: pl.DataFrame) -> None:
+    for loans in (frame, blanked(frame.head(2)), frame.head(2).with_columns(dti=np.nan)):
+        values = filling.values(loans)
+        np.testing.assert_array_equal(filling.encode(values), filling.matrix(loans))
+    assert np.isnan(filling.values(blanked(frame.head(2)))).all()
+
+
+def test_the_fingerprint_changes_with_what_is_filled_in(
+    space: FeatureSpace, filling: FeatureSpace, contract: Contract, frame: pl.DataFrame
+) -> None:
+    other = FeatureSpace(contract, measure_population(frame.lazy().filter(pl.col("dti") > 20), contract))
+    assert len({space.fingerprint, filling.fingerprint, other.fingerprint}) == 3
+    assert space.fingerprint == FeatureSpace(contract, Population()).fingerprint
 
 
 def test_an_unknown_level_is_refused(space: FeatureSpace, frame: pl.DataFrame) -> None:

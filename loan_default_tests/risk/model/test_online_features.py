@@ -5,17 +5,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loan_default.risk.contract import LoanField
+from loan_default.risk.data.population import measure_population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
 from loan_default_tests.packages import applications, contract
 
-READER = QuickReader(contract())
+SPACE = FeatureSpace(contract(), measure_population(applications()[1].lazy(), contract()))
+READER = QuickReader(SPACE)
 FIELDS = contract().by_name
 
 
@@ -68,13 +71,28 @@ def values_of(field: LoanField) -> st.SearchStrategy[Any]:
 
 def test_what_is_plainly_right_is_read_as_a_file_is() -> None:
     sent, features = applications()
-    expected = FeatureSpace(contract()).matrix(features)
+    expected = SPACE.matrix(features)
     many, singly = quick(*sent), [quick(application) for application in sent]
     assert many is not None
     assert np.array_equal(READER.matrix(many), expected, equal_nan=True)
     rows = [READER.matrix(matrix.tolist())[0] for matrix in singly if matrix is not None]
     assert np.array_equal(np.array(rows), expected, equal_nan=True)
     assert np.array_equal(READER.matrix(careful(*sent)), expected, equal_nan=True)
+
+
+def test_what_is_missing_is_filled_in_as_for_a_file() -> None:
+    names = ("dti", "fico_range_low", "purpose")
+    sent = [{**application, **dict.fromkeys(names)} for application in applications()[0]]
+    features = applications()[1]
+    features = features.with_columns(pl.lit(None, features.schema[name]).alias(name) for name in names)
+    expected = SPACE.matrix(features)
+    many, singly = quick(*sent), [quick(application) for application in sent]
+    assert many is not None
+    assert np.array_equal(READER.matrix(many), expected, equal_nan=True)
+    rows = [READER.matrix(matrix.tolist())[0] for matrix in singly if matrix is not None]
+    assert np.array_equal(np.array(rows), expected, equal_nan=True)
+    assert (expected[:, SPACE.columns.index("dti")] == np.float32(SPACE.population.typical["dti"])).all()
+    assert np.isnan(expected[:, SPACE.columns.index("purpose=car")]).all()
 
 
 @settings(max_examples=150, deadline=None)

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Matrix
+from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import onnx_export
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import CANDIDATES
-from loan_default.risk.model.scorer import SCORED, Scorer, points
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.scorer import DECISIONS, SCORED, Scorer, points
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import DecisionPolicy, load_policy
 
@@ -116,7 +118,7 @@ def test_a_package_scores_as_what_was_saved(
     again = Scorer.load(tmp_path / "package")
     assert again.score(loans).equals(scorer.score(loans))
     assert (again.kind, again.calibration, again.policy) == (kind, scorer.calibration, scorer.policy)
-    assert again.contract == scorer.contract
+    assert (again.contract, again.population) == (scorer.contract, scorer.population)
     files = {file.name for file in (tmp_path / "package").iterdir()}
     beside = {"xgboost": {onnx_export.FILE}, "random_forest": {onnx_export.FILE}, "lightgbm": {"typical.json"}}
     assert files == {"model.json", "contract.json", scorer.model.file_name} | beside.get(kind, set())
@@ -130,6 +132,78 @@ def test_a_package_carries_its_own_policy(scorer: Scorer, loans: pl.DataFrame, t
     assert scored["reasons"].list.len().max() == 1
 
 
+# --- missing values -------------------------------------------------------------------------------------------
+
+RARE, COMMON = "dti", "mths_since_last_delinq"  # hardly ever missing in development, and in a third of the loans
+
+
+def without(loans: pl.DataFrame, *names: str) -> pl.DataFrame:
+    return loans.with_columns(pl.lit(None, loans.schema[name]).alias(name) for name in names)
+
+
+def ranks(scores: pl.DataFrame) -> list[int]:
+    """The decisions as numbers: approve 0, review 1, decline 2."""
+    return [DECISIONS.index(decision) for decision in scores["decision"]]
+
+
+def test_who_lacks_what_hardly_any_loan_lacked_is_at_best_reviewed(scorer: Scorer, loans: pl.DataFrame) -> None:
+    assert scorer.population.missing_share[RARE] < 0.01 < scorer.population.missing_share[COMMON]
+    generous = replace(scorer, policy=with_policy(approve_below=0.2, decline_from=0.3))
+    careless = replace(generous, policy=with_policy(approve_below=0.2, decline_from=0.3, missing_share_at_least=0))
+    blank = without(loans, RARE)
+    by_pd = careless.score(blank)
+    assert set(by_pd["decision"]) == set(DECISIONS)
+    decided = generous.score(blank)
+    assert ranks(decided) == [max(rank, 1) for rank in ranks(by_pd)]
+    assert decided.drop("decision").equals(by_pd.drop("decision"))
+    often_missing = without(loans, COMMON)
+    assert generous.score(often_missing).equals(careless.score(often_missing))
+    assert "approve" in generous.score(often_missing)["decision"].to_list()
+
+
+@pytest.mark.parametrize("kind", [candidate.name for candidate in CANDIDATES])
+def test_a_field_with_a_direction_left_out_is_the_typical_one(
+    candidates: Mapping[str, Candidate], loans: pl.DataFrame, kind: str
+) -> None:
+    scorer = candidates[kind].scorer
+    for name in ("dti", "fico_range_low", "revol_util", "sub_grade"):
+        typical = loans.with_columns(pl.lit(scorer.population.typical[name]).cast(loans.schema[name]).alias(name))
+        assert scorer.score(without(loans, name))["pd"].equals(scorer.score(typical)["pd"]), name
+
+
+@pytest.mark.parametrize("blank", [(), (RARE,), (COMMON,), (RARE, COMMON)])
+def test_rows_as_values_are_decided_as_rows_of_a_frame(
+    scorer: Scorer, loans: pl.DataFrame, blank: tuple[str, ...]
+) -> None:
+    some = without(loans.head(40), *blank)
+    expected = scorer.score(some)
+    values, X = scorer.space.values(some), scorer.space.matrix(some)
+    margins = scorer.model.margins(X)
+    many = scorer.predict(values, X, margins)
+    singly = [scorer.predict(values[[row]].tolist(), X[[row]], margins[[row]]) for row in range(some.height)]
+    assert many.decisions == [prediction.decisions[0] for prediction in singly] == expected["decision"].to_list()
+    assert many.reasons == [prediction.reasons[0] for prediction in singly] == expected["reasons"].to_list()
+
+
+def test_a_package_of_before_there_was_a_population_decides_as_it_did(
+    scorer: Scorer, loans: pl.DataFrame, tmp_path: Path
+) -> None:
+    scorer.save(tmp_path)
+    old = json.loads((tmp_path / "model.json").read_text())
+    del old["population"], old["decision"]["missing_share_at_least"]
+    (tmp_path / "model.json").write_text(json.dumps({**old, "format": 1}))
+    again = Scorer.load(tmp_path)
+    assert again.population == Population()
+    blank = without(loans, RARE, "fico_range_low")
+    X = FeatureSpace(scorer.contract).matrix(blank)
+    assert np.isnan(X[:, again.space.columns.index(RARE)]).all()
+    scores = again.score(blank)
+    assert scores["raw_score"].to_list() == scorer.model.margins(X).tolist()
+    cut_offs = [POLICY.approve_below, POLICY.decline_from]
+    assert ranks(scores) == np.searchsorted(cut_offs, scores["pd"].to_numpy(), side="right").tolist()
+    assert "approve" in scores["decision"].to_list()
+
+
 def damaged(folder: Path, **changes: Any) -> Path:
     file = folder / "model.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
@@ -139,7 +213,7 @@ def damaged(folder: Path, **changes: Any) -> Path:
 def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, tmp_path: Path) -> None:
     for name in ("later", "foreign", "cut", "no_model", "no_contract"):
         scorer.save(tmp_path / name)
-    damaged(tmp_path / "later", format=2)
+    damaged(tmp_path / "later", format=3)
     (tmp_path / "foreign" / "model.json").write_text("{}")
     (tmp_path / "cut" / "model.json").write_text('{"format": 1,')
     (tmp_path / "no_model" / scorer.model.file_name).unlink()
@@ -147,8 +221,8 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
     sentences = {
         "absent": "is no model package: model.json cannot be read; register it again.",
         "cut": "is no model package: model.json cannot be read; register it again.",
-        "later": "has format 2, this release reads 1; use that which wrote it.",
-        "foreign": "has format None, this release reads 1; use that which wrote it.",
+        "later": "has format 3, this release reads 1 and 2; use that which wrote it.",
+        "foreign": "has format None, this release reads 1 and 2; use that which wrote it.",
         "no_model": "lacks model.ubj, the file of its xgboost model; register it again.",
         "no_contract": "contract.json does not exist.",
     }

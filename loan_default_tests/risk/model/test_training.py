@@ -18,6 +18,7 @@ from loan_default.risk.evaluation import auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import Candidate, grade_auc, train_candidates
 from loan_default.risk.policy import load_policy
@@ -167,7 +168,10 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     loans, plan = pl.scan_parquet(cleaned), SplitPlan(test_from=date(2011, 1, 1))
     splits = split_loans(loans, CONTRACT, plan, snapshot=report.snapshot, data_fingerprint=report.fingerprint)
     train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)
-    development, search = LocalDevelopment.of(train, calibrate, CONTRACT), full_search_space()
+    development, search = (
+        LocalDevelopment.of(train, calibrate, FeatureSpace(CONTRACT, splits.population)),
+        full_search_space(),
+    )
     candidates = train_candidates(
         development, search, DECISION, seed=7, kinds=["xgboost", "logistic_regression", "lightgbm"]
     )
