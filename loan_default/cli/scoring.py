@@ -11,16 +11,21 @@ from loan_default.cli.app import SCORE, command
 from loan_default.cli.arguments import AsJson
 
 ApplicationsFile = Annotated[Path, Parameter(metavar="FILE")]
+AcceptMissing = Annotated[tuple[str, ...], Parameter(metavar="FIELD", consume_multiple=False, negative=())]
 _CHOICE = Group("Which batches", "One of these.", validator=validators.LimitedChoice(1))
 
 
 @command(SCORE, "score 2018-10.csv", "score 2018-10.csv --json")
-def score(file: ApplicationsFile, /, *, without_drift: bool = False, json: AsJson = False) -> None:
+def score(
+    file: ApplicationsFile, /, *, without_drift: bool = False, accept_missing: AcceptMissing = (), json: AsJson = False
+) -> None:
     """Put a batch of applications into the inbox, score it, and compare it with the training population.
 
     Args:
         file: CSV, CSV.GZ or Parquet file of applications; its name is the batch's.
         without_drift: Score only.
+        accept_missing: Score though no application has this field, which loans had that the model was developed on;
+            may be given several times.
     """
     from loan_default.cli import tables
     from loan_default.cli.progress import progress
@@ -29,7 +34,7 @@ def score(file: ApplicationsFile, /, *, without_drift: bool = False, json: AsJso
 
     settings = home.open_home()
     with progress(errors() if json else output()):
-        scored = batches.score(settings, file, compare=not without_drift)
+        scored = batches.score(settings, file, compare=not without_drift, accept_missing=accept_missing)
     if json:
         print_json(scored)
     else:
@@ -43,6 +48,7 @@ def score_again(
     every: Annotated[bool, Parameter(name="--all", group=_CHOICE)] = False,
     last: Annotated[str, Parameter(name="--to", metavar="BATCH")] = "",
     force: bool = False,
+    accept_missing: AcceptMissing = (),
 ) -> None:
     """Score batches of the inbox again, one run each.
 
@@ -55,6 +61,8 @@ def score_again(
         every: All of the inbox.
         last: With --from: none after this one.
         force: Also what production's version scored already.
+        accept_missing: Score though no application of a batch has this field, which loans had that the model was
+            developed on; may be given several times.
     """
     from loan_default.cli import tables
     from loan_default.cli.progress import progress
@@ -67,7 +75,10 @@ def score_again(
     tables.show_plan(console, plan)
     with progress(console):
         result = operations.score_again(
-            settings, plan, lambda batch, number: tables.show_batch_number(console, batch, number, len(plan.batches))
+            settings,
+            plan,
+            lambda batch, number: tables.show_batch_number(console, batch, number, len(plan.batches)),
+            accept_missing=accept_missing,
         )
     tables.show_rescoring(console, result, operations.AGAIN_TAG)
     result.require_success()

@@ -114,16 +114,27 @@ class Rescoring:
             raise JobFailed(f"{len(self.failures)} of {total} batches failed. {reasons}")
 
 
-def score(settings: Settings, file: Path, *, compare: bool = True) -> ScoredBatch:
+def score(settings: Settings, file: Path, *, compare: bool = True, accept_missing: Sequence[str] = ()) -> ScoredBatch:
     """Put a batch file into the inbox, score it, and compare it with the training population if asked to.
+
+    Args:
+        settings: of the home.
+        file: of the applications.
+        compare: whether its drift is measured.
+        accept_missing: fields of which the batch may have no value though the training population had them.
 
     Raises:
         BadInput: the file cannot be scored; what the inbox held of its name stays.
         JobFailed: a step failed, such as for want of a version in production.
     """
     batch = deliver(settings, file)
-    run_job(settings, "batch_prediction_job", batch=batch, group=None if compare else _SCORING)
+    config = _scoring_config(accept_missing)
+    run_job(settings, "batch_prediction_job", config=config, batch=batch, group=None if compare else _SCORING)
     return read_batch(settings, batch, with_drift=compare)
+
+
+def _scoring_config(accept_missing: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    return {"predictions": {"accept_missing": [*accept_missing]}} if accept_missing else {}
 
 
 def deliver(settings: Settings, file: Path) -> str:
@@ -212,7 +223,11 @@ def plan_rescoring(settings: Settings, selection: Selection, *, force: bool = Fa
 
 
 def score_again(
-    settings: Settings, plan: RescoringPlan, on_batch: Callable[[str, int], None] = lambda batch, number: None
+    settings: Settings,
+    plan: RescoringPlan,
+    on_batch: Callable[[str, int], None] = lambda batch, number: None,
+    *,
+    accept_missing: Sequence[str] = (),
 ) -> Rescoring:
     """Score the batches of a plan, one run each; one that fails stops no other.
 
@@ -220,6 +235,7 @@ def score_again(
         settings: of the home.
         plan: what `plan_rescoring` returned.
         on_batch: called with each batch, and its number from 1, before it is scored.
+        accept_missing: as for `score`, for every batch.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says at which batch, and how to go on.
@@ -228,10 +244,11 @@ def score_again(
 
     tag, failures = datetime.now(UTC).isoformat(timespec="seconds"), {}
     tags = {AGAIN_TAG: tag, REASON_TAG: f"scored again by {getpass.getuser()}, by hand"}
+    config = _scoring_config(accept_missing)
     for number, batch in enumerate(plan.batches, 1):
         on_batch(batch, number)
         try:
-            run_job(settings, "batch_prediction_job", batch=batch, tags=tags)
+            run_job(settings, "batch_prediction_job", config=config, batch=batch, tags=tags)
         except JobFailed as error:
             failures[batch] = str(error)
         except KeyboardInterrupt:

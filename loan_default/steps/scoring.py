@@ -18,7 +18,7 @@ from loan_default.adapters.storage import exists, fetch, remove, store, write_js
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
-from loan_default.risk.validation.quality_gates import judge_predictions
+from loan_default.risk.validation.quality_gates import judge_fields, judge_predictions
 from loan_default.steps.gates import require_passed
 from loan_default.steps.registry import version_in_production
 from loan_default.steps.workspace import Workspace
@@ -75,6 +75,7 @@ def score_batch(
     engine: Engine,
     *,
     now: datetime,
+    accept_missing: Sequence[str] = (),
 ) -> BatchScoring:
     """Score a batch by the version in production; the result replaces that of the last scoring and nothing else.
 
@@ -88,20 +89,25 @@ def score_batch(
         workspace: where to.
         engine: where the work is done.
         now: the time of the scoring.
+        accept_missing: fields of which the batch may have no value at all.
 
     Raises:
-        BadInput: no version is in production.
-        GateFailed: the predictions are not one for each application; nothing is stored then.
+        BadInput: no version is in production, or what may be missing is no field.
+        GateFailed: no application has a field that development knew, or the predictions are not one for each
+            application; nothing is stored then.
     """
     import polars as pl
 
     from loan_default.risk.model.batch_scoring import write_predictions
 
     version, layout = version_in_production(models.tracking), workspace.layout
+    scorer = models.scorer(version)
+    fields = judge_fields(applications.scan(), scorer.population, scorer.contract, accept_missing)
+    require_passed("predictions", [fields])
     csv_path = layout.predictions_csv(batch)
     with workspace.scratch("predictions.parquet", "predictions.csv") as (parquet, csv):
         decisions = write_predictions(
-            models.scorer(version),
+            scorer,
             applications,
             parquet=parquet,
             csv=csv,
@@ -112,7 +118,7 @@ def score_batch(
             },
             engine=engine,
         )
-        findings = judge_predictions(pl.scan_parquet(parquet), application_report["kept"])
+        findings = (fields, *judge_predictions(pl.scan_parquet(parquet), application_report["kept"]))
         require_passed("predictions", findings)
         prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
         remove(csv_path)  # a CSV that is there is of the Parquet that is there

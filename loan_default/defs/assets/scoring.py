@@ -34,6 +34,12 @@ _PREDICTED = {
 }
 
 
+class ScoringConfig(dg.Config):
+    """Which fields a batch may lack altogether though loans of development had them; sensors accept none."""
+
+    accept_missing: list[str] = []  # noqa: RUF012 - pydantic copies it
+
+
 @dg.multi_asset(
     name="read_application_batch",
     partitions_def=batches,
@@ -104,6 +110,7 @@ def read_application_batch(
 @explain_failures
 def predictions(
     context: dg.AssetExecutionContext,
+    config: ScoringConfig,
     model_registry: ModelRegistryResource,
     storage: StorageResource,
     compute: ComputeResource,
@@ -119,6 +126,7 @@ def predictions(
         storage.workspace(context.run.run_id),
         compute.engine,
         now=datetime.now(UTC),
+        accept_missing=config.accept_missing,
     )
     return dg.MaterializeResult(
         check_results=check_results("predictions", scored.findings),

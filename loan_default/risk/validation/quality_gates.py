@@ -1,4 +1,4 @@
-"""Judges cleaned loans, a trained candidate and a batch's predictions before anything follows from them.
+"""Judges cleaned loans, a trained candidate, a batch's fields and its predictions before anything follows from them.
 
 Each gate returns findings, a sentence each; whoever asked stops where one failed. The gate before production is in
 `promotion`.
@@ -6,16 +6,18 @@ Each gate returns findings, a sentence each; whoever asked stops where one faile
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from loan_default.risk.contract import MATURES, OUTCOME, WRITTEN_AFTERWARDS, Contract
+from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding, PromotionPolicy
 
 if TYPE_CHECKING:  # definitions read the rules' names in every process: what is measured on is imported when measured
     import polars as pl
 
     from loan_default.risk.data.cleaning_report import CleaningReport
+    from loan_default.risk.data.population import Population
     from loan_default.risk.model.training import Candidate
 
 CLEANING_RULES = (
@@ -27,7 +29,9 @@ CLEANING_RULES = (
 )
 NO_LEAK = "not_too_good_to_be_true"
 TRAINING_RULES = ("better_than_the_grade_alone", NO_LEAK, "calibrated")
-PREDICTION_RULES = ("one_row_per_application", "every_pd_between_0_and_1")
+NO_FIELD_LOST = "no_field_of_development_is_empty"
+PREDICTION_RULES = (NO_FIELD_LOST, "one_row_per_application", "every_pd_between_0_and_1")
+_CHANCE = 0.001
 
 
 def failures(findings: Iterable[Finding]) -> str:
@@ -94,6 +98,53 @@ def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
     return Finding(NO_LEAK, auc <= limit, f"AUC {auc:.4f}; above {limit:.2f} a leak is suspected.")
 
 
+def judge_fields(
+    applications: pl.LazyFrame, population: Population, contract: Contract, accepted: Collection[str] = ()
+) -> Finding:
+    """Judge whether a batch has the fields that the loans of development had, before it is scored.
+
+    A field is lost where no application has a value of it, unless so many loans lacked it that this comes about by
+    chance in one of a thousand such batches, or more often. One that is derived is lost with what it is derived from.
+
+    Args:
+        applications: of the batch (n rows).
+        population: of the loans that the version was developed on.
+        contract: of the version.
+        accepted: fields that may be lost.
+
+    Raises:
+        BadInput: one of `accepted` is no field.
+    """
+    import polars as pl
+
+    for name in accepted:
+        if name not in contract.by_name:
+            features = ", ".join(contract.feature_names)
+            raise BadInput(f"{name}, which may be missing, is no field; the fields are {features}.")
+    known = {name: share for name, share in population.missing_share.items() if share < 1}
+    missing = applications.select(pl.len().alias(":rows"), pl.col(known).null_count()).collect().row(0, named=True)
+    rows = missing.pop(":rows")
+    lost = {name for name, count in missing.items() if count == rows and known[name] ** rows < _CHANCE}
+    causes = [name for name in known if name in lost - {*accepted} and not _derives(contract, name, {*lost, *accepted})]
+    if causes:
+        shares = ", or ".join(f"{name}, which {1 - known[name]:.1%} of the loans of development had" for name in causes)
+        options = " ".join(f"--accept-missing {name}" for name in causes)
+        sentence = (
+            f"No application of the batch has {shares}; correct the file, or have it scored without by {options} "
+            "(in Dagster: accept_missing of predictions)."
+        )
+    elif lost:
+        sentence = f"No application of the batch has {', '.join(sorted(lost))}, which was accepted."
+    else:
+        sentence = "Some application of the batch has each field that loans of development had."
+    return Finding(NO_FIELD_LOST, not causes, sentence)
+
+
+def _derives(contract: Contract, name: str, sources: Collection[str]) -> bool:
+    derived = contract.by_name[name].derived
+    return derived is not None and any(source in sources for source in derived.of)
+
+
 def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Finding, ...]:
     """Hold a batch's predictions against its applications."""
     import polars as pl
@@ -104,4 +155,4 @@ def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Fin
         (rows == applications, f"{rows:,} predictions for {applications:,} applications."),
         (sound == rows, f"{sound:,} of {rows:,} PDs lie between 0 and 1."),
     )
-    return tuple(Finding(rule, *verdict) for rule, verdict in zip(PREDICTION_RULES, verdicts, strict=True))
+    return tuple(Finding(rule, *verdict) for rule, verdict in zip(PREDICTION_RULES[1:], verdicts, strict=True))

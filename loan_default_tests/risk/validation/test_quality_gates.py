@@ -9,16 +9,20 @@ import pytest
 
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning_report import CleaningReport
+from loan_default.risk.data.population import Population
+from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import Finding, Policy
 from loan_default.risk.validation.quality_gates import (
     CLEANING_RULES,
+    NO_FIELD_LOST,
     PREDICTION_RULES,
     TRAINING_RULES,
     failures,
     judge_candidate,
     judge_cleaning,
+    judge_fields,
     judge_predictions,
 )
 from loan_default_tests.conftest import Cleaned
@@ -138,8 +142,63 @@ def test_predictions_are_complete_and_probabilities(
     pds: list[float | None], applications: int, rules: list[str]
 ) -> None:
     findings = judge_predictions(pl.LazyFrame({"pd": pds}, schema={"pd": pl.Float64}), applications)
-    assert tuple(finding.rule for finding in findings) == PREDICTION_RULES
+    assert (NO_FIELD_LOST, *(finding.rule for finding in findings)) == PREDICTION_RULES
     assert list(failed(findings)) == rules
+
+
+# --- fields of a batch ----------------------------------------------------------------------------------------
+
+SHARES = {"dti": 0.001, "revol_bal": 0.0, "revolving_to_income": 0.0, "mths_since_last_record": 0.85, "bc_util": 1.0}
+POPULATION = Population(missing_share=SHARES)
+
+
+def batch(rows: int, *lost: str) -> pl.LazyFrame:
+    """A batch whose first row has no value, and without any value of the fields that are lost."""
+    values = {name: [None, *([None if name in lost else 1.0] * (rows - 1))] for name in SHARES}
+    return pl.LazyFrame(values, schema=dict.fromkeys(SHARES, pl.Float64))
+
+
+@pytest.mark.parametrize(
+    ("rows", "lost", "accepted", "named"),
+    [
+        (400, [], [], []),
+        (400, ["bc_util"], [], []),
+        (400, ["dti"], [], ["dti"]),
+        (400, ["dti", "revol_bal", "revolving_to_income"], [], ["dti", "revol_bal"]),
+        (400, ["dti"], ["dti"], []),
+        (400, ["revol_bal", "revolving_to_income"], ["revol_bal"], []),
+        (400, ["dti", "revol_bal"], ["dti"], ["revol_bal"]),
+        (400, ["revolving_to_income"], [], ["revolving_to_income"]),
+        (400, ["mths_since_last_record"], [], ["mths_since_last_record"]),
+        (43, ["mths_since_last_record"], [], ["mths_since_last_record"]),
+        (42, ["mths_since_last_record"], [], []),
+        (2, ["dti"], [], ["dti"]),
+    ],
+)
+def test_a_batch_without_any_value_of_a_field_of_development_is_refused(
+    contract: Contract, rows: int, lost: list[str], accepted: list[str], named: list[str]
+) -> None:
+    finding = judge_fields(batch(rows, *lost), POPULATION, contract, accepted)
+    assert finding.passed is (named == [])
+    for name in SHARES:
+        assert (f"--accept-missing {name}" in finding.sentence) is (name in named)
+
+
+def test_the_sentence_names_the_fields_and_what_to_do(contract: Contract) -> None:
+    assert judge_fields(batch(400, "dti", "mths_since_last_record"), POPULATION, contract).sentence == (
+        "No application of the batch has dti, which 99.9% of the loans of development had, or mths_since_last_record, "
+        "which 15.0% of the loans of development had; correct the file, or have it scored without by --accept-missing "
+        "dti --accept-missing mths_since_last_record (in Dagster: accept_missing of predictions)."
+    )
+
+
+def test_a_version_without_a_population_accepts_every_batch(contract: Contract) -> None:
+    assert judge_fields(batch(400, *SHARES), Population(), contract).passed
+
+
+def test_only_a_field_can_be_accepted_as_missing(contract: Contract) -> None:
+    with pytest.raises(BadInput, match=r"^dit, which may be missing, is no field; the fields are loan_amnt, "):
+        judge_fields(batch(400), POPULATION, contract, ["dit"])
 
 
 def test_failures_are_one_text() -> None:
