@@ -58,7 +58,7 @@ def figures(
                 home = f"home-{number}"
                 served[name].append(_round(folder / name, home, trees[name], bodies["declined"], seconds))
     explained = fresh(explain, package=str(package), loans=str(loans)).answer
-    return [*_of_servers(served["ours"], served["before"], against), *_of_contributions(explained)]
+    return [*_figures_of_servers(served["ours"], served["before"], against), *figures_of_contributions(explained)]
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def _round(folder: Path, home: str, tree: Path, body: Path, seconds: int) -> Rou
         return Round(load, start, side.first_answer, memory)
 
 
-def _of_servers(ours: Sequence[Round], before: Sequence[Round], against: str) -> list[Figure]:
+def _figures_of_servers(ours: Sequence[Round], before: Sequence[Round], against: str) -> list[Figure]:
     load, other = (median_load([round_.load for round_ in rounds]) for rounds in (ours, before))
     figures = [
         _against_other("declined row with reasons, 1 connection", load.p50, other.p50, "{:.3f} ms", against, 0.5),
@@ -111,7 +111,8 @@ def _against_other(
     return Figure(what, form.format(value), f"{against}: {form.format(other)}", value / other, limit)
 
 
-def _of_contributions(seconds: dict[str, float]) -> list[Figure]:
+def figures_of_contributions(seconds: dict[str, float]) -> list[Figure]:
+    """Make figures of what `explain` measured."""
     table, xgboost = seconds["row"] * 1e6, seconds["row_of_xgboost"] * 1e6
     batch, batch_of_xgboost = 1 / seconds["batch_row"], 1 / seconds["batch_row_of_xgboost"]
     return [

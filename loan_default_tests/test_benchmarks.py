@@ -10,8 +10,19 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench_clean, bench_drift, bench_fit, bench_import, bench_scale, bench_score, bench_workers, fresh
+from benchmarks import (
+    bench_clean,
+    bench_drift,
+    bench_fit,
+    bench_import,
+    bench_reasons,
+    bench_scale,
+    bench_score,
+    bench_workers,
+    fresh,
+)
 from benchmarks.figures import COLUMNS, Figure, as_table, keep
+from benchmarks.loans import cleaned_loans
 from benchmarks.machine import describe_machine
 from loan_default.risk.data.synthetic import make_loans, write_csv
 
@@ -45,6 +56,23 @@ def test_figures_are_measured(
     figures = measure(tmp_path)
     assert [figure.limit for figure in figures] == limits
     assert all(math.isfinite(figure.value) for figure in figures)
+
+
+def test_contributions_are_measured(tmp_path: Path) -> None:
+    loans, package = str(cleaned_loans(tmp_path, 2_000)), str(tmp_path / "package")
+    bench_score.fit_package(loans, package, trees=3)()
+    figures = bench_reasons.figures_of_contributions(bench_reasons.explain(package, loans, rows=300, singly=3)())
+    assert [figure.limit for figure in figures] == [None, None, 0.3]
+    assert all(figure.value > 0 for figure in figures)
+
+
+@pytest.mark.integration
+def test_another_commit_is_there_as_long_as_it_is_measured(tmp_path: Path) -> None:
+    with bench_reasons.source_tree(str(fresh.ROOT / "benchmarks"), tmp_path) as folder:
+        assert folder == fresh.ROOT / "benchmarks"
+    with bench_reasons.source_tree("HEAD", tmp_path) as tree:
+        assert (tree / "benchmarks" / "fresh.py").exists()
+    assert not tree.exists()
 
 
 @pytest.mark.long

@@ -23,7 +23,7 @@ Indices = NDArray[np.int64]
 _BITS_AT_MOST = 8  # of a pattern: so deep may trees be
 _NODES_OF_BLOCK = 3  # with 1 the row costs more look-ups, with 7 the table of depth 4 is seven times as large
 _BYTES_AT_MOST = 32_000_000  # of a table: 2,000 trees of depth 5 have 25 MB; a forest of depth 8 has 200
-_ELEMENTS_AT_ONCE = 500_000  # 4 MB each of a handful of arrays
+_ELEMENTS_AT_ONCE = 200_000  # of a handful of arrays, small enough for the caches of a processor
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ class ShapTable:
 
     Attributes:
         columns: of the matrix.
-        compared: (bits, blocks) the column of a comparison; plus `columns` where a missing value does not hold.
-        thresholds: (bits, blocks) what its value is less than where it holds; -inf where a block has fewer.
+        compared: (blocks, 8) the column of a comparison; plus `columns` where a missing value does not hold.
+        thresholds: (blocks, 8) what its value is less than where it holds; -inf where a block has fewer.
         credited: (blocks, slots) the columns that a block's contributions belong to; `columns` for none.
         contributions_of: (blocks · patterns, slots), all patterns of a block below each other.
     """
@@ -184,14 +184,14 @@ class ShapTable:
         blocks = _Blocks.of_trees(trees)
         if blocks is None or not np.isfinite(trees.threshold[trees.left >= 0]).all():
             return None
-        bits, leaves = max(1, int((trees.depth + trees.size)[blocks.first].max())), trees.leaves
+        bits, leaves = int((trees.depth + trees.size)[blocks.first].max()), trees.leaves
         conditions = _Conditions.of_leaves(trees, leaves, blocks.bit)
         slots, credited = _slots(conditions.column, blocks.of[leaves], columns)
         if 4 * credited.size << bits > _BYTES_AT_MOST:
             return None
         table = np.zeros((len(blocks.first), 1 << bits, credited.shape[1]), dtype=np.float32)
         _fill(table, conditions, trees.value[leaves], blocks.of[leaves], slots)
-        return cls(columns, *_comparisons(trees, blocks, bits, columns), credited, table.reshape(-1, table.shape[2]))
+        return cls(columns, *_comparisons(trees, blocks, columns), credited, table.reshape(-1, table.shape[2]))
 
     def contributions(self, X: Matrix) -> Floats:
         """Return what each column adds to the margin (n, columns), in bounded memory."""
@@ -215,12 +215,15 @@ class ShapTable:
     def _part(self, X: Matrix) -> Floats:
         # What is missing is less than every threshold, or than none.
         values = np.concatenate([np.fmax(X, -np.inf), np.fmin(X, np.inf)], axis=1)
-        holds = values[:, self.compared] < self.thresholds
-        patterns = np.packbits(holds, axis=1, bitorder="little")[:, 0]
-        found = self.contributions_of[patterns + self._begins]
+        # All positions are within bounds; not looking, as "wrap" lets numpy, halves the time.
+        holds = values.take(self.compared, axis=1, mode="wrap") < self.thresholds
+        patterns = np.packbits(holds, bitorder="little").reshape(len(X), len(self.compared))
+        found = self.contributions_of.take(patterns + self._begins, axis=0)
         width = self.columns + 1
-        owners = self.credited + np.arange(0, len(X) * width, width)[:, None, None]
-        sums = np.bincount(owners.ravel(), weights=found.ravel(), minlength=len(X) * width)
+        owners = self.credited.ravel()
+        if len(X) != 1:
+            owners = (owners + np.arange(0, len(X) * width, width)[:, None]).ravel()
+        sums = np.bincount(owners, weights=found.ravel(), minlength=len(X) * width)
         return np.asarray(sums, dtype=np.float64).reshape(len(X), width)[:, :-1]
 
     @cached_property
@@ -259,13 +262,13 @@ def _slots(column: Indices, block: Indices, columns: int) -> tuple[Indices, Indi
     return slots, credited
 
 
-def _comparisons(trees: Trees, blocks: _Blocks, bits: int, columns: int) -> tuple[Indices, Matrix]:
-    """Return column and threshold of each comparison by bit and block, as `ShapTable` has them."""
-    nodes = np.full((bits, len(blocks.first)), -1)
+def _comparisons(trees: Trees, blocks: _Blocks, columns: int) -> tuple[Indices, Matrix]:
+    """Return column and threshold of each comparison by block and bit, as `ShapTable` has them."""
+    nodes = np.full((len(blocks.first), _BITS_AT_MOST), -1)
     inside = np.flatnonzero((blocks.of >= 0) & (trees.left >= 0))
-    nodes[blocks.bit[inside], blocks.of[inside]] = inside
+    nodes[blocks.of[inside], blocks.bit[inside]] = inside
     for block, _, node in trees.above(blocks.first):
-        nodes[blocks.bit[node], block] = node
+        nodes[block, blocks.bit[node]] = node
     compared = trees.column[nodes] + np.where(trees.missing_left[nodes], 0, columns)
     thresholds = trees.threshold[nodes]
     compared[nodes < 0], thresholds[nodes < 0] = 0, -np.inf
