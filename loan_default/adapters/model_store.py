@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -169,11 +170,19 @@ class ModelStore:
 
 @lru_cache
 def provenance() -> dict[str, str]:
-    """Return the code that ran: git commit where there is one, and the versions that decide what a model becomes."""
+    """Return the code that ran: its fingerprint, the git commit where there is one, and the versions of libraries."""
     libraries = dict.fromkeys(name for candidate in registry.CANDIDATES for name in candidate.requirements)
     names = ("loan-default", *libraries, "polars", "optuna", "mlflow", "dagster")
     versions = {f"version.{name}": _version(name) for name in names}
-    return {"git_commit": _git_commit(), **versions}
+    return {"git_commit": _git_commit(), "code_fingerprint": _code_fingerprint(), **versions}
+
+
+def _code_fingerprint() -> str:
+    """Return 16 hexadecimal digits that change with any module of the package, also where no git is."""
+    package, digest = Path(loan_default.__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str:

@@ -6,6 +6,8 @@ the contract belongs in `data.loan_files` and `data.field_values`, making a matr
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -35,6 +37,14 @@ class Section(BaseModel):
     """A part of a reviewed file: unknown keys are refused, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with what the section says; a key that it may have does not count
+        until it is written.
+        """
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 _File = TypeVar("_File", bound=Section)
@@ -136,9 +146,13 @@ class LoanField(Section):
 
 
 class Outcome(Section):
-    """Lists the texts of the status column that mean default (1), repayment (0) or neither yet (null)."""
+    """Lists the texts of the status column that mean default (1), repayment (0) or neither yet (null).
+
+    `definition` says in a sentence what a default is in the lender's operation, and why its horizon is what it is.
+    """
 
     column: str
+    definition: str | None = None
     defaulted: tuple[str, ...]
     repaid: tuple[str, ...]
     unresolved: tuple[str, ...]
@@ -198,7 +212,7 @@ class FileLayout(Section):
 
 
 class Contract(Section):
-    """A loan book: its fields, outcome, snapshot and layouts.
+    """A loan book: its fields, outcome, snapshot and layouts; `selection` says who is in its files and who is not.
 
     Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
     fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field.
@@ -206,6 +220,7 @@ class Contract(Section):
 
     name: str
     title: str
+    selection: str | None = None
     known_afterwards: tuple[str, ...]
     outcome: Outcome
     snapshot: Snapshot

@@ -7,13 +7,18 @@ Only limits live here. Holding evidence against them belongs in `validation.prom
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from loan_default.risk.contract import CONF, Section, load_reviewed
+
+MonitoringTrigger = Literal["drift", "performance", "failure"]
 
 
 class DecisionPolicy(Section):
@@ -96,6 +101,36 @@ class ServingPolicy(Section):
     shadow_share: float = Field(ge=0, le=1)
 
 
+class GovernancePolicy(Section):
+    """Names who answers for the model, and says what documents show of it; what is not said is shown as not stated.
+
+    Attributes:
+        owner: who answers for its use.
+        developer: who made it.
+        validator: who examines it independently.
+        approver: who lets it into production.
+        tier: how much depends on it, in the lender's own classes.
+        review_due: day by which it is examined again.
+        expires: day from which it is not used without a new approval.
+        cut_offs: why the cut-offs are what they are.
+        fall_back: what decides when it cannot.
+        monitoring: who acts on what: trigger → person or team.
+        law: what the lender holds itself to, a sentence each.
+    """
+
+    owner: str | None = None
+    developer: str | None = None
+    validator: str | None = None
+    approver: str | None = None
+    tier: str | None = None
+    review_due: date | None = None
+    expires: date | None = None
+    cut_offs: str | None = None
+    fall_back: str | None = None
+    monitoring: Mapping[MonitoringTrigger, str] = {}
+    law: tuple[str, ...] = ()
+
+
 class Policy(Section):
     """Holds all sections of what the lender has decided."""
 
@@ -105,6 +140,7 @@ class Policy(Section):
     performance: PerformancePolicy
     retraining: RetrainingPolicy
     serving: ServingPolicy
+    governance: GovernancePolicy = GovernancePolicy()
 
 
 def load_policy(path: Path | None = None) -> Policy:

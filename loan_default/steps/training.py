@@ -137,7 +137,14 @@ def train_and_register(
     findings = judge_candidate(best, _grade_auc(data), policy.promotion)
     if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
         raise GateFailed("trained_model", findings)
-    tags = {"data_fingerprint": splits.data_fingerprint, "training_fingerprint": splits.fingerprint, **provenance()}
+    tags = {
+        "data_fingerprint": splits.data_fingerprint,
+        "training_fingerprint": splits.fingerprint,
+        "contract_fingerprint": data.contract.fingerprint,
+        "policy_fingerprint": policy.fingerprint,
+        "seed": str(seed),
+        **provenance(),
+    }
     _log(models, mlflow_run_id, candidates, splits, {**tags, "kind": best.kind})
     rows = policy.drift.report_sample_rows
     reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
@@ -168,8 +175,8 @@ def _record(
         "candidates": [candidate.kind for candidate in candidates],
         "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
         "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
-        "seed": seed,
         **tags,
+        "seed": seed,
     }
 
 

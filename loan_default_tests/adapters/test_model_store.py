@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,4 +168,5 @@ def test_provenance_names_code_and_versions() -> None:
     tags = provenance()
     assert tags["version.polars"] == pl.__version__
     assert {"version.loan-default", "version.xgboost", "version.mlflow", "git_commit"} <= set(tags)
+    assert re.fullmatch(r"[0-9a-f]{16}", tags["code_fingerprint"])
     assert all(tags.values())

@@ -1,5 +1,6 @@
 """The contract: the shipped one agrees with what is known of the data, and one that contradicts itself is refused."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_no_field_may_read_what_is_known_afterwards(changed: LoadChanged, contra
     assert contract.is_known_afterwards(column)
     with pytest.raises(BadInput, match=rf"dti: column {column} is written after the loan was granted"):
         changed(lambda data, field: field["dti"].update(column=column))
+
+
+def test_the_fingerprint_changes_with_what_a_contract_says_and_not_with_a_key_left_out(changed: LoadChanged) -> None:
+    def define(data: dict[str, Any], field: Fields) -> None:
+        data["outcome"]["definition"] = "Ninety days past due."
+
+    def say_the_default(data: dict[str, Any], field: Fields) -> None:
+        field["term"]["outside"] = "reject"
+
+    assert re.fullmatch(r"[0-9a-f]{16}", load_contract().fingerprint)
+    assert changed(define).fingerprint != load_contract().fingerprint
+    assert changed(say_the_default).fingerprint == load_contract().fingerprint
 
 
 def test_a_field_may_be_named_otherwise_but_not_read_the_outcome(changed: LoadChanged) -> None:

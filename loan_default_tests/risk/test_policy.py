@@ -1,6 +1,7 @@
 """What `policy.yaml` may say."""
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
-from loan_default.risk.policy import load_policy
+from loan_default.risk.policy import GovernancePolicy, load_policy
 
 
 def write_policy(folder: Path, key: str, value: Any) -> Path:
@@ -30,6 +31,13 @@ def test_the_shipped_policy_loads_and_a_changed_one_is_read(tmp_path: Path) -> N
     assert stricter.drift == shipped.drift
 
 
+def test_nothing_is_said_of_governance_that_the_file_does_not_say(tmp_path: Path) -> None:
+    assert load_policy().governance == GovernancePolicy()
+    assert set(GovernancePolicy().model_dump(exclude={"monitoring", "law"}).values()) == {None}
+    named = load_policy(write_policy(tmp_path, "governance.review_due", date(2027, 6, 30)))
+    assert named.governance.review_due == date(2027, 6, 30)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "sentence_part"),
     [
@@ -45,6 +53,8 @@ def test_the_shipped_policy_loads_and_a_changed_one_is_read(tmp_path: Path) -> N
         ("decision.reasons_at_most", -1, "greater than or equal to 0"),
         ("drift.drifted_share_limit", 1.5, "less than or equal to 1"),
         ("retraining.cooldown_hours", None, "valid number"),
+        ("governance.review_due", "next spring", "valid date"),
+        ("governance.monitoring", {"weather": "The desk"}, "Input should be 'drift', 'performance' or 'failure'"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence_that_names_its_place(
