@@ -124,7 +124,12 @@ def allow_any_promotion(settings: Settings) -> None:
     """Loosen the home's policy, so that a version is promoted which is no better than the one in production."""
     assert settings.policy is not None
     policy = yaml.safe_load(settings.policy.read_text(encoding="utf-8"))
-    policy["promotion"] |= {"auc_gain_at_least": -1.0, "auc_gain_low_at_least": -1.0, "brier_rise_at_most": 1.0}
+    policy["promotion"] |= {
+        "auc_gain_at_least": -1.0,
+        "gain_low_above": -1.0,
+        "auc_loss_at_most": 1.0,
+        "brier_rise_at_most": 1.0,
+    }
     settings.policy.write_text(yaml.safe_dump(policy), encoding="utf-8")
 
 
@@ -148,9 +153,11 @@ def _lenient_policy() -> dict[str, Any]:
     policy["promotion"] |= {
         "least_test_defaults": 50,
         "auc_at_least": 0.55,
-        "gain_over_grade_at_least": -0.1,
-        "ece_at_most": 0.1,
-        "segment_gap_at_most": 0.5,
+        "gain_over_grade_at_least": -0.2,
+        "calibration_tolerance": 0.5,
+        "slope_tolerance": 1.0,
+        "segment_least_rows": 200,
+        "segment_calibration_tolerance": 1.0,
     }
     policy["drift"]["report_sample_rows"] = 300
     policy["performance"] |= {"least_loans": 100, "least_defaults": 10, "auc_shortfall_at_most": 0.3}

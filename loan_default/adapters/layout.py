@@ -18,6 +18,7 @@ from loan_default.risk.errors import BadInput
 INBOX, OUTCOMES = "applications", "outcomes"
 PREDICTIONS, DRIFT_REPORT = "predictions", "drift_report"
 DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG = "history", "prediction_history", "prediction_log"
+LOOKS = "test_looks"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
 MODELS, COMPUTE_LOGS = "mlflow", "compute_logs"
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
@@ -134,6 +135,15 @@ class StorageLayout:
     def decision(self, decided_at: datetime, verdict: str, version: int) -> UPath:
         """Return the path of a decision; names sort by time."""
         return self.decisions / f"{decided_at:%Y%m%dT%H%M%S}-{verdict}-version-{version}.json"
+
+    @property
+    def looks(self) -> UPath:
+        """The folder of the looks at test windows, for good."""
+        return self.root / LOOKS
+
+    def look(self, looked_at: datetime, version: int) -> UPath:
+        """Return the path of a look; names sort by time."""
+        return self.looks / f"{looked_at:%Y%m%dT%H%M%S%f}-version-{version}.json"
 
     @property
     def prediction_history(self) -> UPath:

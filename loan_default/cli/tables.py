@@ -276,15 +276,16 @@ def _performance(performance: PerformanceStatus | None) -> str:
 
 
 def show_history(console: Console, events: Sequence[HistoryEvent]) -> None:
-    """Show when, what, of which version, by whom, and why."""
+    """Show when, what, of which version, by whom and why, and how often the test window had been looked at."""
     if not events:
         console.print("Nothing has been decided yet.")
         return
-    table = _table("History", "when (UTC)", "what", _number("version"), "by", "why")
+    table = _table("History", "when (UTC)", "what", _number("version"), "by", _number("earlier looks"), "why")
     for event in events:
         version = "" if event.version is None else str(event.version)
         by = event.by if event.run_id is None else f"{event.by}, run {event.run_id}"
-        cells = (_time(event.at), _coloured(event.event), version, _short_ids(by))
+        looks = "" if event.test_looks is None else f"{event.test_looks:,}"
+        cells = (_time(event.at), _coloured(event.event), version, _short_ids(by), looks)
         _add_row(table, *cells, shorten_sentences(event.reasons, _REASONS))
     console.print(table)
 

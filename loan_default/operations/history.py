@@ -14,7 +14,10 @@ from loan_default.settings import Settings
 
 @dataclass(frozen=True)
 class HistoryEvent:
-    """One thing that happened: `at` is ISO 8601 in UTC, `version` is None for a retraining, `run_id` for a decision."""
+    """One thing that happened: `at` is ISO 8601 in UTC, `version` is None for a retraining, `run_id` for a decision.
+
+    `test_looks` counts the earlier looks at the test loans that a decision of the policy rests on.
+    """
 
     at: str
     event: str
@@ -22,6 +25,7 @@ class HistoryEvent:
     by: str
     run_id: str | None
     reasons: tuple[str, ...]
+    test_looks: int | None = None
 
 
 def read_history(settings: Settings) -> tuple[HistoryEvent, ...]:
@@ -34,6 +38,7 @@ def read_history(settings: Settings) -> tuple[HistoryEvent, ...]:
             by=record["decided_by"],
             run_id=None,
             reasons=tuple(record["reasons"]),
+            test_looks=(record.get("test_looks") or {}).get("overlapping"),
         )
         for record in decision_log.read(settings.layout)
     ]

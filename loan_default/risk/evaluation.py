@@ -7,6 +7,7 @@ Everything works on arrays of outcomes, PDs and raw scores of the same loans. Wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,13 +18,21 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loan_default.risk.arrays import Floats
+from loan_default.risk.contract import TERM
+from loan_default.risk.estimates import CONFIDENCE, Estimate, Recalibration, calibration_in_the_large, mean_estimate
 
 RESAMPLES = 200
-CONFIDENCE = 0.95
 # The metrics that tables of versions show, with their headings; the AUC comes first and has its interval beside it.
-SHOWN_METRICS = {"auc": "AUC", "ks": "KS", "brier": "Brier", "ece": "ECE"}
+SHOWN_METRICS = {"auc": "AUC", "ks": "KS", "brier": "Brier", "ece": "ECE, debiased"}
 _GROUPS = 10
+_WORST = 10  # segments that a record lists
+_SELECTIONS = ("within_term", "worst_segments")  # of an evaluation's segments, written for readers of the record
 _TINY = 1e-15
+
+
+def month_numbers(months: pl.Series) -> NDArray[np.int64]:
+    """Number issue months (n dates), so that loans of one month can be told from those of another."""
+    return (months.dt.year().cast(pl.Int64) * 12 + months.dt.month()).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -60,16 +69,46 @@ class Segment:
     mean_pd: float
     auc: float | None
     brier: float
+    ks: float | None = None
+    calibration: Estimate | None = None  # in the large, in log-odds; records of before have none
 
     @property
     def gap(self) -> float:
         """Subtract the default rate from the mean PD; above zero the model is too careful."""
         return self.mean_pd - self.default_rate
 
+    @property
+    def z(self) -> float | None:
+        """Divide the error of its PDs by its standard error; above zero PDs are too low."""
+        return self.calibration and self.calibration.z
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a JSON record holds it, with its z."""
+        return {**asdict(self), "z": self.z}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Segment:
+        """Read what `to_dict` returned, and records of before."""
+        calibration = data.get("calibration")
+        rest = {name: value for name, value in data.items() if name != "z"}
+        return cls(**{**rest, "calibration": calibration and Estimate(**calibration)})
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How often loans of the test window had been looked at before: any of them, and exactly these windows."""
+
+    overlapping: int
+    same: int
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model on one window of loans."""
+    """A model on one window of loans.
+
+    `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration` and `looks`
+    are None in records of before they were measured.
+    """
 
     rows: int
     defaults: int
@@ -78,24 +117,57 @@ class Evaluation:
     metrics: Mapping[str, Interval]
     grade_auc: float | None
     segments: tuple[Segment, ...]
+    opinion_gain: Interval | None = None
+    recalibration: Recalibration | None = None
+    looks: Looks | None = None
+
+    @property
+    def within_term(self) -> tuple[Segment, ...]:
+        """Return the loans of each term: what is left of AUC and KS where the term itself tells nothing."""
+        return tuple(segment for segment in self.segments if segment.field == TERM)
+
+    @property
+    def worst_segments(self) -> tuple[Segment, ...]:
+        """Return the ten segments whose PDs are furthest from their outcomes by z, the worst first."""
+        measured = [segment for segment in self.segments if segment.z is not None]
+        return tuple(sorted(measured, key=lambda segment: -abs(segment.z or 0.0))[:_WORST])
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record."""
-        return asdict(self)
+        lists = {name: [segment.to_dict() for segment in getattr(self, name)] for name in ("segments", *_SELECTIONS)}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Read what `to_dict` returned."""
-        segments = tuple(Segment(**segment) for segment in data["segments"])
-        return cls(**{**data, "metrics": read_intervals(data["metrics"]), "segments": segments})
+        """Read what `to_dict` returned, and records of before."""
+        gain, recalibration, looks = (data.get(name) for name in ("opinion_gain", "recalibration", "looks"))
+        stored = {name: value for name, value in data.items() if name not in _SELECTIONS}
+        return cls(
+            **{
+                **stored,
+                "metrics": read_intervals(data["metrics"]),
+                "segments": tuple(Segment.from_dict(segment) for segment in data["segments"]),
+                "opinion_gain": gain and Interval(**gain),
+                "recalibration": recalibration and Recalibration.from_dict(recalibration),
+                "looks": looks and Looks(**looks),
+            }
+        )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate against champion on the same loans."""
+    """Candidate against champion on the same loans; a record of before knows no interval of the Brier score."""
 
     auc_gain: Interval
-    brier_rise: float
+    brier_rise: Interval
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
+        """Read what `dataclasses.asdict` returned, and records of before."""
+        rise = data["brier_rise"]
+        unbounded = {"low": -math.inf, "high": math.inf}
+        rise = rise if isinstance(rise, Mapping) else {"value": rise, **unbounded}
+        return cls(Interval(**data["auc_gain"]), Interval(**rise))
 
 
 @dataclass(frozen=True)
@@ -132,6 +204,20 @@ class Ranking:
         precision = np.divide(bads_so_far, loans, out=np.zeros_like(bads_so_far), where=loans > 0)
         return {"auc": auc, "gini": 2 * auc - 1, "ks": ks, "pr_auc": float(np.sum(bads * precision) / all_bads)}
 
+    def auc_estimate(self) -> Estimate:
+        """Return the AUC with its standard error: E. DeLong et al., Comparing the Areas under ROC Curves, 1988."""
+        bads = np.add.reduceat(self.outcomes, self.starts)
+        goods = np.add.reduceat(1 - self.outcomes, self.starts)
+        all_bads, all_goods = bads.sum(), goods.sum()
+        of_bads = (all_goods - np.cumsum(goods) + goods / 2) / all_goods  # share of repaid loans that a default beats
+        of_goods = (np.cumsum(bads) - bads / 2) / all_bads
+        auc = float(bads @ of_bads / all_bads)
+        variances = [
+            counts @ (shares - auc) ** 2 / max(total - 1, 1) / total
+            for counts, shares, total in ((bads, of_bads, all_bads), (goods, of_goods, all_goods))
+        ]
+        return Estimate(auc, float(np.sqrt(sum(variances))))
+
 
 @dataclass(frozen=True)
 class _Probabilities:
@@ -151,11 +237,19 @@ class _Probabilities:
     def _group(self) -> NDArray[np.intp]:
         return equal_groups(self.pds)
 
+    @cached_property
+    def _chance_gap(self) -> float:
+        """Return the ECE that PDs have on average if they are right: each group's gap is then normal around 0."""
+        variances = np.bincount(self._group, self.pds * (1 - self.pds), minlength=_GROUPS)
+        return float(np.sqrt(2 / np.pi * variances).sum() / len(self.pds))
+
     def measure(self, weights: Floats | None = None) -> dict[str, float]:
         counts = np.ones_like(self.pds) if weights is None else weights
         total = counts.sum()
         squares, logs = self._losses
         gaps = np.bincount(self._group, counts * (self.pds - self.outcomes), minlength=_GROUPS)
+        # a resample draws chance twice, of outcomes and of loans: Poisson weights have a mean square of 2
+        chance_gap = self._chance_gap * (1 if weights is None else math.sqrt(2))
         flagged = self.pds >= self.cutoff
         true_positives = float(counts[flagged] @ self.outcomes[flagged])
         precision = true_positives / max(float(counts[flagged].sum()), _TINY)
@@ -163,7 +257,7 @@ class _Probabilities:
         return {
             "brier": float(counts @ squares / total),
             "log_loss": float(counts @ logs / total),
-            "ece": float(np.abs(gaps).sum() / total),
+            "ece": max(float(np.abs(gaps).sum() / total) - chance_gap, 0.0),
             "precision": precision,
             "recall": recall,
             "f1": 2 * precision * recall / max(precision + recall, _TINY),
@@ -209,7 +303,8 @@ def measure(
 
     Returns:
         auc, gini (2 AUC - 1), ks (greatest distance of the two score distributions), pr_auc (average precision),
-        brier, log_loss (natural), ece (ten equal-frequency groups; Nixon et al. 2019), precision, recall, f1.
+        brier, log_loss (natural), ece (ten equal-frequency groups; Nixon et al. 2019; less what chance alone makes of
+        right PDs, at least 0), precision, recall, f1.
 
     Raises:
         ValueError: outcomes are all 0 or all 1.
@@ -233,19 +328,44 @@ def compare(
     candidate: tuple[ArrayLike, ArrayLike],
     champion: tuple[ArrayLike, ArrayLike],
     *,
+    months: ArrayLike | None = None,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Subtract champion from candidate on the same loans; each is its (PDs, raw scores). The resamples are paired."""
+    """Subtract champion from candidate on the same loans.
+
+    Args:
+        outcomes: (n,) 1 where the loan defaulted, else 0.
+        candidate: its (PDs, raw scores).
+        champion: the same of the champion.
+        months: (n,) number of each loan's issue month, by which losses may go together.
+        rng: draws the resamples of the AUC's interval, which are paired.
+        resamples: how many.
+    """
     truth = np.asarray(outcomes, dtype=np.float64)
-    new, old = (Ranking.of(truth, raw) for _, raw in (candidate, champion))
+    new, old = ((np.asarray(pds) - truth) ** 2 for pds, _ in (candidate, champion))
+    rise = mean_estimate(new - old, months)
+    gain = auc_gain(truth, candidate[1], champion[1], rng=rng, resamples=resamples)
+    return Comparison(gain, Interval(rise.value, rise.low, rise.high))
+
+
+def auc_gain(
+    outcomes: ArrayLike,
+    scores: ArrayLike,
+    other_scores: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Subtract the AUC of other scores (n,) from that of scores (n,) of the same loans; the resamples are paired."""
+    truth = np.asarray(outcomes, dtype=np.float64)
+    new, old = (Ranking.of(truth, raw) for raw in (scores, other_scores))
 
     def gain(weights: Floats | None = None) -> dict[str, float]:
         return {"gain": new.measure(weights)["auc"] - old.measure(weights)["auc"]}
 
     draws = _bootstrap(gain, truth, rng, resamples)
-    squares = [float(np.mean((np.asarray(pds) - truth) ** 2)) for pds, _ in (candidate, champion)]
-    return Comparison(_interval(gain()["gain"], [draw["gain"] for draw in draws]), squares[0] - squares[1])
+    return _interval(gain()["gain"], [draw["gain"] for draw in draws])
 
 
 def _bootstrap(
@@ -272,12 +392,23 @@ def auc_of(outcomes: ArrayLike, scores: ArrayLike) -> float:
 
 
 def by_segment(
-    outcomes: ArrayLike, pds: ArrayLike, raw_scores: ArrayLike, levels: pl.DataFrame, *, least_rows: int = 30
+    outcomes: ArrayLike,
+    pds: ArrayLike,
+    raw_scores: ArrayLike,
+    levels: pl.DataFrame,
+    *,
+    months: ArrayLike | None = None,
+    least_rows: int = 30,
 ) -> tuple[Segment, ...]:
-    """Measure each level of each column of `levels` (n rows); levels of fewer loans than `least_rows` are left out."""
+    """Measure each level of each column of `levels` (n rows); levels of fewer loans than `least_rows` are left out.
+
+    `months` (n,) are the numbers of the loans' issue months, by which outcomes may go together.
+    """
     measured = pl.DataFrame(
         {"y": np.asarray(outcomes, np.float64), "pd": np.asarray(pds, np.float64), "raw": np.asarray(raw_scores)}
     )
+    if months is not None:
+        measured = measured.with_columns(pl.Series("month", np.asarray(months)))
     segments = []
     for field in levels.columns:
         groups = measured.with_columns(levels[field].cast(pl.String).fill_null("missing").alias("level"))
@@ -290,12 +421,16 @@ def by_segment(
 def _segment(field: str, level: str, loans: pl.DataFrame) -> Segment:
     truth, pds = loans["y"].to_numpy(), loans["pd"].to_numpy()
     both = 0 < truth.sum() < len(truth)
+    ranked = Ranking.of(truth, loans["raw"].to_numpy()).measure() if both else {}
+    months = loans["month"].to_numpy() if "month" in loans.columns else None
     return Segment(
         field=field,
         level=level,
         rows=loans.height,
         default_rate=float(truth.mean()),
         mean_pd=float(pds.mean()),
-        auc=auc_of(truth, loans["raw"].to_numpy()) if both else None,
+        auc=ranked.get("auc"),
         brier=float(np.mean((pds - truth) ** 2)),
+        ks=ranked.get("ks"),
+        calibration=calibration_in_the_large(truth, pds, months),
     )

@@ -58,13 +58,17 @@ class PromotionPolicy(Section):
     auc_at_least: float = Field(ge=0.5, le=1)
     suspect_leak_above_auc: float = Field(gt=0.5, le=1)
     gain_over_grade_at_least: float
-    ece_at_most: float = Field(gt=0)
+    calibration_size: float = Field(gt=0, lt=0.5)
+    calibration_tolerance: float = Field(ge=0)
+    slope_tolerance: float = Field(ge=0)
     auc_gain_at_least: float
-    auc_gain_low_at_least: float
+    brier_fall_at_least: float
+    gain_low_above: float
+    auc_loss_at_most: float = Field(ge=0)
     brier_rise_at_most: float
     segments: tuple[str, ...]
     segment_least_rows: int = Field(ge=1)
-    segment_gap_at_most: float = Field(gt=0)
+    segment_calibration_tolerance: float = Field(ge=0)
 
 
 class DriftPolicy(Section):
@@ -82,9 +86,10 @@ class PerformancePolicy(Section):
 
     least_loans: int = Field(ge=30)
     least_defaults: int = Field(ge=10)
+    size: float = Field(gt=0, lt=0.5)
     auc_at_least: float = Field(ge=0, le=1)
-    auc_shortfall_at_most: float = Field(gt=0)
-    calibration_gap_at_most: float = Field(gt=0)
+    auc_shortfall_at_most: float = Field(ge=0)
+    calibration_tolerance: float = Field(ge=0)
 
 
 class RetrainingPolicy(Section):

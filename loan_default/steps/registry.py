@@ -6,7 +6,7 @@ Measuring, deciding and the words of the card are `risk.validation`'s; aliases a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,9 @@ def evaluate_version(
     trained_model: Mapping[str, Any],
     models: ModelStore,
     policy: PromotionPolicy,
+    layout: StorageLayout,
     *,
+    now: datetime,
     resamples: int,
     seed: int,
 ) -> VersionEvaluation:
@@ -81,6 +83,8 @@ def evaluate_version(
         trained_model: the record of the training.
         models: where candidates and champion are.
         policy: the rules of the comparison.
+        layout: where looks at test windows are logged; this one is, before a loan is scored.
+        now: the time of the look.
         resamples: of the bootstrap, on which the intervals rest.
         seed: of the bootstrap.
 
@@ -89,6 +93,7 @@ def evaluate_version(
     """
     import polars as pl
 
+    from loan_default.adapters import look_log
     from loan_default.risk.model.development import on_windows
     from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
     from loan_default.risk.validation.plots import evaluation_pngs
@@ -97,6 +102,7 @@ def evaluate_version(
     run_id, leader = trained_model["run_id"], trained_model["kind"]
     candidates = {kind: models.candidate(run_id, kind) for kind in trained_model["candidates"]}
     champion_version, champion = _champion(models)
+    looks = look_log.add(layout, data.splits, trained_model["version"], now)
     score = partial(score_test, candidates, champion, policy)
     test = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
     judgement, scores = judge_on_test(
@@ -106,6 +112,7 @@ def evaluate_version(
         champion,
         policy,
         out_of_time=data.splits.out_of_time,
+        looks=looks,
         seed=seed,
         resamples=resamples,
     )
@@ -161,8 +168,10 @@ def decide_on_version(
         judgement.comparison if champion == evaluation["champion_version"] else None,
         policy,
     )
+    looks = judgement.evaluation.looks
     record = {
         **decision.to_dict(),
+        "test_looks": looks and asdict(looks),
         "decided_at": now.isoformat(timespec="seconds"),
         "decided_by": decided_by,
     }

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.contract import Contract
 from loan_default.risk.policy import Finding, Policy
 from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, judge_candidate
 from loan_default.steps.gates import GateFailed
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from loan_default.risk.compute import Engine
     from loan_default.risk.data.splitting import Splits
     from loan_default.risk.model.search_space import SearchSpace
-    from loan_default.risk.model.training import Candidate
+    from loan_default.risk.model.training import CalibrateWindow, Candidate
     from loan_default.risk.model.tuning import Trial, TunedParams
+
+_GATE_RESAMPLES = 200  # on which the interval of the gain over the opinion rests
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def train_and_register(
         on_fitted=on_fitted,
     )
     best = candidates[0]
-    findings = judge_candidate(best, _grade_auc(data), policy.promotion)
+    findings = judge_candidate(best, _calibrate_window(data), policy.promotion, resamples=_GATE_RESAMPLES, seed=seed)
     if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
         raise GateFailed("trained_model", findings)
     tags = {
@@ -152,16 +154,16 @@ def train_and_register(
     return Training(candidates, findings, _record(candidates, version.version, mlflow_run_id, seed, tags))
 
 
-def _grade_auc(data: TrainingData) -> float | None:
-    """Measure the lender's own opinion on the calibrate window; None where no loan has one."""
+def _calibrate_window(data: TrainingData) -> CalibrateWindow:
+    """Collect what the candidate is judged against, in the order in which its margins come."""
     import polars as pl
 
     from loan_default.risk.model.development import on_windows
-    from loan_default.risk.model.training import grade_auc, select_grades
+    from loan_default.risk.model.training import CalibrateWindow, select_grades
 
     grade = partial(select_grades, data.contract)
     loans = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["calibrate"], grade))
-    return grade_auc(loans, loans[OUTCOME].to_numpy().astype(float), data.contract)
+    return CalibrateWindow.of(loans, data.contract)
 
 
 def _record(

@@ -244,13 +244,13 @@ def test_status_without_server_performance_and_production(printed: Any) -> None:
 def test_history_shows_retrainings_beside_decisions(printed: Any) -> None:
     console, text = printed
     events = [
-        HistoryEvent("2026-01-02T03:00:00+00:00", "hold", 3, f"policy, run {RUN_ID}", None, ("A", "B", "C", "D")),
+        HistoryEvent("2026-01-02T03:00:00+00:00", "hold", 3, f"policy, run {RUN_ID}", None, ("A", "B", "C", "D"), 12),
         HistoryEvent("2026-01-02T04:00:00+00:00", "retraining success", None, "drift_sensor", RUN_ID, ("Drift.",)),
     ]
     tables.show_history(console, events)
     lines = text()
-    assert re.search(r"2026-01-02 03:00:00 │ hold +│ +3 │ policy, run 1234abcd +│ A B C \(\+1 more\)", lines)
-    assert re.search(r"2026-01-02 04:00:00 │ retraining success │ +│ drift_sensor, run 1234abcd │ Drift.", lines)
+    assert re.search(r"2026-01-02 03:00:00 │ hold +│ +3 │ policy, run 1234abcd +│ +12 │ A B C \(\+1 more\)", lines)
+    assert re.search(r"2026-01-02 04:00:00 │ retraining success │ +│ drift_sensor, run 1234abcd │ +│ Drift.", lines)
 
 
 def test_values_and_next_steps_are_literal(printed: Any) -> None:

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn import metrics as sk
 
+from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     SHOWN_METRICS,
     Comparison,
     Evaluation,
     Interval,
+    Looks,
     Ranking,
     auc_of,
     by_segment,
@@ -139,17 +141,42 @@ def test_intervals_narrow_as_loans_grow() -> None:
 
 
 def test_expected_calibration_error_by_hand() -> None:
-    """Ten groups of two loans: PDs 0.0 to 0.4 all repaid, 0.5 to 0.9 all defaulted, so 1.0 + 1.5 over ten groups."""
+    """Ten groups of two loans: PDs 0.0 to 0.4 all repaid, 0.5 to 0.9 all defaulted, so 1.0 + 1.5 over ten groups.
+
+    Chance alone makes a gap of sqrt(2/pi) standard errors of each group's mean.
+    """
     pds = np.repeat(np.arange(10) / 10, 2)
+    chance = np.mean(np.sqrt(2 / np.pi * pds * (1 - pds) / 2))
     metrics = measure(pds >= 0.5, pds, pds, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=2)
-    assert metrics["ece"].value == pytest.approx(0.25)
+    assert metrics["ece"].value == pytest.approx(0.25 - chance)
 
 
 def test_one_pd_for_all_is_calibrated_where_it_is_the_default_rate() -> None:
-    outcomes = np.repeat([1.0, 0.0], [20, 80])
+    outcomes = np.repeat([1.0, 0.0], [2_000, 8_000])
     for pd, gap in ((0.2, 0.0), (0.35, 0.15)):
-        metrics = measure(outcomes, np.full(100, pd), outcomes, cutoff=0.5, rng=np.random.default_rng(0), resamples=2)
-        assert metrics["ece"].value == pytest.approx(gap)
+        metrics = measure(
+            outcomes, np.full(10_000, pd), outcomes, cutoff=0.5, rng=np.random.default_rng(0), resamples=2
+        )
+        assert metrics["ece"].value == pytest.approx(gap, abs=0.004)
+
+
+@pytest.mark.parametrize("rows", [500, 5_000])
+def test_calibration_error_of_right_pds_is_about_nothing_at_any_size_and_that_of_wrong_ones_is_theirs(
+    rows: int,
+) -> None:
+    def error(shift: float) -> float:
+        errors = []
+        for seed in range(60):
+            outcomes, _, raw = loans(rows, seed)
+            shifted = 1 / (1 + np.exp(-(raw - shift)))
+            metrics = measure(outcomes, shifted, raw, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=1)
+            errors.append(metrics["ece"].value)
+        return float(np.mean(errors))
+
+    assert error(0.0) < 0.2 / np.sqrt(rows)  # of the 1.0 / sqrt(rows) that chance makes
+    _, pds, raw = loans(200_000)
+    true = float(np.mean(pds - 1 / (1 + np.exp(-(raw - 0.5)))))
+    assert error(0.5) == pytest.approx(true, abs=0.4 / np.sqrt(rows))
 
 
 def test_groups_are_equally_large_and_keep_equal_values_together() -> None:
@@ -174,7 +201,7 @@ def test_tiny_windows_never_resample_one_outcome_only() -> None:
 def test_identical_models_differ_by_exactly_nothing() -> None:
     outcomes, pds, raw = loans()
     same = compare(outcomes, (pds, raw), (pds, raw), rng=np.random.default_rng(0))
-    assert same == Comparison(Interval(0, 0, 0), 0)
+    assert same == Comparison(Interval(0, 0, 0), Interval(0, 0, 0))
 
 
 def test_comparison_is_candidate_less_champion_on_paired_resamples() -> None:
@@ -185,7 +212,8 @@ def test_comparison_is_candidate_less_champion_on_paired_resamples() -> None:
     assert comparison.auc_gain.value == pytest.approx(auc_of(outcomes, worse) - auc_of(outcomes, raw))
     assert comparison.auc_gain.low < comparison.auc_gain.value < comparison.auc_gain.high < 0
     expected = sk.brier_score_loss(outcomes, blurred) - sk.brier_score_loss(outcomes, pds)
-    assert comparison.brier_rise == pytest.approx(expected)
+    assert comparison.brier_rise.value == pytest.approx(expected)
+    assert 0 < comparison.brier_rise.low < expected < comparison.brier_rise.high
     alone = measured(resamples=100)["auc"]  # pairing takes out what both share
     assert comparison.auc_gain.high - comparison.auc_gain.low < (alone.high - alone.low) / 2
     assert comparison == compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
@@ -224,8 +252,60 @@ def test_small_segments_are_left_out_and_those_of_one_outcome_have_no_auc() -> N
 def test_evaluation_survives_json() -> None:
     outcomes, pds, raw = loans()
     segments = by_segment(outcomes, pds, raw, pl.DataFrame({"term": np.resize([36, 60], len(raw))}))
-    evaluation = Evaluation(len(raw), int(outcomes.sum()), True, CUTOFF, measured(), 0.66, segments)
-    assert Evaluation.from_dict(json.loads(json.dumps(evaluation.to_dict()))) == evaluation
+    months = np.resize(np.arange(12), len(raw))
+    evaluation = Evaluation(
+        rows=len(raw),
+        defaults=int(outcomes.sum()),
+        out_of_time=True,
+        cutoff=CUTOFF,
+        metrics=measured(),
+        grade_auc=0.66,
+        segments=segments,
+        opinion_gain=Interval(0.01, 0.0, 0.02),
+        recalibration=recalibrate(outcomes, pds, months),
+        looks=Looks(3, 1),
+    )
+    record = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
+    assert Evaluation.from_dict(record) == evaluation
+    assert [(s["level"], s["ks"], s["z"]) for s in record["within_term"]] == [(s.level, s.ks, s.z) for s in segments]
+    assert record["worst_segments"][0]["z"] == max((s.z for s in segments if s.z), key=abs)
+
+
+def test_an_evaluation_of_before_is_read_and_says_what_it_lacks() -> None:
+    segment = {"field": "term", "level": "36", "rows": 90, "default_rate": 0.2, "mean_pd": 0.1, "auc": None, "brier": 1}
+    record = {
+        "rows": 90,
+        "defaults": 18,
+        "out_of_time": True,
+        "cutoff": 0.3,
+        "metrics": {"auc": {"value": 0.7, "low": 0.6, "high": 0.8}},
+        "grade_auc": None,
+        "segments": [segment],
+    }
+    evaluation = Evaluation.from_dict(record)
+    assert (evaluation.recalibration, evaluation.looks, evaluation.worst_segments) == (None, None, ())
+    assert evaluation.within_term[0].z is None
+    gain = {"value": 0.01, "low": 0.0, "high": 0.02}
+    before = Comparison.from_dict({"auc_gain": gain, "brier_rise": -0.001})
+    assert before.brier_rise.value == -0.001
+    assert not before.brier_rise.high < 0  # a fall that nobody proved
+
+
+def test_the_worst_segments_are_ten_of_all_by_z() -> None:
+    outcomes, pds, raw = loans(6_000)
+    levels = pl.DataFrame({"purpose": np.resize(np.arange(15), 6_000), "home": np.resize([1, 1, 2], 6_000)})
+    segments = by_segment(outcomes, pds, raw, levels)
+    worst = Evaluation(6_000, 9, True, CUTOFF, measured(), None, segments).worst_segments
+    assert [s.z for s in worst] == sorted((s.z for s in segments if s.z), key=abs, reverse=True)[:10]
+
+
+def test_auc_and_its_error_are_those_of_the_bootstrap() -> None:
+    outcomes, _, raw = loans(2_000)
+    estimate = Ranking.of(outcomes, raw).auc_estimate()
+    assert estimate.value == pytest.approx(auc_of(outcomes, raw))
+    rng = np.random.default_rng(2)
+    draws = [Ranking.of(outcomes, raw).measure(rng.poisson(1.0, 2_000).astype(float))["auc"] for _ in range(400)]
+    assert estimate.error == pytest.approx(np.std(draws), rel=0.12)
 
 
 def test_interval_reads_as_a_sentence_says_it() -> None:
@@ -234,4 +314,4 @@ def test_interval_reads_as_a_sentence_says_it() -> None:
 
 def test_every_shown_metric_is_measured_and_has_a_heading() -> None:
     assert set(SHOWN_METRICS) <= set(measured())
-    assert metric_headings() == ["AUC (95 %)", "KS", "Brier", "ECE"]
+    assert metric_headings() == ["AUC (95 %)", "KS", "Brier", "ECE, debiased"]

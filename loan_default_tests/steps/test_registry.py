@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
-from loan_default.adapters import decision_log
+from loan_default.adapters import decision_log, look_log
+from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.errors import BadInput
 from loan_default.steps.registry import decide_on_version, evaluate_version, version_in_production, write_card
@@ -16,26 +18,42 @@ pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_a_version_is_measured_beside_the_one_in_production(book: Book) -> None:
+def test_a_version_is_measured_beside_the_one_in_production(own_book: Book) -> None:
+    book, before = own_book, len(look_log.read(own_book.layout))
     evaluation = evaluate_version(
-        book.data, book.record("trained_model"), book.models, book.policy.promotion, resamples=20, seed=7
+        book.data,
+        book.record("trained_model"),
+        book.models,
+        book.policy.promotion,
+        book.layout,
+        now=NOW,
+        resamples=20,
+        seed=7,
     )
     record = as_json(evaluation.to_dict())
     assert (record["version"], record["champion_version"]) == (1, 1)
-    assert record["judgement"]["evaluation"] == book.record("model_evaluation")["judgement"]["evaluation"]
+    stored = book.record("model_evaluation")["judgement"]["evaluation"]
+    assert stored["looks"] == {"overlapping": 0, "same": 0}
+    assert record["judgement"]["evaluation"] == {**stored, "looks": {"overlapping": before, "same": before}}
+    assert before == len(look_log.read(book.layout)) - 1 >= 1
     assert evaluation.plots["roc.png"].startswith(b"\x89PNG")
 
 
 def test_a_version_is_not_measured_on_loans_that_it_may_have_seen(book: Book) -> None:
     training = {**book.record("trained_model"), "training_fingerprint": "another"}
     with pytest.raises(BadInput, match=r"^Version 1 was trained on other loans or windows than these; train again\.$"):
-        evaluate_version(book.data, training, book.models, book.policy.promotion, resamples=20, seed=7)
+        evaluate_version(
+            book.data, training, book.models, book.policy.promotion, book.layout, now=NOW, resamples=20, seed=7
+        )
 
 
-def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(book: Book) -> None:
+def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(book: Book, tmp_path: Path) -> None:
     policy = book.policy.promotion.model_copy(update={"suspect_leak_above_auc": 0.51})
     with pytest.raises(BadInput, match=r"^On the test window: .* a leak is suspected\.$"):
-        evaluate_version(book.data, book.record("trained_model"), book.models, policy, resamples=20, seed=7)
+        training, models = book.record("trained_model"), book.models
+        evaluate_version(
+            book.data, training, models, policy, StorageLayout(UPath(tmp_path)), now=NOW, resamples=20, seed=7
+        )
 
 
 def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> None:
@@ -49,6 +67,7 @@ def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> 
         decided_by="policy, run-1",
     )
     assert promotion.production == promotion.expected == 1
+    assert promotion.record["test_looks"] == {"overlapping": 0, "same": 0}
     assert promotion.record["decided_at"] == "2026-03-01T00:00:00+00:00"
     after = decision_log.read(own_book.layout)
     assert [record for record in after if record not in before] == [as_json(promotion.record)]

@@ -47,6 +47,7 @@ def model_evaluation(
     config: EvaluationConfig,
     loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
+    storage: StorageResource,
     compute: ComputeResource,
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
@@ -58,6 +59,8 @@ def model_evaluation(
         trained_model,
         model_registry.models,
         loan_book.policy.promotion,
+        storage.layout,
+        now=datetime.now(UTC),
         resamples=config.resamples,
         seed=config.seed,
     )
@@ -78,8 +81,8 @@ def _evaluation_metadata(evaluation: VersionEvaluation) -> Metadata:
             judgement.decisions.select("decision", "share", "default_rate").rows(),
         ),
         "segments": metadata.table(
-            ["field", "level", "loans", "default rate", "mean PD", "AUC"],
-            [(s.field, s.level, s.rows, s.default_rate, s.mean_pd, s.auc) for s in segments],
+            ["field", "level", "loans", "default rate", "mean PD", "z", "AUC", "KS"],
+            [(s.field, s.level, s.rows, s.default_rate, s.mean_pd, s.z, s.auc, s.ks) for s in segments],
         ),
         **{name.removesuffix(".png"): metadata.picture(evaluation.plots[name], name) for name in _PLOTS},
     }

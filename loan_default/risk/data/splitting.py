@@ -94,6 +94,12 @@ class Splits:
         windows = {name: value for name, value in self.to_dict().items() if name != "population"}
         return hashlib.sha256(json.dumps(windows, sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def test_fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change whenever other loans test, whatever a model is developed on."""
+        window = {"snapshot": _text(self.snapshot), **_window_dict(self.window("test"))}
+        return hashlib.sha256(json.dumps(window, sort_keys=True).encode()).hexdigest()[:16]
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record."""
         return {**asdict(self), "snapshot": _text(self.snapshot), "windows": [_window_dict(w) for w in self.windows]}

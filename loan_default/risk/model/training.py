@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Interval, auc_of, measure
+from loan_default.risk.evaluation import Interval, auc_of, measure, month_numbers
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, candidate_class
@@ -30,12 +31,34 @@ _RESAMPLES = 100
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted candidate and what it reached on the calibrate window before it was fitted again."""
+    """A fitted candidate and what it reached on the calibrate window before it was fitted again.
+
+    `metrics` of PDs are those of the calibration that was fitted there; `margins` (n,) are what to judge it by.
+    """
 
     kind: str
     scorer: Scorer
     parameters: Mapping[str, float | int | str]
     metrics: Mapping[str, Interval]
+    margins: Floats
+
+
+@dataclass(frozen=True)
+class CalibrateWindow:
+    """The loans of the calibrate window (n,), in the order of a candidate's margins.
+
+    `opinion` is the lender's own, higher for riskier loans; None where no loan has one.
+    """
+
+    outcomes: Floats
+    months: NDArray[np.int64]
+    opinion: Floats | None
+
+    @classmethod
+    def of(cls, loans: pl.DataFrame, contract: Contract) -> CalibrateWindow:
+        """Read what `select_grades` selected."""
+        outcomes = loans[OUTCOME].to_numpy().astype(np.float64)
+        return cls(outcomes, month_numbers(loans[contract.time_name]), grade_scores(loans, contract))
 
 
 def train_candidates(
@@ -96,16 +119,17 @@ def _fit(
     final = first.refit(development, parameters, seed)
     space = development.space
     scorer = Scorer(final, model.name, calibration, decision, space.contract, space.population)
-    return Candidate(model.name, scorer, final.record(parameters), metrics)
+    return Candidate(model.name, scorer, final.record(parameters), metrics, margins)
 
 
 def select_grades(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
-    """Select what `grade_auc` needs of loans: how they ended, and the lender's own ordered opinions."""
-    return loans.select(OUTCOME, *(field.name for field in contract.features if field.kind == "ordered"))
+    """Select what `CalibrateWindow` needs of loans: when they began, how they ended, the lender's ordered opinions."""
+    ordered = [field.name for field in contract.features if field.kind == "ordered"]
+    return loans.select(OUTCOME, contract.time_name, *ordered)
 
 
-def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
-    """Measure the AUC of the lender's own ordered opinion alone; None where the contract has none, or no loan.
+def grade_scores(loans: pl.DataFrame, contract: Contract) -> Floats | None:
+    """Rank loans (n,) by the lender's own ordered opinion alone; None where the contract has none, or no loan.
 
     The ordered field that most loans have counts, the finest of these: for LendingClub the sub-grade, or the grade
     where there is none. A loan without it ranks in the middle.
@@ -115,4 +139,10 @@ def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> floa
     if finest is None or loans[finest.name].count() == 0:
         return None
     rank = loans[finest.name].cast(pl.Enum(finest.levels)).to_physical().cast(pl.Float64)
-    return auc_of(outcomes, rank.fill_null(strategy="mean").to_numpy())
+    return rank.fill_null(strategy="mean").to_numpy()
+
+
+def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
+    """Measure the AUC of `grade_scores`; None where there are none."""
+    scores = grade_scores(loans, contract)
+    return None if scores is None else auc_of(outcomes, scores)

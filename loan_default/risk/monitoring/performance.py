@@ -18,10 +18,12 @@ import polars as pl
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, TERM, Contract
 from loan_default.risk.data.parsing import months_after
-from loan_default.risk.evaluation import Interval, Ranking, measure, pd_groups
+from loan_default.risk.estimates import calibration_in_the_large
+from loan_default.risk.evaluation import Interval, Ranking, measure, month_numbers, pd_groups
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.monitoring.verdicts import PerformanceWord
 from loan_default.risk.policy import Finding, PerformancePolicy
+from loan_default.risk.validation.quality_gates import in_the_large
 
 ESTIMATED = (
     "An estimate supposes that every PD is right: it shows what a change of the population does, and cannot show that "
@@ -276,15 +278,14 @@ def judge_performance(version: int, loans: pl.DataFrame, policy: PerformancePoli
 
     Args:
         version: its number.
-        loans: `vintage`, `pd`, `outcome`; those without an outcome do not count.
+        loans: `issued`, `vintage`, `pd`, `outcome`; those without an outcome do not count.
         policy: the limits.
     """
     resolved = _newest(loans.drop_nulls(OUTCOME), policy)
-    outcomes, pds = _arrays(resolved)
-    count, defaults = len(outcomes), int(outcomes.sum())
+    count, defaults = resolved.height, int(resolved[OUTCOME].sum())
     if count < policy.least_loans or not policy.least_defaults <= defaults < count:
         return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy),))
-    findings = tuple(_findings(resolved["vintage"].sort(), outcomes, pds, policy))
+    findings = tuple(_findings(resolved, policy))
     return PerformanceVerdict("healthy" if all(f.passed for f in findings) else "degraded", version, findings)
 
 
@@ -305,23 +306,30 @@ def _too_few(loans: int, defaults: int, policy: PerformancePolicy) -> Finding:
     )
 
 
-def _findings(vintages: pl.Series, outcomes: Floats, pds: Floats, policy: PerformancePolicy) -> Iterator[Finding]:
-    auc, expected = Ranking.of(outcomes, pds).measure()["auc"], estimate(pds)["auc"]
-    rate, mean = float(outcomes.mean()), float(pds.mean())
-    span = dict.fromkeys((vintages[0], vintages[-1]))
-    of = f"on {len(outcomes):,} loans of {' to '.join(span)}"
+def _findings(resolved: pl.DataFrame, policy: PerformancePolicy) -> Iterator[Finding]:
+    """Hold each rule by a test, so that a version whose PDs are right fails any with a chance of `policy.size`."""
+    outcomes, pds = _arrays(resolved)
+    vintages, size = resolved["vintage"].sort(), policy.size / 3
+    auc, expected = Ranking.of(outcomes, pds).auc_estimate(), estimate(pds)["auc"]
+    of = f"on {len(outcomes):,} loans of {' to '.join(dict.fromkeys((vintages[0], vintages[-1])))}"
+    shown = f"AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f}) {of}"
     yield Finding(
-        "auc_floor", auc >= policy.auc_at_least, f"AUC {auc:.4f} {of}; at least {policy.auc_at_least:.2f} is needed."
+        "auc_floor",
+        auc.p_below(policy.auc_at_least) > size,
+        f"{shown}; at least {policy.auc_at_least:.2f} is needed, or chance must explain it.",
     )
+    allowed = policy.auc_shortfall_at_most
     yield Finding(
         "ranks_as_expected",
-        expected - auc <= policy.auc_shortfall_at_most,
-        f"AUC {auc:.4f} {of}, where their PDs let expect {expected:.4f}; a shortfall of "
-        f"{policy.auc_shortfall_at_most:.2f} is allowed.",
+        expected - auc.value <= allowed or auc.p_below(expected) > size,
+        f"{shown}, where their PDs let expect {expected:.4f}; a shortfall of {allowed:.2f} is allowed, "
+        f"and one of {auc.reach(allowed, 2 * size):.2f} would have been seen 19 times of 20.",
     )
+    tolerance = policy.calibration_tolerance
+    large = calibration_in_the_large(outcomes, pds, month_numbers(resolved["issued"]))
     yield Finding(
         "calibrated",
-        abs(mean - rate) <= policy.calibration_gap_at_most,
-        f"Mean PD {mean:.3f} and default rate {rate:.3f} {of}; a gap of {policy.calibration_gap_at_most:.2f} is "
-        "allowed.",
+        abs(large.value) <= tolerance or large.p_value() > size,
+        f"Mean PD {pds.mean():.3f} and default rate {outcomes.mean():.3f} {of}. "
+        f"{in_the_large(large, tolerance, size)}.",
     )

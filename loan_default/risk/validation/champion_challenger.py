@@ -13,22 +13,27 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, LoanField
+from loan_default.risk.contract import OUTCOME, TERM, LoanField
+from loan_default.risk.estimates import Months, recalibrate
 from loan_default.risk.evaluation import (
     Comparison,
     Evaluation,
     Interval,
+    Looks,
+    auc_gain,
+    auc_of,
     by_segment,
     compare,
     measure,
+    month_numbers,
     pd_groups,
     read_intervals,
 )
 from loan_default.risk.model.scorer import DECISIONS, Scorer
-from loan_default.risk.model.training import grade_auc
+from loan_default.risk.model.training import grade_scores
 from loan_default.risk.policy import PromotionPolicy
 
-VINTAGE, CHAMPION = "vintage", "champion"
+VINTAGE, QUARTER, CHAMPION = "vintage", "quarter", "champion"
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Judgement:
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
         frames = {"decisions": self.decisions.to_dicts(), "groups": self.groups.to_dicts()}
-        return {**asdict(replace(self, decisions=pl.DataFrame(), groups=pl.DataFrame())), **frames}
+        rest = asdict(replace(self, decisions=pl.DataFrame(), groups=pl.DataFrame()))
+        return {**rest, "evaluation": self.evaluation.to_dict(), **frames}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
@@ -53,7 +59,7 @@ class Judgement:
         comparison = data["comparison"]
         return cls(
             evaluation=Evaluation.from_dict(data["evaluation"]),
-            comparison=comparison and Comparison(Interval(**comparison["auc_gain"]), comparison["brier_rise"]),
+            comparison=comparison and Comparison.from_dict(comparison),
             leaderboard={kind: read_intervals(metrics) for kind, metrics in data["leaderboard"].items()},
             champion=data["champion"] and read_intervals(data["champion"]),
             decisions=pl.DataFrame(data["decisions"], schema_overrides={"default_rate": pl.Float64}),
@@ -72,7 +78,7 @@ def score_test(
     """
     contract = next(iter(candidates.values())).contract
     roles = [field.name for field in (*contract.with_role("segment"), *contract.features) if _is_measured(field)]
-    needed = dict.fromkeys([OUTCOME, contract.time_name, *policy.segments, *roles])
+    needed = dict.fromkeys([OUTCOME, contract.time_name, TERM, *policy.segments, *roles])
     everyone = dict(candidates)
     if champion and set(champion.contract.feature_names) <= set(loans.columns):
         everyone[CHAMPION] = champion
@@ -95,6 +101,7 @@ def judge_on_test(
     policy: PromotionPolicy,
     *,
     out_of_time: bool,
+    looks: Looks | None = None,
     seed: int,
     resamples: int,
 ) -> tuple[Judgement, pl.DataFrame]:
@@ -107,6 +114,7 @@ def judge_on_test(
         champion: the scorer in production, if there is one; left out where these loans lack a field that it needs.
         policy: which segments are judged.
         out_of_time: whether the test loans came after the training loans.
+        looks: how often these loans were looked at before, for the record.
         seed: of the bootstrap; everyone is measured on the same resamples.
         resamples: how many.
 
@@ -122,19 +130,27 @@ def judge_on_test(
 
     leaderboard = {kind: measure_scores(scores, candidates[kind]) for kind, scores in scored.items()}
     leading = candidates[leader]
+    pds, raw = _arrays(scored[leader])
+    months = month_numbers(test[leading.contract.time_name])
+    opinion = grade_scores(test, leading.contract)
     evaluation = Evaluation(
         rows=test.height,
         defaults=int(outcomes.sum()),
         out_of_time=out_of_time,
         cutoff=leading.policy.decline_from,
         metrics=leaderboard[leader],
-        grade_auc=grade_auc(test, outcomes, leading.contract),
-        segments=by_segment(outcomes, *_arrays(scored[leader]), _segments(test, leading, policy)),
+        grade_auc=None if opinion is None else auc_of(outcomes, opinion),
+        segments=by_segment(outcomes, pds, raw, _segments(test, leading, policy), months=months),
+        opinion_gain=None
+        if opinion is None
+        else auc_gain(outcomes, raw, opinion, rng=np.random.default_rng(seed), resamples=resamples),
+        recalibration=recalibrate(outcomes, pds, months),
+        looks=looks,
     )
     old = test[CHAMPION].struct.unnest() if CHAMPION in test.columns else None
     judgement = Judgement(
         evaluation=evaluation,
-        comparison=None if old is None else _compare_scores(outcomes, scored[leader], old, seed, resamples),
+        comparison=None if old is None else _compare_scores(outcomes, scored[leader], old, months, seed, resamples),
         leaderboard=leaderboard,
         champion=measure_scores(old, champion) if old is not None and champion else None,
         decisions=decision_shares(scored[leader].with_columns(test[OUTCOME])),
@@ -147,21 +163,24 @@ def _arrays(scores: pl.DataFrame) -> tuple[Floats, Floats]:
     return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
 
 
-def _compare_scores(outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, seed: int, resamples: int) -> Comparison:
+def _compare_scores(
+    outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, months: Months, seed: int, resamples: int
+) -> Comparison:
     rng = np.random.default_rng(seed)
-    return compare(outcomes, _arrays(new), _arrays(old), rng=rng, resamples=resamples)
+    return compare(outcomes, _arrays(new), _arrays(old), months=months, rng=rng, resamples=resamples)
 
 
 def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:
-    """Select the policy's fields, the issue year, and the contract's segments that have few enough levels to read."""
-    contract = scorer.contract
-    named = [name for name in policy.segments if name in test.columns]
+    """Select term, issue year and quarter, the policy's fields, and the contract's segments of few enough levels."""
+    contract, issued = scorer.contract, pl.col(scorer.contract.time_name)
+    named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in test.columns]
     reported = [f.name for f in contract.with_role("segment") if test[f.name].n_unique() <= 60]
     rounded = [
         pl.col(name).cast(pl.Int64).alias(name) if contract.by_name[name].kind == "number" else pl.col(name)
         for name in named
     ]
-    return test.select(*rounded, pl.col(contract.time_name).dt.year().alias(VINTAGE), *reported)
+    quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias(QUARTER)
+    return test.select(*rounded, issued.dt.year().alias(VINTAGE), quarter, *reported)
 
 
 def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:

@@ -296,7 +296,7 @@ def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
     if comparison is not None:
         gained = comparison.auc_gain
         change = f"{gained.value:+.4f} ({gained.low:+.4f} to {gained.high:+.4f})"
-        yield "the version in production", change, f"{comparison.brier_rise:+.4f}"
+        yield "the version in production", change, f"{comparison.brier_rise.value:+.4f}"
 
 
 def _calibration(inputs: ModelCardInputs) -> Iterator[str]:

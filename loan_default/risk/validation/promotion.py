@@ -6,15 +6,15 @@ belongs in `champion_challenger`, moving the alias in `adapters.model_store`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loan_default.risk.policy import Finding, PromotionPolicy
-from loan_default.risk.validation.quality_gates import judge_leak
+from loan_default.risk.validation.quality_gates import judge_auc_floor, judge_calibration, judge_leak, judge_opinion
 
 if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every process
-    from loan_default.risk.evaluation import Comparison, Evaluation
+    from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Looks, Segment
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,7 @@ def decide_promotion(
 
 
 def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Finding]:
-    rows, defaults, auc, ece = (
-        evaluation.rows,
-        evaluation.defaults,
-        evaluation.metrics["auc"],
-        evaluation.metrics["ece"],
-    )
+    rows, defaults, auc = evaluation.rows, evaluation.defaults, evaluation.metrics["auc"]
     yield Finding(
         "enough_loans",
         rows >= policy.least_test_rows and defaults >= policy.least_test_defaults,
@@ -84,63 +79,124 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     if policy.require_out_of_time:
         came = "came after" if evaluation.out_of_time else "are of the same months as"
         yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {came} the training loans.")
-    yield Finding(
-        "auc_floor",
-        auc.low >= policy.auc_at_least,
-        f"AUC {auc}; its lower end must be at least {policy.auc_at_least:.2f}.",
-    )
+    if evaluation.looks is not None:
+        yield Finding("looks_counted", True, _looks(evaluation.looks))
+    yield judge_auc_floor(auc, policy)
     yield judge_leak(auc.value, policy)
-    if evaluation.grade_auc is not None:
-        gain = auc.value - evaluation.grade_auc
-        yield Finding(
-            "better_than_the_grade_alone",
-            gain >= policy.gain_over_grade_at_least,
-            f"The lender's grade alone reaches AUC {evaluation.grade_auc:.4f}; the model gains {gain:+.4f}, "
-            f"at least {policy.gain_over_grade_at_least:+.4f} is needed.",
-        )
-    yield Finding(
-        "calibrated",
-        ece.value <= policy.ece_at_most,
-        f"Calibration error {ece.value:.4f}; at most {policy.ece_at_most:.2f} is allowed.",
+    yield judge_opinion(auc, evaluation.grade_auc, evaluation.opinion_gain, policy)
+    size = policy.calibration_size / 2  # the rule on segments has the other half
+    yield judge_calibration(evaluation.recalibration, policy, size)
+    yield _judge_segments(evaluation, policy, size)
+
+
+def _looks(looks: Looks) -> str:
+    if not looks.overlapping:
+        return "Nobody looked at these test loans before."
+    times = "once" if looks.overlapping == 1 else f"{looks.overlapping:,} times"
+    return (
+        f"Loans of this test window were looked at {times} before, {looks.same:,} of them in just this window; each "
+        "look makes it likelier that a version passes by chance."
     )
-    yield _judge_segments(evaluation, policy)
 
 
-def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
+def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float) -> Finding:
+    """Hold each level of the policy's fields against the tolerance, where its error is more than chance explains.
+
+    Where all PDs are right some segment fails with a chance of at most `size`.
+    """
+    tolerance, fields = policy.segment_calibration_tolerance, ", ".join(policy.segments)
+    if not policy.segments:
+        return Finding("segments", True, "The policy names no fields whose segments are judged.")
     judged = [
-        segment
+        (segment, segment.calibration)
         for segment in evaluation.segments
-        if segment.field in policy.segments and segment.rows >= policy.segment_least_rows
+        if segment.field in policy.segments and segment.rows >= policy.segment_least_rows and segment.calibration
     ]
-    worst = max(judged, key=lambda segment: abs(segment.gap), default=None)
-    if worst is None:
-        return Finding("segments", True, f"No segment holds {policy.segment_least_rows:,} loans, so none is judged.")
+    if not judged:
+        sentence = f"No segment by {fields} holds {policy.segment_least_rows:,} loans, so none can be judged."
+        return Finding("segments", False, sentence)
+    fallen = _holm([calibration.p_value() for _, calibration in judged], size)
+    reaches = [calibration.reach(tolerance, size / len(judged)) for _, calibration in judged]
+    seen = (
+        f"errors from {min(reaches):.2f} (the largest segment) to {max(reaches):.2f} (the smallest) would have been "
+        "seen 19 times of 20"
+    )
+    failed = [
+        segment
+        for (segment, calibration), falls in zip(judged, fallen, strict=True)
+        if falls and abs(calibration.value) > tolerance
+    ]
+    if failed:
+        worst = sorted(failed, key=lambda segment: -abs(segment.z or 0.0))
+        return Finding(
+            "segments",
+            False,
+            f"Of {len(judged)} segments {len(failed)} are off by more than {tolerance:.2f} in log-odds, and not by "
+            f"chance: {'; '.join(map(_described, worst))}.",
+        )
+    furthest = max((segment for segment, _ in judged), key=lambda segment: abs(segment.z or 0.0))
     return Finding(
         "segments",
-        abs(worst.gap) <= policy.segment_gap_at_most,
-        f"The worst calibrated segment, {worst.field} {worst.level}, has mean PD {worst.mean_pd:.3f} and default rate "
-        f"{worst.default_rate:.3f}; a gap of {policy.segment_gap_at_most:.2f} is allowed.",
+        True,
+        f"None of {len(judged)} segments is off by more than {tolerance:.2f} in log-odds beyond chance; {seen}. "
+        f"Furthest off is {_described(furthest)}.",
+    )
+
+
+def _holm(p_values: Sequence[float], size: float) -> list[bool]:
+    """Tell which hypotheses fall if no true one may with a greater chance than `size`: S. Holm, 1979."""
+    rejected = [False] * len(p_values)
+    order = sorted(range(len(p_values)), key=lambda position: p_values[position])
+    for rank, position in enumerate(order):
+        if p_values[position] > size / (len(p_values) - rank):
+            break
+        rejected[position] = True
+    return rejected
+
+
+def _described(segment: Segment) -> str:
+    error = segment.calibration.value if segment.calibration else 0.0
+    return (
+        f"{segment.field} {segment.level} (mean PD {segment.mean_pd:.3f}, default rate {segment.default_rate:.3f}, "
+        f"error {error:+.2f}, z {segment.z:+.1f})"
     )
 
 
 def _judge_against(champion: int | None, comparison: Comparison | None, policy: PromotionPolicy) -> Iterator[Finding]:
+    """Ask for a proven gain, in AUC or in Brier score, and for no loss in either.
+
+    The two intervals leave 2.5 % to chance each, so that an equal model is promoted 1 time of 20 at most.
+    """
     if champion is None:
         yield Finding("no_champion", True, "There is no version in production to compare with.")
         return
     if comparison is None:
         yield Finding("evidence", False, f"Version {champion} in production was not measured on the same loans.")
         return
-    gain = comparison.auc_gain
+    gain, rise, least = comparison.auc_gain, comparison.brier_rise, policy.gain_low_above
+    ranks_better = gain.low > least and gain.value >= policy.auc_gain_at_least
+    fits_better = -rise.high > least and -rise.value >= policy.brier_fall_at_least
+    against = f"Against version {champion} on the same loans"
     yield Finding(
         "better_than_production",
-        gain.value >= policy.auc_gain_at_least and gain.low >= policy.auc_gain_low_at_least,
-        f"Against version {champion} on the same loans AUC changes by {gain.value:+.4f} ({gain.low:+.4f} to "
-        f"{gain.high:+.4f}); at least {policy.auc_gain_at_least:+.4f}, lower end {policy.auc_gain_low_at_least:+.4f}, "
-        "is needed.",
+        ranks_better or fits_better,
+        f"{against} AUC changes by {_signed(gain)} and the Brier score by {_signed(rise)}; a gain in AUC of at least "
+        f"{policy.auc_gain_at_least:.4f} or a fall of the Brier score of at least {policy.brier_fall_at_least:.4f} is "
+        f"needed, whose interval lies beyond {least:g}.",
+    )
+    yield Finding(
+        "auc_no_worse",
+        gain.low >= -policy.auc_loss_at_most,
+        f"{against} AUC changes by {gain.low:+.4f} at the lower end; a loss of {policy.auc_loss_at_most:.4f} is "
+        "allowed.",
     )
     yield Finding(
         "brier_no_worse",
-        comparison.brier_rise <= policy.brier_rise_at_most,
-        f"Against version {champion} the Brier score changes by {comparison.brier_rise:+.4f}; a rise of "
-        f"{policy.brier_rise_at_most:.4f} is allowed.",
+        rise.value <= policy.brier_rise_at_most,
+        f"{against} the Brier score changes by {rise.value:+.4f}; a rise of {policy.brier_rise_at_most:.4f} is "
+        "allowed.",
     )
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.value:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"

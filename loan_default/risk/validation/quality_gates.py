@@ -18,7 +18,9 @@ if TYPE_CHECKING:  # definitions read the rules' names in every process: what is
 
     from loan_default.risk.data.cleaning_report import CleaningReport
     from loan_default.risk.data.population import Population
-    from loan_default.risk.model.training import Candidate
+    from loan_default.risk.estimates import Estimate, Recalibration
+    from loan_default.risk.evaluation import Interval
+    from loan_default.risk.model.training import CalibrateWindow, Candidate
 
 CLEANING_RULES = (
     "columns_match_contract",
@@ -28,7 +30,8 @@ CLEANING_RULES = (
     "nothing_from_after_the_loan_was_granted",
 )
 NO_LEAK = "not_too_good_to_be_true"
-TRAINING_RULES = ("better_than_the_grade_alone", NO_LEAK, "calibrated")
+BETTER_THAN_OPINION = "better_than_the_grade_alone"
+TRAINING_RULES = ("auc_floor", BETTER_THAN_OPINION, NO_LEAK, "calibrated")
 NO_FIELD_LOST = "no_field_of_development_is_empty"
 PREDICTION_RULES = (NO_FIELD_LOST, "one_row_per_application", "every_pd_between_0_and_1")
 _CHANCE = 0.001
@@ -74,22 +77,89 @@ def _default_rate(rate: float | None) -> str:
     return f"{rate:.1%} of the matured loans defaulted"
 
 
-def judge_candidate(best: Candidate, grade_auc: float | None, policy: PromotionPolicy) -> tuple[Finding, ...]:
-    """Judge the best candidate on the calibrate window, which its first fit had not seen."""
-    auc, ece = best.metrics["auc"], best.metrics["ece"]
-    leak = judge_leak(auc.value, policy)
-    gain = None if grade_auc is None else auc.value - grade_auc
-    verdicts = (
-        (
-            gain is None or gain >= policy.gain_over_grade_at_least,
-            "No loan has a grade to compare with."
-            if gain is None
-            else f"AUC {auc.value:.4f} against {grade_auc:.4f} of the lender's grade alone.",
-        ),
-        (leak.passed, leak.sentence),
-        (ece.value <= policy.ece_at_most, f"Calibration error {ece.value:.4f}; {policy.ece_at_most:.2f} is allowed."),
+def judge_candidate(
+    best: Candidate, calibrate: CalibrateWindow, policy: PromotionPolicy, *, resamples: int, seed: int
+) -> tuple[Finding, ...]:
+    """Judge the best candidate on the calibrate window, which its first fit had not seen.
+
+    Its calibration is judged as it will be used: fitted on the window's earlier months, held against its later ones.
+
+    Args:
+        best: the candidate, with the margins of its first fit.
+        calibrate: the loans of these margins.
+        policy: the limits.
+        resamples: of the bootstrap of the gain over the opinion.
+        seed: of these.
+    """
+    import numpy as np
+
+    from loan_default.risk.estimates import recalibrate_forward
+    from loan_default.risk.evaluation import auc_gain, auc_of
+    from loan_default.risk.model.calibration import fit_calibration
+
+    auc, outcomes, opinion = best.metrics["auc"], calibrate.outcomes, calibrate.opinion
+    rng = np.random.default_rng(seed)
+    gain = None if opinion is None else auc_gain(outcomes, best.margins, opinion, rng=rng, resamples=resamples)
+    forward = recalibrate_forward(outcomes, best.margins, fit_calibration, calibrate.months)
+    return (
+        judge_auc_floor(auc, policy),
+        judge_opinion(auc, None if opinion is None else auc_of(outcomes, opinion), gain, policy),
+        judge_leak(auc.value, policy),
+        judge_calibration(forward, policy, policy.calibration_size),
     )
-    return tuple(Finding(rule, *verdict) for rule, verdict in zip(TRAINING_RULES, verdicts, strict=True))
+
+
+def judge_auc_floor(auc: Interval, policy: PromotionPolicy) -> Finding:
+    """Ask that the model tells loans apart."""
+    floor = policy.auc_at_least
+    return Finding("auc_floor", auc.low >= floor, f"AUC {auc}; its lower end must be at least {floor:.2f}.")
+
+
+def judge_opinion(auc: Interval, opinion_auc: float | None, gain: Interval | None, policy: PromotionPolicy) -> Finding:
+    """Ask for a proven gain over ranking by the lender's own opinion."""
+    if opinion_auc is None:
+        return Finding(BETTER_THAN_OPINION, True, "No loan has a grade to compare with.")
+    limit = policy.gain_over_grade_at_least
+    if gain is None:
+        return Finding(BETTER_THAN_OPINION, False, "The gain over the lender's grade alone was not measured.")
+    return Finding(
+        BETTER_THAN_OPINION,
+        gain.low > limit,
+        f"The lender's grade alone reaches AUC {opinion_auc:.4f}, the model {auc.value:.4f}: it gains "
+        f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), and the interval must lie above {limit:+.4f}.",
+    )
+
+
+def judge_calibration(recalibration: Recalibration | None, policy: PromotionPolicy, size: float) -> Finding:
+    """Hold PDs whose error in the large, or whose slope, is beyond its tolerance and more than chance explains.
+
+    A model whose PDs are right is held with a chance of at most `size`; what cannot be told is held.
+    """
+    if recalibration is None:
+        return Finding("calibrated", False, "Calibration was not tested; evaluate the version again.")
+    large, slope = recalibration.intercept, recalibration.slope
+    if slope is None:
+        return Finding("calibrated", False, "All loans have the same PD, or PDs and outcomes agree without a fault.")
+    each, tolerance, slope_tolerance = size / 2, policy.calibration_tolerance, policy.slope_tolerance
+    fits = abs(large.value) <= tolerance or large.p_value() > each
+    spread_right = abs(slope.value - 1) <= slope_tolerance or slope.p_value(1) > each
+    reach = slope.reach(slope_tolerance, each)
+    return Finding(
+        "calibrated",
+        fits and spread_right,
+        f"{in_the_large(large, tolerance, each)}; the slope of their log-odds is {slope.value:.2f} ({slope.low:.2f} to "
+        f"{slope.high:.2f}), where {1 - slope_tolerance:.2f} to {1 + slope_tolerance:.2f} is allowed and "
+        f"{1 - reach:.2f} or {1 + reach:.2f} would have been seen.",
+    )
+
+
+def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
+    """Say how far off PDs are over all loans, and how large an error a test of this size would have seen."""
+    return (
+        f"In the large PDs are off by {error.value:+.2f} ({error.low:+.2f} to {error.high:+.2f}) in log-odds, where "
+        f"{tolerance:.2f} is allowed and an error of {error.reach(tolerance, size):.2f} would have been seen 19 times "
+        "of 20"
+    )
 
 
 def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:

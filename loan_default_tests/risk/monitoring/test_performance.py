@@ -16,7 +16,12 @@ from loan_default.risk.monitoring.performance import Performance, estimate, judg
 from loan_default.risk.policy import PerformancePolicy, load_policy
 
 POLICY = PerformancePolicy(
-    least_loans=500, least_defaults=50, auc_at_least=0.55, auc_shortfall_at_most=0.05, calibration_gap_at_most=0.05
+    least_loans=500,
+    least_defaults=50,
+    size=0.05,
+    auc_at_least=0.55,
+    auc_shortfall_at_most=0.05,
+    calibration_tolerance=0.15,
 )
 AT = datetime(2015, 1, 1, tzinfo=UTC)
 
@@ -211,7 +216,14 @@ def test_the_newest_vintages_that_suffice_are_judged() -> None:
 
 @pytest.mark.parametrize(("loans", "defaults"), [(499, 100), (1_000, 49), (1_000, 1_000)])
 def test_too_few_outcomes_are_no_verdict(loans: int, defaults: int) -> None:
-    vintage = pl.DataFrame({"vintage": "2014-Q1", "pd": 0.2, "outcome": [1] * defaults + [0] * (loans - defaults)})
+    vintage = pl.DataFrame(
+        {
+            "vintage": "2014-Q1",
+            "issued": date(2014, 1, 1),
+            "pd": 0.2,
+            "outcome": [1] * defaults + [0] * (loans - defaults),
+        }
+    )
     judged = judge_performance(1, vintage, POLICY)
     assert judged.verdict == "not enough outcomes"
     assert f"{loans:,} matured loans with {defaults:,} defaults are known" in judged.reasons[0]
@@ -230,3 +242,28 @@ def test_the_shipped_policy_judges_a_good_version_healthy() -> None:
     judged = measured(predictions, outcomes, policy=load_policy().performance).verdict
     assert judged is not None
     assert judged.verdict == "healthy"
+
+
+@pytest.mark.parametrize("rows", [500, 700, 3_000])
+@pytest.mark.parametrize("highest", [1.0, 0.15])
+def test_a_version_whose_pds_are_right_is_called_degraded_one_time_of_twenty_at_most(rows: int, highest: float) -> None:
+    """Also where only the safest applicants were approved, whom no model tells apart well."""
+    policy = load_policy().performance.model_copy(update={"least_defaults": 10})
+
+    def degraded(seed: int) -> bool:
+        rng = np.random.default_rng(seed)
+        pds = 1 / (1 + np.exp(-rng.normal(-1.9, 0.65, 4 * rows)))
+        pds = pds[pds < highest][:rows]
+        loans = pl.DataFrame({"pd": pds, "outcome": (rng.random(rows) < pds).astype(int)}).with_columns(
+            vintage=pl.lit("2014-Q1"), issued=pl.lit(date(2014, 1, 1))
+        )
+        return judge_performance(1, loans, policy).verdict == "degraded"
+
+    assert np.mean([degraded(seed) for seed in range(300)]) <= 0.05
+
+
+def test_a_finding_says_how_large_an_error_it_would_have_seen() -> None:
+    predictions, outcomes = many(6_000, 3)
+    judged = measured(predictions, outcomes).verdict
+    assert judged is not None
+    assert all("would have been seen 19 times of 20" in finding.sentence for finding in judged.findings[1:])

@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.evaluation import compare, measure
+from loan_default.risk.estimates import recalibrate
+from loan_default.risk.evaluation import auc_gain, compare, measure, month_numbers
 from loan_default.risk.model.scorer import DECISIONS, Scorer
-from loan_default.risk.model.training import Candidate, grade_auc
+from loan_default.risk.model.training import Candidate, grade_auc, grade_scores
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
 from loan_default.risk.validation.champion_challenger import (
+    QUARTER,
     VINTAGE,
     Judgement,
     decision_shares,
@@ -86,8 +88,9 @@ def test_the_leader_is_compared_with_the_champion(
 ) -> None:
     judgement, _ = judged
     new, old = (arrays(scorer, test_loans) for scorer in (scorers["xgboost"], candidates["random_forest"].scorer))
-    rng = np.random.default_rng(SEED)
-    assert judgement.comparison == compare(outcomes_of(test_loans), new, old, rng=rng, resamples=RESAMPLES)
+    rng, months = np.random.default_rng(SEED), month_numbers(test_loans["issue_d"])
+    outcomes = outcomes_of(test_loans)
+    assert judgement.comparison == compare(outcomes, new, old, months=months, rng=rng, resamples=RESAMPLES)
 
 
 def test_the_evaluation_is_the_leaders(
@@ -101,6 +104,13 @@ def test_the_evaluation_is_the_leaders(
     assert evaluation.metrics == judgement.leaderboard["xgboost"]
     contract = scorers["xgboost"].contract
     assert evaluation.grade_auc == grade_auc(test_loans, outcomes_of(test_loans), contract)
+    pds, raw = arrays(scorers["xgboost"], test_loans)
+    outcomes, months = outcomes_of(test_loans), month_numbers(test_loans["issue_d"])
+    assert evaluation.recalibration == recalibrate(outcomes, pds, months)
+    opinion = grade_scores(test_loans, contract)
+    assert opinion is not None
+    rng = np.random.default_rng(SEED)
+    assert evaluation.opinion_gain == auc_gain(outcomes, raw, opinion, rng=rng, resamples=RESAMPLES)
     assert scores.equals(scorers["xgboost"].score(test_loans).select("pd", "raw_score", "decision"))
     assert judgement.groups["loans"].sum() == test_loans.height
 
@@ -110,7 +120,7 @@ def test_segments_are_the_policys_the_vintage_and_few_levels(
 ) -> None:
     segments = judged[0].evaluation.segments
     fields = {segment.field for segment in segments}
-    assert fields == {*policy.promotion.segments, VINTAGE, "addr_state"}  # zip_code has too many levels
+    assert fields == {*policy.promotion.segments, VINTAGE, QUARTER, "addr_state"}  # zip_code has too many levels
     assert {segment.level for segment in segments if segment.field == "term"} == {"36", "60"} & {
         str(int(term)) for term in test_loans["term"].unique()
     }

@@ -12,6 +12,7 @@ import pytest
 from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.splitting import Splits, Window
+from loan_default.risk.estimates import Estimate, Recalibration
 from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure, pd_groups
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.scorer import Scorer
@@ -191,7 +192,7 @@ def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked():
 
 
 def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
-    compared = Comparison(Interval(0.0045, -0.0007, 0.0094), -0.0014)
+    compared = Comparison(Interval(0.0045, -0.0007, 0.0094), Interval(-0.0014, -0.002, -0.001))
     card, auc = model_card(card_inputs(comparison=compared)), evaluated().metrics["auc"]
     assert lines(card, "Results on the test window", "AUC")[0][1:4] == [
         f"{value:.4f}" for value in (auc.value, auc.low, auc.high)
@@ -244,7 +245,12 @@ def test_decision_that_no_loan_got_has_no_default_rate():
 
 
 def test_promotion_tells_each_finding():
-    poor = evaluated(metrics={**evaluated().metrics, "ece": Interval(0.09, 0.08, 0.1)})
+    right = Estimate(0.0, 0.01)
+    poor = evaluated(
+        segments=(Segment("term", "36", 1_200, 0.15, 0.145, None, 0.12, calibration=right),),
+        opinion_gain=Interval(0.04, 0.03, 0.05),
+        recalibration=Recalibration(Estimate(0.5, 0.01), Estimate(1.0, 0.01)),
+    )
     decision = decide_promotion(7, None, poor, None, POLICY.promotion)
     card = model_card(card_inputs(promotion=decision))
     assert "**Hold** version 7; no version was in production." in section(card, "Promotion")

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment
-from loan_default.risk.policy import PromotionPolicy
+from loan_default.risk.estimates import Estimate, Recalibration, calibration_in_the_large, recalibrate
+from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Looks, Segment, compare
+from loan_default.risk.policy import PromotionPolicy, load_policy
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 
 POLICY = PromotionPolicy(
@@ -18,26 +20,34 @@ POLICY = PromotionPolicy(
     auc_at_least=0.60,
     suspect_leak_above_auc=0.80,
     gain_over_grade_at_least=0.005,
-    ece_at_most=0.03,
+    calibration_size=0.05,
+    calibration_tolerance=0.1,
+    slope_tolerance=0.15,
     auc_gain_at_least=0.001,
-    auc_gain_low_at_least=-0.005,
+    brier_fall_at_least=0.0005,
+    gain_low_above=0.0,
+    auc_loss_at_most=0.005,
     brier_rise_at_most=0.0005,
     segments=("term", "purpose"),
     segment_least_rows=500,
-    segment_gap_at_most=0.08,
+    segment_calibration_tolerance=0.2,
 )
-GOOD = Segment("term", "36", rows=800, default_rate=0.15, mean_pd=0.16, auc=0.69, brier=0.12)
-# Every signal stands exactly at its limit, so that the smallest step beyond it fails.
+GOOD = Segment("term", "36", 800, 0.15, 0.16, auc=0.69, brier=0.12, calibration=Estimate(-0.25, 0.1))
+CALIBRATED = Recalibration(Estimate(0.12, 0.05), Estimate(0.8, 0.05))
+# Every signal stands at its limit or just within it, so that a small step beyond fails.
 EVIDENCE = Evaluation(
     rows=500,
     defaults=100,
     out_of_time=True,
     cutoff=0.3,
-    metrics={"auc": Interval(0.80, 0.60, 0.85), "ece": Interval(0.03, 0.01, 0.05)},
-    grade_auc=0.795,
+    metrics={"auc": Interval(0.80, 0.60, 0.85)},
+    grade_auc=0.79,
     segments=(GOOD,),
+    opinion_gain=Interval(0.01, 0.0051, 0.02),
+    recalibration=CALIBRATED,
+    looks=Looks(2, 1),
 )
-BETTER = Comparison(Interval(0.001, -0.005, 0.007), 0.0005)
+BETTER = Comparison(Interval(0.001, 0.0001, 0.007), Interval(0.0005, -0.001, 0.002))
 
 Evidence = tuple[Evaluation | None, Comparison | None]
 
@@ -54,8 +64,26 @@ def with_segment(**what: Any) -> Callable[[Evidence], Evidence]:
     return changed(segments=(GOOD, replace(GOOD, **what)))
 
 
-def against(value: float = 0.001, low: float = -0.005, brier: float = 0.0005) -> Callable[[Evidence], Evidence]:
-    return lambda evidence: (evidence[0], Comparison(Interval(value, low, 0.007), brier))
+def against(
+    value: float = 0.001, low: float = 0.0001, brier: tuple[float, float, float] = (0.0005, -0.001, 0.002)
+) -> Callable[[Evidence], Evidence]:
+    return lambda evidence: (evidence[0], Comparison(Interval(value, low, 0.007), Interval(*brier)))
+
+
+def large(value: float, error: float = 0.05) -> Callable[[Evidence], Evidence]:
+    return changed(recalibration=replace(CALIBRATED, intercept=Estimate(value, error)))
+
+
+def slope(value: float, error: float = 0.05) -> Callable[[Evidence], Evidence]:
+    return changed(recalibration=replace(CALIBRATED, slope=Estimate(value, error)))
+
+
+def calibration(large: str, slope: str) -> str:
+    return (
+        f"In the large PDs are off by {large} in log-odds, where 0.10 is allowed and an error of 0.21 would have been "
+        f"seen 19 times of 20; the slope of their log-odds is {slope}, where 0.85 to 1.15 is allowed and 0.77 or 1.23 "
+        "would have been seen."
+    )
 
 
 def decide(
@@ -70,15 +98,17 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
     assert [finding.rule for finding in decision.findings] == [
         "enough_loans",
         "out_of_time",
+        "looks_counted",
         "auc_floor",
         "not_too_good_to_be_true",
         "better_than_the_grade_alone",
         "calibrated",
         "segments",
         "better_than_production",
+        "auc_no_worse",
         "brier_no_worse",
     ]
-    assert len(decision.reasons) == 9
+    assert len(decision.reasons) == 11
     assert "The test loans came after the training loans." in decision.reasons
 
 
@@ -92,36 +122,56 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (auc(0.8001, 0.60), "AUC 0.8001; above 0.80 a leak is suspected."),
         (auc(float("nan"), 0.60), "AUC nan; above 0.80 a leak is suspected."),
         (
-            changed(grade_auc=0.796),
-            "The lender's grade alone reaches AUC 0.7960; the model gains +0.0040, at least +0.0050 is needed.",
+            changed(opinion_gain=Interval(0.01, 0.005, 0.02)),
+            "The lender's grade alone reaches AUC 0.7900, the model 0.8000: it gains +0.0100 (+0.0050 to +0.0200), and "
+            "the interval must lie above +0.0050.",
+        ),
+        (changed(opinion_gain=None), "The gain over the lender's grade alone was not measured."),
+        (large(0.27), calibration("+0.27 (+0.17 to +0.37)", "0.80 (0.70 to 0.90)")),
+        (large(-0.27), calibration("-0.27 (-0.37 to -0.17)", "0.80 (0.70 to 0.90)")),
+        (slope(0.7), calibration("+0.12 (+0.02 to +0.22)", "0.70 (0.60 to 0.80)")),
+        (slope(1.3), calibration("+0.12 (+0.02 to +0.22)", "1.30 (1.20 to 1.40)")),
+        (
+            changed(recalibration=replace(CALIBRATED, slope=None)),
+            "All loans have the same PD, or PDs and outcomes agree without a fault.",
+        ),
+        (changed(recalibration=None), "Calibration was not tested; evaluate the version again."),
+        (
+            with_segment(level="60", default_rate=0.39, mean_pd=0.30, calibration=Estimate(0.41, 0.05)),
+            "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: term 60 (mean PD 0.300, default "
+            "rate 0.390, error +0.41, z +8.2).",
         ),
         (
-            changed(metrics={**EVIDENCE.metrics, "ece": Interval(0.0301, 0.01, 0.05)}),
-            "Calibration error 0.0301; at most 0.03 is allowed.",
+            with_segment(field="purpose", level="car", rows=500, calibration=Estimate(-0.5, 0.1)),
+            "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: purpose car (mean PD 0.160, "
+            "default rate 0.150, error -0.50, z -5.0).",
         ),
+        (changed(segments=()), "No segment by term, purpose holds 500 loans, so none can be judged."),
         (
-            with_segment(level="60", default_rate=0.39, mean_pd=0.30),
-            "The worst calibrated segment, term 60, has mean PD 0.300 and default rate 0.390; a gap of 0.08 is "
-            "allowed.",
-        ),
-        (
-            with_segment(field="purpose", level="car", default_rate=0.10, mean_pd=0.19, rows=500),
-            "The worst calibrated segment, purpose car, has mean PD 0.190 and default rate 0.100; a gap of 0.08 is "
-            "allowed.",
+            changed(
+                segments=(replace(GOOD, rows=499), replace(GOOD, field="addr_state"), replace(GOOD, calibration=None))
+            ),
+            "No segment by term, purpose holds 500 loans, so none can be judged.",
         ),
         (
             against(value=0.0009),
-            "Against version 4 on the same loans AUC changes by +0.0009 (-0.0050 to +0.0070); at least +0.0010, lower "
-            "end -0.0050, is needed.",
+            "Against version 4 on the same loans AUC changes by +0.0009 (+0.0001 to +0.0070) and the Brier score by "
+            "+0.0005 (-0.0010 to +0.0020); a gain in AUC of at least 0.0010 or a fall of the Brier score of at least "
+            "0.0005 is needed, whose interval lies beyond 0.",
         ),
         (
-            against(low=-0.0051),
-            "Against version 4 on the same loans AUC changes by +0.0010 (-0.0051 to +0.0070); at least +0.0010, lower "
-            "end -0.0050, is needed.",
+            against(low=0.0),
+            "Against version 4 on the same loans AUC changes by +0.0010 (+0.0000 to +0.0070) and the Brier score by "
+            "+0.0005 (-0.0010 to +0.0020); a gain in AUC of at least 0.0010 or a fall of the Brier score of at least "
+            "0.0005 is needed, whose interval lies beyond 0.",
         ),
         (
-            against(brier=0.0006),
-            "Against version 4 the Brier score changes by +0.0006; a rise of 0.0005 is allowed.",
+            against(low=-0.0051, brier=(-0.002, -0.003, -0.001)),
+            "Against version 4 on the same loans AUC changes by -0.0051 at the lower end; a loss of 0.0050 is allowed.",
+        ),
+        (
+            against(brier=(0.0006, -0.001, 0.002)),
+            "Against version 4 on the same loans the Brier score changes by +0.0006; a rise of 0.0005 is allowed.",
         ),
         (lambda evidence: (None, evidence[1]), "Version 5 was not evaluated."),
         (lambda evidence: (evidence[0], None), "Version 4 in production was not measured on the same loans."),
@@ -139,14 +189,51 @@ def test_one_failing_signal_holds_and_is_the_only_reason(spoil: Callable[[Eviden
 @pytest.mark.parametrize(
     "unimportant",
     [
-        with_segment(field="addr_state", default_rate=0.9),
-        with_segment(default_rate=0.9, rows=499),
-        changed(grade_auc=None),
-        changed(segments=()),
+        with_segment(field="addr_state", calibration=Estimate(2, 0.1)),
+        with_segment(calibration=Estimate(2, 0.1), rows=499),
+        changed(grade_auc=None, opinion_gain=None),
+        changed(looks=None),
     ],
 )
 def test_what_the_policy_does_not_judge_stops_nothing(unimportant: Callable[[Evidence], Evidence]) -> None:
     assert decide(unimportant((EVIDENCE, BETTER))).verdict == "promote"
+
+
+def test_a_proven_fall_of_the_brier_score_promotes_a_version_that_ranks_no_worse() -> None:
+    assert decide(against(0.0, -0.004, (-0.0005, -0.001, -0.0001))((EVIDENCE, BETTER))).verdict == "promote"
+    assert decide(against(0.0, -0.004, (-0.0004, -0.001, -0.0001))((EVIDENCE, BETTER))).verdict == "hold"
+    assert decide(against(0.0, -0.004, (-0.0005, -0.001, 0.0))((EVIDENCE, BETTER))).verdict == "hold"
+
+
+def test_a_policy_without_segments_judges_none() -> None:
+    assert decide(policy=POLICY.model_copy(update={"segments": ()})).verdict == "promote"
+
+
+def test_many_segments_need_a_larger_error_each() -> None:
+    """Holm: one of z 2.8 beyond the tolerance falls alone (of size 0.025) and not among ten, unless others fall too."""
+    some, good = replace(GOOD, calibration=Estimate(0.48, 0.1)), replace(GOOD, calibration=Estimate(0, 0.1))
+    sure = replace(GOOD, calibration=Estimate(2, 0.1))
+
+    def held(*segments: Segment) -> str:
+        decision = decide(changed(segments=segments)((EVIDENCE, BETTER)))
+        return decision.reasons[0] if decision.verdict == "hold" else ""
+
+    assert held(some).startswith("Of 1 segments 1 are off")
+    assert held(some, *[good] * 9) == ""
+    assert held(some, sure).startswith("Of 2 segments 2 are off")
+
+
+@pytest.mark.parametrize(
+    ("looks", "sentence"),
+    [
+        (Looks(0, 0), "Nobody looked at these test loans before."),
+        (Looks(1, 0), "Loans of this test window were looked at once before, 0 of them in just this window; "),
+        (Looks(12, 5), "Loans of this test window were looked at 12 times before, 5 of them in just this window; "),
+    ],
+)
+def test_a_promotion_says_how_often_the_test_window_was_looked_at(looks: Looks, sentence: str) -> None:
+    decision = decide((replace(EVIDENCE, looks=looks), BETTER))
+    assert any(reason.startswith(sentence) for reason in decision.reasons)
 
 
 def test_first_version_is_promoted_without_a_comparison() -> None:
@@ -170,14 +257,17 @@ def test_loans_of_the_same_months_may_be_allowed() -> None:
 
 
 def test_every_failing_signal_is_a_reason() -> None:
-    decision = decide((replace(EVIDENCE, rows=1, out_of_time=False), Comparison(Interval(-0.1, -0.2, 0), 0.1)))
+    decision = decide(
+        (replace(EVIDENCE, rows=1, out_of_time=False), Comparison(Interval(-0.1, -0.2, 0), Interval(0.1, 0, 0.2)))
+    )
     assert [finding.rule for finding in decision.findings if not finding.passed] == [
         "enough_loans",
         "out_of_time",
         "better_than_production",
+        "auc_no_worse",
         "brier_no_worse",
     ]
-    assert len(decision.reasons) == 4
+    assert len(decision.reasons) == 5
 
 
 def test_a_decision_is_a_json_record() -> None:
@@ -210,3 +300,95 @@ def test_a_record_of_before_whose_rules_were_phrases_is_still_read_and_shown() -
     assert decision.to_dict() == {key: value for key, value in record.items() if key != "by"} | {
         "findings": tuple(record["findings"])
     }
+
+
+# --- replays: what the rules make of models whose quality is known
+
+
+def sigmoid(log_odds: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-log_odds))
+
+
+class Book:
+    """Loans as those of 2011, whose PDs are right, or wrong by what a test says."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.log_odds = self.rng.normal(-1.9, 0.65, rows)
+        self.months = np.arange(rows) * 12 // rows
+        levels = {"term": (0.7, 0.3), "purpose": (0.5, 0.2, 0.1, 0.08, 0.05, 0.03, 0.02, 0.01, 0.01)}
+        self.levels = {field: self.rng.choice(len(shares), rows, p=shares) for field, shares in levels.items()}
+
+    def outcomes(self, shift: Any = 0.0, slope: float = 1.0) -> np.ndarray:
+        truth = sigmoid(slope * (self.log_odds + 1.9) - 1.9 + shift)
+        return (self.rng.random(len(truth)) < truth).astype(float)
+
+    def held(self, outcomes: np.ndarray) -> set[str]:
+        """Return the rules of calibration by which a model of these PDs is held, with the policy as shipped."""
+        pds, policy = sigmoid(self.log_odds), load_policy().promotion
+        segments = [
+            Segment(
+                field,
+                str(level),
+                rows=int(chosen.sum()),
+                default_rate=float(outcomes[chosen].mean()),
+                mean_pd=float(pds[chosen].mean()),
+                auc=None,
+                brier=0.1,
+                calibration=calibration_in_the_large(outcomes[chosen], pds[chosen], self.months[chosen]),
+            )
+            for field, codes in self.levels.items()
+            for level in range(codes.max() + 1)
+            if (chosen := codes == level).sum() >= policy.segment_least_rows
+        ] or [replace(GOOD, calibration=Estimate(0, 0.1))]
+        calibration = recalibrate(outcomes, pds, self.months)
+        evidence = replace(EVIDENCE, recalibration=calibration, segments=tuple(segments))
+        decision = decide_promotion(5, None, evidence, None, policy)
+        return {finding.rule for finding in decision.findings if not finding.passed} & {"calibrated", "segments"}
+
+
+@pytest.mark.parametrize("rows", [500, 1_000, 8_000, 21_721])
+def test_a_perfect_model_is_held_one_time_of_twenty_at_most(rows: int) -> None:
+    books = [Book(rows, seed) for seed in range(100 if rows < 10_000 else 40)]
+    assert np.mean([bool(book.held(book.outcomes())) for book in books]) <= 0.05
+
+
+@pytest.mark.parametrize(("shift", "least"), [(0.25, 0.95), (-0.25, 0.95)])
+def test_pds_that_are_a_quarter_off_in_log_odds_are_held_at_8_000_loans(shift: float, least: float) -> None:
+    """PDs that are 22 % too low, or as much too high."""
+    books = [Book(8_000, seed) for seed in range(100)]
+    assert np.mean(["calibrated" in book.held(book.outcomes(shift)) for book in books]) >= least
+
+
+def test_pds_that_are_too_far_apart_are_held_at_8_000_loans() -> None:
+    books = [Book(8_000, seed) for seed in range(60)]
+    assert np.mean(["calibrated" in book.held(book.outcomes(slope=0.6)) for book in books]) >= 0.95
+
+
+def test_a_segment_that_is_off_is_held_although_all_loans_together_are_not() -> None:
+    books = [Book(20_000, seed) for seed in range(20)]
+    held = [book.held(book.outcomes(np.where(book.levels["purpose"] == 3, 0.7, 0.0))) for book in books]
+    assert np.mean(["segments" in rules for rules in held]) >= 0.95
+    assert np.mean(["calibrated" in rules for rules in held]) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("rows", "gain", "least", "most"), [(500, 0, 0, 0.05), (4_000, 0, 0, 0.05), (4_000, 1, 0.9, 1)]
+)
+def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model_is(
+    rows: int, gain: int, least: float, most: float
+) -> None:
+    """Twins know the same of each loan but for noise, as models of another seed do."""
+
+    def promoted(seed: int) -> bool:
+        book = Book(rows, seed)
+        outcomes = book.outcomes()
+        new, old = (book.log_odds + book.rng.normal(0, noise, rows) for noise in (0.15, 0.15 if not gain else 0.6))
+        rng = np.random.default_rng(seed)
+        measured = compare(
+            outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, rng=rng, resamples=100
+        )
+        findings = decide_promotion(5, 4, EVIDENCE, measured, load_policy().promotion).findings
+        return next(finding.passed for finding in findings if finding.rule == "better_than_production")
+
+    assert least <= np.mean([promoted(seed) for seed in range(15 if gain else 60)]) <= most

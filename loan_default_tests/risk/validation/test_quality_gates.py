@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,8 +12,10 @@ from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Interval
-from loan_default.risk.model.training import Candidate
+from loan_default.risk.evaluation import Interval, auc_of, measure
+from loan_default.risk.model.calibration import fit_calibration
+from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.training import CalibrateWindow, Candidate
 from loan_default.risk.policy import Finding, Policy
 from loan_default.risk.validation.quality_gates import (
     CLEANING_RULES,
@@ -96,33 +99,72 @@ def test_columns_from_after_the_grant_are_named(cleaned: Cleaned, contract: Cont
     assert failing["nothing_from_after_the_loan_was_granted"].endswith(f"granted: {name}.")
 
 
-def candidate(fitted: Candidate, auc: float, ece: float) -> Candidate:
-    return replace(fitted, metrics={"auc": Interval(auc, 0, 1), "ece": Interval(ece, 0, 1)})
+def a_window(rows: int = 6_000, *, strength: float = 1.0, shift: float = 0.0, opinion: float | None = 0.5) -> Any:
+    """Margins that follow the outcomes, of which the later half of the months has log-odds higher by `shift`."""
+    rng = np.random.default_rng(11)
+    months = np.sort(rng.integers(0, 12, rows))
+    margins = rng.normal(size=rows)
+    log_odds = -1.7 + 0.8 * strength * margins + np.where(months >= 6, shift, 0)
+    outcomes = (rng.random(rows) < 1 / (1 + np.exp(-log_odds))).astype(float)
+    lenders = None if opinion is None else opinion * margins + rng.normal(size=rows)
+    return margins, CalibrateWindow(outcomes, months, lenders)
+
+
+def judged(fitted: Candidate, margins: np.ndarray, window: CalibrateWindow, policy: Policy, low: float = 0.65) -> Any:
+    metrics = {"auc": Interval(auc_of(window.outcomes, margins), low, 1)}
+    candidate = replace(fitted, metrics=metrics, margins=margins)
+    return judge_candidate(candidate, window, policy.promotion, resamples=50, seed=7)
 
 
 @pytest.mark.parametrize(
-    ("auc", "ece", "grade_auc", "rules"),
+    ("window", "low", "rules"),
     [
-        (0.70, 0.03, 0.70, []),
-        (0.80, 0.00, 0.60, []),
-        (0.70, 0.00, None, []),
-        (0.69, 0.00, 0.70, ["better_than_the_grade_alone"]),
-        (0.801, 0.00, 0.70, ["not_too_good_to_be_true"]),
-        (0.801, 0.00, None, ["not_too_good_to_be_true"]),
-        (0.70, 0.031, 0.70, ["calibrated"]),
-        (0.60, 0.50, 0.70, ["better_than_the_grade_alone", "calibrated"]),
+        ({}, 0.60, []),
+        ({"opinion": None}, 0.60, []),
+        ({}, 0.599, ["auc_floor"]),
+        ({"opinion": 40.0}, 0.60, ["better_than_the_grade_alone"]),
+        ({"strength": 2.5}, 0.60, ["not_too_good_to_be_true"]),
+        ({"shift": 0.6}, 0.60, ["calibrated"]),
+        ({"shift": -0.6}, 0.60, ["calibrated"]),
     ],
 )
 def test_candidates_are_held_to_the_policy(
-    ranked: tuple[Candidate, ...], policy: Policy, auc: float, ece: float, grade_auc: float | None, rules: list[str]
+    ranked: tuple[Candidate, ...], policy: Policy, window: dict[str, float], low: float, rules: list[str]
 ) -> None:
-    assert policy.promotion.gain_over_grade_at_least == 0
-    findings = judge_candidate(candidate(ranked[0], auc, ece), grade_auc, policy.promotion)
+    findings = judged(ranked[0], *a_window(**window), policy, low)
     assert tuple(finding.rule for finding in findings) == TRAINING_RULES
     assert list(failed(findings)) == rules
-    assert f"AUC {auc:.4f}" in findings[1].sentence
-    sentence = "No loan has a grade" if grade_auc is None else f"against {grade_auc:.4f} of the lender's grade"
-    assert sentence in findings[0].sentence
+    opinion = "No loan has a grade" if window.get("opinion", 0) is None else "The lender's grade alone reaches AUC"
+    assert findings[1].sentence.startswith(opinion)
+    assert "AUC" in findings[2].sentence
+
+
+def test_noise_does_not_pass_for_a_candidate(ranked: tuple[Candidate, ...], policy: Policy) -> None:
+    """Platt's scaling makes calibrated PDs of noise, so it is told by its AUC and by the opinion that beats it."""
+    _, window = a_window()
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        margins = rng.normal(size=len(window.outcomes)) * 3 + 5
+        metrics = measure(
+            window.outcomes,
+            fit_calibration(margins, window.outcomes).pds(margins),
+            margins,
+            cutoff=0.3,
+            rng=rng,
+            resamples=20,
+        )
+        noise = replace(ranked[0], metrics=metrics, margins=margins)
+        findings = judge_candidate(noise, window, policy.promotion, resamples=20, seed=7)
+        assert {"auc_floor", "better_than_the_grade_alone"} <= failed(findings).keys()
+
+
+def test_a_candidate_is_judged_by_the_margins_of_the_fit_that_had_not_seen_the_window(
+    ranked: tuple[Candidate, ...], development: LocalDevelopment, policy: Policy
+) -> None:
+    for candidate in ranked:
+        outcomes = development.calibrate.y.astype(float)
+        assert candidate.metrics["auc"].value == auc_of(outcomes, candidate.margins)
+        assert fit_calibration(candidate.margins, outcomes) == candidate.scorer.calibration
 
 
 @pytest.mark.parametrize(

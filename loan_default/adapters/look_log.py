@@ -1,0 +1,50 @@
+"""Every look at a test window: one small record each, for good, beside the assets.
+
+A window that is looked at often enough lets a version pass by chance, so looks are counted. Records are only added,
+before the loans are scored. Looking is `risk.validation.champion_challenger`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from loan_default.adapters import storage
+from loan_default.adapters.inbox import list_files
+from loan_default.adapters.layout import StorageLayout
+from loan_default.risk.data.splitting import Splits
+from loan_default.risk.evaluation import Looks
+
+
+def add(layout: StorageLayout, splits: Splits, version: int, looked_at: datetime) -> Looks:
+    """Add a look at the test window of these splits for a version, and count those that were before."""
+    window = splits.window("test")
+    record = {
+        "looked_at": looked_at.isoformat(timespec="microseconds"),
+        "version": version,
+        "test_fingerprint": splits.test_fingerprint,
+        "first_month": f"{window.first_month:%Y-%m}",
+        "last_month": f"{window.last_month:%Y-%m}",
+    }
+    before = read(layout)
+    storage.write_json(layout.look(looked_at, version), record)
+    return _count(before, record)
+
+
+def read(layout: StorageLayout) -> list[dict[str, Any]]:
+    """Read every look, oldest first."""
+    files = sorted(list_files(layout.looks), key=lambda file: file.name)
+    return [json.loads(storage.read_text(file.path)) for file in files if file.name.endswith(".json")]
+
+
+def _count(looks: list[dict[str, Any]], record: Mapping[str, Any]) -> Looks:
+    """Count looks at any loan of the record's window, by issue month, and at just this window."""
+    overlapping = [
+        look
+        for look in looks
+        if look["first_month"] <= record["last_month"] and look["last_month"] >= record["first_month"]
+    ]
+    same = [look for look in overlapping if look["test_fingerprint"] == record["test_fingerprint"]]
+    return Looks(overlapping=len(overlapping), same=len(same))
