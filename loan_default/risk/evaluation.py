@@ -270,6 +270,12 @@ def equal_groups(values: Floats) -> NDArray[np.intp]:
     return np.searchsorted(edges, values, side="right")
 
 
+def calibration_error(outcomes: ArrayLike, pds: ArrayLike) -> float:
+    """Return the debiased ECE as `measure` does."""
+    values = np.asarray(pds, dtype=np.float64)
+    return _Probabilities(np.asarray(outcomes, dtype=np.float64), values, cutoff=1.0).measure()["ece"]
+
+
 def pd_groups(outcomes: ArrayLike, pds: ArrayLike) -> pl.DataFrame:
     """Divide loans into ten groups of equally many by PD, safest first; fewer where many loans share a PD.
 

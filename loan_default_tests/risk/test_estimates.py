@@ -34,11 +34,10 @@ def drawn(
 def test_calibration_in_the_large_and_slope_are_what_was_done_to_the_truth() -> None:
     outcomes, pds, months = drawn(200_000, shift=0.25)
     assert calibration_in_the_large(outcomes, pds, months).value == pytest.approx(0.25, abs=0.02)
-    outcomes, pds, _ = drawn(200_000, slope=0.7, shift=-0.57)  # around the mean of the log-odds
-    both = recalibrate(outcomes, pds)
-    assert both.intercept.value == pytest.approx(0, abs=0.03)
-    assert both.slope is not None
-    assert both.slope.value == pytest.approx(0.7, abs=0.02)
+    outcomes, pds, _ = drawn(200_000, slope=0.7)
+    slope = recalibrate(outcomes, pds).slope
+    assert slope is not None
+    assert slope.value == pytest.approx(0.7, abs=0.02)
 
 
 @pytest.mark.parametrize("what", ["intercept", "slope"])
@@ -94,9 +93,9 @@ def test_intervals_p_values_and_reach_by_hand() -> None:
 
 
 def test_an_error_of_the_size_of_the_reach_is_seen_19_times_of_20() -> None:
-    for rows, tolerance in ((2_000, 0.1), (20_000, 0.1)):
+    for rows, tolerance in ((1_000, 0.1), (8_000, 0.2)):
         reach = calibration_in_the_large(*drawn(rows)[:2]).reach(tolerance, 0.05)
-        estimates = [calibration_in_the_large(*drawn(rows, seed, shift=reach)[:2]) for seed in range(200)]
+        estimates = [calibration_in_the_large(*drawn(rows, seed, shift=reach)[:2]) for seed in range(150)]
         assert 0.91 < np.mean([e.value > tolerance and e.p_value() < 0.05 for e in estimates]) < 0.99
 
 

@@ -176,7 +176,7 @@ def test_calibration_error_of_right_pds_is_about_nothing_at_any_size_and_that_of
     assert error(0.0) < 0.2 / np.sqrt(rows)  # of the 1.0 / sqrt(rows) that chance makes
     _, pds, raw = loans(200_000)
     true = float(np.mean(pds - 1 / (1 + np.exp(-(raw - 0.5)))))
-    assert error(0.5) == pytest.approx(true, abs=0.4 / np.sqrt(rows))
+    assert true - 0.85 / np.sqrt(rows) < error(0.5) < true  # what chance makes is taken from it too
 
 
 def test_groups_are_equally_large_and_keep_equal_values_together() -> None:

@@ -33,7 +33,10 @@ _MEANINGS = {
     "pr_auc": ("PR-AUC", "average precision; the default rate is what chance reaches"),
     "brier": ("Brier score", "mean squared gap between PD and outcome; lower is better"),
     "log_loss": ("Log loss", "mean negative log-likelihood; lower is better"),
-    "ece": ("Calibration error", "mean gap between PD and default rate over ten equal groups; lower is better"),
+    "ece": (
+        "Calibration error",
+        "mean gap between PD and default rate over ten equal groups, less what chance alone makes; lower is better",
+    ),
     "precision": ("Precision", "share of the flagged loans that default"),
     "recall": ("Recall", "share of the defaults that are flagged"),
     "f1": ("F1", "harmonic mean of precision and recall"),
@@ -153,7 +156,8 @@ def _summary(inputs: ModelCardInputs) -> Iterator[str]:
     sentences = [
         f"On {evaluation.rows:,} loans issued {test.first_month:%Y-%m} to {test.last_month:%Y-%m}, {came}, of which "
         f"{_percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
-        f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups (calibration error).",
+        f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups, less what chance alone makes "
+        "(calibration error).",
         f"At its cut-offs it approves {_percent(approved['share'])} of these loans, of which "
         f"{_percent(approved['default_rate'])} defaulted, and declines {_percent(declined['share'])}, of which "
         f"{_percent(declined['default_rate'])} did.",

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.evaluation import Ranking, pd_groups
+from loan_default.risk.evaluation import Ranking, calibration_error, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import field_contributions
@@ -51,7 +51,7 @@ def evaluation_figures(
     return {
         "roc.png": _roc(ranking, truth, chances, cutoff),
         "precision_recall.png": _precision_recall(ranking, truth, chances, cutoff),
-        "calibration.png": _reliability(groups),
+        "calibration.png": _reliability(groups, calibration_error(truth, pds)),
         "score_distribution.png": _distribution(truth, chances, cutoff),
         "feature_importance.png": _importance(importance),
         "confusion_matrix.png": _confusion(truth, chances, cutoff),
@@ -158,11 +158,12 @@ def _mark_cutoff(axes: Axes, x: float, y: float, cutoff: float) -> None:
     axes.plot([x], [y], "o", color=VERMILION, markersize=6, label=f"flagged from PD {cutoff:.1%}", zorder=3)
 
 
-def _reliability(groups: pl.DataFrame) -> Figure:
+def _reliability(groups: pl.DataFrame, error: float) -> Figure:
     loans, predicted, observed = (groups[name].to_numpy() for name in ("loans", "mean_pd", "default_rate"))
-    ece = float(np.abs(predicted - observed) @ loans / loans.sum())
     figure, axes = _blank(
-        f"Calibration: expected calibration error {ece:.4f}", "Mean PD of the group", "Default rate of the group"
+        f"Calibration: expected calibration error {error:.4f}, debiased",
+        "Mean PD of the group",
+        "Default rate of the group",
     )
     # half the width of a 95 % interval by the normal approximation to the binomial
     reach = 1.96 * np.sqrt(observed * (1 - observed) / loans)

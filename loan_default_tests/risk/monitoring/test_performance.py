@@ -189,7 +189,7 @@ def test_where_pds_are_right_what_happens_is_what_was_estimated() -> None:
     ("how", "verdict", "rules"),
     [
         ({}, "healthy", []),
-        ({"slope": 0.3}, "degraded", ["ranks_as_expected"]),
+        ({"slope": 0.3}, "degraded", ["ranks_as_expected", "calibrated"]),
         ({"lift": 0.6}, "degraded", ["calibrated"]),
         ({"slope": 0.0}, "degraded", ["auc_floor", "ranks_as_expected"]),
     ],
