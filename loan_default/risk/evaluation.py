@@ -80,7 +80,7 @@ class Segment:
     @property
     def z(self) -> float | None:
         """Divide the error of its PDs by its standard error; above zero PDs are too low."""
-        return self.calibration and self.calibration.z
+        return self.calibration.z if self.calibration else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it, with its z."""

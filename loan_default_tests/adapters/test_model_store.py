@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pytest
 from upath import UPath
@@ -50,7 +51,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, cleaned: Cleaned) -> Re
     folder = tmp_path_factory.mktemp("models")
     store = ModelStore(new_tracking(folder / "store"), folder / "not" / "there")
     loans = pl.read_parquet(cleaned.path).head(400)
-    candidates = [Candidate(kind, scorer(kind), {}, {}) for kind in KINDS]
+    candidates = [Candidate(kind, scorer(kind), {}, {}, np.empty(0)) for kind in KINDS]
     run_id = new_run(store.tracking)
     tags = {"seed": "7"}
     reference = reference_part(scorer("xgboost"), months_of(loans), SAMPLE_ROWS / loans.height, loans)

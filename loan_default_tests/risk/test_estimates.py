@@ -17,7 +17,7 @@ from loan_default.risk.model.calibration import fit_calibration
 
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-log_odds))
+    return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
 def drawn(

@@ -312,7 +312,7 @@ def test_a_record_of_before_whose_rules_were_phrases_is_still_read_and_shown() -
 
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-log_odds))
+    return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
 class Book:

@@ -99,7 +99,9 @@ def test_columns_from_after_the_grant_are_named(cleaned: Cleaned, contract: Cont
     assert failing["nothing_from_after_the_loan_was_granted"].endswith(f"granted: {name}.")
 
 
-def a_window(rows: int = 6_000, *, strength: float = 1.0, shift: float = 0.0, opinion: float | None = 0.5) -> Any:
+def a_window(
+    rows: int = 6_000, *, strength: float = 1.0, shift: float = 0.0, opinion: float | None = 0.5
+) -> tuple[np.ndarray, CalibrateWindow]:
     """Margins that follow the outcomes, of which the later half of the months has log-odds higher by `shift`."""
     rng = np.random.default_rng(11)
     months = np.sort(rng.integers(0, 12, rows))
@@ -129,9 +131,10 @@ def judged(fitted: Candidate, margins: np.ndarray, window: CalibrateWindow, poli
     ],
 )
 def test_candidates_are_held_to_the_policy(
-    ranked: tuple[Candidate, ...], policy: Policy, window: dict[str, float], low: float, rules: list[str]
+    ranked: tuple[Candidate, ...], policy: Policy, window: dict[str, Any], low: float, rules: list[str]
 ) -> None:
-    findings = judged(ranked[0], *a_window(**window), policy, low)
+    margins, loans = a_window(**window)
+    findings = judged(ranked[0], margins, loans, policy, low)
     assert tuple(finding.rule for finding in findings) == TRAINING_RULES
     assert list(failed(findings)) == rules
     opinion = "No loan has a grade" if window.get("opinion", 0) is None else "The lender's grade alone reaches AUC"
