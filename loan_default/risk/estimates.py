@@ -248,7 +248,7 @@ def _slope(loans: _Loans, least_months: int) -> Estimate | None:
 def _earlier_half(count: int, months: ArrayLike | None) -> NDArray[np.bool_]:
     codes = _codes(months)
     if codes is None or codes.max() == 0:
-        return np.arange(count) % 2 == 0
+        return np.asarray(np.arange(count) % 2 == 0)
     so_far = np.cumsum(np.bincount(codes))[:-1]  # the last month is always judged
     return codes <= int(np.abs(so_far - count / 2).argmin())
 
