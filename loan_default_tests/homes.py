@@ -153,7 +153,7 @@ def _lenient_policy() -> dict[str, Any]:
     policy["promotion"] |= {
         "least_test_defaults": 50,
         "auc_at_least": 0.55,
-        "gain_over_grade_at_least": -0.2,
+        "gain_over_opinion_at_least": -0.2,
         "calibration_tolerance": 0.5,
         "slope_tolerance": 1.0,
         "segment_least_rows": 200,

@@ -107,8 +107,8 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: M
         boards[f"production: version {evaluation['champion_version']}"] = judgement["champion"]
     for name, metrics in boards.items():
         _add_row(table, name, *_figures(metrics))
-    if (grade := judgement["evaluation"]["grade_auc"]) is not None:
-        _add_row(table, "the lender's grade alone", f"{grade:.4f}")
+    if (auc := judgement["evaluation"]["opinion_auc"]) is not None:
+        _add_row(table, "the lender's opinion alone", f"{auc:.4f}")
     console.print(table)
 
 

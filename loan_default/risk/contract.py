@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from string import Formatter
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -29,8 +30,13 @@ MATURES = "matures"  # column of cleaned loans: month in which the last payment 
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
+_NAME = r"^[a-z][a-z0-9_]*$"
+_CLAUSE_END = re.compile(r"[.;](?:\s|$)")
+_SINGULAR = re.compile(r"(?<=\w)s\b(?= a | per |$)")  # of a unit: months, dollars a year
+
 Kind = Literal["number", "ordered", "nominal", "month", "text"]
 Role = Literal["id", "time", "outcome", "feature", "segment", "support"]
+Side = Literal["high", "low", "missing", "level"]  # of a value, against the typical one
 
 
 class Section(BaseModel):
@@ -51,14 +57,21 @@ _File = TypeVar("_File", bound=Section)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, much faster, where PyYAML was built with it
 
 
-def load_reviewed(path: Path, kind: type[_File]) -> _File:
+def load_reviewed(path: Path, kind: type[_File], *, upgrade: Callable[[Any], Any] | None = None) -> _File:
     """Read a YAML file, or a JSON file in much less time, into `kind`.
+
+    Args:
+        path: the file.
+        kind: what it describes.
+        upgrade: makes of what an earlier release wrote as JSON what this one reads.
 
     Raises:
         BadInput: the file is absent, is no YAML, or says something that `kind` does not allow; names the key.
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if upgrade:
+            return kind.model_validate(upgrade(json.loads(text)))
         if path.suffix == ".json":
             return kind.model_validate_json(text)
         return kind.model_validate(yaml.load(text, Loader=_LOADER))
@@ -87,10 +100,43 @@ class Derivation(Section):
         return name
 
 
+class Reasons(Section):
+    """The sentences by which a field is a reason, one for each side of its value; `{value}` stands for the value."""
+
+    high: str | None = None
+    low: str | None = None
+    missing: str | None = None
+    level: str | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _is_sentence(cls, sentence: str | None) -> str | None:
+        if sentence is not None and not placeholders(sentence) <= {"value"}:
+            raise ValueError(f"'{sentence}' holds more than text and {{value}}")
+        return sentence
+
+    @property
+    def sides(self) -> frozenset[Side]:
+        """Return the sides that have a sentence."""
+        return frozenset(side for side in get_args(Side) if getattr(self, side) is not None)
+
+
+def placeholders(sentence: str) -> set[str]:
+    """Return what stands in braces in a sentence.
+
+    Raises:
+        ValueError: it is empty, or its braces are not matched.
+    """
+    if not sentence.strip():
+        raise ValueError("a sentence is empty")
+    names = ((name, spec, conversion) for _, name, spec, conversion in Formatter().parse(sentence) if name is not None)
+    return {name if not (spec or conversion) else f"{name}!{conversion}:{spec}" for name, spec, conversion in names}
+
+
 class LoanField(Section):
     """One field of a loan; `conf/contract.yaml` explains each key."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=_NAME)
     column: str = ""
     kind: Kind
     role: Role
@@ -105,14 +151,19 @@ class LoanField(Section):
     words: Mapping[str, str | float | None] = {}
     derived: Derivation | None = None
     risk: Literal["rising", "falling"] | None = None
-    reason: str | None = None
+    group: str = Field(default="", pattern=_NAME)
+    opinion: bool = False
+    reasons: Reasons = Reasons()
 
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {"column": data.get("name", ""), "nullable": not data.get("required", False), **data}
+        name = data.get("name", "")
+        if "reason" in data:
+            raise ValueError(f"field {name}: reason is now reasons, a sentence for each side: {{high: …, low: …}}")
+        return {"column": name, "group": name, "nullable": not data.get("required", False), **data}
 
     @model_validator(mode="after")
     def _agree_with_kind(self) -> LoanField:
@@ -134,6 +185,66 @@ class LoanField(Section):
         if self.role == "feature" and self.kind in ("month", "text"):
             raise ValueError(f"field {self.name}: a {self.kind} cannot be a feature")
         return self
+
+    @model_validator(mode="after")
+    def _give_reasons_of_known_sides(self) -> LoanField:
+        """Refuse a sentence for a side that the field does not have, or whose direction is not known."""
+        if self.reasons.sides and self.role != "feature":
+            raise ValueError(f"field {self.name}: only a feature has reasons; its role is {self.role}")
+        sides = self.reasons.sides - {"missing"}
+        if self.kind == "nominal":
+            allowed, rule = ({"level"},), "a nominal field has no high and no low; write level (and missing)"
+        elif self.risk:
+            side = "high" if self.risk == "rising" else "low"
+            allowed, rule = ({side},), f"risk is {self.risk}; write {side} (and missing) and no other"
+        else:
+            allowed = ({"high", "low"},)
+            rule = (
+                "a directional sentence where the side is not known, as it has no risk; write both high and low (and "
+                "missing), or neither, or say risk: rising or falling"
+            )
+        if sides and sides not in allowed:
+            raise ValueError(f"field {self.name}: reasons are {', '.join(sorted(sides))}: {rule}")
+        if self.reasons.missing and "{value}" in self.reasons.missing:
+            raise ValueError(f"field {self.name}: reasons.missing holds {{value}}, and there is none")
+        return self
+
+    def say(self, value: float | str) -> str:
+        """Say a value for people: `10+ years`, `24,000 dollars`, `12.74 percent a year`, `small_business`.
+
+        Args:
+            value: a number in the field's unit, or a level.
+        """
+        if isinstance(value, str):
+            return value
+        word = self._word_of.get(value)
+        if word is not None:
+            return word
+        digits = f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
+        number = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
+        unit = "" if self.unit in (None, "count") else f" {self.unit}"
+        return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit)
+
+    @cached_property
+    def _word_of(self) -> dict[float, str]:
+        """Return the words that stand for numbers."""
+        return {float(value): word for word, value in self.words.items() if isinstance(value, int | float)}
+
+    def reason(self, side: Side, value: float | str | None) -> str:
+        """Return the contract's sentence for a side, or else a neutral fact: what the field is, and its value.
+
+        Args:
+            side: of the value, against the typical one.
+            value: as `say` takes it; None where it is missing.
+        """
+        sentence: str | None = getattr(self.reasons, side)
+        text = "not known" if value is None else self.say(value)
+        return sentence.replace("{value}", text) if sentence else f"{self.short}: {text}."
+
+    @property
+    def short(self) -> str:
+        """Return the description up to the end of its first sentence or a semicolon."""
+        return _CLAUSE_END.split(self.description, maxsplit=1)[0]
 
     @property
     def allowed(self) -> str:
@@ -215,7 +326,8 @@ class Contract(Section):
     """A loan book: its fields, outcome, snapshot and layouts; `selection` says who is in its files and who is not.
 
     Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
-    fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field.
+    fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field,
+    a sentence for a side that is not known, a group of which only some fields are the lender's opinion.
     """
 
     name: str
@@ -227,6 +339,7 @@ class Contract(Section):
     not_loans: tuple[str, ...] = ()
     expect: Expectation
     layouts: tuple[FileLayout, ...] = ()
+    groups: Mapping[str, str] = {}
     fields: tuple[LoanField, ...]
 
     @model_validator(mode="after")
@@ -244,7 +357,32 @@ class Contract(Section):
                 raise ValueError(f"exactly one field must have the role {role}")
         if TERM not in names or self.by_name[TERM].unit != "months":
             raise ValueError("a number field term with the unit months is needed: it says when a loan matures")
+        for problem in self._group_problems():
+            raise ValueError(problem)
         return self
+
+    def _group_problems(self) -> Iterator[str]:
+        """Yield what is wrong with the groups and their sentences."""
+        members: dict[str, list[LoanField]] = {}
+        for field in self.features:
+            members.setdefault(field.group, []).append(field)
+        for group, fields in members.items():
+            opinions = [field.name for field in fields if field.name in self.opinions]
+            if len(opinions) not in (0, len(fields)):
+                other = next(field.name for field in fields if field.name not in opinions)
+                yield (
+                    f"field {opinions[0]} is the lender's opinion{self._by_derivation(opinions[0])} and {other} of the "
+                    f"same group {group} is none; give {opinions[0]} a group of its own"
+                )
+        for group, sentence in self.groups.items():
+            if group not in members:
+                yield f"groups: {group} is the group of no feature; those are {', '.join(members)}"
+            if placeholders(sentence):
+                yield f"groups: the sentence of {group} tells of the whole group, so it can hold no {{value}}"
+
+    def _by_derivation(self, name: str) -> str:
+        derived = self.by_name[name].derived
+        return f" (derived from {', '.join(derived.of)})" if derived and not self.by_name[name].opinion else ""
 
     def _check_derivation(self, field: LoanField, derivation: Derivation) -> None:
         for source in derivation.of:
@@ -280,6 +418,13 @@ class Contract(Section):
         return tuple(field.name for field in self.features)
 
     @cached_property
+    def opinions(self) -> frozenset[str]:
+        """Return the names of the fields that are the lender's opinion, or derived from one."""
+        own = {field.name for field in self.fields if field.opinion}
+        derived = {field.name for field in self.fields if field.derived and own & {*field.derived.of}}
+        return frozenset(own | derived)
+
+    @cached_property
     def id_name(self) -> str:
         """Return the name of the field that identifies a loan."""
         return self.with_role("id")[0].name
@@ -297,3 +442,22 @@ def load_contract(path: Path | None = None) -> Contract:
         BadInput: the file is absent, is no YAML, or contradicts itself.
     """
     return load_reviewed(path or CONF / "contract.yaml", Contract)
+
+
+def load_earlier_contract(path: Path) -> Contract:
+    """Load a contract of a model package of format 1, whose fields had one sentence each, of whatever side.
+
+    Raises:
+        BadInput: as `load_contract`.
+    """
+    return load_reviewed(path, Contract, upgrade=_with_sides)
+
+
+def _with_sides(data: dict[str, Any]) -> dict[str, Any]:
+    """Give each sentence the side that the field's direction says, or the level; drop it where neither is known."""
+    fields = []
+    for field in data["fields"]:
+        side = "level" if field["kind"] == "nominal" else {"rising": "high", "falling": "low"}.get(field["risk"])
+        sentence = field.pop("reason", None)
+        fields.append({**field, "reasons": {side: sentence}} if side and sentence else field)
+    return {**data, "fields": fields}

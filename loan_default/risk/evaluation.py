@@ -88,7 +88,8 @@ class Segment:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Segment:
-        """Read what `to_dict` returned, and records of before."""
+        """Read what `to_dict` returned, and records of before, which called the lender's opinion its grade."""
+        data = {"opinion_auc" if name == "grade_auc" else name: value for name, value in data.items()}
         calibration = data.get("calibration")
         rest = {name: value for name, value in data.items() if name != "z"}
         return cls(**{**rest, "calibration": calibration and Estimate(**calibration)})
@@ -115,7 +116,7 @@ class Evaluation:
     out_of_time: bool
     cutoff: float
     metrics: Mapping[str, Interval]
-    grade_auc: float | None
+    opinion_auc: float | None
     segments: tuple[Segment, ...]
     opinion_gain: Interval | None = None
     recalibration: Recalibration | None = None
@@ -139,7 +140,8 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Read what `to_dict` returned, and records of before."""
+        """Read what `to_dict` returned, and records of before, which called the lender's opinion its grade."""
+        data = {"opinion_auc" if name == "grade_auc" else name: value for name, value in data.items()}
         gain, recalibration, looks = (data.get(name) for name in ("opinion_gain", "recalibration", "looks"))
         stored = {name: value for name, value in data.items() if name not in _SELECTIONS}
         return cls(

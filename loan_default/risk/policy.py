@@ -22,10 +22,10 @@ MonitoringTrigger = Literal["drift", "performance", "failure"]
 
 
 class DecisionPolicy(Section):
-    """Says what a PD means for one applicant: cut-offs, score points and how many reasons a declined one reads.
+    """Says what a PD means for one applicant: cut-offs, score points, how many reasons, and what it may rest on.
 
     `missing_share_at_least`: an application that lacks what a smaller share of the loans of development lacked is not
-    approved; 0 lets every missing value pass.
+    approved; 0 lets every missing value pass. `decide_without_opinion`: no model sees the lender's own opinion.
     """
 
     approve_below: float = Field(gt=0, lt=1)
@@ -35,6 +35,7 @@ class DecisionPolicy(Section):
     points_to_double_odds: float = Field(gt=0)
     reasons_at_most: int = Field(ge=0)
     missing_share_at_least: float = Field(default=0.01, ge=0, le=1)
+    decide_without_opinion: bool = False
 
     @model_validator(mode="after")
     def _in_order(self) -> DecisionPolicy:
@@ -57,7 +58,7 @@ class PromotionPolicy(Section):
     require_out_of_time: bool
     auc_at_least: float = Field(ge=0.5, le=1)
     suspect_leak_above_auc: float = Field(gt=0.5, le=1)
-    gain_over_grade_at_least: float
+    gain_over_opinion_at_least: float
     calibration_size: float = Field(gt=0, lt=0.5)
     calibration_tolerance: float = Field(ge=0)
     slope_tolerance: float = Field(ge=0)

@@ -6,6 +6,7 @@ without a server is `risk.model.scorer`'s.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import Counter, deque
@@ -62,8 +63,8 @@ def score_file(
     Args:
         path: CSV, CSV.GZ or Parquet of applications; rows that the contract rejects are not sent.
         url: of the server, as http://host:port.
-        output: CSV to write, in the file's order: id, pd, score, decision, reasons (one text), model_version.
-            Rejected rows go to `<its stem>.rejected.csv` beside it.
+        output: CSV to write, in the file's order: id, pd, score, decision, reasons (one text), reason_codes (JSON),
+            model_version. Rejected rows go to `<its stem>.rejected.csv` beside it.
         contract: what an application is.
         token: for scoring, if the server asks for one.
         rows_per_request: how many applications are sent at once.
@@ -140,8 +141,16 @@ def _scored(client: httpx.Client, url: str, chunk: pl.DataFrame) -> pl.DataFrame
     return pl.DataFrame([ids]).with_columns(
         *(pl.Series(name, [answer[name] for answer in answers]) for name in ("pd", "score", "decision")),
         pl.Series("reasons", [" ".join(answer["reasons"]) for answer in answers]),
+        pl.Series(
+            "reason_codes", [_json(answer.get("reason_codes", [])) for answer in answers]
+        ),  # older versions: none
         pl.lit(version).alias("model_version"),
     )
+
+
+def _json(codes: list[dict[str, Any]]) -> str:
+    """Write reason codes as the CSV of a batch has them."""
+    return json.dumps(codes, separators=(",", ":"))
 
 
 def _patiently(client: httpx.Client, body: dict[str, Any]) -> httpx.Response:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import polars as pl
 from upath import UPath
 
@@ -25,7 +26,8 @@ from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.model.reason_codes import ReasonCode
+from loan_default.risk.model.scorer import SCORED, Predictions
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ _ANSWERED: Mapping[str, pl.DataType] = {
     "pd": pl.Float64(),
     "score": pl.Int64(),
     "decision": pl.String(),
+    "reason_codes": pl.String(),  # JSON until they are written
     "model_version": pl.Int64(),
     "shadow_version": pl.Int64(),
     "shadow_pd": pl.Float64(),
@@ -53,7 +56,8 @@ def log_schema(contract: Contract) -> dict[str, pl.DataType]:
     A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch.
     """
     features = {field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.features}
-    return {**_ANSWERED, "scored_at": pl.Datetime("us", "UTC"), **features}
+    written = {"scored_at": pl.Datetime("us", "UTC"), "reason_codes": SCORED["reason_codes"]}
+    return {**_ANSWERED, **written, **features}
 
 
 class Entry(NamedTuple):
@@ -91,6 +95,7 @@ class _Rows:
             (entry.predictions.pds for entry in entries),
             (entry.predictions.scores for entry in entries),
             (entry.predictions.decisions for entry in entries),
+            (map(_json, entry.predictions.reason_codes) for entry in entries),
             (repeat(entry.version, count) for entry, count in entries_and_counts),
             (repeat(entry.shadow_version, count) for entry, count in entries_and_counts),
             (entry.shadow_pds or repeat(None, count) for entry, count in entries_and_counts),
@@ -114,6 +119,10 @@ class _Rows:
         return pl.DataFrame([pl.Series(name, column[start:end], dtype) for (name, dtype), column in columns])
 
 
+def _json(codes: list[ReasonCode]) -> str:
+    return orjson.dumps(codes).decode()
+
+
 def _stack(parts: Iterable[list[list[float]] | Floats]) -> list[Floats]:
     """Stack the values in fewer arrays: those of single applications, plain lists, become arrays together."""
     arrays: list[Floats] = []
@@ -129,6 +138,7 @@ def _table(answered: pl.DataFrame, values: Floats, contract: Contract) -> pl.Dat
     scored_at = (pl.col("scored_at") * 1e6).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
     named = [
         scored_at.alias("scored_at"),
+        pl.col("reason_codes").str.json_decode(SCORED["reason_codes"]),
         pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
         *map(_feature, contract.features),
     ]

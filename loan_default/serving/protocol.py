@@ -253,7 +253,7 @@ def encode(predictions: Predictions, output: Output) -> bytes:
         values = [int(decision == "decline") for decision in predictions.decisions]
     else:
         values = [
-            {"pd": pd, "score": score, "decision": decision, "reasons": reasons}
-            for pd, score, decision, reasons in zip(*predictions, strict=True)
+            {"pd": pd, "score": score, "decision": decision, "reasons": reasons, "reason_codes": codes}
+            for pd, score, decision, reasons, codes in zip(*predictions, strict=True)
         ]
     return orjson.dumps({"predictions": values})

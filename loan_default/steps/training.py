@@ -159,10 +159,10 @@ def _calibrate_window(data: TrainingData) -> CalibrateWindow:
     import polars as pl
 
     from loan_default.risk.model.development import on_windows
-    from loan_default.risk.model.training import CalibrateWindow, select_grades
+    from loan_default.risk.model.training import CalibrateWindow, select_opinions
 
-    grade = partial(select_grades, data.contract)
-    loans = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["calibrate"], grade))
+    opinions = partial(select_opinions, data.contract)
+    loans = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["calibrate"], opinions))
     return CalibrateWindow.of(loans, data.contract)
 
 

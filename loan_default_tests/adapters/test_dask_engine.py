@@ -29,7 +29,7 @@ from loan_default.risk.evaluation import auc_of
 from loan_default.risk.model.batch_scoring import write_predictions
 from loan_default.risk.model.development import development_on, on_windows
 from loan_default.risk.model.search_space import SearchSpace
-from loan_default.risk.model.training import Candidate, select_grades, train_candidates
+from loan_default.risk.model.training import Candidate, select_opinions, train_candidates
 from loan_default.risk.model.tuning import TunedParams, tune
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import profile_of, reference_of
@@ -187,7 +187,7 @@ def test_the_reference_is_the_same(engine: DaskEngine, book: Book) -> None:
 @pytest.mark.integration
 def test_windows_come_in_their_order(engine: DaskEngine, book: Book) -> None:
     distributed, local = (
-        pl.concat(on_windows(executor, book.loans, CONTRACT, book.splits, ["test"], partial(select_grades, CONTRACT)))
+        pl.concat(on_windows(executor, book.loans, CONTRACT, book.splits, ["test"], partial(select_opinions, CONTRACT)))
         for executor in (engine, LOCAL)
     )
     assert distributed.equals(local)
@@ -198,7 +198,7 @@ def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -
     few = replace(book.splits, out_of_time=False)
     for window in ("train", "calibrate", "test"):
         distributed, local = (
-            pl.concat(on_windows(executor, book.loans, CONTRACT, few, [window], partial(select_grades, CONTRACT)))
+            pl.concat(on_windows(executor, book.loans, CONTRACT, few, [window], partial(select_opinions, CONTRACT)))
             for executor in (engine, LOCAL)
         )
         assert distributed.equals(local)

@@ -42,7 +42,7 @@ def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
         "judgement": {
             "leaderboard": {"xgboost": METRICS, "random_forest": METRICS},
             "champion": METRICS,
-            "evaluation": {"grade_auc": 0.65},
+            "evaluation": {"opinion_auc": 0.65},
         },
     }
     tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
@@ -51,7 +51,7 @@ def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
     assert "random_forest " in lines
     assert "production: version 2" in lines
     assert "0.7000 (0.6900 to 0.7100)" in lines
-    assert "the lender's grade alone" in lines
+    assert "the lender's opinion alone" in lines
 
 
 def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
@@ -59,7 +59,7 @@ def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:
     evaluation = {
         "version": 1,
         "champion_version": None,
-        "judgement": {"leaderboard": {"xgboost": METRICS}, "champion": None, "evaluation": {"grade_auc": None}},
+        "judgement": {"leaderboard": {"xgboost": METRICS}, "champion": None, "evaluation": {"opinion_auc": None}},
     }
     tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
     lines = text()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from loan_default.risk.contract import CONF, Contract, load_contract
+from loan_default.risk.contract import CONF, Contract, Side, load_contract
 from loan_default.risk.data.synthetic_tables import PUBLISHED_COLUMNS
 from loan_default.risk.errors import BadInput
 
@@ -102,10 +102,71 @@ def test_what_is_required_is_what_the_platform_needs(contract: Contract) -> None
     assert {field.name for field in contract.fields if not field.nullable} == required - {"dti"}
 
 
-def test_the_lenders_own_opinion_is_never_a_reason(contract: Contract) -> None:
-    for name in ("grade", "sub_grade", "int_rate"):
-        assert contract.by_name[name].reason is None
-    assert contract.by_name["dti"].reason
+def test_the_lenders_own_opinion_is_what_it_says_and_what_is_derived_from_it(contract: Contract) -> None:
+    assert contract.opinions == {"grade", "sub_grade", "int_rate", "payment_to_income"}
+    assert {field.name for field in contract.features if field.group == "assigned_terms"} == {
+        "grade",
+        "sub_grade",
+        "int_rate",
+    }
+    assert contract.groups == {"assigned_terms": "The rate and grade assigned to this application."}
+
+
+SAID = {
+    ("emp_length", 10.0): "10+ years",
+    ("emp_length", 0.0): "< 1 year",
+    ("emp_length", 1.0): "1 year",
+    ("annual_inc", 54321.456): "54,321.46 dollars a year",
+    ("annual_inc", 1.0): "1 dollar a year",
+    ("int_rate", 12.7): "12.7 percent a year",
+    ("dti", 0.004): "0.004 percent",
+    ("dti", 0.0): "0 percent",
+    ("pub_rec", 2.0): "2",
+    ("fico_range_low", 700.0): "700 FICO points",
+    ("grade", "C"): "C",
+    ("application_type", "Joint App"): "Joint App",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SAID)
+def test_a_value_is_said_for_people(contract: Contract, name: str, value: float | str) -> None:
+    assert contract.by_name[name].say(value) == SAID[name, value]
+
+
+def test_a_reason_is_the_sentence_of_its_side_or_else_a_fact(contract: Contract) -> None:
+    sides: list[tuple[str, Side, float | str | None]] = [
+        ("dti", "high", 31.5),
+        ("dti", "low", 3.0),
+        ("dti", "missing", None),
+        ("purpose", "level", "small_business"),
+        ("mths_since_last_record", "level", 70.0),
+        ("revol_util", "missing", None),
+    ]
+    assert {(name, side): contract.by_name[name].reason(side, value) for name, side, value in sides} == {
+        ("dti", "high"): "Existing debt payments take more of the income than typical: 31.5 percent.",
+        ("dti", "low"): (
+            "Monthly debt payments, without mortgage and this loan, as a share of monthly income: 3 percent."
+        ),
+        ("dti", "missing"): "The share of income that existing debt payments take is not known.",
+        ("purpose", "level"): "The purpose of the loan: small_business.",
+        ("mths_since_last_record", "level"): "Months since the last public record: 70 months.",
+        ("revol_util", "missing"): "Revolving balance as a share of the revolving limit: not known.",
+    }
+
+
+def test_every_sentence_names_its_side(contract: Contract) -> None:
+    """A sentence that compares does so with the typical value; one of the other side does not say the same."""
+    words = {"high": ("more", "higher", "larger", "longer", "older"), "low": ("less", "fewer", "lower", "smaller")}
+    words["low"] += ("shorter", "younger", "more recent")
+    for field in contract.features:
+        for side, comparatives in words.items():
+            sentence = getattr(field.reasons, side)
+            if sentence and "typical" in sentence:
+                assert any(word in sentence.lower().split("typical")[0] for word in comparatives), sentence
+        sentences = [sentence for sentence in field.reasons.model_dump().values() if sentence]
+        assert len(set(sentences)) == len(sentences)
+        assert all(sentence.endswith(".") for sentence in sentences)
+        assert "{value}" not in field.reason("missing", None)
 
 
 def test_people_and_places_are_no_features(contract: Contract) -> None:
@@ -162,6 +223,58 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no term": (lambda data, field: field["term"].update(unit="years"), "field term with the unit months is needed"),
     "status": (lambda data, field: data["outcome"]["repaid"].append("Default"), "status Default is listed twice"),
     "share": (lambda data, field: data["expect"].update(rejected_share_at_most=5), "expect.rejected_share_at_most"),
+    "reason": (lambda data, field: field["dti"].update(reason="Bad."), "dti: reason is now reasons, a sentence for"),
+    "other side": (
+        lambda data, field: field["dti"]["reasons"].update(low="Low."),
+        "dti: reasons are high, low: risk is rising; write high",
+    ),
+    "wrong side": (
+        lambda data, field: field["annual_inc"].update(reasons={"high": "High."}),
+        "annual_inc: reasons are high: risk is falling; write low",
+    ),
+    "one side": (
+        lambda data, field: field["emp_length"]["reasons"].pop("high"),
+        "emp_length: reasons are low: a directional sentence where the side is not known",
+    ),
+    "level of a number": (
+        lambda data, field: field["emp_length"].update(reasons={"level": "Employed."}),
+        "emp_length: reasons are level: a directional sentence where the side is not known",
+    ),
+    "side of a level": (
+        lambda data, field: field["purpose"]["reasons"].update(high="High."),
+        "purpose: reasons are high, level: a nominal field has no high and no low; write level",
+    ),
+    "reasons of a segment": (
+        lambda data, field: field["addr_state"].update(reasons={"missing": "No state."}),
+        "addr_state: only a feature has reasons; its role is segment",
+    ),
+    "placeholder": (
+        lambda data, field: field["dti"]["reasons"].update(high="It is {amount}."),
+        r"'It is \{amount\}.' holds more than text and \{value\}",
+    ),
+    "format": (
+        lambda data, field: field["dti"]["reasons"].update(high="It is {value:.2f}."),
+        "holds more than text and",
+    ),
+    "braces": (lambda data, field: field["dti"]["reasons"].update(high="It is {value."), "expected '}'"),
+    "empty": (lambda data, field: field["dti"]["reasons"].update(high=" "), "a sentence is empty"),
+    "missing value": (
+        lambda data, field: field["dti"]["reasons"].update(missing="It is {value}."),
+        "dti: reasons.missing holds {value}, and there is none",
+    ),
+    "mixed group": (
+        lambda data, field: field["term"].update(group="assigned_terms"),
+        "field int_rate is the lender's opinion and term of the same group assigned_terms is none; give int_rate a",
+    ),
+    "derived opinion": (
+        lambda data, field: field["payment_to_income"].update(group="loan_size"),
+        r"payment_to_income is the lender's opinion \(derived from loan_amnt, int_rate, .*\) and loan_amnt",
+    ),
+    "no group": (lambda data, field: data["groups"].update(grades="Grades."), "grades is the group of no feature"),
+    "group's value": (
+        lambda data, field: data["groups"].update(assigned_terms="The rate: {value}."),
+        "the sentence of assigned_terms tells of the whole group",
+    ),
     "month": (lambda data, field: data["layouts"][0]["year"].update(month=13), r"layouts\.0\.year\.month"),
 }  # fmt: skip
 

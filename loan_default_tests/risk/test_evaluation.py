@@ -259,7 +259,7 @@ def test_evaluation_survives_json() -> None:
         out_of_time=True,
         cutoff=CUTOFF,
         metrics=measured(),
-        grade_auc=0.66,
+        opinion_auc=0.66,
         segments=segments,
         opinion_gain=Interval(0.01, 0.0, 0.02),
         recalibration=recalibrate(outcomes, pds, months),
@@ -279,10 +279,11 @@ def test_an_evaluation_of_before_is_read_and_says_what_it_lacks() -> None:
         "out_of_time": True,
         "cutoff": 0.3,
         "metrics": {"auc": {"value": 0.7, "low": 0.6, "high": 0.8}},
-        "grade_auc": None,
+        "grade_auc": 0.66,
         "segments": [segment],
     }
     evaluation = Evaluation.from_dict(record)
+    assert evaluation.opinion_auc == 0.66
     assert (evaluation.recalibration, evaluation.looks, evaluation.worst_segments) == (None, None, ())
     assert evaluation.within_term[0].z is None
     gain = {"value": 0.01, "low": 0.0, "high": 0.02}

@@ -131,7 +131,7 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     answer = desk.score({"id": "A-1", **ONE})
     assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
     (prediction,) = answer.json["predictions"]
-    assert prediction.keys() == {"pd", "score", "decision", "reasons"}
+    assert prediction.keys() == {"pd", "score", "decision", "reasons", "reason_codes"}
     text = desk.ask("GET", "/metrics").body.decode()
     assert 'loan_default_requests_total{code="200",route="/invocations"} 1.0' in text
     assert "loan_default_rows_total 1.0" in text

@@ -68,6 +68,7 @@ def answer(amount: float) -> dict[str, Any]:
         "score": int(1000 - amount / 100),
         "decision": "decline" if declined else "approve",
         "reasons": ["The amount, asked for, is high.", "The term is long."] if declined else [],
+        "reason_codes": [{"group": "term", "field": "term", "side": "high", "share": 0.5}] if declined else [],
     }
 
 
@@ -127,13 +128,15 @@ def read(output: Path) -> pl.DataFrame:
 
 
 def expected(published: pl.DataFrame) -> pl.DataFrame:
-    answers = pl.DataFrame([answer(float(amount)) for amount in published["loan_amnt"]])
+    rows = [answer(float(amount)) for amount in published["loan_amnt"]]
+    answers = pl.DataFrame(rows)
     return answers.select(
         published["id"].cast(pl.String),
         "pd",
         "score",
         "decision",
         pl.col("reasons").list.join(" "),
+        pl.Series("reason_codes", [json.dumps(row["reason_codes"], separators=(",", ":")) for row in rows]),
         pl.lit(3, dtype=pl.Int64).alias("model_version"),
     )
 

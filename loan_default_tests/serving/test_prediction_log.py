@@ -24,6 +24,7 @@ from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.online_features import Applications
+from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving import prediction_log
@@ -34,20 +35,21 @@ from loan_default_tests.waiting import within
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
 FEATURES = contract().features
+CODE: ReasonCode = {"group": "debt", "field": "dti", "side": "high", "share": 0.25}
 NewLog = Callable[..., PredictionLog]
 
 
 def entry(request_id: str = "r1", scored_at: datetime = AT, number: float = 36, count: int = 1) -> Entry:
     values = [number if field.kind == "number" else 1.0 for field in FEATURES]
     applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
-    predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count)
+    predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count, [[]] * count)
     return Entry(request_id, scored_at.timestamp(), 3, applications, predictions)
 
 
 def logged(request_id: str = "r1", scored_at: datetime = AT, number: float = 36) -> tuple[Any, ...]:
     """Return the row of such an entry as it is read again."""
     features = (number if field.kind == "number" else field.levels[0] for field in FEATURES)
-    return (request_id, scored_at, "loan-7", 0.125, 604, "approve", 3, None, None, *features)
+    return (request_id, scored_at, "loan-7", 0.125, 604, "approve", [], 3, None, None, *features)
 
 
 def append(log: PredictionLog, count: int, **fields: Any) -> None:
@@ -122,7 +124,8 @@ def test_rows_come_back_as_they_were_appended(new_log: NewLog, tmp_path: Path) -
     nothing = Applications([None], [[math.nan] * len(FEATURES)])
     log.append([entry("r1", number=36)])
     log.append([entry("r2", number=13.99, count=2)._replace(shadow_version=4, shadow_pds=[None, 0.25])])
-    log.append([Entry("r3", AT.timestamp(), 3, nothing, Predictions([0.5], [-12], ["decline"], [[]]), 4, [0.625])])
+    declined = Predictions([0.5], [-12], ["decline"], [["High."]], [[CODE]])
+    log.append([Entry("r3", AT.timestamp(), 3, nothing, declined, 4, [0.625])])
     assert not files_in(tmp_path)
     log.flush()
     (frame,) = frames_in(tmp_path)
@@ -130,16 +133,16 @@ def test_rows_come_back_as_they_were_appended(new_log: NewLog, tmp_path: Path) -
     assert frame.rows() == [
         logged("r1", number=36),
         logged("r2", number=13.99),
-        (*logged("r2")[:7], 4, 0.25, *logged(number=13.99)[9:]),
-        ("r3", AT, None, 0.5, -12, "decline", 3, 4, 0.625, *[None] * len(FEATURES)),
+        (*logged("r2")[:8], 4, 0.25, *logged(number=13.99)[10:]),
+        ("r3", AT, None, 0.5, -12, "decline", [CODE], 3, 4, 0.625, *[None] * len(FEATURES)),
     ]
     assert (log.logged, log.dropped) == (4, 0)
 
 
 def test_columns_are_what_was_answered_and_then_the_features() -> None:
     schema = log_schema(contract())
-    answered = ["request_id", "scored_at", "id", "pd", "score", "decision", "model_version", "shadow_version"]
-    assert list(schema) == [*answered, "shadow_pd", *contract().feature_names]
+    answered = ["request_id", "scored_at", "id", "pd", "score", "decision", "reason_codes", "model_version"]
+    assert list(schema) == [*answered, "shadow_version", "shadow_pd", *contract().feature_names]
     assert [schema[name] for name in ("scored_at", "loan_amnt", "grade", "purpose")] == [
         pl.Datetime("us", "UTC"), pl.Float64(), pl.String(), pl.String(),
     ]  # fmt: skip

@@ -9,6 +9,7 @@ import orjson
 import pandas as pd
 import pytest
 
+from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.protocol import CSV, JSON, PARQUET, QuickDecoder, Refused, Request, decode, encode
 
@@ -147,9 +148,12 @@ def test_a_file_that_is_none_is_refused(kind: str, body: bytes) -> None:
     assert refusal(body, kind).status == 400
 
 
+CODE: ReasonCode = {"group": "debt", "field": "dti", "side": "high", "share": 0.25}
+
+
 def test_answers_in_three_forms() -> None:
-    predictions = Predictions([0.1, 0.5], [560, 480], ["approve", "decline"], [[], ["High."]])
+    predictions = Predictions([0.1, 0.5], [560, 480], ["approve", "decline"], [[], ["High."]], [[], [CODE]])
     assert orjson.loads(encode(predictions, "pd")) == {"predictions": [0.1, 0.5]}
     assert orjson.loads(encode(predictions, "label")) == {"predictions": [0, 1]}
-    full = {"pd": 0.5, "score": 480, "decision": "decline", "reasons": ["High."]}
+    full = {"pd": 0.5, "score": 480, "decision": "decline", "reasons": ["High."], "reason_codes": [CODE]}
     assert orjson.loads(encode(predictions, "full"))["predictions"][1] == full

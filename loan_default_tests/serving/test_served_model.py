@@ -53,6 +53,10 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
         assert predictions.scores == batch["score"].to_list()
         assert predictions.decisions == batch["decision"].to_list()
         assert predictions.reasons == batch["reasons"].to_list()
+        for codes, expected in zip(predictions.reason_codes, batch["reason_codes"].to_list(), strict=True):
+            assert [{**code, "share": 0} for code in codes] == [{**code, "share": 0} for code in expected]
+            assert [c["share"] for c in codes] == pytest.approx([c["share"] for c in expected], abs=2e-4)
+    assert any(batch.filter(pl.col("decision") == "review")["reason_codes"].list.len())
     assert model.quick_form == (kind if kind in ("logistic_regression", "lightgbm") else "onnx")
 
 

@@ -27,7 +27,9 @@ def write_predictions(
     with_reasons: bool = True,
     engine: Engine | None = None,
 ) -> list[tuple[str, int, float]]:
-    """Score applications of any number to Parquet, and to CSV with the reasons as one text, in bounded memory.
+    """Score applications of any number to Parquet, and to CSV, in bounded memory.
+
+    In CSV the reasons of an application are one text, and their codes a JSON text.
 
     Args:
         scorer: the version that scores.
@@ -35,7 +37,7 @@ def write_predictions(
         parquet: file to write: id, issue month, term, what `Scorer.score` returns, and the constants.
         csv: file to write beside it.
         constants: further columns of one value each.
-        with_reasons: whether declined applications get their reasons.
+        with_reasons: whether applications that are not approved get their reasons.
         engine: where it is done; here by default.
 
     Returns:
@@ -47,7 +49,9 @@ def write_predictions(
     rows.with_columns(constant_columns).sink_parquet(parquet)
     predictions = pl.scan_parquet(parquet)
     if csv:
-        predictions.with_columns(pl.col("reasons").list.join(" ")).sink_csv(csv)
+        codes = pl.col("reason_codes").list.eval(pl.element().struct.json_encode()).list.join(",")
+        texts = pl.col("reasons").list.join(" "), pl.format("[{}]", codes).alias("reason_codes")
+        predictions.with_columns(texts).sink_csv(csv)
     counts = predictions.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision")
     return list(counts.collect(engine="streaming").iter_rows())
 

@@ -1,35 +1,153 @@
-"""Tells why an applicant was declined: the fields that raise the margin most, in the contract's sentences.
+"""Tells why an applicant was declined or sent to a person: the groups of fields that add most to the risk, and the side
+of each that the contract has a sentence for.
 
-Fields without a sentence (the lender's own grade and rate) are never given. Measuring contributions is the model's.
+A side is that of the value against the typical loan of development, so a sentence is true of the applicant it is said
+to. Every group can be told, the lender's own opinion too: a field without a sentence for the side is told as the fact
+that it is. Measuring contributions is the model's, the sentences are the contract's.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypedDict
 
+import numpy as np
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.contract import LoanField, Side
 from loan_default.risk.model.features import FeatureSpace
 
+Values = Floats | Sequence[Sequence[float]]  # (n, features) of a contract, as `FeatureSpace.values` gives them
+_SHARE_DIGITS = 4
 
-def field_contributions(contributions: NDArray[np.float64], space: FeatureSpace) -> NDArray[np.float64]:
+
+class ReasonCode(TypedDict):
+    """One reason for programs: the group, its field that adds most, the side of its value, the group's share.
+
+    `share` is of the sum of what all groups that raise the risk add to the margin, rounded to four digits.
+    """
+
+    group: str
+    field: str
+    side: Side
+    share: float
+
+
+class Explanation(NamedTuple):
+    """The reasons of one applicant, strongest first, as sentences and as codes of the same order."""
+
+    sentences: list[str]
+    codes: list[ReasonCode]
+
+
+@dataclass(frozen=True)
+class ReasonFinder:
+    """Finds the reasons of predictions by one feature space, whose population says what is typical."""
+
+    space: FeatureSpace
+
+    def explain(
+        self,
+        contributions: Floats,
+        values: Values,
+        at_most: int,
+        needed: Sequence[Sequence[int]] | None = None,
+    ) -> list[Explanation]:
+        """Return for each row what it lacks, where that alone decided, and the groups that add most to its risk.
+
+        Args:
+            contributions: (n, columns) to the margin, from the model.
+            values: (n, features) of the same loans.
+            at_most: how many reasons a row may have; only groups that raise the risk count.
+            needed: for each row the positions of features whose absence alone keeps it from an approval.
+        """
+        by_field = field_contributions(contributions, self.space)
+        by_group = np.add.reduceat(by_field[:, self._order], self._starts, axis=1)
+        strongest = np.argsort(-by_group, axis=1, kind="stable")[:, :at_most]
+        lacking = needed or [()] * len(by_field)
+        rows = zip(by_field.tolist(), by_group.tolist(), strongest.tolist(), lacking, strict=True)
+        return [
+            self._explanation(self._named(*row)[:at_most], row[1], numbers)
+            for row, numbers in zip(rows, values, strict=True)
+        ]
+
+    def _named(
+        self, by_field: list[float], by_group: list[float], strongest: list[int], absent: Sequence[int]
+    ) -> list[tuple[int, int]]:
+        """Return the positions of the groups that are reasons of a row, and of the field that each is told by."""
+        named = [(self._group_of[index], index) for index in absent]
+        groups = {group for group, _ in named}
+        for group in strongest:
+            if by_group[group] > 0 and group not in groups:
+                named.append((group, max(self._groups[group][1], key=by_field.__getitem__)))
+        return named
+
+    def _explanation(
+        self, named: list[tuple[int, int]], by_group: list[float], values: Sequence[float] | Floats
+    ) -> Explanation:
+        raised = sum(added for added in by_group if added > 0)
+        explanation = Explanation([], [])
+        for group, index in named:
+            name, _, sentence = self._groups[group]
+            field, value = self.space.contract.features[index], float(values[index])
+            side = side_of(field, value, self._typical[index])
+            share = round(max(by_group[group], 0.0) / raised, _SHARE_DIGITS) if raised else 0.0
+            if sentence is None or side == "missing":  # what a group's sentence tells of is there
+                sentence = field.reason(side, _plain_value(field, value))
+            explanation.sentences.append(sentence)
+            explanation.codes.append({"group": name, "field": field.name, "side": side, "share": share})
+        return explanation
+
+    @cached_property
+    def _typical(self) -> list[float | None]:
+        """Return for each feature the number of its typical value, None where it is not known."""
+        return [self.space.population.typical_number(field) for field in self.space.contract.features]
+
+    @cached_property
+    def _groups(self) -> list[tuple[str, list[int], str | None]]:
+        """Return each group, in the contract's order: its name, the positions of its features, its own sentence."""
+        contract = self.space.contract
+        members: dict[str, list[int]] = {}
+        for index, field in enumerate(contract.features):
+            members.setdefault(field.group, []).append(index)
+        return [(name, indices, contract.groups.get(name)) for name, indices in members.items()]
+
+    @cached_property
+    def _group_of(self) -> dict[int, int]:
+        """Return for each feature the position of its group among `_groups`."""
+        return {index: group for group, (_, members, _) in enumerate(self._groups) for index in members}
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """Return the positions of the features, those of a group beside each other."""
+        return [index for _, members, _ in self._groups for index in members]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Return where in `_order` each group begins."""
+        sizes = [len(members) for _, members, _ in self._groups]
+        return [0, *np.cumsum(sizes)[:-1].tolist()]
+
+
+def side_of(field: LoanField, value: float, typical: float | None) -> Side:
+    """Return the side of a number, or of a level's position; `level` where it has none: nominal, typical, not known."""
+    if value != value:
+        return "missing"
+    if field.kind == "nominal" or typical is None or value == typical:
+        return "level"
+    return "high" if value > typical else "low"
+
+
+def _plain_value(field: LoanField, value: float) -> float | str | None:
+    """Return the value as `LoanField.reason` takes it."""
+    if value != value:
+        return None
+    return field.levels[int(value) - 1] if field.levels else value
+
+
+def field_contributions(contributions: Floats, space: FeatureSpace) -> Floats:
     """Add up contributions by matrix column (n, columns) to those by field of the contract (n, features)."""
     starts = np.flatnonzero(np.diff(space.field_of, prepend=-1))
     return np.add.reduceat(contributions, starts, axis=1)
-
-
-def reasons_for(contributions: NDArray[np.float64], space: FeatureSpace, *, at_most: int) -> list[list[str]]:
-    """Return for each row the sentences of the fields that add most to its risk, strongest first.
-
-    Args:
-        contributions: (n, columns) to the margin, from the model.
-        space: which column belongs to which field.
-        at_most: how many sentences a row may have; only fields that raise the risk count.
-    """
-    features = space.contract.features
-    explained = [index for index, field in enumerate(features) if field.reason]
-    increases = field_contributions(contributions, space)[:, explained]
-    strongest = np.argsort(-increases, axis=1, kind="stable")[:, :at_most]
-    sentences = np.array([features[index].reason for index in explained], dtype=object)
-    return [
-        [sentences[index] for index in order if row[index] > 0] for order, row in zip(strongest, increases, strict=True)
-    ]

@@ -20,14 +20,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract import Contract, load_contract, load_earlier_contract
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import load_model
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
-from loan_default.risk.model.reason_codes import reasons_for
+from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values
 from loan_default.risk.policy import DecisionPolicy
 
 FORMAT = 2
@@ -40,16 +40,23 @@ SCORED = {
     "score": pl.Int64(),
     "decision": pl.Enum(DECISIONS),
     "reasons": pl.List(pl.String),
+    "reason_codes": pl.List(
+        pl.Struct({"group": pl.String(), "field": pl.String(), "side": pl.String(), "share": pl.Float64()})
+    ),
 }
 
 
 class Predictions(NamedTuple):
-    """Predictions for n applications as plain values: PDs from 0 to 1, points, decisions, reasons of declined ones."""
+    """Predictions for n applications as plain values: PDs from 0 to 1, points, decisions, reasons as two forms.
+
+    Only applications that are declined or reviewed have reasons: sentences, and codes of the same order.
+    """
 
     pds: list[float]
     scores: list[int]
     decisions: list[str]
     reasons: list[list[str]]
+    reason_codes: list[list[ReasonCode]]
 
 
 @dataclass(frozen=True)
@@ -77,33 +84,37 @@ class Scorer:
         rare = self.population.rarely_missing(self.policy.missing_share_at_least)
         return tuple(index for index, name in enumerate(self.contract.feature_names) if name in rare)
 
+    @cached_property
+    def _reason_finder(self) -> ReasonFinder:
+        return ReasonFinder(self.space)
+
     def score(self, loans: pl.DataFrame, *, with_reasons: bool = True) -> pl.DataFrame:
         """Score loans in natural units.
 
         Args:
             loans: (n rows) with every feature of the contract.
-            with_reasons: whether declined loans get their reasons; exact SHAP costs most of the time.
+            with_reasons: whether loans that are not approved get their reasons; exact SHAP costs most of the time.
 
         Returns:
             n rows: `pd` (calibrated probability of default), `raw_score` (log-odds, ranks the loans), `score` (points,
             higher is safer), `decision` (approve, review, decline; at best review where `needed_to_approve` is
-            missing), `reasons` (list of sentences; empty unless declined).
+            missing), `reasons` (list of sentences, strongest first; empty where approved), `reason_codes` (the same for
+            programs: group, field, side, share).
         """
         X, values = self.space.matrix(loans), self.space.values(loans)
         raw = self.model.margins(X)
         pds = self.calibration.pds(raw)
-        declined = pds >= self.policy.decline_from
+        decisions = pl.Series(self._bands(pds, values)).cat.to(pl.Enum(DECISIONS))
         columns = {
             "pd": pds,
             "raw_score": raw,
             "score": points(pds, self.policy),
-            "decision": pl.Series(self._bands(pds, values)).cat.to(pl.Enum(DECISIONS)),
+            "decision": decisions,
         }
-        return pl.DataFrame(columns).with_columns(self._reasons(X, declined if with_reasons else declined & False))
+        explained = (decisions != "approve").to_numpy() & with_reasons
+        return pl.DataFrame(columns).with_columns(self._reasons(X, values, pds, explained))
 
-    def predict(
-        self, values: list[list[float]] | Floats, X: Matrix, margins: Floats, *, with_reasons: bool = True
-    ) -> Predictions:
+    def predict(self, values: Values, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Predictions:
         """Score to plain values, as `score` does to columns.
 
         Args:
@@ -120,12 +131,14 @@ class Scorer:
             pds, scores = array.tolist(), points(array, self.policy).tolist()
             decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
         reasons: list[list[str]] = [[]] * len(pds)
-        if with_reasons and (declined := [index for index, pd in enumerate(pds) if pd >= self.policy.decline_from]):
-            contributions = self.model.contributions(X[declined])
-            declined_reasons = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
-            for index, sentences in zip(declined, declined_reasons, strict=True):
-                reasons[index] = sentences
-        return Predictions(pds, scores, decisions, reasons)
+        codes: list[list[ReasonCode]] = [[]] * len(pds)
+        explained = [index for index, decision in enumerate(decisions) if decision != "approve"] if with_reasons else []
+        if explained:
+            rows, row_pds = [values[index] for index in explained], [pds[index] for index in explained]
+            explanations = self._explain(X[explained], rows, row_pds)
+            for index, explanation in zip(explained, explanations, strict=True):
+                reasons[index], codes[index] = explanation
+        return Predictions(pds, scores, decisions, reasons, codes)
 
     def _bands(self, pds: Floats, values: Floats) -> NDArray[np.uint8]:
         """Return the position of each decision (n,) among `DECISIONS`."""
@@ -136,16 +149,27 @@ class Scorer:
     def _decision(self, pd: float, values: Sequence[float] | Floats) -> str:
         """Return one decision, as `_bands` does many."""
         band = (pd >= self.policy.approve_below) + (pd >= self.policy.decline_from)
-        if band == 0 and any(math.isnan(values[index]) for index in self.needed_to_approve):
-            band = 1
-        return DECISIONS[band]
+        return DECISIONS[1 if band == 0 and self._absent(values) else band]
 
-    def _reasons(self, X: Matrix, declined: NDArray[np.bool_]) -> pl.Series:
-        """Return the sentences of each row (n,), none where it was not declined."""
-        contributions = self.model.contributions(X[declined]) if declined.any() else np.zeros((0, X.shape[1]))
-        reasons = reasons_for(contributions, self.space, at_most=self.policy.reasons_at_most)
-        list_index = np.where(declined, np.cumsum(declined) - 1, len(reasons))  # the last list is that of all others
-        return pl.Series("reasons", [*reasons, []], dtype=pl.List(pl.String)).gather(list_index)
+    def _absent(self, values: Sequence[float] | Floats) -> list[int]:
+        """Return which of `needed_to_approve` an application lacks."""
+        return [index for index in self.needed_to_approve if math.isnan(values[index])]
+
+    def _explain(self, X: Matrix, values: Values, pds: Sequence[float]) -> list[Explanation]:
+        """Explain what is not approved, first by what it lacks where the PD alone would have approved it."""
+        below = self.policy.approve_below
+        needed = [self._absent(row) if pd < below else () for row, pd in zip(values, pds, strict=True)]
+        contributions = self.model.contributions(X)
+        return self._reason_finder.explain(contributions, values, self.policy.reasons_at_most, needed)
+
+    def _reasons(self, X: Matrix, values: Floats, pds: Floats, explained: NDArray[np.bool_]) -> list[pl.Series]:
+        """Return sentences and codes of each row (n,), none where it is not explained."""
+        rows = self._explain(X[explained], values[explained], pds[explained].tolist()) if explained.any() else []
+        explanations = [*rows, Explanation([], [])]
+        list_index = np.where(explained, np.cumsum(explained) - 1, len(rows))  # the last is that of all others
+        names = ("reasons", "reason_codes")
+        columns = zip(names, zip(*explanations, strict=True), strict=True)
+        return [pl.Series(name, column, dtype=SCORED[name]).gather(list_index) for name, column in columns]
 
     def save(self, folder: Path) -> None:
         """Write the model package: the model's file, `model.json`, `contract.json`."""
@@ -182,7 +206,7 @@ class Scorer:
             kind=content["kind"],
             calibration=Calibration(**content["calibration"]),
             policy=DecisionPolicy(**content["decision"]),
-            contract=load_contract(folder / "contract.json"),
+            contract=(load_earlier_contract if content["format"] == 1 else load_contract)(folder / "contract.json"),
             population=Population(**content.get("population", {})),
         )
 

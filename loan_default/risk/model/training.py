@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.contract import OUTCOME, Contract, LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval, auc_of, measure, month_numbers
 from loan_default.risk.model.calibration import fit_calibration
@@ -56,9 +56,9 @@ class CalibrateWindow:
 
     @classmethod
     def of(cls, loans: pl.DataFrame, contract: Contract) -> CalibrateWindow:
-        """Read what `select_grades` selected."""
+        """Read what `select_opinions` selected."""
         outcomes = loans[OUTCOME].to_numpy().astype(np.float64)
-        return cls(outcomes, month_numbers(loans[contract.time_name]), grade_scores(loans, contract))
+        return cls(outcomes, month_numbers(loans[contract.time_name]), opinion_scores(loans, contract))
 
 
 def train_candidates(
@@ -122,27 +122,32 @@ def _fit(
     return Candidate(model.name, scorer, final.record(parameters), metrics, margins)
 
 
-def select_grades(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
-    """Select what `CalibrateWindow` needs of loans: when they began, how they ended, the lender's ordered opinions."""
-    ordered = [field.name for field in contract.features if field.kind == "ordered"]
-    return loans.select(OUTCOME, contract.time_name, *ordered)
+def select_opinions(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
+    """Select what `CalibrateWindow` needs of loans: when they began, how they ended, the lender's own opinions."""
+    return loans.select(OUTCOME, contract.time_name, *(field.name for field in _ranking_opinions(contract)))
 
 
-def grade_scores(loans: pl.DataFrame, contract: Contract) -> Floats | None:
-    """Rank loans (n,) by the lender's own ordered opinion alone; None where the contract has none, or no loan.
+def opinion_scores(loans: pl.DataFrame, contract: Contract) -> Floats | None:
+    """Rank loans (n,) by the lender's own opinion alone, riskier higher; None where the contract or no loan has one.
 
-    The ordered field that most loans have counts, the finest of these: for LendingClub the sub-grade, or the grade
-    where there is none. A loan without it ranks in the middle.
+    The field of the contract with `opinion: true` that most loans have counts, the finest of these: a number, which
+    ranks by its value, or else the ordered field of most levels. A loan without it ranks in the middle.
     """
-    ordered = [field for field in contract.features if field.kind == "ordered"]
-    finest = max(ordered, key=lambda field: (loans[field.name].count(), len(field.levels)), default=None)
+    fields = _ranking_opinions(contract)
+    finest = max(fields, key=lambda field: (loans[field.name].count(), len(field.levels) or np.inf), default=None)
     if finest is None or loans[finest.name].count() == 0:
         return None
-    rank = loans[finest.name].cast(pl.Enum(finest.levels)).to_physical().cast(pl.Float64)
-    return rank.fill_null(strategy="mean").to_numpy()
+    values = loans[finest.name]
+    rank = (values.cast(pl.Enum(finest.levels)).to_physical() if finest.levels else values).cast(pl.Float64)
+    return (-1 if finest.risk == "falling" else 1) * rank.fill_null(strategy="mean").to_numpy()
 
 
-def grade_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
-    """Measure the AUC of `grade_scores`; None where there are none."""
-    scores = grade_scores(loans, contract)
+def opinion_auc(loans: pl.DataFrame, outcomes: Floats, contract: Contract) -> float | None:
+    """Measure the AUC of `opinion_scores`; None where there are none."""
+    scores = opinion_scores(loans, contract)
     return None if scores is None else auc_of(outcomes, scores)
+
+
+def _ranking_opinions(contract: Contract) -> list[LoanField]:
+    """Return the opinions of which it is known which way the lender means them: ordered, or numbers with a `risk`."""
+    return [f for f in contract.features if f.opinion and (f.kind == "ordered" or (f.kind == "number" and f.risk))]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, TERM, LoanField
+from loan_default.risk.contract import OUTCOME, TERM
 from loan_default.risk.estimates import Months, recalibrate
 from loan_default.risk.evaluation import (
     Comparison,
@@ -30,7 +30,7 @@ from loan_default.risk.evaluation import (
     read_intervals,
 )
 from loan_default.risk.model.scorer import DECISIONS, Scorer
-from loan_default.risk.model.training import grade_scores
+from loan_default.risk.model.training import opinion_scores
 from loan_default.risk.policy import PromotionPolicy
 
 VINTAGE, QUARTER, CHAMPION = "vintage", "quarter", "champion"
@@ -73,12 +73,12 @@ def score_test(
     """Score the loans of the test window by every model, and keep what measuring needs of them and no more.
 
     Returns:
-        n rows: outcome, issue month, the fields that segments are made of and those that are ordered; of each
+        n rows: outcome, issue month, the fields that segments are made of and the opinions of the lender; of each
         candidate, and of the champion where the loans have all that it needs, `pd`, `raw_score` and `decision`.
     """
     contract = next(iter(candidates.values())).contract
-    roles = [field.name for field in (*contract.with_role("segment"), *contract.features) if _is_measured(field)]
-    needed = dict.fromkeys([OUTCOME, contract.time_name, TERM, *policy.segments, *roles])
+    measured = [field.name for field in contract.fields if field.role == "segment" or field.opinion]
+    needed = dict.fromkeys([OUTCOME, contract.time_name, TERM, *policy.segments, *measured])
     everyone = dict(candidates)
     if champion and set(champion.contract.feature_names) <= set(loans.columns):
         everyone[CHAMPION] = champion
@@ -87,10 +87,6 @@ def score_test(
         for name, scorer in everyone.items()
     }
     return loans.select(name for name in needed if name in loans.columns).with_columns(**scored)
-
-
-def _is_measured(field: LoanField) -> bool:
-    return field.role == "segment" or field.kind == "ordered"
 
 
 def judge_on_test(
@@ -132,14 +128,14 @@ def judge_on_test(
     leading = candidates[leader]
     pds, raw = _arrays(scored[leader])
     months = month_numbers(test[leading.contract.time_name])
-    opinion = grade_scores(test, leading.contract)
+    opinion = opinion_scores(test, leading.contract)
     evaluation = Evaluation(
         rows=test.height,
         defaults=int(outcomes.sum()),
         out_of_time=out_of_time,
         cutoff=leading.policy.decline_from,
         metrics=leaderboard[leader],
-        grade_auc=None if opinion is None else auc_of(outcomes, opinion),
+        opinion_auc=None if opinion is None else auc_of(outcomes, opinion),
         segments=by_segment(outcomes, pds, raw, _segments(test, leading, policy), months=months),
         opinion_gain=None
         if opinion is None

@@ -294,9 +294,9 @@ def _results(inputs: ModelCardInputs) -> Iterator[str]:
 
 def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
     evaluation, comparison = inputs.evaluation, inputs.comparison
-    if evaluation.grade_auc is not None:
-        gain = evaluation.metrics["auc"].value - evaluation.grade_auc
-        yield f"the lender's grade alone (AUC {evaluation.grade_auc:.4f})", f"{gain:+.4f}", None
+    if evaluation.opinion_auc is not None:
+        gain = evaluation.metrics["auc"].value - evaluation.opinion_auc
+        yield f"the lender's opinion alone (AUC {evaluation.opinion_auc:.4f})", f"{gain:+.4f}", None
     if comparison is not None:
         gained = comparison.auc_gain
         change = f"{gained.value:+.4f} ({gained.low:+.4f} to {gained.high:+.4f})"
@@ -360,8 +360,9 @@ def _decisions(inputs: ModelCardInputs) -> Iterator[str]:
     policy = inputs.scorer.policy
     yield (
         f"A PD below {_percent(policy.approve_below)} is approved, from {_percent(policy.decline_from)} on declined, "
-        f"and a person reviews what lies between. A declined applicant reads up to {policy.reasons_at_most} reasons: "
-        "the fields that raise this applicant's risk most (exact SHAP values). On the test window:"
+        f"and a person reviews what lies between. An applicant who is not approved gets up to {policy.reasons_at_most} "
+        "reasons: the groups of fields that raise this applicant's risk most (exact SHAP values), each told by the "
+        "field that adds most and the side of its value against the typical loan of development. On the test window:"
     )
     shares = inputs.decisions.iter_rows()
     rows = [(decision, loans, _percent(share), _percent(rate)) for decision, loans, share, rate in shares]
@@ -393,16 +394,28 @@ def _fields(inputs: ModelCardInputs) -> Iterator[str]:
     )
     missing = inputs.cleaning["missing_fields"]
     rows = [_field_row(field, importance.get(field.name), field.name in missing) for field in fields]
-    yield markdown_table(["Field", "Importance", "What it is", "Allowed", "PD with it", "Reason for a decline"], rows)
-    silent = [field.name for field in fields if field.reason is None]
-    if silent:
-        yield f"Never given as a reason: {_named(silent)}."
+    yield markdown_table(["Field", "Importance", "What it is", "Allowed", "PD with it", "Group of reasons"], rows)
+    contract = inputs.scorer.contract
+    opinions = [name for name in contract.feature_names if name in contract.opinions]
+    if opinions:
+        yield (
+            f"The lender's own opinion, or derived from it: {_named(opinions)}. "
+            + (
+                "The policy decides without it: the model does not see it."
+                if _without_opinion(inputs)
+                else "It is told as a reason like any other."
+            )
+        )
+
+
+def _without_opinion(inputs: ModelCardInputs) -> bool:
+    return inputs.scorer.policy.decide_without_opinion
 
 
 def _field_row(field: LoanField, importance: float | None, missing: bool) -> tuple[object, ...]:
     what = field.description + (" **Not in the files.**" if missing else "")
     direction = {"rising": "rises", "falling": "falls", None: None}[field.risk]
-    return f"`{field.name}`", _percent(importance), what, field.allowed, direction, field.reason
+    return f"`{field.name}`", _percent(importance), what, field.allowed, direction, field.group
 
 
 def _fairness(inputs: ModelCardInputs) -> Iterator[str]:
@@ -440,8 +453,14 @@ def _limits(inputs: ModelCardInputs) -> Iterator[str]:
             "not in them; watch drift, and the default rates of younger loans as they mature.",
             f"**Missing values.** {empty_fields} A field may be empty for some vintages only; a missing value then "
             "partly tells the vintage.",
-            "**The lender's opinion is inside.** Where grade and rate are fields, the model inherits the rules by "
-            "which they were set, and must be trained again when those change.",
+            *(
+                [
+                    "**The lender's opinion is inside.** The model inherits the rules by which it was formed, and must "
+                    "be trained again when those change."
+                ]
+                if inputs.scorer.contract.opinions and not _without_opinion(inputs)
+                else []
+            ),
         ]
     )
 

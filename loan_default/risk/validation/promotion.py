@@ -83,7 +83,7 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
         yield Finding("looks_counted", True, _looks(evaluation.looks))
     yield judge_auc_floor(auc, policy)
     yield judge_leak(auc.value, policy)
-    yield judge_opinion(auc, evaluation.grade_auc, evaluation.opinion_gain, policy)
+    yield judge_opinion(auc, evaluation.opinion_auc, evaluation.opinion_gain, policy)
     size = policy.calibration_size / 2  # the rule on segments has the other half
     yield judge_calibration(evaluation.recalibration, policy, size)
     yield _judge_segments(evaluation, policy, size)

@@ -30,7 +30,7 @@ CLEANING_RULES = (
     "nothing_from_after_the_loan_was_granted",
 )
 NO_LEAK = "not_too_good_to_be_true"
-BETTER_THAN_OPINION = "better_than_the_grade_alone"
+BETTER_THAN_OPINION = "better_than_the_opinion"
 TRAINING_RULES = ("auc_floor", BETTER_THAN_OPINION, NO_LEAK, "calibrated")
 NO_FIELD_LOST = "no_field_of_development_is_empty"
 PREDICTION_RULES = (NO_FIELD_LOST, "one_row_per_application", "every_pd_between_0_and_1")
@@ -118,14 +118,14 @@ def judge_auc_floor(auc: Interval, policy: PromotionPolicy) -> Finding:
 def judge_opinion(auc: Interval, opinion_auc: float | None, gain: Interval | None, policy: PromotionPolicy) -> Finding:
     """Ask for a proven gain over ranking by the lender's own opinion."""
     if opinion_auc is None:
-        return Finding(BETTER_THAN_OPINION, True, "No loan has a grade to compare with.")
-    limit = policy.gain_over_grade_at_least
+        return Finding(BETTER_THAN_OPINION, True, "No loan has an opinion of the lender to compare with.")
+    limit = policy.gain_over_opinion_at_least
     if gain is None:
-        return Finding(BETTER_THAN_OPINION, False, "The gain over the lender's grade alone was not measured.")
+        return Finding(BETTER_THAN_OPINION, False, "The gain over the lender's opinion alone was not measured.")
     return Finding(
         BETTER_THAN_OPINION,
         gain.low > limit,
-        f"The lender's grade alone reaches AUC {opinion_auc:.4f}, the model {auc.value:.4f}: it gains "
+        f"The lender's opinion alone reaches AUC {opinion_auc:.4f}, the model {auc.value:.4f}: it gains "
         f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), and the interval must lie above {limit:+.4f}.",
     )
 

@@ -1,5 +1,6 @@
 """Scoring of tables of any length: the same as of a frame, in order, whatever is read at a time."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, 
     lines = pl.read_csv(csv)
     assert lines["score"].equals(scores["score"])
     assert (lines["reasons"].fill_null("") == scores["reasons"].list.join(" ")).all()
+    assert [json.loads(codes) for codes in lines["reason_codes"]] == scores["reason_codes"].to_list()
     assert {name for name, _, _ in counts} == set(scores["decision"])
     for name, rows, mean_pd in counts:
         decided_so = scores.filter(pl.col("decision") == name)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
-from loan_default.risk.model.training import Candidate, grade_auc, train_candidates
+from loan_default.risk.model.training import Candidate, opinion_auc, train_candidates
 from loan_default.risk.policy import load_policy
 from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.conftest import SEED
@@ -122,38 +123,65 @@ def test_every_candidate_beats_the_grade_on_later_loans_and_none_too_well(
     test = windows["test"]
     outcomes = outcomes_of(test)
     scored = candidates[kind].scorer.score(test, with_reasons=False)
-    by_grade = grade_auc(test, outcomes, CONTRACT)
+    by_grade = opinion_auc(test, outcomes, CONTRACT)
     assert by_grade is not None
     assert by_grade + 0.01 < auc_of(outcomes, scored["raw_score"]) < 0.80
     assert scored["pd"].mean() == pytest.approx(outcomes.mean(), abs=0.03)
 
 
-# --- the grade alone ------------------------------------------------------------------------------------------
+# --- the lender's opinion alone -------------------------------------------------------------------------------
 
 OUTCOMES = np.array([0.0, 1.0, 0.0, 1.0])
 
 
-def graded(grades: list[str | None], sub_grades: list[str | None]) -> pl.DataFrame:
-    return pl.DataFrame({"grade": grades, "sub_grade": sub_grades}, schema={"grade": pl.String, "sub_grade": pl.String})
+def opinions(grades: list[str | None], sub_grades: list[str | None], rates: list[float | None]) -> pl.DataFrame:
+    columns = {"grade": grades, "sub_grade": sub_grades, "int_rate": rates}
+    return pl.DataFrame(columns, schema={"grade": pl.String, "sub_grade": pl.String, "int_rate": pl.Float64})
+
+
+NONE: list[Any] = [None] * 4
 
 
 @pytest.mark.parametrize(
-    ("grades", "sub_grades", "auc"),
+    ("grades", "sub_grades", "rates", "auc"),
     [
-        (["A", "A", "A", "A"], ["A1", "A4", "A2", "A3"], 1.0),  # the finer one counts
-        (["A", "B", "A", "A"], [None] * 4, 0.75),  # or the grade, where there is no other
-        (["A", "B", "A", "A"], [None, "A1", None, None], 0.75),  # or where most loans have only that
-        ([None] * 4, ["A1", "A4", None, "A4"], 1.0),  # a loan without ranks in the middle
-        ([None] * 4, [None] * 4, None),
+        (["A", "A", "A", "A"], ["A1", "A4", "A2", "A3"], NONE, 1.0),  # the finer one counts
+        (["A", "A", "A", "A"], ["A1", "A4", "A2", "A3"], [6.0, 8.0, 9.0, 9.5], 0.75),  # a number is the finest
+        (["A", "B", "A", "A"], NONE, NONE, 0.75),  # or the grade, where there is no other
+        (["A", "B", "A", "A"], [None, "A1", None, None], NONE, 0.75),  # or where most loans have only that
+        (["A", "B", "A", "A"], NONE, [9.0, None, None, 6.0], 0.75),
+        (NONE, ["A1", "A4", None, "A4"], NONE, 1.0),  # a loan without ranks in the middle
+        (NONE, NONE, NONE, None),
     ],
 )
-def test_grade_alone(grades: list[str | None], sub_grades: list[str | None], auc: float | None) -> None:
-    assert grade_auc(graded(grades, sub_grades), OUTCOMES, CONTRACT) == auc
+def test_opinion_alone(
+    grades: list[str | None], sub_grades: list[str | None], rates: list[float | None], auc: float | None
+) -> None:
+    assert opinion_auc(opinions(grades, sub_grades, rates), OUTCOMES, CONTRACT) == auc
 
 
-def test_a_loan_book_without_ordered_fields_has_no_grade() -> None:
-    plain = CONTRACT.model_copy(update={"fields": tuple(f for f in CONTRACT.fields if f.kind != "ordered")})
-    assert grade_auc(pl.DataFrame({"dti": [1.0] * 4}), OUTCOMES, Contract(**plain.model_dump())) is None
+Changes = dict[str, Mapping[str, Any]]  # keys of fields, by their names
+
+
+def contract_with(**changes: Mapping[str, Any]) -> Contract:
+    """The contract with changes to fields, by their names."""
+    fields = [{**field.model_dump(), **changes.get(field.name, {})} for field in CONTRACT.fields]
+    return Contract(**{**CONTRACT.model_dump(), "fields": fields, "groups": {}})
+
+
+def test_only_what_the_contract_calls_an_opinion_counts() -> None:
+    loans = opinions(["A", "B", "A", "A"], [None] * 4, [6.0, 8.0, 9.0, 9.5])
+    none: Changes = {name: {"opinion": False} for name in ("grade", "sub_grade", "int_rate")}
+    assert opinion_auc(loans, OUTCOMES, contract_with(**none)) is None
+    graded: Changes = {**none, "grade": {"group": "grade"}}
+    assert opinion_auc(loans, OUTCOMES, contract_with(**graded)) == 0.75
+    undirected: Changes = {
+        **none,
+        "int_rate": {"risk": None, "group": "int_rate"},
+    }  # meant which way?
+    assert opinion_auc(loans, OUTCOMES, contract_with(**undirected)) is None
+    falling: Changes = {**none, "int_rate": {"risk": "falling", "group": "int_rate"}}
+    assert opinion_auc(loans, OUTCOMES, contract_with(**falling)) == 0.25
 
 
 # --- on the published loans -----------------------------------------------------------------------------------

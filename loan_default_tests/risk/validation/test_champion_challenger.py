@@ -12,7 +12,7 @@ from loan_default.risk.contract import Contract
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import auc_gain, compare, measure, month_numbers
 from loan_default.risk.model.scorer import DECISIONS, Scorer
-from loan_default.risk.model.training import Candidate, grade_auc, grade_scores
+from loan_default.risk.model.training import Candidate, opinion_auc, opinion_scores
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
 from loan_default.risk.validation.champion_challenger import (
     QUARTER,
@@ -103,11 +103,11 @@ def test_the_evaluation_is_the_leaders(
     assert evaluation.cutoff == policy.decision.decline_from
     assert evaluation.metrics == judgement.leaderboard["xgboost"]
     contract = scorers["xgboost"].contract
-    assert evaluation.grade_auc == grade_auc(test_loans, outcomes_of(test_loans), contract)
+    assert evaluation.opinion_auc == opinion_auc(test_loans, outcomes_of(test_loans), contract)
     pds, raw = arrays(scorers["xgboost"], test_loans)
     outcomes, months = outcomes_of(test_loans), month_numbers(test_loans["issue_d"])
     assert evaluation.recalibration == recalibrate(outcomes, pds, months)
-    opinion = grade_scores(test_loans, contract)
+    opinion = opinion_scores(test_loans, contract)
     assert opinion is not None
     rng = np.random.default_rng(SEED)
     assert evaluation.opinion_gain == auc_gain(outcomes, raw, opinion, rng=rng, resamples=RESAMPLES)

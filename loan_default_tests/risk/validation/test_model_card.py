@@ -197,14 +197,14 @@ def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
     assert lines(card, "Results on the test window", "AUC")[0][1:4] == [
         f"{value:.4f}" for value in (auc.value, auc.low, auc.high)
     ]
-    grade = ["the lender's grade alone (AUC 0.6612)", f"{auc.value - 0.6612:+.4f}", "–"]
-    assert lines(card, "Results on the test window", "the lender's grade") == [grade]
+    opinion = ["the lender's opinion alone (AUC 0.6612)", f"{auc.value - 0.6612:+.4f}", "–"]
+    assert lines(card, "Results on the test window", "the lender's opinion") == [opinion]
     champion = ["the version in production", "+0.0045 (-0.0007 to +0.0094)", "-0.0014"]
     assert lines(card, "Results on the test window", "the version in") == [champion]
 
 
-def test_without_grade_and_champion_nothing_is_compared():
-    assert "Against" not in model_card(card_inputs(evaluation=evaluated(grade_auc=None)))
+def test_without_opinion_and_champion_nothing_is_compared():
+    assert "Against" not in model_card(card_inputs(evaluation=evaluated(opinion_auc=None)))
 
 
 def test_calibration_groups_are_those_of_the_test_window():
@@ -269,9 +269,10 @@ def test_fields_are_all_told_most_important_first():
     assert [row[0] for row in rows[:3]] == ["`int_rate`", "`dti`", "`purpose`"]
     assert {row[0].strip("`") for row in rows} == set(CONTRACT.feature_names)
     dti = CONTRACT.by_name["dti"]
-    assert rows[1][1:] == ["30.0%", dti.description, "0 to 100 percent", "rises", dti.reason]
+    assert rows[1][1:] == ["30.0%", dti.description, "0 to 100 percent", "rises", dti.group]
     assert "**Not in the files.**" in next(row for row in rows if row[0] == "`mort_acc`")[2]
-    assert "Never given as a reason: `int_rate`, `grade`, `sub_grade`." in section(card, "Fields")
+    opinions = "The lender's own opinion, or derived from it: `int_rate`, `grade`, `sub_grade`, `payment_to_income`."
+    assert f"{opinions} It is told as a reason like any other." in section(card, "Fields")
 
 
 @pytest.mark.parametrize(

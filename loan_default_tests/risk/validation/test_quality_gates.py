@@ -124,7 +124,7 @@ def judged(fitted: Candidate, margins: np.ndarray, window: CalibrateWindow, poli
         ({}, 0.60, []),
         ({"opinion": None}, 0.60, []),
         ({}, 0.599, ["auc_floor"]),
-        ({"opinion": 40.0}, 0.60, ["better_than_the_grade_alone"]),
+        ({"opinion": 40.0}, 0.60, ["better_than_the_opinion"]),
         ({"strength": 2.5}, 0.60, ["not_too_good_to_be_true"]),
         ({"shift": 0.6}, 0.60, ["calibrated"]),
         ({"shift": -0.6}, 0.60, ["calibrated"]),
@@ -137,7 +137,11 @@ def test_candidates_are_held_to_the_policy(
     findings = judged(ranked[0], margins, loans, policy, low)
     assert tuple(finding.rule for finding in findings) == TRAINING_RULES
     assert list(failed(findings)) == rules
-    opinion = "No loan has a grade" if window.get("opinion", 0) is None else "The lender's grade alone reaches AUC"
+    opinion = (
+        "No loan has an opinion of the lender"
+        if window.get("opinion", 0) is None
+        else "The lender's opinion alone reaches AUC"
+    )
     assert findings[1].sentence.startswith(opinion)
     assert "AUC" in findings[2].sentence
 
@@ -158,7 +162,7 @@ def test_noise_does_not_pass_for_a_candidate(ranked: tuple[Candidate, ...], poli
         )
         noise = replace(ranked[0], metrics=metrics, margins=margins)
         findings = judge_candidate(noise, window, policy.promotion, resamples=20, seed=7)
-        assert {"auc_floor", "better_than_the_grade_alone"} <= failed(findings).keys()
+        assert {"auc_floor", "better_than_the_opinion"} <= failed(findings).keys()
 
 
 def test_a_candidate_is_judged_by_the_margins_of_the_fit_that_had_not_seen_the_window(
