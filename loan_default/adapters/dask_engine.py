@@ -22,7 +22,6 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Schema, Table, TablePart, part_bounds, stream_frames
-from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.development import BoostingSpec, Development, Sample, SampledFrom
@@ -162,9 +161,9 @@ class DaskEngine:
         """Apply a function to a table part by part; each comes here when it is ready."""
         return stream_frames(lambda: self.map(partial(_through, function), self.parts(table)), schema)
 
-    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
+    def development(self, loans: Table, space: FeatureSpace, splits: Splits, at_most: int | None = None) -> Development:
         """Lay out both windows in the memory of the workers, each holding some of their loans."""
-        return DaskDevelopment(self, loans, _Windows(contract, splits, splits.share_of(at_most)))
+        return DaskDevelopment(self, loans, _Windows(space, splits, splits.share_of(at_most)))
 
     # --- how it is done ---------------------------------------------------------------------------------------
 
@@ -261,19 +260,14 @@ def _explaining_errors() -> Iterator[None]:
 class _Windows:
     """The loans to develop a model on: a share of those of each window."""
 
-    contract: Contract
+    space: FeatureSpace
     splits: Splits
     share: float
-
-    @cached_property
-    def space(self) -> FeatureSpace:
-        """The columns that models see."""
-        return FeatureSpace(self.contract, self.splits.population)
 
     def sample(self, window: WindowName, part: TablePart) -> Sample:
         """Return the loans of a window that a part holds."""
         loans = part.scan()
-        drawn = window_loans(loans, self.contract, self.splits, window, offset=part.offset, share=self.share)
+        drawn = window_loans(loans, self.space.contract, self.splits, window, offset=part.offset, share=self.share)
         return Sample.of(drawn, self.space)
 
 

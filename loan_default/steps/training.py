@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.policy import Finding, Policy
+from loan_default.risk.policy import DecisionPolicy, Finding, Policy
 from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, judge_candidate
 from loan_default.steps.gates import GateFailed
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.compute import Engine
     from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.model.development import Development
     from loan_default.risk.model.search_space import SearchSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
     from loan_default.risk.model.tuning import Trial, TunedParams
@@ -66,6 +67,7 @@ class Training:
 def tune_parameters(
     data: TrainingData,
     search_space: SearchSpace,
+    decision: DecisionPolicy,
     *,
     candidate: str,
     study_storage: str,
@@ -74,12 +76,11 @@ def tune_parameters(
     on_trial: Callable[[Trial], None],
 ) -> Tuning:
     """Continue the study of these loans until it holds this many trials, and return the candidate's best parameters."""
-    from loan_default.risk.model.development import development_on
     from loan_default.risk.model.tuning import tune
 
     at_most = search_space.tunable(candidate).tuned_on_at_most
     tuned = tune(
-        development_on(data.engine, data.loans, data.contract, data.splits, at_most),
+        _development(data, decision, at_most),
         search_space,
         data_fingerprint=data.splits.fingerprint,
         storage=study_storage,
@@ -89,6 +90,14 @@ def tune_parameters(
         on_trial=on_trial,
     )
     return Tuning(tuned, data.splits.share_of(at_most))
+
+
+def _development(data: TrainingData, decision: DecisionPolicy, at_most: int | None = None) -> Development:
+    """Return the windows that a model may be developed on, as it may see them."""
+    from loan_default.risk.model.development import development_on
+
+    hidden = decision.decide_without_opinion
+    return development_on(data.engine, data.loans, data.contract, data.splits, at_most, without_opinion=hidden)
 
 
 def train_and_register(
@@ -121,14 +130,13 @@ def train_and_register(
         GateFailed: the best is too good to be true; nothing is registered then.
     """
     from loan_default.adapters.model_store import provenance
-    from loan_default.risk.model.development import development_on
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.tuning import TUNED
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     splits = data.splits
     candidates = train_candidates(
-        development_on(data.engine, data.loans, data.contract, splits),
+        _development(data, policy.decision),
         search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"]),
         policy.decision,
         seed=seed,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.population import measure_population
-from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
+from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
@@ -86,3 +87,13 @@ def candidates(ranked: tuple[Candidate, ...]) -> Mapping[str, Candidate]:
 def scorer(candidates: Mapping[str, Candidate]) -> Scorer:
     """Return the boosted trees' scorer."""
     return candidates["xgboost"].scorer
+
+
+def published_loans(real_data: Path, folder: Path) -> tuple[pl.LazyFrame, Splits]:
+    """Return the published loans of 2007 to 2011, cleaned into `folder`, and windows of which 2011 is the test."""
+    contract, cleaned = load_contract(), folder / "cleaned.parquet"
+    raw = real_data / "lendingclub" / "accepted_2007_2011.csv.gz"
+    report = clean_loans([raw], contract, cleaned=cleaned, rejected=folder / "rejected.parquet")
+    assert report.snapshot
+    loans, plan = pl.scan_parquet(cleaned), SplitPlan(test_from=date(2011, 1, 1))
+    return loans, split_loans(loans, contract, plan, snapshot=report.snapshot, data_fingerprint=report.fingerprint)

@@ -35,6 +35,7 @@ def test_a_search_goes_on_where_it_stopped(own_book: Book) -> None:
     tuned = tune_parameters(
         own_book.data,
         own_book.search_space,
+        own_book.policy.decision,
         candidate="xgboost",
         study_storage=own_book.settings.study_storage,
         trials=before["trials"] + 1,

@@ -66,6 +66,7 @@ def tuned_params(
     tuning = tune_parameters(
         TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
         loan_book.search_space,
+        loan_book.policy.decision,
         candidate=config.candidate,
         study_storage=studies.storage,
         trials=config.trials,

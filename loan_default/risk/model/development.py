@@ -168,13 +168,19 @@ def tree_matrix(sample: Sample, space: FeatureSpace, like: Any = None) -> Any:
 class DevelopmentHost(Protocol):
     """An engine that holds the windows of a development itself, away from the memory of this process."""
 
-    def development(self, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None) -> Development:
+    def development(self, loans: Table, space: FeatureSpace, splits: Splits, at_most: int | None = None) -> Development:
         """Return the windows that a model may be developed on; of their loans about `at_most`, by the same draw."""
         ...
 
 
 def development_on(
-    engine: Engine, loans: Table, contract: Contract, splits: Splits, at_most: int | None = None
+    engine: Engine,
+    loans: Table,
+    contract: Contract,
+    splits: Splits,
+    at_most: int | None = None,
+    *,
+    without_opinion: bool = False,
 ) -> Development:
     """Return the windows that a model may be developed on, held where the engine works.
 
@@ -184,11 +190,13 @@ def development_on(
         contract: what a loan is.
         splits: the windows.
         at_most: about how many loans to draw of them; the same ones in every engine.
+        without_opinion: whether models must not see the lender's own opinion.
     """
+    space = FeatureSpace(contract, splits.population, without_opinion)
     if isinstance(engine, DevelopmentHost):
-        return engine.development(loans, contract, splits, at_most)
+        return engine.development(loans, space, splits, at_most)
     windows = partial(window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most))
-    return LocalDevelopment.of(windows("train"), windows("calibrate"), FeatureSpace(contract, splits.population))
+    return LocalDevelopment.of(windows("train"), windows("calibrate"), space)
 
 
 def on_windows(

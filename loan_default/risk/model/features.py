@@ -23,30 +23,46 @@ from loan_default.risk.data.population import Population
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The columns of the matrix, as the contract gives them; where the population is empty, no value is filled in."""
+    """The columns of the matrix, as the contract gives them; where the population is empty, no value is filled in.
+
+    `without_opinion` leaves out the fields that are the lender's own opinion, or derived from one.
+    """
 
     contract: Contract
     population: Population = field(default_factory=Population)
+    without_opinion: bool = False
+
+    @cached_property
+    def used(self) -> tuple[int, ...]:
+        """Return the positions among `contract.features` of the fields that columns are made of."""
+        hidden = self.contract.opinions if self.without_opinion else frozenset[str]()
+        return tuple(index for index, name in enumerate(self.contract.feature_names) if name not in hidden)
+
+    @cached_property
+    def features(self) -> tuple[LoanField, ...]:
+        """Return the fields that columns are made of, in the contract's order."""
+        return tuple(self.contract.features[index] for index in self.used)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Return the names of the columns: `dti`, `grade`, `purpose=car`, …"""
-        return tuple(name for feature in self.contract.features for name in _columns_of(feature))
+        return tuple(name for feature in self.features for name in _columns_of(feature))
 
     @cached_property
     def field_of(self) -> tuple[int, ...]:
         """Return for each column the position of its field among `contract.features`."""
-        return tuple(index for index, feature in enumerate(self.contract.features) for _ in _columns_of(feature))
+        fields = zip(self.used, self.features, strict=True)
+        return tuple(index for index, feature in fields for _ in _columns_of(feature))
 
     @cached_property
     def monotone(self) -> tuple[int, ...]:
         """Return for each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
         sign = {"rising": 1, "falling": -1, None: 0}
-        return tuple(sign[feature.risk] for feature in self.contract.features for _ in _columns_of(feature))
+        return tuple(sign[feature.risk] for feature in self.features for _ in _columns_of(feature))
 
     @cached_property
     def fillings(self) -> tuple[float | None, ...]:
-        """Return for each feature the number that stands where it is missing; None where it stays missing."""
+        """Return for each of `contract.features` the number that stands where it is missing; None: it stays missing."""
         return tuple(
             self.population.typical_number(feature) if feature.risk else None for feature in self.contract.features
         )
@@ -62,8 +78,9 @@ class FeatureSpace:
 
     def matrix(self, loans: pl.DataFrame) -> Matrix:
         """Encode loans (n rows, natural units) as float32 (n, columns), C order, NaN where a value is missing."""
-        fillings = zip(self.contract.features, self.fillings, strict=True)
-        columns = [column for feature, filling in fillings for column in _encode(feature, filling)]
+        columns = [
+            column for index in self.used for column in _encode(self.contract.features[index], self.fillings[index])
+        ]
         return loans.select(columns).to_numpy(order="c", writable=True)
 
     def values(self, loans: pl.DataFrame) -> Floats:
@@ -86,7 +103,7 @@ class FeatureSpace:
     @cached_property
     def _indicators(self) -> tuple[list[int], list[int]]:
         """Return the columns that stand for one level each, and the positions of these levels."""
-        sizes = [len(feature.levels) if feature.kind == "nominal" else 0 for feature in self.contract.features]
+        sizes = [len(feature.levels) if feature.kind == "nominal" else 0 for feature in self.features]
         positions = [position for size in sizes for position in (range(1, size + 1) if size else [0])]
         columns = [column for column, position in enumerate(positions) if position]
         return columns, [positions[column] for column in columns]

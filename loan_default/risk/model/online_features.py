@@ -79,9 +79,10 @@ class QuickReader:
             if field.range and (field.derived or field.outside != "reject")
         ]
         self._fillings = [math.nan if filling is None else filling for filling in space.fillings]
+        self._used = space.used if space.without_opinion else None
         self._nominal = [
             (index, _indicators(len(field.levels)))
-            for index, field in enumerate(contract.features)
+            for index, field in enumerate(space.features)
             if field.kind == "nominal"
         ]
 
@@ -151,6 +152,8 @@ class QuickReader:
             return self._space.encode(values)
         pairs = zip(values[0], self._fillings, strict=False)  # of all features; checking that takes longer
         application = [value if value == value else filling for value, filling in pairs]
+        if self._used:
+            application = [application[index] for index in self._used]
         row: list[float] = []
         done = 0
         for index, indicators in self._nominal:

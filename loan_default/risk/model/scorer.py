@@ -73,7 +73,7 @@ class Scorer:
     @cached_property
     def space(self) -> FeatureSpace:
         """Return the columns of the matrix that the model sees."""
-        return FeatureSpace(self.contract, self.population)
+        return FeatureSpace(self.contract, self.population, self.policy.decide_without_opinion)
 
     @cached_property
     def needed_to_approve(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class Scorer:
         The policy says below which share (`missing_share_at_least`).
         """
         rare = self.population.rarely_missing(self.policy.missing_share_at_least)
-        return tuple(index for index, name in enumerate(self.contract.feature_names) if name in rare)
+        return tuple(index for index in self.space.used if self.contract.feature_names[index] in rare)
 
     @cached_property
     def _reason_finder(self) -> ReasonFinder:

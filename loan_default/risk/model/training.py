@@ -82,7 +82,10 @@ def train_candidates(
 
     Raises:
         BadInput: a candidate is not known, has no section or lacks its libraries, or there is none to fit.
+        ValueError: the windows show the lender's opinion and the decision must not rest on it, or the other way round.
     """
+    if development.space.without_opinion != decision.decide_without_opinion:
+        raise ValueError("the windows and the policy differ in whether the lender's opinion is seen")
     chosen = [candidate_class(kind) for kind in kinds or search.enabled]
     if not chosen:
         raise BadInput("The search space enables no candidate; enable one, or name those to fit.")

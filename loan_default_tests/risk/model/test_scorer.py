@@ -156,7 +156,11 @@ def test_who_lacks_what_hardly_any_loan_lacked_is_at_best_reviewed(scorer: Score
     assert set(by_pd["decision"]) == set(DECISIONS)
     decided = generous.score(blank)
     assert ranks(decided) == [max(rank, 1) for rank in ranks(by_pd)]
-    assert decided.drop("decision").equals(by_pd.drop("decision"))
+    assert decided.select("pd", "raw_score", "score").equals(by_pd.select("pd", "raw_score", "score"))
+    by_absence = by_pd["decision"] == "approve"
+    first = decided["reason_codes"].list.first().struct.unnest()
+    assert set(first.filter(by_absence).select("field", "side").rows()) == {(RARE, "missing")}
+    assert decided.filter(~by_absence)["reason_codes"].equals(by_pd.filter(~by_absence)["reason_codes"])
     often_missing = without(loans, COMMON)
     assert generous.score(often_missing).equals(careless.score(often_missing))
     assert "approve" in generous.score(often_missing)["decision"].to_list()
@@ -203,6 +207,43 @@ def test_a_package_of_before_there_was_a_population_decides_as_it_did(
     cut_offs = [POLICY.approve_below, POLICY.decline_from]
     assert ranks(scores) == np.searchsorted(cut_offs, scores["pd"].to_numpy(), side="right").tolist()
     assert "approve" in scores["decision"].to_list()
+
+
+def of_format_1(folder: Path) -> Path:
+    """Make of a package what the releases before wrote: one sentence a field, no groups, no population."""
+    contract = json.loads((folder / "contract.json").read_text())
+    del contract["groups"]
+    for field in contract["fields"]:
+        reasons = field.pop("reasons")
+        field.pop("group")
+        opinion = field.pop("opinion")
+        field["reason"] = None if opinion else reasons["high"] or reasons["low"] or reasons["level"]
+        if opinion:
+            field["description"] += " The lender's own opinion, so never a reason."
+    (folder / "contract.json").write_text(json.dumps(contract))
+    content = json.loads((folder / "model.json").read_text())
+    del content["population"], content["decision"]["missing_share_at_least"]
+    del content["decision"]["decide_without_opinion"]
+    (folder / "model.json").write_text(json.dumps({**content, "format": 1}))
+    return folder
+
+
+def test_a_package_of_format_1_scores_and_says_no_side(scorer: Scorer, loans: pl.DataFrame, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    earlier = Scorer.load(of_format_1(tmp_path))
+    assert (earlier.population, earlier.contract.opinions) == (Population(), frozenset())
+    full = loans.filter(pl.all_horizontal(pl.col(f.name).is_not_null() for f in scorer.contract.features if f.risk))
+    assert full.height > 20
+    assert earlier.score(full)["raw_score"].equals(scorer.score(full)["raw_score"])
+    scored = earlier.score(loans).filter(pl.col("decision") != "approve")
+    assert scored["reasons"].list.len().min() > 0
+    for codes, sentences in scored.select("reason_codes", "reasons").iter_rows():
+        for code, sentence in zip(codes, sentences, strict=True):
+            assert (code["side"] in ("level", "missing"), "never a reason" in sentence) == (True, False)
+            assert code["group"] == code["field"]
+    dti, purpose = (earlier.contract.by_name[name].reasons for name in ("dti", "purpose"))
+    assert (dti.high, dti.low, purpose.level) == (scorer.contract.by_name["dti"].reasons.high, None, purpose.level)
+    assert not earlier.contract.by_name["emp_length"].reasons.sides  # its sentence had no side
 
 
 def damaged(folder: Path, **changes: Any) -> Path:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,20 @@ import pytest
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, Contract, load_contract
-from loan_default.risk.data.cleaning import clean_loans
-from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans, window_loans
+from loan_default.risk.data.splitting import WINDOWS, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.online_features import QuickReader
+from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import Candidate, opinion_auc, train_candidates
 from loan_default.risk.policy import load_policy
 from loan_default_tests.packages import full_search_space
-from loan_default_tests.risk.conftest import SEED
+from loan_default_tests.risk.conftest import SEED, published_loans
 
 CONTRACT = load_contract()
 DECISION = load_policy().decision
@@ -129,6 +129,56 @@ def test_every_candidate_beats_the_grade_on_later_loans_and_none_too_well(
     assert scored["pd"].mean() == pytest.approx(outcomes.mean(), abs=0.03)
 
 
+# --- without the lender's opinion -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def blind(windows: Mapping[str, pl.DataFrame], development: LocalDevelopment, quick_search: SearchSpace) -> Scorer:
+    """A scorer that was trained, and decides, without the lender's opinion."""
+    space = replace(development.space, without_opinion=True)
+    hidden = LocalDevelopment.of(windows["train"], windows["calibrate"], space)
+    decision = DECISION.model_copy(update={"decide_without_opinion": True})
+    (candidate,) = train_candidates(hidden, quick_search, decision, seed=SEED, kinds=["xgboost"])
+    return candidate.scorer
+
+
+def test_without_opinion_no_model_sees_it_and_no_decision_moves_with_it(
+    blind: Scorer, development: LocalDevelopment, windows: Mapping[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    seen = {name.partition("=")[0] for name in blind.space.columns}
+    assert set(CONTRACT.feature_names) - seen == CONTRACT.opinions
+    assert blind.space.fingerprint != development.space.fingerprint
+    loans = windows["test"].head(200)
+    changed = loans.with_columns(grade=pl.lit("G"), sub_grade=pl.lit(None, pl.String), int_rate=pl.lit(29.0))
+    scored = blind.score(loans)
+    assert scored.equals(blind.score(changed))
+    codes = scored["reason_codes"].explode().struct.unnest().drop_nulls()
+    assert codes.height > 100
+    assert not set(codes["field"]) & CONTRACT.opinions
+    blind.save(tmp_path)
+    again = Scorer.load(tmp_path)
+    assert again.policy.decide_without_opinion
+    assert again.score(loans).equals(scored)
+
+
+def test_without_opinion_an_application_alone_is_scored_like_many(
+    blind: Scorer, windows: Mapping[str, pl.DataFrame]
+) -> None:
+    loans = windows["test"].head(30)
+    values, X = blind.space.values(loans), blind.space.matrix(loans)
+    reader = QuickReader(blind.space)
+    np.testing.assert_array_equal(reader.matrix(values), X)
+    np.testing.assert_array_equal(np.vstack([reader.matrix([row]) for row in values.tolist()]), X)
+
+
+def test_windows_and_policy_must_agree_on_what_is_seen(
+    development: LocalDevelopment, quick_search: SearchSpace
+) -> None:
+    decision = DECISION.model_copy(update={"decide_without_opinion": True})
+    with pytest.raises(ValueError, match="differ in whether the lender's opinion is seen"):
+        train_candidates(development, quick_search, decision, seed=SEED, kinds=["xgboost"])
+
+
 # --- the lender's opinion alone -------------------------------------------------------------------------------
 
 OUTCOMES = np.array([0.0, 1.0, 0.0, 1.0])
@@ -190,11 +240,7 @@ def test_only_what_the_contract_calls_an_opinion_counts() -> None:
 @pytest.mark.real_data
 def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path) -> None:
     """Fitted on 2007 to 2010; XGBoost's own defaults reach 0.665 here."""
-    raw, cleaned = real_data / "lendingclub" / "accepted_2007_2011.csv.gz", tmp_path / "cleaned.parquet"
-    report = clean_loans([raw], CONTRACT, cleaned=cleaned, rejected=tmp_path / "rejected.parquet")
-    assert report.snapshot
-    loans, plan = pl.scan_parquet(cleaned), SplitPlan(test_from=date(2011, 1, 1))
-    splits = split_loans(loans, CONTRACT, plan, snapshot=report.snapshot, data_fingerprint=report.fingerprint)
+    loans, splits = published_loans(real_data, tmp_path)
     train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)
     development, search = (
         LocalDevelopment.of(train, calibrate, FeatureSpace(CONTRACT, splits.population)),
@@ -217,3 +263,14 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     parameters = search.tunable("xgboost").model_copy(update={"start": unfettered, "rounds_at_most": 100})
     plain = XGBoostTrees.fit(development, "both", parameters, 7)
     assert auc_of(outcomes, plain.margins(development.space.matrix(test))) < 0.68
+
+
+@pytest.mark.real_data
+def test_quality_without_the_lenders_opinion(real_data: Path, tmp_path: Path) -> None:
+    loans, splits = published_loans(real_data, tmp_path)
+    train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)
+    decision = DECISION.model_copy(update={"decide_without_opinion": True})
+    development = LocalDevelopment.of(train, calibrate, FeatureSpace(CONTRACT, splits.population, True))
+    (candidate,) = train_candidates(development, load_search_space(), decision, seed=7, kinds=["xgboost"])
+    scored = candidate.scorer.score(test, with_reasons=False)
+    assert auc_of(outcomes_of(test), scored["raw_score"]) >= 0.69
