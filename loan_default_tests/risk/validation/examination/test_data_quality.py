@@ -1,0 +1,24 @@
+"""What loans lack is counted over all of them and by the year of their issue."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from loan_default.risk.contract import load_contract
+from loan_default.risk.validation.examination.data_quality import measure_quality
+
+
+def test_shares_of_missing_and_zero_are_of_all_loans_and_by_year() -> None:
+    loans = pl.LazyFrame(
+        {
+            "issue_d": [date(2010, 1, 1), date(2010, 5, 1), date(2011, 2, 1), date(2012, 1, 1)],
+            "dti": [0.0, None, 5.0, 7.0],
+            "grade": [None, "A", "B", None],
+        }
+    )
+    grade, dti = measure_quality(loans, load_contract())
+    assert (grade.field, grade.missing_share, grade.zero_share) == ("grade", 0.5, None)
+    assert grade.missing_by_year == {"2010": 0.5, "2011": 0.0, "2012": 1.0}
+    assert (dti.field, dti.missing_share, dti.zero_share) == ("dti", 0.25, 0.25)
+    assert dti.missing_by_year == {"2010": pytest.approx(0.5), "2011": 0.0, "2012": 0.0}
