@@ -47,5 +47,5 @@ def _quality(field: LoanField, counts: pl.DataFrame) -> FieldQuality:
     rows, missing = counts[_ROWS], counts[f"missing {field.name}"]
     total = max(int(rows.sum()), 1)
     by_year = dict(zip(counts["year"].to_list(), (missing / rows).to_list(), strict=True))
-    zeros = counts[f"zero {field.name}"].sum() / total if field.kind == "number" else None
-    return FieldQuality(field.name, missing.sum() / total, zeros, by_year)
+    zeros = int(counts[f"zero {field.name}"].sum()) / total if field.kind == "number" else None
+    return FieldQuality(field.name, int(missing.sum()) / total, zeros, by_year)
