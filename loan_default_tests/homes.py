@@ -158,6 +158,7 @@ def _lenient_policy() -> dict[str, Any]:
         "slope_tolerance": 1.0,
         "segment_least_rows": 200,
         "segment_calibration_tolerance": 1.0,
+        "blank_approvals_rise_at_most": 0.5,
     }
     policy["drift"]["report_sample_rows"] = 300
     policy["performance"] |= {"least_loans": 100, "least_defaults": 10, "auc_shortfall_at_most": 0.3}

@@ -104,11 +104,32 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class BlankedField:
+    """What it does to loans when all of them leave out a field, and with it those that are derived from it.
+
+    `missing_share` of the `rows` loans lacked it before; `approved` are shares of the loans, as they are and `without`.
+    """
+
+    field: str
+    rows: int
+    missing_share: float
+    approved: float
+    approved_without: float
+    mean_pd: float
+    mean_pd_without: float
+
+    @property
+    def approvals_rise(self) -> float:
+        """Subtract the share approved before from that without the field."""
+        return self.approved_without - self.approved
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A model on one window of loans.
 
-    `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration` and `looks`
-    are None in records of before they were measured.
+    `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration`, `looks` and
+    `blanked` are None in records of before they were measured.
     """
 
     rows: int
@@ -121,6 +142,7 @@ class Evaluation:
     opinion_gain: Interval | None = None
     recalibration: Recalibration | None = None
     looks: Looks | None = None
+    blanked: tuple[BlankedField, ...] | None = None
 
     @property
     def within_term(self) -> tuple[Segment, ...]:
@@ -143,6 +165,7 @@ class Evaluation:
         """Read what `to_dict` returned, and records of before, which called the lender's opinion its grade."""
         data = {"opinion_auc" if name == "grade_auc" else name: value for name, value in data.items()}
         gain, recalibration, looks = (data.get(name) for name in ("opinion_gain", "recalibration", "looks"))
+        blanked = data.get("blanked")
         stored = {name: value for name, value in data.items() if name not in _SELECTIONS}
         return cls(
             **{
@@ -152,6 +175,7 @@ class Evaluation:
                 "opinion_gain": gain and Interval(**gain),
                 "recalibration": recalibration and Recalibration.from_dict(recalibration),
                 "looks": looks and Looks(**looks),
+                "blanked": None if blanked is None else tuple(BlankedField(**field) for field in blanked),
             }
         )
 

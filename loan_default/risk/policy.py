@@ -70,6 +70,7 @@ class PromotionPolicy(Section):
     segments: tuple[str, ...]
     segment_least_rows: int = Field(ge=1)
     segment_calibration_tolerance: float = Field(ge=0)
+    blank_approvals_rise_at_most: float = Field(ge=0)
 
 
 class DriftPolicy(Section):

@@ -96,6 +96,7 @@ def evaluate_version(
     from loan_default.adapters import look_log
     from loan_default.risk.model.development import on_windows
     from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
+    from loan_default.risk.validation.missingness import BLANKED_AT_MOST, blank_fields, blanked_fields
     from loan_default.risk.validation.plots import evaluation_pngs
 
     _require_same_windows(trained_model, data.splits)
@@ -105,12 +106,15 @@ def evaluate_version(
     looks = look_log.add(layout, data.splits, trained_model["version"], now)
     score = partial(score_test, candidates, champion, policy)
     test = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
+    blank = partial(blank_fields, candidates[leader], min(BLANKED_AT_MOST / test.height, 1))
+    parts = on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], blank)
     judgement, scores = judge_on_test(
         test,
         candidates,
         leader,
         champion,
         policy,
+        blanked=blanked_fields(parts),
         out_of_time=data.splits.out_of_time,
         looks=looks,
         seed=seed,

@@ -102,7 +102,7 @@ def score_batch(
 
     version, layout = version_in_production(models.tracking), workspace.layout
     scorer = models.scorer(version)
-    fields = judge_fields(applications.scan(), scorer.population, scorer.contract, accept_missing)
+    fields = judge_fields(applications.scan(), scorer.space, accept_missing)
     require_passed("predictions", [fields])
     csv_path = layout.predictions_csv(batch)
     with workspace.scratch("predictions.parquet", "predictions.csv") as (parquet, csv):

@@ -1,12 +1,15 @@
 """Batches: what a request may name, what is delivered, and what scoring returns."""
 
+from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from loan_default.operations import batches
 from loan_default.operations.batches import RescoringPlan, Selection
 from loan_default.operations.runs import JobFailed
+from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
@@ -63,6 +66,23 @@ def test_a_scored_batch_tells_decisions_rejections_and_drift(home: Settings, tmp
     assert alone.drift is None
     with pytest.raises(BadInput, match=r"2014-09 is not scored yet"):
         batches.compare(home, "2014-09")
+
+
+@pytest.mark.integration
+def test_a_batch_that_lacks_a_field_altogether_is_scored_only_where_that_is_accepted(
+    home: Settings, tmp_path: Path
+) -> None:
+    applications = make_applications(60, seed=1, month=date(2014, 9, 1)).drop("dti").with_columns(dti=pl.lit(None))
+    file = tmp_path / "2014-09.csv"
+    write_csv(applications, file)
+    with pytest.raises(JobFailed, match=r"^No application of the batch has dti, .* by --accept-missing dti \("):
+        batches.score(home, file)
+    scored = batches.score(home, file, accept_missing=["dti"])
+    assert scored.applications == 60
+    assert "approve" not in {count.decision for count in scored.decisions}
+    plan = RescoringPlan(("2014-09",), (), 1, resumable=True)
+    assert batches.score_again(home, plan).failures["2014-09"].startswith("No application of the batch has dti")
+    assert batches.score_again(home, plan, accept_missing=["dti"]).failures == {}
 
 
 @pytest.mark.integration

@@ -14,6 +14,7 @@ from sklearn import metrics as sk
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     SHOWN_METRICS,
+    BlankedField,
     Comparison,
     Evaluation,
     Interval,
@@ -264,6 +265,7 @@ def test_evaluation_survives_json() -> None:
         opinion_gain=Interval(0.01, 0.0, 0.02),
         recalibration=recalibrate(outcomes, pds, months),
         looks=Looks(3, 1),
+        blanked=(BlankedField("dti", 400, 0.25, 0.5, approved_without=0.625, mean_pd=0.2, mean_pd_without=0.1),),
     )
     record = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert Evaluation.from_dict(record) == evaluation
@@ -285,6 +287,7 @@ def test_an_evaluation_of_before_is_read_and_says_what_it_lacks() -> None:
     evaluation = Evaluation.from_dict(record)
     assert evaluation.opinion_auc == 0.66
     assert (evaluation.recalibration, evaluation.looks, evaluation.worst_segments) == (None, None, ())
+    assert evaluation.blanked is None
     assert evaluation.within_term[0].z is None
     gain = {"value": 0.01, "low": 0.0, "high": 0.02}
     before = Comparison.from_dict({"auc_gain": gain, "brier_rise": -0.001})

@@ -13,6 +13,7 @@ from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
+from loan_default.risk.validation.quality_gates import NO_FIELD_LOST, PREDICTION_RULES
 from loan_default.steps import scoring
 from loan_default.steps.gates import GateFailed
 from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
@@ -56,6 +57,31 @@ def test_table_history_and_csv_are_stored_when_the_step_returns(book: Book) -> N
     assert pl.read_csv(str(scored.csv))["pd"].to_list() == pytest.approx(table["pd"].to_list())
     assert table["scored_at"].unique().to_list() == [NOW]
     assert list(book.settings.staging.glob("run-1-*")) == []
+
+
+@pytest.mark.integration
+def test_a_batch_without_a_field_of_development_is_scored_only_where_that_is_accepted(book: Book) -> None:
+    batch = make_applications(60, seed=3, month=MONTH).with_columns(dti=pl.lit(None, pl.Float64))
+    applications, report = book.deliver("without-dti", batch)
+
+    def scored_without(*accepted: str) -> BatchScoring:
+        models, workspace, engine = book.models, book.workspace, LocalEngine()
+        return score_batch(
+            "without-dti", applications, report, models, workspace, engine, now=NOW, accept_missing=accepted
+        )
+
+    with pytest.raises(
+        GateFailed, match=r"^No application of the batch has dti, .* by --accept-missing dti \("
+    ) as error:
+        scored_without()
+    assert [finding.rule for finding in error.value.findings] == [NO_FIELD_LOST]
+    assert not {name for name in book.files() if "without-dti" in name and "predictions" in name}
+    with pytest.raises(BadInput, match=r"^dit, which may be missing, is no field;"):
+        scored_without("dit")
+    accepted = scored_without("dti")
+    assert [finding.rule for finding in accepted.findings] == [*PREDICTION_RULES]
+    assert accepted.rows == 60
+    assert not {decision for decision, *_ in accepted.decisions} & {"approve"}
 
 
 @pytest.mark.integration

@@ -78,7 +78,7 @@ class QuickReader:
             for field in fields
             if field.range and (field.derived or field.outside != "reject")
         ]
-        self._fillings = [math.nan if filling is None else filling for filling in space.fillings]
+        self._fillings = {index: filling for index, filling in enumerate(space.fillings) if filling is not None}
         self._used = space.used if space.without_opinion else None
         self._nominal = [
             (index, _indicators(len(field.levels)))
@@ -150,8 +150,12 @@ class QuickReader:
         """Encode `Applications.values` as the matrix, as `FeatureSpace.matrix` has it."""
         if isinstance(values, np.ndarray):
             return self._space.encode(values)
-        pairs = zip(values[0], self._fillings, strict=False)  # of all features; checking that takes longer
-        application = [value if value == value else filling for value, filling in pairs]
+        (application,) = values
+        if math.isnan(sum(map(application.__getitem__, self._fillings))):  # one of them is: a third of asking each
+            application = application.copy()
+            for index, filling in self._fillings.items():
+                if math.isnan(application[index]):
+                    application[index] = filling
         if self._used:
             application = [application[index] for index in self._used]
         row: list[float] = []

@@ -16,6 +16,7 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, TERM
 from loan_default.risk.estimates import Months, recalibrate
 from loan_default.risk.evaluation import (
+    BlankedField,
     Comparison,
     Evaluation,
     Interval,
@@ -96,6 +97,7 @@ def judge_on_test(
     champion: Scorer | None,
     policy: PromotionPolicy,
     *,
+    blanked: tuple[BlankedField, ...] | None = None,
     out_of_time: bool,
     looks: Looks | None = None,
     seed: int,
@@ -109,6 +111,7 @@ def judge_on_test(
         leader: the kind that was registered.
         champion: the scorer in production, if there is one; left out where these loans lack a field that it needs.
         policy: which segments are judged.
+        blanked: what it does when these loans leave out a field; None where that was not measured.
         out_of_time: whether the test loans came after the training loans.
         looks: how often these loans were looked at before, for the record.
         seed: of the bootstrap; everyone is measured on the same resamples.
@@ -142,6 +145,7 @@ def judge_on_test(
         else auc_gain(outcomes, raw, opinion, rng=np.random.default_rng(seed), resamples=resamples),
         recalibration=recalibrate(outcomes, pds, months),
         looks=looks,
+        blanked=blanked,
     )
     old = test[CHAMPION].struct.unnest() if CHAMPION in test.columns else None
     judgement = Judgement(

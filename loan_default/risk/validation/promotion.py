@@ -16,6 +16,8 @@ from loan_default.risk.validation.quality_gates import judge_auc_floor, judge_ca
 if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every process
     from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Looks, Segment
 
+MISSING = "missing_is_no_safer"
+
 
 @dataclass(frozen=True)
 class PromotionDecision:
@@ -87,6 +89,7 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     size = policy.calibration_size / 2  # the rule on segments has the other half
     yield judge_calibration(evaluation.recalibration, policy, size)
     yield _judge_segments(evaluation, policy, size)
+    yield _judge_blanked(evaluation, policy)
 
 
 def _looks(looks: Looks) -> str:
@@ -159,6 +162,21 @@ def _described(segment: Segment) -> str:
     return (
         f"{segment.field} {segment.level} (mean PD {segment.mean_pd:.3f}, default rate {segment.default_rate:.3f}, "
         f"error {error:+.2f}, z {segment.z:+.1f})"
+    )
+
+
+def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
+    if evaluation.blanked is None:
+        return Finding(MISSING, False, "It was not measured what leaving out a field does; evaluate the version again.")
+    worst = max(evaluation.blanked, key=lambda blanked: blanked.approvals_rise, default=None)
+    if worst is None:
+        return Finding(MISSING, True, "No field can be left out.")
+    return Finding(
+        MISSING,
+        worst.approvals_rise <= policy.blank_approvals_rise_at_most,
+        f"Of the fields that can be left out {worst.field} raises approvals most: from {worst.approved:.1%} to "
+        f"{worst.approved_without:.1%} of {worst.rows:,} test loans where all leave it out; a rise of "
+        f"{policy.blank_approvals_rise_at_most:.0%} is allowed.",
     )
 
 

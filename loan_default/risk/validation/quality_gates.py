@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # definitions read the rules' names in every process: what is
     import polars as pl
 
     from loan_default.risk.data.cleaning_report import CleaningReport
-    from loan_default.risk.data.population import Population
     from loan_default.risk.estimates import Estimate, Recalibration
     from loan_default.risk.evaluation import Interval
+    from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
 
 CLEANING_RULES = (
@@ -168,9 +168,7 @@ def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
     return Finding(NO_LEAK, auc <= limit, f"AUC {auc:.4f}; above {limit:.2f} a leak is suspected.")
 
 
-def judge_fields(
-    applications: pl.LazyFrame, population: Population, contract: Contract, accepted: Collection[str] = ()
-) -> Finding:
+def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Collection[str] = ()) -> Finding:
     """Judge whether a batch has the fields that the loans of development had, before it is scored.
 
     A field is lost where no application has a value of it, unless so many loans lacked it that this comes about by
@@ -178,8 +176,7 @@ def judge_fields(
 
     Args:
         applications: of the batch (n rows).
-        population: of the loans that the version was developed on.
-        contract: of the version.
+        space: the fields that the version sees, and the population of the loans that it was developed on.
         accepted: fields that may be lost.
 
     Raises:
@@ -187,20 +184,22 @@ def judge_fields(
     """
     import polars as pl
 
+    contract = space.contract
     for name in accepted:
         if name not in contract.by_name:
             features = ", ".join(contract.feature_names)
             raise BadInput(f"{name}, which may be missing, is no field; the fields are {features}.")
-    known = {name: share for name, share in population.missing_share.items() if share < 1}
+    shares = {field.name: space.population.missing_share.get(field.name, 1.0) for field in space.features}
+    known = {name: share for name, share in shares.items() if share < 1}
     missing = applications.select(pl.len().alias(":rows"), pl.col(known).null_count()).collect().row(0, named=True)
     rows = missing.pop(":rows")
     lost = {name for name, count in missing.items() if count == rows and known[name] ** rows < _CHANCE}
     causes = [name for name in known if name in lost - {*accepted} and not _derives(contract, name, {*lost, *accepted})]
     if causes:
-        shares = ", or ".join(f"{name}, which {1 - known[name]:.1%} of the loans of development had" for name in causes)
+        names = ", or ".join(f"{name}, which {1 - known[name]:.1%} of the loans of development had" for name in causes)
         options = " ".join(f"--accept-missing {name}" for name in causes)
         sentence = (
-            f"No application of the batch has {shares}; correct the file, or have it scored without by {options} "
+            f"No application of the batch has {names}; correct the file, or have it scored without by {options} "
             "(in Dagster: accept_missing of predictions)."
         )
     elif lost:

@@ -250,6 +250,7 @@ def test_promotion_tells_each_finding():
         segments=(Segment("term", "36", 1_200, 0.15, 0.145, None, 0.12, calibration=right),),
         opinion_gain=Interval(0.04, 0.03, 0.05),
         recalibration=Recalibration(Estimate(0.5, 0.01), Estimate(1.0, 0.01)),
+        blanked=(),
     )
     decision = decide_promotion(7, None, poor, None, POLICY.promotion)
     card = model_card(card_inputs(promotion=decision))

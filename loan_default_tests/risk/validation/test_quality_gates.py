@@ -15,6 +15,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval, auc_of, measure
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.training import CalibrateWindow, Candidate
 from loan_default.risk.policy import Finding, Policy
 from loan_default.risk.validation.quality_gates import (
@@ -227,14 +228,14 @@ def batch(rows: int, *lost: str) -> pl.LazyFrame:
 def test_a_batch_without_any_value_of_a_field_of_development_is_refused(
     contract: Contract, rows: int, lost: list[str], accepted: list[str], named: list[str]
 ) -> None:
-    finding = judge_fields(batch(rows, *lost), POPULATION, contract, accepted)
+    finding = judge_fields(batch(rows, *lost), FeatureSpace(contract, POPULATION), accepted)
     assert finding.passed is (named == [])
     for name in SHARES:
         assert (f"--accept-missing {name}" in finding.sentence) is (name in named)
 
 
 def test_the_sentence_names_the_fields_and_what_to_do(contract: Contract) -> None:
-    assert judge_fields(batch(400, "dti", "mths_since_last_record"), POPULATION, contract).sentence == (
+    assert judge_fields(batch(400, "dti", "mths_since_last_record"), FeatureSpace(contract, POPULATION)).sentence == (
         "No application of the batch has dti, which 99.9% of the loans of development had, or mths_since_last_record, "
         "which 15.0% of the loans of development had; correct the file, or have it scored without by --accept-missing "
         "dti --accept-missing mths_since_last_record (in Dagster: accept_missing of predictions)."
@@ -242,12 +243,19 @@ def test_the_sentence_names_the_fields_and_what_to_do(contract: Contract) -> Non
 
 
 def test_a_version_without_a_population_accepts_every_batch(contract: Contract) -> None:
-    assert judge_fields(batch(400, *SHARES), Population(), contract).passed
+    assert judge_fields(batch(400, *SHARES), FeatureSpace(contract)).passed
+
+
+def test_a_field_that_the_model_does_not_see_may_be_lost(contract: Contract) -> None:
+    population = Population(missing_share={"dti": 0.0, "grade": 0.0})
+    applications = pl.LazyFrame({"dti": [1.0] * 9, "grade": pl.Series([None] * 9, dtype=pl.String)})
+    assert not judge_fields(applications, FeatureSpace(contract, population)).passed
+    assert judge_fields(applications, FeatureSpace(contract, population, without_opinion=True)).passed
 
 
 def test_only_a_field_can_be_accepted_as_missing(contract: Contract) -> None:
     with pytest.raises(BadInput, match=r"^dit, which may be missing, is no field; the fields are loan_amnt, "):
-        judge_fields(batch(400), POPULATION, contract, ["dit"])
+        judge_fields(batch(400), FeatureSpace(contract, POPULATION), ["dit"])
 
 
 def test_failures_are_one_text() -> None:
