@@ -47,7 +47,7 @@ def judge(rows: int) -> Callable[[], Any]:
         current = profile_batch(batch, profile)
         table = feature_drift(profile, current, policy)
         judge_drift(table, current.rows, policy)
-        return dict(table.select("feature", "psi").iter_rows())
+        return dict(table.select("feature", "psi_raw").iter_rows())
 
     return work
 

@@ -17,7 +17,10 @@ from loan_default.defs.results import explain_failures
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
 _ROWS_RULE = "enough_rows"
-_COLUMNS = ("feature", "psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch", "drifted")
+_COLUMNS = (
+    *("feature", "psi", "psi_raw", "psi_by_chance", "decile_psi", "decile_psi_raw", "decile_psi_by_chance"),
+    *("missing_psi", "missing_psi_raw", "missing_psi_by_chance", "missing_reference", "missing_batch", "drifted"),
+)
 
 
 @dg.asset(
@@ -71,11 +74,11 @@ def _rows_check(compared: ComparedBatch, least: int) -> dg.AssetCheckResult:
 
 
 def _drift_metadata(compared: ComparedBatch) -> Metadata:
-    strongest_first = compared.features.sort("psi", descending=True, nulls_last=True)
     return {
         "verdict": compared.verdict.verdict,
         "reasons": metadata.bullets(compared.verdict.reasons),
         "model_version": compared.version,
-        "features": metadata.table(_COLUMNS, strongest_first.select(_COLUMNS).rows()),
+        "not_compared": ", ".join(compared.verdict.not_compared) or "none",
+        "features": metadata.table(_COLUMNS, compared.features.select(_COLUMNS).rows()),
         "evidently": dg.MetadataValue.path(str(compared.page)),
     }

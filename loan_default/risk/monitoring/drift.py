@@ -1,14 +1,16 @@
 """Measures whether the population has moved since training: PSI of each feature and of the raw score; a verdict.
 
 A profile keeps each column as its distinct values and how often each occurs, because Evidently's bins
-depend on the batch too: this much can be binned again on any edges, and profiles of partitions add up. Limits belong
-in `policy`; what a verdict sets off (a report, an alert, retraining) belongs to the callers.
+depend on the batch too: this much can be binned again on any edges, and profiles of partitions add up. What of a PSI is
+chance, `stability` says; limits belong in `policy`; what a verdict sets off (a report, an alert, retraining) belongs to
+the callers.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from loan_default.risk.monitoring.stability import Stability, measure_stability, population_stability_index
 from loan_default.risk.monitoring.verdicts import DriftWord
 from loan_default.risk.policy import DriftPolicy
+from loan_default.risk.text import shorten_names
 
 PROFILE_FORMAT = 1
 
@@ -28,12 +32,16 @@ Frame = pl.DataFrame | pl.LazyFrame
 
 # Up to this many distinct numbers in the reference Evidently compares value by value, above it in bins.
 _MOST_LEVELS = 20
+_FIGURES = ("psi", "decile_psi", "missing_psi")
+_NAMES_SHOWN = 5
+_PAGE_NOTICE = (
+    "The PSI of this page is on samples, and holds what chance makes of few rows. The verdict on the batch is on all "
+    "rows and leaves chance out: it stands in the drift report."
+)
 _TABLE = {
     "feature": pl.String,
     "kind": pl.String,
-    "psi": pl.Float64,
-    "decile_psi": pl.Float64,
-    "missing_psi": pl.Float64,
+    **{f"{figure}{part}": pl.Float64 for figure in _FIGURES for part in ("", "_raw", "_by_chance")},
     "missing_reference": pl.Float64,
     "missing_batch": pl.Float64,
     "mean_reference": pl.Float64,
@@ -133,7 +141,11 @@ class ReferenceProfile(Profile):
 
 @dataclass(frozen=True)
 class DriftVerdict:
-    """A batch held against the training population; `share` is of the features, the score is judged on its own."""
+    """A batch held against the training population; the score is judged on its own.
+
+    `share` is that of the drifted among the features compared. `not_compared` are those of which the reference holds
+    no value.
+    """
 
     verdict: DriftWord
     reasons: tuple[str, ...]
@@ -141,6 +153,7 @@ class DriftVerdict:
     share: float
     score_psi: float | None
     rows: int
+    not_compared: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
@@ -188,19 +201,6 @@ def profile_batch(frame: Frame, reference: Profile) -> Profile:
     return _measure(frame, reference.numeric, reference.categorical, reference.score, reference.significant_digits)
 
 
-def population_stability_index(reference: Array, batch: Array) -> float | None:
-    """Measure the PSI of two arrays of counts over the same bins; None where either side is empty.
-
-    The sum over bins of (r - b) ln(r / b), r and b being shares: Siddiqi, Credit Risk Scorecards (2006), and
-    Yurdakul, Statistical Properties of Population Stability Index (2018). An empty bin gets a small share by
-    Evidently's rule: 0.0001, or a millionth of the smallest share where that is no more than 0.0001.
-    """
-    if not reference.sum() or not batch.sum():
-        return None
-    r, b = _filled_shares(reference), _filled_shares(batch)
-    return float(np.sum((r - b) * np.log(r / b)))
-
-
 def psi(reference: Profile, batch: Profile) -> dict[str, float | None]:
     """Measure the PSI of each column over Evidently's bins; None where a side holds no value."""
     return {
@@ -212,44 +212,49 @@ def psi(reference: Profile, batch: Profile) -> dict[str, float | None]:
 def feature_drift(reference: Profile, batch: Profile, policy: DriftPolicy) -> pl.DataFrame:
     """Tabulate a line per feature, and a line for the score, the widest PSI first.
 
-    `psi` is over Evidently's bins, equal to its number. These have equal widths from the least to the
-    greatest value of both sides: one income of 10 million puts all others into one bin, and hides how they
-    moved. So `decile_psi` is over the reference's deciles, and `missing_psi` over the two bins missing and
-    present. Any of the three above its limit makes `drifted`.
+    `psi` is over Evidently's bins. These have equal widths from the least to the greatest value of both sides: one
+    income of 10 million puts all others into one bin, and hides how they moved. So `decile_psi` is over the
+    reference's deciles, and `missing_psi` over the two bins missing and present. Each is what the counts give
+    (`…_raw`, over Evidently's bins its number) less its mean by chance; `…_by_chance` is the raw figure that chance
+    exceeds in 1 of 100 such batches. `drifted` takes a figure that is above its limit and whose raw one is beyond
+    chance, or a batch that is empty beyond chance. A feature that is empty in the reference has no figures.
     """
-    values = psi(reference, batch)
-    lines = [
-        _drift_line(name, values[name], reference, batch, _psi_limit(name == reference.score, policy))
-        for name in values
-    ]
+    lines = [_drift_line(name, reference, batch, policy) for name in reference.columns]
     table = pl.DataFrame(lines, schema=_TABLE)
-    return table.sort(pl.max_horizontal("psi", "decile_psi", "missing_psi"), descending=True, nulls_last=True)
+    return table.sort(pl.max_horizontal(_FIGURES), descending=True, nulls_last=True)
 
 
 def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVerdict:
     """Judge the table of `feature_drift` of a batch of `rows` rows.
 
-    Drifted: the score did, or at least `drifted_share_limit` of the features did.
+    Drifted: the score did, or at least `drifted_share_limit` of the features that the reference holds values of did.
     """
     if rows < policy.least_rows:
         reason = f"{rows:,} rows, fewer than the {policy.least_rows:,} that a verdict needs"
         return DriftVerdict("not enough rows", (reason,), (), 0.0, None, rows)
-    is_score = pl.col("kind") == "score"
-    features, score = table.filter(~is_score), table.filter(is_score)
+    is_score, is_empty = pl.col("kind") == "score", pl.col("missing_reference") == 1
+    compared, empty = table.filter(~is_empty), table.filter(is_empty).sort("feature")
+    features, score = compared.filter(~is_score), compared.filter(is_score)
     drifted = tuple(features.filter("drifted")["feature"])
     share = len(drifted) / max(features.height, 1)
-    moved = bool(score["drifted"].any()) or share >= policy.drifted_share_limit
+    score_moved, features_moved = bool(score["drifted"].any()), share >= policy.drifted_share_limit
     summary = (
         f"{len(drifted)} of {features.height} features drifted ({share:.0%}), limit {policy.drifted_share_limit:.0%}"
     )
-    lines = pl.concat([score, features.filter("drifted")]).iter_rows(named=True)
+    by_score, by_feature = (
+        [_reason(line, policy) for line in lines.to_dicts()] for lines in (score, features.filter("drifted"))
+    )
+    decisive_first = [*by_score, *by_feature, summary]
+    if features_moved and not score_moved:
+        decisive_first = [summary, *by_feature, *by_score]
     return DriftVerdict(
-        verdict="drifted" if moved else "stable",
-        reasons=(*(_reason(line, policy) for line in lines), summary),
+        verdict="drifted" if score_moved or features_moved else "stable",
+        reasons=(*decisive_first, *_not_compared(empty)),
         drifted_features=drifted,
         share=share,
         score_psi=score["psi"].item() if score.height else None,
         rows=rows,
+        not_compared=tuple(empty["feature"]),
     )
 
 
@@ -266,8 +271,9 @@ def evidently_report(
 ) -> EvidentlyReport:
     """Run Evidently's drift preset on a seeded sample of both sides, PSI for every column.
 
-    Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The
-    page holds its scripts and fonts and fetches nothing. Reports send no telemetry; Evidently's own UI would.
+    Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The page
+    says that its PSI holds chance too, which the verdict leaves out. It holds its scripts and fonts and fetches
+    nothing. Reports send no telemetry; Evidently's own UI would.
     """
     some = (draw_sample(side.lazy(), side.height, sample_rows, seed) for side in (reference, current))
     sides = [_evidently_columns(side, numeric, categorical) for side in some]
@@ -284,7 +290,8 @@ def evidently_report(
         return EvidentlyReport(page, {**record, "metrics": []})
     snapshot = _evidently_snapshot(compared[0], compared[1], psi_threshold, drift_share)
     record |= json.loads(snapshot.json())
-    page = snapshot.get_html_str(as_iframe=False).replace("<body>", f"<body>{_paragraph(notice)}", 1)
+    notices = f"<body>{_paragraph(notice)}{_paragraph(_PAGE_NOTICE)}"
+    page = snapshot.get_html_str(as_iframe=False).replace("<body>", notices, 1)
     return EvidentlyReport(page, record)
 
 
@@ -379,43 +386,53 @@ def _decile_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array
     return _counts_between(reference, cuts, "right"), _counts_between(batch, cuts, "right")
 
 
-def _decile_psi(reference: Histogram, batch: Histogram) -> float | None:
-    if reference.values.dtype == object or not reference.values.size:
-        return None
-    return population_stability_index(*_decile_counts(reference, batch))
+def _stabilities(name: str, reference: Histogram, batch: Histogram) -> dict[str, Stability | None]:
+    """Measure the three figures of a column by their names; none where the reference holds no value.
 
-
-def _missing_psi(reference: Histogram, batch: Histogram) -> float | None:
+    Chance is drawn by the column's name, so that no column's figures depend on the others.
+    """
+    if not reference.present:
+        return {}
     sides = [np.array([side.missing, side.present]) for side in (reference, batch)]
-    return population_stability_index(sides[0], sides[1])
-
-
-def _filled_shares(counts: Array) -> Array:
-    shares = counts / counts.sum()
-    least = shares[shares > 0].min()
-    return np.where(shares > 0, shares, least / 10**6 if least <= 0.0001 else 0.0001)
+    counts = {"psi": _evidently_counts(reference, batch), "missing_psi": (sides[0], sides[1])}
+    if reference.values.dtype != object:
+        counts["decile_psi"] = _decile_counts(reference, batch)
+    seed = zlib.crc32(name.encode())
+    return {figure: measure_stability(*both, seed) for figure, both in counts.items()}
 
 
 def _psi_limit(is_score: bool, policy: DriftPolicy) -> float:
     return policy.score_psi_limit if is_score else policy.feature_psi_limit
 
 
-def _drift_line(name: str, value: float | None, reference: Profile, batch: Profile, limit: float) -> dict[str, Any]:
+def _drift_line(name: str, reference: Profile, batch: Profile, policy: DriftPolicy) -> dict[str, Any]:
     sides = {"reference": reference.columns[name], "batch": batch.columns[name]}
-    numeric = name in reference.numeric
-    measured = {
-        "psi": value,
-        "decile_psi": _decile_psi(**sides),
-        "missing_psi": _missing_psi(**sides),
-    }
-    line: dict[str, Any] = {"feature": name, "kind": "numeric" if numeric else "categorical", **measured}
+    numeric, is_score = name in reference.numeric, name == reference.score
+    line: dict[str, Any] = {"feature": name, "kind": "numeric" if numeric else "categorical"}
+    if is_score:
+        line["kind"] = "score"
+    for figure, stability in _stabilities(name, **sides).items():
+        if stability is not None:
+            line |= {figure: stability.psi, f"{figure}_raw": stability.raw}
+            line[f"{figure}_by_chance"] = stability.by_chance
     for side, column in sides.items():
         line[f"missing_{side}"] = column.missing / max(column.missing + column.present, 1)
         if column.present:
             line[f"{'mean' if numeric else 'top'}_{side}"] = _mean(column) if numeric else _top_level(column)
-    if name == reference.score:
-        line["kind"] = "score"
-    return {**line, "drifted": any(figure is not None and figure > limit for figure in measured.values())}
+    return {**line, "drifted": _is_emptied(line) or bool(_drifted_figures(line, _psi_limit(is_score, policy)))}
+
+
+def _is_beyond_chance(line: Mapping[str, Any], figure: str) -> bool:
+    return line.get(figure) is not None and line[f"{figure}_raw"] > line[f"{figure}_by_chance"]
+
+
+def _is_emptied(line: Mapping[str, Any]) -> bool:
+    """Tell whether the batch holds no value of what the reference holds more of than chance would leave out."""
+    return line["missing_batch"] == 1 and _is_beyond_chance(line, "missing_psi")
+
+
+def _drifted_figures(line: Mapping[str, Any], limit: float) -> list[str]:
+    return [figure for figure in _FIGURES if _is_beyond_chance(line, figure) and line[figure] > limit]
 
 
 def _mean(column: Histogram) -> float:
@@ -430,13 +447,26 @@ def _top_level(column: Histogram) -> str:
 def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
     """Say by its widest figure why a line drifted, or that it did not."""
     is_score = line["kind"] == "score"
-    limit = _psi_limit(is_score, policy)
+    name, limit = "score" if is_score else line["feature"], _psi_limit(is_score, policy)
+    if _is_emptied(line):
+        return f"{name}: no value in the batch, missing in {line['missing_reference']:.1%} of the reference"
     missing = f"missing in {line['missing_batch']:.1%} of rows, {line['missing_reference']:.1%} in the reference"
-    named = {"PSI": "psi", "PSI by deciles": "decile_psi", f"{missing}, PSI": "missing_psi"}
-    figures = {label: line[key] for label, key in named.items() if line[key] is not None}
-    label = max(figures, key=lambda label: figures[label])
-    name, sign = "score" if is_score else line["feature"], "above" if line["drifted"] else "within"
-    return f"{name}: {label} {figures[label]:.3f} is {sign} {limit:g}"
+    labels = {"psi": "PSI", "decile_psi": "PSI by deciles", "missing_psi": f"{missing}, PSI"}
+    figures = _drifted_figures(line, limit) or [figure for figure in _FIGURES if line[figure] is not None]
+    figure = max(figures, key=lambda figure: line[figure])
+    reach = f"above {limit:g}" if line[figure] > limit else f"within {limit:g}"
+    chance = "" if line["drifted"] or line[figure] <= limit else ", but not beyond chance"
+    return f"{name}: {labels[figure]} {line[figure]:.3f} is {reach}{chance}"
+
+
+def _not_compared(empty: pl.DataFrame) -> list[str]:
+    """Say which features the reference holds no value of, and which of these the batch holds."""
+    if not empty.height:
+        return []
+    filled = empty.filter(pl.col("missing_batch") < 1)["feature"].to_list()
+    names = shorten_names(empty["feature"].to_list(), _NAMES_SHOWN)
+    sentence = f"empty in the reference and not compared: {names}"
+    return [f"{sentence}; the batch holds values of {shorten_names(filled, _NAMES_SHOWN)}" if filled else sentence]
 
 
 def draw_sample(frame: pl.LazyFrame, height: int, rows: int, seed: int) -> pl.DataFrame:
