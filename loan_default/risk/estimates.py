@@ -49,15 +49,20 @@ class Estimate:
             return by_loans
         return max(by_loans, sum(float(stdtrit(self.freedom, p)) for p in probabilities) * self.month_error)
 
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Return the ends of the interval that holds the truth with this chance."""
+        half = self._widths((1 + confidence) / 2)
+        return self.value - half, self.value + half
+
     @property
     def low(self) -> float:
         """Return the lower end of the 95 % interval."""
-        return self.value - self._widths((1 + CONFIDENCE) / 2)
+        return self.interval(CONFIDENCE)[0]
 
     @property
     def high(self) -> float:
         """Return the upper end of the 95 % interval."""
-        return self.value + self._widths((1 + CONFIDENCE) / 2)
+        return self.interval(CONFIDENCE)[1]
 
     @property
     def z(self) -> float:

@@ -182,7 +182,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate against champion on the same loans; a record of before knows no interval of the Brier score."""
+    """Candidate against champion on the same loans, with intervals of 97.5 %: both hold together 19 times of 20.
+
+    A record of before has an interval of 95 % for the AUC and none for the Brier score.
+    """
 
     auc_gain: Interval
     brier_rise: Interval
@@ -377,8 +380,9 @@ def compare(
     truth = np.asarray(outcomes, dtype=np.float64)
     new, old = ((np.asarray(pds) - truth) ** 2 for pds, _ in (candidate, champion))
     rise = mean_estimate(new - old, months)
-    gain = auc_gain(truth, candidate[1], champion[1], rng=rng, resamples=resamples)
-    return Comparison(gain, Interval(rise.value, rise.low, rise.high))
+    each = (1 + CONFIDENCE) / 2
+    gain = auc_gain(truth, candidate[1], champion[1], confidence=each, rng=rng, resamples=resamples)
+    return Comparison(gain, Interval(rise.value, *rise.interval(each)))
 
 
 def auc_gain(
@@ -386,6 +390,7 @@ def auc_gain(
     scores: ArrayLike,
     other_scores: ArrayLike,
     *,
+    confidence: float = CONFIDENCE,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Interval:
@@ -397,7 +402,7 @@ def auc_gain(
         return {"gain": new.measure(weights)["auc"] - old.measure(weights)["auc"]}
 
     draws = _bootstrap(gain, truth, rng, resamples)
-    return _interval(gain()["gain"], [draw["gain"] for draw in draws])
+    return _interval(gain()["gain"], [draw["gain"] for draw in draws], confidence)
 
 
 def _bootstrap(
@@ -411,8 +416,8 @@ def _bootstrap(
     return draws
 
 
-def _interval(value: float, draws: Sequence[float]) -> Interval:
-    tail = 50 * (1 - CONFIDENCE)
+def _interval(value: float, draws: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    tail = 50 * (1 - confidence)
     low, high = np.percentile(draws, [tail, 100 - tail]) if draws else (value, value)
     # resampling adds noise, which only ever raises ECE and KS: all draws of a small window may lie above the value
     return Interval(value, min(float(low), value), max(float(high), value))

@@ -79,6 +79,7 @@ def test_slope_is_not_told_where_pds_are_equal_or_agree_without_a_fault() -> Non
 def test_intervals_p_values_and_reach_by_hand() -> None:
     estimate = Estimate(0.3, 0.1)
     assert (estimate.low, estimate.high) == pytest.approx((0.3 - 1.96 * 0.1, 0.3 + 1.96 * 0.1), abs=1e-5)
+    assert estimate.interval(0.9) == pytest.approx((0.3 - 1.645 * 0.1, 0.3 + 1.645 * 0.1), abs=1e-4)
     assert estimate.p_value(0.1) == pytest.approx(2 * stats.norm.sf(2))
     assert estimate.p_value(0.3) == 1
     assert estimate.p_below(0.5) == pytest.approx(stats.norm.sf(2))

@@ -183,7 +183,7 @@ def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
 def _judge_against(champion: int | None, comparison: Comparison | None, policy: PromotionPolicy) -> Iterator[Finding]:
     """Ask for a proven gain, in AUC or in Brier score, and for no loss in either.
 
-    The two intervals leave 2.5 % to chance each, so that an equal model is promoted 1 time of 20 at most.
+    Each interval lies above 0 by chance 1 time of 80, so an equal model is promoted 1 time of 40 at most.
     """
     if champion is None:
         yield Finding("no_champion", True, "There is no version in production to compare with.")
