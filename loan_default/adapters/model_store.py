@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -39,6 +40,12 @@ from loan_default.risk.validation.champion_challenger import Judgement
 CANDIDATES, REFERENCE = "candidates", "reference"  # folders of a run
 PROFILE = "reference_profile.json"
 SAMPLE = "reference_sample.parquet"
+TRAINING = "training.json"  # the record of the training, beside what it left
+# Tags of a version that say what it was made of.
+ORIGIN = (
+    *("data_fingerprint", "training_fingerprint", "contract_fingerprint", "policy_fingerprint", "code_fingerprint"),
+    *("git_commit", "seed"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,15 +59,21 @@ class ModelStore:
         self,
         run_id: str,
         candidates: Sequence[Candidate],
+        variants: Mapping[str, Candidate] = MappingProxyType({}),
         *,
         reference: Reference,
         tags: Mapping[str, str],
     ) -> ModelVersion:
-        """Store every candidate, and register the first as the next version, with its reference profile."""
+        """Store every candidate, and register the first as the next version, with its reference profile.
+
+        Variants of the first, by name, are stored beside the candidates, to be compared with it.
+        """
         best = candidates[0]
         with TemporaryDirectory(dir=_make_folder(self.cache)) as scratch:
             for candidate in candidates:
                 candidate.scorer.save(Path(scratch, CANDIDATES, candidate.kind))
+            for name, variant in variants.items():
+                variant.scorer.save(Path(scratch, CANDIDATES, name))
             self.tracking.log_folder(run_id, Path(scratch, CANDIDATES), CANDIDATES)
             package = Path(scratch, CANDIDATES, best.kind)
             example = example_application(reference.profile, best.scorer.contract)
@@ -140,6 +153,7 @@ class ModelStore:
             "champion": champion.version if champion else None,
             "findings": [{"rule": "by_hand", "passed": True, "sentence": reason}],
             "reasons": [reason],
+            "evidence": {"origin": origin_of(self.tracking.get(version))},
             "decided_at": now.isoformat(timespec="seconds"),
             "decided_by": by,
         }
@@ -166,6 +180,11 @@ class ModelStore:
 
     def _download(self, run_id: str, name: str) -> Path:
         return self.tracking.download_folder(run_id, name, self.cache / "runs" / run_id)
+
+
+def origin_of(version: ModelVersion) -> dict[str, str]:
+    """Return the fingerprints of what a version was made of, and its seed, as far as its training recorded them."""
+    return {tag: version.tags[tag] for tag in ORIGIN if tag in version.tags}
 
 
 @lru_cache

@@ -276,7 +276,7 @@ def _performance(performance: PerformanceStatus | None) -> str:
 
 
 def show_history(console: Console, events: Sequence[HistoryEvent]) -> None:
-    """Show when, what, of which version, by whom and why, and how often the test window had been looked at."""
+    """Show when, what, of which version, by whom, why and by what evidence, and how often test had been looked at."""
     if not events:
         console.print("Nothing has been decided yet.")
         return
@@ -286,7 +286,8 @@ def show_history(console: Console, events: Sequence[HistoryEvent]) -> None:
         by = event.by if event.run_id is None else f"{event.by}, run {event.run_id}"
         looks = "" if event.test_looks is None else f"{event.test_looks:,}"
         cells = (_time(event.at), _coloured(event.event), version, _short_ids(by), looks)
-        _add_row(table, *cells, shorten_sentences(event.reasons, _REASONS))
+        why = shorten_sentences(event.reasons, _REASONS)
+        _add_row(table, *cells, f"{why}\nRests on {event.basis}." if event.basis else why)
     console.print(table)
 
 

@@ -5,18 +5,23 @@ Decisions are kept by `adapters.decision_log`, retrainings are runs of Dagster.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from loan_default.adapters import decision_log
 from loan_default.operations.runs import newest_runs
 from loan_default.settings import Settings
+
+_DIGITS = 8  # of a fingerprint, enough to tell it by
 
 
 @dataclass(frozen=True)
 class HistoryEvent:
     """One thing that happened: `at` is ISO 8601 in UTC, `version` is None for a retraining, `run_id` for a decision.
 
-    `test_looks` counts the earlier looks at the test loans that a decision of the policy rests on.
+    `test_looks` counts the earlier looks at the test loans that a decision of the policy rests on; `evidence` is what
+    its record says of data, contract, policies, code, seed, windows and metrics by which it was made.
     """
 
     at: str
@@ -26,6 +31,20 @@ class HistoryEvent:
     run_id: str | None
     reasons: tuple[str, ...]
     test_looks: int | None = None
+    evidence: Mapping[str, Any] | None = None
+
+    @property
+    def basis(self) -> str:
+        """Name briefly what a decision rests on: fingerprints, and the AUC on the test window."""
+        if not self.evidence:
+            return ""
+        origin = self.evidence.get("origin", {})
+        named = {"data": "data_fingerprint", "contract": "contract_fingerprint", "code": "code_fingerprint"}
+        parts = [f"{word} {origin[key][:_DIGITS]}" for word, key in named.items() if key in origin]
+        policy = self.evidence.get("decision_policy_fingerprint") or origin.get("policy_fingerprint")
+        parts += [f"policy {policy[:_DIGITS]}"] if policy else []
+        auc = self.evidence.get("metrics", {}).get("auc")
+        return ", ".join([*parts, *([f"AUC {auc['value']:.4f}"] if auc else [])])
 
 
 def read_history(settings: Settings) -> tuple[HistoryEvent, ...]:
@@ -39,6 +58,7 @@ def read_history(settings: Settings) -> tuple[HistoryEvent, ...]:
             run_id=None,
             reasons=tuple(record["reasons"]),
             test_looks=(record.get("test_looks") or {}).get("overlapping"),
+            evidence=record.get("evidence"),
         )
         for record in decision_log.read(settings.layout)
     ]

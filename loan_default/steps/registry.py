@@ -5,7 +5,7 @@ Measuring, deciding and the words of the card are `risk.validation`'s; aliases a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,7 @@ from loan_default.adapters.layout import MODEL_CARD, StorageLayout
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract import OUTCOME
 from loan_default.risk.errors import BadInput
-from loan_default.risk.policy import PromotionPolicy
+from loan_default.risk.policy import Policy
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 from loan_default.risk.validation.quality_gates import judge_leak
 
@@ -26,16 +26,22 @@ if TYPE_CHECKING:
     from loan_default.risk.data.splitting import Splits
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
+    from loan_default.risk.validation.examination.report import Examination
     from loan_default.steps.training import TrainingData
 
 
 @dataclass(frozen=True)
 class VersionEvaluation:
-    """The newest version and the champion on the same test loans, with plots as PNG by their file names."""
+    """The newest version and the champion on the same test loans, with plots as PNG by their file names.
+
+    `windows` are those of the training, of which the last is the test window.
+    """
 
     version: int
     champion_version: int | None
     judgement: Judgement
+    examination: Examination
+    windows: Sequence[Mapping[str, Any]]
     plots: Mapping[str, bytes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,6 +50,8 @@ class VersionEvaluation:
             "version": self.version,
             "champion_version": self.champion_version,
             "judgement": self.judgement.to_dict(),
+            "examination": self.examination.to_dict(),
+            "windows": list(self.windows),
         }
 
 
@@ -69,7 +77,7 @@ def evaluate_version(
     data: TrainingData,
     trained_model: Mapping[str, Any],
     models: ModelStore,
-    policy: PromotionPolicy,
+    policy: Policy,
     layout: StorageLayout,
     *,
     now: datetime,
@@ -82,7 +90,7 @@ def evaluate_version(
         data: the loans, of which only the test window is looked at.
         trained_model: the record of the training.
         models: where candidates and champion are.
-        policy: the rules of the comparison.
+        policy: the rules of the comparison, and the limits beyond which a field has moved.
         layout: where looks at test windows are logged; this one is, before a loan is scored.
         now: the time of the look.
         resamples: of the bootstrap, on which the intervals rest.
@@ -95,16 +103,19 @@ def evaluate_version(
 
     from loan_default.adapters import look_log
     from loan_default.risk.model.development import on_windows
+    from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
     from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
     from loan_default.risk.validation.missingness import BLANKED_AT_MOST, blank_fields, blanked_fields
     from loan_default.risk.validation.plots import evaluation_pngs
+    from loan_default.steps.examination import examine_version
 
     _require_same_windows(trained_model, data.splits)
     run_id, leader = trained_model["run_id"], trained_model["kind"]
     candidates = {kind: models.candidate(run_id, kind) for kind in trained_model["candidates"]}
+    variants = {name: models.candidate(run_id, name) for name in trained_model.get("variants", ())}
     champion_version, champion = _champion(models)
     looks = look_log.add(layout, data.splits, trained_model["version"], now)
-    score = partial(score_test, candidates, champion, policy)
+    score = partial(score_test, candidates | variants, champion, policy.promotion)
     test = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
     blank = partial(blank_fields, candidates[leader], min(BLANKED_AT_MOST / test.height, 1))
     parts = on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], blank)
@@ -113,20 +124,35 @@ def evaluate_version(
         candidates,
         leader,
         champion,
-        policy,
+        policy.promotion,
         blanked=blanked_fields(parts),
         out_of_time=data.splits.out_of_time,
         looks=looks,
         seed=seed,
         resamples=resamples,
     )
-    leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy)
+    leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy.promotion)
     if not leak.passed:
         raise BadInput(f"On the test window: {leak.sentence}")
+    others, time_name = [name for name in candidates | variants if name != leader], data.contract.time_name
+    examination = examine_version(
+        data,
+        models.tracking.get(trained_model["version"]),
+        models,
+        policy.drift,
+        alternatives=compare_alternatives(test, leader, others, time_name, seed=seed, resamples=resamples),
+        by_decision=measure_decisions(test, leader, time_name),
+        seed=seed,
+    )
     plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     models.log_evaluation(run_id, judgement, plots)
     return VersionEvaluation(
-        trained_model["version"], champion_version.version if champion_version else None, judgement, plots
+        trained_model["version"],
+        champion_version.version if champion_version else None,
+        judgement,
+        examination,
+        data.splits.to_dict()["windows"],
+        plots,
     )
 
 
@@ -146,7 +172,7 @@ def _champion(models: ModelStore) -> tuple[ModelVersion, Scorer] | tuple[None, N
 def decide_on_version(
     evaluation: Mapping[str, Any],
     models: ModelStore,
-    policy: PromotionPolicy,
+    policy: Policy,
     layout: StorageLayout,
     *,
     now: datetime,
@@ -157,7 +183,7 @@ def decide_on_version(
     Args:
         evaluation: the record of `VersionEvaluation`.
         models: where aliases and tags are.
-        policy: the rules of promotion.
+        policy: the rules of promotion; the record names the whole by its fingerprint.
         layout: where decisions are logged.
         now: the time of the decision.
         decided_by: who decides, for the record.
@@ -170,12 +196,13 @@ def decide_on_version(
         champion,
         judgement.evaluation,
         judgement.comparison if champion == evaluation["champion_version"] else None,
-        policy,
+        policy.promotion,
     )
     looks = judgement.evaluation.looks
     record = {
         **decision.to_dict(),
         "test_looks": looks and asdict(looks),
+        "evidence": _evidence(evaluation, judgement, models, policy),
         "decided_at": now.isoformat(timespec="seconds"),
         "decided_by": decided_by,
     }
@@ -183,6 +210,20 @@ def decide_on_version(
     decision_log.add(layout, record)
     expected = decision.candidate if decision.verdict == "promote" else champion
     return Promotion(decision, record, _production(models), expected)
+
+
+def _evidence(
+    evaluation: Mapping[str, Any], judgement: Judgement, models: ModelStore, policy: Policy
+) -> dict[str, Any]:
+    """Return what a decision rests on: what the version was made of, windows, metrics, and the policy that decides."""
+    from loan_default.adapters.model_store import origin_of
+
+    return {
+        "origin": origin_of(models.tracking.get(evaluation["version"])),
+        "decision_policy_fingerprint": policy.fingerprint,
+        "windows": evaluation.get("windows"),
+        "metrics": {name: asdict(interval) for name, interval in judgement.evaluation.metrics.items()},
+    }
 
 
 def version_in_production(tracking: Tracking) -> ModelVersion:

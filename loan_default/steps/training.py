@@ -118,7 +118,7 @@ def train_and_register(
         data: the loans.
         tuned: the record of tuning: a candidate, and the parameters that take the place of its start.
         search_space: the parameters of all candidates.
-        policy: cut-offs, limits of the gate, and the size of the reference sample.
+        policy: cut-offs, limits of the gate, and the size of the reference sample; its fingerprint is recorded.
         models: where it is registered.
         mlflow_run_id: the run that it is logged to.
         kinds: the candidates to fit; where none is named, those that the search space enables.
@@ -129,15 +129,16 @@ def train_and_register(
         BadInput: a candidate is not known or cannot be fitted.
         GateFailed: the best is too good to be true; nothing is registered then.
     """
-    from loan_default.adapters.model_store import provenance
+    from loan_default.adapters.model_store import TRAINING, provenance
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.tuning import TUNED
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     splits = data.splits
+    search_space = search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"])
     candidates = train_candidates(
         _development(data, policy.decision),
-        search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"]),
+        search_space,
         policy.decision,
         seed=seed,
         kinds=kinds,
@@ -158,8 +159,32 @@ def train_and_register(
     _log(models, mlflow_run_id, candidates, splits, {**tags, "kind": best.kind})
     rows = policy.drift.report_sample_rows
     reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
-    version = models.register(mlflow_run_id, candidates, reference=reference, tags=tags)
-    return Training(candidates, findings, _record(candidates, version.version, mlflow_run_id, seed, tags))
+    variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
+    version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
+    record = {**_record(candidates, version.version, mlflow_run_id, seed, tags), "variants": list(variants)}
+    models.tracking.log_json(mlflow_run_id, TRAINING, record)
+    return Training(candidates, findings, record)
+
+
+def _fit_variants(
+    data: TrainingData, search_space: SearchSpace, decision: DecisionPolicy, kind: str, seed: int
+) -> dict[str, Candidate]:
+    """Fit the best kind once more by another seed, and once with the lender's opinion if it has none, or without.
+
+    They are measured beside it, never chosen: so the card can say what hangs on chance, and what on the opinion.
+    """
+    from loan_default.risk.model.training import train_candidates
+    from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITH_OPINION, WITHOUT_OPINION
+
+    ways = {ANOTHER_SEED: (decision, seed + 1)}
+    if data.contract.opinions and len(data.contract.opinions) < len(data.contract.features):
+        hidden = decision.decide_without_opinion
+        other = decision.model_copy(update={"decide_without_opinion": not hidden})
+        ways[WITH_OPINION if hidden else WITHOUT_OPINION] = (other, seed)
+    return {
+        name: train_candidates(_development(data, view), search_space, view, seed=chance, kinds=[kind])[0]
+        for name, (view, chance) in ways.items()
+    }
 
 
 def _calibrate_window(data: TrainingData) -> CalibrateWindow:

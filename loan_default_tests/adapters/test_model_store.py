@@ -154,7 +154,7 @@ def test_a_hold_leaves_the_promotion_beside_the_version_in_production(
     evaluation = {"version": version.version, "champion_version": None, "judgement": judged(cleaned).to_dict()}
     for day in (1, 2):  # promotion_job, run again on the version in production
         now = datetime(2019, 1, day, tzinfo=UTC)
-        decide_on_version(evaluation, store, load_policy().promotion, layout, now=now, decided_by="policy, run 7")
+        decide_on_version(evaluation, store, load_policy(), layout, now=now, decided_by="policy, run 7")
         production = store.tracking.version_of(PRODUCTION)
         assert production is not None
         assert (production.version, production.tags) == (version.version, promotion)

@@ -249,8 +249,18 @@ def test_history_shows_retrainings_beside_decisions(printed: Any) -> None:
     ]
     tables.show_history(console, events)
     lines = text()
+    assert "Rests on" not in lines
     assert re.search(r"2026-01-02 03:00:00 │ hold +│ +3 │ policy, run 1234abcd +│ +12 │ A B C \(\+1 more\)", lines)
     assert re.search(r"2026-01-02 04:00:00 │ retraining success │ +│ drift_sensor, run 1234abcd │ +│ Drift.", lines)
+
+
+def test_history_names_what_a_decision_rests_on(printed: Any) -> None:
+    console, text = printed
+    evidence = {"origin": {"data_fingerprint": "0123456789abcdef"}, "metrics": {"auc": {"value": 0.7034}}}
+    event = HistoryEvent("2026-01-02T03:00:00+00:00", "hold", 3, "policy", None, ("Well.",), evidence=evidence)
+    tables.show_history(console, [event])
+    words = " ".join(re.sub(r"[│\n]", " ", text()).split())
+    assert "Well. Rests on data 01234567, AUC 0.7034." in words
 
 
 def test_values_and_next_steps_are_literal(printed: Any) -> None:

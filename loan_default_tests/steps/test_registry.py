@@ -8,8 +8,11 @@ from upath import UPath
 
 from loan_default.adapters import decision_log, look_log
 from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.model_store import ORIGIN
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.errors import BadInput
+from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITHOUT_OPINION
+from loan_default.risk.validation.examination.report import Examination
 from loan_default.steps.registry import decide_on_version, evaluate_version, version_in_production, write_card
 from loan_default_tests.steps.book import Book, as_json
 from loan_default_tests.stores import new_tracking
@@ -24,7 +27,7 @@ def test_a_version_is_measured_beside_the_one_in_production(own_book: Book) -> N
         book.data,
         book.record("trained_model"),
         book.models,
-        book.policy.promotion,
+        book.policy,
         book.layout,
         now=NOW,
         resamples=20,
@@ -39,16 +42,30 @@ def test_a_version_is_measured_beside_the_one_in_production(own_book: Book) -> N
     assert evaluation.plots["roc.png"].startswith(b"\x89PNG")
 
 
+def test_a_version_is_examined_with_what_could_stand_in_its_place(book: Book) -> None:
+    record = book.record("model_evaluation")
+    examination = Examination.from_dict(record["examination"])
+    assert as_json(examination.to_dict()) == record["examination"]
+    assert {line.name for line in examination.alternatives} >= {ANOTHER_SEED, WITHOUT_OPINION}
+    assert [window["name"] for window in record["windows"]] == ["train", "calibrate", "test"]
+    assert examination.parity is not None
+    assert (examination.parity.decisions, examination.parity.reasons) == (0, 0)
+    assert 0 < examination.parity.rows <= 200
+    assert examination.parity.difference < 1e-6
+    assert examination.reasons.untrue == {}
+    assert {shift.field for shift in examination.shifts} == {*book.contract.feature_names, "raw_score"}
+    assert sum(line.rows for line in examination.by_decision) <= record["windows"][2]["rows"]
+
+
 def test_a_version_is_not_measured_on_loans_that_it_may_have_seen(book: Book) -> None:
     training = {**book.record("trained_model"), "training_fingerprint": "another"}
     with pytest.raises(BadInput, match=r"^Version 1 was trained on other loans or windows than these; train again\.$"):
-        evaluate_version(
-            book.data, training, book.models, book.policy.promotion, book.layout, now=NOW, resamples=20, seed=7
-        )
+        evaluate_version(book.data, training, book.models, book.policy, book.layout, now=NOW, resamples=20, seed=7)
 
 
 def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(book: Book, tmp_path: Path) -> None:
-    policy = book.policy.promotion.model_copy(update={"suspect_leak_above_auc": 0.51})
+    strict = book.policy.promotion.model_copy(update={"suspect_leak_above_auc": 0.51})
+    policy = book.policy.model_copy(update={"promotion": strict})
     with pytest.raises(BadInput, match=r"^On the test window: .* a leak is suspected\.$"):
         training, models = book.record("trained_model"), book.models
         evaluate_version(
@@ -61,13 +78,18 @@ def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> 
     promotion = decide_on_version(
         own_book.record("model_evaluation"),
         own_book.models,
-        own_book.policy.promotion,
+        own_book.policy,
         own_book.layout,
         now=NOW,
         decided_by="policy, run-1",
     )
     assert promotion.production == promotion.expected == 1
     assert promotion.record["test_looks"] == {"overlapping": 0, "same": 0}
+    evidence, training = promotion.record["evidence"], own_book.record("trained_model")
+    assert evidence["origin"] == {tag: str(training[tag]) for tag in ORIGIN}
+    assert evidence["decision_policy_fingerprint"] == own_book.policy.fingerprint
+    assert evidence["windows"] == own_book.record("loan_splits")["windows"]
+    assert evidence["metrics"]["auc"]["low"] < evidence["metrics"]["auc"]["value"]
     assert promotion.record["decided_at"] == "2026-03-01T00:00:00+00:00"
     after = decision_log.read(own_book.layout)
     assert [record for record in after if record not in before] == [as_json(promotion.record)]

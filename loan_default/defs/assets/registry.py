@@ -58,7 +58,7 @@ def model_evaluation(
         TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
         trained_model,
         model_registry.models,
-        loan_book.policy.promotion,
+        loan_book.policy,
         storage.layout,
         now=datetime.now(UTC),
         resamples=config.resamples,
@@ -118,7 +118,7 @@ def promoted_model(
     promotion = decide_on_version(
         model_evaluation,
         model_registry.models,
-        loan_book.policy.promotion,
+        loan_book.policy,
         storage.layout,
         now=datetime.now(UTC),
         decided_by=f"policy, run {context.run.run_id}",

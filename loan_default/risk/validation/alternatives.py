@@ -1,0 +1,75 @@
+"""Holds the candidate that leads against what could stand in its place, on the same test loans: the other candidates,
+the same one by another seed, and the same one with or without the lender's own opinion.
+
+Against the version in production it is held by `champion_challenger`, whose scores of test loans are read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.contract import OUTCOME
+from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare, month_numbers
+from loan_default.risk.model.scorer import DECISIONS
+
+ANOTHER_SEED, WITHOUT_OPINION, WITH_OPINION = "another_seed", "without_opinion", "with_opinion"
+DECISION = "decision"
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another model on the same test loans: its AUC and Brier score, and what the leading one gains over it.
+
+    `auc_gain` and `brier_rise` are the leading one's less the other's, with paired intervals; `approved` is the share
+    of the loans that the other approves.
+    """
+
+    name: str
+    auc: float
+    brier: float
+    auc_gain: Interval
+    brier_rise: Interval
+    approved: float
+
+
+def compare_alternatives(
+    test: pl.DataFrame, leader: str, others: Iterable[str], time_name: str, *, seed: int, resamples: int
+) -> tuple[Alternative, ...]:
+    """Compare the leading candidate with others on all test loans.
+
+    Args:
+        test: as `champion_challenger.score_test` gives it (n rows), with a struct of scores by each name.
+        leader: the name of the leading candidate.
+        others: the names of the others.
+        time_name: the column of the issue month, by which losses may go together.
+        seed: of the bootstrap; every pair is measured on the same resamples.
+        resamples: how many.
+    """
+    outcomes, months = test[OUTCOME].to_numpy().astype(np.float64), month_numbers(test[time_name])
+    leading, alternatives = _scores(test, leader), []
+    for name in others:
+        pds, raw = _scores(test, name)
+        rng = np.random.default_rng(seed)
+        gained = compare(outcomes, leading, (pds, raw), months=months, rng=rng, resamples=resamples)
+        brier = float(np.mean((pds - outcomes) ** 2))
+        approved = float((test[name].struct.field(DECISION) == DECISIONS[0]).sum()) / test.height
+        auc = auc_of(outcomes, raw)
+        alternatives.append(Alternative(name, auc, brier, gained.auc_gain, gained.brier_rise, approved))
+    return tuple(alternatives)
+
+
+def measure_decisions(test: pl.DataFrame, leader: str, time_name: str) -> tuple[Segment, ...]:
+    """Measure the leading candidate within what it approves, reviews and declines (n test loans)."""
+    outcomes, months = test[OUTCOME].to_numpy(), month_numbers(test[time_name])
+    levels = pl.DataFrame({DECISION: test[leader].struct.field(DECISION).cast(pl.String)})
+    return by_segment(outcomes, *_scores(test, leader), levels, months=months)
+
+
+def _scores(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
+    scores = test[name].struct
+    return scores.field("pd").to_numpy(), scores.field("raw_score").to_numpy()
