@@ -84,6 +84,8 @@ def _round(folder: Path, home: str, tree: Path, body: Path, seconds: int) -> Rou
             raise RuntimeError(f"{tree} does not decline the applicant: {prediction}")
         load = side.load(body, connections=1, seconds=seconds)
         start, memory = side.first_answer, side.memory_mb
+        if Path(f"/proc/{side.pid}/cwd").readlink() != tree:
+            raise RuntimeError(f"the server does not run in {tree}")
     with served_here(folder, home, body, tree) as side:
         return Round(load, start, side.first_answer, memory)
 

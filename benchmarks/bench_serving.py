@@ -270,12 +270,9 @@ def _tracking(folder: Path) -> Any:
 @contextmanager
 def served_here(folder: Path, home: str, body: Path, tree: Path = ROOT) -> Iterator[Side]:
     """Serve what `register_versions` registered in the folder, by the code of a tree, until the body is answered."""
-    env = {
-        "LOAN_DEFAULT_HOME": str(folder / home),
-        "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri,
-        "PYTHONPATH": str(tree),
-    }
-    with _served([sys.executable, "-m", "loan_default.cli", "serve", "--port", "{port}"], env, body) as side:
+    env = {"LOAN_DEFAULT_HOME": str(folder / home), "MLFLOW_TRACKING_URI": _tracking(folder).tracking_uri}
+    command = [sys.executable, "-m", "loan_default.cli", "serve", "--port", "{port}"]
+    with _served(command, env, body, tree) as side:  # Python looks for modules first where it is started
         yield side
 
 
@@ -305,7 +302,7 @@ def _bare(folder: Path, package: Path, body: Path) -> Iterator[Side]:
 
 
 @contextmanager
-def _served(command: Sequence[str], env: Mapping[str, str], body: Path) -> Iterator[Side]:
+def _served(command: Sequence[str], env: Mapping[str, str], body: Path, tree: Path = ROOT) -> Iterator[Side]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -314,6 +311,7 @@ def _served(command: Sequence[str], env: Mapping[str, str], body: Path) -> Itera
     process = subprocess.Popen(
         [part.format(port=port) for part in command],
         env={**os.environ, **env},
+        cwd=tree,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Matrix
@@ -104,8 +105,8 @@ class ServedModel:
     @cached_property
     def _canary_application(self) -> Applications:
         """The canary's application as it is read."""
-        application = self.canary.application
-        return check(tuple(application), [[*application.values()]], self.scorer.contract)
+        body = orjson.dumps({"inputs": [self.canary.application]})
+        return self.read(body, JSON, at_most=1).applications
 
 
 def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:

@@ -23,7 +23,7 @@ Indices = NDArray[np.int64]
 _BITS_AT_MOST = 8  # of a pattern: so deep may trees be
 _NODES_OF_BLOCK = 3  # with 1 the row costs more look-ups, with 7 the table of depth 4 is seven times as large
 _BYTES_AT_MOST = 32_000_000  # of a table: 2,000 trees of depth 5 have 25 MB; a forest of depth 8 has 200
-_ELEMENTS_AT_ONCE = 200_000  # of a handful of arrays, small enough for the caches of a processor
+_ELEMENTS_AT_ONCE = 50_000  # of a handful of arrays, small enough for the caches of a processor
 
 
 @dataclass(frozen=True)

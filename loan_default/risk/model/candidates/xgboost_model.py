@@ -5,7 +5,6 @@ How each of the two is fitted is its candidate's file; exact contributions by a 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
+from pydantic_core import from_json
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.model import onnx_export
@@ -25,7 +25,7 @@ from loan_default.risk.model.tree_shap import ShapTable, Trees
 
 _FEW_ROWS = 100
 _AGREEMENT = 1e-5  # of contributions to the log-odds
-_TRIAL_ROWS = 16
+_TRIAL_ROWS = 8
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def tree_parameters(parameters: Mapping[str, float | int], space: FeatureSpace, 
 
 def trees_of(booster: Any) -> Trees:
     """Read the trees of a booster from its JSON, in which a leaf's value stands as its condition."""
-    trees = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+    trees = from_json(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
     sizes = [len(tree["left_children"]) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
     begins = np.repeat(roots, sizes)
