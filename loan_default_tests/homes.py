@@ -39,7 +39,7 @@ def small_loans() -> pl.DataFrame:
     return make_loans(LOANS, seed=7, first_month=FIRST_MONTH, last_month=LAST_MONTH)
 
 
-def write_outcomes(folder: Path, loans: pl.DataFrame, month: str = "2019-09") -> Path:
+def write_outcomes(folder: Path, loans: pl.DataFrame, month: str = "2020-01") -> Path:
     """Write how loans as published stand in a month, into the file that people drop into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{month}.csv"

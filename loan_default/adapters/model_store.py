@@ -28,6 +28,7 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
+from loan_default.risk.data.splitting import Splits
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary
 from loan_default.risk.model.candidates import registry
@@ -40,6 +41,7 @@ from loan_default.risk.validation.champion_challenger import Judgement
 CANDIDATES, REFERENCE = "candidates", "reference"  # folders of a run
 PROFILE = "reference_profile.json"
 SAMPLE = "reference_sample.parquet"
+SPLITS = "windows.json"
 TRAINING = "training.json"  # the record of the training, beside what it left
 # Tags of a version that say what it was made of.
 ORIGIN = (
@@ -177,6 +179,10 @@ class ModelStore:
         folder = self._download(version.run_id, REFERENCE)
         profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
         return Reference(profile, pl.read_parquet(folder / SAMPLE))
+
+    def splits(self, version: ModelVersion) -> Splits:
+        """Read the windows that a version was developed and tested on."""
+        return Splits.from_dict(self.tracking.read_json(version.run_id, SPLITS))
 
     def _download(self, run_id: str, name: str) -> Path:
         return self.tracking.download_folder(run_id, name, self.cache / "runs" / run_id)

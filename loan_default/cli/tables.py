@@ -79,20 +79,28 @@ def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
     if report["snapshot"]:
         rate = "" if report["default_rate"] is None else f", {report['default_rate']:.1%} of them defaulted"
         values[f"matured by {report['snapshot']}"] = f"{report['matured']:,}{rate}"
+    for unreadable in report.get("unreadable_snapshots", ()):
+        first = f"the first is {unreadable['value']} in row {unreadable['row']:,} of {unreadable['file']}"
+        values[f"unreadable {unreadable['column']}"] = f"{unreadable['loans']:,} loans; {first}"
     if report["missing_fields"]:
         values["fields without values"] = ", ".join(report["missing_fields"])
     show_values(console, "Loans", values)
 
 
 def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
-    """Show the windows with their months, rows and default rates."""
-    title = "Windows" if splits["out_of_time"] else "Windows (too few months to be cut by month: not out of time)"
+    """Show the windows and what each holds of each term: months, rows and default rates; and what was known when."""
+    from loan_default.risk.data.splitting import Splits
+
+    cut = Splits.from_dict(splits)
+    title = "Windows" if cut.out_of_time else "Windows (too few months to be cut by month: not out of time)"
     table = _table(title, "window", "issue months", _number("loans"), _number("default rate"))
-    for window in splits["windows"]:
-        months = f"{window['first_month']} to {window['last_month']}"
-        rate = window["defaults"] / window["rows"]
-        _add_row(table, window["name"], months, f"{window['rows']:,}", f"{rate:.1%}")
+    for name, term, part in cut.parts:
+        months = f"{part.first_month:%Y-%m} to {part.last_month:%Y-%m}"
+        label = name if term == "all" else f"  {term}"
+        _add_row(table, label, months, f"{part.rows:,}", f"{part.default_rate:.1%}")
     console.print(table)
+    for sentence in cut.remarks:
+        console.print(sentence)
 
 
 def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> None:

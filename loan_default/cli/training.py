@@ -31,11 +31,12 @@ class LoanOptions:
         Month | None, Parameter(help="Month in which the file was taken; default: the one that the file itself shows.")
     ] = None
     calibrate_from: Annotated[
-        Month | None, Parameter(help="First issue month that calibrates; default: the newest fifth before the test.")
+        Month | None,
+        Parameter(help="First issue month that calibrates, of every term; default: its newest fifth before the test."),
     ] = None
-    test_from: Annotated[Month | None, Parameter(help="First issue month that tests; default: the newest fifth.")] = (
-        None
-    )
+    test_from: Annotated[
+        Month | None, Parameter(help="First issue month that tests, of every term; default: the newest fifth of each.")
+    ] = None
 
 
 @Parameter(name="*")

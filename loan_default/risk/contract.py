@@ -26,7 +26,7 @@ from loan_default.risk.errors import BadInput
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
 TERM = "term"  # field that every contract has: months from the first payment to the last
 WRITTEN_AFTERWARDS = "written after the loan was granted"  # of what no field may read: it tells how the loan ended
-MATURES = "matures"  # column of cleaned loans: month in which the last payment is due
+MATURES = "matures"  # column of cleaned loans: month by which its outcome is known, the term and the grace being over
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -260,10 +260,12 @@ class Outcome(Section):
     """Lists the texts of the status column that mean default (1), repayment (0) or neither yet (null).
 
     `definition` says in a sentence what a default is in the lender's operation, and why its horizon is what it is.
+    `grace_months` after its term a loan's outcome is known at last: a default is booked later than it happens.
     """
 
     column: str
     definition: str | None = None
+    grace_months: int = Field(default=0, ge=0, le=60)
     defaulted: tuple[str, ...]
     repaid: tuple[str, ...]
     unresolved: tuple[str, ...]

@@ -125,11 +125,35 @@ class BlankedField:
 
 
 @dataclass(frozen=True)
+class LevelCoverage:
+    """A level of a field: its share of the newest loans, whatever their outcome, and its loans in the test window."""
+
+    field: str
+    level: str
+    recent_share: float
+    test_rows: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Levels of segments among the loans of the newest issue months (YYYY-MM, both included) and in the test window."""
+
+    first_month: str
+    last_month: str
+    levels: tuple[LevelCoverage, ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
+        """Read what stands in a JSON record."""
+        return cls(**{**data, "levels": tuple(LevelCoverage(**level) for level in data["levels"])})
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A model on one window of loans.
 
-    `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration`, `looks` and
-    `blanked` are None in records of before they were measured.
+    `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration`, `looks`,
+    `blanked` and `coverage` are None in records of before they were measured.
     """
 
     rows: int
@@ -143,6 +167,7 @@ class Evaluation:
     recalibration: Recalibration | None = None
     looks: Looks | None = None
     blanked: tuple[BlankedField, ...] | None = None
+    coverage: Coverage | None = None
 
     @property
     def within_term(self) -> tuple[Segment, ...]:
@@ -164,7 +189,8 @@ class Evaluation:
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
         """Read what `to_dict` returned, and records of before, which called the lender's opinion its grade."""
         data = {"opinion_auc" if name == "grade_auc" else name: value for name, value in data.items()}
-        gain, recalibration, looks = (data.get(name) for name in ("opinion_gain", "recalibration", "looks"))
+        names = ("opinion_gain", "recalibration", "looks", "coverage")
+        gain, recalibration, looks, coverage = (data.get(name) for name in names)
         blanked = data.get("blanked")
         stored = {name: value for name, value in data.items() if name not in _SELECTIONS}
         return cls(
@@ -176,6 +202,7 @@ class Evaluation:
                 "recalibration": recalibration and Recalibration.from_dict(recalibration),
                 "looks": looks and Looks(**looks),
                 "blanked": None if blanked is None else tuple(BlankedField(**field) for field in blanked),
+                "coverage": coverage and Coverage.from_dict(coverage),
             }
         )
 
@@ -197,6 +224,14 @@ class Comparison:
         unbounded = {"low": -math.inf, "high": math.inf}
         rise = rise if isinstance(rise, Mapping) else {"value": rise, **unbounded}
         return cls(Interval(**data["auc_gain"]), Interval(**rise))
+
+
+@dataclass(frozen=True)
+class ComparableLoans:
+    """Counts the test loans that the champion was not developed on either: candidate and champion meet on these."""
+
+    rows: int
+    defaults: int
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,12 @@ class PromotionPolicy(Section):
     segment_least_rows: int = Field(ge=1)
     segment_calibration_tolerance: float = Field(ge=0)
     blank_approvals_rise_at_most: float = Field(ge=0)
+    recent_share_at_least: float = Field(default=0.05, gt=0, le=1)
+    covered_rows_at_least: int = Field(default=30, ge=1)
+
+    def are_enough(self, rows: int, defaults: int) -> bool:
+        """Tell whether so many test loans suffice to judge by."""
+        return rows >= self.least_test_rows and self.least_test_defaults <= defaults < rows
 
 
 class DriftPolicy(Section):

@@ -21,6 +21,8 @@ from loan_default.risk.validation.promotion import PromotionDecision, decide_pro
 from loan_default.risk.validation.quality_gates import judge_leak
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.tracking import ModelVersion, Tracking
     from loan_default.risk.data.splitting import Splits
@@ -105,6 +107,7 @@ def evaluate_version(
     from loan_default.risk.model.development import on_windows
     from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
     from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
+    from loan_default.risk.validation.coverage import measure_coverage
     from loan_default.risk.validation.missingness import BLANKED_AT_MOST, blank_fields, blanked_fields
     from loan_default.risk.validation.plots import evaluation_pngs
     from loan_default.steps.examination import examine_version
@@ -115,7 +118,8 @@ def evaluate_version(
     variants = {name: models.candidate(run_id, name) for name in trained_model.get("variants", ())}
     champion_version, champion = _champion(models)
     looks = look_log.add(layout, data.splits, trained_model["version"], now)
-    score = partial(score_test, candidates | variants, champion, policy.promotion)
+    unseen = _unseen_by(champion_version, models, data)
+    score = partial(score_test, candidates | variants, champion, policy.promotion, unseen=unseen)
     test = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
     blank = partial(blank_fields, candidates[leader], min(BLANKED_AT_MOST / test.height, 1))
     parts = on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], blank)
@@ -130,6 +134,7 @@ def evaluate_version(
         looks=looks,
         seed=seed,
         resamples=resamples,
+        coverage=measure_coverage(data.loans.scan(), test, data.contract, policy.promotion),
     )
     leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy.promotion)
     if not leak.passed:
@@ -169,6 +174,13 @@ def _champion(models: ModelStore) -> tuple[ModelVersion, Scorer] | tuple[None, N
     return (version, models.scorer(version)) if version else (None, None)
 
 
+def _unseen_by(champion: ModelVersion | None, models: ModelStore, data: TrainingData) -> pl.Expr:
+    """Return true for test loans that the champion was not developed on."""
+    import polars as pl
+
+    return pl.lit(False) if champion is None else data.splits.unseen_by(models.splits(champion), data.contract)
+
+
 def decide_on_version(
     evaluation: Mapping[str, Any],
     models: ModelStore,
@@ -191,12 +203,14 @@ def decide_on_version(
     from loan_default.risk.validation.champion_challenger import Judgement
 
     judgement, champion = Judgement.from_dict(evaluation["judgement"]), _production(models)
+    same = champion == evaluation["champion_version"]
     decision = decide_promotion(
         evaluation["version"],
         champion,
         judgement.evaluation,
-        judgement.comparison if champion == evaluation["champion_version"] else None,
+        judgement.comparison if same else None,
         policy.promotion,
+        judgement.comparable if same else None,
     )
     looks = judgement.evaluation.looks
     record = {

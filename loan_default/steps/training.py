@@ -218,6 +218,8 @@ def _record(
 def _log(
     models: ModelStore, run_id: str, candidates: Sequence[Candidate], splits: Splits, tags: Mapping[str, str]
 ) -> None:
+    from loan_default.adapters.model_store import SPLITS
+
     tracking = models.tracking
     tracking.set_tags(run_id, tags)
     tracking.log_parameters(
@@ -226,4 +228,4 @@ def _log(
     tracking.log_metrics(
         run_id, {f"calibrate.{c.kind}.{name}": m.value for c in candidates for name, m in c.metrics.items()}
     )
-    tracking.log_json(run_id, "windows.json", splits.to_dict())
+    tracking.log_json(run_id, SPLITS, splits.to_dict())

@@ -96,8 +96,10 @@ def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
         "matured": 900,
         "default_rate": None,
     }
-    tables.show_cleaning(console, report)
+    odd = {"column": "last_credit_pull_d", "file": "a.csv", "loans": 3, "of_loans": 1_000, "row": 8, "value": "Mar-10"}
+    tables.show_cleaning(console, {**report, "unreadable_snapshots": [odd]})
     lines = text()
+    assert "3 loans; the first is Mar-10 in row 8 of a.csv" in lines
     assert "10 (term: missing 6, dti: unreadable number 4)" in lines
     assert "1,012, of which 2 are no loans" in lines
     assert "fico_range_low" in lines
@@ -107,9 +109,24 @@ def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
 @pytest.mark.parametrize("out_of_time", [True, False])
 def test_windows_say_whether_they_are_out_of_time(printed: Any, out_of_time: bool) -> None:
     console, text = printed
-    window = {"name": "test", "first_month": "2014-01", "last_month": "2014-06", "rows": 1_200, "defaults": 240}
-    tables.show_windows(console, {"out_of_time": out_of_time, "windows": [window]})
+    months = {"first_month": "2014-01", "last_month": "2014-06"}
+    term = {"term": 60, "rows": 300, "defaults": 90, **months}
+    window = {"rows": 1_200, "defaults": 240, "terms": [term, {**term, "term": 36, "rows": 900}], **months}
+    splits = {
+        "snapshot": "2019-03",
+        "windows": [{"name": name, **window} for name in ("train", "calibrate", "test")],
+        "out_of_time": out_of_time,
+        "data_fingerprint": "a",
+        "unresolved": 7,
+        "immature": 8,
+    }
+    tables.show_windows(console, {**splits, "labels_known_by": "2018-11", "overdue": 6, "training_age_months": 57})
     lines = " ".join(text().split())
+    assert "60 months" in lines
+    assert "30.0%" in lines
+    assert "6 loans have no outcome although it had to be known by 2019-03." in lines
+    assert "was known by 2018-11" in lines
+    tables.show_windows(console, splits)  # as a record of before has them
     assert "1,200" in lines
     assert "20.0%" in lines
     assert ("not out of time" in lines) == (not out_of_time)

@@ -176,7 +176,7 @@ def schema_of(platform: Platform, asset: str) -> list[str]:
 def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
     run_id = record(platform, "trained_model")["run_id"]
     assert metadata_of(platform, "cleaned_loans", "dagster/row_count") == record(platform, "cleaning_report")["kept"]
-    assert "| train | 2012-01 |" in metadata_of(platform, "loan_splits", "windows")
+    assert "| train | all | 2012-01 |" in metadata_of(platform, "loan_splits", "windows")
     assert "| max_depth |" in metadata_of(platform, "tuned_params", "parameters")
     train, calibrate, _ = record(platform, "loan_splits")["windows"]
     share = metadata_of(platform, "tuned_params", "share_of_loans")
@@ -394,7 +394,7 @@ def test_outcomes_show_how_good_the_version_proved_to_be(platform: Platform, jud
     assert version["real"]["auc"]["value"] == pytest.approx(roc_auc_score(ended["outcome"], ended["pd"]))
     assert version["learned"] == _developed_on(platform).height, "what it was developed on does not count"
     assert version["estimate"]["auc"] > 0.5, "of the shifted batch, whose outcomes nobody told"
-    assert (report["verdict"], report["model_version"], report["told_until"]) == ("healthy", 1, "2019-09")
+    assert (report["verdict"], report["model_version"], report["told_until"]) == ("healthy", 1, "2020-01")
     assert {(row["decision"], row["model_version"]) for row in report["decisions"]} >= {("approve", 1), ("decline", 1)}
 
 

@@ -1,6 +1,7 @@
 """The newest version is measured, decided on and described, by what its training left."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,13 @@ from loan_default.adapters import decision_log, look_log
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.model_store import ORIGIN
 from loan_default.adapters.tracking import PRODUCTION
+from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.errors import BadInput
+from loan_default.risk.evaluation import ComparableLoans, Coverage
 from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITHOUT_OPINION
 from loan_default.risk.validation.examination.report import Examination
+from loan_default.risk.validation.promotion import decide_promotion
+from loan_default.steps.data import split_cleaned_loans
 from loan_default.steps.registry import decide_on_version, evaluate_version, version_in_production, write_card
 from loan_default_tests.steps.book import Book, as_json
 from loan_default_tests.stores import new_tracking
@@ -55,6 +60,37 @@ def test_a_version_is_examined_with_what_could_stand_in_its_place(book: Book) ->
     assert examination.reasons.untrue == {}
     assert {shift.field for shift in examination.shifts} == {*book.contract.feature_names, "raw_score"}
     assert sum(line.rows for line in examination.by_decision) <= record["windows"][2]["rows"]
+
+
+def test_a_champion_is_not_compared_on_loans_that_it_was_developed_on(book: Book) -> None:
+    """By an earlier test window it was judged on its own training loans, and held candidates without a word."""
+    before, report = book.data.splits, book.record("cleaning_report")
+    plan = SplitPlan(test_from=date(2013, 3, 1))
+    earlier = split_cleaned_loans(book.data.loans, report, book.contract, plan)
+    training = {**book.record("trained_model"), "training_fingerprint": earlier.fingerprint}
+    data, policy = replace(book.data, splits=earlier), book.policy
+    judgement = evaluate_version(
+        data, training, book.models, policy, book.layout, now=NOW, resamples=20, seed=7
+    ).judgement
+    assert judgement.evaluation.rows == earlier.window("test").rows
+    own_test = before.window("test")
+    assert judgement.comparable == ComparableLoans(own_test.rows, own_test.defaults)
+    assert own_test.rows < earlier.window("test").rows
+    strict = policy.promotion.model_copy(update={"least_test_rows": own_test.rows + 1})
+    decision = decide_promotion(2, 1, judgement.evaluation, None, strict, judgement.comparable)
+    assert decision.reasons[-1].startswith(f"Version 1 was not developed on {own_test.rows:,} of the test loans")
+
+
+def test_what_is_sold_is_held_against_the_test_window(book: Book) -> None:
+    coverage = read_coverage(book)
+    assert (coverage.first_month, coverage.last_month) == ("2013-07", "2014-06")
+    terms = {level.level: level for level in coverage.levels if level.field == "term"}
+    test = {term.name: term.rows for term in book.data.splits.window("test").terms}
+    assert {level: terms[level].test_rows for level in terms} == {"36": test["36 months"], "60": test["60 months"]}
+
+
+def read_coverage(book: Book) -> Coverage:
+    return Coverage.from_dict(book.record("model_evaluation")["judgement"]["evaluation"]["coverage"])
 
 
 def test_a_version_is_not_measured_on_loans_that_it_may_have_seen(book: Book) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LABELS = {
     "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
-    "matures": ("date", "Month in which the last payment is due."),
+    "matures": ("date", "Month by which the outcome is known: the term and the months of grace are over."),
 }
 
 raw_loans = dg.AssetSpec(
@@ -145,7 +145,7 @@ def _rejected_metadata(report: "CleaningReport") -> Metadata:
 @dg.asset(
     group_name="data",
     io_manager_key="json",
-    description="Windows of matured loans by issue month: train, calibrate, test, newest last.",
+    description="Windows of matured loans by term and issue month: train, calibrate, test, newest last.",
     kinds={"json"},
     tags=LOANS,
     owners=OWNERS,
@@ -169,11 +169,12 @@ def loan_splits(
 
 def _split_metadata(splits: "Splits") -> Metadata:
     rows = [
-        (w.name, f"{w.first_month:%Y-%m}", f"{w.last_month:%Y-%m}", w.rows, f"{w.default_rate:.1%}")
-        for w in splits.windows
+        (name, term, f"{part.first_month:%Y-%m}", f"{part.last_month:%Y-%m}", part.rows, f"{part.default_rate:.1%}")
+        for name, term, part in splits.parts
     ]
     return {
-        "windows": metadata.table(["window", "from", "to", "loans", "default rate"], rows),
+        "windows": metadata.table(["window", "term", "from", "to", "loans", "default rate"], rows),
+        "remarks": metadata.bullets(splits.remarks),
         "out_of_time": splits.out_of_time,
         "fingerprint": splits.fingerprint,
         "unresolved": splits.unresolved,

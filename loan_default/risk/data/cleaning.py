@@ -19,10 +19,10 @@ import polars as pl
 
 from loan_default.risk.compute import Engine
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
-from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, report_cleaning
+from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
 from loan_default.risk.data.field_values import no_loan, parse_table
-from loan_default.risk.data.loan_files import LoanTable, digest, open_table, refuse_damage, stem
-from loan_default.risk.data.parsing import read_month
+from loan_default.risk.data.loan_files import ROW, LoanTable, digest, open_table, refuse_damage, stem
+from loan_default.risk.data.parsing import as_text, read_month
 from loan_default.risk.data.rejections import any_broken, duplicate_lines, rejection_lines
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
@@ -62,7 +62,8 @@ def clean_loans(
         engine: where it is done; here by default.
 
     Raises:
-        BadInput: a file cannot be used at all, or no row of it can. Nothing is written then.
+        BadInput: a file cannot be used at all, or no row of it can, or its snapshot column is unreadable in more rows
+            than the contract allows to reject and no `snapshot` is given. Nothing is written then.
     """
     if not files:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
@@ -90,6 +91,8 @@ def _clean(
 ) -> CleaningReport:
     with write_atomically(cleaned) as cleaned_part, write_atomically(rejected) as rejected_part:
         scan = scan_files(cleaned_part, rejected_part)
+        if snapshot is None:
+            _refuse_unreadable_snapshots(scan, contract)
         _move_duplicates(cleaned_part, rejected_part, contract)
         report = report_cleaning(scan, contract, cleaned=cleaned_part, rejected=rejected_part, snapshot=snapshot)
         if not report.kept:
@@ -103,6 +106,16 @@ def _nothing_usable(report: CleaningReport) -> str:
         return f"{names}: there is a header but no loan below it."
     problem = next(iter(report.problems))
     return f"{names}: none of the {report.rejected:,} loans is usable; the most frequent reason is {problem}."
+
+
+def _refuse_unreadable_snapshots(scan: FileScan, contract: Contract) -> None:
+    limit = contract.expect.rejected_share_at_most
+    for unreadable in scan.unreadable:
+        if unreadable.share > limit:
+            raise BadInput(
+                f"{unreadable} ({unreadable.share:.1%}; {limit:.0%} may be unreadable). Write it as "
+                f"{contract.by_name[contract.time_name].allowed}, or name the month in which the file was taken."
+            )
 
 
 # --- reading files --------------------------------------------------------------------------------------------
@@ -139,7 +152,8 @@ def _scan_here(
                 tables = open_tables(typed=False)
                 months = _stream(tables, contract, cleaned, rejected, with_outcome=with_outcome)
         layouts = tuple(table.layout.name if table.layout else "published" for table in tables)
-        return FileScan(tuple(map(str, paths)), layouts, digests.result(), months)
+        unreadable = _unreadable_snapshots(tables, months, contract) if with_outcome else ()
+        return FileScan(tuple(map(str, paths)), layouts, digests.result(), months.drop("table"), unreadable)
 
 
 def _scan_by_engine(
@@ -185,7 +199,7 @@ def _unique_names(files: Sequence[Source]) -> list[str]:
 def _stream(
     tables: Sequence[LoanTable], contract: Contract, cleaned: Path, rejected: Path, *, with_outcome: bool
 ) -> pl.DataFrame:
-    """Write both Parquet files; return by month shown the rows, and how many of them are no loans."""
+    """Write both Parquet files; return by table and month shown the rows, and how many are no loans or unreadable."""
     usable, unusable, counts = zip(
         *(_outputs(table, contract, with_outcome=with_outcome) for table in tables), strict=True
     )
@@ -193,7 +207,7 @@ def _stream(
         [
             pl.concat(usable).sink_parquet(cleaned, lazy=True),
             pl.concat(unusable).sink_parquet(rejected, lazy=True),
-            pl.concat(counts),
+            pl.concat(count.with_columns(pl.lit(number).alias("table")) for number, count in enumerate(counts)),
         ],
         engine="streaming",
     )
@@ -201,30 +215,58 @@ def _stream(
 
 
 def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, ...]:
-    """Return usable loans, lines of the unusable, and by month shown the rows and how many of them are no loans."""
+    """Return usable loans, lines of the unusable, and by month shown the rows, no loans and unreadable ones.
+
+    Unreadable is a loan with text in the snapshot column that is no month; it shows none.
+    """
     names = [field.name for field in contract.fields if field.role != "support"]
     names += [OUTCOME, MATURES] if with_outcome else []
     frame, rules = parse_table(table, contract, with_outcome=with_outcome)
     frame = frame.with_columns(no_loan(contract).alias("no_loan"), any_broken(rules).alias("broken"))
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
     is_no_loan, broken = pl.col("no_loan"), pl.col("broken")
+    month, unreadable = _month_shown(table, contract)
     return (
         frame.filter(~(is_no_loan | broken)).select(names),
         rejection_lines(frame.filter(~is_no_loan & broken), rules, table, contract),
-        frame.group_by(_month_shown(table, contract).alias("month")).agg(
-            pl.len().alias("rows"), is_no_loan.sum().alias("not_loans")
+        frame.group_by(month.alias("month")).agg(
+            pl.len().alias("rows"),
+            is_no_loan.sum().alias("not_loans"),
+            (unreadable & ~is_no_loan).sum().alias("unreadable"),
         ),
     )
 
 
-def _month_shown(table: LoanTable, contract: Contract) -> pl.Expr:
-    """Read the month in the snapshot column; a loan without one shows its issue month."""
-    column = contract.snapshot.column
+def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr]:
+    """Read the month in the snapshot column (the issue month without text there), and whether the text is no month."""
+    issued, column = pl.col(contract.time_name), contract.snapshot.column
     if table.layout and table.layout.snapshot_month:
-        return pl.lit(table.layout.snapshot_month)
-    if column in table.dtypes:
-        return pl.coalesce(read_month(pl.col(column), table.dtypes[column]), contract.time_name)
-    return pl.col(contract.time_name)
+        return pl.lit(table.layout.snapshot_month), pl.lit(False)
+    if column not in table.dtypes:
+        return issued, pl.lit(False)
+    dtype = table.dtypes[column]
+    month = read_month(pl.col(column), dtype)
+    unreadable = month.is_null() & as_text(pl.col(column), dtype).is_not_null()
+    return pl.when(~unreadable).then(pl.coalesce(month, issued)), unreadable
+
+
+def _unreadable_snapshots(
+    tables: Sequence[LoanTable], months: pl.DataFrame, contract: Contract
+) -> tuple[UnreadableSnapshots, ...]:
+    """Count the unreadable months of each table by `months`, and read the tables that have any again for the first."""
+    counts = months.group_by("table").agg(
+        pl.col("unreadable").sum(), (pl.col("rows").sum() - pl.col("not_loans").sum()).alias("loans")
+    )
+    column, results = contract.snapshot.column, []
+    for number, unreadable, loans in counts.filter(pl.col("unreadable") > 0).sort("table").iter_rows():
+        table = tables[number]
+        frame, _ = parse_table(table, contract, with_outcome=True)
+        first = frame.filter(_month_shown(table, contract)[1] & ~no_loan(contract)).select(
+            ROW, as_text(pl.col(column), table.dtypes[column])
+        )
+        row, value = first.head(1).collect(engine="streaming").row(0)
+        results.append(UnreadableSnapshots(column, table.path.name, unreadable, loans, row, value))
+    return tuple(results)
 
 
 def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:

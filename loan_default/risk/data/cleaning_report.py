@@ -21,6 +21,29 @@ _PROBLEMS_LIMIT = 4  # in a warning
 
 
 @dataclass(frozen=True)
+class UnreadableSnapshots:
+    """Counts loans of a file whose snapshot column holds text that is no month; `row` and `value` are the first's."""
+
+    column: str
+    file: str
+    loans: int
+    of_loans: int
+    row: int
+    value: str
+
+    @property
+    def share(self) -> float:
+        """Divide them by all loans of the file."""
+        return self.loans / self.of_loans
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file}, row {self.row:,}: {self.column} '{self.value}' is no month, the first of {self.loans:,} "
+            f"such loans among {self.of_loans:,}"
+        )
+
+
+@dataclass(frozen=True)
 class CleaningReport:
     """Counts of rows, months as the first of the month, shares from 0 to 1, of one cleaning."""
 
@@ -39,6 +62,7 @@ class CleaningReport:
     resolved: int
     matured: int
     default_rate: float | None
+    unreadable_snapshots: tuple[UnreadableSnapshots, ...] = ()
 
     @property
     def rejected_share(self) -> float:
@@ -54,6 +78,8 @@ class CleaningReport:
             frequent = list(self.problems.items())[:_PROBLEMS_LIMIT]
             problems = ", ".join(f"{problem} ({count:,})" for problem, count in frequent)
             sentences.append(f"{self.rejected:,} rows were rejected: {problems}.")
+        for unreadable in self.unreadable_snapshots:
+            sentences.append(f"{unreadable}; these say nothing of the month in which the file was taken.")
         return sentences
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,12 +93,14 @@ class FileScan:
     """Facts of files that show while they are read.
 
     `months`: how many rows (`rows`), and how many that are no loans (`not_loans`), show each month.
+    `unreadable`: of each file that has any, the loans whose month cannot be read.
     """
 
     files: tuple[str, ...]
     layouts: tuple[str, ...]
     digests: tuple[bytes, ...]
     months: pl.DataFrame
+    unreadable: tuple[UnreadableSnapshots, ...] = ()
 
     def __add__(self, other: FileScan) -> FileScan:
         return FileScan(
@@ -80,16 +108,25 @@ class FileScan:
             self.layouts + other.layouts,
             self.digests + other.digests,
             pl.concat([self.months, other.months]),
+            self.unreadable + other.unreadable,
         )
 
     @property
     def snapshot(self) -> date | None:
-        """Return the newest month that enough rows show; where none has enough, the newest of all."""
-        months = self.months.drop_nulls("month").group_by("month").agg(pl.col("rows").sum())
-        least = max(_SNAPSHOT_LOANS, _SNAPSHOT_SHARE * int(months["rows"].sum()))
-        frequent = months.filter(pl.col("rows") >= least)
-        newest: date | None = (months if frequent.is_empty() else frequent)["month"].max()  # type: ignore[assignment]
-        return newest
+        """Return the `newest_month` that rows show."""
+        return newest_month(self.months)
+
+
+def newest_month(months: pl.DataFrame) -> date | None:
+    """Return the newest `month` that enough `rows` show, so that no slip decides it; without enough, the newest.
+
+    Months may be null, or stand in several lines, which count together.
+    """
+    counts = months.drop_nulls("month").group_by("month").agg(pl.col("rows").sum())
+    least = max(_SNAPSHOT_LOANS, _SNAPSHOT_SHARE * int(counts["rows"].sum()))
+    frequent = counts.filter(pl.col("rows") >= least)
+    newest: date | None = (counts if frequent.is_empty() else frequent)["month"].max()  # type: ignore[assignment]
+    return newest
 
 
 def report_cleaning(
@@ -121,6 +158,7 @@ def report_cleaning(
         problems=problems,
         missing_fields=_missing_fields(contract, loans),
         snapshot=snapshot if with_outcome else None,
+        unreadable_snapshots=scan.unreadable,
         **measures.row(0, named=True),
     )
 

@@ -175,7 +175,7 @@ def _outcome(contract: Contract, dtypes: Dtypes) -> pl.Expr:
 
 
 def _maturity(contract: Contract) -> pl.Expr:
-    return months_after(pl.col(contract.time_name), pl.col(TERM)).alias(MATURES)
+    return months_after(pl.col(contract.time_name), pl.col(TERM) + contract.outcome.grace_months).alias(MATURES)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Divides matured loans into those that train, calibrate and test a model: windows by issue month, newest last.
 
-A loan is matured when its last payment was due by the snapshot month; younger vintages hold only early payers and
-early defaulters. Reading loans belongs in `cleaning`, turning them into a matrix in `model.features`.
+A loan is matured when its outcome had to be known by the snapshot month; younger vintages hold only early payers and
+early defaulters. Long terms mature later, so each term is cut by its own months, and every window holds all of them.
+Reading loans belongs in `cleaning`, turning them into a matrix in `model.features`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Literal
 
 import polars as pl
 
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.data.parsing import month_number
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.errors import BadInput
 
@@ -24,6 +26,7 @@ WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
 _CYCLE = 5  # of loans of too few months, three in five train, one calibrates and one tests
 _POSITION = ":position"  # of a loan in its file
 _MEASURED_AT_MOST = 1_000_000  # loans, of which the population is measured
+_OWN_SHARE = 0.01  # of the matured loans that a term must hold to be cut by its own months
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,48 @@ class SplitPlan:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Names the first issue months of calibrate and test for loans of a term in months; None: of all other terms."""
+
+    term: int | None
+    calibrate_from: date
+    test_from: date
+
+
+@dataclass(frozen=True)
+class TermWindow:
+    """Counts the loans of a window that have one term in months; None: those of all terms that are cut together."""
+
+    term: int | None
+    first_month: date
+    last_month: date
+    rows: int
+    defaults: int
+
+    @property
+    def name(self) -> str:
+        """Name the term."""
+        return "other terms" if self.term is None else f"{self.term} months"
+
+    @property
+    def default_rate(self) -> float:
+        """Divide the defaults by the loans."""
+        return self.defaults / self.rows
+
+
+@dataclass(frozen=True)
 class Window:
-    """Counts the loans of a span of issue months (both ends included, as the first of the month)."""
+    """Counts the loans of a window, and their span of issue months (both ends included, as the first of the month).
+
+    The windows of each term follow each other; those of all terms together may overlap.
+    """
 
     name: WindowName
     first_month: date
     last_month: date
     rows: int
     defaults: int
+    terms: tuple[TermWindow, ...] = ()
 
     @property
     def default_rate(self) -> float:
@@ -66,6 +103,19 @@ class Splits:
     """Windows of one data set, and the population of those that a model may be developed on.
 
     `out_of_time` is false where the loans span too few months to be cut by month.
+
+    Attributes:
+        snapshot: month in which the files were taken.
+        windows: train, calibrate and test.
+        out_of_time: whether the test loans of each term came after its other loans.
+        data_fingerprint: of the files.
+        unresolved: loans without an outcome.
+        immature: loans with an outcome that does not count yet.
+        cuts: of each term that has its own, then of all others; of a record of before none: every term was cut alike.
+        overdue: of the unresolved loans those whose outcome had to be known by the snapshot.
+        labels_known_by: month by which all outcomes that a model is developed on were known.
+        training_age_months: months from the issue of the newest loan that a model is developed on to the snapshot.
+        population: of the loans that a model may be developed on.
     """
 
     snapshot: date
@@ -74,16 +124,79 @@ class Splits:
     data_fingerprint: str
     unresolved: int
     immature: int
+    cuts: tuple[Cut, ...] = ()
+    overdue: int | None = None
+    labels_known_by: date | None = None
+    training_age_months: int | None = None
     population: Population = field(default_factory=Population)
 
     def window(self, name: WindowName) -> Window:
         """Return the window of this name."""
         return self.windows[WINDOWS.index(name)]
 
+    @property
+    def parts(self) -> list[tuple[WindowName, str, Window | TermWindow]]:
+        """Return each window as a whole ("all"), and behind it each of its terms where there are several, by name."""
+        parts: list[tuple[WindowName, str, Window | TermWindow]] = []
+        for window in self.windows:
+            terms = window.terms if len(window.terms) > 1 else ()
+            parts += [(window.name, "all", window), *((window.name, term.name, term) for term in terms)]
+        return parts
+
     def share_of(self, at_most: int | None) -> float:
         """Divide `at_most` loans by those that a model may be developed on; 1 where there are fewer."""
         development_rows = sum(window.rows for window in self.windows if window.name != "test")
         return 1 if at_most is None else min(at_most / development_rows, 1)
+
+    @property
+    def developed_until(self) -> date:
+        """Return the issue month of the newest loan that a model is developed on."""
+        return max(window.last_month for window in self.windows if window.name != "test")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Say what the windows' figures rest on, a sentence or two each; nothing of a record of before."""
+        if self.labels_known_by is None:
+            return ()
+        overdue = f"{self.overdue:,} loans have no outcome although it had to be known by {_text(self.snapshot)}."
+        return self._hindsight(self.labels_known_by), overdue
+
+    def _hindsight(self, known_by: date) -> str:
+        """Say what was known when: whether a model could have been developed before its test loans were issued."""
+        facts = (
+            f"The newest outcome that the model learned from was known by {_text(known_by)}; the newest "
+            f"loan that it was developed on was issued in {_text(self.developed_until)}, {self.training_age_months} "
+            f"months before the snapshot of {_text(self.snapshot)}."
+        )
+        tested_from = self.window("test").first_month
+        if known_by <= tested_from:
+            return facts
+        kind = "out of time, not point in time" if self.out_of_time else "neither out of time nor point in time"
+        return (
+            f"{facts} The test loans were issued from {_text(tested_from)} on, before that was known: figures on them "
+            f"are {kind}."
+        )
+
+    def may_have_learned(self, contract: Contract) -> pl.Expr:
+        """Return true for cleaned loans that a model of these windows may have been developed on."""
+        month = pl.col(contract.time_name)
+        if not self.out_of_time:
+            return month <= self.developed_until
+        ended = month_number(month) + _term(contract) <= month_number(pl.lit(self.snapshot))
+        return ended & (month < _start_of(self._cuts, "test_from", contract))
+
+    def unseen_by(self, champion: Splits, contract: Contract) -> pl.Expr:
+        """Return true for loans of this test window that a model of the champion's windows was not developed on."""
+        identity = [(s.data_fingerprint, [w.rows for w in s.windows], s.out_of_time) for s in (self, champion)]
+        if not self.out_of_time and identity[0] == identity[1]:  # dealt out alike
+            return pl.lit(True)
+        return ~champion.may_have_learned(contract)
+
+    @property
+    def _cuts(self) -> tuple[Cut, ...]:
+        if self.cuts or not self.out_of_time:
+            return self.cuts
+        return (Cut(None, self.window("calibrate").first_month, self.window("test").first_month),)
 
     @property
     def fingerprint(self) -> str:
@@ -97,72 +210,101 @@ class Splits:
     @property
     def test_fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change whenever other loans test, whatever a model is developed on."""
-        window = {"snapshot": _text(self.snapshot), **_window_dict(self.window("test"))}
+        window = {"snapshot": _text(self.snapshot), **_as_json(asdict(self.window("test")))}
         return hashlib.sha256(json.dumps(window, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON record."""
-        return {**asdict(self), "snapshot": _text(self.snapshot), "windows": [_window_dict(w) for w in self.windows]}
+        """Return a JSON record, without what is not known of a record of before: so its fingerprint stays."""
+        record = asdict(self).items()
+        return {key: _as_json(value) for key, value in record if value is not None and value != ()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Splits:
         """Read what `to_dict` returned."""
         train, calibrate, test = (_window_from(entry) for entry in data["windows"])
-        snapshot = date.fromisoformat(f"{data['snapshot']}-01")
+        cuts = tuple(Cut(**_with_dates(cut)) for cut in data.get("cuts", ()))
         population = Population(**data.get("population", {}))
-        return cls(**{**data, "snapshot": snapshot, "windows": (train, calibrate, test), "population": population})
+        windows = train, calibrate, test
+        return cls(**{**_with_dates(data), "windows": windows, "cuts": cuts, "population": population})
 
 
 def _text(month: date) -> str:
     return f"{month:%Y-%m}"
 
 
-def _window_dict(window: Window) -> dict[str, Any]:
-    months = {"first_month": _text(window.first_month), "last_month": _text(window.last_month)}
-    return {**asdict(window), **months}
+def _as_json(value: Any) -> Any:
+    """Write months as YYYY-MM, and leave out keys of empty tuples."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items() if item != ()}
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    return _text(value) if isinstance(value, date) else value
+
+
+def _with_dates(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the months of a record."""
+    months = {"snapshot", "first_month", "last_month", "calibrate_from", "test_from", "labels_known_by"}
+    return {key: date.fromisoformat(f"{value}-01") if key in months else value for key, value in data.items()}
 
 
 def _window_from(data: Mapping[str, Any]) -> Window:
-    months = {key: date.fromisoformat(f"{data[key]}-01") for key in ("first_month", "last_month")}
-    return Window(**{**data, **months})
+    terms = tuple(TermWindow(**_with_dates(term)) for term in data.get("terms", ()))
+    return Window(**{**_with_dates(data), "terms": terms})
 
 
 def split_loans(
     loans: pl.LazyFrame, contract: Contract, plan: SplitPlan, *, snapshot: date, data_fingerprint: str
 ) -> Splits:
-    """Cut matured loans into windows by whole issue months.
+    """Cut the matured loans of each term into windows by whole issue months.
 
-    The newest months that together hold at least `plan.test_share` of the loans test; of those before them the newest
-    that hold at least `plan.calibrate_share` calibrate, the rest trains. Loans of fewer than three months cannot
-    be cut so: of every five in turn the first three then train, the fourth calibrates and the fifth tests, and
-    `out_of_time` is false.
+    The newest months that together hold at least `plan.test_share` of a term's loans test; of those before them the
+    newest that hold at least `plan.calibrate_share` calibrate, the rest trains. A first month that the plan names holds
+    for every term. Terms of fewer than three months, or of fewer than a hundredth of the loans, are cut together.
+    Loans of fewer than three months in all cannot be cut so: of every five in turn the first three then train,
+    the fourth calibrates and the fifth tests, and `out_of_time` is false.
 
     Raises:
         BadInput: no loan is matured, a first month leaves a window without loans, or a window holds no default or
             no repaid loan.
     """
+    ended = pl.col(MATURES) <= snapshot
     counts = loans.select(
-        pl.len(), pl.col(OUTCOME).is_null().sum().alias("unresolved"), _matured(snapshot).sum().alias("matured")
+        pl.len(),
+        pl.col(OUTCOME).is_null().sum().alias("unresolved"),
+        _matured(snapshot).sum().alias("matured"),
+        (pl.col(OUTCOME).is_null() & ended).sum().alias("overdue"),
     ).collect()
     months = (
         loans.filter(_matured(snapshot))
-        .group_by(pl.col(contract.time_name).alias("month"))
+        .group_by(_term(contract).alias("term"), pl.col(contract.time_name).alias("month"))
         .len()
-        .sort("month")
+        .sort("term", "month")
         .collect()
     )
     if months.is_empty():
+        grace = contract.outcome.grace_months
+        after = f", and the {grace} months of grace after it," if grace else ""
         raise BadInput(
-            f"No loan had reached the end of its term by the snapshot month {snapshot:%Y-%m}; give older loans, or "
-            "the month in which the file was taken if that was later."
+            f"No loan had reached the end of its term{after} by the snapshot month {snapshot:%Y-%m}; give older loans, "
+            "or the month in which the file was taken if that was later."
         )
-    out_of_time = months.height >= len(WINDOWS)
-    starts = _starts(months, plan) if out_of_time else None
-    assigned = _assign(loans, contract, snapshot, starts)
-    windows = tuple(_measure(assigned, name, contract) for name in WINDOWS)
-    rows, unresolved, matured = counts.row(0)
-    splits = Splits(snapshot, windows, out_of_time, data_fingerprint, unresolved, rows - unresolved - matured)  # type: ignore[arg-type]
-    drawn = _assign(loans, contract, snapshot, starts, share=splits.share_of(_MEASURED_AT_MOST))
+    cuts = _cut_terms(months, plan) if months["month"].n_unique() >= len(WINDOWS) else ()
+    windows, labels_known_by = _measure(_assign(loans, contract, snapshot, cuts), cuts, contract)
+    rows, unresolved, matured, overdue = counts.row(0)
+    newest = max(window.last_month for window in windows[:2])
+    splits = Splits(
+        snapshot,
+        windows,
+        bool(cuts),
+        data_fingerprint,
+        unresolved,
+        rows - unresolved - matured,
+        cuts=cuts,
+        overdue=overdue,
+        labels_known_by=labels_known_by,
+        training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month,
+    )
+    drawn = _assign(loans, contract, snapshot, cuts, share=splits.share_of(_MEASURED_AT_MOST))
     return replace(splits, population=measure_population(drawn.filter(pl.col("window") != "test"), contract))
 
 
@@ -170,75 +312,143 @@ def _matured(snapshot: date) -> pl.Expr:
     return pl.col(OUTCOME).is_not_null() & (pl.col(MATURES) <= snapshot)
 
 
+def _term(contract: Contract) -> pl.Expr:
+    """Count the months of a loan's term, begun ones as whole, by when it matures."""
+    months = month_number(pl.col(MATURES)) - month_number(pl.col(contract.time_name))
+    return months - contract.outcome.grace_months
+
+
+def _cut_terms(months: pl.DataFrame, plan: SplitPlan) -> tuple[Cut, ...]:
+    """Find where to cut each term that has enough loans and months (rows: `term`, `month`, `len`), and all others."""
+    rows, least_rows = pl.col("len").sum().over("term"), _OWN_SHARE * int(months["len"].sum())
+    own = (pl.len().over("term") >= len(WINDOWS)) & (rows >= least_rows)
+    together, others = _by_month(months), _by_month(months.filter(~own))
+    groups = {term: _by_month(group) for (term,), group in months.filter(own).group_by("term", maintain_order=True)}
+    groups[None] = others if others.height >= len(WINDOWS) else together
+    tested_from = max(_tested_from(group, plan) for group in groups.values())
+    _require_loans_around(together["month"].to_list(), plan, tested_from)
+    return tuple(Cut(term, *_starts(group, plan)) for term, group in groups.items())
+
+
+def _by_month(months: pl.DataFrame) -> pl.DataFrame:
+    return months.group_by("month").agg(pl.col("len").sum()).sort("month")
+
+
 def _starts(months: pl.DataFrame, plan: SplitPlan) -> tuple[date, date]:
-    """Find the first issue months of the calibrate and of the test window; every window has at least one month."""
-    month, rows = months["month"].to_list(), months["len"].to_list()
-    test = _start(month, rows, plan.test_share, plan.test_from, least=2)
-    calibrate = _start(month[:test], rows[:test], plan.calibrate_share, plan.calibrate_from, least=1)
-    return month[calibrate], month[test]
+    """Find the first issue months of calibrate and test; where the plan names none, every window has a month."""
+    names, rows, test = months["month"].to_list(), months["len"].to_list(), _tested_from(months, plan)
+    if plan.calibrate_from:
+        return plan.calibrate_from, max(test, _next_month(plan.calibrate_from))
+    before = sum(name < test for name in names)
+    if before < len(WINDOWS) - 1:
+        return test, test
+    return names[_newest(rows[:before], plan.calibrate_share, least=1)], test
 
 
-def _start(months: list[date], rows: list[int], share: float, start: date | None, *, least: int) -> int:
-    """Find the position of `start`, or where the newest months begin that together hold `share` of the rows.
+def _tested_from(months: pl.DataFrame, plan: SplitPlan) -> date:
+    return plan.test_from or months["month"][_newest(months["len"].to_list(), plan.test_share, least=2)]
 
-    At least `least` months go before it.
+
+def _next_month(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def _newest(rows: list[int], share: float, *, least: int) -> int:
+    """Find the position from which the newest months hold `share` of the rows; at least `least` go before it."""
+    position, newer_rows = len(rows), 0
+    while position > least and (newer_rows < share * sum(rows) or position == len(rows)):
+        position -= 1
+        newer_rows += rows[position]
+    return position
+
+
+def _require_loans_around(months: list[date], plan: SplitPlan, tested_from: date) -> None:
+    """Refuse a first month of the plan that leaves a window without loans of any term.
 
     Raises:
-        BadInput: fewer months go before `start`, or none follows.
+        BadInput: too few months go before it, or none follows.
     """
-    if start is None:
-        position, newer_rows = len(months), 0
-        while position > least and (newer_rows < share * sum(rows) or position == len(months)):
-            position -= 1
-            newer_rows += rows[position]
-        return position
-    position = sum(month < start for month in months)
-    if not least <= position < len(months):
-        raise BadInput(
-            f"A window cannot start in {_text(start)}: of the {len(months)} issue months from {_text(months[0])} to "
-            f"{_text(months[-1])} at least {least} must come before it and one must follow."
-        )
-    return position
+    earlier = [month for month in months if month < tested_from]
+    for start, among, least in ((plan.test_from, months, 2), (plan.calibrate_from, earlier, 1)):
+        if start and not least <= sum(month < start for month in among) < len(among):
+            raise BadInput(
+                f"A window cannot start in {_text(start)}: of the {len(among)} issue months from {_text(among[0])} to "
+                f"{_text(among[-1])} at least {least} must come before it and one must follow."
+            )
 
 
 def _assign(
     loans: pl.LazyFrame,
     contract: Contract,
     snapshot: date,
-    starts: tuple[date, date] | None,
+    cuts: Sequence[Cut],
     offset: int = 0,
     share: float = 1,
 ) -> pl.LazyFrame:
     """Give matured loans, or a share of them, a column `window`; `offset` loans of the file come before."""
-    if starts is None or share < 1:
+    if not cuts or share < 1:
         loans = loans.with_row_index(_POSITION, offset)
     if share < 1:  # by no regular pattern, which the file's own order might follow
         loans = loans.filter(pl.col(_POSITION).hash(seed=0) / 2.0**64 < share)
-    if starts is None:
+    if not cuts:
         turn = pl.col(_POSITION) % _CYCLE
         early, middle = turn < _CYCLE - 2, turn == _CYCLE - 2
     else:
         month = pl.col(contract.time_name)
-        early, middle = month < starts[0], month < starts[1]
+        early, middle = (month < _start_of(cuts, name, contract) for name in ("calibrate_from", "test_from"))
     window = pl.when(early).then(pl.lit("train")).when(middle).then(pl.lit("calibrate")).otherwise(pl.lit("test"))
     return loans.filter(_matured(snapshot)).with_columns(window.alias("window"))
 
 
-def _measure(assigned: pl.LazyFrame, name: WindowName, contract: Contract) -> Window:
-    month = pl.col(contract.time_name)
-    measures = assigned.filter(pl.col("window") == name).select(
-        month.min().alias("first"),
-        month.max().alias("last"),
-        pl.len().alias("rows"),
-        pl.col(OUTCOME).sum().alias("defaults"),
+def _start_of(cuts: Sequence[Cut], name: Literal["calibrate_from", "test_from"], contract: Contract) -> pl.Expr:
+    """Return for each loan the first month of a window of its term."""
+    *own, others = cuts
+    start = pl.lit(getattr(others, name))
+    for cut in own:
+        start = pl.when(_term(contract) == cut.term).then(pl.lit(getattr(cut, name))).otherwise(start)
+    return start
+
+
+def _measure(
+    assigned: pl.LazyFrame, cuts: Sequence[Cut], contract: Contract
+) -> tuple[tuple[Window, Window, Window], date]:
+    """Count the loans of each window and term; also return the month by which all outcomes of the others than test
+    were known.
+    """
+    month, term = pl.col(contract.time_name), _term(contract)
+    counts = (
+        assigned.group_by("window", pl.when(term.is_in([cut.term for cut in cuts[:-1]])).then(term).alias("term"))
+        .agg(
+            month.min().alias("first_month"),
+            month.max().alias("last_month"),
+            pl.len().alias("rows"),
+            pl.col(OUTCOME).sum().cast(pl.Int64).alias("defaults"),
+            pl.col(MATURES).max().alias("known_by"),
+        )
+        .sort("term", nulls_last=True)
+        .collect()
     )
-    first, last, rows, defaults = measures.collect().row(0)
+    train, calibrate, test = (_window(name, counts.filter(window=name), by_term=bool(cuts)) for name in WINDOWS)
+    known_by: date = counts.filter(pl.col("window") != "test")["known_by"].max()  # type: ignore[assignment]
+    return (train, calibrate, test), known_by
+
+
+def _window(name: WindowName, counts: pl.DataFrame, *, by_term: bool) -> Window:
+    rows, defaults = int(counts["rows"].sum()), int(counts["defaults"].sum())
     if not 0 < defaults < rows:
         raise BadInput(
             f"The {name} window holds {rows:,} matured loans of which {defaults:,} defaulted; a model needs both kinds "
             "in every window: give more loans, or other months."
         )
-    return Window(name, first, last, rows, defaults)
+    terms = counts.select(field.name for field in fields(TermWindow))
+    return Window(
+        name,
+        counts["first_month"].min(),  # type: ignore[arg-type]
+        counts["last_month"].max(),  # type: ignore[arg-type]
+        rows,
+        defaults,
+        tuple(TermWindow(*row) for row in terms.rows()) if by_term else (),
+    )
 
 
 def window_loans(
@@ -261,6 +471,6 @@ def window_loans(
         columns: of the loans; all by default.
         share: of them that is drawn if below 1, by a hash of their position in the file: the same wherever it is done.
     """
-    starts = (splits.window("calibrate").first_month, splits.window("test").first_month) if splits.out_of_time else None
-    assigned = _assign(loans, contract, splits.snapshot, starts, offset, share).filter(pl.col("window").is_in(names))
+    assigned = _assign(loans, contract, splits.snapshot, splits._cuts, offset, share)
+    assigned = assigned.filter(pl.col("window").is_in(names))
     return assigned.select(loans.collect_schema().names() if columns is None else columns).collect()

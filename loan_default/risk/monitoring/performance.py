@@ -172,7 +172,9 @@ def _join_outcomes(
     )
     unnamed = loans.filter(pl.col(name).is_null())
     loans = pl.concat([loans.drop_nulls(name).unique(name, keep="last"), unnamed])
-    matured = (months_after(issued, pl.col(TERM)) <= pl.lit(seen_until, dtype=pl.Date)).fill_null(False)
+    matured = (
+        months_after(issued, pl.col(TERM) + contract.outcome.grace_months) <= pl.lit(seen_until, dtype=pl.Date)
+    ).fill_null(False)
     return loans.join(outcomes.select(name, OUTCOME).collect(), on=name, how="left").select(
         "issued",
         pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias("vintage"),

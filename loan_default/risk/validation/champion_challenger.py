@@ -14,10 +14,12 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, TERM
-from loan_default.risk.estimates import Months, recalibrate
+from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
+    ComparableLoans,
     Comparison,
+    Coverage,
     Evaluation,
     Interval,
     Looks,
@@ -33,13 +35,18 @@ from loan_default.risk.evaluation import (
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import opinion_scores
 from loan_default.risk.policy import PromotionPolicy
+from loan_default.risk.validation.coverage import LEVELS_AT_MOST, as_level, segment_fields
 
-VINTAGE, QUARTER, CHAMPION = "vintage", "quarter", "champion"
+VINTAGE, QUARTER, CHAMPION, UNSEEN = "vintage", "quarter", "champion", "unseen_by_champion"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The candidate that leads, beside the others and the champion, on the same test loans."""
+    """The candidate that leads, beside the others, on the test loans, and against the champion on the comparable ones.
+
+    `comparable` is None where the champion cannot score these loans; where it counts too few there is neither a
+    `comparison` nor a measure of the `champion`.
+    """
 
     evaluation: Evaluation
     comparison: Comparison | None
@@ -47,6 +54,7 @@ class Judgement:
     champion: Mapping[str, Interval] | None
     decisions: pl.DataFrame
     groups: pl.DataFrame
+    comparable: ComparableLoans | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
@@ -57,7 +65,7 @@ class Judgement:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
         """Read what `to_dict` returned."""
-        comparison = data["comparison"]
+        comparison, comparable = data["comparison"], data.get("comparable")
         return cls(
             evaluation=Evaluation.from_dict(data["evaluation"]),
             comparison=comparison and Comparison.from_dict(comparison),
@@ -65,24 +73,35 @@ class Judgement:
             champion=data["champion"] and read_intervals(data["champion"]),
             decisions=pl.DataFrame(data["decisions"], schema_overrides={"default_rate": pl.Float64}),
             groups=pl.DataFrame(data["groups"]),
+            comparable=comparable and ComparableLoans(**comparable),
         )
 
 
 def score_test(
-    candidates: Mapping[str, Scorer], champion: Scorer | None, policy: PromotionPolicy, loans: pl.DataFrame
+    candidates: Mapping[str, Scorer],
+    champion: Scorer | None,
+    policy: PromotionPolicy,
+    loans: pl.DataFrame,
+    *,
+    unseen: pl.Expr | None = None,
 ) -> pl.DataFrame:
     """Score the loans of the test window by every model, and keep what measuring needs of them and no more.
 
+    `unseen` is true for loans that the champion was not developed on; where it is not known, there is none.
+
     Returns:
         n rows: outcome, issue month, the fields that segments are made of and the opinions of the lender; of each
-        candidate, and of the champion where the loans have all that it needs, `pd`, `raw_score` and `decision`.
+        candidate, and of the champion where the loans have all that it needs, `pd`, `raw_score` and `decision`; with
+        the champion also `UNSEEN`.
     """
     contract = next(iter(candidates.values())).contract
-    measured = [field.name for field in contract.fields if field.role == "segment" or field.opinion]
-    needed = dict.fromkeys([OUTCOME, contract.time_name, TERM, *policy.segments, *measured])
+    opinions = [field.name for field in contract.fields if field.opinion]
+    needed = dict.fromkeys([OUTCOME, contract.time_name, TERM, *segment_fields(contract, policy), *opinions])
     everyone = dict(candidates)
     if champion and set(champion.contract.feature_names) <= set(loans.columns):
         everyone[CHAMPION] = champion
+        needed[UNSEEN] = None
+        loans = loans.with_columns((pl.lit(False) if unseen is None else unseen).alias(UNSEEN))
     scored = {
         name: scorer.score(loans, with_reasons=False).select("pd", "raw_score", "decision").to_struct(name)
         for name, scorer in everyone.items()
@@ -102,6 +121,7 @@ def judge_on_test(
     looks: Looks | None = None,
     seed: int,
     resamples: int,
+    coverage: Coverage | None = None,
 ) -> tuple[Judgement, pl.DataFrame]:
     """Measure everyone on the test window.
 
@@ -110,26 +130,20 @@ def judge_on_test(
         candidates: the scorers of one training, by kind.
         leader: the kind that was registered.
         champion: the scorer in production, if there is one; left out where these loans lack a field that it needs.
-        policy: which segments are judged.
+        policy: which segments are judged, and how few loans are too few.
         blanked: what it does when these loans leave out a field; None where that was not measured.
         out_of_time: whether the test loans came after the training loans.
         looks: how often these loans were looked at before, for the record.
         seed: of the bootstrap; everyone is measured on the same resamples.
         resamples: how many.
+        coverage: of the test window, where it was measured.
 
     Returns:
         The judgement, and the leader's `pd`, `raw_score` and `decision` for each test loan.
     """
-    outcomes = test[OUTCOME].to_numpy().astype(np.float64)
-    scored = {kind: test[kind].struct.unnest() for kind in candidates}
-
-    def measure_scores(scores: pl.DataFrame, scorer: Scorer) -> dict[str, Interval]:
-        rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
-        return measure(outcomes, *_arrays(scores), cutoff=cutoff, rng=rng, resamples=resamples)
-
-    leaderboard = {kind: measure_scores(scores, candidates[kind]) for kind, scores in scored.items()}
-    leading = candidates[leader]
-    pds, raw = _arrays(scored[leader])
+    outcomes, scores, leading = _outcomes(test), test[leader].struct.unnest(), candidates[leader]
+    leaderboard = {kind: _measure_scores(test, kind, scorer, seed, resamples) for kind, scorer in candidates.items()}
+    pds, raw = _arrays(test, leader)
     months = month_numbers(test[leading.contract.time_name])
     opinion = opinion_scores(test, leading.contract)
     evaluation = Evaluation(
@@ -146,41 +160,57 @@ def judge_on_test(
         recalibration=recalibrate(outcomes, pds, months),
         looks=looks,
         blanked=blanked,
+        coverage=coverage,
     )
-    old = test[CHAMPION].struct.unnest() if CHAMPION in test.columns else None
     judgement = Judgement(
         evaluation=evaluation,
-        comparison=None if old is None else _compare_scores(outcomes, scored[leader], old, months, seed, resamples),
+        comparison=None,
         leaderboard=leaderboard,
-        champion=measure_scores(old, champion) if old is not None and champion else None,
-        decisions=decision_shares(scored[leader].with_columns(test[OUTCOME])),
-        groups=pd_groups(outcomes, scored[leader]["pd"]),
+        champion=None,
+        decisions=decision_shares(scores.with_columns(test[OUTCOME])),
+        groups=pd_groups(outcomes, scores["pd"]),
     )
-    return judgement, scored[leader]
+    if champion is None or CHAMPION not in test.columns:
+        return judgement, scores
+    common = test.filter(UNSEEN)
+    comparable = ComparableLoans(common.height, int(common[OUTCOME].sum()))
+    judgement = replace(judgement, comparable=comparable)
+    if not policy.are_enough(comparable.rows, comparable.defaults):
+        return judgement, scores
+    comparison = _compare_scores(common, leader, leading.contract.time_name, seed, resamples)
+    on_common = _measure_scores(common, CHAMPION, champion, seed, resamples)
+    return replace(judgement, comparison=comparison, champion=on_common), scores
 
 
-def _arrays(scores: pl.DataFrame) -> tuple[Floats, Floats]:
-    return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
+def _outcomes(test: pl.DataFrame) -> Floats:
+    outcomes: Floats = test[OUTCOME].to_numpy().astype(np.float64)
+    return outcomes
 
 
-def _compare_scores(
-    outcomes: Floats, new: pl.DataFrame, old: pl.DataFrame, months: Months, seed: int, resamples: int
-) -> Comparison:
-    rng = np.random.default_rng(seed)
-    return compare(outcomes, _arrays(new), _arrays(old), months=months, rng=rng, resamples=resamples)
+def _arrays(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
+    scores = test[name].struct
+    return scores.field("pd").to_numpy(), scores.field("raw_score").to_numpy()
+
+
+def _measure_scores(test: pl.DataFrame, name: str, scorer: Scorer, seed: int, resamples: int) -> dict[str, Interval]:
+    rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
+    return measure(_outcomes(test), *_arrays(test, name), cutoff=cutoff, rng=rng, resamples=resamples)
+
+
+def _compare_scores(test: pl.DataFrame, leader: str, issued: str, seed: int, resamples: int) -> Comparison:
+    new, old = (_arrays(test, name) for name in (leader, CHAMPION))
+    rng, months = np.random.default_rng(seed), month_numbers(test[issued])
+    return compare(_outcomes(test), new, old, months=months, rng=rng, resamples=resamples)
 
 
 def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:
     """Select term, issue year and quarter, the policy's fields, and the contract's segments of few enough levels."""
     contract, issued = scorer.contract, pl.col(scorer.contract.time_name)
     named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in test.columns]
-    reported = [f.name for f in contract.with_role("segment") if test[f.name].n_unique() <= 60]
-    rounded = [
-        pl.col(name).cast(pl.Int64).alias(name) if contract.by_name[name].kind == "number" else pl.col(name)
-        for name in named
-    ]
+    reported = [f.name for f in contract.with_role("segment") if test[f.name].n_unique() <= LEVELS_AT_MOST]
+    levels = [as_level(name, contract).alias(name) for name in named]
     quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias(QUARTER)
-    return test.select(*rounded, issued.dt.year().alias(VINTAGE), quarter, *reported)
+    return test.select(*levels, issued.dt.year().alias(VINTAGE), quarter, *reported)
 
 
 def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:

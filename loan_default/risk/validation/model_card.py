@@ -151,7 +151,7 @@ def _named(names: Iterable[str]) -> str:
 
 def _summary(inputs: ModelCardInputs) -> Iterator[str]:
     evaluation, test, metrics = inputs.evaluation, inputs.splits.window("test"), inputs.evaluation.metrics
-    came = "all after the loans it was trained on" if evaluation.out_of_time else "of the same months as the training"
+    came = "after the training loans of their term" if evaluation.out_of_time else "of the same months as the training"
     approved, _, declined = inputs.decisions.iter_rows(named=True)
     sentences = [
         f"On {evaluation.rows:,} loans issued {test.first_month:%Y-%m} to {test.last_month:%Y-%m}, {came}, of which "
@@ -230,8 +230,9 @@ def _data(inputs: ModelCardInputs) -> Iterator[str]:
         yield markdown_table(["Problem", "Loans"], problems[:_PROBLEMS_SHOWN])
         if len(problems) > _PROBLEMS_SHOWN:
             yield f"and {len(problems) - _PROBLEMS_SHOWN:,} rarer problems."
-    yield _maturity(splits)
+    yield _maturity(splits, inputs.scorer.contract.outcome.grace_months)
     yield _windows(splits)
+    yield from splits.remarks
     if not splits.out_of_time:
         yield (
             "**The loans span too few months to be cut by month**: every window holds loans of the same months, so "
@@ -239,27 +240,32 @@ def _data(inputs: ModelCardInputs) -> Iterator[str]:
         )
 
 
-def _maturity(splits: Splits) -> str:
+def _maturity(splits: Splits, grace: int) -> str:
     used = sum(window.rows for window in splits.windows)
     rule = (
-        f"Only matured loans are used: those whose last payment was due by {splits.snapshot:%Y-%m}. Of younger loans "
-        "only the early payers and early defaulters are resolved, so their default rate is not that of their vintage. "
+        f"Only matured loans are used: those of which the last payment was due{_before(grace)} "
+        f"{splits.snapshot:%Y-%m}. Of younger loans only the early payers and early defaulters are resolved, so their "
+        "default rate is not that of their vintage. "
     )
     if not splits.immature + splits.unresolved:
         return f"{rule}All {used:,} loans are matured."
     return (
         f"{rule}The rule leaves {used:,} loans; it sets aside {splits.immature:,} that are resolved but not matured, "
-        f"beside {splits.unresolved:,} that are not resolved. The youngest vintages are therefore in no window, and "
-        "loans of long terms are missing from the newest window sooner than those of short ones."
+        f"beside {splits.unresolved:,} that are not resolved. The youngest vintages are therefore in no window; each "
+        "term is cut by its own months, as loans of long terms mature later."
     )
+
+
+def _before(grace: int) -> str:
+    return f" {grace} months or more before" if grace else " by"
 
 
 def _windows(splits: Splits) -> str:
     rows = [
-        (w.name, f"{w.first_month:%Y-%m} to {w.last_month:%Y-%m}", w.rows, w.defaults, _percent(w.default_rate))
-        for w in splits.windows
+        (name, term, f"{w.first_month:%Y-%m} to {w.last_month:%Y-%m}", w.rows, w.defaults, _percent(w.default_rate))
+        for name, term, w in splits.parts
     ]
-    return markdown_table(["Window", "Issued", "Loans", "Defaults", "Default rate"], rows)
+    return markdown_table(["Window", "Term", "Issued", "Loans", "Defaults", "Default rate"], rows)
 
 
 def _candidates(inputs: ModelCardInputs) -> Iterator[str]:

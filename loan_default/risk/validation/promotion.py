@@ -14,7 +14,15 @@ from loan_default.risk.policy import Finding, PromotionPolicy
 from loan_default.risk.validation.quality_gates import judge_auc_floor, judge_calibration, judge_leak, judge_opinion
 
 if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every process
-    from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Looks, Segment
+    from loan_default.risk.evaluation import (
+        ComparableLoans,
+        Comparison,
+        Evaluation,
+        Interval,
+        LevelCoverage,
+        Looks,
+        Segment,
+    )
 
 MISSING = "missing_is_no_safer"
 
@@ -50,6 +58,7 @@ def decide_promotion(
     evaluation: Evaluation | None,
     comparison: Comparison | None,
     policy: PromotionPolicy,
+    comparable: ComparableLoans | None = None,
 ) -> PromotionDecision:
     """Promote where every rule passes; hold otherwise, and where there is nothing to judge by.
 
@@ -57,15 +66,16 @@ def decide_promotion(
         candidate: version number of the new model.
         champion: version number of the model in production, if there is one.
         evaluation: the candidate on the test window.
-        comparison: candidate and champion on the same rows of it; needed where there is a champion.
+        comparison: candidate and champion on the comparable rows of it; needed where there is a champion.
         policy: the limits.
+        comparable: which these are; needed where there is a champion.
     """
     if evaluation is None:
         findings = [Finding("evidence", False, f"Version {candidate} was not evaluated.")]
     elif champion == candidate:
         findings = [Finding("evidence", False, f"Version {candidate} is in production already.")]
     else:
-        findings = [*_judge_alone(evaluation, policy), *_judge_against(champion, comparison, policy)]
+        findings = [*_judge_alone(evaluation, policy), *_judge_against(champion, comparison, comparable, policy)]
     verdict: Literal["promote", "hold"] = "promote" if all(f.passed for f in findings) else "hold"
     return PromotionDecision(verdict, candidate, champion, tuple(findings))
 
@@ -74,13 +84,14 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     rows, defaults, auc = evaluation.rows, evaluation.defaults, evaluation.metrics["auc"]
     yield Finding(
         "enough_loans",
-        rows >= policy.least_test_rows and defaults >= policy.least_test_defaults,
+        policy.are_enough(rows, defaults),
         f"The test window holds {rows:,} loans and {defaults:,} defaults; "
         f"{policy.least_test_rows:,} and {policy.least_test_defaults:,} are needed.",
     )
     if policy.require_out_of_time:
         came = "came after" if evaluation.out_of_time else "are of the same months as"
-        yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {came} the training loans.")
+        yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {came} the training loans of their term.")
+    yield _judge_coverage(evaluation, policy)
     if evaluation.looks is not None:
         yield Finding("looks_counted", True, _looks(evaluation.looks))
     yield judge_auc_floor(auc, policy)
@@ -99,6 +110,37 @@ def _looks(looks: Looks) -> str:
     return (
         f"Loans of this test window were looked at {times} before, {looks.same:,} of them in just this window; each "
         "look makes it likelier that a version passes by chance."
+    )
+
+
+def _judge_coverage(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
+    """Ask that what is sold now is in the test window: what was never tested is not known to be sound."""
+    rule, coverage, least = "covers_what_is_sold", evaluation.coverage, policy.covered_rows_at_least
+    if coverage is None:
+        return Finding(rule, False, "It was not measured whether the test window holds what is sold; evaluate again.")
+    sold = [
+        level
+        for level in coverage.levels
+        if level.field in policy.segments and level.recent_share >= policy.recent_share_at_least
+    ]
+    untested = [level for level in sold if level.test_rows < least]
+    months = f"the loans issued {coverage.first_month} to {coverage.last_month}"
+    if untested:
+        levels = ", ".join(map(_level_of, untested))
+        return Finding(rule, False, f"Of {months} {levels}; {least:,} of each are needed.")
+    named = ", ".join(policy.segments)
+    return Finding(
+        rule,
+        True,
+        f"Of each level of {named} with {policy.recent_share_at_least:.0%} or more of {months} the test window holds "
+        f"{least:,} loans or more.",
+    )
+
+
+def _level_of(level: LevelCoverage) -> str:
+    return (
+        f"{level.recent_share:.1%} are of {level.field} {level.level}, of which the test window holds "
+        f"{level.test_rows:,}"
     )
 
 
@@ -180,7 +222,9 @@ def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
     )
 
 
-def _judge_against(champion: int | None, comparison: Comparison | None, policy: PromotionPolicy) -> Iterator[Finding]:
+def _judge_against(
+    champion: int | None, comparison: Comparison | None, comparable: ComparableLoans | None, policy: PromotionPolicy
+) -> Iterator[Finding]:
     """Ask for a proven gain, in AUC or in Brier score, and for no loss in either.
 
     Each interval lies above 0 by chance 1 time of 80, so an equal model is promoted 1 time of 40 at most.
@@ -188,8 +232,17 @@ def _judge_against(champion: int | None, comparison: Comparison | None, policy: 
     if champion is None:
         yield Finding("no_champion", True, "There is no version in production to compare with.")
         return
+    if comparable is None:
+        sentence = "was not measured on loans that it was not developed on; evaluate again."
+        yield Finding("evidence", False, f"Version {champion} in production {sentence}")
+        return
+    yield Finding(
+        "comparable_loans",
+        policy.are_enough(comparable.rows, comparable.defaults),
+        f"Version {champion} was not developed on {comparable.rows:,} of the test loans, {comparable.defaults:,} of "
+        f"them defaults; {policy.least_test_rows:,} and {policy.least_test_defaults:,} are needed to compare on.",
+    )
     if comparison is None:
-        yield Finding("evidence", False, f"Version {champion} in production was not measured on the same loans.")
         return
     gain, rise, least = comparison.auc_gain, comparison.brier_rise, policy.gain_low_above
     ranks_better = gain.low > least and gain.value >= policy.auc_gain_at_least

@@ -1,6 +1,7 @@
 """Changes tables of loans and writes them to files, for the tests of reading them."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,3 +53,9 @@ def month(column: str) -> pl.Expr:
 def months(column: str) -> pl.Expr:
     """Count the months since the year 0 of a text as Dec-2015."""
     return month(column).dt.year() * 12 + month(column).dt.month()
+
+
+def months_later(month: date, months: int) -> date:
+    """The first day of the month so many months after."""
+    count = 12 * month.year + month.month - 1 + months
+    return date(count // 12, count % 12 + 1, 1)

@@ -17,7 +17,7 @@ from loan_default.risk.data.loan_files import LoanTable, open_table
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
-from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, with_values
+from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, months_later, with_values
 
 
 def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, contract: Contract) -> None:
@@ -41,7 +41,7 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
     label = pl.col("loan_status").replace_strict(contract.outcome.label_of, return_dtype=pl.Int8)
     assert clean[OUTCOME].to_list() == loans.select(label).to_series().to_list()
     assert clean[MATURES].to_list() == [
-        date(month.year + int(term) // 12, month.month, 1)
+        months_later(month, int(term) + contract.outcome.grace_months)
         for month, term in clean.select("issue_d", "term").iter_rows()
     ]
 

@@ -1,15 +1,18 @@
 """The report of a cleaning: counts, missing fields and the snapshot."""
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.data.synthetic_tables import FOOTER
+from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
-from loan_default_tests.risk.data.loan_tables import Clean, with_values
+from loan_default_tests.risk.data.loan_tables import Clean, as_csv, with_values
 
 
 def test_the_report_is_a_record(cleaned: Cleaned) -> None:
@@ -48,6 +51,44 @@ def test_one_mistyped_date_does_not_move_the_snapshot(few: pl.DataFrame, clean: 
     )
     assert clean(odd).report.snapshot == date(2019, 3, 1)
     assert clean(odd[:1000]).report.snapshot == date(2079, 3, 1)  # three in a thousand are no slip
+
+
+def unreadable_from(loans: pl.DataFrame, row: int) -> pl.DataFrame:
+    """The loans with two digits of each year in the snapshot column, as Excel writes months, from a row on."""
+    text = pl.col("last_credit_pull_d").str.replace("-20", "-")
+    return loans.with_columns(
+        last_credit_pull_d=pl.when(pl.int_range(pl.len()) >= row).then(text).otherwise("last_credit_pull_d")
+    )
+
+
+def test_a_snapshot_column_that_cannot_be_read_is_refused(few: pl.DataFrame, clean: Clean) -> None:
+    """It counted as absent: the snapshot moved back to the newest issue month, and loans were no longer mature."""
+    odd = unreadable_from(few, 37)
+    sentence = (
+        f"loans0.csv, row 38: last_credit_pull_d '{odd['last_credit_pull_d'][37]}' is no month, the first of 3 such "
+        "loans among 40 (7.5%; 5% may be unreadable). Write it as a month, as Dec-2015 or 2015-12, or name the month "
+        "in which the file was taken."
+    )
+    with pytest.raises(BadInput, match=f"^{re.escape(sentence)}$"):
+        clean(odd)
+    report = clean(odd, snapshot=date(2019, 3, 1)).report  # then nothing rests on the column
+    assert (report.snapshot, report.unreadable_snapshots[0].loans) == (date(2019, 3, 1), 3)
+
+
+def test_a_few_unreadable_snapshots_are_told_and_show_no_month(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
+    odd = unreadable_from(few, 38).with_columns(  # both of an issue month that no other loan shows
+        issue_d=pl.when(pl.int_range(pl.len()) >= 38).then(pl.lit("Dec-2025")).otherwise("issue_d")
+    )
+    more = as_csv(few.with_columns(pl.format("more-{}", "id").alias("id")), tmp_path / "more.csv")
+    result = clean(more, odd)
+    assert result.report.snapshot == date(2019, 3, 1)
+    (unreadable,) = result.report.unreadable_snapshots
+    assert (unreadable.loans, unreadable.of_loans, unreadable.row) == (2, 40, 39)
+    assert result.report.warnings() == [
+        f"loans1.csv, row 39: last_credit_pull_d '{unreadable.value}' is no month, the first of 2 such loans among 40; "
+        "these say nothing of the month in which the file was taken."
+    ]
+    assert json.loads(json.dumps(result.report.to_dict()))["unreadable_snapshots"][0]["value"] == unreadable.value
 
 
 def test_a_file_without_snapshot_column_takes_the_newest_issue_month(few: pl.DataFrame, clean: Clean) -> None:

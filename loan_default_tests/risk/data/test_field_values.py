@@ -72,19 +72,19 @@ def test_a_derived_field_that_the_file_gives_is_taken_from_it(few: pl.DataFrame,
     assert result.loans["credit_history_months"].to_list() == [77, *plain.loans["credit_history_months"][1:]]
 
 
-def test_loans_are_matured_by_the_month_of_their_last_payment(few: pl.DataFrame, clean: Clean) -> None:
+def test_loans_are_matured_the_months_of_grace_after_their_last_payment(few: pl.DataFrame, clean: Clean) -> None:
     loan = {"issue_d": "Feb-2016", "term": " 36 months", "loan_status": "Charged Off"}
     odd = with_values(
         with_values(with_values(few[:3], 0, **loan), 1, **{**loan, "term": " 60 months"}),
         2,
         **{**loan, "loan_status": "Current"},
     )
-    result = clean(odd, snapshot=date(2019, 2, 1))
-    assert result.loans[MATURES].to_list() == [date(2019, 2, 1), date(2021, 2, 1), date(2019, 2, 1)]
+    result = clean(odd, snapshot=date(2019, 7, 1))
+    assert result.loans[MATURES].to_list() == [date(2019, 7, 1), date(2021, 7, 1), date(2019, 7, 1)]
     assert (result.report.resolved, result.report.matured, result.report.default_rate) == (2, 1, 1.0)
-    assert clean(odd, snapshot=date(2019, 1, 1)).report.matured == 0
-    assert clean(odd, snapshot=date(2019, 1, 1)).report.default_rate is None
-    assert clean(with_values(odd, 0, term="36.5 months")).loans[MATURES][0] == date(2019, 3, 1)
+    assert clean(odd, snapshot=date(2019, 6, 1)).report.matured == 0
+    assert clean(odd, snapshot=date(2019, 6, 1)).report.default_rate is None
+    assert clean(with_values(odd, 0, term="36.5 months")).loans[MATURES][0] == date(2019, 8, 1)
 
 
 def test_every_listed_status_has_its_outcome(few: pl.DataFrame, clean: Clean, contract: Contract) -> None:

@@ -1,4 +1,4 @@
-"""Splits: windows that are disjoint, ordered and made of whole months, of matured loans only."""
+"""Splits: windows of each term that are disjoint, ordered and made of whole months, of matured loans only."""
 
 import json
 from datetime import date
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.data.population import Population
-from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.data.splitting import WINDOWS, Cut, SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
-from loan_default_tests.risk.data.loan_tables import extent
+from loan_default_tests.risk.data.loan_tables import Clean, extent
 
-SNAPSHOT = date(2019, 3, 1)
+SNAPSHOT, GRACE = date(2019, 3, 1), load_contract().outcome.grace_months
 
 
 def book(counts: dict[date, int], *, outcomes: tuple[int | None, ...] = (0, 1), term: int = 36) -> pl.LazyFrame:
@@ -23,7 +23,7 @@ def book(counts: dict[date, int], *, outcomes: tuple[int | None, ...] = (0, 1), 
     months = [month for month, count in counts.items() for _ in range(count)]
     return pl.LazyFrame({"id": [str(number) for number in range(len(months))], "issue_d": months}).with_columns(
         pl.Series("outcome", [outcomes[row % len(outcomes)] for row in range(len(months))], dtype=pl.Int8),
-        matures=pl.col("issue_d").dt.offset_by(f"{term}mo"),
+        matures=pl.col("issue_d").dt.offset_by(f"{term + GRACE}mo"),
     )
 
 
@@ -60,12 +60,73 @@ def test_windows_hold_every_matured_loan_once(cleaned: Cleaned, contract: Contra
         assert part["id"].to_list() == matured.filter(pl.col("id").is_in(part["id"].implode()))["id"].to_list()
 
 
-def test_windows_follow_each_other_by_whole_months(cleaned: Cleaned, contract: Contract, split: Splits) -> None:
-    parts = [window_loans(pl.scan_parquet(cleaned.path), contract, split, name)["issue_d"] for name in WINDOWS]
+def test_windows_of_each_term_follow_each_other_by_whole_months(
+    cleaned: Cleaned, contract: Contract, split: Splits
+) -> None:
+    parts = [window_loans(pl.scan_parquet(cleaned.path), contract, split, name) for name in WINDOWS]
     assert split.out_of_time
-    train, calibrate, test = map(extent, parts)
-    assert train[1] < calibrate[0] <= calibrate[1] < test[0]
-    assert [(window.first_month, window.last_month) for window in split.windows] == [train, calibrate, test]
+    assert [extent(part["issue_d"]) for part in parts] == [(w.first_month, w.last_month) for w in split.windows]
+    for position, term in enumerate((36, 60)):
+        of_term = [part.filter(term=term)["issue_d"] for part in parts]
+        train, calibrate, test = map(extent, of_term)
+        assert train[1] < calibrate[0] <= calibrate[1] < test[0]
+        assert [(w.terms[position].term, w.terms[position].rows) for w in split.windows] == [
+            (term, len(months)) for months in of_term
+        ]
+        assert [(w.terms[position].first_month, w.terms[position].last_month) for w in split.windows] == [
+            train,
+            calibrate,
+            test,
+        ]
+    assert [sum(term.defaults for term in w.terms) for w in split.windows] == [w.defaults for w in split.windows]
+
+
+def two_products(long_from: int = 2009, long_rows: int = 10) -> pl.LazyFrame:
+    """Loans of 36 months of 2008 to 2018, and of 60 months from January of a year on, each month as many."""
+    short = book(dict.fromkeys(months_of(2008, 132), 20))
+    long = book(dict.fromkeys(months_of(long_from, 12 * (2019 - long_from)), long_rows), term=60)
+    return pl.concat([short, long])
+
+
+def test_every_term_is_in_every_window_though_long_ones_mature_later(contract: Contract) -> None:
+    """By one cut for all, as before, the newest windows held short loans only."""
+    splits = split_book(two_products(), contract)
+    for window in splits.windows:
+        assert [term.term for term in window.terms] == [36, 60]
+    test = splits.window("test")
+    for term, share in zip(test.terms, (0.2, 0.2), strict=True):
+        matured = sum(t.rows for w in splits.windows for t in w.terms if t.term == term.term)
+        assert share <= term.rows / matured < share + 0.03
+    assert [term.last_month for term in test.terms] == [date(2015, 10, 1), date(2013, 10, 1)]
+    assert [(cut.term, cut.test_from) for cut in splits.cuts[:2]] == [(36, date(2014, 4, 1)), (60, date(2012, 11, 1))]
+
+
+@pytest.mark.parametrize("change", [{"long_from": 2018}, {"long_rows": 0}])
+def test_a_term_of_which_too_little_matured_shares_a_cut(contract: Contract, change: dict[str, int]) -> None:
+    splits = split_book(two_products(**change), contract)
+    assert [cut.term for cut in splits.cuts] == [36, None]
+    few = pl.concat([two_products(long_rows=0), book(dict.fromkeys(months_of(2010, 8), 2), term=48)])
+    splits = split_book(few, contract)
+    assert [cut.term for cut in splits.cuts] == [36, None]
+    assert [[(t.term, t.rows) for t in w.terms if t.term is None] for w in splits.windows] == [
+        [(None, 8)],
+        [(None, 4)],
+        [(None, 4)],
+    ]
+
+
+def test_first_months_of_a_plan_hold_for_every_term(contract: Contract) -> None:
+    loans = two_products()
+    plan = SplitPlan(calibrate_from=date(2012, 1, 1), test_from=date(2013, 1, 1))
+    splits = split_book(loans, contract, plan)
+    assert {(cut.calibrate_from, cut.test_from) for cut in splits.cuts} == {(plan.calibrate_from, plan.test_from)}
+    for window, months in zip(splits.windows, [("2009-01", "2011-12"), ("2012-01", "2012-12")], strict=False):
+        assert {f"{term.last_month:%Y-%m}" for term in window.terms} == {months[1]}
+    late = split_book(loans, contract, SplitPlan(calibrate_from=date(2014, 1, 1)))
+    assert [term.term for term in late.window("calibrate").terms] == [36]  # no long loan had matured
+    assert late.cuts[1] == Cut(60, date(2014, 1, 1), date(2014, 2, 1))
+    early = split_book(loans, contract, SplitPlan(test_from=date(2009, 2, 1)))
+    assert early.cuts[1] == Cut(60, date(2009, 2, 1), date(2009, 2, 1))  # one month before: too few to calibrate
 
 
 def test_shares_are_the_newest_months_that_hold_enough(contract: Contract) -> None:
@@ -153,12 +214,39 @@ def test_loans_of_too_few_months_are_dealt_out(contract: Contract, months: int) 
 
 
 def test_only_matured_loans_count(contract: Contract) -> None:
-    old, young = months_of(2010, 3), months_of(2016, 12)  # of 36 months: loans up to March 2016 are matured
+    old, young = months_of(2010, 3), months_of(2015, 12)  # of 36 months and 5 of grace: up to October 2015
     splits = split_book(book(dict.fromkeys([*old, *young], 10)), contract)
-    assert splits.window("test").last_month == date(2016, 3, 1)
-    assert (splits.immature, splits.unresolved) == (90, 0)
-    unresolved = split_book(book(dict.fromkeys(old, 12), outcomes=(0, 1, None)), contract)
-    assert (unresolved.immature, unresolved.unresolved) == (0, 12)
+    assert splits.window("test").last_month == date(2015, 10, 1)
+    assert (splits.immature, splits.unresolved, splits.overdue) == (20, 0, 0)
+
+
+def test_loans_past_maturity_without_outcome_are_counted(contract: Contract) -> None:
+    loans = book(dict.fromkeys([*months_of(2010, 3), date(2018, 1, 1)], 12), outcomes=(0, 1, None))
+    splits = split_book(loans, contract)
+    assert (splits.immature, splits.unresolved, splits.overdue) == (8, 16, 12)
+
+
+def test_default_rates_of_the_newest_months_are_not_those_of_defaults_that_are_not_booked_yet(
+    contract: Contract, clean: Clean, few: pl.DataFrame
+) -> None:
+    """A third of these defaults is booked up to 4 months after the term: without grace the newest month has too few."""
+    months = months_of(2012, 48)
+    loans = few.sample(len(months) * 40, with_replacement=True, seed=1).with_columns(
+        id=pl.int_range(pl.len()), term=pl.lit(" 36 months"), month=pl.int_range(pl.len()) // 40
+    )
+    end = pl.col("month") + 36
+    default, booked_after = pl.int_range(pl.len()) % 4 == 0, pl.int_range(pl.len()) % 40 // 4 % 5
+    booked = end + pl.when(pl.int_range(pl.len()) % 3 == 0).then(booked_after).otherwise(-6)
+    taken = 48 + 36 - 1
+    status = pl.when(~default).then(pl.lit("Fully Paid")).when(booked <= taken).then(pl.lit("Charged Off"))
+    loans = loans.with_columns(
+        loan_status=status.otherwise(pl.lit("Late (31-120 days)")),
+        issue_d=pl.col("month").replace_strict(dict(enumerate(f"{month:%b-%Y}" for month in months))),
+    ).drop("month")
+    result = clean(loans, snapshot=date(2018, 12, 1))
+    splits = split_loans(result.loans.lazy(), contract, SplitPlan(), snapshot=date(2018, 12, 1), data_fingerprint="a")
+    assert (splits.window("test").last_month, splits.overdue) == (date(2015, 7, 1), 0)
+    assert [window.default_rate for window in splits.windows] == [0.25] * 3
 
 
 def test_windows_without_both_outcomes_are_refused(contract: Contract) -> None:
@@ -175,7 +263,9 @@ def test_windows_without_both_outcomes_are_refused(contract: Contract) -> None:
 
 
 def test_no_matured_loan(contract: Contract) -> None:
-    with pytest.raises(BadInput, match="No loan had reached the end of its term by the snapshot month 2019-03"):
+    with pytest.raises(
+        BadInput, match="the end of its term, and the 5 months of grace after it, by the snapshot month 2019-03"
+    ):
         split_book(book({date(2018, 1, 1): 10}), contract)
 
 
@@ -203,7 +293,7 @@ def test_the_fingerprint_changes_with_data_and_windows(contract: Contract) -> No
 def test_a_record_gives_the_splits_back(split: Splits) -> None:
     recorded = json.loads(json.dumps(split.to_dict()))
     assert Splits.from_dict(recorded) == split
-    assert recorded["snapshot"] == "2019-03"
+    assert (recorded["snapshot"], recorded["overdue"]) == ("2019-03", split.overdue)
     assert split.population.typical["term"] in (36, 60)
     assert split.windows[0].default_rate == pytest.approx(split.windows[0].defaults / split.windows[0].rows)
 
@@ -214,6 +304,82 @@ def test_a_record_from_before_the_population_was_measured_is_read(split: Splits)
     old = Splits.from_dict(recorded)
     assert (old.population, old.windows) == (Population(), split.windows)
     assert old.fingerprint == split.fingerprint
+
+
+def test_a_record_of_before_that_had_one_cut_is_still_read_and_has_its_fingerprint(contract: Contract) -> None:
+    months = [("2010-01", "2011-02", 140), ("2011-03", "2011-05", 30), ("2011-06", "2011-08", 30)]
+    record = {
+        "snapshot": "2019-03",
+        "windows": [
+            {"name": name, "first_month": first, "last_month": last, "rows": rows, "defaults": rows // 2}
+            for name, (first, last, rows) in zip(WINDOWS, months, strict=True)
+        ],
+        "out_of_time": True,
+        "data_fingerprint": "a",
+        "unresolved": 3,
+        "immature": 4,
+    }
+    splits = Splits.from_dict(record)
+    assert {name: value for name, value in splits.to_dict().items() if name != "population"} == record
+    assert splits.fingerprint == "87741e49abe83f98"
+    assert (splits.overdue, splits.remarks) == (None, ())
+    loans = pl.concat(
+        [book(dict.fromkeys(months_of(2010, 20), 6)), book(dict.fromkeys(months_of(2010, 20), 4), term=60)]
+    )
+    assert [window_loans(loans, contract, splits, name).height for name in WINDOWS] == [140, 30, 30]
+
+
+def test_what_was_known_when_is_told(contract: Contract) -> None:
+    splits = split_book(two_products(), contract)
+    assert splits.labels_known_by == date(2018, 3, 1)
+    assert splits.training_age_months == 60
+    assert splits.remarks == (
+        "The newest outcome that the model learned from was known by 2018-03; the newest loan that it was developed on "
+        "was issued in 2014-03, 60 months before the snapshot of 2019-03. The test loans were issued from 2012-11 on, "
+        "before that was known: figures on them are out of time, not point in time.",
+        "0 loans have no outcome although it had to be known by 2019-03.",
+    )
+    later = pl.concat([book(dict.fromkeys(months_of(2008, 12), 10)), book({date(2012, 6, 1): 20})])
+    known, _ = split_book(later, contract, SplitPlan(test_from=date(2012, 6, 1))).remarks
+    assert known.endswith("123 months before the snapshot of 2019-03.")
+
+
+# --- which loans another model was developed on
+
+
+def test_loans_that_a_champion_was_developed_on_are_not_unseen_by_it(contract: Contract) -> None:
+    loans = two_products()
+    champion = split_book(loans, contract)
+    candidate = split_book(loans, contract, SplitPlan(test_from=date(2011, 6, 1)))
+    learned = window_loans(loans, contract, champion, "train", "calibrate")
+    for splits in (champion, Splits.from_dict(json.loads(json.dumps(champion.to_dict())))):
+        assert loans.filter(splits.may_have_learned(contract)).collect().equals(learned)
+    test = window_loans(loans, contract, candidate, "test")
+    unseen = test.filter(candidate.unseen_by(champion, contract))
+    assert unseen.equals(test.join(learned, on=["id", "issue_d", "matures"], how="anti", maintain_order="left"))
+    assert unseen.equals(window_loans(loans, contract, champion, "test"))
+    again = window_loans(loans, contract, champion, "test")
+    assert again.filter(champion.unseen_by(candidate, contract)).equals(again)
+
+
+def test_a_loan_that_matured_after_the_champions_snapshot_is_unseen_by_it(contract: Contract) -> None:
+    loans = two_products()
+    champion = split_loans(loans, contract, SplitPlan(), snapshot=date(2014, 1, 1), data_fingerprint="a")
+    test = window_loans(loans, contract, split_book(loans, contract), "test")
+    unseen = test.filter(split_book(loans, contract).unseen_by(champion, contract))
+    assert unseen.equals(test)
+
+
+def test_of_loans_of_few_months_only_another_deal_or_younger_ones_are_unseen(contract: Contract) -> None:
+    loans = book(dict.fromkeys(months_of(2010, 2), 100))
+    champion = split_book(loans, contract)
+    assert loans.filter(champion.unseen_by(split_book(loans, contract), contract)).collect().height == 200
+    other = split_book(loans, contract, fingerprint="b")
+    assert loans.filter(other.unseen_by(champion, contract)).collect().is_empty()
+    more = book(dict.fromkeys(months_of(2010, 20), 10))
+    candidate = split_book(more, contract, fingerprint="b")
+    unseen = more.filter(candidate.unseen_by(champion, contract)).collect()
+    assert unseen["issue_d"].min() == date(2010, 3, 1)
 
 
 @given(

@@ -35,7 +35,7 @@ def measured(
     predictions: Sequence[Mapping[str, Any]],
     outcomes: Mapping[str, int | None],
     *,
-    until: date | None = date(2018, 1, 1),
+    until: date | None = date(2018, 6, 1),
     production: int | None = 1,
     policy: PerformancePolicy = POLICY,
     developed_until: date = date(2013, 12, 1),
@@ -70,7 +70,7 @@ def many(rows: int, seed: int, *, slope: float = 1.0, lift: float = 0.0) -> tupl
 # --- which loans count
 
 
-def test_a_loan_counts_once_its_term_is_over_and_its_outcome_is_known() -> None:
+def test_a_loan_counts_once_term_and_grace_are_over_and_its_outcome_is_known() -> None:
     predictions = [
         prediction("known"),
         prediction("unresolved"),
@@ -79,9 +79,9 @@ def test_a_loan_counts_once_its_term_is_over_and_its_outcome_is_known() -> None:
         prediction("long", term=60.0),
     ]
     outcomes = {"known": 1, "unresolved": None, "young": 1, "long": 0}
-    (version,) = measured(predictions, outcomes, until=date(2017, 5, 1)).versions
+    (version,) = measured(predictions, outcomes, until=date(2017, 10, 1)).versions
     assert (version.loans, version.matured, version.known, version.defaults) == (5, 3, 1, 1)
-    (version,) = measured(predictions, outcomes, until=date(2017, 4, 1)).versions
+    (version,) = measured(predictions, outcomes, until=date(2017, 9, 1)).versions
     assert (version.matured, version.known) == (0, 0)
     (version,) = measured(predictions, outcomes, until=None).versions
     assert (version.matured, version.known, version.real) == (0, 0, None)
@@ -208,7 +208,7 @@ def test_the_newest_vintages_that_suffice_are_judged() -> None:
     first = [{**p, "id": f"a{p['id']}"} for p in good[0]]
     second = [{**p, "id": f"b{p['id']}", "issue_d": p["issue_d"].replace(year=2015)} for p in fell[0]]
     outcomes = {f"a{k}": v for k, v in good[1].items()} | {f"b{k}": v for k, v in fell[1].items()}
-    judged = measured([*first, *second], outcomes, until=date(2019, 1, 1)).verdict
+    judged = measured([*first, *second], outcomes, until=date(2019, 6, 1)).verdict
     assert judged is not None
     assert judged.verdict == "degraded"
     assert "loans of 2015-Q4" in judged.reasons[0]

@@ -10,7 +10,7 @@ import pytest
 
 from loan_default.risk.contract import Contract
 from loan_default.risk.estimates import recalibrate
-from loan_default.risk.evaluation import auc_gain, compare, measure, month_numbers
+from loan_default.risk.evaluation import ComparableLoans, auc_gain, compare, measure, month_numbers
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import Candidate, opinion_auc, opinion_scores
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
@@ -24,6 +24,7 @@ from loan_default.risk.validation.champion_challenger import (
 )
 
 RESAMPLES, SEED = 20, 4
+ALL = pl.lit(True)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,13 @@ def scorers(candidates: Mapping[str, Candidate]) -> dict[str, Scorer]:
 
 
 def judge(
-    loans: pl.DataFrame, scorers: Mapping[str, Scorer], policy: PromotionPolicy, champion: Scorer | None = None
+    loans: pl.DataFrame,
+    scorers: Mapping[str, Scorer],
+    policy: PromotionPolicy,
+    champion: Scorer | None = None,
+    unseen: pl.Expr | None = ALL,
 ) -> tuple[Judgement, pl.DataFrame]:
-    test = score_test(scorers, champion, policy, loans)
+    test = score_test(scorers, champion, policy, loans, unseen=unseen)
     return judge_on_test(test, scorers, "xgboost", champion, policy, out_of_time=True, seed=SEED, resamples=RESAMPLES)
 
 
@@ -91,6 +96,31 @@ def test_the_leader_is_compared_with_the_champion(
     rng, months = np.random.default_rng(SEED), month_numbers(test_loans["issue_d"])
     outcomes = outcomes_of(test_loans)
     assert judgement.comparison == compare(outcomes, new, old, months=months, rng=rng, resamples=RESAMPLES)
+
+
+def test_candidate_and_champion_meet_only_on_loans_that_the_champion_was_not_developed_on(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], candidates: Mapping[str, Candidate], policy: Policy
+) -> None:
+    champion, late = candidates["random_forest"].scorer, pl.col("issue_d") >= test_loans["issue_d"].median()
+    common = test_loans.filter(late)
+    assert 500 <= common.height < test_loans.height
+    judgement, _ = judge(test_loans, scorers, policy.promotion, champion, late)
+    assert judgement.comparable == ComparableLoans(common.height, int(common["outcome"].sum()))
+    alone, _ = judge(common, scorers, policy.promotion, champion)
+    assert (judgement.comparison, judgement.champion) == (alone.comparison, alone.champion)
+    assert judgement.evaluation.rows == test_loans.height  # the candidate alone is judged on all
+    assert judgement.leaderboard["xgboost"] != alone.leaderboard["xgboost"]
+
+
+@pytest.mark.parametrize("unseen", [None, pl.int_range(pl.len()) < 499, pl.col("outcome") == 0])
+def test_on_too_few_loans_or_where_it_is_not_known_which_they_are_nobody_meets(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy, unseen: pl.Expr | None
+) -> None:
+    judgement, _ = judge(test_loans, scorers, policy.promotion, scorers["logistic_regression"], unseen)
+    assert (judgement.comparison, judgement.champion) == (None, None)
+    rows = 0 if unseen is None else test_loans.filter(unseen).height
+    assert judgement.comparable is not None
+    assert judgement.comparable.rows == rows
 
 
 def test_the_evaluation_is_the_leaders(
@@ -168,7 +198,15 @@ def test_a_judgement_survives_json(judged: tuple[Judgement, pl.DataFrame], with_
     assert again.decisions.equals(judgement.decisions)
     assert again.groups.equals(judgement.groups)
     assert again.evaluation == judgement.evaluation
-    assert again.comparison == judgement.comparison
+    assert (again.comparison, again.comparable) == (judgement.comparison, judgement.comparable)
+
+
+def test_a_judgement_of_before_is_read_without_what_was_not_measured(judged: tuple[Judgement, pl.DataFrame]) -> None:
+    record = json.loads(json.dumps(judged[0].to_dict(), allow_nan=False))
+    del record["comparable"], record["evaluation"]["coverage"]
+    again = Judgement.from_dict(record)
+    assert (again.comparable, again.evaluation.coverage) == (None, None)
+    assert again.comparison == judged[0].comparison
 
 
 def test_decision_shares_count_every_decision() -> None:

@@ -13,7 +13,16 @@ from loan_default.risk.contract import load_contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.estimates import Estimate, Recalibration
-from loan_default.risk.evaluation import Comparison, Evaluation, Interval, Segment, measure, pd_groups
+from loan_default.risk.evaluation import (
+    Comparison,
+    Coverage,
+    Evaluation,
+    Interval,
+    LevelCoverage,
+    Segment,
+    measure,
+    pd_groups,
+)
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import load_policy
@@ -49,7 +58,9 @@ def evaluated(**changes):
         *(Segment("addr_state", f"S{number:02}", 100 + number, 0.2, 0.18, 0.7, 0.15) for number in range(20)),
     )
     defaults = int(TESTED["outcome"].sum())
-    return replace(Evaluation(TESTED.height, defaults, True, 0.3, metrics_of_test(), 0.6612, segments), **changes)
+    coverage = Coverage("2018-01", "2018-12", (LevelCoverage("term", "36", 0.7, 300),))
+    plain = Evaluation(TESTED.height, defaults, True, 0.3, metrics_of_test(), 0.6612, segments, coverage=coverage)
+    return replace(plain, **changes)
 
 
 def cleaned(**changes):
@@ -146,7 +157,7 @@ def test_data_are_told_with_what_was_lost_and_why():
     assert "have empty throughout: `fico_range_low`, `mort_acc`." in data
     assert "sets aside 10,000 that are resolved but not matured, beside 3,000 that are not resolved" in data
     assert "never seen a value of 2 fields" in section(model_card(card_inputs()), "Limits")
-    assert "| train | 2010-01 to 2012-01 | 20,000 | 4,000 | 20.0% |" in data
+    assert "| train | all | 2010-01 to 2012-01 | 20,000 | 4,000 | 20.0% |" in data
 
 
 def test_only_the_most_frequent_problems_are_listed():

@@ -1,0 +1,72 @@
+"""Measures whether the test window holds what is sold now: the levels of segments among the newest loans of a file.
+
+An outcome takes years, so a product may be sold for long before any of its loans tests a model. What follows from it
+belongs in `promotion`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.data.cleaning_report import newest_month
+from loan_default.risk.evaluation import Coverage, LevelCoverage
+from loan_default.risk.policy import PromotionPolicy
+
+LEVELS_AT_MOST = 60  # of a segment that a person can read
+_RECENT_MONTHS = 12
+
+
+def segment_fields(contract: Contract, policy: PromotionPolicy) -> list[str]:
+    """Name the policy's segments, the contract's, and the lender's opinions that have levels, as its grade."""
+    others = [field.name for field in contract.fields if field.role == "segment" or (field.opinion and field.levels)]
+    return list(dict.fromkeys([*policy.segments, *others]))
+
+
+def measure_coverage(
+    loans: pl.LazyFrame, test: pl.DataFrame, contract: Contract, policy: PromotionPolicy
+) -> Coverage | None:
+    """Count the levels of segments among the loans of the newest 12 issue months, whatever their outcome, and in test.
+
+    Args:
+        loans: all cleaned loans.
+        test: those of the test window (n rows).
+        contract: what a loan is.
+        policy: names segments; those that the loans lack are left out.
+
+    Returns:
+        Of each of `segment_fields` the most frequent levels, not more than can be read; None where there is no loan.
+    """
+    month = pl.col(contract.time_name)
+    names = [name for name in segment_fields(contract, policy) if name in test.columns]
+    months = loans.group_by(month.alias("month")).agg(pl.len().alias("rows")).collect()
+    last = newest_month(months)
+    if last is None:
+        return None
+    first = _months_before(last, _RECENT_MONTHS - 1)
+    recent = loans.filter(month.is_between(first, last))
+    levels = []
+    for name in names:
+        named = as_level(name, contract).alias("level")
+        sold = recent.group_by(named).len().sort("len", "level", descending=[True, False]).collect()
+        tested = dict(test.group_by(named).len().iter_rows())
+        rows = int(sold["len"].sum())
+        levels += [
+            LevelCoverage(name, level, count / rows, tested.get(level, 0))
+            for level, count in sold.head(LEVELS_AT_MOST).iter_rows()
+        ]
+    return Coverage(f"{first:%Y-%m}", f"{last:%Y-%m}", tuple(levels))
+
+
+def as_level(name: str, contract: Contract) -> pl.Expr:
+    """Write the values of a field as the names of segments: whole numbers, and `missing` where there is none."""
+    column = pl.col(name)
+    number = contract.by_name[name].kind == "number"
+    return (column.cast(pl.Int64) if number else column).cast(pl.String).fill_null("missing")
+
+
+def _months_before(month: date, months: int) -> date:
+    count = 12 * month.year + month.month - 1 - months
+    return date(count // 12, count % 12 + 1, 1)

@@ -1,0 +1,69 @@
+"""What is sold now, counted among the newest loans whatever their outcome, and in the test window."""
+
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.evaluation import LevelCoverage
+from loan_default.risk.policy import Policy
+from loan_default.risk.validation.coverage import measure_coverage, segment_fields
+from loan_default.risk.validation.promotion import decide_promotion
+from loan_default_tests.risk.validation.test_promotion import EVIDENCE, POLICY
+
+
+def sold(months: int = 24, long_from: int = 12) -> pl.DataFrame:
+    """Ten loans of each month, seven short ones; before `long_from` all are short."""
+    rows = [(month, 60.0 if month >= long_from and row > 6 else 36.0) for month in range(months) for row in range(10)]
+    return pl.DataFrame(rows, schema=["month", "term"], orient="row").select(
+        pl.date(2010 + pl.col("month") // 12, pl.col("month") % 12 + 1, 1).alias("issue_d"),
+        "term",
+        pl.Series("grade", ["A", None] * (5 * months), dtype=pl.Enum(["A", "B"])),
+        pl.int_range(pl.len()).cast(pl.String).alias("zip_code"),
+        pl.lit("CA").alias("addr_state"),
+    )
+
+
+def test_the_newest_twelve_months_are_counted_and_what_of_them_is_in_test(contract: Contract, policy: Policy) -> None:
+    loans = sold()
+    test = loans.filter(pl.col("issue_d") < date(2010, 3, 1))
+    coverage = measure_coverage(loans.lazy(), test, contract, policy.promotion)
+    assert coverage is not None
+    assert (coverage.first_month, coverage.last_month) == ("2011-01", "2011-12")
+    by_field: dict[str, list[LevelCoverage]] = {}
+    for level in coverage.levels:
+        by_field.setdefault(level.field, []).append(level)
+    assert by_field["term"] == [LevelCoverage("term", "36", 0.7, 20), LevelCoverage("term", "60", 0.3, 0)]
+    assert by_field["grade"] == [LevelCoverage("grade", "A", 0.5, 10), LevelCoverage("grade", "missing", 0.5, 10)]
+    assert by_field["addr_state"] == [LevelCoverage("addr_state", "CA", 1.0, 20)]
+    assert len(by_field["zip_code"]) == 60
+    assert list(by_field) == [name for name in segment_fields(contract, policy.promotion) if name in loans.columns]
+
+
+def test_one_mistyped_month_does_not_make_the_newest_year(contract: Contract, policy: Policy) -> None:
+    loans = sold().with_columns(
+        issue_d=pl.when(pl.int_range(pl.len()) == 0).then(date(2030, 1, 1)).otherwise("issue_d")
+    )
+    coverage = measure_coverage(loans.lazy(), loans, contract, policy.promotion)
+    assert coverage is not None
+    assert coverage.last_month == "2011-12"
+    assert measure_coverage(loans.lazy().head(0), loans, contract, policy.promotion) is None
+
+
+@pytest.mark.parametrize(("tested", "verdict"), [(False, "hold"), (True, "promote")])
+def test_a_product_that_no_window_holds_is_held_though_all_else_is_well(
+    contract: Contract, policy: Policy, tested: bool, verdict: str
+) -> None:
+    """As on LendingClub's loans as of December 2014: not one of 60 months had matured, and the gate passed."""
+    loans = sold()
+    test = loans.filter(pl.col("issue_d").dt.year() == (2011 if tested else 2010))
+    coverage = measure_coverage(loans.lazy(), test, contract, policy.promotion)
+    decision = decide_promotion(1, None, replace(EVIDENCE, coverage=coverage), None, POLICY)
+    assert decision.verdict == verdict
+    if not tested:
+        assert decision.reasons == (
+            "Of the loans issued 2011-01 to 2011-12 30.0% are of term 60, of which the test window holds 0; 30 of each "
+            "are needed.",
+        )
