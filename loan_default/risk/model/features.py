@@ -55,6 +55,11 @@ class FeatureSpace:
         return tuple(index for index, feature in fields for _ in _columns_of(feature))
 
     @cached_property
+    def starts(self) -> list[int]:
+        """Return for each of `features` the position of its first column."""
+        return [self.field_of.index(position) for position in self.used]
+
+    @cached_property
     def monotone(self) -> tuple[int, ...]:
         """Return for each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
         sign = {"rising": 1, "falling": -1, None: 0}

@@ -149,8 +149,7 @@ def _plain_value(field: LoanField, value: float) -> float | str | None:
 
 def field_contributions(contributions: Floats, space: FeatureSpace) -> Floats:
     """Add up contributions by matrix column (n, columns) to those by field of the contract (n, features)."""
-    starts = np.flatnonzero(np.diff(space.field_of, prepend=-1))
-    added = np.add.reduceat(contributions, starts, axis=1)
+    added = np.add.reduceat(contributions, space.starts, axis=1)
     if not space.without_opinion:
         return added
     by_field = np.zeros((len(added), len(space.contract.features)))
