@@ -174,6 +174,11 @@ class ModelStore:
         """Load a candidate that a training run stored."""
         return Scorer.load(self._download(run_id, CANDIDATES) / kind)
 
+    def training(self, version: ModelVersion) -> Mapping[str, Any] | None:
+        """Read the record of the training of a version; None where it left none, as trainings of before."""
+        record: Mapping[str, Any] | None = self.tracking.find_json(version.run_id, TRAINING)
+        return record
+
     def reference(self, version: ModelVersion) -> Reference:
         """Read the profile and the sample of the loans that a version was developed on."""
         folder = self._download(version.run_id, REFERENCE)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
+    from loan_default.risk.validation.model_card.inputs import VersionFacts
     from loan_default.steps.training import TrainingData
 
 
@@ -259,6 +260,7 @@ def _production(models: ModelStore) -> int | None:
 
 def write_card(
     models: ModelStore,
+    policy: Policy,
     *,
     cleaning_report: Mapping[str, Any],
     loan_splits: Mapping[str, Any],
@@ -268,15 +270,26 @@ def write_card(
 ) -> Card:
     """Write the card of the newest version, and log it to the run that trained the version.
 
-    All arguments but `models` are records of the assets before this one.
+    Args:
+        models: where the version and the one before it are.
+        policy: says who answers for the version, and when it is doubted.
+        cleaning_report: the record of that asset, as the others that follow.
+        loan_splits: of the windows.
+        trained_model: of the training.
+        evaluation: of the version on the test window.
+        decision: on the version.
     """
+    from loan_default.adapters.model_store import origin_of
     from loan_default.risk.data.splitting import Splits
     from loan_default.risk.evaluation import read_intervals
     from loan_default.risk.validation.champion_challenger import Judgement
-    from loan_default.risk.validation.model_card import ModelCardInputs, leaderboard, model_card
+    from loan_default.risk.validation.examination.report import Examination
+    from loan_default.risk.validation.model_card.inputs import ModelCardInputs
+    from loan_default.risk.validation.model_card.page import model_card
+    from loan_default.risk.validation.model_card.performance import leaderboard
     from loan_default.risk.validation.plots import field_importance
 
-    judgement = Judgement.from_dict(evaluation["judgement"])
+    judgement, examined = Judgement.from_dict(evaluation["judgement"]), evaluation.get("examination")
     version = models.tracking.get(trained_model["version"])
     scorer = models.scorer(version)
     on_calibrate = {kind: read_intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
@@ -284,6 +297,7 @@ def write_card(
     text = model_card(
         ModelCardInputs(
             scorer=scorer,
+            policy=policy,
             parameters=trained_model["parameters"][trained_model["kind"]],
             cleaning=cleaning_report,
             splits=Splits.from_dict(loan_splits),
@@ -294,12 +308,31 @@ def write_card(
             importance=field_importance(scorer.model, scorer.space),
             seed=trained_model["seed"],
             trained_at=version.created_at,
-            git_commit=trained_model["git_commit"],
+            origin=origin_of(version),
             libraries={k.removeprefix(prefix): v for k, v in trained_model.items() if k.startswith(prefix)},
             version=version.version,
             comparison=judgement.comparison,
             promotion=PromotionDecision.from_dict(decision),
+            decided={key: decision[key] for key in ("decided_at", "decided_by")},
+            examination=examined and Examination.from_dict(examined),
+            before=_version_before(models, version.version),
         )
     )
     models.tracking.log_text(version.run_id, MODEL_CARD, text)
     return Card(text, version.run_id)
+
+
+def _version_before(models: ModelStore, number: int) -> VersionFacts | None:
+    """Read what a version can be told from the one before it by; None where none is left."""
+    from loan_default.adapters.model_store import origin_of
+    from loan_default.risk.validation.model_card.inputs import VersionFacts
+
+    earlier = [version for version in models.tracking.versions() if version.version < number]
+    if not earlier:
+        return None
+    before = max(earlier, key=lambda version: version.version)
+    parameters = models.training(before)
+    scorer = models.scorer(before)
+    return VersionFacts(
+        before.version, scorer, origin_of(before), parameters and parameters["parameters"][parameters["kind"]]
+    )

@@ -158,6 +158,7 @@ def _promotion_metadata(promotion: Promotion) -> Metadata:
 )
 @explain_failures
 def model_card(
+    loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
     cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
@@ -168,6 +169,7 @@ def model_card(
     """Write the card, here and into MLflow."""
     card = write_card(
         model_registry.models,
+        loan_book.policy,
         cleaning_report=cleaning_report,
         loan_splits=loan_splits,
         trained_model=trained_model,

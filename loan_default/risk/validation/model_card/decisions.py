@@ -1,0 +1,140 @@
+"""Writes what a version decides, by which cut-offs and reasons, of whom, who let it, and who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from loan_default.risk.contract import Contract
+from loan_default.risk.markdown import markdown_table
+from loan_default.risk.policy import MonitoringTrigger
+from loan_default.risk.validation.examination.reason_audit import JITTER, ReasonAudit
+from loan_default.risk.validation.model_card.inputs import ModelCardInputs
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named, percent
+
+
+def shares(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what the cut-offs are, why, and what they do to the test loans."""
+    policy, stated = inputs.scorer.policy, inputs.policy.governance
+    yield (
+        f"A PD below {percent(policy.approve_below)} is approved, from {percent(policy.decline_from)} on declined, "
+        "and a person reviews what lies between."
+    )
+    if policy.missing_share_at_least:
+        yield (
+            f"Who lacks a field that fewer than {percent(policy.missing_share_at_least)} of the loans of development "
+            "lacked is reviewed where the PD alone would approve."
+        )
+    yield f"Why the cut-offs are what they are: {stated.cut_offs or NOT_STATED}."
+    yield "On the test window:"
+    rows = [(decision, loans, percent(share), percent(rate)) for decision, loans, share, rate in _rows(inputs)]
+    yield markdown_table(["Decision", "Loans", "Share of loans", "Default rate"], rows)
+
+
+def _rows(inputs: ModelCardInputs) -> Iterator[tuple[str, int, float, float | None]]:
+    yield from inputs.decisions.iter_rows()
+
+
+def reasons(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what an applicant is told who is not approved, how often each reason is, and whether it is true."""
+    policy = inputs.scorer.policy
+    yield (
+        f"An applicant who is not approved gets up to {policy.reasons_at_most} reasons: the groups of fields "
+        "that raise "
+        "this applicant's risk most (exact SHAP values, before calibration), each told by the field that adds most and "
+        "the side of its value against the typical loan of development."
+    )
+    if inputs.examination is None:
+        yield NOT_MEASURED
+        return
+    audit = inputs.examination.reasons
+    if not audit.loans:
+        yield "None of the test loans examined was declined or reviewed."
+        return
+    yield bullets(_audited(audit, inputs.scorer.contract))
+    rows = [
+        (
+            f"`{group.group}`",
+            "yes" if group.opinion else "no",
+            percent(group.loans / audit.loans),
+            percent(group.first / audit.loans),
+        )
+        for group in audit.groups
+    ]
+    yield markdown_table(["Group of fields", "Lender's opinion", "Told to", "First reason of"], rows)
+
+
+def _audited(audit: ReasonAudit, contract: Contract) -> Iterator[str]:
+    untrue = sum(audit.untrue.values())
+    worst = ", ".join(f"{code} ({count:,})" for code, count in list(audit.untrue.items())[:5])
+    yield (
+        f"Of {audit.loans:,} test loans that were declined or reviewed {audit.without_reason:,} get no reason; the "
+        f"others get {audit.codes:,} in all."
+    )
+    yield (
+        f"Truth: each was held against the loan's own value; {untrue:,} say a side on which it does not lie"
+        + (f": {worst}." if untrue else ".")
+    )
+    if contract.opinions:
+        yield f"The lender's own opinion is the first reason of {percent(audit.led_by_opinion / audit.loans)} of them."
+    if audit.first_lasts is not None and audit.decision_lasts is not None:
+        yield (
+            f"Stability: where each number moves by up to {JITTER:.0%} at random, {percent(audit.first_lasts)} "
+            f"keep their first reason, and {percent(audit.decision_lasts)} their decision."
+        )
+
+
+def promotion(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what was decided on the version, by whom and why."""
+    decision = inputs.promotion
+    if decision is None:
+        yield "Not decided when this card was written."
+        return
+    over = "no version was in production" if decision.champion is None else f"version {decision.champion} in production"
+    by = f" Decided by {inputs.decided['decided_by']} at {inputs.decided['decided_at']}." if inputs.decided else ""
+    yield f"**{decision.verdict.capitalize()}** version {decision.candidate}; {over}.{by}"
+    rows = [("passed" if f.passed else "**failed**", f.rule, f.sentence) for f in decision.findings]
+    yield markdown_table(["Finding", "Rule", "What was found"], rows)
+
+
+def people(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say which fields speak of groups of people, as far as the contract does."""
+    reported = named(field.name for field in inputs.scorer.contract.with_role("segment"))
+    yield bullets(
+        [
+            "The model sees the fields in the table “Fields” and no others.",
+            f"Read for reports only, never by the model: {reported or 'none'}.",
+            "The contract does not say which fields are protected characteristics of people, or stand in for one. No "
+            "difference between groups of people was measured but by the segments above.",
+        ]
+    )
+
+
+def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say when the version is doubted, who acts then, and what decides when it cannot."""
+    policy, stated = inputs.policy, inputs.policy.governance
+    drift, performance, retraining = policy.drift, policy.performance, policy.retraining
+    owners = {**dict.fromkeys(get_args(MonitoringTrigger), NOT_STATED), **stated.monitoring}
+    rows = [
+        (
+            "drift",
+            f"each batch of {drift.least_rows:,} rows or more: PSI of the score above {drift.score_psi_limit:g}, or of "
+            f"{percent(drift.drifted_share_limit)} of the fields above {drift.feature_psi_limit:g}, beyond chance",
+            owners["drift"],
+        ),
+        (
+            "performance",
+            f"outcomes of the newest quarters that hold {performance.least_loans:,} loans and "
+            f"{performance.least_defaults:,} defaults: AUC below {performance.auc_at_least:g} or "
+            f"{performance.auc_shortfall_at_most:g} below what the PDs let expect, or PDs off by more than "
+            f"{performance.calibration_tolerance:g} in log-odds, beyond chance",
+            owners["performance"],
+        ),
+        ("failure", "a run or the server fails", owners["failure"]),
+    ]
+    yield markdown_table(["What is watched", "When it speaks", "Who acts"], rows)
+    yield (
+        f"Drift or a degradation leads to a new training, at most {retraining.most_per_week} a week and not within "
+        f"{retraining.cooldown_hours:g} hours of the last."
+    )
+    yield f"Fall-back: {stated.fall_back or NOT_STATED}."

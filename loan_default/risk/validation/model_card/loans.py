@@ -1,0 +1,132 @@
+"""Writes which loans a version was made of and tested on: files, windows, what they lack, and what they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import PurePath
+
+from loan_default.risk.data.splitting import Splits
+from loan_default.risk.markdown import markdown_table
+from loan_default.risk.validation.examination.data_quality import FieldQuality
+from loan_default.risk.validation.model_card.inputs import ModelCardInputs
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named, percent
+
+_PROBLEMS_SHOWN, _YEARS_SHOWN, _LEVELS_SHOWN = 10, 12, 15
+_MOSTLY_ZERO, _UNEVEN = 0.5, 0.5
+
+
+def data(inputs: ModelCardInputs) -> Iterator[str]:
+    """Count the loans of the files, and show the windows."""
+    cleaning, splits = inputs.cleaning, inputs.splits
+    names = ", ".join(PurePath(name).name for name in cleaning["files"])
+    loans = cleaning["kept"] + cleaning["rejected"]
+    others = f" {cleaning['lines_not_loans']:,} lines are no loans." if cleaning["lines_not_loans"] else ""
+    yield bullets(
+        [
+            f"Files: {names} (fingerprint `{cleaning['fingerprint']}`), as of {splits.snapshot:%Y-%m}.{others}",
+            f"Of {loans:,} loans {cleaning['kept']:,} were kept and {cleaning['rejected']:,} rejected.",
+            f"The kept loans were issued {cleaning['first_month']} to {cleaning['last_month']}.",
+            f"Fields that the files lack, or have empty throughout: {named(cleaning['missing_fields']) or 'none'}.",
+        ]
+    )
+    if cleaning["problems"]:
+        problems = sorted(cleaning["problems"].items(), key=lambda entry: -entry[1])
+        yield "Loans were rejected for:"
+        yield markdown_table(["Problem", "Loans"], problems[:_PROBLEMS_SHOWN])
+        if len(problems) > _PROBLEMS_SHOWN:
+            yield f"and {len(problems) - _PROBLEMS_SHOWN:,} rarer problems."
+    yield _maturity(splits, inputs.scorer.contract.outcome.grace_months)
+    yield _windows(splits)
+    yield from splits.remarks
+    if not splits.out_of_time:
+        yield (
+            "**The loans span too few months to be cut by month**: every window holds loans of the same months, so "
+            "the results below say nothing about loans that come later."
+        )
+
+
+def _maturity(splits: Splits, grace: int) -> str:
+    used = sum(window.rows for window in splits.windows)
+    due = f" {grace} months or more before" if grace else " by"
+    rule = (
+        f"Only matured loans are used: those of which the last payment was due{due} {splits.snapshot:%Y-%m}. "
+        "Of younger "
+        "loans only the early payers and early defaulters are resolved, so their default rate is not that of their "
+        "vintage. "
+    )
+    if not splits.immature + splits.unresolved:
+        return f"{rule}All {used:,} loans are matured."
+    return (
+        f"{rule}The rule leaves {used:,} loans; it sets aside {splits.immature:,} that are resolved but not matured, "
+        f"beside {splits.unresolved:,} that are not resolved. The youngest vintages are therefore in no window; each "
+        "term is cut by its own months, as loans of long terms mature later."
+    )
+
+
+def _windows(splits: Splits) -> str:
+    parts = [
+        (w.name, term, part) for w in splits.windows for term, part in (("all", w), *((t.name, t) for t in w.terms))
+    ]
+    rows = [
+        (name, term, f"{w.first_month:%Y-%m} to {w.last_month:%Y-%m}", w.rows, w.defaults, percent(w.default_rate))
+        for name, term, w in parts
+    ]
+    return markdown_table(["Window", "Term", "Issued", "Loans", "Defaults", "Default rate"], rows)
+
+
+def quality(inputs: ModelCardInputs) -> Iterator[str]:
+    """Show what fields lack, in all and by the year of issue."""
+    if inputs.examination is None:
+        yield NOT_MEASURED
+        return
+    measured = inputs.examination.quality
+    years = sorted({year for field in measured for year in field.missing_by_year})[-_YEARS_SHOWN:]
+    lacking = [field for field in measured if field.missing_share]
+    yield (
+        f"Of all kept loans, whatever their outcome, {len(measured) - len(lacking):,} of {len(measured):,} fields lack "
+        "no value. The others, by the share of loans that lack them, in all and by the year of issue:"
+    )
+    if lacking:
+        yield markdown_table(["Field", "All", *years], [_quality_row(field, years) for field in lacking])
+    uneven = [field.field for field in lacking if _spread(field) >= _UNEVEN]
+    if uneven:
+        yield (
+            f"Of {named(uneven)} the share that is missing differs by {_UNEVEN:.0%} or more between years: a missing "
+            "value partly tells when a loan was issued."
+        )
+    zeros = [(f"`{f.field}`", percent(f.zero_share)) for f in measured if (f.zero_share or 0) >= _MOSTLY_ZERO]
+    if zeros:
+        yield f"Zero in {_MOSTLY_ZERO:.0%} of the loans or more; whether a zero stands for nothing is not known here:"
+        yield markdown_table(["Field", "Zero"], zeros)
+
+
+def _spread(field: FieldQuality) -> float:
+    shares = field.missing_by_year.values()
+    return max(shares) - min(shares)
+
+
+def _quality_row(field: FieldQuality, years: list[str]) -> tuple[str, ...]:
+    return (
+        f"`{field.field}`",
+        percent(field.missing_share),
+        *(percent(field.missing_by_year.get(year)) for year in years),
+    )
+
+
+def coverage(inputs: ModelCardInputs) -> Iterator[str]:
+    """Show how much of what is sold now the test window holds."""
+    covered = inputs.evaluation.coverage
+    if covered is None:
+        yield NOT_MEASURED
+        return
+    yield (
+        f"What the loans issued {covered.first_month} to {covered.last_month}, whatever their outcome, consist of, and "
+        "how many loans of it test the version; the most frequent levels:"
+    )
+    rows = [
+        (f"`{field}`", level.level, percent(level.recent_share), level.test_rows)
+        for field, levels in groupby(covered.levels, key=lambda level: level.field)
+        for level in list(levels)[:_LEVELS_SHOWN]
+    ]
+    yield markdown_table(["Field", "Level", "Share of newest loans", "Test loans"], rows)

@@ -1,0 +1,49 @@
+"""Puts the card together: its sections and their order. Each is written by the module of its part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from loan_default.risk.validation.model_card import behaviour, changes, decisions, loans, performance, purpose
+from loan_default.risk.validation.model_card.inputs import ModelCardInputs
+
+_SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
+    "In short": purpose.summary,
+    "Governance": purpose.governance,
+    "Model details": purpose.details,
+    "What it predicts": purpose.target,
+    "Intended use": purpose.use,
+    "Data": loans.data,
+    "Quality of the data": loans.quality,
+    "Coverage": loans.coverage,
+    "Candidates": performance.candidates,
+    "Results on the test window": performance.results,
+    "Alternatives": performance.alternatives,
+    "Calibration": performance.calibration,
+    "Vintages and segments": performance.segments,
+    "Decisions": decisions.shares,
+    "Reasons": decisions.reasons,
+    "Promotion": decisions.promotion,
+    "Fields": behaviour.fields,
+    "Fields that repeat each other": behaviour.repetition,
+    "Sensitivity": behaviour.sensitivity,
+    "Missing values": behaviour.missingness,
+    "From development to test": behaviour.shifts,
+    "One answer everywhere": behaviour.parity,
+    "Groups of people": decisions.people,
+    "Monitoring and fall-back": decisions.monitoring,
+    "Limits": purpose.limits,
+    "Law": purpose.law,
+    "Changes": changes.since_before,
+    "How to reproduce": changes.reproduction,
+}
+
+
+def model_card(inputs: ModelCardInputs) -> str:
+    """Write the card, as GitHub-flavoured Markdown; a section that has nothing to say is left out."""
+    version = f", version {inputs.version}" if inputs.version is not None else ""
+    parts = [f"# Model card: loan default{version}"]
+    for heading, section in _SECTIONS.items():
+        paragraphs = list(section(inputs))
+        parts += [f"## {heading}", *paragraphs] if paragraphs else []
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,145 @@
+"""Writes what a version is, who answers for it, what it predicts, what it is for, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loan_default.risk.markdown import markdown_table
+from loan_default.risk.model.candidates.registry import candidate_class
+from loan_default.risk.validation.model_card.inputs import ModelCardInputs
+from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named, percent
+
+
+def summary(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say in some sentences how good the version is and what was decided."""
+    evaluation, test, metrics = inputs.evaluation, inputs.splits.window("test"), inputs.evaluation.metrics
+    came = "after the training loans of their term" if evaluation.out_of_time else "of the same months as the training"
+    approved, _, declined = inputs.decisions.iter_rows(named=True)
+    sentences = [
+        f"On {evaluation.rows:,} loans issued {test.first_month:%Y-%m} to {test.last_month:%Y-%m}, {came}, of which "
+        f"{percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
+        f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups, less what chance alone makes "
+        "(calibration error).",
+        f"At its cut-offs it approves {percent(approved['share'])} of these loans, of which "
+        f"{percent(approved['default_rate'])} defaulted, and declines {percent(declined['share'])}, of which "
+        f"{percent(declined['default_rate'])} did.",
+    ]
+    if evaluation.looks is not None:
+        sentences.append(f"Loans of this test window had been looked at {evaluation.looks.overlapping:,} times before.")
+    if inputs.promotion is not None:
+        sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")
+    yield bullets(sentences)
+
+
+def governance(inputs: ModelCardInputs) -> Iterator[str]:
+    """Name who answers for the version, as the policy does."""
+    stated = inputs.policy.governance
+    rows = {
+        "Owner": stated.owner,
+        "Developer": stated.developer,
+        "Validator": stated.validator,
+        "Approver": stated.approver,
+        "Tier": stated.tier,
+        "Examined again by": stated.review_due,
+        "Expires": stated.expires,
+    }
+    yield markdown_table(["", "As the policy says"], [(name, str(value or NOT_STATED)) for name, value in rows.items()])
+
+
+def details(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what kind of model it is, how its PDs and points come about, and by what parameters."""
+    scorer, calibration = inputs.scorer, inputs.scorer.calibration
+    trained_at, sign = f"{inputs.trained_at:%Y-%m-%d %H:%M %Z}", "-" if calibration.intercept < 0 else "+"
+    yield bullets(
+        [
+            f"Loan book: {scorer.contract.title}.",
+            f"Kind: {candidate_class(scorer.kind).card_words.kind}, trained {trained_at.strip()}.",
+            f"PD = 1 / (1 + exp(-({calibration.slope:.4f} m {sign} {abs(calibration.intercept):.4f}))), where m is the "
+            "model's log-odds (Platt scaling, fitted on the calibrate window). Loans are ranked by m.",
+            f"Score: {scorer.policy.points_at_odds:g} points at {scorer.policy.odds:g} repaid loans to one default, "
+            f"{scorer.policy.points_to_double_odds:g} points more each time these odds double.",
+        ]
+    )
+    # as they were given: a learning rate of 0.02 is no measurement with four decimals
+    rows = [
+        (name, f"{value:g}" if isinstance(value, float) else str(value)) for name, value in inputs.parameters.items()
+    ]
+    yield markdown_table(["Parameter", "Value"], rows)
+
+
+def target(inputs: ModelCardInputs) -> Iterator[str]:
+    """Define default, and the horizon over which it is predicted."""
+    outcome = inputs.scorer.contract.outcome
+    grace = f" and {outcome.grace_months} months of grace" if outcome.grace_months else ""
+    terms = [part.term for part in inputs.splits.window("test").terms if part.term is not None]
+    by_term = ", ".join(f"{term + outcome.grace_months} months after issue for a term of {term}" for term in terms)
+    yield bullets(
+        [
+            "It predicts the probability (PD) that a loan defaults, from what is known when it is granted.",
+            "Default: "
+            + (outcome.definition or "what it is in the lender's operation is not stated; it is read as follows."),
+            f"Counted as default is a `{outcome.column}` of {_texts(outcome.defaulted)}; as repaid "
+            f"{_texts(outcome.repaid)}; as neither yet {_texts(outcome.unresolved)}.",
+            f"Horizon: an outcome counts at the end of the term{grace}{': ' + by_term if by_term else ''}.",
+        ]
+    )
+
+
+def _texts(texts: tuple[str, ...]) -> str:
+    return ", ".join(f"“{text}”" for text in texts) or "nothing"
+
+
+def use(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what it is for and what it is not for."""
+    yield "Meant for"
+    yield bullets(
+        [
+            f"ranking applications like the loans of {inputs.scorer.contract.title}, and approving, reviewing or "
+            "declining them at the cut-offs below;",
+            "telling an applicant who is not approved the main reasons.",
+        ]
+    )
+    yield "Not meant for"
+    opinions = inputs.opinions_used
+    yield bullets(
+        [
+            "other products or populations;",
+            *([f"setting {named(opinions)}: the model takes them as they are set;"] if opinions else []),
+            "telling when a loan defaults, or how much is lost then: it is not trained on either.",
+        ]
+    )
+
+
+def limits(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what is not in the data, and what the version rests on."""
+    lacking, opinions = len(inputs.cleaning["missing_fields"]), inputs.opinions_used
+    empty_fields = (
+        f"The model has never seen a value of {lacking} fields (see Data): they carry no weight."
+        if lacking
+        else "No field is empty throughout."
+    )
+    selection = inputs.scorer.contract.selection or "The contract does not say who is in the files and who is not."
+    yield bullets(
+        [
+            f"**Who is in the data.** {selection} Only loans with an outcome are learned from; nothing was inferred of "
+            "applications that have none. PDs of applicants unlike these loans are extrapolated.",
+            "**Matured loans only.** The newest loans behind these figures were issued in "
+            f"{inputs.splits.window('test').last_month:%Y-%m}; what changed since then is not in them.",
+            f"**Missing values.** {empty_fields}",
+            *(
+                [
+                    "**The lender's opinion is inside.** The model takes over the rules by which "
+                    f"{named(opinions)} were set, and rests on these staying as they are."
+                ]
+                if opinions
+                else []
+            ),
+        ]
+    )
+
+
+def law(inputs: ModelCardInputs) -> Iterator[str]:
+    """List what the lender's policy says of law; nothing where it says nothing."""
+    if inputs.policy.governance.law:
+        yield "As the lender's policy states, and not as advice:"
+        yield bullets(inputs.policy.governance.law)

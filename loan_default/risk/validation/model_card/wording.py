@@ -1,0 +1,45 @@
+"""Formats what a card says: shares, gaps, names, lists, and what nobody has stated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from loan_default.risk.markdown import EMPTY_CELL
+
+NOT_STATED = "not stated"
+NOT_MEASURED = "Not measured for this version."
+
+
+def percent(share: float | None) -> str:
+    """Format a share from 0 to 1: `15.2%`."""
+    return EMPTY_CELL if share is None else f"{share:.1%}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Write a list, a line each."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def points(gap: float) -> str:
+    """Format a gap between two shares in percentage points: `-3.4`."""
+    return f"{100 * gap:+z.1f}"
+
+
+def named(names: Iterable[str]) -> str:
+    """List names as code."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def change(value: float, low: float, high: float) -> str:
+    """Format a difference with its interval."""
+    return f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def plural(count: int, word: str) -> str:
+    """Count things: `1 loan`, `2,000 loans`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def shortened(rows: Sequence[object], at_most: int, word: str) -> str | None:
+    """Say how many rows a table leaves out; None where it leaves out none."""
+    return f"and {plural(len(rows) - at_most, word)} more." if len(rows) > at_most else None
