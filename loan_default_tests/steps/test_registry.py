@@ -134,6 +134,7 @@ def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> 
 def test_the_card_is_written_from_the_records_and_logged_to_the_run_of_the_training(own_book: Book) -> None:
     card = write_card(
         own_book.models,
+        own_book.policy,
         cleaning_report=own_book.record("cleaning_report"),
         loan_splits=own_book.record("loan_splits"),
         trained_model=own_book.record("trained_model"),

@@ -27,7 +27,7 @@ def since_before(inputs: ModelCardInputs) -> Iterator[str]:
         return
     rows = [*_origin(inputs, before), *_model(inputs, before), *_cut_offs(inputs, before)]
     changed = [row for row in rows if row[1] != row[2]]
-    same = [name for name, old, new in rows if old == new]
+    same = [name for name, old, new in rows if old == new != _NOT_RECORDED]
     yield f"Against version {before.version}. The same: {', '.join(same) or 'nothing of what is compared'}."
     if changed:
         yield markdown_table(["Changed", f"Version {before.version}", "This version"], changed)
@@ -45,7 +45,7 @@ def _model(inputs: ModelCardInputs, before: VersionFacts) -> Iterator[tuple[str,
         yield "Parameters", _NOT_RECORDED, "those above"
     elif before.scorer.kind == inputs.scorer.kind:
         for name in dict.fromkeys([*before.parameters, *inputs.parameters]):
-            yield f"Parameter {name}", *(_plain(of, name) for of in (before.parameters, inputs.parameters))
+            yield f"Parameter {name}", _plain(before.parameters, name), _plain(inputs.parameters, name)
 
 
 def _plain(values: Mapping[str, float | int | str], name: str) -> str:

@@ -2,6 +2,8 @@
 
 Every sentence of the card follows from these. It knows no loan book, no country and no currency: what a contract, a
 policy or a measurement does not say is not said, or shown as not stated.
+
+Tested in `risk/validation/model_card/test_page.py`.
 """
 
 from __future__ import annotations

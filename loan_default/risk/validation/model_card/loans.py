@@ -65,12 +65,9 @@ def _maturity(splits: Splits, grace: int) -> str:
 
 
 def _windows(splits: Splits) -> str:
-    parts = [
-        (w.name, term, part) for w in splits.windows for term, part in (("all", w), *((t.name, t) for t in w.terms))
-    ]
     rows = [
         (name, term, f"{w.first_month:%Y-%m} to {w.last_month:%Y-%m}", w.rows, w.defaults, percent(w.default_rate))
-        for name, term, w in parts
+        for name, term, w in splits.parts
     ]
     return markdown_table(["Window", "Term", "Issued", "Loans", "Defaults", "Default rate"], rows)
 

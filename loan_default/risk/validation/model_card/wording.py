@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from loan_default.risk.markdown import EMPTY_CELL
 
@@ -38,8 +38,3 @@ def change(value: float, low: float, high: float) -> str:
 def plural(count: int, word: str) -> str:
     """Count things: `1 loan`, `2,000 loans`."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
-
-
-def shortened(rows: Sequence[object], at_most: int, word: str) -> str | None:
-    """Say how many rows a table leaves out; None where it leaves out none."""
-    return f"and {plural(len(rows) - at_most, word)} more." if len(rows) > at_most else None

@@ -1,0 +1,100 @@
+"""What a version decides, by which reasons, who let it and who watches it."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from loan_default.risk.estimates import Estimate, Recalibration
+from loan_default.risk.evaluation import Interval, Segment
+from loan_default.risk.policy import GovernancePolicy
+from loan_default.risk.validation.champion_challenger import decision_shares
+from loan_default.risk.validation.model_card.page import model_card
+from loan_default.risk.validation.promotion import decide_promotion
+from loan_default_tests.risk.validation.model_card.cards import (
+    POLICY,
+    TESTED,
+    card_inputs,
+    evaluated,
+    examined,
+    lines,
+    section,
+)
+
+
+def test_decisions_share_out_every_loan():
+    shares = decision_shares(TESTED)
+    assert shares["decision"].to_list() == ["approve", "review", "decline"]
+    assert shares["loans"].sum() == TESTED.height
+    assert shares["share"].sum() == pytest.approx(1)
+    approved = TESTED.filter(pl.col("pd") < 0.15)
+    assert shares.row(0)[1:] == (approved.height, approved.height / 2_000, approved["outcome"].mean())
+    (row,) = lines(model_card(card_inputs()), "Decisions", "approve")
+    assert row[1:] == [f"{approved.height:,}", f"{approved.height / 2_000:.1%}", f"{approved['outcome'].mean():.1%}"]
+
+
+def test_decision_that_no_loan_got_has_no_default_rate():
+    careful = TESTED.with_columns(pl.lit("review").alias("decision"))
+    assert decision_shares(careful)["default_rate"].to_list() == [None, TESTED["outcome"].mean(), None]
+    assert lines(model_card(card_inputs(decisions=decision_shares(careful))), "Decisions", "decline") == [
+        ["decline", "0", "0.0%", "–"]
+    ]
+
+
+def test_promotion_tells_each_finding():
+    right = Estimate(0.0, 0.01)
+    poor = evaluated(
+        segments=(Segment("term", "36", 1_200, 0.15, 0.145, None, 0.12, calibration=right),),
+        opinion_gain=Interval(0.04, 0.03, 0.05),
+        recalibration=Recalibration(Estimate(0.5, 0.01), Estimate(1.0, 0.01)),
+        blanked=(),
+    )
+    decision = decide_promotion(7, None, poor, None, POLICY.promotion)
+    card = model_card(card_inputs(promotion=decision))
+    assert "**Hold** version 7; no version was in production." in section(card, "Promotion")
+    assert [row[1] for row in lines(card, "Promotion", "**failed**")] == ["calibrated"]
+    assert len(lines(card, "Promotion", "passed")) == len(decision.findings) - 1
+    assert "Promotion: **hold**." in section(card, "In short")
+
+
+def test_card_written_before_the_decision_says_so():
+    assert "Not decided when this card was written." in section(model_card(card_inputs()), "Promotion")
+
+
+def test_reasons_are_counted_held_against_the_truth_and_asked_for_again():
+    text = section(model_card(card_inputs()), "Reasons")
+    assert "Of 400 test loans that were declined or reviewed 3 get no reason; the others get 1,000 in all." in text
+    assert "0 say a side on which it does not lie." in text
+    assert "The lender's own opinion is the first reason of 62.5% of them." in text
+    assert "99.0% keep their first reason, and 99.5% their decision." in text
+    assert "| `assigned_terms` | yes | 75.0% | 62.5% |" in text
+    untrue = replace(examined().reasons, untrue={"dti: dti high": 7})
+    told = section(model_card(card_inputs(examination=examined(reasons=untrue))), "Reasons")
+    assert "7 say a side on which it does not lie: dti: dti high (7)." in told
+
+
+def test_what_nobody_has_stated_is_shown_as_not_stated():
+    card = model_card(card_inputs())
+    assert "Why the cut-offs are what they are: not stated." in section(card, "Decisions")
+    assert "Fall-back: not stated." in section(card, "Monitoring and fall-back")
+    assert [row[2] for row in lines(card, "Monitoring and fall-back", "")[2:]] == ["not stated"] * 3
+
+
+def test_what_the_policy_states_of_decisions_and_monitoring_stands_on_the_card():
+    stated = GovernancePolicy(cut_offs="They were set in May", fall_back="People", monitoring={"drift": "The desk"})
+    card = model_card(card_inputs(policy=POLICY.model_copy(update={"governance": stated})))
+    assert "Why the cut-offs are what they are: They were set in May." in section(card, "Decisions")
+    assert "Fall-back: People." in section(card, "Monitoring and fall-back")
+    assert lines(card, "Monitoring and fall-back", "drift")[0][2] == "The desk"
+
+
+def test_who_decided_is_named():
+    decision = decide_promotion(7, None, evaluated(), None, POLICY.promotion)
+    decided = {"decided_by": "policy, run 9", "decided_at": "2026-03-01T00:00:00+00:00"}
+    text = section(model_card(card_inputs(promotion=decision, decided=decided)), "Promotion")
+    assert "Decided by policy, run 9 at 2026-03-01T00:00:00+00:00." in text
+
+
+def test_groups_of_people_are_spoken_of_as_far_as_the_contract_does():
+    text = section(model_card(card_inputs()), "Groups of people")
+    assert "Read for reports only, never by the model: `addr_state`, `zip_code`." in text

@@ -1,0 +1,98 @@
+"""Every number that a risk analyst looks for on the test window stands where it belongs."""
+
+import polars as pl
+
+from loan_default.risk.estimates import Estimate, Recalibration
+from loan_default.risk.evaluation import Comparison, Interval, Segment
+from loan_default.risk.validation.model_card.page import model_card
+from loan_default_tests.risk.validation.model_card.cards import (
+    TESTED,
+    card_inputs,
+    evaluated,
+    lines,
+    section,
+)
+
+
+def test_leaderboard_is_best_first_on_the_calibrate_window():
+    table = card_inputs().leaderboard
+    assert table["kind"].to_list() == ["xgboost", "random_forest"]
+    assert table["calibrate_auc"].to_list() == [0.71, 0.65]
+    assert table["test_auc"].to_list() == [evaluated().metrics["auc"].value, None]
+    assert table.schema["test_ece"] == pl.Float64
+
+
+def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked():
+    card = model_card(card_inputs())
+    assert lines(card, "Candidates", "Candidate")[0][1:3] == ["AUC, calibrate", "AUC, test"]
+    auc = f"{evaluated().metrics['auc'].value:.4f}"
+    assert lines(card, "Candidates", "**xgboost")[0][:3] == ["**xgboost**", "0.7100", auc]
+    assert lines(card, "Candidates", "random_forest")[0][:3] == ["random_forest", "0.6500", "–"]
+
+
+def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
+    compared = Comparison(Interval(0.0045, -0.0007, 0.0094), Interval(-0.0014, -0.002, -0.001))
+    card, auc = model_card(card_inputs(comparison=compared)), evaluated().metrics["auc"]
+    assert lines(card, "Results on the test window", "AUC")[0][1:4] == [
+        f"{value:.4f}" for value in (auc.value, auc.low, auc.high)
+    ]
+    opinion = ["the lender's opinion alone (AUC 0.6612)", f"{auc.value - 0.6612:+.4f}", "–"]
+    assert lines(card, "Results on the test window", "the lender's opinion") == [opinion]
+    champion = ["the version in production", "+0.0045 (-0.0007 to +0.0094)", "-0.0014 (-0.0020 to -0.0010)"]
+    assert lines(card, "Results on the test window", "the version in") == [champion]
+
+
+def test_without_opinion_and_champion_nothing_is_compared():
+    assert "Against others" not in model_card(card_inputs(evaluation=evaluated(opinion_auc=None)))
+
+
+def test_calibration_groups_are_those_of_the_test_window():
+    card = model_card(card_inputs())
+    assert f"the default rate {TESTED['outcome'].mean():.1%}" in section(card, "Calibration")
+    safest = TESTED.sort("pd").head(200)
+    (row,) = lines(card, "Calibration", "1 ")
+    assert row[1:4] == ["200", f"{safest['pd'].mean():.1%}", f"{safest['outcome'].mean():.1%}"]
+
+
+def test_vintages_come_first_and_long_lists_are_cut_to_the_largest_levels():
+    text = section(model_card(card_inputs()), "Vintages and segments")
+    assert text.index("By issue year:") < text.index("By `term`:")
+    assert "| 2014 | 1,500 | 17.0% | 16.0% | -1.0 | – | 0.6900 | 0.1300 |" in text
+    assert "| 36 | 1,200 | 15.0% | 14.5% | -0.5 | – | – | 0.1200 |" in text
+    assert "S04" not in text
+    assert text.index("S05") < text.index("S19")
+    assert "and 5 smaller levels." in text
+
+
+def test_alternatives_are_named_and_paired():
+    card = model_card(card_inputs())
+    rows = lines(card, "Alternatives", "")[2:]
+    assert [row[0] for row in rows] == [
+        "a logistic regression (scikit-learn)",
+        "the same with seed 18 instead of 17",
+        "the same without the lender's opinion",
+    ]
+    assert rows[0][1:] == ["0.7000", "+0.0040 (+0.0010 to +0.0070)", "0.1200", "-0.0010 (-0.0020 to +0.0005)", "55.0%"]
+    assert "Not measured for this version." in section(model_card(card_inputs(examination=None)), "Alternatives")
+
+
+def test_auc_and_ks_stand_within_each_term_and_each_decision():
+    card = model_card(card_inputs())
+    (term,) = lines(card, "Results on the test window", "term")
+    assert term[1:4] == ["36", "1,200", "15.0%"]
+    (approved,) = lines(card, "Results on the test window", "decision")
+    assert approved == ["decision", "approve", "1,200", "9.0%", "8.5%", "0.6100", "0.2000"]
+
+
+def test_calibration_is_told_in_the_large_by_slope_and_by_quarter():
+    quarter = Segment("quarter", "2014-Q1", 500, 0.2, 0.16, 0.7, 0.1, calibration=Estimate(0.25, 0.05))
+    good = Segment("term", "36", 1_200, 0.15, 0.145, 0.7, 0.12, calibration=Estimate(0.01, 0.05))
+    inputs = evaluated(segments=(quarter, good), recalibration=Recalibration(Estimate(0.02, 0.01), Estimate(0.9, 0.02)))
+    card = model_card(card_inputs(evaluation=inputs))
+    assert "In the large, +0.020 (+0.000 to +0.040) would have to be added" in section(card, "Calibration")
+    assert "Slope +0.900 (+0.861 to +0.939)" in section(card, "Calibration")
+    (row,) = lines(card, "Calibration", "2014-Q1")
+    assert row == ["2014-Q1", "500", "20.0%", "16.0%", "-4.0", "+0.250 (+0.152 to +0.348)", "5.0000"]
+    worst = lines(card, "Vintages and segments", "`")
+    assert [row[:2] for row in worst] == [["`quarter`", "2014-Q1"], ["`term`", "36"]]
+    assert "The 2 that are furthest off by z, of 2 levels measured" in section(card, "Vintages and segments")

@@ -1,0 +1,69 @@
+"""What a version is, who answers for it and what it predicts."""
+
+from dataclasses import replace
+from datetime import date
+
+from loan_default.risk.evaluation import Looks
+from loan_default.risk.policy import GovernancePolicy
+from loan_default.risk.validation.model_card.page import model_card
+from loan_default_tests.risk.validation.model_card.cards import (
+    CONTRACT,
+    POLICY,
+    card_inputs,
+    evaluated,
+    lines,
+    section,
+)
+
+
+def test_version_parameters_and_calibration_are_told():
+    card = model_card(card_inputs(version=7))
+    assert card.startswith("# Model card: loan default, version 7\n")
+    assert "gradient-boosted trees (XGBoost), trained 2026-11-23 09:05 UTC." in card
+    assert "(0.9500 m - 0.1000)" in section(card, "Model details")
+    assert lines(card, "Model details", "learning_rate") == [["learning_rate", "0.02"]]
+    assert lines(card, "Model details", "rounds") == [["rounds", "1250"]]
+
+
+def test_nobody_is_named_whom_the_policy_does_not_name():
+    rows = lines(model_card(card_inputs()), "Governance", "")[2:]
+    assert [row[0] for row in rows][:4] == ["Owner", "Developer", "Validator", "Approver"]
+    assert {row[1] for row in rows} == {"not stated"}
+    stated = GovernancePolicy(owner="Ann", expires=date(2027, 12, 31))
+    card = model_card(card_inputs(policy=POLICY.model_copy(update={"governance": stated})))
+    assert lines(card, "Governance", "Owner") == [["Owner", "Ann"]]
+    assert lines(card, "Governance", "Expires") == [["Expires", "2027-12-31"]]
+
+
+def test_default_is_defined_by_the_contract():
+    text = section(model_card(card_inputs()), "What it predicts")
+    assert CONTRACT.outcome.definition in text
+    assert "a `loan_status` of “Charged Off”, “Default”" in text
+    assert "at the end of the term and 5 months of grace." in text
+    outcome = CONTRACT.outcome.model_copy(update={"definition": None, "grace_months": 0})
+    scorer = replace(card_inputs().scorer, contract=CONTRACT.model_copy(update={"outcome": outcome}))
+    text = section(model_card(card_inputs(scorer=scorer)), "What it predicts")
+    assert "what it is in the lender's operation is not stated" in text
+    assert "at the end of the term." in text
+
+
+def test_looks_are_told_where_they_were_counted():
+    assert "had been looked at" not in model_card(card_inputs())
+    looked = evaluated(looks=Looks(overlapping=3, same=2))
+    assert "had been looked at 3 times before." in section(model_card(card_inputs(evaluation=looked)), "In short")
+
+
+def test_law_is_named_only_where_the_policy_names_it():
+    assert "## Law" not in model_card(card_inputs())
+    stated = GovernancePolicy(law=("Section 12 of the Lending Act.",))
+    card = model_card(card_inputs(policy=POLICY.model_copy(update={"governance": stated})))
+    assert "- Section 12 of the Lending Act." in section(card, "Law")
+
+
+def test_an_opinion_that_the_model_does_not_see_is_no_limit_of_it():
+    assert "The lender's opinion is inside" in section(model_card(card_inputs()), "Limits")
+    hidden = POLICY.decision.model_copy(update={"decide_without_opinion": True})
+    card = model_card(card_inputs(scorer=replace(card_inputs().scorer, policy=hidden)))
+    assert "The lender's opinion is inside" not in card
+    assert "setting `int_rate`" not in card
+    assert "the model does not see it" in section(card, "Fields")
