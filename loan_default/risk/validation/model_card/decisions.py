@@ -52,16 +52,21 @@ def reasons(inputs: ModelCardInputs) -> Iterator[str]:
         yield "None of the test loans examined was declined or reviewed."
         return
     yield bullets(_audited(audit, inputs.scorer.contract))
+    yield _frequencies(audit, bool(inputs.opinions))
+
+
+def _frequencies(audit: ReasonAudit, with_opinions: bool) -> str:
+    headings = ["Group of fields", *(["Lender's opinion"] if with_opinions else []), "Told to", "First reason of"]
     rows = [
         (
             f"`{group.group}`",
-            "yes" if group.opinion else "no",
+            *(["yes" if group.opinion else "no"] if with_opinions else []),
             percent(group.loans / audit.loans),
             percent(group.first / audit.loans),
         )
         for group in audit.groups
     ]
-    yield markdown_table(["Group of fields", "Lender's opinion", "Told to", "First reason of"], rows)
+    return markdown_table(headings, rows)
 
 
 def _audited(audit: ReasonAudit, contract: Contract) -> Iterator[str]:

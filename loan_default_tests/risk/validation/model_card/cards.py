@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from loan_default.risk.evaluation import (
     pd_groups,
 )
 from loan_default.risk.model.calibration import Calibration
+from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITHOUT_OPINION, Alternative
@@ -36,7 +38,7 @@ from loan_default.risk.validation.model_card.performance import leaderboard
 CONTRACT, POLICY = load_contract(), load_policy()
 
 
-def scored_loans(rows=2_000):
+def scored_loans(rows: int = 2_000) -> pl.DataFrame:
     rng = np.random.default_rng(0)
     margins = rng.normal(-1.7, 1, rows)
     pds = 1 / (1 + np.exp(-margins))
@@ -49,12 +51,12 @@ TESTED = scored_loans()
 
 
 @cache
-def metrics_of_test():
+def metrics_of_test() -> dict[str, Interval]:
     pds = TESTED["pd"]
     return measure(TESTED["outcome"], pds, pds, cutoff=0.3, rng=np.random.default_rng(0), resamples=20)
 
 
-def evaluated(**changes):
+def evaluated(**changes: Any) -> Evaluation:
     segments = (
         Segment(VINTAGE, "2014", 1_500, 0.17, 0.16, 0.69, 0.13),
         Segment("term", "36", 1_200, 0.15, 0.145, None, 0.12),
@@ -66,7 +68,7 @@ def evaluated(**changes):
     return replace(plain, **changes)
 
 
-def cleaned(**changes):
+def cleaned(**changes: Any) -> dict[str, Any]:
     report = CleaningReport(
         files=("/some/where/accepted.csv.gz",),
         fingerprint="0123456789abcdef",
@@ -87,7 +89,7 @@ def cleaned(**changes):
     return {**report.to_dict(), **changes}
 
 
-def examined(**changes):
+def examined(**changes: Any) -> Examination:
     base, moved = Response(0.15, 0.6, 0.1), Response(0.2, 0.5, 0.2)
     audit = ReasonAudit(
         loans=400,
@@ -101,7 +103,7 @@ def examined(**changes):
     )
     gained = Interval(0.004, 0.001, 0.007), Interval(-0.001, -0.002, 0.0005)
     others = ("logistic_regression", ANOTHER_SEED, WITHOUT_OPINION)
-    found = Examination(
+    examination = Examination(
         rows=2_000,
         quality=(
             FieldQuality("dti", 0.0, 0.01, {"2017": 0.0, "2018": 0.0}),
@@ -124,28 +126,20 @@ def examined(**changes):
         alternatives=tuple(Alternative(name, 0.7, 0.12, *gained, 0.55) for name in others),
         by_decision=(Segment("decision", "approve", 1_200, 0.09, 0.085, 0.61, 0.08, 0.2),),
     )
-    return replace(found, **changes)
+    return replace(examination, **changes)
 
 
-def card_inputs(**changes):
-    months = [
-        date(2010, 1, 1),
-        date(2012, 1, 1),
-        date(2012, 2, 1),
-        date(2013, 5, 1),
-        date(2013, 6, 1),
-        date(2014, 3, 1),
-    ]
+def card_inputs(**changes: Any) -> ModelCardInputs:
     windows = (
-        Window("train", *months[0:2], 20_000, 4_000),
-        Window("calibrate", *months[2:4], 5_000, 900),
-        Window("test", *months[4:6], TESTED.height, int(TESTED["outcome"].sum())),
+        Window("train", date(2010, 1, 1), date(2012, 1, 1), 20_000, 4_000),
+        Window("calibrate", date(2012, 2, 1), date(2013, 5, 1), 5_000, 900),
+        Window("test", date(2013, 6, 1), date(2014, 3, 1), TESTED.height, int(TESTED["outcome"].sum())),
     )
     plain = {"auc": Interval(0.71, 0.7, 0.72), "ks": Interval(0.31, 0.3, 0.32), "brier": Interval(0.13, 0.12, 0.14)}
     metrics = {**plain, "ece": Interval(0.01, 0.008, 0.02)}
     weaker = {**metrics, "auc": Interval(0.65, 0.64, 0.66)}
-    inputs = {
-        "scorer": Scorer(None, "xgboost", Calibration(0.95, -0.1), POLICY.decision, CONTRACT),
+    inputs: dict[str, Any] = {
+        "scorer": Scorer(cast("RiskModel", None), "xgboost", Calibration(0.95, -0.1), POLICY.decision, CONTRACT),
         "parameters": {"learning_rate": 0.02, "rounds": 1_250},
         "cleaning": cleaned(),
         "splits": Splits(date(2019, 3, 1), windows, True, "0123456789abcdef", 3_000, 10_000),
@@ -164,11 +158,18 @@ def card_inputs(**changes):
     return ModelCardInputs(**{**inputs, **changes})
 
 
-def section(card, heading):
-    return re.search(rf"^## {heading}\n\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE).group(1)
+def section(card: str, heading: str) -> str:
+    match = re.search(rf"^## {heading}\n\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
+    assert match, f"the card has no section {heading}"
+    return match.group(1)
 
 
-def lines(card, heading, start):
+def lines(card: str, heading: str, start: str) -> list[list[str]]:
     """Return the cells of the table rows of a section that begin with a text."""
     rows = [line for line in section(card, heading).splitlines() if line.startswith(f"| {start}")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def mean_of(values: pl.Series) -> float:
+    """Return the mean of numbers as a number."""
+    return float(values.to_numpy().mean())

@@ -16,7 +16,7 @@ from loan_default_tests.risk.validation.model_card.cards import (
 )
 
 
-def test_fields_are_all_told_most_important_first():
+def test_fields_are_all_told_most_important_first() -> None:
     card = model_card(card_inputs())
     rows = lines(card, "Fields", "`")
     assert [row[0] for row in rows[:3]] == ["`int_rate`", "`dti`", "`purpose`"]
@@ -31,26 +31,26 @@ def test_fields_are_all_told_most_important_first():
 @pytest.mark.parametrize(
     ("kind", "bound"), [("xgboost", True), ("random_forest", False), ("logistic_regression", False)]
 )
-def test_only_boosted_trees_are_said_to_be_bound_to_directions(kind, bound):
+def test_only_boosted_trees_are_said_to_be_bound_to_directions(kind: str, bound: bool) -> None:
     text = section(model_card(card_inputs(scorer=replace(card_inputs().scorer, kind=kind))), "Fields")
     assert ("the model cannot go against it" in text) == bound
     assert ("this kind of model is not bound to it" in text) != bound
 
 
-def test_fields_that_repeat_each_other_are_one_set_with_its_importance():
+def test_fields_that_repeat_each_other_are_one_set_with_its_importance() -> None:
     card = model_card(card_inputs())
     assert lines(card, "Fields that repeat each other", "`grade`, ") == [["`grade`, `int_rate`, `sub_grade`", "40.0%"]]
     none = model_card(card_inputs(examination=examined(repeated=())))
     assert "No two fields have ranks" in section(none, "Fields that repeat each other")
 
 
-def test_sensitivity_marks_what_no_loan_reaches():
+def test_sensitivity_marks_what_no_loan_reaches() -> None:
     rows = lines(model_card(card_inputs()), "Sensitivity", "`dti`")
     assert rows == [["`dti`", "100 *", "20.0%", "50.0%", "20.0%"], ["`dti`", "12", "15.0%", "60.0%", "10.0%"]]
     assert lines(model_card(card_inputs()), "Sensitivity", "10% worse") == [["10% worse", "20.0%", "50.0%", "20.0%"]]
 
 
-def test_fields_left_out_are_shown_by_what_they_move():
+def test_fields_left_out_are_shown_by_what_they_move() -> None:
     blanked = (
         BlankedField("dti", 500, 0.01, 0.6, 0.55, 0.15, 0.16),
         BlankedField("pub_rec", 500, 0.0, 0.6, 0.6, 0.15, 0.15),
@@ -62,14 +62,14 @@ def test_fields_left_out_are_shown_by_what_they_move():
     assert "Not measured for this version." in section(model_card(card_inputs()), "Missing values")
 
 
-def test_shifts_name_what_moved_and_what_cannot_be_compared():
+def test_shifts_name_what_moved_and_what_cannot_be_compared() -> None:
     text = section(model_card(card_inputs()), "From development to test")
     assert "By the policy's limits `dti` moved. The 2 that moved most:" in text
     assert "| `dti` | 0.310 |\n| `term` | 0.010 |" in text
     assert "Not compared, as development holds no value: `mort_acc`." in text
 
 
-def test_parity_says_what_differs():
+def test_parity_says_what_differs() -> None:
     text = section(model_card(card_inputs()), "One answer everywhere")
     assert "200 test loans one at a time" in text
     assert "PDs differ by 2.0e-08 at most, 0 decisions and 1 lists of reasons differ." in text

@@ -8,7 +8,7 @@ from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import CONTRACT, POLICY, card_inputs, lines, section
 
 
-def test_only_what_differs_from_the_version_before_is_listed():
+def test_only_what_differs_from_the_version_before_is_listed() -> None:
     inputs = card_inputs()
     described = CONTRACT.model_dump()
     fields = [field for field in described["fields"] if field["name"] != "mort_acc"]
@@ -26,11 +26,11 @@ def test_only_what_differs_from_the_version_before_is_listed():
     assert "Fields added: `mort_acc`; left out: none." in section(card, "Changes")
 
 
-def test_the_first_version_has_none_before_it():
+def test_the_first_version_has_none_before_it() -> None:
     assert "There is no version before this one." in section(model_card(card_inputs()), "Changes")
 
 
-def test_reproduction_names_code_data_policy_seed_and_libraries():
+def test_reproduction_names_code_data_policy_seed_and_libraries() -> None:
     card = model_card(card_inputs())
     rows = dict(lines(card, "How to reproduce", "")[2:])
     assert rows["Git commit"] == "`abc1234`"

@@ -18,11 +18,12 @@ from loan_default_tests.risk.validation.model_card.cards import (
     evaluated,
     examined,
     lines,
+    mean_of,
     section,
 )
 
 
-def test_decisions_share_out_every_loan():
+def test_decisions_share_out_every_loan() -> None:
     shares = decision_shares(TESTED)
     assert shares["decision"].to_list() == ["approve", "review", "decline"]
     assert shares["loans"].sum() == TESTED.height
@@ -30,10 +31,10 @@ def test_decisions_share_out_every_loan():
     approved = TESTED.filter(pl.col("pd") < 0.15)
     assert shares.row(0)[1:] == (approved.height, approved.height / 2_000, approved["outcome"].mean())
     (row,) = lines(model_card(card_inputs()), "Decisions", "approve")
-    assert row[1:] == [f"{approved.height:,}", f"{approved.height / 2_000:.1%}", f"{approved['outcome'].mean():.1%}"]
+    assert row[1:] == [f"{approved.height:,}", f"{approved.height / 2_000:.1%}", f"{mean_of(approved['outcome']):.1%}"]
 
 
-def test_decision_that_no_loan_got_has_no_default_rate():
+def test_decision_that_no_loan_got_has_no_default_rate() -> None:
     careful = TESTED.with_columns(pl.lit("review").alias("decision"))
     assert decision_shares(careful)["default_rate"].to_list() == [None, TESTED["outcome"].mean(), None]
     assert lines(model_card(card_inputs(decisions=decision_shares(careful))), "Decisions", "decline") == [
@@ -41,7 +42,7 @@ def test_decision_that_no_loan_got_has_no_default_rate():
     ]
 
 
-def test_promotion_tells_each_finding():
+def test_promotion_tells_each_finding() -> None:
     right = Estimate(0.0, 0.01)
     poor = evaluated(
         segments=(Segment("term", "36", 1_200, 0.15, 0.145, None, 0.12, calibration=right),),
@@ -57,11 +58,11 @@ def test_promotion_tells_each_finding():
     assert "Promotion: **hold**." in section(card, "In short")
 
 
-def test_card_written_before_the_decision_says_so():
+def test_card_written_before_the_decision_says_so() -> None:
     assert "Not decided when this card was written." in section(model_card(card_inputs()), "Promotion")
 
 
-def test_reasons_are_counted_held_against_the_truth_and_asked_for_again():
+def test_reasons_are_counted_held_against_the_truth_and_asked_for_again() -> None:
     text = section(model_card(card_inputs()), "Reasons")
     assert "Of 400 test loans that were declined or reviewed 3 get no reason; the others get 1,000 in all." in text
     assert "0 say a side on which it does not lie." in text
@@ -73,14 +74,14 @@ def test_reasons_are_counted_held_against_the_truth_and_asked_for_again():
     assert "7 say a side on which it does not lie: dti: dti high (7)." in told
 
 
-def test_what_nobody_has_stated_is_shown_as_not_stated():
+def test_what_nobody_has_stated_is_shown_as_not_stated() -> None:
     card = model_card(card_inputs())
     assert "Why the cut-offs are what they are: not stated." in section(card, "Decisions")
     assert "Fall-back: not stated." in section(card, "Monitoring and fall-back")
     assert [row[2] for row in lines(card, "Monitoring and fall-back", "")[2:]] == ["not stated"] * 3
 
 
-def test_what_the_policy_states_of_decisions_and_monitoring_stands_on_the_card():
+def test_what_the_policy_states_of_decisions_and_monitoring_stands_on_the_card() -> None:
     stated = GovernancePolicy(cut_offs="They were set in May", fall_back="People", monitoring={"drift": "The desk"})
     card = model_card(card_inputs(policy=POLICY.model_copy(update={"governance": stated})))
     assert "Why the cut-offs are what they are: They were set in May." in section(card, "Decisions")
@@ -88,13 +89,13 @@ def test_what_the_policy_states_of_decisions_and_monitoring_stands_on_the_card()
     assert lines(card, "Monitoring and fall-back", "drift")[0][2] == "The desk"
 
 
-def test_who_decided_is_named():
+def test_who_decided_is_named() -> None:
     decision = decide_promotion(7, None, evaluated(), None, POLICY.promotion)
     decided = {"decided_by": "policy, run 9", "decided_at": "2026-03-01T00:00:00+00:00"}
     text = section(model_card(card_inputs(promotion=decision, decided=decided)), "Promotion")
     assert "Decided by policy, run 9 at 2026-03-01T00:00:00+00:00." in text
 
 
-def test_groups_of_people_are_spoken_of_as_far_as_the_contract_does():
+def test_groups_of_people_are_spoken_of_as_far_as_the_contract_does() -> None:
     text = section(model_card(card_inputs()), "Groups of people")
     assert "Read for reports only, never by the model: `addr_state`, `zip_code`." in text

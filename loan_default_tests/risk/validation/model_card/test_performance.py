@@ -10,11 +10,12 @@ from loan_default_tests.risk.validation.model_card.cards import (
     card_inputs,
     evaluated,
     lines,
+    mean_of,
     section,
 )
 
 
-def test_leaderboard_is_best_first_on_the_calibrate_window():
+def test_leaderboard_is_best_first_on_the_calibrate_window() -> None:
     table = card_inputs().leaderboard
     assert table["kind"].to_list() == ["xgboost", "random_forest"]
     assert table["calibrate_auc"].to_list() == [0.71, 0.65]
@@ -22,7 +23,7 @@ def test_leaderboard_is_best_first_on_the_calibrate_window():
     assert table.schema["test_ece"] == pl.Float64
 
 
-def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked():
+def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked() -> None:
     card = model_card(card_inputs())
     assert lines(card, "Candidates", "Candidate")[0][1:3] == ["AUC, calibrate", "AUC, test"]
     auc = f"{evaluated().metrics['auc'].value:.4f}"
@@ -30,7 +31,7 @@ def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked():
     assert lines(card, "Candidates", "random_forest")[0][:3] == ["random_forest", "0.6500", "–"]
 
 
-def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
+def test_results_have_intervals_and_stand_against_the_grade_and_the_champion() -> None:
     compared = Comparison(Interval(0.0045, -0.0007, 0.0094), Interval(-0.0014, -0.002, -0.001))
     card, auc = model_card(card_inputs(comparison=compared)), evaluated().metrics["auc"]
     assert lines(card, "Results on the test window", "AUC")[0][1:4] == [
@@ -42,19 +43,19 @@ def test_results_have_intervals_and_stand_against_the_grade_and_the_champion():
     assert lines(card, "Results on the test window", "the version in") == [champion]
 
 
-def test_without_opinion_and_champion_nothing_is_compared():
+def test_without_opinion_and_champion_nothing_is_compared() -> None:
     assert "Against others" not in model_card(card_inputs(evaluation=evaluated(opinion_auc=None)))
 
 
-def test_calibration_groups_are_those_of_the_test_window():
+def test_calibration_groups_are_those_of_the_test_window() -> None:
     card = model_card(card_inputs())
-    assert f"the default rate {TESTED['outcome'].mean():.1%}" in section(card, "Calibration")
+    assert f"the default rate {mean_of(TESTED['outcome']):.1%}" in section(card, "Calibration")
     safest = TESTED.sort("pd").head(200)
     (row,) = lines(card, "Calibration", "1 ")
-    assert row[1:4] == ["200", f"{safest['pd'].mean():.1%}", f"{safest['outcome'].mean():.1%}"]
+    assert row[1:4] == ["200", f"{mean_of(safest['pd']):.1%}", f"{mean_of(safest['outcome']):.1%}"]
 
 
-def test_vintages_come_first_and_long_lists_are_cut_to_the_largest_levels():
+def test_vintages_come_first_and_long_lists_are_cut_to_the_largest_levels() -> None:
     text = section(model_card(card_inputs()), "Vintages and segments")
     assert text.index("By issue year:") < text.index("By `term`:")
     assert "| 2014 | 1,500 | 17.0% | 16.0% | -1.0 | – | 0.6900 | 0.1300 |" in text
@@ -64,7 +65,7 @@ def test_vintages_come_first_and_long_lists_are_cut_to_the_largest_levels():
     assert "and 5 smaller levels." in text
 
 
-def test_alternatives_are_named_and_paired():
+def test_alternatives_are_named_and_paired() -> None:
     card = model_card(card_inputs())
     rows = lines(card, "Alternatives", "")[2:]
     assert [row[0] for row in rows] == [
@@ -76,7 +77,7 @@ def test_alternatives_are_named_and_paired():
     assert "Not measured for this version." in section(model_card(card_inputs(examination=None)), "Alternatives")
 
 
-def test_auc_and_ks_stand_within_each_term_and_each_decision():
+def test_auc_and_ks_stand_within_each_term_and_each_decision() -> None:
     card = model_card(card_inputs())
     (term,) = lines(card, "Results on the test window", "term")
     assert term[1:4] == ["36", "1,200", "15.0%"]
@@ -84,7 +85,7 @@ def test_auc_and_ks_stand_within_each_term_and_each_decision():
     assert approved == ["decision", "approve", "1,200", "9.0%", "8.5%", "0.6100", "0.2000"]
 
 
-def test_calibration_is_told_in_the_large_by_slope_and_by_quarter():
+def test_calibration_is_told_in_the_large_by_slope_and_by_quarter() -> None:
     quarter = Segment("quarter", "2014-Q1", 500, 0.2, 0.16, 0.7, 0.1, calibration=Estimate(0.25, 0.05))
     good = Segment("term", "36", 1_200, 0.15, 0.145, 0.7, 0.12, calibration=Estimate(0.01, 0.05))
     inputs = evaluated(segments=(quarter, good), recalibration=Recalibration(Estimate(0.02, 0.01), Estimate(0.9, 0.02)))

@@ -16,7 +16,7 @@ from loan_default_tests.risk.validation.model_card.cards import (
 )
 
 
-def test_version_parameters_and_calibration_are_told():
+def test_version_parameters_and_calibration_are_told() -> None:
     card = model_card(card_inputs(version=7))
     assert card.startswith("# Model card: loan default, version 7\n")
     assert "gradient-boosted trees (XGBoost), trained 2026-11-23 09:05 UTC." in card
@@ -25,7 +25,7 @@ def test_version_parameters_and_calibration_are_told():
     assert lines(card, "Model details", "rounds") == [["rounds", "1250"]]
 
 
-def test_nobody_is_named_whom_the_policy_does_not_name():
+def test_nobody_is_named_whom_the_policy_does_not_name() -> None:
     rows = lines(model_card(card_inputs()), "Governance", "")[2:]
     assert [row[0] for row in rows][:4] == ["Owner", "Developer", "Validator", "Approver"]
     assert {row[1] for row in rows} == {"not stated"}
@@ -35,8 +35,9 @@ def test_nobody_is_named_whom_the_policy_does_not_name():
     assert lines(card, "Governance", "Expires") == [["Expires", "2027-12-31"]]
 
 
-def test_default_is_defined_by_the_contract():
+def test_default_is_defined_by_the_contract() -> None:
     text = section(model_card(card_inputs()), "What it predicts")
+    assert CONTRACT.outcome.definition
     assert CONTRACT.outcome.definition in text
     assert "a `loan_status` of “Charged Off”, “Default”" in text
     assert "at the end of the term and 5 months of grace." in text
@@ -47,20 +48,20 @@ def test_default_is_defined_by_the_contract():
     assert "at the end of the term." in text
 
 
-def test_looks_are_told_where_they_were_counted():
+def test_looks_are_told_where_they_were_counted() -> None:
     assert "had been looked at" not in model_card(card_inputs())
     looked = evaluated(looks=Looks(overlapping=3, same=2))
     assert "had been looked at 3 times before." in section(model_card(card_inputs(evaluation=looked)), "In short")
 
 
-def test_law_is_named_only_where_the_policy_names_it():
+def test_law_is_named_only_where_the_policy_names_it() -> None:
     assert "## Law" not in model_card(card_inputs())
     stated = GovernancePolicy(law=("Section 12 of the Lending Act.",))
     card = model_card(card_inputs(policy=POLICY.model_copy(update={"governance": stated})))
     assert "- Section 12 of the Lending Act." in section(card, "Law")
 
 
-def test_an_opinion_that_the_model_does_not_see_is_no_limit_of_it():
+def test_an_opinion_that_the_model_does_not_see_is_no_limit_of_it() -> None:
     assert "The lender's opinion is inside" in section(model_card(card_inputs()), "Limits")
     hidden = POLICY.decision.model_copy(update={"decide_without_opinion": True})
     card = model_card(card_inputs(scorer=replace(card_inputs().scorer, policy=hidden)))
