@@ -70,9 +70,9 @@ from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import load_policy
-from loan_default.risk.validation.model_card import model_card
+from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.packages import applications, development, scorer
-from loan_default_tests.risk.validation.test_model_card import card_inputs
+from loan_default_tests.risk.validation.model_card.cards import card_inputs
 from loan_default_tests.stores import log_model, new_run, new_tracking
 
 warnings.simplefilter("ignore", RuntimeWarning)  # a column that is empty has no mean
