@@ -227,7 +227,7 @@ def _judge_against(
 ) -> Iterator[Finding]:
     """Ask for a proven gain, in AUC or in Brier score, and for no loss in either.
 
-    Each interval lies above 0 by chance 1 time of 80, so an equal model is promoted 1 time of 40 at most.
+    Each interval lies above 0 by chance 1 time of 80, so an equal model is promoted about 1 time of 40.
     """
     if champion is None:
         yield Finding("no_champion", True, "There is no version in production to compare with.")
