@@ -312,6 +312,7 @@ def write_card(
             libraries={k.removeprefix(prefix): v for k, v in trained_model.items() if k.startswith(prefix)},
             version=version.version,
             comparison=judgement.comparison,
+            comparable=judgement.comparable,
             promotion=PromotionDecision.from_dict(decision),
             decided={key: decision[key] for key in ("decided_at", "decided_by")},
             examination=examined and Examination.from_dict(examined),

@@ -17,8 +17,9 @@ import polars as pl
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.population import Population
 from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.validation.examination.sensitivity import within
 
-JITTER = 0.01  # of each number
+JITTER, LEAST_VALUES = 0.01, 20  # of each number of more different values than these: a term is one of few
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ReasonAudit:
         untrue: those whose side is not that of the loan's value, as `GROUP: FIELD SIDE` → how many.
         led_by_opinion: loans whose first reason is the lender's own opinion.
         first_lasts: share of the loans whose first reason stays the same group where each number moves by `JITTER` at
-            most; of those that still have reasons then.
+            most, whole ones to whole ones, unless it has few values; of those that still have reasons then.
         decision_lasts: share of the loans whose decision stays the same then.
         groups: told most often first.
     """
@@ -115,10 +116,15 @@ def _lasting(scorer: Scorer, loans: pl.DataFrame, firsts: list[Any], seed: int) 
     """Move each number a little, each on its own, and compare first reasons and decisions."""
     if loans.is_empty():
         return None, None
-    rng, numbers = np.random.default_rng(seed), [f for f in scorer.contract.features if f.kind == "number"]
+    rng = np.random.default_rng(seed)
+    numbers = [
+        field
+        for field in scorer.contract.features
+        if field.kind == "number" and loans[field.name].n_unique() > LEAST_VALUES
+    ]
     moved = loans.with_columns(
-        (pl.col(field.name) * pl.Series(rng.uniform(1 - JITTER, 1 + JITTER, loans.height))).clip(
-            *(field.range or (None, None))
+        within(
+            field, pl.col(field.name) * pl.Series(rng.uniform(1 - JITTER, 1 + JITTER, loans.height)), loans[field.name]
         )
         for field in numbers
     )

@@ -86,6 +86,11 @@ def _reader() -> Any:
     return TypeAdapter(Examination)
 
 
+def _some(loans: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Draw loans to move: those that stand first in a file may be the newest."""
+    return loans.sample(min(_MOVED_AT_MOST, loans.height), seed=seed)
+
+
 def draw_loans(contract_id: str, share: float, loans: pl.DataFrame) -> pl.DataFrame:
     """Draw about this share of loans (n rows) by a hash of their id: the same however they are cut into parts."""
     return loans if share >= 1 else loans.filter(pl.col(contract_id).hash(seed=1) / 2.0**64 < share)
@@ -110,7 +115,7 @@ def examine(
         shifts=shifts,
         repeated=correlated_pairs(loans, scorer.space),
         importance=importance,
-        sensitivity=measure_sensitivity(scorer, loans.head(_MOVED_AT_MOST), importance),
+        sensitivity=measure_sensitivity(scorer, _some(loans, seed), importance),
         reasons=audit_reasons(scorer, loans, seed),
         parity=parity,
         alternatives=alternatives,

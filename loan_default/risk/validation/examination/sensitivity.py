@@ -90,7 +90,8 @@ def _values(field: LoanField, seen: pl.Series) -> Sequence[tuple[float | str, bo
     if field.levels:
         counts = seen.cast(pl.String).value_counts().sort("count", field.name, descending=[True, False])
         frequent = counts[field.name].head(_LEVELS).to_list()
-        return [(level, False) for level in field.levels if level in frequent]
+        nominal = [(level, False) for level in field.levels if level in frequent]
+        return nominal if field.kind == "nominal" else _ordered(field, seen.cast(pl.String))
     if seen.is_empty():
         return []
     quantiles = dict.fromkeys(float(np.quantile(seen, share, method="nearest")) for share in _QUANTILES)
@@ -103,11 +104,26 @@ def _values(field: LoanField, seen: pl.Series) -> Sequence[tuple[float | str, bo
     return [*low, *inner, *high]
 
 
+def _ordered(field: LoanField, seen: pl.Series) -> list[tuple[float | str, bool]]:
+    """Return the levels at the quantiles, and the safest and the riskiest that the contract has."""
+    positions = np.sort(seen.replace_strict(field.levels, range(len(field.levels)), return_dtype=pl.Int64).to_numpy())
+    inner = [int(np.quantile(positions, share, method="nearest")) for share in _QUANTILES] if len(positions) else []
+    chosen = sorted({0, *inner, len(field.levels) - 1})
+    return [(field.levels[position], position not in positions) for position in chosen]
+
+
+def within(field: LoanField, moved: pl.Expr, before: pl.Series) -> pl.Expr:
+    """Keep moved numbers within what the contract allows, and whole where all of them were: nobody has half a card."""
+    values = before.drop_nulls()
+    whole = bool((values == values.round()).all())
+    return (moved.round() if whole else moved).clip(*(field.range or (None, None)))
+
+
 def _worsen(scorer: Scorer, loans: pl.DataFrame, share: float) -> pl.DataFrame:
     """Raise numbers with which PD rises, and lower those with which it falls, by a share of each value."""
     steps = {"rising": share, "falling": -share}
     worse = [
-        (pl.col(field.name) + steps[field.risk] * pl.col(field.name).abs()).clip(*(field.range or (None, None)))
+        within(field, pl.col(field.name) + steps[field.risk] * pl.col(field.name).abs(), loans[field.name])
         for field in scorer.contract.features
         if field.kind == "number" and field.risk
     ]

@@ -100,8 +100,9 @@ def _response(response: Response) -> tuple[str, ...]:
 
 def missingness(inputs: ModelCardInputs) -> Iterator[str]:
     """Show what leaving out each field does to decisions and PDs."""
-    filled = named(f.name for f in inputs.scorer.contract.features if f.risk)
-    if inputs.scorer.population.typical and filled:
+    typical = inputs.scorer.population.typical
+    filled = named(f.name for f in inputs.scorer.contract.features if f.risk and typical.get(f.name) is not None)
+    if filled:
         yield (
             f"A missing value of {filled} counts as the typical one of development, so it cannot be safer than that. "
             "Other fields stay missing."
@@ -113,10 +114,12 @@ def missingness(inputs: ModelCardInputs) -> Iterator[str]:
     if not blanked:
         yield "No field can be left out."
         return
-    worst = sorted(blanked, key=lambda field: -abs(field.approvals_rise))[:_BLANKED_SHOWN]
+    worst = sorted(blanked, key=lambda field: -field.approvals_rise)[:_BLANKED_SHOWN]
+    barred = sum(field.approved_without == 0 < field.approved for field in blanked)
     yield (
         f"On {worst[0].rows:,} test loans each field that can be left out was, and with it what is computed "
-        f"from it. The {len(worst)} that move approvals most, of {len(blanked)}:"
+        f"from it. Without {barred:,} of {len(blanked):,} nobody is approved. The {len(worst)} that raise approvals "
+        "most, or lower them least:"
     )
     rows = [
         (

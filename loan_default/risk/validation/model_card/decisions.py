@@ -8,7 +8,7 @@ from typing import get_args
 from loan_default.risk.contract import Contract
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.policy import MonitoringTrigger
-from loan_default.risk.validation.examination.reason_audit import JITTER, ReasonAudit
+from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_VALUES, ReasonAudit
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named, percent
 
@@ -84,8 +84,9 @@ def _audited(audit: ReasonAudit, contract: Contract) -> Iterator[str]:
         yield f"The lender's own opinion is the first reason of {percent(audit.led_by_opinion / audit.loans)} of them."
     if audit.first_lasts is not None and audit.decision_lasts is not None:
         yield (
-            f"Stability: where each number moves by up to {JITTER:.0%} at random, {percent(audit.first_lasts)} "
-            f"keep their first reason, and {percent(audit.decision_lasts)} their decision."
+            f"Stability: where each number of more than {LEAST_VALUES} different values moves by up to {JITTER:.0%} at "
+            "random, whole ones to whole ones, "
+            f"{percent(audit.first_lasts)} keep their first reason, and {percent(audit.decision_lasts)} their decision."
         )
 
 
@@ -107,7 +108,8 @@ def people(inputs: ModelCardInputs) -> Iterator[str]:
     reported = named(field.name for field in inputs.scorer.contract.with_role("segment"))
     yield bullets(
         [
-            "The model sees the fields in the table “Fields” and no others.",
+            "The model sees the fields in the table “Fields” and no others"
+            + ("." if inputs.opinions_used == inputs.opinions else f", and of these not {named(inputs.opinions)}."),
             f"Read for reports only, never by the model: {reported or 'none'}.",
             "The contract does not say which fields are protected characteristics of people, or stand in for one. No "
             "difference between groups of people was measured but by the segments above.",
@@ -139,7 +141,8 @@ def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
     ]
     yield markdown_table(["What is watched", "When it speaks", "Who acts"], rows)
     yield (
-        f"Drift or a degradation leads to a new training, at most {retraining.most_per_week} a week and not within "
+        f"By the policy drift or a degradation leads to a new training, at most {retraining.most_per_week} a week and "
+        "not within "
         f"{retraining.cooldown_hours:g} hours of the last."
     )
     yield f"Fall-back: {stated.fall_back or NOT_STATED}."

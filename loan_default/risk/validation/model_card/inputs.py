@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.data.splitting import Splits
-from loan_default.risk.evaluation import Comparison, Evaluation
+from loan_default.risk.evaluation import ComparableLoans, Comparison, Evaluation
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import Policy
 from loan_default.risk.validation.examination.report import Examination
@@ -61,6 +61,7 @@ class ModelCardInputs:
         libraries: name → version of what training ran on.
         version: number in the registry, where there is one already.
         comparison: against the version in production on the same loans, where there is one.
+        comparable: counts those loans, which the version in production was not developed on either.
         promotion: what was decided, where it was already.
         decided: when and by whom, as the record of the decision says.
         examination: what a validator asks of it; None in records from before it was measured.
@@ -83,6 +84,7 @@ class ModelCardInputs:
     origin: Mapping[str, str] = field(default_factory=dict)
     version: int | None = None
     comparison: Comparison | None = None
+    comparable: ComparableLoans | None = None
     promotion: PromotionDecision | None = None
     decided: Mapping[str, Any] = field(default_factory=dict)
     examination: Examination | None = None

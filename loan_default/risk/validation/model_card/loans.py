@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import PurePath
 
 from loan_default.risk.data.splitting import Splits
@@ -12,7 +11,7 @@ from loan_default.risk.validation.examination.data_quality import FieldQuality
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named, percent
 
-_PROBLEMS_SHOWN, _YEARS_SHOWN, _LEVELS_SHOWN = 10, 12, 15
+_PROBLEMS_SHOWN, _YEARS_SHOWN = 10, 12
 _MOSTLY_ZERO, _UNEVEN = 0.5, 0.5
 
 
@@ -117,13 +116,14 @@ def coverage(inputs: ModelCardInputs) -> Iterator[str]:
     if covered is None:
         yield NOT_MEASURED
         return
+    least = inputs.policy.promotion.recent_share_at_least
     yield (
         f"What the loans issued {covered.first_month} to {covered.last_month}, whatever their outcome, consist of, and "
-        "how many loans of it test the version; the most frequent levels:"
+        f"how many loans of it test the version; levels of {percent(least)} or more of them:"
     )
     rows = [
-        (f"`{field}`", level.level, percent(level.recent_share), level.test_rows)
-        for field, levels in groupby(covered.levels, key=lambda level: level.field)
-        for level in list(levels)[:_LEVELS_SHOWN]
+        (f"`{level.field}`", level.level, percent(level.recent_share), level.test_rows)
+        for level in covered.levels
+        if level.recent_share >= least
     ]
     yield markdown_table(["Field", "Level", "Share of newest loans", "Test loans"], rows)

@@ -113,7 +113,8 @@ def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
         gained, risen = comparison.auc_gain, comparison.brier_rise
         bounded = np.isfinite([risen.low, risen.high]).all()
         rise = change(risen.value, risen.low, risen.high) if bounded else f"{risen.value:+.4f}"
-        yield "the version in production", change(gained.value, gained.low, gained.high), rise
+        on = f", on the {inputs.comparable.rows:,} it was not developed on" if inputs.comparable else ""
+        yield f"the version in production{on}", change(gained.value, gained.low, gained.high), rise
 
 
 def alternatives(inputs: ModelCardInputs) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named, percent
+from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named, percent, plural
 
 
 def summary(inputs: ModelCardInputs) -> Iterator[str]:
@@ -25,7 +25,9 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
         f"{percent(declined['default_rate'])} did.",
     ]
     if evaluation.looks is not None:
-        sentences.append(f"Loans of this test window had been looked at {evaluation.looks.overlapping:,} times before.")
+        sentences.append(
+            f"Loans of this test window had been looked at {plural(evaluation.looks.overlapping, 'time')} before."
+        )
     if inputs.promotion is not None:
         sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")
     yield bullets(sentences)
@@ -94,8 +96,8 @@ def use(inputs: ModelCardInputs) -> Iterator[str]:
     yield "Meant for"
     yield bullets(
         [
-            f"ranking applications like the loans of {inputs.scorer.contract.title}, and approving, reviewing or "
-            "declining them at the cut-offs below;",
+            "ranking applications like the loans behind these figures, and approving, reviewing or declining them at "
+            "the cut-offs below;",
             "telling an applicant who is not approved the main reasons.",
         ]
     )

@@ -52,8 +52,8 @@ def test_every_reason_that_is_told_is_counted(scorer: Scorer, windows: Mapping[s
     assert {group.group for group in audit.groups if group.opinion} <= opinions
     assert audit.untrue == {}
     assert audit.first_lasts is not None
-    assert 0.5 < audit.first_lasts <= 1
-    assert 0.5 < audit.decision_lasts <= 1  # type: ignore[operator]
+    assert 0.9 < audit.first_lasts <= 1
+    assert 0.9 < audit.decision_lasts <= 1  # type: ignore[operator]
 
 
 def test_a_population_that_is_not_the_models_own_makes_reasons_untrue(

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.model.scorer import Scorer
-from loan_default.risk.validation.examination.sensitivity import measure_sensitivity
+from loan_default.risk.validation.examination.sensitivity import measure_sensitivity, within
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +42,21 @@ def test_all_fields_made_worse_at_once_raise_pds(scorer: Scorer, loans: pl.DataF
     little, much = (stress.response for stress in measured.stresses)
     assert measured.base.mean_pd < little.mean_pd < much.mean_pd
     assert measured.base.approved > much.approved
+
+
+def test_levels_in_order_are_moved_to_their_quantiles_and_ends(scorer: Scorer, loans: pl.DataFrame) -> None:
+    grades = measure_sensitivity(scorer, loans, {"grade": 1.0}).fields
+    levels = [line.value for line in grades]
+    assert levels == sorted(levels)
+    assert (levels[0], levels[-1]) == ("A", "G")
+    assert [line.beyond for line in grades] == [line.value not in loans["grade"].to_list() for line in grades]
+
+
+def test_whole_numbers_stay_whole_and_within_what_is_allowed(scorer: Scorer) -> None:
+    term, dti = (scorer.contract.by_name[name] for name in ("term", "dti"))
+    numbers = pl.DataFrame({"term": [36.0, 60.0, 120.0], "dti": [1.5, 95.0, None]})
+    moved = numbers.select(
+        within(term, pl.col("term") * 1.01, numbers["term"]), within(dti, pl.col("dti") * 1.1, numbers["dti"])
+    )
+    assert moved["term"].to_list() == [36.0, 61.0, 120.0]
+    assert moved["dti"].to_list() == [pytest.approx(1.65), 100.0, None]

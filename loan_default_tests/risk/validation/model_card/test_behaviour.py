@@ -57,6 +57,8 @@ def test_fields_left_out_are_shown_by_what_they_move() -> None:
     )
     card = model_card(card_inputs(evaluation=evaluated(blanked=blanked)))
     row = lines(card, "Missing values", "`dti`")[0]
+    assert "Without 0 of 2 nobody is approved." in section(card, "Missing values")
+    assert lines(card, "Missing values", "`")[0][0] == "`pub_rec`"
     assert row == ["`dti`", "1.0%", "60.0%", "55.0%", "-5.0", "15.0%", "16.0%"]
     assert "On 500 test loans" in section(card, "Missing values")
     assert "Not measured for this version." in section(model_card(card_inputs()), "Missing values")

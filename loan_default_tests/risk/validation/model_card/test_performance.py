@@ -3,7 +3,7 @@
 import polars as pl
 
 from loan_default.risk.estimates import Estimate, Recalibration
-from loan_default.risk.evaluation import Comparison, Interval, Segment
+from loan_default.risk.evaluation import ComparableLoans, Comparison, Interval, Segment
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
     TESTED,
@@ -33,13 +33,20 @@ def test_candidates_stand_beside_each_other_and_the_chosen_one_is_marked() -> No
 
 def test_results_have_intervals_and_stand_against_the_grade_and_the_champion() -> None:
     compared = Comparison(Interval(0.0045, -0.0007, 0.0094), Interval(-0.0014, -0.002, -0.001))
-    card, auc = model_card(card_inputs(comparison=compared)), evaluated().metrics["auc"]
+    card, auc = (
+        model_card(card_inputs(comparison=compared, comparable=ComparableLoans(1_500, 300))),
+        evaluated().metrics["auc"],
+    )
     assert lines(card, "Results on the test window", "AUC")[0][1:4] == [
         f"{value:.4f}" for value in (auc.value, auc.low, auc.high)
     ]
     opinion = ["the lender's opinion alone (AUC 0.6612)", f"{auc.value - 0.6612:+.4f}", "–"]
     assert lines(card, "Results on the test window", "the lender's opinion") == [opinion]
-    champion = ["the version in production", "+0.0045 (-0.0007 to +0.0094)", "-0.0014 (-0.0020 to -0.0010)"]
+    champion = [
+        "the version in production, on the 1,500 it was not developed on",
+        "+0.0045 (-0.0007 to +0.0094)",
+        "-0.0014 (-0.0020 to -0.0010)",
+    ]
     assert lines(card, "Results on the test window", "the version in") == [champion]
 
 
