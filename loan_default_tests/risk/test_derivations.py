@@ -54,7 +54,8 @@ def book_of(name: str) -> Contract:
         "derived": {"function": name, "of": [argument["name"] for argument in arguments]},
         "description": "Computed.",
     }
-    return Contract.model_validate({**load_contract().model_dump(), "fields": [*required, *arguments, value]})
+    fields = [*required, *arguments, value]
+    return Contract.model_validate({**load_contract().model_dump(), "groups": {}, "fields": fields})
 
 
 def computed(values: Sequence[Sequence[float]] | Floats, contract: Contract) -> list[float]:

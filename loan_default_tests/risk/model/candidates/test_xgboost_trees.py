@@ -14,7 +14,7 @@ from loan_default_tests.risk.conftest import SEED
 
 
 def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_search: SearchSpace) -> None:
-    parameters = quick_search.tunable("xgboost")
+    parameters = quick_search.replace("xgboost", rounds_at_most=300).tunable("xgboost")
     model = XGBoostTrees.fit(development, "train", parameters, SEED)
     reports: list[tuple[int, float]] = []
     loss = XGBoostTrees.calibrate_loss(development, parameters, SEED, lambda *report: reports.append(report))
