@@ -19,7 +19,7 @@ def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_s
     reports: list[tuple[int, float]] = []
     loss = XGBoostTrees.calibrate_loss(development, parameters, SEED, lambda *report: reports.append(report))
     assert 10 < model.rounds < parameters.rounds_at_most
-    assert [number for number, _ in reports] == list(range(min(model.rounds + 10, 60)))
+    assert [number for number, _ in reports] == list(range(model.rounds + parameters.stop_after_rounds))
     assert loss == min(loss for _, loss in reports) == reports[model.rounds - 1][1]
     booster, calibrate = model.booster, development.calibrate
 
