@@ -40,7 +40,7 @@ def _cost_of_reasons(explained: Run, plain: Run, size: str) -> Figure:
         str(explained),
         f"the same without reasons {plain}; {not_approved:,} declined or reviewed",
         cost,
-        form="{:.2f} ms",
+        form="{:.3f} ms",
         seconds={"with_reasons": explained.seconds, "without": plain.seconds},
     )
 

@@ -12,12 +12,15 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 from upath import UPath
 
 from loan_default.adapters import storage
@@ -166,18 +169,26 @@ def _warm_up() -> None:
     """Import what loading a version will: the first answer of the registry takes longer, in another process.
 
     XGBoost imports scikit-learn for estimators that are not used here, and with it pandas and SciPy's statistics: 0.8
-    of 1.1 s. It goes without where there is none; whoever needs scikit-learn imports it later.
+    of 1.1 s. SciPy asks for all that numpy has, and with it for its translator of Fortran: 0.12 s, 3 MB. Both go
+    without; whoever needs them imports them later.
     """
-    hidden = "sklearn" not in sys.modules
-    if hidden:
-        sys.modules["sklearn"] = None  # type: ignore[assignment] # importing it is an ImportError
-    try:
+    with _hidden(sys.modules, "sklearn", None), _hidden(vars(np), "f2py", ModuleType("numpy.f2py")):
         for name in ("onnxruntime", "xgboost"):
             with suppress(ImportError):  # loading says it where it matters
                 import_module(name)
+
+
+@contextmanager
+def _hidden(names: MutableMapping[str, Any], name: str, instead: Any) -> Iterator[None]:
+    """Have a name stand for something else, unless it has been imported already."""
+    if name in names:
+        yield
+        return
+    names[name] = instead
+    try:
+        yield
     finally:
-        if hidden:
-            del sys.modules["sklearn"]
+        del names[name]
 
 
 def _failed_lately(followed: FollowedAlias, version: int) -> bool:
