@@ -97,19 +97,17 @@ def _figures_of_servers(ours: Sequence[Round], before: Sequence[Round], against:
         Figure("  requests", f"{load.rate:,.0f} a second", f"{other.rate:,.0f}", load.rate / other.rate, 3.0, "least"),
         Figure("  requests that failed", f"of {load.requests:,}", "", load.failed, 0, form="{:.0f}"),
     ]
-    for what, name, form in (
-        ("  resident memory of a worker", "memory", "{:.0f} MB"),
-        ("  start to first answer", "start", "{:.2f} s"),
-        ("  the same, started again", "again", "{:.2f} s"),
+    for what, name, form, limit in (
+        ("  resident memory of a worker", "memory", "{:.0f} MB", 1.0),
+        ("  start to first answer", "start", "{:.2f} s", 1.05),
+        ("  the same, started again", "again", "{:.2f} s", 1.05),
     ):
         value, of_other = (median(getattr(round_, name) for round_ in rounds) for rounds in (ours, before))
-        figures.append(_against_other(what, value, of_other, form, against))
+        figures.append(_against_other(what, value, of_other, form, against, limit))
     return figures
 
 
-def _against_other(
-    what: str, value: float, other: float, form: str, against: str, limit: float | None = None
-) -> Figure:
+def _against_other(what: str, value: float, other: float, form: str, against: str, limit: float) -> Figure:
     return Figure(what, form.format(value), f"{against}: {form.format(other)}", value / other, limit)
 
 
