@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.tracking import ModelVersion, Tracking
     from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.evaluation import BlankedField
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
@@ -102,16 +103,10 @@ def evaluate_version(
     Raises:
         BadInput: the training was on other loans or windows, or the AUC is too good to be true.
     """
-    import polars as pl
-
     from loan_default.adapters import look_log
-    from loan_default.risk.model.development import on_windows
-    from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
-    from loan_default.risk.validation.champion_challenger import judge_on_test, score_test
+    from loan_default.risk.validation.champion_challenger import judge_on_test
     from loan_default.risk.validation.coverage import measure_coverage
-    from loan_default.risk.validation.missingness import BLANKED_AT_MOST, blank_fields, blanked_fields
     from loan_default.risk.validation.plots import evaluation_pngs
-    from loan_default.steps.examination import examine_version
 
     _require_same_windows(trained_model, data.splits)
     run_id, leader = trained_model["run_id"], trained_model["kind"]
@@ -119,29 +114,75 @@ def evaluate_version(
     variants = {name: models.candidate(run_id, name) for name in trained_model.get("variants", ())}
     champion_version, champion = _champion(models)
     looks = look_log.add(layout, data.splits, trained_model["version"], now)
-    unseen = _unseen_by(champion_version, models, data)
-    score = partial(score_test, candidates | variants, champion, policy.promotion, unseen=unseen)
-    test = pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
-    blank = partial(blank_fields, candidates[leader], min(BLANKED_AT_MOST / test.height, 1))
-    parts = on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], blank)
+    test = _score_test(data, candidates | variants, champion, policy, _unseen_by(champion_version, models, data))
     judgement, scores = judge_on_test(
         test,
         candidates,
         leader,
         champion,
         policy.promotion,
-        blanked=blanked_fields(parts),
+        blanked=_blank_fields(data, candidates[leader], test.height),
         out_of_time=data.splits.out_of_time,
         looks=looks,
         seed=seed,
         resamples=resamples,
         coverage=measure_coverage(data.loans.scan(), test, data.contract, policy.promotion),
     )
+    _require_no_leak(judgement, policy)
+    others = [name for name in candidates | variants if name != leader]
+    examination = _examine(data, trained_model, models, policy, test, others, seed=seed, resamples=resamples)
+    plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
+    models.log_evaluation(run_id, judgement, plots)
+    number, windows = champion_version.version if champion_version else None, data.splits.to_dict()["windows"]
+    return VersionEvaluation(trained_model["version"], number, judgement, examination, windows, plots)
+
+
+def _require_no_leak(judgement: Judgement, policy: Policy) -> None:
+    """Refuse a version that is too good to be true."""
     leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy.promotion)
     if not leak.passed:
         raise BadInput(f"On the test window: {leak.sentence}")
-    others, time_name = [name for name in candidates | variants if name != leader], data.contract.time_name
-    examination = examine_version(
+
+
+def _score_test(
+    data: TrainingData, scorers: Mapping[str, Scorer], champion: Scorer | None, policy: Policy, unseen: pl.Expr
+) -> pl.DataFrame:
+    """Score the test window by all of them, as `score_test` does its loans."""
+    import polars as pl
+
+    from loan_default.risk.model.development import on_windows
+    from loan_default.risk.validation.champion_challenger import score_test
+
+    score = partial(score_test, scorers, champion, policy.promotion, unseen=unseen)
+    return pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
+
+
+def _blank_fields(data: TrainingData, scorer: Scorer, rows: int) -> tuple[BlankedField, ...]:
+    """Leave out each field of the test window's loans in turn, of which there are so many `rows`."""
+    from loan_default.risk.model.development import on_windows
+    from loan_default.risk.validation.missingness import BLANKED_AT_MOST, blank_fields, blanked_fields
+
+    blank = partial(blank_fields, scorer, min(BLANKED_AT_MOST / rows, 1))
+    return blanked_fields(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], blank))
+
+
+def _examine(
+    data: TrainingData,
+    trained_model: Mapping[str, Any],
+    models: ModelStore,
+    policy: Policy,
+    test: pl.DataFrame,
+    others: Sequence[str],
+    *,
+    seed: int,
+    resamples: int,
+) -> Examination:
+    """Examine the version for its validator, beside the `others` that scored the test window."""
+    from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
+    from loan_default.steps.examination import examine_version
+
+    leader, time_name = trained_model["kind"], data.contract.time_name
+    return examine_version(
         data,
         models.tracking.get(trained_model["version"]),
         models,
@@ -149,16 +190,6 @@ def evaluate_version(
         alternatives=compare_alternatives(test, leader, others, time_name, seed=seed, resamples=resamples),
         by_decision=measure_decisions(test, leader, time_name),
         seed=seed,
-    )
-    plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
-    models.log_evaluation(run_id, judgement, plots)
-    return VersionEvaluation(
-        trained_model["version"],
-        champion_version.version if champion_version else None,
-        judgement,
-        examination,
-        data.splits.to_dict()["windows"],
-        plots,
     )
 
 
@@ -279,48 +310,57 @@ def write_card(
         evaluation: of the version on the test window.
         decision: on the version.
     """
-    from loan_default.adapters.model_store import origin_of
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.evaluation import read_intervals
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
     from loan_default.risk.validation.model_card.inputs import ModelCardInputs
     from loan_default.risk.validation.model_card.page import model_card
-    from loan_default.risk.validation.model_card.performance import leaderboard
-    from loan_default.risk.validation.plots import field_importance
 
     judgement, examined = Judgement.from_dict(evaluation["judgement"]), evaluation.get("examination")
     version = models.tracking.get(trained_model["version"])
-    scorer = models.scorer(version)
-    on_calibrate = {kind: read_intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
-    prefix = "version."
     text = model_card(
         ModelCardInputs(
-            scorer=scorer,
+            **_version_inputs(version, models, trained_model, judgement),
             policy=policy,
-            parameters=trained_model["parameters"][trained_model["kind"]],
             cleaning=cleaning_report,
             splits=Splits.from_dict(loan_splits),
-            leaderboard=leaderboard(on_calibrate, judgement.leaderboard),
             evaluation=judgement.evaluation,
             decisions=judgement.decisions,
             groups=judgement.groups,
-            importance=field_importance(scorer.model, scorer.space),
-            seed=trained_model["seed"],
-            trained_at=version.created_at,
-            origin=origin_of(version),
-            libraries={k.removeprefix(prefix): v for k, v in trained_model.items() if k.startswith(prefix)},
-            version=version.version,
             comparison=judgement.comparison,
             comparable=judgement.comparable,
             promotion=PromotionDecision.from_dict(decision),
             decided={key: decision[key] for key in ("decided_at", "decided_by")},
             examination=examined and Examination.from_dict(examined),
-            before=_version_before(models, version.version),
         )
     )
     models.tracking.log_text(version.run_id, MODEL_CARD, text)
     return Card(text, version.run_id)
+
+
+def _version_inputs(
+    version: ModelVersion, models: ModelStore, trained_model: Mapping[str, Any], judgement: Judgement
+) -> dict[str, Any]:
+    """Return what `ModelCardInputs` takes of the version itself and of its training."""
+    from loan_default.adapters.model_store import origin_of
+    from loan_default.risk.evaluation import read_intervals
+    from loan_default.risk.validation.model_card.performance import leaderboard
+    from loan_default.risk.validation.plots import field_importance
+
+    scorer, prefix = models.scorer(version), "version."
+    on_calibrate = {kind: read_intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
+    return {
+        "scorer": scorer,
+        "parameters": trained_model["parameters"][trained_model["kind"]],
+        "leaderboard": leaderboard(on_calibrate, judgement.leaderboard),
+        "importance": field_importance(scorer.model, scorer.space),
+        "seed": trained_model["seed"],
+        "trained_at": version.created_at,
+        "origin": origin_of(version),
+        "libraries": {k.removeprefix(prefix): v for k, v in trained_model.items() if k.startswith(prefix)},
+        "version": version.version,
+        "before": _version_before(models, version.version),
+    }
 
 
 def _version_before(models: ModelStore, number: int) -> VersionFacts | None:

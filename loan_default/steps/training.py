@@ -129,7 +129,7 @@ def train_and_register(
         BadInput: a candidate is not known or cannot be fitted.
         GateFailed: the best is too good to be true; nothing is registered then.
     """
-    from loan_default.adapters.model_store import TRAINING, provenance
+    from loan_default.adapters.model_store import TRAINING
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.tuning import TUNED
     from loan_default.risk.monitoring.reference_profile import reference_of
@@ -148,14 +148,7 @@ def train_and_register(
     findings = judge_candidate(best, _calibrate_window(data), policy.promotion, resamples=_GATE_RESAMPLES, seed=seed)
     if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
         raise GateFailed("trained_model", findings)
-    tags = {
-        "data_fingerprint": splits.data_fingerprint,
-        "training_fingerprint": splits.fingerprint,
-        "contract_fingerprint": data.contract.fingerprint,
-        "policy_fingerprint": policy.fingerprint,
-        "seed": str(seed),
-        **provenance(),
-    }
+    tags = _tags(data, policy, seed)
     _log(models, mlflow_run_id, candidates, splits, {**tags, "kind": best.kind})
     rows = policy.drift.report_sample_rows
     reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
@@ -164,6 +157,20 @@ def train_and_register(
     record = {**_record(candidates, version.version, mlflow_run_id, seed, tags), "variants": list(variants)}
     models.tracking.log_json(mlflow_run_id, TRAINING, record)
     return Training(candidates, findings, record)
+
+
+def _tags(data: TrainingData, policy: Policy, seed: int) -> dict[str, str]:
+    """Return what a version is made of, as its tags and the record of its training name it."""
+    from loan_default.adapters.model_store import provenance
+
+    return {
+        "data_fingerprint": data.splits.data_fingerprint,
+        "training_fingerprint": data.splits.fingerprint,
+        "contract_fingerprint": data.contract.fingerprint,
+        "policy_fingerprint": policy.fingerprint,
+        "seed": str(seed),
+        **provenance(),
+    }
 
 
 def _fit_variants(

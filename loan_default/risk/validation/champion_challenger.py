@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, TERM
+from loan_default.risk.contract import OUTCOME, TERM, Contract
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
@@ -145,41 +145,57 @@ def judge_on_test(
     leaderboard = {kind: _measure_scores(test, kind, scorer, seed, resamples) for kind, scorer in candidates.items()}
     pds, raw = _arrays(test, leader)
     months = month_numbers(test[leading.contract.time_name])
-    opinion = opinion_scores(test, leading.contract)
+    opinion_auc, opinion_gain = _measure_opinion(test, leading.contract, raw, seed, resamples)
     evaluation = Evaluation(
         rows=test.height,
         defaults=int(outcomes.sum()),
         out_of_time=out_of_time,
         cutoff=leading.policy.decline_from,
         metrics=leaderboard[leader],
-        opinion_auc=None if opinion is None else auc_of(outcomes, opinion),
+        opinion_auc=opinion_auc,
         segments=by_segment(outcomes, pds, raw, _segments(test, leading, policy), months=months),
-        opinion_gain=None
-        if opinion is None
-        else auc_gain(outcomes, raw, opinion, rng=np.random.default_rng(seed), resamples=resamples),
+        opinion_gain=opinion_gain,
         recalibration=recalibrate(outcomes, pds, months),
         looks=looks,
         blanked=blanked,
         coverage=coverage,
     )
-    judgement = Judgement(
-        evaluation=evaluation,
-        comparison=None,
-        leaderboard=leaderboard,
-        champion=None,
-        decisions=decision_shares(scores.with_columns(test[OUTCOME])),
-        groups=pd_groups(outcomes, scores["pd"]),
-    )
-    if champion is None or CHAMPION not in test.columns:
-        return judgement, scores
+    decisions, groups = decision_shares(scores.with_columns(test[OUTCOME])), pd_groups(outcomes, scores["pd"])
+    judgement = Judgement(evaluation, None, leaderboard, None, decisions, groups)
+    if champion is not None and CHAMPION in test.columns:
+        judgement = _beside_champion(judgement, test, (leader, leading), champion, policy, seed, resamples)
+    return judgement, scores
+
+
+def _beside_champion(
+    judgement: Judgement,
+    test: pl.DataFrame,
+    leading: tuple[str, Scorer],
+    champion: Scorer,
+    policy: PromotionPolicy,
+    seed: int,
+    resamples: int,
+) -> Judgement:
+    """Add the champion on the loans that neither model was developed on; only their count where they are too few."""
+    leader, scorer = leading
     common = test.filter(UNSEEN)
     comparable = ComparableLoans(common.height, int(common[OUTCOME].sum()))
-    judgement = replace(judgement, comparable=comparable)
     if not policy.are_enough(comparable.rows, comparable.defaults):
-        return judgement, scores
-    comparison = _compare_scores(common, leader, leading.contract.time_name, seed, resamples)
+        return replace(judgement, comparable=comparable)
+    comparison = _compare_scores(common, leader, scorer.contract.time_name, seed, resamples)
     on_common = _measure_scores(common, CHAMPION, champion, seed, resamples)
-    return replace(judgement, comparison=comparison, champion=on_common), scores
+    return replace(judgement, comparable=comparable, comparison=comparison, champion=on_common)
+
+
+def _measure_opinion(
+    test: pl.DataFrame, contract: Contract, raw: Floats, seed: int, resamples: int
+) -> tuple[float | None, Interval | None]:
+    """Measure the lender's opinion alone, and what raw scores (n,) gain over it; None where there is none."""
+    outcomes, opinion = _outcomes(test), opinion_scores(test, contract)
+    if opinion is None:
+        return None, None
+    gain = auc_gain(outcomes, raw, opinion, rng=np.random.default_rng(seed), resamples=resamples)
+    return auc_of(outcomes, opinion), gain
 
 
 def _outcomes(test: pl.DataFrame) -> Floats:
