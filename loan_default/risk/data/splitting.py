@@ -259,9 +259,10 @@ def split_loans(
 
     The newest months that together hold at least `plan.test_share` of a term's loans test; of those before them the
     newest that hold at least `plan.calibrate_share` calibrate, the rest trains. A first month that the plan names holds
-    for every term. Terms of fewer than three months, or of fewer than a hundredth of the loans, are cut together.
-    Loans of fewer than three months in all cannot be cut so: of every five in turn the first three then train,
-    the fourth calibrates and the fifth tests, and `out_of_time` is false.
+    for every term; where it names that of test, terms calibrate on the same months if these suffice for each, as their
+    loans are then in the shares in which they are sold. Terms of fewer than three months, or of fewer than a hundredth
+    of the loans, are cut together. Loans of fewer than three months in all cannot be cut so: of every five in turn the
+    first three then train, the fourth calibrates and the fifth tests, and `out_of_time` is false.
 
     Raises:
         BadInput: no loan is matured, a first month leaves a window without loans, or a window holds no default or
@@ -327,21 +328,29 @@ def _cut_terms(months: pl.DataFrame, plan: SplitPlan) -> tuple[Cut, ...]:
     groups[None] = others if others.height >= len(WINDOWS) else together
     tested_from = max(_tested_from(group, plan) for group in groups.values())
     _require_loans_around(together["month"].to_list(), plan, tested_from)
-    return tuple(Cut(term, *_starts(group, plan)) for term, group in groups.items())
+    common = _starts(together, plan)[0] if plan.test_from else None
+    return tuple(Cut(term, *_starts(group, plan, common)) for term, group in groups.items())
 
 
 def _by_month(months: pl.DataFrame) -> pl.DataFrame:
     return months.group_by("month").agg(pl.col("len").sum()).sort("month")
 
 
-def _starts(months: pl.DataFrame, plan: SplitPlan) -> tuple[date, date]:
-    """Find the first issue months of calibrate and test; where the plan names none, every window has a month."""
+def _starts(months: pl.DataFrame, plan: SplitPlan, common: date | None = None) -> tuple[date, date]:
+    """Find the first issue months of calibrate and test; where the plan names none, every window has a month.
+
+    `common`, where all terms together begin to calibrate, is taken if it leaves enough loans to train and to calibrate.
+    """
     names, rows, test = months["month"].to_list(), months["len"].to_list(), _tested_from(months, plan)
     if plan.calibrate_from:
         return plan.calibrate_from, max(test, _next_month(plan.calibrate_from))
     before = sum(name < test for name in names)
     if before < len(WINDOWS) - 1:
         return test, test
+    if common:
+        trained = sum(count for name, count in zip(names, rows, strict=True) if name < common) / sum(rows[:before])
+        if plan.calibrate_share / 2 <= trained <= 1 - plan.calibrate_share / 2:
+            return common, test
     return names[_newest(rows[:before], plan.calibrate_share, least=1)], test
 
 

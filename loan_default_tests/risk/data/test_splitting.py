@@ -122,9 +122,14 @@ def test_first_months_of_a_plan_hold_for_every_term(contract: Contract) -> None:
     assert {(cut.calibrate_from, cut.test_from) for cut in splits.cuts} == {(plan.calibrate_from, plan.test_from)}
     for window, months in zip(splits.windows, [("2009-01", "2011-12"), ("2012-01", "2012-12")], strict=False):
         assert {f"{term.last_month:%Y-%m}" for term in window.terms} == {months[1]}
+    same = split_book(loans, contract, SplitPlan(test_from=date(2013, 1, 1))).cuts
+    assert {cut.calibrate_from for cut in same} == {date(2012, 1, 1)}
     late = split_book(loans, contract, SplitPlan(calibrate_from=date(2014, 1, 1)))
     assert [term.term for term in late.window("calibrate").terms] == [36]  # no long loan had matured
     assert late.cuts[1] == Cut(60, date(2014, 1, 1), date(2014, 2, 1))
+    young = SplitPlan(test_from=date(2015, 1, 1), calibrate_share=0.1)  # no long loan of 2014 had matured
+    cuts = split_book(loans, contract, young).cuts
+    assert [cut.calibrate_from for cut in cuts[:2]] == [date(2014, 1, 1), date(2013, 5, 1)]
     early = split_book(loans, contract, SplitPlan(test_from=date(2009, 2, 1)))
     assert early.cuts[1] == Cut(60, date(2009, 2, 1), date(2009, 2, 1))  # one month before: too few to calibrate
 
