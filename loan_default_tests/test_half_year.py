@@ -122,6 +122,7 @@ class World:
         self.rules = {"drift_sensor": self.due_drift, "production_sensor": self.due_production}
         assert self.rules.keys() < SENSORS.keys()
         self.lost: dict[str, list[datetime]] = defaultdict(list)
+        self.lost["alert_sensor"].append(START)  # the first look has no cursor
         self.keys: set[tuple[str, str]] = set()
         self.runs: list[Run] = []
         # the model
