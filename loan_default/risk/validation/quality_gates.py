@@ -59,7 +59,9 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
         (share <= limit, f"{share:.2%} of the rows were rejected{_most_frequent(report)}; {limit:.0%} is allowed."),
         (
             rate is not None and low <= rate <= high,
-            f"{_default_rate(rate)}; {low:.0%} to {high:.0%} is expected.",
+            _no_rate(report)
+            if rate is None
+            else f"{rate:.1%} of the matured loans defaulted; {low:.0%} to {high:.0%} is expected.",
         ),
         (not afterwards, f"Columns {WRITTEN_AFTERWARDS}: {', '.join(afterwards) or 'none'}."),
     )
@@ -71,10 +73,12 @@ def _most_frequent(report: CleaningReport) -> str:
     return f" ({top})" if top else ""
 
 
-def _default_rate(rate: float | None) -> str:
-    if rate is None:
-        return "No loan has matured, so there is no default rate"
-    return f"{rate:.1%} of the matured loans defaulted"
+def _no_rate(report: CleaningReport) -> str:
+    month = "" if report.snapshot is None else f" by the snapshot month {report.snapshot:%Y-%m}"
+    return (
+        f"No loan has matured{month}, so there is no default rate; give older loans, or the month in which the file "
+        "was taken if that was later."
+    )
 
 
 def judge_candidate(
