@@ -241,7 +241,7 @@ class LoanField(Section):
         text = "not known" if value is None else self.say(value)
         return sentence.replace("{value}", text) if sentence else f"{self.short}: {text}."
 
-    @property
+    @cached_property
     def short(self) -> str:
         """Return the description up to the end of its first sentence or a semicolon."""
         return _CLAUSE_END.split(self.description, maxsplit=1)[0]

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,15 +35,14 @@ FORMAT = 2
 _READ_FORMATS = (1, FORMAT)  # 1 has no population: nothing is filled in, and no absence keeps from an approval
 _CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
 DECISIONS = ("approve", "review", "decline")
+_REASON_CODE = pl.Struct({"group": pl.String(), "field": pl.String(), "side": pl.String(), "share": pl.Float64()})
 SCORED = {
     "pd": pl.Float64(),
     "raw_score": pl.Float64(),
     "score": pl.Int64(),
     "decision": pl.Enum(DECISIONS),
     "reasons": pl.List(pl.String),
-    "reason_codes": pl.List(
-        pl.Struct({"group": pl.String(), "field": pl.String(), "side": pl.String(), "share": pl.Float64()})
-    ),
+    "reason_codes": pl.List(_REASON_CODE),
 }
 
 
@@ -112,7 +112,7 @@ class Scorer:
             "decision": decisions,
         }
         explained = (decisions != "approve").to_numpy() & with_reasons
-        return pl.DataFrame(columns).with_columns(self._reasons(X, values, pds, explained))
+        return pl.DataFrame(columns).hstack(self._reasons(X, values, pds, explained))
 
     def predict(self, values: Values, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Predictions:
         """Score to plain values, as `score` does to columns.
@@ -162,14 +162,21 @@ class Scorer:
         contributions = self.model.contributions(X)
         return self._reason_finder.explain(contributions, values, self.policy.reasons_at_most, needed)
 
-    def _reasons(self, X: Matrix, values: Floats, pds: Floats, explained: NDArray[np.bool_]) -> list[pl.Series]:
-        """Return sentences and codes of each row (n,), none where it is not explained."""
+    def _reasons(self, X: Matrix, values: Floats, pds: Floats, explained: NDArray[np.bool_]) -> pl.DataFrame:
+        """Return sentences and codes of each row (n,), none where it is not explained.
+
+        Polars makes a list of records for each row 7 times as fast from all records than from lists of them.
+        """
         rows = self._explain(X[explained], values[explained], pds[explained].tolist()) if explained.any() else []
-        explanations = [*rows, Explanation([], [])]
-        list_index = np.where(explained, np.cumsum(explained) - 1, len(rows))  # the last is that of all others
-        names = ("reasons", "reason_codes")
-        columns = zip(names, zip(*explanations, strict=True), strict=True)
-        return [pl.Series(name, column, dtype=SCORED[name]).gather(list_index) for name, column in columns]
+        counts = np.array([len(row.sentences) for row in rows], dtype=np.int64)
+        items = {
+            "row": np.repeat(np.flatnonzero(explained), counts),
+            "reasons": pl.Series([*chain.from_iterable(row.sentences for row in rows)], dtype=pl.String),
+            "reason_codes": pl.Series([*chain.from_iterable(row.codes for row in rows)], dtype=_REASON_CODE),
+        }
+        lists = pl.DataFrame(items).group_by("row", maintain_order=True).agg("reasons", "reason_codes")
+        of_all = pl.DataFrame({"row": np.arange(len(X))}).join(lists, on="row", how="left", maintain_order="left")
+        return of_all.select(pl.col(name).fill_null(pl.lit([], SCORED[name])) for name in ("reasons", "reason_codes"))
 
     def save(self, folder: Path) -> None:
         """Write the model package: the model's file, `model.json`, `contract.json`."""
