@@ -64,7 +64,7 @@ test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or proc
 
 .PHONY: test-all
 test-all: test ## Run all tests: also the long ones, and those of the containers where an engine is
-	@$(PYTEST) $(SHOWN) $(if $(ONLY),-k "$(ONLY)") -m "long or container"
+	@$(PYTEST) $(SHARED_OUT) -m "long or container"
 
 .PHONY: test-loop
 test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and show when each thing happened

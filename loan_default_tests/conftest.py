@@ -32,8 +32,9 @@ class Cleaned(NamedTuple):
 
 # Of the files that several processes share out, those that wait longest go first, or one process would end alone.
 LONGEST = (
-    "test_load.py",
     "test_faults.py",
+    "test_containers.py",
+    "test_load.py",
     "test_pipeline.py",
     "test_subsets.py",
     "test_dask_engine.py",
