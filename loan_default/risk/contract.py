@@ -15,10 +15,10 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from loan_default.risk.derivations import DERIVED_FUNCTIONS
 from loan_default.risk.errors import BadInput
@@ -30,12 +30,16 @@ MATURES = "matures"  # column of cleaned loans: month by which its outcome is kn
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
+# Words that say that there is no value, in any letter case.
+NOTHING = ("", "n/a", "NA", "nan", "null", "None", "<NA>", "#N/A", r"\N", "NaT", "-")
+
 _NAME = r"^[a-z][a-z0-9_]*$"
 _CLAUSE_END = re.compile(r"[.;](?:\s|$)")
 _SINGULAR = re.compile(r"(?<=\w)s\b(?= a | per |$)")  # of a unit: months, dollars a year
 
 Kind = Literal["number", "ordered", "nominal", "month", "text"]
-Role = Literal["id", "time", "outcome", "feature", "segment", "support"]
+Role = Literal["id", "time", "feature", "segment", "support", "protected", "cohort"]
+Months = Annotated[int, Field(ge=1, le=1200)]
 Side = Literal["high", "low", "missing", "level"]  # of a value, against the typical one
 
 
@@ -85,19 +89,68 @@ def load_reviewed(path: Path, kind: type[_File], *, upgrade: Callable[[Any], Any
         raise BadInput(f"{path}: {key}: {first['msg']}.") from error
 
 
-class Derivation(Section):
-    """Computes a field from others where a file lacks it; `function` is one of `derivations`."""
+class FileFormat(Section):
+    """Says how the files of a book are written; `conf/contract.yaml` explains each key."""
 
-    function: str
-    of: tuple[str, ...]
+    separator: str = ","
+    quote: str | None = '"'
+    encoding: str = "utf-8"
+    decimal: str = "."
+    thousands: str | None = None
+    currency: tuple[str, ...] = ()
+    negative_in_brackets: bool = False
+    nothing: tuple[str, ...] = NOTHING
 
-    @field_validator("function")
+    @field_validator("quote", "thousands", mode="before")
     @classmethod
-    def _is_registered(cls, name: str) -> str:
-        if name not in DERIVED_FUNCTIONS:
+    def _none_is_none(cls, sign: Any) -> Any:
+        return None if sign == "none" else sign
+
+    @model_validator(mode="after")
+    def _be_clear(self) -> FileFormat:
+        signs = {key: getattr(self, key) for key in ("separator", "quote", "decimal", "thousands")}
+        for key, sign in signs.items():
+            if sign is not None and len(sign) != 1:
+                raise ValueError(f"files: {key} {sign!r} is not one character")
+        if self.quote == self.separator:
+            raise ValueError(f"files: separator and quote are both {self.quote}")
+        if self.decimal == self.thousands:
+            raise ValueError(f"files: decimal and thousands are both {self.decimal}")
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"files: encoding {self.encoding} is no text encoding that Python knows") from error
+        return self
+
+
+def _as_formats(formats: Any) -> Any:
+    return (formats,) if isinstance(formats, str) else formats
+
+
+Formats = Annotated[tuple[str, ...], BeforeValidator(_as_formats)]  # of a month: one, or several in order of trial
+
+
+class Derivation(Section):
+    """Computes a field from others where a file lacks it: by an `expression` over their names.
+
+    Earlier contracts name one `function` of `derivations` instead and what it takes.
+    """
+
+    expression: str = ""
+    function: str = ""
+    of: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expression_alone(cls, data: Any) -> Any:
+        return {"expression": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _is_registered(self) -> Derivation:
+        if not self.expression and self.function not in DERIVED_FUNCTIONS:
             names = ", ".join(sorted(DERIVED_FUNCTIONS))
-            raise ValueError(f"{name} is no derived function; those that can be used are {names}")
-        return name
+            raise ValueError(f"{self.function} is no derived function; those that can be used are {names}")
+        return self
 
 
 class Reasons(Section):
@@ -148,6 +201,9 @@ class LoanField(Section):
     required: bool = False
     nullable: bool = True
     strip: str = ""
+    format: Formats = ()
+    century: int = Field(default=1970, ge=1900, le=2000)
+    scale: float = Field(default=1.0, gt=0)
     words: Mapping[str, str | float | None] = {}
     derived: Derivation | None = None
     risk: Literal["rising", "falling"] | None = None
@@ -184,6 +240,12 @@ class LoanField(Section):
             raise ValueError(f"field {self.name}: only a number can be clipped")
         if self.role == "feature" and self.kind in ("month", "text"):
             raise ValueError(f"field {self.name}: a {self.kind} cannot be a feature")
+        if self.format and self.kind != "month":
+            raise ValueError(f"field {self.name}: only a month has a format")
+        if self.scale != 1 and self.kind != "number":
+            raise ValueError(f"field {self.name}: only a number has a scale")
+        if self.role == "cohort" and self.kind not in ("number", "ordered", "text"):
+            raise ValueError(f"field {self.name}: a {self.kind} cannot be a cohort; a number, ordered or text can")
         return self
 
     @model_validator(mode="after")
@@ -268,7 +330,7 @@ class Outcome(Section):
     grace_months: int = Field(default=0, ge=0, le=60)
     defaulted: tuple[str, ...]
     repaid: tuple[str, ...]
-    unresolved: tuple[str, ...]
+    unresolved: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _be_clear(self) -> Outcome:
@@ -288,9 +350,24 @@ class Outcome(Section):
 
 
 class Snapshot(Section):
-    """Names the column in which a file says when it was taken."""
+    """Names the column in which a file says when it was taken, with `format` and `century` as a field of it has."""
 
     column: str
+    format: Formats = ()
+    century: int = Field(default=1970, ge=1900, le=2000)
+
+
+class ProductTerm(Section):
+    """Gives the term by product: the months of each level of the field that `by` names."""
+
+    by: str
+    months: Mapping[str, Months] = Field(min_length=1)
+
+
+class Horizon(Section):
+    """Ends the watch over a loan that has no last payment: it counts whether it defaults within so many months."""
+
+    horizon: Months
 
 
 class Expectation(Section):
@@ -336,8 +413,12 @@ class Contract(Section):
     title: str
     selection: str | None = None
     known_afterwards: tuple[str, ...]
+    files: FileFormat = FileFormat()
+    time: Literal["none"] | None = None
+    outcomes: Literal["final"] | None = None
+    term: Months | ProductTerm | Horizon | None = None
     outcome: Outcome
-    snapshot: Snapshot
+    snapshot: Snapshot | None = None
     not_loans: tuple[str, ...] = ()
     expect: Expectation
     layouts: tuple[FileLayout, ...] = ()
@@ -354,14 +435,43 @@ class Contract(Section):
                 raise ValueError(f"field {field.name}: column {field.column} is {WRITTEN_AFTERWARDS}")
             if field.derived:
                 self._check_derivation(field, field.derived)
-        for role in ("id", "time"):
+        for role in ("id", *(["time"] if self.has_time else [])):
             if sum(field.role == role for field in self.fields) != 1:
                 raise ValueError(f"exactly one field must have the role {role}")
-        if TERM not in names or self.by_name[TERM].unit != "months":
-            raise ValueError("a number field term with the unit months is needed: it says when a loan matures")
+        for problem in (*self._time_problems(), *self._term_problems()):
+            raise ValueError(problem)
         for problem in self._group_problems():
             raise ValueError(problem)
         return self
+
+    def _time_problems(self) -> Iterator[str]:
+        """Yield what is wrong with the fields by which loans are put in order."""
+        if len(self.with_role("cohort")) > 1:
+            yield "more than one field has the role cohort"
+        if self.has_time:
+            issued = self.with_role("time")[0]
+            if issued.kind != "month":
+                yield f"field {issued.name}: the time is a month, and its kind is {issued.kind}"
+            return
+        for field in self.with_role("time"):
+            yield f"field {field.name} has the role time although time: none says that the book has no date"
+        if not self.outcomes_are_final:
+            yield "time: none needs outcomes: final, as without a date no loan can be said to have matured"
+
+    def _term_problems(self) -> Iterator[str]:
+        """Yield what keeps the contract from saying when a loan matures."""
+        if isinstance(self.term, ProductTerm):
+            product = self.by_name.get(self.term.by)
+            if product is None or not product.levels:
+                yield f"term: by names {self.term.by}, which is no field with levels"
+            elif absent := [level for level in product.levels if level not in self.term.months]:
+                yield f"term: months of {', '.join(absent)} are not said"
+            elif unknown := [level for level in self.term.months if level not in product.levels]:
+                yield f"term: {', '.join(unknown)} is no level of {product.name}"
+        if self.term is None and not self.outcomes_are_final:
+            field = self.by_name.get(TERM)
+            if field is None or field.kind != "number" or field.unit != "months":
+                yield "a number field term with the unit months is needed: it says when a loan matures"
 
     def _group_problems(self) -> Iterator[str]:
         """Yield what is wrong with the groups and their sentences."""
@@ -387,6 +497,8 @@ class Contract(Section):
         return f" (derived from {', '.join(derived.of)})" if derived and not self.by_name[name].opinion else ""
 
     def _check_derivation(self, field: LoanField, derivation: Derivation) -> None:
+        if derivation.expression:
+            return
         for source in derivation.of:
             if source not in self.by_name:
                 raise ValueError(f"field {field.name} is derived from {source}, which is no field")
@@ -431,10 +543,36 @@ class Contract(Section):
         """Return the name of the field that identifies a loan."""
         return self.with_role("id")[0].name
 
+    @property
+    def has_time(self) -> bool:
+        """Tell whether the book says when its loans were granted."""
+        return self.time is None
+
+    @property
+    def outcomes_are_final(self) -> bool:
+        """Tell whether the outcome of every loan is known, so that no loan has to mature."""
+        return self.outcomes == "final"
+
     @cached_property
     def time_name(self) -> str:
-        """Return the name of the field that orders loans in time."""
+        """Return the name of the field that orders loans in time.
+
+        Raises:
+            LookupError: the book has none (`has_time`).
+        """
+        if not self.has_time:
+            raise LookupError(f"The book {self.name} has no date of issue.")
         return self.with_role("time")[0].name
+
+    @property
+    def snapshot_column(self) -> str | None:
+        """Return the column in which a file says when it was taken, if it does."""
+        return self.snapshot.column if self.snapshot else None
+
+    @cached_property
+    def cohort_name(self) -> str | None:
+        """Return the name of the field by which older and newer loans are told apart where there is no date."""
+        return next((field.name for field in self.with_role("cohort")), None)
 
 
 def load_contract(path: Path | None = None) -> Contract:

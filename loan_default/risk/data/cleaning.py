@@ -136,7 +136,7 @@ def _scan_here(
             raise BadInput(f"{path} is given twice; name each loan file once.")
 
     def open_tables(*, typed: bool) -> list[LoanTable]:
-        extra = [contract.snapshot.column]
+        extra = [contract.snapshot_column] if contract.snapshot_column else []
         return [
             replace(open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed), name=name)
             for path, name in zip(paths, names or _unique_names(paths), strict=True)
@@ -239,10 +239,10 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
 
 def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr]:
     """Read the month in the snapshot column (the issue month without text there), and whether the text is no month."""
-    issued, column = pl.col(contract.time_name), contract.snapshot.column
+    issued, column = pl.col(contract.time_name), contract.snapshot_column
     if table.layout and table.layout.snapshot_month:
         return pl.lit(table.layout.snapshot_month), pl.lit(False)
-    if column not in table.dtypes:
+    if column is None or column not in table.dtypes:
         return issued, pl.lit(False)
     dtype = table.dtypes[column]
     month = read_month(pl.col(column), dtype)
@@ -257,7 +257,9 @@ def _unreadable_snapshots(
     counts = months.group_by("table").agg(
         pl.col("unreadable").sum(), (pl.col("rows").sum() - pl.col("not_loans").sum()).alias("loans")
     )
-    column, results = contract.snapshot.column, []
+    column, results = contract.snapshot_column, []
+    if column is None:
+        return ()
     for number, unreadable, loans in counts.filter(pl.col("unreadable") > 0).sort("table").iter_rows():
         table = tables[number]
         frame, _ = parse_table(table, contract, with_outcome=True)

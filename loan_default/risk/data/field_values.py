@@ -103,7 +103,9 @@ def _raw_columns(
 ) -> Iterator[pl.Expr]:
     columns = {RAW + field.name: field.column for field in present}
     columns |= {RAW + OUTCOME: contract.outcome.column} if with_outcome else {}
-    columns |= {contract.snapshot.column: contract.snapshot.column} if contract.snapshot.column in dtypes else {}
+    snapshot = contract.snapshot_column
+    if snapshot and snapshot in dtypes:
+        columns[snapshot] = snapshot
     return (source_column(column, dtypes[column]).alias(name) for name, column in columns.items())
 
 
