@@ -60,6 +60,16 @@ def development() -> LocalDevelopment:
     return LocalDevelopment.of(loans.head(TRAIN), loans.tail(-TRAIN), space)
 
 
+# How packages of formats 1 and 2 said what fields are derived from.
+EARLIER_DERIVATIONS = {
+    "loan_to_income": {"function": "percent_of", "of": ["loan_amnt", "annual_inc"]},
+    "payment_to_income": {"function": "payment_to_income", "of": ["loan_amnt", "int_rate", "term", "annual_inc"]},
+    "revolving_to_income": {"function": "percent_of", "of": ["revol_bal", "annual_inc"]},
+    "loan_to_revolving": {"function": "percent_of", "of": ["loan_amnt", "revol_bal"]},
+    "credit_history_months": {"function": "months_between", "of": ["earliest_cr_line", "issue_d"]},
+}
+
+
 @functools.cache
 def applications(rows: int = 40) -> tuple[list[dict[str, Any]], pl.DataFrame]:
     """Return applications as a client sends them, and their features as the contract's own cleaning gives them.

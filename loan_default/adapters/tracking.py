@@ -408,7 +408,7 @@ def signature_fields(contract: Contract) -> list[SignatureField]:
         SignatureField(
             field.name,
             "double" if field.kind == "number" else "string",
-            required=field.required and field.role == "feature",
+            required=field.required and field.role == "feature" and not field.derived,
         )
         for field in contract.with_role("time", "feature", "support")
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from loan_default.risk.derivations import DERIVED_FUNCTIONS
+from loan_default.risk.derivations import Expression, Operand, compile_expression, in_order
 from loan_default.risk.errors import BadInput
 
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
@@ -130,29 +130,6 @@ def _as_formats(formats: Any) -> Any:
 Formats = Annotated[tuple[str, ...], BeforeValidator(_as_formats)]  # of a month: one, or several in order of trial
 
 
-class Derivation(Section):
-    """Computes a field from others where a file lacks it: by an `expression` over their names.
-
-    Earlier contracts name one `function` of `derivations` instead and what it takes.
-    """
-
-    expression: str = ""
-    function: str = ""
-    of: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expression_alone(cls, data: Any) -> Any:
-        return {"expression": data} if isinstance(data, str) else data
-
-    @model_validator(mode="after")
-    def _is_registered(self) -> Derivation:
-        if not self.expression and self.function not in DERIVED_FUNCTIONS:
-            names = ", ".join(sorted(DERIVED_FUNCTIONS))
-            raise ValueError(f"{self.function} is no derived function; those that can be used are {names}")
-        return self
-
-
 class Reasons(Section):
     """The sentences by which a field is a reason, one for each side of its value; `{value}` stands for the value."""
 
@@ -205,7 +182,8 @@ class LoanField(Section):
     century: int = Field(default=1970, ge=1900, le=2000)
     scale: float = Field(default=1.0, gt=0)
     words: Mapping[str, str | float | None] = {}
-    derived: Derivation | None = None
+    derived: str | None = None
+    derived_as_numbers: bool = False
     risk: Literal["rising", "falling"] | None = None
     group: str = Field(default="", pattern=_NAME)
     opinion: bool = False
@@ -219,6 +197,9 @@ class LoanField(Section):
         name = data.get("name", "")
         if "reason" in data:
             raise ValueError(f"field {name}: reason is now reasons, a sentence for each side: {{high: …, low: …}}")
+        if isinstance(data.get("derived"), dict):
+            expression = _earlier_expression(data["derived"], in_units=True)
+            raise ValueError(f"field {name}: derived is now an expression; write derived: {expression}")  # noqa: TRY004
         return {"column": name, "group": name, "nullable": not data.get("required", False), **data}
 
     @model_validator(mode="after")
@@ -405,7 +386,7 @@ class Contract(Section):
     """A loan book: its fields, outcome, snapshot and layouts; `selection` says who is in its files and who is not.
 
     Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
-    fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field,
+    fields of one name, a derived field whose expression or units are wrong, an absent id, time or `term` field,
     a sentence for a side that is not known, a group of which only some fields are the lender's opinion.
     """
 
@@ -433,12 +414,10 @@ class Contract(Section):
         for field in self.fields:
             if self.is_known_afterwards(field.column):
                 raise ValueError(f"field {field.name}: column {field.column} is {WRITTEN_AFTERWARDS}")
-            if field.derived:
-                self._check_derivation(field, field.derived)
         for role in ("id", *(["time"] if self.has_time else [])):
             if sum(field.role == role for field in self.fields) != 1:
                 raise ValueError(f"exactly one field must have the role {role}")
-        for problem in (*self._time_problems(), *self._term_problems()):
+        for problem in (*self._time_problems(), *self._term_problems(), *self._derivation_problems()):
             raise ValueError(problem)
         for problem in self._group_problems():
             raise ValueError(problem)
@@ -493,20 +472,64 @@ class Contract(Section):
                 yield f"groups: the sentence of {group} tells of the whole group, so it can hold no {{value}}"
 
     def _by_derivation(self, name: str) -> str:
-        derived = self.by_name[name].derived
-        return f" (derived from {', '.join(derived.of)})" if derived and not self.by_name[name].opinion else ""
+        derived = name in self.expressions and not self.by_name[name].opinion
+        return f" (derived from {', '.join(self.expressions[name].of)})" if derived else ""
 
-    def _check_derivation(self, field: LoanField, derivation: Derivation) -> None:
-        if derivation.expression:
-            return
-        for source in derivation.of:
-            if source not in self.by_name:
-                raise ValueError(f"field {field.name} is derived from {source}, which is no field")
-            if self.by_name[source].derived:
-                raise ValueError(f"field {field.name} is derived from {source}, which is itself derived")
-        takes = DERIVED_FUNCTIONS[derivation.function].takes
-        if tuple(self.by_name[source].kind for source in derivation.of) != takes:
-            raise ValueError(f"field {field.name}: {derivation.function} takes fields of the kinds {', '.join(takes)}")
+    def _derivation_problems(self) -> Iterator[str]:
+        """Yield what is wrong with the derived fields."""
+        _, problems = self._derivations
+        yield from problems
+        for name, sources in self.sources.items():
+            for source in sorted(sources):
+                if self.by_name[name].role == "feature" and self.by_name[source].role == "protected":
+                    yield f"field {name}: a feature cannot be derived from {source}, which is protected"
+
+    @cached_property
+    def _derivations(self) -> tuple[dict[str, Expression], list[str]]:
+        """Compile the derived fields, each after those that it is derived from, and say which cannot be."""
+        operands = {field.name: Operand(field.kind, field.unit) for field in self.fields}
+        time = next((field.name for field in self.with_role("time")), None)
+        compiled: dict[str, Expression] = {}
+        problems: list[str] = []
+        for field in self.fields:
+            if field.derived is None:
+                continue
+            try:
+                compiled[field.name] = compile_expression(
+                    field.derived, field.unit, operands, time=time, as_numbers=field.derived_as_numbers
+                )
+            except ValueError as error:
+                problems.append(f"field {field.name}: derived: {error}")
+        try:
+            return in_order(compiled), problems
+        except ValueError as error:
+            return {}, [*problems, str(error)]
+
+    @property
+    def expressions(self) -> Mapping[str, Expression]:
+        """Map each derived field to how it is computed, after the fields that it is derived from."""
+        compiled, _ = self._derivations
+        return compiled
+
+    @cached_property
+    def sources(self) -> Mapping[str, frozenset[str]]:
+        """Map each derived field to all fields that it follows from, also by way of others."""
+        sources: dict[str, frozenset[str]] = {}
+        for name, expression in self.expressions.items():
+            sources[name] = frozenset(expression.of).union(*(sources.get(source, ()) for source in expression.of))
+        return sources
+
+    def lacking(self, needed: Iterable[LoanField], present: Collection[str]) -> list[LoanField]:
+        """Return which fields, needed or what they are derived from, are neither present nor can be computed."""
+        absent: dict[str, LoanField] = {}
+        for field in needed:
+            if field.name not in present:
+                expression = self.expressions.get(field.name)
+                missing = (
+                    self.lacking((self.by_name[name] for name in expression.of), present) if expression else [field]
+                )
+                absent |= {each.name: each for each in missing}
+        return [*absent.values()]
 
     def is_known_afterwards(self, column: str) -> bool:
         """Tell whether the column is written after the loan was granted, and so can never be a feature."""
@@ -535,8 +558,7 @@ class Contract(Section):
     def opinions(self) -> frozenset[str]:
         """Return the names of the fields that are the lender's opinion, or derived from one."""
         own = {field.name for field in self.fields if field.opinion}
-        derived = {field.name for field in self.fields if field.derived and own & {*field.derived.of}}
-        return frozenset(own | derived)
+        return frozenset(own | {name for name, sources in self.sources.items() if own & sources})
 
     @cached_property
     def id_name(self) -> str:
@@ -584,20 +606,48 @@ def load_contract(path: Path | None = None) -> Contract:
     return load_reviewed(path or CONF / "contract.yaml", Contract)
 
 
-def load_earlier_contract(path: Path) -> Contract:
-    """Load a contract of a model package of format 1, whose fields had one sentence each, of whatever side.
+def load_packaged_contract(path: Path) -> Contract:
+    """Load a contract of a model package, also of an earlier release.
 
     Raises:
         BadInput: as `load_contract`.
     """
-    return load_reviewed(path, Contract, upgrade=_with_sides)
+    return load_reviewed(path, Contract, upgrade=_upgraded)
 
 
-def _with_sides(data: dict[str, Any]) -> dict[str, Any]:
-    """Give each sentence the side that the field's direction says, or the level; drop it where neither is known."""
-    fields = []
-    for field in data["fields"]:
-        side = "level" if field["kind"] == "nominal" else {"rising": "high", "falling": "low"}.get(field["risk"])
-        sentence = field.pop("reason", None)
-        fields.append({**field, "reasons": {side: sentence}} if side and sentence else field)
-    return {**data, "fields": fields}
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """Say what earlier releases wrote as this one reads it."""
+    return {**data, "fields": [_with_sides(_with_expression(field)) for field in data["fields"]]}
+
+
+def _with_expression(field: dict[str, Any]) -> dict[str, Any]:
+    """Compute a field as the function did that it names, whatever the units of its arguments (before format 3)."""
+    if not isinstance(field.get("derived"), dict):
+        return field
+    return {**field, "derived": _earlier_expression(field["derived"], in_units=False), "derived_as_numbers": True}
+
+
+def _earlier_expression(derived: Mapping[str, Any], *, in_units: bool) -> str:
+    """Write one of the three functions that there were as an expression, of units or of mere numbers."""
+    arguments = [*derived.get("of", ()), *("…",) * 4]
+    first, second, third, fourth, *_ = arguments
+    of_units = {
+        "months_between": f"months_between({first}, {second})",
+        "percent_of": f"{first} / {second} (or yearly({second}), where that is what comes in a year or a month)",
+        "payment_to_income": f"payment({first}, {second}, {third}) / {fourth}",
+    }
+    of_numbers = {
+        **of_units,
+        "percent_of": f"100 * {first} / {second}",
+        "payment_to_income": f"payment(1200 * {first}, {second} / 1200, {third}) / {fourth}",
+    }
+    return (of_units if in_units else of_numbers).get(derived.get("function", ""), "an expression over fields")
+
+
+def _with_sides(field: dict[str, Any]) -> dict[str, Any]:
+    """Give the sentence of format 1 the side that the field's direction says, or the level, or drop it for neither."""
+    if "reason" not in field:
+        return field
+    sentence = field.pop("reason")
+    side = "level" if field["kind"] == "nominal" else {"rising": "high", "falling": "low"}.get(field["risk"])
+    return {**field, "reasons": {side: sentence}} if side and sentence else field

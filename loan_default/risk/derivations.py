@@ -1,67 +1,529 @@
-"""Derived functions: how a contract computes a field from others where a file or an application lacks it.
+"""Derived fields: the small language in which a contract computes a field from others where a file lacks it.
 
-Each is one function in this module, for all who need it: the contract checks what it takes, cleaning applies it to
-columns and online scoring to a row. Which fields it is applied to is the contract's to say (`derived`).
+An expression is read by Python's `ast`, of which a few nodes are allowed, checked against the units of its fields, and
+compiled once, to one piece of code that floats, numpy arrays and Polars expressions all go through. What units are
+belongs in `units`; which fields are derived, and that they are no circle, in `contract`.
 
-The arguments are floats, numpy arrays or Polars expressions, so a function uses arithmetic and `abs` alone.
-A number comes in its field's unit, a month as the months since January 1920. Where an argument is missing, the
-result is; so it is where it is NaN, as of zero divided by zero. Infinity is outside of every range.
+A number comes in its field's unit, a month as the months since January 1920. Where an argument is missing, the result
+is; so it is where it is NaN, as of zero divided by zero. Infinity is outside of every range.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+import ast
+import difflib
+import keyword
+import math
+import operator
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache, cached_property, partial
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
 
-ArgumentKind = Literal["number", "month"]
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+import numpy as np
+
+from loan_default.risk.units import COUNT, TIME, Unit, unit_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LONGEST, _DEEPEST = 1_000, 30  # characters; levels of nesting
+FUNCTIONS = {  # as people write them
+    "months_between": "months_between(first, last)",
+    "years_between": "years_between(first, last)",
+    "age": "age(date)",
+    "payment": "payment(amount, rate, months)",
+    "yearly": "yearly(amount a month)",
+    "monthly": "monthly(amount a year)",
+    "bins": "bins(x, edge, edge, …)",
+    "log": "log(x)",
+    "log1p": "log1p(x)",
+    "min": "min(x, y, …)",
+    "max": "max(x, y, …)",
+    "abs": "abs(x)",
+}
+_LANGUAGE = f"numbers, fields, + - * / ( ) and {', '.join(FUNCTIONS)}"
+_MONTH, _YEAR = unit_of("months"), unit_of("years")
+_RATE = unit_of("percent a year")
+_PLAIN, _COUNT = Unit(), unit_of(COUNT)
+_BY_HAND = {100.0: "percent", 1200.0: "percent", 12.0: "time", 360.0: "time", 365.0: "time", 365.25: "time"}
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 @dataclass(frozen=True)
-class DerivedFunction:
-    """A function and the kinds of the fields that it takes, in order."""
+class Operand:
+    """What an expression may know of a field: its kind and unit."""
 
-    compute: Callable[..., Any]
-    takes: tuple[ArgumentKind, ...]
-
-
-DERIVED_FUNCTIONS: dict[str, DerivedFunction] = {}
+    kind: str
+    unit: str | None
 
 
-def derived_function(*takes: ArgumentKind) -> Callable[[_Function], _Function]:
-    """Register the decorated function under its own name, by which a contract calls it.
+@dataclass(frozen=True)
+class Expression:
+    """A compiled expression; `floats`, `arrays` and `columns` compute it of the fields `of`, in this order.
+
+    `floats` may raise ArithmeticError or ValueError where the arrays have infinity or NaN; see `of_row`.
+    """
+
+    text: str
+    of: tuple[str, ...]
+    code: Any = field(repr=False)
+
+    @cached_property
+    def floats(self) -> Callable[..., Any]:
+        """Compute of one float for each field."""
+        return self._function(_FLOATS)
+
+    @cached_property
+    def arrays(self) -> Callable[..., Any]:
+        """Compute of an array (n,) for each field, NaN where a value is missing."""
+        return self._function(_ARRAYS)
+
+    @cached_property
+    def columns(self) -> Callable[..., pl.Expr]:
+        """Compute of a Polars expression for each field, null where a value is missing."""
+        return self._function(_columns())
+
+    def of_row(self, *values: float) -> float:
+        """Compute of one float for each field; infinity and NaN as arrays have them."""
+        try:
+            return float(self.floats(*values))
+        except (ArithmeticError, ValueError, TypeError):  # of a complex number
+            with np.errstate(all="ignore"):
+                return float(self.arrays(*map(np.float64, values)))
+
+    def _function(self, functions: Mapping[str, Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = eval(self.code, {"__builtins__": {}, **functions})
+        return made
+
+
+def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:
+    """Return expressions by the field that each computes, after those of the fields that it takes.
 
     Raises:
-        ValueError: another function has this name.
+        ValueError: they are a circle.
     """
-
-    def register(function: _Function) -> _Function:
-        if function.__name__ in DERIVED_FUNCTIONS:
-            raise ValueError(f"the derived function {function.__name__} is registered twice")
-        DERIVED_FUNCTIONS[function.__name__] = DerivedFunction(function, takes)
-        return function
-
-    return register
-
-
-@derived_function("month", "month")
-def months_between(first: Any, last: Any) -> Any:
-    """Count the months from the first to the last."""
-    return last - first
+    sorter = TopologicalSorter({name: expression.of for name, expression in expressions.items()})
+    try:
+        return {name: expressions[name] for name in sorter.static_order() if name in expressions}
+    except CycleError as error:
+        *circle, _ = error.args[1]
+        names = " and ".join(circle)
+        raise ValueError(f"field {circle[0]}: {names} would be derived from itself; read one from the file") from error
 
 
-@derived_function("number", "number")
-def percent_of(part: Any, total: Any) -> Any:
-    """Express a part as a percentage of the total."""
-    return 100 * part / total
+def compile_expression(
+    text: str, unit: str | None, fields: Mapping[str, Operand], *, time: str | None = None, as_numbers: bool = False
+) -> Expression:
+    """Check an expression against its fields, and compile it.
 
+    Args:
+        text: the expression.
+        unit: of the result.
+        fields: that there are.
+        time: name of the field with the month of issue, which `age` counts to; None where the book has none.
+        as_numbers: take the fields' numbers as they are, whatever their units; so did earlier contracts.
 
-@derived_function("number", "number", "number", "number")
-def payment_to_income(amount: Any, rate: Any, months: Any, income: Any) -> Any:
-    """Express twelve annuity payments as a percentage of a year's income.
-
-    A payment is P·r / (1 - (1 + r)^-n), the standard annuity formula with r = rate / 1200 (`rate` in percent a year).
+    Raises:
+        ValueError: it is no expression of the language, names no field, or its units do not fit; says what to write.
     """
-    monthly = rate / 1200
-    return 100 * 12 * amount * monthly / (1 - (1 + monthly) ** -months) / income
+    return _Compiler(text, fields, time, as_numbers).compile(unit)
+
+
+def _parsed(text: str) -> ast.expr:
+    """Parse an expression that is neither longer nor deeper than any that a person writes."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"the expression has {len(text):,} characters; write at most {_LONGEST:,}")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reserved = sorted({*re.findall(r"\w+", text)} & {*keyword.kwlist})
+        if reserved:
+            raise ValueError(f"{reserved[0]} is a word of Python's, and cannot be a field's name here") from error
+        raise ValueError(f"{_short(text)} cannot be read; write {_LANGUAGE}") from error
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        raise ValueError(f"{_short(text)} is nested in more than {_DEEPEST} levels; derive it in several fields")
+    return tree
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- checking and compiling -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of an expression: its text and code, and its unit; a bare number has none, but its value."""
+
+    text: str
+    code: ast.expr
+    unit: Unit = _PLAIN
+    value: float | None = None
+
+
+class _Compiler:
+    """Compiles one expression: a method for each function and kind of node."""
+
+    def __init__(self, text: str, fields: Mapping[str, Operand], time: str | None, as_numbers: bool) -> None:
+        self._text, self._fields, self._time, self._as_numbers = " ".join(text.split()), fields, time, as_numbers
+        self._arguments: dict[str, str] = {}
+        self._factors: list[float] = []
+
+    def compile(self, unit: str | None) -> Expression:
+        part = self._part(_parsed(self._text))
+        if part.value is not None:
+            raise ValueError(f"{self._text} names no field")
+        code = part.code if self._as_numbers else self._in_unit(part, unit)
+        parameters = ast.arguments([], [ast.arg(name) for name in self._arguments.values()], None, [], [], None, [])
+        function = ast.fix_missing_locations(ast.Expression(ast.Lambda(parameters, code)))
+        return Expression(self._text, tuple(self._arguments), compile(function, "<expression>", "eval"))
+
+    def _part(self, node: ast.expr) -> _Part:
+        """Check and compile a part."""
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                return self._number(node, partial(float, value))
+            case ast.Name(id=name):
+                return self._field(name)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self._part(operand)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                part = self._part(operand)
+                if part.value is None:
+                    return _Part(ast.unparse(node), ast.UnaryOp(ast.USub(), part.code), part.unit)
+                return self._number(node, partial(operator.neg, part.value))
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as sign, right=right):
+                return self._operation(node, self._part(left), sign, self._part(right))
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
+                return self._call(node, name, arguments)
+        raise ValueError(self._refusal(node))
+
+    def _refusal(self, node: ast.expr) -> str:
+        """Say why a part does not belong to the language, and what to write."""
+        text = _short(ast.unparse(node))
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
+                return f"there is no function {name}; those that there are: {', '.join(FUNCTIONS)}"
+            case ast.BinOp(left=left, op=ast.Pow()):
+                base = _short(ast.unparse(left))
+                return f"{text} is a power, and there is none here; write {base} * {base}"
+            case ast.Compare(left=left):
+                return f"{text} is a comparison; write bins({_short(ast.unparse(left))}, edge), 1 from the edge on"
+        return f"{text} cannot stand in an expression; write {_LANGUAGE}"
+
+    def _number(self, node: ast.expr, compute: Callable[[], float]) -> _Part:
+        """Compute a bare number."""
+        try:
+            value = compute()
+        except ArithmeticError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(f"{_short(ast.unparse(node))} is no finite number")
+        return _Part(ast.unparse(node), ast.Constant(value), value=value)
+
+    def _operand(self, name: str) -> Operand:
+        if name not in self._fields:
+            near = difflib.get_close_matches(name, self._fields, n=1)
+            raise ValueError(f"{name} is no field" + (f"; write {near[0]}" if near else " of this contract"))
+        return self._fields[name]
+
+    def _field(self, name: str) -> _Part:
+        operand = self._operand(name)
+        if operand.kind == "month":
+            raise ValueError(f"{name} is a month; write it in months_between, years_between or age")
+        if operand.kind != "number":
+            raise ValueError(f"{name} is {operand.kind}; only numbers and months can stand in an expression")
+        if operand.unit is None and not self._as_numbers:
+            raise ValueError(f"{name} has no unit; write what it counts in its unit (count, if it is a plain number)")
+        unit = _PLAIN if self._as_numbers or operand.unit is None else unit_of(operand.unit)
+        return _Part(name, self._argument(name), unit)
+
+    def _argument(self, name: str) -> ast.Name:
+        return ast.Name(self._arguments.setdefault(name, f"x{len(self._arguments)}"), ast.Load())
+
+    def _operation(self, node: ast.expr, left: _Part, sign: ast.operator, right: _Part) -> _Part:
+        text = ast.unparse(node)
+        if left.value is not None and right.value is not None:
+            return self._number(node, partial(_OPERATORS[type(sign)], left.value, right.value))
+        if isinstance(sign, ast.Add | ast.Sub):
+            (first, second), unit = self._alike(left, right)
+            return _Part(text, ast.BinOp(first, sign, second), unit)
+        self._factors += [part.value for part in (left, right) if part.value]
+        unit = left.unit * right.unit if isinstance(sign, ast.Mult) else left.unit / right.unit
+        return _Part(text, ast.BinOp(left.code, sign, right.code), unit)
+
+    def _alike(self, *parts: _Part) -> tuple[list[ast.expr], Unit]:
+        """Express parts that are added or compared in the unit of the first; a bare number is in that of the others."""
+        first, *others = (part for part in parts if part.value is None)
+        for part in others:
+            if part.unit.powers != first.unit.powers and not self._as_numbers:
+                raise ValueError(
+                    f"{first.text} measures {first.unit.measures} and {part.text} {part.unit.measures}, and only like "
+                    f"can be added or compared; {self._remedy(first.unit / part.unit)}"
+                )
+        sizes = [first.unit.size if part.value is not None else part.unit.size for part in parts]
+        codes = [_scaled(part.code, size / first.unit.size) for part, size in zip(parts, sizes, strict=True)]
+        return codes, first.unit
+
+    # --- functions
+
+    def _call(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> _Part:
+        call = FUNCTIONS[name]
+        most = math.inf if "…" in call else call.count(",") + 1
+        if not min(most, 2 if most == math.inf else most) <= len(arguments) <= most:
+            raise ValueError(f"{ast.unparse(node)} has {len(arguments)} arguments; write {call}")
+        if name in ("months_between", "years_between", "age"):
+            code, unit = self._duration(name, arguments)
+            return _Part(ast.unparse(node), code, unit)
+        parts = [self._part(argument) for argument in arguments]
+        if all(part.value is not None for part in parts):
+            raise ValueError(f"{ast.unparse(node)} names no field; write its value")
+        compile_call: Callable[..., tuple[ast.expr, Unit]] = getattr(self, f"_{name}")
+        code, unit = compile_call(*parts)
+        return _Part(ast.unparse(node), code, unit)
+
+    def _duration(self, name: str, arguments: list[ast.expr]) -> tuple[ast.expr, Unit]:
+        """Subtract months."""
+        if name == "age":
+            if self._time is None:
+                raise ValueError("age counts to the date of issue, and the book has none; write years_between")
+            arguments = [*arguments, ast.Name(self._time)]
+        for argument in arguments:
+            if not isinstance(argument, ast.Name) or self._operand(argument.id).kind != "month":
+                raise ValueError(f"{name} takes months, and {ast.unparse(argument)} is none; write {FUNCTIONS[name]}")
+        first, last = (self._argument(argument.id) for argument in arguments if isinstance(argument, ast.Name))
+        unit = _MONTH if name == "months_between" else _YEAR
+        return _scaled(ast.BinOp(last, ast.Sub(), first), 1 / unit.size), unit
+
+    def _payment(self, amount: _Part, rate: _Part, months: _Part) -> tuple[ast.expr, Unit]:
+        if not self._as_numbers:
+            rate = self._measured(rate, _RATE, "a rate a year or a month as the second")
+            months = self._measured(months, _MONTH, "months or years as the third")
+        arguments = [amount.code, _scaled(rate.code, rate.unit.size), _scaled(months.code, months.unit.size)]
+        return _called("payment", arguments), amount.unit if self._as_numbers else amount.unit / _MONTH
+
+    def _measured(self, part: _Part, unit: Unit, what: str) -> _Part:
+        """Return an argument that measures what `unit` does; a bare number is in this unit."""
+        if part.value is not None:
+            return _Part(part.text, part.code, unit)
+        if part.unit.powers != unit.powers:
+            example = "percent a year" if unit is _RATE else "months"
+            raise ValueError(
+                f"payment takes {what}, and {part.text} measures {part.unit.measures}; write unit: {example} where "
+                "that is what it is"
+            )
+        return part
+
+    def _yearly(self, amount: _Part) -> tuple[ast.expr, Unit]:
+        return self._together("yearly", amount, _YEAR)
+
+    def _monthly(self, amount: _Part) -> tuple[ast.expr, Unit]:
+        return self._together("monthly", amount, _MONTH)
+
+    def _together(self, name: str, amount: _Part, duration: Unit) -> tuple[ast.expr, Unit]:
+        """Add up what comes in a duration, in base units."""
+        if amount.unit.power(TIME) != -1 and not self._as_numbers:
+            raise ValueError(
+                f"{name} takes what comes by the month or the year, and {amount.text} measures {amount.unit.measures}; "
+                f"write unit: {amount.unit.measures} a month (or a year) where that is what it is, or leave {name} out"
+            )
+        unit = amount.unit * duration
+        return _scaled(amount.code, unit.size), Unit(unit.powers)
+
+    def _bins(self, value: _Part, *edges: _Part) -> tuple[ast.expr, Unit]:
+        """Count the edges that are not above the value."""
+        numbers = [edge.value for edge in edges if edge.value is not None]
+        if value.value is not None or len(numbers) < len(edges) or numbers != sorted({*numbers}):
+            raise ValueError(f"bins of {value.text} takes numbers that rise as its edges; write {FUNCTIONS['bins']}")
+        return _called("bins", [value.code, ast.Tuple([edge.code for edge in edges], ast.Load())]), _COUNT
+
+    def _log(self, value: _Part) -> tuple[ast.expr, Unit]:
+        return _called("log", [value.code]), _PLAIN
+
+    def _log1p(self, value: _Part) -> tuple[ast.expr, Unit]:
+        return _called("log1p", [value.code]), _PLAIN
+
+    def _min(self, *parts: _Part) -> tuple[ast.expr, Unit]:
+        return self._chosen("smaller", parts)
+
+    def _max(self, *parts: _Part) -> tuple[ast.expr, Unit]:
+        return self._chosen("larger", parts)
+
+    def _chosen(self, function: str, parts: tuple[_Part, ...]) -> tuple[ast.expr, Unit]:
+        (code, *others), unit = self._alike(*parts)
+        for other in others:
+            code = _called(function, [code, other])
+        return code, unit
+
+    def _abs(self, value: _Part) -> tuple[ast.expr, Unit]:
+        return _called("abs", [value.code]), value.unit
+
+    # --- the unit of the result
+
+    def _in_unit(self, part: _Part, unit: str | None) -> ast.expr:
+        """Express the whole in the unit of its field."""
+        if unit is None:
+            raise ValueError(f"its unit is not said; write unit: {part.unit.measures}, or one that measures the same")
+        target = unit_of(unit)
+        problems = [*self._conversions_by_hand(target)]
+        if not self._fits(part.unit, target):
+            problems.append(
+                f"{part.text} measures {part.unit.measures} and the unit {unit} {target.measures}; "
+                f"{self._remedy(part.unit / target)}"
+            )
+        if problems:
+            raise ValueError("; and ".join(problems))
+        return _scaled(part.code, part.unit.size / target.size)
+
+    def _units(self) -> dict[str, Unit]:
+        """Return the units of the fields that are numbers."""
+        operands = {name: self._fields[name].unit for name in self._arguments if self._fields[name].kind == "number"}
+        return {name: unit_of(unit) for name, unit in operands.items() if unit is not None}
+
+    def _conversions_by_hand(self, target: Unit) -> Iterator[str]:
+        """Find factors by which people convert units, as 100 and 12, where the units say so already."""
+        units = [*self._units().values(), target]
+        converted = {
+            "percent": any(unit.size.denominator % 100 == 0 for unit in units),
+            "time": any(unit.power(TIME) for unit in units),
+        }
+        for factor in self._factors:
+            for value, kind in _BY_HAND.items():
+                if converted[kind] and (math.isclose(factor, value) or math.isclose(1 / factor, value)):
+                    yield f"the units convert by themselves; leave {factor:g} out of {self._text}"
+
+    def _fits(self, unit: Unit, target: Unit) -> bool:
+        """Tell whether a number in one unit can be expressed in the other.
+
+        Counts may be left out (dollars for each count are dollars); a plain number may count what no field does.
+        """
+        plain = {Unit(tuple(power for power in each.powers if power[0] != COUNT)).powers for each in (unit, target)}
+        if unit.powers == target.powers:
+            return True
+        if len(plain) == 1:
+            return target.powers != ()
+        counted = {name for each in self._units().values() for name, _ in each.powers}
+        own = len(target.powers) == 1 and target.powers[0][1] == 1 and target.powers[0][0] not in {TIME, *counted}
+        return unit in (_PLAIN, _COUNT) and own
+
+    def _remedy(self, ratio: Unit) -> str:
+        """Say what to write where units differ by a ratio."""
+        by_time = [name for name, unit in self._units().items() if unit.power(TIME) < 0]
+        if by_time and ratio.powers in (((TIME, 1),), ((TIME, -1),)):
+            name = by_time[0]
+            return f"write yearly({name}) for what comes in a year, or monthly({name}), in place of {name}"
+        units = ", ".join(f"{name} {self._fields[name].unit}" for name in self._units())
+        return f"correct the expression, or the units ({units})"
+
+
+def _called(function: str, arguments: list[ast.expr]) -> ast.Call:
+    return ast.Call(ast.Name(function, ast.Load()), arguments, [])
+
+
+def _scaled(code: ast.expr, ratio: Fraction) -> ast.expr:
+    """Multiply by a ratio, as a person would who writes `100 * part / total`."""
+    if ratio == 1:
+        return code
+    match code:
+        case ast.BinOp(left=left, op=ast.Mult() | ast.Div() as sign, right=right):
+            return ast.BinOp(_scaled(left, ratio), sign, right)
+        case ast.Call(func=ast.Name(id="payment"), args=[amount, *others]):
+            return _called("payment", [_scaled(amount, ratio), *others])
+    if ratio.numerator != 1:
+        code = ast.BinOp(ast.Constant(float(ratio.numerator)), ast.Mult(), code)
+    if ratio.denominator != 1:
+        code = ast.BinOp(code, ast.Div(), ast.Constant(float(ratio.denominator)))
+    return code
+
+
+# --- functions over floats, arrays and columns ------------------------------------------------------------------
+
+
+def _annuity(amount: Any, rate: Any, months: Any) -> Any:
+    """Return the monthly payment of a loan: P·r / (1 - (1 + r)^-n), the standard annuity formula."""
+    return amount * rate / (1 - (1 + rate) ** -months)
+
+
+def _payment(choose: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    """Return the annuity, and equal parts of the amount where there is no interest."""
+    return lambda amount, rate, months: choose(rate == 0, amount / months, _annuity(amount, rate, months))
+
+
+def _larger(left: float, right: float) -> float:
+    return left if left >= right or left != left else right
+
+
+def _smaller(left: float, right: float) -> float:
+    return left if left <= right or left != left else right
+
+
+def _bins_of_floats(value: float, edges: tuple[float, ...]) -> float:
+    return bisect_right(edges, value) if value == value else math.nan
+
+
+def _bins_of_arrays(values: Any, edges: tuple[float, ...]) -> Any:
+    return np.where(np.isnan(values), np.nan, np.searchsorted(edges, values, side="right"))
+
+
+_FLOATS: Mapping[str, Any] = {
+    "abs": abs,
+    "bins": _bins_of_floats,
+    "larger": _larger,
+    "log": math.log,
+    "log1p": math.log1p,
+    "payment": _annuity,  # without interest a division by zero, and so left to the arrays
+    "smaller": _smaller,
+}
+_ARRAYS: Mapping[str, Any] = {
+    "abs": np.abs,
+    "bins": _bins_of_arrays,
+    "larger": np.maximum,
+    "log": np.log,
+    "log1p": np.log1p,
+    "payment": _payment(np.where),
+    "smaller": np.minimum,
+}
+
+
+@cache
+def _columns() -> Mapping[str, Any]:
+    import polars as pl
+
+    def choose(condition: pl.Expr, value: pl.Expr, otherwise: pl.Expr) -> pl.Expr:
+        return pl.when(condition).then(value).otherwise(otherwise)
+
+    def extreme(of: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any, Any], pl.Expr]:
+        """Let neither null nor NaN lose against a number, as Polars would."""
+
+        def larger_or_smaller(*values: pl.Expr | float) -> pl.Expr:
+            columns = [value if isinstance(value, pl.Expr) else pl.lit(value) for value in values]
+            return pl.when(columns[0].is_not_nan() & columns[1].is_not_nan()).then(of(*columns))
+
+        return larger_or_smaller
+
+    def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
+        return pl.when(value.is_not_nan()).then(pl.sum_horizontal(value >= edge for edge in edges).cast(pl.Float64))
+
+    return {
+        "abs": abs,
+        "bins": bins,
+        "larger": extreme(pl.max_horizontal),
+        "log": pl.Expr.log,
+        "log1p": pl.Expr.log1p,
+        "payment": _payment(choose),
+        "smaller": extreme(pl.min_horizontal),
+    }

@@ -203,16 +203,24 @@ WRONG: dict[str, tuple[Change, str]] = {
     "text": (lambda data, field: field["zip_code"].update(role="feature"), "zip_code: a text cannot be a feature"),
     "word": (lambda data, field: field["application_type"].update(words={"x": "Two"}), "word x stands for Two"),
     "number word": (lambda data, field: field["emp_length"].update(words={"x": "ten"}), "word x stands for ten"),
-    "source": (lambda data, field: field["loan_to_income"]["derived"].update(of=["a", "b"]), "derived from a, which"),
-    "arity": (lambda data, field: field["loan_to_income"]["derived"].update(of=["dti"]), "takes fields of the"),
-    "kinds": (lambda data, field: field["loan_to_income"]["derived"].update(of=["dti", "issue_d"]), "takes fields"),
-    "chain": (
-        lambda data, field: field["loan_to_income"]["derived"].update(of=["revolving_to_income", "dti"]),
-        "derived from revolving_to_income, which is itself derived",
+    "source": (
+        lambda data, field: field["loan_to_income"].update(derived="loan_amnt / yearly(annual_income)"),
+        "field loan_to_income: derived: annual_income is no field; write annual_inc",
     ),
-    "function": (lambda data, field: field["loan_to_income"]["derived"].update(function="f"), "f is no derived"),
+    "units": (
+        lambda data, field: field["loan_to_income"].update(derived="loan_amnt / annual_inc"),
+        "field loan_to_income: derived: loan_amnt / annual_inc measures months and the unit percent a share; write",
+    ),
+    "circle": (
+        lambda data, field: field["loan_to_income"].update(derived="loan_to_income + dti"),
+        "field loan_to_income: loan_to_income would be derived from itself; read one from the file",
+    ),
+    "function": (
+        lambda data, field: field["loan_to_income"].update(derived={"function": "percent_of", "of": ["dti", "dti"]}),
+        "field loan_to_income: derived is now an expression; write derived: dti / dti",
+    ),
     "derived text": (
-        lambda data, field: field["zip_code"].update(derived={"function": "percent_of", "of": ["dti", "dti"]}),
+        lambda data, field: field["zip_code"].update(derived="dti / 2"),
         "zip_code: only a number can be derived",
     ),
     "no id": (lambda data, field: field["id"].update(role="support"), "exactly one field must have the role id"),

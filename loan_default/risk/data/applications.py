@@ -51,9 +51,8 @@ def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
     for name in records.columns:
         if name not in names:
             raise BadInput(f"{name} is no field of a loan application; the fields are {', '.join(sorted(names))}.")
-    for field in contract.features:
-        if field.required and field.name not in records.columns:
-            raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    for field in contract.lacking((field for field in contract.features if field.required), records.columns):
+        raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
     for name, dtype in records.schema.items():
         if not holds_values(dtype):
             row = records[name].is_not_null().arg_max() or 0

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, Derivation, FileLayout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, FileLayout, LoanField
 from loan_default.risk.data.loan_files import ROW, LoanTable
 from loan_default.risk.data.parsing import (
     as_text,
@@ -24,7 +24,7 @@ from loan_default.risk.data.parsing import (
     translate_words,
 )
 from loan_default.risk.data.rejections import RAW, RowRule
-from loan_default.risk.derivations import DERIVED_FUNCTIONS
+from loan_default.risk.derivations import Expression
 
 Dtypes = Mapping[str, pl.DataType]
 
@@ -44,19 +44,22 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         _value(field, dtypes[field.column]).alias(field.name) if field.column in dtypes else _null(field)
         for field in contract.fields
     )
-    frame = frame.with_columns(_derive(field, field.derived, contract) for field in contract.fields if field.derived)
+    limited = [field for field in contract.fields if field.outside != "reject"]
+    frame = frame.with_columns(_limit(field, pl.col(field.name)) for field in limited if not field.derived)
+    frame = _with_derived(frame, contract)
     frame = frame.with_columns(_loan_id(table, contract))
     rules = [_reading_rule(field, dtypes[field.column]) for field in present if not _always_readable(field, dtypes)]
     rules += [rule for field in contract.fields for rule in _value_rules(field)]
     if with_outcome:
         frame = frame.with_columns(_outcome(contract, dtypes), _maturity(contract))
         rules += _outcome_rules(contract, dtypes)
-    return frame.with_columns(_limit(field) for field in contract.fields if field.outside != "reject"), rules
+    return frame, rules
 
 
 def no_loan(contract: Contract) -> pl.Expr:
     """Return true for the published file's summary lines, and for lines with neither an id nor any required value."""
-    needed = [RAW + field.name for field in contract.fields if field.required or field.role == "id"]
+    required = contract.lacking((field for field in contract.fields if field.required), ())
+    needed = [RAW + field.name for field in (*contract.with_role("id"), *required)]
     blank = pl.all_horizontal(cs.by_name(needed, require_all=False).is_null())
     if not contract.not_loans:
         return blank
@@ -140,15 +143,26 @@ def _null(field: LoanField) -> pl.Expr:
     return pl.lit(None, dtype=kinds.get(field.kind) or pl.Enum(field.levels)).alias(field.name)
 
 
-def _derive(field: LoanField, derivation: Derivation, contract: Contract) -> pl.Expr:
+def _with_derived(frame: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
+    """Compute the derived fields, those that are derived from others after these."""
+    pending: dict[str, pl.Expr] = {}
+    for name, expression in contract.expressions.items():
+        if not pending.keys().isdisjoint(expression.of):
+            frame, pending = frame.with_columns(pending.values()), {}
+        field = contract.by_name[name]
+        value = _derive(field, expression, contract)
+        pending[name] = value if field.outside == "reject" else _limit(field, value)
+    return frame.with_columns(pending.values())
+
+
+def _derive(field: LoanField, expression: Expression, contract: Contract) -> pl.Expr:
     """Return the field as the file gives it, else computed from the fields it derives from."""
-    arguments = [_argument(contract.by_name[name]) for name in derivation.of]
-    computed = DERIVED_FUNCTIONS[derivation.function].compute(*arguments)
+    computed = expression.columns(*(_argument(contract.by_name[name]) for name in expression.of))
     return pl.coalesce(pl.col(field.name), computed.fill_nan(None)).alias(field.name)
 
 
 def _argument(field: LoanField) -> pl.Expr:
-    """Return what a derived function takes of the field: its number, or the number of its month."""
+    """Return what an expression takes of the field: its number, or the number of its month."""
     column = pl.col(field.name)
     return month_number(column).cast(pl.Float64) if field.kind == "month" else column
 
@@ -158,13 +172,13 @@ def _loan_id(table: LoanTable, contract: Contract) -> pl.Expr:
     return pl.coalesce(contract.id_name, pl.format("{}-{}", pl.lit(table.name), ROW)).alias(contract.id_name)
 
 
-def _limit(field: LoanField) -> pl.Expr:
-    """Clip the field to its range, or make it null outside of it, as the contract says."""
+def _limit(field: LoanField, value: pl.Expr) -> pl.Expr:
+    """Clip a value of the field to its range, or make it null outside of it, as the contract says."""
     if field.range is None:
-        return pl.col(field.name)
+        return value
     if field.outside == "clip":
-        return pl.col(field.name).clip(*field.range)
-    return pl.when(pl.col(field.name).is_between(*field.range)).then(pl.col(field.name)).alias(field.name)
+        return value.clip(*field.range)
+    return pl.when(value.is_between(*field.range)).then(value).alias(field.name)
 
 
 def _status(contract: Contract, dtypes: Dtypes) -> pl.Expr:

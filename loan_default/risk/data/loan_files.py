@@ -207,13 +207,14 @@ def _layout_of(columns: Iterable[str], contract: Contract) -> FileLayout | None:
 def _missing_columns(
     columns: Mapping[str, pl.DataType], contract: Contract, layout: FileLayout | None, *, with_outcome: bool
 ) -> list[str]:
-    """Name the required columns that a file lacks."""
-    present = set(columns)
-    if layout and layout.year and layout.year.column in present:
-        present.add(contract.by_name[layout.year.field].column)
-    required = [field.column for field in contract.fields if field.required]
-    required += [contract.outcome.column] if with_outcome else []
-    return [name for name in required if name not in present]
+    """Name the required columns that a file lacks; of a derived field those that it is computed from."""
+    present = {field.name for field in contract.fields if field.column in columns}
+    if layout and layout.year and layout.year.column in columns:
+        present.add(layout.year.field)
+    required = (field for field in contract.fields if field.required)
+    missing = [field.column for field in contract.lacking(required, present)]
+    outcome = contract.outcome.column
+    return [*missing, outcome] if with_outcome and outcome not in columns else missing
 
 
 def _refuse_incomplete(

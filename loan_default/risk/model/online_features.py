@@ -20,12 +20,14 @@ from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.parsing import MONTH_TEXTS
-from loan_default.risk.derivations import DERIVED_FUNCTIONS
+from loan_default.risk.derivations import Expression
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
 
 _STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
+_ANY = (-math.inf, math.inf)  # the range of a field without one
+_Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
 # Months as numbers: those that `parsing.month_number` gives of dates.
 _MONTHS: dict[Any, int | None] = {text: number // 2 for number, text in enumerate(MONTH_TEXTS)}
 
@@ -63,20 +65,21 @@ class QuickReader:
         self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
         self._names = self.form.__struct_fields__
         self._meanings = {index_of[field.name]: _meaning(field) for field in fields if field.kind != "number"}
-        self._derived: list[tuple[int, Callable[..., Any], tuple[int, ...], bool]] = [
+        limits = {
+            field.name: (index_of[field.name], *(field.range or _ANY), field.outside)
+            for field in fields
+            if field.derived or (field.range and field.outside != "reject")
+        }
+        self._limited: list[_Limit] = [limit for name, limit in limits.items() if name not in contract.expressions]
+        self._derived: list[tuple[Expression, Callable[..., Any], list[int], bool, _Limit]] = [
             (
-                index_of[field.name],
-                DERIVED_FUNCTIONS[field.derived.function].compute,
-                tuple(index_of[of] for of in field.derived.of),
-                field.nullable,
+                expression,
+                expression.floats,
+                [index_of[source] for source in expression.of],
+                contract.by_name[name].nullable,
+                limits[name],
             )
-            for field in fields
-            if field.derived
-        ]
-        self._limited = [
-            (index_of[field.name], *field.range, field.outside)
-            for field in fields
-            if field.range and (field.derived or field.outside != "reject")
+            for name, expression in contract.expressions.items()
         ]
         self._fillings = {index: filling for index, filling in enumerate(space.fillings) if filling is not None}
         self._used = space.used if space.without_opinion else None
@@ -108,19 +111,26 @@ class QuickReader:
         *values, given_id = row
         for index, meaning in self._meanings.items():
             values[index] = meaning[values[index]]
-        for index, function, of, nullable in self._derived:
-            if values[index] is None:
-                sources = [values[source] for source in of]
-                if None not in sources:
-                    values[index] = _compute(function, sources)
-                if values[index] is None and not nullable:
-                    raise ValueError("a value is missing")
         for index, low, high, outside in self._limited:
             value = values[index]
             if value is not None and not low <= value <= high:
-                if outside == "reject":
-                    raise ValueError("a value is out of range")
-                values[index] = min(max(value, low), high) if outside == "clip" else None
+                values[index] = _limited(value, low, high, outside)
+        for expression, floats, of, nullable, (index, low, high, outside) in self._derived:
+            value = values[index]
+            if value is None:
+                sources = [values[source] for source in of]
+                if None not in sources:
+                    try:
+                        value = floats(*sources)
+                    except (ArithmeticError, ValueError):  # where arrays have infinity or NaN
+                        value = expression.of_row(*sources)
+                if value is None or value != value:
+                    if nullable:
+                        continue
+                    raise ValueError("a value is missing")
+                values[index] = value
+            if not low <= value <= high:
+                values[index] = _limited(value, low, high, outside)
         return Applications([_id(given_id)], [[math.nan if value is None else value for value in values[: self._size]]])
 
     def _many(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications:
@@ -132,18 +142,15 @@ class QuickReader:
             if (column := columns.get(name)) is not None:
                 meaning = self._meanings.get(index)
                 values[index] = _floats([*map(meaning.__getitem__, column)] if meaning else column)
+        for index, low, high, outside in self._limited:
+            _limit_column(values[index], low, high, outside)
         with np.errstate(all="ignore"):  # what cannot be computed is NaN, and so missing; infinity is out of range
-            for index, function, of, nullable in self._derived:
+            for expression, _, of, nullable, (index, low, high, outside) in self._derived:
                 missing = np.isnan(values[index])
-                values[index, missing] = function(*(values[source, missing] for source in of))
+                values[index, missing] = expression.arrays(*(values[source, missing] for source in of))
                 if not nullable and np.isnan(values[index]).any():
                     raise ValueError("a value is missing")
-        for index, low, high, outside in self._limited:
-            beyond = (values[index] < low) | (values[index] > high)
-            if beyond.any():
-                if outside == "reject":
-                    raise ValueError("a value is out of range")
-                values[index, beyond] = np.clip(values[index, beyond], low, high) if outside == "clip" else np.nan
+                _limit_column(values[index], low, high, outside)
         return Applications([*map(_id, ids)] if ids else [None] * len(rows), values[: self._size].T)
 
     def matrix(self, values: list[list[float]] | Floats) -> Matrix:
@@ -206,13 +213,20 @@ def _indicators(levels: int) -> dict[float, tuple[float, ...]]:
     return {math.nan: (math.nan,) * levels, **columns}
 
 
-def _compute(function: Callable[..., Any], sources: list[float]) -> float | None:
-    try:
-        value = function(*sources)
-    except ZeroDivisionError:  # infinity, as frames and arrays have it
-        with np.errstate(all="ignore"):
-            value = float(function(*map(np.float64, sources)))
-    return None if value != value else value
+def _limited(value: float, low: float, high: float, outside: str) -> float | None:
+    """Return what a value out of range counts as."""
+    if outside == "reject":
+        raise ValueError("a value is out of range")
+    return min(max(value, low), high) if outside == "clip" else None
+
+
+def _limit_column(values: Floats, low: float, high: float, outside: str) -> None:
+    """Change the values (n,) that are out of range to what they count as."""
+    beyond = (values < low) | (values > high)
+    if beyond.any():
+        if outside == "reject":
+            raise ValueError("a value is out of range")
+        values[beyond] = np.clip(values[beyond], low, high) if outside == "clip" else np.nan
 
 
 def _floats(column: Sequence[float | None]) -> Floats:

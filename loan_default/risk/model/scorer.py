@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.contract import Contract, load_contract, load_earlier_contract
+from loan_default.risk.contract import Contract, load_packaged_contract
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
@@ -31,8 +31,9 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values
 from loan_default.risk.policy import DecisionPolicy
 
-FORMAT = 2
-_READ_FORMATS = (1, FORMAT)  # 1 has no population: nothing is filled in, and no absence keeps from an approval
+FORMAT = 3
+# 1 has no population: nothing is filled in, and no absence keeps from an approval; before 3, functions derive fields.
+_READ_FORMATS = (1, 2, FORMAT)
 _CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
 DECISIONS = ("approve", "review", "decline")
 _REASON_CODE = pl.Struct({"group": pl.String(), "field": pl.String(), "side": pl.String(), "share": pl.Float64()})
@@ -206,14 +207,14 @@ class Scorer:
         if content.get("format") not in _READ_FORMATS:
             raise BadInput(
                 f"{folder} has format {content.get('format')}, this release reads "
-                f"{' and '.join(map(str, _READ_FORMATS))}; use that which wrote it."
+                f"{', '.join(map(str, _READ_FORMATS))}; use that which wrote it."
             )
         return cls(
             model=load_model(folder, content["kind"]),
             kind=content["kind"],
             calibration=Calibration(**content["calibration"]),
             policy=DecisionPolicy(**content["decision"]),
-            contract=(load_earlier_contract if content["format"] == 1 else load_contract)(folder / "contract.json"),
+            contract=load_packaged_contract(folder / "contract.json"),
             population=Population(**content.get("population", {})),
         )
 

@@ -22,14 +22,20 @@ BLANKED_AT_MOST = 5_000  # loans: 40 fields of these are scored in some seconds
 def blanked_together(contract: Contract) -> dict[str, list[str]]:
     """Return for each field that an applicant can leave out the features that are missing then: it, and those from it.
 
-    A derived feature is missing with what it is derived from, and never alone.
+    A derived feature is missing with what it is derived from, and never alone; what a required one is derived from
+    cannot be left out.
     """
-    optional = [field for field in contract.with_role("feature", "support") if field.nullable and not field.derived]
+    needed = {name for field in contract.fields if not field.nullable for name in contract.sources.get(field.name, ())}
+    optional = [
+        field
+        for field in contract.with_role("feature", "support")
+        if field.nullable and not field.derived and field.name not in needed
+    ]
     features = {
         field.name: [
             feature.name
             for feature in contract.features
-            if feature.name == field.name or (feature.derived and field.name in feature.derived.of)
+            if feature.name == field.name or field.name in contract.sources.get(feature.name, ())
         ]
         for field in optional
     }

@@ -214,8 +214,7 @@ def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Coll
 
 
 def _derives(contract: Contract, name: str, sources: Collection[str]) -> bool:
-    derived = contract.by_name[name].derived
-    return derived is not None and any(source in sources for source in derived.of)
+    return not contract.sources.get(name, frozenset()).isdisjoint(sources)
 
 
 def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Finding, ...]:

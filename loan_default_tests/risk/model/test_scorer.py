@@ -22,6 +22,7 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import DECISIONS, SCORED, Scorer, points
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import DecisionPolicy, load_policy
+from loan_default_tests.packages import EARLIER_DERIVATIONS
 
 POLICY = load_policy().decision
 
@@ -214,6 +215,8 @@ def of_format_1(folder: Path) -> Path:
     contract = json.loads((folder / "contract.json").read_text())
     del contract["groups"]
     for field in contract["fields"]:
+        del field["derived_as_numbers"]
+        field["derived"] = EARLIER_DERIVATIONS.get(field["name"])
         reasons = field.pop("reasons")
         field.pop("group")
         opinion = field.pop("opinion")
@@ -255,7 +258,7 @@ def damaged(folder: Path, **changes: Any) -> Path:
 def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, tmp_path: Path) -> None:
     for name in ("later", "foreign", "cut", "no_model", "no_contract"):
         scorer.save(tmp_path / name)
-    damaged(tmp_path / "later", format=3)
+    damaged(tmp_path / "later", format=4)
     (tmp_path / "foreign" / "model.json").write_text("{}")
     (tmp_path / "cut" / "model.json").write_text('{"format": 1,')
     (tmp_path / "no_model" / scorer.model.file_name).unlink()
@@ -263,8 +266,8 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
     sentences = {
         "absent": "is no model package: model.json cannot be read; register it again.",
         "cut": "is no model package: model.json cannot be read; register it again.",
-        "later": "has format 3, this release reads 1 and 2; use that which wrote it.",
-        "foreign": "has format None, this release reads 1 and 2; use that which wrote it.",
+        "later": "has format 4, this release reads 1, 2, 3; use that which wrote it.",
+        "foreign": "has format None, this release reads 1, 2, 3; use that which wrote it.",
         "no_model": "lacks model.ubj, the file of its xgboost model; register it again.",
         "no_contract": "contract.json does not exist.",
     }
