@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from loan_default.adapters.tracking import Tracking
 from loan_default.defs.assets import data, monitoring, performance, registry, scoring, serving, training
+from loan_default.defs.book import BookNames
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.logger import progress_logger
 from loan_default.defs.resources import build_resources
@@ -24,16 +24,15 @@ def build_definitions(
 
     Jobs that are `patient` try a step of a batch again where its failure may pass; a person who waits is told at once.
     """
-    assets = dg.load_assets_from_modules(
-        [data, training, registry, scoring, monitoring, performance, serving], include_specs=True
-    )
-    jobs = build_jobs(Tracking(settings.tracking_uri, settings.artifacts), patient=patient)
+    names = BookNames(settings.book)
+    assets = names.assets([data, training, registry, scoring, monitoring, performance, serving])
+    jobs = build_jobs(settings.tracking, names, patient=patient)
     by_name = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=assets,
         jobs=jobs,
         sensors=build_sensors(by_name, running=settings.sensors),
-        schedules=build_schedules(by_name, running=settings.schedules, time_zone=settings.time_zone),
+        schedules=build_schedules(by_name, names, running=settings.schedules, time_zone=settings.time_zone),
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         loggers={"progress": progress_logger, "console": dg.colored_console_logger},

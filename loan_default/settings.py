@@ -22,6 +22,7 @@ from upath import UPath
 
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
 from loan_default.adapters.storage import is_remote
+from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import JOURNAL, write_atomically
 
@@ -37,6 +38,8 @@ SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
+BOOK, CONTRACT = "LOAN_DEFAULT_BOOK", "LOAN_DEFAULT_CONTRACT"
+SHIPPED_BOOK = "lendingclub"  # the name of the contract that the package ships
 CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
@@ -46,6 +49,7 @@ PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
 _PREFIX = "LOAN_DEFAULT_"
 # With the driver that is installed; host and port are told apart as SQLAlchemy does.
 _POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/?@]*)(:\d+)?([/?][^@]*)?")
+_BOOK_NAME = re.compile(r"[a-z][a-z0-9_]*")  # it names folders, models in MLflow, and assets in Dagster
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
@@ -113,8 +117,9 @@ class Settings:
     home: Path
     dagster_home: Path = None  # type: ignore[assignment] # by default the folder `dagster` of the home
     environment: Environment = "local"
-    storage: str = ""
+    storage: str = ""  # of all books
     data: str = ""
+    book: str = ""  # the name of the loan book; empty: that of the contract that the package ships
     tracking_uri: str = ""
     mlflow_ui: str = "http://127.0.0.1:5000"
     code_location: str = "loan_default.definitions"  # as `dagster dev` calls it: its pages list runs by this name
@@ -157,19 +162,39 @@ class Settings:
         return f"sqlite:///{self.home / 'optuna.db'}"
 
     @property
+    def book_storage(self) -> str:
+        """Locate the storage of this book: the shipped one's is the root, another has a folder there."""
+        return f"{self.storage.rstrip('/')}/{self.book}" if self.book else self.storage
+
+    @property
     def layout(self) -> StorageLayout:
         """Locate each file in the storage."""
-        return StorageLayout(UPath(self.storage))
+        return StorageLayout(UPath(self.book_storage))
 
     @property
     def artifacts(self) -> str:
         """Locate MLflow's models and plots: beside the data."""
-        return f"{self.storage.rstrip('/')}/{MODELS}"
+        return f"{self.book_storage.rstrip('/')}/{MODELS}"
+
+    @property
+    def experiment(self) -> str:
+        """Name the book's experiment in MLflow."""
+        return self.book or EXPERIMENT
+
+    @property
+    def model_name(self) -> str:
+        """Name the book's registered model in MLflow."""
+        return f"{self.book}_model" if self.book else MODEL_NAME
+
+    @property
+    def tracking(self) -> Tracking:
+        """Return the client of the book's runs and models in MLflow."""
+        return Tracking(self.tracking_uri, self.artifacts, self.experiment, self.model_name)
 
     @property
     def serving(self) -> Path:
         """Locate where the scoring server leaves its process number, its log and its sign of a reload."""
-        return self.home / "serving"
+        return self.home / (f"serving-{self.book}" if self.book else "serving")
 
     @property
     def runs(self) -> Path:
@@ -206,12 +231,14 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if chosen is None:
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or _DEFAULT_HOME)
+    contract = _path(variables, CONTRACT)
     return Settings(
         home=home,
         dagster_home=_path(variables, DAGSTER_HOME) or home / "dagster",
         environment=chosen,
         storage=_location(variables, "LOAN_DEFAULT_STORAGE"),
         data=_location(variables, "LOAN_DEFAULT_DATA"),
+        book=_book(variables, contract),
         tracking_uri=_tracking_uri(variables),
         mlflow_ui=variables.get(MLFLOW_UI) or Settings.mlflow_ui,
         code_location=variables.get(CODE_LOCATION) or Settings.code_location,
@@ -229,9 +256,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         study_storage=_study_storage(variables),
         engine=_engine(variables),
         dask_address=variables.get(DASK_ADDRESS, ""),
-        contract=_path(variables, "LOAN_DEFAULT_CONTRACT"),
-        policy=_path(variables, "LOAN_DEFAULT_POLICY"),
-        search_space=_path(variables, "LOAN_DEFAULT_SEARCH_SPACE"),
+        contract=contract,
+        policy=_path(variables, "LOAN_DEFAULT_POLICY") or _find_beside(contract, "policy"),
+        search_space=_path(variables, "LOAN_DEFAULT_SEARCH_SPACE") or _find_beside(contract, "search_space"),
         secrets={key: variables[key] for key in _SECRETS if variables.get(key)},
     )
 
@@ -428,6 +455,29 @@ def _path(variables: Mapping[str, str], name: str) -> Path | None:
     return Path(variables[name]).expanduser() if variables.get(name) else None
 
 
+def _book(variables: Mapping[str, str], contract: Path | None) -> str:
+    """Name the loan book: as the variable says, else as the contract does; the shipped contract's has no name."""
+    name, origin = variables.get(BOOK, ""), BOOK
+    if not name and contract is not None:
+        from loan_default.risk.contract import load_contract
+
+        name, origin = load_contract(contract).name, f"{contract}: name"
+    if name and not _BOOK_NAME.fullmatch(name):
+        raise BadInput(
+            f"{origin} is {name!r}; it names folders, models and assets: write it in small letters, figures and _, "
+            "beginning with a letter."
+        )
+    return "" if name == SHIPPED_BOOK else name
+
+
+def _find_beside(contract: Path | None, what: str) -> Path | None:
+    """Find the policy or the search space of a contract: `X.policy.yaml` beside `X.yaml`, or `policy.yaml` there."""
+    if contract is None:
+        return None
+    files = contract.with_name(f"{contract.stem}.{what}.yaml"), contract.with_name(f"{what}.yaml")
+    return next((file for file in files if file.is_file()), None)
+
+
 def dagster_yaml(settings: Settings) -> str:
     """Describe Dagster's instance in a new home: what every home has, and a section for each outside store."""
     sections = [_DAGSTER]
@@ -441,7 +491,16 @@ def dagster_yaml(settings: Settings) -> str:
 
 
 def prepare_environment(settings: Settings) -> None:
-    """Put into the environment what Dagster and the libraries read from it."""
+    """Put into the environment what Dagster and the libraries read from it.
+
+    Raises:
+        BadInput: Dagster would find no `dagster.yaml` in its home.
+    """
+    if letters := set(str(settings.dagster_home)) & set("[]*?"):
+        raise BadInput(
+            f"{settings.dagster_home} holds {' and '.join(sorted(letters))}, which Dagster takes for a pattern, and so "
+            f"it finds no file there; give another folder by {HOME} or {DAGSTER_HOME}."
+        )
     os.environ[DAGSTER_HOME] = str(settings.dagster_home)
     if settings.dagster_storage:
         os.environ[DAGSTER_STORAGE] = settings.dagster_storage  # `dagster.yaml` names the variable only

@@ -46,6 +46,7 @@ from hypothesis import strategies as st
 
 from loan_default.adapters.scoring_server import Health
 from loan_default.adapters.tracking import ModelVersion, Tracking, TrackingError
+from loan_default.defs.book import BookNames
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import StorageResource
 from loan_default.defs.sensors import alert_sensor, build
@@ -70,7 +71,7 @@ FEW = 3  # runs that are asked for in one tick
 GARBAGE = (None, "", "{", "[]", "5", '{"states": 1}', '[{"b1.json": 1}, {}]', '["yesterday", []]')
 
 HOME = yaml.safe_load(dagster_yaml(Settings(Path())))
-JOBS: dict[str, dict[str, str]] = {job.name: dict(job.tags or {}) for job in build_jobs(Tracking("", ""))}
+JOBS: dict[str, dict[str, str]] = {job.name: dict(job.tags or {}) for job in build_jobs(Tracking("", ""), BookNames())}
 SECONDS = {"batch_prediction_job": (20, 600), "retraining_job": (1200, 10_000), "serving_job": (5, 90)}
 Event, QUEUED = dg.DagsterEventType, dg.DagsterRunStatus.QUEUED
 

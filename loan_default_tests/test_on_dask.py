@@ -13,7 +13,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import dask_engine, storage
-from loan_default.defs.partitions import batches
+from loan_default.defs.book import batches
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, new_bucket
 from loan_default_tests.engines import Cluster, cluster, kill_worker

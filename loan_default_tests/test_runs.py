@@ -119,7 +119,9 @@ def test_a_container_is_given_what_the_stack_has() -> None:
     assert {*DOCKER["env_vars"]} <= STACK["services"]["code-server"]["environment"].keys()
     assert {name.partition("_")[2] for name in DOCKER["networks"]} == STACK["networks"].keys()
     volumes = STACK["services"]["code-server"]["volumes"]
-    assert DOCKER["container_kwargs"]["volumes"] == [f"{STACK['name']}_{volume}" for volume in volumes]
+    assert DOCKER["container_kwargs"]["volumes"] == [
+        f"{STACK['name']}_{volume.replace('${BOOKS:-books}', 'books')}" for volume in volumes
+    ]
 
 
 def test_docker_knows_the_limits_of_a_container() -> None:

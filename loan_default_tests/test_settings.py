@@ -9,11 +9,13 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
+from loan_default.risk.contract import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.settings import (
     DAGSTER_STORAGE,
     PLATFORM_NEEDS,
     SERVING_NEEDS,
+    SHIPPED_BOOK,
     STUDY_STORAGE,
     HomeOrigins,
     Settings,
@@ -62,6 +64,7 @@ def test_each_variable_is_read() -> None:
         "LOAN_DEFAULT_MLFLOW_UI": "https://mlflow",
         "LOAN_DEFAULT_DAGSTER_STORAGE": "postgresql://runs",
         "LOAN_DEFAULT_STUDY_STORAGE": "postgresql://study",
+        "LOAN_DEFAULT_BOOK": "mortgages",
         "LOAN_DEFAULT_CONTRACT": "~/contract.yaml",
         "LOAN_DEFAULT_POLICY": "policy.yaml",
         "LOAN_DEFAULT_SEARCH_SPACE": "space.yaml",
@@ -88,6 +91,7 @@ def test_each_variable_is_read() -> None:
         environment="prod",
         storage="gs://bucket/prefix/",
         data="gs://bucket/*.csv",
+        book="mortgages",
         tracking_uri="http://mlflow:5000",
         mlflow_ui="https://mlflow",
         dagster_storage="postgresql://runs",
@@ -111,7 +115,60 @@ def test_each_variable_is_read() -> None:
     )
     unset = known_variables() - variables.keys()
     assert {*load_settings(dict.fromkeys(unset, "x")).secrets} == unset
-    assert settings.artifacts == "gs://bucket/prefix/mlflow"
+    assert settings.artifacts == "gs://bucket/prefix/mortgages/mlflow"
+
+
+def contract_named(name: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    contract = load_contract().model_dump(mode="json", exclude_defaults=True) | {"name": name}
+    path = folder / "homes.yaml"
+    path.write_text(yaml.safe_dump(contract), encoding="utf-8")
+    return path
+
+
+def test_a_book_follows_the_name_of_its_contract(tmp_path: Path) -> None:
+    contract = contract_named("home_loans", tmp_path)
+    variables = {"LOAN_DEFAULT_CONTRACT": str(contract), "LOAN_DEFAULT_HOME": str(tmp_path)}
+    settings = load_settings(variables)
+    assert (settings.book, settings.model_name, settings.experiment) == ("home_loans", "home_loans_model", "home_loans")
+    assert str(settings.layout.root) == f"{tmp_path}/storage/home_loans"
+    assert load_settings(variables | {"LOAN_DEFAULT_BOOK": "trial"}).model_name == "trial_model"
+    assert load_settings(variables | {"LOAN_DEFAULT_BOOK": SHIPPED_BOOK}).model_name == "loan_default_model"
+
+
+def test_the_shipped_book_keeps_its_names_whatever_file_describes_it(tmp_path: Path) -> None:
+    assert load_contract().name == SHIPPED_BOOK
+    contract = contract_named(SHIPPED_BOOK, tmp_path)
+    settings = load_settings({"LOAN_DEFAULT_CONTRACT": str(contract), "LOAN_DEFAULT_HOME": str(tmp_path)})
+    assert settings.layout == Settings(tmp_path).layout
+    assert settings.tracking == Settings(tmp_path).tracking
+
+
+@pytest.mark.parametrize("name", ["Home loans", "../up", "7", "a.b"])
+def test_a_name_that_names_no_folder_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"LOAN_DEFAULT_BOOK is .*small letters, figures and _"):
+        load_settings({"LOAN_DEFAULT_BOOK": name, "LOAN_DEFAULT_HOME": str(tmp_path)})
+
+
+def test_policy_and_search_space_are_found_beside_the_contract(tmp_path: Path) -> None:
+    contract = contract_named("homes", tmp_path)
+    variables = {"LOAN_DEFAULT_CONTRACT": str(contract)}
+    assert load_settings(variables).policy is None
+    (tmp_path / "policy.yaml").touch()
+    (tmp_path / "homes.search_space.yaml").touch()
+    (tmp_path / "search_space.yaml").touch()
+    assert load_settings(variables).policy == tmp_path / "policy.yaml"
+    assert load_settings(variables).search_space == tmp_path / "homes.search_space.yaml"
+    assert load_settings(variables | {"LOAN_DEFAULT_POLICY": "p.yaml"}).policy == Path("p.yaml")
+
+
+@pytest.mark.parametrize("letter", "[]*?")
+def test_a_home_in_which_dagster_finds_no_file_is_refused(letter: str, tmp_path: Path) -> None:
+    settings = Settings(tmp_path / f"a{letter}b")
+    with pytest.raises(BadInput, match="Dagster takes for a pattern"):
+        prepare_process(settings)
+    assert not settings.home.exists()
+    prepare_process(Settings(tmp_path / "é # %" / "home"))
 
 
 def test_empty_variables_count_as_unset() -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from loan_default.risk.contract import Contract
 
 _PATIENCE = 5.0  # seconds in which a bucket is asked again, where MLflow has asked already
-MODEL_NAME = "loan_default_model"
+EXPERIMENT, MODEL_NAME = "loan_default", "loan_default_model"  # of the book whose contract ships
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
 _UNAUTHENTICATED = 401
 
@@ -98,7 +98,7 @@ class Tracking:
 
     tracking_uri: str
     artifact_root: str
-    experiment: str = "loan_default"
+    experiment: str = EXPERIMENT
     model_name: str = MODEL_NAME
 
     # --- runs

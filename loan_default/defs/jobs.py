@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from loan_default.adapters.tracking import Tracking
+from loan_default.defs.book import BookNames
 from loan_default.defs.lost_runs import run_lock_hook
 from loan_default.defs.mlflow_run import mlflow_failure_hook
 
 if TYPE_CHECKING:  # what define_asset_job returns; Dagster does not export it
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-_DATA = dg.AssetSelection.groups("data") - dg.AssetSelection.assets("raw_loans")
+_DATA = dg.AssetSelection.groups("data").materializable()
 _TRAINING = _DATA | dg.AssetSelection.groups("training")
 _REGISTRY = dg.AssetSelection.groups("registry")
 _MONITORING = dg.AssetSelection.groups("monitoring")
@@ -22,7 +23,7 @@ _BATCH = dg.AssetSelection.groups("scoring") | _MONITORING
 
 _JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
     "cleaning_job": (_DATA, "Clean the loan file and cut it into windows."),
-    "tuning_job": (_DATA | dg.AssetSelection.assets("tuned_params"), "Clean, split and search for parameters."),
+    "tuning_job": (_DATA | dg.AssetSelection.kind("optuna"), "Clean, split and search for parameters."),
     "training_job": (_TRAINING, "From the loan file to a new version of the model (staging)."),
     "promotion_job": (_REGISTRY, "Measure the newest version, decide on it and write its card."),
     "full_pipeline_job": (_TRAINING | _REGISTRY, "From the loan file to a decision on a new version."),
@@ -65,7 +66,7 @@ _OF_A_BATCH = {
 _RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL)
 
 
-def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedAssetJobDefinition"]:
+def build_jobs(tracking: Tracking, names: BookNames, *, patient: bool = True) -> list["UnresolvedAssetJobDefinition"]:
     """Define every job; one that is not patient fails at once, as a person waits for it."""
     hooks = {mlflow_failure_hook(tracking), run_lock_hook}
     jobs = [
@@ -74,7 +75,7 @@ def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedA
             selection,
             description=description,
             hooks=hooks,
-            tags=_BEFORE_BATCHES | _TAGS.get(name, _OF_A_TRAINING),
+            tags=_BEFORE_BATCHES | _TAGS.get(name, _OF_A_TRAINING) | names.tags,
         )
         for name, (selection, description) in _JOBS.items()
     ]
@@ -84,7 +85,7 @@ def build_jobs(tracking: Tracking, *, patient: bool = True) -> list["UnresolvedA
             selection,
             description=description,
             hooks=hooks,
-            tags=_OF_A_BATCH,
+            tags=_OF_A_BATCH | names.tags,
             op_retry_policy=_RETRIES if patient else None,
         )
         for name, (selection, description) in _BATCH_JOBS.items()

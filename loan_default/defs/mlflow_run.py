@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
-from loan_default.adapters.tracking import Tracking, load_environment
+from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking, load_environment
 
 # The tag by which dagster-mlflow finds the MLflow run of a Dagster run again.
 DAGSTER_RUN_TAG = "dagster_run_id"
@@ -38,13 +38,15 @@ class MlflowRunResource(dg.ConfigurableResource[Any]):
 
     tracking_uri: str
     artifact_root: str
+    experiment: str = EXPERIMENT
+    model_name: str = MODEL_NAME
 
     _run_id: str | None = PrivateAttr(default=None)
 
     @property
     def tracking(self) -> Tracking:
         """The store, also usable outside a Dagster run."""
-        return Tracking(self.tracking_uri, self.artifact_root)
+        return Tracking(self.tracking_uri, self.artifact_root, self.experiment, self.model_name)
 
     @property
     def run_id(self) -> str:

@@ -19,7 +19,8 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.tracking import Tracking
+from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
+from loan_default.defs.book import BookNames
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.lost_runs import RunLockResource
 from loan_default.defs.mlflow_run import MlflowRunResource
@@ -79,10 +80,11 @@ def root_of(storage_root: str) -> UPath:
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
-    """The storage, a folder or a bucket, and local scratch space."""
+    """The storage of a book, a folder or a bucket, or a folder in that of all books; and local scratch space."""
 
     root: str
     scratch: str
+    book: str = ""
 
     @property
     def staging(self) -> Path:
@@ -94,7 +96,13 @@ class StorageResource(dg.ConfigurableResource[Any]):
     @property
     def layout(self) -> StorageLayout:
         """The paths of all that lies in the storage."""
-        return StorageLayout(root_of(self.root))
+        root = root_of(self.root)
+        return StorageLayout(root / self.book if self.book else root)
+
+    @property
+    def names(self) -> BookNames:
+        """The names of the book in Dagster."""
+        return BookNames(self.book)
 
     def workspace(self, run_id: str) -> Workspace:
         """Return the files of a run."""
@@ -150,13 +158,15 @@ class ModelRegistryResource(dg.ConfigurableResource[Any]):
 
     tracking_uri: str
     artifact_root: str
+    experiment: str = EXPERIMENT
+    model_name: str = MODEL_NAME
     cache: str
     ui: str
 
     @property
     def tracking(self) -> Tracking:
         """The client of MLflow's store."""
-        return Tracking(self.tracking_uri, self.artifact_root)
+        return Tracking(self.tracking_uri, self.artifact_root, self.experiment, self.model_name)
 
     @property
     def models(self) -> "ModelStore":
@@ -236,7 +246,12 @@ class NotificationsResource(dg.ConfigurableResource[Any]):
 def build_resources(settings: Settings) -> Mapping[str, Any]:
     """Build every resource from the settings."""
     root = root_of(settings.storage)
-    store = {"tracking_uri": settings.tracking_uri, "artifact_root": settings.artifacts}
+    store = {
+        "tracking_uri": settings.tracking_uri,
+        "artifact_root": settings.artifacts,
+        "experiment": settings.experiment,
+        "model_name": settings.model_name,
+    }
     return {
         "loan_book": LoanBookResource(
             data=settings.data,
@@ -244,7 +259,7 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
             policy_file=str(settings.policy or ""),
             search_space_file=str(settings.search_space or ""),
         ),
-        "storage": StorageResource(root=settings.storage, scratch=str(settings.staging)),
+        "storage": StorageResource(root=settings.storage, scratch=str(settings.staging), book=settings.book),
         "studies": StudiesResource(settings.study_storage),
         "compute": ComputeResource(engine_name=settings.engine, address=settings.dask_address),
         "model_registry": ModelRegistryResource(**store, cache=str(settings.models), ui=settings.mlflow_ui),
@@ -253,7 +268,7 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
             folder=str(settings.runs),
             scratch=str(settings.staging),
             models=str(settings.models),
-            storage=settings.storage,
+            storage=settings.book_storage,
         ),
         "scoring_server": ScoringServerResource(
             url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised

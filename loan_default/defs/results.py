@@ -16,13 +16,13 @@ import dagster as dg
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.storage import explain_os_error
 from loan_default.adapters.tracking import TrackingError
+from loan_default.defs.book import Event, own_key, with_own_keys
 from loan_default.defs.checks import check_results
 from loan_default.defs.metadata import OWNERS
 from loan_default.risk.errors import BadInput
 from loan_default.steps.gates import GateFailed
 
 Parameters = ParamSpec("Parameters")
-Event = dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult
 
 
 def stored_spec(key: str, io_manager_key: str, **attributes: Any) -> dg.AssetSpec:
@@ -30,15 +30,14 @@ def stored_spec(key: str, io_manager_key: str, **attributes: Any) -> dg.AssetSpe
     return dg.AssetSpec(key, owners=OWNERS, **attributes).with_io_manager_key(io_manager_key)
 
 
-def report_together(
-    context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[Any]]
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization]:
-    """Report assets whose files one step stored together, whichever of them were selected.
+def report_together(context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[Any]]) -> Iterator[Event]:
+    """Report assets whose files one step stored together, under the book's keys, whichever of them were selected.
 
     A selected asset is reported with its checks. Another is reported as materialized: its file was written too, as
     a table and the report on it must be of the same input.
     """
-    for result in results:
+    for result in (with_own_keys(result, context.assets_def) for result in results):
+        assert isinstance(result, dg.MaterializeResult)
         assert result.asset_key is not None
         if result.asset_key in context.selected_asset_keys:
             yield result
@@ -68,7 +67,7 @@ def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters,
         try:
             with user_errors():
                 result = compute(*args, **kwargs)
-                yield from result if isgeneratorfunction(compute) else [result]
+                yield from map(_under_own_keys, result if isgeneratorfunction(compute) else [result])
         except GateFailed as error:
             yield from _selected_checks(error)
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -76,8 +75,15 @@ def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters,
     return events
 
 
-def _selected_checks(error: GateFailed) -> Iterator[dg.AssetCheckResult]:
-    selected = dg.AssetExecutionContext.get().selected_asset_check_keys
+def _under_own_keys(event: Any) -> Any:
+    if isinstance(event, Event):
+        return with_own_keys(event, dg.AssetExecutionContext.get().assets_def)
+    return event
+
+
+def _selected_checks(error: GateFailed) -> Iterator[Event]:
+    context = dg.AssetExecutionContext.get()
     for result in check_results(error.asset, error.findings):
-        if dg.AssetCheckKey(dg.AssetKey(error.asset), str(result.check_name)) in selected:
-            yield result
+        key = dg.AssetCheckKey(own_key(error.asset, context.assets_def), str(result.check_name))
+        if key in context.selected_asset_check_keys:
+            yield with_own_keys(result, context.assets_def)

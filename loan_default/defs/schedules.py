@@ -11,12 +11,14 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters.layout import DRIFT_REPORT, PREDICTIONS
-from loan_default.defs.partitions import batches
+from loan_default.defs.book import BookNames
 
 _WEEKLY, _DAILY, _DAILY_LATER = "0 3 * * 1", "0 5 * * *", "0 6 * * *"
 
 
-def build_schedules(jobs: Mapping[str, Any], *, running: bool, time_zone: str) -> list[dg.ScheduleDefinition]:
+def build_schedules(
+    jobs: Mapping[str, Any], names: BookNames, *, running: bool, time_zone: str
+) -> list[dg.ScheduleDefinition]:
     """Define every schedule; running from the start, or once a person starts it."""
     options: dict[str, Any] = {
         "execution_timezone": time_zone,
@@ -29,22 +31,24 @@ def build_schedules(jobs: Mapping[str, Any], *, running: bool, time_zone: str) -
 
     @dg.schedule(name="daily_batch_prediction", job=jobs["batch_prediction_job"], cron_schedule=_DAILY, **options)
     def daily_batch_prediction(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return [*_requests(context, PREDICTIONS, after=None)] or dg.SkipReason("Every batch is scored.")
+        return [*_requests(context, names, PREDICTIONS, after=None)] or dg.SkipReason("Every batch is scored.")
 
     @dg.schedule(name="daily_monitoring", job=jobs["monitoring_job"], cron_schedule=_DAILY_LATER, **options)
     def daily_monitoring(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        requests = [*_requests(context, DRIFT_REPORT, after=PREDICTIONS)]
+        requests = [*_requests(context, names, DRIFT_REPORT, after=PREDICTIONS)]
         return requests or dg.SkipReason("Every scored batch was compared with the training population.")
 
     return [weekly_training, daily_batch_prediction, daily_monitoring]
 
 
-def _requests(context: dg.ScheduleEvaluationContext, asset: str, *, after: str | None) -> Iterator[dg.RunRequest]:
+def _requests(
+    context: dg.ScheduleEvaluationContext, names: BookNames, asset: str, *, after: str | None
+) -> Iterator[dg.RunRequest]:
     """Request a run for each registered batch that has no such asset, but has `after`."""
     instance = context.instance
-    materialized = instance.get_materialized_partitions(dg.AssetKey(asset))
-    registered = instance.get_dynamic_partitions(str(batches.name))
-    ready = instance.get_materialized_partitions(dg.AssetKey(after)) if after else set(registered)
+    materialized = instance.get_materialized_partitions(names.key(asset))
+    registered = instance.get_dynamic_partitions(str(names.batches.name))
+    ready = instance.get_materialized_partitions(names.key(after)) if after else set(registered)
     for batch in registered:
         if batch in ready and batch not in materialized:
             yield dg.RunRequest(run_key=f"{batch}-{context.scheduled_execution_time:%Y-%m-%d}", partition_key=batch)

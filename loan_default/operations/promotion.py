@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 def open_models(settings: Settings) -> ModelStore:
     """Return the store of models, candidates and reference profiles."""
     from loan_default.adapters.model_store import ModelStore
-    from loan_default.adapters.tracking import Tracking
 
-    return ModelStore(Tracking(settings.tracking_uri, settings.artifacts), settings.models)
+    return ModelStore(settings.tracking, settings.models)
 
 
 def promote(settings: Settings, version: int | None = None) -> TrainingRecords:

@@ -27,7 +27,7 @@ def read_batch_record(settings: Settings, asset: layout.BatchRecord, batch: str)
 def locations(settings: Settings) -> dict[str, str]:
     """Return where a person finds what a training leaves."""
     return {
-        "assets": settings.storage,
+        "assets": settings.book_storage,
         "model card": str(settings.layout.model_card),
         "models and plots": f"{settings.artifacts}, by {settings.tracking_uri}",
         "runs and events": str(settings.dagster_home),

@@ -93,11 +93,12 @@ def run_job(
     import dagster as dg
 
     from loan_default.definitions import build_definitions
+    from loan_default.defs.book import BookNames
     from loan_default.defs.instance import open_instance
 
     with open_instance(settings) as instance:
         if batch is not None:
-            instance.add_dynamic_partitions("batch", [batch])
+            instance.add_dynamic_partitions(str(BookNames(settings.book).batches.name), [batch])
         definitions = build_definitions(settings, patient=False)
         keys = dg.AssetSelection.groups(group).resolve(definitions.resolve_asset_graph()) if group else None
         definition = definitions.resolve_job_def(job)
@@ -185,7 +186,7 @@ def newest_runs(settings: Settings, job: str) -> list[Run]:
     from loan_default.defs.instance import open_instance
 
     with open_instance(settings) as instance:
-        return _runs(instance, job_name=job)
+        return _runs(instance, settings, job_name=job)
 
 
 def runs_under_way(settings: Settings) -> list[Run]:
@@ -194,44 +195,46 @@ def runs_under_way(settings: Settings) -> list[Run]:
     from loan_default.defs.sensors.ticks import UNDER_WAY
 
     with open_instance(settings) as instance:
-        return _runs(instance, statuses=[*UNDER_WAY])
+        return _runs(instance, settings, statuses=[*UNDER_WAY])
 
 
 def read_batch_runs(settings: Settings) -> BatchRuns:
     """Read which batches Dagster knows, and why the newest run of a batch failed where it did."""
     import dagster as dg
 
+    from loan_default.defs.book import BookNames
     from loan_default.defs.instance import open_instance
 
+    partitions = str(BookNames(settings.book).batches.name)
     with open_instance(settings) as instance:
         failed = [
             run.batch
             for job in _BATCH_JOBS
-            for run in _runs(instance, job_name=job, statuses=[dg.DagsterRunStatus.FAILURE])
+            for run in _runs(instance, settings, job_name=job, statuses=[dg.DagsterRunStatus.FAILURE])
             if run.batch is not None
         ]
-        failures = [failure for batch in dict.fromkeys(failed) if (failure := _failure(instance, batch))]
-        return BatchRuns(tuple(instance.get_dynamic_partitions("batch")), tuple(failures))
+        failures = [failure for batch in dict.fromkeys(failed) if (failure := _failure(instance, settings, batch))]
+        return BatchRuns(tuple(instance.get_dynamic_partitions(partitions)), tuple(failures))
 
 
-def _failure(instance: dg.DagsterInstance, batch: str) -> BatchFailure | None:
+def _failure(instance: dg.DagsterInstance, settings: Settings, batch: str) -> BatchFailure | None:
     """Return the failure of the newest run of a batch that has ended; None where that run did not fail."""
     from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
     from loan_default.defs.sensors.ticks import PARTITION_TAG
 
-    (newest,) = _runs(instance, 1, tags={PARTITION_TAG: batch}, statuses=FINISHED_STATUSES)
-    if newest.status != "failure":
+    newest = next(iter(_runs(instance, settings, tags={PARTITION_TAG: batch}, statuses=FINISHED_STATUSES)), None)
+    if newest is None or newest.status != "failure":
         return None
     reason = failure_reason(_failure_events(instance, newest.run_id))
     return BatchFailure(batch, newest.run_id, newest.created_at, reason)
 
 
-def _runs(instance: dg.DagsterInstance, limit: int = _RUNS_READ, **filters: Any) -> list[Run]:
-    """Return the newest runs that pass the filters, which are those of Dagster's `RunsFilter`."""
-    import dagster as dg
+def _runs(instance: dg.DagsterInstance, settings: Settings, **filters: Any) -> list[Run]:
+    """Return the newest runs of the book that pass the filters, which are those of Dagster's `RunsFilter`."""
+    from loan_default.defs.book import BookNames
 
-    return [_run(record) for record in instance.get_run_records(dg.RunsFilter(**filters), limit=limit)]
+    return [_run(record) for record in BookNames(settings.book).runs(instance, _RUNS_READ, **filters)]
 
 
 def _run(record: dg.RunRecord) -> Run:

@@ -138,6 +138,7 @@ class ScoringApp:
         tokens: Tokens,
         reload: Callable[[], None],
         workers: int = 1,
+        model_name: str = MODEL_NAME,
     ) -> None:
         """Answer by `production`, and by `challenger` where the policy says so; `reload` tells the other workers.
 
@@ -145,7 +146,7 @@ class ScoringApp:
         """
         self._production, self._challenger, self._follower = production, challenger, follower
         self._log, self._policy, self._limits, self._tokens = log, policy, limits, tokens
-        self._dropped, self._reload, self._workers = dropped, reload, workers
+        self._dropped, self._reload, self._workers, self._model_name = dropped, reload, workers, model_name
         self._metrics = Metrics()
         self._recent: list[AnsweredRequest] = []
         self._beside, self._shadow_room = ThreadPoolExecutor(1, "shadow"), BoundedSemaphore(_SHADOW_BATCHES)
@@ -392,7 +393,7 @@ class ScoringApp:
         model, trouble = self._production.model, self._production.trouble
         health = {
             "status": "ready" if model else "not ready",
-            "model": MODEL_NAME,
+            "model": self._model_name,
             "alias": self._production.alias,
             "version": model.version if model else None,
             "trees": model.quick_form if model else None,

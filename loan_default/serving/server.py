@@ -43,8 +43,7 @@ class ServerConfig:
     home: Path  # of the server: its sign of a reload
     models: Path  # where packages are downloaded to
     storage: str  # where predictions are logged
-    tracking_uri: str
-    artifacts: str
+    tracking: Tracking
     policy: ServingPolicy
     seconds: float  # between two looks at the registry
     tokens: tuple[str, ...] = field(default=(), repr=False)
@@ -109,7 +108,7 @@ class WorkerComponents:
         # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
         # nothing waits for the registry, and the helper would only take time from the first answer.
         first = None if last[PRODUCTION].exists() else PRODUCTION
-        self.registry = RegistryClient(Tracking(config.tracking_uri, config.artifacts), config.models, first=first)
+        self.registry = RegistryClient(config.tracking, config.models, first=first)
         from loan_default.serving.follower import FollowedAlias
 
         self._config = config
@@ -149,6 +148,7 @@ class WorkerComponents:
             tokens=Tokens(config.tokens, config.admin_tokens),
             reload=self._sign.touch,
             workers=config.workers,
+            model_name=config.tracking.model_name,
         )
 
     def _log(self, model: ServedModel) -> PredictionLog:

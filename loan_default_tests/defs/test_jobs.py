@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from loan_default.adapters.tracking import Tracking
+from loan_default.defs.book import BookNames
 from loan_default.defs.jobs import build_jobs
 from loan_default.settings import Settings, prepare_process
 from loan_default_tests.homes import dagster_of, definitions_of, own_environment
@@ -65,7 +66,7 @@ def test_only_a_batch_is_tried_again_by_dagster_and_each_run_ends(definitions: d
 
 
 def test_a_person_who_waits_is_told_at_once(tmp_path: Path) -> None:
-    for job in build_jobs(Tracking("sqlite://", str(tmp_path)), patient=False):
+    for job in build_jobs(Tracking("sqlite://", str(tmp_path)), BookNames(), patient=False):
         assert job.op_retry_policy is None
 
 
@@ -126,4 +127,4 @@ def test_a_job_tells_mlflow_of_a_failure(definitions: dg.Definitions, name: str)
 
 
 def test_no_job_is_forgotten(tmp_path: Path) -> None:
-    assert {job.name for job in build_jobs(Tracking("sqlite://", str(tmp_path)))} == RUNS.keys()
+    assert {job.name for job in build_jobs(Tracking("sqlite://", str(tmp_path)), BookNames())} == RUNS.keys()

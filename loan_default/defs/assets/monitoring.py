@@ -9,9 +9,9 @@ import dagster as dg
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
+from loan_default.defs.book import batches
 from loan_default.defs.checks import check_specs, warning
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
-from loan_default.defs.partitions import batches
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.results import explain_failures
 from loan_default.steps.monitoring import ComparedBatch, compare_batch

@@ -11,10 +11,11 @@ import dagster as dg
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
 from loan_default.defs.assets.registry import EvaluationConfig
+from loan_default.defs.book import Event
 from loan_default.defs.checks import check_specs, warning
 from loan_default.defs.metadata import LOANS, MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
-from loan_default.defs.results import Event, explain_failures, report_together, stored_spec
+from loan_default.defs.results import explain_failures, report_together, stored_spec
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.steps.performance import OutcomeFiles, measure_versions, read_outcome_files
 

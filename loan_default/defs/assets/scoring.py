@@ -11,11 +11,11 @@ import dagster as dg
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
+from loan_default.defs.book import Event, batches
 from loan_default.defs.checks import check_results, check_specs
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
-from loan_default.defs.partitions import batches
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
-from loan_default.defs.results import Event, explain_failures, report_together, stored_spec
+from loan_default.defs.results import explain_failures, report_together, stored_spec
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES
 from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
 

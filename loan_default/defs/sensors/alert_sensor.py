@@ -16,6 +16,7 @@ from loan_default.adapters.alerts import send
 from loan_default.adapters.inbox import list_files
 from loan_default.adapters.layout import StorageLayout, is_verdict
 from loan_default.adapters.storage import read_text
+from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, NotificationsResource, StorageResource
 from loan_default.defs.sensors.ticks import MAX_NAMES, PARTITION_TAG, REASON_TAG, Result, explain_skips
 from loan_default.risk.monitoring.verdicts import with_current_verdict
@@ -43,7 +44,7 @@ def evaluate(
     """
     now = clock.now()
     since, past = read_cursor(context.cursor, now)
-    new = {event: line for event, line in _events(context.instance, storage.layout, since) if event not in past}
+    new = {event: line for event, line in _events(context.instance, storage, since) if event not in past}
     lines = list(new.values())
     cursor = json.dumps([now.isoformat(), [*past, *new][-_MAX_EVENTS:]])
     if not lines:
@@ -75,28 +76,28 @@ def read_cursor(cursor: str | None, now: datetime) -> tuple[datetime, list[str]]
     return max(since, now - _LONGEST_LOOK_BACK) if since <= now else now - _FIRST_LOOK_BACK, events
 
 
-def _events(instance: dg.DagsterInstance, layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
+def _events(instance: dg.DagsterInstance, storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]]:
     """Yield each event by its own name, with the line that tells of it."""
-    yield from _failures(instance, since)
-    yield from _requests(instance, since)
+    layout = storage.layout
+    yield from _failures(instance, storage.names, since)
+    yield from _requests(instance, storage.names, since)
     yield from _decisions(layout, since)
     yield from _drifted_batches(layout, since)
     yield from _performance(layout, since)
 
 
-def _failures(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str, str]]:
-    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
-    for record in reversed(instance.get_run_records(failed)):
+def _failures(instance: dg.DagsterInstance, names: BookNames, since: datetime) -> Iterator[tuple[str, str]]:
+    for record in reversed(names.runs(instance, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)):
         run = record.dagster_run
         batch = run.tags.get(PARTITION_TAG)
         subject = f"{run.job_name} of batch {batch}" if batch else run.job_name
         yield f"failed {run.run_id}", f"{subject} failed (run {run.run_id})."
 
 
-def _requests(instance: dg.DagsterInstance, since: datetime) -> Iterator[tuple[str, str]]:
+def _requests(instance: dg.DagsterInstance, names: BookNames, since: datetime) -> Iterator[tuple[str, str]]:
     """Yield retrainings, and servers that were seen to."""
     for job, event in (("retraining_job", "A retraining began"), ("serving_job", "The scoring server is seen to")):
-        for record in reversed(instance.get_run_records(dg.RunsFilter(job_name=job, created_after=since))):
+        for record in reversed(names.runs(instance, job_name=job, created_after=since)):
             run = record.dagster_run
             if reason := run.tags.get(REASON_TAG):
                 yield f"asked {run.run_id}", f"{event}: {reason.rstrip('.')} (run {run.run_id})."

@@ -18,6 +18,7 @@ from loan_default.adapters.inbox import File, list_files, match_files, signature
 from loan_default.adapters.layout import is_verdict
 from loan_default.adapters.storage import read_json, read_text
 from loan_default.adapters.tracking import PRODUCTION
+from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.sensors.ticks import (
     DATA_TAG,
@@ -60,10 +61,10 @@ def evaluate(
         return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
     version = model_registry.tracking.version_of(PRODUCTION)
     production = version.version if version else None
-    rescorings = _rescorings(context.instance, drifted, production)
+    rescorings = _rescorings(context.instance, storage.names, drifted, production)
     loan_files = match_files(loan_book.data)
     data = signature(loan_files) if loan_files else ""
-    past = [*retrainings(context.instance)]
+    past = [*retrainings(context.instance, storage.names)]
     policy = loan_book.policy.retraining
     decision = decide_retraining([*drifted], production, data, past, policy, clock.now(), degraded)
     if decision.verdict == "wait":
@@ -83,7 +84,7 @@ def _retraining(decision: RetrainingDecision, production: int | None, data: str,
 
 
 def _rescorings(
-    instance: dg.DagsterInstance, drifted: Mapping[DriftedBatch, str], production: int | None
+    instance: dg.DagsterInstance, names: BookNames, drifted: Mapping[DriftedBatch, str], production: int | None
 ) -> list[dg.RunRequest]:
     """Request, a few in a tick, the scoring of what drifted against another version, unless it was requested since."""
     candidates = {
@@ -91,8 +92,8 @@ def _rescorings(
         for batch, state in drifted.items()
         if production is not None and batch.version != production
     }
-    runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: [*candidates]})) if candidates else []
-    requested = {run.tags[RUN_KEY_TAG] for run in runs}
+    runs = names.runs(instance, tags={RUN_KEY_TAG: [*candidates]}) if candidates else []
+    requested = {run.dagster_run.tags[RUN_KEY_TAG] for run in runs}
     requests = [
         dg.RunRequest(
             run_key=key,
@@ -168,9 +169,9 @@ def _degraded_version(storage: StorageResource) -> DegradedVersion | None:
 # --- past retrainings -------------------------------------------------------------------------------------------
 
 
-def retrainings(instance: dg.DagsterInstance) -> Iterator[Retraining]:
+def retrainings(instance: dg.DagsterInstance, names: BookNames) -> Iterator[Retraining]:
     """Yield the newest retrainings that Dagster knows."""
-    for record in instance.get_run_records(dg.RunsFilter(job_name="retraining_job"), limit=MAX_RUNS):
+    for record in names.runs(instance, MAX_RUNS, job_name="retraining_job"):
         tags = record.dagster_run.tags
         version = tags.get(VERSION_TAG)
         yield Retraining(

@@ -13,7 +13,6 @@ from loan_default.adapters import prediction_history
 from loan_default.adapters.inbox import InboxScan, ReadyBatch, ScanState, list_files, scan_inbox
 from loan_default.adapters.storage import exists, read_json
 from loan_default.adapters.tracking import PRODUCTION
-from loan_default.defs.partitions import batches
 from loan_default.defs.resources import ModelRegistryResource, StorageResource
 from loan_default.defs.sensors.ticks import MAX_NAMES, MAX_REQUESTS, Result, explain_skips
 from loan_default.risk.text import shorten_names
@@ -27,6 +26,7 @@ def evaluate(
 ) -> Result:
     """Register and score what has come in whole, a few batches in a tick; the same content is scored once."""
     state = ScanState.from_json(context.cursor)
+    batches = storage.names.batches
     registered = context.instance.get_dynamic_partitions(str(batches.name))
     files = list_files(storage.layout.inbox)
     scan = scan_inbox(files, registered, state, most_bytes=_MAX_BYTES, staging=storage.staging)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from loan_default.adapters.tracking import PRODUCTION
-from loan_default.defs.resources import ClockResource, ModelRegistryResource, ScoringServerResource
+from loan_default.defs.resources import ClockResource, ModelRegistryResource, ScoringServerResource, StorageResource
 from loan_default.defs.sensors.ticks import MAX_RUNS, REASON_TAG, UNDER_WAY, VERSION_TAG, Result, explain_skips
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=30)  # b
 @explain_skips
 def evaluate(
     context: dg.SensorEvaluationContext,
+    storage: StorageResource,
     model_registry: ModelRegistryResource,
     scoring_server: ScoringServerResource,
     clock: ClockResource,
@@ -34,7 +35,7 @@ def evaluate(
     if production is None:
         return dg.SkipReason("No version is in production.")
     version = production.version
-    runs = context.instance.get_run_records(dg.RunsFilter(job_name="serving_job"), limit=MAX_RUNS)
+    runs = storage.names.runs(context.instance, MAX_RUNS, job_name="serving_job")
     if any(run.dagster_run.status in UNDER_WAY for run in runs):
         return dg.SkipReason("serving_job is under way.")
     health = scoring_server.server.health()

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from loan_default.adapters import gcs, probes
-from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError, load_environment
+from loan_default.adapters.tracking import PRODUCTION, TrackingError, load_environment
 from loan_default.operations.doctor.check import (
     ASK_SECONDS,
     CheckContext,
@@ -26,7 +26,7 @@ from loan_default.risk.files import JOURNAL
 from loan_default.settings import STUDY_STORAGE
 
 if TYPE_CHECKING:
-    from loan_default.adapters.tracking import ModelVersion
+    from loan_default.adapters.tracking import ModelVersion, Tracking
 
 _SLOW_SECONDS = 3.0
 # MLflow would ask a dead server again and again.
@@ -55,7 +55,7 @@ def check_registry(context: CheckContext) -> Iterator[Diagnosis]:
         if wrong is not None:
             yield wrong
             return
-    tracking = Tracking(uri, context.settings.artifacts)
+    tracking = context.settings.tracking
     try:
         began = time.monotonic()
         context.production = tracking.version_of(PRODUCTION)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import gettempdir
 
-from upath import UPath
-
 from loan_default.adapters import inbox, probes
 from loan_default.adapters.gcs import BucketError
 from loan_default.adapters.layout import StorageLayout
@@ -48,8 +46,8 @@ def check_storage(context: CheckContext) -> Iterator[Diagnosis]:
             context.storage_works = True
             context.clocks.append(("the storage", probe.changed_at, probe.written_at))
             yield judge_probe(root, probe)
-            context.timestamps += _newest_files(root)
-    leftovers = probes.count_leftovers(root, settings.staging, settings.models, datetime.now(UTC))
+            context.timestamps += _newest_files(settings.layout)
+    leftovers = probes.count_leftovers(settings.book_storage, settings.staging, settings.models, datetime.now(UTC))
     if leftovers.files:
         files, size = count_of(leftovers.files, "half-written file"), size_of(leftovers.size)
         message = f"{files} ({size}) of runs that died, older than a day."
@@ -83,8 +81,7 @@ def judge_probe(root: str, probe: probes.Probe) -> Diagnosis:
     return Diagnosis("storage", "ok", f"{root} was listed, written to and read back in {probe.seconds:.2f} s.")
 
 
-def _newest_files(root: str) -> Iterator[tuple[str, datetime]]:
-    layout = StorageLayout(UPath(root))
+def _newest_files(layout: StorageLayout) -> Iterator[tuple[str, datetime]]:
     for folder in (layout.decisions, layout.predictions, layout.drift_reports):
         if files := inbox.list_files(folder):
             yield f"{folder.name}/{files[-1].name}", files[-1].changed_at

@@ -133,7 +133,11 @@ class Harness:
 
     def serving(self) -> Result:
         return self.tick(
-            "production_sensor", model_registry=self.model_registry, scoring_server=self.server, clock=ClockResource()
+            "production_sensor",
+            storage=self.storage,
+            model_registry=self.model_registry,
+            scoring_server=self.server,
+            clock=ClockResource(),
         )
 
     def alerts(self, channels: Channels | None = None, clock: Any = None) -> str:

@@ -136,7 +136,7 @@ def test_setting_the_clock_leads_to_no_retraining_more(
     """Each look finds new loans, so that only the rules for time stand against another."""
     harness.write_verdict("shifted", 1)
     clock, requests = Clock(_NOW), list[datetime]()
-    past = lambda instance: [Retraining(str(time), time, "succeeded", 1, "other") for time in requests]  # noqa: E731
+    past = lambda instance, names: [Retraining(str(time), time, "succeeded", 1, "other") for time in requests]  # noqa: E731
     monkeypatch.setattr(drift_sensor, "retrainings", past)
 
     def requests_within(hours: int) -> int:
