@@ -459,8 +459,8 @@ def _annuity(amount: Any, rate: Any, months: Any) -> Any:
 
 
 def _payment(choose: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
-    """Return the annuity, and equal parts of the amount where there is no interest."""
-    return lambda amount, rate, months: choose(rate == 0, amount / months, _annuity(amount, rate, months))
+    """Return the annuity, and equal parts of the amount where there is no interest, or too little for a float."""
+    return lambda amount, rate, months: choose(1 + rate == 1, amount / months, _annuity(amount, rate, months))
 
 
 def _larger(left: float, right: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Floats
@@ -230,11 +230,13 @@ LEAVES = st.one_of(
     NAMES.map("bins({}, 0.5, 1, 1000)".format),
     NAMES.map("log1p({})".format),
     NAMES.map("log({})".format),
-    st.tuples(NAMES, NAMES, NAMES).map("payment({0[0]}, {0[1]} / 1e7, {0[2]} / 1e4)".format),
+    NAMES.map("payment(100, {0} * 0, {0})".format),
+    st.tuples(NAMES, NAMES, NAMES).map("payment({0[0]}, max({0[1]} / 1e7, 1e-3), {0[2]} / 1e4)".format),
 )
 
 
 @settings(max_examples=150)
+@example(text="payment(used, used / 1e7, loan)", rows=[(None, None, None, 1e-119)])
 @given(
     text=st.recursive(LEAVES, combined, max_leaves=5),
     rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=5),
