@@ -118,7 +118,7 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
         BadInput: names what cannot be used and what to do.
     """
     from loan_default.risk.contract import load_contract
-    from loan_default.risk.data.loan_files import open_table
+    from loan_default.risk.data.loan_files import check_table
     from loan_default.risk.data.splitting import SplitPlan
 
     SplitPlan(calibrate_from=request.calibrate_from, test_from=request.test_from)
@@ -131,7 +131,7 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
     contract = load_contract(settings.contract)
     for file in require_files(settings.data):
         if not is_remote(file.path):  # an object is opened by the run, which keeps the copy
-            open_table(Path(str(file.path)), contract, with_outcome=True)
+            check_table(Path(str(file.path)), contract, with_outcome=True)
 
 
 def _month(month: date | None) -> str:

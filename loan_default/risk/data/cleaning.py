@@ -13,17 +13,25 @@ from datetime import date
 from functools import partial, reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_args
 
 import polars as pl
 
 from loan_default.risk.compute import Engine
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
+from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import no_loan, parse_table
-from loan_default.risk.data.loan_files import ROW, LoanTable, digest, open_table, refuse_damage, stem
+from loan_default.risk.data.loan_files import LoanTable, Reader, count_lines, digest, open_table, refuse_damage, stem
 from loan_default.risk.data.parsing import as_text, read_month
-from loan_default.risk.data.rejections import any_broken, duplicate_lines, rejection_lines
+from loan_default.risk.data.rejections import (
+    any_broken,
+    duplicate_lines,
+    excel_remedy,
+    is_sound,
+    may_be_no_loan,
+    rejection_lines,
+)
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
 
@@ -63,7 +71,8 @@ def clean_loans(
 
     Raises:
         BadInput: a file cannot be used at all, or no row of it can, or its snapshot column is unreadable in more rows
-            than the contract allows to reject and no `snapshot` is given. Nothing is written then.
+            than the contract allows to reject and no `snapshot` is given. `cleaned` is not written then, and `rejected`
+            where rows were read.
     """
     if not files:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
@@ -89,12 +98,13 @@ def _clean(
     rejected: Path,
     snapshot: date | None,
 ) -> CleaningReport:
-    with write_atomically(cleaned) as cleaned_part, write_atomically(rejected) as rejected_part:
-        scan = scan_files(cleaned_part, rejected_part)
+    with write_atomically(cleaned) as cleaned_part:
+        with write_atomically(rejected) as rejected_part:
+            scan = scan_files(cleaned_part, rejected_part)
+            _move_duplicates(cleaned_part, rejected_part, contract)
+            report = report_cleaning(scan, contract, cleaned=cleaned_part, rejected=rejected_part, snapshot=snapshot)
         if snapshot is None:
             _refuse_unreadable_snapshots(scan, contract)
-        _move_duplicates(cleaned_part, rejected_part, contract)
-        report = report_cleaning(scan, contract, cleaned=cleaned_part, rejected=rejected_part, snapshot=snapshot)
         if not report.kept:
             raise BadInput(_nothing_usable(report))
     return report
@@ -104,8 +114,11 @@ def _nothing_usable(report: CleaningReport) -> str:
     names = ", ".join(report.files)
     if not report.rejected:
         return f"{names}: there is a header but no loan below it."
-    problem = next(iter(report.problems))
-    return f"{names}: none of the {report.rejected:,} loans is usable; the most frequent reason is {problem}."
+    problem, count = next(iter(report.problems.items()))
+    return (
+        f"{names}: none of the {report.rejected:,} loans is usable; the most frequent reason is {problem} ({count:,}). "
+        f"The first: {report.first_rejection}"
+    )
 
 
 def _refuse_unreadable_snapshots(scan: FileScan, contract: Contract) -> None:
@@ -134,26 +147,40 @@ def _scan_here(
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise BadInput(f"{path} is given twice; name each loan file once.")
+    names, lines = names or _unique_names(paths), [count_lines(path, contract) for path in paths]
 
-    def open_tables(*, typed: bool) -> list[LoanTable]:
+    def open_tables(reader: Reader) -> list[LoanTable]:
         extra = [contract.snapshot_column] if contract.snapshot_column else []
+        how = partial(open_table, contract=contract, with_outcome=with_outcome, columns=extra, reader=reader)
         return [
-            replace(open_table(path, contract, with_outcome=with_outcome, columns=extra, typed=typed), name=name)
-            for path, name in zip(paths, names or _unique_names(paths), strict=True)
+            replace(how(path, lines=count), name=name) for path, name, count in zip(paths, names, lines, strict=True)
         ]
 
-    tables = open_tables(typed=True)
-    with ThreadPoolExecutor(1) as background:
+    with ThreadPoolExecutor(1) as background, refuse_damage(", ".join(map(str, paths))):
         digests = background.submit(lambda: tuple(map(digest, paths)))
-        with refuse_damage(", ".join(map(str, paths))):
-            try:
-                months = _stream(tables, contract, cleaned, rejected, with_outcome=with_outcome)
-            except pl.exceptions.ComputeError:  # some number is none: read text, and find its row
-                tables = open_tables(typed=False)
-                months = _stream(tables, contract, cleaned, rejected, with_outcome=with_outcome)
+        stream = partial(_stream, contract=contract, cleaned=cleaned, rejected=rejected, with_outcome=with_outcome)
+        tables, months = _read_all_rows(open_tables, stream)
         layouts = tuple(table.layout.name if table.layout else "published" for table in tables)
         unreadable = _unreadable_snapshots(tables, months, contract) if with_outcome else ()
         return FileScan(tuple(map(str, paths)), layouts, digests.result(), months.drop("table"), unreadable)
+
+
+def _read_all_rows(
+    open_tables: Callable[[Reader], list[LoanTable]], stream: Callable[[Sequence[LoanTable]], pl.DataFrame]
+) -> tuple[list[LoanTable], pl.DataFrame]:
+    """Read by the quickest reader that can: typed, if no number is unreadable, and one that finds every row."""
+    for reader in get_args(Reader):
+        tables = open_tables(reader)
+        try:
+            months = stream(tables)
+        except pl.exceptions.ComputeError:
+            if reader == "careful":
+                raise
+            continue
+        rows = dict(months.group_by("table").agg(pl.col("rows").sum()).iter_rows())
+        if all(table.rows in (None, rows.get(number, 0)) for number, table in enumerate(tables)):
+            return tables, months
+    raise RuntimeError(f"{', '.join(str(table.path) for table in tables)}: not every row was read; found {rows}.")
 
 
 def _scan_by_engine(
@@ -175,7 +202,7 @@ def _scan_by_engine(
             for name, content in zip(("cleaned", "rejected"), contents, strict=True):
                 Path(folder, f"{number:06}.{name}").write_bytes(content)
         for target, name in ((cleaned, "cleaned"), (rejected, "rejected")):
-            pl.scan_parquet(sorted(Path(folder).glob(f"*.{name}"))).sink_parquet(target)
+            pl.scan_parquet(sorted(Path(folder).glob(f"*.{name}")), glob=False).sink_parquet(target)
     return reduce(FileScan.__add__, scans)
 
 
@@ -222,14 +249,15 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
     names = [field.name for field in contract.fields if field.role != "support"]
     names += [OUTCOME, MATURES] if with_outcome else []
     frame, rules = parse_table(table, contract, with_outcome=with_outcome)
-    frame = frame.with_columns(no_loan(contract).alias("no_loan"), any_broken(rules).alias("broken"))
+    is_no_loan = no_loan(contract) & may_be_no_loan(table.dtypes)
+    frame = frame.with_columns(is_no_loan.alias("no_loan"), any_broken(rules).alias("broken"))
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
     is_no_loan, broken = pl.col("no_loan"), pl.col("broken")
     month, unreadable = _month_shown(table, contract)
     return (
         frame.filter(~(is_no_loan | broken)).select(names),
         rejection_lines(frame.filter(~is_no_loan & broken), rules, table, contract),
-        frame.group_by(month.alias("month")).agg(
+        frame.group_by(pl.when(is_sound(table.dtypes)).then(month).alias("month")).agg(
             pl.len().alias("rows"),
             is_no_loan.sum().alias("not_loans"),
             (unreadable & ~is_no_loan).sum().alias("unreadable"),
@@ -246,7 +274,7 @@ def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr
         return issued, pl.lit(False)
     dtype = table.dtypes[column]
     month = read_month(pl.col(column), dtype)
-    unreadable = month.is_null() & as_text(pl.col(column), dtype).is_not_null()
+    unreadable = month.is_null() & as_text(pl.col(column), dtype).is_not_null() & is_sound(table.dtypes)
     return pl.when(~unreadable).then(pl.coalesce(month, issued)), unreadable
 
 
@@ -264,20 +292,23 @@ def _unreadable_snapshots(
         table = tables[number]
         frame, _ = parse_table(table, contract, with_outcome=True)
         first = frame.filter(_month_shown(table, contract)[1] & ~no_loan(contract)).select(
-            ROW, as_text(pl.col(column), table.dtypes[column])
+            ROW, as_text(pl.col(column), table.dtypes[column]).alias("value")
         )
-        row, value = first.head(1).collect(engine="streaming").row(0)
-        results.append(UnreadableSnapshots(column, table.path.name, unreadable, loans, row, value))
+        first = first.head(1).with_columns(excel_remedy(pl.col("value")).alias("remedy"))
+        row, value, remedy = first.collect(engine="streaming").row(0)
+        results.append(UnreadableSnapshots(column, table.path.name, unreadable, loans, row, value, remedy))
     return tuple(results)
 
 
 def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:
     """Reject all but the first loan of each id; the files are rewritten only where there is such a loan."""
-    ids = pl.scan_parquet(cleaned).select(contract.id_name).collect().get_column(contract.id_name)
+    ids = pl.scan_parquet(cleaned, glob=False).select(contract.id_name).collect().get_column(contract.id_name)
     if ids.hash().n_unique() == len(ids):  # faster than the texts; below, these decide
         return
     first = ids.is_first_distinct()
     with write_atomically(cleaned) as part:
-        pl.scan_parquet(cleaned).with_columns(first.alias("first")).filter("first").drop("first").sink_parquet(part)
+        pl.scan_parquet(cleaned, glob=False).with_columns(first.alias("first")).filter("first").drop(
+            "first"
+        ).sink_parquet(part)
     lines = duplicate_lines(ids.filter(~first), contract)
-    pl.concat([pl.read_parquet(rejected), lines]).write_parquet(rejected)
+    pl.concat([pl.read_parquet(rejected, glob=False), lines]).write_parquet(rejected)

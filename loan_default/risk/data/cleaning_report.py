@@ -14,7 +14,7 @@ import polars as pl
 
 from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.data.loan_files import fingerprint_of
-from loan_default.risk.data.rejections import count_problems
+from loan_default.risk.data.rejections import count_problems, first_rejection
 
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _PROBLEMS_LIMIT = 4  # in a warning
@@ -22,7 +22,10 @@ _PROBLEMS_LIMIT = 4  # in a warning
 
 @dataclass(frozen=True)
 class UnreadableSnapshots:
-    """Counts loans of a file whose snapshot column holds text that is no month; `row` and `value` are the first's."""
+    """Counts loans of a file whose snapshot column holds text that is no month; `row` and `value` are the first's.
+
+    `remedy` says what to do about that value, where that is known.
+    """
 
     column: str
     file: str
@@ -30,6 +33,7 @@ class UnreadableSnapshots:
     of_loans: int
     row: int
     value: str
+    remedy: str = ""
 
     @property
     def share(self) -> float:
@@ -39,7 +43,7 @@ class UnreadableSnapshots:
     def __str__(self) -> str:
         return (
             f"{self.file}, row {self.row:,}: {self.column} '{self.value}' is no month, the first of {self.loans:,} "
-            f"such loans among {self.of_loans:,}"
+            f"such loans among {self.of_loans:,}{self.remedy}"
         )
 
 
@@ -63,6 +67,7 @@ class CleaningReport:
     matured: int
     default_rate: float | None
     unreadable_snapshots: tuple[UnreadableSnapshots, ...] = ()
+    first_rejection: str = ""  # a sentence: the first row with the most frequent problem
 
     @property
     def rejected_share(self) -> float:
@@ -133,7 +138,7 @@ def report_cleaning(
     scan: FileScan, contract: Contract, *, cleaned: Path, rejected: Path, snapshot: date | None
 ) -> CleaningReport:
     """Measure both Parquet files that cleaning wrote; `snapshot` is found in the scan by default."""
-    loans = pl.scan_parquet(cleaned)
+    loans = pl.scan_parquet(cleaned, glob=False)
     with_outcome = OUTCOME in loans.collect_schema()
     month, null = pl.col(contract.time_name), pl.lit(None)
     resolved = pl.col(OUTCOME).is_not_null() if with_outcome else pl.lit(False)
@@ -147,18 +152,26 @@ def report_cleaning(
         matured.sum().alias("matured"),
         (pl.col(OUTCOME).filter(matured).mean() if with_outcome else null).alias("default_rate"),
     ).collect()
-    problems = count_problems(pl.scan_parquet(rejected))
+    rejections = pl.scan_parquet(rejected, glob=False)
+    problems = count_problems(rejections)
+    rows, no_loans = int(scan.months["rows"].sum()), int(scan.months["not_loans"].sum())
+    kept, unusable = measures["kept"].item(), sum(problems.values())
+    if rows != kept + unusable + no_loans:
+        raise RuntimeError(
+            f"Of {rows:,} rows {kept:,} were kept, {unusable:,} rejected, and {no_loans:,} are no loans."
+        )
     return CleaningReport(
         files=scan.files,
         fingerprint=fingerprint_of(scan.digests),
         layouts=scan.layouts,
-        rows_read=int(scan.months["rows"].sum()),
-        lines_not_loans=int(scan.months["not_loans"].sum()),
-        rejected=sum(problems.values()),
+        rows_read=rows,
+        lines_not_loans=no_loans,
+        rejected=unusable,
         problems=problems,
         missing_fields=_missing_fields(contract, loans),
         snapshot=snapshot if with_outcome else None,
         unreadable_snapshots=scan.unreadable,
+        first_rejection=first_rejection(rejections, next(iter(problems))) if problems else "",
         **measures.row(0, named=True),
     )
 

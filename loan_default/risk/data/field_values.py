@@ -13,7 +13,8 @@ import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, FileLayout, LoanField
-from loan_default.risk.data.loan_files import ROW, LoanTable
+from loan_default.risk.data.delimited import FAULT, ROW
+from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import (
     as_text,
     month_number,
@@ -23,7 +24,7 @@ from loan_default.risk.data.parsing import (
     strip_text,
     translate_words,
 )
-from loan_default.risk.data.rejections import RAW, RowRule
+from loan_default.risk.data.rejections import FAULTY, RAW, RowRule
 from loan_default.risk.derivations import Expression
 
 Dtypes = Mapping[str, pl.DataType]
@@ -33,13 +34,14 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     """Put the contract's fields beside the file's columns, and give the rules that a usable row keeps.
 
     Returns:
-        A frame with `ROW`, each field under its name (null where the file lacks it or no value can be read), what the
-        file says of it under `RAW` + name, and with the outcome also `outcome` and `matures`; and the rules, those of
-        reading first.
+        A frame with `ROW` and `FAULT` as the table has them, each field under its name (null where the file lacks it or
+        no value can be read), what the file says of it under `RAW` + name, and with the outcome also `outcome` and
+        `matures`; and the rules, those of reading first.
     """
     frame, dtypes = _from_layout(table)
     present = [field for field in contract.fields if field.column in dtypes]
-    frame = frame.select(ROW, *_raw_columns(present, dtypes, contract, with_outcome=with_outcome))
+    faults = [FAULT] if FAULT in dtypes else []
+    frame = frame.select(ROW, *faults, *_raw_columns(present, dtypes, contract, with_outcome=with_outcome))
     frame = frame.with_columns(
         _value(field, dtypes[field.column]).alias(field.name) if field.column in dtypes else _null(field)
         for field in contract.fields
@@ -48,7 +50,8 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     frame = frame.with_columns(_limit(field, pl.col(field.name)) for field in limited if not field.derived)
     frame = _with_derived(frame, contract)
     frame = frame.with_columns(_loan_id(table, contract))
-    rules = [_reading_rule(field, dtypes[field.column]) for field in present if not _always_readable(field, dtypes)]
+    rules = [FAULTY] if faults else []
+    rules += [_reading_rule(field, dtypes[field.column]) for field in present if not _always_readable(field, dtypes)]
     rules += [rule for field in contract.fields for rule in _value_rules(field)]
     if with_outcome:
         frame = frame.with_columns(_outcome(contract, dtypes), _maturity(contract))

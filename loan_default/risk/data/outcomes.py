@@ -15,9 +15,11 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.contract import OUTCOME, Contract
-from loan_default.risk.data.loan_files import ROW, LoanTable, open_columns, refuse_damage
+from loan_default.risk.data.delimited import FAULT, NOT_PLAIN, ROW
+from loan_default.risk.data.loan_files import LoanTable, open_columns, refuse_damage
 from loan_default.risk.data.parsing import as_text, read_month, source_column, translate_words
 from loan_default.risk.data.rejections import (
+    FAULTY,
     RAW,
     REJECTED_SCHEMA,
     RowRule,
@@ -110,7 +112,7 @@ def check_outcome_file(path: Path, contract: Contract) -> None:
     Raises:
         BadInput: the file is absent, empty, no table, or lacks a column.
     """
-    open_columns(path, contract, _columns(contract))
+    open_columns(path, contract, _columns(contract), lines=NOT_PLAIN)
 
 
 def _columns(contract: Contract) -> list[str]:
@@ -121,15 +123,17 @@ def _divide_lines(table: LoanTable, contract: Contract, today: date) -> tuple[pl
     """Return what the usable lines tell, and what is wrong with each of the others."""
     loan, status, month_text = (as_text(source_column(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
     labels = contract.outcome.label_of
+    faults = [FAULT] if FAULT in table.dtypes else []
     frame = table.frame.select(
         ROW,
+        *faults,
         loan.alias(contract.id_name),
         translate_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
         status.alias(RAW + OUTCOME),
         read_month(source_column(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH]).alias(MONTH),
         month_text.alias(RAW + MONTH),
     )
-    rules = _line_rules(contract, today)
+    rules = [*([FAULTY] if faults else []), *_line_rules(contract, today)]
     broken = any_broken(rules)
     usable = frame.filter(~broken).select(contract.id_name, OUTCOME, pl.col(RAW + OUTCOME).alias("status"), MONTH)
     return usable, rejection_lines(frame.filter(broken), rules, table, contract)

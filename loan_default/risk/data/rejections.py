@@ -5,17 +5,19 @@ Which rules a field has belongs in `field_values`, those of outcome files in `ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 import polars as pl
 
 from loan_default.risk.contract import OUTCOME, Contract
-from loan_default.risk.data.loan_files import ROW, LoanTable
-from loan_default.risk.data.parsing import as_text
+from loan_default.risk.data.delimited import FAULT, ROW, SHORTER
+from loan_default.risk.data.loan_files import LoanTable
+from loan_default.risk.data.parsing import MONTHS, as_text
 
 RAW = "raw:"  # prefix of the columns that hold what the file says of a field
+_MADE_BY_EXCEL = f"^([0-9]{{1,2}})-({'|'.join(MONTHS)})$"
 REJECTED_SCHEMA = {
     "file": pl.String,
     "row": pl.UInt32,
@@ -37,6 +39,20 @@ class RowRule:
     why: str
 
 
+FAULTY = RowRule("row", "row: faulty", pl.col(FAULT).is_not_null(), "is none of the table")  # in a frame with `FAULT`
+
+
+def is_sound(columns: Collection[str]) -> pl.Expr:
+    """Return false for rows of a table of these columns that have a fault."""
+    return pl.col(FAULT).is_null() if FAULT in columns else pl.lit(True)
+
+
+def may_be_no_loan(columns: Collection[str]) -> pl.Expr:
+    """Return false for rows with a fault; one that is only shorter than the header may be a line below the loans."""
+    is_shorter = pl.col(FAULT).struct.field("problem") == SHORTER if FAULT in columns else pl.lit(False)
+    return is_sound(columns) | is_shorter
+
+
 def any_broken(rules: Sequence[RowRule]) -> pl.Expr:
     """Return a boolean column: true where a row breaks at least one rule."""
     return pl.any_horizontal(rule.broken for rule in rules).fill_null(False)
@@ -47,6 +63,7 @@ def rejection_lines(
 ) -> pl.LazyFrame:
     """Write one line of `REJECTED_SCHEMA` for each row of `frame`, by the first rule that it breaks."""
     dtypes = frame.collect_schema()
+    rules = [rule for rule in rules if rule is not FAULTY]
 
     def of_first_broken(part: Callable[[RowRule], pl.Expr]) -> pl.Expr:
         return reduce(
@@ -61,16 +78,44 @@ def rejection_lines(
         return as_text(pl.col(name), dtypes[name])
 
     lines = frame.select(
-        pl.lit(str(table.path.name)).alias("file"),
+        pl.lit(table.path.name).alias("file"),
         pl.col(ROW).cast(pl.UInt32).alias("row"),
         pl.col(contract.id_name).alias("id"),
         of_first_broken(lambda rule: pl.lit(rule.field)).alias("field"),
         of_first_broken(value).alias("value"),
         of_first_broken(lambda rule: pl.lit(rule.problem)).alias("problem"),
         of_first_broken(lambda rule: pl.lit(rule.why)).alias("reason"),
+        *([FAULT] if FAULT in dtypes else []),
     )
     subject = pl.when(pl.col("value").is_null()).then(pl.col("field")).otherwise(pl.format("{} '{}'", "field", "value"))
-    return lines.with_columns(pl.format("{} {}", subject, "reason").alias("reason"))
+    lines = lines.with_columns(pl.format("{} {}{}", subject, "reason", excel_remedy(pl.col("value"))).alias("reason"))
+    return _lines_of_faults(lines) if FAULT in dtypes else lines
+
+
+def _lines_of_faults(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """Say of rows with a fault what the fault says; they have no id, as no value of theirs is sure."""
+    fault = pl.col(FAULT)
+    return lines.with_columns(
+        pl.when(fault.is_null()).then("id").alias("id"),
+        *(
+            pl.when(fault.is_null()).then(name).otherwise(fault.struct.field(name)).alias(name)
+            for name in ("field", "value", "problem", "reason")
+        ),
+    ).drop(FAULT)
+
+
+def excel_remedy(value: pl.Expr) -> pl.Expr:
+    """Say what to do about a day and a month, as `14-Jan`, that Excel made of a month and a year; else nothing."""
+    original = value.str.replace(_MADE_BY_EXCEL, "$2-$1")
+    remedy = pl.format("; Excel makes this of {}: export the file again, and do not save it with Excel", original)
+    return pl.when(value.str.contains(_MADE_BY_EXCEL)).then(remedy).otherwise(pl.lit(""))
+
+
+def first_rejection(lines: pl.LazyFrame, problem: str) -> str:
+    """Return the first row with the problem as a sentence: its file, row, field, value and what is allowed."""
+    first = lines.filter(pl.col("problem") == problem).head(1).collect().row(0, named=True)
+    place = f"{first['file']}, row {first['row']:,}: " if first["row"] is not None else ""
+    return f"{place}{first['reason']}."
 
 
 def count_problems(lines: pl.LazyFrame) -> dict[str, int]:

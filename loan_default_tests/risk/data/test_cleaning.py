@@ -91,7 +91,7 @@ def test_numbers_mean_the_same_whether_a_csv_is_read_typed_or_as_text(
     quick = clean(path)
 
     def open_as_text(*arguments: Any, **options: Any) -> LoanTable:
-        return open_table(*arguments, **{**options, "typed": False})
+        return open_table(*arguments, **{**options, "reader": "text"})
 
     monkeypatch.setattr(cleaning, "open_table", open_as_text)
     slow = clean(path)
@@ -158,28 +158,36 @@ UNUSABLE: dict[str, tuple[Callable[[pl.DataFrame, Path], Path], str]] = {
     "no rows": (lambda few, folder: as_parquet(few[:0], folder / "a.parquet"), "there is a header but no loan"),
     "all bad": (
         lambda few, folder: as_csv(few.with_columns(grade=pl.lit("H")), folder / "a.csv"),
-        r"a\.csv: none of the 40 loans is usable; the most frequent reason is grade: unknown level\.",
+        r"a\.csv: none of the 40 loans is usable; the most frequent reason is grade: unknown level \(40\)\. "
+        r"The first: a\.csv, row 1: grade 'H' is not one of A, B, C, D, E, F, G\.$",
     ),
     "lacking": (lambda few, folder: as_csv(few.drop("dti"), folder / "a.csv"), "lacks the column dti"),
 }  # fmt: skip
 
 
+READ = {"header only": 0, "no rows": 0, "all bad": 40}  # their rows were read, and so many rejected
+
+
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_a_failure_leaves_everything_as_it_was(
+def test_a_failure_leaves_all_but_the_rejected_rows_as_it_was(
     few: pl.DataFrame, contract: Contract, tmp_path: Path, name: str
 ) -> None:
     make, sentence = UNUSABLE[name]
     path, out = make(few, tmp_path), tmp_path / "out"
     cleaned, rejected = out / "cleaned.parquet", out / "rejected.parquet"
-    with pytest.raises(BadInput, match=sentence):
-        clean_loans([path], contract, cleaned=cleaned, rejected=rejected)
-    assert not out.exists() or not list(out.iterdir())
-    out.mkdir(exist_ok=True)
-    for target in (cleaned, rejected):
-        target.write_text("before", encoding="utf-8")
-    with pytest.raises(BadInput, match=sentence):
-        clean_loans([path], contract, cleaned=cleaned, rejected=rejected)
-    assert [target.read_text(encoding="utf-8") for target in out.iterdir()] == ["before", "before"]
+    for before in (None, "before"):
+        if before:
+            out.mkdir(exist_ok=True)
+            for target in (cleaned, rejected):
+                target.write_text(before, encoding="utf-8")
+        with pytest.raises(BadInput, match=sentence):
+            clean_loans([path], contract, cleaned=cleaned, rejected=rejected)
+        assert (cleaned.read_text(encoding="utf-8") if cleaned.exists() else None) == before
+        if name in READ:
+            assert pl.read_parquet(rejected).height == READ[name]
+        else:
+            assert (rejected.read_text(encoding="utf-8") if rejected.exists() else None) == before
+        assert {path.name for path in out.iterdir()} <= {cleaned.name, rejected.name} if out.exists() else True
 
 
 def test_one_damaged_file_among_good_ones_is_enough_to_stop(
@@ -206,8 +214,8 @@ def test_trouble_that_is_not_the_files_is_not_blamed_on_it(
 
 def test_cleaning_streams(loans_csv: Path, contract: Contract) -> None:
     """A node that gathers a whole column would need memory for the whole file."""
-    for typed in (True, False):
-        table = open_table(loans_csv, contract, with_outcome=True, columns=["last_credit_pull_d"], typed=typed)
+    for reader in ("typed", "text"):
+        table = open_table(loans_csv, contract, with_outcome=True, columns=["last_credit_pull_d"], reader=reader)
         for query in cleaning._outputs(table, contract, with_outcome=True):
             plan = query.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
             assert plan

@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import parse_table
-from loan_default.risk.data.loan_files import ROW, LoanTable
+from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.rejections import any_broken
 from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, with_values
 
