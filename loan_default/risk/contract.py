@@ -163,6 +163,10 @@ def placeholders(sentence: str) -> set[str]:
     return {name if not (spec or conversion) else f"{name}!{conversion}:{spec}" for name, spec, conversion in names}
 
 
+def _month_example(format_: str) -> str:
+    return f"{date(2015, 12, 31):{format_}} ({format_})" if "%" in format_ else f"the {format_}"
+
+
 class LoanField(Section):
     """One field of a loan; `conf/contract.yaml` explains each key."""
 
@@ -296,6 +300,8 @@ class LoanField(Section):
             return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
         if self.levels:
             return "one of " + ", ".join(self.levels)
+        if self.kind == "month" and self.format:
+            return "a month, written as " + " or ".join(map(_month_example, self.format))
         return {"month": "a month, as Dec-2015 or 2015-12", "number": "a number"}.get(self.kind, "any text")
 
 
@@ -564,6 +570,19 @@ class Contract(Section):
     def id_name(self) -> str:
         """Return the name of the field that identifies a loan."""
         return self.with_role("id")[0].name
+
+    @cached_property
+    def natural(self) -> Contract:
+        """Return the contract of applications that a system sends: natural units, plain numbers, usual months.
+
+        The words for nothing, and those of each field, are the book's.
+        """
+        fields = tuple(field.model_copy(update={"format": (), "scale": 1.0}) for field in self.fields)
+        files = FileFormat(nothing=self.files.nothing)
+        if (fields, files) == (self.fields, self.files):
+            return self
+        said = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**said, "fields": fields, "files": files})
 
     @property
     def has_time(self) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from io import BytesIO, StringIO
 from itertools import chain
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 import orjson
+import polars as pl
 
 from loan_default.risk.model.scorer import Predictions
 
@@ -23,6 +23,7 @@ JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.par
 SPLIT = "dataframe_split"
 FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
 _COLUMNS = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
+_PANDAS_INDEX = r"^__index_level_\d+__$"  # column in which pandas keeps the names of rows
 _MAX_REASON = 300  # characters of what a library says of a body
 
 
@@ -143,9 +144,9 @@ def _decode(body: bytes, content_type: str) -> Request:
     if charset.replace(" ", "").strip('"') not in ("", "charset=utf-8", 'charset="utf-8'):
         raise Refused(415, "BAD_REQUEST", f"Content-Type is {content_type!r}; only charset=utf-8 is understood.")
     if kind == CSV:
-        return _by_mlflow(lambda mlflow: mlflow.parse_csv_input(StringIO(body.decode("utf-8"))))
+        return _as_table(lambda: pl.read_csv(body, infer_schema=False))  # what is a number is the contract's to say
     if kind == PARQUET:
-        return _by_mlflow(lambda mlflow: mlflow.parse_parquet_input(BytesIO(body)))
+        return _as_table(lambda: pl.read_parquet(body).select(pl.exclude(_PANDAS_INDEX)))
     return _decode_json(body)
 
 
@@ -226,6 +227,20 @@ def _split(split: Any, output: Output) -> Request:
     return Request(tuple(columns), rows, output)
 
 
+def _as_table(read: Callable[[], pl.DataFrame]) -> Request:
+    """Decode a table; whatever Polars raises is the caller's mistake."""
+    try:
+        table = read()
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+        raise _no_table(error) from error
+    return Request(tuple(table.columns), table.rows())
+
+
+def _no_table(error: BaseException) -> Refused:
+    reason = " ".join(str(error).split())[:_MAX_REASON].rstrip(".")
+    return invalid(f"The body cannot be read as a table of applications: {reason}.")
+
+
 def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
     """Decode by one of MLflow's own decoders; whatever it raises is the caller's mistake."""
     import pandas as pd
@@ -237,8 +252,7 @@ def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
         table = parse(scoring_server)
         frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
     except Exception as error:  # pandas and pyarrow raise of everything
-        reason = " ".join(str(error).split())[:_MAX_REASON].rstrip(".")
-        raise invalid(f"The body cannot be read as a table of applications: {reason}.") from error
+        raise _no_table(error) from error
     if not all(isinstance(name, str) for name in frame.columns):
         raise invalid("The applications have no field names; send each as an object of field names and values.")
     return Request(tuple(frame.columns), from_pandas(frame).rows(), output)

@@ -89,11 +89,16 @@ def test_lists_by_field_keep_their_nulls(form: str) -> None:
     assert "at least one row" in refusal({form: {}}).sentence
 
 
-def test_files_are_decoded_by_mlflow() -> None:
-    assert rows_of(decode(b"term,grade\n36,A\n60,\n", CSV, at_most=2)) == ROWS
+def test_a_file_is_read_as_it_is_written() -> None:
+    body = b"id,term,grade\n007,36,A\n12345678901234567890,60,\n"
+    texts = [{"id": "007", "term": "36", "grade": "A"}, {"id": "12345678901234567890", "term": "60", "grade": None}]
+    assert rows_of(decode(body, CSV, at_most=2)) == texts
     parquet = io.BytesIO()
-    pd.DataFrame(ROWS).to_parquet(parquet)
-    assert rows_of(decode(parquet.getvalue(), PARQUET, at_most=2)) == ROWS
+    ids = pd.array([2**60 + 1, None], dtype="Int64")
+    pd.DataFrame(ROWS, index=[4, 9]).assign(id=ids).to_parquet(parquet)
+    assert rows_of(decode(parquet.getvalue(), PARQUET, at_most=2)) == [
+        row | {"id": number} for row, number in zip(ROWS, [2**60 + 1, None], strict=True)
+    ]
 
 
 @pytest.mark.parametrize("output", ["full", "pd", "label"])
@@ -143,7 +148,9 @@ def test_other_types_are_not_spoken(kind: str) -> None:
     assert refusal({"inputs": ROWS}, kind).status == 415
 
 
-@pytest.mark.parametrize(("kind", "body"), [(CSV, b"\xff\xff"), (CSV, b""), (PARQUET, b"PAR1nothing")])
+@pytest.mark.parametrize(
+    ("kind", "body"), [(CSV, b"\xff\xff"), (CSV, b""), (CSV, b"term,grade\n36,A,\n"), (PARQUET, b"PAR1nothing")]
+)
 def test_a_file_that_is_none_is_refused(kind: str, body: bytes) -> None:
     assert refusal(body, kind).status == 400
 

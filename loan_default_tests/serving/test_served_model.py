@@ -114,10 +114,39 @@ def test_trial_rows_reach_every_tree(tmp_path: Path) -> None:
     assert scorer("xgboost").model.margins(X).std() > 0.1
 
 
-@pytest.mark.parametrize(("raw_id", "expected"), [("A-1", "A-1"), (5, "5"), (5.0, "5"), (None, None)])
+@pytest.mark.parametrize(
+    ("raw_id", "expected"),
+    [
+        ("A-1", "A-1"),
+        (5, "5"),
+        (5.0, "5"),
+        (None, None),
+        (" 007 ", "007"),
+        ("#N/A", None),
+        (2**63 + 1, f"{2**63 + 1}"),
+        (12345678901234567, "12345678901234567"),
+    ],
+)
 def test_an_id_is_text_whatever_it_came_as(tmp_path: Path, raw_id: object, expected: str | None) -> None:
     model = ServedModel.load(package(tmp_path), 1)
     application = {**applications()[0][0], "id": raw_id}
     assert model.read(body_of([application]), AS_JSON, at_most=1).applications.ids == [expected]
     closely = {**application, "issue_d": "2018-10-01"}
     assert model.read(body_of([closely]), AS_JSON, at_most=1).applications.ids == [expected]
+
+
+def test_an_id_is_never_rounded(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    usual, odd = applications()[0][0], {**applications()[0][0], "issue_d": "2018-10-01"}
+    long = {**usual, "id": 123456789012345678901}
+    assert model.read(body_of([long]).replace(b'"id":', b'"id" :'), AS_JSON, at_most=1).applications.ids == [
+        "123456789012345678901"
+    ]
+    for application in ({**usual, "id": 1e17}, {**odd, "id": 123456789012345678901}):
+        with pytest.raises(
+            BadInput, match=r"Row 0: id 1.*e\+.* has lost its last figures as a number; send it as text"
+        ):
+            model.read(body_of([application]), AS_JSON, at_most=1)
+    for text in ("0012345678901234567890", "007"):
+        table = pl.DataFrame([{**usual, "id": text}]).write_csv().encode()
+        assert model.read(table, AS_CSV, at_most=1).applications.ids == [text]

@@ -31,6 +31,7 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
         BadInput: no row, a column that is no field, a required one that is absent, or a value that is not
             allowed; names row (from 0), field, value and what is allowed.
     """
+    contract = contract.natural
     _refuse_columns(records, contract)
     columns = {field.name: field.column for field in contract.fields if field.name in records.columns}
     frame = records.rename(columns).with_row_index(ROW).lazy()

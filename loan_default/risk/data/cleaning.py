@@ -267,14 +267,14 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
 
 def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr]:
     """Read the month in the snapshot column (the issue month without text there), and whether the text is no month."""
-    issued, column = pl.col(contract.time_name), contract.snapshot_column
+    issued, snapshot = pl.col(contract.time_name), contract.snapshot
     if table.layout and table.layout.snapshot_month:
         return pl.lit(table.layout.snapshot_month), pl.lit(False)
-    if column is None or column not in table.dtypes:
+    if snapshot is None or snapshot.column not in table.dtypes:
         return issued, pl.lit(False)
-    dtype = table.dtypes[column]
-    month = read_month(pl.col(column), dtype)
-    unreadable = month.is_null() & as_text(pl.col(column), dtype).is_not_null() & is_sound(table.dtypes)
+    text, dtype = pl.col(snapshot.column), table.dtypes[snapshot.column]
+    month = read_month(text, dtype, snapshot.format, snapshot.century)
+    unreadable = month.is_null() & as_text(text, dtype).is_not_null() & is_sound(table.dtypes)
     return pl.when(~unreadable).then(pl.coalesce(month, issued)), unreadable
 
 

@@ -6,20 +6,24 @@ expressions over files in `cleaning`, over single applications in `applications`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, FileLayout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, FileFormat, FileLayout, LoanField
 from loan_default.risk.data.delimited import FAULT, ROW
 from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import (
+    Vocabulary,
+    as_exact_text,
     as_text,
     month_number,
     months_after,
+    numeric_words,
     read_month,
+    read_number,
     source_column,
     strip_text,
     translate_words,
@@ -38,12 +42,14 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         no value can be read), what the file says of it under `RAW` + name, and with the outcome also `outcome` and
         `matures`; and the rules, those of reading first.
     """
-    frame, dtypes = _from_layout(table)
+    frame, dtypes = _from_layout(table, contract.files)
     present = [field for field in contract.fields if field.column in dtypes]
     faults = [FAULT] if FAULT in dtypes else []
     frame = frame.select(ROW, *faults, *_raw_columns(present, dtypes, contract, with_outcome=with_outcome))
     frame = frame.with_columns(
-        _value(field, dtypes[field.column]).alias(field.name) if field.column in dtypes else _null(field)
+        _value(field, dtypes[field.column], contract.files).alias(field.name)
+        if field.column in dtypes
+        else _null(field)
         for field in contract.fields
     )
     limited = [field for field in contract.fields if field.outside != "reject"]
@@ -72,31 +78,32 @@ def no_loan(contract: Contract) -> pl.Expr:
 # --- layouts --------------------------------------------------------------------------------------------------
 
 
-def _from_layout(table: LoanTable) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+def _from_layout(table: LoanTable, files: FileFormat) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     """Turn the table's layout back into natural units."""
     frame, dtypes, layout = table.frame, dict(table.dtypes), table.layout
     if layout is None:
         return frame, dtypes
     for column, texts in layout.texts.items():
         if column in dtypes:
-            text = as_text(source_column(column, dtypes[column]), dtypes[column]).str.strip_suffix(".0")
-            frame = frame.with_columns(translate_words(text, texts, text, pl.String).alias(column))
+            text = as_text(source_column(column, dtypes[column], files.nothing, texts), dtypes[column])
+            words = Vocabulary.of(texts, files.decimal)
+            frame = frame.with_columns(words.translate(text, text, pl.String).alias(column))
             dtypes[column] = pl.String()
     for column in (name for name in layout.log1p if name in dtypes):
-        number = pl.col(column).cast(pl.Float64, strict=False)
-        natural = (number.exp() - 1).round(2).cast(pl.String)
+        natural = (_plain_number(pl.col(column), dtypes[column], files).exp() - 1).round(2).cast(pl.String)
+        natural = natural.str.replace(".", files.decimal, literal=True)
         frame = frame.with_columns(pl.coalesce(natural, pl.col(column).cast(pl.String)).alias(column))
         dtypes[column] = pl.String()
-    return _complete_year(frame, dtypes, layout)
+    return _complete_year(frame, dtypes, layout, files.nothing)
 
 
 def _complete_year(
-    frame: pl.LazyFrame, dtypes: dict[str, pl.DataType], layout: FileLayout
+    frame: pl.LazyFrame, dtypes: dict[str, pl.DataType], layout: FileLayout, nothing: Sequence[str]
 ) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     if layout.year is None:
         return frame, dtypes
     dtype = dtypes[layout.year.column]
-    year = as_text(source_column(layout.year.column, dtype), dtype).str.strip_suffix(".0")
+    year = as_text(source_column(layout.year.column, dtype, nothing), dtype).str.strip_suffix(".0")
     frame = frame.with_columns(pl.format("{}-{}", year, pl.lit(f"{layout.year.month:02d}")).alias(layout.year.field))
     return frame, {**dtypes, layout.year.field: pl.String()}
 
@@ -107,38 +114,80 @@ def _complete_year(
 def _raw_columns(
     present: list[LoanField], dtypes: Dtypes, contract: Contract, *, with_outcome: bool
 ) -> Iterator[pl.Expr]:
-    columns = {RAW + field.name: field.column for field in present}
-    columns |= {RAW + OUTCOME: contract.outcome.column} if with_outcome else {}
-    snapshot = contract.snapshot_column
-    if snapshot and snapshot in dtypes:
-        columns[snapshot] = snapshot
-    return (source_column(column, dtypes[column]).alias(name) for name, column in columns.items())
+    files, snapshot = contract.files, contract.snapshot_column
+    for field in present:
+        yield _raw_column(field, dtypes[field.column], files).alias(RAW + field.name)
+    if with_outcome:
+        column, own = contract.outcome.column, contract.outcome.label_of
+        yield source_column(column, dtypes[column], files.nothing, own).alias(RAW + OUTCOME)
+    if snapshot is not None and snapshot in dtypes:
+        yield source_column(snapshot, dtypes[snapshot], files.nothing)
+
+
+def _raw_column(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
+    """Return what the file says of a field; null where it says nothing."""
+    empty = [word for word, meaning in field.words.items() if meaning is None]
+    raw = source_column(field.column, dtype, [*files.nothing, *empty], [*field.levels, *_meanings(field)])
+    numbers = [*numeric_words(empty).values()]
+    if field.kind != "number" or not numbers:
+        return raw
+    return pl.when(~_number_of_file(field, raw, dtype, files).is_in(numbers).fill_null(False)).then(raw)
 
 
 def _raw(field: LoanField) -> pl.Expr:
     return pl.col(RAW + field.name)
 
 
-def _value(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+def _meanings(field: LoanField) -> dict[str, Any]:
+    """Return the words that stand for a value, with it."""
+    return {word: meaning for word, meaning in field.words.items() if meaning is not None}
+
+
+def _value(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
     if field.kind == "number":
-        return _number(field, dtype)
+        return _number(field, dtype, files)
     if field.kind in ("ordered", "nominal"):
-        return _level(field, dtype)
-    return read_month(_raw(field), dtype) if field.kind == "month" else as_text(_raw(field), dtype)
+        return _level(field, dtype, files)
+    if field.kind == "month":
+        return read_month(_raw(field), dtype, field.format, field.century)
+    return as_exact_text(_raw(field), dtype)
 
 
-def _number(field: LoanField, dtype: pl.DataType) -> pl.Expr:
+def _number(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
     """Read the natural value as Float64; null where there is none or none can be read."""
+    number = _number_of_file(field, _raw(field), dtype, files)
+    # A hundred times 0.07 is 7.000000000000001 for a processor: figures that no file has are rounded away.
+    value = number if field.scale == 1 else (number * field.scale).round_sig_figs(15)
+    texts = _meanings(field)
+    numbers = {written: texts.pop(word) for word, written in numeric_words(texts).items()}
+    value = translate_words(number, numbers, value, pl.Float64)
+    if dtype.is_numeric() or not texts:
+        return value
+    return Vocabulary.of(texts).translate(as_text(_raw(field), dtype), value, pl.Float64)
+
+
+def _number_of_file(field: LoanField, raw: pl.Expr, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
+    """Read a field's number as the file has it, before it is scaled."""
+    percent = field.scale == 1 and (field.unit or "").startswith("percent")
+    return _plain_number(raw, dtype, files, strip=field.strip, percent=percent)
+
+
+def _plain_number(
+    raw: pl.Expr, dtype: pl.DataType, files: FileFormat, *, strip: str = "", percent: bool = False
+) -> pl.Expr:
     if dtype.is_numeric():
-        return _raw(field).cast(pl.Float64).fill_nan(None)
-    text = as_text(_raw(field), dtype)
-    value = strip_text(text, field.strip) if field.strip else text
-    return translate_words(text, field.words, value.cast(pl.Float64, strict=False).fill_nan(None), pl.Float64)
+        return raw.cast(pl.Float64).fill_nan(None)
+    text = as_text(raw, dtype)
+    return read_number(strip_text(text, strip) if strip else text, files, percent=percent)
 
 
-def _level(field: LoanField, dtype: pl.DataType) -> pl.Expr:
-    text = as_text(_raw(field), dtype)
-    return translate_words(text, field.words, text, pl.String).cast(pl.Enum(field.levels), strict=False)
+def _level(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
+    vocabulary = Vocabulary.of(dict(zip(field.levels, field.levels, strict=True)) | _meanings(field), files.decimal)
+    words = {vocabulary.spell(word): vocabulary.spell(level) for word, level in _meanings(field).items()}
+    levels = [*map(vocabulary.spell, field.levels)]
+    text = vocabulary.spell_column(as_text(_raw(field), dtype))
+    level = translate_words(text, words, text, pl.String).cast(pl.Enum(levels), strict=False)
+    return level if levels == [*field.levels] else level.to_physical().cat.to(pl.Enum(field.levels))
 
 
 def _null(field: LoanField) -> pl.Expr:
@@ -189,8 +238,8 @@ def _status(contract: Contract, dtypes: Dtypes) -> pl.Expr:
 
 
 def _outcome(contract: Contract, dtypes: Dtypes) -> pl.Expr:
-    labels = contract.outcome.label_of
-    return translate_words(_status(contract, dtypes), labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME)
+    statuses = Vocabulary.of(contract.outcome.label_of, contract.files.decimal)
+    return statuses.translate(_status(contract, dtypes), pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME)
 
 
 def _maturity(contract: Contract) -> pl.Expr:
@@ -209,16 +258,13 @@ def _always_readable(field: LoanField, dtypes: Dtypes) -> bool:
 
 def _reading_rule(field: LoanField, dtype: pl.DataType) -> RowRule:
     """Reject a row where the file says something of the field and nothing could be read from it."""
+    text = as_text(_raw(field), dtype)
+    unreadable = pl.col(field.name).is_null() & text.is_not_null()
     problem, why = {
         "number": ("unreadable number", f"is no number; it must be {field.allowed}"),
         "month": ("impossible date", f"is no month; it must be {field.allowed}"),
     }.get(field.kind, ("unknown level", f"is not {field.allowed}"))
-    text = as_text(_raw(field), dtype)
-    says_something = text.is_not_null()
-    empty_words = [word for word, meaning in field.words.items() if meaning is None]
-    if empty_words:
-        says_something &= ~text.is_in(empty_words)
-    return RowRule(field.name, f"{field.name}: {problem}", pl.col(field.name).is_null() & says_something, why)
+    return RowRule(field.name, f"{field.name}: {problem}", unreadable, why)
 
 
 def _value_rules(field: LoanField) -> Iterator[RowRule]:
@@ -227,12 +273,13 @@ def _value_rules(field: LoanField) -> Iterator[RowRule]:
         yield RowRule(name, f"{name}: missing", value.is_null(), f"is missing; it must be {field.allowed}")
     if field.range is not None and field.outside == "reject":
         outside = ~value.is_between(*field.range)
-        yield RowRule(name, f"{name}: out of range", outside, f"is outside of {field.allowed}")
+        scaled = f"times {field.scale:g} " if field.scale != 1 else ""
+        yield RowRule(name, f"{name}: out of range", outside, f"{scaled}is outside of {field.allowed}")
 
 
 def _outcome_rules(contract: Contract, dtypes: Dtypes) -> list[RowRule]:
     column, status = contract.outcome.column, _status(contract, dtypes)
-    unknown = ~status.is_in(list(contract.outcome.label_of))
+    unknown = ~Vocabulary.of(contract.outcome.label_of, contract.files.decimal).lists(status)
     return [
         RowRule(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status"),
         RowRule(column, f"{column}: unknown status", unknown, "is no status that the contract lists"),

@@ -34,6 +34,7 @@ from loan_default.risk.data.delimited import (
     count_lines_of_stream,
     scan_carefully,
 )
+from loan_default.risk.data.parsing import text_of
 from loan_default.risk.errors import BadInput
 
 if TYPE_CHECKING:
@@ -216,7 +217,9 @@ def _scan_quickly(table: _TextTable, contract: Contract, lines: LineCount, *, ty
     plain = {
         field.column for field in contract.fields if field.kind == "number" and not field.strip and not field.words
     }
-    typed = typed and contract.files.decimal == "." and _layout_of(table.header, contract) is None
+    # What the reader takes for a number must be one by the contract too.
+    typed = typed and contract.files.decimal == "." and "nan" in map(str.lower, contract.files.nothing)
+    typed = typed and _layout_of(table.header, contract) is None
     frame = pl.scan_csv(
         table.path,
         infer_schema=False,  # every column as text: the contract decides what it is, not the first lines
@@ -381,16 +384,18 @@ def _refuse_incomplete(
 
 
 def from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
-    """Convert a frame: every missing value becomes null, numbers floats, all else text."""
+    """Convert a frame: every missing value becomes null, whole numbers stay whole, others floats, all else text."""
     return pl.DataFrame([_to_series(str(name), frame[name]) for name in frame.columns])
 
 
 def _to_series(name: str, column: pd.Series) -> pl.Series:
     from pandas import isna
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_scalar
+    from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype, is_scalar
 
+    if is_integer_dtype(column):  # an id has more figures than a float
+        return pl.Series(name, column.to_numpy(object, na_value=None).tolist(), dtype=pl.Int128)
     if is_numeric_dtype(column) and not is_bool_dtype(column):
         return pl.Series(name, column.to_numpy("float64"), nan_to_null=True)
     # In `inputs` and `instances`, MLflow 3.17 turns a null text into the text "None".
-    texts = [None if is_scalar(value) and (isna(value) or value == "None") else str(value) for value in column]
+    texts = [None if is_scalar(value) and (isna(value) or value == "None") else text_of(value) for value in column]
     return pl.Series(name, texts, dtype=pl.String)

@@ -6,7 +6,7 @@ old enough to judge a model by belongs in `monitoring.performance`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ import polars as pl
 from loan_default.risk.contract import OUTCOME, Contract
 from loan_default.risk.data.delimited import FAULT, NOT_PLAIN, ROW
 from loan_default.risk.data.loan_files import LoanTable, open_columns, refuse_damage
-from loan_default.risk.data.parsing import as_text, read_month, source_column, translate_words
+from loan_default.risk.data.parsing import Vocabulary, as_exact_text, as_text, read_month, source_column
 from loan_default.risk.data.rejections import (
     FAULTY,
     RAW,
@@ -121,17 +121,21 @@ def _columns(contract: Contract) -> list[str]:
 
 def _divide_lines(table: LoanTable, contract: Contract, today: date) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Return what the usable lines tell, and what is wrong with each of the others."""
-    loan, status, month_text = (as_text(source_column(c, table.dtypes[c]), table.dtypes[c]) for c in _columns(contract))
-    labels = contract.outcome.label_of
     faults = [FAULT] if FAULT in table.dtypes else []
+    id_column, status_column, _ = _columns(contract)
+
+    def read(column: str, own: Collection[str] = ()) -> pl.Expr:
+        return source_column(column, table.dtypes[column], contract.files.nothing, own)
+
+    status = as_text(read(status_column, contract.outcome.label_of), table.dtypes[status_column])
     frame = table.frame.select(
         ROW,
         *faults,
-        loan.alias(contract.id_name),
-        translate_words(status, labels, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
+        as_exact_text(read(id_column), table.dtypes[id_column]).alias(contract.id_name),
+        _statuses(contract).translate(status, pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME),
         status.alias(RAW + OUTCOME),
-        read_month(source_column(MONTH, table.dtypes[MONTH]), table.dtypes[MONTH]).alias(MONTH),
-        month_text.alias(RAW + MONTH),
+        read_month(read(MONTH), table.dtypes[MONTH], *_month_format(contract)).alias(MONTH),
+        as_text(read(MONTH), table.dtypes[MONTH]).alias(RAW + MONTH),
     )
     rules = [*([FAULTY] if faults else []), *_line_rules(contract, today)]
     broken = any_broken(rules)
@@ -139,14 +143,24 @@ def _divide_lines(table: LoanTable, contract: Contract, today: date) -> tuple[pl
     return usable, rejection_lines(frame.filter(broken), rules, table, contract)
 
 
+def _statuses(contract: Contract) -> Vocabulary:
+    return Vocabulary.of(contract.outcome.label_of, contract.files.decimal)
+
+
+def _month_format(contract: Contract) -> tuple[Sequence[str], int]:
+    """Return the formats and the century of the book's issue months, in which its outcome files may be written too."""
+    issued = contract.by_name[contract.time_name] if contract.has_time else None
+    return (issued.format, issued.century) if issued else ((), 1970)
+
+
 def _line_rules(contract: Contract, today: date) -> list[RowRule]:
-    name, column, labels = contract.id_name, contract.outcome.column, list(contract.outcome.label_of)
+    name, column = contract.id_name, contract.outcome.column
     loan, status, month, month_text = (pl.col(c) for c in (name, RAW + OUTCOME, MONTH, RAW + MONTH))
-    statuses = f"is no status that the contract lists: {', '.join(labels)}"
+    statuses = f"is no status that the contract lists: {', '.join(contract.outcome.label_of)}"
     return [
         RowRule(name, f"{name}: missing", loan.is_null(), "is missing; every line names a loan"),
         RowRule(column, f"{column}: missing", status.is_null(), "is missing; every line needs a status"),
-        RowRule(column, f"{column}: unknown status", ~status.is_in(labels), statuses),
+        RowRule(column, f"{column}: unknown status", ~_statuses(contract).lists(status), statuses),
         RowRule(MONTH, f"{MONTH}: missing", month_text.is_null(), "is missing; write it as 2019-03"),
         RowRule(MONTH, f"{MONTH}: impossible date", month.is_null(), "is no month; write it as 2019-03"),
         RowRule(MONTH, f"{MONTH}: in the future", month > today, f"is after today, {today:%Y-%m-%d}"),

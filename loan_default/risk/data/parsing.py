@@ -1,17 +1,24 @@
-"""Reads one value of a file, a text, a month or a word, as an expression over a column of any type.
+"""Reads one value of a file, a text, a number, a month or a word, as an expression over a column of any type.
 
 What a field makes of it belongs in `field_values`; which columns there are belongs in `loan_files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from functools import reduce
+from itertools import product
 from typing import Any
 
 import polars as pl
 
-_EMPTY_TEXTS = ("", "n/a", "N/A", "NA", "nan", "NaN", "null", "NULL")  # texts that mean: no value
+from loan_default.risk.contract import FileFormat
+
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
@@ -21,6 +28,13 @@ MONTH_TEXTS = tuple(
     for number, name in enumerate(MONTHS, 1)
     for text in (f"{name}-{year}", f"{year}-{number:02d}")
 )
+_LONG_WORD = 6  # letters: of longer words not every letter case is written out
+_SINCE = re.compile(r"(months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
+_DAY = re.compile(r"%[-_0]?[dejsDFxc]")  # directives that say the day
+_FIGURES_ALONE = re.compile(r"(?:%[Ymdyj])+")
+_WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_SPACES, _APOSTROPHES = " \u00a0\u202f", "'\u2019"  # that stand between thousands; one is declared, all are read
 
 
 def strip_text(text: pl.Expr, letters: str = "") -> pl.Expr:
@@ -29,23 +43,171 @@ def strip_text(text: pl.Expr, letters: str = "") -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def source_column(column: str, dtype: pl.DataType) -> pl.Expr:
-    """Return a column of the file; texts are stripped here, once for all readers, and null where they say nothing."""
+def source_column(column: str, dtype: pl.DataType, nothing: Iterable[str], own: Collection[str] = ()) -> pl.Expr:
+    """Return a column of the file; texts are stripped here, once for all readers, and null where they say nothing.
+
+    Args:
+        column: of the file.
+        dtype: its type.
+        nothing: the words that say so, in any letter case.
+        own: words that mean something here, as they are written.
+    """
     if dtype != pl.String:
         return pl.col(column)
     text = pl.col(column).str.strip_chars()
-    return pl.when(~text.is_in(_EMPTY_TEXTS)).then(text)
+    return pl.when(~_says_nothing(text, nothing, own)).then(text)
+
+
+def words_for_nothing(words: Iterable[str]) -> frozenset[str]:
+    """Return the words in lower case, as a text stripped and made so is one of them."""
+    return frozenset(map(str.lower, words))
+
+
+def _says_nothing(text: pl.Expr, nothing: Iterable[str], own: Collection[str]) -> pl.Expr:
+    """Compare with every letter case written out, as changing that of a column takes as long as reading it."""
+    words = [*nothing]
+    short = {case for word in words if not _is_long(word) for case in _letter_cases(word)}
+    says_nothing = text.is_in(sorted(short.difference(own)))
+    long = [word.lower() for word in words if _is_long(word)]
+    if long:
+        says_nothing |= text.str.to_lowercase().is_in(long) & ~text.is_in([*own])
+    return says_nothing
+
+
+def _is_long(word: str) -> bool:
+    return sum(map(str.isalpha, word)) > _LONG_WORD
+
+
+def _letter_cases(word: str) -> Iterable[str]:
+    return map("".join, product(*({letter.lower(), letter.upper()} for letter in word)))
 
 
 def as_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Turn a `source_column` of any type into text."""
+    if dtype == pl.String:
+        return expr
     if dtype.is_float():  # whole numbers, where pandas had a gap among them
         return expr.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    return expr if dtype == pl.String else strip_text(expr.cast(pl.String))
+    text = expr.cast(pl.String)
+    return text.str.replace(r"\.0+$", "") if isinstance(dtype, pl.Decimal) else strip_text(text)
 
 
-def translate_words(text: pl.Expr, words: Mapping[str, Any], otherwise: pl.Expr, dtype: Any) -> pl.Expr:
-    """Replace each word by what it stands for, any other text by `otherwise`.
+def as_exact_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Turn a `source_column` into text, a whole number with all its figures: 1e17 is no loan's id."""
+    text = as_text(expr, dtype)
+    if not dtype.is_float():
+        return text
+    whole = expr.cast(pl.Int128, strict=False)
+    return pl.when(whole == expr).then(whole.cast(pl.String)).otherwise(text)
+
+
+def text_of(value: Any) -> str:
+    """Turn a value of Python into the text that `as_exact_text` makes of it."""
+    whole = isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value)
+    return str(int(value) if whole else value)
+
+
+def read_number(text: pl.Expr, files: FileFormat, *, percent: bool = False) -> pl.Expr:
+    """Read a stripped text as Float64; null where it is no number as the book's files write them.
+
+    Thousands are groups of three figures, the first of one to three; those before the last may have two, as in India.
+
+    Args:
+        text: what the file says.
+        files: the decimal sign, and what may stand in and around a number.
+        percent: whether a percent sign may stand behind it.
+    """
+    text = _cut_signs(text, files, percent=percent)
+    inside = None
+    if files.negative_in_brackets:
+        inside = text.str.extract(r"^\(\s*([^-+\s].*?)\s*\)$")
+        text = pl.coalesce(_cut_signs(inside, files, percent=percent), text)
+    number = _with_point(text, files).cast(pl.Float64, strict=False).fill_nan(None)
+    return number if inside is None else pl.when(inside.is_not_null()).then(-number).otherwise(number)
+
+
+def _cut_signs(text: pl.Expr, files: FileFormat, *, percent: bool) -> pl.Expr:
+    """Cut a currency off either end of a number, and a percent sign off its right end."""
+    if percent:
+        text = text.str.strip_suffix("%").str.strip_chars_end()
+    if files.currency:
+        signs = "|".join(map(re.escape, sorted(files.currency, key=len, reverse=True)))
+        text = text.str.replace(rf"^([-+]?)\s*(?:{signs})\s*", "${1}").str.replace(rf"\s*(?:{signs})$", "")
+    return text
+
+
+def _with_point(text: pl.Expr, files: FileFormat) -> pl.Expr:
+    """Take the thousands' signs out of well grouped numbers, and make the decimal sign a point."""
+    if files.thousands:
+        alike = next((signs for signs in (_SPACES, _APOSTROPHES) if files.thousands in signs), files.thousands)
+        sign, decimal = f"[{re.escape(alike)}]", re.escape(files.decimal)
+        grouped = rf"^[-+]?\d{{1,3}}(?:{sign}\d{{2,3}})*{sign}\d{{3}}(?:{decimal}\d*)?$"
+        text = pl.when(text.str.contains(grouped)).then(text.str.replace_all(sign, "")).otherwise(text)
+    return text if files.decimal == "." else text.str.replace_many([".", files.decimal], ["?", "."])
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a field or the status lists, each with its meaning, as any writer may write them.
+
+    A whole number may have a point and noughts behind it, a boolean any letter case, unless two words that are listed
+    would then be one and mean different things.
+    """
+
+    meanings: Mapping[str, Any]
+    numbers: bool
+    booleans: bool
+    decimal: str
+
+    @classmethod
+    def of(cls, meanings: Mapping[str, Any], decimal: str = ".") -> Vocabulary:
+        """Take words with their meanings."""
+        rules = {
+            "numbers": any(_WHOLE.fullmatch(word) for word in meanings),
+            "booleans": any(_is_boolean(word) for word in meanings),
+        }
+        for rule in [name for name, applies in rules.items() if applies]:
+            spelling = cls({}, **{"numbers": False, "booleans": False, rule: True}, decimal=decimal)
+            spelled = {spelling.spell(word): meaning for word, meaning in meanings.items()}
+            rules[rule] = all(spelled[spelling.spell(word)] == meaning for word, meaning in meanings.items())
+        spelling = cls({}, **rules, decimal=decimal)
+        return cls({spelling.spell(word): meaning for word, meaning in meanings.items()}, **rules, decimal=decimal)
+
+    def spell(self, word: str) -> str:
+        """Return a listed word as texts of `spell_column` have it."""
+        if self.numbers and (match := _WHOLE.fullmatch(word)):
+            return match[1]
+        return word.lower() if self.booleans and _is_boolean(word) else word
+
+    def spell_column(self, text: pl.Expr) -> pl.Expr:
+        """Return texts of a file as `meanings` has them."""
+        if self.numbers:
+            text = text.str.replace(rf"^(-?\d+)(?:{re.escape(self.decimal)}0*|\.0)$", "${1}")
+        if self.booleans:
+            lower = text.str.to_lowercase()
+            text = pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(text)
+        return text
+
+    def translate(self, text: pl.Expr, otherwise: pl.Expr, dtype: Any) -> pl.Expr:
+        """Replace each word by its meaning, any other text by `otherwise`."""
+        return translate_words(self.spell_column(text), self.meanings, otherwise, dtype) if self.meanings else otherwise
+
+    def lists(self, text: pl.Expr) -> pl.Expr:
+        """Tell whether a text is one of the words."""
+        return self.spell_column(text).is_in([*self.meanings])
+
+
+def _is_boolean(word: str) -> bool:
+    return word.lower() in ("true", "false")
+
+
+def numeric_words(words: Iterable[str]) -> dict[str, float]:
+    """Return those of a contract's words that are written as a number, with it."""
+    return {word: float(word) for word in words if _NUMBER.fullmatch(word)}
+
+
+def translate_words(text: pl.Expr, words: Mapping[Any, Any], otherwise: pl.Expr, dtype: Any) -> pl.Expr:
+    """Replace each word, or number, by what it stands for, any other by `otherwise`.
 
     A chain of conditions, as `replace` would gather the column in memory.
     """
@@ -56,14 +218,53 @@ def translate_words(text: pl.Expr, words: Mapping[str, Any], otherwise: pl.Expr,
     )
 
 
-def read_month(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Read the first day of the month from a date, `Dec-2015`, `2015-12` or `2015-12-31`."""
+def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), century: int = 1970) -> pl.Expr:
+    """Read the first day of the month from a date, or from a text or number of one of the formats.
+
+    Args:
+        expr: a `source_column`.
+        dtype: its type.
+        formats: strptime's directives, or `days since 1899-12-30` (months, days or seconds); the first that fits
+            counts, and behind them `Dec-2015`, `2015-12` and `2015-12-31`, which mean one month to everybody.
+        century: the hundred years that `%y` means begin here.
+    """
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return _month_of(expr.dt.date())
     text = as_text(expr, dtype)
+    return pl.coalesce(*(_month_by(format_, text, century) for format_ in formats), _usual_month(text))
+
+
+def _usual_month(text: pl.Expr) -> pl.Expr:
     named = _first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
     day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
     return pl.coalesce(named, _month_of(day))
+
+
+def _month_by(format_: str, text: pl.Expr, century: int) -> pl.Expr:
+    if since := _SINCE.fullmatch(format_):
+        unit, month, day = since.groups()
+        return _month_since(unit, date.fromisoformat(month + (day or "-01")), text.cast(pl.Float64, strict=False))
+    if _FIGURES_ALONE.fullmatch(format_):  # one number, which may be written as one
+        text = text.str.strip_suffix(".0")
+    if not _DAY.search(format_):
+        text, format_ = text + " 1", format_ + " %d"
+    day = text.str.to_date(format_, strict=False)
+    if "%y" in format_ and century != 1970:  # the hundred years that Polars means
+        year = century + (day.dt.year() - century) % 100
+        return _checked_month(12 * (year - _FIRST_YEAR).cast(pl.Int32) + day.dt.month() - 1)
+    return _month_of(day)
+
+
+def _month_since(unit: str, epoch: date, number: pl.Expr) -> pl.Expr:
+    """Return the month so many whole units after the epoch."""
+    if unit == "months":
+        return _checked_month(number.floor() + (12 * (epoch.year - _FIRST_YEAR) + epoch.month - 1))
+    days = (number / 86_400 if unit == "seconds" else number).floor() + (epoch - date(1970, 1, 1)).days
+    return _month_of(pl.when(days.is_between(-(10**5), 10**5)).then(days).cast(pl.Int32).cast(pl.Date))
+
+
+def _checked_month(months: pl.Expr) -> pl.Expr:
+    return _first_day(pl.when(months.is_between(0, len(MONTH_TEXTS) // 2 - 1)).then(months).cast(pl.Int32))
 
 
 def _month_of(day: pl.Expr) -> pl.Expr:

@@ -8,9 +8,10 @@ stands in one place. Tests hold the two to the same numbers.
 from __future__ import annotations
 
 import math
+import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ import polars as pl
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.applications import clean_applications
-from loan_default.risk.data.parsing import MONTH_TEXTS
+from loan_default.risk.data.parsing import MONTH_TEXTS, Vocabulary, numeric_words, text_of, words_for_nothing
 from loan_default.risk.derivations import Expression
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
@@ -28,8 +29,10 @@ _STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
 _ANY = (-math.inf, math.inf)  # the range of a field without one
 _Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
+_EXACT = 2**53  # whole numbers below are floats without loss
 # Months as numbers: those that `parsing.month_number` gives of dates.
-_MONTHS: dict[Any, int | None] = {text: number // 2 for number, text in enumerate(MONTH_TEXTS)}
+_MONTHS: dict[Any, int | None] = {None: None, **{text: number // 2 for number, text in enumerate(MONTH_TEXTS)}}
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
 
 
 class Applications(NamedTuple):
@@ -61,10 +64,16 @@ class QuickReader:
         fields = [*contract.features, *others]
         index_of = {field.name: index for index, field in enumerate(fields)}
         self._size, self._id_name = len(contract.features), contract.id_name
-        self._types = [*map(_field_type, fields), (contract.id_name, str | int | float | None, None)]
+        self._nothing = words_for_nothing(contract.files.nothing)
+        exact_float = Annotated[float, msgspec.Meta(gt=-_EXACT, lt=_EXACT)]
+        self._types = [*map(_field_type, fields), (contract.id_name, str | int | exact_float | None, None)]
         self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
         self._names = self.form.__struct_fields__
-        self._meanings = {index_of[field.name]: _meaning(field) for field in fields if field.kind != "number"}
+        self._meanings = {
+            index_of[field.name]: _meaning_of(field, self._nothing)
+            for field in fields
+            if field.kind != "number" or numeric_words(field.words)
+        }
         limits = {
             field.name: (index_of[field.name], *(field.range or _ANY), field.outside)
             for field in fields
@@ -131,7 +140,8 @@ class QuickReader:
                 values[index] = value
             if not low <= value <= high:
                 values[index] = _limited(value, low, high, outside)
-        return Applications([_id(given_id)], [[math.nan if value is None else value for value in values[: self._size]]])
+        natural = [math.nan if value is None else value for value in values[: self._size]]
+        return Applications([_id(given_id, self._nothing)], [natural])
 
     def _many(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications:
         """Read many applications, by column."""
@@ -151,7 +161,8 @@ class QuickReader:
                 if not nullable and np.isnan(values[index]).any():
                     raise ValueError("a value is missing")
                 _limit_column(values[index], low, high, outside)
-        return Applications([*map(_id, ids)] if ids else [None] * len(rows), values[: self._size].T)
+        loan_ids = [_id(value, self._nothing) for value in ids] if ids else [None] * len(rows)
+        return Applications(loan_ids, values[: self._size].T)
 
     def matrix(self, values: list[list[float]] | Floats) -> Matrix:
         """Encode `Applications.values` as the matrix, as `FeatureSpace.matrix` has it."""
@@ -182,27 +193,59 @@ def _field_type(field: LoanField) -> tuple[str, Any] | tuple[str, Any, None]:
         rejects = field.range if field.outside == "reject" else None
         kind = Annotated[float, msgspec.Meta(ge=rejects[0], le=rejects[1])] if rejects else float
     elif field.levels:
-        kind = Literal[tuple(text for text in _meaning(field) if text is not None)]
+        words = _ranks(field)
+        kind = Literal[tuple(word for word in words if type(word) in (str, int))]
+        kind = kind | bool if any(type(word) is bool for word in words) else kind
     required = not field.nullable and field.role != "time" and not field.derived
     return (field.name, kind) if required else (field.name, kind | None, None)
 
 
-class _AnyText(dict[str | None, int | None]):
-    """Meaning of free text: each text is 1, as only that there is one counts."""
+class _AnyText(frozenset[str]):
+    """Meaning of free text: each text is 1, as only that there is one counts. The members say that there is none."""
 
-    def __missing__(self, text: str | None) -> int:
-        return 1
+    def __getitem__(self, text: str | None) -> int | None:
+        if text is not None and text.strip().lower() in self:
+            raise KeyError(text)
+        return None if text is None else 1
 
 
-def _meaning(field: LoanField) -> Mapping[str | None, int | None]:
-    """Translate the texts of a field to numbers."""
+class _PlainNumbers(frozenset[float]):
+    """Meaning of numbers: themselves. The members, which the contract gives another, are left to `check`."""
+
+    def __getitem__(self, number: float | None) -> float | None:
+        if number in self:
+            raise KeyError(number)
+        return number
+
+
+class _Meaning(Protocol):
+    """Values of JSON with their meanings as numbers."""
+
+    def __getitem__(self, value: Any, /) -> float | None:
+        """Return the number that a value means; KeyError where `check` has to decide."""
+        ...
+
+
+def _meaning_of(field: LoanField, nothing: Collection[str]) -> _Meaning:
+    """Return what translates the values of a field to numbers."""
     if field.kind == "month":
-        return {None: None, **_MONTHS}
+        return _MONTHS
     if field.kind == "text":
-        return _AnyText({None: None})
-    position: dict[Any, int | None] = {level: rank for rank, level in enumerate(field.levels, 1)}
-    words = {word: position[level] for word, level in field.words.items() if level is not None}
-    return {None: None, **words, **position}
+        return _AnyText(nothing)
+    return (
+        _PlainNumbers(numeric_words(field.words).values()) if field.kind == "number" else {None: None, **_ranks(field)}
+    )
+
+
+def _ranks(field: LoanField) -> dict[Any, int]:
+    """Map each level, and each word for one, to the level's position; numbers and booleans as JSON has them as well."""
+    rank = {level: position for position, level in enumerate(field.levels, 1)}
+    rank |= {word: rank[str(level)] for word, level in field.words.items() if level is not None}
+    vocabulary = Vocabulary.of(rank)
+    whole = {int(word): position for word, position in vocabulary.meanings.items() if _WHOLE.fullmatch(word)}
+    truths = {"true": True, "false": False} if vocabulary.booleans and not {0, 1} & whole.keys() else {}
+    booleans = {truths[word]: position for word, position in vocabulary.meanings.items() if word in truths}
+    return {**whole, **booleans, **rank}
 
 
 def _indicators(levels: int) -> dict[float, tuple[float, ...]]:
@@ -239,11 +282,10 @@ def _floats(column: Sequence[float | None]) -> Floats:
     return np.frombuffer(buffer)
 
 
-def _id(value: Any) -> str | None:
-    """Return the loan's id as text; a table reads a number of it as a float."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if value is None else str(value)
+def _id(value: Any, nothing: Collection[str]) -> str | None:
+    """Return the loan's id as the text that a file would have of it; None where it is a word for nothing."""
+    text = text_of(value).strip() if value is not None else ""
+    return None if text.lower() in nothing or not text else text
 
 
 def check(
@@ -262,10 +304,12 @@ def check(
     """
     if not as_in_files:
         _refuse_texts(names, rows, contract)
+        _refuse_rounded_ids(names, rows, contract)
     frame = pl.DataFrame([_column(name, column) for name, column in zip(names, zip(*rows, strict=True), strict=True)])
     values = clean_applications(frame, contract).select(_as_number(field) for field in contract.features).to_numpy()
+    nothing = words_for_nothing(contract.files.nothing)
     id_index = names.index(contract.id_name) if contract.id_name in names else None
-    return Applications([None if id_index is None else _id(row[id_index]) for row in rows], values)
+    return Applications([None if id_index is None else _id(row[id_index], nothing) for row in rows], values)
 
 
 def _refuse_texts(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:
@@ -276,6 +320,16 @@ def _refuse_texts(names: Sequence[str], rows: Sequence[Sequence[Any]], contract:
             for row, row_values in enumerate(rows):
                 if type(row_values[index]) not in _NUMBERS:
                     raise BadInput(f"Row {row}: {name} '{row_values[index]}' is no number; it must be {field.allowed}.")
+
+
+def _refuse_rounded_ids(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:
+    """Refuse ids of which the last figures are lost, as JSON's readers make them floats."""
+    for index, name in enumerate(names):
+        if name == contract.id_name:
+            for row, values in enumerate(rows):
+                if isinstance(value := values[index], float) and not abs(value) < _EXACT:
+                    sentence = f"Row {row}: {name} {value} has lost its last figures as a number; send it as text."
+                    raise BadInput(sentence)
 
 
 def _as_number(field: LoanField) -> pl.Expr:

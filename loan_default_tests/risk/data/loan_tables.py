@@ -1,12 +1,13 @@
 """Changes tables of loans and writes them to files, for the tests of reading them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 
 
@@ -43,6 +44,33 @@ def with_values(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
     return frame.with_columns(
         pl.when(in_row).then(pl.lit(value)).otherwise(name).alias(name) for name, value in values.items()
     )
+
+
+def small_book(*, fields: Mapping[str, Any] | None = None, **keys: Any) -> Contract:
+    """Describe a book with a field of each kind; `fields` change some of them, `keys` the rest."""
+    described: dict[str, dict[str, Any]] = {
+        "id": {"kind": "text", "role": "id"},
+        "issued": {"kind": "month", "role": "time", "required": True},
+        "term": {"kind": "number", "role": "feature", "unit": "months", "range": [1, 600]},
+        "amount": {"kind": "number", "role": "feature", "unit": "dollars", "range": [-1e12, 1e12]},
+        "rate": {"kind": "number", "role": "feature", "unit": "percent a year", "range": [-1e12, 1e12]},
+        "sort": {"kind": "nominal", "role": "feature", "levels": ["1", "2", "A"]},
+        "owner": {"kind": "nominal", "role": "feature", "levels": ["True", "False", "NONE"]},
+        "note": {"kind": "text", "role": "segment"},
+    }
+    book = {
+        "name": "small",
+        "title": "A small book",
+        "known_afterwards": [],
+        "outcome": {"column": "status", "defaulted": ["1"], "repaid": ["0"]},
+        "snapshot": {"column": "taken"},
+        "expect": {"rejected_share_at_most": 1, "default_rate_between": [0, 1]},
+        "fields": [
+            {"name": name, "description": name, **field, **(fields or {}).get(name, {})}
+            for name, field in described.items()
+        ],
+    }
+    return Contract.model_validate(book | keys)
 
 
 def month(column: str) -> pl.Expr:

@@ -10,7 +10,7 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract import CONF, MATURES, OUTCOME, Contract
-from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, with_values
+from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, small_book, with_values
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,40 @@ def test_loans_are_matured_the_months_of_grace_after_their_last_payment(few: pl.
     assert clean(odd, snapshot=date(2019, 6, 1)).report.matured == 0
     assert clean(odd, snapshot=date(2019, 6, 1)).report.default_rate is None
     assert clean(with_values(odd, 0, term="36.5 months")).loans[MATURES][0] == date(2019, 8, 1)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_scale_turns_a_files_number_into_the_units(clean: Clean, tmp_path: Path, form: str) -> None:
+    fields = {"rate": {"scale": 100, "range": [0, 60], "words": {"none": 0}}, "amount": {"scale": 12}}
+    loans = pl.DataFrame({"id": ["a", "b", "c"], "issued": "2010-01", "term": 12, "status": 0, "taken": "2019-01"})
+    rates = pl.Series("rate", [0.07, 0.129, 12.9])
+    loans = loans.with_columns(rates, amount=pl.lit(1500.5))
+    result = clean(loans if form == "csv" else as_parquet(loans, tmp_path / "x.parquet"), by=small_book(fields=fields))
+    assert result.loans.select("rate", "amount").rows() == [(7.0, 18006.0), (12.9, 18006.0)]
+    assert result.rejected["reason"].to_list() == ["rate '12.9' times 100 is outside of 0 to 60 percent a year"]
+
+
+def test_a_percent_sign_stands_behind_a_percentage_alone(few: pl.DataFrame, clean: Clean) -> None:
+    signs = with_values(few, 0, int_rate=" 12.74%", dti="18.5 %", revol_util="%")
+    result = clean(with_values(signs, 1, annual_inc="50%"))
+    assert result.rejected["problem"].to_list() == ["revol_util: unreadable number", "annual_inc: unreadable number"]
+    result = clean(with_values(signs, 0, revol_util="5%"))
+    assert result.loans.select("int_rate", "dti", "revol_util").row(0) == (12.74, 18.5, 5)
+
+
+def test_a_status_is_the_same_whoever_wrote_it(clean: Clean, tmp_path: Path) -> None:
+    rows = {"id": ["a", "b", "c", "d"], "issued": "2010-01", "term": "12", "taken": "Jan-19"}
+    book = small_book(snapshot={"column": "taken", "format": "%b-%y"})
+    result = clean(pl.DataFrame({**rows, "status": ["1", "1.0", "0.00", "None"]}), by=book)
+    assert (result.loans[OUTCOME].to_list(), result.report.snapshot) == ([1, 1, 0], date(2019, 1, 1))
+    assert result.rejected["problem"].to_list() == ["status: missing"]
+    said = {"column": "status", "defaulted": ["True"], "repaid": ["False"], "unresolved": ["none"]}
+    book = small_book(outcome=said, snapshot={"column": "taken", "format": "%b-%y"})
+    assert clean(pl.DataFrame({**rows, "status": ["TRUE", "true", "False", "none"]}), by=book).loans[
+        OUTCOME
+    ].to_list() == [1, 1, 0, None]
+    typed = as_parquet(pl.DataFrame({**rows, "status": [True, False, True, True]}), tmp_path / "typed.parquet")
+    assert clean(typed, by=book).loans[OUTCOME].to_list() == [1, 0, 1, 1]
 
 
 def test_every_listed_status_has_its_outcome(few: pl.DataFrame, clean: Clean, contract: Contract) -> None:

@@ -192,6 +192,8 @@ def test_every_missing_value_of_pandas_is_null_and_everything_else_is_told() -> 
         {
             "int_rate": [13.5, None],
             "term": [36, 60],
+            "id": pd.array([2**60 + 1, None], dtype="Int64"),
+            "issue_d": pd.Series([7.0, "007"], dtype=object),
             "purpose": [np.nan, "car"],
             "grade": ["None", pd.NA],
             "dti": [True, 5],
@@ -199,9 +201,15 @@ def test_every_missing_value_of_pandas_is_null_and_everything_else_is_told() -> 
         }
     )
     assert from_pandas(frame).to_dicts() == [
-        {"int_rate": 13.5, "term": 36.0, "purpose": None, "grade": None, "dti": "True", "fico_range_low": "[700]"},
-        {"int_rate": None, "term": 60.0, "purpose": "car", "grade": None, "dti": "5", "fico_range_low": "{'a': 1}"},
-    ]
+        {
+            "int_rate": 13.5, "term": 36, "id": 2**60 + 1, "issue_d": "7", "purpose": None, "grade": None,
+            "dti": "True", "fico_range_low": "[700]",
+        },
+        {
+            "int_rate": None, "term": 60, "id": None, "issue_d": "007", "purpose": "car", "grade": None,
+            "dti": "5", "fico_range_low": "{'a': 1}",
+        },
+    ]  # fmt: skip
     assert from_pandas(pd.DataFrame({"dti": [True, False]}))["dti"].to_list() == ["True", "False"]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.data.outcomes import OutcomesReport, check_outcome_file, read_outcomes
 from loan_default.risk.errors import BadInput
+from loan_default_tests.risk.data.loan_tables import small_book
 
 TODAY = date(2020, 6, 15)
 HEADER = "id,loan_status,month"
@@ -51,6 +52,17 @@ def test_the_latest_month_of_a_loan_counts(read: Read) -> None:
     assert endings(outcomes) == {"1": (1, "2019-02"), "2": (0, "2019-03"), "3": (0, "2019-03")}, "a later file corrects"
     assert (report.loans, report.defaulted, report.repaid, report.unresolved) == (3, 1, 2, 0)
     assert report.to_dict()["seen_until"] == "2019-03"
+
+
+def test_outcomes_are_read_as_the_book_writes_them(tmp_path: Path) -> None:
+    book = small_book(files={"nothing": ["?"]}, fields={"issued": {"format": "%d.%m.%y", "century": 1930}})
+    texts, numbers = tmp_path / "texts.csv", tmp_path / "numbers.parquet"
+    texts.write_text("id,status,month\n007,1.0,31.03.19\n?,1,2019-03\n8,?,2019-03\n9,2,2019-03\n", encoding="utf-8")
+    ids = pl.Series([10**17, 2**62], dtype=pl.Int64)
+    pl.DataFrame({"id": ids, "status": [0.0, 1.0], "month": [date(2019, 3, 1)] * 2}).write_parquet(numbers)
+    _, outcomes, rejected = read_files([texts, numbers], book)
+    assert endings(outcomes) == {"007": (1, "2019-03"), f"{10**17}": (0, "2019-03"), f"{2**62}": (1, "2019-03")}
+    assert rejected["problem"].to_list() == ["id: missing", "status: missing", "status: unknown status"]
 
 
 @pytest.mark.parametrize(

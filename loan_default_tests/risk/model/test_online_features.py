@@ -16,6 +16,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
 from loan_default_tests.packages import applications, contract
+from loan_default_tests.risk.data.loan_tables import small_book
 
 SPACE = FeatureSpace(contract(), measure_population(applications()[1].lazy(), contract()))
 READER = QuickReader(SPACE)
@@ -104,6 +105,44 @@ def test_the_quick_reader_agrees_or_gives_up(data: st.DataObject) -> None:
     for read in (quick(*sent), by_columns(*sent)):
         if read is not None:
             assert alike(read, careful(*sent))
+
+
+BOOK = small_book(
+    files={"decimal": ",", "nothing": ["?"]},
+    fields={
+        "issued": {"format": "%d/%m/%Y"},
+        "rate": {"scale": 100, "words": {"-1": None, "99": 12.5}},
+        "note": {"nullable": False},
+    },
+)
+BOOK_SPACE = FeatureSpace(BOOK, measure_population(pl.LazyFrame({"amount": [1.0]}), BOOK))
+USUAL = {"term": 12, "amount": 5, "rate": 7.5, "sort": "1", "owner": "True", "note": "x", "issued": "2010-01"}
+SENT = {
+    "sort": [1, 2, 1.0, "1.0", "2", "A", 3, True, None],
+    "owner": [True, False, "TRUE", "false", "NONE", "none", "?"],
+    "rate": [-1, 99, 99.0, 0.07, None],
+    "note": ["?", " ? ", "", "y", None],
+    "issued": ["31/12/2010", "Dec-2010", "?"],
+    "amount": ["1,5", 1.5],
+}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in SENT.items() for value in values])
+def test_the_readers_agree_on_another_book(name: str, value: Any, rows: int) -> None:
+    names, reader = (*USUAL, "id"), QuickReader(BOOK_SPACE)
+    sent = [[*{**USUAL, "id": 7}.values()]] * (rows - 1) + [[*{**USUAL, "id": 8, name: value}.values()]]
+    try:
+        decoded = msgspec.json.decode(json.dumps(sent), type=list[reader.row_form(names)])  # type: ignore[misc]
+    except msgspec.ValidationError:
+        decoded = None
+    quick_answer = None if decoded is None else reader.read(names, decoded)
+    plain = (name, type(value)) in (("sort", int), ("owner", bool)) and value != 3
+    assert quick_answer is not None or not plain
+    if quick_answer is not None:
+        careful_answer = check(names, sent, BOOK)
+        assert quick_answer.ids == careful_answer.ids
+        assert alike(np.array(quick_answer.values), np.array(careful_answer.values))
 
 
 @pytest.mark.parametrize("rows", [1, 2])
