@@ -26,6 +26,7 @@ RESAMPLES = 200
 SHOWN_METRICS = {"auc": "AUC", "ks": "KS", "brier": "Brier", "ece": "ECE, debiased"}
 _GROUPS = 10
 _WORST = 10  # segments that a record lists
+LEAST_ROWS = 30  # of a segment that is measured
 _SELECTIONS = ("within_term", "worst_segments")  # of an evaluation's segments, written for readers of the record
 _TINY = 1e-15
 
@@ -136,16 +137,21 @@ class LevelCoverage:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Levels of segments among the loans of the newest issue months (YYYY-MM, both included) and in the test window."""
+    """Levels of segments among the loans of the newest issue months (YYYY-MM, both included) and in the test window.
+
+    `empty` names the segments of which no loan of the book has a value.
+    """
 
     first_month: str
     last_month: str
     levels: tuple[LevelCoverage, ...]
+    empty: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
         """Read what stands in a JSON record."""
-        return cls(**{**data, "levels": tuple(LevelCoverage(**level) for level in data["levels"])})
+        levels = tuple(LevelCoverage(**level) for level in data["levels"])
+        return cls(**{**data, "levels": levels, "empty": tuple(data.get("empty", ()))})
 
 
 @dataclass(frozen=True)
@@ -470,7 +476,7 @@ def by_segment(
     levels: pl.DataFrame,
     *,
     months: ArrayLike | None = None,
-    least_rows: int = 30,
+    least_rows: int = LEAST_ROWS,
 ) -> tuple[Segment, ...]:
     """Measure each level of each column of `levels` (n rows); levels of fewer loans than `least_rows` are left out.
 

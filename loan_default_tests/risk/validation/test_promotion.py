@@ -103,9 +103,9 @@ def slope(value: float, error: float = 0.05) -> Callable[[Evidence], Evidence]:
 
 def calibration(large: str, slope: str) -> str:
     return (
-        f"In the large PDs are off by {large} in log-odds, where 0.10 is allowed and an error of 0.21 would have been "
-        f"seen 19 times of 20; the slope of their log-odds is {slope}, where 0.85 to 1.15 is allowed and 0.77 or 1.23 "
-        "would have been seen."
+        f"In the large {large} would have to be added to the log-odds of the PDs, where 0.10 either way is allowed and "
+        f"an error of 0.21 would have been seen 19 times of 20; the slope of their log-odds is {slope}, where 0.85 to "
+        "1.15 is allowed and 0.77 or 1.23 would have been seen."
     )
 
 
@@ -140,7 +140,7 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
     assert len(decision.reasons) == 14
     assert "The test loans came after the training loans of their term." in decision.reasons
     assert (
-        "Of each level of term, purpose with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds "
+        "Of each level of term with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds "
         "30 loans or more."
     ) in decision.reasons
     assert (
@@ -190,12 +190,12 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (
             with_segment(level="60", default_rate=0.39, mean_pd=0.30, calibration=Estimate(0.41, 0.05)),
             "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: term 60 (mean PD 0.300, default "
-            "rate 0.390, error +0.41, z +8.2).",
+            "rate 0.390, +0.41 would have to be added, z +8.2).",
         ),
         (
             with_segment(field="purpose", level="car", rows=500, calibration=Estimate(-0.5, 0.1)),
             "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: purpose car (mean PD 0.160, "
-            "default rate 0.150, error -0.50, z -5.0).",
+            "default rate 0.150, -0.50 would have to be added, z -5.0).",
         ),
         (changed(segments=()), "No segment by term, purpose holds 500 loans, so none can be judged."),
         (
@@ -273,7 +273,35 @@ def test_a_proven_fall_of_the_brier_score_promotes_a_version_that_ranks_no_worse
 
 
 def test_a_policy_without_segments_judges_none() -> None:
-    assert decide(policy=POLICY.model_copy(update={"segments": ()})).verdict == "promote"
+    decision = decide(policy=POLICY.model_copy(update={"segments": ()}))
+    assert decision.verdict == "promote"
+    assert "The policy names no fields whose levels must be in the test window." in decision.reasons
+
+
+def test_no_field_is_said_to_raise_approvals_that_does_not() -> None:
+    lowers = replace(BLANKED, approved_without=BLANKED.approved)
+    decision = decide(changed(blanked=(lowers, replace(lowers, field="dti", approved_without=0.0)))((EVIDENCE, BETTER)))
+    assert decision.verdict == "promote"
+    assert "None of 2 fields raises approvals where all of 500 test loans leave it out." in decision.reasons
+
+
+def test_a_segment_that_the_book_does_not_fill_is_left_out_and_named_once() -> None:
+    coverage = Coverage("2018-01", "2018-12", (SOLD,), empty=("purpose", "zip_code"))
+    decision = decide(changed(coverage=coverage)((EVIDENCE, BETTER)))
+    assert decision.verdict == "promote"
+    assert (
+        "Of each level of term with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds 30 loans "
+        "or more. Left out, as no loan has a value: purpose."
+    ) in decision.reasons
+
+
+def test_a_book_that_fills_no_segment_of_the_policy_is_held() -> None:
+    coverage = Coverage("2018-01", "2018-12", (LevelCoverage("grade", "A", 1.0, 500),), empty=POLICY.segments)
+    decision = decide(changed(coverage=coverage)((EVIDENCE, BETTER)))
+    assert decision.reasons == (
+        "The book has none of the fields whose levels must be in the test window; name others in the "
+        f"policy. Left out, as no loan has a value: {', '.join(POLICY.segments)}.",
+    )
 
 
 def test_many_segments_need_a_larger_error_each() -> None:
