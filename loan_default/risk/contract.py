@@ -182,6 +182,11 @@ class LoanField(Section):
             raise ValueError(f"field {self.name}: only a number can be derived")
         if self.outside == "clip" and self.kind != "number":
             raise ValueError(f"field {self.name}: only a number can be clipped")
+        if self.opinion and self.role == "feature" and self.kind == "number" and not self.risk and not self.derived:
+            raise ValueError(
+                f"field {self.name}: a number that is the lender's opinion needs risk: rising or falling, as it is not "
+                "known else which way the lender means it"
+            )
         if self.role == "feature" and self.kind in ("month", "text"):
             raise ValueError(f"field {self.name}: a {self.kind} cannot be a feature")
         return self
@@ -317,6 +322,11 @@ class FileLayout(Section):
     texts: Mapping[str, Mapping[str, str]] = {}
     year: YearOnly | None = None
     snapshot_month: date | None = None
+
+    def holds_ended_loans_only(self, outcome: Outcome) -> bool:
+        """Tell whether all of its statuses say how a loan ended: loans without an outcome are not in such files."""
+        statuses = {*self.texts.get(outcome.column, {}).values()}
+        return bool(statuses) and not statuses & {*outcome.unresolved}
 
     @field_validator("snapshot_month", mode="before")
     @classmethod

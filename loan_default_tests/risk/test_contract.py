@@ -270,6 +270,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda data, field: field["payment_to_income"].update(group="loan_size"),
         r"payment_to_income is the lender's opinion \(derived from loan_amnt, int_rate, .*\) and loan_amnt",
     ),
+    "opinion without direction": (
+        lambda data, field: field["int_rate"].pop("risk"),
+        "int_rate: a number that is the lender's opinion needs risk: rising or falling",
+    ),
     "no group": (lambda data, field: data["groups"].update(grades="Grades."), "grades is the group of no feature"),
     "group's value": (
         lambda data, field: data["groups"].update(assigned_terms="The rate: {value}."),

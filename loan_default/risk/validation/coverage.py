@@ -42,7 +42,7 @@ def measure_coverage(
     """
     month = pl.col(contract.time_name)
     fields = segment_fields(contract, policy)
-    names = _filled(loans, fields)
+    names = _with_values(loans, fields)
     months = loans.group_by(month.alias("month")).agg(pl.len().alias("rows")).collect()
     last = newest_month(months)
     if last is None:
@@ -63,7 +63,7 @@ def measure_coverage(
     return Coverage(f"{first:%Y-%m}", f"{last:%Y-%m}", tuple(levels), empty)
 
 
-def _filled(loans: pl.LazyFrame, fields: list[str]) -> list[str]:
+def _with_values(loans: pl.LazyFrame, fields: list[str]) -> list[str]:
     """Name those of the fields that some loan has a value of."""
     columns = loans.collect_schema().names()
     present = [name for name in fields if name in columns]

@@ -84,11 +84,11 @@ def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None
 
 def test_an_example_application_has_what_applications_need_and_models_do_not_see(cleaned: Cleaned) -> None:
     support = {"term": {"role": "support", "reasons": {}}, "earliest_cr_line": {}, "zip_code": {}}
-    said = contract().model_dump()
-    for field in said["fields"]:
+    data = contract().model_dump()
+    for field in data["fields"]:
         if field["name"] in support:
             field |= {"required": True, "nullable": False, **support[field["name"]]}
-    changed = Contract.model_validate(said)
+    changed = Contract.model_validate(data)
     profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, pl.read_parquet(cleaned.path)).profile
     example = example_application(profile, changed)
     assert {name: example[name] for name in support} == {
