@@ -12,7 +12,9 @@ import pytest
 import urllib3.util.connection  # noqa: F401 - tries IPv6 by a socket when it is loaded, which is no test's doing
 from upath import UPath
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the platform sets it; read when XGBoost is loaded
+# As the platform sets them; read when XGBoost and numpy are loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.data.cleaning import clean_loans
