@@ -31,13 +31,13 @@ def materialize(instance: dg.DagsterInstance, asset: str, batch: str) -> None:
 
 
 def test_a_training_is_due_each_week(definitions: dg.Definitions) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         (request,) = requests_of(definitions, "weekly_training", instance)
     assert request.run_key == "2026-03-02"
 
 
 def test_what_waits_is_asked_for_each_day(definitions: dg.Definitions) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         assert requests_of(definitions, "daily_batch_prediction", instance) == []
         instance.add_dynamic_partitions("batch", ["new", "scored", "compared"])
         for batch in ("scored", "compared"):
