@@ -49,8 +49,8 @@ _POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/?@
 _ALIKE = 0.7  # STORE means STORAGE; REAL_DATA does not mean DATA
 
 # Telemetry of every library is off, and no model is ever unpickled, whatever started the process. Waiting threads
-# sleep: where other work shares the cores, spinning made a fit of XGBoost (OpenMP) cost six times the processor time, and
-# that of a logistic regression on 2,000 loans (OpenBLAS, which spins for 2 to the power of its timeout) eight times.
+# sleep: where other work shares the cores, spinning made a fit of XGBoost (OpenMP) cost six times the processor time,
+# and a logistic regression on 2,000 loans eight times (OpenBLAS, which spins for 2 to the power of this in cycles).
 _PROCESS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OPENBLAS_THREAD_TIMEOUT": "4",
