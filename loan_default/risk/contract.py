@@ -217,6 +217,8 @@ class LoanField(Section):
     def say(self, value: float | str) -> str:
         """Say a value for people: `10+ years`, `24,000 dollars`, `12.74 percent a year`, `small_business`.
 
+        At an end of a range to which values beyond it are clipped, it is that much `or more`, or `or less`.
+
         Args:
             value: a number in the field's unit, or a level.
         """
@@ -228,7 +230,13 @@ class LoanField(Section):
         digits = f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
         number = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
         unit = "" if self.unit in (None, "count") else f" {self.unit}"
-        return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit)
+        return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit) + self._beyond(value)
+
+    def _beyond(self, value: float) -> str:
+        if self.outside != "clip" or self.range is None:
+            return ""
+        least, most = self.range
+        return " or more" if value >= most else " or less" if value <= least and least else ""
 
     @cached_property
     def _word_of(self) -> dict[float, str]:

@@ -227,7 +227,7 @@ def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl
     contract, issued = scorer.contract, pl.col(scorer.contract.time_name)
     columns = {name for name in test.columns if test[name].null_count() < test.height}
     named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in columns]
-    segments = [field.name for field in contract.with_role("segment") if field.name in columns]
+    segments = [field.name for field in contract.with_role("segment") if field.name in columns - {*named}]
     reported = [name for name in segments if test[name].n_unique() <= LEVELS_AT_MOST]
     levels = [as_level(name, contract).alias(name) for name in named]
     quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias(QUARTER)
