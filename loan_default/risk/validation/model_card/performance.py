@@ -12,7 +12,13 @@ from loan_default.risk.evaluation import LEAST_ROWS, SHOWN_METRICS, Interval, Se
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.scorer import DECISIONS
-from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITH_OPINION, WITHOUT_OPINION
+from loan_default.risk.validation.alternatives import (
+    ANOTHER_SEED,
+    ON_SAMPLE,
+    SAMPLED_AT_MOST,
+    WITH_OPINION,
+    WITHOUT_OPINION,
+)
 from loan_default.risk.validation.champion_challenger import QUARTER, VINTAGE
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, percent, points
@@ -152,10 +158,13 @@ def alternatives(inputs: ModelCardInputs) -> Iterator[str]:
 
 
 def _alternative_name(name: str, inputs: ModelCardInputs) -> str:
+    share = inputs.splits.share_of(SAMPLED_AT_MOST)
+    sample = f", fitted on {percent(share)} of the loans" if share < 1 else ""
     names = {
-        ANOTHER_SEED: f"the same with seed {inputs.seed + 1} instead of {inputs.seed}",
-        WITHOUT_OPINION: "the same without the lender's opinion",
-        WITH_OPINION: "the same with the lender's opinion",
+        ANOTHER_SEED: f"the same with seed {inputs.seed + 1} instead of {inputs.seed}{sample}",
+        ON_SAMPLE: f"the same{sample}",
+        WITHOUT_OPINION: f"the same without the lender's opinion{sample}",
+        WITH_OPINION: f"the same with the lender's opinion{sample}",
         **{model.name: model.card_words.kind for model in CANDIDATES},
     }
     return names.get(name, name)

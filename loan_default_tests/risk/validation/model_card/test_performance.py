@@ -1,9 +1,11 @@
 """Every number that a risk analyst looks for on the test window stands where it belongs."""
 
 import polars as pl
+import pytest
 
 from loan_default.risk.estimates import Estimate, Recalibration
 from loan_default.risk.evaluation import ComparableLoans, Comparison, Interval, Segment
+from loan_default.risk.validation.model_card import performance
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
     TESTED,
@@ -91,6 +93,13 @@ def test_alternatives_are_named_and_paired() -> None:
     ]
     assert rows[0][1:] == ["0.7000", "+0.0040 (+0.0010 to +0.0070)", "0.1200", "-0.0010 (-0.0020 to +0.0005)", "55.0%"]
     assert "Not measured for this version." in section(model_card(card_inputs(examination=None)), "Alternatives")
+
+
+def test_alternatives_that_were_fitted_on_a_sample_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = card_inputs()
+    monkeypatch.setattr(performance, "SAMPLED_AT_MOST", sum(window.rows for window in inputs.splits.windows[:2]) // 4)
+    rows = lines(model_card(inputs), "Alternatives", "the same")
+    assert {row[0].rpartition(", ")[2] for row in rows} == {"fitted on 25.0% of the loans"}
 
 
 def test_auc_and_ks_stand_within_each_term_and_each_decision() -> None:
