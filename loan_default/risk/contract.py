@@ -428,6 +428,11 @@ class Contract(Section):
         return tuple(field for field in self.fields if field.role in roles)
 
     @cached_property
+    def stored(self) -> tuple[LoanField, ...]:
+        """Return the fields that cleaned loans have: all but support; the term always, as loans mature by it."""
+        return tuple(field for field in self.fields if field.role != "support" or field.name == TERM)
+
+    @cached_property
     def features(self) -> tuple[LoanField, ...]:
         """Return the fields that a model may see."""
         return self.with_role("feature")

@@ -47,7 +47,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     import polars as pl
 
     names = loans.collect_schema().names()
-    expected = [field.name for field in contract.fields if field.role != "support"] + [OUTCOME, MATURES]
+    expected = [field.name for field in contract.stored] + [OUTCOME, MATURES]
     ids = loans.select(pl.col(contract.id_name).n_unique()).collect().item()
     afterwards = [name for name in names if contract.is_known_afterwards(name)]
     share, limit = report.rejected_share, contract.expect.rejected_share_at_most

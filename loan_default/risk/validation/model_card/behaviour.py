@@ -101,7 +101,7 @@ def _response(response: Response) -> tuple[str, ...]:
 def missingness(inputs: ModelCardInputs) -> Iterator[str]:
     """Show what leaving out each field does to decisions and PDs."""
     typical = inputs.scorer.population.typical
-    filled = named(f.name for f in inputs.scorer.contract.features if f.risk and typical.get(f.name) is not None)
+    filled = named(f.name for f in inputs.scorer.space.features if f.risk and typical.get(f.name) is not None)
     if filled:
         yield (
             f"A missing value of {filled} counts as the typical one of development, so it cannot be safer than that. "

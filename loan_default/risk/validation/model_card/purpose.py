@@ -111,7 +111,7 @@ def use(inputs: ModelCardInputs) -> Iterator[str]:
     yield bullets(
         [
             "other products or populations;",
-            *([f"setting {named(opinions)}: the model takes them as they are set;"] if opinions else []),
+            *([f"setting {named(opinions)}: the model takes what was set;"] if opinions else []),
             "telling when a loan defaults, or how much is lost then: it is not trained on either.",
         ]
     )
@@ -135,8 +135,8 @@ def limits(inputs: ModelCardInputs) -> Iterator[str]:
             f"**Missing values.** {empty_fields}",
             *(
                 [
-                    "**The lender's opinion is inside.** The model takes over the rules by which "
-                    f"{named(opinions)} were set, and rests on these staying as they are."
+                    "**The lender's opinion is inside.** The model takes over the rules behind "
+                    f"{named(opinions)}, and rests on these staying as they are."
                 ]
                 if opinions
                 else []
