@@ -38,9 +38,12 @@ LONGEST = (
     "test_containers.py",
     "test_load.py",
     "test_pipeline.py",
-    "test_subsets.py",
     "test_dask_engine.py",
+    "test_postgres.py",
+    "test_server.py",
+    "test_subsets.py",
     "test_on_gcs.py",
+    "test_serving.py",
 )
 
 # A machine that is busy makes no property untrue.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -58,6 +59,12 @@ def book_of(name: str) -> Contract:
     return Contract.model_validate({**load_contract().model_dump(), "groups": {}, "fields": fields})
 
 
+@cache
+def reader_of(name: str) -> tuple[Contract, QuickReader]:
+    contract = book_of(name)
+    return contract, QuickReader(FeatureSpace(contract))
+
+
 def computed(values: Sequence[Sequence[float]] | Floats, contract: Contract) -> list[float]:
     position = contract.feature_names.index("value")
     return [float(row[position]) for row in values]
@@ -67,12 +74,11 @@ def computed(values: Sequence[Sequence[float]] | Floats, contract: Contract) -> 
 @settings(max_examples=40)
 @given(data=st.data())
 def test_columns_batches_and_single_rows_give_the_same_value(name: str, data: st.DataObject) -> None:
-    contract = book_of(name)
+    contract, reader = reader_of(name)
     arguments = [MONTHS if kind == "month" else NUMBERS for kind in DERIVED_FUNCTIONS[name].takes]
     rows = data.draw(st.lists(st.tuples(st.just(36.0), *arguments), min_size=2, max_size=6))
     names = ["term", *(f"argument{position}" for position in range(len(arguments)))]
     careful = computed(check(names, rows, contract).values, contract)
-    reader = QuickReader(FeatureSpace(contract))
     many = reader.read(names, rows)
     assert many is not None
     assert computed(many.values, contract) == pytest.approx(careful, rel=1e-12, nan_ok=True)

@@ -44,6 +44,7 @@ POLICY = PromotionPolicy(
     segment_calibration_tolerance=0.2,
     blank_approvals_rise_at_most=0.0625,
 )
+SHIPPED = load_policy().promotion
 GOOD = Segment("term", "36", 800, 0.15, 0.16, auc=0.69, brier=0.12, calibration=Estimate(-0.2, 0.01))
 BLANKED = BlankedField(
     "emp_length", 500, 0.05, approved=0.25, approved_without=0.3125, mean_pd=0.2, mean_pd_without=0.19
@@ -440,7 +441,7 @@ class Book:
 
     def held(self, outcomes: np.ndarray) -> set[str]:
         """Return the rules of calibration by which a model of these PDs is held, with the policy as shipped."""
-        pds, policy = sigmoid(self.log_odds), load_policy().promotion
+        pds = sigmoid(self.log_odds)
         segments = [
             Segment(
                 field,
@@ -454,11 +455,11 @@ class Book:
             )
             for field, codes in self.levels.items()
             for level in range(codes.max() + 1)
-            if (chosen := codes == level).sum() >= policy.segment_least_rows
+            if (chosen := codes == level).sum() >= SHIPPED.segment_least_rows
         ] or [replace(GOOD, calibration=Estimate(0, 0.1))]
         calibration = recalibrate(outcomes, pds, self.months)
         evidence = replace(EVIDENCE, recalibration=calibration, segments=tuple(segments))
-        decision = decide_promotion(5, None, evidence, None, policy)
+        decision = decide_promotion(5, None, evidence, None, SHIPPED)
         return {finding.rule for finding in decision.findings if not finding.passed} & {"calibrated", "segments"}
 
 
@@ -504,6 +505,6 @@ def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model
         measured = compare(
             outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, rng=rng, resamples=100
         )
-        return decide_promotion(5, 4, evidence, measured, load_policy().promotion, COMMON).verdict == "promote"
+        return decide_promotion(5, 4, evidence, measured, SHIPPED, COMMON).verdict == "promote"
 
     assert least <= np.mean([promoted(seed) for seed in range(15 if gain else 60)]) <= most
