@@ -37,7 +37,7 @@ def test_a_training_is_due_each_week(definitions: dg.Definitions) -> None:
 
 
 def test_what_waits_is_asked_for_each_day(definitions: dg.Definitions) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         assert requests_of(definitions, "daily_batch_prediction", instance) == []
         instance.add_dynamic_partitions("batch", ["new", "scored", "compared"])
         for batch in ("scored", "compared"):
