@@ -120,6 +120,9 @@ def _judge_coverage(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
         return Finding(rule, False, "It was not measured whether the test window holds what is sold; evaluate again.")
     if not policy.segments:
         return Finding(rule, True, "The policy names no fields whose levels must be in the test window.")
+    measured = {*coverage.empty, *(level.field for level in coverage.levels)}
+    if unknown := ", ".join(name for name in policy.segments if name not in measured):
+        return Finding(rule, False, f"It was not measured which levels of {unknown} are sold; evaluate again.")
     levels = [level for level in coverage.levels if level.field in policy.segments]
     sold = [level for level in levels if level.recent_share >= policy.recent_share_at_least]
     untested = [level for level in sold if level.test_rows < least]

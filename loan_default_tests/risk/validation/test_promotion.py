@@ -51,6 +51,8 @@ BLANKED = BlankedField(
 )
 CALIBRATED = Recalibration(Estimate(0.1, 0.05), Estimate(0.86, 0.05))
 SOLD = LevelCoverage("term", "60", 0.05, 30)
+CAR = LevelCoverage("purpose", "car", 0.06, 30)
+OTHERS = ("home_ownership", "verification_status", "application_type")  # segments of the policy that is shipped
 # Every signal stands at its limit or just within it, so that a small step beyond fails.
 EVIDENCE = Evaluation(
     rows=500,
@@ -64,7 +66,7 @@ EVIDENCE = Evaluation(
     recalibration=CALIBRATED,
     looks=Looks(2, 1),
     blanked=(BLANKED, replace(BLANKED, field="revol_bal", approved_without=0.0)),
-    coverage=Coverage("2018-01", "2018-12", (SOLD, LevelCoverage("term", "36", 0.95, 470))),
+    coverage=Coverage("2018-01", "2018-12", (SOLD, LevelCoverage("term", "36", 0.95, 470), CAR), OTHERS),
 )
 BETTER = Comparison(Interval(0.001, 0.0001, 0.007), Interval(0.0005, -0.001, 0.002))
 COMMON = ComparableLoans(500, 100)
@@ -85,7 +87,7 @@ def with_segment(**what: Any) -> Callable[[Evidence], Evidence]:
 
 
 def with_level(**what: Any) -> Callable[[Evidence], Evidence]:
-    return changed(coverage=Coverage("2018-01", "2018-12", (SOLD, replace(SOLD, **what))))
+    return changed(coverage=Coverage("2018-01", "2018-12", (SOLD, replace(SOLD, **what), CAR)))
 
 
 def against(
@@ -141,7 +143,7 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
     assert len(decision.reasons) == 14
     assert "The test loans came after the training loans of their term." in decision.reasons
     assert (
-        "Of each level of term with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds "
+        "Of each level of term, purpose with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds "
         "30 loans or more."
     ) in decision.reasons
     assert (
@@ -209,6 +211,10 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
             changed(blanked=(BLANKED, replace(BLANKED, field="revol_bal", approved_without=0.32))),
             "Of the fields that can be left out revol_bal raises approvals most: from 25.0% to 32.0% of 500 test loans "
             "where all leave it out; a rise of 6% is allowed.",
+        ),
+        (
+            changed(coverage=Coverage("2018-01", "2018-12", (SOLD,))),
+            "It was not measured which levels of purpose are sold; evaluate again.",
         ),
         (
             changed(blanked=None),
