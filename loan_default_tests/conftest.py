@@ -12,7 +12,9 @@ import pytest
 import urllib3.util.connection  # noqa: F401 - tries IPv6 by a socket when it is loaded, which is no test's doing
 from upath import UPath
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the platform sets it; read when XGBoost is loaded
+# As the platform sets them; read when XGBoost and numpy are loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 from loan_default.risk.contract import Contract, load_contract
 from loan_default.risk.data.cleaning import clean_loans
@@ -36,9 +38,12 @@ LONGEST = (
     "test_containers.py",
     "test_load.py",
     "test_pipeline.py",
-    "test_subsets.py",
     "test_dask_engine.py",
+    "test_postgres.py",
+    "test_server.py",
+    "test_subsets.py",
     "test_on_gcs.py",
+    "test_serving.py",
 )
 
 # A machine that is busy makes no property untrue.

@@ -514,7 +514,8 @@ def test_a_backup_is_restored_where_nothing_is_left(stack: Stack) -> None:
 
 @pytest.mark.container
 def test_a_backup_replaces_what_came_after_it(stack: Stack) -> None:
-    backup, before = stack.folder / "backup", stack.state()
+    backup, before = stack.folder / "backup-before", stack.state()
+    stack.make("backup", f"TO={backup}")
     assert stack.inside("code-server", "touch", "/storage/later") == (0, "")
     env = stack.folder / "docker" / ".env"
     env.write_text(env.read_text(encoding="utf-8").replace("POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=other"))

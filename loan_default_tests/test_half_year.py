@@ -682,6 +682,7 @@ SEEDS, SPARED = st.integers(0, 2**32), st.sets(st.sampled_from(TROUBLES), max_si
 
 @settings(max_examples=1, phases=PHASES)
 @given(seed=SEEDS, spared=SPARED)
+@pytest.mark.integration
 def test_a_month(seed: int, spared: set[str]) -> None:
     live(seed, spared, SAMPLE)
 

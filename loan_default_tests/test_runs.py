@@ -22,6 +22,8 @@ from loan_default.settings import PLATFORM_NEEDS, Settings, dagster_yaml, unknow
 from loan_default_tests.homes import definitions_of, own_environment
 from loan_default_tests.queues import ask, begin
 
+pytestmark = pytest.mark.integration  # a queue over run storage on disk
+
 PROJECT = Path(__file__).parents[1]
 TEXT = (PROJECT / "docs" / "runs.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)

@@ -328,6 +328,7 @@ def test_a_process_is_prepared(tmp_path: Path) -> None:
     assert os.environ["DAGSTER_HOME"] == str(tmp_path / "home" / "dagster")
     switches = {
         "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_THREAD_TIMEOUT": "4",
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -112,7 +112,9 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], training: M
         for kind, metrics in judgement["leaderboard"].items()
     }
     if judgement["champion"]:
-        boards[f"production: version {evaluation['champion_version']}"] = judgement["champion"]
+        production, comparable = f"production: version {evaluation['champion_version']}", judgement.get("comparable")
+        fewer = comparable is not None and comparable["rows"] < judgement["evaluation"]["rows"]
+        boards[f"{production}, on {comparable['rows']:,} loans" if fewer else production] = judgement["champion"]
     for name, metrics in boards.items():
         _add_row(table, name, *_figures(metrics))
     if (auc := judgement["evaluation"]["opinion_auc"]) is not None:

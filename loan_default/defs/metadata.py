@@ -38,7 +38,7 @@ REJECTED = table_schema(_REJECTED)
 
 def column_schema(contract: Contract, more: Mapping[str, tuple[str, str]]) -> dg.TableSchema:
     """Describe the contract's fields, and further columns given as name → (type, description)."""
-    fields = [_column(field) for field in contract.fields if field.role != "support"]
+    fields = [_column(field) for field in contract.stored]
     return dg.TableSchema([*fields, *table_schema(more).columns])
 
 

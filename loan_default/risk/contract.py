@@ -223,6 +223,11 @@ class LoanField(Section):
             raise ValueError(f"field {self.name}: only a number can be derived")
         if self.outside == "clip" and self.kind != "number":
             raise ValueError(f"field {self.name}: only a number can be clipped")
+        if self.opinion and self.role == "feature" and self.kind == "number" and not self.risk and not self.derived:
+            raise ValueError(
+                f"field {self.name}: a number that is the lender's opinion needs risk: rising or falling, as it is not "
+                "known else which way the lender means it"
+            )
         if self.role == "feature" and self.kind in ("month", "text"):
             raise ValueError(f"field {self.name}: a {self.kind} cannot be a feature")
         if self.format and self.kind != "month":
@@ -259,6 +264,8 @@ class LoanField(Section):
     def say(self, value: float | str) -> str:
         """Say a value for people: `10+ years`, `24,000 dollars`, `12.74 percent a year`, `small_business`.
 
+        At an end of a range to which values beyond it are clipped, it is that much `or more`, or `or less`.
+
         Args:
             value: a number in the field's unit, or a level.
         """
@@ -270,7 +277,13 @@ class LoanField(Section):
         digits = f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
         number = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
         unit = "" if self.unit in (None, "count") else f" {self.unit}"
-        return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit)
+        return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit) + self._beyond(value)
+
+    def _beyond(self, value: float) -> str:
+        if self.outside != "clip" or self.range is None:
+            return ""
+        least, most = self.range
+        return " or more" if value >= most else " or less" if value <= least and least else ""
 
     @cached_property
     def _word_of(self) -> dict[float, str]:
@@ -381,6 +394,11 @@ class FileLayout(Section):
     texts: Mapping[str, Mapping[str, str]] = {}
     year: YearOnly | None = None
     snapshot_month: date | None = None
+
+    def holds_ended_loans_only(self, outcome: Outcome) -> bool:
+        """Tell whether all of its statuses say how a loan ended: loans without an outcome are not in such files."""
+        statuses = {*self.texts.get(outcome.column, {}).values()}
+        return bool(statuses) and not statuses & {*outcome.unresolved}
 
     @field_validator("snapshot_month", mode="before")
     @classmethod
@@ -549,6 +567,11 @@ class Contract(Section):
     def with_role(self, *roles: Role) -> tuple[LoanField, ...]:
         """Return the fields of these roles, in the contract's order."""
         return tuple(field for field in self.fields if field.role in roles)
+
+    @cached_property
+    def stored(self) -> tuple[LoanField, ...]:
+        """Return the fields that cleaned loans have: all but support; the term always, as loans mature by it."""
+        return tuple(field for field in self.fields if field.role != "support" or field.name == TERM)
 
     @cached_property
     def features(self) -> tuple[LoanField, ...]:

@@ -26,6 +26,7 @@ RESAMPLES = 200
 SHOWN_METRICS = {"auc": "AUC", "ks": "KS", "brier": "Brier", "ece": "ECE, debiased"}
 _GROUPS = 10
 _WORST = 10  # segments that a record lists
+LEAST_ROWS = 30  # of a segment that is measured
 _SELECTIONS = ("within_term", "worst_segments")  # of an evaluation's segments, written for readers of the record
 _TINY = 1e-15
 
@@ -136,16 +137,21 @@ class LevelCoverage:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Levels of segments among the loans of the newest issue months (YYYY-MM, both included) and in the test window."""
+    """Levels of segments among the loans of the newest issue months (YYYY-MM, both included) and in the test window.
+
+    `empty` names the segments of which no loan of the book has a value.
+    """
 
     first_month: str
     last_month: str
     levels: tuple[LevelCoverage, ...]
+    empty: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
         """Read what stands in a JSON record."""
-        return cls(**{**data, "levels": tuple(LevelCoverage(**level) for level in data["levels"])})
+        levels = tuple(LevelCoverage(**level) for level in data["levels"])
+        return cls(**{**data, "levels": levels, "empty": tuple(data.get("empty", ()))})
 
 
 @dataclass(frozen=True)
@@ -256,17 +262,26 @@ class Ranking:
 
     def measure(self, weights: Floats | None = None) -> dict[str, float]:
         """Measure AUC, Gini, KS and PR-AUC (average precision) of loans that count `weights` times (n,), else once."""
-        counts = np.ones(len(self.order)) if weights is None else weights[self.order]
-        bads = np.add.reduceat(counts * self.outcomes, self.starts)
-        goods = np.add.reduceat(counts * (1 - self.outcomes), self.starts)
+        bads, goods = self._counts(weights)
         bads_so_far, goods_so_far = np.cumsum(bads), np.cumsum(goods)
         all_bads, all_goods = bads_so_far[-1], goods_so_far[-1]
-        # Mann-Whitney: a default beats every repaid loan behind it, and half of those beside it
-        auc = float(np.sum(bads * (all_goods - goods_so_far + goods / 2)) / (all_bads * all_goods))
+        auc = _mann_whitney(bads, goods, goods_so_far)
         ks = float(np.max(np.abs(bads_so_far / all_bads - goods_so_far / all_goods)))
         loans = bads_so_far + goods_so_far
         precision = np.divide(bads_so_far, loans, out=np.zeros_like(bads_so_far), where=loans > 0)
         return {"auc": auc, "gini": 2 * auc - 1, "ks": ks, "pr_auc": float(np.sum(bads * precision) / all_bads)}
+
+    def auc(self, weights: Floats | None = None) -> float:
+        """Return the AUC alone, which costs a resample less than all metrics of `measure`."""
+        bads, goods = self._counts(weights)
+        return _mann_whitney(bads, goods, np.cumsum(goods))
+
+    def _counts(self, weights: Floats | None) -> tuple[Floats, Floats]:
+        """Count the defaults and the repaid loans of each rank, each loan `weights` times."""
+        counts = np.ones(len(self.order)) if weights is None else weights[self.order]
+        defaults = counts * self.outcomes
+        bads, goods = (np.add.reduceat(values, self.starts) for values in (defaults, counts - defaults))
+        return bads, goods
 
     def auc_estimate(self) -> Estimate:
         """Return the AUC with its standard error: E. DeLong et al., Comparing the Areas under ROC Curves, 1988."""
@@ -281,6 +296,12 @@ class Ranking:
             for counts, shares, total in ((bads, of_bads, all_bads), (goods, of_goods, all_goods))
         ]
         return Estimate(auc, float(np.sqrt(sum(variances))))
+
+
+def _mann_whitney(bads: Floats, goods: Floats, goods_so_far: Floats) -> float:
+    """Return the share of pairs in which a default beats a repaid loan: all behind it, and half of those beside it."""
+    all_goods = goods_so_far[-1]
+    return float(np.sum(bads * (all_goods - goods_so_far + goods / 2)) / (bads.sum() * all_goods))
 
 
 @dataclass(frozen=True)
@@ -434,7 +455,7 @@ def auc_gain(
     new, old = (Ranking.of(truth, raw) for raw in (scores, other_scores))
 
     def gain(weights: Floats | None = None) -> dict[str, float]:
-        return {"gain": new.measure(weights)["auc"] - old.measure(weights)["auc"]}
+        return {"gain": new.auc(weights) - old.auc(weights)}
 
     draws = _bootstrap(gain, truth, rng, resamples)
     return _interval(gain()["gain"], [draw["gain"] for draw in draws], confidence)
@@ -460,7 +481,7 @@ def _interval(value: float, draws: Sequence[float], confidence: float = CONFIDEN
 
 def auc_of(outcomes: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve of a score that is higher for riskier loans."""
-    return Ranking.of(outcomes, scores).measure()["auc"]
+    return Ranking.of(outcomes, scores).auc()
 
 
 def by_segment(
@@ -470,7 +491,7 @@ def by_segment(
     levels: pl.DataFrame,
     *,
     months: ArrayLike | None = None,
-    least_rows: int = 30,
+    least_rows: int = LEAST_ROWS,
 ) -> tuple[Segment, ...]:
     """Measure each level of each column of `levels` (n rows); levels of fewer loans than `least_rows` are left out.
 

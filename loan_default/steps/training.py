@@ -179,17 +179,28 @@ def _fit_variants(
     """Fit the best kind once more by another seed, and once with the lender's opinion if it has none, or without.
 
     They are measured beside it, never chosen: so the card can say what hangs on chance, and what on the opinion.
+    Of many loans all are fitted on a sample, and the kind as it is too, so that the card tells what the sample costs.
     """
     from loan_default.risk.model.training import train_candidates
-    from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITH_OPINION, WITHOUT_OPINION
+    from loan_default.risk.validation.alternatives import (
+        ANOTHER_SEED,
+        ON_SAMPLE,
+        SAMPLED_AT_MOST,
+        WITH_OPINION,
+        WITHOUT_OPINION,
+    )
 
     ways = {ANOTHER_SEED: (decision, seed + 1)}
+    if data.splits.share_of(SAMPLED_AT_MOST) < 1:
+        ways[ON_SAMPLE] = (decision, seed)
     if data.contract.opinions and len(data.contract.opinions) < len(data.contract.features):
         hidden = decision.decide_without_opinion
         other = decision.model_copy(update={"decide_without_opinion": not hidden})
         ways[WITH_OPINION if hidden else WITHOUT_OPINION] = (other, seed)
     return {
-        name: train_candidates(_development(data, view), search_space, view, seed=chance, kinds=[kind])[0]
+        name: train_candidates(
+            _development(data, view, SAMPLED_AT_MOST), search_space, view, seed=chance, kinds=[kind]
+        )[0]
         for name, (view, chance) in ways.items()
     }
 

@@ -49,9 +49,23 @@ def test_evaluation_names_candidates_production_and_grade(printed: Any) -> None:
     lines = text()
     assert "xgboost → version 3" in lines
     assert "random_forest " in lines
-    assert "production: version 2" in lines
+    assert "production: version 2 " in lines
     assert "0.7000 (0.6900 to 0.7100)" in lines
     assert "the lender's opinion alone" in lines
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(500, "version 2 "), (499, "version 2, on 499 loans")])
+def test_production_is_said_to_be_measured_on_the_loans_that_it_was(printed: Any, rows: int, expected: str) -> None:
+    console, text = printed
+    judgement = {
+        "leaderboard": {"xgboost": METRICS},
+        "champion": METRICS,
+        "comparable": {"rows": rows, "defaults": 100},
+        "evaluation": {"opinion_auc": None, "rows": 500},
+    }
+    evaluation = {"version": 3, "champion_version": 2, "judgement": judgement}
+    tables.show_evaluation(console, evaluation, {"kind": "xgboost"})
+    assert f"production: {expected}" in text()
 
 
 def test_evaluation_without_champion_and_grade_is_shown(printed: Any) -> None:

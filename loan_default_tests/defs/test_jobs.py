@@ -14,6 +14,8 @@ from loan_default.settings import Settings, prepare_process
 from loan_default_tests.homes import dagster_of, definitions_of, own_environment
 from loan_default_tests.queues import ask, begin, end
 
+pytestmark = pytest.mark.integration  # a queue over run storage on disk
+
 CLEANING = {"cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"}
 TRAINING = CLEANING | {"tuned_params", "trained_model"}
 REGISTRY = {"model_evaluation", "promoted_model", "model_card"}

@@ -31,7 +31,7 @@ def materialize(instance: dg.DagsterInstance, asset: str, batch: str) -> None:
 
 
 def test_a_training_is_due_each_week(definitions: dg.Definitions) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         (request,) = requests_of(definitions, "weekly_training", instance)
     assert request.run_key == "2026-03-02"
 

@@ -121,6 +121,9 @@ SAID = {
     ("int_rate", 12.7): "12.7 percent a year",
     ("dti", 0.004): "0.004 percent",
     ("dti", 0.0): "0 percent",
+    ("dti", 99.9): "99.9 percent",
+    ("dti", 100.0): "100 percent or more",  # higher ones are clipped to it
+    ("term", 120.0): "120 months",  # higher ones are rejected
     ("pub_rec", 2.0): "2",
     ("fico_range_low", 700.0): "700 FICO points",
     ("grade", "C"): "C",
@@ -131,6 +134,11 @@ SAID = {
 @pytest.mark.parametrize(("name", "value"), SAID)
 def test_a_value_is_said_for_people(contract: Contract, name: str, value: float | str) -> None:
     assert contract.by_name[name].say(value) == SAID[name, value]
+
+
+def test_lower_values_that_are_clipped_are_said_too(contract: Contract) -> None:
+    field = contract.by_name["dti"].model_copy(update={"range": (-100.0, 100.0)})
+    assert [field.say(value) for value in (-100.0, -99.0)] == ["-100 percent or less", "-99 percent"]
 
 
 def test_a_reason_is_the_sentence_of_its_side_or_else_a_fact(contract: Contract) -> None:
@@ -277,6 +285,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "derived opinion": (
         lambda data, field: field["payment_to_income"].update(group="loan_size"),
         r"payment_to_income is the lender's opinion \(derived from loan_amnt, int_rate, .*\) and loan_amnt",
+    ),
+    "opinion without direction": (
+        lambda data, field: field["int_rate"].pop("risk"),
+        "int_rate: a number that is the lender's opinion needs risk: rising or falling",
     ),
     "no group": (lambda data, field: data["groups"].update(grades="Grades."), "grades is the group of no feature"),
     "group's value": (

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,12 @@ def book(derived: Mapping[str, str], **keys: Any) -> Contract:
     return Contract.model_validate({**shipped.model_dump(), "groups": {}, "fields": fields})
 
 
+@cache
+def chained() -> tuple[Contract, QuickReader]:
+    contract = book(CHAIN)
+    return contract, QuickReader(FeatureSpace(contract))
+
+
 def without_term(rows: Sequence[Sequence[float]] | Floats) -> list[list[float]]:
     return [[float(value) for value in row][1:] for row in rows]
 
@@ -304,12 +311,11 @@ def without_term(rows: Sequence[Sequence[float]] | Floats) -> list[list[float]]:
 @settings(max_examples=40)
 @given(data=st.data())
 def test_columns_batches_and_single_rows_give_the_same_value(data: st.DataObject) -> None:
-    contract = book(CHAIN)
+    contract, reader = chained()
     names = ["term", "loan", "balance", "income", "rate", "used", "issue_d", "first", "value1"]
     numbers = [NUMBERS] * 5
     rows = data.draw(st.lists(st.tuples(st.just(36.0), *numbers, MONTHS, MONTHS, NUMBERS), min_size=2, max_size=6))
     careful = without_term(check(names, rows, contract).values)
-    reader = QuickReader(FeatureSpace(contract))
     many = reader.read(names, rows)
     assert many is not None
     for computed, expected in zip(without_term(many.values), careful, strict=True):

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from loan_default.risk.policy import Policy
+from loan_default.risk.validation import alternatives
+from loan_default.risk.validation.alternatives import ANOTHER_SEED, ON_SAMPLE, WITHOUT_OPINION
 from loan_default.steps.gates import GateFailed
 from loan_default.steps.training import Training, train_and_register, tune_parameters
 from loan_default_tests.steps.book import Book
@@ -61,6 +63,17 @@ def test_the_best_candidate_is_registered_with_what_later_steps_read(own_book: B
     auc = training.candidates[0].metrics["auc"].value
     assert run.metrics["calibrate.logistic_regression.auc"] == pytest.approx(auc)
     assert own_book.models.tracking.read_json(run_id, "windows.json") == own_book.record("loan_splits")
+
+
+def test_of_many_loans_the_leading_candidate_is_fitted_once_more_on_a_sample(
+    own_book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ON_SAMPLE not in _train(own_book, own_book.policy)[0].record["variants"]
+    monkeypatch.setattr(alternatives, "SAMPLED_AT_MOST", 1_000)
+    training, run_id = _train(own_book, own_book.policy)
+    assert [*training.record["variants"]] == [ANOTHER_SEED, ON_SAMPLE, WITHOUT_OPINION]
+    pds = [own_book.models.candidate(run_id, name).calibration for name in ("logistic_regression", ON_SAMPLE)]
+    assert pds[0] != pds[1]
 
 
 def test_a_candidate_that_is_too_good_to_be_true_is_not_registered(own_book: Book) -> None:

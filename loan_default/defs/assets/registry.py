@@ -93,7 +93,10 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
         return [name, str(metrics["auc"]), *(metrics[metric].value for metric in list(SHOWN_METRICS)[1:])]
 
     rows = [line(kind, metrics) for kind, metrics in judgement.leaderboard.items()]
-    rows += [line(f"version {champion} (production)", judgement.champion)] if judgement.champion else []
+    if judgement.champion:
+        common, all_rows = judgement.comparable, judgement.evaluation.rows
+        on = f", on {common.rows:,} loans" if common is not None and common.rows < all_rows else ""
+        rows.append(line(f"version {champion} (production{on})", judgement.champion))
     return metadata.table(["model", *metric_headings()], rows)
 
 

@@ -246,7 +246,7 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
 
     Unreadable is a loan with text in the snapshot column that is no month; it shows none.
     """
-    names = [field.name for field in contract.fields if field.role != "support"]
+    names = [field.name for field in contract.stored]
     names += [OUTCOME, MATURES] if with_outcome else []
     frame, rules = parse_table(table, contract, with_outcome=with_outcome)
     is_no_loan = no_loan(contract) & may_be_no_loan(table.dtypes)

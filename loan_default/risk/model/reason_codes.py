@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -90,11 +91,11 @@ class ReasonFinder:
         raised = sum(added for added in by_group if added > 0)
         explanation = Explanation([], [])
         for group, index in named:
-            name, _, sentence = self._groups[group]
+            name, members, sentence = self._groups[group]
             field, value = self.space.contract.features[index], float(values[index])
             side = side_of(field, value, self._typical[index])
             share = round(max(by_group[group], 0.0) / raised, _SHARE_DIGITS) if raised else 0.0
-            if sentence is None or side == "missing":  # what a group's sentence tells of is there
+            if sentence is None or any(map(isnan, map(values.__getitem__, members))):  # it tells of all of them
                 sentence = field.reason(side, _plain_value(field, value))
             explanation.sentences.append(sentence)
             explanation.codes.append({"group": name, "field": field.name, "side": side, "share": share})

@@ -73,6 +73,11 @@ class Histogram:
         """Count the rows that hold a value."""
         return int(self.cumulative[-1])
 
+    @cached_property
+    def mean(self) -> float:
+        """Average the numbers over the rows that hold one."""
+        return float(self.values @ self.counts) / self.present
+
     def merge(self, other: Histogram) -> Histogram:
         """Add up the column over the rows of both."""
         counts = _counts_by_value(self, other)
@@ -418,7 +423,7 @@ def _drift_line(name: str, reference: Profile, batch: Profile, policy: DriftPoli
     for side, column in sides.items():
         line[f"missing_{side}"] = column.missing / max(column.missing + column.present, 1)
         if column.present:
-            line[f"{'mean' if numeric else 'top'}_{side}"] = _mean(column) if numeric else _top_level(column)
+            line[f"{'mean' if numeric else 'top'}_{side}"] = column.mean if numeric else _top_level(column)
     return {**line, "drifted": _is_emptied(line) or bool(_drifted_figures(line, _psi_limit(is_score, policy)))}
 
 
@@ -433,10 +438,6 @@ def _is_emptied(line: Mapping[str, Any]) -> bool:
 
 def _drifted_figures(line: Mapping[str, Any], limit: float) -> list[str]:
     return [figure for figure in _FIGURES if _is_beyond_chance(line, figure) and line[figure] > limit]
-
-
-def _mean(column: Histogram) -> float:
-    return float(column.values @ column.counts) / column.present
 
 
 def _top_level(column: Histogram) -> str:

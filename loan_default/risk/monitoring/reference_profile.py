@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.compute import Engine, Table, TablePart
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer
@@ -92,13 +92,24 @@ def scored_features(scorer: Scorer, loans: pl.DataFrame) -> pl.DataFrame:
 
 
 def example_application(profile: ReferenceProfile, contract: Contract) -> dict[str, Any]:
-    """Make an application of the medians and most frequent levels of many, so that it is nobody's."""
-    example: dict[str, Any] = {}
+    """Make an application of the medians and most frequent levels of many, so that it is nobody's.
+
+    A field that an application must have and that is no feature, so that there is no profile of it, gets a value that
+    is allowed.
+    """
+    needed = [field for field in contract.with_role("segment", "support") if not field.nullable]
+    example: dict[str, Any] = {field.name: _allowed_value(field) for field in needed}
     for field in contract.features:
         column = profile.columns[field.name]
         if column.present and field.derived is None:
             example[field.name] = _median(column) if field.kind == "number" else column.values[column.counts.argmax()]
     return example
+
+
+def _allowed_value(field: LoanField) -> float | str:
+    if field.kind == "number":
+        return field.range[0] if field.range else 0.0
+    return field.levels[0] if field.levels else "2000-01"
 
 
 def _median(column: Histogram) -> float:

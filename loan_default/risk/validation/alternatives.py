@@ -18,6 +18,8 @@ from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, 
 from loan_default.risk.model.scorer import DECISIONS
 
 ANOTHER_SEED, WITHOUT_OPINION, WITH_OPINION = "another_seed", "without_opinion", "with_opinion"
+ON_SAMPLE = "on_sample"
+SAMPLED_AT_MOST = 1_000_000  # loans on which the leading one is fitted once more, in these ways: more tell nothing new
 DECISION = "decision"
 
 

@@ -220,10 +220,15 @@ def _compare_scores(test: pl.DataFrame, leader: str, issued: str, seed: int, res
 
 
 def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:
-    """Select term, issue year and quarter, the policy's fields, and the contract's segments of few enough levels."""
+    """Select term, issue year and quarter, the policy's fields, and the contract's segments of few enough levels.
+
+    Those of which no loan has a value are left out.
+    """
     contract, issued = scorer.contract, pl.col(scorer.contract.time_name)
-    named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in test.columns]
-    reported = [f.name for f in contract.with_role("segment") if test[f.name].n_unique() <= LEVELS_AT_MOST]
+    columns = {name for name in test.columns if test[name].null_count() < test.height}
+    named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in columns]
+    segments = [field.name for field in contract.with_role("segment") if field.name in columns - {*named}]
+    reported = [name for name in segments if test[name].n_unique() <= LEVELS_AT_MOST]
     levels = [as_level(name, contract).alias(name) for name in named]
     quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias(QUARTER)
     return test.select(*levels, issued.dt.year().alias(VINTAGE), quarter, *reported)

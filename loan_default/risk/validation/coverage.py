@@ -34,13 +34,15 @@ def measure_coverage(
         loans: all cleaned loans.
         test: those of the test window (n rows).
         contract: what a loan is.
-        policy: names segments; those that the loans lack are left out.
+        policy: names segments.
 
     Returns:
-        Of each of `segment_fields` the most frequent levels, not more than can be read; None where there is no loan.
+        Of each of `segment_fields` the most frequent levels, not more than can be read, and the names of those of which
+        no loan has a value; None where there is no loan.
     """
     month = pl.col(contract.time_name)
-    names = [name for name in segment_fields(contract, policy) if name in test.columns]
+    fields = segment_fields(contract, policy)
+    names = _with_values(loans, fields)
     months = loans.group_by(month.alias("month")).agg(pl.len().alias("rows")).collect()
     last = newest_month(months)
     if last is None:
@@ -57,7 +59,16 @@ def measure_coverage(
             LevelCoverage(name, level, count / rows, tested.get(level, 0))
             for level, count in sold.head(LEVELS_AT_MOST).iter_rows()
         ]
-    return Coverage(f"{first:%Y-%m}", f"{last:%Y-%m}", tuple(levels))
+    empty = tuple(name for name in fields if name not in names)
+    return Coverage(f"{first:%Y-%m}", f"{last:%Y-%m}", tuple(levels), empty)
+
+
+def _with_values(loans: pl.LazyFrame, fields: list[str]) -> list[str]:
+    """Name those of the fields that some loan has a value of."""
+    columns = loans.collect_schema().names()
+    present = [name for name in fields if name in columns]
+    counts = loans.select(pl.col(present).count()).collect().row(0, named=True) if present else {}
+    return [name for name in present if counts[name]]
 
 
 def as_level(name: str, contract: Contract) -> pl.Expr:

@@ -118,22 +118,29 @@ def _judge_coverage(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
     rule, coverage, least = "covers_what_is_sold", evaluation.coverage, policy.covered_rows_at_least
     if coverage is None:
         return Finding(rule, False, "It was not measured whether the test window holds what is sold; evaluate again.")
-    sold = [
-        level
-        for level in coverage.levels
-        if level.field in policy.segments and level.recent_share >= policy.recent_share_at_least
-    ]
+    if not policy.segments:
+        return Finding(rule, True, "The policy names no fields whose levels must be in the test window.")
+    measured = {*coverage.empty, *(level.field for level in coverage.levels)}
+    if unknown := ", ".join(name for name in policy.segments if name not in measured):
+        return Finding(rule, False, f"It was not measured which levels of {unknown} are sold; evaluate again.")
+    levels = [level for level in coverage.levels if level.field in policy.segments]
+    sold = [level for level in levels if level.recent_share >= policy.recent_share_at_least]
     untested = [level for level in sold if level.test_rows < least]
     months = f"the loans issued {coverage.first_month} to {coverage.last_month}"
+    empty = ", ".join(name for name in policy.segments if name in coverage.empty)
+    left_out = f" Left out, as no loan has a value: {empty}." if empty else ""
+    if not levels:
+        nothing = "The book has none of the fields whose levels must be in the test window; name others in the policy."
+        return Finding(rule, False, nothing + left_out)
     if untested:
-        levels = ", ".join(map(_level_of, untested))
-        return Finding(rule, False, f"Of {months} {levels}; {least:,} of each are needed.")
-    named = ", ".join(policy.segments)
+        sentence = f"Of {months} {', '.join(map(_level_of, untested))}; {least:,} of each are needed."
+        return Finding(rule, False, sentence + left_out)
+    named = ", ".join(dict.fromkeys(level.field for level in levels))
     return Finding(
         rule,
         True,
         f"Of each level of {named} with {policy.recent_share_at_least:.0%} or more of {months} the test window holds "
-        f"{least:,} loans or more.",
+        f"{least:,} loans or more.{left_out}",
     )
 
 
@@ -203,7 +210,7 @@ def _described(segment: Segment) -> str:
     error = segment.calibration.value if segment.calibration else 0.0
     return (
         f"{segment.field} {segment.level} (mean PD {segment.mean_pd:.3f}, default rate {segment.default_rate:.3f}, "
-        f"error {error:+.2f}, z {segment.z:+.1f})"
+        f"{error:+.2f} would have to be added, z {segment.z:+.1f})"
     )
 
 
@@ -213,6 +220,9 @@ def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
     worst = max(evaluation.blanked, key=lambda blanked: blanked.approvals_rise, default=None)
     if worst is None:
         return Finding(MISSING, True, "No field can be left out.")
+    if worst.approvals_rise <= 0:
+        sentence = f"None of {len(evaluation.blanked):,} fields raises approvals where all of {worst.rows:,} test loans"
+        return Finding(MISSING, True, f"{sentence} leave it out.")
     return Finding(
         MISSING,
         worst.approvals_rise <= policy.blank_approvals_rise_at_most,

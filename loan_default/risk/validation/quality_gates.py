@@ -47,7 +47,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     import polars as pl
 
     names = loans.collect_schema().names()
-    expected = [field.name for field in contract.fields if field.role != "support"] + [OUTCOME, MATURES]
+    expected = [field.name for field in contract.stored] + [OUTCOME, MATURES]
     ids = loans.select(pl.col(contract.id_name).n_unique()).collect().item()
     afterwards = [name for name in names if contract.is_known_afterwards(name)]
     share, limit = report.rejected_share, contract.expect.rejected_share_at_most
@@ -122,7 +122,11 @@ def judge_auc_floor(auc: Interval, policy: PromotionPolicy) -> Finding:
 def judge_opinion(auc: Interval, opinion_auc: float | None, gain: Interval | None, policy: PromotionPolicy) -> Finding:
     """Ask for a proven gain over ranking by the lender's own opinion."""
     if opinion_auc is None:
-        return Finding(BETTER_THAN_OPINION, True, "No loan has an opinion of the lender to compare with.")
+        return Finding(
+            BETTER_THAN_OPINION,
+            True,
+            "No loan has an opinion of the lender that ranks it.",
+        )
     limit = policy.gain_over_opinion_at_least
     if gain is None:
         return Finding(BETTER_THAN_OPINION, False, "The gain over the lender's opinion alone was not measured.")
@@ -158,11 +162,11 @@ def judge_calibration(recalibration: Recalibration | None, policy: PromotionPoli
 
 
 def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
-    """Say how far off PDs are over all loans, and how large an error a test of this size would have seen."""
+    """Say what PDs of all loans lack to be right, and how large an error a test of this size would have seen."""
     return (
-        f"In the large PDs are off by {error.value:+.2f} ({error.low:+.2f} to {error.high:+.2f}) in log-odds, where "
-        f"{tolerance:.2f} is allowed and an error of {error.reach(tolerance, size):.2f} would have been seen 19 times "
-        "of 20"
+        f"In the large {error.value:+.2f} ({error.low:+.2f} to {error.high:+.2f}) would have to be added to the "
+        f"log-odds of the PDs, where {tolerance:.2f} either way is allowed and an error of "
+        f"{error.reach(tolerance, size):.2f} would have been seen 19 times of 20"
     )
 
 

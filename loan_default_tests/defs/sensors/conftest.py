@@ -12,6 +12,6 @@ from loan_default_tests.defs.sensors.harness import Harness
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[Harness]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         storage = StorageResource(root=str(tmp_path / "storage"), scratch=str(tmp_path / "staging"))
         yield Harness(instance, storage)

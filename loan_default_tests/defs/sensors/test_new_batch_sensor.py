@@ -101,7 +101,7 @@ def test_a_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(harnes
 def test_a_random_life_of_an_inbox(seed: int) -> None:
     """Files come, change, are touched; cursors are lost, ticks doubled, runs slow: each content is scored once."""
     rng = Random(seed)
-    with TemporaryDirectory() as folder, dg.instance_for_test() as instance:
+    with TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral() as instance:
         harness = Harness(instance, StorageResource(root=folder, scratch=folder))
         content: dict[str, str] = {}
         keys: set[str] = set()

@@ -25,7 +25,7 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
     report = cleaned.report
     assert (report.rows_read, report.kept, report.rejected, report.lines_not_loans) == (4_002, 4_000, 0, 2)
     assert (report.snapshot, report.layouts, report.missing_fields) == (date(2019, 3, 1), ("published",), ())
-    names = [field.name for field in contract.fields if field.role != "support"]
+    names = [field.name for field in contract.fields if field.name != "earliest_cr_line"]  # which is support
     assert clean.columns == [*names, OUTCOME, MATURES]
     assert clean["id"].to_list() == loans["id"].cast(pl.String).to_list()
     for name in ("loan_amnt", "int_rate", "annual_inc", "fico_range_low", "mths_since_last_record", "bc_util"):
@@ -44,6 +44,21 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
         months_later(month, int(term) + contract.outcome.grace_months)
         for month, term in clean.select("issue_d", "term").iter_rows()
     ]
+
+
+def test_a_term_that_no_model_sees_is_stored_as_loans_mature_by_it(
+    loans: pl.DataFrame, contract: Contract, tmp_path: Path
+) -> None:
+    data = contract.model_dump()
+    for field in data["fields"]:
+        if field["name"] == "term":
+            field |= {"role": "support", "reasons": {}}
+    supported, files = Contract.model_validate(data), [as_csv(loans, tmp_path / "loans.csv")]
+    clean_loans(files, supported, cleaned=tmp_path / "c", rejected=tmp_path / "r")
+    stored = pl.read_parquet(tmp_path / "c")
+    assert "term" not in supported.feature_names
+    assert set(stored["term"]) == {36, 60}
+    assert stored.columns == [*(field.name for field in supported.stored), OUTCOME, MATURES]
 
 
 def test_every_form_of_a_file_gives_the_same_loans(

@@ -157,7 +157,7 @@ def test_the_published_cleaned_file_is_turned_back_into_natural_units(
         expected = resolved[name].clip(*limits) if limits and name == "dti" else resolved[name]
         assert result.loans[name].to_list() == pytest.approx(expected.to_list(), abs=0.006, nan_ok=True), name
     assert result.loans["grade"].cast(pl.String).to_list() == resolved["grade"].to_list()
-    assert result.loans["issue_d"].to_list() == [date(int(text[4:]), 12, 1) for text in resolved["issue_d"]]
+    assert result.loans["issue_d"].to_list() == [date(int(text[4:]), 10, 1) for text in resolved["issue_d"]]
     assert result.loans[OUTCOME].to_list() == transformed["loan_status"].to_list()
     assert_frame_equal(clean(as_parquet(transformed, tmp_path / "loans0.parquet")).loans, result.loans)
 

@@ -184,10 +184,17 @@ def test_explicit_months_that_leave_a_window_empty_are_refused(contract: Contrac
         split_book(loans, contract, plan)
 
 
-@given(st.floats(0.05, 1), st.integers(0, 2_400))
-def test_a_share_is_the_same_from_any_parts(contract: Contract, share: float, first: int) -> None:
+@pytest.fixture(scope="module")
+def divided(contract: Contract) -> tuple[pl.LazyFrame, Splits]:
     loans = book(dict.fromkeys(months_of(2010, 24), 100))
-    splits = split_book(loans, contract)
+    return loans, split_book(loans, contract)
+
+
+@given(st.floats(0.05, 1), st.integers(0, 2_400))
+def test_a_share_is_the_same_from_any_parts(
+    contract: Contract, divided: tuple[pl.LazyFrame, Splits], share: float, first: int
+) -> None:
+    loans, splits = divided
     drawn = window_loans(loans, contract, splits, *WINDOWS, share=share)
     parts = [
         window_loans(part, contract, splits, *WINDOWS, offset=offset, share=share)

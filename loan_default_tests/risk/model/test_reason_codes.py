@@ -74,8 +74,9 @@ def by_brute_force(row: np.ndarray, value: np.ndarray, at_most: int) -> Explanat
         number = float(value[NAMES.index(field.name)])
         side = side_of(field, number, NUMBERS[NAMES.index(field.name)])
         plain = None if np.isnan(number) else field.levels[int(number) - 1] if field.levels else number
-        whole = CONTRACT.groups.get(group) if plain is not None else None
-        explanation.sentences.append(whole or field.reason(side, plain))
+        complete = not np.isnan([value[NAMES.index(member.name)] for member in members]).any()
+        sentence = CONTRACT.groups.get(group) if complete else None
+        explanation.sentences.append(sentence or field.reason(side, plain))
         share: Any = pytest.approx(by_group[group] / sum(by_group[name] for name in raised), abs=1e-4)
         explanation.codes.append({"group": group, "field": field.name, "side": side, "share": share})
     return explanation
@@ -100,6 +101,12 @@ def test_the_lenders_opinion_is_one_reason_and_is_said_like_any_other() -> None:
         "Existing debt payments take more of the income than typical: 40 percent.",
     ]
     assert codes[0] == {"group": "assigned_terms", "field": "grade", "side": "level", "share": 0.4615}
+
+
+def test_a_group_is_not_said_as_a_whole_of_an_applicant_who_lacks_a_part_of_it() -> None:
+    row, sentences = contributions(int_rate=0.3), ["Interest rate of the loan: 20 percent a year."]
+    assert explain(row, int_rate=20.0, grade=np.nan).sentences == sentences
+    assert explain(row, int_rate=20.0, sub_grade=np.nan).sentences == sentences
 
 
 @pytest.mark.parametrize(
@@ -262,10 +269,11 @@ def check_reasons(scorer: Scorer, loans: pl.DataFrame) -> Truth:
         for code, sentence in zip(codes, sentences, strict=True):
             value = loan[code["field"]]
             field, side = CONTRACT.by_name[code["field"]], code["side"]
-            said = CONTRACT.groups.get(code["group"]) if value is not None else None
+            members = [loan[member.name] for member in CONTRACT.features if member.group == code["group"]]
+            of_group = None if None in members else CONTRACT.groups.get(code["group"])
             if not is_true(code, value, scorer.population.typical[code["field"]]):
                 untrue.append((sentence, code))
-            assert sentence == (said or field.reason(side, value))
+            assert sentence == (of_group or field.reason(side, value))
         if loan["pd"] >= scorer.policy.approve_below and leading_group(row) != codes[0]["group"]:
             without_leader.append(index)
     return Truth(checked, untrue, without_leader)

@@ -225,11 +225,6 @@ def test_only_what_the_contract_calls_an_opinion_counts() -> None:
     assert opinion_auc(loans, OUTCOMES, contract_with(**none)) is None
     graded: Changes = {**none, "grade": {"group": "grade"}}
     assert opinion_auc(loans, OUTCOMES, contract_with(**graded)) == 0.75
-    undirected: Changes = {
-        **none,
-        "int_rate": {"risk": None, "group": "int_rate"},
-    }  # meant which way?
-    assert opinion_auc(loans, OUTCOMES, contract_with(**undirected)) is None
     falling: Changes = {**none, "int_rate": {"risk": "falling", "group": "int_rate"}}
     assert opinion_auc(loans, OUTCOMES, contract_with(**falling)) == 0.25
 

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.compute import FrameTable, JoinedTable, LocalEngine, Table
+from loan_default.risk.contract import Contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import (
@@ -33,7 +34,7 @@ class Cut(LocalEngine):
         return [table.part(start, min(self.rows_each, table.rows - start)) for start in starts]
 
 
-@pytest.mark.parametrize(("height", "rows"), [(20, 1), (400, 7), (400, 100), (400, 399)])
+@pytest.mark.parametrize(("height", "rows"), [(20, 1), (200, 9), (400, 100), (400, 399)])
 def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, height: int, rows: int) -> None:
     loans, model, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
     reference = reference_part(model, MONTHS, 0.1, loans.head(600)).profile
@@ -79,3 +80,20 @@ def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None
     derived = {field.name for field in contract().features if field.derived}
     assert set(example) == set(contract().feature_names) - derived - {"revol_util"}
     assert clean_applications(pl.DataFrame([example]), contract()).height == 1
+
+
+def test_an_example_application_has_what_applications_need_and_models_do_not_see(cleaned: Cleaned) -> None:
+    support = {"term": {"role": "support", "reasons": {}}, "earliest_cr_line": {}, "zip_code": {}}
+    data = contract().model_dump()
+    for field in data["fields"]:
+        if field["name"] in support:
+            field |= {"required": True, "nullable": False, **support[field["name"]]}
+    changed = Contract.model_validate(data)
+    profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, pl.read_parquet(cleaned.path)).profile
+    example = example_application(profile, changed)
+    assert {name: example[name] for name in support} == {
+        "term": 6,
+        "earliest_cr_line": "2000-01",
+        "zip_code": "2000-01",
+    }
+    assert clean_applications(pl.DataFrame([example]), changed).height == 1

@@ -100,9 +100,9 @@ def test_half_a_year(data: st.DataObject) -> None:
                 past.append(Retraining(f"run-{len(past)}", now, "under way", production, f"{files}"))
                 ends[past[-1].run] = now + timedelta(hours=rng.choice([1, 5, 30]))
         assert sum(run.status == "under way" for run in past) <= 1
-        times = [run.asked_at for run in past]
-        for end in times:
-            assert sum(end - timedelta(days=7) < time <= end for time in times) <= policy.most_per_week
-        assert all(b - a >= timedelta(hours=policy.cooldown_hours) for a, b in pairwise(times))
-        inputs = [(run.version, run.data) for run in past if run.status == "succeeded"]
-        assert len(inputs) == len(set(inputs)), "no model is made twice"
+    times = [run.asked_at for run in past]
+    for end in times:
+        assert sum(end - timedelta(days=7) < time <= end for time in times) <= policy.most_per_week
+    assert all(b - a >= timedelta(hours=policy.cooldown_hours) for a, b in pairwise(times))
+    inputs = [(run.version, run.data) for run in past if run.status == "succeeded"]
+    assert len(inputs) == len(set(inputs)), "no model is made twice"

@@ -169,6 +169,23 @@ def test_a_field_of_more_levels_than_can_be_read_is_no_segment(
         assert ("addr_state" in {segment.field for segment in judgement.evaluation.segments}) is reported, levels
 
 
+def test_a_segment_of_the_contract_may_be_one_of_the_policy_too(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+) -> None:
+    named = policy.promotion.model_copy(update={"segments": ("addr_state",)})
+    judgement, _ = judge(test_loans, scorers, named)
+    states = [segment.level for segment in judgement.evaluation.segments if segment.field == "addr_state"]
+    assert len(states) == len({*states}) > 0
+
+
+def test_a_field_of_which_no_loan_has_a_value_is_no_segment(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
+) -> None:
+    empty = [pl.lit(None, test_loans.schema[name]).alias(name) for name in ("addr_state", "home_ownership")]
+    judgement, _ = judge(test_loans.with_columns(empty), scorers, policy.promotion)
+    assert not {"addr_state", "home_ownership"} & {segment.field for segment in judgement.evaluation.segments}
+
+
 def test_without_a_champion_there_is_nothing_to_compare(
     test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy
 ) -> None:

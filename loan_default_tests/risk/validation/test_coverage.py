@@ -39,7 +39,21 @@ def test_the_newest_twelve_months_are_counted_and_what_of_them_is_in_test(contra
     assert by_field["grade"] == [LevelCoverage("grade", "A", 0.5, 10), LevelCoverage("grade", "missing", 0.5, 10)]
     assert by_field["addr_state"] == [LevelCoverage("addr_state", "CA", 1.0, 20)]
     assert len(by_field["zip_code"]) == 60
-    assert list(by_field) == [name for name in segment_fields(contract, policy.promotion) if name in loans.columns]
+    fields = segment_fields(contract, policy.promotion)
+    assert list(by_field) == [name for name in fields if name in loans.columns]
+    assert coverage.empty == tuple(name for name in fields if name not in loans.columns)
+
+
+def test_a_segment_of_which_no_loan_has_a_value_is_named_and_no_level(contract: Contract, policy: Policy) -> None:
+    loans = sold().with_columns(home_ownership=pl.lit(None, pl.String))
+    coverage = measure_coverage(loans.lazy(), loans, contract, policy.promotion)
+    assert coverage is not None
+    assert "home_ownership" in coverage.empty
+    assert "home_ownership" not in {level.field for level in coverage.levels}
+    some = loans.with_columns(home_ownership=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("RENT")))
+    coverage = measure_coverage(some.lazy(), some, contract, policy.promotion)
+    assert coverage is not None
+    assert LevelCoverage("home_ownership", "missing", 1.0, 239) in coverage.levels
 
 
 def test_one_mistyped_month_does_not_make_the_newest_year(contract: Contract, policy: Policy) -> None:
@@ -65,5 +79,5 @@ def test_a_product_that_no_window_holds_is_held_though_all_else_is_well(
     if not tested:
         assert decision.reasons == (
             "Of the loans issued 2011-01 to 2011-12 30.0% are of term 60, of which the test window holds 0; 30 of each "
-            "are needed.",
+            "are needed. Left out, as no loan has a value: purpose.",
         )

@@ -44,12 +44,15 @@ POLICY = PromotionPolicy(
     segment_calibration_tolerance=0.2,
     blank_approvals_rise_at_most=0.0625,
 )
+SHIPPED = load_policy().promotion
 GOOD = Segment("term", "36", 800, 0.15, 0.16, auc=0.69, brier=0.12, calibration=Estimate(-0.2, 0.01))
 BLANKED = BlankedField(
     "emp_length", 500, 0.05, approved=0.25, approved_without=0.3125, mean_pd=0.2, mean_pd_without=0.19
 )
 CALIBRATED = Recalibration(Estimate(0.1, 0.05), Estimate(0.86, 0.05))
 SOLD = LevelCoverage("term", "60", 0.05, 30)
+CAR = LevelCoverage("purpose", "car", 0.06, 30)
+OTHERS = ("home_ownership", "verification_status", "application_type")  # segments of the policy that is shipped
 # Every signal stands at its limit or just within it, so that a small step beyond fails.
 EVIDENCE = Evaluation(
     rows=500,
@@ -63,7 +66,7 @@ EVIDENCE = Evaluation(
     recalibration=CALIBRATED,
     looks=Looks(2, 1),
     blanked=(BLANKED, replace(BLANKED, field="revol_bal", approved_without=0.0)),
-    coverage=Coverage("2018-01", "2018-12", (SOLD, LevelCoverage("term", "36", 0.95, 470))),
+    coverage=Coverage("2018-01", "2018-12", (SOLD, LevelCoverage("term", "36", 0.95, 470), CAR), OTHERS),
 )
 BETTER = Comparison(Interval(0.001, 0.0001, 0.007), Interval(0.0005, -0.001, 0.002))
 COMMON = ComparableLoans(500, 100)
@@ -84,7 +87,7 @@ def with_segment(**what: Any) -> Callable[[Evidence], Evidence]:
 
 
 def with_level(**what: Any) -> Callable[[Evidence], Evidence]:
-    return changed(coverage=Coverage("2018-01", "2018-12", (SOLD, replace(SOLD, **what))))
+    return changed(coverage=Coverage("2018-01", "2018-12", (SOLD, replace(SOLD, **what), CAR)))
 
 
 def against(
@@ -103,9 +106,9 @@ def slope(value: float, error: float = 0.05) -> Callable[[Evidence], Evidence]:
 
 def calibration(large: str, slope: str) -> str:
     return (
-        f"In the large PDs are off by {large} in log-odds, where 0.10 is allowed and an error of 0.21 would have been "
-        f"seen 19 times of 20; the slope of their log-odds is {slope}, where 0.85 to 1.15 is allowed and 0.77 or 1.23 "
-        "would have been seen."
+        f"In the large {large} would have to be added to the log-odds of the PDs, where 0.10 either way is allowed and "
+        f"an error of 0.21 would have been seen 19 times of 20; the slope of their log-odds is {slope}, where 0.85 to "
+        "1.15 is allowed and 0.77 or 1.23 would have been seen."
     )
 
 
@@ -190,12 +193,12 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (
             with_segment(level="60", default_rate=0.39, mean_pd=0.30, calibration=Estimate(0.41, 0.05)),
             "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: term 60 (mean PD 0.300, default "
-            "rate 0.390, error +0.41, z +8.2).",
+            "rate 0.390, +0.41 would have to be added, z +8.2).",
         ),
         (
             with_segment(field="purpose", level="car", rows=500, calibration=Estimate(-0.5, 0.1)),
             "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: purpose car (mean PD 0.160, "
-            "default rate 0.150, error -0.50, z -5.0).",
+            "default rate 0.150, -0.50 would have to be added, z -5.0).",
         ),
         (changed(segments=()), "No segment by term, purpose holds 500 loans, so none can be judged."),
         (
@@ -208,6 +211,10 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
             changed(blanked=(BLANKED, replace(BLANKED, field="revol_bal", approved_without=0.32))),
             "Of the fields that can be left out revol_bal raises approvals most: from 25.0% to 32.0% of 500 test loans "
             "where all leave it out; a rise of 6% is allowed.",
+        ),
+        (
+            changed(coverage=Coverage("2018-01", "2018-12", (SOLD,))),
+            "It was not measured which levels of purpose are sold; evaluate again.",
         ),
         (
             changed(blanked=None),
@@ -273,7 +280,35 @@ def test_a_proven_fall_of_the_brier_score_promotes_a_version_that_ranks_no_worse
 
 
 def test_a_policy_without_segments_judges_none() -> None:
-    assert decide(policy=POLICY.model_copy(update={"segments": ()})).verdict == "promote"
+    decision = decide(policy=POLICY.model_copy(update={"segments": ()}))
+    assert decision.verdict == "promote"
+    assert "The policy names no fields whose levels must be in the test window." in decision.reasons
+
+
+def test_no_field_is_said_to_raise_approvals_that_does_not() -> None:
+    lowers = replace(BLANKED, approved_without=BLANKED.approved)
+    decision = decide(changed(blanked=(lowers, replace(lowers, field="dti", approved_without=0.0)))((EVIDENCE, BETTER)))
+    assert decision.verdict == "promote"
+    assert "None of 2 fields raises approvals where all of 500 test loans leave it out." in decision.reasons
+
+
+def test_a_segment_that_the_book_does_not_fill_is_left_out_and_named_once() -> None:
+    coverage = Coverage("2018-01", "2018-12", (SOLD,), empty=("purpose", "zip_code"))
+    decision = decide(changed(coverage=coverage)((EVIDENCE, BETTER)))
+    assert decision.verdict == "promote"
+    assert (
+        "Of each level of term with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds 30 loans "
+        "or more. Left out, as no loan has a value: purpose."
+    ) in decision.reasons
+
+
+def test_a_book_that_fills_no_segment_of_the_policy_is_held() -> None:
+    coverage = Coverage("2018-01", "2018-12", (LevelCoverage("grade", "A", 1.0, 500),), empty=POLICY.segments)
+    decision = decide(changed(coverage=coverage)((EVIDENCE, BETTER)))
+    assert decision.reasons == (
+        "The book has none of the fields whose levels must be in the test window; name others in the "
+        f"policy. Left out, as no loan has a value: {', '.join(POLICY.segments)}.",
+    )
 
 
 def test_many_segments_need_a_larger_error_each() -> None:
@@ -412,7 +447,7 @@ class Book:
 
     def held(self, outcomes: np.ndarray) -> set[str]:
         """Return the rules of calibration by which a model of these PDs is held, with the policy as shipped."""
-        pds, policy = sigmoid(self.log_odds), load_policy().promotion
+        pds = sigmoid(self.log_odds)
         segments = [
             Segment(
                 field,
@@ -426,11 +461,11 @@ class Book:
             )
             for field, codes in self.levels.items()
             for level in range(codes.max() + 1)
-            if (chosen := codes == level).sum() >= policy.segment_least_rows
+            if (chosen := codes == level).sum() >= SHIPPED.segment_least_rows
         ] or [replace(GOOD, calibration=Estimate(0, 0.1))]
         calibration = recalibrate(outcomes, pds, self.months)
         evidence = replace(EVIDENCE, recalibration=calibration, segments=tuple(segments))
-        decision = decide_promotion(5, None, evidence, None, policy)
+        decision = decide_promotion(5, None, evidence, None, SHIPPED)
         return {finding.rule for finding in decision.findings if not finding.passed} & {"calibrated", "segments"}
 
 
@@ -476,6 +511,6 @@ def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model
         measured = compare(
             outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, rng=rng, resamples=100
         )
-        return decide_promotion(5, 4, evidence, measured, load_policy().promotion, COMMON).verdict == "promote"
+        return decide_promotion(5, 4, evidence, measured, SHIPPED, COMMON).verdict == "promote"
 
     assert least <= np.mean([promoted(seed) for seed in range(15 if gain else 60)]) <= most

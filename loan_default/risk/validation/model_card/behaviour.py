@@ -101,25 +101,26 @@ def _response(response: Response) -> tuple[str, ...]:
 def missingness(inputs: ModelCardInputs) -> Iterator[str]:
     """Show what leaving out each field does to decisions and PDs."""
     typical = inputs.scorer.population.typical
-    filled = named(f.name for f in inputs.scorer.contract.features if f.risk and typical.get(f.name) is not None)
+    filled = named(f.name for f in inputs.scorer.space.features if f.risk and typical.get(f.name) is not None)
     if filled:
         yield (
             f"A missing value of {filled} counts as the typical one of development, so it cannot be safer than that. "
             "Other fields stay missing."
         )
-    blanked = inputs.evaluation.blanked
-    if blanked is None:
+    measured = inputs.evaluation.blanked
+    if measured is None:
         yield NOT_MEASURED
         return
+    blanked = [field for field in measured if field.missing_share < 1]
     if not blanked:
-        yield "No field can be left out."
+        yield "No field that a test loan has can be left out."
         return
     worst = sorted(blanked, key=lambda field: -field.approvals_rise)[:_BLANKED_SHOWN]
     barred = sum(field.approved_without == 0 < field.approved for field in blanked)
     yield (
-        f"On {worst[0].rows:,} test loans each field that can be left out was, and with it what is computed "
-        f"from it. Without {barred:,} of {len(blanked):,} nobody is approved. The {len(worst)} that raise approvals "
-        "most, or lower them least:"
+        f"On {worst[0].rows:,} test loans each field that some have and can leave out was left out, and with it "
+        f"what is computed from it. Without {barred:,} of {len(blanked):,} nobody is approved. The {len(worst)} that "
+        "raise approvals most, or lower them least:"
     )
     rows = [
         (
@@ -148,7 +149,7 @@ def shifts(inputs: ModelCardInputs) -> Iterator[str]:
     empty = [shift.field for shift in measured if shift.psi is None]
     yield (
         "PSI of the test window against development, less what chance makes: the largest of that of its "
-        "values in equal bins, in deciles, and of its missing share. By the policy's limits "
+        "values in equal bins, in deciles, and of its missing share. By the policy's limits, and beyond chance, "
         f"{named(drifted) or 'none'} moved. The {min(len(known), _SHIFTS_SHOWN)} that moved most:"
     )
     strongest = sorted(known, key=lambda shift: -(shift.psi or 0.0))[:_SHIFTS_SHOWN]

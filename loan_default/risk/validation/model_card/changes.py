@@ -65,7 +65,7 @@ def _fields(inputs: ModelCardInputs, before: VersionFacts) -> Iterator[str]:
     if added or left_out:
         yield f"Fields added: {named(added) or 'none'}; left out: {named(left_out) or 'none'}."
     else:
-        yield "The fields are the same."
+        yield "The fields have the same names."
 
 
 def reproduction(inputs: ModelCardInputs) -> Iterator[str]:

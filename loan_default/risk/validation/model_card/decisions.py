@@ -43,6 +43,11 @@ def reasons(inputs: ModelCardInputs) -> Iterator[str]:
         "that raise "
         "this applicant's risk most (exact SHAP values, before calibration), each told by the field that adds most and "
         "the side of its value against the typical loan of development."
+        + (
+            " What is missing comes first where only that keeps from an approval."
+            if policy.missing_share_at_least
+            else ""
+        )
     )
     if inputs.examination is None:
         yield NOT_MEASURED

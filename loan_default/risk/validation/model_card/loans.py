@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePath
 
+from loan_default.risk.contract import Contract
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.validation.examination.data_quality import FieldQuality
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named, percent
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named, percent, plural
 
 _PROBLEMS_SHOWN, _YEARS_SHOWN = 10, 12
 _MOSTLY_ZERO, _UNEVEN = 0.5, 0.5
@@ -36,6 +37,9 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
         if len(problems) > _PROBLEMS_SHOWN:
             yield f"and {len(problems) - _PROBLEMS_SHOWN:,} rarer problems."
     yield _maturity(splits, inputs.scorer.contract.outcome.grace_months)
+    yield from _transformed(cleaning["layouts"], inputs.scorer.contract)
+    if len({(cut.calibrate_from, cut.test_from) for cut in splits.cuts}) > 1:
+        yield "Each term is cut by its own months, as loans of long terms mature later."
     yield _windows(splits)
     yield from splits.remarks
     if not splits.out_of_time:
@@ -58,9 +62,27 @@ def _maturity(splits: Splits, grace: int) -> str:
         return f"{rule}All {used:,} loans are matured."
     return (
         f"{rule}The rule leaves {used:,} loans; it sets aside {splits.immature:,} that are resolved but not matured, "
-        f"beside {splits.unresolved:,} that are not resolved. The youngest vintages are therefore in no window; each "
-        "term is cut by its own months, as loans of long terms mature later."
+        f"beside {splits.unresolved:,} that are not resolved."
     )
+
+
+def _transformed(names: Collection[str], contract: Contract) -> Iterator[str]:
+    """Say what files of another layout leave open: the month of a year, and loans that had not ended."""
+    for layout in contract.layouts:
+        if layout.name not in names:
+            continue
+        if layout.year:
+            early = 12 - layout.year.month
+            yield (
+                f"Files of layout {layout.name} give only the year of `{layout.year.field}`; its month "
+                f"{layout.year.month} stands for it, so months of issue and maturity are not the loans' own"
+                + (f": loans of later months count as matured up to {plural(early, 'month')} early." if early else ".")
+            )
+        if layout.holds_ended_loans_only(contract.outcome):
+            yield (
+                f"Files of layout {layout.name} hold only loans that had ended when they were taken: how many were due "
+                "and had no outcome is not known of them."
+            )
 
 
 def _windows(splits: Splits) -> str:
@@ -81,7 +103,8 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
     lacking = [field for field in measured if field.missing_share]
     yield (
         f"Of all kept loans, whatever their outcome, {len(measured) - len(lacking):,} of {len(measured):,} fields lack "
-        "no value. The others, by the share of loans that lack them, in all and by the year of issue:"
+        "no value."
+        + (" The others, by the share of loans that lack them, in all and by the year of issue:" if lacking else "")
     )
     if lacking:
         yield markdown_table(["Field", "All", *years], [_quality_row(field, years) for field in lacking])
@@ -117,6 +140,11 @@ def coverage(inputs: ModelCardInputs) -> Iterator[str]:
         yield NOT_MEASURED
         return
     least = inputs.policy.promotion.recent_share_at_least
+    if covered.empty:
+        yield f"No loan has a value of {named(covered.empty)}."
+    if not covered.levels:
+        yield "The book has no other field by which loans are divided, so it was not measured what is sold."
+        return
     yield (
         f"What the loans issued {covered.first_month} to {covered.last_month}, whatever their outcome, consist of, and "
         f"how many loans of it test the version; levels of {percent(least)} or more of them:"

@@ -8,19 +8,27 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.estimates import Estimate
-from loan_default.risk.evaluation import SHOWN_METRICS, Interval, Segment
+from loan_default.risk.evaluation import LEAST_ROWS, SHOWN_METRICS, Interval, Segment
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.model.candidates.registry import CANDIDATES
-from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITH_OPINION, WITHOUT_OPINION
+from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.validation.alternatives import (
+    ANOTHER_SEED,
+    ON_SAMPLE,
+    SAMPLED_AT_MOST,
+    WITH_OPINION,
+    WITHOUT_OPINION,
+)
 from loan_default.risk.validation.champion_challenger import QUARTER, VINTAGE
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, percent, points
 
 _LEVELS_SHOWN = 15
+_BEYOND_TWO = 0.0455  # share of a standard normal
 _MEANINGS = {
     "auc": ("AUC", "chance that a default ranks as riskier than a repaid loan"),
     "gini": ("Gini", "2 AUC - 1"),
-    "ks": ("KS", "greatest distance between the scores of defaulted and repaid loans"),
+    "ks": ("KS", "greatest distance between the shares of defaulted and of repaid loans that score above a value"),
     "pr_auc": ("PR-AUC", "average precision; the default rate is what chance reaches"),
     "brier": ("Brier score", "mean squared gap between PD and outcome; lower is better"),
     "log_loss": ("Log loss", "mean negative log-likelihood; lower is better"),
@@ -61,7 +69,8 @@ def candidates(inputs: ModelCardInputs) -> Iterator[str]:
     """Show every candidate on both windows, and which was chosen by which."""
     yield (
         "Each candidate is fitted on the train window, calibrated and compared on the calibrate window, then fitted "
-        "again on both. The best there by AUC is chosen; the test window is shown but does not choose."
+        "again on both. The best there by AUC is chosen; the test window is shown but does not choose. Brier score and "
+        "calibration error on the calibrate window are of the loans that the calibration was fitted on."
     )
     table = inputs.leaderboard
     rows = [(f"**{kind}**" if kind == inputs.scorer.kind else kind, *rest) for kind, *rest in table.iter_rows()]
@@ -77,7 +86,12 @@ def _heading(column: str) -> str:
 def results(inputs: ModelCardInputs) -> Iterator[str]:
     """Show every metric on the test window, within each term and each decision, and against others."""
     evaluation = inputs.evaluation
-    yield f"Flagged means a PD of {percent(evaluation.cutoff)} or more. Low and high span the 95% bootstrap interval."
+    flagged = inputs.decisions.filter(pl.col("decision") == DECISIONS[-1])["loans"].sum()
+    none = "" if flagged else " No test loan is, so precision, recall and F1 say nothing."
+    yield (
+        f"Flagged means a PD of {percent(evaluation.cutoff)} or more.{none} Low and high span the 95% bootstrap "
+        "interval."
+    )
     rows = []
     for name, interval in evaluation.metrics.items():
         label, meaning = _MEANINGS.get(name, (name, ""))
@@ -86,7 +100,10 @@ def results(inputs: ModelCardInputs) -> Iterator[str]:
     parts = [("term", segment) for segment in evaluation.within_term]
     parts += [("decision", segment) for segment in (inputs.examination.by_decision if inputs.examination else ())]
     if parts:
-        yield "Within loans of one term, and within those that one decision is made on, as far as there are 30 or more:"
+        yield (
+            "Within loans of one term, and within those that one decision is made on, as far as there are "
+            f"{LEAST_ROWS} or more:"
+        )
         yield _within_table(parts)
     others = list(_others(inputs))
     if others:
@@ -141,10 +158,13 @@ def alternatives(inputs: ModelCardInputs) -> Iterator[str]:
 
 
 def _alternative_name(name: str, inputs: ModelCardInputs) -> str:
+    share = inputs.splits.share_of(SAMPLED_AT_MOST)
+    sample = f", fitted on {percent(share)} of the loans" if share < 1 else ""
     names = {
-        ANOTHER_SEED: f"the same with seed {inputs.seed + 1} instead of {inputs.seed}",
-        WITHOUT_OPINION: "the same without the lender's opinion",
-        WITH_OPINION: "the same with the lender's opinion",
+        ANOTHER_SEED: f"the same with seed {inputs.seed + 1} instead of {inputs.seed}{sample}",
+        ON_SAMPLE: f"the same{sample}",
+        WITHOUT_OPINION: f"the same without the lender's opinion{sample}",
+        WITH_OPINION: f"the same with the lender's opinion{sample}",
         **{model.name: model.card_words.kind for model in CANDIDATES},
     }
     return names.get(name, name)
@@ -174,7 +194,10 @@ def calibration(inputs: ModelCardInputs) -> Iterator[str]:
     yield markdown_table(["Group", "Loans", "Mean PD", "Default rate", "Gap"], rows)
     quarters = [segment for segment in evaluation.segments if segment.field == QUARTER]
     if quarters:
-        yield "By quarter of issue; the error is what to add to the log-odds of the PDs, with its 95% interval:"
+        yield (
+            f"By quarter of issue, those of {LEAST_ROWS} loans or more; the error is what to add to the log-odds of "
+            "the PDs, with its 95% interval:"
+        )
         yield _error_table(["Quarter"], [((segment.level,), segment) for segment in quarters])
 
 
@@ -203,14 +226,14 @@ def segments(inputs: ModelCardInputs) -> Iterator[str]:
     evaluation = inputs.evaluation
     worst = evaluation.worst_segments
     yield (
-        "All on the test window. The gap is mean PD less default rate in percentage points: above zero PDs are too "
-        "high, below zero too low. AUC is empty where all loans ended alike."
+        f"All on the test window, levels of {LEAST_ROWS} loans or more. The gap is mean PD less default rate in "
+        "percentage points: above zero PDs are too high, below zero too low. AUC is empty where all loans ended alike."
     )
     if worst:
         count = sum(segment.z is not None for segment in evaluation.segments)
         yield (
-            f"The {len(worst)} that are furthest off by z, of {count:,} levels measured; of so many some lie "
-            "beyond 2 by chance alone:"
+            f"The {len(worst)} that are furthest off by z, of {count:,} levels measured; where all PDs are right "
+            f"chance alone puts about {_BEYOND_TWO * count:.1f} of so many beyond 2, either way:"
         )
         yield _error_table(["Field", "Level"], [((f"`{s.field}`", s.level), s) for s in worst])
     by_field: dict[str, list[Segment]] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
@@ -20,9 +21,7 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
         f"{percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
         f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups, less what chance alone makes "
         "(calibration error).",
-        f"At its cut-offs it approves {percent(approved['share'])} of these loans, of which "
-        f"{percent(approved['default_rate'])} defaulted, and declines {percent(declined['share'])}, of which "
-        f"{percent(declined['default_rate'])} did.",
+        f"At its cut-offs it approves {_share_of_loans(approved)}; it declines {_share_of_loans(declined)}.",
     ]
     if evaluation.looks is not None:
         sentences.append(
@@ -31,6 +30,12 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
     if inputs.promotion is not None:
         sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")
     yield bullets(sentences)
+
+
+def _share_of_loans(decision: Mapping[str, Any]) -> str:
+    if not decision["loans"]:
+        return "none of these loans"
+    return f"{percent(decision['share'])} of these loans, of which {percent(decision['default_rate'])} defaulted"
 
 
 def governance(inputs: ModelCardInputs) -> Iterator[str]:
@@ -106,7 +111,7 @@ def use(inputs: ModelCardInputs) -> Iterator[str]:
     yield bullets(
         [
             "other products or populations;",
-            *([f"setting {named(opinions)}: the model takes them as they are set;"] if opinions else []),
+            *([f"setting {named(opinions)}: the model takes what was set;"] if opinions else []),
             "telling when a loan defaults, or how much is lost then: it is not trained on either.",
         ]
     )
@@ -130,8 +135,8 @@ def limits(inputs: ModelCardInputs) -> Iterator[str]:
             f"**Missing values.** {empty_fields}",
             *(
                 [
-                    "**The lender's opinion is inside.** The model takes over the rules by which "
-                    f"{named(opinions)} were set, and rests on these staying as they are."
+                    "**The lender's opinion is inside.** The model takes over the rules behind "
+                    f"{named(opinions)}, and rests on these staying as they are."
                 ]
                 if opinions
                 else []

@@ -54,6 +54,7 @@ def test_fields_left_out_are_shown_by_what_they_move() -> None:
     blanked = (
         BlankedField("dti", 500, 0.01, 0.6, 0.55, 0.15, 0.16),
         BlankedField("pub_rec", 500, 0.0, 0.6, 0.6, 0.15, 0.15),
+        BlankedField("mort_acc", 500, 1.0, 0.6, 0.6, 0.15, 0.15),  # which nobody had
     )
     card = model_card(card_inputs(evaluation=evaluated(blanked=blanked)))
     row = lines(card, "Missing values", "`dti`")[0]
@@ -66,7 +67,7 @@ def test_fields_left_out_are_shown_by_what_they_move() -> None:
 
 def test_shifts_name_what_moved_and_what_cannot_be_compared() -> None:
     text = section(model_card(card_inputs()), "From development to test")
-    assert "By the policy's limits `dti` moved. The 2 that moved most:" in text
+    assert "By the policy's limits, and beyond chance, `dti` moved. The 2 that moved most:" in text
     assert "| `dti` | 0.310 |\n| `term` | 0.010 |" in text
     assert "Not compared, as development holds no value: `mort_acc`." in text
 

@@ -26,6 +26,12 @@ def test_only_what_differs_from_the_version_before_is_listed() -> None:
     assert "Fields added: `mort_acc`; left out: none." in section(card, "Changes")
 
 
+def test_fields_are_compared_by_name_and_no_more_is_said() -> None:
+    inputs = card_inputs()
+    card = model_card(card_inputs(before=VersionFacts(6, inputs.scorer, {}, inputs.parameters)))
+    assert "The fields have the same names." in section(card, "Changes")
+
+
 def test_the_first_version_has_none_before_it() -> None:
     assert "There is no version before this one." in section(model_card(card_inputs()), "Changes")
 

@@ -50,7 +50,8 @@ def test_promotion_tells_each_finding() -> None:
         recalibration=Recalibration(Estimate(0.5, 0.01), Estimate(1.0, 0.01)),
         blanked=(),
     )
-    decision = decide_promotion(7, None, poor, None, POLICY.promotion)
+    policy = POLICY.promotion.model_copy(update={"segments": ("term",)})
+    decision = decide_promotion(7, None, poor, None, policy)
     card = model_card(card_inputs(promotion=decision))
     assert "**Hold** version 7; no version was in production." in section(card, "Promotion")
     assert [row[1] for row in lines(card, "Promotion", "**failed**")] == ["calibrated"]
@@ -60,6 +61,13 @@ def test_promotion_tells_each_finding() -> None:
 
 def test_card_written_before_the_decision_says_so() -> None:
     assert "Not decided when this card was written." in section(model_card(card_inputs()), "Promotion")
+
+
+def test_the_order_of_reasons_is_that_of_the_policy() -> None:
+    sentence, inputs = "What is missing comes first where only that keeps from an approval.", card_inputs()
+    assert sentence in section(model_card(inputs), "Reasons")
+    policy = inputs.scorer.policy.model_copy(update={"missing_share_at_least": 0.0})
+    assert sentence not in model_card(card_inputs(scorer=replace(inputs.scorer, policy=policy)))
 
 
 def test_reasons_are_counted_held_against_the_truth_and_asked_for_again() -> None:

@@ -1,12 +1,15 @@
 """Files, windows, what loans lack and what the test window covers."""
 
 from dataclasses import replace
+from datetime import date
 
+from loan_default.risk.data.splitting import Cut
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
     card_inputs,
     cleaned,
     evaluated,
+    examined,
     lines,
     section,
 )
@@ -41,6 +44,25 @@ def test_sound_file_has_no_table_of_problems_and_nothing_set_aside() -> None:
     assert "No field is empty throughout." in section(card, "Limits")
 
 
+def test_only_terms_that_are_cut_apart_are_said_to_be() -> None:
+    sentence, apart = "Each term is cut by its own months", Cut(36, date(2012, 2, 1), date(2013, 6, 1))
+    splits = card_inputs().splits
+    assert sentence not in model_card(card_inputs())
+    for others, expected in ((replace(apart, term=None), False), (Cut(60, date(2012, 1, 1), date(2013, 1, 1)), True)):
+        card = model_card(card_inputs(splits=replace(splits, cuts=(apart, others))))
+        assert (sentence in section(card, "Data")) is expected
+
+
+def test_what_a_layout_leaves_open_is_told_where_a_file_has_it() -> None:
+    data = section(model_card(card_inputs(cleaning=cleaned(layouts=("published", "selected_features")))), "Data")
+    assert (
+        "Files of layout selected_features give only the year of `issue_d`; its month 10 stands for it, so months of "
+        "issue and maturity are not the loans' own: loans of later months count as matured up to 2 months early."
+    ) in data
+    assert "Files of layout selected_features hold only loans that had ended when they were taken" in data
+    assert "layout" not in section(model_card(card_inputs()), "Data")
+
+
 def test_windows_of_the_same_months_are_warned_of() -> None:
     mixed = card_inputs(
         splits=replace(card_inputs().splits, out_of_time=False), evaluation=evaluated(out_of_time=False)
@@ -57,6 +79,22 @@ def test_what_fields_lack_is_shown_by_year_and_zeros_are_told() -> None:
     rows = lines(card, "Quality of the data", "`mort_acc`")
     assert rows == [["`mort_acc`", "40.0%", "90.0%", "10.0%"], ["`mort_acc`", "60.0%"]]
     assert "Of `mort_acc` the share that is missing differs by 50% or more" in section(card, "Quality of the data")
+
+
+def test_fields_that_all_loans_have_are_followed_by_no_table() -> None:
+    full = tuple(replace(field, missing_share=0.0, zero_share=0.0) for field in examined().quality)
+    quality = section(model_card(card_inputs(examination=examined(quality=full))), "Quality of the data")
+    assert quality.strip() == "Of all kept loans, whatever their outcome, 2 of 2 fields lack no value."
+
+
+def test_segments_that_no_loan_has_are_named() -> None:
+    levels = evaluated().coverage
+    assert levels is not None
+    for shown, sentence in ((levels, "| `term` | 36"), (replace(levels, levels=()), "The book has no other field")):
+        covered = replace(shown, empty=("purpose",))
+        text = section(model_card(card_inputs(evaluation=evaluated(coverage=covered))), "Coverage")
+        assert text.startswith("No loan has a value of `purpose`.")
+        assert sentence in text
 
 
 def test_coverage_shows_what_is_sold_beside_what_is_tested() -> None:

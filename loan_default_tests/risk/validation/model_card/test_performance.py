@@ -1,9 +1,11 @@
 """Every number that a risk analyst looks for on the test window stands where it belongs."""
 
 import polars as pl
+import pytest
 
 from loan_default.risk.estimates import Estimate, Recalibration
 from loan_default.risk.evaluation import ComparableLoans, Comparison, Interval, Segment
+from loan_default.risk.validation.model_card import performance
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
     TESTED,
@@ -50,6 +52,15 @@ def test_results_have_intervals_and_stand_against_the_grade_and_the_champion() -
     assert lines(card, "Results on the test window", "the version in") == [champion]
 
 
+def test_where_no_loan_is_flagged_the_card_says_so() -> None:
+    sentence = "No test loan is, so precision, recall and F1 say nothing."
+    assert sentence not in model_card(card_inputs())
+    none = card_inputs().decisions.with_columns(
+        loans=pl.when(pl.col("decision") != "decline").then("loans").otherwise(0)
+    )
+    assert sentence in section(model_card(card_inputs(decisions=none)), "Results on the test window")
+
+
 def test_without_opinion_and_champion_nothing_is_compared() -> None:
     assert "Against others" not in model_card(card_inputs(evaluation=evaluated(opinion_auc=None)))
 
@@ -84,6 +95,13 @@ def test_alternatives_are_named_and_paired() -> None:
     assert "Not measured for this version." in section(model_card(card_inputs(examination=None)), "Alternatives")
 
 
+def test_alternatives_that_were_fitted_on_a_sample_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = card_inputs()
+    monkeypatch.setattr(performance, "SAMPLED_AT_MOST", sum(window.rows for window in inputs.splits.windows[:2]) // 4)
+    rows = lines(model_card(inputs), "Alternatives", "the same")
+    assert {row[0].rpartition(", ")[2] for row in rows} == {"fitted on 25.0% of the loans"}
+
+
 def test_auc_and_ks_stand_within_each_term_and_each_decision() -> None:
     card = model_card(card_inputs())
     (term,) = lines(card, "Results on the test window", "term")
@@ -103,4 +121,7 @@ def test_calibration_is_told_in_the_large_by_slope_and_by_quarter() -> None:
     assert row == ["2014-Q1", "500", "20.0%", "16.0%", "-4.0", "+0.250 (+0.152 to +0.348)", "5.0000"]
     worst = lines(card, "Vintages and segments", "`")
     assert [row[:2] for row in worst] == [["`quarter`", "2014-Q1"], ["`term`", "36"]]
-    assert "The 2 that are furthest off by z, of 2 levels measured" in section(card, "Vintages and segments")
+    assert (
+        "The 2 that are furthest off by z, of 2 levels measured; where all PDs are right chance alone puts about 0.1"
+        in (section(card, "Vintages and segments"))
+    )

@@ -3,12 +3,16 @@
 from dataclasses import replace
 from datetime import date
 
+import polars as pl
+
 from loan_default.risk.evaluation import Looks
 from loan_default.risk.policy import GovernancePolicy
+from loan_default.risk.validation.champion_challenger import decision_shares
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
     CONTRACT,
     POLICY,
+    TESTED,
     card_inputs,
     evaluated,
     lines,
@@ -33,6 +37,13 @@ def test_nobody_is_named_whom_the_policy_does_not_name() -> None:
     card = model_card(card_inputs(policy=POLICY.model_copy(update={"governance": stated})))
     assert lines(card, "Governance", "Owner") == [["Owner", "Ann"]]
     assert lines(card, "Governance", "Expires") == [["Expires", "2027-12-31"]]
+
+
+def test_what_is_never_decided_has_no_default_rate() -> None:
+    all_reviewed = decision_shares(TESTED.with_columns(decision=pl.lit("review")))
+    text = section(model_card(card_inputs(decisions=all_reviewed)), "In short")
+    assert "At its cut-offs it approves none of these loans; it declines none of these loans." in text
+    assert "; it declines" in section(model_card(card_inputs()), "In short")
 
 
 def test_default_is_defined_by_the_contract() -> None:
