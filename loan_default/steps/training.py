@@ -78,6 +78,7 @@ def tune_parameters(
     """Continue the study of these loans until it holds this many trials, and return the candidate's best parameters."""
     from loan_default.risk.model.tuning import tune
 
+    search_space = search_space.for_loans(data.splits.window("train").rows)
     at_most = search_space.tunable(candidate).tuned_on_at_most
     tuned = tune(
         _development(data, decision, at_most),
@@ -135,6 +136,7 @@ def train_and_register(
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     splits = data.splits
+    search_space = search_space.for_loans(splits.window("train").rows)
     search_space = search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"])
     candidates = train_candidates(
         _development(data, policy.decision),

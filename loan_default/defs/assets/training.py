@@ -73,6 +73,8 @@ def tuned_params(
         seed=config.seed,
         on_trial=partial(_log_trial, context.log, config.trials),
     )
+    for warning in tuning.tuned.warnings():
+        context.log.warning(warning)
     return dg.MaterializeResult(value=tuning.tuned.to_dict(), metadata={**_tuning_metadata(tuning), **compute.metadata})
 
 
@@ -94,6 +96,7 @@ def _tuning_metadata(tuning: Tuning) -> Metadata:
         "study": tuned.study,
         "seconds": tuned.seconds,
         "share_of_loans": tuning.share_of_loans,
+        "warnings": metadata.bullets(tuned.warnings()),
     }
 
 

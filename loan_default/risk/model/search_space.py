@@ -52,6 +52,15 @@ class SearchSpace:
         assert isinstance(parameters, BoostingParameters)
         return parameters
 
+    def for_loans(self, loans: int) -> SearchSpace:
+        """Return the search space for a train window of so many loans."""
+        return SearchSpace(
+            {
+                name: section.for_loans(loans) if isinstance(section, BoostingParameters) else section
+                for name, section in self.sections.items()
+            }
+        )
+
     def replace(self, name: str, **values: Any) -> SearchSpace:
         """Return the search space with some values of a candidate's section replaced.
 

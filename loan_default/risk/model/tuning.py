@@ -33,7 +33,8 @@ _WARM_UP_ROUNDS = 60
 class TunedParams:
     """The parameters to fit a candidate with, and how they were searched; log losses are on the calibrate window.
 
-    `parameters` are the start's unless the best trial beats it by the search space's `least_gain`.
+    `parameters` are the start's unless the best trial beats it by the search space's `least_gain`; `on_bounds` says
+    where they sit on a bound of the search then, beyond which a better value may lie.
     """
 
     parameters: Mapping[str, float | int]
@@ -45,6 +46,14 @@ class TunedParams:
     pruned: int
     seconds: float
     candidate: str = TUNED
+    on_bounds: tuple[str, ...] = ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what a person should look at."""
+        if not self.on_bounds:
+            return ()
+        values = "; ".join(self.on_bounds)
+        return (f"The best trial sits on a bound of the search: {values}. Widen it there and tune again.",)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record."""
@@ -113,6 +122,7 @@ def tune(
             pruned=sum(trial.state.name == "PRUNED" for trial in study.trials),
             seconds=round(time.monotonic() - began, 1),
             candidate=candidate,
+            on_bounds=parameters.bounds_met(chosen.params) if chosen is best else (),
         )
 
 

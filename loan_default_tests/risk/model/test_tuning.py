@@ -178,6 +178,17 @@ def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
         assert tuned.parameters == (free.parameters if replaced else BAD)
 
 
+def test_a_best_trial_on_a_bound_is_told_unless_the_start_stays(
+    few: LocalDevelopment, space: SearchSpace, new_storage: Callable[[str], str]
+) -> None:
+    narrow = changed(space, start=BAD, search={"max_depth": Span(low=1, high=2)})
+    tuned = run(few, narrow, new_storage("narrow.db"), 4)
+    (sentence,) = replace(tuned, on_bounds=("max_depth 2 is the most that may be tried",)).warnings()
+    assert sentence.startswith("The best trial sits on a bound of the search: max_depth 2 is the most")
+    assert len(tuned.on_bounds) == (tuned.parameters != BAD)
+    assert run(few, changed(narrow, least_gain=9), new_storage("start.db"), 4).on_bounds == ()
+
+
 def test_hopeless_trials_are_pruned_and_counted(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
     reported: list[Trial] = []
     slow = {**SEARCH, "learning_rate": Span(low=0.0005, high=0.2, log=True)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Self
@@ -18,6 +19,12 @@ from loan_default.risk.model.candidates.base import CandidateModel, CandidatePar
 from loan_default.risk.model.development import Development
 
 OnRound = Callable[[int, float], None]  # the round's number, and the log loss on the calibrate window after it
+
+
+_SHARES = {
+    *("subsample", "colsample_bynode", "colsample_bylevel", "colsample_bytree"),
+    *("bagging_fraction", "feature_fraction", "feature_fraction_bynode"),
+}  # of rows or columns
 
 
 class Span(Section):
@@ -40,9 +47,24 @@ class Span(Section):
         """Return whether only whole numbers are tried."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    def times(self, share: float) -> Span:
+        """Return the span with both ends multiplied; it is no longer of whole numbers only."""
+        return self.model_copy(update={"low": float(self.low * share), "high": float(self.high * share)})
+
+    def is_met(self, value: float, side: str) -> bool:
+        """Tell whether a value sits on the `low` or `high` end of the span, or within a fiftieth of its width of it."""
+        scale = math.log if self.log else float
+        low, high, position = scale(self.low), scale(self.high), scale(value)
+        distance = position - low if side == "low" else high - position
+        return distance <= (0 if self.is_whole else (high - low) / 50)
+
 
 class BoostingParameters(CandidateParameters):
-    """Parameters of boosted trees: where the search starts, what it may try, when a fit stops."""
+    """Parameters of boosted trees: where the search starts, what it may try, when a fit stops.
+
+    `full_size` names parameters that count loans, as a leaf's least weight does, and from how many loans of the train
+    window on they stand as they are written: with fewer they shrink in proportion.
+    """
 
     start: Mapping[str, int | float]
     search: Mapping[str, Span]
@@ -50,9 +72,12 @@ class BoostingParameters(CandidateParameters):
     tuned_on_at_most: int = Field(default=1_000_000, ge=1_000)
     rounds_at_most: int = Field(ge=1)
     stop_after_rounds: int = Field(ge=1)
+    full_size: Mapping[str, int] = {}
 
     @model_validator(mode="after")
     def _check_start(self) -> Self:
+        for name in self.full_size.keys() - self.start.keys():
+            raise ValueError(f"full_size names {name}, which has no start")
         for name, span in self.search.items():
             if name not in self.start:
                 raise ValueError(f"{name} is searched but has no start")
@@ -62,10 +87,26 @@ class BoostingParameters(CandidateParameters):
                 raise ValueError(f"{name} starts at {self.start[name]}, but only whole numbers are tried")
         return self
 
+    def for_loans(self, loans: int) -> Self:
+        """Return the parameters for a train window of so many loans."""
+        shares = {name: loans / size for name, size in self.full_size.items() if loans < size}
+        start = {name: value * shares.get(name, 1) for name, value in self.start.items()}
+        search = {name: span.times(shares[name]) if name in shares else span for name, span in self.search.items()}
+        return self.model_copy(update={"start": start, "search": search, "full_size": {}})
+
+    def bounds_met(self, values: Mapping[str, float | int]) -> tuple[str, ...]:
+        """Say of each value that sits on a bound of the search which one that is; a share has no more than all."""
+        return tuple(
+            f"{name} {values[name]:.3g} is the {word} that may be tried"
+            for name, span in self.search.items()
+            for side, word, end in (("low", "least", 0.0), ("high", "most", 1.0 if name in _SHARES else math.inf))
+            if span.is_met(values[name], side) and getattr(span, side) != end
+        )
+
     @property
     def fingerprint(self) -> str:
         """Return 8 hexadecimal digits that change with what tuning may try."""
-        content = self.model_dump(exclude={"enabled"})
+        content = self.model_dump(exclude={"enabled", "full_size"})  # which has been applied
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
