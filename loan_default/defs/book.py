@@ -70,6 +70,5 @@ def with_own_keys(event: Event, assets: dg.AssetsDefinition) -> Event:
     if event.asset_key is not None:
         event = event._replace(asset_key=own_key(event.asset_key, assets))
     if isinstance(event, dg.MaterializeResult) and event.check_results:
-        checks = [check._replace(asset_key=own_key(check.asset_key or "", assets)) for check in event.check_results]
-        event = event._replace(check_results=checks)
+        event = event._replace(check_results=[with_own_keys(check, assets) for check in event.check_results])
     return event

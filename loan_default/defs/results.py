@@ -76,7 +76,7 @@ def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters,
 
 
 def _under_own_keys(event: Any) -> Any:
-    if isinstance(event, Event):
+    if isinstance(event, dg.MaterializeResult | dg.AssetMaterialization | dg.AssetCheckResult):
         return with_own_keys(event, dg.AssetExecutionContext.get().assets_def)
     return event
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -9,8 +10,9 @@ import pytest
 
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
+from loan_default.defs.book import BookNames, Event
 from loan_default.defs.checks import check_results, check_specs
-from loan_default.defs.results import Event, explain_failures, report_together, stored_spec, user_errors
+from loan_default.defs.results import explain_failures, report_together, stored_spec, user_errors
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.settings import Settings
@@ -121,3 +123,25 @@ def test_every_asset_explains_its_failures(tmp_path: Path) -> None:
             function: Any = asset.op.compute_fn
             compute = function.decorated_fn
             assert getattr(compute, "__wrapped__", None), f"{compute.__name__} is not decorated by explain_failures"
+
+
+def test_what_is_reported_by_plain_names_is_recorded_under_the_books() -> None:
+    module = ModuleType("a_module_of_assets")
+    vars(module).update(read_loans=read_loans)
+    for gate, reported in (("", {"loans", "report"}), ("failed", set())):
+        result = dg.materialize(
+            BookNames("hmeq").assets([module]),
+            resources={"mem": dg.mem_io_manager},
+            instance=_with_batch(),
+            partition_key="2018-10",
+            tags={"gate": gate},
+            raise_on_error=False,
+        )
+        assert materialized(result).keys() == {f"hmeq/{name}" for name in reported}
+        assert {check.asset_key.to_user_string() for check in result.get_asset_check_evaluations()} == {"hmeq/loans"}
+
+
+def _with_batch() -> dg.DagsterInstance:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("hmeq_batches", ["2018-10"])
+    return instance
