@@ -163,8 +163,10 @@ def placeholders(sentence: str) -> set[str]:
     return {name if not (spec or conversion) else f"{name}!{conversion}:{spec}" for name, spec, conversion in names}
 
 
-def _month_example(format_: str) -> str:
-    return f"{date(2015, 12, 31):{format_}} ({format_})" if "%" in format_ else f"the {format_}"
+def _allowed_month(formats: Iterable[str]) -> str:
+    """Say how a month may be written: for error messages."""
+    examples = (f"{date(2015, 12, 31):{form}} ({form})" if "%" in form else f"the {form}" for form in formats)
+    return "a month, as " + (" or ".join(examples) or "Dec-2015 or 2015-12")
 
 
 class LoanField(Section):
@@ -313,9 +315,7 @@ class LoanField(Section):
             return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
         if self.levels:
             return "one of " + ", ".join(self.levels)
-        if self.kind == "month" and self.format:
-            return "a month, written as " + " or ".join(map(_month_example, self.format))
-        return {"month": "a month, as Dec-2015 or 2015-12", "number": "a number"}.get(self.kind, "any text")
+        return {"month": _allowed_month(self.format), "number": "a number"}.get(self.kind, "any text")
 
 
 class Outcome(Section):
@@ -355,6 +355,11 @@ class Snapshot(Section):
     column: str
     format: Formats = ()
     century: int = Field(default=1970, ge=1900, le=2000)
+
+    @property
+    def allowed(self) -> str:
+        """Say what a value may be: for error messages."""
+        return _allowed_month(self.format)
 
 
 class ProductTerm(Section):
@@ -605,7 +610,7 @@ class Contract(Section):
         if (fields, files) == (self.fields, self.files):
             return self
         said = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**{**said, "fields": fields, "files": files})
+        return type(self).model_construct(**{**said, "fields": fields, "files": files})
 
     @property
     def has_time(self) -> bool:

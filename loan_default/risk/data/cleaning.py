@@ -22,7 +22,16 @@ from loan_default.risk.contract import MATURES, OUTCOME, Contract
 from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
 from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import no_loan, parse_table
-from loan_default.risk.data.loan_files import LoanTable, Reader, count_lines, digest, open_table, refuse_damage, stem
+from loan_default.risk.data.loan_files import (
+    LoanTable,
+    Reader,
+    count_lines,
+    digest,
+    is_prediction_log,
+    open_table,
+    refuse_damage,
+    stem,
+)
 from loan_default.risk.data.parsing import as_text, read_month
 from loan_default.risk.data.rejections import (
     any_broken,
@@ -85,7 +94,8 @@ def clean_loans(
 
 
 def clean_application_file(path: Path, contract: Contract, *, cleaned: Path, rejected: Path) -> CleaningReport:
-    """Clean a batch of applications: as `clean_loans`, without outcomes."""
+    """Clean a batch of applications, or a file of the prediction log: as `clean_loans`, without outcomes."""
+    contract = contract.natural if is_prediction_log(path) else contract
     scan_files = partial(_scan_here, [path], contract, with_outcome=False)
     return _clean(scan_files, contract, cleaned=cleaned, rejected=rejected, snapshot=None)
 
@@ -124,10 +134,10 @@ def _nothing_usable(report: CleaningReport) -> str:
 def _refuse_unreadable_snapshots(scan: FileScan, contract: Contract) -> None:
     limit = contract.expect.rejected_share_at_most
     for unreadable in scan.unreadable:
-        if unreadable.share > limit:
+        if contract.snapshot and unreadable.share > limit:
             raise BadInput(
                 f"{unreadable} ({unreadable.share:.1%}; {limit:.0%} may be unreadable). Write it as "
-                f"{contract.by_name[contract.time_name].allowed}, or name the month in which the file was taken."
+                f"{contract.snapshot.allowed}, or name the month in which the file was taken."
             )
 
 

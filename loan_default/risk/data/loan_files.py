@@ -45,6 +45,7 @@ _TITLE_LINES = 3
 _SUFFIXES = (".gz", ".zip", ".csv", ".txt", ".parquet")
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # of encodings, at the beginning
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_LOGGED = {"request_id", "scored_at", "model_version"}  # columns
 
 Packing = Literal["", "gzip", "zip"]
 Reader = Literal["typed", "text", "careful"]
@@ -204,6 +205,17 @@ def _refuse_no_file(path: Path) -> None:
         raise BadInput(f"{path} is not a file; give the path of a CSV, CSV.GZ or Parquet file of loans.")
     if path.stat().st_size == 0:
         raise BadInput(f"{path} is empty; a loan file has a header line and one line for each loan.")
+
+
+def is_prediction_log(path: Path) -> bool:
+    """Tell whether a file is one of the prediction log, which is in natural units however the book writes its files.
+
+    Raises:
+        BadInput: as `open_table`.
+    """
+    _refuse_no_file(path)
+    with refuse_damage(path, pl.exceptions.InvalidOperationError):
+        return _is_parquet(path) and _LOGGED.issubset(pl.read_parquet_schema(path))
 
 
 def _is_parquet(path: Path) -> bool:

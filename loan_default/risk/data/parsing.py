@@ -29,7 +29,7 @@ MONTH_TEXTS = tuple(
     for text in (f"{name}-{year}", f"{year}-{number:02d}")
 )
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
-_SINCE = re.compile(r"(months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
+_SINCE = re.compile(r"(months|days|seconds) since (\d{4}-\d{2}-\d{2})")
 _DAY = re.compile(r"%[-_0]?[dejsDFxc]")  # directives that say the day
 _FIGURES_ALONE = re.compile(r"(?:%[Ymdyj])+")
 _WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
@@ -242,8 +242,7 @@ def _usual_month(text: pl.Expr) -> pl.Expr:
 
 def _month_by(format_: str, text: pl.Expr, century: int) -> pl.Expr:
     if since := _SINCE.fullmatch(format_):
-        unit, month, day = since.groups()
-        return _month_since(unit, date.fromisoformat(month + (day or "-01")), text.cast(pl.Float64, strict=False))
+        return _month_since(since[1], date.fromisoformat(since[2]), text.cast(pl.Float64, strict=False))
     if _FIGURES_ALONE.fullmatch(format_):  # one number, which may be written as one
         text = text.str.strip_suffix(".0")
     if not _DAY.search(format_):

@@ -17,7 +17,7 @@ from loan_default.risk.data.loan_files import LoanTable, open_table
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
-from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, months_later, with_values
+from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, months_later, small_book, with_values
 
 
 def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, contract: Contract) -> None:
@@ -133,6 +133,18 @@ def test_loans_without_id_are_called_by_file_and_row(few: pl.DataFrame, clean: C
     result = clean(*same, *dotted)
     assert result.report.kept == 12
     assert result.loans["id"][2:7].to_list() == ["part.1-3", "part.2-1", "part.2-2", "part.2-3", "x.Q1-1"]
+
+
+def test_the_prediction_log_is_in_natural_units(tmp_path: Path) -> None:
+    book = small_book(files={"decimal": ","}, fields={"rate": {"scale": 100}, "issued": {"format": "%d/%m/%Y"}})
+    logged = pl.DataFrame({"id": "007", "issued": "2026-11", "rate": 7.5, "request_id": "r", "model_version": 3})
+    cleaned, rejected = tmp_path / "cleaned.parquet", tmp_path / "rejected.parquet"
+    for columns, rate in ({"scored_at": date(2026, 11, 3)}, 7.5), ({}, 750):
+        path = as_parquet(
+            logged.with_columns(**{name: pl.lit(day) for name, day in columns.items()}), tmp_path / "l.parquet"
+        )
+        assert clean_application_file(path, book, cleaned=cleaned, rejected=rejected).kept == 1
+        assert pl.read_parquet(cleaned).select("id", "rate").row(0) == ("007", rate)
 
 
 def test_a_file_given_twice_is_refused(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
