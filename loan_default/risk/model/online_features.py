@@ -284,8 +284,10 @@ def _floats(column: Sequence[float | None]) -> Floats:
 
 def _id(value: Any, nothing: Collection[str]) -> str | None:
     """Return the loan's id as the text that a file would have of it; None where it is a word for nothing."""
-    text = text_of(value).strip() if value is not None else ""
-    return None if text.lower() in nothing or not text else text
+    if value is None:
+        return None
+    text = value.strip() if type(value) is str else text_of(value)
+    return text if text and text.lower() not in nothing else None
 
 
 def check(
