@@ -54,7 +54,7 @@ class LoanBookResource(dg.ConfigurableResource[Any]):
     @property
     def policy(self) -> Policy:
         """The policy: what the lender has decided."""
-        return load_policy(_file(self.policy_file))
+        return load_policy(_file(self.policy_file), self.contract)
 
     @property
     def search_space(self) -> SearchSpace:

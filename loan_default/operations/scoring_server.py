@@ -19,6 +19,7 @@ _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 
 def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: float) -> ServerConfig:
     """Plan a scoring server that follows the version in production."""
+    from loan_default.risk.contract import load_contract
     from loan_default.risk.policy import load_policy
     from loan_default.serving.server import ServerConfig
 
@@ -30,7 +31,7 @@ def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: f
         models=settings.models,
         storage=settings.book_storage,
         tracking=settings.tracking,
-        policy=load_policy(settings.policy).serving,
+        policy=load_policy(settings.policy, load_contract(settings.contract)).serving,
         seconds=poll_seconds,
         tokens=settings.tokens(API_TOKENS),
         admin_tokens=settings.tokens(ADMIN_TOKENS),

@@ -7,16 +7,18 @@ Only limits live here. Holding evidence against them belongs in `validation.prom
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from loan_default.risk.contract import CONF, Section, load_reviewed
+from loan_default.risk.contract import CONF, TERM, Contract, load_contract
+from loan_default.risk.reviewed_file import load_reviewed
+from loan_default.risk.section import Problem, Section
 
 MonitoringTrigger = Literal["drift", "performance", "failure"]
 
@@ -37,11 +39,11 @@ class DecisionPolicy(Section):
     missing_share_at_least: float = Field(default=0.01, ge=0, le=1)
     decide_without_opinion: bool = False
 
-    @model_validator(mode="after")
-    def _in_order(self) -> DecisionPolicy:
+    def problems(self) -> Iterator[Problem]:
+        """Yield cut-offs that overlap."""
         if self.approve_below > self.decline_from:
-            raise ValueError(f"approve_below ({self.approve_below}) is above decline_from ({self.decline_from})")
-        return self
+            problem = f"approve_below ({self.approve_below}) is above decline_from ({self.decline_from})"
+            yield Problem(f"{problem}; write a smaller one", ("approve_below",))
 
     @cached_property
     def scale(self) -> tuple[float, float]:
@@ -67,7 +69,7 @@ class PromotionPolicy(Section):
     gain_low_above: float
     auc_loss_at_most: float = Field(ge=0)
     brier_rise_at_most: float
-    segments: tuple[str, ...]
+    segments: tuple[str, ...] = ()
     segment_least_rows: int = Field(ge=1)
     segment_calibration_tolerance: float = Field(ge=0)
     blank_approvals_rise_at_most: float = Field(ge=0)
@@ -156,13 +158,36 @@ class Policy(Section):
     governance: GovernancePolicy = GovernancePolicy()
 
 
-def load_policy(path: Path | None = None) -> Policy:
-    """Load the policy in `path`, by default the one that the package ships.
+def load_policy(path: Path | None = None, contract: Contract | None = None) -> Policy:
+    """Load a policy for a loan book; where it names no segments, they are the book's own (`Contract.segments`).
+
+    Args:
+        path: the file, by default the one that the package ships.
+        contract: the book's, by default the one that the package ships.
 
     Raises:
-        BadInput: the file is absent, is no YAML, or says something that is not allowed.
+        BadInput: the file cannot be read, says something that is not allowed, or names what the book does not have.
     """
-    return load_reviewed(path or CONF / "policy.yaml", Policy)
+    book = contract or load_contract()
+    policy = load_reviewed(path or CONF / "policy.yaml", Policy, check=lambda policy: segment_problems(policy, book))
+    if "segments" in policy.promotion.model_fields_set:
+        return policy
+    promotion = policy.promotion.model_copy(update={"segments": book.segments})
+    return policy.model_copy(update={"promotion": promotion})
+
+
+def segment_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:
+    """Yield the segments by which the loans of a book cannot be told apart."""
+    for number, name in enumerate(policy.promotion.segments):
+        field, location = contract.by_name.get(name), ("promotion", "segments", number)
+        if field is None:
+            owns = f"write fields of it, as {', '.join(contract.segments)}" if contract.segments else "delete it"
+            yield Problem(f"promotion.segments: {name} is no field of the contract {contract.name}; {owns}", location)
+        elif field.role == "support" and name != TERM:
+            problem = f"promotion.segments: {name} is read for derived fields alone and not kept; delete it"
+            yield Problem(problem, location)
+        elif name in policy.promotion.segments[:number]:
+            yield Problem(f"promotion.segments: {name} stands twice; delete one", location)
 
 
 @dataclass(frozen=True)

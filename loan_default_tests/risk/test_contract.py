@@ -199,14 +199,23 @@ def test_a_contract_does_not_change_after_loading(contract: Contract) -> None:
 
 
 WRONG: dict[str, tuple[Change, str]] = {
-    "unknown key": (lambda data, field: field["dti"].update(colour="red"), r"fields\.\d+\.colour: Extra inputs"),
-    "twice": (lambda data, field: data["fields"].append(field["dti"]), "field dti is described twice"),
+    "unknown key": (
+        lambda data, field: field["dti"].update(colour="red"),
+        "dti: colour: there is no such key; write column",
+    ),
+    "twice": (lambda data, field: data["fields"].append(field["dti"]), "field dti: dti is described twice"),
     "no unit": (lambda data, field: field["dti"].pop("unit"), "dti: a number needs a unit and a range"),
-    "empty range": (lambda data, field: field["dti"].update(range=[9, 9]), r"dti: range \[9.0, 9.0\] is empty"),
-    "range of texts": (lambda data, field: field["zip_code"].update(range=[1, 9]), "zip_code: range .* not of"),
+    "empty range": (lambda data, field: field["dti"].update(range=[9, 9]), r"dti: range \[9, 9\] is empty"),
+    "range of texts": (
+        lambda data, field: field["zip_code"].update(range=[1, 9]),
+        "zip_code: range is of numbers alone",
+    ),
     "no levels": (lambda data, field: field["grade"].pop("levels"), "grade: levels go with kinds ordered and nominal"),
     "levels": (lambda data, field: field["dti"].update(levels=["a"]), "dti: levels go with kinds ordered and nominal"),
-    "clip": (lambda data, field: field["grade"].update(outside="clip"), "grade: only a number can be clipped"),
+    "clip": (
+        lambda data, field: field["grade"].update(outside="clip"),
+        "grade: only a number with a range can be clipped",
+    ),
     "null": (lambda data, field: field["term"].update(outside="null"), "term: outside may only be null where"),
     "text": (lambda data, field: field["zip_code"].update(role="feature"), "zip_code: a text cannot be a feature"),
     "word": (lambda data, field: field["application_type"].update(words={"x": "Two"}), "word x stands for Two"),
@@ -221,25 +230,34 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "circle": (
         lambda data, field: field["loan_to_income"].update(derived="loan_to_income + dti"),
-        "field loan_to_income: loan_to_income would be derived from itself; read one from the file",
+        "field loan_to_income: derived: loan_to_income would be derived from itself; read one from the file",
     ),
     "function": (
         lambda data, field: field["loan_to_income"].update(derived={"function": "percent_of", "of": ["dti", "dti"]}),
-        "field loan_to_income: derived is now an expression; write derived: dti / dti",
+        "field loan_to_income: derived: it is now an expression; write derived: dti / dti",
     ),
     "derived text": (
         lambda data, field: field["zip_code"].update(derived="dti / 2"),
-        "zip_code: only a number can be derived",
+        "zip_code: derived is of numbers alone",
     ),
-    "no id": (lambda data, field: field["id"].update(role="support"), "exactly one field must have the role id"),
+    "no id": (
+        lambda data, field: field["id"].update(role="support"),
+        "no field has the role id, and exactly one field must",
+    ),
     "two times": (
         lambda data, field: field["earliest_cr_line"].update(role="time"),
         "exactly one field must have the role time",
     ),
     "no term": (lambda data, field: field["term"].update(unit="years"), "field term with the unit months is needed"),
     "status": (lambda data, field: data["outcome"]["repaid"].append("Default"), "status Default is listed twice"),
-    "share": (lambda data, field: data["expect"].update(rejected_share_at_most=5), "expect.rejected_share_at_most"),
-    "reason": (lambda data, field: field["dti"].update(reason="Bad."), "dti: reason is now reasons, a sentence for"),
+    "share": (
+        lambda data, field: data["expect"].update(rejected_share_at_most=5),
+        "expect.rejected_share_at_most: 5 is",
+    ),
+    "reason": (
+        lambda data, field: field["dti"].update(reason="Bad."),
+        "dti: reason: reason is now reasons, a sentence",
+    ),
     "other side": (
         lambda data, field: field["dti"]["reasons"].update(low="Low."),
         "dti: reasons are high, low: risk is rising; write high",
@@ -295,8 +313,11 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda data, field: data["groups"].update(assigned_terms="The rate: {value}."),
         "the sentence of assigned_terms tells of the whole group",
     ),
-    "month": (lambda data, field: data["layouts"][0]["year"].update(month=13), r"layouts\.0\.year\.month"),
-}  # fmt: skip
+    "month": (
+        lambda data, field: data["layouts"][0]["year"].update(month=13),
+        "layout selected_features: year.month: 13 is",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -304,15 +325,3 @@ def test_a_contract_that_contradicts_itself_is_refused(changed: LoadChanged, nam
     change, sentence = WRONG[name]
     with pytest.raises(BadInput, match=sentence):
         changed(change)
-
-
-def test_a_file_that_is_no_contract_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "contract.yaml"
-    with pytest.raises(BadInput, match=r"contract\.yaml does not exist"):
-        load_contract(path)
-    path.write_text("a: [", encoding="utf-8")
-    with pytest.raises(BadInput, match=r"contract\.yaml is not valid YAML: .*line"):
-        load_contract(path)
-    path.write_text("- 1", encoding="utf-8")
-    with pytest.raises(BadInput, match=r"contract\.yaml: the file: "):
-        load_contract(path)

@@ -39,7 +39,7 @@ UNITS = {
     "used": "percent",
     "late": "count",
     "accounts": "count",
-    "score": "FICO points",
+    "fico": "FICO points",
     "bare": None,
 }
 FIELDS = {name: Operand("number", unit) for name, unit in UNITS.items()}
@@ -57,7 +57,7 @@ VALUES = {
     "used": 25.0,
     "late": 3.0,
     "accounts": 12.0,
-    "score": 700.0,
+    "fico": 700.0,
     "born": 0.0,
     "first": 1_000.0,
     "issued": 1_006.0,
@@ -98,13 +98,13 @@ BY_HAND: dict[tuple[str, str], float] = {
     ("months_between(first, issued)", "years"): 0.5,
     ("years_between(first, issued) - 1", "years"): -0.5,
     ("age(born)", "years"): 1_006 / 12,
-    ("bins(score, 600, 650, 700, 750)", "band"): 3,
-    ("bins(score, 600, 650, 700, 750)", "count"): 3,
+    ("bins(fico, 600, 650, 700, 750)", "band"): 3,
+    ("bins(fico, 600, 650, 700, 750)", "count"): 3,
     ("log(income)", "log dollars"): np.log(60_000),
     ("log1p(late)", "count"): np.log(4),
     ("abs(balance - loan)", "dollars"): 6_000,
     ("-(balance - loan)", "dollars"): 6_000,
-    ("loan / score", "dollars a FICO point"): 10_000 / 700,
+    ("loan / fico", "dollars a FICO point"): 10_000 / 700,
 }
 
 
@@ -150,8 +150,8 @@ MISTAKES: dict[tuple[str, str | None], str] = {
     ("percent_of(loan, balance)", "percent"): "there is no function percent_of; those that there are: months_between,",
     ("payment(loan)", "dollars"): "payment(loan) has 1 arguments; write payment(amount, rate, months)",
     ("max(loan)", "dollars"): "max(loan) has 1 arguments; write max(x, y, …)",
-    ("bins(score, 700, 600)", "count"): "bins of score takes numbers that rise as its edges; write bins(x, edge, edge",
-    ("bins(score, late)", "count"): "bins of score takes numbers that rise as its edges",
+    ("bins(fico, 700, 600)", "count"): "bins of fico takes numbers that rise as its edges; write bins(x, edge, edge",
+    ("bins(fico, late)", "count"): "bins of fico takes numbers that rise as its edges",
     ("log(10)", "count"): "log(10) names no field; write its value",
     ("2 * 3", "count"): "2 * 3 names no field",
     ("1 / 0", "count"): "1 / 0 is no finite number",
@@ -295,7 +295,7 @@ def book(derived: Mapping[str, str], **keys: Any) -> Contract:
         for number, (text, unit) in enumerate(derived.items())
     ]
     fields = [*own, *reversed(values), *sources, first]
-    return Contract.model_validate({**shipped.model_dump(), "groups": {}, "fields": fields})
+    return Contract.model_validate({**shipped.model_dump(), "groups": {}, "layouts": (), "fields": fields})
 
 
 @cache
@@ -412,7 +412,7 @@ def test_an_application_without_what_a_required_field_is_derived_from_is_refused
 
 REFUSED_BOOKS: dict[str, tuple[Mapping[str, str], str]] = {
     "circle": ({"value1 + loan": "dollars", "value0 + loan": "dollars"}, "value0 and value1|value1 and value0"),
-    "itself": ({"value0 + loan": "dollars"}, "field value0: value0 would be derived from itself"),
+    "itself": ({"value0 + loan": "dollars"}, "field value0: derived: value0 would be derived from itself"),
     "units": ({"loan / income": "percent"}, "field value0: derived: loan / income measures months and the unit"),
 }  # fmt: skip
 
@@ -466,7 +466,7 @@ def test_a_contract_that_names_a_function_of_before_is_told_what_to_write(name: 
     expression, field["derived"] = field["derived"], EARLIER[name]
     path = tmp_path / "contract.yaml"
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
-    with pytest.raises(BadInput, match=rf"field {name}: derived is now an expression; write derived: ") as refused:
+    with pytest.raises(BadInput, match=rf"field {name}: derived: it is now an expression; write derived: ") as refused:
         load_contract(path)
     assert expression.replace("yearly(annual_inc)", "annual_inc") in str(refused.value)
 

@@ -41,20 +41,20 @@ def test_nothing_is_said_of_governance_that_the_file_does_not_say(tmp_path: Path
 @pytest.mark.parametrize(
     ("key", "value", "sentence_part"),
     [
-        ("promotion.auc_at_leest", 0.6, "Extra inputs are not permitted"),
-        ("surprise.x", 1, "Extra inputs are not permitted"),
-        ("promotion.auc_at_least", 0.4, "greater than or equal to 0.5"),
-        ("promotion.auc_at_least", "high", "valid number"),
-        ("promotion.require_out_of_time", "perhaps", "valid boolean"),
-        ("promotion.least_test_rows", 0, "greater than or equal to 1"),
+        ("promotion.auc_at_leest", 0.6, "there is no such key; write auc_at_least"),
+        ("surprise.x", 1, "there is no such key; those here are decision, promotion, "),
+        ("promotion.auc_at_least", 0.4, "0.4 is not allowed; write a number of at least 0.5"),
+        ("promotion.auc_at_least", "high", "high is a text, and it has to be a number"),
+        ("promotion.require_out_of_time", "perhaps", "has to be true or false"),
+        ("promotion.least_test_rows", 0, "at least 1"),
         ("decision.decline_from", 30, "less than 1"),
-        ("decision.approve_below", 0, "greater than 0"),
+        ("decision.approve_below", 0, "more than 0"),
         ("decision.approve_below", 0.5, "approve_below (0.5) is above decline_from (0.3)"),
-        ("decision.reasons_at_most", -1, "greater than or equal to 0"),
-        ("drift.drifted_share_limit", 1.5, "less than or equal to 1"),
-        ("retraining.cooldown_hours", None, "valid number"),
-        ("governance.review_due", "next spring", "valid date"),
-        ("governance.monitoring", {"weather": "The desk"}, "Input should be 'drift', 'performance' or 'failure'"),
+        ("decision.reasons_at_most", -1, "at least 0"),
+        ("drift.drifted_share_limit", 1.5, "at most 1"),
+        ("retraining.cooldown_hours", None, "YAML reads null as nothing, and it has to be a number"),
+        ("governance.review_due", "next spring", "has to be a day; write it as 2027-06-30"),
+        ("governance.monitoring", {"weather": "The desk"}, "weather is none of drift, performance, failure"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence_that_names_its_place(
@@ -64,7 +64,7 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_its_place(
     with pytest.raises(BadInput) as refused:
         load_policy(path)
     sentence = str(refused.value)
-    assert sentence.startswith(f"{path}: {key.split('.')[0]}")
+    assert re.match(rf"{path}, line \d+: {key.split('.')[0]}", sentence)
     assert sentence_part in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
@@ -72,7 +72,7 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_its_place(
 
 @pytest.mark.parametrize(
     ("text", "sentence_part"),
-    [("decision: [", "is not valid YAML"), ("", "the file: Input should be a valid dictionary"), ("{}", "decision: ")],
+    [("decision: [", "line 2: this is no YAML"), ("", "line 1: the file holds nothing"), ("{}", "decision: the key")],
 )
 def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str, sentence_part: str) -> None:
     path = tmp_path / "policy.yaml"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from loan_default.adapters import inbox
 from loan_default.adapters.gcs import BucketError
@@ -13,10 +15,6 @@ from loan_default.settings import missing_variables, unknown_variables
 
 def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that the environment holds no setting that nobody reads, and that the reviewed files can be read."""
-    from loan_default.risk.contract import load_contract
-    from loan_default.risk.model.search_space import load_search_space
-    from loan_default.risk.policy import load_policy
-
     settings = context.settings
     unknown = unknown_variables()
     for name, setting in sorted(unknown.items()):
@@ -35,17 +33,30 @@ def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
         yield Diagnosis("settings", "wrong", message, "Set what it names; until then no job runs.")
     if not unknown and not missing:
         yield Diagnosis("settings", "ok", f"Environment {settings.environment}, home {settings.home}.")
-    for name, load, file in (
-        ("CONTRACT", load_contract, settings.contract),
-        ("POLICY", load_policy, settings.policy),
-        ("SEARCH_SPACE", load_search_space, settings.search_space),
-    ):
+    yield from _check_reviewed_files(context)
+
+
+def _check_reviewed_files(context: CheckContext) -> Iterator[Diagnosis]:
+    from loan_default.risk.contract import load_contract
+    from loan_default.risk.model.search_space import load_search_space
+    from loan_default.risk.policy import load_policy
+
+    settings = context.settings
+    loads: dict[str, tuple[Callable[[Path | None], Any], Path | None]] = {
+        "CONTRACT": (load_contract, settings.contract),
+        "POLICY": (lambda file: load_policy(file, load_contract(settings.contract)), settings.policy),
+        "SEARCH_SPACE": (load_search_space, settings.search_space),
+    }
+    problems: set[str] = set()
+    for name, (load, file) in loads.items():
         what = name.lower().replace("_", " ")
         try:
             load(file)
         except (BadInput, OSError, ValueError) as error:
             remedy = f"Correct the file, or unset LOAN_DEFAULT_{name} for the one that is shipped."
-            yield Diagnosis("reviewed files", "wrong", str(error), remedy)
+            if str(error) not in problems:  # without a contract, the policy cannot be read either
+                yield Diagnosis("reviewed files", "wrong", str(error), remedy)
+            problems.add(str(error))
         else:
             yield Diagnosis("reviewed files", "ok", f"The {what} is {file or 'the one that is shipped'}.")
 

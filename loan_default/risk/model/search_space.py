@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import create_model, model_validator
+from pydantic import create_model
 
-from loan_default.risk.contract import CONF, Section, load_reviewed
+from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.base import CandidateParameters
 from loan_default.risk.model.candidates.boosting import BoostingParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, boosted_class, candidate_class
+from loan_default.risk.reviewed_file import load_reviewed
+from loan_default.risk.section import Section
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,11 @@ class SearchSpace:
         return SearchSpace({**self.sections, name: self.parameters(name).model_copy(update=values)})
 
 
-class _Sections(Section):
-    @model_validator(mode="before")
-    @classmethod
-    def _check_names(cls, content: Any) -> Any:
-        for name in content if isinstance(content, dict) else ():
-            candidate_class(str(name))
-        return content
+@cache
+def search_space_file() -> type[Section]:
+    """Return the type of the file: a section for each candidate, none of which has to be there."""
+    types: dict[str, Any] = {candidate.name: (candidate.section | None, None) for candidate in CANDIDATES}
+    return create_model("SearchSpaceFile", __base__=Section, **types)
 
 
 def load_search_space(path: Path | None = None) -> SearchSpace:
@@ -85,9 +86,6 @@ def load_search_space(path: Path | None = None) -> SearchSpace:
     Raises:
         BadInput: the file is absent, is no YAML, or says something that is not allowed.
     """
-    types: dict[str, Any] = {candidate.name: (candidate.section | None, None) for candidate in CANDIDATES}
-    content = load_reviewed(
-        path or CONF / "search_space.yaml", create_model("SearchSpaceFile", __base__=_Sections, **types)
-    )
+    content = load_reviewed(path or CONF / "search_space.yaml", search_space_file())
     sections = {candidate.name: getattr(content, candidate.name) for candidate in CANDIDATES}
     return SearchSpace({name: section for name, section in sections.items() if section is not None})

@@ -97,7 +97,7 @@ FORMATS = ["%b-%y", "%Y%m", "%d-%m-%Y %H:%M", "%m/%d/%Y", "%d.%m.%y", "%B %Y", "
 @settings(max_examples=60, deadline=None)
 def test_a_month_written_in_a_declared_format_reads_back(format_: str, century: int, data: st.DataObject) -> None:
     day = data.draw(st.dates(date(century, 1, 1), date(century + 99, 12, 31)))
-    book = small_book(fields={"issued": {"format": [format_], "century": century}})
+    book = small_book(fields={"issued": {"format": [format_], **({"century": century} if "%y" in format_ else {})}})
     texts = [f" {day:{format_}}", f"{day}"]
     assert read_column(texts, "issued", book) == [day.replace(day=1)] * 2
 

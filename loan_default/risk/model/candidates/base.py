@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from loan_default.risk.contract import Section
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.development import Development, FittedOn
 from loan_default.risk.model.estimators import RiskModel
+from loan_default.risk.section import Section
 
 
 class CandidateParameters(Section):

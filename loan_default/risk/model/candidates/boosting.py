@@ -9,14 +9,14 @@ import hashlib
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from loan_default.risk.contract import Section
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
 from loan_default.risk.model.development import Development
+from loan_default.risk.section import Problem, Section
 
 OnRound = Callable[[int, float], None]  # the round's number, and the log loss on the calibrate window after it
 
@@ -34,13 +34,12 @@ class Span(Section):
     high: int | float
     log: bool = False
 
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield ends between which nothing lies."""
         if not self.low < self.high:
-            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+            yield Problem(f"low ({self.low}) must be below high ({self.high}); exchange them", ("low",))
         if self.log and self.low <= 0:
-            raise ValueError(f"low ({self.low}) must be above 0 on a log scale")
-        return self
+            yield Problem(f"low ({self.low}) must be above 0 on a log scale; write more, or log: false", ("low",))
 
     @property
     def is_whole(self) -> bool:
@@ -74,18 +73,21 @@ class BoostingParameters(CandidateParameters):
     stop_after_rounds: int = Field(ge=1)
     full_size: Mapping[str, int] = {}
 
-    @model_validator(mode="after")
-    def _check_start(self) -> Self:
-        for name in self.full_size.keys() - self.start.keys():
-            raise ValueError(f"full_size names {name}, which has no start")
+    def problems(self) -> Iterator[Problem]:
+        """Yield parameters that are searched from a start that the search cannot reach."""
+        for name in sorted(self.full_size.keys() - self.start.keys()):
+            problem = f"full_size names {name}, which has no start; delete it, or write start: {{{name}: …}}"
+            yield Problem(problem, ("full_size", name), ("start",))
         for name, span in self.search.items():
-            if name not in self.start:
-                raise ValueError(f"{name} is searched but has no start")
-            if not span.low <= self.start[name] <= span.high:
-                raise ValueError(f"{name} starts at {self.start[name]}, outside of {span.low} to {span.high}")
-            if span.is_whole and not isinstance(self.start[name], int):
-                raise ValueError(f"{name} starts at {self.start[name]}, but only whole numbers are tried")
-        return self
+            start, location, presumes = self.start.get(name), ("search", name), ("start",)
+            if start is None:
+                yield Problem(f"{name} is searched but has no start; write start: {{{name}: …}}", location, presumes)
+            elif span.low < span.high and not span.low <= start <= span.high:
+                problem = f"{name} starts at {start}, outside of {span.low} to {span.high}; change one of the two"
+                yield Problem(problem, location, presumes)
+            elif span.is_whole and not isinstance(start, int):
+                problem = f"{name} starts at {start}, but only whole numbers are tried; write one, or low: {span.low}.0"
+                yield Problem(problem, location, presumes)
 
     def for_loans(self, loans: int) -> Self:
         """Return the parameters for a train window of so many loans."""

@@ -12,7 +12,7 @@ def test_only_what_differs_from_the_version_before_is_listed() -> None:
     inputs = card_inputs()
     described = CONTRACT.model_dump()
     fields = [field for field in described["fields"] if field["name"] != "mort_acc"]
-    fewer = Contract.model_validate({**described, "fields": fields})
+    fewer = Contract.model_validate({**described, "layouts": (), "fields": fields})
     careful = POLICY.decision.model_copy(update={"approve_below": 0.1})
     scorer = replace(inputs.scorer, contract=fewer, policy=careful)
     before = VersionFacts(6, scorer, {"git_commit": "abc1234"}, {**inputs.parameters, "rounds": 900})

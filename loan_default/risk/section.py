@@ -1,0 +1,85 @@
+"""Defines what reviewed files are made of: sections, typed and frozen, that say themselves what contradicts itself.
+
+Which sections there are belongs in `contract`, `policy` and `model.search_space`; reading a file into them, and the
+sentences about what cannot be read, in `reviewed_file` and `file_mistakes`. Tested in `risk/test_file_mistakes.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+
+Location = tuple[str | int, ...]  # of a value in a file: keys, and positions from 0 in lists
+PROBLEMS_LATER = {"problems": "later"}  # context of a validation that leaves `problems` to its caller
+
+
+class Problem(NamedTuple):
+    """A contradiction among values that are each allowed.
+
+    Attributes:
+        sentence: what is wrong and what to write, without the label of what is located.
+        location: of the value that is wrong, from the section on that yields the problem.
+        presumes: keys; where a value of one of them, anywhere, could not be read, the problem may be none.
+    """
+
+    sentence: str
+    location: Location = ()
+    presumes: tuple[str, ...] = ()
+
+
+class Section(BaseModel):
+    """A part of a reviewed file: unknown keys are refused, values never change after loading.
+
+    Attributes:
+        advice: what to write instead of a value, or instead of a key (""), that people try: (key, value) → sentence.
+        stand_ins: values of required keys that contradict least, to examine the rest where one cannot be read.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    advice: ClassVar[Mapping[tuple[str, str], str]] = {}
+    stand_ins: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def label(self) -> str:
+        """Return what people call this section among others of its kind; by default nothing."""
+        return ""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems of this section, without those of the sections in it."""
+        yield from ()
+
+    def _says(self, key: str) -> bool:
+        """Tell whether a key has another value than its default."""
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
+
+    @model_validator(mode="after")
+    def _hold_together(self, info: ValidationInfo) -> Self:
+        if info.context is not PROBLEMS_LATER:
+            for problem in self.problems():
+                label = self._label_at(problem.location)
+                raise ValueError(f"{label}: {problem.sentence}" if label else problem.sentence)
+        return self
+
+    def _label_at(self, location: Location) -> str:
+        """Return the label of the innermost labelled section around the location."""
+        value: Any = self
+        label = self.label
+        for part in location:
+            value = getattr(value, str(part), None) if isinstance(value, Section) else value[part]
+            if isinstance(value, Section):
+                label = value.label or label
+            elif not isinstance(value, tuple | Mapping):
+                break
+        return label
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with what the section says; a key that it may have does not count
+        until it is written.
+        """
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
