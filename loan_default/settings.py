@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -498,10 +499,12 @@ def prepare_environment(settings: Settings) -> None:
     Raises:
         BadInput: Dagster would find no `dagster.yaml` in its home.
     """
-    if letters := set(str(settings.dagster_home)) & set("[]*?"):
+    file = str(settings.dagster_home / "dagster.yaml")
+    others = set(glob(file)) - {file}
+    if letters := set(file) & set("[?*" if others else "[?"):  # `*` finds the file itself too
         raise BadInput(
             f"{settings.dagster_home} holds {' and '.join(sorted(letters))}, which Dagster takes for a pattern, and so "
-            f"it finds no file there; give another folder by {HOME} or {DAGSTER_HOME}."
+            f"it finds no file there, or another's; give another folder by {HOME} or {DAGSTER_HOME}."
         )
     os.environ[DAGSTER_HOME] = str(settings.dagster_home)
     if settings.dagster_storage:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +163,17 @@ def _remote(path: UPath, listed: gcs.Object) -> File:
 
 
 def match_files(spec: str, **options: Any) -> list[File]:
-    """List the files that a path, a glob or an address names, if any. Options are `to_path`'s."""
+    """List the files that a path, a glob or an address names, if any; a file of that very name goes before a pattern.
+
+    Options are `to_path`'s.
+    """
     if is_remote(spec):
         folder, _, pattern = spec.rpartition("/")
-        return [file for file in list_files(to_path(folder, **options)) if fnmatch(file.name, pattern)]
-    return [_local(Path(name)) for name in glob.glob(spec)]
+        files = list_files(to_path(folder, **options))
+        named = [file for file in files if file.name == pattern]
+        return named or [file for file in files if fnmatchcase(file.name, pattern)]
+    names = [spec] if Path(spec).exists() else glob.glob(spec)
+    return [_local(Path(name)) for name in names if Path(name).is_file()]
 
 
 def require_files(spec: str) -> list[File]:
@@ -179,6 +185,8 @@ def require_files(spec: str) -> list[File]:
     if not spec:
         raise BadInput("No loan data is named; set LOAN_DEFAULT_DATA or give --data PATH (a file, a glob or gs://…).")
     files = sorted(match_files(spec), key=lambda file: str(file.path))
+    if not files and not is_remote(spec) and Path(spec).is_dir():
+        raise BadInput(f"{spec} is a folder; give the path of a file in it, or a glob as {Path(spec) / '*.csv'}.")
     if not files:
         raise BadInput(f"{spec} names no file; give the path of a CSV, CSV.GZ or Parquet file, a glob or gs://….")
     return files

@@ -22,7 +22,8 @@ LOOKS = "test_looks"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
 MODELS, COMPUTE_LOGS = "mlflow", "compute_logs"
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
-BATCH_SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of several forms of one batch the first is scored
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+BATCH_SUFFIXES = (*SUFFIXES, *map(str.upper, SUFFIXES))  # of several forms of one batch the first is scored
 
 Record = Literal[
     "cleaning_report",

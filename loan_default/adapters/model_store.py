@@ -183,7 +183,7 @@ class ModelStore:
         """Read the profile and the sample of the loans that a version was developed on."""
         folder = self._download(version.run_id, REFERENCE)
         profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
-        return Reference(profile, pl.read_parquet(folder / SAMPLE))
+        return Reference(profile, pl.read_parquet(folder / SAMPLE, glob=False))
 
     def splits(self, version: ModelVersion) -> Splits:
         """Read the windows that a version was developed and tested on."""

@@ -74,7 +74,7 @@ class ParquetTable:
 
         if self.length is None or not storage.is_remote(self.address):
             path = storage.fetch(self._path, self.staging, self.generation)
-            frame = pl.scan_parquet(path)
+            frame = pl.scan_parquet(path, glob=False)
             return frame if self.length is None else frame.slice(self.offset, self.length)
         return self._row_groups().lazy()
 

@@ -36,7 +36,7 @@ def origin_of(predictions: UPath, staging: Path) -> tuple[int, str]:
     """Return the version that made a batch's predictions, and the fingerprint of the file that it read."""
     import polars as pl
 
-    rows = pl.scan_parquet(storage.fetch(predictions, staging)).select("model_version", "input_fingerprint")
+    rows = pl.scan_parquet(storage.fetch(predictions, staging), glob=False).select("model_version", "input_fingerprint")
     return rows.head(1).collect().row(0)
 
 
@@ -79,7 +79,7 @@ def _scan_day(layout: StorageLayout, contract: Contract, day: date, staging: Pat
 def _scan_file(file: File, staging: Path) -> pl.LazyFrame:
     import polars as pl
 
-    return pl.scan_parquet(local_copy(staging, file))
+    return pl.scan_parquet(local_copy(staging, file), glob=False)
 
 
 def _select(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

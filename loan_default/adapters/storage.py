@@ -120,6 +120,16 @@ def store(source: Path, target: UPath) -> None:
         source.unlink(missing_ok=True)
 
 
+@contextmanager
+def store_afterwards(source: Path, target: UPath) -> Iterator[None]:
+    """Store what is written to a local file meanwhile, also where that ends in an error."""
+    try:
+        yield
+    finally:
+        if source.exists():
+            store(source, target)
+
+
 def write_text(target: UPath, text: str) -> None:
     """Write a small text, whole or not at all."""
     if is_remote(target):

@@ -147,7 +147,8 @@ def deliver(settings: Settings, file: Path) -> str:
     from loan_default.risk.data.cleaning import clean_application_file
 
     if not file.is_file():
-        raise BadInput(f"{file} is not a file; give the path of a CSV, CSV.GZ or Parquet file of applications.")
+        what = "a folder" if file.is_dir() else "not a file"
+        raise BadInput(f"{file} is {what}; give the path of a CSV, CSV.GZ or Parquet file of applications.")
     batch = batch_name(file.name)
     with TemporaryDirectory(dir=settings.staging) as scratch:
         cleaned, rejected = Path(scratch, "cleaned.parquet"), Path(scratch, "rejected.parquet")
@@ -173,7 +174,7 @@ def read_batch(settings: Settings, batch: str, *, with_drift: bool = True) -> Sc
     import polars as pl
 
     parquet = settings.layout.batch_table("predictions", batch)
-    predictions = pl.scan_parquet(storage.fetch(parquet, settings.staging))
+    predictions = pl.scan_parquet(storage.fetch(parquet, settings.staging), glob=False)
     decisions = predictions.group_by("decision").agg(pl.len(), pl.col("pd").mean()).sort("pd").collect().rows()
     report = read_batch_record(settings, "application_report", batch)
     return ScoredBatch(

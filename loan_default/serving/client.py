@@ -105,7 +105,7 @@ def score_file(
 
 def _chunks(cleaned: Path, contract: Contract, rows: int) -> Iterator[pl.DataFrame]:
     """Read the applications, so many at a time: the id first, then every feature."""
-    applications = pl.scan_parquet(cleaned).select(contract.id_name, *contract.feature_names)
+    applications = pl.scan_parquet(cleaned, glob=False).select(contract.id_name, *contract.feature_names)
     count, step = applications.select(pl.len()).collect().item(), _REQUESTS_READ_AT_ONCE * rows
     for first in range(0, count, step):
         yield from applications.slice(first, step).collect().iter_slices(rows)
@@ -170,4 +170,4 @@ def _write_rejected(rejected: Path, target: Path, count: int) -> None:
         target.unlink(missing_ok=True)  # an earlier run's would be taken for this one's
         return
     with write_atomically(target) as part:
-        pl.read_parquet(rejected).write_csv(part)
+        pl.read_parquet(rejected, glob=False).write_csv(part)

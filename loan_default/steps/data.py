@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.inbox import local_copy, require_files
-from loan_default.adapters.storage import store, write_json
+from loan_default.adapters.storage import store, store_afterwards, write_json
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
@@ -49,7 +49,7 @@ def clean_loan_file(
 
     Raises:
         BadInput: the file cannot be used.
-        GateFailed: it is not what the contract expects; nothing is stored then.
+        GateFailed: it is not what the contract expects. In both cases only rejected rows are stored.
     """
     import polars as pl
 
@@ -57,19 +57,19 @@ def clean_loan_file(
 
     layout = workspace.layout
     with workspace.scratch("cleaned.parquet", "rejected.parquet") as (cleaned, rejected):
-        report = clean_loans(
-            require_files(source),
-            contract,
-            cleaned=cleaned,
-            rejected=rejected,
-            snapshot=snapshot,
-            fetch=partial(local_copy, workspace.staging),
-            engine=engine,
-        )
-        findings = judge_cleaning(report, pl.scan_parquet(cleaned), contract)
+        with store_afterwards(rejected, layout.table("rejected_loans")):
+            report = clean_loans(
+                require_files(source),
+                contract,
+                cleaned=cleaned,
+                rejected=rejected,
+                snapshot=snapshot,
+                fetch=partial(local_copy, workspace.staging),
+                engine=engine,
+            )
+        findings = judge_cleaning(report, pl.scan_parquet(cleaned, glob=False), contract)
         require_passed("cleaned_loans", findings)
         store(cleaned, layout.table("cleaned_loans"))
-        store(rejected, layout.table("rejected_loans"))
         write_json(layout.record("cleaning_report"), report.to_dict())
     return CleanedFile(report, findings)
 

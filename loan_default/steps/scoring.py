@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.layout import BATCH_SUFFIXES, StorageLayout
-from loan_default.adapters.storage import exists, fetch, remove, store, write_json
+from loan_default.adapters.layout import SUFFIXES, StorageLayout
+from loan_default.adapters.storage import exists, fetch, remove, store, store_afterwards, write_json
 from loan_default.risk.contract import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
@@ -45,16 +45,16 @@ def read_batch(batch: str, contract: Contract, workspace: Workspace) -> Cleaning
     """Read and check a batch file, and store its applications, its rejected rows and its report.
 
     Raises:
-        BadInput: there is no such file, or it cannot be used; nothing is stored then.
+        BadInput: there is no such file, or it cannot be used; only rejected rows are stored then.
     """
     from loan_default.risk.data.cleaning import clean_application_file
 
     layout = workspace.layout
     with workspace.scratch("batch.parquet", "rejected.parquet") as (cleaned, rejected):
         file = fetch(_batch_file(layout, batch), workspace.staging)
-        report = clean_application_file(file, contract, cleaned=cleaned, rejected=rejected)
+        with store_afterwards(rejected, layout.batch_table("rejected_applications", batch)):
+            report = clean_application_file(file, contract, cleaned=cleaned, rejected=rejected)
         store(cleaned, layout.batch_table("application_batch", batch))
-        store(rejected, layout.batch_table("rejected_applications", batch))
         write_json(layout.batch_record("application_report", batch), report.to_dict())
     return report
 
@@ -63,7 +63,7 @@ def _batch_file(layout: StorageLayout, batch: str) -> UPath:
     for path in layout.batch_files(batch):
         if exists(path):
             return path
-    raise BadInput(f"{layout.inbox} holds no file {batch}{'|'.join(BATCH_SUFFIXES)}; put the batch there.")
+    raise BadInput(f"{layout.inbox} holds no file {batch}{'|'.join(SUFFIXES)}; put the batch there.")
 
 
 def score_batch(
@@ -118,7 +118,7 @@ def score_batch(
             },
             engine=engine,
         )
-        findings = (fields, *judge_predictions(pl.scan_parquet(parquet), application_report["kept"]))
+        findings = (fields, *judge_predictions(pl.scan_parquet(parquet, glob=False), application_report["kept"]))
         require_passed("predictions", findings)
         prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
         remove(csv_path)  # a CSV that is there is of the Parquet that is there

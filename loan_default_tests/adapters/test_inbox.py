@@ -150,6 +150,9 @@ def test_a_bucket_is_looked_at_in_the_same_way(bucket: UPath) -> None:
     assert list_folders(inbox) == ["below"]
     assert find_file(inbox / "a.csv") == list_files(inbox)[0]
     assert [file.name for file in match_files(f"{inbox}/*.csv")] == ["a.csv"]
+    write_text(inbox / "[ab].csv", "1")
+    assert [file.name for file in match_files(f"{inbox}/[ab].csv")] == ["[ab].csv"]
+    (inbox / "[ab].csv").unlink()
     scan = twice(inbox)
     assert (ready(scan), list(scan.refused)) == (["a"], ["notes.txt"])
     write_text(inbox / "a.csv", "2")
@@ -175,6 +178,17 @@ def test_a_signature_changes_with_the_files(folder: Path, change: Callable[[Path
     change(folder)
     assert by_glob(folder) != before
     assert match_files(str(folder / "nothing*")) == []
+
+
+def test_a_file_of_that_name_goes_before_a_pattern(folder: Path) -> None:
+    for name in ("loans [1].csv", "loans 1.csv", "* #%41 é.csv"):
+        write(folder / name, "1")
+    (folder / "loans *").mkdir()
+    assert [file.name for file in match_files(f"{folder}/loans [1].csv")] == ["loans [1].csv"]
+    assert [file.name for file in match_files(f"{folder}/* #%41 é.csv")] == ["* #%41 é.csv"]
+    assert sorted(file.name for file in match_files(f"{folder}/loans*")) == ["loans 1.csv", "loans [1].csv"]
+    with pytest.raises(BadInput, match=r"is a folder; give the path of a file in it, or a glob as .*\*\.csv\.$"):
+        require_files(str(folder))
 
 
 def copied(spec: str, staging: Path) -> list[Path]:

@@ -134,6 +134,7 @@ def test_no_other_module_spells_a_name(module: str) -> None:
         ("2018-10.csv.gz", "2018-10"),
         ("2018_Q4.v2.parquet", "2018_Q4.v2"),
         ("october.csv.csv", "october.csv"),
+        ("LOANS.CSV", "LOANS"),
     ],
 )
 def test_a_batch_is_named_after_its_file(file: str, batch: str) -> None:
@@ -147,7 +148,7 @@ def test_odd_characters_are_refused(file: str) -> None:
         batch_name(file)
 
 
-@pytest.mark.parametrize("file", ["2018-10", "2018-10.xlsx", "2018-10.CSV", "csv"])
+@pytest.mark.parametrize("file", ["2018-10", "2018-10.xlsx", "2018-10.Csv", "csv"])
 def test_other_suffixes_are_refused(file: str) -> None:
     with pytest.raises(BadInput, match=r"a batch file ends in \.csv, \.csv\.gz or \.parquet\.$"):
         batch_name(file)

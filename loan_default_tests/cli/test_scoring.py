@@ -46,8 +46,16 @@ def test_a_batch_that_is_not_there_is_one_sentence(command: Run) -> None:
     ("lines", "message"),
     [
         ("", "is empty; a loan file has a header line and one line for each loan."),
-        ("loan_amnt;term\n", "is separated by semicolons; save it with commas between the columns."),
-        (None, "none of the 20 loans is usable; the most frequent reason is annual_inc: out of range."),
+        (
+            "loan_amnt;term\n",
+            "is separated by semicolons where the contract expects commas; save it with commas between the columns, "
+            "or write separator: ';' under files in the contract.",
+        ),
+        (
+            None,
+            "none of the 20 loans is usable; the most frequent reason is annual_inc: out of range (20). The first: "
+            "2018-10.csv, row 1: annual_inc '-5' is outside of 100 to 100,000,000 dollars a year.",
+        ),
     ],
     ids=["empty", "semicolons", "no usable row"],
 )

@@ -40,7 +40,7 @@ def test_the_snapshot_may_be_named(loans_csv: Path, contract: Contract, workspac
     assert cleaned.report.snapshot == date(2016, 1, 1)
 
 
-def test_of_a_file_that_the_gate_refuses_nothing_is_stored(
+def test_of_a_file_that_is_refused_the_rejected_rows_are_stored(
     loans: pl.DataFrame, contract: Contract, workspace: Workspace, tmp_path: Path
 ) -> None:
     odd = pl.int_range(pl.len()) % 2 == 0
@@ -50,7 +50,13 @@ def test_of_a_file_that_the_gate_refuses_nothing_is_stored(
         clean_loan_file(str(tmp_path / "odd.csv"), contract, workspace, LocalEngine())
     assert raised.value.asset == "cleaned_loans"
     assert len(raised.value.findings) == 5
-    assert _files(workspace) == set()
+    first = "The first: odd.csv, row 1: loan_amnt 'many' is no number; it must be 100 to 1,000,000 dollars."
+    assert str(raised.value).endswith(first)
+    assert _files(workspace) == {"rejected_loans.parquet"}
+    write_csv(loans[:3].with_columns(grade=pl.lit("H")), tmp_path / "bad.csv")
+    with pytest.raises(BadInput, match=r"The first: bad\.csv, row 1: grade 'H' is not one of"):
+        clean_loan_file(str(tmp_path / "bad.csv"), contract, workspace, LocalEngine())
+    assert pl.read_parquet(str(workspace.layout.table("rejected_loans"))).height == 3
 
 
 def test_cleaned_loans_are_cut_as_of_the_snapshot_of_their_report(

@@ -47,7 +47,7 @@ def write_predictions(
     keep = [scorer.contract.id_name, scorer.contract.time_name, TERM]
     rows = score_rows(scorer, loans, keep=keep, with_reasons=with_reasons, engine=engine)
     rows.with_columns(constant_columns).sink_parquet(parquet)
-    predictions = pl.scan_parquet(parquet)
+    predictions = pl.scan_parquet(parquet, glob=False)
     if csv:
         codes = pl.col("reason_codes").list.eval(pl.element().struct.json_encode()).list.join(",")
         texts = pl.col("reasons").list.join(" "), pl.format("[{}]", codes).alias("reason_codes")

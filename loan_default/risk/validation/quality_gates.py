@@ -56,7 +56,11 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     verdicts = (
         (names == expected, f"The columns are {'those' if names == expected else 'not those'} of the contract."),
         (ids == report.kept, f"{report.kept:,} loans have {ids:,} ids."),
-        (share <= limit, f"{share:.2%} of the rows were rejected{_most_frequent(report)}; {limit:.0%} is allowed."),
+        (
+            share <= limit,
+            f"{share:.2%} of the rows were rejected{_most_frequent(report)}; {limit:.0%} is allowed."
+            f"{_first(report) if share > limit else ''}",
+        ),
         (
             rate is not None and low <= rate <= high,
             _no_rate(report)
@@ -71,6 +75,10 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
 def _most_frequent(report: CleaningReport) -> str:
     top = ", ".join(f"{problem} {count:,}" for problem, count in list(report.problems.items())[:3])
     return f" ({top})" if top else ""
+
+
+def _first(report: CleaningReport) -> str:
+    return f" The first: {report.first_rejection}" if report.first_rejection else ""
 
 
 def _no_rate(report: CleaningReport) -> str:
