@@ -7,13 +7,11 @@ file is and where its header stands belongs in `loan_files`, what values mean in
 from __future__ import annotations
 
 import csv
-import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -28,14 +26,15 @@ FAULT_TYPE = pl.Struct({"field": pl.String, "value": pl.String, "problem": pl.St
 SHORTER = "row: shorter than the header"
 _LONGER = "row: longer than the header"
 
-_BLOCK_BYTES = 1 << 20
-_LINE_BYTES_LIMIT = 1 << 24
+_BLOCK_BYTES = 1 << 20  # a longer line is left to the careful reader
 _WIDTHS_LIMIT = 50  # conditions in a plan of Polars
 _VALUE_LIMIT = csv.field_size_limit()  # letters: 131,072
 _SHOWN_LETTERS = 60
 _ROWS_AT_ONCE = 20_000
 
 Fault = Mapping[str, str | None]
+Array = np.ndarray[Any, Any]
+_LINE_FEED, _RETURN = ord("\n"), ord("\r")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ NOT_PLAIN = LineCount(plain=False)
 
 
 def count_lines_of_file(path: Path, offset: int, dialect: Dialect, width: int) -> LineCount:
-    """Count the lines of a file of UTF-8 by two threads.
+    """Count the lines of a file of UTF-8 by two threads, each of which reads one half of it.
 
     Args:
         path: the file.
@@ -94,92 +93,109 @@ def count_lines_of_file(path: Path, offset: int, dialect: Dialect, width: int) -
         dialect: signs of one byte each.
         width: values of the header.
     """
-    count = partial(_count_block, dialect=dialect, width=width)
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ThreadPoolExecutor(2) as threads,
-    ):
-        return sum(threads.map(count, _mapped_blocks(content, offset)), LineCount())
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek((offset + size) // 2)
+        file.readline(_BLOCK_BYTES)
+        middle = file.tell()
+
+    def count_part(start: int, end: int) -> LineCount:
+        with path.open("rb") as file:
+            file.seek(start)
+            return count_lines_of_stream(file, dialect, width, end - start)
+
+    with ThreadPoolExecutor(2) as threads:
+        return sum(threads.map(count_part, (offset, middle), (middle, size)), LineCount())
 
 
-def count_lines_of_stream(file: IO[bytes], dialect: Dialect, width: int) -> LineCount:
-    """Count the lines from here to the end of a stream, as `count_lines_of_file`."""
-    return sum((_count_block(block, dialect, width) for block in _read_blocks(file)), LineCount())
+def count_lines_of_stream(file: IO[bytes], dialect: Dialect, width: int, length: int | None = None) -> LineCount:
+    """Count the lines from here to the end of a stream, or the lines of `length` bytes; else as the above."""
+    counter, total, filled = _BlockCounter(dialect, width), LineCount(), 0
+    while total.plain:
+        free = _BLOCK_BYTES - filled
+        count = file.readinto(memoryview(counter.block)[filled:][: min(free, free if length is None else length)])
+        length = None if length is None else length - count
+        filled += count
+        lines, done = counter.count(filled, is_last=not count)
+        total += lines
+        if not count:
+            break
+        counter.block[: filled - done] = counter.block[done:filled]
+        filled -= done
+    return total
 
 
-def _mapped_blocks(content: mmap.mmap, start: int) -> Iterator[memoryview]:
-    """Divide a file behind line feeds; a block without one is its last or too long to be read."""
-    view = memoryview(content)
-    while start < len(content):
-        end = content.find(b"\n", start + _BLOCK_BYTES, start + _LINE_BYTES_LIMIT) + 1
-        end = end or min(start + _LINE_BYTES_LIMIT, len(content))
-        yield view[start:end]
-        start = end
+class _BlockCounter:
+    """Counts the lines in a block of bytes; as new memory costs more than the work, all of it is used again."""
 
+    def __init__(self, dialect: Dialect, width: int) -> None:
+        self._separator, self._quote, self._width = ord(dialect.separator), ord(dialect.quote or "\n"), width
+        self._masks = np.empty((2, _BLOCK_BYTES), np.bool_)
+        self.block = np.empty(_BLOCK_BYTES, np.uint8)
 
-def _read_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Divide what a stream holds, as `_mapped_blocks` does."""
-    rest = b""
-    while chunk := file.read(_BLOCK_BYTES):
-        rest += chunk
-        end = rest.rfind(b"\n") + 1 or (len(rest) if len(rest) > _LINE_BYTES_LIMIT else 0)
-        if end:
-            yield rest[:end]
-        rest = rest[end:]
-    if rest:
-        yield rest
+    def count(self, filled: int, *, is_last: bool) -> tuple[LineCount, int]:
+        """Count the whole lines among the bytes that are filled, and return also how many bytes these are.
 
+        The table's last line may lack its line feed; any other line that is not whole must begin behind others.
+        """
+        letters, (mask, separators) = self.block[:filled], self._masks[:, :filled]
+        np.equal(letters, _LINE_FEED, out=mask)
+        np.logical_or(mask, np.equal(letters, self._quote, out=separators), out=mask)
+        signs = np.flatnonzero(mask)  # line feeds and quotation marks
+        if is_last and filled and letters[-1] != _LINE_FEED:
+            signs = np.append(signs, filled)
+        is_end = _letters_at(letters, signs) == _LINE_FEED
+        ends = np.flatnonzero(is_end)
+        if not ends.size:
+            return (NOT_PLAIN if filled == _BLOCK_BYTES else LineCount()), 0
+        signs, is_end = signs[: ends[-1] + 1], is_end[: ends[-1] + 1]
+        done = min(int(signs[-1]) + 1, filled)
+        letters, mask = letters[:done], mask[:done]
+        if not self._is_plain(letters, signs, is_end) or not _ends_alike(letters, np.equal(letters, _RETURN, out=mask)):
+            return NOT_PLAIN, done
+        np.equal(letters, self._separator, out=separators[:done])
+        return self._count_widths(letters, separators[:done].view(np.uint8), signs, is_end), done
 
-def _count_block(block: memoryview | bytes, dialect: Dialect, width: int) -> LineCount:
-    """Count whole lines, of which the last may lack its line feed."""
-    letters = np.frombuffer(block, np.uint8)
-    if len(letters) >= _LINE_BYTES_LIMIT:
-        return NOT_PLAIN
-    ends = np.flatnonzero(letters == ord("\n"))
-    if not ends.size or ends[-1] != len(letters) - 1:
-        ends = np.append(ends, len(letters))
-    returns = np.flatnonzero(letters == ord("\r")) + 1
-    if returns.size and (returns[-1] == len(letters) or np.any(letters[returns] != ord("\n"))):
-        return NOT_PLAIN
-    starts = np.append(0, ends[:-1] + 1)
-    separators = (letters == ord(dialect.separator)).view(np.uint8)
-    count_type = np.uint16 if np.diff(ends, prepend=0).max() < 1 << 16 else np.uint32
-    counts = np.add.reduceat(separators, starts, dtype=count_type).astype(np.int64)
-    if dialect.quote is not None:
-        quotes = np.flatnonzero(letters == ord(dialect.quote))
-        if not _are_plain(quotes, letters, ends, ord(dialect.separator)):
+    def _is_plain(self, letters: Array, signs: Array, is_end: Array) -> bool:
+        """Tell whether each quotation mark stands at an end of a value of its line, or is doubled within one."""
+        quotes = signs[~is_end]
+        if np.any(np.cumsum(~is_end)[is_end] % 2):  # a line leaves one open
+            return False
+        opening, closing = quotes[::2], quotes[1::2]
+        doubled = opening[1:] == closing[:-1] + 1
+        before, behind = _letters_at(letters, opening - 1), _letters_at(letters, closing + 1)
+        opens = (before == self._separator) | (before == _LINE_FEED) | np.append(False, doubled)[: len(opening)]
+        closes = (behind == self._separator) | (behind == _LINE_FEED) | (behind == _RETURN)
+        return bool((opens & (closes | np.append(doubled, False)[: len(closing)])).all())
+
+    def _count_widths(self, letters: Array, separators: Array, signs: Array, is_end: Array) -> LineCount:
+        """Count the values of each line: separators, but for those between quotation marks."""
+        segments = np.append(0, signs)[: len(signs)]  # each begins at a sign, and the first at the first line
+        count_type = np.uint16 if np.diff(signs, prepend=0).max() < 1 << 16 else np.uint32
+        counts = np.add.reduceat(separators, segments, dtype=count_type)
+        is_quoted = np.append(0, np.cumsum(~is_end)[:-1]) % 2 == 1
+        line = np.append(0, np.cumsum(is_end)[:-1])
+        widths = np.bincount(line, np.where(is_quoted, 0, counts)).astype(np.int64) + 1
+        ends = signs[is_end]
+        starts = np.append(0, ends[:-1] + 1)
+        is_empty = (ends == starts) | ((ends == starts + 1) & (_letters_at(letters, starts) == _RETURN))
+        others = np.flatnonzero((widths != self._width) & ~is_empty)
+        if len(others) > _WIDTHS_LIMIT:
             return NOT_PLAIN
-        if quotes.size:
-            within = np.add.reduceat(separators, quotes, dtype=np.int64)[::2]
-            np.subtract.at(counts, np.searchsorted(ends, quotes[::2]), within)
-    is_empty = (ends == starts) | ((ends == starts + 1) & (_letter(letters, starts) == ord("\r")))
-    others = np.flatnonzero((counts != width - 1) & ~is_empty)
-    if len(others) > _WIDTHS_LIMIT:
-        return NOT_PLAIN
-    return LineCount(len(ends), {int(line): int(counts[line]) + 1 for line in others})
+        return LineCount(len(ends), {int(line): int(widths[line]) for line in others})
 
 
-def _letter(letters: np.ndarray[Any, Any], positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the bytes at positions; before the first and behind the last stands a line feed."""
+def _letters_at(letters: Array, positions: Array) -> Array:
+    """Return the letters at positions; before the first and behind the last stands a line feed."""
     is_within = (positions >= 0) & (positions < len(letters))
-    return np.where(is_within, letters[np.where(is_within, positions, 0)], ord("\n"))
+    return np.where(is_within, letters[np.where(is_within, positions, 0)], _LINE_FEED)
 
 
-def _are_plain(
-    quotes: np.ndarray[Any, Any], letters: np.ndarray[Any, Any], ends: np.ndarray[Any, Any], separator: int
-) -> bool:
-    """Tell whether quotation marks stand as `LineCount.plain` says, by their positions and those of line ends."""
-    if quotes.size % 2:
-        return False
-    opening, closing = quotes[::2], quotes[1::2]
-    doubled = opening[1:] == closing[:-1] + 1
-    before, behind = _letter(letters, opening - 1), _letter(letters, closing + 1)
-    opens = (before == separator) | (before == ord("\n")) | np.append(False, doubled)
-    closes = (behind == separator) | (behind == ord("\n")) | (behind == ord("\r")) | np.append(doubled, False)
-    return bool((opens & closes[: len(opens)]).all()) and bool(
-        (np.searchsorted(ends, opening) == np.searchsorted(ends, closing)).all()
-    )
+def _ends_alike(letters: Array, is_return: Array) -> bool:
+    """Tell whether a line feed stands behind each carriage return."""
+    if not is_return.any():
+        return True
+    return not is_return[-1] and bool((letters[np.flatnonzero(is_return) + 1] == _LINE_FEED).all())
 
 
 def add_faults(frame: pl.LazyFrame, widths: Mapping[int, int], width: int) -> pl.LazyFrame:

@@ -15,6 +15,7 @@ from loan_default.risk.data import cleaning
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.loan_files import LoanTable, open_table
 from loan_default.risk.data.synthetic import make_applications, write_csv
+from loan_default.risk.data.synthetic_tables import FOOTER
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, months_later, small_book, with_values
@@ -113,6 +114,23 @@ def test_numbers_mean_the_same_whether_a_csv_is_read_typed_or_as_text(
     assert_frame_equal(quick.loans, slow.loans)
     assert quick.rejected["id"].to_list() == slow.rejected["id"].to_list()
     assert quick.report.problems == slow.report.problems
+
+
+def test_the_quarterly_files_are_read_as_they_are_published(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
+    """A title, quotation marks everywhere, percent signs, no ids, and totals below."""
+    percent = [pl.format(" {}%", name).alias(name) for name in ("int_rate", "revol_util")]
+    nameless = few.with_columns(*percent, id=pl.lit(None, dtype=pl.String))
+    body = nameless.write_csv(quote_style="always", line_terminator="\n")
+    footer = "".join(f'"{line}"\n' for line in (FOOTER[0].format(5), "", FOOTER[1].format(5)))
+    path = tmp_path / "LoanStats_2018Q1.csv"
+    path.write_text("Notes offered by Prospectus (https://x/y)\n" + body + "\n\n" + footer, encoding="utf-8")
+    result = clean(path)
+    assert (result.report.kept, result.report.rejected) == (40, 0)
+    assert result.loans["id"][0] == "LoanStats_2018Q1-1"
+    assert_frame_equal(result.loans.drop("id"), clean(few).loans.drop("id"))
+    narrow = [name for name in few.columns if not name.startswith(("sec_app", "hardship", "settlement", "debt_"))]
+    as_parquet(nameless.select(narrow), tmp_path / "narrow.parquet")
+    assert_frame_equal(clean(tmp_path / "narrow.parquet").loans.drop("id"), result.loans.drop("id"))
 
 
 def test_several_files_are_one_book(loans: pl.DataFrame, cleaned: Cleaned, clean: Clean, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Rows that are not usable: each is set aside with its field, value and reason."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from loan_default_tests.risk.data.loan_tables import Clean, with_values
+from loan_default_tests.risk.data.loan_tables import Clean, as_csv, with_values
 
 BAD: dict[str, list[tuple[str | None, str, str]]] = {
     "issue_d": [("Dec-20155", "issue_d: impossible date", "is no month"), (None, "issue_d: missing", "a month")],
@@ -61,6 +62,53 @@ def test_of_several_problems_the_first_is_told_and_all_are_counted_by_kind(few: 
     result = clean(odd)
     assert result.rejected["problem"].to_list() == ["grade: unknown level"] + ["loan_amnt: out of range"] * 2
     assert list(result.report.problems.items()) == [("loan_amnt: out of range", 2), ("grade: unknown level", 1)]
+
+
+def test_what_excel_made_of_a_month_is_told_with_a_remedy(few: pl.DataFrame, clean: Clean) -> None:
+    result = clean(with_values(few, 5, issue_d="14-Jan"))
+    assert result.rejected["reason"].item() == (
+        "issue_d '14-Jan' is no month; it must be a month, as Dec-2015 or 2015-12; Excel makes this of Jan-14: export "
+        "the file again, and do not save it with Excel"
+    )
+    assert result.report.first_rejection == f"loans0.csv, row 6: {result.rejected['reason'].item()}."
+
+
+FAULTY: dict[str, tuple[Callable[[str], str], dict[str, int], list[tuple[Any, ...]]]] = {
+    "thousands": (
+        lambda line: line.replace(",", ",1,", 1),
+        {"row: longer than the header": 1},
+        [(6, None, "row", None, "row has 152 fields where the header has 151")],
+    ),
+    "too short": (
+        lambda line: line.rsplit(",", 3)[0],
+        {"row: shorter than the header": 1},
+        [(6, None, "row", None, "row has 148 fields where the header has 151")],
+    ),
+    "opened quote": (
+        lambda line: line.replace(",", ',"', 1),
+        {"member_id: stray quotation mark": 1},
+        [(6, None, "member_id", ..., ...)],
+    ),
+    "quote within": (lambda line: line.replace(",", '5" pipe,', 1), {}, []),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_row_that_is_none_of_the_table_is_rejected_alone(
+    few: pl.DataFrame, clean: Clean, tmp_path: Path, name: str
+) -> None:
+    change, problems, rejected = FAULTY[name]
+    lines = few.write_csv().splitlines()
+    lines[6] = change(lines[6])
+    path = tmp_path / "loans.csv"
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    result = clean(path, as_csv(with_values(few, 0, id="other")[:1], tmp_path / "other.csv"))
+    assert (result.report.rows_read, result.report.problems) == (41, problems)
+    told = result.rejected.select("row", "id", "field", "value", "reason").rows()
+    for row, expected in zip(told, rejected, strict=True):
+        assert all(value == right for value, right in zip(row, expected, strict=True) if right is not ...)
+    others = clean(few).loans.filter(pl.col("id") != few["id"][5])
+    assert_frame_equal(result.loans.filter(pl.col("id").is_in(others["id"].implode())), others)
 
 
 def test_a_line_that_breaks_off_is_rejected_not_passed_over(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
