@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -31,6 +31,15 @@ _WIDTHS_LIMIT = 50  # conditions in a plan of Polars
 _VALUE_LIMIT = csv.field_size_limit()  # letters: 131,072
 _SHOWN_LETTERS = 60
 _ROWS_AT_ONCE = 20_000
+
+
+class SupportsReadInto(Protocol):
+    """Reads bytes into memory that is there."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as there are bytes, and return how many these were."""
+        ...
+
 
 Fault = Mapping[str, str | None]
 Array = np.ndarray[Any, Any]
@@ -108,12 +117,12 @@ def count_lines_of_file(path: Path, offset: int, dialect: Dialect, width: int) -
         return sum(threads.map(count_part, (offset, middle), (middle, size)), LineCount())
 
 
-def count_lines_of_stream(file: IO[bytes], dialect: Dialect, width: int, length: int | None = None) -> LineCount:
+def count_lines_of_stream(file: SupportsReadInto, dialect: Dialect, width: int, length: int | None = None) -> LineCount:
     """Count the lines from here to the end of a stream, or the lines of `length` bytes; else as the above."""
     counter, total, filled = _BlockCounter(dialect, width), LineCount(), 0
     while total.plain:
         free = _BLOCK_BYTES - filled
-        count = file.readinto(memoryview(counter.block)[filled:][: min(free, free if length is None else length)])
+        count = file.readinto(counter.block.data[filled:][: min(free, free if length is None else length)])
         length = None if length is None else length - count
         filled += count
         lines, done = counter.count(filled, is_last=not count)

@@ -11,6 +11,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import polars as pl
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 1 << 17
 _TITLE_LINES = 3
-_SUFFIXES = (".gz", ".zip", ".csv", ".txt", ".parquet")
+_KIND = re.compile(r"(\.(csv|txt|parquet))?(\.(gz|zip))?$", re.IGNORECASE)
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # of encodings, at the beginning
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _LOGGED = {"request_id", "scored_at", "model_version"}  # columns
@@ -264,14 +265,14 @@ def _lines_below_header(table: _TextTable) -> Iterator[Iterator[str]]:
 
 
 @contextmanager
-def _open_bytes(path: Path, packing: Packing) -> Iterator[IO[bytes]]:
+def _open_bytes(path: Path, packing: Packing) -> Iterator[io.BufferedReader]:
     """Open the content of a file; of a zip, its only member."""
     with ExitStack() as opened:
         if packing == "zip":
             archive = opened.enter_context(zipfile.ZipFile(path))
-            yield opened.enter_context(archive.open(_only_member(path, archive)))
+            yield cast(io.BufferedReader, opened.enter_context(archive.open(_only_member(path, archive))))
         elif packing == "gzip":
-            yield opened.enter_context(gzip.open(path))  # type: ignore[arg-type]
+            yield cast(io.BufferedReader, opened.enter_context(gzip.open(path)))
         else:
             yield opened.enter_context(path.open("rb"))
 
@@ -289,10 +290,7 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
 
 def stem(name: str) -> str:
     """Return a file's name without what says its kind."""
-    for suffix in _SUFFIXES:
-        if name.lower().endswith(suffix):
-            name = name[: -len(suffix)]
-    return name
+    return _KIND.sub("", name, count=1)
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
