@@ -98,6 +98,10 @@ format: $(VENV)/dev.stamp ## Mend style
 types: $(VENV)/dev.stamp ## Check types
 	@$(BIN)/mypy
 
+.PHONY: schemas
+schemas: $(VENV)/dev.stamp ## Write loan_default/conf/*.schema.json anew, after a change of what reviewed files may say
+	@$(BIN)/python -c "from loan_default.risk.model.file_schemas import write_schemas; write_schemas()"
+
 .PHONY: hooks
 hooks: $(VENV)/dev.stamp ## Check style, types and locks before each commit
 	@$(BIN)/pre-commit install

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, field_validator, model_validator
 
 from loan_default.risk.derivations import Expression, Operand, compile_expression, in_order
 from loan_default.risk.reviewed_file import load_reviewed
@@ -103,7 +103,12 @@ def _as_formats(formats: Any) -> Any:
     return (formats,) if isinstance(formats, str) else formats
 
 
-Formats = Annotated[tuple[str, ...], BeforeValidator(_as_formats)]  # of a month: one, or several in order of trial
+Formats = Annotated[  # of a month: one, or several in order of trial
+    tuple[str, ...],
+    BeforeValidator(_as_formats),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+FirstOfMonth = Annotated[date, WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}(-01)?$"})]
 
 
 class Reasons(Section):
@@ -498,7 +503,7 @@ class FileLayout(Section):
     log1p: tuple[str, ...] = ()
     texts: Mapping[str, Mapping[str, str]] = {}
     year: YearOnly | None = None
-    snapshot_month: date | None = None
+    snapshot_month: FirstOfMonth | None = None
 
     def holds_ended_loans_only(self, outcome: Outcome) -> bool:
         """Tell whether all of its statuses say how a loan ended: loans without an outcome are not in such files."""
