@@ -30,6 +30,7 @@ RESERVED: Mapping[str, str] = {
     OUTCOME: "the column of outcomes in cleaned loans",
     "matures": "the column of cleaned loans by which month an outcome is known",
     "window": "the column of splits that says which window a loan is in",
+    **dict.fromkeys(("vintage", "quarter", "champion", "unseen_by_champion"), "a column of comparisons"),
     **dict.fromkeys(("pd", "raw_score", "score", "decision", "reasons", "reason_codes"), "a column of predictions"),
     **dict.fromkeys(
         ("request_id", "scored_at", "model_version", "shadow_version", "shadow_pd"), "a column of the prediction log"
@@ -604,6 +605,8 @@ class Contract(Section):
             what = RESERVED.get(name)
             if name == "id" and self.fields[number].role == "feature":
                 what = "the loan's number in the prediction log"
+            elif name == self.outcome.column:
+                what = "the column of the outcome in the book's files"
             if what:
                 remedy = f"name it otherwise: name: its_{name}, column: {self.fields[number].column}"
                 yield Problem(f"{name} is the name of {what}; {remedy}", ("fields", number, "name"))

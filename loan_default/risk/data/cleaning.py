@@ -34,6 +34,7 @@ from loan_default.risk.data.loan_files import (
 )
 from loan_default.risk.data.parsing import as_text, read_month
 from loan_default.risk.data.rejections import (
+    RAW_SNAPSHOT,
     any_broken,
     duplicate_lines,
     excel_remedy,
@@ -260,9 +261,9 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
     names += [OUTCOME, MATURES] if with_outcome else []
     frame, rules = parse_table(table, contract, with_outcome=with_outcome)
     is_no_loan = no_loan(contract) & may_be_no_loan(table.dtypes)
-    frame = frame.with_columns(is_no_loan.alias("no_loan"), any_broken(rules).alias("broken"))
+    frame = frame.with_columns(is_no_loan.alias(":no_loan"), any_broken(rules).alias(":broken"))
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
-    is_no_loan, broken = pl.col("no_loan"), pl.col("broken")
+    is_no_loan, broken = pl.col(":no_loan"), pl.col(":broken")
     month, unreadable = _month_shown(table, contract)
     return (
         frame.filter(~(is_no_loan | broken)).select(names),
@@ -282,7 +283,7 @@ def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr
         return pl.lit(table.layout.snapshot_month), pl.lit(False)
     if snapshot is None or snapshot.column not in table.dtypes:
         return issued, pl.lit(False)
-    text, dtype = pl.col(snapshot.column), table.dtypes[snapshot.column]
+    text, dtype = pl.col(RAW_SNAPSHOT), table.dtypes[snapshot.column]
     month = read_month(text, dtype, snapshot.format, snapshot.century)
     unreadable = month.is_null() & as_text(text, dtype).is_not_null() & is_sound(table.dtypes)
     return pl.when(~unreadable).then(pl.coalesce(month, issued)), unreadable
@@ -302,7 +303,7 @@ def _unreadable_snapshots(
         table = tables[number]
         frame, _ = parse_table(table, contract, with_outcome=True)
         first = frame.filter(_month_shown(table, contract)[1] & ~no_loan(contract)).select(
-            ROW, as_text(pl.col(column), table.dtypes[column]).alias("value")
+            ROW, as_text(pl.col(RAW_SNAPSHOT), table.dtypes[column]).alias("value")
         )
         first = first.head(1).with_columns(excel_remedy(pl.col("value")).alias("remedy"))
         row, value, remedy = first.collect(engine="streaming").row(0)
@@ -317,8 +318,7 @@ def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:
         return
     first = ids.is_first_distinct()
     with write_atomically(cleaned) as part:
-        pl.scan_parquet(cleaned, glob=False).with_columns(first.alias("first")).filter("first").drop(
-            "first"
-        ).sink_parquet(part)
+        loans = pl.scan_parquet(cleaned, glob=False).with_columns(first.alias(":first"))
+        loans.filter(":first").drop(":first").sink_parquet(part)
     lines = duplicate_lines(ids.filter(~first), contract)
     pl.concat([pl.read_parquet(rejected, glob=False), lines]).write_parquet(rejected)

@@ -28,7 +28,7 @@ from loan_default.risk.data.parsing import (
     strip_text,
     translate_words,
 )
-from loan_default.risk.data.rejections import FAULTY, RAW, RowRule
+from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
 from loan_default.risk.derivations import Expression
 
 Dtypes = Mapping[str, pl.DataType]
@@ -121,7 +121,7 @@ def _raw_columns(
         column, own = contract.outcome.column, contract.outcome.label_of
         yield source_column(column, dtypes[column], files.nothing, own).alias(RAW + OUTCOME)
     if snapshot is not None and snapshot in dtypes:
-        yield source_column(snapshot, dtypes[snapshot], files.nothing)
+        yield source_column(snapshot, dtypes[snapshot], files.nothing).alias(RAW_SNAPSHOT)
 
 
 def _raw_column(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:

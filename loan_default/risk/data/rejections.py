@@ -17,6 +17,7 @@ from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import MONTHS, as_text
 
 RAW = "raw:"  # prefix of the columns that hold what the file says of a field
+RAW_SNAPSHOT = f"{RAW}:snapshot"  # what it says of when it was taken
 _MADE_BY_EXCEL = f"^([0-9]{{1,2}})-({'|'.join(MONTHS)})$"
 REJECTED_SCHEMA = {
     "file": pl.String,

@@ -294,3 +294,22 @@ def test_the_real_cleaned_file_is_read(real_data: Path, clean: Clean, contract: 
     batch = real_data / "selected_features" / "batch_input.csv"
     report = clean_application_file(batch, contract, cleaned=tmp_path / "c", rejected=tmp_path / "r")
     assert (report.kept, report.rejected) == (100, 0)
+
+
+def test_no_field_meets_a_column_of_cleaning_by_its_name(few: pl.DataFrame, clean: Clean, contract: Contract) -> None:
+    """Fields may be called as anything that stands beside them while files are read, and say the same."""
+    names = ["no_loan", "not_a_loan", "broken", "failed", "first", "month", "rows", "table", "row", "file", "field"]
+    names += ["value", "problem", "reason", "status", "unreadable", "loans", "last_credit_pull_d", "raw"]
+    sources = {source for name in contract.sources for source in contract.sources[name]} | {"id", "issue_d", "term"}
+    free = [field.name for field in contract.fields if field.name not in sources and not field.derived]
+    called = dict(zip(free, names, strict=False))
+    assert len(called) == len(names)
+    data = contract.model_dump()
+    fields = [{**field, "name": called.get(field["name"], field["name"])} for field in data["fields"]]
+    renamed = Contract.model_validate({**data, "fields": fields})
+    odd = with_values(with_values(few, 1, open_acc="many"), 2, id=few["id"][3])
+    odd = pl.concat([odd, odd.head(1).with_columns(pl.lit("Total amount funded").alias("id"))])
+    expected, result = clean(odd), clean(odd, by=renamed)
+    assert_frame_equal(result.loans, expected.loans.rename(called))
+    assert (result.report.kept, result.report.rejected, result.report.lines_not_loans) == (38, 2, 1)
+    assert result.report.snapshot == expected.report.snapshot
