@@ -280,6 +280,7 @@ def test_words_that_would_become_one_are_told_apart() -> None:
 
 
 @given(st.from_regex(r"0{0,3}[0-9]{1,20}", fullmatch=True))
+@example("0012345678901234567890")
 @settings(max_examples=30, deadline=None)
 def test_an_id_keeps_every_figure(text: str) -> None:
     assert read_column([text], "id", small_book()) == [text]
