@@ -45,7 +45,8 @@ def fields(inputs: ModelCardInputs) -> Iterator[str]:
 
 
 def _field_row(field: LoanField, importance: float | None, missing: bool) -> tuple[object, ...]:
-    what = field.description + (" **Not in the files.**" if missing else "")
+    derived = f" Where it is not given, `{' '.join(field.derived.split())}`." if field.derived else ""
+    what = field.description + derived + (" **Not in the files.**" if missing else "")
     direction = {"rising": "rises", "falling": "falls", None: None}[field.risk]
     return f"`{field.name}`", percent(importance), what, field.allowed, direction, field.group
 
