@@ -95,13 +95,14 @@ def example_application(profile: ReferenceProfile, contract: Contract) -> dict[s
     """Make an application of the medians and most frequent levels of many, so that it is nobody's.
 
     A field that an application must have and that is no feature, so that there is no profile of it, gets a value that
-    is allowed.
+    is allowed. A derived field is left to be computed, unless it must have a value: not all that it follows from is a
+    feature.
     """
     needed = [field for field in contract.with_role("segment", "support") if not field.nullable]
     example: dict[str, Any] = {field.name: _allowed_value(field) for field in needed}
     for field in contract.features:
         column = profile.columns[field.name]
-        if column.present and field.derived is None:
+        if column.present and (field.derived is None or not field.nullable):
             example[field.name] = _median(column) if field.kind == "number" else column.values[column.counts.argmax()]
     return example
 
