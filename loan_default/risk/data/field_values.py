@@ -57,7 +57,9 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     frame = _with_derived(frame, contract)
     frame = frame.with_columns(_loan_id(table, contract))
     rules = [FAULTY] if faults else []
-    rules += [_reading_rule(field, dtypes[field.column], contract) for field in present if not _always_readable(field, dtypes)]
+    rules += [
+        _reading_rule(field, dtypes[field.column], contract) for field in present if not _always_readable(field, dtypes)
+    ]
     rules += [rule for field in contract.fields for rule in _value_rules(field)]
     if with_outcome:
         frame = frame.with_columns(_outcome(contract, dtypes), _maturity(contract))
@@ -259,7 +261,9 @@ def _always_readable(field: LoanField, dtypes: Dtypes) -> bool:
 def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> RowRule:
     """Reject a row where the file says something of the field and nothing could be read from it."""
     text = as_text(_raw(field), dtype)
-    value = _value(field, dtype, contract.files) if field.outside == "null" else pl.col(field.name)  # null: by its range
+    value = (
+        _value(field, dtype, contract.files) if field.outside == "null" else pl.col(field.name)
+    )  # null: by its range
     unreadable = value.is_null() & text.is_not_null()
     problem, why = {
         "number": ("unreadable number", f"is no number; it must be {field.allowed}"),

@@ -34,12 +34,17 @@ def test_typed_columns_of_another_kind_are_not_passed_over(
 def test_what_is_outside_is_clipped_set_aside_or_made_null(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
     data = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
     for field in data["fields"]:
-        if field["name"] in ("open_acc", "purpose"):
+        if field["name"] in ("open_acc", "purpose", "revol_util"):
             field["outside"] = "null"
-    odd = with_values(with_values(few, 1, dti="-3", open_acc="501", purpose="yacht"), 2, dti="999", total_acc="1001")
+    odd = with_values(
+        with_values(few, 1, dti="-3", open_acc="501", purpose="yacht", revol_util="201%"),
+        2,
+        dti="999",
+        total_acc="1001",
+    )
     result = clean(odd, by=Contract.model_validate(data))
     rows = result.loans.filter(pl.col("id").is_in(few["id"][[1, 2]].implode()))
-    assert rows.select("dti", "open_acc", "purpose").rows() == [(0.0, None, None)]
+    assert rows.select("dti", "open_acc", "purpose", "revol_util").rows() == [(0.0, None, None, None)]
     assert result.rejected["reason"].to_list() == ["total_acc '1001' is outside of 0 to 1,000 count"]
     assert clean(with_values(few, 2, dti="999")).loans["dti"][2] == 100
 

@@ -97,3 +97,15 @@ def test_an_example_application_has_what_applications_need_and_models_do_not_see
         "zip_code": "2000-01",
     }
     assert clean_applications(pl.DataFrame([example]), changed).height == 1
+
+
+def test_an_example_application_has_a_derived_field_that_must_have_a_value(cleaned: Cleaned) -> None:
+    data = contract().model_dump()
+    history = next(field for field in data["fields"] if field["name"] == "credit_history_months")
+    history |= {"required": True, "nullable": False}
+    changed = Contract.model_validate(data)
+    loans = pl.read_parquet(cleaned.path)
+    profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, loans).profile
+    example = example_application(profile, changed)
+    assert example["credit_history_months"] == loans["credit_history_months"].median()
+    assert clean_applications(pl.DataFrame([example]), changed).height == 1
