@@ -111,7 +111,18 @@ class Tracking:
                     client.create_experiment(self.experiment, artifact_location=self._artifact_location())
             experiment = client.get_experiment_by_name(self.experiment)
             assert experiment is not None
-            return str(experiment.experiment_id)
+        if (command := self.restoring_command()) is not None:
+            raise TrackingError(f"The experiment {self.experiment} is deleted in MLflow; run {command}.")
+        return str(experiment.experiment_id)
+
+    def restoring_command(self) -> str | None:
+        """Return the command that restores the experiment, where it is deleted: MLflow records nothing in it then."""
+        with self._client(f"read the experiment {self.experiment}") as client:
+            experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None or experiment.lifecycle_stage != "deleted":
+            return None
+        restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        return f"MLFLOW_TRACKING_URI={self.tracking_uri} {restore}"
 
     def other_location(self) -> str | None:
         """Return where the experiment keeps its artifacts, if that is not what `artifact_root` says."""

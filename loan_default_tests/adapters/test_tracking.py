@@ -66,6 +66,20 @@ def test_artifacts_that_lie_elsewhere_are_told(tracking: Tracking) -> None:
     assert moved.other_location() == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
 
 
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tracking: Tracking) -> None:
+    assert tracking.restoring_command() is None, "there is none yet"
+    number = tracking.ensure_experiment()
+    assert tracking.restoring_command() is None
+    with tracking._client("delete it") as client:
+        client.delete_experiment(number)
+    command = f"MLFLOW_TRACKING_URI={tracking.tracking_uri} mlflow experiments restore --experiment-id {number}"
+    assert tracking.restoring_command() == command
+    with pytest.raises(
+        TrackingError, match="The experiment loan_default is deleted in MLflow; run MLFLOW_TRACKING_URI"
+    ):
+        tracking.ensure_experiment()
+
+
 def test_bucket_stays_a_bucket_and_a_server_chooses_for_itself() -> None:
     assert Tracking("http://x", "gs://b/p/")._artifact_location() == "gs://b/p/loan_default"
     assert Tracking("http://x", "")._artifact_location() is None

@@ -61,6 +61,9 @@ def check_registry(context: CheckContext) -> Iterator[Diagnosis]:
         context.production = tracking.version_of(PRODUCTION)
         seconds = time.monotonic() - began
         yield judge_answer(uri, seconds)
+        if command := tracking.restoring_command():
+            message = f"The experiment {tracking.experiment} is deleted in MLflow, so that no training can be recorded."
+            yield Diagnosis("registry", "wrong", message, f"Run {command}")
         if other := tracking.other_location():
             remedy = "That is right only if the storage was moved; else correct LOAN_DEFAULT_STORAGE."
             yield Diagnosis("registry", "note", f"Models are kept in {other}, not under the storage.", remedy)

@@ -45,6 +45,18 @@ def test_a_registry_that_is_new_has_nothing_in_production(install: Installation)
     ]
 
 
+def test_a_deleted_experiment_is_wrong_and_the_command_that_restores_it_is_named(install: Installation) -> None:
+    settings = install()
+    settings.home.mkdir()
+    new_tracking(settings.home / "mlflow")
+    number = settings.tracking.ensure_experiment()
+    with settings.tracking._client("delete it") as client:
+        client.delete_experiment(number)
+    diagnosis = wrong(diagnoses_of(check_registry, settings))
+    assert diagnosis.message.startswith("The experiment loan_default is deleted in MLflow")
+    assert diagnosis.remedy.endswith(f"mlflow experiments restore --experiment-id {number}")
+
+
 def test_a_registry_at_a_closed_port_is_said_without_its_password(install: Installation) -> None:
     install(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}", MLFLOW_TRACKING_PASSWORD="hush")
     diagnosis = wrong([*examine(checks=[Check("registry", check_registry, "", 60)])])
