@@ -59,7 +59,7 @@ def sample_data(
     month: Month = date(2018, 10, 1),
     shift: float = 0.0,
 ) -> None:
-    """Write synthetic loans in the published layout, or a batch of applications.
+    """Write synthetic loans in the published layout, or of LOAN_DEFAULT_CONTRACT, or a batch of applications.
 
     Args:
         rows: Rows to write.
@@ -72,8 +72,8 @@ def sample_data(
     from loan_default.cli.terminal import output
     from loan_default.operations import home, samples
 
-    home.open_home(needs=())
-    samples.write_sample(samples.SampleRequest(out, rows, seed, shift, month if batch else None))
+    settings = home.open_home(needs=())
+    samples.write_sample(samples.SampleRequest(out, rows, seed, shift, month if batch else None), settings)
     output().print(f"{rows:,} rows written to {out}.")
 
 

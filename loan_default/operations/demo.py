@@ -32,11 +32,11 @@ def write_files(settings: Settings, seed: int) -> DemoFiles:
     """Write the loans and the batches into the home."""
     folder = settings.home / "demo"
     loans = folder / "loans.csv"
-    write_sample(SampleRequest(loans, ROWS, seed))
+    write_sample(SampleRequest(loans, ROWS, seed), settings)
     batches = []
     for number, (batch, shift) in enumerate(SHIFTS.items(), 1):
         batches.append(folder / f"{batch}.csv")
-        write_sample(SampleRequest(batches[-1], BATCH_ROWS, seed + number, shift, MONTH))
+        write_sample(SampleRequest(batches[-1], BATCH_ROWS, seed + number, shift, MONTH), settings)
     return DemoFiles(loans, tuple(batches), replace(settings, data=str(loans)))
 
 
