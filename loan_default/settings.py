@@ -260,8 +260,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         engine=_engine(variables),
         dask_address=variables.get(DASK_ADDRESS, ""),
         contract=contract,
-        policy=_path(variables, "LOAN_DEFAULT_POLICY") or _find_beside(contract, "policy"),
-        search_space=_path(variables, "LOAN_DEFAULT_SEARCH_SPACE") or _find_beside(contract, "search_space"),
+        policy=_path(variables, "LOAN_DEFAULT_POLICY") or find_beside(contract, "policy"),
+        search_space=_path(variables, "LOAN_DEFAULT_SEARCH_SPACE") or find_beside(contract, "search_space"),
         secrets={key: variables[key] for key in _SECRETS if variables.get(key)},
     )
 
@@ -473,7 +473,7 @@ def _book(variables: Mapping[str, str], contract: Path | None) -> str:
     return "" if name == SHIPPED_BOOK else name
 
 
-def _find_beside(contract: Path | None, what: str) -> Path | None:
+def find_beside(contract: Path | None, what: str) -> Path | None:
     """Find the policy or the search space of a contract: `X.policy.yaml` beside `X.yaml`, or `policy.yaml` there."""
     if contract is None:
         return None

@@ -52,8 +52,10 @@ app["--help"].group = app["--version"].group = Group("Options", sort_key=100)
 _numbers = count()  # commands stand in the order in which they are registered
 
 
-def command(group: Group, *examples: str) -> Callable[[Command], Command]:
-    """Register a function as a command of a group, with examples for the end of its help."""
+def command(group: Group, *examples: str, parent: App = app) -> Callable[[Command], Command]:
+    """Register a function as a command of a group, or of a command of several, with examples for its help's end."""
     lines = "\n".join(f"    loan-default {example}" for example in examples)
     epilogue = f"[bold]Examples[/bold]\n{lines}" if examples else ""
+    if parent is not app:
+        return parent.command(sort_key=next(_numbers), help_epilogue=epilogue)
     return app.command(group=group, sort_key=next(_numbers), help_epilogue=epilogue)

@@ -16,17 +16,21 @@ from rich.text import Text
 
 from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
 from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
-from loan_default.risk.text import shorten_sentences
+from loan_default.risk.text import shorten_names, shorten_sentences
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from loan_default.operations.batch_status import BatchStatus
     from loan_default.operations.batches import Rescoring, RescoringPlan, ScoredBatch
+    from loan_default.operations.contracts import CheckedContract, WrittenDraft
     from loan_default.operations.doctor import Diagnosis
     from loan_default.operations.history import HistoryEvent
     from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus
     from loan_default.operations.training import TrainingRecords
+    from loan_default.risk.data.contract_check import FieldCheck
     from loan_default.serving.client import ClientReport
 
 _COLOURS = {
@@ -39,10 +43,88 @@ _COLOURS = {
 _CHECK_WIDTH = 22
 _REASONS = 3  # of many, in a table
 _PROBLEMS = 4  # of many, likewise
+_STATUSES, _NAMES = 20, 12  # of many
 _ID_LETTERS = 8  # of a run's id: enough to find it in Dagster's UI
 _RUN_ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 _number = partial(Column, justify="right")
+
+
+# --- contracts ------------------------------------------------------------------------------------------------
+
+
+def show_draft(console: Console, written: WrittenDraft, file: Path, program: str) -> None:
+    """Show what a draft rests on, what was guessed, and the commands that lead on."""
+    draft = written.draft
+    values = {
+        "rows, columns": f"{written.rows:,}, {written.columns:,}",
+        "outcome": draft.outcome or "none found: name it",
+        "date of the loan": draft.time or "none found: time: none",
+        "number of the loan": draft.id or "none found: rows are numbered",
+    }
+    for column, reason in draft.suspects.items():
+        values[f"not read: {column}"] = reason
+    show_values(console, f"Drafted {written.path}", values)
+    console.print(
+        f"{written.guesses} guesses (GUESS) and {written.decisions} decisions that only a person can take (DECIDE) are "
+        "marked in it. Next:"
+    )
+    show_next(
+        console,
+        {
+            f"{program} contract check {written.path} {file}": "what the file has of each field",
+            f"LOAN_DEFAULT_CONTRACT={written.path} {program} run --data {file}": "a model",
+        },
+    )
+
+
+def show_contract_check(console: Console, checked: CheckedContract) -> None:
+    """Show a contract that loads, and field by field what a file has of it."""
+    contract, check = checked.contract, checked.check
+    values = {
+        "fields": f"{len(contract.fields)}, of which {len(contract.features)} are features",
+        "policy": str(checked.policy or "the one that is shipped"),
+        "search space": str(checked.search_space or "the one that is shipped"),
+    }
+    show_values(console, f"Contract {contract.name}: {contract.title}", values)
+    if check is None:
+        console.print("It can be loaded. Name a file to see what that has of each field.")
+        return
+    table = _table("Fields", "field", "column", _number("filled"), _number("read"), "values", "to look at")
+    for field in check.fields:
+        read = "" if field.read is None else _share(field.read)
+        _add_row(
+            table,
+            field.field,
+            field.column or "not in the file",
+            _share(field.filled),
+            read,
+            field.values,
+            _remarks(field),
+        )
+    console.print(table)
+    statuses = _table(f"Status ({contract.outcome.column})", "text", "means", _number("rows"))
+    for text, meaning, count in check.statuses[:_STATUSES]:
+        _add_row(statuses, text, meaning, f"{count:,}")
+    console.print(statuses)
+    if check.unused:
+        console.print(f"Columns that no field reads: {shorten_names(check.unused, _NAMES)}.", markup=False)
+    if check.report:
+        show_cleaning(console, check.report.to_dict())
+    console.print(check.refusal or "The file can be used.", markup=False, style="red" if check.refusal else "green")
+
+
+def _share(share: float) -> str:
+    """Format a share so that neither all nor nothing is said of what is nearly so."""
+    return f"{share:.1%}" if share in (0, 1) or 0.0005 <= share < 0.9995 else ("< 0.1%" if share < 0.5 else "> 99.9%")
+
+
+def _remarks(field: FieldCheck) -> str:
+    unread = ", ".join(f"{text} ({count:,})" for text, count in field.unread)
+    parts = [f"not read: {unread}"] if unread else []
+    if field.unseen:
+        parts.append(f"no row has {shorten_names(field.unseen, _REASONS)}")
+    return "; ".join(parts)
 
 
 # --- training -------------------------------------------------------------------------------------------------

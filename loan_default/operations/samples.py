@@ -81,12 +81,12 @@ def _why_unusable(file: Path, contract: Contract, *, with_outcome: bool) -> str 
     from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 
     with TemporaryDirectory() as folder:
-        files = {"cleaned": Path(folder, "cleaned.parquet"), "rejected": Path(folder, "rejected.parquet")}
+        cleaned, rejected = Path(folder, "cleaned.parquet"), Path(folder, "rejected.parquet")
         try:
             if with_outcome:
-                report = clean_loans([file], contract, **files)
+                report = clean_loans([file], contract, cleaned=cleaned, rejected=rejected)
             else:
-                report = clean_application_file(file, contract, **files)
+                report = clean_application_file(file, contract, cleaned=cleaned, rejected=rejected)
         except BadInput as error:
             return str(error)
     if report.rejected_share > contract.expect.rejected_share_at_most:

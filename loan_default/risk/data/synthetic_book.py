@@ -17,7 +17,7 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import TERM, Contract, Horizon, LoanField, ProductTerm
-from loan_default.risk.data.synthetic_draws import months_since_1900, pick_levels
+from loan_default.risk.data.synthetic_draws import by_level, months_since_1900, pick_levels
 from loan_default.risk.files import write_atomically
 
 _MONTHS = 72  # of issue, before the month in which the file was taken
@@ -92,7 +92,8 @@ class _Draw:
         """Return a standard normal variable that leans on the risk as the contract says; a protected field does not."""
         lean = _LEANING.get(field.risk or "", 0.3 * ((zlib.crc32(field.name.encode()) % 201) / 100 - 1))
         lean = 0.0 if field.role == "protected" else lean
-        return lean * self.risk + np.sqrt(1 - lean**2) * self.rng.standard_normal(len(self.risk))
+        latent: Floats = lean * self.risk + np.sqrt(1 - lean**2) * self.rng.standard_normal(len(self.risk))
+        return latent
 
 
 def _issue_months(rng: np.random.Generator, rows: int, month: date | None) -> npt.NDArray[np.int64]:
@@ -129,15 +130,15 @@ def _numbers(field: LoanField, contract: Contract, draw: _Draw) -> Floats:
     low, high = field.range or (0.0, 100.0)
     if field.name == TERM and field.unit == "months":
         terms = [months for months in _TERMS if low <= months <= high][-2:] or [round((low + high) / 2)]
-        return np.array(terms, dtype=float)[pick_levels(draw.rng, len(draw.risk), np.ones(len(terms))).astype(int)]
-    latent = draw.latent(field)
+        return by_level(terms, pick_levels(draw.rng, len(draw.risk), np.ones(len(terms))))
+    latent, values = draw.latent(field), draw.risk
     if low >= 0 and high >= _LONG_RANGE * max(low, 1):
         first, last = np.log(max(low, 1)), np.log(high)
         values = np.exp((first + last) / 2 + (last - first) / 12 * latent)
     else:
         values = (low + high) / 2 + (high - low) / 8 * latent
-    digits = 0 if field.unit in _WHOLE else 2
-    return np.clip(np.round(values, digits), low, high)
+    rounded: Floats = np.clip(np.round(values, 0 if field.unit in _WHOLE else 2), low, high)
+    return rounded
 
 
 def _number_text(number: float, contract: Contract) -> str:

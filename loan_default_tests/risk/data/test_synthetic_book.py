@@ -47,11 +47,11 @@ CONTRACT = Contract.model_validate(
 def cleaned(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     folder = tmp_path_factory.mktemp("book")
     write_book(folder / "loans.csv.gz", CONTRACT, 2_000, seed=3)
-    files = {"cleaned": folder / "cleaned.parquet", "rejected": folder / "rejected.parquet"}
-    report = clean_loans([folder / "loans.csv.gz"], CONTRACT, **files)
+    cleaned, rejected = folder / "cleaned.parquet", folder / "rejected.parquet"
+    report = clean_loans([folder / "loans.csv.gz"], CONTRACT, cleaned=cleaned, rejected=rejected)
     assert (report.kept, report.rejected) == (2_000, 0)
     assert 0 < report.matured <= report.resolved < report.kept
-    return pl.read_parquet(folder / "cleaned.parquet")
+    return pl.read_parquet(cleaned)
 
 
 def test_every_row_is_read_by_the_contract_that_it_was_made_of(cleaned: pl.DataFrame) -> None:
@@ -68,8 +68,8 @@ def test_fields_lean_on_the_outcome_as_the_contract_says(cleaned: pl.DataFrame) 
 
 def test_a_batch_has_no_outcome_and_nothing_that_is_protected(tmp_path: Path) -> None:
     write_book(tmp_path / "b.csv", CONTRACT, 50, seed=3, month=date(2018, 10, 1))
-    files = {"cleaned": tmp_path / "cleaned.parquet", "rejected": tmp_path / "rejected.parquet"}
-    assert clean_application_file(tmp_path / "b.csv", CONTRACT, **files).kept == 50
+    cleaned, rejected = tmp_path / "cleaned.parquet", tmp_path / "rejected.parquet"
+    assert clean_application_file(tmp_path / "b.csv", CONTRACT, cleaned=cleaned, rejected=rejected).kept == 50
     batch = make_book(CONTRACT, 50, seed=3, month=date(2018, 10, 1))
     assert not {"status", "taken", "sex"} & {*batch.columns}
     assert batch["issued"].unique().to_list() == ["01.10.2018"]

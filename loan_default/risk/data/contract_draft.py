@@ -1,0 +1,454 @@
+"""Drafts a contract from the profile of a table: what a column may be, guessed from its name and its values.
+
+Every guess is marked as one, and comments say what a person has to decide. Profiles are `table_profile`'s; what a
+contract may say is `risk.contract`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from loan_default.risk.contract import RESERVED
+from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
+
+_SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field
+_FEW_NUMBERS = 10  # whole numbers of which there are no more may be names of categories
+
+
+def _words(*words: str) -> re.Pattern[str]:
+    """Match whole parts of a column's name: `pay` in pay_0 and PayAmt, not in payer."""
+    return re.compile(rf"(?:^|_)(?:{'|'.join(words)})(?:_|\d|$)")
+
+
+_ID = _words("id", "key", "number", "nr", "no", "loan_?id", "account", "reference")
+_TIME = _words(
+    "issue", "issued", "orig", "origination", "date", "month", "granted", "disbursed", "disbursement", "opened"
+)
+_OUTCOME = _words(
+    *("default", "defaulted", "bad", "good", "status", "target", "class", "outcome", "label", "y", "charged_?off"),
+    *("delinquent", "repaid", "paid_?off", "credit_?risk", "loan_?status", "severe", "serious"),
+)
+_GOOD_NAMES = _words("good", "repaid", "paid_?off", "fully_?paid", "credit_?risk")
+_BAD_LEVELS = re.compile(r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq", re.I)
+_GOOD_LEVELS = re.compile(r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok", re.I)
+_OPEN_LEVELS = re.compile(r"current|late|grace|issued|open|active|arrear|pending|in process", re.I)
+_AFTERWARDS = re.compile(
+    r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
+    r"last_pa?y|next_pa?y|last_pymnt|total_pymnt|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|"
+    r"pymnt_plan|debt_settlement|last_fico|chargeoff"
+)
+_PROTECTED = _words(
+    *("sex", "gender", "age", "marital", "marriage", "married", "ethnic", "ethnicity", "race", "religion", "religious"),
+    *("nationality", "foreign", "foreign_worker", "personal_status", "disability", "pregnan", "dependents?", "birth"),
+    "personal_status_sex",
+)
+_OPINIONS = _words(
+    "grade", "subgrade", "sub_grade", "rate", "int_rate", "interest", "score", "rating", "apr", "fico_?own"
+)
+_MONEY = _words(
+    *(
+        "amount",
+        "amnt",
+        "amt",
+        "loan",
+        "income",
+        "inc",
+        "salary",
+        "balance",
+        "bal",
+        "limit",
+        "lim",
+        "value",
+        "due",
+        "debt",
+    ),
+    *("mortdue", "mortgage", "payment", "pymnt", "installment", "instalment", "price", "funded", "assets", "savings"),
+)
+_INCOME = _words("income", "inc", "salary", "wage", "earnings")
+_PERCENT = _words(
+    "rate", "percent", "pct", "util", "utilization", "ratio", "dti", "apr", "ltv", "debtinc", "share", "interest"
+)
+_RATE = _words("rate", "int_rate", "apr", "interest")
+_MONTHS = _words("months?", "mths?", "mos?", "term", "duration", "clage", "tenor", "tenure", "period")
+_YEARS = _words("years?", "yrs?", "age", "yoj", "length", "emp_length", "hist_length")
+_MONTHLY = _words("monthly", "month", "per_month", "pm")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A drafted contract: its text, and the columns that were guessed for what every contract needs, if any."""
+
+    text: str
+    outcome: str | None
+    time: str | None
+    id: str | None
+    suspects: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StatusGuess:
+    """The texts of a status column, by what they may mean; `is_sure` where their words say it."""
+
+    column: str
+    defaulted: tuple[str, ...]
+    repaid: tuple[str, ...]
+    unresolved: tuple[str, ...]
+    is_sure: bool
+
+
+def normalise(column: str) -> str:
+    """Turn a column's name into a field's: small letters, figures and _, beginning with a letter."""
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
+    text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return text if re.match("[a-z]", text) else f"field_{text}".rstrip("_")
+
+
+def guess_outcome(profile: TableProfile) -> StatusGuess | None:
+    """Guess which column tells how a loan ended: few levels, and a name or levels that speak of it."""
+    best: tuple[float, ColumnProfile] | None = None
+    for column in profile.columns:
+        if not 2 <= column.distinct <= 20 or not column.levels or column.formats:
+            continue
+        name = normalise(column.name)
+        points = 3.0 * bool(_OUTCOME.search(name)) + 2.0 * any(_BAD_LEVELS.search(level) for level in column.levels)
+        points += (
+            (column.distinct == 2) + (column.name == profile.columns[-1].name) - 2.0 * bool(_PROTECTED.search(name))
+        )
+        points -= 2.0 * (column.missing > 0)
+        if points >= 3 and (best is None or points > best[0]):
+            best = points, column
+    return _guess_status(best[1]) if best else None
+
+
+def _guess_status(column: ColumnProfile) -> StatusGuess:
+    levels = column.levels
+    bad = tuple(level for level in levels if _BAD_LEVELS.search(level) and not re.match(r"non?[ -]", level, re.I))
+    unresolved = tuple(level for level in levels if level not in bad and _OPEN_LEVELS.search(level))
+    good = tuple(level for level in levels if level not in (*bad, *unresolved) and _GOOD_LEVELS.search(level))
+    if bad and good:
+        rest = tuple(level for level in levels if level not in (*bad, *good, *unresolved))
+        return StatusGuess(column.name, bad, good, (*unresolved, *rest), is_sure=not rest)
+    plain = {re.sub(r"\.0+$", "", level).lower(): level for level in levels}
+    ones = next((plain[word] for word in ("1", "true", "yes", "y", "t") if word in plain), levels[-1])
+    zeros = tuple(level for level in levels if level != ones)
+    if _GOOD_NAMES.search(normalise(column.name)):
+        return StatusGuess(column.name, zeros, (ones,), (), is_sure=False)
+    return StatusGuess(column.name, (ones,), zeros, (), is_sure=False)
+
+
+def draft_contract(
+    profile: TableProfile,
+    status: StatusGuess | None,
+    *,
+    name: str,
+    file: str,
+    separator: str = ",",
+    encoding: str = "utf-8",
+) -> Draft:
+    """Draft a contract from a profile whose single-field AUCs were measured by the guessed status, where there is one.
+
+    Args:
+        profile: of the table.
+        status: the column that tells how a loan ended.
+        name: of the book.
+        file: the name of the file, for comments.
+        separator: of the file's columns.
+        encoding: of its text.
+    """
+    outcome = status.column if status else None
+    others = [column for column in profile.columns if column.name != outcome]
+    time = _first(others, lambda column: bool(column.formats), _TIME)
+    identity = _first(others, lambda column: column.is_unique and (column.whole or column.numbers is None), _ID)
+    suspects = {column.name: reason for column in others if (reason := _suspicion(column)) and column is not time}
+    special = {column.name for column in (time, identity) if column}
+    fields = [column for column in others if column.name not in {*special, *suspects}]
+    names = _field_names([*filter(None, (identity, time)), *fields])
+    lines = [
+        *_head(profile, name, file, time),
+        *_outcome_lines(status, profile),
+        *_files_lines(profile, separator, encoding),
+        *_afterwards_lines(suspects),
+        "fields:",
+        *_identity_lines(identity, names),
+        *_time_lines(time, names),
+    ]
+    for column in fields:
+        lines += _field_lines(column, names[column.name])
+    text = "\n".join(lines) + "\n"
+    return Draft(text, outcome, time.name if time else None, identity.name if identity else None, suspects)
+
+
+def _first(columns: Sequence[ColumnProfile], fits: object, words: re.Pattern[str]) -> ColumnProfile | None:
+    """Return the first column that fits and whose name speaks of it, else the first that fits."""
+    assert callable(fits)
+    fitting = [column for column in columns if fits(column)]
+    named = [column for column in fitting if words.search(normalise(column.name))]
+    return next(iter([*named, *(column for column in fitting if column.numbers is None)]), None)
+
+
+def _suspicion(column: ColumnProfile) -> str | None:
+    """Say why a column may have been written after the loan was granted; None where nothing points to it."""
+    if _AFTERWARDS.search(normalise(column.name)):
+        return "its name speaks of what comes after the loan was granted"
+    if column.auc is not None and column.auc >= _SUSPECT_AUC:
+        return f"alone it tells how a loan ended with an AUC of {column.auc:.2f}"
+    return None
+
+
+def _field_names(columns: Sequence[ColumnProfile]) -> dict[str, str]:
+    """Name each column's field; names that would be the same are numbered."""
+    names: dict[str, str] = {}
+    for column in columns:
+        plain, number = normalise(column.name), 2
+        plain = f"its_{plain}" if plain in RESERVED else plain
+        name = plain
+        while name in names.values():
+            name, number = f"{plain}_{number}", number + 1
+        names[column.name] = name
+    return names
+
+
+def _text(value: str) -> str:
+    """Write a text as YAML takes it, in quotes."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{', '.join(map(_text, values))}]"
+
+
+def _head(profile: TableProfile, name: str, file: str, time: ColumnProfile | None) -> Iterator[str]:
+    rows = profile.columns[0].rows if profile.columns else 0
+    yield "# yaml-language-server: $schema=contract.schema.json"
+    yield f"# Drafted from {file}: {rows:,} rows, {len(profile.columns)} columns."
+    yield "# What was guessed from names and values is marked GUESS, what only a person can know DECIDE. Go through"
+    yield "# the file, delete each mark when you have looked, and run: loan-default contract check THIS_FILE DATA"
+    yield "#"
+    yield "# DECIDE of each field: what it means, as you would say it to an applicant (description); what is impossible"
+    yield "# (range), and whether a value outside is read as missing (outside: null, in quotes), as the end (clip), or"
+    yield "# rejects the row (reject); where practice leaves no doubt, how risk moves with it (risk: rising or falling)"
+    yield '# and a sentence for that side: reasons: {high: "… is higher than typical: {value}."}, or {level: …}'
+    yield f"name: {name}  # the registered model, the experiment and the folder in the storage follow it"
+    yield f"title: {_text(name.replace('_', ' ').capitalize())}  # DECIDE: whose loans these are, and of which years"
+    yield "# selection: ...  # DECIDE: who is in the file and who is not (declined applications, …), for the model card"
+    if time is None:
+        yield "time: none  # GUESS: no column holds dates. Windows are drawn by the loans' ids, and none is out of time"
+        yield "outcomes: final  # GUESS: every loan has ended. DECIDE: loans that still run must not count as repaid"
+    else:
+        yield "# DECIDE: has every loan ended? Else delete outcomes: final: an outcome counts once the term is over"
+        yield "# then, as a number field named term says, in months, or one number for all loans (term: 36)."
+        yield "outcomes: final  # GUESS"
+    yield "expect: {rejected_share_at_most: 0.05, default_rate_between: [0.001, 0.70]}"
+    yield ""
+
+
+def _outcome_lines(status: StatusGuess | None, profile: TableProfile) -> Iterator[str]:
+    if status is None:
+        yield "# DECIDE: no column was found that tells how a loan ended. Name it, and its texts."
+        yield 'outcome: {column: "?", defaulted: ["1"], repaid: ["0"], unresolved: []}'
+        yield ""
+        return
+    column = profile.by_name[status.column]
+    yield f"# GUESS: {column.name} tells how a loan ended: {', '.join(column.levels)} (the most frequent first)."
+    mark = "" if status.is_sure else "  # DECIDE: which of them mean default"
+    yield "outcome:"
+    yield f"  column: {_text(status.column)}"
+    yield "  # definition: ...  # DECIDE: what a default is in your operation, in a sentence, and within how long"
+    yield f"  defaulted: {_list(status.defaulted)}{mark}"
+    yield f"  repaid: {_list(status.repaid)}"
+    yield f"  unresolved: {_list(status.unresolved)}"
+    yield ""
+
+
+def _files_lines(profile: TableProfile, separator: str, encoding: str) -> Iterator[str]:
+    """Yield how the file is written, where it differs from what is read without a word."""
+    style = profile.style
+    values = {
+        "separator": _text(separator) if separator != "," else "",
+        "encoding": encoding if encoding != "utf-8" else "",
+        "decimal": _text(style.decimal) if style.decimal != "." else "",
+        "thousands": _text(style.thousands) if style.thousands else "",
+        "currency": _list(style.currencies) if style.currencies else "",
+        "negative_in_brackets": "true" if style.brackets else "",
+    }
+    if lines := [f"  {name}: {value}" for name, value in values.items() if value]:
+        yield "files:  # GUESS: how the file is written"
+        yield from lines
+        yield ""
+
+
+def _afterwards_lines(suspects: Mapping[str, str]) -> Iterator[str]:
+    yield "# Columns that are written after a loan was granted: no field may read one, as it tells how the loan ended."
+    if not suspects:
+        yield "known_afterwards: []  # DECIDE: name those that you know of; * stands for anything"
+        yield ""
+        return
+    yield "known_afterwards:  # DECIDE: take out what is known on the day of the decision, and describe it as a field"
+    for column, reason in suspects.items():
+        yield f"  - {_text(column)}  # GUESS: {reason}"
+    yield ""
+
+
+def _identity_lines(column: ColumnProfile | None, names: Mapping[str, str]) -> Iterator[str]:
+    if column is None:
+        yield "  # GUESS: no column numbers the loans, so their rows do. DECIDE: is there one?"
+        yield "  - {name: id, kind: text, role: id, description: The number of the loan; not in the file.}"
+        return
+    yield f"  - name: {names[column.name]}  # GUESS: each row has another"
+    yield f"    column: {_text(column.name)}"
+    yield "    kind: text"
+    yield "    role: id"
+    yield "    description: The lender's number of the loan."
+
+
+def _time_lines(column: ColumnProfile | None, names: Mapping[str, str]) -> Iterator[str]:
+    if column is None:
+        return
+    yield f"  - name: {names[column.name]}  # GUESS: DECIDE whether this is when the loan was granted"
+    yield f"    column: {_text(column.name)}"
+    yield "    kind: month"
+    yield "    role: time"
+    yield from _format_lines(column)
+    yield "    required: true"
+    yield "    description: The month in which the loan was granted."
+
+
+def _format_lines(column: ColumnProfile) -> Iterator[str]:
+    if len(column.formats) > 1:
+        yield f"    # DECIDE: day and month cannot be told apart; it may as well be {_text(column.formats[1])}"
+    if column.formats[0] not in UNDECLARED:
+        yield f"    format: {_text(column.formats[0])}"
+
+
+def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
+    """Yield the description of a field, and before it what was seen."""
+    yield ""
+    yield f"  # {_seen(column)}"
+    if column.auc is not None and column.auc >= _NOTABLE_AUC:
+        yield "  # DECIDE: it tells much of how a loan ended. Was it known on the day of the decision?"
+    yield f"  - name: {name}"
+    if column.name != name:
+        yield f"    column: {_text(column.name)}"
+    if _PROTECTED.search(name):
+        yield from _protected_lines(column)
+    elif column.distinct == 0:
+        yield "    kind: text"
+        yield "    role: segment  # it holds nothing: leave it out"
+    elif column.formats:
+        yield "    kind: month"
+        yield "    role: support  # GUESS: for derived fields, as months_between(it, the time); else leave it out"
+        yield from _format_lines(column)
+    elif column.numbers is not None and not _is_coded(column, name):
+        yield from _number_lines(column, name)
+    elif column.levels:
+        yield from _level_lines(column, name)
+    else:
+        yield "    kind: text"
+        yield "    role: segment  # GUESS: for reports only, as it has too many different texts"
+    yield f"    description: {_text(_describe(name))}"
+
+
+def _seen(column: ColumnProfile) -> str:
+    parts = [f"{column.missing_share:.1%} missing", f"{column.distinct:,} different values"]
+    if column.numbers is not None:
+        parts.append(f"{column.numbers[0]:,.10g} to {column.numbers[1]:,.10g}")
+    if column.auc is not None:
+        parts.append(f"alone an AUC of {column.auc:.2f}")
+    return ", ".join(parts)
+
+
+def _describe(name: str) -> str:
+    return f"{name.replace('_', ' ').capitalize()}."
+
+
+def _is_coded(column: ColumnProfile, name: str) -> bool:
+    """Tell whether whole numbers of which there are few may be names of categories."""
+    counts = any(words.search(name) for words in (_MONEY, _PERCENT, _MONTHS, _YEARS)) or re.match(
+        r"(n|num|count)_", name
+    )
+    few = column.distinct <= _FEW_NUMBERS and bool(column.levels)
+    return column.whole and few and not counts
+
+
+def _protected_lines(column: ColumnProfile) -> Iterator[str]:
+    yield "    role: protected  # GUESS: by its name. Kept for fairness reports only: never a feature, never a reason"
+    if column.numbers is not None and len(column.levels) == 0:
+        yield "    kind: number"
+        yield "    unit: years" if "age" in column.name.lower() else "    unit: count"
+        low, high = _range(column, normalise(column.name))
+        yield f"    range: [{low:.15g}, {high:.15g}]"
+        yield '    outside: "null"'
+    elif column.levels:
+        yield "    kind: nominal"
+        yield f"    levels: {_list(_levels(column))}"
+    else:
+        yield "    kind: text"
+
+
+def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
+    assert column.numbers is not None
+    unit, scale = _unit(column, name)
+    low, high = _range(column, name, scale)
+    opinion = _OPINIONS.search(name) and not _MONEY.search(name)
+    yield "    kind: number"
+    yield "    role: feature"
+    yield f"    unit: {unit}  # GUESS"
+    if scale != 1:
+        yield f"    scale: {scale}  # GUESS: the file has fractions, and {unit} is so many times that"
+    yield f"    range: [{low:.15g}, {high:.15g}]  # GUESS"
+    yield '    outside: "null"'
+    if opinion:
+        yield "    opinion: true  # GUESS: the lender's own opinion of the applicant"
+        yield f"    risk: {'rising' if _PERCENT.search(name) else 'falling'}  # GUESS"
+
+
+def _level_lines(column: ColumnProfile, name: str) -> Iterator[str]:
+    coded = column.numbers is not None
+    yield "    kind: nominal" + (
+        "  # GUESS: numbers that may be names. DECIDE: number, ordered (safest first) or nominal" if coded else ""
+    )
+    yield "    role: feature"
+    yield f"    levels: {_list(_levels(column))}"
+    if _OPINIONS.search(name):
+        yield "    opinion: true  # GUESS: the lender's own. DECIDE: kind: ordered, levels safest first"
+
+
+def _levels(column: ColumnProfile) -> tuple[str, ...]:
+    """Return the levels, numbers in their order and as `1` where the file writes `1.0`."""
+    if column.numbers is None:
+        return column.levels
+    return tuple(f"{number:g}" for number in sorted({float(level.replace(",", ".")) for level in column.levels}))
+
+
+def _unit(column: ColumnProfile, name: str) -> tuple[str, int]:
+    """Guess the unit, and how many of it the file's 1 is."""
+    assert column.numbers is not None
+    low, high = column.numbers
+    if column.percent or _PERCENT.search(name):
+        fraction = not column.percent and low >= 0 and high <= 1.5
+        return ("percent a year" if _RATE.search(name) else "percent"), 100 if fraction else 1
+    if _INCOME.search(name):
+        return ("dollars a month" if _MONTHLY.search(name) else "dollars a year"), 1
+    for words, unit in ((_MONEY, "dollars"), (_MONTHS, "months"), (_YEARS, "years")):
+        if words.search(name):
+            return unit, 1
+    return ("count" if column.whole and low >= 0 else "points"), 1
+
+
+def _range(column: ColumnProfile, name: str, scale: int = 1) -> tuple[float, float]:
+    """Widen what was seen to round numbers: from 0, or ten times as low, to ten times as high."""
+    assert column.numbers is not None
+    low, high = (number * scale for number in column.numbers)
+    if _words("age").search(name):
+        return 18, 110
+    return (0.0 if low >= 0 else -_round_up(-10 * low)), _round_up(10 * high if high > 0 else 1.0)
+
+
+def _round_up(number: float) -> float:
+    """Return the next number that is 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(number))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= number * 0.999999)

@@ -1,0 +1,215 @@
+"""Profiles the columns of a table of which nothing is known yet: what is missing, numbers, months, levels.
+
+Values are texts here, as a file has them. What a profile suggests for a contract is `contract_draft`'s; reading a table
+by a contract is `loan_files`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+
+NOTHING = ("", "n/a", "na", "nan", "null", "none", "<na>", "#n/a", r"\n", "nat", "-")
+MOST_LEVELS = 40  # of what counts as levels, and not as free text
+_CURRENCIES = ("$", "€", "£", "¥", "USD", "EUR", "GBP", "CHF")
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_READ_SHARE = 0.98  # of the values that are there, for a column to count as numbers or months
+# What the contract reads without a format comes first; of the two that can be confused both are tried.
+_FORMATS: tuple[tuple[str, str], ...] = (
+    ("%b-%Y", r"^[A-Za-z]{3}-\d{4}$"),
+    ("%Y-%m", r"^\d{4}-\d{2}$"),
+    ("%Y-%m-%d", r"^\d{4}-\d{2}-\d{2}$"),
+    ("%Y-%m-%d %H:%M:%S", r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"),
+    ("%d.%m.%Y", r"^\d{1,2}\.\d{1,2}\.\d{4}$"),
+    ("%d/%m/%Y", r"^\d{1,2}/\d{1,2}/\d{4}$"),
+    ("%m/%d/%Y", r"^\d{1,2}/\d{1,2}/\d{4}$"),
+    ("%d-%m-%Y", r"^\d{1,2}-\d{1,2}-\d{4}$"),
+    ("%m-%d-%Y", r"^\d{1,2}-\d{1,2}-\d{4}$"),
+    ("%d-%m-%Y %H:%M", r"^\d{1,2}-\d{1,2}-\d{4} \d{2}:\d{2}$"),
+    ("%b-%y", r"^[A-Za-z]{3}-\d{2}$"),
+    ("%Y%m%d", r"^(19|20)\d{6}$"),
+    ("%Y%m", r"^(19|20)\d{2}(0[1-9]|1[0-2])$"),
+)
+UNDECLARED = {"%b-%Y", "%Y-%m", "%Y-%m-%d"}  # formats that a month needs no `format` for
+
+
+@dataclass(frozen=True)
+class NumberStyle:
+    """How a file writes its numbers; `currencies` and `percent` were met in it."""
+
+    decimal: str = "."
+    thousands: str | None = None
+    currencies: tuple[str, ...] = ()
+    brackets: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """What a column of texts holds.
+
+    Attributes:
+        name: as the header has it.
+        rows: of the table.
+        missing: rows without a value.
+        distinct: different values.
+        levels: the values, the most frequent first, where there are few of them.
+        formats: of its months; several where they cannot be told apart.
+        numbers: least and most, where the values are numbers.
+        whole: whether the numbers are whole.
+        percent: whether they carry a percent sign.
+        auc: how well the column alone tells defaulted from repaid loans, 0.5 to 1; None where no outcome is known.
+    """
+
+    name: str
+    rows: int
+    missing: int
+    distinct: int
+    levels: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    numbers: tuple[float, float] | None = None
+    whole: bool = False
+    percent: bool = False
+    auc: float | None = None
+
+    @property
+    def missing_share(self) -> float:
+        """Return the share of rows without a value."""
+        return self.missing / self.rows if self.rows else 0.0
+
+    @property
+    def is_unique(self) -> bool:
+        """Tell whether each row has a value of its own."""
+        return self.rows > 0 and self.missing == 0 and self.distinct == self.rows
+
+
+@dataclass(frozen=True)
+class TableProfile:
+    """The columns of a table, and how it writes numbers."""
+
+    columns: tuple[ColumnProfile, ...]
+    style: NumberStyle = field(default_factory=NumberStyle)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, ColumnProfile]:
+        """Return the columns by their names."""
+        return {column.name: column for column in self.columns}
+
+
+def profile_table(table: pl.DataFrame, outcome: pl.Series | None = None) -> TableProfile:
+    """Profile a table of texts.
+
+    Args:
+        table: every column a text.
+        outcome: 1 where the loan of a row defaulted, 0 where it was repaid, else null.
+    """
+    table = table.select(_without_nothing(name) for name in table.columns)
+    style = number_style(table)
+    return TableProfile(tuple(_profile(table[name], style, outcome) for name in table.columns), style)
+
+
+def _without_nothing(name: str) -> pl.Expr:
+    text = pl.col(name).str.strip_chars()
+    return pl.when(~text.str.to_lowercase().is_in(NOTHING)).then(text).alias(name)
+
+
+def number_style(table: pl.DataFrame) -> NumberStyle:
+    """Guess how the numbers of a table of texts are written, from all that look like numbers of a style."""
+
+    def share(pattern: str) -> float:
+        """Return the largest share of a column's values that match."""
+        shares = table.select(pl.all().str.contains(pattern).mean()).row(0) if table.width else ()
+        return max((value for value in shares if value is not None), default=0.0)
+
+    sign, end = r"^[($€£¥\s+-]*", r"[\s%)]*$"
+    commas = share(rf"{sign}\d{{1,3}}(,\d{{3}})+(\.\d+)?{end}")
+    german = share(rf"{sign}(\d{{1,3}}(\.\d{{3}})*|\d+),\d{{1,2}}{end}")
+    style = NumberStyle(",", ".") if german > commas else NumberStyle(".", "," if commas > 0 else None)
+    currencies = tuple(
+        word for word in _CURRENCIES if share(rf"^\s*{_escape(word)}\s*[\d(]|\d\s*{_escape(word)}\s*$") > 0
+    )
+    brackets = share(r"^\([$€£¥\s]*\d[\d.,]*\)$") > 0
+    return NumberStyle(style.decimal, style.thousands, currencies, brackets)
+
+
+def _escape(word: str) -> str:
+    return rf"\{word}" if word == "$" else word
+
+
+def to_numbers(values: pl.Series, style: NumberStyle) -> pl.Series:
+    """Read texts as numbers of a style; null where one is none."""
+    text = values.str.strip_chars()
+    negative = text.str.contains(r"^\(.*\)$")
+    text = text.str.replace_all(r"^\(|\)$", "").str.strip_chars("%").str.strip_chars()
+    for currency in style.currencies:
+        text = text.str.strip_prefix(currency).str.strip_suffix(currency).str.strip_chars()
+    if style.thousands:
+        text = text.str.replace_all(style.thousands, "", literal=True)
+    text = text.str.replace(style.decimal, ".", literal=True)
+    numbers = text.set(~text.str.contains(_NUMBER), None).cast(pl.Float64, strict=False)
+    return pl.select(pl.when(negative).then(-numbers).otherwise(numbers)).to_series()
+
+
+def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -> ColumnProfile:
+    present = values.drop_nulls()
+    distinct = present.n_unique()
+    counts = present.value_counts(sort=True)[values.name].to_list() if distinct <= MOST_LEVELS else []
+    formats = tuple(_formats(present))
+    numbers = to_numbers(values, style)
+    read = numbers.drop_nulls()
+    is_numeric = len(present) > 0 and not formats and len(read) >= _READ_SHARE * len(present)
+    auc = None if outcome is None else _auc(numbers if is_numeric else values, outcome, distinct)
+    profile = ColumnProfile(values.name, len(values), values.null_count(), distinct, tuple(counts), formats, auc=auc)
+    if not is_numeric:
+        return profile
+    low, high = float(read.min()), float(read.max())  # type: ignore[arg-type] # of floats
+    whole, percent = bool((read == read.round(0)).all()), present.str.ends_with("%").sum() > len(present) / 2
+    return ColumnProfile(
+        *(profile.name, profile.rows, profile.missing, distinct, profile.levels, formats),
+        *((low, high), whole, percent, auc),
+    )
+
+
+def _formats(present: pl.Series) -> Iterator[str]:
+    """Yield the formats by which the values are dates; two where day and month cannot be told apart."""
+    for form, pattern in _FORMATS if len(present) else ():
+        if present.str.contains(pattern).mean() < _READ_SHARE:  # type: ignore[operator] # there are values
+            continue
+        text, with_day = (present, form) if "%d" in form else (present + " 1", f"{form} %d")
+        text = text.str.replace("T", " ", literal=True).str.replace(r"\.\d+$", "") if "%H" in form else text
+        if text.str.strptime(pl.Datetime, with_day, strict=False).is_not_null().mean() >= _READ_SHARE:  # type: ignore[operator]
+            yield form
+
+
+def _auc(values: pl.Series, outcome: pl.Series, distinct: int) -> float | None:
+    """Return how well a column alone tells defaulted from repaid loans: by its order, its levels, or its gaps."""
+    ended = outcome.is_not_null()
+    y = outcome.filter(ended).cast(pl.Float64)
+    known = values.filter(ended)
+    scores = [known.is_null().cast(pl.Float64)]
+    if known.dtype == pl.Float64:
+        scores.append(known)
+    if distinct <= MOST_LEVELS:
+        frame = pl.DataFrame({"value": known, "y": y})
+        scores.append(frame.select(pl.col("y").mean().over("value"))["y"])
+    areas = [_area(score, y) for score in scores]
+    return max((max(area, 1 - area) for area in areas if area is not None), default=None)
+
+
+def _area(score: pl.Series, y: pl.Series) -> float | None:
+    """Return the area under the ROC curve, by ranks; None where only one outcome has scores."""
+    there = score.is_not_null()
+    y, ranks = y.filter(there), score.filter(there).rank("average")
+    defaults, others = float(y.sum()), float(len(y) - y.sum())
+    if not defaults or not others:
+        return None
+    return (float((ranks * y).sum()) - defaults * (defaults + 1) / 2) / (defaults * others)
+
+
+def labels(values: pl.Series, defaulted: Sequence[str], repaid: Sequence[str]) -> pl.Series:
+    """Return 1 where a status means default, 0 where it means repayment, else null."""
+    text = values.str.strip_chars()
+    status = pl.when(text.is_in(defaulted)).then(1).when(text.is_in(repaid)).then(0)
+    return pl.select(status.cast(pl.Int8)).to_series()

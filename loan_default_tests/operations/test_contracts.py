@@ -1,0 +1,48 @@
+"""A contract is drafted, written and checked with what stands beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loan_default.operations import contracts
+from loan_default.risk.contract import CONF
+from loan_default.risk.errors import BadInput
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A table of loans without a date."""
+    path = tmp_path / "Home loans.2019.csv"
+    rows = [{"amount": 1_000 + 7.5 * n, "home": "rent" if n % 3 else "own", "BAD": int(n % 4 == 0)} for n in range(60)]
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+def test_a_draft_is_written_once_and_can_be_checked(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = contracts.draft(file)
+    assert written.path == Path("home_loans.yaml")
+    assert (written.rows, written.columns, written.draft.outcome) == (60, 3, "BAD")
+    assert written.guesses > 3
+    assert written.decisions > 3
+    with pytest.raises(BadInput, match=r"home_loans\.yaml is there already; give --out another file, or --overwrite"):
+        contracts.draft(file)
+    assert contracts.draft(file, overwrite=True).path == written.path
+    checked = contracts.check(written.path)
+    assert (checked.contract.name, checked.check, checked.policy) == ("home_loans", None, None)
+
+
+def test_what_stands_beside_a_contract_is_checked_with_it(file: Path, tmp_path: Path) -> None:
+    path = contracts.draft(file, tmp_path / "deep" / "homes.yaml", name="homes").path
+    (path.parent / "homes.search_space.yaml").write_bytes((CONF / "search_space.yaml").read_bytes())
+    assert contracts.check(path).search_space == path.parent / "homes.search_space.yaml"
+    (path.parent / "search_space.yaml").write_text("xgboost: {}\n", encoding="utf-8")
+    assert contracts.check(path).search_space == path.parent / "homes.search_space.yaml"
+    (path.parent / "homes.search_space.yaml").unlink()
+    with pytest.raises(BadInput, match="search_space"):
+        contracts.check(path)

@@ -1,0 +1,125 @@
+"""A drafted contract can be loaded as it is, reads the table that it was drafted from, and marks what was guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.data.contract_draft import Draft, StatusGuess, draft_contract, guess_outcome, normalise
+from loan_default.risk.data.table_profile import labels, profile_table
+
+ROWS = 200
+
+
+def loans() -> pl.DataFrame:
+    """Make a table of every kind of column that a draft knows."""
+    rng = np.random.default_rng(3)
+    bad = rng.random(ROWS) < 0.3
+    months = [f"{1 + month % 12:02d}/{2012 + month // 12}" for month in rng.integers(0, 48, ROWS).tolist()]
+    columns = {
+        "LoanID": [f"{number:06d}" for number in range(ROWS)],
+        "IssueDate": [f"{month[3:]}-{month[:2]}-15" for month in months],
+        "loan_status": np.where(bad, "Charged Off", "Fully Paid").tolist(),
+        "AnnualIncome": [f"${value:,.0f}" for value in rng.uniform(10_000, 200_000, ROWS)],
+        "int_rate": [f"{value:.2f}" for value in rng.uniform(0.05, 0.3, ROWS)],
+        "term": rng.choice(["36", "60"], ROWS).tolist(),
+        "Gender": rng.choice(["M", "F"], ROWS).tolist(),
+        "home": rng.choice(["RENT", "OWN"], ROWS).tolist(),
+        "education_code": rng.choice(["1", "2", "3"], ROWS).tolist(),
+        "recoveries": np.where(bad, "100", "0").tolist(),
+        "collector": np.where(bad, "yes", "no").tolist(),
+        "note": [f"text {number}" for number in range(ROWS)],
+        "outcome": rng.choice(["x", "y", "z"], ROWS).tolist(),
+    }
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def drafted(table: pl.DataFrame) -> Draft:
+    status = guess_outcome(profile_table(table))
+    outcome = labels(table[status.column], status.defaulted, status.repaid) if status else None
+    return draft_contract(profile_table(table, outcome), status, name="book", file="book.csv")
+
+
+@pytest.fixture(scope="module")
+def draft() -> Draft:
+    return drafted(loans())
+
+
+@pytest.fixture(scope="module")
+def contract(draft: Draft, tmp_path_factory: pytest.TempPathFactory) -> Contract:
+    path = tmp_path_factory.mktemp("draft") / "book.yaml"
+    path.write_text(draft.text, encoding="utf-8")
+    return load_contract(path)
+
+
+def test_outcome_time_and_id_are_found(draft: Draft, contract: Contract) -> None:
+    assert (draft.outcome, draft.time, draft.id) == ("loan_status", "IssueDate", "LoanID")
+    assert (contract.outcome.defaulted, contract.outcome.repaid) == (("Charged Off",), ("Fully Paid",))
+    assert contract.by_name[contract.time_name].column == "IssueDate"
+
+
+def test_what_tells_the_outcome_is_no_field(draft: Draft, contract: Contract) -> None:
+    assert draft.suspects == {
+        "recoveries": "its name speaks of what comes after the loan was granted",
+        "collector": "its name speaks of what comes after the loan was granted",
+    }
+    assert contract.is_known_afterwards("recoveries")
+    renamed = drafted(loans().rename({"collector": "shade"}))
+    assert renamed.suspects["shade"] == "alone it tells how a loan ended with an AUC of 1.00"
+
+
+def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
+    income, rate, term = (contract.by_name[name] for name in ("annual_income", "int_rate", "term"))
+    assert (income.unit, contract.files.currency, contract.files.thousands) == ("dollars a year", ("$",), ",")
+    assert (rate.unit, rate.scale, rate.opinion, rate.risk) == ("percent a year", 100, True, "rising")
+    assert term.unit == "months"
+    assert contract.by_name["gender"].role == "protected"
+    assert contract.by_name["home"].levels == ("RENT", "OWN") or set(contract.by_name["home"].levels) == {"RENT", "OWN"}
+    assert contract.by_name["education_code"].levels == ("1", "2", "3")
+    assert contract.by_name["note"].role == "segment"
+    assert all("GUESS" not in field.description for field in contract.fields)
+
+
+def test_a_table_without_dates_or_numbers_of_loans_is_a_book_without_time(tmp_path: Path) -> None:
+    draft = drafted(loans().drop("LoanID", "IssueDate", "note"))
+    assert (draft.time, draft.id) == (None, None)
+    path = tmp_path / "book.yaml"
+    path.write_text(draft.text, encoding="utf-8")
+    contract = load_contract(path)
+    assert not contract.has_time
+    assert contract.outcomes_are_final
+
+
+def test_a_table_without_an_outcome_says_so() -> None:
+    draft = drafted(loans().select("LoanID", "AnnualIncome", "home"))
+    assert draft.outcome is None
+    assert "DECIDE: no column was found that tells how a loan ended" in draft.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "guess"),
+    [
+        ("BAD", ["0", "0", "0", "1"], StatusGuess("BAD", ("1",), ("0",), (), is_sure=False)),
+        ("credit_risk", ["1", "1", "0", "1"], StatusGuess("credit_risk", ("0",), ("1",), (), is_sure=False)),
+        ("default", ["False", "True", "False", "False"], StatusGuess("default", ("True",), ("False",), (), False)),
+        (
+            "status",
+            ["Paid", "Paid", "Paid", "Default", "Default", "Current"],
+            StatusGuess("status", ("Default",), ("Paid",), ("Current",), is_sure=True),
+        ),
+    ],
+)
+def test_statuses_are_guessed_by_their_words(name: str, values: list[str], guess: StatusGuess) -> None:
+    table = pl.DataFrame({"amount": [str(10.5 * number) for number in range(len(values))], name: values})
+    assert guess_outcome(profile_table(table)) == guess
+
+
+@pytest.mark.parametrize(
+    ("column", "name"), [("LoanAmount", "loan_amount"), ("PAY_0", "pay_0"), ("% used", "used"), ("2nd", "field_2nd")]
+)
+def test_columns_become_names_of_fields(column: str, name: str) -> None:
+    assert normalise(column) == name

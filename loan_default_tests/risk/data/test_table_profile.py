@@ -1,0 +1,87 @@
+"""Columns of texts are profiled: numbers as lenders write them, dates of many forms, levels, gaps, and single AUCs."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from loan_default.risk.data.table_profile import NumberStyle, labels, number_style, profile_table, to_numbers
+
+
+def table(**columns: list[str | None]) -> pl.DataFrame:
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+@pytest.mark.parametrize(
+    ("values", "style", "numbers"),
+    [
+        (["$60,000.00 ", "$1,200"], NumberStyle(".", ",", ("$",)), [60000.0, 1200.0]),
+        (["12.345,67", "1,5"], NumberStyle(",", "."), [12345.67, 1.5]),
+        (["(1,200)", "10"], NumberStyle(".", ",", (), True), [-1200.0, 10.0]),
+        (["12.5%", " 3 "], NumberStyle(), [12.5, 3.0]),
+        (["100 EUR", "2 EUR"], NumberStyle(".", None, ("EUR",)), [100.0, 2.0]),
+        (["1e3", "-.5"], NumberStyle(), [1000.0, -0.5]),
+    ],
+)
+def test_numbers_are_read_as_they_are_written(
+    values: list[str | None], style: NumberStyle, numbers: list[float]
+) -> None:
+    frame = table(x=values)
+    assert number_style(frame) == style
+    assert to_numbers(frame["x"], style).to_list() == numbers
+
+
+@pytest.mark.parametrize(
+    ("values", "formats"),
+    [
+        (["Dec-2015", "Jan-2016"], ("%b-%Y",)),
+        (["2015-12", "2016-01"], ("%Y-%m",)),
+        (["201512", "201601"], ("%Y%m",)),
+        (["31.12.2015", "1.1.2016"], ("%d.%m.%Y",)),
+        (["03/04/2015", "05/06/2016"], ("%d/%m/%Y", "%m/%d/%Y")),
+        (["03/31/2015", "05/06/2016"], ("%m/%d/%Y",)),
+        (["2015-12-31T10:00:00", "2016-01-01 11:12:13"], ("%Y-%m-%d %H:%M:%S",)),
+        (["Dec-15", "Jan-16"], ("%b-%y",)),
+        (["2015", "2016"], ()),
+    ],
+)
+def test_formats_of_months_are_found_and_two_where_they_cannot_be_told_apart(
+    values: list[str | None], formats: tuple[str, ...]
+) -> None:
+    (column,) = profile_table(table(x=values)).columns
+    assert column.formats == formats
+
+
+def test_gaps_levels_and_ranges_are_counted() -> None:
+    profile = profile_table(
+        table(
+            id=["a1", "a2", "a3", "a4"],
+            n=["1", " 2 ", "NA", "-"],
+            level=["x", "x", "y", None],
+            rate=["5%", "7.5%", "1%", ""],
+        )
+    )
+    by_name = profile.by_name
+    assert by_name["id"].is_unique
+    assert (by_name["n"].missing, by_name["n"].numbers, by_name["n"].whole) == (2, (1.0, 2.0), True)
+    assert by_name["level"].levels == ("x", "y")
+    assert by_name["level"].missing_share == 0.25
+    assert (by_name["rate"].percent, by_name["rate"].whole) == (True, False)
+
+
+def test_a_column_that_tells_the_outcome_has_an_auc_of_one_whichever_way_it_tells() -> None:
+    status = [*["bad"] * 20, *["good"] * 60]
+    outcome = labels(pl.Series(status), ["bad"], ["good"])
+    profile = profile_table(
+        table(
+            rising=[str(number) for number in range(80)],
+            falling=[str(-number) for number in range(80)],
+            gap=[*[None] * 20, *["1"] * 60],
+            word=[*["late"] * 20, *["early"] * 60],
+            nothing=["1", "2"] * 40,
+        ),
+        outcome,
+    )
+    areas = {column.name: column.auc for column in profile.columns}
+    assert areas == {"rising": 1.0, "falling": 1.0, "gap": 1.0, "word": 1.0, "nothing": 0.5}
+    assert labels(pl.Series(["open", None]), ["bad"], ["good"]).to_list() == [None, None]
