@@ -210,7 +210,7 @@ class LoanField(Section):
     role: Role
     description: str
     unit: str | None = None
-    range: tuple[float, float] | None = None
+    range: tuple[float, float] | None = Field(default=None, examples=["[0, 1000000]"])
     outside: Literal["reject", "null", "clip"] = "reject"
     levels: tuple[str, ...] = ()
     required: bool = False
@@ -266,7 +266,11 @@ class LoanField(Section):
             for key in (key for key in ("derived", "range", "scale", "strip") if self._says(key)):
                 yield Problem(f"{key} is of numbers alone, and its kind is {self.kind}; delete {key}", (key,))
         elif self.range is not None and not self.range[0] < self.range[1]:
-            remedy = f"; write [{self.range[1]:.10g}, {self.range[0]:.10g}]" if self.range[0] > self.range[1] else ""
+            remedy = (
+                f"; write [{self.range[1]:.10g}, {self.range[0]:.10g}]"
+                if self.range[0] > self.range[1]
+                else "; widen it"
+            )
             written = f"[{self.range[0]:.10g}, {self.range[1]:.10g}]"
             yield Problem(f"range {written} is empty{remedy}", ("range",))
         if self.outside == "clip" and self.range is None:

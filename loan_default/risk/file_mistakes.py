@@ -109,13 +109,13 @@ def _by_location(kind: type[Section], content: Any, error: ValidationError) -> d
     """Gather the errors by the location of the value in the file: several kinds may be allowed of one value."""
     groups: dict[Location, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
-        location = _location_in(content, details)
+        location = _location_in(kind, content, details)
         if location is not None:
             groups.setdefault(location, []).append(details)
     return groups
 
 
-def _location_in(content: Any, details: ErrorDetails) -> Location | None:
+def _location_in(kind: type[Section], content: Any, details: ErrorDetails) -> Location | None:
     """Return the keys and positions that the content has, without the names of types; a missing key ends it.
 
     None where the file does not have the key: its default follows from another.
@@ -130,7 +130,7 @@ def _location_in(content: Any, details: ErrorDetails) -> Location | None:
                 content = content[part]
             elif details["type"] == "missing":
                 location += [part] if last else []
-            elif last and isinstance(part, str) and part.isidentifier() and content:
+            elif last and part in _keys(_sections_at(kind, tuple(location))):
                 return None
         elif isinstance(content, list) and isinstance(part, int):
             location.append(part)

@@ -1,5 +1,6 @@
 """The contract: the shipped one agrees with what is known of the data, and one that contradicts itself is refused."""
 
+import json
 import re
 from collections.abc import Callable
 from copy import deepcopy
@@ -53,7 +54,7 @@ def changed(tmp_path: Path) -> LoadChanged:
         data = deepcopy(SHIPPED)
         change(data, {field["name"]: field for field in data["fields"]})
         path = tmp_path / "contract.yaml"
-        path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        path.write_text(json.dumps(data), encoding="utf-8")  # JSON is YAML too, and written in less time
         return load_contract(path)
 
     return load

@@ -2,11 +2,17 @@
 
 # ruff: noqa: E501 - sentences stand as they are told
 
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from loan_default.risk.contract import Contract, load_contract, load_packaged_contract
+from loan_default.risk.contract import CONF, Contract, load_contract, load_packaged_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.policy import load_policy
@@ -303,7 +309,7 @@ def test_a_policy_names_segments_that_the_book_has(tmp_path: Path) -> None:
     book.write_text(CONTRACT, encoding="utf-8")
     contract, shipped = (
         load_contract(book),
-        (Path(load_policy.__code__.co_filename).parents[1] / "conf" / "policy.yaml"),
+        (CONF / "policy.yaml"),
     )
     assert load_policy(None, contract).promotion.segments == ("term", "job")
     lines = shipped.read_text(encoding="utf-8")
@@ -328,6 +334,7 @@ def test_all_mistakes_of_a_search_space(tmp_path: Path) -> None:
   search:
     max_depth: {low: 5, high: 3}
     learning_rate: {low: 0, high: 0.01, log: true}
+    max_leaves: {low: {depth: 4}, high: 2}
     eta: {low: 1, high: 2}
   least_gain: -1
   rounds_at_most: 2000
@@ -342,9 +349,74 @@ logistic_regression: {C: 0.01, enabled: 'no'}
         "4: xgboost.search.max_depth: low (5) must be below high (3); exchange them.",
         "5: xgboost: learning_rate starts at 0.02, outside of 0 to 0.01; change one of the two.",
         "5: xgboost.search.learning_rate: low (0) must be above 0 on a log scale; write more, or log: false.",
-        "6: xgboost: eta is searched but has no start; write start: {eta: …}.",
-        "7: xgboost.least_gain: -1 is not allowed; write a number of at least 0.",
-        "9: xgboost.stop_after_rounds: fifty is a text, and it has to be a whole number; write a whole number.",
-        "10: forest: there is no such key; write random_forest.",
-        "11: logistic_regression.enabled: no is a text, and it has to be true or false; write true or false.",
+        "6: xgboost.search.max_leaves.low: it is keys with values, and it has to be a whole number or a number; write a whole number.",
+        "7: xgboost: eta is searched but has no start; write start: {eta: …}.",
+        "8: xgboost.least_gain: -1 is not allowed; write a number of at least 0.",
+        "10: xgboost.stop_after_rounds: fifty is a text, and it has to be a whole number; write a whole number.",
+        "11: forest: there is no such key; write random_forest.",
+        "12: logistic_regression.enabled: no is a text, and it has to be true or false; write true or false.",
     ]
+
+
+LOADS: dict[str, Callable[[Path], object]] = {
+    "contract": load_contract,
+    "policy": load_policy,
+    "search_space": load_search_space,
+}
+SHIPPED = {name: yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")) for name in LOADS}
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    3.5,
+    "x",
+    "",
+    [],
+    {},
+    ["a"],
+    [1, 2],
+    {"a": 1},
+    [None],
+    "null",
+    float("inf"),
+    {1: 2},
+)
+
+
+def places(content: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where there is a value in a file."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield (*place, key)
+        yield from places(value, (*place, key))
+
+
+@given(st.sampled_from(list(LOADS)), st.data())
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_file_says_it_loads_or_its_mistakes_are_told(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    content = deepcopy(SHIPPED[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        *outer, key = data.draw(st.sampled_from(list(places(content))))
+        parent = content
+        for part in outer:
+            parent = parent[part]
+        change = data.draw(st.sampled_from(["replace", "delete", "misspell", "repeat"]))
+        if change == "delete":
+            del parent[key]
+        elif change == "misspell" and isinstance(parent, dict):
+            parent[f"{key}x"] = parent.pop(key)
+        elif change == "repeat" and isinstance(parent, list):
+            parent.append(deepcopy(parent[key]))
+        else:
+            parent[key] = deepcopy(data.draw(st.sampled_from(ODD)))
+    path = tmp_path_factory.mktemp("files") / "file.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    try:
+        LOADS[name](path)
+    except BadInput as refusal:
+        lines = str(refusal).splitlines()
+        assert lines
+        assert all(line.startswith(f"{path}, line ") and line.endswith(".") for line in lines)
+        assert not any("nput should" in line for line in lines)
