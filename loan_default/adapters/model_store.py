@@ -41,6 +41,7 @@ from loan_default.risk.validation.champion_challenger import Judgement
 CANDIDATES, REFERENCE = "candidates", "reference"  # folders of a run
 PROFILE = "reference_profile.json"
 SAMPLE = "reference_sample.parquet"
+DRAWS = "development_draws.parquet"  # of a book without a date
 SPLITS = "windows.json"
 TRAINING = "training.json"  # the record of the training, beside what it left
 # Tags of a version that say what it was made of.
@@ -94,6 +95,8 @@ class ModelStore:
     def _log_reference(self, run_id: str, reference: Reference, folder: Path) -> None:
         _make_folder(folder).joinpath(PROFILE).write_text(reference.profile.to_json(), encoding="utf-8")
         reference.sample.write_parquet(folder / SAMPLE)
+        if reference.draws is not None:
+            pl.DataFrame({"draw": reference.draws}).write_parquet(folder / DRAWS)
         self.tracking.log_folder(run_id, folder, REFERENCE)
 
     def log_evaluation(self, run_id: str, judgement: Judgement, figures: Mapping[str, bytes]) -> None:
@@ -183,7 +186,8 @@ class ModelStore:
         """Read the profile and the sample of the loans that a version was developed on."""
         folder = self._download(version.run_id, REFERENCE)
         profile = ReferenceProfile.from_json((folder / PROFILE).read_text(encoding="utf-8"))
-        return Reference(profile, pl.read_parquet(folder / SAMPLE, glob=False))
+        draws = pl.read_parquet(folder / DRAWS, glob=False)["draw"] if (folder / DRAWS).is_file() else None
+        return Reference(profile, pl.read_parquet(folder / SAMPLE, glob=False), draws)
 
     def splits(self, version: ModelVersion) -> Splits:
         """Read the windows that a version was developed and tested on."""

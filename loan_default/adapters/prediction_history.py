@@ -7,6 +7,7 @@ got is compared with how the loan ended, years later. Scoring is `risk`'s; measu
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,9 @@ def origin_of(predictions: UPath, staging: Path) -> tuple[int, str]:
 def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
     """Scan every prediction: id, issue month, term (months), `pd`, `decision`, `model_version`, `scored_at`.
 
-    Those of the log have the month in which they were asked for. Its days that are over are gathered into one file
-    each, once.
+    A book without a date has no issue month, and one of which outcomes are final no term. Those of the log have the
+    month in which they were asked for, and no term where an application does not say it. Its days that are over are
+    gathered into one file each, once.
     """
     import polars as pl
 
@@ -71,9 +73,23 @@ def _scan_day(layout: StorageLayout, contract: Contract, day: date, staging: Pat
 
     folder = layout.prediction_log_day(day)
     rows = [_scan_file(file, staging) for hour in list_folders(folder) for file in list_files(folder / hour)]
-    month = pl.format("{}-01", contract.by_name[contract.time_name].column).str.to_date().alias(contract.time_name)
-    parts = [_select(part.with_columns(month), contract) for part in rows]
+    parts = [_select(part.with_columns(_told_by_log(contract)), contract) for part in rows]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
+
+
+def _told_by_log(contract: Contract) -> Iterator[pl.Expr]:
+    """Return what a row of the log says of a loan: its number, its month, and when it matures, as far as it can."""
+    import polars as pl
+
+    from loan_default.risk.loan_order import term_months
+
+    if contract.has_time:
+        month = pl.format("{}-01", contract.by_name[contract.time_name].column).str.to_date()
+        yield month.alias(contract.time_name)
+    if not contract.outcomes_are_final:
+        source = contract.term_source
+        told = source is None or source in contract.feature_names
+        yield (term_months(contract) if told else pl.lit(None, dtype=pl.Float64)).alias(TERM)
 
 
 def _scan_file(file: File, staging: Path) -> pl.LazyFrame:
@@ -93,8 +109,8 @@ def _schema(contract: Contract) -> dict[str, Any]:
 
     return {
         contract.id_name: pl.String(),
-        contract.time_name: pl.Date(),
-        TERM: pl.Float64(),
+        **({contract.time_name: pl.Date()} if contract.has_time else {}),
+        **({} if contract.outcomes_are_final else {TERM: pl.Float64()}),
         "pd": pl.Float64(),
         "decision": pl.String(),
         "model_version": pl.Int64(),

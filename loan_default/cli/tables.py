@@ -156,11 +156,13 @@ def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
         "rows read": f"{report['rows_read']:,}, of which {report['lines_not_loans']:,} are no loans",
         "kept": f"{report['kept']:,}",
         "rejected": f"{report['rejected']:,}" + (f" ({problems})" if problems else ""),
-        "issue months": f"{report['first_month']} to {report['last_month']}",
     }
-    if report["snapshot"]:
+    if report["first_month"]:
+        values["issue months"] = f"{report['first_month']} to {report['last_month']}"
+    counted = f"matured by {report['snapshot']}" if report["snapshot"] else "with an outcome"
+    if report["snapshot"] or report["resolved"]:
         rate = "" if report["default_rate"] is None else f", {report['default_rate']:.1%} of them defaulted"
-        values[f"matured by {report['snapshot']}"] = f"{report['matured']:,}{rate}"
+        values[counted] = f"{report['matured']:,}{rate}"
     for unreadable in report.get("unreadable_snapshots", ()):
         first = f"the first is {unreadable['value']} in row {unreadable['row']:,} of {unreadable['file']}"
         values[f"unreadable {unreadable['column']}"] = f"{unreadable['loans']:,} loans; {first}"
@@ -174,12 +176,12 @@ def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
     from loan_default.risk.data.splitting import Splits
 
     cut = Splits.from_dict(splits)
-    title = "Windows" if cut.out_of_time else "Windows (too few months to be cut by month: not out of time)"
-    table = _table(title, "window", "issue months", _number("loans"), _number("default rate"))
+    too_few = "" if cut.out_of_time or cut.cut_by else " (too few months to be cut by month: not out of time)"
+    spans = [cut.order] if cut.order else []
+    table = _table(f"Windows{too_few}", "window", *spans, _number("loans"), _number("default rate"))
     for name, term, part in cut.parts:
-        months = f"{part.first_month:%Y-%m} to {part.last_month:%Y-%m}"
         label = name if term == "all" else f"  {term}"
-        _add_row(table, label, months, f"{part.rows:,}", f"{part.default_rate:.1%}")
+        _add_row(table, label, *([part.span] if spans else []), f"{part.rows:,}", f"{part.default_rate:.1%}")
     console.print(table)
     for sentence in cut.remarks:
         console.print(sentence)

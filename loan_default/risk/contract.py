@@ -832,8 +832,8 @@ class Contract(Section):
 
     @cached_property
     def stored(self) -> tuple[LoanField, ...]:
-        """Return the fields that cleaned loans have: all but support; the term always, as loans mature by it."""
-        return tuple(field for field in self.fields if field.role != "support" or field.name == TERM)
+        """Return the fields that cleaned loans have: all but support, and what says when a loan matures always."""
+        return tuple(field for field in self.fields if field.role != "support" or field.name == self.term_source)
 
     @cached_property
     def features(self) -> tuple[LoanField, ...]:
@@ -905,6 +905,35 @@ class Contract(Section):
     def cohort_name(self) -> str | None:
         """Return the name of the field by which older and newer loans are told apart where there is no date."""
         return next((field.name for field in self.with_role("cohort")), None)
+
+    @property
+    def order_name(self) -> str | None:
+        """Return the name of the field that puts loans in order: the time, or else the cohort; None without either."""
+        return self.time_name if self.has_time else self.cohort_name
+
+    @cached_property
+    def term_source(self) -> str | None:
+        """Return the name of the field that says when a loan matures, if one does and loans mature."""
+        if self.outcomes_are_final or isinstance(self.term, int | Horizon):
+            return None
+        return self.term.by if self.term else TERM
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the columns of cleaned loans that say how a loan ended, and by when that had to be known."""
+        return [OUTCOME] if self.outcomes_are_final else [OUTCOME, MATURES]
+
+    @cached_property
+    def left_out_by_applicants(self) -> frozenset[str]:
+        """Return the names of the time, and of a term that tells when a loan matures and nothing else."""
+        term = self.by_name.get(self.term_source or "")
+        names = {self.time_name} if self.has_time else set()
+        return frozenset(names | ({term.name} if term and term.role == "support" else set()))
+
+    @cached_property
+    def application_fields(self) -> tuple[LoanField, ...]:
+        """Return the fields that are read of an application: no protected one, and no cohort, which only files have."""
+        return tuple(field for field in self.fields if field.role not in ("protected", "cohort"))
 
 
 def load_contract(path: Path | None = None) -> Contract:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import TERM
 from loan_default.risk.estimates import CONFIDENCE, Estimate, Recalibration, calibration_in_the_large, mean_estimate
+from loan_default.risk.loan_order import CutBy
 
 RESAMPLES = 200
 # The metrics that tables of versions show, with their headings; the AUC comes first and has its interval beside it.
@@ -140,18 +141,37 @@ class Coverage:
     """Levels of segments among the loans of the newest issue months (YYYY-MM, both included) and in the test window.
 
     `empty` names the segments of which no loan of the book has a value.
+
+    Without a date these are the newest `cohorts` (first and last), or all loans of the files where there are none.
     """
 
-    first_month: str
-    last_month: str
+    first_month: str | None
+    last_month: str | None
     levels: tuple[LevelCoverage, ...]
     empty: tuple[str, ...] = ()
+    cohorts: tuple[str, ...] = ()
+
+    @property
+    def recent_loans(self) -> str:
+        """Say which loans are the newest."""
+        if self.first_month:
+            return f"the loans issued {self.first_month} to {self.last_month}"
+        return f"the loans of the cohorts {' to '.join(self.cohorts)}" if self.cohorts else "the loans of the files"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
         """Read what stands in a JSON record."""
         levels = tuple(LevelCoverage(**level) for level in data["levels"])
-        return cls(**{**data, "levels": levels, "empty": tuple(data.get("empty", ()))})
+        return cls(**{**data, "levels": levels, **{name: tuple(data.get(name, ())) for name in ("empty", "cohorts")}})
+
+
+@dataclass(frozen=True)
+class WindowDesign:
+    """How test loans were set apart: whether they came after the others, and by what in a book without a date."""
+
+    out_of_time: bool
+    cut_by: CutBy | None = None
+    cohort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +179,7 @@ class Evaluation:
     """A model on one window of loans.
 
     `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration`, `looks`,
-    `blanked` and `coverage` are None in records of before they were measured.
+    `blanked` and `coverage` are None in records of before they were measured. `cut_by` and `cohort` are as in `Splits`.
     """
 
     rows: int
@@ -174,6 +194,8 @@ class Evaluation:
     looks: Looks | None = None
     blanked: tuple[BlankedField, ...] | None = None
     coverage: Coverage | None = None
+    cut_by: CutBy | None = None
+    cohort: str | None = None
 
     @property
     def within_term(self) -> tuple[Segment, ...]:

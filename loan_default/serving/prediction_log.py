@@ -53,7 +53,8 @@ _ANSWERED: Mapping[str, pl.DataType] = {
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
     """Return the columns of a row: the answer, then the contract's features in natural units, its levels as text.
 
-    A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch.
+    A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch. In a
+    book without a date it has none.
     """
     features = {field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.features}
     written = {"scored_at": pl.Datetime("us", "UTC"), "reason_codes": SCORED["reason_codes"]}
@@ -179,7 +180,7 @@ class PredictionLog:
         """
         self.logged = self.dropped = 0  # rows that stand in a file; rows that never will
         self._layout, self._contract, self._worker, self._now = StorageLayout(UPath(root)), contract, worker, now
-        self._month = contract.by_name[contract.time_name].column
+        self._month = contract.by_name[contract.time_name].column if contract.has_time else None
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
         self._waiting, self._written = _Rows(), 0  # rows that are being written
         self._outage = False
@@ -243,8 +244,9 @@ class PredictionLog:
             hours = hour_of.unique(maintain_order=True)
             for hour in hours:
                 part = table if len(hours) == 1 else table.filter(hour_of == hour)  # nearly always one: not copied
-                month = pl.lit(f"{hour:%Y-%m}").alias(self._month)  # as a batch's own
-                self._store(part.with_columns(month), self._layout.prediction_log_hour(hour))
+                if self._month:  # as a batch's own
+                    part = part.with_columns(pl.lit(f"{hour:%Y-%m}").alias(self._month))
+                self._store(part, self._layout.prediction_log_hour(hour))
 
     def _store(self, rows: pl.DataFrame, folder: UPath) -> None:
         name = f"{self._worker}-{self._now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.parquet"

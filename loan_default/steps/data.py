@@ -77,7 +77,7 @@ def clean_loan_file(
 def split_cleaned_loans(
     loans: ParquetTable, cleaning_report: Mapping[str, Any], contract: Contract, plan: SplitPlan
 ) -> Splits:
-    """Cut the cleaned loans that matured by their snapshot month into windows.
+    """Cut the cleaned loans whose outcome counts into windows.
 
     Raises:
         BadInput: the loans do not suffice for the plan.
@@ -88,8 +88,9 @@ def split_cleaned_loans(
         loans.scan(),
         contract,
         plan,
-        snapshot=parse_month(cleaning_report["snapshot"], "snapshot"),
+        snapshot=parse_optional_month(cleaning_report["snapshot"], "snapshot"),
         data_fingerprint=cleaning_report["fingerprint"],
+        without_id=cleaning_report.get("without_id", 0),
     )
 
 

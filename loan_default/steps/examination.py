@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.monitoring.drift import Profile, ReferenceProfile
     from loan_default.risk.validation.alternatives import Alternative
+    from loan_default.risk.validation.examination.fairness import PeopleGroup
     from loan_default.risk.validation.examination.report import Examination, FieldShift, Parity
     from loan_default.steps.training import TrainingData
 
@@ -35,6 +36,7 @@ def examine_version(
     *,
     alternatives: tuple[Alternative, ...],
     by_decision: tuple[Segment, ...],
+    fairness: tuple[PeopleGroup, ...] = (),
     seed: int,
 ) -> Examination:
     """Examine a registered version on loans of the test window.
@@ -46,6 +48,7 @@ def examine_version(
         policy: the limits beyond which a field has drifted.
         alternatives: what the version gains over others, for the record.
         by_decision: how it does within each of its decisions, likewise.
+        fairness: how it does to groups of people, likewise.
         seed: of what is drawn.
     """
     import polars as pl
@@ -65,6 +68,7 @@ def examine_version(
         parity=_measure_parity(scorer, version, models, loans.head(_SERVED_AT_MOST)),
         alternatives=alternatives,
         by_decision=by_decision,
+        fairness=fairness,
         seed=seed,
     )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.data.outcomes import OutcomesReport
-    from loan_default.risk.monitoring.performance import Performance
+    from loan_default.risk.monitoring.performance import Learned, Performance
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def measure_versions(
         policy.performance,
         production=production.version if production else None,
         seen_until=parse_optional_month(outcomes_report["seen_until"], "seen_until"),
-        developed_until={version: _developed_until(models, version) for version in versions},
+        learned={version: _learned(models, version) for version in versions},
         cutoff=policy.decision.decline_from,
         seed=seed,
         resamples=resamples,
@@ -116,8 +116,10 @@ def measure_versions(
     return MeasuredPerformance(performance, record)
 
 
-def _developed_until(models: ModelStore, version: int) -> date:
-    """Return the last issue month of the loans that a version was developed on."""
-    months = models.reference(models.tracking.get(version)).profile.months
-    assert months is not None, "every registered version has its months"
-    return parse_month(months[1], "months")
+def _learned(models: ModelStore, version: int) -> Learned:
+    """Return the last issue month of the loans that a version was developed on, or, without a date, their draws."""
+    reference = models.reference(models.tracking.get(version))
+    if reference.draws is not None:
+        return reference.draws
+    assert reference.profile.months is not None, "every version of loans with a date has its months"
+    return parse_month(reference.profile.months[1], "months")

@@ -104,6 +104,7 @@ def evaluate_version(
         BadInput: the training was on other loans or windows, or the AUC is too good to be true.
     """
     from loan_default.adapters import look_log
+    from loan_default.risk.evaluation import WindowDesign
     from loan_default.risk.validation.champion_challenger import judge_on_test
     from loan_default.risk.validation.coverage import measure_coverage
     from loan_default.risk.validation.plots import evaluation_pngs
@@ -122,7 +123,7 @@ def evaluate_version(
         champion,
         policy.promotion,
         blanked=_blank_fields(data, candidates[leader], test.height),
-        out_of_time=data.splits.out_of_time,
+        design=WindowDesign(data.splits.out_of_time, data.splits.cut_by, data.splits.cohort),
         looks=looks,
         seed=seed,
         resamples=resamples,
@@ -179,16 +180,18 @@ def _examine(
 ) -> Examination:
     """Examine the version for its validator, beside the `others` that scored the test window."""
     from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
+    from loan_default.risk.validation.examination.fairness import measure_fairness
     from loan_default.steps.examination import examine_version
 
-    leader, time_name = trained_model["kind"], data.contract.time_name
+    leader = trained_model["kind"]
     return examine_version(
         data,
         models.tracking.get(trained_model["version"]),
         models,
         policy.drift,
-        alternatives=compare_alternatives(test, leader, others, time_name, seed=seed, resamples=resamples),
-        by_decision=measure_decisions(test, leader, time_name),
+        alternatives=compare_alternatives(test, leader, others, data.contract, seed=seed, resamples=resamples),
+        by_decision=measure_decisions(test, leader, data.contract),
+        fairness=measure_fairness(test, leader, data.contract),
         seed=seed,
     )
 

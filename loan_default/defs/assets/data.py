@@ -120,15 +120,14 @@ def clean_raw_loans(
 
 
 def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
+    months = {"first_month": report.first_month, "last_month": report.last_month, "snapshot_month": report.snapshot}
     return {
         "dagster/row_count": report.kept,
         "fingerprint": report.fingerprint,
         "files": list(report.files),
-        "dagster/column_schema": metadata.column_schema(contract, _LABELS),
-        "first_month": f"{report.first_month:%Y-%m}",
-        "last_month": f"{report.last_month:%Y-%m}",
-        "snapshot_month": f"{report.snapshot:%Y-%m}",
-        "matured": report.matured,
+        "dagster/column_schema": metadata.column_schema(contract, {name: _LABELS[name] for name in contract.labels}),
+        **{name: f"{month:%Y-%m}" for name, month in months.items() if month},
+        "with_outcome" if contract.outcomes_are_final else "matured": report.matured,
         "default_rate": report.default_rate,
         "warnings": metadata.bullets(report.warnings()),
     }
@@ -146,7 +145,7 @@ def _rejected_metadata(report: "CleaningReport") -> Metadata:
 @dg.asset(
     group_name="data",
     io_manager_key="json",
-    description="Windows of matured loans by term and issue month: train, calibrate, test, newest last.",
+    description="Windows of the loans whose outcome counts, newest last: train, calibrate, test.",
     kinds={"json"},
     tags=LOANS,
     owners=OWNERS,
@@ -155,7 +154,7 @@ def _rejected_metadata(report: "CleaningReport") -> Metadata:
 def loan_splits(
     config: SplitConfig, loan_book: LoanBookResource, cleaned_loans: ParquetTable, cleaning_report: dict[str, Any]
 ) -> dg.MaterializeResult[dict[str, Any]]:
-    """Cut the matured loans into windows."""
+    """Cut the loans whose outcome counts into windows."""
     from loan_default.risk.data.splitting import SplitPlan
 
     plan = SplitPlan(
@@ -169,12 +168,9 @@ def loan_splits(
 
 
 def _split_metadata(splits: "Splits") -> Metadata:
-    rows = [
-        (name, term, f"{part.first_month:%Y-%m}", f"{part.last_month:%Y-%m}", part.rows, f"{part.default_rate:.1%}")
-        for name, term, part in splits.parts
-    ]
+    rows = [(name, term, part.span, part.rows, f"{part.default_rate:.1%}") for name, term, part in splits.parts]
     return {
-        "windows": metadata.table(["window", "term", "from", "to", "loans", "default rate"], rows),
+        "windows": metadata.table(["window", "term", splits.order, "loans", "default rate"], rows),
         "remarks": metadata.bullets(splits.remarks),
         "out_of_time": splits.out_of_time,
         "fingerprint": splits.fingerprint,

@@ -162,7 +162,7 @@ def _performance_metadata(performance: "Performance") -> dict[str, Any]:
         ]
         for version in performance.versions
     ]
-    columns = ["version", "loans", "of its own months", "matured", "known", *SHOWN_METRICS.values()]
+    columns = ["version", "loans", "developed on", "matured", "known", *SHOWN_METRICS.values()]
     return {
         "verdict": verdict.verdict if verdict else "no version in production",
         "reasons": metadata.bullets(verdict.reasons if verdict else []),

@@ -33,11 +33,13 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     """
     contract = contract.natural
     _refuse_columns(records, contract)
-    columns = {field.name: field.column for field in contract.fields if field.name in records.columns}
+    columns = {field.name: field.column for field in contract.application_fields if field.name in records.columns}
     frame = records.rename(columns).with_row_index(ROW).lazy()
     table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
     parsed, rules = parse_table(table, contract, with_outcome=False)
-    rules = [rule for rule in rules if rule.field != contract.time_name or "missing" not in rule.problem]
+    rules = [
+        rule for rule in rules if rule.field not in contract.left_out_by_applicants or "missing" not in rule.problem
+    ]
     features = parsed.select(*contract.feature_names, any_broken(rules).alias(_BROKEN)).collect()
     if features[_BROKEN].any():
         line = rejection_lines(parsed.filter(any_broken(rules)), rules, table, contract).head(1).collect()
@@ -49,9 +51,11 @@ def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
     """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns."""
     if records.is_empty():
         raise BadInput("There is no application in the request; send at least one row.")
-    names = {field.name for field in contract.fields}
+    names = {field.name for field in contract.application_fields}
     for name in records.columns:
         if name not in names:
+            if name in contract.by_name:
+                raise BadInput(f"{name} is {contract.by_name[name].role} and not read of an application; leave it out.")
             raise BadInput(f"{name} is no field of a loan application; the fields are {', '.join(sorted(names))}.")
     for field in contract.lacking((field for field in contract.features if field.required), records.columns):
         raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar, get_args
 import polars as pl
 
 from loan_default.risk.compute import Engine
-from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
 from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import no_loan, parse_table
@@ -34,6 +34,7 @@ from loan_default.risk.data.loan_files import (
 )
 from loan_default.risk.data.parsing import as_text, read_month
 from loan_default.risk.data.rejections import (
+    RAW,
     RAW_SNAPSHOT,
     any_broken,
     duplicate_lines,
@@ -73,7 +74,8 @@ def clean_loans(
     Args:
         files: loan files; together they are one loan book.
         contract: what a loan is.
-        cleaned: Parquet to write: id, issue month, features in natural units, segments, `outcome` and `matures`.
+        cleaned: Parquet to write: id, issue month or cohort, features in natural units, segments, protected fields,
+            `outcome` and, where loans mature, `matures`.
         rejected: Parquet to write: `REJECTED_SCHEMA`, a line for each unusable row.
         snapshot: month in which the files were taken; found in them by default.
         fetch: a file → where it lies on the machine that asks.
@@ -84,6 +86,11 @@ def clean_loans(
             than the contract allows to reject and no `snapshot` is given. `cleaned` is not written then, and `rejected`
             where rows were read.
     """
+    if snapshot and contract.outcomes_are_final:
+        raise BadInput(
+            f"The snapshot month {snapshot:%Y-%m} was given, and the outcomes of {contract.name} are final, so no loan "
+            "has to mature by it; leave it out."
+        )
     if not files:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
     if engine is None or engine.processes == 1 or len(files) == 1:
@@ -257,13 +264,15 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
 
     Unreadable is a loan with text in the snapshot column that is no month; it shows none.
     """
-    names = [field.name for field in contract.stored]
-    names += [OUTCOME, MATURES] if with_outcome else []
+    names = [field.name for field in contract.stored if with_outcome or field in contract.application_fields]
+    names += contract.labels if with_outcome else []
     frame, rules = parse_table(table, contract, with_outcome=with_outcome)
     is_no_loan = no_loan(contract) & may_be_no_loan(table.dtypes)
     frame = frame.with_columns(is_no_loan.alias(":no_loan"), any_broken(rules).alias(":broken"))
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
     is_no_loan, broken = pl.col(":no_loan"), pl.col(":broken")
+    id_field = contract.by_name[contract.id_name]
+    without_id = pl.col(RAW + id_field.name).is_null() if id_field.column in table.dtypes else pl.lit(True)
     month, unreadable = _month_shown(table, contract)
     return (
         frame.filter(~(is_no_loan | broken)).select(names),
@@ -271,6 +280,7 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
         frame.group_by(pl.when(is_sound(table.dtypes)).then(month).alias("month")).agg(
             pl.len().alias("rows"),
             is_no_loan.sum().alias("not_loans"),
+            (without_id & ~is_no_loan).sum().alias("without_id"),
             (unreadable & ~is_no_loan).sum().alias("unreadable"),
         ),
     )
@@ -278,6 +288,8 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
 
 def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr]:
     """Read the month in the snapshot column (the issue month without text there), and whether the text is no month."""
+    if contract.outcomes_are_final:
+        return pl.lit(None, dtype=pl.Date), pl.lit(False)
     issued, snapshot = pl.col(contract.time_name), contract.snapshot
     if table.layout and table.layout.snapshot_month:
         return pl.lit(table.layout.snapshot_month), pl.lit(False)

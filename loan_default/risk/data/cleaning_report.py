@@ -49,7 +49,11 @@ class UnreadableSnapshots:
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """Counts of rows, months as the first of the month, shares from 0 to 1, of one cleaning."""
+    """Counts of rows, months as the first of the month, shares from 0 to 1, of one cleaning.
+
+    `matured` loans are those whose outcome counts: where outcomes are final all that are `resolved`. `without_id` loans
+    are called by file and row; `with_term` loans say when they mature, None where none has to.
+    """
 
     files: tuple[str, ...]
     fingerprint: str
@@ -66,6 +70,8 @@ class CleaningReport:
     resolved: int
     matured: int
     default_rate: float | None
+    without_id: int = 0
+    with_term: int | None = None
     unreadable_snapshots: tuple[UnreadableSnapshots, ...] = ()
     first_rejection: str = ""  # a sentence: the first row with the most frequent problem
 
@@ -140,10 +146,11 @@ def report_cleaning(
     """Measure both Parquet files that cleaning wrote; `snapshot` is found in the scan by default."""
     loans = pl.scan_parquet(cleaned, glob=False)
     with_outcome = OUTCOME in loans.collect_schema()
-    month, null = pl.col(contract.time_name), pl.lit(None)
+    month = pl.col(contract.time_name) if contract.has_time else pl.lit(None, dtype=pl.Date)
+    null = pl.lit(None)
     resolved = pl.col(OUTCOME).is_not_null() if with_outcome else pl.lit(False)
-    snapshot = snapshot or scan.snapshot
-    matured = resolved & (pl.col(MATURES) <= pl.lit(snapshot, dtype=pl.Date)) if with_outcome else pl.lit(False)
+    snapshot, matures = snapshot or scan.snapshot, with_outcome and not contract.outcomes_are_final
+    matured = resolved & (pl.col(MATURES) <= pl.lit(snapshot, dtype=pl.Date)) if matures else resolved
     measures = loans.select(
         pl.len().alias("kept"),
         month.min().alias("first_month"),
@@ -151,6 +158,7 @@ def report_cleaning(
         resolved.sum().alias("resolved"),
         matured.sum().alias("matured"),
         (pl.col(OUTCOME).filter(matured).mean() if with_outcome else null).alias("default_rate"),
+        (pl.col(MATURES).count() if matures else null).alias("with_term"),
     ).collect()
     rejections = pl.scan_parquet(rejected, glob=False)
     problems = count_problems(rejections)
@@ -169,7 +177,8 @@ def report_cleaning(
         rejected=unusable,
         problems=problems,
         missing_fields=_missing_fields(contract, loans),
-        snapshot=snapshot if with_outcome else None,
+        snapshot=snapshot if matures else None,
+        without_id=int(scan.months["without_id"].sum()),
         unreadable_snapshots=scan.unreadable,
         first_rejection=first_rejection(rejections, next(iter(problems))) if problems else "",
         **measures.row(0, named=True),

@@ -6,13 +6,13 @@ expressions over files in `cleaning`, over single applications in `applications`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import MATURES, OUTCOME, TERM, Contract, FileFormat, FileLayout, LoanField
+from loan_default.risk.contract import MATURES, OUTCOME, Contract, FileFormat, FileLayout, LoanField
 from loan_default.risk.data.delimited import FAULT, ROW
 from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import (
@@ -30,6 +30,7 @@ from loan_default.risk.data.parsing import (
 )
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
 from loan_default.risk.derivations import Expression
+from loan_default.risk.loan_order import term_months
 
 Dtypes = Mapping[str, pl.DataType]
 
@@ -39,39 +40,45 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
 
     Returns:
         A frame with `ROW` and `FAULT` as the table has them, each field under its name (null where the file lacks it or
-        no value can be read), what the file says of it under `RAW` + name, and with the outcome also `outcome` and
-        `matures`; and the rules, those of reading first.
+        no value can be read), what the file says of it under `RAW` + name, and with the outcome also `outcome` and,
+        where loans mature, `matures`; and the rules, those of reading first.
     """
     frame, dtypes = _from_layout(table, contract.files)
-    present = [field for field in contract.fields if field.column in dtypes]
+    fields = contract.fields if with_outcome else contract.application_fields
+    present = [field for field in fields if field.column in dtypes]
     faults = [FAULT] if FAULT in dtypes else []
     frame = frame.select(ROW, *faults, *_raw_columns(present, dtypes, contract, with_outcome=with_outcome))
     frame = frame.with_columns(
         _value(field, dtypes[field.column], contract.files).alias(field.name)
         if field.column in dtypes
         else _null(field)
-        for field in contract.fields
+        for field in fields
     )
-    limited = [field for field in contract.fields if field.outside != "reject"]
+    limited = [field for field in fields if field.outside != "reject"]
     frame = frame.with_columns(_limit(field, pl.col(field.name)) for field in limited if not field.derived)
-    frame = _with_derived(frame, contract)
+    frame = _with_derived(frame, contract, {field.name for field in fields})
     frame = frame.with_columns(_loan_id(table, contract))
     rules = [FAULTY] if faults else []
     rules += [
         _reading_rule(field, dtypes[field.column], contract) for field in present if not _always_readable(field, dtypes)
     ]
-    rules += [rule for field in contract.fields for rule in _value_rules(field)]
+    rules += [rule for field in fields for rule in _value_rules(field)]
     if with_outcome:
-        frame = frame.with_columns(_outcome(contract, dtypes), _maturity(contract))
+        frame = frame.with_columns(_outcome(contract, dtypes))
         rules += _outcome_rules(contract, dtypes)
+        if not contract.outcomes_are_final:
+            frame = frame.with_columns(_maturity(contract))
     return frame, rules
 
 
 def no_loan(contract: Contract) -> pl.Expr:
-    """Return true for the published file's summary lines, and for lines with neither an id nor any required value."""
+    """Return true for the published file's summary lines, and for lines with neither an id nor any required value.
+
+    Where nothing is required these are lines without any value.
+    """
     required = contract.lacking((field for field in contract.fields if field.required), ())
-    needed = [RAW + field.name for field in (*contract.with_role("id"), *required)]
-    blank = pl.all_horizontal(cs.by_name(needed, require_all=False).is_null())
+    needed = [*contract.with_role("id"), *required] if required else contract.fields
+    blank = pl.all_horizontal(cs.by_name([RAW + field.name for field in needed], require_all=False).is_null())
     if not contract.not_loans:
         return blank
     return blank | pl.col(contract.id_name).str.contains("|".join(contract.not_loans)).fill_null(False)
@@ -197,10 +204,12 @@ def _null(field: LoanField) -> pl.Expr:
     return pl.lit(None, dtype=kinds.get(field.kind) or pl.Enum(field.levels)).alias(field.name)
 
 
-def _with_derived(frame: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
-    """Compute the derived fields, those that are derived from others after these."""
+def _with_derived(frame: pl.LazyFrame, contract: Contract, names: Set[str]) -> pl.LazyFrame:
+    """Compute the derived fields of these names, those that are derived from others after these."""
     pending: dict[str, pl.Expr] = {}
     for name, expression in contract.expressions.items():
+        if name not in names:
+            continue
         if not pending.keys().isdisjoint(expression.of):
             frame, pending = frame.with_columns(pending.values()), {}
         field = contract.by_name[name]
@@ -245,7 +254,8 @@ def _outcome(contract: Contract, dtypes: Dtypes) -> pl.Expr:
 
 
 def _maturity(contract: Contract) -> pl.Expr:
-    return months_after(pl.col(contract.time_name), pl.col(TERM) + contract.outcome.grace_months).alias(MATURES)
+    months = term_months(contract) + contract.outcome.grace_months
+    return months_after(pl.col(contract.time_name), months).alias(MATURES)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 A loan is matured when its outcome had to be known by the snapshot month; younger vintages hold only early payers and
 early defaulters. Long terms mature later, so each term is cut by its own months, and every window holds all of them.
+Where all outcomes are final every loan with an outcome counts. A book without a date is cut by its cohorts, or, where
+it has none, by a draw of the loans' ids; neither is out of time.
 Reading loans belongs in `cleaning`, turning them into a matrix in `model.features`.
 """
 
@@ -16,10 +18,11 @@ from typing import Any, Literal
 
 import polars as pl
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.contract import MATURES, OUTCOME, Contract, Horizon
 from loan_default.risk.data.parsing import month_number
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.errors import BadInput
+from loan_default.risk.loan_order import CutBy, Position, cohort_level, draw_of, issue_order
 
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
@@ -27,6 +30,7 @@ _CYCLE = 5  # of loans of too few months, three in five train, one calibrates an
 _POSITION = ":position"  # of a loan in its file
 _MEASURED_AT_MOST = 1_000_000  # loans, of which the population is measured
 _OWN_SHARE = 0.01  # of the matured loans that a term must hold to be cut by its own months
+Start = date | Position  # of a window: an issue month, a cohort's position, or a draw
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,14 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Cut:
-    """Names the first issue months of calibrate and test for loans of a term in months; None: of all other terms."""
+    """Names where calibrate and test begin for loans of a term in months; None: of all other terms.
+
+    Each is the first issue month, or the position of the first cohort, or the least draw.
+    """
 
     term: int | None
-    calibrate_from: date
-    test_from: date
+    calibrate_from: Any
+    test_from: Any
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,11 @@ class TermWindow:
         return "other terms" if self.term is None else f"{self.term} months"
 
     @property
+    def span(self) -> str:
+        """Write the issue months, from the first to the last."""
+        return f"{_text(self.first_month)} to {_text(self.last_month)}"
+
+    @property
     def default_rate(self) -> float:
         """Divide the defaults by the loans."""
         return self.defaults / self.rows
@@ -82,15 +94,25 @@ class TermWindow:
 class Window:
     """Counts the loans of a window, and their span of issue months (both ends included, as the first of the month).
 
-    The windows of each term follow each other; those of all terms together may overlap.
+    The windows of each term follow each other; those of all terms together may overlap. Of a book without a date the
+    months are None; of one with cohorts `cohorts` are the first and the last, and `positions` theirs in the order.
     """
 
     name: WindowName
-    first_month: date
-    last_month: date
+    first_month: date | None
+    last_month: date | None
     rows: int
     defaults: int
     terms: tuple[TermWindow, ...] = ()
+    cohorts: tuple[str, ...] = ()
+    positions: tuple[Position, ...] = ()
+
+    @property
+    def span(self) -> str:
+        """Write the issue months, or the cohorts, from the first to the last; empty where there are neither."""
+        if self.first_month and self.last_month:
+            return f"{_text(self.first_month)} to {_text(self.last_month)}"
+        return " to ".join(self.cohorts)
 
     @property
     def default_rate(self) -> float:
@@ -102,10 +124,10 @@ class Window:
 class Splits:
     """Windows of one data set, and the population of those that a model may be developed on.
 
-    `out_of_time` is false where the loans span too few months to be cut by month.
+    `out_of_time` is false where the loans span too few months to be cut by month, and in a book without a date.
 
     Attributes:
-        snapshot: month in which the files were taken.
+        snapshot: month in which the files were taken; None where no loan has to mature.
         windows: train, calibrate and test.
         out_of_time: whether the test loans of each term came after its other loans.
         data_fingerprint: of the files.
@@ -116,9 +138,12 @@ class Splits:
         labels_known_by: month by which all outcomes that a model is developed on were known.
         training_age_months: months from the issue of the newest loan that a model is developed on to the snapshot.
         population: of the loans that a model may be developed on.
+        cut_by: what a book without a date was cut by: cohorts, or a draw of the loans' ids; else None.
+        cohort: the field that names the cohort, where there is one.
+        without_id: of a draw the loans that have no id of their own, but one by file and row.
     """
 
-    snapshot: date
+    snapshot: date | None
     windows: tuple[Window, Window, Window]
     out_of_time: bool
     data_fingerprint: str
@@ -129,6 +154,9 @@ class Splits:
     labels_known_by: date | None = None
     training_age_months: int | None = None
     population: Population = field(default_factory=Population)
+    cut_by: CutBy | None = None
+    cohort: str | None = None
+    without_id: int | None = None
 
     def window(self, name: WindowName) -> Window:
         """Return the window of this name."""
@@ -149,27 +177,49 @@ class Splits:
         return 1 if at_most is None else min(at_most / development_rows, 1)
 
     @property
-    def developed_until(self) -> date:
-        """Return the issue month of the newest loan that a model is developed on."""
-        return max(window.last_month for window in self.windows if window.name != "test")
+    def developed_until(self) -> date | None:
+        """Return the issue month of the newest loan that a model is developed on; None where loans have none."""
+        months = [window.last_month for window in self.windows if window.name != "test"]
+        return max((month for month in months if month), default=None)
+
+    @property
+    def order(self) -> str:
+        """Say what the windows' spans are of: `issue months`, or the name of the cohort; empty where there are none."""
+        return {None: "issue months", "cohort": self.cohort or "", "draw": ""}[self.cut_by]
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """Say what the windows' figures rest on, a sentence or two each; nothing of a record of before."""
+        if self.cut_by == "cohort":
+            return (
+                f"The book has no date of issue. Its loans were cut by {self.cohort}, older ones first: those of "
+                f"{self.window('test').span} test. Figures on them are not called out of time, as no date says so.",
+            )
+        if self.cut_by == "draw":
+            made_up = (
+                f" {self.without_id:,} loans have no id of their own and are drawn by file and row."
+                if self.without_id
+                else ""
+            )
+            few = f" and {self.cohort} has too few values to cut by" if self.cohort else ""
+            return (
+                f"The book has no date of issue{few}. Its loans were dealt out by a hash of their ids, the same loan "
+                f"always into the same window: figures on them say nothing about loans that come later.{made_up}",
+            )
         if self.labels_known_by is None:
             return ()
-        overdue = f"{self.overdue:,} loans have no outcome although it had to be known by {_text(self.snapshot)}."
+        overdue = f"{self.overdue:,} loans have no outcome although it had to be known by {self.snapshot:%Y-%m}."
         return self._hindsight(self.labels_known_by), overdue
 
     def _hindsight(self, known_by: date) -> str:
         """Say what was known when: whether a model could have been developed before its test loans were issued."""
         facts = (
             f"The newest outcome that the model learned from was known by {_text(known_by)}; the newest "
-            f"loan that it was developed on was issued in {_text(self.developed_until)}, {self.training_age_months} "
-            f"months before the snapshot of {_text(self.snapshot)}."
+            f"loan that it was developed on was issued in {self.developed_until:%Y-%m}, {self.training_age_months} "
+            f"months before the snapshot of {self.snapshot:%Y-%m}."
         )
         tested_from = self.window("test").first_month
-        if known_by <= tested_from:
+        if tested_from is None or known_by <= tested_from:
             return facts
         kind = "out of time, not point in time" if self.out_of_time else "neither out of time nor point in time"
         return (
@@ -178,18 +228,34 @@ class Splits:
         )
 
     def may_have_learned(self, contract: Contract) -> pl.Expr:
-        """Return true for cleaned loans that a model of these windows may have been developed on."""
-        month = pl.col(contract.time_name)
-        if not self.out_of_time:
-            return month <= self.developed_until
-        ended = month_number(month) + _term(contract) <= month_number(pl.lit(self.snapshot))
-        return ended & (month < _start_of(self._cuts, "test_from", contract))
+        """Return true for cleaned loans that a model of these windows may have been developed on.
+
+        Where the contract no longer has what they were cut by, that may be any loan.
+        """
+        if self.cut_by == "draw":
+            drawn: pl.Expr = draw_of(contract.id_name) < self.cuts[0].test_from
+            return drawn
+        if contract.order_name is None or (self.cut_by == "cohort") == contract.has_time:
+            return pl.lit(True)
+        if self.cut_by == "cohort" and self.cohort != contract.cohort_name:
+            return pl.lit(True)
+        order = issue_order(contract)
+        if self.cut_by is None and not self.out_of_time:
+            return (order <= self.developed_until).fill_null(True)
+        earlier: pl.Expr = (order < _start_of(self._cuts, "test_from", contract)).fill_null(True)
+        if contract.outcomes_are_final or self.snapshot is None:
+            return earlier
+        return (month_number(order) + _term(contract) <= month_number(pl.lit(self.snapshot))) & earlier
 
     def unseen_by(self, champion: Splits, contract: Contract) -> pl.Expr:
         """Return true for loans of this test window that a model of the champion's windows was not developed on."""
-        identity = [(s.data_fingerprint, [w.rows for w in s.windows], s.out_of_time) for s in (self, champion)]
+        identity = [
+            (s.data_fingerprint, [w.rows for w in s.windows], s.out_of_time, s.cut_by, s.cuts) for s in (self, champion)
+        ]
         if not self.out_of_time and identity[0] == identity[1]:  # dealt out alike
             return pl.lit(True)
+        if champion.without_id and self.data_fingerprint != champion.data_fingerprint:
+            return pl.lit(False)  # file and row may name another loan there
         return ~champion.may_have_learned(contract)
 
     @property
@@ -210,7 +276,9 @@ class Splits:
     @property
     def test_fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change whenever other loans test, whatever a model is developed on."""
-        window = {"snapshot": _text(self.snapshot), **_as_json(asdict(self.window("test")))}
+        window = {"snapshot": self.snapshot and _text(self.snapshot), **_as_json(asdict(self.window("test")))}
+        if self.cut_by:  # without months equal counts do not tell one window from another
+            window |= {"cut_by": self.cut_by, "data": self.data_fingerprint}
         return hashlib.sha256(json.dumps(window, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -222,10 +290,11 @@ class Splits:
     def from_dict(cls, data: Mapping[str, Any]) -> Splits:
         """Read what `to_dict` returned."""
         train, calibrate, test = (_window_from(entry) for entry in data["windows"])
-        cuts = tuple(Cut(**_with_dates(cut)) for cut in data.get("cuts", ()))
+        cuts = tuple(Cut(**(cut if data.get("cut_by") else _with_dates(cut))) for cut in data.get("cuts", ()))
         population = Population(**data.get("population", {}))
         windows = train, calibrate, test
-        return cls(**{**_with_dates(data), "windows": windows, "cuts": cuts, "population": population})
+        record = {"snapshot": None, **_with_dates(data)}
+        return cls(**{**record, "windows": windows, "cuts": cuts, "population": population})
 
 
 def _text(month: date) -> str:
@@ -244,16 +313,23 @@ def _as_json(value: Any) -> Any:
 def _with_dates(data: Mapping[str, Any]) -> dict[str, Any]:
     """Read the months of a record."""
     months = {"snapshot", "first_month", "last_month", "calibrate_from", "test_from", "labels_known_by"}
-    return {key: date.fromisoformat(f"{value}-01") if key in months else value for key, value in data.items()}
+    return {key: date.fromisoformat(f"{value}-01") if value and key in months else value for key, value in data.items()}
 
 
 def _window_from(data: Mapping[str, Any]) -> Window:
     terms = tuple(TermWindow(**_with_dates(term)) for term in data.get("terms", ()))
-    return Window(**{**_with_dates(data), "terms": terms})
+    cohorts = {key: tuple(data.get(key, ())) for key in ("cohorts", "positions")}
+    return Window(**{**_with_dates(data), "terms": terms, **cohorts})
 
 
 def split_loans(
-    loans: pl.LazyFrame, contract: Contract, plan: SplitPlan, *, snapshot: date, data_fingerprint: str
+    loans: pl.LazyFrame,
+    contract: Contract,
+    plan: SplitPlan,
+    *,
+    snapshot: date | None,
+    data_fingerprint: str,
+    without_id: int = 0,
 ) -> Splits:
     """Cut the matured loans of each term into windows by whole issue months.
 
@@ -264,57 +340,129 @@ def split_loans(
     of the loans, are cut together. Loans of fewer than three months in all cannot be cut so: of every five in turn the
     first three then train, the fourth calibrates and the fifth tests, and `out_of_time` is false.
 
+    A book without a date is cut by whole cohorts in the same way, or, where it has fewer than three, by a draw of the
+    loans' ids; `out_of_time` is false then. Where outcomes are final loans of all terms are cut together.
+
+    Args:
+        loans: cleaned loans.
+        contract: what a loan is.
+        plan: where to cut.
+        snapshot: month in which the files were taken; not needed where outcomes are final.
+        data_fingerprint: of the files.
+        without_id: how many loans have no id of their own.
+
     Raises:
-        BadInput: no loan is matured, a first month leaves a window without loans, or a window holds no default or
-            no repaid loan.
+        BadInput: no loan is matured, a first month leaves a window without loans or is named in a book without a date,
+            or a window holds no default or no repaid loan.
     """
-    ended = pl.col(MATURES) <= snapshot
+    if not contract.has_time:
+        return _split_without_time(loans, contract, plan, data_fingerprint, without_id)
+    usable, unresolved = _matured(contract, snapshot), pl.col(OUTCOME).is_null()
+    overdue = unresolved & (pl.col(MATURES) <= snapshot) if snapshot and not contract.outcomes_are_final else None
     counts = loans.select(
-        pl.len(),
-        pl.col(OUTCOME).is_null().sum().alias("unresolved"),
-        _matured(snapshot).sum().alias("matured"),
-        (pl.col(OUTCOME).is_null() & ended).sum().alias("overdue"),
+        pl.len().alias("rows"),
+        unresolved.sum().alias("unresolved"),
+        usable.sum().alias("matured"),
+        *([] if overdue is None else [overdue.sum().alias("overdue")]),
     ).collect()
     months = (
-        loans.filter(_matured(snapshot))
+        loans.filter(usable)
         .group_by(_term(contract).alias("term"), pl.col(contract.time_name).alias("month"))
         .len()
         .sort("term", "month")
         .collect()
     )
     if months.is_empty():
-        grace = contract.outcome.grace_months
-        after = f", and the {grace} months of grace after it," if grace else ""
-        raise BadInput(
-            f"No loan had reached the end of its term{after} by the snapshot month {snapshot:%Y-%m}; give older loans, "
-            "or the month in which the file was taken if that was later."
-        )
+        raise BadInput(nothing_matured(contract, snapshot))
     cuts = _cut_terms(months, plan) if months["month"].n_unique() >= len(WINDOWS) else ()
     windows, labels_known_by = _measure(_assign(loans, contract, snapshot, cuts), cuts, contract)
-    rows, unresolved, matured, overdue = counts.row(0)
-    newest = max(window.last_month for window in windows[:2])
+    totals = counts.row(0, named=True)
+    newest = max(month for window in windows[:2] if (month := window.last_month))
     splits = Splits(
         snapshot,
         windows,
         bool(cuts),
         data_fingerprint,
+        totals["unresolved"],
+        totals["rows"] - totals["unresolved"] - totals["matured"],
+        cuts=cuts,
+        overdue=totals.get("overdue"),
+        labels_known_by=labels_known_by,
+        training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month if snapshot else None,
+    )
+    return _with_population(splits, loans, contract)
+
+
+def _split_without_time(
+    loans: pl.LazyFrame, contract: Contract, plan: SplitPlan, data_fingerprint: str, without_id: int
+) -> Splits:
+    """Cut by whole cohorts, older first, or by a draw of the loans' ids."""
+    for name in ("calibrate_from", "test_from"):
+        if month := getattr(plan, name):
+            raise BadInput(f"{name} is {month:%Y-%m}, and loans of this book have no date; leave it out.")
+    usable = _matured(contract, None)
+    rows, unresolved, matured = loans.select(
+        pl.len().alias("rows"), pl.col(OUTCOME).is_null().sum(), usable.sum().alias("usable")
+    ).collect().row(0)  # fmt: skip
+    if not matured:
+        raise BadInput(nothing_matured(contract, None))
+    cuts: tuple[Cut, ...] = ()
+    if contract.cohort_name:
+        order = issue_order(contract).alias("month")
+        cohorts = loans.filter(usable).group_by(order, pl.lit(None, pl.Int32).alias("term")).len().collect()
+        cuts = _cut_terms(cohorts, plan) if cohorts["month"].n_unique() >= len(WINDOWS) else ()
+    cut_by: CutBy = "cohort" if cuts else "draw"
+    cuts = cuts or (Cut(None, (1 - plan.test_share) * (1 - plan.calibrate_share), 1 - plan.test_share),)
+    windows, _ = _measure(_assign(loans, contract, None, cuts, cut_by=cut_by), cuts, contract, cut_by)
+    splits = Splits(
+        None,
+        windows,
+        False,
+        data_fingerprint,
         unresolved,
         rows - unresolved - matured,
         cuts=cuts,
-        overdue=overdue,
-        labels_known_by=labels_known_by,
-        training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month,
+        cut_by=cut_by,
+        cohort=contract.cohort_name,
+        without_id=without_id or None if cut_by == "draw" else None,
     )
-    drawn = _assign(loans, contract, snapshot, cuts, share=splits.share_of(_MEASURED_AT_MOST))
+    return _with_population(splits, loans, contract)
+
+
+def _with_population(splits: Splits, loans: pl.LazyFrame, contract: Contract) -> Splits:
+    """Measure the population of the loans that a model may be developed on, or of a million of them."""
+    share = splits.share_of(_MEASURED_AT_MOST)
+    drawn = _assign(loans, contract, splits.snapshot, splits.cuts, share=share, cut_by=splits.cut_by)
     return replace(splits, population=measure_population(drawn.filter(pl.col("window") != "test"), contract))
 
 
-def _matured(snapshot: date) -> pl.Expr:
-    return pl.col(OUTCOME).is_not_null() & (pl.col(MATURES) <= snapshot)
+def nothing_matured(contract: Contract, snapshot: date | None) -> str:
+    """Say why no loan counts, and what to give."""
+    if contract.outcomes_are_final:
+        without = f", or none that has one also has {contract.order_name}" if contract.order_name else ""
+        return f"No loan has an outcome{without}; give loans that defaulted or were repaid."
+    grace = contract.outcome.grace_months
+    after = f", and the {grace} months of grace after it," if grace else ""
+    end = "horizon" if isinstance(contract.term, Horizon) else "term"
+    by = f" by the snapshot month {snapshot:%Y-%m}" if snapshot else ""
+    return (
+        f"No loan had reached the end of its {end}{after}{by}; give older loans, or the month in which the file was "
+        "taken if that was later."
+    )
+
+
+def _matured(contract: Contract, snapshot: date | None) -> pl.Expr:
+    """Return true for loans whose outcome counts; in a final book these need a month or cohort to be put in order."""
+    resolved = pl.col(OUTCOME).is_not_null()
+    if not contract.outcomes_are_final:
+        return resolved & (pl.col(MATURES) <= pl.lit(snapshot, dtype=pl.Date)).fill_null(False)
+    return resolved & pl.col(contract.order_name).is_not_null() if contract.order_name else resolved
 
 
 def _term(contract: Contract) -> pl.Expr:
-    """Count the months of a loan's term, begun ones as whole, by when it matures."""
+    """Count the months of a loan's term, begun ones as whole, by when it matures; null where nothing has to."""
+    if contract.outcomes_are_final:
+        return pl.lit(None, dtype=pl.Int32)
     months = month_number(pl.col(MATURES)) - month_number(pl.col(contract.time_name))
     return months - contract.outcome.grace_months
 
@@ -389,10 +537,11 @@ def _require_loans_around(months: list[date], plan: SplitPlan, tested_from: date
 def _assign(
     loans: pl.LazyFrame,
     contract: Contract,
-    snapshot: date,
+    snapshot: date | None,
     cuts: Sequence[Cut],
     offset: int = 0,
     share: float = 1,
+    cut_by: CutBy | None = None,
 ) -> pl.LazyFrame:
     """Give matured loans, or a share of them, a column `window`; `offset` loans of the file come before."""
     if not cuts or share < 1:
@@ -403,10 +552,10 @@ def _assign(
         turn = pl.col(_POSITION) % _CYCLE
         early, middle = turn < _CYCLE - 2, turn == _CYCLE - 2
     else:
-        month = pl.col(contract.time_name)
-        early, middle = (month < _start_of(cuts, name, contract) for name in ("calibrate_from", "test_from"))
+        order = draw_of(contract.id_name) if cut_by == "draw" else issue_order(contract)
+        early, middle = (order < _start_of(cuts, name, contract) for name in ("calibrate_from", "test_from"))
     window = pl.when(early).then(pl.lit("train")).when(middle).then(pl.lit("calibrate")).otherwise(pl.lit("test"))
-    return loans.filter(_matured(snapshot)).with_columns(window.alias("window"))
+    return loans.filter(_matured(contract, snapshot)).with_columns(window.alias("window"))
 
 
 def _start_of(cuts: Sequence[Cut], name: Literal["calibrate_from", "test_from"], contract: Contract) -> pl.Expr:
@@ -419,45 +568,48 @@ def _start_of(cuts: Sequence[Cut], name: Literal["calibrate_from", "test_from"],
 
 
 def _measure(
-    assigned: pl.LazyFrame, cuts: Sequence[Cut], contract: Contract
-) -> tuple[tuple[Window, Window, Window], date]:
+    assigned: pl.LazyFrame, cuts: Sequence[Cut], contract: Contract, cut_by: CutBy | None = None
+) -> tuple[tuple[Window, Window, Window], date | None]:
     """Count the loans of each window and term; also return the month by which all outcomes of the others than test
-    were known.
+    were known, where that is known.
     """
-    month, term = pl.col(contract.time_name), _term(contract)
+    term, nothing = _term(contract), pl.lit(None, dtype=pl.Date)
+    order = nothing if cut_by == "draw" else issue_order(contract)
     counts = (
         assigned.group_by("window", pl.when(term.is_in([cut.term for cut in cuts[:-1]])).then(term).alias("term"))
         .agg(
-            month.min().alias("first_month"),
-            month.max().alias("last_month"),
+            order.min().alias("first_month"),
+            order.max().alias("last_month"),
             pl.len().alias("rows"),
             pl.col(OUTCOME).sum().cast(pl.Int64).alias("defaults"),
-            pl.col(MATURES).max().alias("known_by"),
+            (nothing if contract.outcomes_are_final else pl.col(MATURES)).max().alias("known_by"),
         )
         .sort("term", nulls_last=True)
         .collect()
     )
-    train, calibrate, test = (_window(name, counts.filter(window=name), by_term=bool(cuts)) for name in WINDOWS)
-    known_by: date = counts.filter(pl.col("window") != "test")["known_by"].max()  # type: ignore[assignment]
+    train, calibrate, test = (_window(name, counts.filter(window=name), contract, cuts, cut_by) for name in WINDOWS)
+    known_by: date | None = counts.filter(pl.col("window") != "test")["known_by"].max()  # type: ignore[assignment]
     return (train, calibrate, test), known_by
 
 
-def _window(name: WindowName, counts: pl.DataFrame, *, by_term: bool) -> Window:
+def _window(
+    name: WindowName, counts: pl.DataFrame, contract: Contract, cuts: Sequence[Cut], cut_by: CutBy | None
+) -> Window:
     rows, defaults = int(counts["rows"].sum()), int(counts["defaults"].sum())
     if not 0 < defaults < rows:
+        matured = "loans with an outcome" if contract.outcomes_are_final else "matured loans"
         raise BadInput(
-            f"The {name} window holds {rows:,} matured loans of which {defaults:,} defaulted; a model needs both kinds "
-            "in every window: give more loans, or other months."
+            f"The {name} window holds {rows:,} {matured} of which {defaults:,} defaulted; a model needs both kinds "
+            f"in every window: give more loans{'' if cut_by else ', or other months'}."
         )
+    first: Any = counts["first_month"].min()
+    last: Any = counts["last_month"].max()
+    if cut_by == "cohort":
+        levels = cohort_level(first, contract), cohort_level(last, contract)
+        return Window(name, None, None, rows, defaults, cohorts=levels, positions=(first, last))
     terms = counts.select(field.name for field in fields(TermWindow))
-    return Window(
-        name,
-        counts["first_month"].min(),  # type: ignore[arg-type]
-        counts["last_month"].max(),  # type: ignore[arg-type]
-        rows,
-        defaults,
-        tuple(TermWindow(*row) for row in terms.rows()) if by_term else (),
-    )
+    by_term = cuts and not cut_by and not contract.outcomes_are_final
+    return Window(name, first, last, rows, defaults, tuple(TermWindow(*row) for row in terms.rows()) if by_term else ())
 
 
 def window_loans(
@@ -480,6 +632,6 @@ def window_loans(
         columns: of the loans; all by default.
         share: of them that is drawn if below 1, by a hash of their position in the file: the same wherever it is done.
     """
-    assigned = _assign(loans, contract, splits.snapshot, splits._cuts, offset, share)
+    assigned = _assign(loans, contract, splits.snapshot, splits._cuts, offset, share, splits.cut_by)
     assigned = assigned.filter(pl.col("window").is_in(names))
     return assigned.select(loans.collect_schema().names() if columns is None else columns).collect()

@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.compute import Engine, JoinedTable, LocalEngine, Table
-from loan_default.risk.contract import TERM
+from loan_default.risk.contract import TERM, Contract
+from loan_default.risk.loan_order import term_months
 from loan_default.risk.model.scorer import SCORED, Scorer
 
 
@@ -34,7 +35,8 @@ def write_predictions(
     Args:
         scorer: the version that scores.
         loans: applications in natural units, with their id.
-        parquet: file to write: id, issue month, term, what `Scorer.score` returns, and the constants.
+        parquet: file to write: id, issue month if the book has any, term in months if loans mature, what `Scorer.score`
+            returns, and the constants.
         csv: file to write beside it.
         constants: further columns of one value each.
         with_reasons: whether applications that are not approved get their reasons.
@@ -44,9 +46,11 @@ def write_predictions(
         For each decision that was made its name, how many applications got it, and their mean PD.
     """
     constant_columns = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
-    keep = [scorer.contract.id_name, scorer.contract.time_name, TERM]
-    rows = score_rows(scorer, loans, keep=keep, with_reasons=with_reasons, engine=engine)
-    rows.with_columns(constant_columns).sink_parquet(parquet)
+    contract = scorer.contract
+    rows = score_rows(scorer, loans, keep=_kept(contract), with_reasons=with_reasons, engine=engine)
+    terms = [] if contract.outcomes_are_final else [term_months(contract).alias(TERM)]
+    names = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
+    rows.select(*names, *terms, *SCORED, *constant_columns).sink_parquet(parquet)
     predictions = pl.scan_parquet(parquet, glob=False)
     if csv:
         codes = pl.col("reason_codes").list.eval(pl.element().struct.json_encode()).list.join(",")
@@ -54,6 +58,12 @@ def write_predictions(
         predictions.with_columns(texts).sink_csv(csv)
     counts = predictions.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision")
     return list(counts.collect(engine="streaming").iter_rows())
+
+
+def _kept(contract: Contract) -> list[str]:
+    """Name what is kept of an application: its id, its issue month, and what says when it matures, if anything does."""
+    time = [contract.time_name] if contract.has_time else []
+    return [contract.id_name, *time, *([contract.term_source] if contract.term_source else [])]
 
 
 def score_rows(

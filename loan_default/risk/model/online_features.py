@@ -60,13 +60,15 @@ class QuickReader:
 
     def __init__(self, space: FeatureSpace) -> None:
         contract, self._space = space.contract, space
-        others = [field for field in contract.fields if field.role not in ("feature", "id")]
+        others = [field for field in contract.application_fields if field.role not in ("feature", "id")]
         fields = [*contract.features, *others]
         index_of = {field.name: index for index, field in enumerate(fields)}
         self._size, self._id_name = len(contract.features), contract.id_name
         self._nothing = words_for_nothing(contract.files.nothing)
         exact_float = Annotated[float, msgspec.Meta(gt=-_EXACT, lt=_EXACT)]
-        self._types = [*map(_field_type, fields), (contract.id_name, str | int | exact_float | None, None)]
+        optional = contract.left_out_by_applicants
+        types = [_field_type(field, optional=field.name in optional) for field in fields]
+        self._types = [*types, (contract.id_name, str | int | exact_float | None, None)]
         self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
         self._names = self.form.__struct_fields__
         self._meanings = {
@@ -186,7 +188,7 @@ class QuickReader:
         return np.array([row], dtype=np.float32)
 
 
-def _field_type(field: LoanField) -> tuple[str, Any] | tuple[str, Any, None]:
+def _field_type(field: LoanField, *, optional: bool) -> tuple[str, Any] | tuple[str, Any, None]:
     """Return name, type and, where it may be left out, default of a field."""
     kind: Any = str
     if field.kind == "number":
@@ -196,7 +198,7 @@ def _field_type(field: LoanField) -> tuple[str, Any] | tuple[str, Any, None]:
         words = _ranks(field)
         kind = Literal[tuple(word for word in words if type(word) in (str, int))]
         kind = kind | bool if any(type(word) is bool for word in words) else kind
-    required = not field.nullable and field.role != "time" and not field.derived
+    required = not field.nullable and not optional and not field.derived
     return (field.name, kind) if required else (field.name, kind | None, None)
 
 

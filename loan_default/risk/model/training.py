@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract import OUTCOME, Contract, LoanField
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Interval, auc_of, measure, month_numbers
+from loan_default.risk.evaluation import Interval, auc_of, measure
+from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, candidate_class
@@ -47,18 +48,19 @@ class Candidate:
 class CalibrateWindow:
     """The loans of the calibrate window (n,), in the order of a candidate's margins.
 
-    `opinion` is the lender's own, higher for riskier loans; None where no loan has one.
+    `months` number their issue months or cohorts; None where they have neither. `opinion` is the lender's own, higher
+    for riskier loans; None where no loan has one.
     """
 
     outcomes: Floats
-    months: NDArray[np.int64]
+    months: NDArray[np.int64] | None
     opinion: Floats | None
 
     @classmethod
     def of(cls, loans: pl.DataFrame, contract: Contract) -> CalibrateWindow:
         """Read what `select_opinions` selected."""
         outcomes = loans[OUTCOME].to_numpy().astype(np.float64)
-        return cls(outcomes, month_numbers(loans[contract.time_name]), opinion_scores(loans, contract))
+        return cls(outcomes, period_numbers(loans, contract), opinion_scores(loans, contract))
 
 
 def train_candidates(
@@ -127,7 +129,8 @@ def _fit(
 
 def select_opinions(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:
     """Select what `CalibrateWindow` needs of loans: when they began, how they ended, the lender's own opinions."""
-    return loans.select(OUTCOME, contract.time_name, *(field.name for field in _ranking_opinions(contract)))
+    order = [contract.order_name] if contract.order_name else []
+    return loans.select(OUTCOME, *order, *(field.name for field in _ranking_opinions(contract)))
 
 
 def opinion_scores(loans: pl.DataFrame, contract: Contract) -> Floats | None:

@@ -114,7 +114,7 @@ class Profile:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceProfile(Profile):
-    """The training window's profile, stored beside its model. `months` are its first and last issue month."""
+    """The training window's profile, stored beside its model. `months` are its first and last issue month, if any."""
 
     months: tuple[str, str] | None = None
 

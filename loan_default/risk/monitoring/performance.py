@@ -1,8 +1,9 @@
 """Measures how good a version proved to be: outcomes that came in against its predictions; an estimate until then.
 
-A loan counts once its term is over, as in training: before, a vintage holds only those who paid or defaulted early.
-It never counts for a version that was developed on loans of its month. Reading outcomes is `outcomes`'; what follows
-from a verdict is `retraining`'s.
+A loan counts once its term is over, as in training: before, a vintage holds only those who paid or defaulted early;
+where outcomes are final it counts once its outcome is told. It never counts for a version that was developed on loans
+of its month, or, in a book without a date, on it. Reading outcomes is `outcomes`'; what follows from a verdict is
+`retraining`'s.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from loan_default.risk.contract import OUTCOME, TERM, Contract
 from loan_default.risk.data.parsing import months_after
 from loan_default.risk.estimates import calibration_in_the_large
 from loan_default.risk.evaluation import Interval, Ranking, measure, month_numbers, pd_groups
+from loan_default.risk.loan_order import draw_of
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.monitoring.verdicts import PerformanceWord
 from loan_default.risk.policy import Finding, PerformancePolicy
 from loan_default.risk.validation.quality_gates import in_the_large
+
+Learned = date | pl.Series  # the last issue month of loans, or their draws
 
 ESTIMATED = (
     "An estimate supposes that every PD is right: it shows what a change of the population does, and cannot show that "
@@ -59,7 +63,8 @@ _GROUP = {
 class VersionPerformance:
     """One version: its loans that are judged, those that matured, and of these the ones whose outcome is known.
 
-    `learned` loans are of months that it was developed on and are not judged. `real` is measured on the known loans,
+    `learned` loans are of months that it was developed on, or in a book without a date these very loans, and are not
+    judged. `real` is measured on the known loans,
     `expected` estimated for the same ones, `estimate` for all others.
     """
 
@@ -90,7 +95,10 @@ class PerformanceVerdict:
 
 @dataclass(frozen=True)
 class Performance:
-    """Every version; the same by vintage (quarter of issue), by decision and by PD group, a row for each version's."""
+    """Every version; the same by vintage, by decision and by PD group, a row for each version's.
+
+    A vintage is a quarter of issue, or in a book without a date of scoring.
+    """
 
     versions: tuple[VersionPerformance, ...]
     vintages: pl.DataFrame
@@ -121,7 +129,7 @@ def measure_performance(
     *,
     production: int | None,
     seen_until: date | None,
-    developed_until: Mapping[int, date],
+    learned: Mapping[int, Learned],
     cutoff: float,
     seed: int,
     resamples: int,
@@ -129,14 +137,14 @@ def measure_performance(
     """Measure every version that predicted, and judge the one in production.
 
     Args:
-        predicted: a row for each prediction: id, issue month, term (months), `pd`, `decision`, `model_version`,
-            `scored_at`; of several of one loan by one version the last counts.
+        predicted: a row for each prediction: id, issue month if the book has any, term (months) if loans mature, `pd`,
+            `decision`, `model_version`, `scored_at`; of several of one loan by one version the last counts.
         outcomes: as `read_outcomes` writes them.
         contract: names the id and the issue month.
         policy: when the version in production has degraded.
         production: its number.
         seen_until: the month until which outcomes are told; a loan whose term is over by then has matured.
-        developed_until: of each version the last issue month of the loans that it was developed on.
+        learned: of each version the last issue month of the loans that it was developed on, or their draws.
         cutoff: PD from which a loan counts as predicted to default.
         seed: of the bootstrap.
         resamples: how many.
@@ -145,44 +153,66 @@ def measure_performance(
     vintages, decisions, groups = [_table("vintage")], [_table("decision")], [pl.DataFrame(schema=_GROUP)]
     for version in predicted.select("model_version").unique().collect()["model_version"].sort():
         loans = _join_outcomes(predicted, outcomes, contract, version, seen_until)
-        learned = loans["issued"] <= developed_until[version]
-        judged = loans.filter(~learned)
+        known = _is_learned(loans, learned[version])
+        judged = loans.filter(~known)
         rng = np.random.default_rng(seed)
-        versions.append(_version(version, judged, int(learned.sum()), cutoff, rng, resamples))
+        versions.append(_version(version, judged, int(known.sum()), cutoff, rng, resamples))
         vintages.append(_by(judged, version, "vintage"))
         decisions.append(_by(judged, version, "decision"))
         groups.append(_groups(judged, version))
         if version == production:
-            verdict = judge_performance(version, judged, policy)
+            verdict = judge_performance(version, judged, policy, contract)
     if verdict is None and production is not None:
-        verdict = PerformanceVerdict("not enough outcomes", production, (_too_few(0, 0, policy),))
+        verdict = PerformanceVerdict("not enough outcomes", production, (_too_few(0, 0, policy, contract),))
     return Performance(tuple(versions), pl.concat(vintages), pl.concat(decisions), pl.concat(groups), verdict)
+
+
+def _is_learned(loans: pl.DataFrame, learned: Learned) -> pl.Series:
+    if isinstance(learned, date):
+        return (loans["issued"] <= learned).fill_null(False)
+    return loans.select(draw_of("id").is_in(learned.implode()).fill_null(False)).to_series()
 
 
 def _join_outcomes(
     predicted: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract, version: int, seen_until: date | None
 ) -> pl.DataFrame:
-    """Return a row for each loan: `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` if matured."""
+    """Return a row for each loan: `id`, `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` if matured.
+
+    In a book without a date `issued` is the day of scoring.
+    """
     name, issued = contract.id_name, pl.col("issued")
+    dated = pl.col(contract.time_name) if contract.has_time else pl.col("scored_at").dt.date()
+    terms = [] if contract.outcomes_are_final else [TERM]
     loans = (
         predicted.filter(pl.col("model_version") == version)
-        .select(name, pl.col(contract.time_name).alias("issued"), TERM, "pd", "decision", "scored_at")
+        .select(pl.col(name).alias("id"), dated.alias("issued"), *terms, "pd", "decision", "scored_at")
         .sort("scored_at")
         .collect()
     )
-    unnamed = loans.filter(pl.col(name).is_null())
-    loans = pl.concat([loans.drop_nulls(name).unique(name, keep="last"), unnamed])
-    matured = (
-        months_after(issued, pl.col(TERM) + contract.outcome.grace_months) <= pl.lit(seen_until, dtype=pl.Date)
-    ).fill_null(False)
-    return loans.join(outcomes.select(name, OUTCOME).collect(), on=name, how="left").select(
-        "issued",
-        pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias("vintage"),
-        pl.col("decision").cast(pl.String),
-        "pd",
-        matured.alias("matured"),
-        pl.when(matured).then(OUTCOME).alias(OUTCOME),
+    unnamed = loans.filter(pl.col("id").is_null())
+    loans = pl.concat([loans.drop_nulls("id").unique("id", keep="last"), unnamed])
+    quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter())
+    told = outcomes.select(pl.col(name).alias("id"), OUTCOME).collect()
+    return (
+        loans.join(told, on="id", how="left")
+        .with_columns(matured=_matured(contract, seen_until))
+        .select(
+            "id",
+            "issued",
+            (quarter if contract.has_time else pl.format("scored {}", quarter)).alias("vintage"),
+            pl.col("decision").cast(pl.String),
+            "pd",
+            "matured",
+            pl.when("matured").then(OUTCOME).alias(OUTCOME),
+        )
     )
+
+
+def _matured(contract: Contract, seen_until: date | None) -> pl.Expr:
+    if contract.outcomes_are_final:
+        return pl.col(OUTCOME).is_not_null()
+    ends = months_after(pl.col("issued"), pl.col(TERM) + contract.outcome.grace_months)
+    return (ends <= pl.lit(seen_until, dtype=pl.Date)).fill_null(False)
 
 
 def _version(
@@ -272,7 +302,9 @@ def _groups(loans: pl.DataFrame, version: int) -> pl.DataFrame:
 # --- the verdict ----------------------------------------------------------------------------------------------
 
 
-def judge_performance(version: int, loans: pl.DataFrame, policy: PerformancePolicy) -> PerformanceVerdict:
+def judge_performance(
+    version: int, loans: pl.DataFrame, policy: PerformancePolicy, contract: Contract
+) -> PerformanceVerdict:
     """Judge a version by the newest vintages that together hold enough loans and defaults.
 
     AUC is held against what the PDs of the very same loans let expect, and not against that of the test window: where
@@ -282,11 +314,12 @@ def judge_performance(version: int, loans: pl.DataFrame, policy: PerformancePoli
         version: its number.
         loans: `issued`, `vintage`, `pd`, `outcome`; those without an outcome do not count.
         policy: the limits.
+        contract: says whether loans have to mature.
     """
     resolved = _newest(loans.drop_nulls(OUTCOME), policy)
     count, defaults = resolved.height, int(resolved[OUTCOME].sum())
     if count < policy.least_loans or not policy.least_defaults <= defaults < count:
-        return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy),))
+        return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy, contract),))
     findings = tuple(_findings(resolved, policy))
     return PerformanceVerdict("healthy" if all(f.passed for f in findings) else "degraded", version, findings)
 
@@ -299,12 +332,13 @@ def _newest(resolved: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:
     return resolved if oldest is None else resolved.filter(pl.col("vintage") >= oldest)
 
 
-def _too_few(loans: int, defaults: int, policy: PerformancePolicy) -> Finding:
+def _too_few(loans: int, defaults: int, policy: PerformancePolicy, contract: Contract) -> Finding:
+    matured = "" if contract.outcomes_are_final else "matured "
+    of = f"Outcomes of {loans:,} {matured}loans with {defaults:,} defaults are known"
     return Finding(
         "enough_outcomes",
         False,
-        f"{loans:,} matured loans with {defaults:,} defaults are known; {policy.least_loans:,} and "
-        f"{policy.least_defaults:,} are needed.",
+        f"{of}; {policy.least_loans:,} and {policy.least_defaults:,} are needed.",
     )
 
 

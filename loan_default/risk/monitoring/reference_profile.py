@@ -18,6 +18,7 @@ import polars as pl
 from loan_default.risk.compute import Engine, Table, TablePart
 from loan_default.risk.contract import Contract, LoanField
 from loan_default.risk.data.splitting import Splits
+from loan_default.risk.loan_order import draw_of
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.monitoring.drift import Histogram, Profile, ReferenceProfile, build_profile, profile_batch
@@ -29,25 +30,29 @@ _PROFILE_DIGITS = 4
 
 @dataclass(frozen=True)
 class Reference:
-    """A profile of n loans and some of these: their features with the raw score that the version gives them."""
+    """A profile of n loans and some of these: their features with the raw score that the version gives them.
+
+    `draws` (n) are those of `loan_order.draw_of` in a book without a date: by them a loan that was learned is known.
+    """
 
     profile: ReferenceProfile
     sample: pl.DataFrame
+    draws: pl.Series | None = None
 
 
 def reference_of(
     engine: Engine, loans: Table, contract: Contract, splits: Splits, scorer: Scorer, sample_rows: int
 ) -> Reference:
     """Profile the train and the calibrate window as a version sees them."""
-    windows = splits.window("train"), splits.window("calibrate")
-    months = f"{windows[0].first_month:%Y-%m}", f"{max(window.last_month for window in windows):%Y-%m}"
+    windows, until = (splits.window("train"), splits.window("calibrate")), splits.developed_until
+    months = (f"{windows[0].first_month:%Y-%m}", f"{until:%Y-%m}") if until else None
     share = sample_rows / sum(window.rows for window in windows)
     part = partial(reference_part, scorer, months, share)
     references = on_windows(engine, loans, contract, splits, ("train", "calibrate"), part)
     return merge_references(list(references), sample_rows)
 
 
-def reference_part(scorer: Scorer, months: tuple[str, str], share: float, loans: pl.DataFrame) -> Reference:
+def reference_part(scorer: Scorer, months: tuple[str, str] | None, share: float, loans: pl.DataFrame) -> Reference:
     """Profile some of the loans, and sample the share of these, rounded up."""
     scored = scored_features(scorer, loans)
     numeric, categorical = drift_columns(scorer.contract)
@@ -59,14 +64,18 @@ def reference_part(scorer: Scorer, months: tuple[str, str], share: float, loans:
         months=months,
         significant_digits=_PROFILE_DIGITS,
     )
-    return Reference(profile, scored.sample(min(math.ceil(share * scored.height), scored.height), seed=0))
+    draws = None if months else loans.select(draw_of(scorer.contract.id_name)).to_series()
+    return Reference(profile, scored.sample(min(math.ceil(share * scored.height), scored.height), seed=0), draws)
 
 
 def merge_references(parts: Sequence[Reference], sample_rows: int) -> Reference:
     """Add up the references of all parts."""
     profile = reduce(ReferenceProfile.merge, (part.profile for part in parts))
     sample = pl.concat([part.sample for part in parts])
-    return Reference(profile, sample.sample(min(sample_rows, sample.height), seed=0))
+    draws = [part.draws for part in parts if part.draws is not None]
+    return Reference(
+        profile, sample.sample(min(sample_rows, sample.height), seed=0), pl.concat(draws) if draws else None
+    )
 
 
 def profile_of(engine: Engine, batch: Table, reference: ReferenceProfile) -> Profile:

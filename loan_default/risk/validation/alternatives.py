@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME
-from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare, month_numbers
+from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare
+from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.scorer import DECISIONS
 
 ANOTHER_SEED, WITHOUT_OPINION, WITH_OPINION = "another_seed", "without_opinion", "with_opinion"
@@ -40,7 +41,7 @@ class Alternative:
 
 
 def compare_alternatives(
-    test: pl.DataFrame, leader: str, others: Iterable[str], time_name: str, *, seed: int, resamples: int
+    test: pl.DataFrame, leader: str, others: Iterable[str], contract: Contract, *, seed: int, resamples: int
 ) -> tuple[Alternative, ...]:
     """Compare the leading candidate with others on all test loans.
 
@@ -48,11 +49,11 @@ def compare_alternatives(
         test: as `champion_challenger.score_test` gives it (n rows), with a struct of scores by each name.
         leader: the name of the leading candidate.
         others: the names of the others.
-        time_name: the column of the issue month, by which losses may go together.
+        contract: names the issue month, or the cohort, by which losses may go together.
         seed: of the bootstrap; every pair is measured on the same resamples.
         resamples: how many.
     """
-    outcomes, months = test[OUTCOME].to_numpy().astype(np.float64), month_numbers(test[time_name])
+    outcomes, months = test[OUTCOME].to_numpy().astype(np.float64), period_numbers(test, contract)
     leading, alternatives = _scores(test, leader), []
     for name in others:
         pds, raw = _scores(test, name)
@@ -65,9 +66,9 @@ def compare_alternatives(
     return tuple(alternatives)
 
 
-def measure_decisions(test: pl.DataFrame, leader: str, time_name: str) -> tuple[Segment, ...]:
+def measure_decisions(test: pl.DataFrame, leader: str, contract: Contract) -> tuple[Segment, ...]:
     """Measure the leading candidate within what it approves, reviews and declines (n test loans)."""
-    outcomes, months = test[OUTCOME].to_numpy(), month_numbers(test[time_name])
+    outcomes, months = test[OUTCOME].to_numpy(), period_numbers(test, contract)
     levels = pl.DataFrame({DECISION: test[leader].struct.field(DECISION).cast(pl.String)})
     return by_segment(outcomes, *_scores(test, leader), levels, months=months)
 

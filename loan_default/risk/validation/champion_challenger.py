@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, TERM, Contract
+from loan_default.risk.contract import OUTCOME, TERM, Contract, ProductTerm
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
@@ -23,15 +23,16 @@ from loan_default.risk.evaluation import (
     Evaluation,
     Interval,
     Looks,
+    WindowDesign,
     auc_gain,
     auc_of,
     by_segment,
     compare,
     measure,
-    month_numbers,
     pd_groups,
     read_intervals,
 )
+from loan_default.risk.loan_order import period_numbers, term_months
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import opinion_scores
 from loan_default.risk.policy import PromotionPolicy
@@ -90,13 +91,16 @@ def score_test(
     `unseen` is true for loans that the champion was not developed on; where it is not known, there is none.
 
     Returns:
-        n rows: outcome, issue month, the fields that segments are made of and the opinions of the lender; of each
-        candidate, and of the champion where the loans have all that it needs, `pd`, `raw_score` and `decision`; with
-        the champion also `UNSEEN`.
+        n rows: outcome, issue month or cohort, term, the fields that segments are made of, the lender's opinions and
+        protected fields; of each candidate, and of the champion where the loans have all that it needs, `pd`,
+        `raw_score` and `decision`; with the champion also `UNSEEN`.
     """
     contract = next(iter(candidates.values())).contract
     opinions = [field.name for field in contract.fields if field.opinion]
-    needed = dict.fromkeys([OUTCOME, contract.time_name, TERM, *segment_fields(contract, policy), *opinions])
+    protected = [field.name for field in contract.with_role("protected")]
+    order = [contract.order_name] if contract.order_name else []
+    loans = _with_term(loans, contract)
+    needed = dict.fromkeys([OUTCOME, *order, TERM, *segment_fields(contract, policy), *opinions, *protected])
     everyone = dict(candidates)
     if champion and set(champion.contract.feature_names) <= set(loans.columns):
         everyone[CHAMPION] = champion
@@ -117,7 +121,7 @@ def judge_on_test(
     policy: PromotionPolicy,
     *,
     blanked: tuple[BlankedField, ...] | None = None,
-    out_of_time: bool,
+    design: WindowDesign,
     looks: Looks | None = None,
     seed: int,
     resamples: int,
@@ -132,7 +136,7 @@ def judge_on_test(
         champion: the scorer in production, if there is one; left out where these loans lack a field that it needs.
         policy: which segments are judged, and how few loans are too few.
         blanked: what it does when these loans leave out a field; None where that was not measured.
-        out_of_time: whether the test loans came after the training loans.
+        design: how the test loans were set apart.
         looks: how often these loans were looked at before, for the record.
         seed: of the bootstrap; everyone is measured on the same resamples.
         resamples: how many.
@@ -144,12 +148,12 @@ def judge_on_test(
     outcomes, scores, leading = _outcomes(test), test[leader].struct.unnest(), candidates[leader]
     leaderboard = {kind: _measure_scores(test, kind, scorer, seed, resamples) for kind, scorer in candidates.items()}
     pds, raw = _arrays(test, leader)
-    months = month_numbers(test[leading.contract.time_name])
+    months = period_numbers(test, leading.contract)
     opinion_auc, opinion_gain = _measure_opinion(test, leading.contract, raw, seed, resamples)
     evaluation = Evaluation(
         rows=test.height,
         defaults=int(outcomes.sum()),
-        out_of_time=out_of_time,
+        out_of_time=design.out_of_time,
         cutoff=leading.policy.decline_from,
         metrics=leaderboard[leader],
         opinion_auc=opinion_auc,
@@ -159,6 +163,8 @@ def judge_on_test(
         looks=looks,
         blanked=blanked,
         coverage=coverage,
+        cut_by=design.cut_by,
+        cohort=design.cohort,
     )
     decisions, groups = decision_shares(scores.with_columns(test[OUTCOME])), pd_groups(outcomes, scores["pd"])
     judgement = Judgement(evaluation, None, leaderboard, None, decisions, groups)
@@ -182,7 +188,7 @@ def _beside_champion(
     comparable = ComparableLoans(common.height, int(common[OUTCOME].sum()))
     if not policy.are_enough(comparable.rows, comparable.defaults):
         return replace(judgement, comparable=comparable)
-    comparison = _compare_scores(common, leader, scorer.contract.time_name, seed, resamples)
+    comparison = _compare_scores(common, leader, scorer.contract, seed, resamples)
     on_common = _measure_scores(common, CHAMPION, champion, seed, resamples)
     return replace(judgement, comparable=comparable, comparison=comparison, champion=on_common)
 
@@ -213,25 +219,35 @@ def _measure_scores(test: pl.DataFrame, name: str, scorer: Scorer, seed: int, re
     return measure(_outcomes(test), *_arrays(test, name), cutoff=cutoff, rng=rng, resamples=resamples)
 
 
-def _compare_scores(test: pl.DataFrame, leader: str, issued: str, seed: int, resamples: int) -> Comparison:
+def _compare_scores(test: pl.DataFrame, leader: str, contract: Contract, seed: int, resamples: int) -> Comparison:
     new, old = (_arrays(test, name) for name in (leader, CHAMPION))
-    rng, months = np.random.default_rng(seed), month_numbers(test[issued])
+    rng, months = np.random.default_rng(seed), period_numbers(test, contract)
     return compare(_outcomes(test), new, old, months=months, rng=rng, resamples=resamples)
 
 
 def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:
     """Select term, issue year and quarter, the policy's fields, and the contract's segments of few enough levels.
 
-    Those of which no loan has a value are left out.
+    Those of which no loan has a value are left out. Without a date there is no year and no quarter; a cohort of few
+    enough levels is a segment.
     """
-    contract, issued = scorer.contract, pl.col(scorer.contract.time_name)
+    contract = scorer.contract
     columns = {name for name in test.columns if test[name].null_count() < test.height}
     named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in columns]
-    segments = [field.name for field in contract.with_role("segment") if field.name in columns - {*named}]
+    segments = [field.name for field in contract.with_role("segment", "cohort") if field.name in columns - {*named}]
     reported = [name for name in segments if test[name].n_unique() <= LEVELS_AT_MOST]
-    levels = [as_level(name, contract).alias(name) for name in named]
+    levels = [as_level(name, contract).alias(name) for name in [*named, *reported]]
+    if not contract.has_time:
+        return test.select(levels)
+    issued = pl.col(contract.time_name)
     quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter()).alias(QUARTER)
-    return test.select(*levels, issued.dt.year().alias(VINTAGE), quarter, *reported)
+    return test.select(*levels[: len(named)], issued.dt.year().alias(VINTAGE), quarter, *levels[len(named) :])
+
+
+def _with_term(loans: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Add the term of each loan where it follows from the product."""
+    by_product = isinstance(contract.term, ProductTerm) and contract.term.by in loans.columns
+    return loans.with_columns(term_months(contract).alias(TERM)) if by_product else loans
 
 
 def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,7 @@ belongs in `promotion`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -13,10 +14,11 @@ import polars as pl
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning_report import newest_month
 from loan_default.risk.evaluation import Coverage, LevelCoverage
+from loan_default.risk.loan_order import cohort_level, issue_order
 from loan_default.risk.policy import PromotionPolicy
 
 LEVELS_AT_MOST = 60  # of a segment that a person can read
-_RECENT_MONTHS = 12
+_RECENT_MONTHS, _RECENT_SHARE = 12, 0.1
 
 
 def segment_fields(contract: Contract, policy: PromotionPolicy) -> list[str]:
@@ -28,7 +30,10 @@ def segment_fields(contract: Contract, policy: PromotionPolicy) -> list[str]:
 def measure_coverage(
     loans: pl.LazyFrame, test: pl.DataFrame, contract: Contract, policy: PromotionPolicy
 ) -> Coverage | None:
-    """Count the levels of segments among the loans of the newest 12 issue months, whatever their outcome, and in test.
+    """Count the levels of segments among the newest loans, whatever their outcome, and in test.
+
+    The newest are those of the last 12 issue months; without a date those of the newest cohorts that hold a tenth of
+    the loans, or all where there are no cohorts.
 
     Args:
         loans: all cleaned loans.
@@ -40,15 +45,11 @@ def measure_coverage(
         Of each of `segment_fields` the most frequent levels, not more than can be read, and the names of those of which
         no loan has a value; None where there is no loan.
     """
-    month = pl.col(contract.time_name)
     fields = segment_fields(contract, policy)
-    names = _with_values(loans, fields)
-    months = loans.group_by(month.alias("month")).agg(pl.len().alias("rows")).collect()
-    last = newest_month(months)
-    if last is None:
+    names, newest = _with_values(loans, fields), _newest(loans, contract)
+    if newest is None:
         return None
-    first = _months_before(last, _RECENT_MONTHS - 1)
-    recent = loans.filter(month.is_between(first, last))
+    recent, span = newest
     levels = []
     for name in names:
         named = as_level(name, contract).alias("level")
@@ -60,7 +61,7 @@ def measure_coverage(
             for level, count in sold.head(LEVELS_AT_MOST).iter_rows()
         ]
     empty = tuple(name for name in fields if name not in names)
-    return Coverage(f"{first:%Y-%m}", f"{last:%Y-%m}", tuple(levels), empty)
+    return replace(span, levels=tuple(levels), empty=empty)
 
 
 def _with_values(loans: pl.LazyFrame, fields: list[str]) -> list[str]:
@@ -71,10 +72,32 @@ def _with_values(loans: pl.LazyFrame, fields: list[str]) -> list[str]:
     return [name for name in present if counts[name]]
 
 
+def _newest(loans: pl.LazyFrame, contract: Contract) -> tuple[pl.LazyFrame, Coverage] | None:
+    """Return the newest loans, and which these are."""
+    if contract.order_name is None:
+        return loans, Coverage(None, None, ())
+    order = issue_order(contract)
+    counts = loans.group_by(order.alias("month")).agg(pl.len().alias("rows")).collect()
+    if not contract.has_time:
+        cohorts = counts.drop_nulls("month").sort("month", descending=True)
+        older = cohorts["rows"].cum_sum() - cohorts["rows"] < _RECENT_SHARE * int(cohorts["rows"].sum())
+        positions = cohorts.filter(older)["month"]
+        if positions.is_empty():
+            return None
+        ends = positions[-1], positions[0]
+        levels = tuple(dict.fromkeys(cohort_level(end, contract) for end in ends))
+        return loans.filter(order.is_between(*ends)), Coverage(None, None, (), cohorts=levels)
+    last = newest_month(counts)
+    if last is None:
+        return None
+    first = _months_before(last, _RECENT_MONTHS - 1)
+    return loans.filter(order.is_between(first, last)), Coverage(f"{first:%Y-%m}", f"{last:%Y-%m}", ())
+
+
 def as_level(name: str, contract: Contract) -> pl.Expr:
     """Write the values of a field as the names of segments: whole numbers, and `missing` where there is none."""
     column = pl.col(name)
-    number = contract.by_name[name].kind == "number"
+    number = name not in contract.by_name or contract.by_name[name].kind == "number"  # else a term by product
     return (column.cast(pl.Int64) if number else column).cast(pl.String).fill_null("missing")
 
 

@@ -88,7 +88,9 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
         f"The test window holds {rows:,} loans and {defaults:,} defaults; "
         f"{policy.least_test_rows:,} and {policy.least_test_defaults:,} are needed.",
     )
-    if policy.require_out_of_time:
+    if evaluation.cut_by:
+        yield Finding("out_of_time", True, _without_date(evaluation, policy))
+    elif policy.require_out_of_time:
         came = "came after" if evaluation.out_of_time else "are of the same months as"
         yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {came} the training loans of their term.")
     yield _judge_coverage(evaluation, policy)
@@ -101,6 +103,17 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     yield judge_calibration(evaluation.recalibration, policy, size)
     yield _judge_segments(evaluation, policy, size)
     yield _judge_blanked(evaluation, policy)
+
+
+def _without_date(evaluation: Evaluation, policy: PromotionPolicy) -> str:
+    """Say what stands in the place of a test out of time where the contract says that loans have no date."""
+    tested = (
+        f"its test loans are of later cohorts ({evaluation.cohort}) than the others, older first"
+        if evaluation.cut_by == "cohort"
+        else "its test loans were drawn by a hash of their ids, and what comes later was not tested"
+    )
+    asked = ", and require_out_of_time asks it of books with a date only" if policy.require_out_of_time else ""
+    return f"By its contract the book has no date, so no test of it is out of time{asked}; {tested}."
 
 
 def _looks(looks: Looks) -> str:
@@ -126,20 +139,20 @@ def _judge_coverage(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
     levels = [level for level in coverage.levels if level.field in policy.segments]
     sold = [level for level in levels if level.recent_share >= policy.recent_share_at_least]
     untested = [level for level in sold if level.test_rows < least]
-    months = f"the loans issued {coverage.first_month} to {coverage.last_month}"
+    recent = coverage.recent_loans
     empty = ", ".join(name for name in policy.segments if name in coverage.empty)
     left_out = f" Left out, as no loan has a value: {empty}." if empty else ""
     if not levels:
         nothing = "The book has none of the fields whose levels must be in the test window; name others in the policy."
         return Finding(rule, False, nothing + left_out)
     if untested:
-        sentence = f"Of {months} {', '.join(map(_level_of, untested))}; {least:,} of each are needed."
+        sentence = f"Of {recent} {', '.join(map(_level_of, untested))}; {least:,} of each are needed."
         return Finding(rule, False, sentence + left_out)
     named = ", ".join(dict.fromkeys(level.field for level in levels))
     return Finding(
         rule,
         True,
-        f"Of each level of {named} with {policy.recent_share_at_least:.0%} or more of {months} the test window holds "
+        f"Of each level of {named} with {policy.recent_share_at_least:.0%} or more of {recent} the test window holds "
         f"{least:,} loans or more.{left_out}",
     )
 

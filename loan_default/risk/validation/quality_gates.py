@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from loan_default.risk.contract import MATURES, OUTCOME, WRITTEN_AFTERWARDS, Contract
+from loan_default.risk.contract import WRITTEN_AFTERWARDS, Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding, PromotionPolicy
 
@@ -47,7 +47,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     import polars as pl
 
     names = loans.collect_schema().names()
-    expected = [field.name for field in contract.stored] + [OUTCOME, MATURES]
+    expected = [field.name for field in contract.stored] + contract.labels
     ids = loans.select(pl.col(contract.id_name).n_unique()).collect().item()
     afterwards = [name for name in names if contract.is_known_afterwards(name)]
     share, limit = report.rejected_share, contract.expect.rejected_share_at_most
@@ -63,9 +63,9 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
         ),
         (
             rate is not None and low <= rate <= high,
-            _no_rate(report)
+            _no_rate(report, contract)
             if rate is None
-            else f"{rate:.1%} of the matured loans defaulted; {low:.0%} to {high:.0%} is expected.",
+            else f"{_defaulted(rate, report, contract)}; {low:.0%} to {high:.0%} is expected.",
         ),
         (not afterwards, f"Columns {WRITTEN_AFTERWARDS}: {', '.join(afterwards) or 'none'}."),
     )
@@ -81,12 +81,28 @@ def _first(report: CleaningReport) -> str:
     return f" The first: {report.first_rejection}" if report.first_rejection else ""
 
 
-def _no_rate(report: CleaningReport) -> str:
+def _defaulted(rate: float, report: CleaningReport, contract: Contract) -> str:
+    loans = "loans with an outcome" if contract.outcomes_are_final else "matured loans"
+    return f"{rate:.1%} of the {loans} defaulted" if rate else f"None of the {report.matured:,} {loans} defaulted"
+
+
+def _no_rate(report: CleaningReport, contract: Contract) -> str:
+    """Say why no outcome counts: there is none, nothing says when loans mature, or none has."""
     month = "" if report.snapshot is None else f" by the snapshot month {report.snapshot:%Y-%m}"
-    return (
-        f"No loan has matured{month}, so there is no default rate; give older loans, or the month in which the file "
-        "was taken if that was later."
-    )
+    if not report.resolved:
+        column, statuses = contract.outcome.column, [*contract.outcome.defaulted, *contract.outcome.repaid]
+        why = f"No loan has an outcome: {column} is never {', '.join(statuses)}"
+        remedy = "give loans that ended, or list the statuses of the file in the contract"
+    elif report.first_month is None:
+        why = f"No date was read: no loan has {contract.time_name}, so none is known to have matured"
+        remedy = "name its column in the contract, or say time: none and outcomes: final"
+    elif not report.with_term:
+        why = f"No term was read: no loan has {contract.term_source}, so none is known to have matured"
+        remedy = "name its column in the contract, or give the term that all loans have"
+    else:
+        why = f"No loan has matured{month}"
+        remedy = "give older loans, or the month in which the file was taken if that was later"
+    return f"{why}, so there is no default rate; {remedy}."
 
 
 def judge_candidate(

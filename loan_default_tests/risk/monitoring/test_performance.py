@@ -47,7 +47,7 @@ def measured(
         policy,
         production=production,
         seen_until=until,
-        developed_until=dict.fromkeys((1, 2, 3), developed_until),
+        learned=dict.fromkeys((1, 2, 3), developed_until),
         cutoff=0.3,
         seed=7,
         resamples=10,
@@ -121,7 +121,7 @@ def test_nothing_predicted_is_no_verdict_and_no_row() -> None:
         POLICY,
         production=None,
         seen_until=None,
-        developed_until={},
+        learned={},
         cutoff=0.3,
         seed=7,
         resamples=10,
@@ -224,7 +224,7 @@ def test_too_few_outcomes_are_no_verdict(loans: int, defaults: int) -> None:
             "outcome": [1] * defaults + [0] * (loans - defaults),
         }
     )
-    judged = judge_performance(1, vintage, POLICY)
+    judged = judge_performance(1, vintage, POLICY, load_contract())
     assert judged.verdict == "not enough outcomes"
     assert f"{loans:,} matured loans with {defaults:,} defaults are known" in judged.reasons[0]
 
@@ -257,7 +257,7 @@ def test_a_version_whose_pds_are_right_is_called_degraded_one_time_of_twenty_at_
         loans = pl.DataFrame({"pd": pds, "outcome": (rng.random(rows) < pds).astype(int)}).with_columns(
             vintage=pl.lit("2014-Q1"), issued=pl.lit(date(2014, 1, 1))
         )
-        return judge_performance(1, loans, policy).verdict == "degraded"
+        return judge_performance(1, loans, policy, load_contract()).verdict == "degraded"
 
     assert np.mean([degraded(seed) for seed in range(300)]) <= 0.05
 

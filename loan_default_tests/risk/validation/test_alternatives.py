@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loan_default.risk.contract import load_contract
 from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
 
 
@@ -30,7 +31,7 @@ def tested() -> pl.DataFrame:
 
 
 def test_a_weaker_one_is_gained_upon_and_an_equal_one_is_not(tested: pl.DataFrame) -> None:
-    weak, twin = compare_alternatives(tested, "xgboost", ["weak", "twin"], "issue_d", seed=7, resamples=50)
+    weak, twin = compare_alternatives(tested, "xgboost", ["weak", "twin"], load_contract(), seed=7, resamples=50)
     assert (weak.name, twin.name) == ("weak", "twin")
     assert 0 < weak.auc_gain.low < weak.auc_gain.value < weak.auc_gain.high
     assert weak.brier_rise.high < 0
@@ -40,7 +41,7 @@ def test_a_weaker_one_is_gained_upon_and_an_equal_one_is_not(tested: pl.DataFram
 
 
 def test_the_leading_one_is_measured_within_each_of_its_decisions(tested: pl.DataFrame) -> None:
-    decisions = {segment.level: segment for segment in measure_decisions(tested, "xgboost", "issue_d")}
+    decisions = {segment.level: segment for segment in measure_decisions(tested, "xgboost", load_contract())}
     assert set(decisions) == {"approve", "review", "decline"}
     assert sum(segment.rows for segment in decisions.values()) == 2_000
     assert decisions["approve"].default_rate < decisions["decline"].default_rate

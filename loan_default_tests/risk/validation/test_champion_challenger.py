@@ -10,7 +10,7 @@ import pytest
 
 from loan_default.risk.contract import Contract
 from loan_default.risk.estimates import recalibrate
-from loan_default.risk.evaluation import ComparableLoans, auc_gain, compare, measure, month_numbers
+from loan_default.risk.evaluation import ComparableLoans, WindowDesign, auc_gain, compare, measure, month_numbers
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import Candidate, opinion_auc, opinion_scores
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
@@ -45,7 +45,16 @@ def judge(
     unseen: pl.Expr | None = ALL,
 ) -> tuple[Judgement, pl.DataFrame]:
     test = score_test(scorers, champion, policy, loans, unseen=unseen)
-    return judge_on_test(test, scorers, "xgboost", champion, policy, out_of_time=True, seed=SEED, resamples=RESAMPLES)
+    return judge_on_test(
+        test,
+        scorers,
+        "xgboost",
+        champion,
+        policy,
+        design=WindowDesign(out_of_time=True),
+        seed=SEED,
+        resamples=RESAMPLES,
+    )
 
 
 @pytest.fixture(scope="module")

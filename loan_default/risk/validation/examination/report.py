@@ -17,6 +17,7 @@ from loan_default.risk.evaluation import Segment
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.alternatives import Alternative
 from loan_default.risk.validation.examination.data_quality import FieldQuality
+from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.examination.reason_audit import ReasonAudit, audit_reasons
 from loan_default.risk.validation.examination.repeated_fields import CorrelatedPair, correlated_pairs
 from loan_default.risk.validation.examination.sensitivity import Sensitivity, measure_sensitivity
@@ -67,6 +68,7 @@ class Examination:
     parity: Parity | None
     alternatives: tuple[Alternative, ...]
     by_decision: tuple[Segment, ...]
+    fairness: tuple[PeopleGroup, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
@@ -105,6 +107,7 @@ def examine(
     parity: Parity | None,
     alternatives: tuple[Alternative, ...],
     by_decision: tuple[Segment, ...],
+    fairness: tuple[PeopleGroup, ...] = (),
     seed: int,
 ) -> Examination:
     """Examine a version by loans of the test window (n rows with every feature); the other parts are handed in."""
@@ -120,4 +123,5 @@ def examine(
         parity=parity,
         alternatives=alternatives,
         by_decision=by_decision,
+        fairness=fairness,
     )

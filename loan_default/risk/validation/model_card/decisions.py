@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.markdown import markdown_table
+from loan_default.risk.evaluation import Interval
+from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.policy import MonitoringTrigger
+from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_VALUES, ReasonAudit
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named, percent
@@ -111,21 +113,83 @@ def promotion(inputs: ModelCardInputs) -> Iterator[str]:
 def people(inputs: ModelCardInputs) -> Iterator[str]:
     """Say which fields speak of groups of people, as far as the contract does."""
     reported = named(field.name for field in inputs.scorer.contract.with_role("segment"))
+    protected = named(field.name for field in inputs.scorer.contract.with_role("protected"))
     yield bullets(
         [
             "The model sees the fields in the table “Fields” and no others"
             + ("." if inputs.opinions_used == inputs.opinions else f", and of these not {named(inputs.opinions)}."),
             f"Read for reports only, never by the model: {reported or 'none'}.",
-            "The contract does not say which fields are protected characteristics of people, or stand in for one. No "
-            "difference between groups of people was measured but by the segments above.",
+            *([] if protected else [_NO_GROUPS]),
         ]
     )
+    if protected:
+        yield from _fairness(inputs, protected)
+
+
+_NO_GROUPS = (
+    "The contract does not say which fields are protected characteristics of people, or stand in for one. No "
+    "difference between groups of people was measured but by the segments above."
+)
+
+
+def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
+    """Show what the version does to groups of people, and the widest gaps."""
+    yield (
+        f"Protected by the contract: {protected}. They are read of loan files for this part alone: no model sees them, "
+        "no reason names them, and no application is asked for them. Which other fields stand in for one was not "
+        "measured."
+    )
+    if inputs.examination is None or not inputs.examination.fairness:
+        yield NOT_MEASURED
+        return
+    groups = inputs.examination.fairness
+    shown = [group for group in groups if group.approved]
+    yield "On the test window, by level or by fifths of a number, with 95% intervals:"
+    rows = [
+        (
+            f"`{group.field}`",
+            group.level,
+            group.loans,
+            *(_span(figure) for figure in (group.approved, group.mean_pd, group.default_rate)),
+            EMPTY_CELL if group.auc is None else f"{group.auc.value:.3f} ({group.auc.low:.3f} to {group.auc.high:.3f})",
+        )
+        for group in shown
+    ]
+    yield markdown_table(["Field", "Group", "Loans", "Approved", "Mean PD", "Default rate", "AUC"], rows)
+    if small := [f"{group.field} {group.level} ({group.loans})" for group in groups if not group.approved]:
+        yield f"Left out as too small to measure: {', '.join(small)}."
+    yield bullets(_gaps(shown))
+
+
+def _span(figure: Interval | None) -> str:
+    if figure is None:
+        return EMPTY_CELL
+    return f"{percent(figure.value)} ({percent(figure.low)} to {percent(figure.high)})"
+
+
+def _gaps(groups: Sequence[PeopleGroup]) -> Iterator[str]:
+    """Say for each field between which groups approvals differ most, and how these defaulted."""
+    for field in dict.fromkeys(group.field for group in groups):
+        of_field = [(group.approved.value, group) for group in groups if group.field == field and group.approved]
+        (low, least), (high, most) = (pick(of_field, key=lambda entry: entry[0]) for pick in (min, max))
+        if least is most:
+            yield f"`{field}` has one group that is large enough to measure."
+            continue
+        yield (
+            f"By `{field}` approvals differ most between {least.level} ({percent(low)}, of all of which "
+            f"{_rate(least)} defaulted) and {most.level} ({percent(high)}, {_rate(most)})."
+        )
+
+
+def _rate(group: PeopleGroup) -> str:
+    return percent(group.default_rate.value if group.default_rate else None)
 
 
 def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
     """Say when the version is doubted, who acts then, and what decides when it cannot."""
     policy, stated = inputs.policy, inputs.policy.governance
     drift, performance, retraining = policy.drift, policy.performance, policy.retraining
+    of = "of issue" if inputs.scorer.contract.has_time else "of scoring"
     owners = {**dict.fromkeys(get_args(MonitoringTrigger), NOT_STATED), **stated.monitoring}
     rows = [
         (
@@ -136,7 +200,7 @@ def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
         ),
         (
             "performance",
-            f"outcomes of the newest quarters that hold {performance.least_loans:,} loans and "
+            f"outcomes of the newest quarters {of} that hold {performance.least_loans:,} loans and "
             f"{performance.least_defaults:,} defaults: AUC below {performance.auc_at_least:g} or "
             f"{performance.auc_shortfall_at_most:g} below what the PDs let expect, or PDs off by more than "
             f"{performance.calibration_tolerance:g} in log-odds, beyond chance",

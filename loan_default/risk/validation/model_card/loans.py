@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import PurePath
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract import Contract, Horizon
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.validation.examination.data_quality import FieldQuality
@@ -21,12 +21,15 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
     cleaning, splits = inputs.cleaning, inputs.splits
     names = ", ".join(PurePath(name).name for name in cleaning["files"])
     loans = cleaning["kept"] + cleaning["rejected"]
+    as_of = f", as of {splits.snapshot:%Y-%m}" if splits.snapshot else ""
     others = f" {cleaning['lines_not_loans']:,} lines are no loans." if cleaning["lines_not_loans"] else ""
     yield bullets(
         [
-            f"Files: {names} (fingerprint `{cleaning['fingerprint']}`), as of {splits.snapshot:%Y-%m}.{others}",
+            f"Files: {names} (fingerprint `{cleaning['fingerprint']}`){as_of}.{others}",
             f"Of {loans:,} loans {cleaning['kept']:,} were kept and {cleaning['rejected']:,} rejected.",
-            f"The kept loans were issued {cleaning['first_month']} to {cleaning['last_month']}.",
+            f"The kept loans were issued {cleaning['first_month']} to {cleaning['last_month']}."
+            if cleaning["first_month"]
+            else "The book does not say when its loans were issued.",
             f"Fields that the files lack, or have empty throughout: {named(cleaning['missing_fields']) or 'none'}.",
         ]
     )
@@ -36,25 +39,28 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
         yield markdown_table(["Problem", "Loans"], problems[:_PROBLEMS_SHOWN])
         if len(problems) > _PROBLEMS_SHOWN:
             yield f"and {len(problems) - _PROBLEMS_SHOWN:,} rarer problems."
-    yield _maturity(splits, inputs.scorer.contract.outcome.grace_months)
+    yield _maturity(splits, inputs.scorer.contract)
     yield from _transformed(cleaning["layouts"], inputs.scorer.contract)
     if len({(cut.calibrate_from, cut.test_from) for cut in splits.cuts}) > 1:
         yield "Each term is cut by its own months, as loans of long terms mature later."
     yield _windows(splits)
     yield from splits.remarks
-    if not splits.out_of_time:
+    if not splits.out_of_time and not splits.cut_by:
         yield (
             "**The loans span too few months to be cut by month**: every window holds loans of the same months, so "
             "the results below say nothing about loans that come later."
         )
 
 
-def _maturity(splits: Splits, grace: int) -> str:
-    used = sum(window.rows for window in splits.windows)
-    due = f" {grace} months or more before" if grace else " by"
+def _maturity(splits: Splits, contract: Contract) -> str:
+    used, grace = sum(window.rows for window in splits.windows), contract.outcome.grace_months
+    if contract.outcomes_are_final:
+        return _finality(splits, used)
+    due = f"{grace} months or more before" if grace else "by"
+    horizon = contract.term.horizon if isinstance(contract.term, Horizon) else None
+    ended = f"the horizon of {horizon} months was over" if horizon else "the last payment was due"
     rule = (
-        f"Only matured loans are used: those of which the last payment was due{due} {splits.snapshot:%Y-%m}. "
-        "Of younger "
+        f"Only matured loans are used: those of which {ended} {due} {splits.snapshot:%Y-%m}. Of younger "
         "loans only the early payers and early defaulters are resolved, so their default rate is not that of their "
         "vintage. "
     )
@@ -85,12 +91,28 @@ def _transformed(names: Collection[str], contract: Contract) -> Iterator[str]:
             )
 
 
+def _finality(splits: Splits, used: int) -> str:
+    """Say which loans count where no loan has to mature."""
+    unresolved = f"{splits.unresolved:,} without one are in no window" if splits.unresolved else "every loan has one"
+    unordered = f", and {splits.immature:,} that have one do not say when they began" if splits.immature else ""
+    return f"By the contract all outcomes are final: the {used:,} loans with an outcome count; {unresolved}{unordered}."
+
+
 def _windows(splits: Splits) -> str:
+    span = {None: ["Issued"], "cohort": [f"`{splits.cohort}`"], "draw": []}[splits.cut_by]
     rows = [
-        (name, term, f"{w.first_month:%Y-%m} to {w.last_month:%Y-%m}", w.rows, w.defaults, percent(w.default_rate))
+        (
+            name,
+            *([] if splits.cut_by else [term]),
+            *([w.span] if span else []),
+            w.rows,
+            w.defaults,
+            percent(w.default_rate),
+        )
         for name, term, w in splits.parts
     ]
-    return markdown_table(["Window", "Term", "Issued", "Loans", "Defaults", "Default rate"], rows)
+    headings = ["Window", *([] if splits.cut_by else ["Term"]), *span]
+    return markdown_table([*headings, "Loans", "Defaults", "Default rate"], rows)
 
 
 def quality(inputs: ModelCardInputs) -> Iterator[str]:
@@ -101,18 +123,20 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
     measured = inputs.examination.quality
     years = sorted({year for field in measured for year in field.missing_by_year})[-_YEARS_SHOWN:]
     lacking = [field for field in measured if field.missing_share]
+    contract = inputs.scorer.contract
+    period = "year of issue" if contract.has_time else f"`{contract.order_name}`"
+    by = f", in all and by the {period}" if years else ""
     yield (
         f"Of all kept loans, whatever their outcome, {len(measured) - len(lacking):,} of {len(measured):,} fields lack "
-        "no value."
-        + (" The others, by the share of loans that lack them, in all and by the year of issue:" if lacking else "")
+        "no value." + (f" The others, by the share of loans that lack them{by}:" if lacking else "")
     )
     if lacking:
         yield markdown_table(["Field", "All", *years], [_quality_row(field, years) for field in lacking])
     uneven = [field.field for field in lacking if _spread(field) >= _UNEVEN]
     if uneven:
         yield (
-            f"Of {named(uneven)} the share that is missing differs by {_UNEVEN:.0%} or more between years: a missing "
-            "value partly tells when a loan was issued."
+            f"Of {named(uneven)} the share that is missing differs by {_UNEVEN:.0%} or more between "
+            f"{'years' if contract.has_time else 'cohorts'}: a missing value partly tells when a loan was issued."
         )
     zeros = [(f"`{f.field}`", percent(f.zero_share)) for f in measured if (f.zero_share or 0) >= _MOSTLY_ZERO]
     if zeros:
@@ -122,7 +146,7 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
 
 def _spread(field: FieldQuality) -> float:
     shares = field.missing_by_year.values()
-    return max(shares) - min(shares)
+    return max(shares, default=0.0) - min(shares, default=0.0)
 
 
 def _quality_row(field: FieldQuality, years: list[str]) -> tuple[str, ...]:
@@ -146,12 +170,16 @@ def coverage(inputs: ModelCardInputs) -> Iterator[str]:
         yield "The book has no other field by which loans are divided, so it was not measured what is sold."
         return
     yield (
-        f"What the loans issued {covered.first_month} to {covered.last_month}, whatever their outcome, consist of, and "
-        f"how many loans of it test the version; levels of {percent(least)} or more of them:"
+        f"What {covered.recent_loans}, whatever their outcome, consist of, and how many loans of it test the version; "
+        f"levels of {percent(least)} or more of them:"
     )
     rows = [
         (f"`{level.field}`", level.level, percent(level.recent_share), level.test_rows)
         for level in covered.levels
         if level.recent_share >= least
     ]
-    yield markdown_table(["Field", "Level", "Share of newest loans", "Test loans"], rows)
+    if not covered.levels:
+        yield "The policy and the contract name no segments by which this could be told."
+        return
+    newest = "newest loans" if covered.first_month or covered.cohorts else "all loans"
+    yield markdown_table(["Field", "Level", f"Share of {newest}", "Test loans"], rows)

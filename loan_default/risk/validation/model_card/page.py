@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from loan_default.risk.validation.model_card import behaviour, changes, decisions, loans, performance, purpose
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 
+_VINTAGES = "Vintages and segments"
 _SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
     "In short": purpose.summary,
     "Governance": purpose.governance,
@@ -20,7 +21,7 @@ _SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
     "Results on the test window": performance.results,
     "Alternatives": performance.alternatives,
     "Calibration": performance.calibration,
-    "Vintages and segments": performance.segments,
+    _VINTAGES: performance.segments,
     "Decisions": decisions.shares,
     "Reasons": decisions.reasons,
     "Promotion": decisions.promotion,
@@ -39,11 +40,16 @@ _SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
 }
 
 
+def _titled(heading: str, inputs: ModelCardInputs) -> str:
+    """Call a section by what it holds: without a date there are no vintages."""
+    return "Segments" if heading == _VINTAGES and not inputs.scorer.contract.has_time else heading
+
+
 def model_card(inputs: ModelCardInputs) -> str:
     """Write the card, as GitHub-flavoured Markdown; a section that has nothing to say is left out."""
     version = f", version {inputs.version}" if inputs.version is not None else ""
     parts = [f"# Model card: loan default{version}"]
     for heading, section in _SECTIONS.items():
         paragraphs = list(section(inputs))
-        parts += [f"## {heading}", *paragraphs] if paragraphs else []
+        parts += [f"## {_titled(heading, inputs)}", *paragraphs] if paragraphs else []
     return "\n\n".join(parts) + "\n"

@@ -171,7 +171,7 @@ def _alternative_name(name: str, inputs: ModelCardInputs) -> str:
 
 
 def calibration(inputs: ModelCardInputs) -> Iterator[str]:
-    """Hold PDs against outcomes: in the large, by slope, by ten groups and by quarter."""
+    """Hold PDs against outcomes: in the large, by slope, by ten groups and by quarter of issue if there is one."""
     evaluation = inputs.evaluation
     mean = np.average(inputs.groups["mean_pd"], weights=inputs.groups["loans"])
     yield (

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from loan_default.risk.contract import Horizon
+from loan_default.risk.data.splitting import Window
+from loan_default.risk.evaluation import Evaluation
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
@@ -14,10 +17,9 @@ from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets,
 def summary(inputs: ModelCardInputs) -> Iterator[str]:
     """Say in some sentences how good the version is and what was decided."""
     evaluation, test, metrics = inputs.evaluation, inputs.splits.window("test"), inputs.evaluation.metrics
-    came = "after the training loans of their term" if evaluation.out_of_time else "of the same months as the training"
     approved, _, declined = inputs.decisions.iter_rows(named=True)
     sentences = [
-        f"On {evaluation.rows:,} loans issued {test.first_month:%Y-%m} to {test.last_month:%Y-%m}, {came}, of which "
+        f"On {evaluation.rows:,} loans{_came(test, evaluation)}, of which "
         f"{percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
         f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups, less what chance alone makes "
         "(calibration error).",
@@ -36,6 +38,16 @@ def _share_of_loans(decision: Mapping[str, Any]) -> str:
     if not decision["loans"]:
         return "none of these loans"
     return f"{percent(decision['share'])} of these loans, of which {percent(decision['default_rate'])} defaulted"
+
+
+def _came(test: Window, evaluation: Evaluation) -> str:
+    """Say when the test loans came, as far as the book says it."""
+    if evaluation.cut_by == "draw":
+        return " drawn by a hash of their ids (the book has no date, and nothing was tested out of time)"
+    if evaluation.cut_by == "cohort":
+        return f" of {evaluation.cohort} {test.span}, later cohorts than the others (the book has no date)"
+    came = "after the training loans of their term" if evaluation.out_of_time else "of the same months as the training"
+    return f" issued {test.span}, {came}"
 
 
 def governance(inputs: ModelCardInputs) -> Iterator[str]:
@@ -77,19 +89,34 @@ def details(inputs: ModelCardInputs) -> Iterator[str]:
 def target(inputs: ModelCardInputs) -> Iterator[str]:
     """Define default, and the horizon over which it is predicted."""
     outcome = inputs.scorer.contract.outcome
-    grace = f" and {outcome.grace_months} months of grace" if outcome.grace_months else ""
-    terms = [part.term for part in inputs.splits.window("test").terms if part.term is not None]
-    by_term = ", ".join(f"{term + outcome.grace_months} months after issue for a term of {term}" for term in terms)
+    unresolved = f"; as neither yet {_texts(outcome.unresolved)}" if outcome.unresolved else ""
     yield bullets(
         [
             "It predicts the probability (PD) that a loan defaults, from what is known when it is granted.",
             "Default: "
             + (outcome.definition or "what it is in the lender's operation is not stated; it is read as follows."),
             f"Counted as default is a `{outcome.column}` of {_texts(outcome.defaulted)}; as repaid "
-            f"{_texts(outcome.repaid)}; as neither yet {_texts(outcome.unresolved)}.",
-            f"Horizon: an outcome counts at the end of the term{grace}{': ' + by_term if by_term else ''}.",
+            f"{_texts(outcome.repaid)}{unresolved}.",
+            _horizon(inputs),
         ]
     )
+
+
+def _horizon(inputs: ModelCardInputs) -> str:
+    """Say when an outcome counts."""
+    contract = inputs.scorer.contract
+    months = contract.outcome.grace_months
+    grace = f" and {months} months of grace" if months else ""
+    if contract.outcomes_are_final:
+        return (
+            "Horizon: the contract says that all outcomes are final, so each counts; over how many months a default "
+            "was looked for is not stated beyond that."
+        )
+    if isinstance(contract.term, Horizon):
+        return f"Horizon: default within {contract.term.horizon} months of issue; an outcome counts after these{grace}."
+    terms = [part.term for part in inputs.splits.window("test").terms if part.term is not None]
+    by_term = ", ".join(f"{term + months} months after issue for a term of {term}" for term in terms)
+    return f"Horizon: an outcome counts at the end of the term{grace}{': ' + by_term if by_term else ''}."
 
 
 def _texts(texts: tuple[str, ...]) -> str:
@@ -130,8 +157,7 @@ def limits(inputs: ModelCardInputs) -> Iterator[str]:
         [
             f"**Who is in the data.** {selection} Only loans with an outcome are learned from; nothing was inferred of "
             "applications that have none. PDs of applicants unlike these loans are extrapolated.",
-            "**Matured loans only.** The newest loans behind these figures were issued in "
-            f"{inputs.splits.window('test').last_month:%Y-%m}; what changed since then is not in them.",
+            _newest(inputs),
             f"**Missing values.** {empty_fields}",
             *(
                 [
@@ -142,6 +168,21 @@ def limits(inputs: ModelCardInputs) -> Iterator[str]:
                 else []
             ),
         ]
+    )
+
+
+def _newest(inputs: ModelCardInputs) -> str:
+    """Say of what time the figures are."""
+    splits, test = inputs.splits, inputs.splits.window("test")
+    if splits.cut_by:
+        cohort = f" but by {splits.cohort}, which is {test.span} in the test window" if test.cohorts else ""
+        return (
+            f"**No date.** The book does not say when its loans were granted{cohort}; how PDs hold later is not known."
+        )
+    matured = "Final outcomes only" if inputs.scorer.contract.outcomes_are_final else "Matured loans only"
+    return (
+        f"**{matured}.** The newest loans behind these figures were issued in {test.last_month:%Y-%m}; what changed "
+        "since then is not in them."
     )
 
 
