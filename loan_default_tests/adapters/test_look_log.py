@@ -10,6 +10,7 @@ from loan_default.adapters import look_log
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.evaluation import Looks
+from loan_default.risk.loan_order import CutBy
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -48,3 +49,23 @@ def test_looks_of_one_second_are_all_kept(tmp_path: Path) -> None:
     for number in range(3):
         look_log.add(layout, splits(date(2011, 1, 1), date(2011, 2, 1)), 1, NOW + timedelta(microseconds=number))
     assert len(look_log.read(layout)) == 3
+
+
+def test_looks_at_books_without_a_date_overlap_by_cohort_and_draws_always(tmp_path: Path) -> None:
+    def cut(cut_by: CutBy, first: float = 0, last: float = 0, rows: int = 100) -> Splits:
+        cohorts, positions = (("c", "d"), (first, last)) if cut_by == "cohort" else ((), ())
+        test = Window("test", None, None, rows, 10, cohorts=cohorts, positions=positions)
+        windows = (Window("train", None, None, 300, 30), Window("calibrate", None, None, 100, 10), test)
+        return Splits(None, windows, False, "f", 0, 0, cut_by=cut_by, cohort="wave" if cut_by == "cohort" else None)
+
+    layout = StorageLayout(UPath(tmp_path))
+    windows = [
+        (cut("cohort", 2, 3), Looks(0, 0)),
+        (cut("cohort", 4, 5), Looks(0, 0)),
+        (cut("cohort", 3, 4), Looks(2, 0)),
+        (cut("cohort", 2, 3), Looks(2, 1)),
+        (cut("draw"), Looks(4, 0)),  # they may be any
+        (cut("draw", rows=101), Looks(5, 0)),
+    ]
+    for number, (looked_at, before) in enumerate(windows):
+        assert look_log.add(layout, looked_at, number, NOW + timedelta(minutes=number)) == before, number

@@ -197,7 +197,8 @@ def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
 def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
     """Suspect a field that knows the outcome where the AUC is above what is honest on this book, or is NaN."""
     limit = policy.suspect_leak_above_auc
-    return Finding(NO_LEAK, auc <= limit, f"AUC {auc:.4f}; above {limit:.2f} a leak is suspected.")
+    shown = f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
+    return Finding(NO_LEAK, auc <= limit, f"AUC {auc:.4f}; above {shown} a leak is suspected.")
 
 
 def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Collection[str] = ()) -> Finding:

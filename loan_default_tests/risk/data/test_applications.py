@@ -11,6 +11,7 @@ from loan_default.risk.contract import Contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
+from loan_default_tests.risk.small_books import BY_WAVE, TIMELESS, make_contract
 
 APPLICATION = {"loan_amnt": 10_000, "term": 36, "int_rate": 12.5, "annual_inc": 60_000, "dti": 15.0}
 
@@ -105,3 +106,28 @@ def test_an_empty_request_is_refused(contract: Contract) -> None:
     for nothing in (pl.DataFrame(), pl.DataFrame([APPLICATION])[:0]):
         with pytest.raises(BadInput, match="There is no application in the request"):
             clean_applications(nothing, contract)
+
+
+def test_protected_fields_and_cohorts_are_not_read_of_an_application() -> None:
+    application = {"income": 50_000.0, "home": "own", "debt": 20.0}
+    for contract in (TIMELESS, BY_WAVE):
+        assert clean_applications(pl.DataFrame([application]), contract).row(0, named=True) == application
+    for name, value in {"sex": "f", "age": 30, "wave": "a"}.items():
+        role = "cohort" if name == "wave" else "protected"
+        with pytest.raises(BadInput, match=f"^{name} is {role} and not read of an application; leave it out.$"):
+            clean_applications(pl.DataFrame([{**application, name: value}]), BY_WAVE)
+
+
+def test_a_term_that_only_says_when_a_loan_matures_may_be_left_out_of_an_application() -> None:
+    contract = make_contract(
+        *({"name": "issued", "kind": "month", "role": "time", "required": True, "description": "Month."},),
+        {
+            "name": "term",
+            "kind": "number",
+            "role": "support",
+            "unit": "months",
+            "required": True,
+            "description": "Term.",
+        },
+    )
+    assert clean_applications(pl.DataFrame([{"income": 50_000.0}]), contract).height == 1

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from loan_default.risk.data.splitting import WINDOWS, Cut, SplitPlan, Splits, sp
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.data.loan_tables import Clean, extent
+from loan_default_tests.risk.small_books import BY_WAVE, FINAL, TIMELESS, make_file
 
 SNAPSHOT, GRACE = date(2019, 3, 1), load_contract().outcome.grace_months
 
@@ -411,3 +413,97 @@ def test_any_book_is_divided_without_rest(contract: Contract, counts: list[int],
     shortest = windows[2].rows - counts[months.index(spans[2][0])]
     assert shortest < test * sum(counts) or spans[2][0] == spans[2][1]
     assert spans[0][1] < spans[1][0] <= spans[1][1] < spans[2][0]
+
+
+# --- books without a date, and those of which all outcomes are final
+
+
+def small_loans(rows: int = 3_000, seed: int = 1) -> pl.LazyFrame:
+    """Make cleaned loans that have the columns of every small book."""
+    months = pl.col("issued").str.to_date("%Y-%m")
+    outcome = (pl.col("status") == "bad").cast(pl.Int8)
+    return make_file(rows, seed=seed).with_columns(issued=months, outcome=outcome).lazy()
+
+
+def split_small(contract: Contract, loans: pl.LazyFrame | None = None, **options: Any) -> Splits:
+    book = small_loans() if loans is None else loans
+    known = {"snapshot": None, "data_fingerprint": "a", **options}
+    return split_loans(book, contract, known.pop("plan", SplitPlan()), **known)
+
+
+def test_loans_without_a_date_are_drawn_by_their_ids_and_stay_in_their_window() -> None:
+    splits = split_small(TIMELESS)
+    assert (splits.cut_by, splits.out_of_time, splits.snapshot, splits.developed_until) == ("draw", False, None, None)
+    assert [window.span for window in splits.windows] == ["", "", ""]
+    assert [window.rows / 3_000 for window in splits.windows] == pytest.approx([0.64, 0.16, 0.2], abs=0.03)
+    assert "say nothing about loans that come later" in " ".join(splits.remarks)
+    more = pl.concat([small_loans(500, seed=2).with_columns(id="M" + pl.col("id")), small_loans()])
+    other = split_small(TIMELESS, more, data_fingerprint="b")
+    for name in WINDOWS:
+        before = set(window_loans(small_loans(), TIMELESS, splits, name)["id"])
+        assert before <= set(window_loans(more, TIMELESS, other, name)["id"]), name
+    assert other.test_fingerprint != splits.test_fingerprint
+
+
+def test_loans_that_a_drawn_champion_learned_are_known_in_other_data_unless_they_have_no_id() -> None:
+    champion, loans = split_small(TIMELESS), small_loans()
+    candidate = split_small(TIMELESS, loans, plan=SplitPlan(test_share=0.5), data_fingerprint="b")
+    test = window_loans(loans, TIMELESS, candidate, "test")
+    unseen = test.filter(candidate.unseen_by(champion, TIMELESS))
+    assert set(unseen["id"]) == set(window_loans(loans, TIMELESS, champion, "test")["id"])
+    unnamed = split_small(TIMELESS, without_id=5)
+    assert "5 loans have no id of their own" in " ".join(unnamed.remarks)
+    assert test.filter(candidate.unseen_by(unnamed, TIMELESS)).is_empty()
+    same = window_loans(loans, TIMELESS, unnamed, "test")
+    assert same.filter(unnamed.unseen_by(unnamed, TIMELESS)).height == same.height
+
+
+def test_a_champion_that_was_cut_by_what_the_book_no_longer_has_may_have_learned_any_loan() -> None:
+    loans = small_loans()
+    for champion, contract in ((FINAL, TIMELESS), (BY_WAVE, TIMELESS), (BY_WAVE, FINAL), (FINAL, BY_WAVE)):
+        learned = split_small(champion).may_have_learned(contract)
+        assert loans.filter(~learned).collect().is_empty(), (champion.cohort_name, contract.cohort_name)
+    assert not loans.filter(~split_small(BY_WAVE).may_have_learned(BY_WAVE)).collect().is_empty()
+
+
+def test_cohorts_are_cut_whole_the_older_first() -> None:
+    splits = split_small(BY_WAVE)
+    assert (splits.cut_by, splits.cohort, splits.out_of_time) == ("cohort", "wave", False)
+    assert [window.span for window in splits.windows] == ["a to d", "e to f", "g to h"]
+    assert not any("out of time," in sentence.replace("not called out of time,", "") for sentence in splits.remarks)
+    test = window_loans(small_loans(), BY_WAVE, splits, "test")
+    assert set(test["wave"]) == {"g", "h"}
+    few = small_loans().with_columns(wave=pl.when(pl.col("wave") < "e").then(pl.lit("a")).otherwise(pl.lit("b")))
+    drawn = split_small(BY_WAVE, few)
+    assert drawn.cut_by == "draw"
+    assert "wave has too few values to cut by" in drawn.remarks[0]
+
+
+@pytest.mark.parametrize("contract", [TIMELESS, BY_WAVE, FINAL], ids=["drawn", "by-cohort", "final"])
+def test_splits_of_such_books_are_read_as_they_were_written(contract: Contract) -> None:
+    splits = split_small(contract)
+    again = Splits.from_dict(json.loads(json.dumps(splits.to_dict())))
+    assert again == splits
+    assert again.fingerprint == splits.fingerprint
+    parts = [window_loans(small_loans(), contract, again, name) for name in WINDOWS]
+    assert sum(part.height for part in parts) == 3_000
+    assert [part.height for part in parts] == [window.rows for window in splits.windows]
+
+
+def test_where_outcomes_are_final_every_loan_with_an_outcome_and_a_date_counts() -> None:
+    row = pl.int_range(pl.len())
+    loans = small_loans().with_columns(
+        issued=pl.when(row >= 10).then("issued"), outcome=pl.when(row < 2_900).then("outcome")
+    )
+    splits = split_small(FINAL, loans)
+    assert sum(window.rows for window in splits.windows) == 2_890
+    assert (splits.unresolved, splits.immature, splits.overdue, splits.labels_known_by) == (100, 10, None, None)
+    assert splits.out_of_time
+    assert splits.remarks == ()
+
+
+def test_months_are_refused_where_loans_have_none() -> None:
+    with pytest.raises(BadInput, match="test_from is 2014-01, and loans of this book have no date; leave it out"):
+        split_small(TIMELESS, plan=SplitPlan(test_from=date(2014, 1, 1)))
+    with pytest.raises(BadInput, match="No loan has an outcome; give loans that defaulted or were repaid"):
+        split_small(TIMELESS, small_loans().with_columns(outcome=pl.lit(None, dtype=pl.Int8)))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +10,16 @@ import pytest
 
 from loan_default.risk import compute
 from loan_default.risk.compute import FrameTable
+from loan_default.risk.data.cleaning import clean_application_file
+from loan_default.risk.data.population import measure_population
 from loan_default.risk.model.batch_scoring import score_rows, write_predictions
+from loan_default.risk.model.development import LocalDevelopment
+from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import SCORED, Scorer
+from loan_default.risk.model.search_space import SearchSpace
+from loan_default.risk.model.training import train_candidates
+from loan_default.risk.policy import load_policy
+from loan_default_tests.risk.small_books import BOOKS, make_file
 
 
 @pytest.fixture
@@ -71,3 +80,44 @@ def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, 
         decided_so = scores.filter(pl.col("decision") == name)
         assert rows == decided_so.height
         assert mean_pd == pytest.approx(decided_so["pd"].mean())
+
+
+@pytest.mark.parametrize(
+    ("book", "columns", "terms"),
+    [
+        ("timeless", ["id"], None),
+        ("by_wave", ["id"], None),
+        ("final", ["id", "issued"], None),
+        ("revolving", ["id", "issued", "term"], {12.0}),
+        ("constant", ["id", "issued", "term"], {24.0}),
+        ("by_product", ["id", "issued", "term"], {12.0, 36.0}),
+        ("term_as_support", ["id", "issued", "term"], {12.0, 36.0}),
+    ],
+)
+def test_predictions_hold_what_says_when_a_loan_matures_and_no_more(
+    book: str, columns: list[str], terms: set[float] | None, tmp_path: Path, small_scorer: Scorer
+) -> None:
+    """As a support field, the term broke every batch."""
+    contract, paths = BOOKS[book], [tmp_path / f"{name}.parquet" for name in ("cleaned", "rejected", "predictions")]
+    make_file(200).drop("sex", "age", "wave", "status").write_csv(tmp_path / "batch.csv")
+    report = clean_application_file(tmp_path / "batch.csv", contract, cleaned=paths[0], rejected=paths[1])
+    assert report.kept == 200
+    applications = FrameTable(pl.scan_parquet(paths[0]))
+    assert not {"sex", "age", "wave"} & set(applications.scan().collect_schema().names())
+    write_predictions(replace(small_scorer, contract=contract), applications, parquet=paths[2])
+    predictions = pl.read_parquet(paths[2])
+    assert predictions.columns == [*columns, *SCORED]
+    assert (set(predictions["term"]) if terms else None) == terms
+
+
+@pytest.fixture(scope="module")
+def small_scorer(quick_search: SearchSpace) -> Scorer:
+    """Fit a logistic regression on a small book; all small books have the same features."""
+    contract = BOOKS["timeless"]
+    loans = make_file(1_200).with_columns(
+        outcome=(pl.col("status") == "bad").cast(pl.Int8), home=pl.col("home").cast(pl.Enum(["rent", "own"]))
+    )
+    space = FeatureSpace(contract, measure_population(loans.lazy(), contract))
+    development = LocalDevelopment.of(loans[:900], loans[900:], space)
+    decision, kinds = load_policy().decision, ["logistic_regression"]
+    return train_candidates(development, quick_search, decision, seed=1, kinds=kinds)[0].scorer

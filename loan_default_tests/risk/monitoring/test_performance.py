@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.loan_order import draw_of
 from loan_default.risk.monitoring.performance import Performance, estimate, judge_performance, measure_performance
 from loan_default.risk.policy import PerformancePolicy, load_policy
+from loan_default_tests.risk.small_books import FINAL, TIMELESS
 
 POLICY = PerformancePolicy(
     least_loans=500,
@@ -267,3 +269,55 @@ def test_a_finding_says_how_large_an_error_it_would_have_seen() -> None:
     judged = measured(predictions, outcomes).verdict
     assert judged is not None
     assert all("would have been seen 19 times of 20" in finding.sentence for finding in judged.findings[1:])
+
+
+# --- books of other shapes
+
+
+def measured_small(
+    contract: Contract,
+    predictions: Sequence[Mapping[str, Any]],
+    outcomes: Mapping[str, int | None],
+    learned: Any = None,
+) -> Performance:
+    never = date(1990, 1, 1) if contract.has_time else pl.Series("draw", [], dtype=pl.Float64)
+    return measure_performance(
+        pl.LazyFrame(predictions, schema_overrides={"id": pl.String}),
+        pl.LazyFrame({"id": list(outcomes), "outcome": list(outcomes.values())}, schema_overrides={"outcome": pl.Int8}),
+        contract,
+        POLICY,
+        production=1,
+        seen_until=date(2012, 1, 1),
+        learned={1: never if learned is None else learned},
+        cutoff=0.3,
+        seed=7,
+        resamples=10,
+    )
+
+
+def scored(loan: str, **values: Any) -> dict[str, Any]:
+    return {"id": loan, "pd": 0.2, "decision": "review", "model_version": 1, "scored_at": AT, **values}
+
+
+def test_a_final_outcome_counts_when_it_is_told() -> None:
+    young = {"issued": date(2014, 12, 1)}
+    predictions = [scored("bad", **young), scored("good", **young), scored("open", **young), scored("untold", **young)]
+    performance = measured_small(FINAL, predictions, {"bad": 1, "good": 0, "open": None})
+    (version,) = performance.versions
+    assert (version.loans, version.matured, version.known, version.defaults) == (4, 2, 2, 1)
+    assert performance.vintages["vintage"].to_list() == ["2014-Q4"]
+    assert performance.verdict is not None
+    assert performance.verdict.reasons[0].startswith("Outcomes of 2 loans with 1 defaults are known; 500 and 50")
+
+
+def test_without_a_date_quarters_are_those_of_scoring_and_called_so() -> None:
+    predictions = [scored("a"), scored("b", scored_at=AT + timedelta(days=100))]
+    performance = measured_small(TIMELESS, predictions, {"a": 1, "b": 0})
+    assert performance.vintages["vintage"].to_list() == ["scored 2015-Q1", "scored 2015-Q2"]
+    assert performance.versions[0].known == 2
+
+
+def test_without_a_date_the_very_loans_that_a_version_was_developed_on_do_not_count_for_it() -> None:
+    draws = pl.DataFrame({"id": ["a", "c"]}).select(draw_of("id")).to_series()
+    (version,) = measured_small(TIMELESS, [scored(loan) for loan in "abc"], {"a": 1, "b": 0}, learned=draws).versions
+    assert (version.loans, version.learned, version.known) == (1, 2, 1)

@@ -1,16 +1,18 @@
 """What is sold now, counted among the newest loans whatever their outcome, and in the test window."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import date
 
 import polars as pl
 import pytest
 
 from loan_default.risk.contract import Contract
-from loan_default.risk.evaluation import LevelCoverage
+from loan_default.risk.evaluation import Coverage, LevelCoverage
 from loan_default.risk.policy import Policy
 from loan_default.risk.validation.coverage import measure_coverage, segment_fields
 from loan_default.risk.validation.promotion import decide_promotion
+from loan_default_tests.risk.small_books import BY_WAVE, TIMELESS, make_file
 from loan_default_tests.risk.validation.test_promotion import EVIDENCE, POLICY
 
 
@@ -81,3 +83,21 @@ def test_a_product_that_no_window_holds_is_held_though_all_else_is_well(
             "Of the loans issued 2011-01 to 2011-12 30.0% are of term 60, of which the test window holds 0; 30 of each "
             "are needed. Left out, as no loan has a value: purpose.",
         )
+
+
+def test_without_a_date_the_newest_cohorts_count_or_all_loans(policy: Policy) -> None:
+    loans = make_file(1_000).with_columns(pl.col("wave").sort())
+    promotion = policy.promotion.model_copy(update={"segments": ("home",)})
+    by_wave = measure_coverage(loans.lazy(), loans, BY_WAVE, promotion)
+    assert by_wave is not None
+    assert by_wave.recent_loans == "the loans of the cohorts h"
+    newest = loans.filter(pl.col("wave") == "h")
+    assert {level.level: level.recent_share for level in by_wave.levels} == {
+        level: (newest["home"] == level).mean() for level in ("rent", "own")
+    }
+    assert measure_coverage(loans.lazy().head(0), loans, BY_WAVE, promotion) is None
+    drawn = measure_coverage(loans.lazy(), loans, TIMELESS, promotion)
+    assert drawn is not None
+    assert drawn.recent_loans == "the loans of the files"
+    assert sum(level.recent_share for level in drawn.levels) == pytest.approx(1)
+    assert Coverage.from_dict(json.loads(json.dumps(asdict(by_wave)))) == by_wave

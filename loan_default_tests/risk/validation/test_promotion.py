@@ -514,3 +514,27 @@ def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model
         return decide_promotion(5, 4, evidence, measured, SHIPPED, COMMON).verdict == "promote"
 
     assert least <= np.mean([promoted(seed) for seed in range(15 if gain else 60)]) <= most
+
+
+@pytest.mark.parametrize(
+    ("design", "said"),
+    [
+        ({"cut_by": "draw"}, "drawn by a hash of their ids, and what comes later was not tested"),
+        ({"cut_by": "cohort", "cohort": "wave"}, "of later cohorts (wave) than the others, older first"),
+    ],
+)
+def test_a_book_without_a_date_is_not_held_for_what_it_cannot_have_and_the_decision_says_so(
+    design: dict[str, Any], said: str
+) -> None:
+    decision = decide((replace(EVIDENCE, out_of_time=False, **design), BETTER))
+    assert decision.verdict == "promote"
+    (finding,) = [finding for finding in decision.findings if finding.rule == "out_of_time"]
+    assert finding.passed
+    assert finding.sentence.startswith("By its contract the book has no date, so no test of it is out of time, and")
+    assert said in finding.sentence
+    free = POLICY.model_copy(update={"require_out_of_time": False})
+    sentences = [
+        f.sentence for f in decide((replace(EVIDENCE, out_of_time=False, **design), BETTER), policy=free).findings
+    ]
+    assert not any("require_out_of_time" in sentence for sentence in sentences)
+    assert any(said in sentence for sentence in sentences), "said also where nothing asks for it"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract import Contract
+from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
@@ -31,6 +33,7 @@ from loan_default.risk.validation.quality_gates import (
     judge_predictions,
 )
 from loan_default_tests.conftest import Cleaned
+from loan_default_tests.risk.small_books import BOOKS, make_file
 
 Signal = tuple[CleaningReport, pl.LazyFrame]
 
@@ -266,3 +269,56 @@ def test_failures_are_one_text() -> None:
         Finding("c", False, "So is 3."),
     )
     assert failures(findings) == "One is wrong. So is 3."
+
+
+# --- books of other shapes
+
+
+def clean_small(folder: Path, contract: Contract, file: pl.DataFrame) -> tuple[CleaningReport, pl.LazyFrame]:
+    file.write_csv(folder / "loans.csv")
+    report = clean_loans([folder / "loans.csv"], contract, cleaned=folder / "c.parquet", rejected=folder / "r.parquet")
+    return report, pl.scan_parquet(folder / "c.parquet")
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_cleaned_loans_of_every_kind_of_book_pass(tmp_path: Path, name: str) -> None:
+    contract = BOOKS[name]
+    report, loans = clean_small(tmp_path, contract, make_file(300))
+    assert failures(judge_cleaning(report, loans, contract)) == ""
+    columns = loans.collect_schema().names()
+    assert {"sex", "age"} <= set(columns), "protected fields are kept for the fairness report"
+    assert ("matures" in columns) == (report.snapshot is not None) == (not contract.outcomes_are_final)
+    if contract.outcomes_are_final:
+        assert report.matured == report.resolved == 300
+
+
+@pytest.mark.parametrize(
+    ("book", "change", "sentence"),
+    [
+        (
+            "constant",
+            {"issued": ""},
+            "No date was read: no loan has issued, so none is known to have matured, so there",
+        ),
+        ("term_as_support", {"term": ""}, "No term was read: no loan has term, so none is known to have matured, so"),
+        ("by_product", {"product": ""}, "No term was read: no loan has product, so none is known to have matured, so"),
+        (
+            "constant",
+            {"issued": "2016-12"},
+            "No loan has matured by the snapshot month 2016-12, so there is no default",
+        ),
+        ("constant", {"status": "open"}, "No loan has an outcome: status is never bad, good, so there is no default"),
+        ("timeless", {"status": "open"}, "No loan has an outcome: status is never bad, good, so there is no default"),
+        ("constant", {"status": "good"}, "None of the 1,187 matured loans defaulted; 1% to 90% is expected."),
+        ("timeless", {"status": "good"}, "None of the 2,000 loans with an outcome defaulted; 1% to 90% is expected."),
+    ],
+)
+def test_why_there_is_no_default_rate_is_said_as_it_is(
+    tmp_path: Path, book: str, change: dict[str, str], sentence: str
+) -> None:
+    file = make_file(2_000).with_columns(pl.lit(value).alias(name) for name, value in change.items())
+    report, loans = clean_small(tmp_path, BOOKS[book], file)
+    failing = failed(judge_cleaning(report, loans, BOOKS[book]))
+    assert list(failing) == ["default_rate_in_band"]
+    assert failing["default_rate_in_band"].startswith(sentence)
+    assert ("None of the" in failing["default_rate_in_band"]) == (change == {"status": "good"})

@@ -100,10 +100,8 @@ def results(inputs: ModelCardInputs) -> Iterator[str]:
     parts = [("term", segment) for segment in evaluation.within_term]
     parts += [("decision", segment) for segment in (inputs.examination.by_decision if inputs.examination else ())]
     if parts:
-        yield (
-            "Within loans of one term, and within those that one decision is made on, as far as there are "
-            f"{LEAST_ROWS} or more:"
-        )
+        decided = f"that one decision is made on, as far as there are {LEAST_ROWS} or more:"
+        yield f"Within loans {'of one term, and within those ' if evaluation.within_term else ''}{decided}"
         yield _within_table(parts)
     others = list(_others(inputs))
     if others:
