@@ -29,6 +29,15 @@ def test_what_is_derived_is_left_out_with_what_it_is_derived_from_and_only_then(
     assert not {"loan_amnt", "annual_inc", "loan_to_income", "credit_history_months", "addr_state"} & blanked.keys()
 
 
+def test_what_a_required_field_is_derived_from_is_never_left_out(contract: Contract) -> None:
+    data = contract.model_dump()
+    history = next(field for field in data["fields"] if field["name"] == "credit_history_months")
+    history |= {"required": True, "nullable": False}
+    assert blanked_together(contract).keys() - blanked_together(Contract.model_validate(data)).keys() == {
+        "earliest_cr_line"
+    }
+
+
 def test_shares_and_means_are_those_of_the_loans_without_the_field(
     scorer: Scorer, windows: Mapping[str, pl.DataFrame]
 ) -> None:
