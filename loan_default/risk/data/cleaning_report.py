@@ -18,6 +18,7 @@ from loan_default.risk.data.rejections import count_problems, first_rejection
 
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _PROBLEMS_LIMIT = 4  # in a warning
+_FIRST_LOANS = 10_000
 
 
 @dataclass(frozen=True)
@@ -187,5 +188,8 @@ def report_cleaning(
 
 def _missing_fields(contract: Contract, loans: pl.LazyFrame) -> tuple[str, ...]:
     """Name the optional features that no file has, or that no loan has a value of."""
-    empty = loans.select(pl.col(contract.feature_names).null_count() == pl.len()).collect()
-    return tuple(name for name in contract.feature_names if empty[name].item())
+    names: tuple[str, ...] = contract.feature_names
+    for part in (loans.head(_FIRST_LOANS), loans):  # few features, if any, have to be looked for in all loans
+        empty = part.select(pl.col(names).null_count() == pl.len()).collect()
+        names = tuple(name for name in names if empty[name].item())
+    return names
