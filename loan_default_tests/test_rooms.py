@@ -159,3 +159,13 @@ def test_a_module_has_its_test_file_or_names_another(name: str) -> None:
     tests = named or [f"{folder}/test_{file}".removeprefix("/")]
     for test in tests:
         assert (TESTS / test).is_file(), f"{name} has no {test}, and its charter names no other: Tested in `….py`."
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_polars_takes_no_path_for_a_pattern(module: str) -> None:
+    """A file may be called `loans [1].csv`, and a home `a*b`."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or list(map(ast.unparse, node.args)) == ["body"]:  # of a request, in memory
+            continue
+        if re.fullmatch(r"pl\.(scan_csv|(scan|read)_parquet)", ast.unparse(node.func)):
+            assert "glob=False" in [ast.unparse(keyword) for keyword in node.keywords], f"line {node.lineno}"

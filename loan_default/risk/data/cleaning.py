@@ -145,7 +145,8 @@ def _refuse_unreadable_snapshots(scan: FileScan, contract: Contract) -> None:
         if contract.snapshot and unreadable.share > limit:
             raise BadInput(
                 f"{unreadable} ({unreadable.share:.1%}; {limit:.0%} may be unreadable). Write it as "
-                f"{contract.snapshot.allowed}, or name the month in which the file was taken."
+                f"{contract.snapshot.allowed}, say its format under snapshot in the contract, or name the month in "
+                "which the file was taken."
             )
 
 
