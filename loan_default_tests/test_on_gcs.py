@@ -241,7 +241,7 @@ def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
     with faulty(emulator) as faults:
         faults.status, faults.message, faults.only = 403, "robot@x may not do that.", "POST /upload"
         sentence = failure(platform.run("cleaning_job"))
-    assert sentence.startswith(f"{root / 'cleaned_loans.parquet'} cannot be written: {REFUSED}")
+    assert sentence.startswith(f"{root / 'rejected_loans.parquet'} cannot be written: {REFUSED}")
     after = {name: content for name, content in objects_in(root).items() if not name.startswith("compute_logs")}
     assert after == before
     assert copied(platform) == here
