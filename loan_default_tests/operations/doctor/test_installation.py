@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from loan_default.operations.doctor.check import CheckContext
+from loan_default.operations.doctor.examination import examine
 from loan_default.operations.doctor.installation import check_homes, check_loan_data, check_settings
+from loan_default.risk.errors import BadInput
 from loan_default.settings import HomeOrigins, Origin, Settings
 from loan_default_tests.operations.doctor.conftest import Installation, diagnoses_of, wrong
 
@@ -30,9 +32,19 @@ def test_a_corrupt_reviewed_file_is_named(install: Installation, tmp_path: Path,
     file = tmp_path / "reviewed.yaml"
     if text is not None:
         file.write_text(text)
-    diagnosis = wrong(diagnoses_of(check_settings, install(**{f"LOAN_DEFAULT_{name}": file})))
+    settings = install(LOAN_DEFAULT_BOOK="named", **{f"LOAN_DEFAULT_{name}": file})
+    diagnosis = wrong(diagnoses_of(check_settings, settings))
     assert diagnosis.message.startswith(str(file))
     assert f"LOAN_DEFAULT_{name}" in diagnosis.remedy
+
+
+def test_a_corrupt_contract_that_names_the_book_is_told_before_all_else(install: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "contract.yaml"
+    file.write_text("name: book")
+    with pytest.raises(BadInput):
+        install(LOAN_DEFAULT_CONTRACT=file)
+    diagnosis = wrong([*examine()])
+    assert diagnosis.message.startswith(f"{file}, line 1: title: the key is missing; write title: ….\n")
 
 
 def test_loan_data_must_exist_if_it_is_named(install: Installation, tmp_path: Path) -> None:
