@@ -31,6 +31,10 @@ _WIDTHS_LIMIT = 50  # conditions in a plan of Polars
 _VALUE_LIMIT = csv.field_size_limit()  # letters: 131,072
 _SHOWN_LETTERS = 60
 _ROWS_AT_ONCE = 20_000
+_LINE_FEED, _RETURN = ord("\n"), ord("\r")
+
+Fault = Mapping[str, str | None]
+Array = np.ndarray[Any, Any]
 
 
 class SupportsReadInto(Protocol):
@@ -39,11 +43,6 @@ class SupportsReadInto(Protocol):
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer as far as there are bytes, and return how many these were."""
         ...
-
-
-Fault = Mapping[str, str | None]
-Array = np.ndarray[Any, Any]
-_LINE_FEED, _RETURN = ord("\n"), ord("\r")
 
 
 @dataclass(frozen=True)
@@ -295,7 +294,7 @@ def read_records(
                 else:
                     yield values, None if len(values) in (0, width) else _width_fault(len(values), width)
                 feed.record.clear()
-        except csv.Error:  # a line with a value beyond the limit
+        except csv.Error:  # a value is longer than it may be
             feed.is_stray = True
         if feed.is_stray:
             yield [], _stray_fault(feed.reject_first_line(), header, dialect)
@@ -330,7 +329,7 @@ class _LineFeed:
     def __init__(self, lines: Iterator[str], dialect: Dialect, width: int) -> None:
         self._lines, self._dialect, self._width = lines, dialect, width
         self._returned: deque[str] = deque()
-        self._letters, self._first_is_whole = 0, False
+        self._first_is_whole = False
         self.record: list[str] = []  # the lines of the record that is being read
         self.is_stray = False
 
@@ -355,7 +354,7 @@ class _LineFeed:
 
     def has_swallowed_rows(self, *, last: bool) -> bool:
         """Tell whether a line of the record, between its first and last (or the last too), is a row by itself."""
-        return any(map(self._is_sound_row, self.record[1 : None if last else -1]))
+        return any(self._is_row(line, strict=True) for line in self.record[1 : None if last else -1])
 
     def reject_first_line(self) -> str:
         """Give up the record: return its first line, and feed the others again."""
@@ -366,20 +365,16 @@ class _LineFeed:
         return first
 
     def _is_beyond(self, line: str) -> bool:
-        """Tell whether the value that the record's lines leave open cannot go on in this line."""
+        """Tell whether the value that the record's lines leave open cannot go on in this line: both are rows."""
+        separator = self._dialect.separator
         if len(self.record) == 1:
             values = self._dialect.split(self.record[0])
-            self._letters = len(self.record[0])
-            self._first_is_whole = len(values) + values[-1].count(self._dialect.separator) == self._width
-        self._letters += len(line)
-        return self._letters > _VALUE_LIMIT or (self._first_is_whole and self._is_row(line))
+            self._first_is_whole = len(values) + values[-1].count(separator) == self._width
+        return self._first_is_whole and (line.count(separator) + 1 == self._width or self._is_row(line))
 
-    def _is_sound_row(self, line: str) -> bool:
+    def _is_row(self, line: str, *, strict: bool = False) -> bool:
+        """Tell whether a line has as many values as the header; strictly, with each quotation mark in place."""
         try:
-            return len(next(self._dialect.reader([line], strict=True), [])) == self._width
+            return len(next(self._dialect.reader([line], strict=strict), [])) == self._width
         except csv.Error:
             return False
-
-    def _is_row(self, line: str) -> bool:
-        """Tell whether a line has as many values as the header, by itself or with quotation marks as letters."""
-        return self._width in (len(self._dialect.split(line)), line.count(self._dialect.separator) + 1)

@@ -169,6 +169,7 @@ def test_a_careful_table_streams_and_is_read_once(monkeypatch: pytest.MonkeyPatc
     assert len(opened) == 1
     assert frame.head(4).collect()["id"].to_list() == ["0", "1", "2", "3"]
     assert frame.select(pl.len()).collect().item() == 10
+    assert frame.filter(pl.col("id") == "7").select(ROW).collect().rows() == [(8,)]
 
 
 # --- properties -----------------------------------------------------------------------------------------------
