@@ -7,7 +7,7 @@ reported in `cleaning_report`; splitting and encoding loans for a model belongs 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from functools import partial, reduce
@@ -20,7 +20,7 @@ import polars as pl
 from loan_default.risk.compute import Engine
 from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
-from loan_default.risk.data.delimited import ROW
+from loan_default.risk.data.delimited import ROW, LineCount
 from loan_default.risk.data.field_values import no_loan, parse_table
 from loan_default.risk.data.loan_files import (
     LoanTable,
@@ -45,6 +45,9 @@ from loan_default.risk.data.rejections import (
 )
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
+
+_LONG_BYTES = 1 << 26  # in less time than it takes to begin, a shorter file is counted
+_QUICK: tuple[Reader, ...] = ("typed", "text")
 
 
 class NamedFile(Protocol):
@@ -166,40 +169,70 @@ def _scan_here(
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise BadInput(f"{path} is given twice; name each loan file once.")
-    names, lines = names or _unique_names(paths), [count_lines(path, contract) for path in paths]
+    names, extra = names or _unique_names(paths), [contract.snapshot_column] if contract.snapshot_column else []
 
-    def open_tables(reader: Reader) -> list[LoanTable]:
-        extra = [contract.snapshot_column] if contract.snapshot_column else []
+    def open_tables(lines: Sequence[LineCount] | None, reader: Reader) -> list[LoanTable]:
+        lines = lines or [LineCount()] * len(paths)
         how = partial(open_table, contract=contract, with_outcome=with_outcome, columns=extra, reader=reader)
         return [
             replace(how(path, lines=count), name=name) for path, name, count in zip(paths, names, lines, strict=True)
         ]
 
     with ThreadPoolExecutor(1) as background, refuse_damage(", ".join(map(str, paths))):
+        counts = background.submit(lambda: [count_lines(path, contract) for path in paths])
         digests = background.submit(lambda: tuple(map(digest, paths)))
         stream = partial(_stream, contract=contract, cleaned=cleaned, rejected=rejected, with_outcome=with_outcome)
-        tables, months = _read_all_rows(open_tables, stream)
+        is_long = sum(path.stat().st_size for path in paths) > _LONG_BYTES
+        read = _read_while_counting(open_tables, stream, counts) if is_long else None
+        tables, months = read or _read_all_rows(partial(open_tables, counts.result()), stream)
         layouts = tuple(table.layout.name if table.layout else "published" for table in tables)
         unreadable = _unreadable_snapshots(tables, months, contract) if with_outcome else ()
         return FileScan(tuple(map(str, paths)), layouts, digests.result(), months.drop("table"), unreadable)
 
 
 def _read_all_rows(
-    open_tables: Callable[[Reader], list[LoanTable]], stream: Callable[[Sequence[LoanTable]], pl.DataFrame]
+    open_tables: Callable[[Reader], list[LoanTable]],
+    stream: Callable[[Sequence[LoanTable]], pl.DataFrame],
+    readers: Sequence[Reader] = get_args(Reader),
 ) -> tuple[list[LoanTable], pl.DataFrame]:
     """Read by the quickest reader that can: typed, if no number is unreadable, and one that finds every row."""
-    for reader in get_args(Reader):
+    for reader in readers:
         tables = open_tables(reader)
         try:
             months = stream(tables)
         except pl.exceptions.ComputeError:
-            if reader == "careful":
+            if reader == readers[-1]:
                 raise
             continue
-        rows = dict(months.group_by("table").agg(pl.col("rows").sum()).iter_rows())
-        if all(table.rows in (None, rows.get(number, 0)) for number, table in enumerate(tables)):
+        if _holds_rows(months, [table.rows for table in tables]):
             return tables, months
-    raise RuntimeError(f"{', '.join(str(table.path) for table in tables)}: not every row was read; found {rows}.")
+    raise RuntimeError(f"{', '.join(str(table.path) for table in tables)}: not every row was read.")
+
+
+def _read_while_counting(
+    open_tables: Callable[[Sequence[LineCount] | None, Reader], list[LoanTable]],
+    stream: Callable[[Sequence[LoanTable]], pl.DataFrame],
+    counts: Future[list[LineCount]],
+) -> tuple[list[LoanTable], pl.DataFrame] | None:
+    """Read long files as if they were plain, while their lines are counted; None where it shows that they are not.
+
+    What is wrong with them is said when they are read again.
+    """
+    try:
+        tables, months = _read_all_rows(partial(open_tables, None), stream, _QUICK)
+    except (BadInput, pl.exceptions.PolarsError, RuntimeError):
+        return None
+    lines = counts.result()
+    is_right = all(count.plain and not count.widths for count in lines) and _holds_rows(
+        months, [count.lines - 1 if count.lines else None for count in lines]
+    )
+    return (tables, months) if is_right else None
+
+
+def _holds_rows(months: pl.DataFrame, expected: Sequence[int | None]) -> bool:
+    """Tell whether so many rows of each table were read, where it is known how many it has."""
+    rows = dict(months.group_by("table").agg(pl.col("rows").sum()).iter_rows())
+    return all(count in (None, rows.get(number, 0)) for number, count in enumerate(expected))
 
 
 def _scan_by_engine(

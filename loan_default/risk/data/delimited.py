@@ -9,11 +9,9 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -92,37 +90,17 @@ class LineCount:
 NOT_PLAIN = LineCount(plain=False)
 
 
-def count_lines_of_file(path: Path, offset: int, dialect: Dialect, width: int) -> LineCount:
-    """Count the lines of a file of UTF-8 by two threads, each of which reads one half of it.
+def count_lines_of(file: SupportsReadInto, dialect: Dialect, width: int) -> LineCount:
+    """Count the lines from here to the end of a stream.
 
     Args:
-        path: the file.
-        offset: bytes before the header.
+        file: bytes of UTF-8, which begin with the header.
         dialect: signs of one byte each.
         width: values of the header.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek((offset + size) // 2)
-        file.readline(_BLOCK_BYTES)
-        middle = file.tell()
-
-    def count_part(start: int, end: int) -> LineCount:
-        with path.open("rb") as file:
-            file.seek(start)
-            return count_lines_of_stream(file, dialect, width, end - start)
-
-    with ThreadPoolExecutor(2) as threads:
-        return sum(threads.map(count_part, (offset, middle), (middle, size)), LineCount())
-
-
-def count_lines_of_stream(file: SupportsReadInto, dialect: Dialect, width: int, length: int | None = None) -> LineCount:
-    """Count the lines from here to the end of a stream, or the lines of `length` bytes; else as the above."""
     counter, total, filled = _BlockCounter(dialect, width), LineCount(), 0
     while total.plain:
-        free = _BLOCK_BYTES - filled
-        count = file.readinto(counter.block.data[filled:][: min(free, free if length is None else length)])
-        length = None if length is None else length - count
+        count = file.readinto(counter.block.data[filled:])
         filled += count
         lines, done = counter.count(filled, is_last=not count)
         total += lines

@@ -31,8 +31,7 @@ from loan_default.risk.data.delimited import (
     Dialect,
     LineCount,
     add_faults,
-    count_lines_of_file,
-    count_lines_of_stream,
+    count_lines_of,
     scan_carefully,
 )
 from loan_default.risk.data.parsing import text_of
@@ -70,7 +69,10 @@ class LoanTable:
 
 @dataclass(frozen=True)
 class _TextTable:
-    """Where the table stands in a file of delimited text; `offset` counts bytes, where lines end in line feeds."""
+    """Where the table stands in a file of delimited text.
+
+    `offset` counts the bytes before the header; None where Polars cannot read the file, whatever stands below.
+    """
 
     path: Path
     packing: Packing
@@ -101,7 +103,7 @@ def open_table(
         reader: of text. Polars reads as text or, `typed`, plain numbers as Float64: for 500,000 loans
             cleaning then takes 3.0 s of processor time instead of 4.8 s, but the first text that is no number, or no
             UTF-8, stops the reading with Polars' ComputeError. `careful` is used for what Polars may read wrong.
-        lines: what `count_lines` says of the file, if that is known.
+        lines: what `count_lines` says of the file, which is asked by default; a count of no lines takes it for plain.
 
     Raises:
         BadInput: the file is absent, empty, no table, damaged, wrongly separated, holds nested columns, lacks
@@ -138,14 +140,11 @@ def count_lines(path: Path, contract: Contract) -> LineCount:
     if _is_parquet(path):
         return LineCount()
     table = _find_table(path, contract)
-    signs = table.dialect.separator + (table.dialect.quote or "")
-    if table.packing == "zip" or table.offset is None or not signs.isascii():
+    if table.offset is None:
         return NOT_PLAIN
-    if not table.packing:
-        return count_lines_of_file(path, table.offset, table.dialect, len(table.header))
     with refuse_damage(path), _open_bytes(path, table.packing) as file:
         file.read(table.offset)
-        return count_lines_of_stream(file, table.dialect, len(table.header))
+        return count_lines_of(file, table.dialect, len(table.header))
 
 
 def _refuse_nested(path: Path, dtypes: Mapping[str, pl.DataType], needed: set[str]) -> None:
@@ -192,10 +191,11 @@ def _scan(
         table = _find_table(path, contract)
         _refuse_repeated(path, table.header, needed)
         lines = count_lines(path, contract) if lines is None else lines
-        if reader == "careful" or not lines.plain:
+        if reader == "careful" or not lines.plain or table.offset is None:
             frame, rows = scan_carefully(partial(_lines_below_header, table), table.header, table.dialect), None
         else:
-            frame, rows = _scan_quickly(table, contract, lines, typed=reader == "typed"), lines.lines - 1
+            frame = _scan_quickly(table, contract, lines, typed=reader == "typed")
+            rows = lines.lines - 1 if lines.lines else None
         return frame, dict(frame.collect_schema()), rows
 
 
@@ -338,10 +338,11 @@ def _find_table(path: Path, contract: Contract) -> _TextTable:
     below = iter(lines[title_lines:])
     header = next(dialect.reader(below))
     header_lines = len(lines) - title_lines - len(list(below))
+    own_lines = lines[: title_lines + header_lines][: len(lines) - 1]  # the last may have no end
+    is_plain = all(line.endswith("\n") for line in own_lines) and (dialect.separator + (dialect.quote or "")).isascii()
     offset = None
-    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
-        titles = head.splitlines(keepends=True)[:title_lines]
-        offset = sum(map(len, titles)) if all(line.endswith(b"\n") for line in titles) else None
+    if is_plain and packing != "zip" and codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
+        offset = sum(map(len, head.splitlines(keepends=True)[:title_lines]))
     return _TextTable(path, packing, encoding, dialect, title_lines, header_lines, tuple(header), offset)
 
 

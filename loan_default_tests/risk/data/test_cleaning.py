@@ -116,6 +116,24 @@ def test_numbers_mean_the_same_whether_a_csv_is_read_typed_or_as_text(
     assert quick.report.problems == slow.report.problems
 
 
+def test_a_long_file_is_counted_while_it_is_read(
+    loans: pl.DataFrame, cleaned: Cleaned, clean: Clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning, "_LONG_BYTES", 0)
+    stream, streams = cleaning._stream, []
+
+    def record_stream(*arguments: Any, **how: Any) -> pl.DataFrame:
+        streams.append(arguments)
+        return stream(*arguments, **how)
+
+    monkeypatch.setattr(cleaning, "_stream", record_stream)
+    assert_frame_equal(clean(as_csv(loans, tmp_path / "a.csv")).loans, pl.read_parquet(cleaned.path))
+    assert len(streams) == 1
+    content = (tmp_path / "a.csv").read_text(encoding="utf-8").replace("\n", "\r")
+    (tmp_path / "b.csv").write_text(content, encoding="utf-8", newline="")
+    assert_frame_equal(clean(tmp_path / "b.csv").loans, pl.read_parquet(cleaned.path))
+
+
 def test_the_quarterly_files_are_read_as_they_are_published(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
     """A title, quotation marks everywhere, percent signs, no ids, and totals below."""
     percent = [pl.format(" {}%", name).alias(name) for name in ("int_rate", "revol_util")]

@@ -5,7 +5,6 @@ import gzip
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,8 +21,7 @@ from loan_default.risk.data.delimited import (
     ROW,
     Dialect,
     LineCount,
-    count_lines_of_file,
-    count_lines_of_stream,
+    count_lines_of,
     read_records,
     scan_carefully,
 )
@@ -39,12 +37,8 @@ def records(text: str, header: list[str] = HEADER, dialect: Dialect = COMMAS) ->
     return [(values, fault["reason"] if fault else None) for values, fault in read_records(lines, header, dialect)]
 
 
-def count(content: bytes, path: Path, width: int = 3, dialect: Dialect = COMMAS) -> LineCount:
-    """Count lines by both ways, which must agree."""
-    path.write_bytes(content)
-    of_file = count_lines_of_file(path, 0, dialect, width)
-    assert count_lines_of_stream(io.BytesIO(content), dialect, width) == of_file
-    return of_file
+def count(content: bytes, width: int = 3, dialect: Dialect = COMMAS) -> LineCount:
+    return count_lines_of(io.BytesIO(content), dialect, width)
 
 
 PLAIN = [
@@ -57,8 +51,8 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("text", "lines"), PLAIN)
-def test_text_that_every_reader_reads_alike_is_plain(tmp_path: Path, text: str, lines: int) -> None:
-    assert count(text.encode(), tmp_path / "a.csv") == LineCount(lines)
+def test_text_that_every_reader_reads_alike_is_plain(text: str, lines: int) -> None:
+    assert count(text.encode()) == LineCount(lines)
 
 
 ODD = [
@@ -76,26 +70,26 @@ ODD = [
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_text_that_readers_may_read_otherwise_is_not_plain(tmp_path: Path, text: str) -> None:
-    assert not count(text.encode(), tmp_path / "a.csv").plain
+def test_text_that_readers_may_read_otherwise_is_not_plain(text: str) -> None:
+    assert not count(text.encode()).plain
 
 
-def test_lines_of_another_width_are_found(tmp_path: Path) -> None:
+def test_lines_of_another_width_are_found() -> None:
     text = 'a,b,c\n1,2,3\n1,2\n\n1,"2,3"\n"1,2",3,"4,5",\n1\n1,2,3'
-    assert count(text.encode(), tmp_path / "a.csv") == LineCount(8, {2: 2, 4: 2, 5: 4, 6: 1})
+    assert count(text.encode()) == LineCount(8, {2: 2, 4: 2, 5: 4, 6: 1})
     wide = ",".join("x" * 70_000)
-    assert count(f"{wide}\n{wide},\n".encode(), tmp_path / "b.csv", 70_000) == LineCount(2, {1: 70_001})
+    assert count(f"{wide}\n{wide},\n".encode(), 70_000) == LineCount(2, {1: 70_001})
 
 
-def test_blocks_are_divided_between_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_divided_between_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "_BLOCK_BYTES", 20)
-    assert count(b"a,b,c\n" + b'"1",2,3\n' * 40 + b"1,2\n1,2,3", tmp_path / "a.csv") == LineCount(43, {41: 2})
-    assert not count(b"a,b,c\n" + b"1,2," + b"3" * 30 + b"\n", tmp_path / "a.csv").plain
+    assert count(b"a,b,c\n" + b'"1",2,3\n' * 40 + b"1,2\n1,2,3") == LineCount(43, {41: 2})
+    assert not count(b"a,b,c\n" + b"1,2," + b"3" * 30 + b"\n").plain
 
 
-def test_quotes_are_letters_where_there_are_none(tmp_path: Path) -> None:
+def test_quotes_are_letters_where_there_are_none() -> None:
     none = Dialect(";", None)
-    assert count(b'a;b;c\n1;"2;3"\n', tmp_path / "a.csv", dialect=none) == LineCount(2)
+    assert count(b'a;b;c\n1;"2;3"\n', dialect=none) == LineCount(2)
     assert records('1;"2;3"\n', ["a", "b", "c"], none) == [(["1", '"2', '3"'], None)]
 
 

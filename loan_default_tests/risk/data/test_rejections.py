@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from loan_default.risk.data import cleaning
 from loan_default_tests.risk.data.loan_tables import Clean, as_csv, with_values
 
 BAD: dict[str, list[tuple[str | None, str, str]]] = {
@@ -93,10 +94,13 @@ FAULTY: dict[str, tuple[Callable[[str], str], dict[str, int], list[tuple[Any, ..
 }
 
 
+@pytest.mark.parametrize("long_bytes", [0, 1 << 26], ids=["long", "short"])
 @pytest.mark.parametrize("name", FAULTY)
 def test_a_row_that_is_none_of_the_table_is_rejected_alone(
-    few: pl.DataFrame, clean: Clean, tmp_path: Path, name: str
+    few: pl.DataFrame, clean: Clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, long_bytes: int
 ) -> None:
+    """Of a long file the lines are counted while it is read, and it is read again where it is not plain."""
+    monkeypatch.setattr(cleaning, "_LONG_BYTES", long_bytes)
     change, problems, rejected = FAULTY[name]
     lines = few.write_csv().splitlines()
     lines[6] = change(lines[6])
