@@ -156,7 +156,8 @@ class Coverage:
         """Say which loans are the newest."""
         if self.first_month:
             return f"the loans issued {self.first_month} to {self.last_month}"
-        return f"the loans of the cohorts {' to '.join(self.cohorts)}" if self.cohorts else "the loans of the files"
+        cohorts = "cohort" if len(self.cohorts) == 1 else "cohorts"
+        return f"the loans of the {cohorts} {' to '.join(self.cohorts)}" if self.cohorts else "the loans of the files"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Coverage:

@@ -90,7 +90,7 @@ def test_without_a_date_the_newest_cohorts_count_or_all_loans(policy: Policy) ->
     promotion = policy.promotion.model_copy(update={"segments": ("home",)})
     by_wave = measure_coverage(loans.lazy(), loans, BY_WAVE, promotion)
     assert by_wave is not None
-    assert by_wave.recent_loans == "the loans of the cohorts h"
+    assert by_wave.recent_loans == "the loans of the cohort h"
     newest = loans.filter(pl.col("wave") == "h")
     assert {level.level: level.recent_share for level in by_wave.levels} == {
         level: (newest["home"] == level).mean() for level in ("rent", "own")

@@ -112,7 +112,7 @@ def promotion(inputs: ModelCardInputs) -> Iterator[str]:
 
 def people(inputs: ModelCardInputs) -> Iterator[str]:
     """Say which fields speak of groups of people, as far as the contract does."""
-    reported = named(field.name for field in inputs.scorer.contract.with_role("segment"))
+    reported = named(field.name for field in inputs.scorer.contract.with_role("segment", "cohort", "protected"))
     protected = named(field.name for field in inputs.scorer.contract.with_role("protected"))
     yield bullets(
         [
@@ -176,8 +176,8 @@ def _gaps(groups: Sequence[PeopleGroup]) -> Iterator[str]:
             yield f"`{field}` has one group that is large enough to measure."
             continue
         yield (
-            f"By `{field}` approvals differ most between {least.level} ({percent(low)}, of all of which "
-            f"{_rate(least)} defaulted) and {most.level} ({percent(high)}, {_rate(most)})."
+            f"By `{field}` approvals differ most between {least.level} ({percent(low)} approved; of the whole group "
+            f"{_rate(least)} defaulted) and {most.level} ({percent(high)}; {_rate(most)})."
         )
 
 

@@ -5,12 +5,16 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from loan_default.risk.data.splitting import Splits
 from loan_default.risk.estimates import Estimate, Recalibration
 from loan_default.risk.evaluation import Interval, Segment
+from loan_default.risk.loan_order import CutBy
 from loan_default.risk.policy import GovernancePolicy
 from loan_default.risk.validation.champion_challenger import decision_shares
+from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default.risk.validation.promotion import decide_promotion
+from loan_default_tests.risk.small_books import BY_WAVE, TIMELESS
 from loan_default_tests.risk.validation.model_card.cards import (
     POLICY,
     TESTED,
@@ -107,3 +111,57 @@ def test_who_decided_is_named() -> None:
 def test_groups_of_people_are_spoken_of_as_far_as_the_contract_does() -> None:
     text = section(model_card(card_inputs()), "Groups of people")
     assert "Read for reports only, never by the model: `addr_state`, `zip_code`." in text
+
+
+def test_groups_of_people_are_shown_and_protected_fields_said_to_be_read_for_reports() -> None:
+    half, most = Interval(0.5, 0.4, 0.6), Interval(0.75, 0.7, 0.8)
+    groups = (
+        PeopleGroup("sex", "f", 100, half, half, half, half),
+        PeopleGroup("sex", "m", 90, most, half, half, None),
+        PeopleGroup("sex", "missing", 7),
+    )
+    scorer = replace(card_inputs().scorer, contract=TIMELESS)
+    card = model_card(card_inputs(scorer=scorer, examination=replace(examined(), fairness=groups)))
+    people = section(card, "Groups of people")
+    assert "Read for reports only, never by the model: `sex`, `age`." in people
+    assert "The contract does not say which fields are protected" not in people
+    assert [row[1:4] for row in lines(card, "Groups of people", "`sex`")] == [
+        ["f", "100", "50.0% (40.0% to 60.0%)"],
+        ["m", "90", "75.0% (70.0% to 80.0%)"],
+    ]
+    assert "Left out as too small to measure: sex missing (7)." in people
+    assert "between f (50.0% approved; of the whole group 50.0% defaulted) and m (75.0%; 50.0%)." in people
+
+
+@pytest.mark.parametrize(
+    ("cut_by", "said"), [("draw", "drawn by a hash of their ids"), ("cohort", "later cohorts than")]
+)
+def test_a_card_of_a_book_without_a_date_tells_of_no_month_and_is_nowhere_out_of_time(cut_by: CutBy, said: str) -> None:
+    contract, test = {"draw": TIMELESS, "cohort": BY_WAVE}[cut_by], card_inputs().splits.window("test")
+    cohorts = ("g", "h") if cut_by == "cohort" else ()
+    parts = [replace(w, first_month=None, last_month=None, cohorts=cohorts) for w in card_inputs().splits.windows]
+    splits = Splits(None, (parts[0], parts[1], parts[2]), False, "f", 0, 0, cut_by=cut_by, cohort=contract.cohort_name)
+    card = model_card(
+        card_inputs(
+            scorer=replace(card_inputs().scorer, contract=contract),
+            cleaning={**card_inputs().cleaning, "first_month": None, "last_month": None, "snapshot": None},
+            splits=splits,
+            evaluation=replace(evaluated(), out_of_time=False, cut_by=cut_by, cohort=contract.cohort_name, segments=()),
+        )
+    )
+    assert f"On {test.rows:,} loans" in section(card, "In short")
+    assert said in section(card, "In short")
+    for heading in ("In short", "What it predicts", "Data", "Limits", "Monitoring and fall-back"):
+        words = section(card, heading)
+        for claim in (
+            "issued 20",
+            "mature",
+            "vintage",
+            "quarters of issue",
+            "None",
+            "are out of time",
+            "too few months",
+        ):
+            assert claim not in words, (heading, claim)
+    assert "## Segments" in card
+    assert "## Vintages" not in card
