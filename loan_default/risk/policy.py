@@ -162,14 +162,15 @@ def load_policy(path: Path | None = None, contract: Contract | None = None) -> P
     """Load a policy for a loan book; where it names no segments, they are the book's own (`Contract.segments`).
 
     Args:
-        path: the file, by default the one that the package ships.
+        path: the file, by default the one that the package ships, which holds where another says nothing.
         contract: the book's, by default the one that the package ships.
 
     Raises:
         BadInput: the file cannot be read, says something that is not allowed, or names what the book does not have.
     """
     book = contract or load_contract()
-    policy = load_reviewed(path or CONF / "policy.yaml", Policy, check=lambda policy: segment_problems(policy, book))
+    shipped = CONF / "policy.yaml"
+    policy = load_reviewed(path or shipped, Policy, check=lambda policy: segment_problems(policy, book), base=shipped)
     if "segments" in policy.promotion.model_fields_set:
         return policy
     promotion = policy.promotion.model_copy(update={"segments": book.segments})

@@ -29,6 +29,7 @@ def load_reviewed(
     *,
     upgrade: Callable[[Any], Any] | None = None,
     check: Callable[[_File], Iterable[Problem]] | None = None,
+    base: Path | None = None,
 ) -> _File:
     """Read a YAML file, or a JSON file in much less time, into `kind`.
 
@@ -37,6 +38,7 @@ def load_reviewed(
         kind: what it describes.
         upgrade: makes of what an earlier release wrote as JSON what this one reads; the rules of this one do not hold.
         check: yields what is wrong with the file beside what `kind` itself knows.
+        base: a file of the kind that holds where this one says nothing.
 
     Raises:
         BadInput: the file cannot be read, is no YAML, or says what `kind` does not allow; a line for each mistake.
@@ -52,6 +54,8 @@ def load_reviewed(
         content = upgrade(json.loads(text)) if upgrade else document.content
         raise BadInput(_sentences(path, kind, document._replace(content=content), strict=False)) from error
     document = read_yaml(path, text)
+    if base:
+        document = document._replace(content=_over(read_yaml(base, _read(base)).content, document.content))
     try:
         file = kind.model_validate(document.content, strict=True)
     except ValidationError as error:
@@ -59,6 +63,13 @@ def load_reviewed(
     if document.twice or (check and any(True for _ in check(file))):
         raise BadInput(_sentences(path, kind, document, check=check))
     return file
+
+
+def _over(base: Any, content: Any) -> Any:
+    """Lay what a file says over what another does, key by key; a file that says nothing stays one."""
+    if not isinstance(base, dict) or not isinstance(content, dict):
+        return content
+    return {**base, **{key: _over(base.get(key), value) for key, value in content.items()}}
 
 
 def _read(path: Path) -> str:

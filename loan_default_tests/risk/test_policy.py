@@ -70,9 +70,20 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_its_place(
     assert "\n" not in sentence
 
 
+def test_a_policy_that_says_what_differs_leaves_the_rest_as_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("promotion: {suspect_leak_above_auc: 0.99}\n", encoding="utf-8")
+    shipped, other = load_policy(), load_policy(path)
+    assert other.promotion == shipped.promotion.model_copy(update={"suspect_leak_above_auc": 0.99})
+    assert (other.decision, other.drift) == (shipped.decision, shipped.drift)
+    path.write_text("promotion: {suspect_leak_above_auc: 9}\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="line 1: promotion"):
+        load_policy(path)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence_part"),
-    [("decision: [", "line 2: this is no YAML"), ("", "line 1: the file holds nothing"), ("{}", "decision: the key")],
+    [("decision: [", "line 2: this is no YAML"), ("", "line 1: the file holds nothing"), ("[a]", "line 1: ")],
 )
 def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str, sentence_part: str) -> None:
     path = tmp_path / "policy.yaml"

@@ -102,7 +102,7 @@ def test_a_version_is_not_measured_on_loans_that_it_may_have_seen(book: Book) ->
 def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(book: Book, tmp_path: Path) -> None:
     strict = book.policy.promotion.model_copy(update={"suspect_leak_above_auc": 0.51})
     policy = book.policy.model_copy(update={"promotion": strict})
-    with pytest.raises(BadInput, match=r"^On the test window: .* a leak is suspected\.$"):
+    with pytest.raises(BadInput, match=r"^On the test window: .* a leak is suspected\. Look for a field"):
         training, models = book.record("trained_model"), book.models
         evaluate_version(
             book.data, training, models, policy, StorageLayout(UPath(tmp_path)), now=NOW, resamples=20, seed=7

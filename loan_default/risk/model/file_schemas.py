@@ -21,6 +21,7 @@ def schema_texts() -> dict[str, str]:
     """Return the text of each schema, by the name of its file."""
     kinds: dict[str, type[Section]] = {"contract": Contract, "policy": Policy, "search_space": search_space_file()}
     schemas = {f"{name}.schema.json": kind.model_json_schema() for name, kind in kinds.items()}
+    schemas["policy.schema.json"] = _without_required(schemas["policy.schema.json"])
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {
         name: json.dumps(dialect | _plain(schema), indent=1, ensure_ascii=False) + "\n"
@@ -32,6 +33,13 @@ def write_schemas(folder: Path = CONF) -> None:
     """Write the schemas anew, after a change of what the files may say."""
     for name, text in schema_texts().items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def _without_required(schema: dict[str, Any]) -> dict[str, Any]:
+    """Ask for no key: where a policy says nothing, the shipped one holds."""
+    definitions = {name: _without_required(section) for name, section in schema.get("$defs", {}).items()}
+    kept = {name: value for name, value in schema.items() if name not in ("required", "$defs")}
+    return {**kept, "$defs": definitions} if definitions else kept
 
 
 def _plain(schema: Any) -> Any:

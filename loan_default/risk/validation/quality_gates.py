@@ -30,6 +30,10 @@ CLEANING_RULES = (
     "nothing_from_after_the_loan_was_granted",
 )
 NO_LEAK = "not_too_good_to_be_true"
+LEAK_REMEDY = (
+    "Look for a field that was written after the decision; if there is none, raise "
+    "promotion.suspect_leak_above_auc in the policy beside the book's contract."
+)
 BETTER_THAN_OPINION = "better_than_the_opinion"
 TRAINING_RULES = ("auc_floor", BETTER_THAN_OPINION, NO_LEAK, "calibrated")
 NO_FIELD_LOST = "no_field_of_development_is_empty"
@@ -198,7 +202,8 @@ def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
     """Suspect a field that knows the outcome where the AUC is above what is honest on this book, or is NaN."""
     limit = policy.suspect_leak_above_auc
     shown = f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
-    return Finding(NO_LEAK, auc <= limit, f"AUC {auc:.4f}; above {shown} a leak is suspected.")
+    sentence = f"AUC {auc:.4f}; above {shown} a leak is suspected."
+    return Finding(NO_LEAK, auc <= limit, sentence if auc <= limit else f"{sentence} {LEAK_REMEDY}")
 
 
 def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Collection[str] = ()) -> Finding:

@@ -23,6 +23,7 @@ from loan_default.risk.evaluation import (
 )
 from loan_default.risk.policy import PromotionPolicy, load_policy
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
+from loan_default.risk.validation.quality_gates import LEAK_REMEDY
 
 POLICY = PromotionPolicy(
     least_test_rows=500,
@@ -173,8 +174,8 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
             "It was not measured whether the test window holds what is sold; evaluate again.",
         ),
         (auc(0.80, 0.599), "AUC 0.8000 (0.5990 to 0.8500); its lower end must be at least 0.60."),
-        (auc(0.8001, 0.60), "AUC 0.8001; above 0.80 a leak is suspected."),
-        (auc(float("nan"), 0.60), "AUC nan; above 0.80 a leak is suspected."),
+        (auc(0.8001, 0.60), f"AUC 0.8001; above 0.80 a leak is suspected. {LEAK_REMEDY}"),
+        (auc(float("nan"), 0.60), f"AUC nan; above 0.80 a leak is suspected. {LEAK_REMEDY}"),
         (
             changed(opinion_gain=Interval(0.01, 0.005, 0.02)),
             "The lender's opinion alone reaches AUC 0.7900, the model 0.8000: it gains +0.0100 (+0.0050 to +0.0200), "
