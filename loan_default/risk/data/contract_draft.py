@@ -9,73 +9,50 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loan_default.risk.contract import RESERVED
+from loan_default.risk.contract import RESERVED, TERM
 from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
 
 _SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field
 _FEW_NUMBERS = 10  # whole numbers of which there are no more may be names of categories
 
 
-def _words(*words: str) -> re.Pattern[str]:
+def _words(words: str) -> re.Pattern[str]:
     """Match whole parts of a column's name: `pay` in pay_0 and PayAmt, not in payer."""
-    return re.compile(rf"(?:^|_)(?:{'|'.join(words)})(?:_|\d|$)")
+    return re.compile(rf"(?:^|_)(?:{'|'.join(words.split())})(?:_|\d|$)")
 
 
-_ID = _words("id", "key", "number", "nr", "no", "loan_?id", "account", "reference")
-_TIME = _words(
-    "issue", "issued", "orig", "origination", "date", "month", "granted", "disbursed", "disbursement", "opened"
-)
+_ID = _words("id key number nr no loan_?id account reference")
+_TIME = _words("issued? orig origination date month granted disbursed disbursement opened")
 _OUTCOME = _words(
-    *("default", "defaulted", "bad", "good", "status", "target", "class", "outcome", "label", "y", "charged_?off"),
-    *("delinquent", "repaid", "paid_?off", "credit_?risk", "loan_?status", "severe", "serious"),
+    "default defaulted bad good status target class outcome label y charged_?off delinquent repaid paid_?off "
+    "credit_?risk severe serious"
 )
-_GOOD_NAMES = _words("good", "repaid", "paid_?off", "fully_?paid", "credit_?risk")
+_GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
 _BAD_LEVELS = re.compile(r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq", re.I)
 _GOOD_LEVELS = re.compile(r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok", re.I)
 _OPEN_LEVELS = re.compile(r"current|late|grace|issued|open|active|arrear|pending|in process", re.I)
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
-    r"last_pa?y|next_pa?y|last_pymnt|total_pymnt|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|"
-    r"pymnt_plan|debt_settlement|last_fico|chargeoff"
+    r"last_pa?y|next_pa?y|last_pymnt|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
 _PROTECTED = _words(
-    *("sex", "gender", "age", "marital", "marriage", "married", "ethnic", "ethnicity", "race", "religion", "religious"),
-    *("nationality", "foreign", "foreign_worker", "personal_status", "disability", "pregnan", "dependents?", "birth"),
-    "personal_status_sex",
+    "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
+    "personal_status disability pregnant dependents? birth"
 )
-_OPINIONS = _words(
-    "grade", "subgrade", "sub_grade", "rate", "int_rate", "interest", "score", "rating", "apr", "fico_?own"
-)
+_OPINIONS = _words("grade sub_?grade rate interest score rating apr")
 _MONEY = _words(
-    *(
-        "amount",
-        "amnt",
-        "amt",
-        "loan",
-        "income",
-        "inc",
-        "salary",
-        "balance",
-        "bal",
-        "limit",
-        "lim",
-        "value",
-        "due",
-        "debt",
-    ),
-    *("mortdue", "mortgage", "payment", "pymnt", "installment", "instalment", "price", "funded", "assets", "savings"),
+    "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
+    "installment instalment price funded assets savings"
 )
-_INCOME = _words("income", "inc", "salary", "wage", "earnings")
-_PERCENT = _words(
-    "rate", "percent", "pct", "util", "utilization", "ratio", "dti", "apr", "ltv", "debtinc", "share", "interest"
-)
-_RATE = _words("rate", "int_rate", "apr", "interest")
-_MONTHS = _words("months?", "mths?", "mos?", "term", "duration", "clage", "tenor", "tenure", "period")
-_YEARS = _words("years?", "yrs?", "age", "yoj", "length", "emp_length", "hist_length")
-_MONTHLY = _words("monthly", "month", "per_month", "pm")
+_INCOME = _words("income inc salary wage earnings")
+_PERCENT = _words("rate percent pct util utilization ratio dti apr ltv debtinc share interest")
+_RATE = _words("rate apr interest")
+_MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
+_YEARS = _words("years? yrs? age yoj length")
+_MONTHLY = _words("monthly month pm")
 
 
 @dataclass(frozen=True)
@@ -115,10 +92,8 @@ def guess_outcome(profile: TableProfile) -> StatusGuess | None:
             continue
         name = normalise(column.name)
         points = 3.0 * bool(_OUTCOME.search(name)) + 2.0 * any(_BAD_LEVELS.search(level) for level in column.levels)
-        points += (
-            (column.distinct == 2) + (column.name == profile.columns[-1].name) - 2.0 * bool(_PROTECTED.search(name))
-        )
-        points -= 2.0 * (column.missing > 0)
+        points += (column.distinct == 2) + (column.name == profile.columns[-1].name)
+        points -= 2.0 * bool(_PROTECTED.search(name)) + 2.0 * (column.missing > 0)
         if points >= 3 and (best is None or points > best[0]):
             best = points, column
     return _guess_status(best[1]) if best else None
@@ -163,12 +138,13 @@ def draft_contract(
     others = [column for column in profile.columns if column.name != outcome]
     time = _first(others, lambda column: bool(column.formats), _TIME)
     identity = _first(others, lambda column: column.is_unique and (column.whole or column.numbers is None), _ID)
-    suspects = {column.name: reason for column in others if (reason := _suspicion(column)) and column is not time}
     special = {column.name for column in (time, identity) if column}
+    suspects = {c.name: reason for c in others if c.name not in special and (reason := _suspicion(c))}
     fields = [column for column in others if column.name not in {*special, *suspects}]
     names = _field_names([*filter(None, (identity, time)), *fields])
     lines = [
-        *_head(profile, name, file, time),
+        *_head(profile, name, file),
+        *_time_head(time, matures=bool(status and status.unresolved) and _has_term(fields)),
         *_outcome_lines(status, profile),
         *_files_lines(profile, separator, encoding),
         *_afterwards_lines(suspects),
@@ -182,9 +158,10 @@ def draft_contract(
     return Draft(text, outcome, time.name if time else None, identity.name if identity else None, suspects)
 
 
-def _first(columns: Sequence[ColumnProfile], fits: object, words: re.Pattern[str]) -> ColumnProfile | None:
+def _first(
+    columns: Sequence[ColumnProfile], fits: Callable[[ColumnProfile], bool], words: re.Pattern[str]
+) -> ColumnProfile | None:
     """Return the first column that fits and whose name speaks of it, else the first that fits."""
-    assert callable(fits)
     fitting = [column for column in columns if fits(column)]
     named = [column for column in fitting if words.search(normalise(column.name))]
     return next(iter([*named, *(column for column in fitting if column.numbers is None)]), None)
@@ -221,7 +198,7 @@ def _list(values: Sequence[str]) -> str:
     return f"[{', '.join(map(_text, values))}]"
 
 
-def _head(profile: TableProfile, name: str, file: str, time: ColumnProfile | None) -> Iterator[str]:
+def _head(profile: TableProfile, name: str, file: str) -> Iterator[str]:
     rows = profile.columns[0].rows if profile.columns else 0
     yield "# yaml-language-server: $schema=contract.schema.json"
     yield f"# Drafted from {file}: {rows:,} rows, {len(profile.columns)} columns."
@@ -235,9 +212,20 @@ def _head(profile: TableProfile, name: str, file: str, time: ColumnProfile | Non
     yield f"name: {name}  # the registered model, the experiment and the folder in the storage follow it"
     yield f"title: {_text(name.replace('_', ' ').capitalize())}  # DECIDE: whose loans these are, and of which years"
     yield "# selection: ...  # DECIDE: who is in the file and who is not (declined applications, …), for the model card"
+
+
+def _has_term(fields: Sequence[ColumnProfile]) -> bool:
+    return any(normalise(column.name) == TERM and column.numbers is not None for column in fields)
+
+
+def _time_head(time: ColumnProfile | None, *, matures: bool) -> Iterator[str]:
+    """Yield whether loans have dates and have ended; `matures`: some have not, and their terms are in the file."""
     if time is None:
         yield "time: none  # GUESS: no column holds dates. Windows are drawn by the loans' ids, and none is out of time"
         yield "outcomes: final  # GUESS: every loan has ended. DECIDE: loans that still run must not count as repaid"
+    elif matures:
+        yield "# GUESS: some loans still run, so an outcome counts once the term is over. DECIDE: how many months later"
+        yield "# (grace_months of the outcome), as a default is booked later than it happens."
     else:
         yield "# DECIDE: has every loan ended? Else delete outcomes: final: an outcome counts once the term is over"
         yield "# then, as a number field named term says, in months, or one number for all loans (term: 36)."
@@ -370,7 +358,7 @@ def _is_coded(column: ColumnProfile, name: str) -> bool:
     counts = any(words.search(name) for words in (_MONEY, _PERCENT, _MONTHS, _YEARS)) or re.match(
         r"(n|num|count)_", name
     )
-    few = column.distinct <= _FEW_NUMBERS and bool(column.levels)
+    few = column.distinct <= _FEW_NUMBERS and bool(column.levels) and not column.suffix
     return column.whole and few and not counts
 
 
@@ -392,6 +380,7 @@ def _protected_lines(column: ColumnProfile) -> Iterator[str]:
 def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     assert column.numbers is not None
     unit, scale = _unit(column, name)
+    unit = column.suffix or unit
     low, high = _range(column, name, scale)
     opinion = _OPINIONS.search(name) and not _MONEY.search(name)
     yield "    kind: number"
@@ -399,6 +388,8 @@ def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     yield f"    unit: {unit}  # GUESS"
     if scale != 1:
         yield f"    scale: {scale}  # GUESS: the file has fractions, and {unit} is so many times that"
+    if column.suffix:
+        yield f'    strip: " {column.suffix}"'
     yield f"    range: [{low:.15g}, {high:.15g}]  # GUESS"
     yield '    outside: "null"'
     if opinion:

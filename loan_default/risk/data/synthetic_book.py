@@ -172,7 +172,7 @@ def _statuses(
 ) -> list[str | None]:
     """Draw how each loan ended; what has not matured by the snapshot is unresolved where the book has a word for it."""
     least, most = contract.expect.default_rate_between
-    rate = float(np.clip(_RATE, least + (most - least) / 10, most - (most - least) / 10))
+    rate = float(np.clip(_RATE, least + (most - least) / 4, most - (most - least) / 4))
     chances = 1 / (1 + np.exp(-(np.log(rate / (1 - rate)) * np.sqrt(1 + 0.35 * _SLOPE**2) + _SLOPE * risk)))
     defaulted = rng.random(len(risk)) < chances
     outcome, open_words = contract.outcome, contract.outcome.unresolved

@@ -14,6 +14,8 @@ import polars as pl
 
 NOTHING = ("", "n/a", "na", "nan", "null", "none", "<na>", "#n/a", r"\n", "nat", "-")
 MOST_LEVELS = 40  # of what counts as levels, and not as free text
+_ROWS_OF_A_LEVEL = 5  # at least, of a column whose levels may tell the outcome
+_SUFFIXES = {word: rf"^\d+(\.\d+)? {word[:-1]}s?$" for word in ("months", "years")}
 _CURRENCIES = ("$", "€", "£", "¥", "USD", "EUR", "GBP", "CHF")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _READ_SHARE = 0.98  # of the values that are there, for a column to count as numbers or months
@@ -60,6 +62,7 @@ class ColumnProfile:
         numbers: least and most, where the values are numbers.
         whole: whether the numbers are whole.
         percent: whether they carry a percent sign.
+        suffix: `months` or `years`, where each number has the word behind it.
         auc: how well the column alone tells defaulted from repaid loans, 0.5 to 1; None where no outcome is known.
     """
 
@@ -72,6 +75,7 @@ class ColumnProfile:
     numbers: tuple[float, float] | None = None
     whole: bool = False
     percent: bool = False
+    suffix: str = ""
     auc: float | None = None
 
     @property
@@ -157,7 +161,8 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     distinct = present.n_unique()
     counts = present.value_counts(sort=True)[values.name].to_list() if distinct <= MOST_LEVELS else []
     formats = tuple(_formats(present))
-    numbers = to_numbers(values, style)
+    suffix = next((word for word in _SUFFIXES if len(present) and present.str.contains(_SUFFIXES[word]).all()), "")
+    numbers = to_numbers(values.str.replace(r"\s*[A-Za-z]+$", "") if suffix else values, style)
     read = numbers.drop_nulls()
     is_numeric = len(present) > 0 and not formats and len(read) >= _READ_SHARE * len(present)
     auc = None if outcome is None else _auc(numbers if is_numeric else values, outcome, distinct)
@@ -168,7 +173,7 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     whole, percent = bool((read == read.round(0)).all()), present.str.ends_with("%").sum() > len(present) / 2
     return ColumnProfile(
         *(profile.name, profile.rows, profile.missing, distinct, profile.levels, formats),
-        *((low, high), whole, percent, auc),
+        *((low, high), whole, percent, suffix, auc),
     )
 
 
@@ -191,7 +196,7 @@ def _auc(values: pl.Series, outcome: pl.Series, distinct: int) -> float | None:
     scores = [known.is_null().cast(pl.Float64)]
     if known.dtype == pl.Float64:
         scores.append(known)
-    if distinct <= MOST_LEVELS:
+    if distinct <= min(MOST_LEVELS, len(y) / _ROWS_OF_A_LEVEL):
         frame = pl.DataFrame({"value": known, "y": y})
         scores.append(frame.select(pl.col("y").mean().over("value"))["y"])
     areas = [_area(score, y) for score in scores]

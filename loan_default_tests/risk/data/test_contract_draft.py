@@ -26,7 +26,7 @@ def loans() -> pl.DataFrame:
         "loan_status": np.where(bad, "Charged Off", "Fully Paid").tolist(),
         "AnnualIncome": [f"${value:,.0f}" for value in rng.uniform(10_000, 200_000, ROWS)],
         "int_rate": [f"{value:.2f}" for value in rng.uniform(0.05, 0.3, ROWS)],
-        "term": rng.choice(["36", "60"], ROWS).tolist(),
+        "term": rng.choice([" 36 months", " 60 months"], ROWS).tolist(),
         "Gender": rng.choice(["M", "F"], ROWS).tolist(),
         "home": rng.choice(["RENT", "OWN"], ROWS).tolist(),
         "education_code": rng.choice(["1", "2", "3"], ROWS).tolist(),
@@ -76,7 +76,7 @@ def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
     income, rate, term = (contract.by_name[name] for name in ("annual_income", "int_rate", "term"))
     assert (income.unit, contract.files.currency, contract.files.thousands) == ("dollars a year", ("$",), ",")
     assert (rate.unit, rate.scale, rate.opinion, rate.risk) == ("percent a year", 100, True, "rising")
-    assert term.unit == "months"
+    assert (term.unit, term.kind, term.strip) == ("months", "number", " months")
     assert contract.by_name["gender"].role == "protected"
     assert contract.by_name["home"].levels == ("RENT", "OWN") or set(contract.by_name["home"].levels) == {"RENT", "OWN"}
     assert contract.by_name["education_code"].levels == ("1", "2", "3")
@@ -94,9 +94,18 @@ def test_a_table_without_dates_or_numbers_of_loans_is_a_book_without_time(tmp_pa
     assert contract.outcomes_are_final
 
 
+def test_where_loans_still_run_outcomes_count_after_their_terms(contract: Contract) -> None:
+    assert contract.outcomes_are_final
+    running = drafted(loans().with_columns(loan_status=pl.Series(["Current", "Default", "Fully Paid", "Late"] * 50)))
+    assert "outcomes: final" not in running.text.replace("(outcomes: final", "")
+    assert "GUESS: some loans still run" in running.text
+    assert 'unresolved: ["Current", "Late"]' in running.text or 'unresolved: ["Late", "Current"]' in running.text
+
+
 def test_a_table_without_an_outcome_says_so() -> None:
     draft = drafted(loans().select("LoanID", "AnnualIncome", "home"))
     assert draft.outcome is None
+    assert draft.suspects == {}
     assert "DECIDE: no column was found that tells how a loan ended" in draft.text
 
 

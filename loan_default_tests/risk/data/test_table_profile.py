@@ -59,6 +59,7 @@ def test_gaps_levels_and_ranges_are_counted() -> None:
             n=["1", " 2 ", "NA", "-"],
             level=["x", "x", "y", None],
             rate=["5%", "7.5%", "1%", ""],
+            term=[" 36 months", " 60 months", "1 month", None],
         )
     )
     by_name = profile.by_name
@@ -66,6 +67,7 @@ def test_gaps_levels_and_ranges_are_counted() -> None:
     assert (by_name["n"].missing, by_name["n"].numbers, by_name["n"].whole) == (2, (1.0, 2.0), True)
     assert by_name["level"].levels == ("x", "y")
     assert by_name["level"].missing_share == 0.25
+    assert (by_name["term"].suffix, by_name["term"].numbers) == ("months", (1.0, 60.0))
     assert (by_name["rate"].percent, by_name["rate"].whole) == (True, False)
 
 
