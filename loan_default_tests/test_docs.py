@@ -45,7 +45,9 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
 
 
 def options_of(command: str) -> set[str]:
-    collected = COMMANDS[command].assemble_argument_collection()
+    own = COMMANDS[command]
+    apps = [own] if own.default_command else [own[name] for name in own.resolved_commands() if not name.startswith("-")]
+    collected = [argument for each in apps for argument in each.assemble_argument_collection()]
     return {"--help", *(name for argument in collected for name in argument.names)}
 
 

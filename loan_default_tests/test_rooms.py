@@ -55,6 +55,7 @@ OF_NO_MODULE = {
     "test_benchmarks.py",
     "test_containers.py",
     "test_docs.py",
+    "test_examples.py",
     "test_faults.py",
     "test_half_year.py",
     "test_infra.py",
