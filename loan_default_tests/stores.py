@@ -58,7 +58,8 @@ def client_of(tracking: Tracking) -> MlflowClient:
 
 
 def new_run(tracking: Tracking) -> str:
-    return client_of(tracking).create_run(tracking.ensure_experiment()).info.run_id
+    run_id: str = client_of(tracking).create_run(tracking.ensure_experiment()).info.run_id
+    return run_id
 
 
 def log_model(tracking: Tracking, run_id: str, kind: str = "xgboost") -> str:
@@ -136,4 +137,5 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port

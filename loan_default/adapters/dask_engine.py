@@ -169,8 +169,10 @@ class DaskEngine:
 
     def _ship(self, function: Callable[..., Any]) -> tuple[Future[Any], Callable[..., Future[Any]]]:
         """Send a function to the workers, once each; return its future, and what submits it for an item."""
-        name = _name_of(function)
-        function_future = self.client.submit(_same, function, key=f"{name}_itself-{uuid.uuid4().hex}")
+        from distributed.protocol.pickle import dumps
+
+        name, shipped = _name_of(function), _ShippedFunction(dumps(function))
+        function_future = self.client.submit(_same, shipped, key=f"{name}_itself-{uuid.uuid4().hex}")
 
         def submit(item: Any, **where: Any) -> Future[Any]:
             return self.client.submit(_call, function_future, item, key=f"{name}-{uuid.uuid4().hex}", **where)
@@ -206,8 +208,30 @@ def _same(function: Result) -> Result:
     return function
 
 
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    return function(item)
+class _ShippedFunction:
+    """A function that moves from worker to worker as it left here.
+
+    What it caches in one worker is that one's own: a worker may hand it to another while a task fills its caches, which
+    cannot be pickled then (and a task that waits for a function that was not handed on waits for ever).
+    """
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[type[_ShippedFunction], tuple[bytes]]:
+        return _ShippedFunction, (self._pickled,)
+
+    @cached_property
+    def function(self) -> Callable[[Any], Any]:
+        """Load the function, once in each process."""
+        from distributed.protocol.pickle import loads
+
+        function: Callable[[Any], Any] = loads(self._pickled)
+        return function
+
+
+def _call(shipped: _ShippedFunction, item: Any) -> Any:
+    return shipped.function(item)
 
 
 def _through(function: Callable[[pl.DataFrame], pl.DataFrame], part: TablePart) -> pl.DataFrame:
@@ -390,10 +414,6 @@ class _OneWorkerDevelopment:
 
     def __init__(self, parts: tuple[TablePart, ...], windows: _Windows) -> None:
         self._parts, self._windows = parts, windows
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the matrices: each process makes its own."""
-        return {name: value for name, value in vars(self).items() if name != "_matrices"}
 
     @property
     def space(self) -> FeatureSpace:

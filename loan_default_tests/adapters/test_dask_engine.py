@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -14,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+from distributed.protocol.pickle import dumps, loads
 from upath import UPath
 
-from loan_default.adapters.dask_engine import DaskEngine, WorkersError
+from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _ShippedFunction
 from loan_default.adapters.inbox import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
@@ -110,6 +112,20 @@ def on_test(candidate: Candidate, book: Book) -> float:
     test = window_loans(book.loans.scan(), CONTRACT, book.splits, "test")
     raw = candidate.scorer.score(test, with_reasons=False)["raw_score"]
     return auc_of(test["outcome"].to_numpy().astype(float), raw.to_numpy())
+
+
+class FillsCache:
+    """A function that keeps what no process can send to another."""
+
+    def __call__(self, item: int) -> int:
+        self.lock = threading.Lock()
+        return 2 * item
+
+
+def test_a_worker_hands_a_function_on_that_it_has_used() -> None:
+    shipped = _ShippedFunction(dumps(FillsCache()))
+    assert _call(shipped, 1) == 2
+    assert _call(loads(dumps(shipped)), 2) == 4
 
 
 # --- training -------------------------------------------------------------------------------------------------

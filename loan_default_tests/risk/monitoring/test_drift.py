@@ -5,11 +5,14 @@ import re
 import socket
 from collections import Counter
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from loan_default.risk.contract import Contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.monitoring.drift import (
     DriftVerdict,
@@ -23,7 +26,7 @@ from loan_default.risk.monitoring.drift import (
     psi,
 )
 from loan_default.risk.monitoring.reference_profile import drift_columns
-from loan_default.risk.policy import DriftPolicy
+from loan_default.risk.policy import DriftPolicy, Policy
 
 POLICY = DriftPolicy(
     feature_psi_limit=0.25,
@@ -58,7 +61,7 @@ def profile(frame: pl.DataFrame | pl.LazyFrame) -> ReferenceProfile:
     return build_profile(frame, numeric=NUMERIC, categorical=CATEGORICAL, score="raw_score")
 
 
-def drift_line(reference: pl.DataFrame, batch: pl.DataFrame, feature: str) -> dict:
+def drift_line(reference: pl.DataFrame, batch: pl.DataFrame, feature: str) -> dict[str, Any]:
     trained = profile(reference)
     return feature_drift(trained, profile_batch(batch, trained), POLICY).row(
         by_predicate=pl.col("feature") == feature, named=True
@@ -71,7 +74,7 @@ def verdict(reference: pl.DataFrame, batch: pl.DataFrame, policy: DriftPolicy = 
     return judge_drift(feature_drift(trained, current, policy), current.rows, policy)
 
 
-def contents(measured: Profile) -> dict:
+def contents(measured: Profile) -> dict[str, Any]:
     """Return a profile as plain values, which compare."""
     columns = {
         name: (column.values.tolist(), column.counts.tolist(), column.missing)
@@ -83,21 +86,21 @@ def contents(measured: Profile) -> dict:
 TRAINING = loans(20_000)
 
 
-def test_the_training_window_itself_is_stable_and_its_psi_is_zero():
+def test_the_training_window_itself_is_stable_and_its_psi_is_zero() -> None:
     trained = profile(TRAINING)
     table = feature_drift(trained, profile_batch(TRAINING, trained), POLICY)
     for figure in ("psi_raw", "decile_psi_raw", "missing_psi_raw"):
-        assert table[figure].drop_nulls().abs().max() < 1e-9
+        assert (table[figure].abs().fill_null(0) < 1e-9).all()
     assert verdict(TRAINING, TRAINING).verdict == "stable"
 
 
-def test_a_shuffled_sample_of_the_training_window_is_stable():
+def test_a_shuffled_sample_of_the_training_window_is_stable() -> None:
     result = verdict(TRAINING, TRAINING.sample(2_000, shuffle=True, seed=3))
     assert (result.verdict, result.drifted_features, result.share) == ("stable", (), 0.0)
     assert result.reasons[-1] == "0 of 7 features drifted (0%), limit 30%"
 
 
-def test_enough_moved_features_are_drift_and_each_says_why():
+def test_enough_moved_features_are_drift_and_each_says_why() -> None:
     moved = loans(5_000, seed=1).with_columns(pl.col("fico_range_low") - 40, pl.col("int_rate") + 5, grade=pl.lit("F"))
     result = verdict(TRAINING, moved)
     assert result.verdict == "drifted"
@@ -107,29 +110,30 @@ def test_enough_moved_features_are_drift_and_each_says_why():
     assert any(re.fullmatch(r"grade: PSI \d+\.\d{3} is above 0\.25", reason) for reason in result.reasons)
 
 
-def test_one_moved_feature_of_seven_is_named_and_no_drift():
+def test_one_moved_feature_of_seven_is_named_and_no_drift() -> None:
     result = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5))
     assert (result.verdict, result.drifted_features) == ("stable", ("int_rate",))
 
 
-def test_a_share_at_its_limit_is_drift():
+def test_a_share_at_its_limit_is_drift() -> None:
     moved = loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5)
     assert verdict(TRAINING, moved, POLICY.model_copy(update={"drifted_share_limit": 1 / 7})).verdict == "drifted"
 
 
-def test_a_moved_score_alone_is_drift():
+def test_a_moved_score_alone_is_drift() -> None:
     result = verdict(TRAINING, loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5))
     assert (result.verdict, result.drifted_features) == ("drifted", ())
+    assert result.score_psi is not None
     assert result.score_psi > POLICY.score_psi_limit
     assert re.fullmatch(r"score: PSI.* is above 0\.2", result.reasons[0])
 
 
-def test_the_score_has_its_own_limit():
+def test_the_score_has_its_own_limit() -> None:
     moved = loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5)
     assert verdict(TRAINING, moved, POLICY.model_copy(update={"score_psi_limit": 5.0})).verdict == "stable"
 
 
-def test_a_jump_of_missing_values_is_drift():
+def test_a_jump_of_missing_values_is_drift() -> None:
     emptied = pl.when(pl.int_range(pl.len()) % 4 > 0).then(pl.col("dti"))
     line = drift_line(TRAINING, loans(5_000, seed=1).with_columns(emptied.alias("dti")), "dti")
     assert line["drifted"]
@@ -138,20 +142,20 @@ def test_a_jump_of_missing_values_is_drift():
     assert line["missing_reference"] == pytest.approx(0.02, abs=0.005)
 
 
-def test_missing_values_are_the_reason_where_they_are_the_widest_figure():
+def test_missing_values_are_the_reason_where_they_are_the_widest_figure() -> None:
     emptied = pl.when(pl.int_range(pl.len()) > 0).then(pl.lit(None, pl.String)).otherwise(pl.col("grade"))
     result = verdict(TRAINING, loans(5_000, seed=1).with_columns(emptied.alias("grade")))
     assert result.reasons[1].startswith("grade: missing in 100.0% of rows, 0.0% in the reference, PSI 17.7")
 
 
-def test_a_feature_that_is_empty_in_the_batch_alone_is_drift_and_said_so():
+def test_a_feature_that_is_empty_in_the_batch_alone_is_drift_and_said_so() -> None:
     emptied = loans(5_000, seed=1).with_columns(grade=pl.lit(None, pl.String))
     result = verdict(TRAINING, emptied)
     assert result.drifted_features == ("grade",)
     assert result.reasons[1] == "grade: no value in the batch, missing in 0.0% of the reference"
 
 
-def test_one_extreme_value_hides_no_shift():
+def test_one_extreme_value_hides_no_shift() -> None:
     halved = pl.when(pl.int_range(pl.len()) > 0).then(pl.col("annual_inc") / 2).otherwise(1e9)
     line = drift_line(TRAINING, loans(5_000, seed=1).with_columns(halved.alias("annual_inc")), "annual_inc")
     assert line["psi"] < 0.01, "Evidently's bins have stopped hiding it: is decile_psi still needed?"
@@ -160,13 +164,13 @@ def test_one_extreme_value_hides_no_shift():
 
 
 @pytest.mark.parametrize("batch_value", [3.0, 7.0, 9.0, None, "spread"])
-def test_a_reference_of_one_value_catches_another_batch(batch_value):
+def test_a_reference_of_one_value_catches_another_batch(batch_value: float | str | None) -> None:
     new = pl.col("raw_score") if batch_value == "spread" else pl.lit(batch_value, pl.Float64)
     training, batch = TRAINING.with_columns(dti=7.0), loans(2_000, seed=1).with_columns(dti=new)
     assert drift_line(training, batch, "dti")["drifted"] == (batch_value != 7.0)
 
 
-def test_features_that_are_empty_in_the_reference_leave_the_denominator_and_are_named():
+def test_features_that_are_empty_in_the_reference_leave_the_denominator_and_are_named() -> None:
     training = TRAINING.with_columns(dti=pl.lit(None, pl.Float64), grade=pl.lit(None, pl.String))
     batch = loans(5_000, seed=1).with_columns(pl.col("int_rate") + 5, dti=pl.lit(None, pl.Float64))
     result = verdict(training, batch, POLICY.model_copy(update={"drifted_share_limit": 0.2}))
@@ -181,7 +185,7 @@ def test_features_that_are_empty_in_the_reference_leave_the_denominator_and_are_
     assert all(line[f"{name}psi{part}"] is None for name in ("", "missing_") for part in ("", "_raw", "_by_chance"))
 
 
-def test_a_rare_field_may_be_empty_by_chance_and_not_beyond_it():
+def test_a_rare_field_may_be_empty_by_chance_and_not_beyond_it() -> None:
     rare = pl.when(pl.int_range(pl.len()) % 100 == 0).then(1.0)  # in 1 % of the reference
     training = TRAINING.with_columns(dti=rare)
     empty = [drift_line(training, loans(rows, 1).with_columns(dti=None), "dti") for rows in (200, 1_000)]
@@ -205,23 +209,23 @@ def drift_of_samples(rows: int, draws: int, *changes: pl.Expr) -> pl.DataFrame:
     return pl.concat(tables).group_by("feature").agg(pl.col("drifted", "psi", "psi_raw").mean())
 
 
-def test_samples_of_the_reference_are_not_flagged():
+def test_samples_of_the_reference_are_not_flagged() -> None:
     flagged = drift_of_samples(200, 40)
-    assert flagged["drifted"].mean() < 0.01
-    assert flagged["drifted"].max() <= 0.05
+    assert np.mean(flagged["drifted"].to_numpy()) < 0.01
+    assert np.max(flagged["drifted"].to_numpy()) <= 0.05
     raw, less_chance = flagged.filter(feature="since_record").select("psi_raw", "psi").row(0)
     assert less_chance < raw / 3
     assert raw > 1, "chance no longer makes much of few values"
 
 
-def test_shifts_are_seen_in_few_rows_too():
+def test_shifts_are_seen_in_few_rows_too() -> None:
     moved = (pl.col("int_rate") + 3, pl.col("annual_inc") * 1.5, pl.col("since_record") + 80)
     flagged = dict(drift_of_samples(200, 20, *moved).select("feature", "drifted").iter_rows())
     assert {name for name, share in flagged.items() if share >= 0.9} == {"int_rate", "annual_inc", "since_record"}
     assert {name for name, share in flagged.items() if share > 0.05} == {"int_rate", "annual_inc", "since_record"}
 
 
-def test_a_figure_above_its_limit_may_be_chance():
+def test_a_figure_above_its_limit_may_be_chance() -> None:
     strict = POLICY.model_copy(update={"score_psi_limit": 1e-6, "feature_psi_limit": 1e-6})
     results = [verdict(TRAINING, TRAINING.sample(500, seed=seed), strict) for seed in range(20)]
     scores = [result.reasons[0] for result in results]
@@ -229,37 +233,37 @@ def test_a_figure_above_its_limit_may_be_chance():
     assert sum(result.verdict == "drifted" for result in results) <= 2
 
 
-def test_a_new_level_is_drift():
+def test_a_new_level_is_drift() -> None:
     renamed = loans(5_000, seed=1).with_columns(pl.col("home_ownership").replace("RENT", "LEASE"))
     line = drift_line(TRAINING, renamed, "home_ownership")
     assert line["psi"] > 4
     assert line["top_batch"].split()[0] in {"MORTGAGE", "OWN", "LEASE"}
 
 
-def test_nan_and_infinities_are_missing():
+def test_nan_and_infinities_are_missing() -> None:
     column = pl.Series([1.0, np.nan, np.inf, -np.inf, None, 2.0, 2.0, -0.0, 0.0])
     measured = build_profile(pl.DataFrame({"x": column}), numeric=["x"], categorical=[]).numeric["x"]
     assert (measured.values.tolist(), measured.counts.tolist(), measured.missing) == ([0, 1, 2], [2, 1, 2], 4)
 
 
 @pytest.mark.parametrize("rows", [0, 499])
-def test_too_few_rows_are_never_stable(rows):
+def test_too_few_rows_are_never_stable(rows: int) -> None:
     result = verdict(TRAINING, TRAINING.head(rows))
     assert (result.verdict, result.rows) == ("not enough rows", rows)
     assert result.reasons == (f"{rows} rows, fewer than the 500 that a verdict needs",)
 
 
-def test_an_empty_reference_is_refused():
+def test_an_empty_reference_is_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         profile(TRAINING.head(0))
 
 
-def test_a_lacking_column_is_named():
+def test_a_lacking_column_is_named() -> None:
     with pytest.raises(ValueError, match=r"lacks the columns \['dti', 'grade'\]"):
         profile_batch(TRAINING.drop("dti", "grade"), profile(TRAINING))
 
 
-def test_profiles_of_partitions_add_up():
+def test_profiles_of_partitions_add_up() -> None:
     trained = profile(TRAINING)
     batch = loans(3_000, seed=5).with_columns(grade=pl.col("grade").replace("A", "Ω"))
     parts = [profile_batch(part, trained) for part in (batch[:7], batch[7:7], batch[7:2_000], batch[2_000:])]
@@ -267,13 +271,13 @@ def test_profiles_of_partitions_add_up():
     assert contents(merged) == contents(profile_batch(batch, trained))
 
 
-def test_a_lazy_frame_gives_the_same_profile(tmp_path):
+def test_a_lazy_frame_gives_the_same_profile(tmp_path: Path) -> None:
     TRAINING.write_parquet(tmp_path / "loans.parquet")
     assert contents(profile(pl.scan_parquet(tmp_path / "loans.parquet"))) == contents(profile(TRAINING))
 
 
 @pytest.mark.parametrize("digits", [None, 3])
-def test_a_profile_survives_json(digits):
+def test_a_profile_survives_json(digits: int | None) -> None:
     stored = build_profile(
         TRAINING.with_columns(dti=pl.lit(None)),
         numeric=NUMERIC,
@@ -287,7 +291,7 @@ def test_a_profile_survives_json(digits):
     assert psi(read, profile_batch(TRAINING, read)) == psi(stored, profile_batch(TRAINING, stored))
 
 
-def test_a_profile_of_an_earlier_release_is_read():
+def test_a_profile_of_an_earlier_release_is_read() -> None:
     stored = (
         '{"format": 1, "rows": 500, "numeric": {"dti": {"values": [1.0, 2.0], "counts": [200, 200], "missing": 100}},'
         ' "categorical": {"grade": {"values": [], "counts": [], "missing": 500}},'
@@ -299,23 +303,25 @@ def test_a_profile_of_an_earlier_release_is_read():
     assert (result.verdict, result.drifted_features, result.not_compared) == ("drifted", ("dti",), ("grade",))
 
 
-def test_a_profile_of_another_format_is_refused():
+def test_a_profile_of_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format is 0, expected 1"):
         ReferenceProfile.from_json('{"format": 0}')
 
 
-def test_rounding_bounds_a_profile_and_hardly_moves_psi():
-    def index(digits: int | None) -> tuple[float, int]:
+def test_rounding_bounds_a_profile_and_hardly_moves_psi() -> None:
+    def psi_and_size(digits: int | None) -> tuple[float, int]:
         rounded = build_profile(TRAINING, numeric=["raw_score"], categorical=[], significant_digits=digits)
         moved = TRAINING.with_columns(pl.col("raw_score") * 1.2)
-        return psi(rounded, profile_batch(moved, rounded))["raw_score"], rounded.numeric["raw_score"].values.size
+        index = psi(rounded, profile_batch(moved, rounded))["raw_score"]
+        assert index is not None
+        return index, rounded.numeric["raw_score"].values.size
 
-    (exact, every), (rounded, fewer) = index(None), index(3)
+    (exact, every), (rounded, fewer) = psi_and_size(None), psi_and_size(3)
     assert fewer < every / 10
     assert 0 < abs(rounded - exact) < 0.005
 
 
-def test_a_verdict_is_json():
+def test_a_verdict_is_json() -> None:
     result = verdict(TRAINING, TRAINING)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["verdict"] == "stable"
 
@@ -349,7 +355,7 @@ def mixed(rows: int, seed: int, moved: float) -> pl.DataFrame:
     ("seed", "rows", "batch_rows", "moved"),
     [(0, 20_000, 20_000, 0.0), (1, 6_000, 777, 0.4), (2, 900, 9_000, 0.9)],
 )
-def test_psi_is_evidentlys(seed, rows, batch_rows, moved):
+def test_psi_is_evidentlys(seed: int, rows: int, batch_rows: int, moved: float) -> None:
     reference, batch = mixed(rows, seed, 0.0), mixed(batch_rows, seed + 100, moved)
     categorical = ["rare", "flag"]
     numeric = [name for name in reference.columns if name not in categorical]
@@ -372,14 +378,14 @@ def test_psi_is_evidentlys(seed, rows, batch_rows, moved):
 
 
 @pytest.mark.integration
-def test_a_report_is_seeded_fetches_nothing_and_names_what_it_left_out(monkeypatch):
-    def refuse(*_):
+def test_a_report_is_seeded_fetches_nothing_and_names_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
         raise AssertionError("a report spoke to the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
-    def report(seed: int):
+    def report(seed: int) -> Any:
         return evidently_report(
             TRAINING.with_columns(term=pl.lit(36)),
             loans(5_000, seed=1).with_columns(term=pl.lit(36), dti=pl.lit(None), home_ownership=pl.lit("<OWN>")),
@@ -400,7 +406,7 @@ def test_a_report_is_seeded_fetches_nothing_and_names_what_it_left_out(monkeypat
     assert report(seed=8).json["metrics"] != first.json["metrics"]
 
 
-def test_a_report_of_an_empty_batch_says_so():
+def test_a_report_of_an_empty_batch_says_so() -> None:
     report = evidently_report(
         TRAINING.rename({"grade": "<grade>"}),
         TRAINING.rename({"grade": "<grade>"}).head(0),
@@ -417,7 +423,9 @@ def test_a_report_of_an_empty_batch_says_so():
 
 @pytest.mark.integration
 @pytest.mark.real_data
-def test_samples_of_the_published_loans_are_not_flagged(real_data, contract, policy, tmp_path):
+def test_samples_of_the_published_loans_are_not_flagged(
+    real_data: Path, contract: Contract, policy: Policy, tmp_path: Path
+) -> None:
     raw, cleaned = real_data / "lendingclub" / "accepted_2007_2011.csv.gz", tmp_path / "cleaned.parquet"
     clean_loans([raw], contract, cleaned=cleaned, rejected=tmp_path / "rejected.parquet")
     loans = pl.read_parquet(cleaned).filter(pl.col(contract.time_name) < date(2011, 1, 1))

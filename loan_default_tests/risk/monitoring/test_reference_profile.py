@@ -26,6 +26,8 @@ MONTHS = ("2015-01", "2015-02")
 class Cut(LocalEngine):
     """As the distributed engine cuts tables, in this process."""
 
+    rows_each: int
+
     def __init__(self, rows: int) -> None:
         object.__setattr__(self, "rows_each", rows)
 

@@ -406,7 +406,7 @@ def test_a_decision_is_a_json_record() -> None:
 
 def test_a_record_of_before_whose_rules_were_phrases_is_still_read_and_shown() -> None:
     """Ids are shown as they stand in the record; nothing is looked up by them."""
-    record = {
+    record: dict[str, Any] = {
         "verdict": "hold",
         "candidate": 5,
         "champion": 4,
