@@ -117,7 +117,7 @@ BOOK = small_book(
 )
 BOOK_SPACE = FeatureSpace(BOOK, measure_population(pl.LazyFrame({"amount": [1.0]}), BOOK))
 USUAL = {"term": 12, "amount": 5, "rate": 7.5, "sort": "1", "owner": "True", "note": "x", "issued": "2010-01"}
-SENT = {
+SENT: dict[str, list[Any]] = {
     "sort": [1, 2, 1.0, "1.0", "2", "A", 3, True, None],
     "owner": [True, False, "TRUE", "false", "NONE", "none", "?"],
     "rate": [-1, 99, 99.0, 0.07, None],
