@@ -386,18 +386,23 @@ def show_history(console: Console, events: Sequence[HistoryEvent]) -> None:
 
 
 def show_performance(console: Console, report: Mapping[str, Any]) -> None:
-    """Show how good each version proved to be, in all and by vintage; estimates stand in brackets."""
-    columns = ("version", "loans", "matured", "known", "defaults", *metric_headings())
-    table = _table("Versions", *map(_number, columns))
+    """Show how good each version proved to be, in all and by quarter; estimates stand in brackets.
+
+    A record of before is of loans that mature, by vintage.
+    """
+    matured = ["matured"] if report.get("outcomes_mature", True) else []
+    counts = ["loans", *matured, "known"]
+    table = _table("Versions", *map(_number, ("version", *counts, "defaults", *metric_headings())))
     for version in report["versions"]:
-        counts = [f"{version[name]:,}" for name in ("loans", "matured", "known", "defaults")]
-        _add_row(table, str(version["version"]), *counts, *(_figures(version["real"]) if version["real"] else []))
+        cells = [f"{version[name]:,}" for name in (*counts, "defaults")]
+        _add_row(table, str(version["version"]), *cells, *(_figures(version["real"]) if version["real"] else []))
         if version["estimate"]:
             estimates = [f"[{version['estimate'][name]:.4f}]" for name in ESTIMATED_METRICS]
-            _add_row(table, str(version["version"]), "", "", "others", "", *estimates)
+            _add_row(table, str(version["version"]), *("" for _ in counts[1:]), "others", "", *estimates)
     console.print(table)
-    for field in ("vintage", "decision"):
-        _show_levels(console, field, report[f"{field}s"])
+    quarter = "vintage" if report.get("quarters_of", "issue") == "issue" else "quarter of scoring"
+    for field, heading in (("vintage", quarter), ("decision", "decision")):
+        _show_levels(console, field, heading, report[f"{field}s"], counts)
     verdict, until = report["verdict"], report["told_until"] or "no month yet"
     title = f"version {report['model_version']}: {verdict}; outcomes are told until {until}"
     reasons = [*report["reasons"], *(f"Outcome file {name} cannot be read." for name in report["unreadable"])]
@@ -405,11 +410,13 @@ def show_performance(console: Console, report: Mapping[str, Any]) -> None:
     console.print(f"[…] estimated without outcomes. {report['estimates']}", style="dim", markup=False)
 
 
-def _show_levels(console: Console, field: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    counts, rates = ("loans", "matured", "known"), ("mean_pd", "default_rate")
+def _show_levels(
+    console: Console, field: str, heading: str, rows: Sequence[Mapping[str, Any]], counts: Sequence[str]
+) -> None:
+    rates = ("mean_pd", "default_rate")
     metrics = [SHOWN_METRICS[name] for name in ESTIMATED_METRICS]
     table = _table(
-        f"By {field}", _number("version"), field, *map(_number, (*counts, "mean PD", "default rate", *metrics))
+        f"By {heading}", _number("version"), heading, *map(_number, (*counts, "mean PD", "default rate", *metrics))
     )
     for row in rows:
         _add_row(

@@ -168,11 +168,15 @@ class Coverage:
 
 @dataclass(frozen=True)
 class WindowDesign:
-    """How test loans were set apart: whether they came after the others, and by what in a book without a date."""
+    """How test loans were set apart: whether they came after the others, and by what in a book without a date.
+
+    `several_terms` is false where there is one term, or none: else the test loans follow the others of their own term.
+    """
 
     out_of_time: bool
     cut_by: CutBy | None = None
     cohort: str | None = None
+    several_terms: bool = True
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,8 @@ class Evaluation:
     """A model on one window of loans.
 
     `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration`, `looks`,
-    `blanked` and `coverage` are None in records of before they were measured. `cut_by` and `cohort` are as in `Splits`.
+    `blanked` and `coverage` are None in records of before they were measured. `cut_by`, `cohort` and
+    `several_terms` are as in `WindowDesign`.
     """
 
     rows: int
@@ -197,6 +202,13 @@ class Evaluation:
     coverage: Coverage | None = None
     cut_by: CutBy | None = None
     cohort: str | None = None
+    several_terms: bool = True
+
+    @property
+    def came(self) -> str:
+        """Say how the test loans of a book with dates lie to the others: `came after the training loans`."""
+        when = "came after" if self.out_of_time else "are of the same months as"
+        return f"{when} the training loans{' of their term' if self.several_terms else ''}"
 
     @property
     def within_term(self) -> tuple[Segment, ...]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.tracking import ModelVersion, Tracking
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.evaluation import BlankedField
+    from loan_default.risk.evaluation import BlankedField, WindowDesign
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
@@ -104,7 +104,6 @@ def evaluate_version(
         BadInput: the training was on other loans or windows, or the AUC is too good to be true.
     """
     from loan_default.adapters import look_log
-    from loan_default.risk.evaluation import WindowDesign
     from loan_default.risk.validation.champion_challenger import judge_on_test
     from loan_default.risk.validation.coverage import measure_coverage
     from loan_default.risk.validation.plots import evaluation_pngs
@@ -123,7 +122,7 @@ def evaluate_version(
         champion,
         policy.promotion,
         blanked=_blank_fields(data, candidates[leader], test.height),
-        design=WindowDesign(data.splits.out_of_time, data.splits.cut_by, data.splits.cohort),
+        design=_window_design(data.splits),
         looks=looks,
         seed=seed,
         resamples=resamples,
@@ -143,6 +142,13 @@ def _require_no_leak(judgement: Judgement, policy: Policy) -> None:
     leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy.promotion)
     if not leak.passed:
         raise BadInput(f"On the test window: {leak.sentence}")
+
+
+def _window_design(splits: Splits) -> WindowDesign:
+    from loan_default.risk.evaluation import WindowDesign
+
+    several_terms = len(splits.window("test").terms) > 1
+    return WindowDesign(splits.out_of_time, splits.cut_by, splits.cohort, several_terms)
 
 
 def _score_test(

@@ -187,8 +187,13 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
         *("1,200", "0.7000 (0.6900 to 0.7100)", "[0.6100]", "2016-Q3", "0.7100", "[0.6300]", "12.5%", "20.0%"),
         *("version 2: degraded; outcomes are told until 2019-03", "AUC 0.5 is too low.", "Outcome file b.csv cannot"),
         "[…] estimated without outcomes. Every PD is supposed to be right.",
+        *("matured", "By vintage"),
     ):
         assert words in lines
+    tables.show_performance(console, {**report, "quarters_of": "scoring", "outcomes_mature": False})
+    undated = text()
+    assert "By quarter of scoring" in undated
+    assert not any(word in undated for word in ("matured", "vintage", "900"))
 
 
 def test_a_diagnosis_is_one_line_however_long(printed: Any) -> None:

@@ -156,13 +156,16 @@ def _performance_metadata(performance: "Performance") -> dict[str, Any]:
     verdict = performance.verdict
     versions = [
         [
-            *(version.version, version.loans, version.learned, version.matured, version.known),
+            *(version.version, version.loans, version.learned),
+            *([version.matured] if performance.outcomes_mature else []),
+            version.known,
             *(str(version.real[name]) if version.real else None for name in SHOWN_METRICS),
             *(figures and figures["auc"] for figures in (version.expected, version.estimate)),
         ]
         for version in performance.versions
     ]
-    columns = ["version", "loans", "developed on", "matured", "known", *SHOWN_METRICS.values()]
+    matured = ["matured"] if performance.outcomes_mature else []
+    columns = ["version", "loans", "developed on", *matured, "known", *SHOWN_METRICS.values()]
     return {
         "verdict": verdict.verdict if verdict else "no version in production",
         "reasons": metadata.bullets(verdict.reasons if verdict else []),
@@ -171,7 +174,7 @@ def _performance_metadata(performance: "Performance") -> dict[str, Any]:
         **{
             name: metadata.table([column.replace("_", " ") for column in frame.columns], frame.rows())
             for name, frame in (
-                ("vintages", performance.vintages),
+                ("vintages" if performance.quarters_of == "issue" else "quarters of scoring", performance.vintages),
                 ("decisions", performance.decisions),
                 ("groups", performance.groups),
             )

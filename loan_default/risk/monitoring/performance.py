@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,7 @@ from loan_default.risk.policy import Finding, PerformancePolicy
 from loan_default.risk.validation.quality_gates import in_the_large
 
 Learned = date | pl.Series  # the last issue month of loans, or their draws
+QuartersOf = Literal["issue", "scoring"]
 
 ESTIMATED = (
     "An estimate supposes that every PD is right: it shows what a change of the population does, and cannot show that "
@@ -97,7 +98,8 @@ class PerformanceVerdict:
 class Performance:
     """Every version; the same by vintage, by decision and by PD group, a row for each version's.
 
-    A vintage is a quarter of issue, or in a book without a date of scoring.
+    A vintage is a quarter of issue, or in a book without a date of scoring (`quarters_of`). Where outcomes are final,
+    `outcomes_mature` is false: each counts as soon as it is told.
     """
 
     versions: tuple[VersionPerformance, ...]
@@ -105,6 +107,8 @@ class Performance:
     decisions: pl.DataFrame
     groups: pl.DataFrame
     verdict: PerformanceVerdict | None
+    quarters_of: QuartersOf
+    outcomes_mature: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
@@ -117,6 +121,8 @@ class Performance:
             "vintages": self.vintages.to_dicts(),
             "decisions": self.decisions.to_dicts(),
             "groups": self.groups.to_dicts(),
+            "quarters_of": self.quarters_of,
+            "outcomes_mature": self.outcomes_mature,
             "estimates": ESTIMATED,
         }
 
@@ -164,7 +170,11 @@ def measure_performance(
             verdict = judge_performance(version, judged, policy, contract)
     if verdict is None and production is not None:
         verdict = PerformanceVerdict("not enough outcomes", production, (_too_few(0, 0, policy, contract),))
-    return Performance(tuple(versions), pl.concat(vintages), pl.concat(decisions), pl.concat(groups), verdict)
+    return Performance(
+        *(tuple(versions), pl.concat(vintages), pl.concat(decisions), pl.concat(groups), verdict),
+        quarters_of="issue" if contract.has_time else "scoring",
+        outcomes_mature=not contract.outcomes_are_final,
+    )
 
 
 def _is_learned(loans: pl.DataFrame, learned: Learned) -> pl.Series:

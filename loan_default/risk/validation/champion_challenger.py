@@ -165,6 +165,7 @@ def judge_on_test(
         coverage=coverage,
         cut_by=design.cut_by,
         cohort=design.cohort,
+        several_terms=design.several_terms,
     )
     decisions, groups = decision_shares(scores.with_columns(test[OUTCOME])), pd_groups(outcomes, scores["pd"])
     judgement = Judgement(evaluation, None, leaderboard, None, decisions, groups)

@@ -91,8 +91,7 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     if evaluation.cut_by:
         yield Finding("out_of_time", True, _without_date(evaluation, policy))
     elif policy.require_out_of_time:
-        came = "came after" if evaluation.out_of_time else "are of the same months as"
-        yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {came} the training loans of their term.")
+        yield Finding("out_of_time", evaluation.out_of_time, f"The test loans {evaluation.came}.")
     yield _judge_coverage(evaluation, policy)
     if evaluation.looks is not None:
         yield Finding("looks_counted", True, _looks(evaluation.looks))

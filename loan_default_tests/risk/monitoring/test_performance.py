@@ -306,6 +306,7 @@ def test_a_final_outcome_counts_when_it_is_told() -> None:
     (version,) = performance.versions
     assert (version.loans, version.matured, version.known, version.defaults) == (4, 2, 2, 1)
     assert performance.vintages["vintage"].to_list() == ["2014-Q4"]
+    assert (performance.quarters_of, performance.outcomes_mature) == ("issue", False)
     assert performance.verdict is not None
     assert performance.verdict.reasons[0].startswith("Outcomes of 2 loans with 1 defaults are known; 500 and 50")
 
@@ -314,6 +315,7 @@ def test_without_a_date_quarters_are_those_of_scoring_and_called_so() -> None:
     predictions = [scored("a"), scored("b", scored_at=AT + timedelta(days=100))]
     performance = measured_small(TIMELESS, predictions, {"a": 1, "b": 0})
     assert performance.vintages["vintage"].to_list() == ["scored 2015-Q1", "scored 2015-Q2"]
+    assert performance.to_dict()["quarters_of"] == "scoring"
     assert performance.versions[0].known == 2
 
 

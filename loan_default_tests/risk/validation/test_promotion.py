@@ -160,6 +160,10 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (changed(defaults=99), "The test window holds 500 loans and 99 defaults; 500 and 100 are needed."),
         (changed(out_of_time=False), "The test loans are of the same months as the training loans of their term."),
         (
+            changed(out_of_time=False, several_terms=False),
+            "The test loans are of the same months as the training loans.",
+        ),
+        (
             with_level(test_rows=29),
             "Of the loans issued 2018-01 to 2018-12 5.0% are of term 60, of which the test window holds 29; 30 of each "
             "are needed.",

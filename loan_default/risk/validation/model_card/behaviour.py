@@ -21,8 +21,8 @@ def fields(inputs: ModelCardInputs) -> Iterator[str]:
     chosen = sorted(inputs.scorer.contract.features, key=lambda field: -importance.get(field.name, 0.0))
     first = [field.name for field in chosen[:_FIRST]]
     yield (
-        f"{plural(len(chosen), 'field')}, of which the contract says that they are known when the loan is granted. The "
-        f"most important are {named(first)}: together "
+        f"{plural(len(chosen), 'field')}, of which the contract says that they are known on the day of the "
+        f"decision. The most important are {named(first)}: together "
         f"{percent(sum(importance.get(name, 0.0) for name in first))} of the importance ({words.importance}). "
         + (
             "Where the table says that PD rises or falls with a field, the model cannot go against it."

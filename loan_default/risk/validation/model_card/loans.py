@@ -57,12 +57,14 @@ def _maturity(splits: Splits, contract: Contract) -> str:
     if contract.outcomes_are_final:
         return _finality(splits, used)
     due = f"{grace} months or more before" if grace else "by"
-    horizon = contract.term.horizon if isinstance(contract.term, Horizon) else None
-    ended = f"the horizon of {horizon} months was over" if horizon else "the last payment was due"
+    if isinstance(contract.term, Horizon):
+        ended, young = f"the horizon of {contract.term.horizon} months was over", "Younger loans may still default"
+    else:
+        ended = "the last payment was due"
+        young = "Of younger loans only the early payers and early defaulters are resolved"
     rule = (
-        f"Only matured loans are used: those of which {ended} {due} {splits.snapshot:%Y-%m}. Of younger "
-        "loans only the early payers and early defaulters are resolved, so their default rate is not that of their "
-        "vintage. "
+        f"Only matured loans are used: those of which {ended} {due} {splits.snapshot:%Y-%m}. {young}, so their default "
+        "rate is not that of their vintage. "
     )
     if not splits.immature + splits.unresolved:
         return f"{rule}All {used:,} loans are matured."
@@ -100,19 +102,19 @@ def _finality(splits: Splits, used: int) -> str:
 
 def _windows(splits: Splits) -> str:
     span = {None: ["Issued"], "cohort": [f"`{splits.cohort}`"], "draw": []}[splits.cut_by]
+    term = ["Term"] if len(splits.parts) > len(splits.windows) else []
     rows = [
         (
             name,
-            *([] if splits.cut_by else [term]),
-            *([w.span] if span else []),
-            w.rows,
-            w.defaults,
-            percent(w.default_rate),
+            *([part] if term else []),
+            *([window.span] if span else []),
+            window.rows,
+            window.defaults,
+            percent(window.default_rate),
         )
-        for name, term, w in splits.parts
+        for name, part, window in splits.parts
     ]
-    headings = ["Window", *([] if splits.cut_by else ["Term"]), *span]
-    return markdown_table([*headings, "Loans", "Defaults", "Default rate"], rows)
+    return markdown_table(["Window", *term, *span, "Loans", "Defaults", "Default rate"], rows)
 
 
 def quality(inputs: ModelCardInputs) -> Iterator[str]:

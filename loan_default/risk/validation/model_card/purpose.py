@@ -46,8 +46,7 @@ def _came(test: Window, evaluation: Evaluation) -> str:
         return " drawn by a hash of their ids (the book has no date, and nothing was tested out of time)"
     if evaluation.cut_by == "cohort":
         return f" of {evaluation.cohort} {test.span}, later cohorts than the others (the book has no date)"
-    came = "after the training loans of their term" if evaluation.out_of_time else "of the same months as the training"
-    return f" issued {test.span}, {came}"
+    return f" issued {test.span}, which {evaluation.came}"
 
 
 def governance(inputs: ModelCardInputs) -> Iterator[str]:
@@ -92,7 +91,7 @@ def target(inputs: ModelCardInputs) -> Iterator[str]:
     unresolved = f"; as neither yet {_texts(outcome.unresolved)}" if outcome.unresolved else ""
     yield bullets(
         [
-            "It predicts the probability (PD) that a loan defaults, from what is known when it is granted.",
+            "It predicts the probability (PD) that a loan defaults, from what is known on the day of the decision.",
             "Default: "
             + (outcome.definition or "what it is in the lender's operation is not stated; it is read as follows."),
             f"Counted as default is a `{outcome.column}` of {_texts(outcome.defaulted)}; as repaid "

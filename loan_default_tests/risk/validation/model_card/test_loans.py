@@ -1,10 +1,12 @@
 """Files, windows, what loans lack and what the test window covers."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
-from loan_default.risk.data.splitting import Cut
+from loan_default.risk.data.splitting import Cut, TermWindow
 from loan_default.risk.validation.model_card.page import model_card
+from loan_default_tests.risk.small_books import REVOLVING
 from loan_default_tests.risk.validation.model_card.cards import (
     card_inputs,
     cleaned,
@@ -24,7 +26,27 @@ def test_data_are_told_with_what_was_lost_and_why() -> None:
     assert "have empty throughout: `fico_range_low`, `mort_acc`." in data
     assert "sets aside 10,000 that are resolved but not matured, beside 3,000 that are not resolved" in data
     assert "never seen a value of 2 fields" in section(model_card(card_inputs()), "Limits")
+    assert "| train | 2010-01 to 2012-01 | 20,000 | 4,000 | 20.0% |" in data
+
+
+def test_terms_are_told_where_there_are_several() -> None:
+    terms = tuple(TermWindow(term, date(2010, 1, 1), date(2012, 1, 1), 10_000, 2_000) for term in (36, 60))
+    splits = card_inputs().splits
+    train, calibrate, test = splits.windows
+    apart = replace(splits, windows=(replace(train, terms=terms), calibrate, test))
+    data = section(model_card(card_inputs(splits=apart)), "Data")
     assert "| train | all | 2010-01 to 2012-01 | 20,000 | 4,000 | 20.0% |" in data
+    assert "| train | 60 months | 2010-01 to 2012-01 | 10,000 | 2,000 | 20.0% |" in data
+
+
+def test_young_loans_of_a_revolving_book_have_no_term_to_pay_back_early() -> None:
+    assert "only the early payers and early defaulters are resolved" in section(model_card(card_inputs()), "Data")
+    revolving = replace(card_inputs().scorer, contract=REVOLVING)
+    inputs = card_inputs(scorer=revolving, evaluation=evaluated(several_terms=False), importance={"income": 1.0})
+    card = model_card(inputs)
+    assert "those of which the horizon of 12 months was over by 2019-03. Younger loans may still default, so" in card
+    assert "2013-06 to 2014-03, which came after the training loans, of which" in section(card, "In short")
+    assert not re.search("payers|of their term|last payment", card)
 
 
 def test_only_the_most_frequent_problems_are_listed() -> None:
