@@ -17,6 +17,7 @@ from loan_default.risk.monitoring.performance import Performance, estimate, judg
 from loan_default.risk.policy import PerformancePolicy, load_policy
 from loan_default_tests.risk.small_books import FINAL, TIMELESS
 
+CONTRACT = load_contract()
 POLICY = PerformancePolicy(
     least_loans=500,
     least_defaults=50,
@@ -45,7 +46,7 @@ def measured(
     return measure_performance(
         pl.LazyFrame(predictions, schema_overrides={"id": pl.String}),
         pl.LazyFrame({"id": list(outcomes), "outcome": list(outcomes.values())}, schema_overrides={"outcome": pl.Int8}),
-        load_contract(),
+        CONTRACT,
         policy,
         production=production,
         seen_until=until,
@@ -119,7 +120,7 @@ def test_nothing_predicted_is_no_verdict_and_no_row() -> None:
     performance = measure_performance(
         pl.LazyFrame(nothing, schema=schema),
         pl.LazyFrame(schema={"id": pl.String, "outcome": pl.Int8}),
-        load_contract(),
+        CONTRACT,
         POLICY,
         production=None,
         seen_until=None,
@@ -226,7 +227,7 @@ def test_too_few_outcomes_are_no_verdict(loans: int, defaults: int) -> None:
             "outcome": [1] * defaults + [0] * (loans - defaults),
         }
     )
-    judged = judge_performance(1, vintage, POLICY, load_contract())
+    judged = judge_performance(1, vintage, POLICY, CONTRACT)
     assert judged.verdict == "not enough outcomes"
     assert f"{loans:,} matured loans with {defaults:,} defaults are known" in judged.reasons[0]
 
@@ -259,7 +260,7 @@ def test_a_version_whose_pds_are_right_is_called_degraded_one_time_of_twenty_at_
         loans = pl.DataFrame({"pd": pds, "outcome": (rng.random(rows) < pds).astype(int)}).with_columns(
             vintage=pl.lit("2014-Q1"), issued=pl.lit(date(2014, 1, 1))
         )
-        return judge_performance(1, loans, policy, load_contract()).verdict == "degraded"
+        return judge_performance(1, loans, policy, CONTRACT).verdict == "degraded"
 
     assert np.mean([degraded(seed) for seed in range(300)]) <= 0.05
 
