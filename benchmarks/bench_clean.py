@@ -37,7 +37,7 @@ def figures(folder: Path, *, rows: int = PUBLISHED_ROWS, loans: Path | None = No
 
 def clean(raw: str, folder: str) -> Callable[[], Any]:
     """Clean as the platform does; the answer is the rows read."""
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.cleaning import clean_loans
 
     contract = load_contract()
@@ -62,7 +62,7 @@ def read_with_pandas(raw: str, folder: str) -> Callable[[], Any]:
 
 
 def _columns_used() -> list[str]:
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
 
     contract = load_contract()
     columns = [field.column for field in contract.fields if not field.derived]

@@ -59,7 +59,8 @@ def train(loans: str, rounds: int) -> Callable[[], Any]:
 def _prepared(loans: str) -> tuple[Any, Any, Any]:
     import polars as pl
 
-    from loan_default.risk.contract import OUTCOME, load_contract
+    from loan_default.risk.contract.columns import OUTCOME
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.search_space import load_search_space
 

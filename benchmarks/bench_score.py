@@ -49,7 +49,8 @@ def fit_package(loans: str, package: str, trees: int) -> Callable[[], Any]:
     """Fit a model as training does, and keep it as a model package."""
     import polars as pl
 
-    from loan_default.risk.contract import OUTCOME, load_contract
+    from loan_default.risk.contract.columns import OUTCOME
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.model.calibration import Calibration
     from loan_default.risk.model.candidates.xgboost_model import tree_parameters
     from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees

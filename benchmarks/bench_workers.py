@@ -78,7 +78,7 @@ def matured_loans(folder: Path, rows: int) -> Path:
     """Make synthetic loans that all have ended, and clean them."""
     import polars as pl
 
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.cleaning import clean_loans
     from loan_default.risk.data.synthetic import make_loans, write_csv
 
@@ -131,7 +131,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     from upath import UPath
 
     from loan_default.adapters.parquet_table import ParquetTable
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.splitting import SplitPlan, split_loans
     from loan_default.risk.evaluation import auc_of
     from loan_default.risk.model.development import development_on, on_windows

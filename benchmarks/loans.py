@@ -28,7 +28,7 @@ def cleaned_loans(folder: Path, rows: int) -> Path:
     """Clean synthetic loans, once in a folder."""
     path, raw = folder / f"cleaned_{rows}.parquet", folder / "synthetic.csv"
     if not path.exists():
-        from loan_default.risk.contract import load_contract
+        from loan_default.risk.contract.loading import load_contract
         from loan_default.risk.data.cleaning import clean_loans
         from loan_default.risk.data.synthetic import write_loans
 

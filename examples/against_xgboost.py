@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from loan_default.operations import home, training
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splitting import Splits, window_loans
 
 TRIALS, SEED = 20, 0

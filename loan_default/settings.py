@@ -462,7 +462,7 @@ def _book(variables: Mapping[str, str], contract: Path | None) -> str:
     """Name the loan book: as the variable says, else as the contract does; the shipped contract's has no name."""
     name, origin = variables.get(BOOK, ""), BOOK
     if not name and contract is not None:
-        from loan_default.risk.contract import load_contract
+        from loan_default.risk.contract.loading import load_contract
 
         name, origin = load_contract(contract).name, f"{contract}: name"
     if name and not _BOOK_NAME.fullmatch(name):

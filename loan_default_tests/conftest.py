@@ -16,7 +16,8 @@ from upath import UPath
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.synthetic import make_loans, write_csv

@@ -24,9 +24,9 @@ import yaml
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.risk.contract import CONF
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.policy import load_policy
+from loan_default.risk.reviewed_file import CONF
 from loan_default.settings import Settings, prepare_process
 
 LOANS, TUNED_ON = 6_000, 3_000

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.contract import CONF, Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.synthetic import make_applications, make_loans
@@ -21,6 +22,7 @@ from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import load_policy
+from loan_default.risk.reviewed_file import CONF
 
 LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from loan_default.operations import contracts
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.contract_check import check_contract
 from loan_default.risk.data.synthetic_book import make_book
 from loan_default.settings import load_settings, prepare_process

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.settings import (
     DAGSTER_STORAGE,

@@ -17,7 +17,8 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import File, list_files, list_folders, local_copy
 from loan_default.adapters.layout import StorageLayout
-from loan_default.risk.contract import TERM, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import TERM
 
 if TYPE_CHECKING:  # a sensor asks for the origin of predictions only where there are any
     import polars as pl

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-    from loan_default.risk.contract import Contract
+    from loan_default.risk.contract.book import Contract
 
 _PATIENCE = 5.0  # seconds in which a bucket is asked again, where MLflow has asked already
 EXPERIMENT, MODEL_NAME = "loan_default", "loan_default_model"  # of the book whose contract ships

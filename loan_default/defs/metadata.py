@@ -11,7 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.markdown import markdown_table
 
 Metadata = Mapping[str, Any]

@@ -24,7 +24,8 @@ from loan_default.defs.book import BookNames
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.lost_runs import RunLockResource
 from loan_default.defs.mlflow_run import MlflowRunResource
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, SLACK, SMTP_PASSWORD, Settings, load_settings

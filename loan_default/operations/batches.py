@@ -143,7 +143,7 @@ def deliver(settings: Settings, file: Path) -> str:
     Raises:
         BadInput: the file cannot be scored; what the inbox held of its name stays.
     """
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.cleaning import clean_application_file
 
     if not file.is_file():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loan_default.risk.errors import BadInput
 
 if TYPE_CHECKING:
-    from loan_default.risk.contract import Contract
+    from loan_default.risk.contract.book import Contract
     from loan_default.risk.data.contract_check import ContractCheck
     from loan_default.risk.data.contract_draft import Draft
 
@@ -81,7 +81,7 @@ def check(path: Path, file: Path | None = None) -> CheckedContract:
         BadInput: the contract, its policy or its search space has mistakes, all of which it names; or the file cannot
             be opened by the contract.
     """
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.contract_check import check_contract
     from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.policy import load_policy

@@ -32,7 +32,7 @@ def measure(settings: Settings, files: Sequence[Path] = ()) -> PerformanceResult
         BadInput: a file cannot be read, and none is taken in; or nothing was predicted yet and no file is named.
         JobFailed: a step failed.
     """
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.outcomes import check_outcome_file
 
     if not files and not _has_predictions(settings):

@@ -15,7 +15,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.settings import SHIPPED_BOOK, Settings
 
 if TYPE_CHECKING:
-    from loan_default.risk.contract import Contract
+    from loan_default.risk.contract.book import Contract
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _other_contract(settings: Settings | None) -> Contract | None:
     """Load the contract that is set, unless it describes LendingClub's loans, which are made as they are published."""
     if settings is None or settings.contract is None:
         return None
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
 
     contract = load_contract(settings.contract)
     return None if contract.name == SHIPPED_BOOK else contract

@@ -19,7 +19,7 @@ _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 
 def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: float) -> ServerConfig:
     """Plan a scoring server that follows the version in production."""
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.policy import load_policy
     from loan_default.serving.server import ServerConfig
 
@@ -63,7 +63,7 @@ def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -
         out: CSV to write.
         url: of the server; by default the one of the settings.
     """
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.serving.client import score_file
 
     contract, tokens = load_contract(settings.contract), settings.tokens(API_TOKENS)

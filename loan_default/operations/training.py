@@ -117,7 +117,7 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
     Raises:
         BadInput: names what cannot be used and what to do.
     """
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.loan_files import check_table
     from loan_default.risk.data.splitting import SplitPlan
 

@@ -1,7 +1,7 @@
 """Defines the error that a user can cause: input that cannot be used. Its text is a sentence for that user.
 
 Everything else that goes wrong is a fault of ours and keeps its own type and stack trace. Its sentences are
-tested where they are raised, as in `risk/test_contract.py`.
+tested where they are raised, as in `risk/contract/test_loading.py`.
 """
 
 

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import TERM
+from loan_default.risk.contract.columns import TERM
 from loan_default.risk.estimates import CONFIDENCE, Estimate, Recalibration, calibration_in_the_large, mean_estimate
 from loan_default.risk.loan_order import CutBy
 

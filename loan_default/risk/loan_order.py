@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loan_default.risk.contract import Contract, Horizon, ProductTerm
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.outcome import Horizon, ProductTerm
 
 CutBy = Literal["cohort", "draw"]
 Position = float | str  # of a cohort in its order, or a draw from 0 to 1

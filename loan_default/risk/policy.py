@@ -16,8 +16,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from loan_default.risk.contract import CONF, TERM, Contract, load_contract
-from loan_default.risk.reviewed_file import load_reviewed
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import TERM
+from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.reviewed_file import CONF, load_reviewed
 from loan_default.risk.section import Problem, Section
 
 MonitoringTrigger = Literal["drift", "performance", "failure"]

@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from loan_default.risk.errors import BadInput
 from loan_default.risk.section import PROBLEMS_LATER, Problem, Section
 
+CONF = Path(__file__).resolve().parent.parent / "conf"  # of the files that the package ships
+
 _File = TypeVar("_File", bound=Section)
 _LIBYAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")

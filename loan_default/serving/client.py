@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from loan_default.adapters.scoring_server import connect, read_answers, scoring_request, server_message
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically

@@ -24,7 +24,8 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import SCORED, Predictions

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.inbox import local_copy, require_files
 from loan_default.adapters.storage import store, store_afterwards, write_json
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.risk.validation.quality_gates import judge_cleaning

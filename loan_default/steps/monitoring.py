@@ -13,7 +13,7 @@ from upath import UPath
 
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.storage import write_json, write_text
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import DriftPolicy
 

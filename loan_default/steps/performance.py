@@ -14,7 +14,7 @@ from loan_default.adapters import prediction_history
 from loan_default.adapters.inbox import list_files, local_copy
 from loan_default.adapters.storage import store, write_json
 from loan_default.adapters.tracking import PRODUCTION
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.policy import Policy
 from loan_default.steps.data import parse_month, parse_optional_month
 from loan_default.steps.workspace import Workspace

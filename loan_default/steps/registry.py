@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loan_default.adapters import decision_log
 from loan_default.adapters.layout import MODEL_CARD, StorageLayout
 from loan_default.adapters.tracking import PRODUCTION
-from loan_default.risk.contract import OUTCOME
+from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Policy
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion

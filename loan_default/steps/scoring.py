@@ -15,7 +15,7 @@ from upath import UPath
 from loan_default.adapters import prediction_history
 from loan_default.adapters.layout import SUFFIXES, StorageLayout
 from loan_default.adapters.storage import exists, fetch, remove, store, store_afterwards, write_json
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.risk.validation.quality_gates import judge_fields, judge_predictions

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.policy import DecisionPolicy, Finding, Policy
 from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, judge_candidate
 from loan_default.steps.gates import GateFailed

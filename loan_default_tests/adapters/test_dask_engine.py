@@ -22,7 +22,7 @@ from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _
 from loan_default.adapters.inbox import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv

@@ -10,7 +10,7 @@ from upath import UPath
 
 from loan_default.adapters import prediction_history
 from loan_default.adapters.layout import StorageLayout
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 
 TODAY = date(2026, 3, 10)
 

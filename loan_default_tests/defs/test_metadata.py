@@ -5,7 +5,7 @@ import base64
 import dagster as dg
 
 from loan_default.defs import metadata
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.rejections import REJECTED_SCHEMA
 
 

@@ -22,11 +22,12 @@ import loan_default
 from loan_default.adapters import decision_log
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
-from loan_default.risk.contract import CONF, load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splitting import Splits, window_loans
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.search_space import load_search_space
+from loan_default.risk.reviewed_file import CONF
 from loan_default.risk.validation.quality_gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.settings import Settings
 from loan_default_tests.homes import (

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from loan_default.operations import contracts
-from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
+from loan_default.risk.reviewed_file import CONF
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import xgboost
 
 from loan_default.risk.arrays import Matrix
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans

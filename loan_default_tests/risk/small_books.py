@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 
 _ID = {"name": "id", "kind": "text", "role": "id", "description": "The number of the loan."}
 _ISSUED = {"name": "issued", "kind": "month", "role": "time", "description": "The month of issue."}

@@ -1,6 +1,5 @@
 """Derived fields: one expression gives one value on every way, its units are checked, and nothing else gets in."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import CONF, Contract, load_contract, load_packaged_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.synthetic import make_loans
@@ -24,7 +23,7 @@ from loan_default.risk.derivations import FUNCTIONS, Expression, Operand, compil
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
-from loan_default_tests.packages import EARLIER_DERIVATIONS as EARLIER
+from loan_default.risk.reviewed_file import CONF
 
 README = Path(__file__).parents[2] / "README.md"
 UNITS = {
@@ -430,45 +429,6 @@ def test_no_feature_is_derived_from_what_is_protected() -> None:
     next(field for field in data["fields"] if field["name"] == "loan")["role"] = "protected"
     with pytest.raises(ValueError, match=r"field value[01]: a feature cannot be derived from loan, which is protected"):
         Contract.model_validate(data)
-
-
-# --- contracts of before ------------------------------------------------------------------------------------------
-
-
-def earlier(folder: Path, **units: str) -> Path:
-    """Write the shipped contract as packages of format 2 had it, with other units of some fields."""
-    data = load_contract().model_dump(mode="json")
-    for field in data["fields"]:
-        field.pop("derived_as_numbers")
-        field["derived"] = EARLIER.get(field["name"])
-        field["unit"] = units.get(field["name"], field["unit"])
-    path = folder / "contract.json"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize("units", [{}, {"annual_inc": "dollars a month", "loan_amnt": "of its own"}])
-def test_a_contract_of_before_computes_what_it_did_whatever_its_units(units: dict[str, str], tmp_path: Path) -> None:
-    contract, shipped = load_packaged_contract(earlier(tmp_path, **units)), load_contract()
-    again = Contract.model_validate_json(contract.model_dump_json())
-    make_loans(300, seed=4).write_parquet(tmp_path / "loans.parquet")
-    results = []
-    for each in (contract, again, shipped):
-        results.append(cleaned_loans(tmp_path, each).select(*EARLIER))
-    assert results[0].equals(results[1])
-    assert results[0].equals(results[2])
-
-
-@pytest.mark.parametrize("name", EARLIER)
-def test_a_contract_that_names_a_function_of_before_is_told_what_to_write(name: str, tmp_path: Path) -> None:
-    data = load_contract().model_dump(mode="json")
-    field = next(field for field in data["fields"] if field["name"] == name)
-    expression, field["derived"] = field["derived"], EARLIER[name]
-    path = tmp_path / "contract.yaml"
-    path.write_text(yaml.safe_dump(data), encoding="utf-8")
-    with pytest.raises(BadInput, match=rf"field {name}: derived: it is now an expression; write derived: ") as refused:
-        load_contract(path)
-    assert expression.replace("yearly(annual_inc)", "annual_inc") in str(refused.value)
 
 
 # --- README's recipe ------------------------------------------------------------------------------------------

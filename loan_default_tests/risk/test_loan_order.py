@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.loan_order import cohort_level, draw_of, issue_order, period_numbers, term_months
 from loan_default_tests.risk.small_books import (
     BY_PRODUCT,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import GovernancePolicy, load_policy
+from loan_default.risk.reviewed_file import CONF
 
 
 def write_policy(folder: Path, key: str, value: Any) -> Path:

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from loan_default.adapters.scoring_server import ServerError
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput

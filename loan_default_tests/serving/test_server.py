@@ -20,9 +20,9 @@ import polars as pl
 import pytest
 
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
-from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
+from loan_default.risk.reviewed_file import CONF
 from loan_default.serving.server import ServerConfig, is_loopback
 from loan_default_tests.packages import applications
 from loan_default_tests.serving.test_registry_client import gone, helpers

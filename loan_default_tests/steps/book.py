@@ -16,7 +16,8 @@ from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.storage import read_json
 from loan_default.adapters.tracking import Tracking
 from loan_default.risk.compute import LocalEngine
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy

@@ -9,7 +9,7 @@ import pytest
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.storage import read_json
 from loan_default.risk.compute import LocalEngine
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.errors import BadInput

@@ -8,7 +8,7 @@ import pytest
 
 from loan_default.adapters.storage import read_json
 from loan_default.risk.compute import LocalEngine
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.synthetic import make_applications, make_loans
 from loan_default.steps.performance import measure_versions, read_outcome_files
 from loan_default.steps.scoring import score_batch

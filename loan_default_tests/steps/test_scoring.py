@@ -10,7 +10,7 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.storage import read_json
 from loan_default.risk.compute import LocalEngine
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.risk.validation.quality_gates import NO_FIELD_LOST, PREDICTION_RULES

@@ -15,7 +15,7 @@ from loan_default.defs.checks import check_results, check_specs
 from loan_default.defs.metadata import LOANS, OWNERS, Metadata
 from loan_default.defs.resources import ComputeResource, LoanBookResource, StorageResource
 from loan_default.defs.results import explain_failures, report_together, stored_spec
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.quality_gates import CLEANING_RULES
 from loan_default.steps.data import clean_loan_file, parse_optional_month, split_cleaned_loans
 

@@ -37,7 +37,7 @@ def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
 
 
 def _check_reviewed_files(context: CheckContext) -> Iterator[Diagnosis]:
-    from loan_default.risk.contract import load_contract
+    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.policy import load_policy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import parse_table
 from loan_default.risk.data.loan_files import LoanTable, holds_values

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar, get_args
 import polars as pl
 
 from loan_default.risk.compute import Engine
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
 from loan_default.risk.data.delimited import ROW, LineCount
 from loan_default.risk.data.field_values import no_loan, parse_table

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.data.loan_files import fingerprint_of
 from loan_default.risk.data.rejections import count_problems, first_rejection
 

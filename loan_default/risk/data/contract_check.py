@@ -14,7 +14,9 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from loan_default.risk.contract import OUTCOME, Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.field_values import parse_table

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loan_default.risk.contract import RESERVED, TERM
+from loan_default.risk.contract.columns import RESERVED, TERM
 from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
 
 _SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field

@@ -12,7 +12,10 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract, FileFormat, FileLayout, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import MATURES, OUTCOME
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.contract.file_format import FileFormat, FileLayout
 from loan_default.risk.data.delimited import FAULT, ROW
 from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import (

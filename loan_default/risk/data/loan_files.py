@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import polars as pl
 
-from loan_default.risk.contract import Contract, FileLayout
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.file_format import FileLayout
 from loan_default.risk.data.delimited import (
     NOT_PLAIN,
     ROW,

@@ -14,7 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.data.delimited import FAULT, NOT_PLAIN, ROW
 from loan_default.risk.data.loan_files import LoanTable, open_columns, refuse_damage
 from loan_default.risk.data.parsing import Vocabulary, as_exact_text, as_text, read_month, source_column

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.contract import FileFormat
+from loan_default.risk.contract.file_format import FileFormat
 
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

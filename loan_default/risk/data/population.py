@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 
 _COLUMNS_AT_ONCE = 8  # in memory: of a million loans 64 MB
 

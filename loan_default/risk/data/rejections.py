@@ -11,7 +11,8 @@ from functools import reduce
 
 import polars as pl
 
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.data.delimited import FAULT, ROW, SHORTER
 from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import MONTHS, as_text

@@ -18,7 +18,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract, Horizon
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import MATURES, OUTCOME
+from loan_default.risk.contract.outcome import Horizon
 from loan_default.risk.data.parsing import month_number
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.errors import BadInput

@@ -16,7 +16,10 @@ import numpy.typing as npt
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import TERM, Contract, Horizon, LoanField, ProductTerm
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import TERM
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.contract.outcome import Horizon, ProductTerm
 from loan_default.risk.data.synthetic_draws import by_level, months_since_1900, pick_levels
 from loan_default.risk.files import write_atomically
 

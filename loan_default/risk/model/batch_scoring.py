@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.compute import Engine, JoinedTable, LocalEngine, Table
-from loan_default.risk.contract import TERM, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import TERM
 from loan_default.risk.loan_order import term_months
 from loan_default.risk.model.scorer import SCORED, Scorer
 

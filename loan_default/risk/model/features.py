@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.population import Population
 
 

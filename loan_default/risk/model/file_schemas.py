@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from loan_default.risk.contract import CONF, Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.model.search_space import search_space_file
 from loan_default.risk.policy import Policy
+from loan_default.risk.reviewed_file import CONF
 from loan_default.risk.section import Section
 
 _OF_PACKAGES = "derived_as_numbers"  # a key that only the contracts of earlier model packages have

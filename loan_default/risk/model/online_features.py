@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.parsing import MONTH_TEXTS, Vocabulary, numeric_words, text_of, words_for_nothing
 from loan_default.risk.derivations import Expression

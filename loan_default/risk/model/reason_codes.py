@@ -17,7 +17,8 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import LoanField, Side
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.contract.reasons import Side
 from loan_default.risk.model.features import FeatureSpace
 
 Values = Floats | Sequence[Sequence[float]]  # (n, features) of a contract, as `FeatureSpace.values` gives them

@@ -21,7 +21,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.contract import Contract, load_packaged_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_packaged_contract
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration

@@ -13,12 +13,11 @@ from typing import Any
 
 from pydantic import create_model
 
-from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.base import CandidateParameters
 from loan_default.risk.model.candidates.boosting import BoostingParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, boosted_class, candidate_class
-from loan_default.risk.reviewed_file import load_reviewed
+from loan_default.risk.reviewed_file import CONF, load_reviewed
 from loan_default.risk.section import Section
 
 

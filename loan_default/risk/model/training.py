@@ -15,7 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval, auc_of, measure
 from loan_default.risk.loan_order import period_numbers

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, TERM, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME, TERM
 from loan_default.risk.data.parsing import months_after
 from loan_default.risk.estimates import calibration_in_the_large
 from loan_default.risk.evaluation import Interval, Ranking, measure, month_numbers, pd_groups

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare
 from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.scorer import DECISIONS

@@ -13,7 +13,9 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, TERM, Contract, ProductTerm
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME, TERM
+from loan_default.risk.contract.outcome import ProductTerm
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,

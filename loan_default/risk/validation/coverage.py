@@ -11,7 +11,7 @@ from datetime import date
 
 import polars as pl
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning_report import newest_month
 from loan_default.risk.evaluation import Coverage, LevelCoverage
 from loan_default.risk.loan_order import cohort_level, issue_order

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.evaluation import BlankedField
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from loan_default.risk.contract import WRITTEN_AFTERWARDS, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.consistency import WRITTEN_AFTERWARDS
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding, PromotionPolicy
 

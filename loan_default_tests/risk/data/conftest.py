@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.rejections import REJECTED_SCHEMA
 from loan_default.risk.data.synthetic import make_loans

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from loan_default.risk.contract import MATURES, OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.data import cleaning
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.loan_files import LoanTable, open_table

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.contract_check import check_contract
 from loan_default.risk.errors import BadInput
 

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.contract_draft import Draft, StatusGuess, draft_contract, guess_outcome, normalise
 from loan_default.risk.data.table_profile import labels, profile_table
 

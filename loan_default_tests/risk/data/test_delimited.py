@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from loan_default.risk.contract import FileFormat, load_contract
+from loan_default.risk.contract.file_format import FileFormat
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data import delimited
 from loan_default.risk.data.delimited import (
     FAULT,

@@ -9,7 +9,9 @@ import pytest
 import yaml
 from polars.testing import assert_frame_equal
 
-from loan_default.risk.contract import CONF, MATURES, OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import MATURES, OUTCOME
+from loan_default.risk.reviewed_file import CONF
 from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, small_book, with_values
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.outcomes import OutcomesReport, check_outcome_file, read_outcomes
 from loan_default.risk.errors import BadInput
 from loan_default_tests.risk.data.loan_tables import small_book

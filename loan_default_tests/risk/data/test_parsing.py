@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.contract import NOTHING, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.file_format import NOTHING
 from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import parse_table
 from loan_default.risk.data.loan_files import LoanTable

@@ -6,7 +6,7 @@ from statistics import median_low
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.data.splitting import SplitPlan, split_loans, window_loans
 from loan_default_tests.conftest import Cleaned

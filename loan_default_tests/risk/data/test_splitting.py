@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import Population
 from loan_default.risk.data.splitting import WINDOWS, Cut, SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.errors import BadInput

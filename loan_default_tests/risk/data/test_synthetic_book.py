@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import OUTCOME, Contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.synthetic_book import make_book, write_book
 

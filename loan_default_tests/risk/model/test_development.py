@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from loan_default.risk.compute import FrameTable, LocalEngine
-from loan_default.risk.contract import OUTCOME, load_contract
+from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.model.candidates.xgboost_model import tree_parameters
 from loan_default.risk.model.development import (

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.arrays import Matrix
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.model.features import FeatureSpace
 from loan_default_tests.conftest import Cleaned

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from loan_default.risk.contract import CONF
 from loan_default.risk.model.file_schemas import schema_texts, write_schemas
+from loan_default.risk.reviewed_file import CONF
 
 FILES = ("contract", "policy", "search_space")
 

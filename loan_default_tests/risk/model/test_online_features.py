@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.contract import LoanField
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace

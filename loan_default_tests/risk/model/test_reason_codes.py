@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import Population
 from loan_default.risk.data.splitting import WINDOWS, window_loans
 from loan_default.risk.model.development import LocalDevelopment

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from loan_default.risk.contract import CONF
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.search_space import load_search_space
+from loan_default.risk.reviewed_file import CONF
 from loan_default_tests.packages import full_search_space
 
 

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import OUTCOME, Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splitting import WINDOWS, window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of, measure

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.monitoring.performance import Performance, estimate, judge_performance, measure_performance
 from loan_default.risk.policy import PerformancePolicy, load_policy

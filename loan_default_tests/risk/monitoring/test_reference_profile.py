@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.compute import FrameTable, JoinedTable, LocalEngine, Table
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import (

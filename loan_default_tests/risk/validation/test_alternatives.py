@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
 
 

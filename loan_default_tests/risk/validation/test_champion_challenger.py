@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import ComparableLoans, WindowDesign, auc_gain, compare, measure, month_numbers
 from loan_default.risk.model.scorer import DECISIONS, Scorer

@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.evaluation import Coverage, LevelCoverage
 from loan_default.risk.policy import Policy
 from loan_default.risk.validation.coverage import measure_coverage, segment_fields

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.policy import DecisionPolicy

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.evaluation import measure, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace

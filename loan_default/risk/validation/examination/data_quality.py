@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.loan_order import cohort_level, issue_order
 
 _ROWS = ":rows"

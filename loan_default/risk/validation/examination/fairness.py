@@ -13,7 +13,9 @@ from math import sqrt
 import numpy as np
 import polars as pl
 
-from loan_default.risk.contract import OUTCOME, Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.estimates import Estimate, mean_estimate
 from loan_default.risk.evaluation import Interval, Ranking
 from loan_default.risk.model.scorer import DECISIONS

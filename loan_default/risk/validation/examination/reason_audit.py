@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loan_default.risk.contract import Contract, LoanField
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.population import Population
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.examination.sensitivity import within

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from loan_default.risk.contract import LoanField
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

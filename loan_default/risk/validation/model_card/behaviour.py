@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loan_default.risk.contract import LoanField
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.validation.examination.repeated_fields import CORRELATED_FROM, repeated_sets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.policy import MonitoringTrigger

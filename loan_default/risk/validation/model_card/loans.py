@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import PurePath
 
-from loan_default.risk.contract import Contract, Horizon
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.outcome import Horizon
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.validation.examination.data_quality import FieldQuality

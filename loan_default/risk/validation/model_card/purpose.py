@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from loan_default.risk.contract import Horizon
+from loan_default.risk.contract.outcome import Horizon
 from loan_default.risk.data.splitting import Window
 from loan_default.risk.evaluation import Evaluation
 from loan_default.risk.markdown import markdown_table

@@ -16,7 +16,7 @@ from sklearn.metrics import log_loss
 
 from loan_default.adapters.tracking import MLFLOW_ENVIRONMENT
 from loan_default.risk.arrays import Floats, Matrix
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.boosting import BoostingParameters
 from loan_default.risk.model.candidates.lightgbm_trees import LightGBMTrees

@@ -8,7 +8,7 @@ import pytest
 import skops.io
 
 from loan_default.risk.arrays import Matrix
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.model.candidates.logistic_regression import LogisticRegression, RegressionParameters
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace

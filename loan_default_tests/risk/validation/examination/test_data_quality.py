@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.validation.examination.data_quality import measure_quality
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.examination.reason_audit import audit_reasons, is_true, opinion_groups
 

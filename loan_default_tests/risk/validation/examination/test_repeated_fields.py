@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.validation.examination.repeated_fields import (
     CorrelatedPair,

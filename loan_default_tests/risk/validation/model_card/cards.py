@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from loan_default.risk.contract import load_contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.evaluation import (

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from loan_default.risk.contract import Contract
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.model_card.inputs import VersionFacts
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import CONTRACT, POLICY, card_inputs, lines, section

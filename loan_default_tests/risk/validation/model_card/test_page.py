@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 import yaml
 
-from loan_default.risk.contract import Contract, load_contract
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.evaluation import Evaluation, measure, pd_groups

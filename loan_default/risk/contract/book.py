@@ -1,0 +1,228 @@
+"""Describes a loan book: the typed form of `conf/contract.yaml`, checked when it is loaded, and its fields by role.
+
+Its sections stand in the modules beside it, what they say against each other in `consistency`, loading in `loading`.
+Reading a file by the contract belongs in `data.loan_files` and `data.field_values`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field
+
+from loan_default.risk.contract.columns import MATURES, OUTCOME, TERM
+from loan_default.risk.contract.consistency import contradictions
+from loan_default.risk.contract.field import NAME, LoanField, Role
+from loan_default.risk.contract.file_format import FileFormat, FileLayout
+from loan_default.risk.contract.outcome import Expectation, Horizon, Outcome, Snapshot, Term
+from loan_default.risk.derivations import Expression, Operand, compile_expression, in_order
+from loan_default.risk.section import Problem, Section
+
+
+class Contract(Section):
+    """A loan book: its fields, outcome, snapshot and layouts; `selection` says who is in its files and who is not.
+
+    Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
+    fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field,
+    a sentence for a side that is not known, a group of which only some fields are the lender's opinion.
+    """
+
+    name: str = Field(pattern=NAME, examples=["lendingclub"])
+    title: str
+    selection: str | None = None
+    known_afterwards: tuple[str, ...] = Field(examples=["[last_*, recoveries]"])
+    files: FileFormat = FileFormat()
+    time: Literal["none"] | None = None
+    outcomes: Literal["final"] | None = None
+    term: Term | None = None
+    outcome: Outcome = Field(examples=["{column: loan_status, defaulted: [Charged Off], repaid: [Fully Paid]}"])
+    snapshot: Snapshot | None = Field(default=None, examples=["{column: last_credit_pull_d}"])
+    not_loans: tuple[str, ...] = ()
+    expect: Expectation = Field(examples=["{rejected_share_at_most: 0.05, default_rate_between: [0.01, 0.60]}"])
+    layouts: tuple[FileLayout, ...] = ()
+    groups: Mapping[str, str] = {}
+    fields: tuple[LoanField, ...] = Field(examples=["[{name: …, kind: …, role: …, description: …}]"])
+
+    @property
+    def label(self) -> str:
+        """Return nothing: there is one contract."""
+        return ""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what fields, outcome, layouts and groups say against each other."""
+        return contradictions(self)
+
+    @cached_property
+    def _derivations(self) -> tuple[dict[str, Expression], list[tuple[str, str]]]:
+        """Compile the derived fields, each after those that it is derived from, and say which cannot be, and why."""
+        operands = {field.name: Operand(field.kind, field.unit) for field in self.fields}
+        time = next((field.name for field in self.with_role("time")), None)
+        compiled: dict[str, Expression] = {}
+        problems: list[tuple[str, str]] = []
+        for field in self.fields:
+            if field.derived is None:
+                continue
+            try:
+                compiled[field.name] = compile_expression(
+                    field.derived, field.unit, operands, time=time, as_numbers=field.derived_as_numbers
+                )
+            except ValueError as error:
+                problems.append((field.name, str(error)))
+        try:
+            return in_order(compiled), problems
+        except ValueError as error:
+            name, _, sentence = str(error).removeprefix("field ").partition(": ")
+            return {}, [*problems, (name, sentence)]
+
+    @property
+    def expressions(self) -> Mapping[str, Expression]:
+        """Map each derived field to how it is computed, after the fields that it is derived from."""
+        compiled, _ = self._derivations
+        return compiled
+
+    @property
+    def derivation_mistakes(self) -> list[tuple[str, str]]:
+        """Return the derived fields that cannot be computed, each with what is wrong."""
+        _, mistakes = self._derivations
+        return mistakes
+
+    @cached_property
+    def sources(self) -> Mapping[str, frozenset[str]]:
+        """Map each derived field to all fields that it follows from, also by way of others."""
+        sources: dict[str, frozenset[str]] = {}
+        for name, expression in self.expressions.items():
+            sources[name] = frozenset(expression.of).union(*(sources.get(source, ()) for source in expression.of))
+        return sources
+
+    def lacking(self, needed: Iterable[LoanField], present: Collection[str]) -> list[LoanField]:
+        """Return which fields, needed or what they are derived from, are neither present nor can be computed."""
+        absent: dict[str, LoanField] = {}
+        for field in needed:
+            if field.name not in present:
+                expression = self.expressions.get(field.name)
+                missing = (
+                    self.lacking((self.by_name[name] for name in expression.of), present) if expression else [field]
+                )
+                absent |= {each.name: each for each in missing}
+        return [*absent.values()]
+
+    def is_known_afterwards(self, column: str) -> bool:
+        """Tell whether the column is written after the loan was granted, and so can never be a feature."""
+        return any(fnmatchcase(column, pattern) for pattern in (self.outcome.column, *self.known_afterwards))
+
+    @cached_property
+    def by_name(self) -> dict[str, LoanField]:
+        """Map each name to its field."""
+        return {field.name: field for field in self.fields}
+
+    def with_role(self, *roles: Role) -> tuple[LoanField, ...]:
+        """Return the fields of these roles, in the contract's order."""
+        return tuple(field for field in self.fields if field.role in roles)
+
+    @cached_property
+    def stored(self) -> tuple[LoanField, ...]:
+        """Return the fields that cleaned loans have: all but support, and what says when a loan matures always."""
+        return tuple(field for field in self.fields if field.role != "support" or field.name == self.term_source)
+
+    @cached_property
+    def features(self) -> tuple[LoanField, ...]:
+        """Return the fields that a model may see."""
+        return self.with_role("feature")
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the names of `features`, in the contract's order."""
+        return tuple(field.name for field in self.features)
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """Return the names of the fields by whose levels loans are judged: the term, and the nominal features."""
+        term = [TERM] if TERM in self.by_name else []
+        return (*term, *(field.name for field in self.features if field.kind == "nominal" and field.name != TERM))
+
+    @cached_property
+    def opinions(self) -> frozenset[str]:
+        """Return the names of the fields that are the lender's opinion, or derived from one."""
+        own = {field.name for field in self.fields if field.opinion}
+        return frozenset(own | {name for name, sources in self.sources.items() if own & sources})
+
+    @cached_property
+    def id_name(self) -> str:
+        """Return the name of the field that identifies a loan."""
+        return self.with_role("id")[0].name
+
+    @cached_property
+    def natural(self) -> Contract:
+        """Return the contract of applications that a system sends: natural units, plain numbers, usual months.
+
+        The words for nothing, and those of each field, are the book's.
+        """
+        fields = tuple(field.model_copy(update={"format": (), "century": 1970, "scale": 1.0}) for field in self.fields)
+        files = FileFormat(nothing=self.files.nothing)
+        if (fields, files) == (self.fields, self.files):
+            return self
+        said = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**said, "fields": fields, "files": files})
+
+    @property
+    def has_time(self) -> bool:
+        """Tell whether the book says when its loans were granted."""
+        return self.time is None
+
+    @property
+    def outcomes_are_final(self) -> bool:
+        """Tell whether the outcome of every loan is known, so that no loan has to mature."""
+        return self.outcomes == "final"
+
+    @cached_property
+    def time_name(self) -> str:
+        """Return the name of the field that orders loans in time.
+
+        Raises:
+            LookupError: the book has none (`has_time`).
+        """
+        if not self.has_time:
+            raise LookupError(f"The book {self.name} has no date of issue.")
+        return self.with_role("time")[0].name
+
+    @property
+    def snapshot_column(self) -> str | None:
+        """Return the column in which a file says when it was taken, if it does."""
+        return self.snapshot.column if self.snapshot else None
+
+    @cached_property
+    def cohort_name(self) -> str | None:
+        """Return the name of the field by which older and newer loans are told apart where there is no date."""
+        return next((field.name for field in self.with_role("cohort")), None)
+
+    @property
+    def order_name(self) -> str | None:
+        """Return the name of the field that puts loans in order: the time, or else the cohort; None without either."""
+        return self.time_name if self.has_time else self.cohort_name
+
+    @cached_property
+    def term_source(self) -> str | None:
+        """Return the name of the field that says when a loan matures, if one does and loans mature."""
+        if self.outcomes_are_final or isinstance(self.term, int | Horizon):
+            return None
+        return self.term.by if self.term else TERM
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the columns of cleaned loans that say how a loan ended, and by when that had to be known."""
+        return [OUTCOME] if self.outcomes_are_final else [OUTCOME, MATURES]
+
+    @cached_property
+    def left_out_by_applicants(self) -> frozenset[str]:
+        """Return the names of the time, and of a term that tells when a loan matures and nothing else."""
+        term = self.by_name.get(self.term_source or "")
+        names = {self.time_name} if self.has_time else set()
+        return frozenset(names | ({term.name} if term and term.role == "support" else set()))
+
+    @cached_property
+    def application_fields(self) -> tuple[LoanField, ...]:
+        """Return the fields that are read of an application: no protected one, and no cohort, which only files have."""
+        return tuple(field for field in self.fields if field.role not in ("protected", "cohort"))

@@ -1,0 +1,26 @@
+"""Names the columns that the platform writes beside those of fields, which no field can have.
+
+How one is made belongs where it is written: outcomes in `data.outcomes`, windows in `data.splitting`, and so on. That
+no field has such a name is `consistency`'s to say. Tested in `risk/contract/test_consistency.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
+MATURES = "matures"  # column of cleaned loans: month by which its outcome is known, the term and the grace being over
+TERM = "term"  # field that every contract has: months from the first payment to the last
+
+
+# Names of the columns that are written beside those of fields, which no field can have.
+RESERVED: Mapping[str, str] = {
+    OUTCOME: "the column of outcomes in cleaned loans",
+    "matures": "the column of cleaned loans by which month an outcome is known",
+    "window": "the column of splits that says which window a loan is in",
+    **dict.fromkeys(("vintage", "quarter", "champion", "unseen_by_champion"), "a column of comparisons"),
+    **dict.fromkeys(("pd", "raw_score", "score", "decision", "reasons", "reason_codes"), "a column of predictions"),
+    **dict.fromkeys(
+        ("request_id", "scored_at", "model_version", "shadow_version", "shadow_pd"), "a column of the prediction log"
+    ),
+}

@@ -1,0 +1,236 @@
+"""Describes a field of a loan: its kind, role, values and sentences, and which of them contradict each other.
+
+What fields say against each other belongs in `consistency`, reading a value in `data.field_values`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from loan_default.risk.contract.earlier import earlier_expression
+from loan_default.risk.contract.months import Formats, allowed_month, format_problem
+from loan_default.risk.contract.reasons import Reasons, Side
+from loan_default.risk.section import Problem, Section
+
+NAME = r"^[a-z][a-z0-9_]*$"
+_CLAUSE_END = re.compile(r"[.;](?:\s|$)")
+_SINGULAR = re.compile(r"(?<=\w)s\b(?= a | per |$)")  # of a unit: months, dollars a year
+
+Kind = Literal["number", "ordered", "nominal", "month", "text"]
+Role = Literal["id", "time", "feature", "segment", "support", "protected", "cohort"]
+
+
+class LoanField(Section):
+    """One field of a loan; `conf/contract.yaml` explains each key."""
+
+    advice: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("reason", ""): "reason is now reasons, a sentence for each side; write reasons: {high: …, low: …}",
+        ("role", "outcome"): (
+            "there is no role outcome, as the key outcome of the contract names the column; delete this field"
+        ),
+        ("kind", "date"): "date is no kind; write month, which reads a date too",
+        ("kind", "integer"): "integer is no kind; write number",
+        ("kind", "float"): "float is no kind; write number",
+        ("kind", "categorical"): "categorical is no kind; write nominal, or ordered where its levels have an order",
+        ("kind", "category"): "category is no kind; write nominal, or ordered where its levels have an order",
+        ("kind", "boolean"): 'boolean is no kind; write nominal with levels: ["True", "False"]',
+    }
+    stand_ins: ClassVar[Mapping[str, Any]] = {"kind": "text", "role": "support"}
+
+    name: str = Field(pattern=NAME)
+    column: str = ""
+    kind: Kind
+    role: Role
+    description: str
+    unit: str | None = None
+    range: tuple[float, float] | None = Field(default=None, examples=["[0, 1000000]"])
+    outside: Literal["reject", "null", "clip"] = "reject"
+    levels: tuple[str, ...] = ()
+    required: bool = False
+    nullable: bool = True
+    strip: str = ""
+    format: Formats = ()
+    century: int = Field(default=1970, ge=1900, le=2000)
+    scale: float = Field(default=1.0, gt=0)
+    words: Mapping[str, str | float | None] = {}
+    derived: str | None = None
+    derived_as_numbers: bool = False
+    risk: Literal["rising", "falling"] | None = None
+    group: str = Field(default="", pattern=NAME)
+    opinion: bool = False
+    reasons: Reasons = Reasons()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        name = data.get("name", "")
+        return {"column": name, "group": name, "nullable": not data.get("required", False), **data}
+
+    @field_validator("derived", mode="before")
+    @classmethod
+    def _is_expression(cls, derived: Any) -> Any:
+        if isinstance(derived, dict):
+            expression = earlier_expression(derived, in_units=True)
+            raise ValueError(f"it is now an expression; write derived: {expression}")  # noqa: TRY004
+        return derived
+
+    @property
+    def label(self) -> str:
+        """Return what people call it."""
+        return f"field {self.name}"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what its kind or its role cannot have."""
+        yield from self._number_problems()
+        yield from self._level_problems()
+        yield from self._role_problems()
+        for name, problem in (("format", self._format_problem()), ("reasons", self._reasons_problem())):
+            if problem:
+                yield Problem(problem, (name,))
+
+    def _number_problems(self) -> Iterator[Problem]:
+        is_number = self.kind == "number"
+        if is_number and self.role == "feature" and (self.unit is None or self.range is None):
+            lacks = "unit" if self.unit is None else "range"
+            yield Problem("a number needs a unit and a range; write unit: dollars, range: [0, 1000000]", (lacks,))
+        if not is_number:
+            for key in (key for key in ("derived", "range", "scale", "strip") if self._says(key)):
+                yield Problem(f"{key} is of numbers alone, and its kind is {self.kind}; delete {key}", (key,))
+        elif self.range is not None and not self.range[0] < self.range[1]:
+            remedy = (
+                f"; write [{self.range[1]:.10g}, {self.range[0]:.10g}]"
+                if self.range[0] > self.range[1]
+                else "; widen it"
+            )
+            written = f"[{self.range[0]:.10g}, {self.range[1]:.10g}]"
+            yield Problem(f"range {written} is empty{remedy}", ("range",))
+        if self.outside == "clip" and self.range is None:
+            yield Problem("only a number with a range can be clipped; delete outside", ("outside",))
+        if self.outside == "null" and not self.nullable:
+            yield Problem("outside may only be null where the field is nullable; write nullable: true", ("outside",))
+        if self.outside == "null" and self.range is None and not self.levels:
+            yield Problem("nothing is outside, as it has neither range nor levels; delete outside", ("outside",))
+
+    def _level_problems(self) -> Iterator[Problem]:
+        if (self.kind in ("ordered", "nominal")) != bool(self.levels):
+            remedy = "delete levels, or write kind: nominal" if self.levels else "write levels: [a, b]"
+            yield Problem(f"levels go with kinds ordered and nominal, and only with them; {remedy}", ("levels",))
+        for level in sorted({level for level in self.levels if self.levels.count(level) > 1}):
+            yield Problem(f"level {level} is listed twice; delete one", ("levels",))
+        for level in (level for level in (*self.levels, *self.words) if level != level.strip() or not level):
+            yield Problem(f"'{level}' begins or ends with a blank, and no value read does; cut it off", ("levels",))
+        for word, meaning in self.words.items():
+            if not (meaning is None or (meaning in self.levels if self.levels else isinstance(meaning, int | float))):
+                remedy = "one of its levels" if self.levels else "a number" if self.kind == "number" else "null"
+                yield Problem(f"word {word} stands for {meaning}, which is no value of it; write {remedy}", ("words",))
+            elif word in self.levels:
+                yield Problem(f"{word} is a level and a word at once; delete it from one", ("words",))
+
+    def _role_problems(self) -> Iterator[Problem]:
+        if self.role == "feature" and self.kind in ("month", "text"):
+            remedy = "derive a number from it" if self.kind == "month" else "write kind: nominal and its levels"
+            yield Problem(f"a {self.kind} cannot be a feature; write role: support, or {remedy}", ("role",))
+        kinds: dict[str, tuple[str, ...]] = {
+            "id": ("text",), "time": ("month",), "cohort": ("number", "ordered", "text")
+        }  # fmt: skip
+        if self.kind not in kinds.get(self.role, (self.kind,)):
+            allowed = " or ".join(kinds[self.role])
+            yield Problem(f"a {self.kind} cannot be the {self.role}; write kind: {allowed}", ("kind",))
+        for key, says in (("opinion", self.opinion), ("risk", self.risk), ("reasons", self.reasons.sides)):
+            if self.role == "protected" and says:
+                yield Problem(f"what is protected is never a feature nor a reason; delete {key}", (key,))
+        if self.opinion and self.role == "feature" and self.kind == "number" and not self.risk and not self.derived:
+            problem = (
+                "a number that is the lender's opinion needs risk: rising or falling, as it is not known else which"
+            )
+            yield Problem(f"{problem} which way the lender means it", ("risk",))
+        if self.risk and self.kind not in ("number", "ordered"):
+            yield Problem(f"a {self.kind} has no high and no low; delete risk", ("risk",))
+
+    def _format_problem(self) -> str | None:
+        """Say why its formats read no month."""
+        if self.kind != "month":
+            said = next((key for key in ("format", "century") if self._says(key)), None)
+            return said and f"{said} is of months alone, and its kind is {self.kind}; delete {said}"
+        return format_problem(self.format, with_century=self._says("century"))
+
+    def _reasons_problem(self) -> str | None:
+        """Say which sentence is for a side that the field does not have, or whose direction is not known."""
+        if self.role == "protected":
+            return None
+        if self.reasons.sides and self.role != "feature":
+            return f"only a feature has reasons; its role is {self.role}"
+        sides = self.reasons.sides - {"missing"}
+        if self.kind == "nominal":
+            allowed, rule = ({"level"},), "a nominal field has no high and no low; write level (and missing)"
+        elif self.risk:
+            side = "high" if self.risk == "rising" else "low"
+            allowed, rule = ({side},), f"risk is {self.risk}; write {side} (and missing) and no other"
+        else:
+            allowed = ({"high", "low"},)
+            rule = (
+                "a directional sentence where the side is not known, as it has no risk; write both high and low (and "
+                "missing), or neither, or say risk: rising or falling"
+            )
+        return f"reasons are {', '.join(sorted(sides))}: {rule}" if sides and sides not in allowed else None
+
+    def say(self, value: float | str) -> str:
+        """Say a value for people: `10+ years`, `24,000 dollars`, `12.74 percent a year`, `small_business`.
+
+        At an end of a range to which values beyond it are clipped, it is that much `or more`, or `or less`.
+
+        Args:
+            value: a number in the field's unit, or a level.
+        """
+        if isinstance(value, str):
+            return value
+        word = self._word_of.get(value)
+        if word is not None:
+            return word
+        digits = f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
+        number = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
+        unit = "" if self.unit in (None, "count") else f" {self.unit}"
+        return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit) + self._beyond(value)
+
+    def _beyond(self, value: float) -> str:
+        if self.outside != "clip" or self.range is None:
+            return ""
+        least, most = self.range
+        return " or more" if value >= most else " or less" if value <= least and least else ""
+
+    @cached_property
+    def _word_of(self) -> dict[float, str]:
+        """Return the words that stand for numbers."""
+        return {float(value): word for word, value in self.words.items() if isinstance(value, int | float)}
+
+    def reason(self, side: Side, value: float | str | None) -> str:
+        """Return the contract's sentence for a side, or else a neutral fact: what the field is, and its value.
+
+        Args:
+            side: of the value, against the typical one.
+            value: as `say` takes it; None where it is missing.
+        """
+        sentence: str | None = getattr(self.reasons, side)
+        text = "not known" if value is None else self.say(value)
+        return sentence.replace("{value}", text) if sentence else f"{self.short}: {text}."
+
+    @cached_property
+    def short(self) -> str:
+        """Return the description up to the end of its first sentence or a semicolon."""
+        return _CLAUSE_END.split(self.description, maxsplit=1)[0]
+
+    @property
+    def allowed(self) -> str:
+        """Say what a value may be: for error messages and the model card."""
+        if self.range is not None:
+            return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
+        if self.levels:
+            return "one of " + ", ".join(self.levels)
+        return {"month": allowed_month(self.format), "number": "a number"}.get(self.kind, "any text")

@@ -1,0 +1,113 @@
+"""Describes how the files of a book are written, and its layouts: other forms of the same loans.
+
+Reading such a file belongs in `data.loan_files` and `data.delimited`, turning a layout back in `data.field_values`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from loan_default.risk.contract.months import FirstOfMonth
+from loan_default.risk.contract.outcome import Outcome
+from loan_default.risk.section import Problem, Section
+
+# Words that say that there is no value, in any letter case.
+NOTHING = ("", "n/a", "NA", "nan", "null", "None", "<NA>", "#N/A", r"\N", "NaT", "-")
+
+
+class FileFormat(Section):
+    """Says how the files of a book are written; `conf/contract.yaml` explains each key."""
+
+    separator: str = ","
+    quote: str | None = '"'
+    encoding: str = "utf-8"
+    decimal: str = "."
+    thousands: str | None = None
+    currency: tuple[str, ...] = ()
+    negative_in_brackets: bool = False
+    nothing: tuple[str, ...] = NOTHING
+
+    @field_validator("quote", "thousands", mode="before")
+    @classmethod
+    def _none_is_none(cls, sign: Any) -> Any:
+        return None if sign == "none" else sign
+
+    @property
+    def label(self) -> str:
+        """Return the key of the contract."""
+        return "files"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield signs that no file can be read by."""
+        for key in ("separator", "quote", "decimal", "thousands"):
+            sign = getattr(self, key)
+            if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in "\n\r\0"):
+                yield Problem(f"{key} {sign!r} is not one sign; write one, in quotes", (key,))
+            elif sign is not None and not sign.isascii() and key in ("separator", "quote"):
+                yield Problem(f"{key} {sign} is no sign of ASCII, and a file is divided by one", (key,))
+        if self.quote in (self.separator, self.decimal):
+            yield Problem(
+                f"quote and another sign are both {self.quote}; write the sign that the files have", ("quote",)
+            )
+        if self.decimal == self.thousands:
+            yield Problem(f"decimal and thousands are both {self.decimal}; write two signs", ("thousands",))
+        if "" in self.currency:
+            yield Problem("currency holds an empty text; delete it", ("currency",))
+        try:
+            text_encoding = codecs.lookup(self.encoding)._is_text_encoding
+        except LookupError:
+            text_encoding = False
+        if not text_encoding:
+            problem = f"encoding {self.encoding} is none that Python knows; write utf-8, cp1252, latin-1 or utf-16"
+            yield Problem(problem, ("encoding",))
+
+
+class YearOnly(Section):
+    """A layout that publishes only the year of a month field: `month` (1-12) completes it."""
+
+    column: str
+    field: str
+    month: int = Field(ge=1, le=12)
+
+
+class FileLayout(Section):
+    """Another form of the same loans, recognised by columns of its header and turned back into natural units."""
+
+    name: str
+    recognised_by: tuple[str, ...]
+    log1p: tuple[str, ...] = ()
+    texts: Mapping[str, Mapping[str, str]] = {}
+    year: YearOnly | None = None
+    snapshot_month: FirstOfMonth | None = None
+
+    def holds_ended_loans_only(self, outcome: Outcome) -> bool:
+        """Tell whether all of its statuses say how a loan ended: loans without an outcome are not in such files."""
+        statuses = {*self.texts.get(outcome.column, {}).values()}
+        return bool(statuses) and not statuses & {*outcome.unresolved}
+
+    @field_validator("snapshot_month", mode="before")
+    @classmethod
+    def _first_of_month(cls, value: Any) -> Any:
+        is_month = isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-01)?", value)
+        return date.fromisoformat(f"{value[:7]}-01") if is_month else value
+
+    @property
+    def label(self) -> str:
+        """Return what people call it."""
+        return f"layout {self.name}"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what keeps the layout from being recognised or turned back."""
+        if not self.recognised_by:
+            yield Problem(
+                "recognised_by names no column; write those of its header that others lack", ("recognised_by",)
+            )
+        elif self.year and self.year.column not in self.recognised_by:
+            problem = f"year reads {self.year.column}, by which the layout is not recognised; add it to recognised_by"
+            yield Problem(problem, ("year", "column"))

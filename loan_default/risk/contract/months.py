@@ -1,0 +1,55 @@
+"""Describes how files write months: by which formats, and when those read none.
+
+Reading a text by a format belongs in `data.parsing`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+_DIRECTIVE = re.compile(r"%-?([A-Za-z%])")
+_SINCE = re.compile(r"(?:months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
+_YEARS, _MONTHS = set("YyFDGs"), set("mbBhFDjs")  # directives that say the year, and the month
+
+
+def _as_formats(formats: Any) -> Any:
+    return (formats,) if isinstance(formats, str) else formats
+
+
+Formats = Annotated[  # of a month: one, or several in order of trial
+    tuple[str, ...],
+    BeforeValidator(_as_formats),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+FirstOfMonth = Annotated[date, WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}(-01)?$"})]
+
+
+def allowed_month(formats: Iterable[str]) -> str:
+    """Say how a month may be written: for error messages."""
+    examples = (f"{date(2015, 12, 31):{form}} ({form})" if "%" in form else f"the {form}" for form in formats)
+    return "a month, as " + (" or ".join(examples) or "Dec-2015 or 2015-12")
+
+
+def format_problem(formats: Iterable[str], *, with_century: bool) -> str | None:
+    """Say why months cannot be read by one of these formats, or why a century beside them says nothing."""
+    for format_ in formats:
+        directives = set(_DIRECTIVE.findall(format_))
+        if since := _SINCE.fullmatch(format_):
+            try:
+                date.fromisoformat(since[1] + (since[2] or "-01"))
+            except ValueError:
+                return f"format {format_} counts from a day that there is not; write days since 1899-12-30"
+        elif not (directives & _YEARS and directives & _MONTHS):
+            return f"format {format_} says no year and month; write %Y-%m, %b-%y, … or days since 1899-12-30"
+        elif strange := directives - set("YymbBhdejHMSfpIFTDRzZaAs%G"):
+            return (
+                f"format {format_} holds %{min(strange)}, which is not read; write %Y, %y, %m, %b, %B, %d, %H, %M, %S"
+            )
+    if with_century and not any("%y" in format_ or "%D" in format_ for format_ in formats):
+        return "century is of years in two digits, and no format holds %y; delete century"
+    return None

@@ -1,0 +1,58 @@
+"""Describes the sentences by which a field is a reason of a decision.
+
+Which of them a decision is given belongs in `model.reason_codes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import Formatter
+from typing import Literal, get_args
+
+from loan_default.risk.section import Problem, Section
+
+Side = Literal["high", "low", "missing", "level"]  # of a value, against the typical one
+
+
+class Reasons(Section):
+    """The sentences by which a field is a reason, one for each side of its value; `{value}` stands for the value."""
+
+    high: str | None = None
+    low: str | None = None
+    missing: str | None = None
+    level: str | None = None
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield sentences that cannot be told."""
+        for side in get_args(Side):
+            sentence = getattr(self, side)
+            if sentence is not None and (problem := sentence_problem(sentence, {"value"})):
+                yield Problem(f"reasons.{side} {problem}", (side,))
+        if self.missing and "{value}" in self.missing:
+            yield Problem("reasons.missing holds {value}, and there is none", ("missing",))
+
+    @property
+    def sides(self) -> frozenset[Side]:
+        """Return the sides that have a sentence."""
+        return frozenset(side for side in get_args(Side) if getattr(self, side) is not None)
+
+
+def sentence_problem(sentence: str, allowed: set[str]) -> str | None:
+    """Say why a sentence cannot be told with what is `allowed` in braces."""
+    try:
+        strange = placeholders(sentence) - allowed
+    except ValueError as error:
+        return f"cannot be told: {error}"
+    return f"'{sentence}' holds more than text and {{value}}" if strange else None
+
+
+def placeholders(sentence: str) -> set[str]:
+    """Return what stands in braces in a sentence.
+
+    Raises:
+        ValueError: it is empty, or its braces are not matched.
+    """
+    if not sentence.strip():
+        raise ValueError("a sentence is empty")
+    names = ((name, spec, conversion) for _, name, spec, conversion in Formatter().parse(sentence) if name is not None)
+    return {name if not (spec or conversion) else f"{name}!{conversion}:{spec}" for name, spec, conversion in names}
