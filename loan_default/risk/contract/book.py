@@ -67,7 +67,7 @@ class Contract(Section):
                 continue
             try:
                 compiled[field.name] = compile_expression(
-                    field.derived, field.unit, operands, time=time, as_numbers=field.derived_as_numbers
+                    field.derived, field.unit, operands, time=time, as_numbers=field.ignores_units
                 )
             except ValueError as error:
                 problems.append((field.name, str(error)))

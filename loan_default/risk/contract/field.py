@@ -59,7 +59,6 @@ class LoanField(Section):
     scale: float = Field(default=1.0, gt=0)
     words: Mapping[str, str | float | None] = {}
     derived: str | None = None
-    derived_as_numbers: bool = False
     risk: Literal["rising", "falling"] | None = None
     group: str = Field(default="", pattern=NAME)
     opinion: bool = False
@@ -85,6 +84,11 @@ class LoanField(Section):
     def label(self) -> str:
         """Return what people call it."""
         return f"field {self.name}"
+
+    @property
+    def ignores_units(self) -> bool:
+        """Tell whether it is derived of numbers as they are, whatever their units: never, but in old packages."""
+        return False
 
     def problems(self) -> Iterator[Problem]:
         """Yield what its kind or its role cannot have."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.earlier import upgraded
+from loan_default.risk.contract.packaged import PackagedContract
 from loan_default.risk.reviewed_file import CONF, load_reviewed
 
 
@@ -27,4 +28,4 @@ def load_packaged_contract(path: Path) -> Contract:
     Raises:
         BadInput: the file is absent, or is no contract that this release reads.
     """
-    return load_reviewed(path, Contract, upgrade=upgraded)
+    return load_reviewed(path, PackagedContract, upgrade=upgraded)

@@ -15,8 +15,6 @@ from loan_default.risk.policy import Policy
 from loan_default.risk.reviewed_file import CONF
 from loan_default.risk.section import Section
 
-_OF_PACKAGES = "derived_as_numbers"  # a key that only the contracts of earlier model packages have
-
 
 def schema_texts() -> dict[str, str]:
     """Return the text of each schema, by the name of its file."""
@@ -44,13 +42,9 @@ def _without_required(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """Leave out titles, which repeat the keys, and what a person does not write."""
+    """Leave out titles, which repeat the keys."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    properties = schema.get("properties", {})
-    kept = {name: value for name, value in schema.items() if name != "title" or not isinstance(value, str)}
-    if properties:
-        kept["properties"] = {name: value for name, value in properties.items() if name != _OF_PACKAGES}
-    return {name: _plain(value) for name, value in kept.items()}
+    return {name: _plain(value) for name, value in schema.items() if name != "title" or not isinstance(value, str)}

@@ -215,7 +215,6 @@ def of_format_1(folder: Path) -> Path:
     contract = json.loads((folder / "contract.json").read_text())
     del contract["groups"]
     for field in contract["fields"]:
-        del field["derived_as_numbers"]
         field["derived"] = EARLIER_DERIVATIONS.get(field["name"])
         reasons = field.pop("reasons")
         field.pop("group")
