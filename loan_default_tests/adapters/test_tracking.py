@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import loan_default
 from loan_default.adapters.tracking import (
     PREVIOUS,
     PRODUCTION,
@@ -178,8 +179,10 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(
     package = {name.removeprefix("artifacts/package/") for name in ours if name.startswith("artifacts/")}
     trees = {"model.onnx"} if kind == "xgboost" else set()
     assert package == {"contract.json", "model.json", "canary.json", scorer(kind).model.file_name} | trees
-    assert "code/loan_default/risk/model/scorer.py" in ours
-    assert all(name.endswith(".py") for name in ours if name.startswith("code/"))
+    own = Path(loan_default.__file__).parent
+    scoring_code = {f"code/{path.relative_to(own.parent).as_posix()}" for path in (own / "risk").rglob("*.py")}
+    assert "code/loan_default/risk/contract/book.py" in scoring_code
+    assert {name for name in ours if name.startswith("code/")} == {*scoring_code, "code/loan_default/__init__.py"}
     assert set(files) - ours == {
         *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "pyfunc_model.py"),
         *("input_example.json", "serving_input_example.json"),

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from loan_default.risk.contract.columns import MATURES, OUTCOME, TERM
+from loan_default.risk.contract.columns import LOAN_ID, MATURES, OUTCOME, TERM
 from loan_default.risk.contract.consistency import contradictions
 from loan_default.risk.contract.field import NAME, LoanField, Role
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
@@ -21,12 +21,19 @@ from loan_default.risk.contract.outcome import Expectation, Horizon, Outcome, Sn
 from loan_default.risk.derivations import Expression, Operand, compile_expression, in_order
 from loan_default.risk.section import Problem, Section
 
+_OWN_NUMBER = {  # the field by which loans are known where a contract describes none
+    "name": LOAN_ID,
+    "kind": "text",
+    "role": "id",
+    "description": "The file and the row of the loan, as its file has no number of it.",
+}
+
 
 class Contract(Section):
     """A loan book: its fields, outcome, snapshot and layouts; `selection` says who is in its files and who is not.
 
     Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
-    fields of one name, a derived field of fields that its function cannot take, an absent id, time or `term` field,
+    fields of one name, a derived field of fields that its function cannot take, an absent time or `term` field,
     a sentence for a side that is not known, a group of which only some fields are the lender's opinion.
     """
 
@@ -45,6 +52,17 @@ class Contract(Section):
     layouts: tuple[FileLayout, ...] = ()
     groups: Mapping[str, str] = {}
     fields: tuple[LoanField, ...] = Field(examples=["[{name: …, kind: …, role: …, description: …}]"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_loans(cls, data: Any) -> Any:
+        """Add a field for the loan's number where none is described."""
+        fields = data.get("fields") if isinstance(data, dict) else None
+        if not isinstance(fields, tuple | list):
+            return data
+        described = [field if isinstance(field, dict) else getattr(field, "__dict__", {}) for field in fields]
+        numbered = any(field.get("role") == "id" or field.get("name") == LOAN_ID for field in described)
+        return data if numbered else {**data, "fields": (*fields, _OWN_NUMBER)}
 
     @property
     def label(self) -> str:

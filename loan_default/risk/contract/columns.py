@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
 MATURES = "matures"  # column of cleaned loans: month by which its outcome is known, the term and the grace being over
+LOAN_ID = "id"  # column of the prediction log, and the field of a loan's number where a contract describes none
 TERM = "term"  # field that every contract has: months from the first payment to the last
-
 
 # Names of the columns that are written beside those of fields, which no field can have.
 RESERVED: Mapping[str, str] = {

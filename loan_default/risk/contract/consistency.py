@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from loan_default.risk.contract.columns import RESERVED, TERM
+from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.contract.outcome import ProductTerm
 from loan_default.risk.contract.reasons import sentence_problem
 from loan_default.risk.section import Problem
@@ -42,13 +42,15 @@ def _name_problems(contract: Contract) -> Iterator[Problem]:
         if name in names[:number]:
             yield Problem(f"{name} is described twice; delete one, or name it otherwise", ("fields", number))
         what = RESERVED.get(name)
-        if name == "id" and contract.fields[number].role == "feature":
-            what = "the loan's number in the prediction log"
-        elif name == contract.outcome.column:
+        if name == contract.outcome.column:
             what = "the column of the outcome in the book's files"
         if what:
             remedy = f"name it otherwise: name: its_{name}, column: {contract.fields[number].column}"
             yield Problem(f"{name} is the name of {what}; {remedy}", ("fields", number, "name"))
+        if name == LOAN_ID and (role := contract.fields[number].role) != "id":
+            remedy = f"write role: id, or name it otherwise: name: its_{name}, column: {contract.fields[number].column}"
+            problem = f"{name} is the name of the loan's number, and its role is {role}; {remedy}"
+            yield Problem(problem, ("fields", number, "name"), ("role",))
     layouts = [layout.name for layout in contract.layouts]
     for name in sorted({name for name in layouts if layouts.count(name) > 1}):
         later = len(layouts) - 1 - layouts[::-1].index(name)
@@ -56,12 +58,10 @@ def _name_problems(contract: Contract) -> Iterator[Problem]:
 
 
 def _role_problems(contract: Contract) -> Iterator[Problem]:
-    needed = {"id": "{name: id, kind: text, role: id, description: …}"}
-    if contract.has_time:
-        needed["time"] = "{name: issued, kind: month, role: time, description: …}, or time: none above"
-    for role, example in needed.items():
+    for role in ("id", "time") if contract.has_time else ("id",):
         several = [number for number, field in enumerate(contract.fields) if field.role == role]
-        if not several:
+        if not several and role == "time":
+            example = "{name: issued, kind: month, role: time, description: …}, or time: none above"
             problem = f"no field has the role {role}, and exactly one field must have it; write {example}"
             yield Problem(problem, ("fields",), ("role", "fields"))
         for number in several[1:]:

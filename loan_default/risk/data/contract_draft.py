@@ -283,8 +283,7 @@ def _afterwards_lines(suspects: Mapping[str, str]) -> Iterator[str]:
 
 def _identity_lines(column: ColumnProfile | None, names: Mapping[str, str]) -> Iterator[str]:
     if column is None:
-        yield "  # GUESS: no column numbers the loans, so their rows do. DECIDE: is there one?"
-        yield "  - {name: id, kind: text, role: id, description: The number of the loan; not in the file.}"
+        yield "  # GUESS: no column numbers the loans, so their rows do. DECIDE: is there one? Its role is id."
         return
     yield f"  - name: {names[column.name]}  # GUESS: each row has another"
     yield f"    column: {_text(column.name)}"

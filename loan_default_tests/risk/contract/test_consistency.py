@@ -118,7 +118,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "no id": (
         lambda data, field: field["id"].update(role="support"),
-        "no field has the role id, and exactly one field must",
+        "field id: id is the name of the loan's number, and its role is support; write role: id, or name it otherwise",
     ),
     "two times": (
         lambda data, field: field["earliest_cr_line"].update(role="time"),
