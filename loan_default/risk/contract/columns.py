@@ -18,8 +18,11 @@ RESERVED: Mapping[str, str] = {
     OUTCOME: "the column of outcomes in cleaned loans",
     "matures": "the column of cleaned loans by which month an outcome is known",
     "window": "the column of splits that says which window a loan is in",
-    **dict.fromkeys(("vintage", "quarter", "champion", "unseen_by_champion"), "a column of comparisons"),
-    **dict.fromkeys(("pd", "raw_score", "score", "decision", "reasons", "reason_codes"), "a column of predictions"),
+    **dict.fromkeys(("vintage", "quarter"), "a column of comparisons"),
+    **dict.fromkeys(
+        ("pd", "raw_score", "score", "decision", "reasons", "reason_codes", "input_fingerprint"),
+        "a column of predictions",
+    ),
     **dict.fromkeys(
         ("request_id", "scored_at", "model_version", "shadow_version", "shadow_pd"), "a column of the prediction log"
     ),

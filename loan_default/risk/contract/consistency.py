@@ -41,20 +41,26 @@ def _name_problems(contract: Contract) -> Iterator[Problem]:
     for number, name in enumerate(names):
         if name in names[:number]:
             yield Problem(f"{name} is described twice; delete one, or name it otherwise", ("fields", number))
-        what = RESERVED.get(name)
-        if name == contract.outcome.column:
-            what = "the column of the outcome in the book's files"
-        if what:
+        if what := _column_of_name(contract, contract.fields[number]):
             remedy = f"name it otherwise: name: its_{name}, column: {contract.fields[number].column}"
-            yield Problem(f"{name} is the name of {what}; {remedy}", ("fields", number, "name"))
-        if name == LOAN_ID and (role := contract.fields[number].role) != "id":
-            remedy = f"write role: id, or name it otherwise: name: its_{name}, column: {contract.fields[number].column}"
-            problem = f"{name} is the name of the loan's number, and its role is {role}; {remedy}"
-            yield Problem(problem, ("fields", number, "name"), ("role",))
+            yield Problem(f"{name} is the name of {what}; {remedy}", ("fields", number, "name"), ("role", "term"))
     layouts = [layout.name for layout in contract.layouts]
     for name in sorted({name for name in layouts if layouts.count(name) > 1}):
         later = len(layouts) - 1 - layouts[::-1].index(name)
         yield Problem(f"{name} is described twice; delete one", ("layouts", later))
+
+
+def _column_of_name(contract: Contract, field: LoanField) -> str | None:
+    """Say which column beside those of fields has the field's name."""
+    if field.name == LOAN_ID and field.role != "id":
+        return "the loan's number, so of a field with the role id"
+    if field.name == contract.outcome.column:
+        return "the column of the outcome in the book's files"
+    if field.name == TERM and (isinstance(contract.term, ProductTerm) or field.role in ("id", "time")):
+        return "the months after which a loan ends"
+    if field.name in ("status", "month") and field.role == "id":
+        return "a column of outcomes that are read later"
+    return RESERVED.get(field.name)
 
 
 def _role_problems(contract: Contract) -> Iterator[Problem]:

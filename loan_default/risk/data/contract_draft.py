@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loan_default.risk.contract.columns import RESERVED, TERM
+from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
 
 _SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field
@@ -141,7 +141,7 @@ def draft_contract(
     special = {column.name for column in (time, identity) if column}
     suspects = {c.name: reason for c in others if c.name not in special and (reason := _suspicion(c))}
     fields = [column for column in others if column.name not in {*special, *suspects}]
-    names = _field_names([*filter(None, (identity, time)), *fields])
+    names = _field_names([*filter(None, (identity, time)), *fields], identity)
     lines = [
         *_head(profile, name, file),
         *_time_head(time, matures=bool(status and status.unresolved) and _has_term(fields)),
@@ -176,12 +176,13 @@ def _suspicion(column: ColumnProfile) -> str | None:
     return None
 
 
-def _field_names(columns: Sequence[ColumnProfile]) -> dict[str, str]:
+def _field_names(columns: Sequence[ColumnProfile], identity: ColumnProfile | None) -> dict[str, str]:
     """Name each column's field; names that would be the same are numbered."""
     names: dict[str, str] = {}
     for column in columns:
         plain, number = normalise(column.name), 2
-        plain = f"its_{plain}" if plain in RESERVED else plain
+        is_taken = plain in RESERVED or (plain == LOAN_ID and column is not identity)
+        plain = f"its_{plain}" if is_taken else plain
         name = plain
         while name in names.values():
             name, number = f"{plain}_{number}", number + 1

@@ -18,6 +18,7 @@ from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare
 from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.validation.champion_challenger import scores_of
 
 ANOTHER_SEED, WITHOUT_OPINION, WITH_OPINION = "another_seed", "without_opinion", "with_opinion"
 ON_SAMPLE = "on_sample"
@@ -47,7 +48,7 @@ def compare_alternatives(
     """Compare the leading candidate with others on all test loans.
 
     Args:
-        test: as `champion_challenger.score_test` gives it (n rows), with a struct of scores by each name.
+        test: as `champion_challenger.score_test` gives it (n rows), with scores by each name.
         leader: the name of the leading candidate.
         others: the names of the others.
         contract: names the issue month, or the cohort, by which losses may go together.
@@ -61,7 +62,7 @@ def compare_alternatives(
         rng = np.random.default_rng(seed)
         gained = compare(outcomes, leading, (pds, raw), months=months, rng=rng, resamples=resamples)
         brier = float(np.mean((pds - outcomes) ** 2))
-        approved = float((test[name].struct.field(DECISION) == DECISIONS[0]).sum()) / test.height
+        approved = float((scores_of(test, name)[DECISION] == DECISIONS[0]).sum()) / test.height
         auc = auc_of(outcomes, raw)
         alternatives.append(Alternative(name, auc, brier, gained.auc_gain, gained.brier_rise, approved))
     return tuple(alternatives)
@@ -70,10 +71,10 @@ def compare_alternatives(
 def measure_decisions(test: pl.DataFrame, leader: str, contract: Contract) -> tuple[Segment, ...]:
     """Measure the leading candidate within what it approves, reviews and declines (n test loans)."""
     outcomes, months = test[OUTCOME].to_numpy(), period_numbers(test, contract)
-    levels = pl.DataFrame({DECISION: test[leader].struct.field(DECISION).cast(pl.String)})
+    levels = pl.DataFrame({DECISION: scores_of(test, leader)[DECISION].cast(pl.String)})
     return by_segment(outcomes, *_scores(test, leader), levels, months=months)
 
 
 def _scores(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
-    scores = test[name].struct
-    return scores.field("pd").to_numpy(), scores.field("raw_score").to_numpy()
+    scores = scores_of(test, name)
+    return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()

@@ -40,7 +40,9 @@ from loan_default.risk.model.training import opinion_scores
 from loan_default.risk.policy import PromotionPolicy
 from loan_default.risk.validation.coverage import LEVELS_AT_MOST, as_level, segment_fields
 
-VINTAGE, QUARTER, CHAMPION, UNSEEN = "vintage", "quarter", "champion", "unseen_by_champion"
+VINTAGE, QUARTER = "vintage", "quarter"
+CHAMPION, UNSEEN = "champion", ":unseen_by_champion"
+SCORES = "scores:"  # begins the columns of scores of test loans: no field is named so, whatever a candidate is called
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ def score_test(
 
     Returns:
         n rows: outcome, issue month or cohort, term, the fields that segments are made of, the lender's opinions and
-        protected fields; of each candidate, and of the champion where the loans have all that it needs, `pd`,
-        `raw_score` and `decision`; with the champion also `UNSEEN`.
+        protected fields; of each candidate, and of the champion where the loans have all that it needs, a struct of
+        `pd`, `raw_score` and `decision` (`scores_of`); with the champion also `UNSEEN`.
     """
     contract = next(iter(candidates.values())).contract
     opinions = [field.name for field in contract.fields if field.opinion]
@@ -109,10 +111,15 @@ def score_test(
         needed[UNSEEN] = None
         loans = loans.with_columns((pl.lit(False) if unseen is None else unseen).alias(UNSEEN))
     scored = {
-        name: scorer.score(loans, with_reasons=False).select("pd", "raw_score", "decision").to_struct(name)
+        SCORES + name: scorer.score(loans, with_reasons=False).select("pd", "raw_score", "decision").to_struct()
         for name, scorer in everyone.items()
     }
     return loans.select(name for name in needed if name in loans.columns).with_columns(**scored)
+
+
+def scores_of(test: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return `pd`, `raw_score` and `decision` by the model of this name for each loan of `score_test`."""
+    return test[SCORES + name].struct.unnest()
 
 
 def judge_on_test(
@@ -147,7 +154,7 @@ def judge_on_test(
     Returns:
         The judgement, and the leader's `pd`, `raw_score` and `decision` for each test loan.
     """
-    outcomes, scores, leading = _outcomes(test), test[leader].struct.unnest(), candidates[leader]
+    outcomes, scores, leading = _outcomes(test), scores_of(test, leader), candidates[leader]
     leaderboard = {kind: _measure_scores(test, kind, scorer, seed, resamples) for kind, scorer in candidates.items()}
     pds, raw = _arrays(test, leader)
     months = period_numbers(test, leading.contract)
@@ -171,7 +178,7 @@ def judge_on_test(
     )
     decisions, groups = decision_shares(scores.with_columns(test[OUTCOME])), pd_groups(outcomes, scores["pd"])
     judgement = Judgement(evaluation, None, leaderboard, None, decisions, groups)
-    if champion is not None and CHAMPION in test.columns:
+    if champion is not None and SCORES + CHAMPION in test.columns:
         judgement = _beside_champion(judgement, test, (leader, leading), champion, policy, seed, resamples)
     return judgement, scores
 
@@ -213,8 +220,8 @@ def _outcomes(test: pl.DataFrame) -> Floats:
 
 
 def _arrays(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
-    scores = test[name].struct
-    return scores.field("pd").to_numpy(), scores.field("raw_score").to_numpy()
+    scores = scores_of(test, name)
+    return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
 
 
 def _measure_scores(test: pl.DataFrame, name: str, scorer: Scorer, seed: int, resamples: int) -> dict[str, Interval]:

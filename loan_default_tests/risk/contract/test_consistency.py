@@ -2,12 +2,17 @@
 
 # ruff: noqa: E501 - sentences stand as they are told
 
+import re
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import RESERVED
+from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
 from loan_default_tests.risk.contract.drafts import CONTRACT, Change, Fields, LoadChanged, mistakes, mistakes_of_field
 
@@ -44,8 +49,12 @@ OF_FILE = {  # the last lines of a contract: its mistakes
         "8: field issued: time: none says that the book has no date, and this has the role time; delete one of the two",
         "12: time: none: without a date no loan can be said to have matured; write outcomes: final if all are known",
     ],
-    "term: {by: jobb, months: {A: 36}}": ["12: term: by: jobb is no field with levels; write one"],
+    "term: {by: jobb, months: {A: 36}}": [
+        "9: field term: term is the name of the months after which a loan ends; name it otherwise: name: its_term, column: term",
+        "12: term: by: jobb is no field with levels; write one",
+    ],
     "term: {by: job, months: {A: 36, C: 3}}": [
+        "9: field term: term is the name of the months after which a loan ends; name it otherwise: name: its_term, column: term",
         "12: term: months: B of job is not said; add it",
         "12: term: months: C is no level of job; those are A, B",
     ],
@@ -118,7 +127,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "no id": (
         lambda data, field: field["id"].update(role="support"),
-        "field id: id is the name of the loan's number, and its role is support; write role: id, or name it otherwise",
+        "field id: id is the name of the loan's number, so of a field with the role id; name it otherwise: name: its_id",
     ),
     "two times": (
         lambda data, field: field["earliest_cr_line"].update(role="time"),
@@ -146,3 +155,46 @@ def test_a_contract_that_contradicts_itself_is_refused(changed: LoadChanged, nam
     change, sentence = WRONG[name]
     with pytest.raises(BadInput, match=sentence):
         changed(change)
+
+
+@pytest.mark.parametrize("name", [*RESERVED, "status"])
+def test_no_field_is_named_as_a_column_that_the_platform_writes(tmp_path: Path, name: str) -> None:
+    (mistake,) = mistakes(tmp_path, CONTRACT.replace("name: job", f"name: {name}"))
+    assert mistake.startswith(f"11: field {name}: {name} is the name of ")
+    assert mistake.endswith(f"; name it otherwise: name: its_{name}, column: {name}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("name: job", "name: id", "11: field id: id is the name of the loan's number, so of a field with the role id;"),
+        ("name: id", "name: month", "7: field month: month is the name of a column of outcomes that are read later;"),
+        (
+            "name: issued",
+            "name: term",
+            "8: field term: term is the name of the months after which a loan ends; name it",
+        ),
+        (
+            "title: X",
+            "title: X\nterm: {by: job, months: {A: 1, B: 2}}",
+            "10: field term: term is the name of the months",
+        ),
+    ],
+)
+def test_a_name_may_be_a_columns_of_the_platform_in_some_role(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    assert any(mistake.startswith(sentence) for mistake in mistakes(tmp_path, CONTRACT.replace(old, new)))
+
+
+def test_a_book_whose_files_number_no_loan_needs_no_field_for_the_number(tmp_path: Path) -> None:
+    path = tmp_path / "contract.yaml"
+    path.write_text(re.sub(r"  - {name: id,.*\n", "", CONTRACT), encoding="utf-8")
+    contract = load_contract(path)
+    assert (contract.id_name, contract.fields[-1].role) == ("id", "id")
+    pl.DataFrame({"issued": ["2015-12"] * 3, "term": [36.0] * 3, "amount": [1.0, 2.0, 3.0]}).write_csv(
+        tmp_path / "loans.csv"
+    )
+    cleaned = tmp_path / "cleaned.parquet"
+    clean_application_file(tmp_path / "loans.csv", contract, cleaned=cleaned, rejected=tmp_path / "rejected.parquet")
+    assert pl.read_parquet(cleaned)["id"].to_list() == ["loans-1", "loans-2", "loans-3"]

@@ -10,13 +10,17 @@ from loan_default_tests.risk.contract.drafts import CONTRACT, Change, LoadChange
 OF_FILE: dict[str, list[str]] = {
     "term: 36": [],
     "term: {horizon: 12}": [],
-    "term: {by: job, months: {A: 36, B: 60}}": [],
 }
 
 
 @pytest.mark.parametrize("lines", OF_FILE)
 def test_mistakes_of_a_contract(tmp_path: Path, lines: str) -> None:
     assert mistakes(tmp_path, CONTRACT + lines) == OF_FILE[lines]
+
+
+def test_a_term_may_follow_from_the_product(tmp_path: Path) -> None:
+    by_product = CONTRACT.replace("name: term,", "name: weeks,") + "term: {by: job, months: {A: 36, B: 60}}"
+    assert mistakes(tmp_path, by_product) == []
 
 
 WRONG: dict[str, tuple[Change, str]] = {

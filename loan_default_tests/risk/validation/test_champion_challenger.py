@@ -121,6 +121,26 @@ def test_candidate_and_champion_meet_only_on_loans_that_the_champion_was_not_dev
     assert judgement.leaderboard["xgboost"] != alone.leaderboard["xgboost"]
 
 
+def test_fields_may_be_named_as_models_are(
+    test_loans: pl.DataFrame, scorers: dict[str, Scorer], candidates: Mapping[str, Candidate], policy: Policy
+) -> None:
+    names = {"addr_state": "xgboost", "zip_code": "champion"}
+    described = scorers["xgboost"].contract.model_dump()
+    for field in described["fields"]:
+        field["name"] = names.get(field["name"], field["name"])
+    contract = Contract.model_validate(described)
+    renamed = {kind: replace(scorer, contract=contract) for kind, scorer in scorers.items()}
+    forest = candidates["random_forest"].scorer
+    judgement, scores = judge(test_loans, scorers, policy.promotion, forest)
+    again, same_scores = judge(test_loans.rename(names), renamed, policy.promotion, replace(forest, contract=contract))
+    assert same_scores.equals(scores)
+    assert (again.leaderboard, again.comparison) == (judgement.leaderboard, judgement.comparison)
+    segments = judgement.evaluation.segments
+    assert {*names} <= {segment.field for segment in segments}
+    expected = [replace(segment, field=names.get(segment.field, segment.field)) for segment in segments]
+    assert [*again.evaluation.segments] == expected
+
+
 @pytest.mark.parametrize("unseen", [None, pl.int_range(pl.len()) < 499, pl.col("outcome") == 0])
 def test_on_too_few_loans_or_where_it_is_not_known_which_they_are_nobody_meets(
     test_loans: pl.DataFrame, scorers: dict[str, Scorer], policy: Policy, unseen: pl.Expr | None

@@ -19,6 +19,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.estimates import Estimate, mean_estimate
 from loan_default.risk.evaluation import Interval, Ranking
 from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.validation.champion_challenger import scores_of
 
 _LEAST = 30  # loans of a group that is shown: figures of fewer say little, and might tell of a person
 _BANDS = 5  # of a number
@@ -45,11 +46,11 @@ def measure_fairness(test: pl.DataFrame, leader: str, contract: Contract) -> tup
     """Measure a version within groups of people.
 
     Args:
-        test: loans as `champion_challenger.score_test` gives them (n rows), with a struct of scores named `leader`.
+        test: loans as `champion_challenger.score_test` gives them (n rows), with scores of `leader`.
         leader: the name of the version.
         contract: says which fields are protected; without any there are no groups.
     """
-    scored = test.with_columns(test[leader].struct.unnest())
+    scored = test.with_columns(scores_of(test, leader))
     return tuple(
         _measure(field.name, level, loans)
         for field in contract.with_role("protected")

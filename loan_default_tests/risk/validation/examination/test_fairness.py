@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loan_default.risk.validation.champion_challenger import SCORES
 from loan_default.risk.validation.examination.fairness import PeopleGroup, measure_fairness
 from loan_default_tests.risk.small_books import TIMELESS
 
@@ -22,7 +23,7 @@ def groups() -> dict[tuple[str, str], PeopleGroup]:
             "outcome": (rng.random(ROWS) < pds).astype(int),
             "sex": [None if row < 10 else sex for row, sex in enumerate(sexes)],
             "age": rng.integers(18, 80, ROWS).astype(float),
-            "xgboost": pl.DataFrame(
+            SCORES + "xgboost": pl.DataFrame(
                 {"pd": pds, "raw_score": pds, "decision": np.where(pds < limits, "approve", "decline")}
             ).to_struct(),
         }
@@ -65,7 +66,7 @@ def test_a_group_of_few_loans_is_counted_and_not_measured(groups: dict[tuple[str
 
 def test_a_group_that_ended_alike_has_no_ranking() -> None:
     scores = pl.DataFrame({"pd": [0.1] * 40, "raw_score": [0.1] * 40, "decision": ["approve"] * 40}).to_struct()
-    test = pl.DataFrame({"outcome": [0] * 40, "sex": ["f"] * 40, "age": [30.0] * 40, "xgboost": scores})
+    test = pl.DataFrame({"outcome": [0] * 40, "sex": ["f"] * 40, "age": [30.0] * 40, SCORES + "xgboost": scores})
     woman, age = measure_fairness(test, "xgboost", TIMELESS)
     assert woman.auc is None
     assert woman.default_rate is not None
