@@ -7,7 +7,7 @@ got is compared with how the loan ended, years later. Scoring is `risk`'s; measu
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from loan_default.adapters import storage
 from loan_default.adapters.inbox import File, list_files, list_folders, local_copy
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import TERM
+from loan_default.risk.contract.columns import LOAN_ID, TERM
 
 if TYPE_CHECKING:  # a sensor asks for the origin of predictions only where there are any
     import polars as pl
@@ -74,22 +74,22 @@ def _scan_day(layout: StorageLayout, contract: Contract, day: date, staging: Pat
 
     folder = layout.prediction_log_day(day)
     rows = [_scan_file(file, staging) for hour in list_folders(folder) for file in list_files(folder / hour)]
-    parts = [_select(part.with_columns(_told_by_log(contract)), contract) for part in rows]
+    parts = [_select(part.with_columns(_told_by_log(part.collect_schema(), contract)), contract) for part in rows]
     return pl.concat([pl.LazyFrame(schema=_schema(contract)), *parts])
 
 
-def _told_by_log(contract: Contract) -> Iterator[pl.Expr]:
+def _told_by_log(columns: Container[str], contract: Contract) -> Iterator[pl.Expr]:
     """Return what a row of the log says of a loan: its number, its month, and when it matures, as far as it can."""
     import polars as pl
 
     from loan_default.risk.loan_order import term_months
 
+    yield pl.col(LOAN_ID).alias(contract.id_name)
     if contract.has_time:
-        month = pl.format("{}-01", contract.by_name[contract.time_name].column).str.to_date()
-        yield month.alias(contract.time_name)
+        yield pl.col("scored_at").dt.truncate("1mo").dt.date().alias(contract.time_name)
     if not contract.outcomes_are_final:
         source = contract.term_source
-        told = source is None or source in contract.feature_names
+        told = source is None or source in columns
         yield (term_months(contract) if told else pl.lit(None, dtype=pl.Float64)).alias(TERM)
 
 

@@ -7,6 +7,7 @@ is scored is `app`; how a file comes whole to its place is `adapters.storage`; w
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,12 +55,12 @@ _ANSWERED: Mapping[str, pl.DataType] = {
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
     """Return the columns of a row: the answer, then the contract's features in natural units, its levels as text.
 
-    A file has the month of scoring as well, in the place of an application's own: it can be scored as a batch. In a
-    book without a date it has none.
+    Behind them stands a term that an application may say and no model sees. A file has the month of scoring as well, in
+    the place of an application's own: it can be scored as a batch. In a book without a date it has none.
     """
-    features = {field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.features}
+    fields = {field.name: pl.Float64() if field.kind == "number" else pl.String() for field in contract.logged_fields}
     written = {"scored_at": pl.Datetime("us", "UTC"), "reason_codes": SCORED["reason_codes"]}
-    return {**_ANSWERED, **written, **features}
+    return {**_ANSWERED, **written, **fields}
 
 
 class Entry(NamedTuple):
@@ -83,12 +84,14 @@ class _Rows:
     def __init__(self) -> None:
         self._columns: tuple[list[Any], ...] = tuple([] for _ in _ANSWERED)
         self._values: list[Floats] = []
+        self._terms: list[float] = []
 
     def __len__(self) -> int:
         return len(self._columns[0])
 
     def add(self, entries: Sequence[Entry]) -> None:
         self._values += _stack([entry.applications.values for entry in entries])
+        self._terms += chain.from_iterable(_terms(entry.applications) for entry in entries)
         entries_and_counts = [(entry, len(entry.applications.ids)) for entry in entries]
         columns: tuple[Iterable[Iterable[Any]], ...] = (
             (repeat(entry.request_id, count) for entry, count in entries_and_counts),
@@ -108,6 +111,8 @@ class _Rows:
     def tables(self, contract: Contract, size: int, pause: Callable[[], object]) -> Iterator[pl.DataFrame]:
         """Build tables of the columns of `log_schema`, of `size` rows and a last one of fewer."""
         values = np.concatenate(self._values) if self._values else np.empty((0, len(contract.features)))
+        if len(contract.logged_fields) > len(contract.features):
+            values = np.column_stack([values, self._terms])
         for start in range(0, len(self), size):
             end = min(start + size, len(self))
             answered = []
@@ -119,6 +124,10 @@ class _Rows:
     def _answered(self, start: int, end: int) -> pl.DataFrame:
         columns = zip(_ANSWERED.items(), self._columns, strict=True)
         return pl.DataFrame([pl.Series(name, column[start:end], dtype) for (name, dtype), column in columns])
+
+
+def _terms(applications: Applications) -> Iterable[float]:
+    return repeat(math.nan, len(applications.ids)) if applications.terms is None else applications.terms
 
 
 def _json(codes: list[ReasonCode]) -> str:
@@ -136,18 +145,19 @@ def _stack(parts: Iterable[list[list[float]] | Floats]) -> list[Floats]:
 
 def _table(answered: pl.DataFrame, values: Floats, contract: Contract) -> pl.DataFrame:
     """Build rows of the columns of `log_schema`; polars makes them without the interpreter's lock."""
-    features = pl.DataFrame(np.asfortranarray(values), schema=list(contract.feature_names), orient="row")
+    names = [field.name for field in contract.logged_fields]
+    natural = pl.DataFrame(np.asfortranarray(values), schema=names, orient="row")
     scored_at = (pl.col("scored_at") * 1e6).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
     named = [
         scored_at.alias("scored_at"),
         pl.col("reason_codes").str.json_decode(SCORED["reason_codes"]),
         pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
-        *map(_feature, contract.features),
+        *map(_natural, contract.logged_fields),
     ]
-    return answered.hstack(features).with_columns(named)
+    return answered.hstack(natural).with_columns(named)
 
 
-def _feature(field: LoanField) -> pl.Expr:
+def _natural(field: LoanField) -> pl.Expr:
     column = pl.col(field.name).fill_nan(None)
     if field.kind == "number":
         return column
@@ -172,7 +182,7 @@ class PredictionLog:
 
         Args:
             root: a folder, or an address such as `gs://bucket/prefix`.
-            contract: says which features a row has.
+            contract: says which fields a row has.
             worker: begins the names of the files; these are new each time, also for a worker of the same name.
             capacity: rows that may wait, with those being written.
             rows_per_file: as soon as so many rows wait they are written, and no file has more.
@@ -181,7 +191,7 @@ class PredictionLog:
         """
         self.logged = self.dropped = 0  # rows that stand in a file; rows that never will
         self._layout, self._contract, self._worker, self._now = StorageLayout(UPath(root)), contract, worker, now
-        self._month = contract.by_name[contract.time_name].column if contract.has_time else None
+        self._month = contract.time_name if contract.has_time else None
         self._capacity, self._rows_per_file, self._seconds = capacity, rows_per_file, seconds
         self._waiting, self._written = _Rows(), 0  # rows that are being written
         self._outage = False

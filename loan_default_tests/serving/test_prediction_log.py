@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from upath import UPath
 
 from loan_default.adapters import prediction_history, storage
 from loan_default.adapters.layout import StorageLayout
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.cleaning import clean_application_file
-from loan_default.risk.model.online_features import Applications
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.online_features import Applications, QuickReader, check
 from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
@@ -31,6 +33,7 @@ from loan_default.serving import prediction_log
 from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
 from loan_default_tests.buckets import objects_in
 from loan_default_tests.packages import applications, contract
+from loan_default_tests.risk.small_books import BY_PRODUCT, TERM_AS_SUPPORT
 from loan_default_tests.waiting import within
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
@@ -189,6 +192,75 @@ def test_what_was_answered_is_held_against_outcomes_later(new_log: NewLog, tmp_p
     for today in (AT.date(), AT.date() + timedelta(days=9)):  # from the log, and gathered
         rows = prediction_history.scan(StorageLayout(UPath(tmp_path / "root")), contract(), tmp_path, today).collect()
         assert rows.rows() == [("loan-7", date(2026, 11, 1), 36.0, 0.125, "approve", 3, AT)] * 2
+
+
+IN_DOLLARS = {"kind": "number", "unit": "dollars", "description": "An amount."}
+OWN_COLUMNS = Contract.model_validate(
+    {
+        **TERM_AS_SUPPORT.model_dump(),
+        "files": {"separator": ";", "decimal": ","},
+        "fields": [
+            *(
+                {**field.model_dump(), "name": {"id": "loan"}.get(field.name, field.name), "column": field.name.upper()}
+                for field in TERM_AS_SUPPORT.fields
+            ),
+            {
+                "name": "rent",
+                "kind": "number",
+                "role": "support",
+                "unit": "dollars",
+                "required": True,
+                "description": "Rent.",
+            },
+            {
+                **{"name": "left_over", "kind": "number", "role": "feature", "unit": "dollars", "range": [0, 1e6]},
+                **{"derived": "income - rent", "description": "What rent leaves of the income."},
+            },
+        ],
+    }
+)
+
+
+def logged_application(tmp_path: Path, contract: Contract, *applications: Mapping[str, Any]) -> UPath:
+    """Read applications as the server does, log them, and return the log's file."""
+    reader, log = QuickReader(FeatureSpace(contract)), PredictionLog(str(tmp_path / "root"), contract, worker="1")
+    names = tuple(applications[0])
+    rows = [tuple(application.values()) for application in applications]
+    for together in ([rows], [[row] for row in rows]):  # many at once, and one after the other
+        for part in together:
+            read = reader.read(names, part)
+            assert read is not None
+            assert read.terms is None or [*read.terms] == pytest.approx(check(names, part, contract).terms, nan_ok=True)
+            log.append([entry(count=len(part))._replace(applications=read)])
+    log.close()
+    (file,) = files_in(tmp_path)
+    return file
+
+
+def test_the_log_of_a_book_with_columns_of_its_own_is_scored_as_a_batch(tmp_path: Path) -> None:
+    said = {"loan": "007", "income": 50_000.0, "home": "own", "debt": 12.5, "rent": 9_000.0, "term": 24.0}
+    file = logged_application(tmp_path, OWN_COLUMNS, said, {**said, "loan": "8", "term": None})
+    batch, rejected = tmp_path / "batch.parquet", tmp_path / "rejected.parquet"
+    report = clean_application_file(Path(file.path), OWN_COLUMNS, cleaned=batch, rejected=rejected)
+    assert report.kept == 2
+    columns = ["loan", "issued", "income", "home", "debt", "left_over", "term"]
+    month = AT.date().replace(day=1)
+    assert pl.read_parquet(batch).select(columns).rows() == [
+        ("007", month, 50_000, "own", 12.5, 41_000, 24),
+        ("8", month, 50_000, "own", 12.5, 41_000, None),
+    ]
+    for today in (AT.date(), AT.date() + timedelta(days=9)):  # from the log, and gathered
+        history = prediction_history.scan(StorageLayout(UPath(tmp_path / "root")), OWN_COLUMNS, tmp_path, today)
+        assert history.select("loan", "issued", "term").collect().rows() == [("007", month, 24), ("8", month, None)] * 2
+
+
+def test_a_term_by_product_that_no_model_sees_is_logged(tmp_path: Path) -> None:
+    file = logged_application(
+        tmp_path, BY_PRODUCT, {"product": "L", "income": 50_000.0}, {"product": None, "income": 1.0}
+    )
+    assert pl.read_parquet(file.read_bytes())["product"].to_list() == ["L", None] * 2
+    history = prediction_history.scan(StorageLayout(UPath(tmp_path / "root")), BY_PRODUCT, tmp_path, AT.date())
+    assert history.collect()["term"].to_list() == [36, None] * 2
 
 
 @pytest.mark.integration

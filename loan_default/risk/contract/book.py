@@ -174,16 +174,29 @@ class Contract(Section):
 
     @cached_property
     def natural(self) -> Contract:
-        """Return the contract of applications that a system sends: natural units, plain numbers, usual months.
+        """Return the contract of applications that a system sends: fields' names, natural units, usual months.
 
         The words for nothing, and those of each field, are the book's.
         """
-        fields = tuple(field.model_copy(update={"format": (), "century": 1970, "scale": 1.0}) for field in self.fields)
-        files = FileFormat(nothing=self.files.nothing)
-        if (fields, files) == (self.fields, self.files):
-            return self
+        as_sent = {"format": (), "century": 1970, "scale": 1.0}
+        fields = (field.model_copy(update={**as_sent, "column": field.name}) for field in self.fields)
+        return self._with(fields=tuple(fields), files=FileFormat(nothing=self.files.nothing))
+
+    @cached_property
+    def logged(self) -> Contract:
+        """Return the contract of the prediction log's files: as `natural`, and nothing is required that they lack."""
+        present = {self.id_name, *self.left_out_by_applicants, *(field.name for field in self.logged_fields)}
+        fields = (
+            field if field.name in present else field.model_copy(update={"required": False, "nullable": True})
+            for field in self.natural.fields
+        )
+        named = (field.model_copy(update={"column": LOAN_ID}) if field.role == "id" else field for field in fields)
+        return self.natural._with(fields=tuple(named))
+
+    def _with(self, **values: Any) -> Contract:
+        """Return the same contract but for these values, which are not examined."""
         said = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_construct(**{**said, "fields": fields, "files": files})
+        return type(self).model_construct(**{**said, **values})
 
     @property
     def has_time(self) -> bool:
@@ -239,6 +252,12 @@ class Contract(Section):
         term = self.by_name.get(self.term_source or "")
         names = {self.time_name} if self.has_time else set()
         return frozenset(names | ({term.name} if term and term.role == "support" else set()))
+
+    @cached_property
+    def logged_fields(self) -> tuple[LoanField, ...]:
+        """Return the fields that the prediction log keeps: the features, and what tells when a loan matures."""
+        term = self.by_name.get(self.term_source or "")
+        return (*self.features, term) if term in self.with_role("support", "segment") else self.features
 
     @cached_property
     def application_fields(self) -> tuple[LoanField, ...]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from loan_default.risk.contract.earlier import earlier_expression
-from loan_default.risk.contract.months import Formats, allowed_month, format_problem
+from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.contract.reasons import Reasons, Side
 from loan_default.risk.section import Problem, Section
 
@@ -55,7 +55,7 @@ class LoanField(Section):
     nullable: bool = True
     strip: str = ""
     format: Formats = ()
-    century: int = Field(default=1970, ge=1900, le=2000)
+    century: int = Field(default=CENTURY, ge=1900, le=2000)
     scale: float = Field(default=1.0, gt=0)
     words: Mapping[str, str | float | None] = {}
     derived: str | None = None
@@ -163,7 +163,7 @@ class LoanField(Section):
         if self.kind != "month":
             said = next((key for key in ("format", "century") if self._says(key)), None)
             return said and f"{said} is of months alone, and its kind is {self.kind}; delete {said}"
-        return format_problem(self.format, with_century=self._says("century"))
+        return format_problem(self.format, self.century)
 
     def _reasons_problem(self) -> str | None:
         """Say which sentence is for a side that the field does not have, or whose direction is not known."""

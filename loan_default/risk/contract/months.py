@@ -6,8 +6,9 @@ Reading a text by a format belongs in `data.parsing`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import combinations
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -15,6 +16,9 @@ from pydantic import BeforeValidator, WithJsonSchema
 _DIRECTIVE = re.compile(r"%-?([A-Za-z%])")
 _SINCE = re.compile(r"(?:months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
 _YEARS, _MONTHS = set("YyFDGs"), set("mbBhFDjs")  # directives that say the year, and the month
+
+
+CENTURY = 1970  # in which the hundred years begin that %y means
 
 
 def _as_formats(formats: Any) -> Any:
@@ -35,8 +39,8 @@ def allowed_month(formats: Iterable[str]) -> str:
     return "a month, as " + (" or ".join(examples) or "Dec-2015 or 2015-12")
 
 
-def format_problem(formats: Iterable[str], *, with_century: bool) -> str | None:
-    """Say why months cannot be read by one of these formats, or why a century beside them says nothing."""
+def format_problem(formats: Sequence[str], century: int) -> str | None:
+    """Say why months cannot be read by these formats, or not by all of them, or why a century says nothing."""
     for format_ in formats:
         directives = set(_DIRECTIVE.findall(format_))
         if since := _SINCE.fullmatch(format_):
@@ -50,6 +54,20 @@ def format_problem(formats: Iterable[str], *, with_century: bool) -> str | None:
             return (
                 f"format {format_} holds %{min(strange)}, which is not read; write %Y, %y, %m, %b, %B, %d, %H, %M, %S"
             )
-    if with_century and not any("%y" in format_ or "%D" in format_ for format_ in formats):
+    if century != CENTURY and not any("%y" in format_ or "%D" in format_ for format_ in formats):
         return "century is of years in two digits, and no format holds %y; delete century"
+    return _ambiguity(formats, century) if len(formats) > 1 else None
+
+
+def _ambiguity(formats: Sequence[str], century: int) -> str | None:
+    """Say which text two of the formats read as different months."""
+    from loan_default.risk.month_texts import read_differently  # needed by nobody who has one format
+
+    for first, second in combinations(formats, 2):
+        if different := read_differently(first, second, century):
+            text, month, other = different
+            return (
+                f"formats {first} and {second} read {text} as {month:%Y-%m} and as {other:%Y-%m}; write the one "
+                "by which the files are written"
+            )
     return None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from loan_default.risk.contract.months import Formats, allowed_month, format_problem
+from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.section import Problem, Section
 
 Months = Annotated[int, Field(ge=1, le=1200)]
@@ -58,7 +58,7 @@ class Snapshot(Section):
 
     column: str
     format: Formats = ()
-    century: int = Field(default=1970, ge=1900, le=2000)
+    century: int = Field(default=CENTURY, ge=1900, le=2000)
 
     @property
     def allowed(self) -> str:
@@ -67,7 +67,7 @@ class Snapshot(Section):
 
     def problems(self) -> Iterator[Problem]:
         """Yield formats that read no month."""
-        if problem := format_problem(self.format, with_century=self._says("century")):
+        if problem := format_problem(self.format, self.century):
             yield Problem(problem, ("format",))
 
 

@@ -21,7 +21,7 @@ _BROKEN = ":broken"  # column; no field is named so
 
 
 def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Return the features of applications, in the contract's order.
+    """Return the features of applications, in the contract's order, then what else the prediction log keeps of them.
 
     Args:
         records: a row for each application, columns named as the contract's fields; optional ones may be absent.
@@ -33,18 +33,18 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     """
     contract = contract.natural
     _refuse_columns(records, contract)
-    columns = {field.name: field.column for field in contract.application_fields if field.name in records.columns}
-    frame = records.rename(columns).with_row_index(ROW).lazy()
+    frame = records.with_row_index(ROW).lazy()
     table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
     parsed, rules = parse_table(table, contract, with_outcome=False)
     rules = [
         rule for rule in rules if rule.field not in contract.left_out_by_applicants or "missing" not in rule.problem
     ]
-    features = parsed.select(*contract.feature_names, any_broken(rules).alias(_BROKEN)).collect()
-    if features[_BROKEN].any():
+    kept = [field.name for field in contract.logged_fields]
+    applications = parsed.select(*kept, any_broken(rules).alias(_BROKEN)).collect()
+    if applications[_BROKEN].any():
         line = rejection_lines(parsed.filter(any_broken(rules)), rules, table, contract).head(1).collect()
         raise BadInput(f"Row {line['row'].item()}: {line['reason'].item()}.")
-    return features.drop(_BROKEN)
+    return applications.drop(_BROKEN)
 
 
 def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:

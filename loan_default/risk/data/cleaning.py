@@ -106,7 +106,7 @@ def clean_loans(
 
 def clean_application_file(path: Path, contract: Contract, *, cleaned: Path, rejected: Path) -> CleaningReport:
     """Clean a batch of applications, or a file of the prediction log: as `clean_loans`, without outcomes."""
-    contract = contract.natural if is_prediction_log(path) else contract
+    contract = contract.logged if is_prediction_log(path) else contract
     scan_files = partial(_scan_here, [path], contract, with_outcome=False)
     return _clean(scan_files, contract, cleaned=cleaned, rejected=rejected, snapshot=None)
 

@@ -22,8 +22,6 @@ from loan_default.risk.data.parsing import (
     Vocabulary,
     as_exact_text,
     as_text,
-    month_number,
-    months_after,
     numeric_words,
     read_month,
     read_number,
@@ -34,6 +32,7 @@ from loan_default.risk.data.parsing import (
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
 from loan_default.risk.derivations import Expression
 from loan_default.risk.loan_order import term_months
+from loan_default.risk.month_texts import month_number, months_after
 
 Dtypes = Mapping[str, pl.DataType]
 

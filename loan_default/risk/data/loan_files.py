@@ -378,9 +378,8 @@ def _missing_columns(
     columns: Mapping[str, pl.DataType], contract: Contract, layout: FileLayout | None, *, with_outcome: bool
 ) -> list[str]:
     """Name the required columns that a file lacks; of a derived field those that it is computed from."""
-    present = {field.name for field in contract.fields if field.column in columns}
-    if layout and layout.year and layout.year.column in columns:
-        present.add(layout.year.field)
+    completed = {layout.year.field} if layout and layout.year and layout.year.column in columns else set()
+    present = {field.name for field in contract.fields if field.column in {*columns, *completed}}
     required = (field for field in contract.fields if field.required)
     missing = [field.column for field in contract.lacking(required, present)]
     outcome = contract.outcome.column

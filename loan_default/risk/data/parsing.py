@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from functools import reduce
 from itertools import product
@@ -18,20 +17,9 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.contract.file_format import FileFormat
+from loan_default.risk.month_texts import MONTH_TEXTS, first_day, month_by, month_of
 
-_FIRST_YEAR, _LAST_YEAR = 1920, 2079
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Every spelling of every month, two a month: the position in this list says which month a text is.
-MONTH_TEXTS = tuple(
-    text
-    for year in range(_FIRST_YEAR, _LAST_YEAR + 1)
-    for number, name in enumerate(MONTHS, 1)
-    for text in (f"{name}-{year}", f"{year}-{number:02d}")
-)
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
-_SINCE = re.compile(r"(months|days|seconds) since (\d{4}-\d{2}-\d{2})")
-_DAY = re.compile(r"%[-_0]?[dejsDFxc]")  # directives that say the day
-_FIGURES_ALONE = re.compile(r"(?:%[Ymdyj])+")
 _WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _SPACES, _APOSTROPHES = " \u00a0\u202f", "'\u2019"  # that stand between thousands; one is declared, all are read
@@ -229,65 +217,12 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
         century: the hundred years that `%y` means begin here.
     """
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return _month_of(expr.dt.date())
+        return month_of(expr.dt.date())
     text = as_text(expr, dtype)
-    return pl.coalesce(*(_month_by(format_, text, century) for format_ in formats), _usual_month(text))
+    return pl.coalesce(*(month_by(format_, text, century) for format_ in formats), _usual_month(text))
 
 
 def _usual_month(text: pl.Expr) -> pl.Expr:
-    named = _first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+    named = first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
     day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
-    return pl.coalesce(named, _month_of(day))
-
-
-def _month_by(format_: str, text: pl.Expr, century: int) -> pl.Expr:
-    if since := _SINCE.fullmatch(format_):
-        return _month_since(since[1], date.fromisoformat(since[2]), text.cast(pl.Float64, strict=False))
-    if _FIGURES_ALONE.fullmatch(format_):  # one number, which may be written as one
-        text = text.str.strip_suffix(".0")
-    if not _DAY.search(format_):
-        text, format_ = text + " 1", format_ + " %d"
-    day = text.str.to_date(format_, strict=False)
-    if "%y" in format_ and century != 1970:  # the hundred years that Polars means
-        year = century + (day.dt.year() - century) % 100
-        return _checked_month(12 * (year - _FIRST_YEAR).cast(pl.Int32) + day.dt.month() - 1)
-    return _month_of(day)
-
-
-def _month_since(unit: str, epoch: date, number: pl.Expr) -> pl.Expr:
-    """Return the month so many whole units after the epoch."""
-    if unit == "months":
-        return _checked_month(number.floor() + (12 * (epoch.year - _FIRST_YEAR) + epoch.month - 1))
-    days = (number / 86_400 if unit == "seconds" else number).floor() + (epoch - date(1970, 1, 1)).days
-    return _month_of(pl.when(days.is_between(-(10**5), 10**5)).then(days).cast(pl.Int32).cast(pl.Date))
-
-
-def _checked_month(months: pl.Expr) -> pl.Expr:
-    return _first_day(pl.when(months.is_between(0, len(MONTH_TEXTS) // 2 - 1)).then(months).cast(pl.Int32))
-
-
-def _month_of(day: pl.Expr) -> pl.Expr:
-    return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
-
-
-def month_number(month: pl.Expr) -> pl.Expr:
-    """Count the months (Int32) since January of 1920: half the position of the month's text in `MONTH_TEXTS`."""
-    return 12 * (month.dt.year() - _FIRST_YEAR).cast(pl.Int32) + month.dt.month() - 1
-
-
-def months_after(month: pl.Expr, months: pl.Expr) -> pl.Expr:
-    """Return the first day of the month that comes so many months (Float64) later."""
-    count = months.clip(0, 1200).ceil().cast(pl.Int32)  # no date can hold more; a term as wild is rejected elsewhere
-    return _first_day(month_number(month) + count)
-
-
-def _first_day(months: pl.Expr) -> pl.Expr:
-    """Turn months since January of `_FIRST_YEAR` into the first day of that month.
-
-    By whole numbers, a fifth of the time of `pl.date`: days since 1970 by years that begin in March, so that the day of
-    a leap year is their last (E. Richards, Mapping Time, 1998).
-    """
-    months = months.cast(pl.Int32) + 12 * _FIRST_YEAR - 2
-    year, month = months // 12, months % 12
-    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 - 719_468
-    return days.cast(pl.Int32).cast(pl.Date)
+    return pl.coalesce(named, month_of(day))

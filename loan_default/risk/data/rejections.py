@@ -15,7 +15,8 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.data.delimited import FAULT, ROW, SHORTER
 from loan_default.risk.data.loan_files import LoanTable
-from loan_default.risk.data.parsing import MONTHS, as_text
+from loan_default.risk.data.parsing import as_text
+from loan_default.risk.month_texts import MONTHS
 
 RAW = "raw:"  # prefix of the columns that hold what the file says of a field
 RAW_SNAPSHOT = f"{RAW}:snapshot"  # what it says of when it was taken

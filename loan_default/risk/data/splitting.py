@@ -21,10 +21,10 @@ import polars as pl
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.contract.outcome import Horizon
-from loan_default.risk.data.parsing import month_number
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.loan_order import CutBy, Position, cohort_level, draw_of, issue_order
+from loan_default.risk.month_texts import month_number
 
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")

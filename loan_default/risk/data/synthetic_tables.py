@@ -11,7 +11,7 @@ from datetime import date
 
 import numpy as np
 
-from loan_default.risk.data.parsing import MONTHS
+from loan_default.risk.month_texts import MONTHS
 
 PUBLISHED_COLUMNS: tuple[str, ...] = tuple(
     """

@@ -21,10 +21,11 @@ from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.applications import clean_applications
-from loan_default.risk.data.parsing import MONTH_TEXTS, Vocabulary, numeric_words, text_of, words_for_nothing
+from loan_default.risk.data.parsing import Vocabulary, numeric_words, text_of, words_for_nothing
 from loan_default.risk.derivations import Expression
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.month_texts import MONTH_TEXTS
 
 _STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
@@ -41,15 +42,17 @@ class Applications(NamedTuple):
 
     `ids` (n): as text, None where one came without. `values` (n, features of the contract): numbers in natural
     units, levels as their position, the safest 1, NaN where a value is missing; a list in a list where n is 1 and
-    no array was required.
+    no array was required. `terms` (n): the same of the field that tells when a loan matures, where it is no feature.
     """
 
     ids: Sequence[str | None]
     values: list[list[float]] | Floats
+    terms: Sequence[float] | Floats | None = None
 
     def take(self, indices: Sequence[int]) -> Applications:
         """Return the applications of these indices."""
-        return Applications([self.ids[index] for index in indices], np.asarray(self.values)[[*indices]])
+        terms = None if self.terms is None else [self.terms[index] for index in indices]
+        return Applications([self.ids[index] for index in indices], np.asarray(self.values)[[*indices]], terms)
 
 
 class QuickReader:
@@ -65,6 +68,7 @@ class QuickReader:
         fields = [*contract.features, *others]
         index_of = {field.name: index for index, field in enumerate(fields)}
         self._size, self._id_name = len(contract.features), contract.id_name
+        self._terms = [index_of[field.name] for field in contract.logged_fields[self._size :]]
         self._nothing = words_for_nothing(contract.files.nothing)
         exact_float = Annotated[float, msgspec.Meta(gt=-_EXACT, lt=_EXACT)]
         optional = contract.left_out_by_applicants
@@ -143,8 +147,9 @@ class QuickReader:
                 values[index] = value
             if not low <= value <= high:
                 values[index] = _limited(value, low, high, outside)
-        natural = [math.nan if value is None else value for value in values[: self._size]]
-        return Applications([_id(given_id, self._nothing)], [natural])
+        natural = [math.nan if value is None else value for value in values]
+        terms = [natural[index] for index in self._terms] or None
+        return Applications([_id(given_id, self._nothing)], [natural[: self._size]], terms)
 
     def _many(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications:
         """Read many applications, by column."""
@@ -165,7 +170,8 @@ class QuickReader:
                     raise ValueError("a value is missing")
                 _limit_column(values[index], low, high, outside)
         loan_ids = [_id(value, self._nothing) for value in ids] if ids else [None] * len(rows)
-        return Applications(loan_ids, values[: self._size].T)
+        terms = values[self._terms[0]] if self._terms else None
+        return Applications(loan_ids, values[: self._size].T, terms)
 
     def matrix(self, values: list[list[float]] | Floats) -> Matrix:
         """Encode `Applications.values` as the matrix, as `FeatureSpace.matrix` has it."""
@@ -311,10 +317,13 @@ def check(
         _refuse_texts(names, rows, contract)
         _refuse_rounded_ids(names, rows, contract)
     frame = pl.DataFrame([_column(name, column) for name, column in zip(names, zip(*rows, strict=True), strict=True)])
-    values = clean_applications(frame, contract).select(_as_number(field) for field in contract.features).to_numpy()
+    read = clean_applications(frame, contract)
+    values = read.select(_as_number(field) for field in contract.features).to_numpy()
+    further = [_as_number(field) for field in contract.logged_fields[len(contract.features) :]]
+    terms = read.select(further).to_series().fill_null(math.nan).to_numpy() if further else None
     nothing = words_for_nothing(contract.files.nothing)
     id_index = names.index(contract.id_name) if contract.id_name in names else None
-    return Applications([None if id_index is None else _id(row[id_index], nothing) for row in rows], values)
+    return Applications([None if id_index is None else _id(row[id_index], nothing) for row in rows], values, terms)
 
 
 def _refuse_texts(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:

@@ -19,12 +19,12 @@ import polars as pl
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME, TERM
-from loan_default.risk.data.parsing import months_after
 from loan_default.risk.estimates import calibration_in_the_large
 from loan_default.risk.evaluation import Interval, Ranking, measure, month_numbers, pd_groups
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.monitoring.verdicts import PerformanceWord
+from loan_default.risk.month_texts import months_after
 from loan_default.risk.policy import Finding, PerformancePolicy
 from loan_default.risk.validation.quality_gates import in_the_large
 
