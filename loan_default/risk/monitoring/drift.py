@@ -391,10 +391,10 @@ def _decile_counts(reference: Histogram, batch: Histogram) -> tuple[Array, Array
     return _counts_between(reference, cuts, "right"), _counts_between(batch, cuts, "right")
 
 
-def _stabilities(name: str, reference: Histogram, batch: Histogram) -> dict[str, Stability | None]:
+def _stabilities(reference: Histogram, batch: Histogram) -> dict[str, Stability | None]:
     """Measure the three figures of a column by their names; none where the reference holds no value.
 
-    Chance is drawn by the column's name, so that no column's figures depend on the others.
+    Chance is drawn by the counts, so that no column's figures depend on the others, nor on what it is called.
     """
     if not reference.present:
         return {}
@@ -402,8 +402,8 @@ def _stabilities(name: str, reference: Histogram, batch: Histogram) -> dict[str,
     counts = {"psi": _evidently_counts(reference, batch), "missing_psi": (sides[0], sides[1])}
     if reference.values.dtype != object:
         counts["decile_psi"] = _decile_counts(reference, batch)
-    seed = zlib.crc32(name.encode())
-    return {figure: measure_stability(*both, seed) for figure, both in counts.items()}
+    seeds = {figure: zlib.crc32(np.concatenate(both).astype(np.int64).tobytes()) for figure, both in counts.items()}
+    return {figure: measure_stability(*both, seeds[figure]) for figure, both in counts.items()}
 
 
 def _psi_limit(is_score: bool, policy: DriftPolicy) -> float:
@@ -416,7 +416,7 @@ def _drift_line(name: str, reference: Profile, batch: Profile, policy: DriftPoli
     line: dict[str, Any] = {"feature": name, "kind": "numeric" if numeric else "categorical"}
     if is_score:
         line["kind"] = "score"
-    for figure, stability in _stabilities(name, **sides).items():
+    for figure, stability in _stabilities(**sides).items():
         if stability is not None:
             line |= {figure: stability.psi, f"{figure}_raw": stability.raw}
             line[f"{figure}_by_chance"] = stability.by_chance

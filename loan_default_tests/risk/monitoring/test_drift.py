@@ -74,6 +74,18 @@ def verdict(reference: pl.DataFrame, batch: pl.DataFrame, policy: DriftPolicy = 
     return judge_drift(feature_drift(trained, current, policy), current.rows, policy)
 
 
+def test_no_figure_depends_on_what_a_column_is_called() -> None:
+    names = {name: f"its_{name}" for name in (*NUMERIC, *CATEGORICAL)}
+    batch = loans(700, seed=1).with_columns(pl.col("int_rate") + 1)
+    numeric, categorical = ([names[name] for name in columns] for columns in (NUMERIC, CATEGORICAL))
+    trained = profile(TRAINING)
+    renamed = build_profile(TRAINING.rename(names), numeric=numeric, categorical=categorical, score="raw_score")
+    table = feature_drift(trained, profile_batch(batch, trained), POLICY)
+    again = feature_drift(renamed, profile_batch(batch.rename(names), renamed), POLICY)
+    assert again["feature"].to_list() == [names.get(name, name) for name in table["feature"]]
+    assert again.drop("feature").equals(table.drop("feature"))
+
+
 def contents(measured: Profile) -> dict[str, Any]:
     """Return a profile as plain values, which compare."""
     columns = {
