@@ -1,8 +1,8 @@
 """Derived fields: the small language in which a contract computes a field from others where a file lacks it.
 
 An expression is read by Python's `ast`, of which a few nodes are allowed, checked against the units of its fields, and
-compiled once, to one piece of code that floats, numpy arrays and Polars expressions all go through. What units are
-belongs in `units`; which fields are derived, and that they are no circle, in `contract`.
+compiled once, to one piece of code (`expressions`). What units are belongs in `units`; which fields are derived, and
+that they are no circle, in `contract`.
 
 A number comes in its field's unit, a month as the months since January 1920. Where an argument is missing, the result
 is; so it is where it is NaN, as of zero divided by zero. Infinity is outside of every range.
@@ -16,20 +16,17 @@ import keyword
 import math
 import operator
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property, partial
-from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from loan_default.risk.units import COUNT, TIME, Unit, unit_of
+from loan_default.risk.expressions import Expression
+from loan_default.risk.units import COUNT, TIME, Unit, converted_by_hand, fits, unit_of
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 _LONGEST, _DEEPEST = 1_000, 30  # characters; levels of nesting
 FUNCTIONS = {  # as people write them
@@ -50,7 +47,6 @@ _LANGUAGE = f"numbers, fields, + - * / ( ) and {', '.join(FUNCTIONS)}"
 _MONTH, _YEAR = unit_of("months"), unit_of("years")
 _RATE = unit_of("percent a year")
 _PLAIN, _COUNT = Unit(), unit_of(COUNT)
-_BY_HAND = {100.0: "percent", 1200.0: "percent", 12.0: "time", 360.0: "time", 365.0: "time", 365.25: "time"}
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -65,60 +61,6 @@ class Operand:
 
     kind: str
     unit: str | None
-
-
-@dataclass(frozen=True)
-class Expression:
-    """A compiled expression; `floats`, `arrays` and `columns` compute it of the fields `of`, in this order.
-
-    `floats` may raise ArithmeticError or ValueError where the arrays have infinity or NaN; see `of_row`.
-    """
-
-    text: str
-    of: tuple[str, ...]
-    code: Any = field(repr=False)
-
-    @cached_property
-    def floats(self) -> Callable[..., Any]:
-        """Compute of one float for each field."""
-        return self._function(_FLOATS)
-
-    @cached_property
-    def arrays(self) -> Callable[..., Any]:
-        """Compute of an array (n,) for each field, NaN where a value is missing."""
-        return self._function(_ARRAYS)
-
-    @cached_property
-    def columns(self) -> Callable[..., pl.Expr]:
-        """Compute of a Polars expression for each field, null where a value is missing."""
-        return self._function(_columns())
-
-    def of_row(self, *values: float) -> float:
-        """Compute of one float for each field; infinity and NaN as arrays have them."""
-        try:
-            return float(self.floats(*values))
-        except (ArithmeticError, ValueError, TypeError):  # of a complex number
-            with np.errstate(all="ignore"):
-                return float(self.arrays(*map(np.float64, values)))
-
-    def _function(self, functions: Mapping[str, Any]) -> Callable[..., Any]:
-        made: Callable[..., Any] = eval(self.code, {"__builtins__": {}, **functions})
-        return made
-
-
-def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:
-    """Return expressions by the field that each computes, after those of the fields that it takes.
-
-    Raises:
-        ValueError: they are a circle.
-    """
-    sorter = TopologicalSorter({name: expression.of for name, expression in expressions.items()})
-    try:
-        return {name: expressions[name] for name in sorter.static_order() if name in expressions}
-    except CycleError as error:
-        *circle, _ = error.args[1]
-        names = " and ".join(circle)
-        raise ValueError(f"field {circle[0]}: {names} would be derived from itself; read one from the file") from error
 
 
 def compile_expression(
@@ -379,8 +321,12 @@ class _Compiler:
         if unit is None:
             raise ValueError(f"its unit is not said; write unit: {part.unit.measures}, or one that measures the same")
         target = unit_of(unit)
-        problems = [*self._conversions_by_hand(target)]
-        if not self._fits(part.unit, target):
+        units = [*self._units().values()]
+        problems = [
+            f"the units convert by themselves; leave {factor:g} out of {self._text}"
+            for factor in converted_by_hand(self._factors, [*units, target])
+        ]
+        if not fits(part.unit, target, units):
             problems.append(
                 f"{part.text} measures {part.unit.measures} and the unit {unit} {target.measures}; "
                 f"{self._remedy(part.unit / target)}"
@@ -393,32 +339,6 @@ class _Compiler:
         """Return the units of the fields that are numbers."""
         operands = {name: self._fields[name].unit for name in self._arguments if self._fields[name].kind == "number"}
         return {name: unit_of(unit) for name, unit in operands.items() if unit is not None}
-
-    def _conversions_by_hand(self, target: Unit) -> Iterator[str]:
-        """Find factors by which people convert units, as 100 and 12, where the units say so already."""
-        units = [*self._units().values(), target]
-        converted = {
-            "percent": any(unit.size.denominator % 100 == 0 for unit in units),
-            "time": any(unit.power(TIME) for unit in units),
-        }
-        for factor in self._factors:
-            for value, kind in _BY_HAND.items():
-                if converted[kind] and (math.isclose(factor, value) or math.isclose(1 / factor, value)):
-                    yield f"the units convert by themselves; leave {factor:g} out of {self._text}"
-
-    def _fits(self, unit: Unit, target: Unit) -> bool:
-        """Tell whether a number in one unit can be expressed in the other.
-
-        Counts may be left out (dollars for each count are dollars); a plain number may count what no field does.
-        """
-        plain = {Unit(tuple(power for power in each.powers if power[0] != COUNT)).powers for each in (unit, target)}
-        if unit.powers == target.powers:
-            return True
-        if len(plain) == 1:
-            return target.powers != ()
-        counted = {name for each in self._units().values() for name, _ in each.powers}
-        own = len(target.powers) == 1 and target.powers[0][1] == 1 and target.powers[0][0] not in {TIME, *counted}
-        return unit in (_PLAIN, _COUNT) and own
 
     def _remedy(self, ratio: Unit) -> str:
         """Say what to write where units differ by a ratio."""
@@ -448,82 +368,3 @@ def _scaled(code: ast.expr, ratio: Fraction) -> ast.expr:
     if ratio.denominator != 1:
         code = ast.BinOp(code, ast.Div(), ast.Constant(float(ratio.denominator)))
     return code
-
-
-# --- functions over floats, arrays and columns ------------------------------------------------------------------
-
-
-def _annuity(amount: Any, rate: Any, months: Any) -> Any:
-    """Return the monthly payment of a loan: P·r / (1 - (1 + r)^-n), the standard annuity formula."""
-    return amount * rate / (1 - (1 + rate) ** -months)
-
-
-def _payment(choose: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
-    """Return the annuity, and equal parts of the amount where there is no interest, or too little for a float."""
-    return lambda amount, rate, months: choose(1 + rate == 1, amount / months, _annuity(amount, rate, months))
-
-
-def _larger(left: float, right: float) -> float:
-    return left if left >= right or left != left else right
-
-
-def _smaller(left: float, right: float) -> float:
-    return left if left <= right or left != left else right
-
-
-def _bins_of_floats(value: float, edges: tuple[float, ...]) -> float:
-    return bisect_right(edges, value) if value == value else math.nan
-
-
-def _bins_of_arrays(values: Any, edges: tuple[float, ...]) -> Any:
-    return np.where(np.isnan(values), np.nan, np.searchsorted(edges, values, side="right"))
-
-
-_FLOATS: Mapping[str, Any] = {
-    "abs": abs,
-    "bins": _bins_of_floats,
-    "larger": _larger,
-    "log": math.log,
-    "log1p": math.log1p,
-    "payment": _annuity,  # without interest a division by zero, and so left to the arrays
-    "smaller": _smaller,
-}
-_ARRAYS: Mapping[str, Any] = {
-    "abs": np.abs,
-    "bins": _bins_of_arrays,
-    "larger": np.maximum,
-    "log": np.log,
-    "log1p": np.log1p,
-    "payment": _payment(np.where),
-    "smaller": np.minimum,
-}
-
-
-@cache
-def _columns() -> Mapping[str, Any]:
-    import polars as pl
-
-    def choose(condition: pl.Expr, value: pl.Expr, otherwise: pl.Expr) -> pl.Expr:
-        return pl.when(condition).then(value).otherwise(otherwise)
-
-    def extreme(of: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any, Any], pl.Expr]:
-        """Let neither null nor NaN lose against a number, as Polars would."""
-
-        def larger_or_smaller(*values: pl.Expr | float) -> pl.Expr:
-            columns = [value if isinstance(value, pl.Expr) else pl.lit(value) for value in values]
-            return pl.when(columns[0].is_not_nan() & columns[1].is_not_nan()).then(of(*columns))
-
-        return larger_or_smaller
-
-    def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
-        return pl.when(value.is_not_nan()).then(pl.sum_horizontal(value >= edge for edge in edges).cast(pl.Float64))
-
-    return {
-        "abs": abs,
-        "bins": bins,
-        "larger": extreme(pl.max_horizontal),
-        "log": pl.Expr.log,
-        "log1p": pl.Expr.log1p,
-        "payment": _payment(choose),
-        "smaller": extreme(pl.min_horizontal),
-    }

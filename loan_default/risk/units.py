@@ -6,7 +6,9 @@ Arithmetic of units belongs here; which fields an expression combines, and how i
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,6 +28,10 @@ _WORDS = "|".join([*map(re.escape, _SHARES), COUNT, *(f"{duration}s?" for durati
 _FURTHER = re.compile(rf"({_WORDS}) (?:of|since|ago)\b.*")  # "percent of income", "months since the last inquiry"
 _EACH = re.compile(r"\s*/\s*| (?:a|an|per|each) ")
 _MULTIPLE = re.compile(rf"({'|'.join(_MULTIPLES)}) (?:of )?(.+)")
+
+
+# Factors by which people convert units where the units say so already, with what they convert.
+_BY_HAND = {100.0: "percent", 1200.0: "percent", 12.0: "time", 360.0: "time", 365.0: "time", 365.25: "time"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,34 @@ def unit_of(text: str) -> Unit:
     for part in below:
         unit /= _simple(part, plural=True)
     return unit
+
+
+def fits(unit: Unit, target: Unit, operands: Iterable[Unit]) -> bool:
+    """Tell whether a number in one unit, computed of others, can be expressed in the other.
+
+    Counts may be left out (dollars for each count are dollars); a plain number may count what no operand does.
+    """
+    plain = {Unit(tuple(power for power in each.powers if power[0] != COUNT)).powers for each in (unit, target)}
+    if unit.powers == target.powers:
+        return True
+    if len(plain) == 1:
+        return target.powers != ()
+    counted = {name for each in operands for name, _ in each.powers}
+    own = len(target.powers) == 1 and target.powers[0][1] == 1 and target.powers[0][0] not in {TIME, *counted}
+    return unit in (Unit(), unit_of(COUNT)) and own
+
+
+def converted_by_hand(factors: Iterable[float], units: Iterable[Unit]) -> Iterator[float]:
+    """Yield factors by which people convert units, as 100 and 12, where these units say so already."""
+    units = [*units]
+    converted = {
+        "percent": any(unit.size.denominator % 100 == 0 for unit in units),
+        "time": any(unit.power(TIME) for unit in units),
+    }
+    for factor in factors:
+        for value, kind in _BY_HAND.items():
+            if converted[kind] and (math.isclose(factor, value) or math.isclose(1 / factor, value)):
+                yield factor
 
 
 def _simple(text: str, *, plural: bool = False) -> Unit:

@@ -19,8 +19,9 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.synthetic import make_loans
-from loan_default.risk.derivations import FUNCTIONS, Expression, Operand, compile_expression
+from loan_default.risk.derivations import FUNCTIONS, Operand, compile_expression
 from loan_default.risk.errors import BadInput
+from loan_default.risk.expressions import Expression
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
 from loan_default.risk.reviewed_file import CONF

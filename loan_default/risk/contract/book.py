@@ -18,7 +18,8 @@ from loan_default.risk.contract.consistency import contradictions
 from loan_default.risk.contract.field import NAME, LoanField, Role
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
 from loan_default.risk.contract.outcome import Expectation, Horizon, Outcome, Snapshot, Term
-from loan_default.risk.derivations import Expression, Operand, compile_expression, in_order
+from loan_default.risk.derivations import Operand, compile_expression
+from loan_default.risk.expressions import Expression, in_order
 from loan_default.risk.section import Problem, Section
 
 _OWN_NUMBER = {  # the field by which loans are known where a contract describes none

@@ -30,7 +30,7 @@ from loan_default.risk.data.parsing import (
     translate_words,
 )
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
-from loan_default.risk.derivations import Expression
+from loan_default.risk.expressions import Expression
 from loan_default.risk.loan_order import term_months
 from loan_default.risk.month_texts import month_number, months_after
 

@@ -22,8 +22,8 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.data.parsing import Vocabulary, numeric_words, text_of, words_for_nothing
-from loan_default.risk.derivations import Expression
 from loan_default.risk.errors import BadInput
+from loan_default.risk.expressions import Expression
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.month_texts import MONTH_TEXTS
 

@@ -1,0 +1,150 @@
+"""Computes compiled expressions: of floats, of numpy arrays and of Polars columns, by one piece of code.
+
+The language and its compiling belong in `derivations`. Where an argument is missing the result is; so it is where it is
+NaN, as of zero divided by zero. Infinity is outside of every range. Tested in `risk/test_derivations.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A compiled expression; `floats`, `arrays` and `columns` compute it of the fields `of`, in this order.
+
+    `floats` may raise ArithmeticError or ValueError where the arrays have infinity or NaN; see `of_row`.
+    """
+
+    text: str
+    of: tuple[str, ...]
+    code: Any = field(repr=False)
+
+    @cached_property
+    def floats(self) -> Callable[..., Any]:
+        """Compute of one float for each field."""
+        return self._function(_FLOATS)
+
+    @cached_property
+    def arrays(self) -> Callable[..., Any]:
+        """Compute of an array (n,) for each field, NaN where a value is missing."""
+        return self._function(_ARRAYS)
+
+    @cached_property
+    def columns(self) -> Callable[..., pl.Expr]:
+        """Compute of a Polars expression for each field, null where a value is missing."""
+        return self._function(_columns())
+
+    def of_row(self, *values: float) -> float:
+        """Compute of one float for each field; infinity and NaN as arrays have them."""
+        try:
+            return float(self.floats(*values))
+        except (ArithmeticError, ValueError, TypeError):  # of a complex number
+            with np.errstate(all="ignore"):
+                return float(self.arrays(*map(np.float64, values)))
+
+    def _function(self, functions: Mapping[str, Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = eval(self.code, {"__builtins__": {}, **functions})
+        return made
+
+
+def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:
+    """Return expressions by the field that each computes, after those of the fields that it takes.
+
+    Raises:
+        ValueError: they are a circle.
+    """
+    sorter = TopologicalSorter({name: expression.of for name, expression in expressions.items()})
+    try:
+        return {name: expressions[name] for name in sorter.static_order() if name in expressions}
+    except CycleError as error:
+        *circle, _ = error.args[1]
+        names = " and ".join(circle)
+        raise ValueError(f"field {circle[0]}: {names} would be derived from itself; read one from the file") from error
+
+
+def _annuity(amount: Any, rate: Any, months: Any) -> Any:
+    """Return the monthly payment of a loan: P·r / (1 - (1 + r)^-n), the standard annuity formula."""
+    return amount * rate / (1 - (1 + rate) ** -months)
+
+
+def _payment(choose: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    """Return the annuity, and equal parts of the amount where there is no interest, or too little for a float."""
+    return lambda amount, rate, months: choose(1 + rate == 1, amount / months, _annuity(amount, rate, months))
+
+
+def _larger(left: float, right: float) -> float:
+    return left if left >= right or left != left else right
+
+
+def _smaller(left: float, right: float) -> float:
+    return left if left <= right or left != left else right
+
+
+def _bins_of_floats(value: float, edges: tuple[float, ...]) -> float:
+    return bisect_right(edges, value) if value == value else math.nan
+
+
+def _bins_of_arrays(values: Any, edges: tuple[float, ...]) -> Any:
+    return np.where(np.isnan(values), np.nan, np.searchsorted(edges, values, side="right"))
+
+
+_FLOATS: Mapping[str, Any] = {
+    "abs": abs,
+    "bins": _bins_of_floats,
+    "larger": _larger,
+    "log": math.log,
+    "log1p": math.log1p,
+    "payment": _annuity,  # without interest a division by zero, and so left to the arrays
+    "smaller": _smaller,
+}
+_ARRAYS: Mapping[str, Any] = {
+    "abs": np.abs,
+    "bins": _bins_of_arrays,
+    "larger": np.maximum,
+    "log": np.log,
+    "log1p": np.log1p,
+    "payment": _payment(np.where),
+    "smaller": np.minimum,
+}
+
+
+@cache
+def _columns() -> Mapping[str, Any]:
+    import polars as pl
+
+    def choose(condition: pl.Expr, value: pl.Expr, otherwise: pl.Expr) -> pl.Expr:
+        return pl.when(condition).then(value).otherwise(otherwise)
+
+    def extreme(of: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any, Any], pl.Expr]:
+        """Let neither null nor NaN lose against a number, as Polars would."""
+
+        def larger_or_smaller(*values: pl.Expr | float) -> pl.Expr:
+            columns = [value if isinstance(value, pl.Expr) else pl.lit(value) for value in values]
+            return pl.when(columns[0].is_not_nan() & columns[1].is_not_nan()).then(of(*columns))
+
+        return larger_or_smaller
+
+    def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
+        return pl.when(value.is_not_nan()).then(pl.sum_horizontal(value >= edge for edge in edges).cast(pl.Float64))
+
+    return {
+        "abs": abs,
+        "bins": bins,
+        "larger": extreme(pl.max_horizontal),
+        "log": pl.Expr.log,
+        "log1p": pl.Expr.log1p,
+        "payment": _payment(choose),
+        "smaller": extreme(pl.min_horizontal),
+    }
