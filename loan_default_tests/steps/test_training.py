@@ -1,17 +1,32 @@
 """A search for parameters goes on where it stopped, and a training registers its best candidate or nothing."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from upath import UPath
 
-from loan_default.risk.policy import Policy
+from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.model_store import ModelStore
+from loan_default.adapters.parquet_table import ParquetTable
+from loan_default.risk.compute import LocalEngine
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.data.splitting import SplitPlan
+from loan_default.risk.model.search_space import load_search_space
+from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.validation import alternatives
 from loan_default.risk.validation.alternatives import ANOTHER_SEED, ON_SAMPLE, WITHOUT_OPINION
+from loan_default.steps.data import clean_loan_file, split_cleaned_loans
 from loan_default.steps.gates import GateFailed
-from loan_default.steps.training import Training, train_and_register, tune_parameters
-from loan_default_tests.steps.book import Book
-from loan_default_tests.stores import client_of, new_run
+from loan_default.steps.scoring import read_batch, score_batch
+from loan_default.steps.training import Training, TrainingData, train_and_register, tune_parameters
+from loan_default.steps.workspace import Workspace
+from loan_default_tests.risk.small_books import TIMELESS, make_contract, make_file
+from loan_default_tests.steps.book import Book, as_json
+from loan_default_tests.stores import client_of, new_run, new_tracking
 
 pytestmark = pytest.mark.integration
 
@@ -82,3 +97,53 @@ def test_a_candidate_that_is_too_good_to_be_true_is_not_registered(own_book: Boo
         _train(own_book, own_book.policy.model_copy(update={"promotion": promotion}))
     assert raised.value.asset == "trained_model"
     assert [version.version for version in own_book.models.tracking.versions()] == [1]
+
+
+def test_a_book_of_semicolons_and_decimal_commas_ends_as_the_same_loans_in_commas_and_points(tmp_path: Path) -> None:
+    rows = make_file(1_600)
+    income = pl.col("income").map_elements(lambda amount: f"{amount:,.0f}".replace(",", "."), pl.String)
+    german = make_contract(
+        time="none", outcomes="final", files={"separator": ";", "decimal": ",", "thousands": ".", "encoding": "cp1252"}
+    )
+    predictions = [
+        _run(tmp_path / "plain", TIMELESS, rows, separator=","),
+        _run(tmp_path / "german", german, rows.with_columns(income), separator=";", decimal_comma=True),
+    ]
+    assert predictions[0].height == 400
+    assert predictions[0]["pd"].n_unique() > 300
+    assert predictions[1].equals(predictions[0])
+
+
+def _run(folder: Path, contract: Contract, rows: pl.DataFrame, **written: Any) -> pl.DataFrame:
+    """Clean, cut, train and promote three in four rows, score the others as a batch, and return the predictions."""
+    workspace = Workspace(StorageLayout(UPath(folder / "storage")), folder / "staging", "run-1")
+    layout, engine, now = workspace.layout, LocalEngine(), datetime(2026, 3, 1, tzinfo=UTC)
+    for path in (Path(str(layout.inbox)), workspace.staging):
+        path.mkdir(parents=True)
+    rows[:1_200].write_csv(folder / "loans.csv", **written)
+    rows[1_200:].drop("status").write_csv(Path(str(layout.inbox), "a.csv"), **written)
+    report = clean_loan_file(str(folder / "loans.csv"), contract, workspace, engine).report
+    assert (report.kept, report.rejected) == (1_200, 0)
+    loans = ParquetTable.of(layout.table("cleaned_loans"), workspace.staging)
+    splits = split_cleaned_loans(loans, as_json(report.to_dict()), contract, SplitPlan(0.2, 0.2, None, None))
+    data = TrainingData(loans, splits, contract, engine)
+    models = ModelStore(new_tracking(folder / "mlflow"), folder / "models")
+    search_space = load_search_space()
+    tuned = {"candidate": "xgboost", "parameters": search_space.tunable("xgboost").start}
+    training = train_and_register(
+        data,
+        tuned,
+        search_space,
+        load_policy(None, contract),
+        models,
+        new_run(models.tracking),
+        kinds=["logistic_regression"],
+        seed=7,
+        on_fitted=lambda candidate: None,
+    )
+    models.promote_by_hand(training.record["version"], reason="A test.", by="test", now=now)
+    applications = read_batch("a", contract, workspace)
+    table = ParquetTable.of(layout.batch_table("application_batch", "a"), workspace.staging)
+    score_batch("a", table, applications.to_dict(), models, workspace, engine, now=now)
+    predictions = pl.read_parquet(str(layout.batch_table("predictions", "a")))
+    return predictions.drop("input_fingerprint")

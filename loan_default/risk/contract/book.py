@@ -62,8 +62,8 @@ class Contract(Section):
         if not isinstance(fields, tuple | list):
             return data
         described = [field if isinstance(field, dict) else getattr(field, "__dict__", {}) for field in fields]
-        numbered = any(field.get("role") == "id" or field.get("name") == LOAN_ID for field in described)
-        return data if numbered else {**data, "fields": (*fields, _OWN_NUMBER)}
+        has_number = any(field.get("role") == "id" or field.get("name") == LOAN_ID for field in described)
+        return data if has_number else {**data, "fields": (*fields, _OWN_NUMBER)}
 
     @property
     def label(self) -> str:
@@ -191,13 +191,13 @@ class Contract(Section):
             field if field.name in present else field.model_copy(update={"required": False, "nullable": True})
             for field in self.natural.fields
         )
-        named = (field.model_copy(update={"column": LOAN_ID}) if field.role == "id" else field for field in fields)
-        return self.natural._with(fields=tuple(named))
+        by_column = (field.model_copy(update={"column": LOAN_ID}) if field.role == "id" else field for field in fields)
+        return self.natural._with(fields=tuple(by_column))
 
     def _with(self, **values: Any) -> Contract:
         """Return the same contract but for these values, which are not examined."""
-        said = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_construct(**{**said, **values})
+        current = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**current, **values})
 
     @property
     def has_time(self) -> bool:

@@ -39,8 +39,8 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     rules = [
         rule for rule in rules if rule.field not in contract.left_out_by_applicants or "missing" not in rule.problem
     ]
-    kept = [field.name for field in contract.logged_fields]
-    applications = parsed.select(*kept, any_broken(rules).alias(_BROKEN)).collect()
+    names = [field.name for field in contract.logged_fields]
+    applications = parsed.select(*names, any_broken(rules).alias(_BROKEN)).collect()
     if applications[_BROKEN].any():
         line = rejection_lines(parsed.filter(any_broken(rules)), rules, table, contract).head(1).collect()
         raise BadInput(f"Row {line['row'].item()}: {line['reason'].item()}.")
