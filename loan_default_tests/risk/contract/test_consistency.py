@@ -159,9 +159,9 @@ def test_a_contract_that_contradicts_itself_is_refused(changed: LoadChanged, nam
 
 @pytest.mark.parametrize("name", [*RESERVED, "status"])
 def test_no_field_is_named_as_a_column_that_the_platform_writes(tmp_path: Path, name: str) -> None:
-    (mistake,) = mistakes(tmp_path, CONTRACT.replace("name: job", f"name: {name}"))
+    (mistake,) = mistakes(tmp_path, CONTRACT.replace("name: job", f"name: {name}, column: job"))
     assert mistake.startswith(f"11: field {name}: {name} is the name of ")
-    assert mistake.endswith(f"; name it otherwise: name: its_{name}, column: {name}")
+    assert mistake.endswith(f"; name it otherwise: name: its_{name}, column: job")
 
 
 @pytest.mark.parametrize(
