@@ -120,7 +120,7 @@ def test_a_package_scores_as_what_was_saved(
     again = Scorer.load(tmp_path / "package")
     assert again.score(loans).equals(scorer.score(loans))
     assert (again.kind, again.calibration, again.policy) == (kind, scorer.calibration, scorer.policy)
-    assert (again.contract, again.population) == (scorer.contract, scorer.population)
+    assert (again.contract.fingerprint, again.population) == (scorer.contract.fingerprint, scorer.population)
     files = {file.name for file in (tmp_path / "package").iterdir()}
     beside = {"xgboost": {onnx_export.FILE}, "random_forest": {onnx_export.FILE}, "lightgbm": {"typical.json"}}
     assert files == {"model.json", "contract.json", scorer.model.file_name} | beside.get(kind, set())
