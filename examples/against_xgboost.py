@@ -71,7 +71,8 @@ def read(
     else:
         own = [f"{file.stem}-{number}" for number in range(1, len(table) + 1)]
     outcome = table[contract.outcome.column].cast(pl.String).is_in(contract.outcome.defaulted)
-    unseen = {column, *(name for name in table.columns if contract.is_known_afterwards(name))}
+    empty = {name for name in table.columns if table[name].null_count() == len(table)}
+    unseen = {column, *empty, *(name for name in table.columns if contract.is_known_afterwards(name))}
     X = table.select(name for name in table.columns if name not in unseen).to_pandas()
     texts = X.select_dtypes(["object", "string"]).columns
     rows = {name: number for number, name in enumerate(own)}
@@ -93,7 +94,7 @@ def boost(X: pd.DataFrame, y: NDArray[np.int64], windows: Windows) -> NDArray[np
             {**FIXED, **parameters},
             train,
             2_000,
-            [(calibrate, "calibrate")],
+            evals=[(calibrate, "calibrate")],
             early_stopping_rounds=50,
             verbose_eval=False,
         )
