@@ -202,20 +202,11 @@ OWN_COLUMNS = Contract.model_validate(
         "fields": [
             *(
                 {**field.model_dump(), "name": {"id": "loan"}.get(field.name, field.name), "column": field.name.upper()}
+                | ({"required": True, "nullable": False} if field.name == "term" else {})
                 for field in TERM_AS_SUPPORT.fields
             ),
-            {
-                "name": "rent",
-                "kind": "number",
-                "role": "support",
-                "unit": "dollars",
-                "required": True,
-                "description": "Rent.",
-            },
-            {
-                **{"name": "left_over", "kind": "number", "role": "feature", "unit": "dollars", "range": [0, 1e6]},
-                **{"derived": "income - rent", "description": "What rent leaves of the income."},
-            },
+            {**IN_DOLLARS, "name": "rent", "role": "support", "required": True},
+            {**IN_DOLLARS, "name": "left_over", "role": "feature", "range": [0, 1e6], "derived": "income - rent"},
         ],
     }
 )

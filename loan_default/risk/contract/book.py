@@ -185,8 +185,8 @@ class Contract(Section):
 
     @cached_property
     def logged(self) -> Contract:
-        """Return the contract of the prediction log's files: as `natural`, and nothing is required that they lack."""
-        present = {self.id_name, *self.left_out_by_applicants, *(field.name for field in self.logged_fields)}
+        """Return the contract of the prediction log's files: as `natural`, and what they lack is not required."""
+        present = {self.id_name, *self.feature_names, *([self.time_name] if self.has_time else [])}
         fields = (
             field if field.name in present else field.model_copy(update={"required": False, "nullable": True})
             for field in self.natural.fields
