@@ -54,8 +54,8 @@ def test_one_mistyped_date_does_not_move_the_snapshot(few: pl.DataFrame, clean: 
 
 
 def unreadable_from(loans: pl.DataFrame, row: int) -> pl.DataFrame:
-    """The loans with two digits of each year in the snapshot column, as Excel writes months, from a row on."""
-    text = pl.col("last_credit_pull_d").str.replace("-20", "-")
+    """The loans with months in the snapshot column that no format fits, from a row on."""
+    text = pl.col("last_credit_pull_d").str.replace("-20", "/")
     return loans.with_columns(
         last_credit_pull_d=pl.when(pl.int_range(pl.len()) >= row).then(text).otherwise("last_credit_pull_d")
     )
@@ -73,6 +73,11 @@ def test_a_snapshot_column_that_cannot_be_read_is_refused(few: pl.DataFrame, cle
         clean(odd)
     report = clean(odd, snapshot=date(2019, 3, 1)).report  # then nothing rests on the column
     assert (report.snapshot, report.unreadable_snapshots[0].loans) == (date(2019, 3, 1), 3)
+
+
+def test_the_snapshot_of_a_file_that_excel_saved_is_read(few: pl.DataFrame, clean: Clean) -> None:
+    resaved = few.with_columns(pl.col("last_credit_pull_d").str.replace("-20", "-"))
+    assert clean(resaved).report.snapshot == clean(few).report.snapshot
 
 
 def test_a_few_unreadable_snapshots_are_told_and_show_no_month(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
