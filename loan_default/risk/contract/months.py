@@ -36,7 +36,7 @@ FirstOfMonth = Annotated[date, WithJsonSchema({"type": "string", "pattern": r"^\
 def allowed_month(formats: Iterable[str]) -> str:
     """Say how a month may be written: for error messages."""
     examples = (f"{date(2015, 12, 31):{form}} ({form})" if "%" in form else f"the {form}" for form in formats)
-    return "a month, as " + (" or ".join(examples) or "Dec-2015 or 2015-12")
+    return "a month, as " + ", ".join([*examples, "Dec-2015 or 2015-12"])
 
 
 def format_problem(formats: Sequence[str], century: int) -> str | None:

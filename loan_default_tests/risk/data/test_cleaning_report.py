@@ -66,8 +66,8 @@ def test_a_snapshot_column_that_cannot_be_read_is_refused(few: pl.DataFrame, cle
     odd = unreadable_from(few, 37)
     sentence = (
         f"loans0.csv, row 38: last_credit_pull_d '{odd['last_credit_pull_d'][37]}' is no month, the first of 3 such "
-        "loans among 40 (7.5%; 5% may be unreadable). Write it as a month, as Dec-2015 or 2015-12, say its "
-        "format under snapshot in the contract, or name the month in which the file was taken."
+        "loans among 40 (7.5%; 5% may be unreadable). Write it as a month, as Dec-15 (%b-%y), Dec-2015 or 2015-12, say "
+        "its format under snapshot in the contract, or name the month in which the file was taken."
     )
     with pytest.raises(BadInput, match=f"^{re.escape(sentence)}$"):
         clean(odd)
