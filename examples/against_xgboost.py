@@ -67,15 +67,15 @@ def read(
     table = pl.read_csv(file, separator=contract.files.separator, infer_schema_length=None)
     column = contract.by_name[contract.id_name].column
     if column in table.columns:
-        own = table[column].cast(pl.String).to_list()
+        loans = table[column].cast(pl.String).to_list()
     else:
-        own = [f"{file.stem}-{number}" for number in range(1, len(table) + 1)]
+        loans = [f"{file.stem}-{number}" for number in range(1, len(table) + 1)]
     outcome = table[contract.outcome.column].cast(pl.String).is_in(contract.outcome.defaulted)
     empty = {name for name in table.columns if table[name].null_count() == len(table)}
     unseen = {column, *empty, *(name for name in table.columns if contract.is_known_afterwards(name))}
     X = table.select(name for name in table.columns if name not in unseen).to_pandas()
     texts = X.select_dtypes(["object", "string"]).columns
-    rows = {name: number for number, name in enumerate(own)}
+    rows = {name: number for number, name in enumerate(loans)}
     windows = {name: [rows[id_] for id_ in window.to_list()] for name, window in ids.items()}
     return X.astype(dict.fromkeys(texts, "category")), outcome.to_numpy().astype(np.int64), windows
 

@@ -45,8 +45,8 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
 
 
 def options_of(command: str) -> set[str]:
-    own = COMMANDS[command]
-    apps = [own] if own.default_command else [own[name] for name in own.resolved_commands() if not name.startswith("-")]
+    app = COMMANDS[command]
+    apps = [app] if app.default_command else [app[name] for name in app.resolved_commands() if not name.startswith("-")]
     collected = [argument for each in apps for argument in each.assemble_argument_collection()]
     return {"--help", *(name for argument in collected for name in argument.names)}
 

@@ -137,7 +137,7 @@ def draft_contract(
     outcome = status.column if status else None
     others = [column for column in profile.columns if column.name != outcome]
     time = _first(others, lambda column: bool(column.formats), _TIME)
-    identity = _first(others, lambda column: column.is_unique and (column.whole or column.numbers is None), _ID)
+    identity = _first(others, lambda column: column.is_unique and (column.integral or column.numbers is None), _ID)
     special = {column.name for column in (time, identity) if column}
     suspects = {c.name: reason for c in others if c.name not in special and (reason := _suspicion(c))}
     fields = [column for column in others if column.name not in {*special, *suspects}]
@@ -359,7 +359,7 @@ def _is_coded(column: ColumnProfile, name: str) -> bool:
         r"(n|num|count)_", name
     )
     few = column.distinct <= _FEW_NUMBERS and bool(column.levels) and not column.suffix
-    return column.whole and few and not counts
+    return column.integral and few and not counts
 
 
 def _protected_lines(column: ColumnProfile) -> Iterator[str]:
@@ -427,7 +427,7 @@ def _unit(column: ColumnProfile, name: str) -> tuple[str, int]:
     for words, unit in ((_MONEY, "dollars"), (_MONTHS, "months"), (_YEARS, "years")):
         if words.search(name):
             return unit, 1
-    return ("count" if column.whole and low >= 0 else "points"), 1
+    return ("count" if column.integral and low >= 0 else "points"), 1
 
 
 def _range(column: ColumnProfile, name: str, scale: int = 1) -> tuple[float, float]:

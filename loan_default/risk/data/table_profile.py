@@ -60,7 +60,7 @@ class ColumnProfile:
         levels: the values, the most frequent first, where there are few of them.
         formats: of its months; several where they cannot be told apart.
         numbers: least and most, where the values are numbers.
-        whole: whether the numbers are whole.
+        integral: whether the numbers are whole.
         percent: whether they carry a percent sign.
         suffix: `months` or `years`, where each number has the word behind it.
         auc: how well the column alone tells defaulted from repaid loans, 0.5 to 1; None where no outcome is known.
@@ -73,7 +73,7 @@ class ColumnProfile:
     levels: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     numbers: tuple[float, float] | None = None
-    whole: bool = False
+    integral: bool = False
     percent: bool = False
     suffix: str = ""
     auc: float | None = None
@@ -170,10 +170,10 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     if not is_numeric:
         return profile
     low, high = float(read.min()), float(read.max())  # type: ignore[arg-type] # of floats
-    whole, percent = bool((read == read.round(0)).all()), present.str.ends_with("%").sum() > len(present) / 2
+    integral, percent = bool((read == read.round(0)).all()), present.str.ends_with("%").sum() > len(present) / 2
     return ColumnProfile(
         *(profile.name, profile.rows, profile.missing, distinct, profile.levels, formats),
-        *((low, high), whole, percent, suffix, auc),
+        *((low, high), integral, percent, suffix, auc),
     )
 
 

@@ -37,8 +37,8 @@ def write_schemas(folder: Path = CONF) -> None:
 def _without_required(schema: dict[str, Any]) -> dict[str, Any]:
     """Ask for no key: where a policy says nothing, the shipped one holds."""
     definitions = {name: _without_required(section) for name, section in schema.get("$defs", {}).items()}
-    kept = {name: value for name, value in schema.items() if name not in ("required", "$defs")}
-    return {**kept, "$defs": definitions} if definitions else kept
+    optional = {name: value for name, value in schema.items() if name not in ("required", "$defs")}
+    return {**optional, "$defs": definitions} if definitions else optional
 
 
 def _plain(schema: Any) -> Any:

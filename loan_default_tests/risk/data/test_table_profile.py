@@ -64,11 +64,11 @@ def test_gaps_levels_and_ranges_are_counted() -> None:
     )
     by_name = profile.by_name
     assert by_name["id"].is_unique
-    assert (by_name["n"].missing, by_name["n"].numbers, by_name["n"].whole) == (2, (1.0, 2.0), True)
+    assert (by_name["n"].missing, by_name["n"].numbers, by_name["n"].integral) == (2, (1.0, 2.0), True)
     assert by_name["level"].levels == ("x", "y")
     assert by_name["level"].missing_share == 0.25
     assert (by_name["term"].suffix, by_name["term"].numbers) == ("months", (1.0, 60.0))
-    assert (by_name["rate"].percent, by_name["rate"].whole) == (True, False)
+    assert (by_name["rate"].percent, by_name["rate"].integral) == (True, False)
 
 
 def test_a_column_that_tells_the_outcome_has_an_auc_of_one_whichever_way_it_tells() -> None:
