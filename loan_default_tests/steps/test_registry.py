@@ -40,6 +40,7 @@ def test_a_version_is_measured_beside_the_one_in_production(own_book: Book) -> N
     )
     record = as_json(evaluation.to_dict())
     assert (record["version"], record["champion_version"]) == (1, 1)
+    assert evaluation.judgement.evaluation.came == "came after the training loans of their term"
     stored = book.record("model_evaluation")["judgement"]["evaluation"]
     assert stored["looks"] == {"overlapping": 0, "same": 0}
     assert record["judgement"]["evaluation"] == {**stored, "looks": {"overlapping": before, "same": before}}
