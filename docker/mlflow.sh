@@ -11,5 +11,6 @@ default_permission = READ
 database_uri = $(printf %s "$MLFLOW_BACKEND_STORE_URI" | sed 's/%/%%/g')
 END
 # Artifacts go from the platform straight to the storage and back; the server only shows them.
+# A worker imports for longer than uvicorn's 5 s on a busy machine, where it would be killed again and again.
 exec mlflow server --host 0.0.0.0 --port "${PORT:-5000}" --workers "${MLFLOW_WORKERS:-2}" --app-name basic-auth \
-    --no-serve-artifacts
+    --no-serve-artifacts --uvicorn-opts "--timeout-worker-healthcheck 120"
