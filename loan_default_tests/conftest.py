@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres, programs, started_postgres
+from loan_default_tests.shared import share
 from loan_default_tests.tiers import pytest_itemcollected, pytest_runtest_call, pytest_runtest_setup  # noqa: F401
 
 
@@ -94,14 +94,19 @@ def cleaned(loans_csv: Path, contract: Contract, tmp_path_factory: pytest.TempPa
     return Cleaned(path, clean_loans([loans_csv], contract, cleaned=path, rejected=folder / "rejected.parquet"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let the processes of this run find what one of them made."""
+    folder = tmp_path_factory.getbasetemp()
+    share(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
 @pytest.fixture(scope="session")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Settings]:
-    """Make homes with version 1 in production, each a copy of one that is trained once for all processes of a run."""
+def trained_home() -> Callable[[Path], Settings]:
+    """Make homes with version 1 in production."""
     from loan_default_tests.homes import trained_home
 
-    folder = tmp_path_factory.getbasetemp()
-    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    return partial(trained_home, shared=shared / "home")
+    return trained_home
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ beside a job (servers, daemons, databases) has modules of its own.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -28,6 +27,8 @@ from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reviewed_file import CONF
 from loan_default.settings import Settings, prepare_process
+from loan_default_tests.shared import made_once
+from loan_default_tests.stores import new_tracking
 
 LOANS, TUNED_ON = 6_000, 3_000
 FIRST_MONTH, LAST_MONTH = date(2012, 1, 1), date(2014, 6, 1)
@@ -68,33 +69,21 @@ def _settings_of(folder: Path) -> Settings:
     )
 
 
-def trained_home(folder: Path, shared: Path) -> Settings:
-    """Make a home in `folder` with version 1 in production; `shared` keeps the one that is trained and copied."""
-    shared.mkdir(parents=True, exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes first trains it
-        trained = shared / "trained"
-        if not trained.exists():
-            work = shared / "in_training"
-            shutil.rmtree(work, ignore_errors=True)  # of one whose training failed
-            work.mkdir()
-            settings = new_home(work)
-            with dagster_of(settings) as instance:
-                result = Platform(settings, instance).run("full_pipeline_job", config=QUICK)
-            assert failures(result) == []
-            _move_home(work, trained)
-    return _move_home(trained, folder, copy=True)
-
-
-def _move_home(source: Path, target: Path, *, copy: bool = False) -> Settings:
-    """Move or copy a home with its loans and files."""
-    if copy:
-        shutil.copytree(source, target, dirs_exist_ok=True)
-    else:
-        source.rename(target)
-    settings = _settings_of(target)
-    _replace_paths(settings, source, target)
+def trained_home(folder: Path) -> Settings:
+    """Make a home in `folder` with version 1 in production, a copy of one that is trained once for all processes."""
+    trained = made_once("trained_home", _train_home)
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    settings = _settings_of(folder)
+    _replace_paths(settings, trained, folder)
     return settings
+
+
+def _train_home(folder: Path) -> None:
+    settings = new_home(folder)
+    new_tracking(settings.home / "mlflow")
+    with dagster_of(settings) as instance:
+        result = Platform(settings, instance).run("full_pipeline_job", config=QUICK)
+    assert failures(result) == []
 
 
 def with_storage(settings: Settings, storage_folder: Path) -> Settings:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
+import shutil
 import signal
 import socket
 import socketserver
@@ -30,23 +30,21 @@ from loan_default.adapters.tracking import (
 )
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default_tests.packages import applications, contract, package
+from loan_default_tests.shared import made_once
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-@functools.cache
-def _empty_database() -> bytes:
-    """Create an SQLite store, in a folder that does not exist yet; it takes seconds, so once is enough."""
-    with TemporaryDirectory() as folder:
-        assert Tracking(f"sqlite:///{folder}/not/there/mlflow.db", folder).versions() == ()
-        return Path(folder, "not/there/mlflow.db").read_bytes()
+def _make_empty_store(folder: Path) -> None:
+    """Create an SQLite store, in a folder that does not exist yet; its migrations take seconds."""
+    assert Tracking(f"sqlite:///{folder}/not/there/mlflow.db", str(folder)).versions() == ()
 
 
 def new_tracking(folder: Path) -> Tracking:
-    """Make a fresh store in `folder`."""
-    folder.mkdir(exist_ok=True)
-    (folder / "mlflow.db").write_bytes(_empty_database())
+    """Make a fresh store in `folder`, a copy of one that is made once for all processes of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(made_once("empty_store", _make_empty_store) / "not" / "there" / "mlflow.db", folder / "mlflow.db")
     return Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
 
 

@@ -40,7 +40,7 @@ from loan_default_tests.homes import (
     own_environment,
     write_outcomes,
 )
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, new_tracking
 
 pytestmark = pytest.mark.integration
 
@@ -56,6 +56,7 @@ def root(emulator: str) -> Iterator[UPath]:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, root: UPath) -> Iterator[Platform]:
     settings = new_home(tmp_path_factory.mktemp("gcs"), root)
+    new_tracking(settings.home / "mlflow")
     settings = replace(settings, serving_url=f"http://127.0.0.1:{free_port()}")
     with dagster_of(settings) as instance:
         yield Platform(settings, instance)

@@ -43,6 +43,7 @@ CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
 SOME = 15_000  # of those that a model is developed on
 LOCAL = LocalEngine()
+OTHER_KINDS = ("random_forest", "logistic_regression", "lightgbm")
 
 
 class Book(NamedTuple):
@@ -97,10 +98,10 @@ def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tupl
 
 
 @pytest.fixture(scope="module")
-def here(book: Book, search: SearchSpace) -> dict[str, Candidate]:
+def boosted_here(book: Book, search: SearchSpace) -> Candidate:
     """What this process alone comes to."""
-    candidates = fitted(LOCAL, book, search, "xgboost", "random_forest", "logistic_regression", "lightgbm")
-    return {candidate.kind: candidate for candidate in candidates}
+    (candidate,) = fitted(LOCAL, book, search, "xgboost")
+    return candidate
 
 
 def victims_of(engine: DaskEngine, task: str, *, after: float, killed: bool) -> AbstractContextManager[list[str]]:
@@ -138,7 +139,7 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     engine: DaskEngine,
     book: Book,
     search: SearchSpace,
-    here: dict[str, Candidate],
+    boosted_here: Candidate,
     killed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -148,21 +149,21 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")] == [
         "1 of 2 workers died in fit 1."
     ] * killed
-    assert on_test(distributed, book) == pytest.approx(on_test(here["xgboost"], book), abs=0.002)
-    local = here["xgboost"]
+    assert on_test(distributed, book) == pytest.approx(on_test(boosted_here, book), abs=0.002)
     assert 10 < int(distributed.parameters["rounds"]) < search.tunable("xgboost").rounds_at_most  # it stopped early
-    assert distributed.metrics["auc"].value == pytest.approx(local.metrics["auc"].value, abs=0.002)
+    assert distributed.metrics["auc"].value == pytest.approx(boosted_here.metrics["auc"].value, abs=0.002)
     loans = book.loans.scan().head(2_000).collect()
-    pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (distributed, local)]
+    pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (distributed, boosted_here)]
     assert pds[0] == pytest.approx(pds[1], abs=0.003)  # calibrated alike
 
 
 @pytest.mark.long
-def test_every_other_candidate_too(
-    engine: DaskEngine, book: Book, search: SearchSpace, here: dict[str, Candidate]
-) -> None:
-    for candidate in fitted(engine, book, search, "random_forest", "logistic_regression", "lightgbm"):
-        assert on_test(candidate, book) == pytest.approx(on_test(here[candidate.kind], book), abs=0.004)
+def test_every_other_candidate_too(engine: DaskEngine, book: Book, search: SearchSpace) -> None:
+    distributed, local = (
+        {candidate.kind: on_test(candidate, book) for candidate in fitted(executor, book, search, *OTHER_KINDS)}
+        for executor in (engine, LOCAL)
+    )
+    assert distributed == pytest.approx(local, abs=0.004)
 
 
 @pytest.mark.integration
@@ -266,9 +267,10 @@ def states(storage: Path, study: str) -> list[str]:
 def test_a_search_by_several_keeps_its_start_and_prunes(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
-    params = tuned(engine, book, search, f"journal://{tmp_path / 'one'}", 10)
+    search = search.replace("xgboost", rounds_at_most=40)
+    params = tuned(engine, book, search, f"journal://{tmp_path / 'one'}", 6)
     alone = tuned(LOCAL, book, search, f"journal://{tmp_path / 'two'}", 1)
-    assert params.trials == 10
+    assert params.trials == 6
     assert params.start_log_loss == pytest.approx(alone.start_log_loss, abs=1e-5), "the same loans were drawn"
     assert params.log_loss <= params.start_log_loss
     assert sorted(set(states(tmp_path / "one", params.study))) in (["COMPLETE"], ["COMPLETE", "PRUNED"])
@@ -291,8 +293,9 @@ def test_a_death_loses_its_trial_and_the_search_goes_on(
 # --- scoring, drift, cleaning ---------------------------------------------------------------------------------
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    "killed", [pytest.param(False, marks=pytest.mark.long), pytest.param(True, marks=pytest.mark.integration)]
+)
 def test_what_is_scored_is_the_same_to_the_last_bit(
     engine: DaskEngine, book: Book, tmp_path: Path, killed: bool
 ) -> None:

@@ -21,6 +21,7 @@ from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default_tests.cli.conftest import Run, sentence
 from loan_default_tests.homes import new_home, own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in
+from loan_default_tests.stores import new_tracking
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,7 @@ BATCHES = ("2014-07", "2014-08", "2014-09", "2014-10")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with a version in production and four batches in its inbox, as the storage of the platform."""
     settings = new_home(tmp_path_factory.mktemp("trained"))
+    new_tracking(settings.home / "mlflow")
     with own_environment():
         os.environ |= {
             "LOAN_DEFAULT_HOME": str(settings.home),

@@ -11,7 +11,8 @@ from __future__ import annotations
 import html
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -501,7 +502,21 @@ def _evidently_snapshot(
     columns = DataDefinition(numerical_columns=by_kind[pl.Float64], categorical_columns=by_kind[pl.String])
     preset = DataDriftPreset(method="psi", threshold=psi_threshold, drift_share=drift_share)
     sides = [Dataset.from_pandas(side.to_pandas(), data_definition=columns) for side in (current, reference)]
-    return Report([preset]).run(*sides)
+    with _columns_drawn_once():
+        return Report([preset]).run(*sides)
+
+
+@contextmanager
+def _columns_drawn_once() -> Iterator[None]:
+    """Let no metric of one column draw: the preset's page shows its table alone, which draws each column again."""
+    from evidently.metrics.column_statistics import ValueDriftCalculation
+
+    draw = ValueDriftCalculation._render
+    ValueDriftCalculation._render = lambda *_: []
+    try:
+        yield
+    finally:
+        ValueDriftCalculation._render = draw
 
 
 def _paragraph(text: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loan_default.adapters.tracking import PRODUCTION
+from loan_default.adapters.tracking import PRODUCTION, Tracking
+from loan_default.settings import Settings
+from loan_default_tests.homes import Platform, failure, new_platform
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 
 pytestmark = pytest.mark.integration
@@ -43,10 +45,6 @@ def serve(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_promoted_version_is_served(env: dict[str, str], tmp_path: Path) -> None:
-    nothing = serve(env)
-    assert nothing.returncode != 0
-    assert "No version is in production; run full_pipeline_job first." in nothing.stderr
-
     tracking = new_tracking(tmp_path / "store")
     versions = []
     for kind in ("xgboost", "logistic_regression"):
@@ -69,11 +67,19 @@ def test_the_promoted_version_is_served(env: dict[str, str], tmp_path: Path) -> 
     assert (tmp_path / "home" / "serving" / "server.log").exists()
 
 
-def test_a_supervised_server_is_not_started(env: dict[str, str], tmp_path: Path) -> None:
-    tracking = new_tracking(tmp_path / "store")
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    """A home whose registry is empty, and whose server is another service's."""
+    settings = Settings(home=tmp_path / "home", serving_url=f"http://127.0.0.1:{free_port()}", serving_supervised=True)
+    new_tracking(settings.home / "mlflow")
+    with new_platform(settings) as platform:
+        yield platform
+
+
+def test_a_supervised_server_is_not_started(platform: Platform) -> None:
+    message = failure(platform.run("serving_job"))
+    assert message == "No version is in production; run full_pipeline_job first."
+    tracking = Tracking(platform.settings.tracking_uri, platform.settings.artifacts)
     run_id = new_run(tracking)
     tracking.promote(tracking.register(run_id, log_model(tracking, run_id), {}).version, {})
-    env["LOAN_DEFAULT_SERVING_SUPERVISED"] = "true"
-    done = serve(env)
-    assert done.returncode != 0
-    assert "another service is said to run it; start that service" in done.stderr
+    assert "another service is said to run it; start that service" in failure(platform.run("serving_job"))

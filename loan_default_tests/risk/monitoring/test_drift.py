@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections import Counter
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.monitoring import drift
 from loan_default.risk.monitoring.drift import (
     DriftVerdict,
     Profile,
@@ -416,6 +418,38 @@ def test_a_report_is_seeded_fetches_nothing_and_names_what_it_left_out(monkeypat
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", first.html)
     assert report(seed=7).json == first.json
     assert report(seed=8).json["metrics"] != first.json["metrics"]
+
+
+@pytest.mark.integration
+def test_columns_are_drawn_once_on_evidentlys_own_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidently.metrics import column_statistics
+
+    def page() -> str:
+        report = evidently_report(
+            TRAINING.head(200),
+            TRAINING.tail(200),
+            numeric=["dti"],
+            categorical=["home_ownership"],
+            seed=0,
+            sample_rows=200,
+            psi_threshold=0.25,
+            drift_share=0.3,
+        )
+        return re.sub(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", "id", report.html)
+
+    drawings: list[str] = []
+    draw = column_statistics.plot_distr_with_perc_button
+
+    def count_and_draw(**options: Any) -> Any:
+        drawings.append(options["yaxis_name"])
+        return draw(**options)
+
+    monkeypatch.setattr(column_statistics, "plot_distr_with_perc_button", count_and_draw)
+    ours = page()
+    assert not drawings
+    monkeypatch.setattr(drift, "_columns_drawn_once", nullcontext)
+    assert page() == ours
+    assert len(drawings) == 2
 
 
 def test_a_report_of_an_empty_batch_says_so() -> None:

@@ -18,6 +18,7 @@ from loan_default.risk.model.candidates.lightgbm_trees import LightGBMTrees
 from loan_default.risk.model.candidates.registry import CANDIDATES, boosted_class, candidate_class, load_model
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.training import Candidate
+from loan_default_tests.stores import new_tracking
 
 
 def test_each_candidate_has_a_name_of_its_own() -> None:
@@ -65,7 +66,7 @@ ROOT = Path(loan_default.__file__).parents[1]
 
 _TRAIN_AND_REGISTER = """
 import json, sys, warnings
-from pathlib import Path
+from loan_default.adapters.tracking import Tracking
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.model.training import train_candidates
@@ -73,12 +74,12 @@ from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.packages import applications, development, scorer
 from loan_default_tests.risk.validation.model_card.cards import card_inputs
-from loan_default_tests.stores import log_model, new_run, new_tracking
+from loan_default_tests.stores import log_model, new_run
 
 warnings.simplefilter("ignore", RuntimeWarning)  # a column that is empty has no mean
 kinds = ["logistic_regression", "discriminant"]
 ranked = train_candidates(development(), load_search_space(), load_policy().decision, seed=0, kinds=kinds)
-tracking = new_tracking(Path("store"))
+tracking = Tracking(*sys.argv[1:])
 run_id = new_run(tracking)
 tracking.promote(tracking.register(run_id, log_model(tracking, run_id, "discriminant"), {}).version, {})
 print(json.dumps({
@@ -100,8 +101,8 @@ print(json.dumps(model.predict(pandas.DataFrame(json.load(sys.stdin)), {"output"
 """
 
 
-def run_script(script: str, folder: Path, stdin: str = "", **env: str) -> Any:
-    command = [sys.executable, "-P", "-c", script]
+def run_script(script: str, folder: Path, *arguments: str, stdin: str = "", **env: str) -> Any:
+    command = [sys.executable, "-P", "-c", script, *arguments]
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), **env}
     result = subprocess.run(
         command, input=stdin, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
@@ -140,7 +141,9 @@ def test_readmes_candidate_is_trained_ranked_registered_and_served_by_mlflow(
     extended_package: Path, tmp_path: Path
 ) -> None:
     path = f"{extended_package.parent}:{ROOT}"
-    result = run_script(_TRAIN_AND_REGISTER, tmp_path, PYTHONPATH=path, LOAN_DEFAULT_HOME=str(tmp_path))
+    store = new_tracking(tmp_path / "store")
+    arguments = (store.tracking_uri, store.artifact_root)
+    result = run_script(_TRAIN_AND_REGISTER, tmp_path, *arguments, PYTHONPATH=path, LOAN_DEFAULT_HOME=str(tmp_path))
     assert "discriminant" in result["enabled"]
     assert list(result["aucs"]) == sorted(result["aucs"], key=lambda kind: -result["aucs"][kind])
     assert result["aucs"]["discriminant"] > 0.6
@@ -151,5 +154,5 @@ def test_readmes_candidate_is_trained_ranked_registered_and_served_by_mlflow(
     assert not {"xgboost", "scikit-learn", "lightgbm"} & names
     assert "Kind: a linear discriminant (SciPy), trained" in result["card"]
     assert "(size of the standardised weights). That PD rises or falls with a field is expected" in result["card"]
-    answers = run_script(_ANSWER, tmp_path, json.dumps(result["applications"]), MLFLOW_TRACKING_URI=result["uri"])
+    answers = run_script(_ANSWER, tmp_path, stdin=json.dumps(result["applications"]), MLFLOW_TRACKING_URI=result["uri"])
     assert answers == pytest.approx(result["pds"], abs=1e-9)
