@@ -141,14 +141,16 @@ def explain(package: str, loans: str, rows: int = 20_000, singly: int = 500) -> 
         return time.perf_counter() - started
 
     def work() -> dict[str, float]:
-        made = median(seconds_of(lambda: ShapTable.of_trees(trees_of(model.booster), X.shape[1])) for _ in range(5))
+        build_seconds = median(
+            seconds_of(lambda: ShapTable.of_trees(trees_of(model.booster), X.shape[1])) for _ in range(5)
+        )
         assert model.table is not None
         sides = {"": model.contributions, "_of_xgboost": model.contributions_of_xgboost}
         few = [X[index : index + 1] for index in range(min(singly, len(X)))]
-        row = {f"row{name}": median(seconds_of(side, one) for one in few) for name, side in sides.items()}
+        row = {f"row{name}": median(seconds_of(side, loan) for loan in few) for name, side in sides.items()}
         batch = {
             f"batch_row{name}": min(seconds_of(side, X) for _ in range(3)) / len(X) for name, side in sides.items()
         }
-        return {**row, **batch, "made": made, "table_mb": model.table.contributions_of.nbytes / 1e6}
+        return {**row, **batch, "made": build_seconds, "table_mb": model.table.contributions_of.nbytes / 1e6}
 
     return work

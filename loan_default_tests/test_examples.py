@@ -46,8 +46,10 @@ def write_published(book: str, folder: Path, rows: int) -> Path:
     """Make loans in the published layout: its columns, in its order, with what no field reads."""
     contract = load_contract(EXAMPLES / book / "contract.yaml")
     separator = contract.files.separator
-    made = make_book(contract, rows, seed=7)
-    columns = [made[name] if name in made else pl.Series(name, ["0"] * rows) for name in HEADERS[book].split(separator)]
+    loans = make_book(contract, rows, seed=7)
+    columns = [
+        loans[name] if name in loans else pl.Series(name, ["0"] * rows) for name in HEADERS[book].split(separator)
+    ]
     path = folder / f"{book}.csv"
     pl.DataFrame(columns).write_csv(path, separator=separator)
     return path

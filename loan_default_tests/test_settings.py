@@ -33,6 +33,35 @@ from loan_default.settings import (
 )
 from loan_default_tests.homes import own_environment
 
+VARIABLES = {
+    "LOAN_DEFAULT_HOME": "~/platform",
+    "LOAN_DEFAULT_ENV": "prod",
+    "LOAN_DEFAULT_STORAGE": "gs://bucket/prefix/",
+    "LOAN_DEFAULT_DATA": "gs://bucket/*.csv",
+    "LOAN_DEFAULT_MLFLOW_UI": "https://mlflow",
+    "LOAN_DEFAULT_DAGSTER_STORAGE": "postgresql://runs",
+    "LOAN_DEFAULT_STUDY_STORAGE": "postgresql://study",
+    "LOAN_DEFAULT_BOOK": "mortgages",
+    "LOAN_DEFAULT_CONTRACT": "~/contract.yaml",
+    "LOAN_DEFAULT_POLICY": "policy.yaml",
+    "LOAN_DEFAULT_SEARCH_SPACE": "space.yaml",
+    "LOAN_DEFAULT_SENSORS": "no",
+    "LOAN_DEFAULT_SCHEDULES": "yes",
+    "LOAN_DEFAULT_TIME_ZONE": "Europe/Berlin",
+    "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+    "DAGSTER_HOME": "~/dagster",
+    "LOAN_DEFAULT_ENGINE": "dask",
+    "LOAN_DEFAULT_DASK_ADDRESS": "tcp://scheduler:8786",
+    "LOAN_DEFAULT_SERVING_URL": "https://scoring/",
+    "LOAN_DEFAULT_SERVING_SUPERVISED": "true",
+    "DAGSTER_LOCATION_NAME": "loans",
+    "ALERT_EMAILS": "ann@bank, bob@bank",
+    "SMTP_HOST": "mail",
+    "SMTP_PORT": "587",
+    "SMTP_USER": "platform",
+    "SMTP_SENDER": "platform@bank",
+}
+
 
 @pytest.fixture
 def environment() -> Iterator[None]:
@@ -56,36 +85,7 @@ def test_without_an_environment_everything_lies_under_var() -> None:
 
 
 def test_each_variable_is_read() -> None:
-    variables = {
-        "LOAN_DEFAULT_HOME": "~/platform",
-        "LOAN_DEFAULT_ENV": "prod",
-        "LOAN_DEFAULT_STORAGE": "gs://bucket/prefix/",
-        "LOAN_DEFAULT_DATA": "gs://bucket/*.csv",
-        "LOAN_DEFAULT_MLFLOW_UI": "https://mlflow",
-        "LOAN_DEFAULT_DAGSTER_STORAGE": "postgresql://runs",
-        "LOAN_DEFAULT_STUDY_STORAGE": "postgresql://study",
-        "LOAN_DEFAULT_BOOK": "mortgages",
-        "LOAN_DEFAULT_CONTRACT": "~/contract.yaml",
-        "LOAN_DEFAULT_POLICY": "policy.yaml",
-        "LOAN_DEFAULT_SEARCH_SPACE": "space.yaml",
-        "LOAN_DEFAULT_SENSORS": "no",
-        "LOAN_DEFAULT_SCHEDULES": "yes",
-        "LOAN_DEFAULT_TIME_ZONE": "Europe/Berlin",
-        "MLFLOW_TRACKING_URI": "http://mlflow:5000",
-        "DAGSTER_HOME": "~/dagster",
-        "LOAN_DEFAULT_ENGINE": "dask",
-        "LOAN_DEFAULT_DASK_ADDRESS": "tcp://scheduler:8786",
-        "LOAN_DEFAULT_SERVING_URL": "https://scoring/",
-        "LOAN_DEFAULT_SERVING_SUPERVISED": "true",
-        "DAGSTER_LOCATION_NAME": "loans",
-        "ALERT_EMAILS": "ann@bank, bob@bank",
-        "SMTP_HOST": "mail",
-        "SMTP_PORT": "587",
-        "SMTP_USER": "platform",
-        "SMTP_SENDER": "platform@bank",
-    }
-    settings = load_settings(variables)
-    assert settings == Settings(
+    assert load_settings(VARIABLES) == Settings(
         home=Path.home() / "platform",
         dagster_home=Path.home() / "dagster",
         environment="prod",
@@ -113,9 +113,15 @@ def test_each_variable_is_read() -> None:
         smtp_user="platform",
         smtp_sender="platform@bank",
     )
-    unset = known_variables() - variables.keys()
+
+
+def test_each_other_variable_is_a_secret() -> None:
+    unset = known_variables() - VARIABLES.keys()
     assert {*load_settings(dict.fromkeys(unset, "x")).secrets} == unset
-    assert settings.artifacts == "gs://bucket/prefix/mortgages/mlflow"
+
+
+def test_artifacts_lie_in_the_storage_of_their_book() -> None:
+    assert load_settings(VARIABLES).artifacts == "gs://bucket/prefix/mortgages/mlflow"
 
 
 def contract_named(name: str, folder: Path) -> Path:

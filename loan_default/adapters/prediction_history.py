@@ -89,8 +89,8 @@ def _told_by_log(columns: Container[str], contract: Contract) -> Iterator[pl.Exp
         yield pl.col("scored_at").dt.truncate("1mo").dt.date().alias(contract.time_name)
     if not contract.outcomes_are_final:
         source = contract.term_source
-        told = source is None or source in columns
-        yield (term_months(contract) if told else pl.lit(None, dtype=pl.Float64)).alias(TERM)
+        has_term = source is None or source in columns
+        yield (term_months(contract) if has_term else pl.lit(None, dtype=pl.Float64)).alias(TERM)
 
 
 def _scan_file(file: File, staging: Path) -> pl.LazyFrame:

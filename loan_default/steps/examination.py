@@ -114,5 +114,5 @@ def _measure_parity(scorer: Scorer, version: ModelVersion, models: ModelStore, l
         form=served.quick_form,
         difference=max((abs(answer.pds[0] - pd) for answer, pd in zip(answers, pds, strict=True)), default=0.0),
         decisions=sum(answer.decisions[0] != word for answer, word in zip(answers, decisions, strict=True)),
-        reasons=sum(answer.reasons[0] != said for answer, said in zip(answers, reasons, strict=True)),
+        reasons=sum(answer.reasons[0] != sentences for answer, sentences in zip(answers, reasons, strict=True)),
     )

@@ -229,8 +229,8 @@ def logged_application(tmp_path: Path, contract: Contract, *applications: Mappin
 
 
 def test_the_log_of_a_book_with_columns_of_its_own_is_scored_as_a_batch(tmp_path: Path) -> None:
-    said = {"loan": "007", "income": 50_000.0, "home": "own", "debt": 12.5, "rent": 9_000.0, "term": 24.0}
-    file = logged_application(tmp_path, OWN_COLUMNS, said, {**said, "loan": "8", "term": None})
+    application = {"loan": "007", "income": 50_000.0, "home": "own", "debt": 12.5, "rent": 9_000.0, "term": 24.0}
+    file = logged_application(tmp_path, OWN_COLUMNS, application, {**application, "loan": "8", "term": None})
     batch, rejected = tmp_path / "batch.parquet", tmp_path / "rejected.parquet"
     report = clean_application_file(Path(file.path), OWN_COLUMNS, cleaned=batch, rejected=rejected)
     assert report.kept == 2
