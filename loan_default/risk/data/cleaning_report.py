@@ -165,10 +165,10 @@ def report_cleaning(
     rejections = pl.scan_parquet(rejected, glob=False)
     problems = count_problems(rejections)
     rows, no_loans = int(scan.months["rows"].sum()), int(scan.months["not_loans"].sum())
-    kept, unusable = measures["kept"].item(), sum(problems.values())
-    if rows != kept + unusable + no_loans:
+    usable, unusable = measures["kept"].item(), sum(problems.values())
+    if rows != usable + unusable + no_loans:
         raise RuntimeError(
-            f"Of {rows:,} rows {kept:,} were kept, {unusable:,} rejected, and {no_loans:,} are no loans."
+            f"Of {rows:,} rows {usable:,} were kept, {unusable:,} rejected, and {no_loans:,} are no loans."
         )
     return CleaningReport(
         files=scan.files,

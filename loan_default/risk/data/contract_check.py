@@ -29,7 +29,7 @@ _SHOWN = 5  # values of a column that could not be read
 
 @dataclass(frozen=True)
 class FieldCheck:
-    """What a file has of a field.
+    """Describe what a file has of a field.
 
     Attributes:
         field: its name.

@@ -315,7 +315,7 @@ def _format_lines(column: ColumnProfile) -> Iterator[str]:
 def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     """Yield the description of a field, and before it what was seen."""
     yield ""
-    yield f"  # {_seen(column)}"
+    yield f"  # {_profile_comment(column)}"
     if column.auc is not None and column.auc >= _NOTABLE_AUC:
         yield "  # DECIDE: it tells much of how a loan ended. Was it known on the day of the decision?"
     yield f"  - name: {name}"
@@ -340,7 +340,7 @@ def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     yield f"    description: {_text(_describe(name))}"
 
 
-def _seen(column: ColumnProfile) -> str:
+def _profile_comment(column: ColumnProfile) -> str:
     parts = [f"{column.missing_share:.1%} missing", f"{column.distinct:,} different values"]
     if column.numbers is not None:
         parts.append(f"{column.numbers[0]:,.10g} to {column.numbers[1]:,.10g}")

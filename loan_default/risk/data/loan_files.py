@@ -70,7 +70,7 @@ class LoanTable:
 
 @dataclass(frozen=True)
 class _TextTable:
-    """Where the table stands in a file of delimited text.
+    """Locate the table in a file of delimited text.
 
     `offset` counts the bytes before the header; None where Polars cannot read the file, whatever stands below.
     """

@@ -85,14 +85,14 @@ def as_exact_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     text = as_text(expr, dtype)
     if not dtype.is_float():
         return text
-    whole = expr.cast(pl.Int128, strict=False)
-    return pl.when(whole == expr).then(whole.cast(pl.String)).otherwise(text)
+    integer = expr.cast(pl.Int128, strict=False)
+    return pl.when(integer == expr).then(integer.cast(pl.String)).otherwise(text)
 
 
 def text_of(value: Any) -> str:
     """Turn a value of Python into the text that `as_exact_text` makes of it."""
-    whole = isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value)
-    return str(int(value) if whole else value)
+    integral = isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value)
+    return str(int(value) if integral else value)
 
 
 def read_number(text: pl.Expr, files: FileFormat, *, percent: bool = False) -> pl.Expr:

@@ -117,8 +117,8 @@ def excel_remedy(value: pl.Expr) -> pl.Expr:
 def first_rejection(lines: pl.LazyFrame, problem: str) -> str:
     """Return the first row with the problem as a sentence: its file, row, field, value and what is allowed."""
     first = lines.filter(pl.col("problem") == problem).head(1).collect().row(0, named=True)
-    place = f"{first['file']}, row {first['row']:,}: " if first["row"] is not None else ""
-    return f"{place}{first['reason']}."
+    location = f"{first['file']}, row {first['row']:,}: " if first["row"] is not None else ""
+    return f"{location}{first['reason']}."
 
 
 def count_problems(lines: pl.LazyFrame) -> dict[str, int]:

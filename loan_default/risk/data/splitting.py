@@ -359,6 +359,29 @@ def split_loans(
     """
     if not contract.has_time:
         return _split_without_time(loans, contract, plan, data_fingerprint, without_id)
+    totals, months = _count_loans(loans, contract, snapshot)
+    if months.is_empty():
+        raise BadInput(nothing_matured(contract, snapshot))
+    cuts = _cut_terms(months, plan) if months["month"].n_unique() >= len(WINDOWS) else ()
+    windows, labels_known_by = _measure(_assign(loans, contract, snapshot, cuts), cuts, contract)
+    newest = max(month for window in windows[:2] if (month := window.last_month))
+    splits = Splits(
+        snapshot,
+        windows,
+        bool(cuts),
+        data_fingerprint,
+        totals["unresolved"],
+        totals["rows"] - totals["unresolved"] - totals["matured"],
+        cuts=cuts,
+        overdue=totals.get("overdue"),
+        labels_known_by=labels_known_by,
+        training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month if snapshot else None,
+    )
+    return _with_population(splits, loans, contract)
+
+
+def _count_loans(loans: pl.LazyFrame, contract: Contract, snapshot: date | None) -> tuple[dict[str, int], pl.DataFrame]:
+    """Count the loans by what is known of their outcomes, and the matured ones by term and month."""
     usable, unresolved = _matured(contract, snapshot), pl.col(OUTCOME).is_null()
     overdue = unresolved & (pl.col(MATURES) <= snapshot) if snapshot and not contract.outcomes_are_final else None
     counts = loans.select(
@@ -374,25 +397,7 @@ def split_loans(
         .sort("term", "month")
         .collect()
     )
-    if months.is_empty():
-        raise BadInput(nothing_matured(contract, snapshot))
-    cuts = _cut_terms(months, plan) if months["month"].n_unique() >= len(WINDOWS) else ()
-    windows, labels_known_by = _measure(_assign(loans, contract, snapshot, cuts), cuts, contract)
-    totals = counts.row(0, named=True)
-    newest = max(month for window in windows[:2] if (month := window.last_month))
-    splits = Splits(
-        snapshot,
-        windows,
-        bool(cuts),
-        data_fingerprint,
-        totals["unresolved"],
-        totals["rows"] - totals["unresolved"] - totals["matured"],
-        cuts=cuts,
-        overdue=totals.get("overdue"),
-        labels_known_by=labels_known_by,
-        training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month if snapshot else None,
-    )
-    return _with_population(splits, loans, contract)
+    return counts.row(0, named=True), months
 
 
 def _split_without_time(

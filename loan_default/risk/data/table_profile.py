@@ -40,7 +40,7 @@ UNDECLARED = {"%b-%Y", "%Y-%m", "%Y-%m-%d"}  # formats that a month needs no `fo
 
 @dataclass(frozen=True)
 class NumberStyle:
-    """How a file writes its numbers; `currencies` and `percent` were met in it."""
+    """Describe how a file writes its numbers; `currencies` and `brackets` were met in it."""
 
     decimal: str = "."
     thousands: str | None = None
@@ -50,7 +50,7 @@ class NumberStyle:
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What a column of texts holds.
+    """Describe what a column of texts holds.
 
     Attributes:
         name: as the header has it.
@@ -192,12 +192,12 @@ def _auc(values: pl.Series, outcome: pl.Series, distinct: int) -> float | None:
     """Return how well a column alone tells defaulted from repaid loans: by its order, its levels, or its gaps."""
     ended = outcome.is_not_null()
     y = outcome.filter(ended).cast(pl.Float64)
-    known = values.filter(ended)
-    scores = [known.is_null().cast(pl.Float64)]
-    if known.dtype == pl.Float64:
-        scores.append(known)
+    sample = values.filter(ended)
+    scores = [sample.is_null().cast(pl.Float64)]
+    if sample.dtype == pl.Float64:
+        scores.append(sample)
     if distinct <= min(MOST_LEVELS, len(y) / _ROWS_OF_A_LEVEL):
-        frame = pl.DataFrame({"value": known, "y": y})
+        frame = pl.DataFrame({"value": sample, "y": y})
         scores.append(frame.select(pl.col("y").mean().over("value"))["y"])
     areas = [_area(score, y) for score in scores]
     return max((max(area, 1 - area) for area in areas if area is not None), default=None)

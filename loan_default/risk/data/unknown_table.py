@@ -27,12 +27,12 @@ _MOST_BYTES = 200_000_000  # of text that is looked at
 
 @dataclass(frozen=True)
 class UnknownTable:
-    """A table of texts, and how its file is written; `whole` is false where only its beginning was read."""
+    """A table of texts, and how its file is written; `complete` is false where only its beginning was read."""
 
     texts: pl.DataFrame
     separator: str = ","
     encoding: str = "utf-8"
-    whole: bool = True
+    complete: bool = True
 
 
 def read_unknown_table(path: Path) -> UnknownTable:
@@ -47,7 +47,7 @@ def read_unknown_table(path: Path) -> UnknownTable:
         content = _read_bytes(path)
         if content[:4] == b"PAR1":
             return UnknownTable(_as_texts(pl.read_parquet(path, glob=False)))
-        return _read_text(path, content[:_MOST_BYTES], whole=len(content) <= _MOST_BYTES)
+        return _read_text(path, content[:_MOST_BYTES], complete=len(content) <= _MOST_BYTES)
 
 
 @contextmanager
@@ -80,10 +80,10 @@ def _read_bytes(path: Path) -> bytes:
         return file.read(_MOST_BYTES + 1)
 
 
-def _read_text(path: Path, content: bytes, *, whole: bool) -> UnknownTable:
+def _read_text(path: Path, content: bytes, *, complete: bool) -> UnknownTable:
     encoding = _encoding_of(content)
     text = content.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    if not whole:
+    if not complete:
         text = text[: text.rfind("\n") + 1]
     head = text.split("\n", _HEAD_LINES)[:_HEAD_LINES]
     separator, title_lines = _layout_of([line for line in head if line.strip()])
@@ -98,7 +98,7 @@ def _read_text(path: Path, content: bytes, *, whole: bool) -> UnknownTable:
     )
     if table.is_empty():
         raise BadInput(f"{path} has a header and no line below it.")
-    return UnknownTable(table, separator, "utf-8" if encoding.startswith("utf-8") else encoding, whole)
+    return UnknownTable(table, separator, "utf-8" if encoding.startswith("utf-8") else encoding, complete)
 
 
 def _encoding_of(content: bytes) -> str:
@@ -127,10 +127,12 @@ def _layout_of(lines: list[str]) -> tuple[str, int | None]:
 
 def _as_texts(table: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of values as texts, and leave out what no field can be read from."""
-    kept = [name for name, dtype in table.schema.items() if not (dtype.is_nested() or dtype in (pl.Binary, pl.Object))]
+    columns = [
+        name for name, dtype in table.schema.items() if not (dtype.is_nested() or dtype in (pl.Binary, pl.Object))
+    ]
     return table.select(
         pl.col(name).dt.strftime("%Y-%m-%d")
         if table.schema[name] in (pl.Date, pl.Datetime)
         else pl.col(name).cast(pl.String)
-        for name in kept
+        for name in columns
     )

@@ -159,8 +159,8 @@ def test_a_careful_table_streams_and_is_read_once(monkeypatch: pytest.MonkeyPatc
 
     frame = scan_carefully(lines, HEADER, COMMAS)
     shared = frame.with_columns(late=pl.col(ROW) > 5)
-    one, two = pl.collect_all([shared.select("id"), shared.filter("late").select(ROW)], engine="streaming")
-    assert (one["id"].to_list(), two[ROW].to_list()) == ([*map(str, range(10))], [6, 7, 8, 9, 10])
+    ids, late = pl.collect_all([shared.select("id"), shared.filter("late").select(ROW)], engine="streaming")
+    assert (ids["id"].to_list(), late[ROW].to_list()) == ([*map(str, range(10))], [6, 7, 8, 9, 10])
     assert len(opened) == 1
     assert frame.head(4).collect()["id"].to_list() == ["0", "1", "2", "3"]
     assert frame.select(pl.len()).collect().item() == 10

@@ -119,8 +119,8 @@ def test_a_status_is_the_same_whoever_wrote_it(clean: Clean, tmp_path: Path) -> 
     result = clean(pl.DataFrame({**rows, "status": ["1", "1.0", "0.00", "None"]}), by=book)
     assert (result.loans[OUTCOME].to_list(), result.report.snapshot) == ([1, 1, 0], date(2019, 1, 1))
     assert result.rejected["problem"].to_list() == ["status: missing"]
-    said = {"column": "status", "defaulted": ["True"], "repaid": ["False"], "unresolved": ["none"]}
-    book = small_book(outcome=said, snapshot={"column": "taken", "format": "%b-%y"})
+    outcome = {"column": "status", "defaulted": ["True"], "repaid": ["False"], "unresolved": ["none"]}
+    book = small_book(outcome=outcome, snapshot={"column": "taken", "format": "%b-%y"})
     assert clean(pl.DataFrame({**rows, "status": ["TRUE", "true", "False", "none"]}), by=book).loans[
         OUTCOME
     ].to_list() == [1, 1, 0, None]

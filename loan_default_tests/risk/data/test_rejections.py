@@ -108,8 +108,8 @@ def test_a_row_that_is_none_of_the_table_is_rejected_alone(
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
     result = clean(path, as_csv(with_values(few, 0, id="other")[:1], tmp_path / "other.csv"))
     assert (result.report.rows_read, result.report.problems) == (41, problems)
-    told = result.rejected.select("row", "id", "field", "value", "reason").rows()
-    for row, expected in zip(told, rejected, strict=True):
+    rows = result.rejected.select("row", "id", "field", "value", "reason").rows()
+    for row, expected in zip(rows, rejected, strict=True):
         assert all(value == right for value, right in zip(row, expected, strict=True) if right is not ...)
     others = clean(few).loans.filter(pl.col("id") != few["id"][5])
     assert_frame_equal(result.loans.filter(pl.col("id").is_in(others["id"].implode())), others)

@@ -252,8 +252,8 @@ def test_default_rates_of_the_newest_months_are_not_those_of_defaults_that_are_n
     end = pl.col("month") + 36
     default, booked_after = pl.int_range(pl.len()) % 4 == 0, pl.int_range(pl.len()) % 40 // 4 % 5
     booked = end + pl.when(pl.int_range(pl.len()) % 3 == 0).then(booked_after).otherwise(-6)
-    taken = 48 + 36 - 1
-    status = pl.when(~default).then(pl.lit("Fully Paid")).when(booked <= taken).then(pl.lit("Charged Off"))
+    snapshot_month = 48 + 36 - 1
+    status = pl.when(~default).then(pl.lit("Fully Paid")).when(booked <= snapshot_month).then(pl.lit("Charged Off"))
     loans = loans.with_columns(
         loan_status=status.otherwise(pl.lit("Late (31-120 days)")),
         issue_d=pl.col("month").replace_strict(dict(enumerate(f"{month:%b-%Y}" for month in months))),
@@ -355,8 +355,8 @@ def test_what_was_known_when_is_told(contract: Contract) -> None:
         "0 loans have no outcome although it had to be known by 2019-03.",
     )
     later = pl.concat([book(dict.fromkeys(months_of(2008, 12), 10)), book({date(2012, 6, 1): 20})])
-    known, _ = split_book(later, contract, SplitPlan(test_from=date(2012, 6, 1))).remarks
-    assert known.endswith("123 months before the snapshot of 2019-03.")
+    remark, _ = split_book(later, contract, SplitPlan(test_from=date(2012, 6, 1))).remarks
+    assert remark.endswith("123 months before the snapshot of 2019-03.")
 
 
 # --- which loans another model was developed on
@@ -428,8 +428,8 @@ def small_loans(rows: int = 3_000, seed: int = 1) -> pl.LazyFrame:
 
 def split_small(contract: Contract, loans: pl.LazyFrame | None = None, **options: Any) -> Splits:
     book = small_loans() if loans is None else loans
-    known = {"snapshot": None, "data_fingerprint": "a", **options}
-    return split_loans(book, contract, known.pop("plan", SplitPlan()), **known)
+    arguments = {"snapshot": None, "data_fingerprint": "a", **options}
+    return split_loans(book, contract, arguments.pop("plan", SplitPlan()), **arguments)
 
 
 def test_loans_without_a_date_are_drawn_by_their_ids_and_stay_in_their_window() -> None:

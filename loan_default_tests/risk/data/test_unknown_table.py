@@ -30,7 +30,7 @@ def test_signs_and_encodings_are_guessed(separator: str, encoding: str, tmp_path
     assert table.texts.rows() == [tuple(row) for row in ROWS[1:]]
     assert table.texts.columns == ROWS[0]
     assert (table.separator, table.encoding) == (separator, "utf-8" if encoding == "utf-8-sig" else encoding)
-    assert table.whole
+    assert table.complete
 
 
 def test_lines_of_a_title_stand_above_the_table(tmp_path: Path) -> None:
