@@ -160,10 +160,10 @@ def measure_performance(
     vintages, decisions, groups = [_table("vintage")], [_table("decision")], [pl.DataFrame(schema=_GROUP)]
     for version in predicted.select("model_version").unique().collect()["model_version"].sort():
         loans = _join_outcomes(predicted, outcomes, contract, version, seen_until)
-        known = _is_learned(loans, learned[version])
-        judged = loans.filter(~known)
+        in_development = _is_learned(loans, learned[version])
+        judged = loans.filter(~in_development)
         rng = np.random.default_rng(seed)
-        versions.append(_version(version, judged, int(known.sum()), cutoff, rng, resamples))
+        versions.append(_version(version, judged, int(in_development.sum()), cutoff, rng, resamples))
         vintages.append(_by(judged, version, "vintage"))
         decisions.append(_by(judged, version, "decision"))
         groups.append(_groups(judged, version))
@@ -203,9 +203,9 @@ def _join_outcomes(
     unnamed = loans.filter(pl.col("id").is_null())
     loans = pl.concat([loans.drop_nulls("id").unique("id", keep="last"), unnamed])
     quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter())
-    told = outcomes.select(pl.col(name).alias("id"), OUTCOME).collect()
+    labels = outcomes.select(pl.col(name).alias("id"), OUTCOME).collect()
     return (
-        loans.join(told, on="id", how="left")
+        loans.join(labels, on="id", how="left")
         .with_columns(matured=_matured(contract, seen_until))
         .select(
             "id",
@@ -359,17 +359,17 @@ def _findings(resolved: pl.DataFrame, policy: PerformancePolicy) -> Iterator[Fin
     vintages, size = resolved["vintage"].sort(), policy.size / 3
     auc, expected = Ranking.of(outcomes, pds).auc_estimate(), estimate(pds)["auc"]
     of = f"on {len(outcomes):,} loans of {' to '.join(dict.fromkeys((vintages[0], vintages[-1])))}"
-    shown = f"AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f}) {of}"
+    measurement = f"AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f}) {of}"
     yield Finding(
         "auc_floor",
         auc.p_below(policy.auc_at_least) > size,
-        f"{shown}; at least {policy.auc_at_least:.2f} is needed, or chance must explain it.",
+        f"{measurement}; at least {policy.auc_at_least:.2f} is needed, or chance must explain it.",
     )
     allowed = policy.auc_shortfall_at_most
     yield Finding(
         "ranks_as_expected",
         expected - auc.value <= allowed or auc.p_below(expected) > size,
-        f"{shown}, where their PDs let expect {expected:.4f}; a shortfall of {allowed:.2f} is allowed, "
+        f"{measurement}, where their PDs let expect {expected:.4f}; a shortfall of {allowed:.2f} is allowed, "
         f"and one of {auc.reach(allowed, 2 * size):.2f} would have been seen 19 times of 20.",
     )
     tolerance = policy.calibration_tolerance

@@ -111,8 +111,8 @@ def _without_date(evaluation: Evaluation, policy: PromotionPolicy) -> str:
         if evaluation.cut_by == "cohort"
         else "its test loans were drawn by a hash of their ids, and what comes later was not tested"
     )
-    asked = ", and require_out_of_time asks it of books with a date only" if policy.require_out_of_time else ""
-    return f"By its contract the book has no date, so no test of it is out of time{asked}; {tested}."
+    clause = ", and require_out_of_time asks it of books with a date only" if policy.require_out_of_time else ""
+    return f"By its contract the book has no date, so no test of it is out of time{clause}; {tested}."
 
 
 def _looks(looks: Looks) -> str:
@@ -181,7 +181,7 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float
         return Finding("segments", False, sentence)
     fallen = _holm([calibration.p_value() for _, calibration in judged], size)
     reaches = [calibration.reach(tolerance, size / len(judged)) for _, calibration in judged]
-    seen = (
+    power = (
         f"errors from {min(reaches):.2f} (the largest segment) to {max(reaches):.2f} (the smallest) would have been "
         "seen 19 times of 20"
     )
@@ -202,7 +202,7 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float
     return Finding(
         "segments",
         True,
-        f"None of {len(judged)} segments is off by more than {tolerance:.2f} in log-odds beyond chance; {seen}. "
+        f"None of {len(judged)} segments is off by more than {tolerance:.2f} in log-odds beyond chance; {power}. "
         f"Furthest off is {_described(furthest)}.",
     )
 

@@ -202,8 +202,8 @@ def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
 def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
     """Suspect a field that knows the outcome where the AUC is above what is honest on this book, or is NaN."""
     limit = policy.suspect_leak_above_auc
-    shown = f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
-    sentence = f"AUC {auc:.4f}; above {shown} a leak is suspected."
+    limit_text = f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
+    sentence = f"AUC {auc:.4f}; above {limit_text} a leak is suspected."
     return Finding(NO_LEAK, auc <= limit, sentence if auc <= limit else f"{sentence} {LEAK_REMEDY}")
 
 
@@ -229,13 +229,17 @@ def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Coll
             features = ", ".join(contract.feature_names)
             raise BadInput(f"{name}, which may be missing, is no field; the fields are {features}.")
     shares = {field.name: space.population.missing_share.get(field.name, 1.0) for field in space.features}
-    known = {name: share for name, share in shares.items() if share < 1}
-    missing = applications.select(pl.len().alias(":rows"), pl.col(known).null_count()).collect().row(0, named=True)
+    baseline = {name: share for name, share in shares.items() if share < 1}
+    missing = applications.select(pl.len().alias(":rows"), pl.col(baseline).null_count()).collect().row(0, named=True)
     rows = missing.pop(":rows")
-    lost = {name for name, count in missing.items() if count == rows and known[name] ** rows < _CHANCE}
-    causes = [name for name in known if name in lost - {*accepted} and not _derives(contract, name, {*lost, *accepted})]
+    lost = {name for name, count in missing.items() if count == rows and baseline[name] ** rows < _CHANCE}
+    causes = [
+        name for name in baseline if name in lost - {*accepted} and not _derives(contract, name, {*lost, *accepted})
+    ]
     if causes:
-        names = ", or ".join(f"{name}, which {1 - known[name]:.1%} of the loans of development had" for name in causes)
+        names = ", or ".join(
+            f"{name}, which {1 - baseline[name]:.1%} of the loans of development had" for name in causes
+        )
         options = " ".join(f"--accept-missing {name}" for name in causes)
         sentence = (
             f"No application of the batch has {names}; correct the file, or have it scored without by {options} "

@@ -321,14 +321,14 @@ def test_many_segments_need_a_larger_error_each() -> None:
     some, good = replace(GOOD, calibration=Estimate(0.24, 0.1)), replace(GOOD, calibration=Estimate(0, 0.1))
     sure = replace(GOOD, calibration=Estimate(2, 0.1))
 
-    def held(*segments: Segment) -> str:
+    def hold_reason(*segments: Segment) -> str:
         decision = decide(changed(segments=segments)((EVIDENCE, BETTER)))
         return decision.reasons[0] if decision.verdict == "hold" else ""
 
-    assert held(some).startswith("Of 1 segments 1 are off")
-    assert held(some, good) == ""
-    assert held(some, *[good] * 9) == ""
-    assert held(some, sure).startswith("Of 2 segments 2 are off")
+    assert hold_reason(some).startswith("Of 1 segments 1 are off")
+    assert hold_reason(some, good) == ""
+    assert hold_reason(some, *[good] * 9) == ""
+    assert hold_reason(some, sure).startswith("Of 2 segments 2 are off")
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ class Book:
         truth = sigmoid(slope * (self.log_odds + 1.9) - 1.9 + shift)
         return (self.rng.random(len(truth)) < truth).astype(float)
 
-    def held(self, outcomes: np.ndarray) -> set[str]:
+    def failed_rules(self, outcomes: np.ndarray) -> set[str]:
         """Return the rules of calibration by which a model of these PDs is held, with the policy as shipped."""
         pds = sigmoid(self.log_odds)
         segments = [
@@ -477,26 +477,26 @@ class Book:
 @pytest.mark.parametrize("rows", [500, 1_000, 8_000, 21_721])
 def test_a_perfect_model_is_held_one_time_of_twenty_at_most(rows: int) -> None:
     books = [Book(rows, seed) for seed in range(100 if rows < 10_000 else 40)]
-    assert np.mean([bool(book.held(book.outcomes())) for book in books]) <= 0.05
+    assert np.mean([bool(book.failed_rules(book.outcomes())) for book in books]) <= 0.05
 
 
 @pytest.mark.parametrize(("shift", "least"), [(0.25, 0.95), (-0.25, 0.95)])
 def test_pds_that_are_a_quarter_off_in_log_odds_are_held_at_8_000_loans(shift: float, least: float) -> None:
     """PDs that are 22 % too low, or as much too high."""
     books = [Book(8_000, seed) for seed in range(100)]
-    assert np.mean(["calibrated" in book.held(book.outcomes(shift)) for book in books]) >= least
+    assert np.mean(["calibrated" in book.failed_rules(book.outcomes(shift)) for book in books]) >= least
 
 
 def test_pds_that_are_too_far_apart_are_held_at_8_000_loans() -> None:
     books = [Book(8_000, seed) for seed in range(60)]
-    assert np.mean(["calibrated" in book.held(book.outcomes(slope=0.6)) for book in books]) >= 0.95
+    assert np.mean(["calibrated" in book.failed_rules(book.outcomes(slope=0.6)) for book in books]) >= 0.95
 
 
 def test_a_segment_that_is_off_is_held_although_all_loans_together_are_not() -> None:
     books = [Book(20_000, seed) for seed in range(20)]
-    held = [book.held(book.outcomes(np.where(book.levels["purpose"] == 3, 0.7, 0.0))) for book in books]
-    assert np.mean(["segments" in rules for rules in held]) >= 0.95
-    assert np.mean(["calibrated" in rules for rules in held]) <= 0.05
+    failures = [book.failed_rules(book.outcomes(np.where(book.levels["purpose"] == 3, 0.7, 0.0))) for book in books]
+    assert np.mean(["segments" in rules for rules in failures]) >= 0.95
+    assert np.mean(["calibrated" in rules for rules in failures]) <= 0.05
 
 
 @pytest.mark.parametrize(
@@ -522,24 +522,24 @@ def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model
 
 
 @pytest.mark.parametrize(
-    ("design", "said"),
+    ("design", "phrase"),
     [
         ({"cut_by": "draw"}, "drawn by a hash of their ids, and what comes later was not tested"),
         ({"cut_by": "cohort", "cohort": "wave"}, "of later cohorts (wave) than the others, older first"),
     ],
 )
 def test_a_book_without_a_date_is_not_held_for_what_it_cannot_have_and_the_decision_says_so(
-    design: dict[str, Any], said: str
+    design: dict[str, Any], phrase: str
 ) -> None:
     decision = decide((replace(EVIDENCE, out_of_time=False, **design), BETTER))
     assert decision.verdict == "promote"
     (finding,) = [finding for finding in decision.findings if finding.rule == "out_of_time"]
     assert finding.passed
     assert finding.sentence.startswith("By its contract the book has no date, so no test of it is out of time, and")
-    assert said in finding.sentence
+    assert phrase in finding.sentence
     free = POLICY.model_copy(update={"require_out_of_time": False})
     sentences = [
         f.sentence for f in decide((replace(EVIDENCE, out_of_time=False, **design), BETTER), policy=free).findings
     ]
     assert not any("require_out_of_time" in sentence for sentence in sentences)
-    assert any(said in sentence for sentence in sentences), "said also where nothing asks for it"
+    assert any(phrase in sentence for sentence in sentences), "said also where nothing asks for it"

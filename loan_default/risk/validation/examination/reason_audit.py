@@ -25,7 +25,7 @@ JITTER, LEAST_VALUES = 0.01, 20  # of each number of more different values than 
 
 @dataclass(frozen=True)
 class GroupFrequency:
-    """How many of the loans with reasons are told a group of fields at all, and as the first; `opinion`: it is one."""
+    """Count the loans with reasons that name a group of fields at all, and as the first; `opinion`: it is one."""
 
     group: str
     opinion: bool
@@ -85,10 +85,10 @@ def opinion_groups(contract: Contract) -> frozenset[str]:
 
 
 def _frequencies(codes: list[list[Any]], firsts: list[Any], opinions: frozenset[str]) -> tuple[GroupFrequency, ...]:
-    told = Counter(code["group"] for row in codes for code in row)
+    counts = Counter(code["group"] for row in codes for code in row)
     first = Counter(firsts)
-    most_often = sorted(told, key=lambda group: (-told[group], group))
-    return tuple(GroupFrequency(group, group in opinions, told[group], first[group]) for group in most_often)
+    most_often = sorted(counts, key=lambda group: (-counts[group], group))
+    return tuple(GroupFrequency(group, group in opinions, counts[group], first[group]) for group in most_often)
 
 
 def _untrue(

@@ -49,8 +49,8 @@ def repeated_sets(pairs: Iterable[CorrelatedPair]) -> tuple[tuple[str, ...], ...
     """Join pairs that share a field into sets, the largest first."""
     sets: list[set[str]] = []
     for pair in pairs:
-        joined = {pair.field, pair.other}.union(*(known for known in sets if known & {pair.field, pair.other}))
-        sets = [known for known in sets if not known & joined] + [joined]
+        joined = {pair.field, pair.other}.union(*(names for names in sets if names & {pair.field, pair.other}))
+        sets = [names for names in sets if not names & joined] + [joined]
     return tuple(sorted((tuple(sorted(names)) for names in sets), key=lambda names: (-len(names), names)))
 
 

@@ -29,7 +29,7 @@ _MOVED_AT_MOST = 2_000  # of them
 
 @dataclass(frozen=True)
 class FieldShift:
-    """How far a field moved from development to test: the largest PSI of its bins, its deciles and its missing share.
+    """Measure a field's shift from development to test: the largest PSI of its bins, its deciles and its missing share.
 
     None where development holds no value. `drifted` is what the policy's limits make of it.
     """
@@ -56,7 +56,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found of a version's data and behaviour; `rows` test loans were drawn for all but data and shifts."""
+    """Record findings on a version's data and behaviour; `rows` test loans were drawn for all but data and shifts."""
 
     rows: int
     quality: tuple[FieldQuality, ...]

@@ -49,7 +49,7 @@ class Stress:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What moves the PDs of a sample of `rows` loans, which as they are give `base`."""
+    """Describe what moves the PDs of a sample of `rows` loans, which as they are give `base`."""
 
     rows: int
     base: Response
@@ -85,28 +85,28 @@ def _move(scorer: Scorer, loans: pl.DataFrame, field: LoanField) -> Iterator[Fie
         )
 
 
-def _values(field: LoanField, seen: pl.Series) -> Sequence[tuple[float | str, bool]]:
+def _values(field: LoanField, values: pl.Series) -> Sequence[tuple[float | str, bool]]:
     """Return values to set: quantiles and the ends of what is allowed, or the most frequent levels."""
     if field.levels:
-        counts = seen.cast(pl.String).value_counts().sort("count", field.name, descending=[True, False])
+        counts = values.cast(pl.String).value_counts().sort("count", field.name, descending=[True, False])
         frequent = counts[field.name].head(_LEVELS).to_list()
         nominal = [(level, False) for level in field.levels if level in frequent]
-        return nominal if field.kind == "nominal" else _ordered(field, seen.cast(pl.String))
-    if seen.is_empty():
+        return nominal if field.kind == "nominal" else _ordered(field, values.cast(pl.String))
+    if values.is_empty():
         return []
-    quantiles = dict.fromkeys(float(np.quantile(seen, share, method="nearest")) for share in _QUANTILES)
+    quantiles = dict.fromkeys(float(np.quantile(values, share, method="nearest")) for share in _QUANTILES)
     inner = [(value, False) for value in quantiles]
     if field.range is None:
         return inner
     least, most = field.range
-    low = [(float(least), True)] if least < seen.min() else []  # type: ignore[operator]
-    high = [(float(most), True)] if most > seen.max() else []  # type: ignore[operator]
+    low = [(float(least), True)] if least < values.min() else []  # type: ignore[operator]
+    high = [(float(most), True)] if most > values.max() else []  # type: ignore[operator]
     return [*low, *inner, *high]
 
 
-def _ordered(field: LoanField, seen: pl.Series) -> list[tuple[float | str, bool]]:
+def _ordered(field: LoanField, values: pl.Series) -> list[tuple[float | str, bool]]:
     """Return the levels at the quantiles, and the safest and the riskiest that the contract has."""
-    positions = np.sort(seen.replace_strict(field.levels, range(len(field.levels)), return_dtype=pl.Int64).to_numpy())
+    positions = np.sort(values.replace_strict(field.levels, range(len(field.levels)), return_dtype=pl.Int64).to_numpy())
     inner = [int(np.quantile(positions, share, method="nearest")) for share in _QUANTILES] if len(positions) else []
     chosen = sorted({0, *inner, len(field.levels) - 1})
     return [(field.levels[position], position not in positions) for position in chosen]
@@ -115,8 +115,8 @@ def _ordered(field: LoanField, seen: pl.Series) -> list[tuple[float | str, bool]
 def within(field: LoanField, moved: pl.Expr, before: pl.Series) -> pl.Expr:
     """Keep moved numbers within what the contract allows, and whole where all of them were: nobody has half a card."""
     values = before.drop_nulls()
-    whole = bool((values == values.round()).all())
-    return (moved.round() if whole else moved).clip(*(field.range or (None, None)))
+    integral = bool((values == values.round()).all())
+    return (moved.round() if integral else moved).clip(*(field.range or (None, None)))
 
 
 def _worsen(scorer: Scorer, loans: pl.DataFrame, share: float) -> pl.DataFrame:

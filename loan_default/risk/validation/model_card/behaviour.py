@@ -145,15 +145,15 @@ def shifts(inputs: ModelCardInputs) -> Iterator[str]:
         yield NOT_MEASURED
         return
     measured = inputs.examination.shifts
-    known = [shift for shift in measured if shift.psi is not None]
+    comparable = [shift for shift in measured if shift.psi is not None]
     drifted = [shift.field for shift in measured if shift.drifted]
     empty = [shift.field for shift in measured if shift.psi is None]
     yield (
         "PSI of the test window against development, less what chance makes: the largest of that of its "
         "values in equal bins, in deciles, and of its missing share. By the policy's limits, and beyond chance, "
-        f"{named(drifted) or 'none'} moved. The {min(len(known), _SHIFTS_SHOWN)} that moved most:"
+        f"{named(drifted) or 'none'} moved. The {min(len(comparable), _SHIFTS_SHOWN)} that moved most:"
     )
-    strongest = sorted(known, key=lambda shift: -(shift.psi or 0.0))[:_SHIFTS_SHOWN]
+    strongest = sorted(comparable, key=lambda shift: -(shift.psi or 0.0))[:_SHIFTS_SHOWN]
     yield markdown_table(["Field", "PSI"], [(f"`{shift.field}`", f"{shift.psi:.3f}") for shift in strongest])
     if empty:
         yield f"Not compared, as development holds no value: {named(empty)}."

@@ -71,12 +71,15 @@ def _fields(inputs: ModelCardInputs, before: VersionFacts) -> Iterator[str]:
 def reproduction(inputs: ModelCardInputs) -> Iterator[str]:
     """Name the code, data, contract, policy, seed and libraries that the version was made by."""
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(inputs.libraries.items()))
-    known = {
+    fingerprints = {
         "data_fingerprint": inputs.cleaning["fingerprint"],
         "training_fingerprint": inputs.splits.fingerprint,
         **inputs.origin,
     }
-    rows = [(label, f"`{known[tag]}`" if tag in known else _NOT_RECORDED) for tag, label in _FINGERPRINTS.items()]
+    rows = [
+        (label, f"`{fingerprints[tag]}`" if tag in fingerprints else _NOT_RECORDED)
+        for tag, label in _FINGERPRINTS.items()
+    ]
     yield markdown_table(["Made by", "Fingerprint"], rows)
     yield bullets(
         [

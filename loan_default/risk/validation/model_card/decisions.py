@@ -143,7 +143,7 @@ def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
         yield NOT_MEASURED
         return
     groups = inputs.examination.fairness
-    shown = [group for group in groups if group.approved]
+    large = [group for group in groups if group.approved]
     yield "On the test window, by level or by fifths of a number, with 95% intervals:"
     rows = [
         (
@@ -153,12 +153,12 @@ def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
             *(_span(figure) for figure in (group.approved, group.mean_pd, group.default_rate)),
             EMPTY_CELL if group.auc is None else f"{group.auc.value:.3f} ({group.auc.low:.3f} to {group.auc.high:.3f})",
         )
-        for group in shown
+        for group in large
     ]
     yield markdown_table(["Field", "Group", "Loans", "Approved", "Mean PD", "Default rate", "AUC"], rows)
     if small := [f"{group.field} {group.level} ({group.loans})" for group in groups if not group.approved]:
         yield f"Left out as too small to measure: {', '.join(small)}."
-    yield bullets(_gaps(shown))
+    yield bullets(_gaps(large))
 
 
 def _span(figure: Interval | None) -> str:

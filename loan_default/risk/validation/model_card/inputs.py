@@ -25,7 +25,7 @@ from loan_default.risk.validation.promotion import PromotionDecision
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """What one version can be told from another by.
+    """Hold what tells one version from another.
 
     Attributes:
         version: number in the registry.

@@ -118,12 +118,12 @@ def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
     evaluation, comparison = inputs.evaluation, inputs.comparison
     if evaluation.opinion_auc is not None:
         gain = evaluation.opinion_gain
-        shown = (
+        gain_text = (
             f"{evaluation.metrics['auc'].value - evaluation.opinion_auc:+.4f}"
             if gain is None
             else change(gain.value, gain.low, gain.high)
         )
-        yield f"the lender's opinion alone (AUC {evaluation.opinion_auc:.4f})", shown, None
+        yield f"the lender's opinion alone (AUC {evaluation.opinion_auc:.4f})", gain_text, None
     if comparison is not None:
         gained, risen = comparison.auc_gain, comparison.brier_rise
         bounded = np.isfinite([risen.low, risen.high]).all()

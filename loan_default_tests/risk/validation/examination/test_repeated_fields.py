@@ -20,8 +20,8 @@ CONTRACT = load_contract()
 
 def test_ranks_correlate_as_spearmans() -> None:
     rng = np.random.default_rng(0)
-    one = rng.integers(0, 20, 500).astype(float)
-    values = np.column_stack([one, np.exp(one) + rng.normal(0, 5, 500), -one, np.full(500, 3.0)])
+    base = rng.integers(0, 20, 500).astype(float)
+    values = np.column_stack([base, np.exp(base) + rng.normal(0, 5, 500), -base, np.full(500, 3.0)])
     correlations, counts = _correlate(_ranks(values))
     expected, _ = spearmanr(values[:, :3])
     np.testing.assert_allclose(correlations[:3, :3], expected, atol=1e-12)

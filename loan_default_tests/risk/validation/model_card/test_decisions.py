@@ -82,8 +82,8 @@ def test_reasons_are_counted_held_against_the_truth_and_asked_for_again() -> Non
     assert "99.0% keep their first reason, and 99.5% their decision." in text
     assert "| `assigned_terms` | yes | 75.0% | 62.5% |" in text
     untrue = replace(examined().reasons, untrue={"dti: dti high": 7})
-    told = section(model_card(card_inputs(examination=examined(reasons=untrue))), "Reasons")
-    assert "7 say a side on which it does not lie: dti: dti high (7)." in told
+    text = section(model_card(card_inputs(examination=examined(reasons=untrue))), "Reasons")
+    assert "7 say a side on which it does not lie: dti: dti high (7)." in text
 
 
 def test_what_nobody_has_stated_is_shown_as_not_stated() -> None:
@@ -134,9 +134,11 @@ def test_groups_of_people_are_shown_and_protected_fields_said_to_be_read_for_rep
 
 
 @pytest.mark.parametrize(
-    ("cut_by", "said"), [("draw", "drawn by a hash of their ids"), ("cohort", "later cohorts than")]
+    ("cut_by", "phrase"), [("draw", "drawn by a hash of their ids"), ("cohort", "later cohorts than")]
 )
-def test_a_card_of_a_book_without_a_date_tells_of_no_month_and_is_nowhere_out_of_time(cut_by: CutBy, said: str) -> None:
+def test_a_card_of_a_book_without_a_date_tells_of_no_month_and_is_nowhere_out_of_time(
+    cut_by: CutBy, phrase: str
+) -> None:
     contract, test = {"draw": TIMELESS, "cohort": BY_WAVE}[cut_by], card_inputs().splits.window("test")
     cohorts = ("g", "h") if cut_by == "cohort" else ()
     parts = [replace(w, first_month=None, last_month=None, cohorts=cohorts) for w in card_inputs().splits.windows]
@@ -150,7 +152,7 @@ def test_a_card_of_a_book_without_a_date_tells_of_no_month_and_is_nowhere_out_of
         )
     )
     assert f"On {test.rows:,} loans" in section(card, "In short")
-    assert said in section(card, "In short")
+    assert phrase in section(card, "In short")
     for heading in ("In short", "What it predicts", "Data", "Limits", "Monitoring and fall-back"):
         words = section(card, heading)
         for claim in (

@@ -112,8 +112,8 @@ def test_fields_that_all_loans_have_are_followed_by_no_table() -> None:
 def test_segments_that_no_loan_has_are_named() -> None:
     levels = evaluated().coverage
     assert levels is not None
-    for shown, sentence in ((levels, "| `term` | 36"), (replace(levels, levels=()), "The book has no other field")):
-        covered = replace(shown, empty=("purpose",))
+    for coverage, sentence in ((levels, "| `term` | 36"), (replace(levels, levels=()), "The book has no other field")):
+        covered = replace(coverage, empty=("purpose",))
         text = section(model_card(card_inputs(evaluation=evaluated(coverage=covered))), "Coverage")
         assert text.startswith("No loan has a value of `purpose`.")
         assert sentence in text
