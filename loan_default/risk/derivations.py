@@ -57,7 +57,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 
 @dataclass(frozen=True)
 class Operand:
-    """What an expression may know of a field: its kind and unit."""
+    """Hold what an expression may know of a field: its kind and unit."""
 
     kind: str
     unit: str | None
@@ -239,7 +239,7 @@ class _Compiler:
         return _Part(ast.unparse(node), code, unit)
 
     def _duration(self, name: str, arguments: list[ast.expr]) -> tuple[ast.expr, Unit]:
-        """Subtract months."""
+        """Subtract the first of two months from the last, and count months or years."""
         if name == "age":
             if self._time is None:
                 raise ValueError("age counts to the date of issue, and the book has none; write years_between")

@@ -99,7 +99,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Looks:
-    """How often loans of the test window had been looked at before: any of them, and exactly these windows."""
+    """Count how often loans of the test window had been looked at before: any of them, and exactly these windows."""
 
     overlapping: int
     same: int
@@ -107,7 +107,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class BlankedField:
-    """What it does to loans when all of them leave out a field, and with it those that are derived from it.
+    """Measure what changes when all loans leave out a field, and with it those that are derived from it.
 
     `missing_share` of the `rows` loans lacked it before; `approved` are shares of the loans, as they are and `without`.
     """
@@ -168,7 +168,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class WindowDesign:
-    """How test loans were set apart: whether they came after the others, and by what in a book without a date.
+    """Describe how test loans were set apart: whether they came after the others, and by what in a book without a date.
 
     `several_terms` is false where there is one term, or none: else the test loans follow the others of their own term.
     """

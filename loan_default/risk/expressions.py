@@ -55,8 +55,8 @@ class Expression:
                 return float(self.arrays(*map(np.float64, values)))
 
     def _function(self, functions: Mapping[str, Any]) -> Callable[..., Any]:
-        made: Callable[..., Any] = eval(self.code, {"__builtins__": {}, **functions})
-        return made
+        function: Callable[..., Any] = eval(self.code, {"__builtins__": {}, **functions})
+        return function
 
 
 def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:

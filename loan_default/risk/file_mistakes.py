@@ -151,16 +151,16 @@ def _put_aside(
         if isinstance(key, str) and sections and owner is None:
             near = _near(key, _keys(sections))
             unread.update([location, *([(*outer, near)] if near else [])])
-            _at(content, outer).pop(key, None)
+            _value_at(content, outer).pop(key, None)
             return True
-        if isinstance(key, str) and owner and isinstance(_at(content, outer), dict):
+        if isinstance(key, str) and owner and isinstance(_value_at(content, outer), dict):
             unread.add(location)
             if not owner.model_fields[key].is_required():
-                _at(content, outer).pop(key, None)
+                _value_at(content, outer).pop(key, None)
                 return True
             stand_in = _stand_in(owner, key)
             if stand_in is not None:
-                _at(content, outer)[key] = _mutable(stand_in)
+                _value_at(content, outer)[key] = _mutable(stand_in)
                 return True
         location = tuple(outer)
     return False
@@ -217,7 +217,7 @@ def _sections_in(annotation: Any) -> Iterator[type[Section]]:
         yield from _sections_in(argument)
 
 
-def _at(content: Any, location: Iterable[str | int]) -> Any:
+def _value_at(content: Any, location: Iterable[str | int]) -> Any:
     for part in location:
         content = content[part]
     return content
@@ -274,8 +274,8 @@ def _label(content: Any, location: Location) -> str:
     """Name the innermost item of a list that has a name: `field dti`."""
     label = ""
     for number, part in enumerate(location[:2]):
-        if number == 1 and isinstance(part, int) and isinstance(_at(content, location[:1]), tuple):
-            item = _at(content, location[:2]) if part < len(_at(content, location[:1])) else None
+        if number == 1 and isinstance(part, int) and isinstance(_value_at(content, location[:1]), tuple):
+            item = _value_at(content, location[:2]) if part < len(_value_at(content, location[:1])) else None
             if isinstance(item, dict):
                 name = item.get("name")
                 label = (

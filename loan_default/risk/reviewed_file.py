@@ -166,10 +166,10 @@ def read_yaml(path: Path, text: str) -> Document:
         raise BadInput(f"{path} is no YAML that can be read: it is nested too deeply.") from error
 
 
-def _keys_that_stand_twice(node: yaml.Node, seen: set[int]) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-    if isinstance(node, yaml.ScalarNode) or id(node) in seen:
+def _keys_that_stand_twice(node: yaml.Node, node_ids: set[int]) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    if isinstance(node, yaml.ScalarNode) or id(node) in node_ids:
         return
-    seen.add(id(node))
+    node_ids.add(id(node))
     if isinstance(node, yaml.MappingNode):
         earlier: dict[str, yaml.Node] = {}
         for key, value in node.value:
@@ -177,10 +177,10 @@ def _keys_that_stand_twice(node: yaml.Node, seen: set[int]) -> Iterator[tuple[ya
                 if key.value in earlier and key.value != "<<":
                     yield earlier[key.value], key
                 earlier[key.value] = key
-            yield from _keys_that_stand_twice(value, seen)
+            yield from _keys_that_stand_twice(value, node_ids)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _keys_that_stand_twice(value, seen)
+            yield from _keys_that_stand_twice(value, node_ids)
 
 
 _YAML_REMEDIES = {
@@ -200,6 +200,6 @@ _YAML_REMEDIES = {
 
 def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
     """Say what YAML says of it, and what that means as a rule."""
-    said = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-    remedies = (remedy for words, remedy in _YAML_REMEDIES.items() if words in said)
-    return "; ".join([said, *list(remedies)[:1]])
+    problem = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+    remedies = (remedy for words, remedy in _YAML_REMEDIES.items() if words in problem)
+    return "; ".join([problem, *list(remedies)[:1]])

@@ -81,5 +81,5 @@ class Section(BaseModel):
         """Return 16 hexadecimal digits that change with what the section says; a key that it may have does not count
         until it is written.
         """
-        said = self.model_dump(mode="json", exclude_defaults=True)
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -134,8 +134,8 @@ def test_a_calibration_that_does_not_hold_later_is_seen() -> None:
 def test_loans_of_one_month_are_divided_alternately() -> None:
     outcomes, pds, _ = drawn(2_000)
     log_odds = np.log(pds / (1 - pds))
-    one = recalibrate_forward(outcomes, log_odds, fit_calibration, np.zeros(2_000))
-    assert one == recalibrate_forward(outcomes, log_odds, fit_calibration, None)
-    assert one.intercept.month_error is None
+    recalibration = recalibrate_forward(outcomes, log_odds, fit_calibration, np.zeros(2_000))
+    assert recalibration == recalibrate_forward(outcomes, log_odds, fit_calibration, None)
+    assert recalibration.intercept.month_error is None
     by_hand = fit_calibration(log_odds[::2], outcomes[::2]).pds(log_odds[1::2])
-    assert one.intercept.value == calibration_in_the_large(outcomes[1::2], by_hand).value
+    assert recalibration.intercept.value == calibration_in_the_large(outcomes[1::2], by_hand).value

@@ -83,8 +83,8 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: required: 1 is a number, and it has to be true or false; write true or false"
     ],
     "kind: nominal, role: feature, levels: [Yes, 010, 1.0, 2015-01-01, ~], description: d": [
-        f'field a: levels: {said}, and it has to be a text; write "{text}" in quotes'
-        for text, said in {
+        f'field a: levels: {problem}, and it has to be a text; write "{text}" in quotes'
+        for text, problem in {
             "Yes": "YAML reads Yes as true",
             "010": "010 is a number",
             "1.0": "1.0 is a number",
@@ -237,12 +237,12 @@ ODD: tuple[Any, ...] = (
 )
 
 
-def places(content: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def locations(content: Any, location: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield where there is a value in a file."""
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:
-        yield (*place, key)
-        yield from places(value, (*place, key))
+        yield (*location, key)
+        yield from locations(value, (*location, key))
 
 
 @given(st.sampled_from(list(LOADS)), st.data())
@@ -252,7 +252,7 @@ def test_whatever_a_file_says_it_loads_or_its_mistakes_are_told(
 ) -> None:
     content = deepcopy(SHIPPED[name])
     for _ in range(data.draw(st.integers(1, 3))):
-        *outer, key = data.draw(st.sampled_from(list(places(content))))
+        *outer, key = data.draw(st.sampled_from(list(locations(content))))
         parent = content
         for part in outer:
             parent = parent[part]

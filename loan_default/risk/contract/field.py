@@ -161,8 +161,8 @@ class LoanField(Section):
     def _format_problem(self) -> str | None:
         """Say why its formats read no month."""
         if self.kind != "month":
-            said = next((key for key in ("format", "century") if self._says(key)), None)
-            return said and f"{said} is of months alone, and its kind is {self.kind}; delete {said}"
+            key = next((key for key in ("format", "century") if self._says(key)), None)
+            return key and f"{key} is of months alone, and its kind is {self.kind}; delete {key}"
         return format_problem(self.format, self.century)
 
     def _reasons_problem(self) -> str | None:

@@ -48,7 +48,7 @@ def write_predictions(
     """
     constant_columns = [pl.lit(value).alias(name) for name, value in (constants or {}).items()]
     contract = scorer.contract
-    rows = score_rows(scorer, loans, keep=_kept(contract), with_reasons=with_reasons, engine=engine)
+    rows = score_rows(scorer, loans, keep=_columns_to_keep(contract), with_reasons=with_reasons, engine=engine)
     terms = [] if contract.outcomes_are_final else [term_months(contract).alias(TERM)]
     names = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
     rows.select(*names, *terms, *SCORED, *constant_columns).sink_parquet(parquet)
@@ -61,7 +61,7 @@ def write_predictions(
     return list(counts.collect(engine="streaming").iter_rows())
 
 
-def _kept(contract: Contract) -> list[str]:
+def _columns_to_keep(contract: Contract) -> list[str]:
     """Name what is kept of an application: its id, its issue month, and what says when it matures, if anything does."""
     time = [contract.time_name] if contract.has_time else []
     return [contract.id_name, *time, *([contract.term_source] if contract.term_source else [])]

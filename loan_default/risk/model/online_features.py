@@ -251,10 +251,10 @@ def _ranks(field: LoanField) -> dict[Any, int]:
     rank = {level: position for position, level in enumerate(field.levels, 1)}
     rank |= {word: rank[str(level)] for word, level in field.words.items() if level is not None}
     vocabulary = Vocabulary.of(rank)
-    whole = {int(word): position for word, position in vocabulary.meanings.items() if _WHOLE.fullmatch(word)}
-    truths = {"true": True, "false": False} if vocabulary.booleans and not {0, 1} & whole.keys() else {}
+    integers = {int(word): position for word, position in vocabulary.meanings.items() if _WHOLE.fullmatch(word)}
+    truths = {"true": True, "false": False} if vocabulary.booleans and not {0, 1} & integers.keys() else {}
     booleans = {truths[word]: position for word, position in vocabulary.meanings.items() if word in truths}
-    return {**whole, **booleans, **rank}
+    return {**integers, **booleans, **rank}
 
 
 def _indicators(levels: int) -> dict[float, tuple[float, ...]]:

@@ -218,12 +218,12 @@ class ShapTable:
         # All positions are within bounds; not looking, as "wrap" lets numpy, halves the time.
         holds = values.take(self.compared, axis=1, mode="wrap") < self.thresholds
         patterns = np.packbits(holds, bitorder="little").reshape(len(X), len(self.compared))
-        found = self.contributions_of.take(patterns + self._begins, axis=0)
+        contributions = self.contributions_of.take(patterns + self._begins, axis=0)
         width = self.columns + 1
         owners = self.credited.ravel()
         if len(X) != 1:
             owners = (owners + np.arange(0, len(X) * width, width)[:, None]).ravel()
-        sums = np.bincount(owners, weights=found.ravel(), minlength=len(X) * width)
+        sums = np.bincount(owners, weights=contributions.ravel(), minlength=len(X) * width)
         return np.asarray(sums, dtype=np.float64).reshape(len(X), width)[:, :-1]
 
     @cached_property
@@ -252,11 +252,11 @@ def _slots(column: Indices, block: Indices, columns: int) -> tuple[Indices, Indi
     Returns:
         the slot of each condition (leaves, conditions), 0 for none, and the columns by block and slot.
     """
-    asked = column >= 0
-    owners, position = np.unique((block[:, None] * columns + column)[asked], return_inverse=True)
+    present = column >= 0
+    owners, position = np.unique((block[:, None] * columns + column)[present], return_inverse=True)
     rank = _rank(owners // columns)
     slots = np.zeros(column.shape, dtype=np.int64)
-    slots[asked] = rank[position]
+    slots[present] = rank[position]
     credited = np.full((block.max() + 1, rank.max(initial=0) + 1), columns)
     credited[owners // columns, rank] = owners % columns
     return slots, credited

@@ -147,8 +147,8 @@ def blind(windows: Mapping[str, pl.DataFrame], development: LocalDevelopment, qu
 def test_without_opinion_no_model_sees_it_and_no_decision_moves_with_it(
     blind: Scorer, development: LocalDevelopment, windows: Mapping[str, pl.DataFrame], tmp_path: Path
 ) -> None:
-    seen = {name.partition("=")[0] for name in blind.space.columns}
-    assert set(CONTRACT.feature_names) - seen == CONTRACT.opinions
+    fields = {name.partition("=")[0] for name in blind.space.columns}
+    assert set(CONTRACT.feature_names) - fields == CONTRACT.opinions
     assert blind.space.fingerprint != development.space.fingerprint
     loans = windows["test"].head(200)
     changed = loans.with_columns(grade=pl.lit("G"), sub_grade=pl.lit(None, pl.String), int_rate=pl.lit(29.0))

@@ -61,34 +61,35 @@ def random_rows(seed: int, count: int) -> Matrix:
     return X
 
 
-def expected_margin(trees: Trees, node: int, row: Matrix, known: Sequence[int]) -> float:
-    """Follow the known columns of a row, and the training loans where a column is not known."""
+def expected_margin(trees: Trees, node: int, row: Matrix, coalition: Sequence[int]) -> float:
+    """Follow the columns of a coalition in a row, and the training loans where a column is outside it."""
     if trees.left[node] < 0:
         return float(trees.value[node])
     left, right, column = int(trees.left[node]), int(trees.right[node]), int(trees.column[node])
-    if column in known:
+    if column in coalition:
         missing = np.isnan(row[column])
         goes_left = trees.missing_left[node] if missing else row[column] < trees.threshold[node]
-        return expected_margin(trees, left if goes_left else right, row, known)
+        return expected_margin(trees, left if goes_left else right, row, coalition)
     share = trees.cover[left] / trees.cover[node]
     return float(
-        share * expected_margin(trees, left, row, known) + (1 - share) * expected_margin(trees, right, row, known)
+        share * expected_margin(trees, left, row, coalition)
+        + (1 - share) * expected_margin(trees, right, row, coalition)
     )
 
 
 def shapley_values(trees: Trees, row: Matrix) -> Floats:
     """Compute each column's part by the definition: over all sets of the others."""
     margins = {
-        known: sum(expected_margin(trees, int(root), row, known) for root in trees.roots)
+        coalition: sum(expected_margin(trees, int(root), row, coalition) for root in trees.roots)
         for size in range(COLUMNS + 1)
-        for known in combinations(range(COLUMNS), size)
+        for coalition in combinations(range(COLUMNS), size)
     }
     parts = np.zeros(COLUMNS)
-    for known, margin in margins.items():
-        size = len(known)
-        for column in set(range(COLUMNS)) - {*known}:
+    for coalition, margin in margins.items():
+        size = len(coalition)
+        for column in set(range(COLUMNS)) - {*coalition}:
             weight = factorial(size) * factorial(COLUMNS - size - 1) / factorial(COLUMNS)
-            parts[column] += weight * (margins[tuple(sorted({*known, column}))] - margin)
+            parts[column] += weight * (margins[tuple(sorted({*coalition, column}))] - margin)
     return parts
 
 
