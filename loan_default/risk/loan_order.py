@@ -35,13 +35,19 @@ def issue_order(contract: Contract) -> pl.Expr:
 
 
 def draw_of(id_name: str) -> pl.Expr:
-    """Draw a number from 0 to 1 (Float64) for each loan by a hash of its id: the same in every file, for good."""
+    """Draw a number from 0 to 1 (Float64) for each loan by a hash of its id: the same in every file, for good.
+
+    Null where a loan has no id, as an applicant over REST may have none.
+    """
     return pl.col(id_name).map_batches(_draws, return_dtype=pl.Float64, is_elementwise=True)
 
 
 def _draws(ids: pl.Series) -> pl.Series:
-    draws = [int.from_bytes(blake2b(loan.encode(), digest_size=8, person=b"window").digest()) for loan in ids]
-    return pl.Series(ids.name, np.array(draws, dtype=np.uint64) / _ALL_HASHES, dtype=pl.Float64)
+    named = ids.drop_nulls()
+    hashes = [int.from_bytes(blake2b(loan.encode(), digest_size=8, person=b"window").digest()) for loan in named]
+    draws = np.full(len(ids), np.nan)
+    draws[ids.is_not_null().to_numpy()] = np.array(hashes, dtype=np.uint64) / _ALL_HASHES
+    return pl.Series(ids.name, draws, dtype=pl.Float64).fill_nan(None)
 
 
 def cohort_level(position: Position, contract: Contract) -> str:

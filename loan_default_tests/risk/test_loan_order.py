@@ -29,6 +29,12 @@ def test_a_draw_is_of_the_id_alone_and_even() -> None:
     assert shares.max() < 0.11  # type: ignore[operator]
 
 
+def test_a_loan_without_id_is_not_drawn() -> None:
+    ids = pl.DataFrame({"id": ["1", None]}, schema={"id": pl.String})
+    assert ids.select(draw_of("id")).to_series().to_list() == [pytest.approx(0.86859, abs=1e-5), None]
+    assert ids.tail(1).select(draw_of("id")).to_series().to_list() == [None]
+
+
 def test_months_order_a_book_with_a_date_and_levels_of_a_cohort_one_without() -> None:
     loans = pl.DataFrame({"issued": [date(2012, 3, 1), date(2012, 1, 1)], "wave": ["c", "a"], "id": ["1", "2"]})
     assert loans.select(issue_order(REVOLVING)).to_series().to_list() == [date(2012, 3, 1), date(2012, 1, 1)]

@@ -297,7 +297,7 @@ def measured_small(
     )
 
 
-def scored(loan: str, **values: Any) -> dict[str, Any]:
+def scored(loan: str | None, **values: Any) -> dict[str, Any]:
     return {"id": loan, "pd": 0.2, "decision": "review", "model_version": 1, "scored_at": AT, **values}
 
 
@@ -325,3 +325,9 @@ def test_without_a_date_the_very_loans_that_a_version_was_developed_on_do_not_co
     draws = pl.DataFrame({"id": ["a", "c"]}).select(draw_of("id")).to_series()
     (version,) = measured_small(TIMELESS, [scored(loan) for loan in "abc"], {"a": 1, "b": 0}, learned=draws).versions
     assert (version.loans, version.learned, version.known) == (1, 2, 1)
+
+
+def test_without_a_date_an_applicant_without_id_counts_as_none_of_the_loans_of_development() -> None:
+    draws = pl.DataFrame({"id": ["a"]}).select(draw_of("id")).to_series()
+    (version,) = measured_small(TIMELESS, [scored("a"), scored(None), scored(None)], {"a": 1}, learned=draws).versions
+    assert (version.loans, version.learned, version.known) == (2, 1, 0)
