@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
@@ -53,6 +54,10 @@ _RATE = _words("rate apr interest")
 _MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
 _YEARS = _words("years? yrs? age yoj length")
 _MONTHLY = _words("monthly month pm")
+_CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
+_DATES = _words("date day dt")
+_FIRST_DAYS = (("1899-12-30", "a spreadsheet's"), ("1960-01-01", "SAS"), ("1970-01-01", "R and Unix"))
+_DAYS = (3_000, 80_000)  # between which counted days are dates of loans
 
 
 @dataclass(frozen=True)
@@ -318,19 +323,20 @@ def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     yield f"  # {_profile_comment(column)}"
     if column.auc is not None and column.auc >= _NOTABLE_AUC:
         yield "  # DECIDE: it tells much of how a loan ended. Was it known on the day of the decision?"
+    yield from _day_lines(column, name)
     yield f"  - name: {name}"
     if column.name != name:
         yield f"    column: {_text(column.name)}"
     if _PROTECTED.search(name):
         yield from _protected_lines(column)
-    elif column.distinct == 0:
+    elif column.distinct == 0 or (column.distinct == 1 and not column.missing):
         yield "    kind: text"
-        yield "    role: segment  # it holds nothing: leave it out"
+        yield f"    role: segment  # it holds {'the same in each row' if column.distinct else 'nothing'}: leave it out"
     elif column.formats:
         yield "    kind: month"
         yield "    role: support  # GUESS: for derived fields, as months_between(it, the time); else leave it out"
         yield from _format_lines(column)
-    elif column.numbers is not None and not _is_coded(column, name):
+    elif column.numbers is not None and not (_is_coded(column, name) or _CODES.search(name)):
         yield from _number_lines(column, name)
     elif column.levels:
         yield from _level_lines(column, name)
@@ -340,10 +346,26 @@ def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     yield f"    description: {_text(_describe(name))}"
 
 
+def _day_lines(column: ColumnProfile, name: str) -> Iterator[str]:
+    """Yield the months that a column named like a date may stand for, by the day from which it may count days."""
+    if column.numbers is None or not (column.integral and _DATES.search(name)):
+        return
+    low, high = column.numbers
+    if not _DAYS[0] <= low <= high <= _DAYS[1]:
+        return
+    yield "  # DECIDE: it may count days. Then write kind: month, without unit, range and outside, and the format by"
+    yield "  # which its months are right; if it is when the loan was granted, role: time, and delete time: none above."
+    for first, writer in _FIRST_DAYS:
+        months = (f"{date.fromisoformat(first) + timedelta(days=int(days)):%Y-%m}" for days in (low, high))
+        yield f'  #   format: "days since {first}" ({writer}): {" to ".join(months)}'
+
+
 def _profile_comment(column: ColumnProfile) -> str:
     parts = [f"{column.missing_share:.1%} missing", f"{column.distinct:,} different values"]
     if column.numbers is not None:
         parts.append(f"{column.numbers[0]:,.10g} to {column.numbers[1]:,.10g}")
+    if column.codes:
+        parts.append(f"beside {', '.join(column.codes)}")
     if column.auc is not None:
         parts.append(f"alone an AUC of {column.auc:.2f}")
     return ", ".join(parts)
@@ -391,7 +413,8 @@ def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     if column.suffix:
         yield f'    strip: " {column.suffix}"'
     yield f"    range: [{low:.15g}, {high:.15g}]  # GUESS"
-    yield '    outside: "null"'
+    codes = f"  # GUESS: {', '.join(column.codes)}: no value, and read as missing" if column.codes else ""
+    yield f'    outside: "null"{codes}'
     if opinion:
         yield "    opinion: true  # GUESS: the lender's own opinion of the applicant"
         yield f"    risk: {'rising' if _PERCENT.search(name) else 'falling'}  # GUESS"
@@ -412,7 +435,7 @@ def _levels(column: ColumnProfile) -> tuple[str, ...]:
     """Return the levels, numbers in their order and as `1` where the file writes `1.0`."""
     if column.numbers is None:
         return column.levels
-    return tuple(f"{number:g}" for number in sorted({float(level.replace(",", ".")) for level in column.levels}))
+    return tuple(f"{number:.15g}" for number in sorted({float(level.replace(",", ".")) for level in column.levels}))
 
 
 def _unit(column: ColumnProfile, name: str) -> tuple[str, int]:

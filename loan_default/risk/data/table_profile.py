@@ -6,6 +6,7 @@ by a contract is `loan_files`'s.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,10 @@ _ROWS_OF_A_LEVEL = 5  # at least, of a column whose levels may tell the outcome
 _SUFFIXES = {word: rf"^\d+(\.\d+)? {word[:-1]}s?$" for word in ("months", "years")}
 _CURRENCIES = ("$", "€", "£", "¥", "USD", "EUR", "GBP", "CHF")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_NO_VALUE = (
+    r"^-(9+[6-9]?|[6-9])(\.0+)?$"  # negative numbers that stand for no value beside others from 0 up: -9, -98, -999
+)
+_MOST_CODES = 4  # of these in a column
 _READ_SHARE = 0.98  # of the values that are there, for a column to count as numbers or months
 # What the contract reads without a format comes first; of the two that can be confused both are tried.
 _FORMATS: tuple[tuple[str, str], ...] = (
@@ -59,7 +64,8 @@ class ColumnProfile:
         distinct: different values.
         levels: the values, the most frequent first, where there are few of them.
         formats: of its months; several where they cannot be told apart.
-        numbers: least and most, where the values are numbers.
+        numbers: least and most, where the values are numbers; without `codes`.
+        codes: numbers below 0 that may stand for no value, as -9 and -8 beside others from 0 up.
         integral: whether the numbers are whole.
         percent: whether they carry a percent sign.
         suffix: `months` or `years`, where each number has the word behind it.
@@ -77,6 +83,7 @@ class ColumnProfile:
     percent: bool = False
     suffix: str = ""
     auc: float | None = None
+    codes: tuple[str, ...] = ()
 
     @property
     def missing_share(self) -> float:
@@ -169,12 +176,22 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     profile = ColumnProfile(values.name, len(values), values.null_count(), distinct, tuple(counts), formats, auc=auc)
     if not is_numeric:
         return profile
+    codes = _codes(read)
+    read = read.filter(read >= 0) if codes else read
     low, high = float(read.min()), float(read.max())  # type: ignore[arg-type] # of floats
     integral, percent = bool((read == read.round(0)).all()), present.str.ends_with("%").sum() > len(present) / 2
     return ColumnProfile(
         *(profile.name, profile.rows, profile.missing, distinct, profile.levels, formats),
-        *((low, high), integral, percent, suffix, auc),
+        *((low, high), integral, percent, suffix, auc, codes),
     )
+
+
+def _codes(numbers: pl.Series) -> tuple[str, ...]:
+    """Return the numbers that may stand for no value; none where another lies below 0, or none lies above."""
+    negative = numbers.filter(numbers < 0).unique().sort()
+    codes = tuple(f"{number:g}" for number in negative)
+    fit = all(re.match(_NO_VALUE, code) for code in codes) and len(codes) <= _MOST_CODES
+    return codes if fit and len(negative) < numbers.n_unique() else ()
 
 
 def _formats(present: pl.Series) -> Iterator[str]:

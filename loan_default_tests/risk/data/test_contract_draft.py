@@ -95,6 +95,38 @@ def test_a_table_without_dates_or_numbers_of_loans_is_a_book_without_time(tmp_pa
     assert contract.outcomes_are_final
 
 
+def test_codes_for_no_value_are_left_out_of_the_range_and_named() -> None:
+    months = pl.Series([str(number % 50) for number in range(ROWS - 3)] + ["-9", "-8", "-9"])
+    changes = pl.Series([str(number % 50) for number in range(ROWS - 2)] + ["-9", "-1"])
+    draft = drafted(loans().with_columns(since_trade=months, change=changes))
+    (field,) = (part for part in draft.text.split("\n\n") if "- name: since_trade" in part)
+    assert "0 to 49, beside -9, -8" in field
+    assert "range: [0, 500]" in field
+    assert 'outside: "null"  # GUESS: -9, -8: no value, and read as missing' in field
+    (other,) = (part for part in draft.text.split("\n\n") if "- name: change" in part)
+    assert "-9 to 49" in other
+    assert "read as missing" not in other
+
+
+def test_codes_constants_and_counted_days_are_no_plain_numbers(tmp_path: Path) -> None:
+    draft = drafted(
+        loans().with_columns(
+            ApprovalDate=pl.Series([str(15_074 + number) for number in range(ROWS)]),
+            Zip=pl.Series([str(90_000 + number) for number in range(ROWS)]),
+            NAICS=pl.Series(["5311100", "5324901"] * (ROWS // 2)),
+            Balance=pl.Series(["0"] * ROWS),
+        )
+    )
+    path = tmp_path / "book.yaml"
+    path.write_text(draft.text, encoding="utf-8")
+    fields = load_contract(path).by_name
+    assert (fields["zip"].kind, fields["zip"].role) == ("text", "segment")
+    assert fields["naics"].levels == ("5311100", "5324901")
+    assert (fields["balance"].kind, fields["balance"].role) == ("text", "segment")
+    assert "role: segment  # it holds the same in each row: leave it out" in draft.text
+    assert 'format: "days since 1960-01-01" (SAS): 2001-04 to 2001-10' in draft.text
+
+
 def test_where_loans_still_run_outcomes_count_after_their_terms(contract: Contract) -> None:
     assert contract.outcomes_are_final
     running = drafted(loans().with_columns(loan_status=pl.Series(["Current", "Default", "Fully Paid", "Late"] * 50)))
