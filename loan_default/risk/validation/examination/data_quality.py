@@ -12,6 +12,7 @@ import polars as pl
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
+from loan_default.risk.evaluation import LEAST_ROWS
 from loan_default.risk.loan_order import cohort_level, issue_order
 
 _ROWS = ":rows"
@@ -22,7 +23,8 @@ _COHORTS_AT_MOST = 60
 class FieldQuality:
     """Shares, from 0 to 1, of the loans that lack a field: of all, and by the year of issue, or the cohort.
 
-    `missing_by_year` is empty where loans have neither, or too many cohorts to read. `zero_share` is that of the loans
+    `missing_by_year` is empty where loans have neither, or too many cohorts to read, and leaves out years of fewer than
+    `LEAST_ROWS` loans, of which one loan would be a large share. `zero_share` is that of the loans
     that have a value of exactly 0; None where the field is no number.
     """
 
@@ -66,6 +68,10 @@ def _counts(fields: list[LoanField]) -> list[pl.Expr]:
 def _quality(field: LoanField, counts: pl.DataFrame) -> FieldQuality:
     rows, missing = counts[_ROWS], counts[f"missing {field.name}"]
     total = max(int(rows.sum()), 1)
-    by_year = {year: share for year, share in zip(counts["year"], missing / rows, strict=True) if year is not None}
+    by_year = {
+        year: int(lacking) / int(loans)
+        for year, lacking, loans in zip(counts["year"], missing, rows, strict=True)
+        if year is not None and loans >= LEAST_ROWS
+    }
     zeros = int(counts[f"zero {field.name}"].sum()) / total if field.kind == "number" else None
     return FieldQuality(field.name, int(missing.sum()) / total, zeros, by_year)

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.outcome import Horizon
 from loan_default.risk.data.splitting import Splits
+from loan_default.risk.evaluation import LEAST_ROWS
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.validation.examination.data_quality import FieldQuality
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
@@ -128,7 +129,8 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
     lacking = [field for field in measured if field.missing_share]
     contract = inputs.scorer.contract
     period = "year of issue" if contract.has_time else f"`{contract.order_name}`"
-    by = f", in all and by the {period}" if years else ""
+    newest = f", the newest {_YEARS_SHOWN}" if len(years) == _YEARS_SHOWN else ""
+    by = f", in all and by the {period} (those of {LEAST_ROWS} loans or more{newest})" if years else ""
     yield (
         f"Of all kept loans, whatever their outcome, {len(measured) - len(lacking):,} of {len(measured):,} fields lack "
         "no value." + (f" The others, by the share of loans that lack them{by}:" if lacking else "")

@@ -34,7 +34,7 @@ _MEANINGS = {
     "log_loss": ("Log loss", "mean negative log-likelihood; lower is better"),
     "ece": (
         "Calibration error",
-        "mean gap between PD and default rate over ten equal groups, less what chance alone makes; lower is better",
+        "mean gap between PD and default rate over ten groups by PD, less what chance alone makes; lower is better",
     ),
     "precision": ("Precision", "share of the flagged loans that default"),
     "recall": ("Recall", "share of the defaults that are flagged"),
@@ -184,7 +184,10 @@ def calibration(inputs: ModelCardInputs) -> Iterator[str]:
                 f"Slope {_span(fitted.slope)} (1 is right; below it high PDs are too high and low ones too low)."
             )
         yield bullets(lines)
-    yield "By groups of equally many loans, safest first; the gap is in percentage points:"
+    yield (
+        "By ten groups by PD, safest first, of as many loans each as far as loans of the same PD, which share a group, "
+        "allow it; the gap is in percentage points:"
+    )
     rows = [
         (str(group), loans, percent(mean_pd), percent(rate), points(mean_pd - rate))
         for group, loans, mean_pd, rate in inputs.groups.iter_rows()

@@ -21,8 +21,7 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
     sentences = [
         f"On {evaluation.rows:,} loans{_came(test, evaluation)}, of which "
         f"{percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
-        f"Its PDs are off by {metrics['ece'].value:.2%} on average over ten equal groups, less what chance alone makes "
-        "(calibration error).",
+        _calibration_error(metrics["ece"].value),
         f"At its cut-offs it approves {_share_of_loans(approved)}; it declines {_share_of_loans(declined)}.",
     ]
     if evaluation.looks is not None:
@@ -32,6 +31,15 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
     if inputs.promotion is not None:
         sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")
     yield bullets(sentences)
+
+
+def _calibration_error(value: float) -> str:
+    if value < 0.00005:
+        return "In groups by PD its PDs are off by no more on average than chance alone makes (calibration error 0)."
+    return (
+        f"In groups by PD its PDs are off by {value * 100:.2f} percentage points on average, less what chance alone "
+        "makes (calibration error)."
+    )
 
 
 def _share_of_loans(decision: Mapping[str, Any]) -> str:

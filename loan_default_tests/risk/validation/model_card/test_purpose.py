@@ -5,7 +5,7 @@ from datetime import date
 
 import polars as pl
 
-from loan_default.risk.evaluation import Looks
+from loan_default.risk.evaluation import Interval, Looks
 from loan_default.risk.policy import GovernancePolicy
 from loan_default.risk.validation.champion_challenger import decision_shares
 from loan_default.risk.validation.model_card.page import model_card
@@ -44,6 +44,15 @@ def test_what_is_never_decided_has_no_default_rate() -> None:
     text = section(model_card(card_inputs(decisions=all_reviewed)), "In short")
     assert "At its cut-offs it approves none of these loans; it declines none of these loans." in text
     assert "; it declines" in section(model_card(card_inputs()), "In short")
+
+
+def test_a_calibration_error_within_chance_is_not_called_perfect() -> None:
+    metrics = {**evaluated().metrics, "ece": Interval(0.01, 0.0, 0.02)}
+    text = section(model_card(card_inputs(evaluation=replace(evaluated(), metrics=metrics))), "In short")
+    assert "its PDs are off by 1.00 percentage points on average, less what chance alone makes" in text
+    metrics = {**evaluated().metrics, "ece": Interval(0.0, 0.0, 0.009)}
+    text = section(model_card(card_inputs(evaluation=replace(evaluated(), metrics=metrics))), "In short")
+    assert "its PDs are off by no more on average than chance alone makes" in text
 
 
 def test_default_is_defined_by_the_contract() -> None:
