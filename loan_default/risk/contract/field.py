@@ -200,8 +200,12 @@ class LoanField(Section):
             return word
         digits = f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
         number = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
-        unit = "" if self.unit in (None, "count") else f" {self.unit}"
+        unit = self._unit_words
         return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit) + self._beyond(value)
+
+    @property
+    def _unit_words(self) -> str:
+        return "" if self.unit in (None, "count") else f" {self.unit}"
 
     def _beyond(self, value: float) -> str:
         if self.outside != "clip" or self.range is None:
@@ -234,7 +238,7 @@ class LoanField(Section):
     def allowed(self) -> str:
         """Say what a value may be: for error messages and the model card."""
         if self.range is not None:
-            return f"{self.range[0]:,.10g} to {self.range[1]:,.10g} {self.unit or ''}".strip()
+            return f"{self.range[0]:,.10g} to {self.range[1]:,.10g}{self._unit_words}"
         if self.levels:
             return "one of " + ", ".join(self.levels)
         return {"month": allowed_month(self.format), "number": "a number"}.get(self.kind, "any text")

@@ -6,6 +6,7 @@ belongs in `model.online_features`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -31,8 +32,9 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
         BadInput: no row, a column that is no field, a required one that is absent, or a value that is not
             allowed; names row (from 0), field, value and what is allowed.
     """
+    field_of = {field.column: field.name for field in contract.application_fields}
     contract = contract.natural
-    _refuse_columns(records, contract)
+    _refuse_columns(records, contract, field_of)
     frame = records.with_row_index(ROW).lazy()
     table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
     parsed, rules = parse_table(table, contract, with_outcome=False)
@@ -47,8 +49,11 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     return applications.drop(_BROKEN)
 
 
-def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
-    """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns."""
+def _refuse_columns(records: pl.DataFrame, contract: Contract, field_of: Mapping[str, str]) -> None:
+    """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns.
+
+    `field_of` names the field of each column of the loan file.
+    """
     if records.is_empty():
         raise BadInput("There is no application in the request; send at least one row.")
     names = {field.name for field in contract.application_fields}
@@ -56,6 +61,10 @@ def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
         if name not in names:
             if name in contract.by_name:
                 raise BadInput(f"{name} is {contract.by_name[name].role} and not read of an application; leave it out.")
+            if name in field_of:
+                raise BadInput(
+                    f"{name} is a column of the loan file; in a request the field is called {field_of[name]}."
+                )
             raise BadInput(f"{name} is no field of a loan application; the fields are {', '.join(sorted(names))}.")
     for field in contract.lacking((field for field in contract.features if field.required), records.columns):
         raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")

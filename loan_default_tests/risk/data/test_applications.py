@@ -59,15 +59,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "grade as number": ({"grade": 3}, "grade '3' is not one of A, B, C, D, E, F, G."),
     "level": ({"application_type": "Trio"}, "application_type 'Trio' is not one of Individual, Joint App."),
     "truth": ({"application_type": True}, "application_type 'true' is not one of Individual, Joint App."),
-    "word": ({"open_acc": "many"}, "open_acc 'many' is no number; it must be 0 to 500 count."),
+    "word": ({"open_acc": "many"}, "open_acc 'many' is no number; it must be 0 to 500."),
     "infinite": ({"int_rate": float("inf")}, "int_rate 'inf' is outside of 0.5 to 60 percent a year."),
     "wild": ({"term": 1e12}, "term '1000000000000' is outside of 6 to 120 months."),
     "nothing": ({"annual_inc": None}, "annual_inc is missing; it must be 100 to 100,000,000 dollars a year."),
     "nan": ({"int_rate": float("nan")}, "int_rate is missing; it must be 0.5 to 60 percent a year."),
-    "list": ({"open_acc": [1, 2]}, "open_acc '[1, 2]' is List(Int64); it must be 0 to 500 count."),
-    "object": ({"open_acc": {"a": 1}}, "open_acc \"{'a': 1}\" is Struct({'a': Int64}); it must be 0 to 500 count."),
+    "list": ({"open_acc": [1, 2]}, "open_acc '[1, 2]' is List(Int64); it must be 0 to 500."),
+    "object": ({"open_acc": {"a": 1}}, "open_acc \"{'a': 1}\" is Struct({'a': Int64}); it must be 0 to 500."),
     "bytes": ({"grade": b"A"}, "grade \"b'A'\" is Binary; it must be one of A, B, C, D, E, F, G."),
-    "day": ({"open_acc": date(2015, 1, 1)}, "open_acc '2015-01-01' is no number; it must be 0 to 500 count."),
+    "day": ({"open_acc": date(2015, 1, 1)}, "open_acc '2015-01-01' is no number; it must be 0 to 500."),
     "month": ({"issue_d": "soon"}, "issue_d 'soon' is no month; it must be a month, as Dec-2015 or 2015-12."),
     "month number": ({"issue_d": 201512}, "issue_d '201512' is no month; it must be a month, as Dec-2015 or 2015-12."),
     "order of months": (
@@ -93,6 +93,15 @@ def test_what_is_no_field_is_refused(contract: Contract, name: str) -> None:
         BadInput, match=f"^{name} is no field of a loan application; the fields are acc_open_past_24mths, "
     ):
         clean_applications(pl.DataFrame([{**APPLICATION, name: 0}]), contract)
+
+
+def test_a_column_of_the_loan_file_is_refused_with_the_name_of_its_field() -> None:
+    income = {"name": "wage", "column": "AnnualIncome", "kind": "number", "role": "feature"}
+    contract = make_contract(
+        {**income, "unit": "dollars", "range": [0, 10], "description": "Income."}, time="none", outcomes="final"
+    )
+    with pytest.raises(BadInput, match=r"^AnnualIncome is a column of the loan file; .* the field is called wage\.$"):
+        clean_applications(pl.DataFrame([{"AnnualIncome": 1}]), contract)
 
 
 @pytest.mark.parametrize("name", APPLICATION)

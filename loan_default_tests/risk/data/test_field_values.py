@@ -47,7 +47,7 @@ def test_what_is_outside_is_clipped_set_aside_or_made_null(few: pl.DataFrame, cl
     result = clean(odd, by=Contract.model_validate(data))
     rows = result.loans.filter(pl.col("id").is_in(few["id"][[1, 2]].implode()))
     assert rows.select("dti", "open_acc", "purpose", "revol_util").rows() == [(0.0, None, None, None)]
-    assert result.rejected["reason"].to_list() == ["total_acc '1001' is outside of 0 to 1,000 count"]
+    assert result.rejected["reason"].to_list() == ["total_acc '1001' is outside of 0 to 1,000"]
     assert clean(with_values(few, 2, dti="999")).loans["dti"][2] == 100
 
 
