@@ -403,8 +403,9 @@ def show_performance(console: Console, report: Mapping[str, Any]) -> None:
     quarter = "vintage" if report.get("quarters_of", "issue") == "issue" else "quarter of scoring"
     for field, heading in (("vintage", quarter), ("decision", "decision")):
         _show_levels(console, field, heading, report[f"{field}s"], counts)
-    verdict, until = report["verdict"], report["told_until"] or "no month yet"
-    title = f"version {report['model_version']}: {verdict}; outcomes are told until {until}"
+    verdict, until = report["verdict"], report["told_until"]
+    outcomes = f"outcomes are told until {until}" if until else "no outcome has been told yet"
+    title = f"version {report['model_version']}: {verdict}; {outcomes}"
     reasons = [*report["reasons"], *(f"Outcome file {name} cannot be read." for name in report["unreadable"])]
     _show_panel(console, title, reasons, _COLOURS.get(verdict, ""))
     console.print(f"[…] estimated without outcomes. {report['estimates']}", style="dim", markup=False)
