@@ -432,6 +432,16 @@ def test_no_feature_is_derived_from_what_is_protected() -> None:
         Contract.model_validate(data)
 
 
+@pytest.mark.parametrize("role", ["protected", "cohort"])
+def test_no_field_of_applications_is_derived_from_what_they_lack(role: str) -> None:
+    data = book({"2 * loan": "dollars"}).model_dump() | {"time": "none", "outcomes": "final"}
+    data["fields"] = [{**field, "role": "support"} if field["role"] == "time" else field for field in data["fields"]]
+    by_name = {field["name"]: field for field in data["fields"]}
+    by_name["loan"]["role"], by_name["value0"]["role"] = role, "segment"
+    with pytest.raises(ValueError, match="field value0: a segment cannot be derived from loan, which"):
+        Contract.model_validate(data)
+
+
 # --- README's recipe ------------------------------------------------------------------------------------------
 
 

@@ -147,10 +147,11 @@ def _leak_problems(contract: Contract) -> Iterator[Problem]:
 def _layout_problems(contract: Contract) -> Iterator[Problem]:
     """Yield names in layouts that the contract does not have."""
     of_column = {field.column: field for field in contract.fields}
+    numbers = [column for column, field in of_column.items() if field.kind == "number"]
     for number, layout in enumerate(contract.layouts):
         for name in layout.log1p:
-            if name not in of_column or of_column[name].kind != "number":
-                problem = f"log1p: {name} is the column of no number field{_near(name, of_column)}"
+            if name not in numbers:
+                problem = f"log1p: {name} is the column of no number field{_near(name, numbers)}"
                 yield Problem(problem, ("layouts", number, "log1p"), ("column", "name"))
         for name, texts in layout.texts.items():
             location = ("layouts", number, "texts", name)
@@ -183,7 +184,7 @@ def _group_problems(contract: Contract) -> Iterator[Problem]:
         if len(opinions) not in (0, len(fields)):
             other = next(field.name for field in fields if field.name not in opinions)
             yield Problem(
-                f"field {opinions[0]} is the lender's opinion{_by_derivation(contract, opinions[0])} and {other} of "
+                f"{opinions[0]} is the lender's opinion{_by_derivation(contract, opinions[0])} and {other} of "
                 f"the same group {group} is none; give {opinions[0]} a group of its own",
                 ("fields", [field.name for field in contract.fields].index(opinions[0]), "group"),
                 ("opinion", "derived", "role"),
@@ -209,9 +210,12 @@ def _derivation_problems(contract: Contract) -> Iterator[Problem]:
         presumes = ("name", "kind", "role", "unit")
         yield Problem(f"derived: {sentence}", ("fields", numbers[name], "derived"), presumes)
     for name, sources in contract.sources.items():
-        for source in sorted(sources):
-            if contract.by_name[name].role == "feature" and contract.by_name[source].role == "protected":
-                problem = f"a feature cannot be derived from {source}, which is protected; write role: protected"
+        field = contract.by_name[name]
+        for source in sorted(sources) if field in contract.application_fields else ():
+            role = contract.by_name[source].role
+            if role in ("protected", "cohort"):
+                why = "is protected; write role: protected" if role == "protected" else "no application has; delete it"
+                problem = f"a {field.role} cannot be derived from {source}, which {why}"
                 yield Problem(problem, ("fields", numbers[name], "derived"), ("role",))
 
 

@@ -151,9 +151,7 @@ class LoanField(Section):
             if self.role == "protected" and says:
                 yield Problem(f"what is protected is never a feature nor a reason; delete {key}", (key,))
         if self.opinion and self.role == "feature" and self.kind == "number" and not self.risk and not self.derived:
-            problem = (
-                "a number that is the lender's opinion needs risk: rising or falling, as it is not known else which"
-            )
+            problem = "a number that is the lender's opinion needs risk: rising or falling, as it is not known else"
             yield Problem(f"{problem} which way the lender means it", ("risk",))
         if self.risk and self.kind not in ("number", "ordered"):
             yield Problem(f"a {self.kind} has no high and no low; delete risk", ("risk",))

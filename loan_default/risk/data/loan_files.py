@@ -377,11 +377,14 @@ def _layout_of(columns: Iterable[str], contract: Contract) -> FileLayout | None:
 def _missing_columns(
     columns: Mapping[str, pl.DataType], contract: Contract, layout: FileLayout | None, *, with_outcome: bool
 ) -> list[str]:
-    """Name the required columns that a file lacks; of a derived field those that it is computed from."""
+    """Name the required columns that a file lacks; of a derived field those that it is computed from.
+
+    Applications lack what only loan files have, as protected fields.
+    """
     completed = {layout.year.field} if layout and layout.year and layout.year.column in columns else set()
     present = {field.name for field in contract.fields if field.column in {*columns, *completed}}
-    required = (field for field in contract.fields if field.required)
-    missing = [field.column for field in contract.lacking(required, present)]
+    fields = contract.fields if with_outcome else contract.application_fields
+    missing = [field.column for field in contract.lacking((each for each in fields if each.required), present)]
     outcome = contract.outcome.column
     return [*missing, outcome] if with_outcome and outcome not in columns else missing
 

@@ -68,9 +68,10 @@ OF_FILE = {  # the last lines of a contract: its mistakes
         "13: layout l: year: field: nope is the column of no month field; delete it, or write the column of one",
         "13: layout l: year reads z, by which the layout is not recognised; add it to recognised_by",
     ],
-    "layouts:\n  - name: l\n    recognised_by: [y]\n    log1p: [amont]\n"
+    "layouts:\n  - name: l\n    recognised_by: [y]\n    log1p: [amont, job]\n"
     "    texts: {job: {'1': C}, jobs: {'1': A}, status: {'0': fine}}\n    snapshot_month: 2019-13": [
         "15: layout l: log1p: amont is the column of no number field; write amount",
+        "15: layout l: log1p: job is the column of no number field; delete it, or write the column of one",
         "16: layout l: texts: job: C is no value of it; those are A, B",
         "16: layout l: texts: jobs is the column of no field, nor that of the outcome; write job",
         "16: layout l: texts: status: fine is no value of it; those are bad, good",
@@ -136,7 +137,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no term": (lambda data, field: field["term"].update(unit="years"), "field term with the unit months is needed"),
     "mixed group": (
         lambda data, field: field["term"].update(group="assigned_terms"),
-        "field int_rate is the lender's opinion and term of the same group assigned_terms is none; give int_rate a",
+        "field int_rate: int_rate is the lender's opinion and term of the same group assigned_terms is none; give int_rate a",
     ),
     "derived opinion": (
         lambda data, field: field["payment_to_income"].update(group="loan_size"),

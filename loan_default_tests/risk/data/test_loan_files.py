@@ -27,6 +27,7 @@ from loan_default.risk.data.loan_files import (
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default_tests.risk.data.loan_tables import as_csv, as_parquet
+from loan_default_tests.risk.small_books import make_contract
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +284,12 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path, few: pl.DataFrame) ->
     assert fingerprint([first]) == fingerprint([second]) != fingerprint([other])
     assert fingerprint([first, other]) != fingerprint([other, first])
     assert len(fingerprint([first])) == 16
+
+
+def test_an_application_is_asked_for_no_protected_field(tmp_path: Path) -> None:
+    wing = {"name": "wing", "kind": "text", "role": "protected", "required": True, "description": "Wing."}
+    book, path = make_contract(wing, time="none", outcomes="final"), tmp_path / "loans.csv"
+    path.write_text("id,income,status\n1,2,good\n", encoding="utf-8")
+    check_table(path, book, with_outcome=False)
+    with pytest.raises(BadInput, match="lacks the column wing; add it"):
+        check_table(path, book, with_outcome=True)
