@@ -337,7 +337,9 @@ def with_homes(text: str, home: Path) -> str:
     lines = [line for line in text.splitlines() if line not in earlier]
     names = {line.removeprefix("export ").partition("=")[0].strip() for line in lines}
     if HOME not in names:
-        lines.append(f"{HOME}=${{{HOME}:-{home}}}")
+        value = f"${{{HOME}:-{home}}}"
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'{HOME}="{quoted}"' if "#" in value else f"{HOME}={value}")  # a blank and # begin a comment
     if DAGSTER_HOME not in names:
         lines.append(f"{DAGSTER_HOME}=${{{HOME}}}/dagster")
     return "\n".join(lines) + "\n"

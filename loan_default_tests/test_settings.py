@@ -419,6 +419,17 @@ def test_an_env_file_names_both_homes_once(text: str, lines: list[str]) -> None:
     assert with_homes(written, Path("/srv/var")) == written
 
 
+@pytest.mark.parametrize("name", ["var", "é #%", 'a "b" #', r"a\b #"])
+def test_an_env_file_keeps_every_sign_of_a_home(tmp_path: Path, name: str) -> None:
+    home, file = tmp_path / name, tmp_path / ".env"
+    file.write_text(with_homes("", home), encoding="utf-8")
+    with own_environment():
+        os.environ.pop("LOAN_DEFAULT_HOME", None)
+        load_env_file(file)
+        assert os.environ["LOAN_DEFAULT_HOME"] == str(home)
+        assert os.environ["DAGSTER_HOME"] == str(home / "dagster")
+
+
 def test_dagster_without_a_home_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with own_environment():
         os.environ["DAGSTER_HOME"] = "/srv/var/dagster"
