@@ -34,6 +34,8 @@ from loan_default.risk.expressions import Expression
 from loan_default.risk.loan_order import term_months
 from loan_default.risk.month_texts import month_number, months_after
 
+_LOST = "[\\x00\ufffd]"  # a nought, and what stands for bytes that are not of the file's encoding
+
 Dtypes = Mapping[str, pl.DataType]
 
 
@@ -64,6 +66,7 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     rules += [
         _reading_rule(field, dtypes[field.column], contract) for field in present if not _always_readable(field, dtypes)
     ]
+    rules += [_letters_rule(field) for field in present if field.kind == "text" and table.is_text]
     rules += [rule for field in fields for rule in _value_rules(field)]
     if with_outcome:
         frame = frame.with_columns(_outcome(contract, dtypes))
@@ -282,6 +285,12 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> R
         "month": ("impossible date", f"is no month; it must be {field.allowed}"),
     }.get(field.kind, ("unknown level", f"is not {field.allowed}"))
     return RowRule(field.name, f"{field.name}: {problem}", unreadable, why)
+
+
+def _letters_rule(field: LoanField) -> RowRule:
+    """Reject a row of delimited text in which letters of the field were lost: two ids would become one."""
+    why = "holds bytes that are no letters; save the file as UTF-8, or say its encoding under files in the contract"
+    return RowRule(field.name, f"{field.name}: unreadable text", _raw(field).str.contains(_LOST), why)
 
 
 def _value_rules(field: LoanField) -> Iterator[RowRule]:

@@ -27,6 +27,7 @@ import polars as pl
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.file_format import FileLayout
 from loan_default.risk.data.delimited import (
+    FAULT,
     NOT_PLAIN,
     ROW,
     Dialect,
@@ -58,6 +59,7 @@ class LoanTable:
     read before it is collected.
 
     A loan without an id is called by `name` and its row. `rows` is how many the file has, where that is known.
+    `is_text` tells delimited text.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class LoanTable:
     dtypes: Mapping[str, pl.DataType]
     layout: FileLayout | None
     rows: int | None = None
+    is_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def open_table(
     layout = _layout_of(dtypes, contract)
     _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome))
     _refuse_nested(path, dtypes, needed)
-    return LoanTable(path, stem(path.name), frame, dtypes, layout, rows)
+    return LoanTable(path, stem(path.name), frame, dtypes, layout, rows, is_text=not _is_parquet(path))
 
 
 def check_table(path: Path, contract: Contract, *, with_outcome: bool) -> None:
@@ -186,10 +189,12 @@ def _scan(
     with refuse_damage(path, pl.exceptions.InvalidOperationError):
         if _is_parquet(path):
             frame = pl.scan_parquet(path, glob=False)
+            _refuse_own(path, frame.collect_schema())
             rows = frame.select(pl.len()).collect().item()
             frame = frame.with_row_index(ROW, offset=1)
             return frame, dict(frame.collect_schema()), rows
         table = _find_table(path, contract)
+        _refuse_own(path, table.header)
         _refuse_repeated(path, table.header, needed)
         lines = count_lines(path, contract) if lines is None else lines
         if reader == "careful" or not lines.plain or table.offset is None:
@@ -248,6 +253,11 @@ def _scan_quickly(table: _TextTable, contract: Contract, lines: LineCount, *, ty
         glob=False,
     )
     return add_faults(frame, lines.widths, len(table.header))
+
+
+def _refuse_own(path: Path, header: Iterable[str]) -> None:
+    for name in {ROW, FAULT}.intersection(header):
+        raise BadInput(f"{path}: a column named {name} is added to every table here; rename the one of the file.")
 
 
 def _refuse_repeated(path: Path, header: Sequence[str], needed: set[str]) -> None:
@@ -328,13 +338,11 @@ def _find_table(path: Path, contract: Contract) -> _TextTable:
         head = file.read(_HEAD_BYTES)
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), contract.files.encoding)
     text = head.decode(encoding, errors="replace")
-    if "\0" in text:
-        raise BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
     lines = list(io.StringIO(text, newline=""))  # \n, \r or both end a line, and no other sign
     dialect, loan_columns = Dialect(contract.files.separator, contract.files.quote), _loan_columns(contract)
     matches = [len(loan_columns.intersection(dialect.split(line))) for line in lines[: _TITLE_LINES + 1]]
     if not matches or max(matches) < 2:
-        raise _not_a_header(path, lines, loan_columns, dialect)
+        raise _binary(path, head) if "\0" in text else _not_a_header(path, lines, loan_columns, dialect)
     title_lines = matches.index(max(matches))
     below = iter(lines[title_lines:])
     header = next(dialect.reader(below))
@@ -345,6 +353,14 @@ def _find_table(path: Path, contract: Contract) -> _TextTable:
     if is_plain and packing != "zip" and codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
         offset = sum(map(len, head.splitlines(keepends=True)[:title_lines]))
     return _TextTable(path, packing, encoding, dialect, title_lines, header_lines, tuple(header), offset)
+
+
+def _binary(path: Path, head: bytes) -> BadInput:
+    for name, noughts in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
+        if noughts.count(0) > len(noughts) / 2 and b"\0\0" not in head:
+            remedy = f"save it as UTF-8, or write encoding: {name} under files in the contract"
+            return BadInput(f"{path} seems to be UTF-16 without a mark that says so; {remedy}.")
+    return BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
 
 
 def _not_a_header(path: Path, lines: Sequence[str], loan_columns: set[str], dialect: Dialect) -> BadInput:

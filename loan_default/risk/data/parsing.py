@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from loan_default.risk.contract.file_format import FileFormat
 from loan_default.risk.month_texts import MONTH_TEXTS, first_day, month_by, month_of
@@ -40,9 +41,11 @@ def source_column(column: str, dtype: pl.DataType, nothing: Iterable[str], own: 
         nothing: the words that say so, in any letter case.
         own: words that mean something here, as they are written.
     """
+    # By name, as `pl.col` takes `*`, and what begins with ^ and ends with $, for a pattern.
+    by_name = cs.by_name(column).as_expr() if column == "*" or column[:1] == "^" else pl.col(column)
     if dtype != pl.String:
-        return pl.col(column)
-    text = pl.col(column).str.strip_chars()
+        return by_name
+    text = by_name.str.strip_chars()
     return pl.when(~_says_nothing(text, nothing, own)).then(text)
 
 

@@ -179,7 +179,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "opinion without direction": (
         lambda data, field: field["int_rate"].pop("risk"),
-        "int_rate: a number that is the lender's opinion needs risk: rising or falling, as it is not known else which way the",
+        "a number that is the lender's opinion needs risk: rising or falling, as it is not known else which way the",
     ),
 }
 

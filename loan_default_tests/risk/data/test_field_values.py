@@ -13,6 +13,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.reviewed_file import CONF
 from loan_default_tests.risk.data.loan_tables import Clean, as_parquet, small_book, with_values
+from loan_default_tests.risk.small_books import make_contract
 
 
 @pytest.mark.parametrize(
@@ -191,3 +192,27 @@ def test_layouts_may_be_mixed(transformed: pl.DataFrame, few: pl.DataFrame, clea
     assert result.report.snapshot == date(2019, 3, 1)
     old = clean(few.with_columns(last_credit_pull_d=pl.lit("Jan-2019")), transformed)
     assert old.report.snapshot == date(2019, 3, 1)
+
+
+@pytest.mark.parametrize("name", ["*", "^debt$", "^.*$"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_is_read_by_its_name_whatever_signs_it_has(clean: Clean, tmp_path: Path, name: str, form: str) -> None:
+    field = {"name": "tax", "column": name, "kind": "number", "role": "feature", "description": "Tax."}
+    field |= {"unit": "dollars", "range": [0, 9]}
+    book = make_contract(field, time="none", outcomes="final")
+    loans = pl.DataFrame({"id": ["a", "b"], name: [1.0, 2.0], "status": ["bad", "good"]})
+    result = clean(loans if form == "csv" else as_parquet(loans, tmp_path / "x.parquet"), by=book)
+    assert result.loans["tax"].to_list() == [1, 2]
+
+
+def test_two_ids_of_another_encoding_never_become_one(clean: Clean, tmp_path: Path) -> None:
+    path = tmp_path / "loans.csv"
+    path.write_bytes("id,income,status\nLé,1,bad\nLè,2,good\nL\0,3,good\nL,4,good\n".encode("latin-1"))
+    result = clean(path, by=make_contract(time="none", outcomes="final"))
+    assert result.loans["id"].to_list() == ["L"]
+    assert result.rejected["problem"].to_list() == ["id: unreadable text"] * 3
+    assert result.rejected["reason"][0].startswith(
+        "id 'L\ufffd' holds bytes that are no letters; save the file as UTF-8"
+    )
+    latin = make_contract(time="none", outcomes="final", files={"encoding": "latin-1"})
+    assert clean(path, by=latin).loans["id"].to_list() == ["Lé", "Lè", "L"]

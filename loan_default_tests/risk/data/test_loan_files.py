@@ -14,6 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.delimited import FAULT, ROW
 from loan_default.risk.data.loan_files import (
     LoanTable,
@@ -157,7 +158,9 @@ def test_optional_columns_may_lack_and_required_ones_not(opened: Open, text: str
         (b"a,b\n1,2\n", "loans.csv", r"no header that names loan columns \(its first line begins 'a,b'\); give it"),
         (b"<html><body>Not found</body></html>", "loans.csv", "no header that names loan columns"),
         (b"PK\x03\x04\x00\x00", "loans.csv", r"is damaged or cut off \(File is not a zip file\)"),
-        ("loan_amnt,term".encode("utf-16-le"), "loans.csv", "is no table: it holds binary data"),
+        ("loan_amnt,term".encode("utf-16-le"), "loans.csv", "seems to be UTF-16 .* write encoding: utf-16-le under"),
+        ("loan_amnt,term".encode("utf-16-be"), "loans.csv", "seems to be UTF-16 .* write encoding: utf-16-be under"),
+        (b"loan_amnt\0\0\0", "loans.csv", "is no table: it holds binary data"),
         (zipped({"[Content_Types].xml": ""}), "loans.xlsx", "is an Excel workbook; save its sheet as CSV."),
         (zipped({"a.csv": "", "b.csv": ""}), "loans.zip", "is an archive of 2 files; unpack it, and give the CSV"),
         (zipped({"a.csv": "a,b"}), "loans.zip", "has no header that names loan columns"),
@@ -293,3 +296,12 @@ def test_an_application_is_asked_for_no_protected_field(tmp_path: Path) -> None:
     check_table(path, book, with_outcome=False)
     with pytest.raises(BadInput, match="lacks the column wing; add it"):
         check_table(path, book, with_outcome=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("name", [ROW, FAULT])
+def test_a_column_of_a_name_of_ours_is_refused(tmp_path: Path, text: str, name: str, form: str) -> None:
+    loans = as_csv(pl.read_csv(text.encode()).rename({"desc": name}), tmp_path / "loans.csv")
+    path = loans if form == "csv" else as_parquet(pl.read_csv(loans), tmp_path / "loans.parquet")
+    with pytest.raises(BadInput, match=f"a column named {name} is added to every table here; rename the one"):
+        check_table(path, load_contract(), with_outcome=True)
