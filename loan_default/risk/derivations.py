@@ -204,6 +204,8 @@ class _Compiler:
         if isinstance(sign, ast.Add | ast.Sub):
             (first, second), unit = self._alike(left, right)
             return _Part(text, ast.BinOp(first, sign, second), unit)
+        if isinstance(sign, ast.Div) and right.value == 0:
+            raise ValueError(f"{_short(text)} divides by zero; correct the expression")
         self._factors += [part.value for part in (left, right) if part.value]
         unit = left.unit * right.unit if isinstance(sign, ast.Mult) else left.unit / right.unit
         return _Part(text, ast.BinOp(left.code, sign, right.code), unit)

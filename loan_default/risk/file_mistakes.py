@@ -86,6 +86,8 @@ def _keys_that_are_no_text(node: yaml.Node | None) -> Iterator[Mistake]:
         for key, value in node.value:
             if key.tag not in (_TEXT_TAG, "tag:yaml.org,2002:merge"):
                 remedy = f'YAML reads the key {key.value} as no text; write "{key.value}" in quotes'
+                if not isinstance(key, yaml.ScalarNode):
+                    remedy = "YAML reads the key as a list or keys with values; write a text in quotes"
                 yield Mistake(key.start_mark.line + 1, remedy)
             yield from _keys_that_are_no_text(value)
     elif isinstance(node, yaml.SequenceNode):

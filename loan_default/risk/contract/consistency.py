@@ -6,8 +6,11 @@ A section's own contradictions are its `problems`; units of a derived field belo
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.contract.outcome import ProductTerm
@@ -103,6 +106,9 @@ def _term_problems(contract: Contract) -> Iterator[Problem]:
         levels, months = product.levels if product else (), contract.term.months
         if product is None or not levels:
             yield Problem(f"term: by: {contract.term.by} is no field with levels; write one", ("term", "by"), ("name",))
+        elif product.role == "protected":
+            problem = f"term: by: {product.name} is protected, and no application has it; write another field"
+            yield Problem(problem, ("term", "by"), ("role",))
         elif absent := [level for level in levels if level not in months]:
             yield Problem(
                 f"term: months: {', '.join(absent)} of {product.name} is not said; add it", ("term", "months")
@@ -225,11 +231,19 @@ _ABSENT_IN_POLARS = re.compile(r"\(\?(?:=|!|<=|<!|>|P=)|\\[1-9]")
 def _pattern_problem(pattern: str) -> str | None:
     """Say why a regular expression cannot be used on columns of texts."""
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings(action="ignore"):  # of what Python may read otherwise one day
+            re.compile(pattern)
     except re.error as error:
         return f"{error}; write \\( for a bracket that is meant as such, and so on"
     strange = _ABSENT_IN_POLARS.search(pattern)
-    return f"{strange[0]} is not supported; write it without" if strange else None
+    if strange:
+        return f"{strange[0]} is not supported; write it without"
+    try:
+        fits_empty = pl.select(pl.lit("").str.contains(pattern)).item()
+    except pl.exceptions.ComputeError as error:
+        cause = re.search("^error: (.*)", str(error), re.MULTILINE)
+        return f"{cause[1] if cause else 'it is too large'}, where columns are searched; write it otherwise"
+    return "it fits an empty text, and so every line; delete it" if fits_empty else None
 
 
 def _near(name: str, names: Iterable[str]) -> str:

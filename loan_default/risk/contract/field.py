@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from loan_default.risk.contract.earlier import earlier_expression
 from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.contract.reasons import Reasons, Side
+from loan_default.risk.contract.spelling import alike
 from loan_default.risk.section import Problem, Section
 
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -130,6 +131,9 @@ class LoanField(Section):
             yield Problem(f"level {level} is listed twice; delete one", ("levels",))
         for level in (level for level in (*self.levels, *self.words) if level != level.strip() or not level):
             yield Problem(f"'{level}' begins or ends with a blank, and no value read does; cut it off", ("levels",))
+        for word, other in alike({level: level for level in self.levels} | dict(self.words)):
+            problem = f"{word} and {other} are one, as a writer may write either; delete one"
+            yield Problem(problem, ("levels" if other in self.levels else "words",))
         for word, meaning in self.words.items():
             if not (meaning is None or (meaning in self.levels if self.levels else isinstance(meaning, int | float))):
                 remedy = "one of its levels" if self.levels else "a number" if self.kind == "number" else "null"

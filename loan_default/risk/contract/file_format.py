@@ -21,6 +21,17 @@ from loan_default.risk.section import Problem, Section
 NOTHING = ("", "n/a", "NA", "nan", "null", "None", "<NA>", "#N/A", r"\N", "NaT", "-")
 
 
+_OF_NUMBERS = re.compile(r"\d|^[-+.,]$")
+
+
+def _decodes_texts(encoding: str) -> bool:
+    """Tell whether Python can read a file by an encoding, whatever bytes it holds."""
+    try:
+        return codecs.lookup(encoding)._is_text_encoding and b"a\xff".decode(encoding, "replace") != ""
+    except (LookupError, UnicodeError):
+        return False
+
+
 class FileFormat(Section):
     """Says how the files of a book are written; `conf/contract.yaml` explains each key."""
 
@@ -51,6 +62,8 @@ class FileFormat(Section):
                 yield Problem(f"{key} {sign!r} is not one sign; write one, in quotes", (key,))
             elif sign is not None and not sign.isascii() and key in ("separator", "quote"):
                 yield Problem(f"{key} {sign} is no sign of ASCII, and a file is divided by one", (key,))
+            elif sign in ("+", "-") and key in ("decimal", "thousands"):
+                yield Problem(f"{key} {sign} is the sign before a number; write the one within it", (key,))
         if self.quote in (self.separator, self.decimal):
             yield Problem(
                 f"quote and another sign are both {self.quote}; write the sign that the files have", ("quote",)
@@ -59,11 +72,9 @@ class FileFormat(Section):
             yield Problem(f"decimal and thousands are both {self.decimal}; write two signs", ("thousands",))
         if "" in self.currency:
             yield Problem("currency holds an empty text; delete it", ("currency",))
-        try:
-            text_encoding = codecs.lookup(self.encoding)._is_text_encoding
-        except LookupError:
-            text_encoding = False
-        if not text_encoding:
+        for sign in (sign for sign in self.currency if _OF_NUMBERS.search(sign)):
+            yield Problem(f"currency {sign} may be a part of a number; delete it", ("currency",))
+        if not _decodes_texts(self.encoding):
             problem = f"encoding {self.encoding} is none that Python knows; write utf-8, cp1252, latin-1 or utf-16"
             yield Problem(problem, ("encoding",))
 

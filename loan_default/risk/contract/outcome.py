@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
+from loan_default.risk.contract.spelling import alike
 from loan_default.risk.section import Problem, Section
 
 Months = Annotated[int, Field(ge=1, le=1200)]
@@ -42,6 +43,10 @@ class Outcome(Section):
                 yield Problem(f"{key} lists no status; write those of the column that mean it", (key,))
         for text in (text for text in texts if text != text.strip()):
             yield Problem(f"status '{text}' begins or ends with a blank, and no value read does; cut it off")
+        if "" in texts:
+            yield Problem("an empty status is listed, and a row without one is rejected; write what the file says")
+        for text, other in alike(self.label_of):
+            yield Problem(f"statuses {text} and {other} are one, as a writer may write either; delete one")
 
     @cached_property
     def label_of(self) -> dict[str, int | None]:

@@ -134,7 +134,8 @@ def _clean(
 def _nothing_usable(report: CleaningReport) -> str:
     names = ", ".join(report.files)
     if not report.rejected:
-        return f"{names}: there is a header but no loan below it."
+        lines = f": {report.lines_not_loans:,} lines are blank or fit not_loans" if report.lines_not_loans else ""
+        return f"{names}: there is a header but no loan below it{lines}."
     problem, count = next(iter(report.problems.items()))
     return (
         f"{names}: none of the {report.rejected:,} loans is usable; the most frequent reason is {problem} ({count:,}). "

@@ -63,6 +63,12 @@ OF_FILE = {  # the last lines of a contract: its mistakes
         "12: not_loans: (Total is no pattern: missing ), unterminated subpattern at position 0; write \\( for a bracket "
         "that is meant as such, and so on"
     ],
+    r"not_loans: ['x', '\Z', '(?#c)x', '[[:alpha:]]', 'a{1000000}']": [
+        r"12: not_loans: \Z is no pattern: unrecognized escape sequence, where columns are searched; write it otherwise",
+        "12: not_loans: (?#c)x is no pattern: unrecognized flag, where columns are searched; write it otherwise",
+        "12: not_loans: a{1000000} is no pattern: it is too large, where columns are searched; write it otherwise",
+    ],
+    "not_loans: ['']": ["12: not_loans:  is no pattern: it fits an empty text, and so every line; delete it"],
     "not_loans: ['(?!a)b']": ["12: not_loans: (?!a)b is no pattern: (?! is not supported; write it without"],
     "layouts:\n  - {name: l, recognised_by: [y], year: {column: z, field: nope, month: 12}}": [
         "13: layout l: year: field: nope is the column of no month field; delete it, or write the column of one",

@@ -189,3 +189,17 @@ def test_a_contract_that_contradicts_itself_is_refused(changed: LoadChanged, nam
     change, sentence = WRONG[name]
     with pytest.raises(BadInput, match=sentence):
         changed(change)
+
+
+@pytest.mark.parametrize(
+    ("keys", "pair"),
+    [
+        ('levels: ["1", "1.0"]', "1 and 1.0"),
+        ("levels: [rent, 'TRUE', 'true']", "TRUE and true"),
+        ('levels: [rent, own], words: {"1": rent, "1.0": own}', "1 and 1.0"),
+        ('levels: [rent, own], words: {"1": rent, "1.0": rent, "01": own}', None),
+    ],
+)
+def test_levels_and_words_are_told_apart_whoever_wrote_them(tmp_path: Path, keys: str, pair: str | None) -> None:
+    sentences = mistakes_of_field(tmp_path, f"kind: nominal, role: feature, {keys}, description: d")
+    assert sentences == ([f"field a: {pair} are one, as a writer may write either; delete one"] if pair else [])

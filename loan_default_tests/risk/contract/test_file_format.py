@@ -19,6 +19,15 @@ OF_FILE = {
         "12: files: encoding utf9 is none that Python knows; write utf-8, cp1252, latin-1 or utf-16",
     ],
     "files: {quote: ','}": ["12: files: quote and another sign are both ,; write the sign that the files have"],
+    "files: {encoding: idna, decimal: '-', currency: ['1', '-', kr.]}": [
+        "12: files: decimal - is the sign before a number; write the one within it",
+        "12: files: currency 1 may be a part of a number; delete it",
+        "12: files: currency - may be a part of a number; delete it",
+        "12: files: encoding idna is none that Python knows; write utf-8, cp1252, latin-1 or utf-16",
+    ],
+    "files: {encoding: undefined}": [
+        "12: files: encoding undefined is none that Python knows; write utf-8, cp1252, latin-1 or utf-16"
+    ],
     "layouts:\n  - {name: l, recognised_by: []}": [
         "13: layout l: recognised_by names no column; write those of its header that others lack"
     ],

@@ -37,3 +37,27 @@ def test_a_contract_that_contradicts_itself_is_refused(changed: LoadChanged, nam
     change, sentence = WRONG[name]
     with pytest.raises(BadInput, match=sentence):
         changed(change)
+
+
+OF_STATUSES = {
+    'defaulted: ["1", "1."], repaid: ["0"]': [],
+    'defaulted: ["1"], repaid: ["1.0"]': ["statuses 1 and 1.0 are one, as a writer may write either; delete one"],
+    "defaulted: ['True'], repaid: ['TRUE', '']": [
+        "an empty status is listed, and a row without one is rejected; write what the file says",
+        "statuses True and TRUE are one, as a writer may write either; delete one",
+    ],
+}
+
+
+@pytest.mark.parametrize("keys", OF_STATUSES)
+def test_statuses_are_told_apart_whoever_wrote_them(tmp_path: Path, keys: str) -> None:
+    text = CONTRACT.replace("defaulted: [bad], repaid: [good]", keys)
+    assert mistakes(tmp_path, text) == [f"4: outcome: {sentence}" for sentence in OF_STATUSES[keys]]
+
+
+def test_no_protected_field_tells_the_term(tmp_path: Path) -> None:
+    text = CONTRACT.replace("name: term,", "name: months,").replace(
+        "nominal, role: feature", "nominal, role: protected"
+    )
+    sentences = mistakes(tmp_path, text + "term: {by: job, months: {A: 36, B: 60}}")
+    assert sentences == ["12: term: by: job is protected, and no application has it; write another field"]

@@ -1,6 +1,7 @@
 """Cleaning: every form of a file gives the same loans, and a failure leaves nothing behind."""
 
 import gzip
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,7 @@ from loan_default.risk.data.synthetic_tables import FOOTER
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, months_later, small_book, with_values
+from loan_default_tests.risk.small_books import make_contract
 
 
 def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, contract: Contract) -> None:
@@ -332,3 +334,14 @@ def test_no_field_meets_a_column_of_cleaning_by_its_name(few: pl.DataFrame, clea
     assert_frame_equal(result.loans, expected.loans.rename(called))
     assert (result.report.kept, result.report.rejected, result.report.lines_not_loans) == (38, 2, 1)
     assert result.report.snapshot == expected.report.snapshot
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [("", "a header but no loan below it."), ("\nL1,1,bad\n", "below it: 2 lines are blank or fit not_loans.")],
+)
+def test_a_file_without_a_loan_is_refused(clean: Clean, tmp_path: Path, lines: str, sentence: str) -> None:
+    path = tmp_path / "loans.csv"
+    path.write_text(f"id,income,status\n{lines}", encoding="utf-8")
+    with pytest.raises(BadInput, match=re.escape(sentence)):
+        clean(path, by=make_contract(time="none", outcomes="final", not_loans=["^L"]))
