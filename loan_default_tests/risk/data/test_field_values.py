@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -197,7 +198,7 @@ def test_layouts_may_be_mixed(transformed: pl.DataFrame, few: pl.DataFrame, clea
 @pytest.mark.parametrize("name", ["*", "^debt$", "^.*$"])
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_column_is_read_by_its_name_whatever_signs_it_has(clean: Clean, tmp_path: Path, name: str, form: str) -> None:
-    field = {"name": "tax", "column": name, "kind": "number", "role": "feature", "description": "Tax."}
+    field: dict[str, Any] = {"name": "tax", "column": name, "kind": "number", "role": "feature", "description": "Tax."}
     field |= {"unit": "dollars", "range": [0, 9]}
     book = make_contract(field, time="none", outcomes="final")
     loans = pl.DataFrame({"id": ["a", "b"], name: [1.0, 2.0], "status": ["bad", "good"]})
