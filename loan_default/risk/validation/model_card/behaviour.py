@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
+from loan_default.risk.evaluation import BlankedField
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.validation.examination.repeated_fields import CORRELATED_FROM, repeated_sets
@@ -24,11 +26,7 @@ def fields(inputs: ModelCardInputs) -> Iterator[str]:
         f"{plural(len(chosen), 'field')}, of which the contract says that they are known on the day of the "
         f"decision. The most important are {named(first)}: together "
         f"{percent(sum(importance.get(name, 0.0) for name in first))} of the importance ({words.importance}). "
-        + (
-            "Where the table says that PD rises or falls with a field, the model cannot go against it."
-            if words.monotone
-            else "That PD rises or falls with a field is expected; this kind of model is not bound to it."
-        )
+        + _directions(inputs.scorer.contract, monotone=words.monotone)
     )
     missing = inputs.cleaning["missing_fields"]
     rows = [_field_row(field, importance.get(field.name), field.name in missing) for field in chosen]
@@ -42,6 +40,14 @@ def fields(inputs: ModelCardInputs) -> Iterator[str]:
                 else "The policy decides without it: the model does not see it."
             )
         )
+
+
+def _directions(contract: Contract, *, monotone: bool) -> str:
+    if not any(field.risk for field in contract.fields):
+        return "The contract does not say of any field how PD moves with it."
+    if monotone:
+        return "Where the table says that PD rises or falls with a field, the model cannot go against it."
+    return "That PD rises or falls with a field is expected; this kind of model is not bound to it."
 
 
 def _field_row(field: LoanField, importance: float | None, missing: bool) -> tuple[object, ...]:
@@ -87,6 +93,9 @@ def sensitivity(inputs: ModelCardInputs) -> Iterator[str]:
         for line in measured.fields
     ]
     yield markdown_table(["Field", "Value", *_HEADINGS], [("as they are", None, *_response(measured.base)), *rows])
+    if not any(field.risk and field.kind == "number" for field in inputs.scorer.contract.fields):
+        yield "The contract gives no number a direction, so none was made worse."
+        return
     yield "All numbers whose direction the contract gives, made worse at once by a share of their value:"
     stresses = [(f"{stress.worse_by:.0%} worse", *_response(stress.response)) for stress in measured.stresses]
     yield markdown_table(["Stress", *_HEADINGS], [("as they are", *_response(measured.base)), *stresses])
@@ -120,8 +129,8 @@ def missingness(inputs: ModelCardInputs) -> Iterator[str]:
     barred = sum(field.approved_without == 0 < field.approved for field in blanked)
     yield (
         f"On {worst[0].rows:,} test loans each field that some have and can leave out was left out, and with it "
-        f"what is computed from it. Without {barred:,} of {len(blanked):,} nobody is approved. The {len(worst)} that "
-        "raise approvals most, or lower them least:"
+        f"what is computed from it. {_barred(barred, blanked)} The {len(worst)} that raise approvals most, or "
+        "lower them least:"
     )
     rows = [
         (
@@ -137,6 +146,12 @@ def missingness(inputs: ModelCardInputs) -> Iterator[str]:
     ]
     headings = ["Field", "Missing before", "Approved", "Approved without", "Points", "Mean PD", "Mean PD without"]
     yield markdown_table(headings, rows)
+
+
+def _barred(barred: int, blanked: Sequence[BlankedField]) -> str:
+    if not any(field.approved for field in blanked):
+        return "Nobody is approved as they are, so approvals can only rise."
+    return f"Without {barred:,} of {len(blanked):,} nobody is approved."
 
 
 def shifts(inputs: ModelCardInputs) -> Iterator[str]:

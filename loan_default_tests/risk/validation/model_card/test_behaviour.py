@@ -39,6 +39,16 @@ def test_only_boosted_trees_are_said_to_be_bound_to_directions(kind: str, bound:
     assert ("this kind of model is not bound to it" in text) != bound
 
 
+def test_where_the_contract_gives_no_direction_none_is_spoken_of() -> None:
+    fields = tuple(field.model_copy(update={"risk": None}) for field in CONTRACT.fields)
+    contract = CONTRACT.model_copy(update={"fields": fields})
+    card = model_card(card_inputs(scorer=replace(card_inputs().scorer, contract=contract)))
+    assert "The contract does not say of any field how PD moves with it." in section(card, "Fields")
+    assert "The contract gives no number a direction, so none was made worse." in section(card, "Sensitivity")
+    assert "10% worse" not in section(card, "Sensitivity")
+    assert "no number a direction" not in section(model_card(card_inputs()), "Sensitivity")
+
+
 def test_fields_that_repeat_each_other_are_one_set_with_its_importance() -> None:
     card = model_card(card_inputs())
     assert lines(card, "Fields that repeat each other", "`grade`, ") == [["`grade`, `int_rate`, `sub_grade`", "40.0%"]]
@@ -65,6 +75,9 @@ def test_fields_left_out_are_shown_by_what_they_move() -> None:
     assert row == ["`dti`", "1.0%", "60.0%", "55.0%", "-5.0", "15.0%", "16.0%"]
     assert "On 500 test loans" in section(card, "Missing values")
     assert "Not measured for this version." in section(model_card(card_inputs()), "Missing values")
+    nobody = model_card(card_inputs(evaluation=evaluated(blanked=(BlankedField("dti", 9, 0.0, 0.0, 0.0, 0.6, 0.6),))))
+    assert "Nobody is approved as they are" in section(nobody, "Missing values")
+    assert "Without 0 of 1" not in section(nobody, "Missing values")
 
 
 def test_shifts_name_what_moved_and_what_cannot_be_compared() -> None:
