@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 1 << 17
 _TITLE_LINES = 3
+_UNSEEN = " \t\r\n\f\u00a0\ufeff"
 _KIND = re.compile(r"(\.(csv|txt|parquet))?(\.(gz|zip))?$", re.IGNORECASE)
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # of encodings, at the beginning
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -190,11 +191,13 @@ def _scan(
         if _is_parquet(path):
             frame = pl.scan_parquet(path, glob=False)
             _refuse_own(path, frame.collect_schema())
+            _refuse_padded(path, frame.collect_schema(), needed)
             rows = frame.select(pl.len()).collect().item()
             frame = frame.with_row_index(ROW, offset=1)
             return frame, dict(frame.collect_schema()), rows
         table = _find_table(path, contract)
         _refuse_own(path, table.header)
+        _refuse_padded(path, table.header, needed)
         _refuse_repeated(path, table.header, needed)
         lines = count_lines(path, contract) if lines is None else lines
         if reader == "careful" or not lines.plain or table.offset is None:
@@ -258,6 +261,13 @@ def _scan_quickly(table: _TextTable, contract: Contract, lines: LineCount, *, ty
 def _refuse_own(path: Path, header: Iterable[str]) -> None:
     for name in {ROW, FAULT}.intersection(header):
         raise BadInput(f"{path}: a column named {name} is added to every table here; rename the one of the file.")
+
+
+def _refuse_padded(path: Path, header: Iterable[str], needed: set[str]) -> None:
+    names = set(header)
+    for name in sorted(names - needed):
+        if (bare := name.strip(_UNSEEN)) in needed - names:
+            raise BadInput(f"{path}: column {name!r} is {bare} but for signs that nobody sees; rename it.")
 
 
 def _refuse_repeated(path: Path, header: Sequence[str], needed: set[str]) -> None:

@@ -227,5 +227,6 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
 
 def _usual_month(text: pl.Expr) -> pl.Expr:
     named = first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
-    day = pl.when(text.str.len_bytes() >= 10).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
+    dated = (text.str.len_bytes() == 10) | text.str.slice(10, 1).is_in(["T", " "])
+    day = pl.when(dated).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
     return pl.coalesce(named, month_of(day))

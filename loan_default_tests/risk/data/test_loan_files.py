@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -179,6 +180,16 @@ def test_a_wrong_separator_is_named(opened: Open, text: str, separator: str, wor
         BadInput, match=f"is separated by {word} where the contract expects commas; save it with commas"
     ):
         opened(text.replace(",", separator))
+
+
+@pytest.mark.parametrize(("before", "after"), [("", " "), (" ", ""), ("\ufeff", ""), ("", "\u00a0")])
+def test_a_name_with_signs_that_nobody_sees_is_refused_where_it_is_read(
+    opened: Open, text: str, before: str, after: str
+) -> None:
+    """It would count as absent, and every loan as one without this field."""
+    sentence = f"column {f'{before}dti{after}'!r} is dti but for signs that nobody sees; rename it."
+    with pytest.raises(BadInput, match=rf"loans\.csv: {re.escape(sentence)}"):
+        opened(text.replace(",dti,", f",{before}dti{after},", 1))
 
 
 def test_a_column_that_stands_twice_is_refused_where_it_is_read(opened: Open, text: str) -> None:

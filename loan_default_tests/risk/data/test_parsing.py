@@ -82,6 +82,7 @@ PRINTED = st.characters(exclude_categories=["C"])  # of what is none, Python and
 @example("1919-12")
 @example("1919-12-31")
 @example("201512")
+@example("2015-12-31x")
 @settings(max_examples=60)
 def test_what_is_no_month_is_rejected(contract: Contract, text: str) -> None:
     read = read_column([text], "earliest_cr_line", contract)[0]
@@ -91,6 +92,7 @@ def test_what_is_no_month_is_rejected(contract: Contract, text: str) -> None:
         month = text.strip(" \t")
         assert month[:7] == f"{read:%Y-%m}" or month == f"{read:%b-%Y}"
         assert len(month) <= 8 or date.fromisoformat(month[:10]).replace(day=1) == read
+        assert len(month) <= 10 or month[10] in "T "
 
 
 FORMATS = ["%b-%y", "%Y%m", "%d-%m-%Y %H:%M", "%m/%d/%Y", "%d.%m.%y", "%B %Y", "%Y%m%d", "%y/%m", "%Y-%m-%dT%H:%M:%S"]
