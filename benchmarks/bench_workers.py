@@ -138,7 +138,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.policy import load_policy
-    from loan_default.risk.validation.champion_challenger import score_test
+    from loan_default.risk.validation.champion_challenger import score_test, scores_of
 
     contract, policy, search = load_contract(), load_policy(), load_search_space()
     table, engine = ParquetTable.of(UPath(loans), Path(loans).parent), _engine(workers)
@@ -154,7 +154,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
         measured = partial(score_test, scorers, None, policy.promotion)
         test = pl.concat(on_windows(engine, table, contract, splits, ["test"], measured))
         outcomes = test["outcome"].to_numpy().astype(float)
-        raw = {kind: test[kind].struct.field("raw_score").to_numpy() for kind in scorers}
+        raw = {kind: scores_of(test, kind)["raw_score"].to_numpy() for kind in scorers}
         return {"peaks_gb": peaks, "aucs": {kind: auc_of(outcomes, raw[kind]) for kind in scorers}}
 
     return work
