@@ -20,13 +20,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import TYPE_CHECKING
 
 from loan_default.risk.expressions import Expression
 from loan_default.risk.units import COUNT, TIME, Unit, converted_by_hand, fits, unit_of
-
-if TYPE_CHECKING:
-    pass
 
 _LONGEST, _DEEPEST = 1_000, 30  # characters; levels of nesting
 FUNCTIONS = {  # as people write them

@@ -11,6 +11,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from loan_default.risk.contract.months import CENTURY, SINCE, epoch_of
+
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
@@ -20,7 +22,6 @@ MONTH_TEXTS = tuple(
     for number, name in enumerate(MONTHS, 1)
     for text in (f"{name}-{year}", f"{year}-{number:02d}")
 )
-_SINCE = re.compile(r"(months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
 _DAY = re.compile(r"%[-_0]?[dejsDFxc]")  # directives that say the day
 _FIGURES_ALONE = re.compile(r"(?:%[Ymdyj])+")
 
@@ -33,15 +34,14 @@ def month_by(format_: str, text: pl.Expr, century: int) -> pl.Expr:
         text: stripped.
         century: the hundred years that `%y` means begin here.
     """
-    if since := _SINCE.fullmatch(format_):
-        epoch = date.fromisoformat(since[2] + (since[3] or "-01"))
-        return _month_since(since[1], epoch, text.cast(pl.Float64, strict=False))
+    if since := SINCE.fullmatch(format_):
+        return _month_since(since[1], epoch_of(since), text.cast(pl.Float64, strict=False))
     if _FIGURES_ALONE.fullmatch(format_):  # one number, which may be written as one
         text = text.str.strip_suffix(".0")
     if not _DAY.search(format_):
         text, format_ = text + " 1", format_ + " %d"
     day = text.str.to_date(format_, strict=False)
-    if "%y" in format_ and century != 1970:  # the hundred years that Polars means
+    if "%y" in format_ and century != CENTURY:  # the hundred years that Polars means
         year = century + (day.dt.year() - century) % 100
         return _checked_month(12 * (year - _FIRST_YEAR).cast(pl.Int32) + day.dt.month() - 1)
     return month_of(day)
@@ -63,10 +63,10 @@ def read_differently(first: str, second: str, century: int) -> tuple[str, date, 
 
 def _written(day: date, format_: str) -> str:
     """Write a day by a format."""
-    since = _SINCE.fullmatch(format_)
+    since = SINCE.fullmatch(format_)
     if since is None:
         return f"{day:{format_}}"
-    epoch = date.fromisoformat(since[2] + (since[3] or "-01"))
+    epoch = epoch_of(since)
     if since[1] == "months":
         return str(12 * (day.year - epoch.year) + day.month - epoch.month)
     return str((day - epoch).days * (86_400 if since[1] == "seconds" else 1))

@@ -172,7 +172,8 @@ def load_policy(path: Path | None = None, contract: Contract | None = None) -> P
     """
     book = contract or load_contract()
     shipped = CONF / "policy.yaml"
-    policy = load_reviewed(path or shipped, Policy, check=lambda policy: segment_problems(policy, book), base=shipped)
+    base = shipped if path else None
+    policy = load_reviewed(path or shipped, Policy, check=lambda policy: segment_problems(policy, book), base=base)
     if "segments" in policy.promotion.model_fields_set:
         return policy
     promotion = policy.promotion.model_copy(update={"segments": book.segments})

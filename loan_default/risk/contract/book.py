@@ -17,6 +17,7 @@ from loan_default.risk.contract.columns import LOAN_ID, MATURES, OUTCOME, TERM
 from loan_default.risk.contract.consistency import contradictions
 from loan_default.risk.contract.field import NAME, LoanField, Role
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
+from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.contract.outcome import Expectation, Horizon, Outcome, Snapshot, Term
 from loan_default.risk.derivations import Operand, compile_expression
 from loan_default.risk.expressions import Expression, in_order
@@ -179,7 +180,7 @@ class Contract(Section):
 
         The words for nothing, and those of each field, are the book's.
         """
-        as_sent = {"format": (), "century": 1970, "scale": 1.0}
+        as_sent = {"format": (), "century": CENTURY, "scale": 1.0}
         fields = (field.model_copy(update={**as_sent, "column": field.name}) for field in self.fields)
         return self._with(fields=tuple(fields), files=FileFormat(nothing=self.files.nothing))
 

@@ -14,10 +14,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 _DIRECTIVE = re.compile(r"%-?([A-Za-z%])")
-_SINCE = re.compile(r"(?:months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
+SINCE = re.compile(r"(months|days|seconds) since (\d{4}-\d{2})(-\d{2})?")
 _YEARS, _MONTHS = set("YyFDGs"), set("mbBhFDjs")  # directives that say the year, and the month
-
-
 CENTURY = 1970  # in which the hundred years begin that %y means
 
 
@@ -33,6 +31,15 @@ Formats = Annotated[  # of a month: one, or several in order of trial
 FirstOfMonth = Annotated[date, WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}(-01)?$"})]
 
 
+def epoch_of(since: re.Match[str]) -> date:
+    """Return the day from which a format counts that `SINCE` matches.
+
+    Raises:
+        ValueError: there is no such day.
+    """
+    return date.fromisoformat(since[2] + (since[3] or "-01"))
+
+
 def allowed_month(formats: Iterable[str]) -> str:
     """Say how a month may be written: for error messages."""
     examples = (f"{date(2015, 12, 31):{form}} ({form})" if "%" in form else f"the {form}" for form in formats)
@@ -43,9 +50,9 @@ def format_problem(formats: Sequence[str], century: int) -> str | None:
     """Say why months cannot be read by these formats, or not by all of them, or why a century says nothing."""
     for format_ in formats:
         directives = set(_DIRECTIVE.findall(format_))
-        if since := _SINCE.fullmatch(format_):
+        if since := SINCE.fullmatch(format_):
             try:
-                date.fromisoformat(since[1] + (since[2] or "-01"))
+                epoch_of(since)
             except ValueError:
                 return f"format {format_} counts from a day that there is not; write days since 1899-12-30"
         elif not (directives & _YEARS and directives & _MONTHS):

@@ -16,6 +16,7 @@ import polars as pl
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.data.delimited import FAULT, NOT_PLAIN, ROW
 from loan_default.risk.data.loan_files import LoanTable, open_columns, refuse_damage
 from loan_default.risk.data.parsing import Vocabulary, as_exact_text, as_text, read_month, source_column
@@ -151,7 +152,7 @@ def _statuses(contract: Contract) -> Vocabulary:
 def _month_format(contract: Contract) -> tuple[Sequence[str], int]:
     """Return the formats and the century of the book's issue months, in which its outcome files may be written too."""
     issued = contract.by_name[contract.time_name] if contract.has_time else None
-    return (issued.format, issued.century) if issued else ((), 1970)
+    return (issued.format, issued.century) if issued else ((), CENTURY)
 
 
 def _line_rules(contract: Contract, today: date) -> list[RowRule]:

@@ -18,10 +18,11 @@ import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.contract.file_format import FileFormat
+from loan_default.risk.contract.months import CENTURY
+from loan_default.risk.contract.spelling import WHOLE, alike, is_boolean, spelling
 from loan_default.risk.month_texts import MONTH_TEXTS, first_day, month_by, month_of
 
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
-_WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _SPACES, _APOSTROPHES = " \u00a0\u202f", "'\u2019"  # that stand between thousands; one is declared, all are read
 
@@ -154,21 +155,16 @@ class Vocabulary:
     def of(cls, meanings: Mapping[str, Any], decimal: str = ".") -> Vocabulary:
         """Take words with their meanings."""
         rules = {
-            "numbers": any(_WHOLE.fullmatch(word) for word in meanings),
-            "booleans": any(_is_boolean(word) for word in meanings),
+            "numbers": any(WHOLE.fullmatch(word) for word in meanings),
+            "booleans": any(is_boolean(word) for word in meanings),
         }
         for rule in [name for name, applies in rules.items() if applies]:
-            spelling = cls({}, **{"numbers": False, "booleans": False, rule: True}, decimal=decimal)
-            spelled = {spelling.spell(word): meaning for word, meaning in meanings.items()}
-            rules[rule] = all(spelled[spelling.spell(word)] == meaning for word, meaning in meanings.items())
-        spelling = cls({}, **rules, decimal=decimal)
-        return cls({spelling.spell(word): meaning for word, meaning in meanings.items()}, **rules, decimal=decimal)
+            rules[rule] = not any(alike(meanings, **{"numbers": False, "booleans": False, rule: True}))
+        return cls({spelling(word, **rules): meaning for word, meaning in meanings.items()}, **rules, decimal=decimal)
 
     def spell(self, word: str) -> str:
         """Return a listed word as texts of `spell_column` have it."""
-        if self.numbers and (match := _WHOLE.fullmatch(word)):
-            return match[1]
-        return word.lower() if self.booleans and _is_boolean(word) else word
+        return spelling(word, numbers=self.numbers, booleans=self.booleans)
 
     def spell_column(self, text: pl.Expr) -> pl.Expr:
         """Return texts of a file as `meanings` has them."""
@@ -188,10 +184,6 @@ class Vocabulary:
         return self.spell_column(text).is_in([*self.meanings])
 
 
-def _is_boolean(word: str) -> bool:
-    return word.lower() in ("true", "false")
-
-
 def numeric_words(words: Iterable[str]) -> dict[str, float]:
     """Return those of a contract's words that are written as a number, with it."""
     return {word: float(word) for word in words if _NUMBER.fullmatch(word)}
@@ -209,7 +201,7 @@ def translate_words(text: pl.Expr, words: Mapping[Any, Any], otherwise: pl.Expr,
     )
 
 
-def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), century: int = 1970) -> pl.Expr:
+def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), century: int = CENTURY) -> pl.Expr:
     """Read the first day of the month from a date, or from a text or number of one of the formats.
 
     Args:

@@ -13,7 +13,9 @@ from functools import cached_property
 
 import polars as pl
 
-NOTHING = ("", "n/a", "na", "nan", "null", "none", "<na>", "#n/a", r"\n", "nat", "-")
+from loan_default.risk.contract.file_format import NOTHING
+
+_NOTHING = [*map(str.lower, NOTHING)]
 MOST_LEVELS = 40  # of what counts as levels, and not as free text
 _ROWS_OF_A_LEVEL = 5  # at least, of a column whose levels may tell the outcome
 _SUFFIXES = {word: rf"^\d+(\.\d+)? {word[:-1]}s?$" for word in ("months", "years")}
@@ -123,7 +125,7 @@ def profile_table(table: pl.DataFrame, outcome: pl.Series | None = None) -> Tabl
 
 def _without_nothing(name: str) -> pl.Expr:
     text = pl.col(name).str.strip_chars()
-    return pl.when(~text.str.to_lowercase().is_in(NOTHING)).then(text).alias(name)
+    return pl.when(~text.str.to_lowercase().is_in(_NOTHING)).then(text).alias(name)
 
 
 def number_style(table: pl.DataFrame) -> NumberStyle:

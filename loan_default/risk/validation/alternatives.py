@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare
 from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.scorer import DECISIONS
-from loan_default.risk.validation.champion_challenger import scores_of
+from loan_default.risk.validation.champion_challenger import measurable_scores, scores_of
 
 ANOTHER_SEED, WITHOUT_OPINION, WITH_OPINION = "another_seed", "without_opinion", "with_opinion"
 ON_SAMPLE = "on_sample"
@@ -56,9 +55,9 @@ def compare_alternatives(
         resamples: how many.
     """
     outcomes, months = test[OUTCOME].to_numpy().astype(np.float64), period_numbers(test, contract)
-    leading, alternatives = _scores(test, leader), []
+    leading, alternatives = measurable_scores(test, leader), []
     for name in others:
-        pds, raw = _scores(test, name)
+        pds, raw = measurable_scores(test, name)
         rng = np.random.default_rng(seed)
         gained = compare(outcomes, leading, (pds, raw), months=months, rng=rng, resamples=resamples)
         brier = float(np.mean((pds - outcomes) ** 2))
@@ -72,9 +71,4 @@ def measure_decisions(test: pl.DataFrame, leader: str, contract: Contract) -> tu
     """Measure the leading candidate within what it approves, reviews and declines (n test loans)."""
     outcomes, months = test[OUTCOME].to_numpy(), period_numbers(test, contract)
     levels = pl.DataFrame({DECISION: scores_of(test, leader)[DECISION].cast(pl.String)})
-    return by_segment(outcomes, *_scores(test, leader), levels, months=months)
-
-
-def _scores(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
-    scores = scores_of(test, name)
-    return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
+    return by_segment(outcomes, *measurable_scores(test, leader), levels, months=months)

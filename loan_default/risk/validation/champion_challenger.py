@@ -156,7 +156,7 @@ def judge_on_test(
     """
     outcomes, scores, leading = _outcomes(test), scores_of(test, leader), candidates[leader]
     leaderboard = {kind: _measure_scores(test, kind, scorer, seed, resamples) for kind, scorer in candidates.items()}
-    pds, raw = _arrays(test, leader)
+    pds, raw = measurable_scores(test, leader)
     months = period_numbers(test, leading.contract)
     opinion_auc, opinion_gain = _measure_opinion(test, leading.contract, raw, seed, resamples)
     evaluation = Evaluation(
@@ -219,18 +219,19 @@ def _outcomes(test: pl.DataFrame) -> Floats:
     return outcomes
 
 
-def _arrays(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
+def measurable_scores(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
+    """Return PDs and raw scores (n,) by the model of this name for each loan of `score_test`."""
     scores = scores_of(test, name)
     return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
 
 
 def _measure_scores(test: pl.DataFrame, name: str, scorer: Scorer, seed: int, resamples: int) -> dict[str, Interval]:
     rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
-    return measure(_outcomes(test), *_arrays(test, name), cutoff=cutoff, rng=rng, resamples=resamples)
+    return measure(_outcomes(test), *measurable_scores(test, name), cutoff=cutoff, rng=rng, resamples=resamples)
 
 
 def _compare_scores(test: pl.DataFrame, leader: str, contract: Contract, seed: int, resamples: int) -> Comparison:
-    new, old = (_arrays(test, name) for name in (leader, CHAMPION))
+    new, old = (measurable_scores(test, name) for name in (leader, CHAMPION))
     rng, months = np.random.default_rng(seed), period_numbers(test, contract)
     return compare(_outcomes(test), new, old, months=months, rng=rng, resamples=resamples)
 
