@@ -55,8 +55,9 @@ def draft(file: Path, out: Path | None = None, *, name: str = "", overwrite: boo
     if status is not None:
         outcome = labels(table.texts[status.column], status.defaulted, status.repaid)
         profile = profile_table(table.texts, outcome)
+    source = file.name if table.complete else f"the beginning of {file.name}"
     contract = draft_contract(
-        profile, status, name=book, file=file.name, separator=table.separator, encoding=table.encoding
+        profile, status, name=book, file=source, separator=table.separator, encoding=table.encoding
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(contract.text, encoding="utf-8")

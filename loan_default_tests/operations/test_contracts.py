@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from loan_default.operations import contracts
+from loan_default.risk.data import unknown_table
 from loan_default.risk.errors import BadInput
 from loan_default.risk.reviewed_file import CONF
 
@@ -35,6 +36,18 @@ def test_a_draft_is_written_once_and_can_be_checked(
     assert contracts.draft(file, overwrite=True).path == written.path
     checked = contracts.check(written.path)
     assert (checked.contract.name, checked.check, checked.policy) == ("home_loans", None, None)
+
+
+def test_a_draft_says_when_it_saw_the_beginning_of_a_file_only(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contracts.draft(file, tmp_path / "whole.yaml").path.read_text(encoding="utf-8")
+    assert "# Drafted from Home loans.2019.csv: 60 rows, 3 columns." in whole
+    monkeypatch.setattr(unknown_table, "_MOST_BYTES", file.stat().st_size // 2)
+    part = contracts.draft(file, tmp_path / "part.yaml")
+    assert 20 < part.rows < 40
+    text = part.path.read_text(encoding="utf-8")
+    assert f"# Drafted from the beginning of Home loans.2019.csv: {part.rows} rows, 3 columns." in text
 
 
 def test_what_stands_beside_a_contract_is_checked_with_it(file: Path, tmp_path: Path) -> None:
