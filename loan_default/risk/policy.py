@@ -190,6 +190,9 @@ def segment_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:
         elif field.role == "support" and name != TERM:
             problem = f"promotion.segments: {name} is read for derived fields alone and not kept; delete it"
             yield Problem(problem, location)
+        elif field.role == "protected":
+            problem = f"promotion.segments: {name} is protected, and so for reports on fairness alone; delete it"
+            yield Problem(problem, location)
         elif name in policy.promotion.segments[:number]:
             yield Problem(f"promotion.segments: {name} stands twice; delete one", location)
 

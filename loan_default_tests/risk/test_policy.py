@@ -11,6 +11,7 @@ import yaml
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import GovernancePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
+from loan_default_tests.risk.small_books import TIMELESS
 
 
 def write_policy(folder: Path, key: str, value: Any) -> Path:
@@ -92,3 +93,10 @@ def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str, sentence
         load_policy(path)
     with pytest.raises(BadInput, match="does not exist"):
         load_policy(tmp_path / "absent.yaml")
+
+
+def test_no_gate_judges_by_what_is_protected(tmp_path: Path) -> None:
+    (protected, *_) = TIMELESS.with_role("protected")
+    sentence = f"promotion.segments: {protected.name} is protected, and so for reports on fairness alone; delete it"
+    with pytest.raises(BadInput, match=sentence):
+        load_policy(write_policy(tmp_path, "promotion.segments", [protected.name]), TIMELESS)
