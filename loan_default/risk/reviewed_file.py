@@ -83,7 +83,7 @@ def _read(path: Path) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise BadInput(f"{path} does not exist.") from error
+        raise BadInput(f"{path} does not exist; give the path of a file that does.") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
     try:

@@ -80,7 +80,7 @@ def test_what_is_no_such_file_is_refused_with_its_line(tmp_path: Path, content: 
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"absent\.yaml does not exist\.$"):
+    with pytest.raises(BadInput, match=r"absent\.yaml does not exist; give the path of a file that does\.$"):
         load_reviewed(tmp_path / "absent.yaml", Shelf)
     with pytest.raises(BadInput, match="cannot be read: Is a directory"):
         load_reviewed(tmp_path, Shelf)

@@ -10,6 +10,7 @@ from pathlib import Path
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.earlier import upgraded
 from loan_default.risk.contract.packaged import PackagedContract
+from loan_default.risk.errors import BadInput
 from loan_default.risk.reviewed_file import CONF, load_reviewed
 
 
@@ -28,4 +29,6 @@ def load_packaged_contract(path: Path) -> Contract:
     Raises:
         BadInput: the file is absent, or is no contract that this release reads.
     """
+    if not path.is_file():
+        raise BadInput(f"{path.parent} lacks {path.name}, the contract of its model; register it again.")
     return load_reviewed(path, PackagedContract, upgrade=upgraded)

@@ -43,6 +43,8 @@ def read_unknown_table(path: Path) -> UnknownTable:
     """
     if not path.is_file():
         raise BadInput(f"{path} is not a file; give the path of a CSV, CSV.GZ or Parquet file of loans.")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path} is empty; give a table with a header line and one line for each loan.")
     with _refuse_damage(path):
         content = _read_bytes(path)
         if content[:4] == b"PAR1":

@@ -56,7 +56,7 @@ def test_packed_files_and_parquet_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "no sign divides its lines"),
+        (b"", "is empty; give a table with a header line and one line for each loan"),
         (b"one\ntwo\nthree\n", "no sign divides its lines"),
         (b"a,b\n", "a header and no line below it"),
         (b"\x1f\x8bnot gzip", "cannot be read as a table"),

@@ -268,7 +268,7 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
         "later": "has format 4, this release reads 1, 2, 3; use that which wrote it.",
         "foreign": "has format None, this release reads 1, 2, 3; use that which wrote it.",
         "no_model": "lacks model.ubj, the file of its xgboost model; register it again.",
-        "no_contract": "contract.json does not exist.",
+        "no_contract": "lacks contract.json, the contract of its model; register it again.",
     }
     for name, sentence in sentences.items():
         with pytest.raises(BadInput) as refused:
