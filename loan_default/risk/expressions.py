@@ -74,14 +74,30 @@ def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:
         raise ValueError(f"field {circle[0]}: {names} would be derived from itself; read one from the file") from error
 
 
-def _annuity(amount: Any, rate: Any, months: Any) -> Any:
-    """Return the monthly payment of a loan: P·r / (1 - (1 + r)^-n), the standard annuity formula."""
-    return amount * rate / (1 - (1 + rate) ** -months)
+def _annuity(amount: Any, rate: Any, half: Any) -> Any:
+    """Return the monthly payment of a loan: P·r / (1 - (1 + r)^-n), the standard annuity formula.
+
+    It is written by half = tanh(n · log(1 + r) / 2), as 1 - (1 + r)^-n = 2 · half / (1 + half): the difference of two
+    numbers next to 1 would lose the figures of a small rate or of few months, and differently in each library.
+    """
+    return amount * rate * (1 + half) / (2 * half)
 
 
-def _payment(choose: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
-    """Return the annuity, and equal parts of the amount where there is no interest, or too little for a float."""
-    return lambda amount, rate, months: choose(1 + rate == 1, amount / months, _annuity(amount, rate, months))
+def _payment(
+    choose: Callable[[Any, Any, Any], Any], tanh: Callable[[Any], Any], log1p: Callable[[Any], Any]
+) -> Callable[[Any, Any, Any], Any]:
+    """Return the annuity, and equal parts of the amount where there is no interest."""
+
+    def payment(amount: Any, rate: Any, months: Any) -> Any:
+        half = tanh(months * log1p(rate) / 2)
+        return choose(half == 0, amount / months, _annuity(amount, rate, half))
+
+    return payment
+
+
+def _payment_of_floats(amount: float, rate: float, months: float) -> float:
+    """Return the annuity; without interest a division by zero, and so left to the arrays."""
+    return float(_annuity(amount, rate, math.tanh(months * math.log1p(rate) / 2)))
 
 
 def _larger(left: float, right: float) -> float:
@@ -106,7 +122,7 @@ _FLOATS: Mapping[str, Any] = {
     "larger": _larger,
     "log": math.log,
     "log1p": math.log1p,
-    "payment": _annuity,  # without interest a division by zero, and so left to the arrays
+    "payment": _payment_of_floats,
     "smaller": _smaller,
 }
 _ARRAYS: Mapping[str, Any] = {
@@ -115,7 +131,7 @@ _ARRAYS: Mapping[str, Any] = {
     "larger": np.maximum,
     "log": np.log,
     "log1p": np.log1p,
-    "payment": _payment(np.where),
+    "payment": _payment(np.where, np.tanh, np.log1p),
     "smaller": np.minimum,
 }
 
@@ -127,12 +143,15 @@ def _columns() -> Mapping[str, Any]:
     def choose(condition: pl.Expr, value: pl.Expr, otherwise: pl.Expr) -> pl.Expr:
         return pl.when(condition).then(value).otherwise(otherwise)
 
+    def column(value: pl.Expr | float) -> pl.Expr:
+        return value if isinstance(value, pl.Expr) else pl.lit(value)
+
     def extreme(of: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any, Any], pl.Expr]:
         """Let neither null nor NaN lose against a number, as Polars would."""
 
         def larger_or_smaller(*values: pl.Expr | float) -> pl.Expr:
-            columns = [value if isinstance(value, pl.Expr) else pl.lit(value) for value in values]
-            return pl.when(columns[0].is_not_nan() & columns[1].is_not_nan()).then(of(*columns))
+            left, right = map(column, values)
+            return pl.when(left.is_not_nan() & right.is_not_nan()).then(of(left, right))
 
         return larger_or_smaller
 
@@ -145,6 +164,6 @@ def _columns() -> Mapping[str, Any]:
         "larger": extreme(pl.max_horizontal),
         "log": pl.Expr.log,
         "log1p": pl.Expr.log1p,
-        "payment": _payment(choose),
+        "payment": _payment(choose, pl.Expr.tanh, lambda rate: column(rate).log1p()),
         "smaller": extreme(pl.min_horizontal),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -55,16 +56,28 @@ def load_reviewed(
         document = read_yaml(path, text)
         content = upgrade(json.loads(text)) if upgrade else document.content
         raise BadInput(_sentences(path, kind, document._replace(content=content), strict=False)) from error
-    document = read_yaml(path, text)
-    if base:
-        document = document._replace(content=_over(read_yaml(base, _read(base)).content, document.content))
+    texts = {path: text, **({base: _read(base)} if base else {})}
     try:
-        file = kind.model_validate(document.content, strict=True)
+        file: _File
+        file, twice = _from_yaml(kind, *texts.items())
     except ValidationError as error:
-        raise BadInput(_sentences(path, kind, document, check=check)) from error
-    if document.twice or (check and any(True for _ in check(file))):
-        raise BadInput(_sentences(path, kind, document, check=check))
+        raise BadInput(_sentences(path, kind, _over_base(*texts.items()), check=check)) from error
+    if twice or (check and any(True for _ in check(file))):
+        raise BadInput(_sentences(path, kind, _over_base(*texts.items()), check=check))
     return file
+
+
+@lru_cache(maxsize=64)
+def _from_yaml(kind: type[_File], *texts: tuple[Path, str]) -> tuple[_File, bool]:
+    """Read texts as `_over_base` does into `kind`, the same ones once, and tell whether a key stands twice."""
+    document = _over_base(*texts)
+    return kind.model_validate(document.content, strict=True), bool(document.twice)
+
+
+def _over_base(text: tuple[Path, str], *base: tuple[Path, str]) -> Document:
+    """Read a text, and lay what it says over what the text of a base does."""
+    document = read_yaml(*text)
+    return document._replace(content=_over(read_yaml(*base[0]).content, document.content)) if base else document
 
 
 def _over(base: Any, content: Any) -> Any:

@@ -238,6 +238,10 @@ LEAVES = st.one_of(
 
 @settings(max_examples=150)
 @example(text="payment(used, used / 1e7, loan)", rows=[(None, None, None, 1e-119)])
+@example(text="payment(100, 0.01, loan)", rows=[(36.0, None, None, None)])
+@example(text="payment(loan, 0.01, 36)", rows=[(1000.0, None, None, None)])
+@example(text="payment(100, loan, 36)", rows=[(0.01, None, None, None)])
+@example(text="payment(loan, max(loan / 1e7, 1e-3), used / 1e4)", rows=[(1.0, None, None, 0.125)])
 @given(
     text=st.recursive(LEAVES, combined, max_leaves=5),
     rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=5),
