@@ -40,6 +40,17 @@ def test_a_file_is_read(tmp_path: Path, text: str, shelf: Shelf) -> None:
     assert load_reviewed(write(tmp_path, text), Shelf) == shelf
 
 
+def test_a_file_is_read_anew_when_it_changes_and_once_while_it_does_not(tmp_path: Path) -> None:
+    shelf = load_reviewed(write(tmp_path, "number: 1"), Shelf)
+    assert load_reviewed(write(tmp_path, "number: 1"), Shelf) is shelf
+    assert load_reviewed(write(tmp_path, "number: 2"), Shelf).number == 2
+    base = write(tmp_path, "flag: true", "base.yaml")
+    path = write(tmp_path, "number: 1")
+    assert load_reviewed(path, Shelf, base=base) == Shelf(number=1, flag=True)
+    write(tmp_path, "flag: false", "base.yaml")
+    assert load_reviewed(path, Shelf, base=base) == Shelf(number=1)
+
+
 def test_a_json_file_is_read_as_one(tmp_path: Path) -> None:
     shelf = Shelf(texts=("a",), number=1)
     assert load_reviewed(write(tmp_path, shelf.model_dump_json(), "shelf.json"), Shelf) == shelf
