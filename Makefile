@@ -53,6 +53,7 @@ secrets: ## Write docker/.env: a random value for each secret of the containers;
 JOBS ?= 2
 PYTEST = $(BIN)/python -m pytest
 SHARED_OUT = -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
+THOROUGH = --hypothesis-profile=thorough
 SHOWN = -o log_cli=true -o log_cli_level=WARNING -o log_cli_format='%(message)s'
 .PHONY: test
 test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration tests, or ONLY="words of pytest -k"; JOBS=2
@@ -63,8 +64,8 @@ test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or proc
 	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container"
 
 .PHONY: test-all
-test-all: test ## Run all tests: also the long ones, and those of the containers where an engine is
-	@$(PYTEST) $(SHARED_OUT) -m "long or container"
+test-all: test ## Run all tests: also the long ones, those of containers where an engine is, and properties by many examples
+	@$(PYTEST) $(SHARED_OUT) $(THOROUGH) -m "long or container or hypothesis"
 
 .PHONY: test-loop
 test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and show when each thing happened
@@ -73,7 +74,7 @@ test-loop: $(VENV)/dev.stamp ## Test the loop under dagster dev, and show when e
 HALF_YEARS ?= 20
 .PHONY: test-half-year
 test-half-year: $(VENV)/dev.stamp ## Let every sensor live through HALF_YEARS=20 simulated half years of trouble
-	@LOAN_DEFAULT_TEST_HALF_YEARS=$(HALF_YEARS) $(PYTEST) -m long loan_default_tests/test_half_year.py
+	@LOAN_DEFAULT_TEST_HALF_YEARS=$(HALF_YEARS) $(PYTEST) $(THOROUGH) -m long loan_default_tests/test_half_year.py
 
 FILES ?= 500
 .PHONY: test-load

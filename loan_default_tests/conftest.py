@@ -47,9 +47,11 @@ LONGEST = (
     "test_serving.py",
 )
 
-# A machine that is busy makes no property untrue.
-hypothesis.settings.register_profile("loan_default", deadline=None)
-hypothesis.settings.load_profile("loan_default")
+# Hypothesis draws the same few examples in each run, so that a change fails by what it changed; `thorough` draws many
+# new ones (--hypothesis-profile). A machine that is busy makes no property untrue: there is no deadline.
+hypothesis.settings.register_profile("steady", max_examples=20, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("steady")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

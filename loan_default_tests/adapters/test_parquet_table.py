@@ -47,7 +47,7 @@ def test_any_part_of_a_file(in_folder: ParquetTable, offset: int, rows: int) -> 
 
 @pytest.mark.integration
 @given(st.integers(0, 99), st.integers(1, 100))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_part_of_an_object_is_read_without_a_copy(bucket: UPath, tmp_path: Path, offset: int, rows: int) -> None:
     table = stored(bucket / "loans.parquet", tmp_path)
     rows = min(rows, 100 - offset)

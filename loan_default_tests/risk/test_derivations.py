@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Floats
@@ -236,7 +236,6 @@ LEAVES = st.one_of(
 )
 
 
-@settings(max_examples=150)
 @example(text="payment(used, used / 1e7, loan)", rows=[(None, None, None, 1e-119)])
 @example(text="payment(100, 0.01, loan)", rows=[(36.0, None, None, None)])
 @example(text="payment(loan, 0.01, 36)", rows=[(1000.0, None, None, None)])
@@ -312,7 +311,6 @@ def without_term(rows: Sequence[Sequence[float]] | Floats) -> list[list[float]]:
     return [[float(value) for value in row][1:] for row in rows]
 
 
-@settings(max_examples=40)
 @given(data=st.data())
 def test_columns_batches_and_single_rows_give_the_same_value(data: st.DataObject) -> None:
     contract, reader = chained()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn import metrics as sk
@@ -56,7 +56,6 @@ def measured(seed: int = 0, resamples: int = 50) -> dict[str, Interval]:
 
 
 @given(scored_loans())
-@settings(max_examples=150)
 def test_ranking_metrics_are_those_of_scikit_learn_and_scipy(case: tuple[np.ndarray, ...]) -> None:
     outcomes, scores, weights = case
     for counts in (None, weights):
@@ -72,7 +71,6 @@ def test_ranking_metrics_are_those_of_scikit_learn_and_scipy(case: tuple[np.ndar
 
 
 @given(scored_loans())
-@settings(max_examples=50)
 def test_probability_metrics_are_those_of_scikit_learn(case: tuple[np.ndarray, ...]) -> None:
     outcomes, scores, _ = case
     pds = 1 / (1 + np.exp(-scores))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.contract.loading import load_contract
@@ -246,7 +246,6 @@ def locations(content: Any, location: tuple[Any, ...] = ()) -> Iterator[tuple[An
 
 
 @given(st.sampled_from(list(LOADS)), st.data())
-@settings(max_examples=60, deadline=None)
 def test_whatever_a_file_says_it_loads_or_its_mistakes_are_told(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:

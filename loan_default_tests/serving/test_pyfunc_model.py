@@ -172,7 +172,7 @@ def said_by(model: ServedModel, body: bytes) -> tuple[int, Any]:
 ODD = st.sampled_from([None, "", "x", "36 months", 3.61, -1, 10**9, 1e300, "YACHT", "2018-10-01"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_our_server_and_mlflows_say_the_same(served: str, ours: ServedModel, data: st.DataObject) -> None:
     rows = [dict(row) for row in applications()[0][: data.draw(st.integers(1, 3), label="rows")]]

@@ -202,7 +202,7 @@ def serving_runs(*statuses: RunStatus, created_at: datetime) -> list[Any]:
 
 # --- cursors that are broken
 
-CURSORS = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CURSORS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 _JSON = st.recursive(
     _LEAVES,

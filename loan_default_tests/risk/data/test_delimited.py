@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -192,7 +192,6 @@ def written_files(draw: st.DrawFn) -> tuple[bytes, FileFormat]:
 
 
 @given(file=written_files(), pack=st.booleans())
-@settings(max_examples=150)
 def test_what_python_wrote_is_read_as_python_reads_it(
     file: tuple[bytes, FileFormat], pack: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -215,7 +214,6 @@ PIECES = st.lists(st.sampled_from(LETTERS), max_size=25)
 
 
 @given(pieces=PIECES)
-@settings(max_examples=400)
 @example(pieces=['a,"b,c\n', "a,b,c\n", 'a,"b,c\n'])
 @example(pieces=['a,"b,c,d\n', "a,b,c\n", 'a,"b,c\n'])
 def test_of_any_text_every_line_is_in_one_row(pieces: list[str]) -> None:
@@ -233,7 +231,6 @@ def test_of_any_text_every_line_is_in_one_row(pieces: list[str]) -> None:
 
 
 @given(pieces=PIECES)
-@settings(max_examples=200)
 @example(pieces=["a,b\n", "\r\n", 'a,"b,","c"""', "\n", "a,b,c,\n"])
 def test_what_is_plain_polars_reads_as_the_careful_reader(
     pieces: list[str], tmp_path_factory: pytest.TempPathFactory

@@ -7,7 +7,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.contract.book import Contract
@@ -122,7 +122,6 @@ def test_a_loan_file_as_published_is_refused_for_want_of_a_month(loans_csv: Path
         check_outcome_file(loans_csv, contract)
 
 
-@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
 def test_any_division_into_files_tells_the_same(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     draw = Random(seed)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loan_default.risk.contract.book import Contract
@@ -33,7 +33,6 @@ def read_column(values: Sequence[str | None] | pl.Series, field: str, contract: 
 
 
 @given(st.lists(st.floats(allow_nan=False) | st.integers(-(10**20), 10**20), min_size=1, max_size=20))
-@settings(max_examples=40)
 def test_numbers_are_read_exactly_and_kept_within_their_range(contract: Contract, numbers: list[Any]) -> None:
     texts = [f" {number}\t" for number in numbers]
     clipped = [min(max(float(number), 0.0), 100.0) for number in numbers]
@@ -47,7 +46,6 @@ def test_numbers_are_read_exactly_and_kept_within_their_range(contract: Contract
 
 @given(st.lists(st.text("0123456789.+-eE_ ,%$xnaifty½٣", max_size=8), min_size=1, max_size=30))
 @example(["", "  ", "nan", " nan ", "nann", "1,000", "$5", "5 %", "0x10", "1_000", "--1", "1e", "ten", "½", "٣"])
-@settings(max_examples=30)
 def test_a_text_is_a_number_exactly_where_python_says_so(contract: Contract, texts: list[str]) -> None:
     def expected(text: str) -> Any:
         text = text.strip(" \t")
@@ -63,7 +61,6 @@ def test_a_text_is_a_number_exactly_where_python_says_so(contract: Contract, tex
 
 
 @given(st.dates(date(1920, 1, 1), date(2079, 12, 31)))
-@settings(max_examples=60)
 def test_months_are_read_in_every_spelling(contract: Contract, day: date) -> None:
     texts = [f"{day:%b-%Y}", f" {day:%Y-%m} ", f"{day:%Y-%m-%d}", f"{day:%Y-%m-%d}T00:00:00", f"{day} 12:30:00.5"]
     assert read_column(texts, "issue_d", contract) == [day.replace(day=1)] * len(texts)
@@ -83,7 +80,6 @@ PRINTED = st.characters(exclude_categories=["C"])  # of what is none, Python and
 @example("1919-12-31")
 @example("201512")
 @example("2015-12-31x")
-@settings(max_examples=60)
 def test_what_is_no_month_is_rejected(contract: Contract, text: str) -> None:
     read = read_column([text], "earliest_cr_line", contract)[0]
     if not text.strip(" \t"):
@@ -99,7 +95,6 @@ FORMATS = ["%b-%y", "%Y%m", "%d-%m-%Y %H:%M", "%m/%d/%Y", "%d.%m.%y", "%B %Y", "
 
 
 @given(st.sampled_from(FORMATS), st.sampled_from([1920, 1930, 1970, 1979]), st.data())
-@settings(max_examples=60, deadline=None)
 def test_a_month_written_in_a_declared_format_reads_back(format_: str, century: int, data: st.DataObject) -> None:
     day = data.draw(st.dates(date(century, 1, 1), date(century + 99, 12, 31)))
     book = small_book(fields={"issued": {"format": [format_], **({"century": century} if "%y" in format_ else {})}})
@@ -110,7 +105,6 @@ def test_a_month_written_in_a_declared_format_reads_back(format_: str, century: 
 @given(
     st.sampled_from(FORMATS), st.text(PRINTED, max_size=12) | st.dates(date(1500, 1, 1)).map("{:%m/%d/%y %b-%Y}".format)
 )
-@settings(max_examples=60, deadline=None)
 def test_a_text_that_is_no_month_is_never_taken_as_absent(format_: str, text: str) -> None:
     (read,) = read_column([text], "issued", small_book(fields={"issued": {"format": format_}}))
     assert (read is None) == (text.strip().lower() in map(str.lower, NOTHING))
@@ -179,7 +173,6 @@ def written(draw: st.DrawFn) -> Written:
 
 
 @given(written(), st.sampled_from(["", " "]))
-@settings(max_examples=150, deadline=None)
 def test_a_number_written_in_a_declared_format_reads_back(written: Written, blank: str) -> None:
     book = small_book(files=written.files)
     assert read_column([blank + written.text], "amount", book) == [written.number]
@@ -188,7 +181,6 @@ def test_a_number_written_in_a_declared_format_reads_back(written: Written, blan
 
 
 @given(st.text("0123456789.,-+()$ %e'", max_size=9) | st.text(PRINTED, max_size=4), st.booleans())
-@settings(max_examples=150, deadline=None)
 def test_signs_are_what_is_declared_and_no_text_is_taken_as_absent(text: str, brackets: bool) -> None:
     keys = {"currency": ["$"], "negative_in_brackets": brackets}
     english = small_book(files={"thousands": ",", **keys})
@@ -234,7 +226,6 @@ def test_numbers_by_the_signs_of_a_book(files: dict[str, Any], text: str, expect
 
 
 @given(st.sampled_from(NOTHING), st.data())
-@settings(max_examples=40, deadline=None)
 def test_a_word_for_nothing_is_one_in_every_kind_of_field_and_any_letter_case(word: str, data: st.DataObject) -> None:
     text = "".join(data.draw(st.sampled_from([letter.lower(), letter.upper()])) for letter in word)
     for field in ("issued", "term", "amount", "rate", "sort", "note"):
@@ -286,7 +277,6 @@ def test_words_that_would_become_one_are_told_apart() -> None:
 
 @given(st.from_regex(r"0{0,3}[0-9]{1,20}", fullmatch=True))
 @example("0012345678901234567890")
-@settings(max_examples=30, deadline=None)
 def test_an_id_keeps_every_figure(text: str) -> None:
     assert read_column([text], "id", small_book()) == [text]
     number = Decimal(text)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
@@ -23,7 +23,6 @@ def test_known_slope_and_intercept_are_recovered(slope: float, intercept: float)
 
 
 @given(st.integers(0, 2**32), st.floats(0.001, 1_000), st.floats(-100, 100), st.sampled_from([0.1, 1, 5]))
-@settings(deadline=None, max_examples=100)
 def test_margins_of_any_scale_and_centre_give_the_best_fit(
     seed: int, scale: float, centre: float, strength: float
 ) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.contract.field import LoanField
@@ -96,7 +96,6 @@ def test_what_is_missing_is_filled_in_as_for_a_file() -> None:
     assert np.isnan(expected[:, SPACE.columns.index("purpose=car")]).all()
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_the_quick_reader_agrees_or_gives_up(data: st.DataObject) -> None:
     sent = [dict(application) for application in applications()[0][: data.draw(st.sampled_from([1, 3]), label="rows")]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -165,7 +165,6 @@ def test_before_they_mature_loans_have_estimates_and_no_figures() -> None:
         assert 0.5 < row["estimated_auc"] < 1
 
 
-@settings(max_examples=25, deadline=None)
 @given(pds=st.lists(st.floats(0.001, 0.999), min_size=2, max_size=60))
 def test_the_estimate_weighs_every_pair_of_loans(pds: list[float]) -> None:
     p = np.array(pds)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.monitoring.retraining import DriftedBatch, Retraining, RetrainingDecision, decide_retraining
@@ -64,7 +64,6 @@ def test_many_batches_are_named_in_short() -> None:
     assert len(decision.batches) == 5
 
 
-@settings(max_examples=20)
 @given(st.data())
 def test_half_a_year(data: st.DataObject) -> None:
     """Drift episodes, new loan files, failing and slow runs, ticks twice or never: the policy holds all the time."""
