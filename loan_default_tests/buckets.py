@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest import mock
 
-from google.cloud.storage._bucket_metadata_cache import BucketMetadataCache
 from upath import UPath
 
 from loan_default.adapters import gcs
@@ -29,6 +28,7 @@ from loan_default_tests.stores import free_port, serving
 
 Headers = Mapping[str, str] | http.client.HTTPMessage
 _JSON = {"Content-Type": "application/json"}
+_METADATA = "google.cloud.storage._bucket_metadata_cache.BucketMetadataCache"
 HOST = "STORAGE_EMULATOR_HOST"  # read by google-cloud-storage, and so by dagster-gcp and MLflow
 
 
@@ -58,7 +58,7 @@ def asked_at(address: str) -> Iterator[None]:
     _forget()
     try:
         # For telemetry it asks after each bucket in a thread, whose retries would outlive the test.
-        with mock.patch.object(BucketMetadataCache, "get_or_queue_fetch", return_value=None):
+        with mock.patch(f"{_METADATA}.get_or_queue_fetch", return_value=None):
             yield
     finally:
         os.environ.pop(HOST)

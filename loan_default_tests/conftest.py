@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import hypothesis
 import polars as pl
@@ -101,6 +102,24 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let the processes of this run find what one of them made."""
     folder = tmp_path_factory.getbasetemp()
     share(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations() -> Iterator[None]:
+    """Read Dagster's migrations once in a process: each new instance runs all their scripts to learn the newest."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    read, scripts = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def read_once(config: Config) -> ScriptDirectory:
+        folder = config.get_main_option("script_location")
+        if folder not in scripts:
+            scripts[folder] = read(config)
+        return scripts[folder]
+
+    with mock.patch.object(ScriptDirectory, "from_config", read_once):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pytest
-from distributed.protocol.pickle import dumps, loads
 from upath import UPath
 
 from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _ShippedFunction
@@ -124,6 +123,8 @@ class FillsCache:
 
 
 def test_a_worker_hands_a_function_on_that_it_has_used() -> None:
+    from distributed.protocol.pickle import dumps, loads
+
     shipped = _ShippedFunction(dumps(FillsCache()))
     assert _call(shipped, 1) == 2
     assert _call(loads(dumps(shipped)), 2) == 4

@@ -1,15 +1,14 @@
 """Pictures of an evaluation: what is drawn, against numbers counted by hand; files small, no state left behind."""
 
+from __future__ import annotations
+
 import io
 import subprocess
 import sys
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
-from matplotlib.container import ErrorbarContainer
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle, StepPatch
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.loading import load_contract
@@ -17,6 +16,9 @@ from loan_default.risk.evaluation import measure, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.validation.plots import evaluation_figures, field_importance, png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CUTOFF = 0.3
 NAMES = {
@@ -134,6 +136,8 @@ def test_one_pd_for_all_is_one_group_and_still_draws() -> None:
 
 
 def test_calibration_shows_groups_and_the_measured_error(figures: dict[str, Figure]) -> None:
+    from matplotlib.container import ErrorbarContainer
+
     axes = figures["calibration.png"].axes[0]
     assert f"{metric('ece'):.4f}" in axes.get_title("left")
     assert "10 groups by PD, 500 loans each" in axes.get_legend_handles_labels()[1][-1]
@@ -146,12 +150,16 @@ def test_calibration_shows_groups_and_the_measured_error(figures: dict[str, Figu
 
 
 def test_deciles_show_rate_as_bars_and_pd_as_line(figures: dict[str, Figure]) -> None:
+    from matplotlib.patches import Rectangle
+
     axes, groups = figures["default_rate_by_decile.png"].axes[0], pd_groups(OUTCOMES, PDS)
     assert [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)] == groups["default_rate"].to_list()
     assert drawn(figures["default_rate_by_decile.png"], "mean PD")[1].tolist() == groups["mean_pd"].to_list()
 
 
 def test_distributions_hold_all_loans_of_each_outcome(figures: dict[str, Figure]) -> None:
+    from matplotlib.patches import StepPatch
+
     lines = [patch for patch in figures["score_distribution.png"].axes[0].patches if not patch.get_fill()]
     assert [line.get_label() for line in lines] == [
         f"repaid ({np.sum(OUTCOMES == 0):,})",
@@ -170,6 +178,8 @@ def test_confusion_matrix_counts(figures: dict[str, Figure]) -> None:
 
 
 def test_importance_shows_the_first_twenty_with_the_strongest_on_top(figures: dict[str, Figure]) -> None:
+    from matplotlib.patches import Rectangle
+
     axes = figures["feature_importance.png"].axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"field_{number}" for number in range(11, 31)]
     assert [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)][-1] == IMPORTANCE["field_30"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skops.io
 
 from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract.loading import load_contract
@@ -82,6 +81,8 @@ def test_a_column_that_was_empty_when_fitted_says_nothing_and_may_be_filled_late
 
 
 def test_its_file_names_no_code_but_that_of_scikit_learn_and_numpy(model: LogisticRegression, tmp_path: Path) -> None:
+    import skops.io  # it asks each of Python's modules for its types, two seconds long
+
     model.save(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"model.skops"}
     assert set(skops.io.get_untrusted_types(file=tmp_path / "model.skops")) <= {"numpy.dtype"}
