@@ -91,9 +91,10 @@ def spelled(source: str) -> set[str]:
     """Return the names of files and folders that a module joins to paths itself; a sentence for people may have one."""
     tree = ast.parse(source)
     joined = {id(part) for node in ast.walk(tree) for part in joined_parts(node)}
-    alone = {str(text.value) for text in texts(tree) if id(text) in joined and text.value in FOLDERS}
-    paths = [str(text.value) for text in texts(tree) if " " not in str(text.value)]
-    return alone | {part for path in paths for part in PARTS if re.search(rf"(?<![\w-]){part}(?!/)", path)}
+    own = [*texts(tree)]
+    alone = {str(text.value) for text in own if id(text) in joined and text.value in FOLDERS}
+    pairs = [(part, path) for text in own if " " not in (path := str(text.value)) for part in PARTS if part in path]
+    return alone | {part for part, path in pairs if re.search(rf"(?<![\w-]){part}(?!/)", path)}
 
 
 def joined_parts(node: ast.AST) -> list[ast.expr]:

@@ -19,6 +19,15 @@ def few() -> pl.DataFrame:
     return pl.read_csv(make_loans(40, seed=4).write_csv().encode(), infer_schema=False)
 
 
+@pytest.fixture(scope="session")
+def cleaned_few(few: pl.DataFrame, contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """Clean the forty loans as they are."""
+    folder = tmp_path_factory.mktemp("few")
+    path = as_csv(few, folder / "loans.csv")
+    clean_loans([path], contract, cleaned=folder / "cleaned.parquet", rejected=folder / "rejected.parquet")
+    return pl.read_parquet(folder / "cleaned.parquet")
+
+
 @pytest.fixture
 def clean(tmp_path: Path, contract: Contract) -> Clean:
     """Return a function that cleans files or a frame, and checks what must hold of every run."""

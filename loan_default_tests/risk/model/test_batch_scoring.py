@@ -27,8 +27,9 @@ def loans(windows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return windows["test"].head(300)
 
 
-@pytest.mark.parametrize("part_rows", [1, 7, 100, 299, 300, 1_000])
-@pytest.mark.parametrize("with_reasons", [True, False])
+@pytest.mark.parametrize(
+    ("part_rows", "with_reasons"), [(1, True), (7, False), (100, True), (299, False), (300, True), (1_000, False)]
+)
 def test_parts_add_up_to_the_whole(
     scorer: Scorer, loans: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, part_rows: int, with_reasons: bool
 ) -> None:
