@@ -96,7 +96,7 @@ def test_a_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(harnes
     assert harness.instance.get_dynamic_partitions("batch") == requested
 
 
-@settings(max_examples=settings.default.max_examples // 5)  # each is a whole life
+@settings(max_examples=settings().max_examples // 5)  # each is a whole life
 @given(seed=st.integers(0, 10**6))
 def test_a_random_life_of_an_inbox(seed: int) -> None:
     """Files come, change, are touched; cursors are lost, ticks doubled, runs slow: each content is scored once."""
