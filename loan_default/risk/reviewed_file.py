@@ -23,6 +23,8 @@ CONF = Path(__file__).resolve().parent.parent / "conf"  # of the files that the 
 
 _File = TypeVar("_File", bound=Section)
 _LIBYAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
+# Numbers that YAML 1.1 reads as people do: 0777 is 511 to it, 1:30 is 90, 1_000 is 1000.
+_AS_WRITTEN = re.compile(r"[-+]?(?!0\d+$)(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 
 
@@ -132,17 +134,17 @@ class Document(NamedTuple):
 
 
 class _Loader(_LIBYAML):  # type: ignore[misc]
-    """Reads lists as tuples, `1e6` as a number, and as text what only looks like a number or a day."""
+    """Reads lists as tuples, `1e6` as a number, and as text what only looks like a number (`0777`, `1:30`) or a day."""
 
 
 def _tuple(loader: Any, node: yaml.SequenceNode) -> tuple[Any, ...]:
     return tuple(loader.construct_sequence(node, deep=True))
 
 
-def _or_text(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _or_text(construct: Callable[[Any, Any], Any], pattern: re.Pattern[str]) -> Callable[[Any, Any], Any]:
     def value_or_text(loader: Any, node: yaml.ScalarNode) -> Any:
         try:
-            return construct(loader, node)
+            return construct(loader, node) if pattern.fullmatch(node.value) else node.value
         except ValueError:
             return node.value
 
@@ -151,9 +153,9 @@ def _or_text(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 _Loader.add_constructor("tag:yaml.org,2002:seq", _tuple)
-for _type in ("int", "float", "timestamp"):
+for _type, _pattern in (("int", _AS_WRITTEN), ("float", _AS_WRITTEN), ("timestamp", re.compile(".*"))):
     _tag = f"tag:yaml.org,2002:{_type}"
-    _Loader.add_constructor(_tag, _or_text(_LIBYAML.yaml_constructors[_tag]))
+    _Loader.add_constructor(_tag, _or_text(_LIBYAML.yaml_constructors[_tag], _pattern))
 
 
 def read_yaml(path: Path, text: str) -> Document:

@@ -45,12 +45,13 @@ _PROTECTED = (
 
 def make_contract(*fields: Mapping[str, Any], **keys: Any) -> Contract:
     """Describe a book of these fields beside its id, features and protected fields."""
+    unresolved = [] if "outcomes" in keys else ["open"]
     return Contract.model_validate(
         {
             "name": "small",
             "title": "A small book",
             "known_afterwards": [],
-            "outcome": {"column": "status", "defaulted": ["bad"], "repaid": ["good"], "unresolved": ["open"]},
+            "outcome": {"column": "status", "defaulted": ["bad"], "repaid": ["good"], "unresolved": unresolved},
             "expect": {"rejected_share_at_most": 0.1, "default_rate_between": [0.01, 0.9]},
             "fields": [_ID, *fields, *_FEATURES, *_PROTECTED],
             **keys,

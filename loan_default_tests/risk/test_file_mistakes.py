@@ -82,11 +82,11 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: number, role: feature, unit: u, range: [0, 1], required: 1, description: d": [
         "field a: required: 1 is a number, and it has to be true or false; write true or false"
     ],
-    "kind: nominal, role: feature, levels: [Yes, 010, 1.0, 2015-01-01, ~], description: d": [
+    "kind: nominal, role: feature, levels: [Yes, 10, 1.0, 2015-01-01, ~], description: d": [
         f'field a: levels: {problem}, and it has to be a text; write "{text}" in quotes'
         for text, problem in {
             "Yes": "YAML reads Yes as true",
-            "010": "010 is a number",
+            "10": "10 is a number",
             "1.0": "1.0 is a number",
             "2015-01-01": "YAML reads 2015-01-01 as a day",
             "~": "YAML reads ~ as nothing",

@@ -18,6 +18,10 @@ class Shelf(Section):
     flag: bool = False
 
 
+# What YAML 1.1 reads as 511, 8, 90, 1000, 31, 3 and 90.5.
+AS_WRITTEN = ("0777", "08", "1:30", "1_000", "0x1F", "0b11", "1:30.5")
+
+
 def write(folder: Path, content: str | bytes, name: str = "shelf.yaml") -> Path:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -34,6 +38,9 @@ def write(folder: Path, content: str | bytes, name: str = "shelf.yaml") -> Path:
         ("texts: &names [a]\nnumber: 1", Shelf(texts=("a",), number=1)),
         ("<<: {number: 1, flag: true}\nnumber: 2", Shelf(number=2, flag=True)),
         ("{}", Shelf()),
+        (f"texts: [{', '.join(AS_WRITTEN)}]", Shelf(texts=AS_WRITTEN)),
+        ("number: 1.5E-3", Shelf(number=0.0015)),
+        ("number: 012.50", Shelf(number=12.5)),
     ],
 )
 def test_a_file_is_read(tmp_path: Path, text: str, shelf: Shelf) -> None:
@@ -49,6 +56,22 @@ def test_a_file_is_read_anew_when_it_changes_and_once_while_it_does_not(tmp_path
     assert load_reviewed(path, Shelf, base=base) == Shelf(number=1, flag=True)
     write(tmp_path, "flag: false", "base.yaml")
     assert load_reviewed(path, Shelf, base=base) == Shelf(number=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("0777", "777 without quotes"),
+        ("1_000", "1000 without quotes"),
+        ("1_0.5", "10.5 without quotes"),
+        ("1:30", "a number"),
+        ("0x1F", "a number"),
+    ],
+)
+def test_no_number_is_read_as_another_than_is_written(tmp_path: Path, text: str, remedy: str) -> None:
+    sentence = f"line 1: number: {text} is a text, and it has to be a number; write {remedy}."
+    with pytest.raises(BadInput, match=sentence):
+        load_reviewed(write(tmp_path, f"number: {text}"), Shelf)
 
 
 def test_a_json_file_is_read_as_one(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,7 +15,7 @@ import polars as pl
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.contract.outcome import ProductTerm
 from loan_default.risk.contract.reasons import sentence_problem
-from loan_default.risk.section import Problem
+from loan_default.risk.section import Location, Problem
 
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
@@ -30,6 +30,7 @@ def contradictions(contract: Contract) -> Iterator[Problem]:
     yield from _role_problems(contract)
     yield from _time_problems(contract)
     yield from _term_problems(contract)
+    yield from _maturity_problems(contract)
     yield from _leak_problems(contract)
     yield from _derivation_problems(contract)
     for number, pattern in enumerate(contract.not_loans):
@@ -77,6 +78,11 @@ def _role_problems(contract: Contract) -> Iterator[Problem]:
             first = contract.fields[several[0]].name
             problem = f"{first} has the role {role} too, and exactly one field must have the role {role}"
             yield Problem(f"{problem}; write role: support", ("fields", number, "role"))
+    sources = {*contract.feature_names}.union(*(contract.sources.get(name, ()) for name in contract.feature_names))
+    for number, field in enumerate(contract.fields):
+        if field.opinion and field.name not in sources and field.role != "protected":
+            problem = f"no feature is derived from it and its role is {field.role}, so no model sees this opinion"
+            yield Problem(f"{problem}; delete opinion", ("fields", number, "opinion"), ("role", "derived"))
     if not contract.features:
         problem = "no field has the role feature, so a model would see nothing; write role: feature"
         yield Problem(problem, ("fields",), ("role", "fields"))
@@ -117,9 +123,12 @@ def _term_problems(contract: Contract) -> Iterator[Problem]:
             if level not in levels:
                 problem = f"{level} is no level of {contract.term.by}; those are {', '.join(levels)}"
                 yield Problem(f"term: months: {problem}", ("term", "months", level))
+    number, field = next(((n, f) for n, f in enumerate(contract.fields) if f.name == TERM), (None, None))
+    if isinstance(contract.term, int) and field is not None and not _never_matures(contract):
+        says = f"term: {contract.term} says that all loans have one term, and this field is the term of each"
+        yield Problem(f"{says}; delete one of the two", ("fields", number or 0), ("term", "name"))
     if contract.term is not None or contract.outcomes_are_final:
         return
-    number, field = next(((n, f) for n, f in enumerate(contract.fields) if f.name == TERM), (None, None))
     if field is None:
         problem = "a number field term with the unit months is needed, as it says when a loan matures"
         yield Problem(
@@ -132,6 +141,40 @@ def _term_problems(contract: Contract) -> Iterator[Problem]:
             ("fields", number or 0, "kind"),
             ("term", "unit", "outcomes"),
         )
+
+
+def _never_matures(contract: Contract) -> bool:
+    """Tell whether no loan has to mature, as the book says so or as it has no date."""
+    return contract.outcomes_are_final or not contract.has_time
+
+
+def _maturity_problems(contract: Contract) -> Iterator[Problem]:
+    """Yield what says when loans mature, where none has to."""
+    if not _never_matures(contract):
+        return
+    why = "outcomes: final says that every outcome is known" if contract.outcomes_are_final else "a book has no date"
+    other = ", or outcomes: final where loans still run" if contract.has_time else ""
+    keys: list[tuple[Location, bool]] = [
+        (("term",), contract.term is not None),
+        (("outcome", "grace_months"), contract.outcome.grace_months > 0),
+        (("snapshot",), contract.snapshot is not None),
+        *((("layouts", n, "snapshot_month"), bool(each.snapshot_month)) for n, each in enumerate(contract.layouts)),
+    ]
+    for location, is_written in keys:
+        if is_written:
+            name = ".".join(part for part in location if isinstance(part, str) and part != "layouts")
+            problem = f"{name}: {why}, so none has to mature and this is never read"
+            yield Problem(f"{problem}; delete {location[-1]}{other}", location)
+    if contract.outcome.unresolved:
+        listed = f"outcome.unresolved: {why}, and {_some(contract.outcome.unresolved)} tells none"
+        yield Problem(
+            f"{listed}; leave such loans out of the files and delete unresolved{other}", ("outcome", "unresolved")
+        )
+
+
+def _some(words: Sequence[str]) -> str:
+    """Name the first of several words."""
+    return words[0] if len(words) == 1 else f"{words[0]} with {len(words) - 1} more"
 
 
 def _leak_problems(contract: Contract) -> Iterator[Problem]:

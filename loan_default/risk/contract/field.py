@@ -106,7 +106,7 @@ class LoanField(Section):
             lacks = "unit" if self.unit is None else "range"
             yield Problem("a number needs a unit and a range; write unit: dollars, range: [0, 1000000]", (lacks,))
         if not is_number:
-            for key in (key for key in ("derived", "range", "scale", "strip") if self._says(key)):
+            for key in (key for key in ("derived", "unit", "range", "scale", "strip") if self._says(key)):
                 yield Problem(f"{key} is of numbers alone, and its kind is {self.kind}; delete {key}", (key,))
         elif self.range is not None and not self.range[0] < self.range[1]:
             remedy = (
@@ -116,6 +116,9 @@ class LoanField(Section):
             )
             written = f"[{self.range[0]:.10g}, {self.range[1]:.10g}]"
             yield Problem(f"range {written} is empty{remedy}", ("range",))
+        if cut := re.search(r"[-+\d]", self.strip):
+            problem = f"strip holds {cut[0]}, which would be cut off numbers too; write the letters beside them"
+            yield Problem(problem, ("strip",))
         if self.outside == "clip" and self.range is None:
             yield Problem("only a number with a range can be clipped; delete outside", ("outside",))
         if self.outside == "null" and not self.nullable:
@@ -135,9 +138,14 @@ class LoanField(Section):
             problem = f"{word} and {other} are one, as a writer may write either; delete one"
             yield Problem(problem, ("levels" if other in self.levels else "words",))
         for word, meaning in self.words.items():
-            if not (meaning is None or (meaning in self.levels if self.levels else isinstance(meaning, int | float))):
+            is_number = self.kind == "number" and isinstance(meaning, int | float)
+            if not (meaning is None or meaning in self.levels or is_number):
                 remedy = "one of its levels" if self.levels else "a number" if self.kind == "number" else "null"
                 yield Problem(f"word {word} stands for {meaning}, which is no value of it; write {remedy}", ("words",))
+            elif meaning is not None and self.kind in ("text", "month"):
+                yield Problem(
+                    f"word {word} stands for {meaning:g}, and no {self.kind} is read by words; write null", ("words",)
+                )
             elif word in self.levels:
                 yield Problem(f"{word} is a level and a word at once; delete it from one", ("words",))
 
@@ -154,6 +162,11 @@ class LoanField(Section):
         for key, says in (("opinion", self.opinion), ("risk", self.risk), ("reasons", self.reasons.sides)):
             if self.role == "protected" and says:
                 yield Problem(f"what is protected is never a feature nor a reason; delete {key}", (key,))
+        for key, says in (("risk", self.risk and self.role != "protected"), ("group", self.group != self.name)):
+            if self.role != "feature" and says:
+                yield Problem(
+                    f"only a feature has a {key}, and its role is {self.role}; delete {key}", (key,), ("name",)
+                )
         if self.opinion and self.role == "feature" and self.kind == "number" and not self.risk and not self.derived:
             problem = "a number that is the lender's opinion needs risk: rising or falling, as it is not known else"
             yield Problem(f"{problem} which way the lender means it", ("risk",))
@@ -173,6 +186,8 @@ class LoanField(Section):
             return None
         if self.reasons.sides and self.role != "feature":
             return f"only a feature has reasons; its role is {self.role}"
+        if self.reasons.missing and not self.nullable:
+            return "reasons.missing is never told, as no loan may lack the field; delete it, or write nullable: true"
         sides = self.reasons.sides - {"missing"}
         if self.kind == "nominal":
             allowed, rule = ({"level"},), "a nominal field has no high and no low; write level (and missing)"

@@ -149,8 +149,8 @@ def draft_contract(
     names = _field_names([*filter(None, (identity, time)), *fields], identity)
     lines = [
         *_head(profile, name, file),
-        *_time_head(time, matures=bool(status and status.unresolved) and _has_term(fields)),
-        *_outcome_lines(status, profile),
+        *_time_head(time, some_run=bool(status and status.unresolved), has_term=_has_term(fields)),
+        *_outcome_lines(status, profile, may_run=time is not None),
         *_files_lines(profile, separator, encoding),
         *_afterwards_lines(suspects),
         "fields:",
@@ -187,6 +187,7 @@ def _field_names(columns: Sequence[ColumnProfile], identity: ColumnProfile | Non
     for column in columns:
         plain, number = normalise(column.name), 2
         is_taken = plain in RESERVED or (plain == LOAN_ID and column is not identity)
+        is_taken |= plain == TERM and column.numbers is None
         plain = f"its_{plain}" if is_taken else plain
         name = plain
         while name in names.values():
@@ -224,14 +225,16 @@ def _has_term(fields: Sequence[ColumnProfile]) -> bool:
     return any(normalise(column.name) == TERM and column.numbers is not None for column in fields)
 
 
-def _time_head(time: ColumnProfile | None, *, matures: bool) -> Iterator[str]:
-    """Yield whether loans have dates and have ended; `matures`: some have not, and their terms are in the file."""
+def _time_head(time: ColumnProfile | None, *, some_run: bool, has_term: bool) -> Iterator[str]:
+    """Yield whether loans have dates and have ended; `some_run`: a status says that not all have."""
     if time is None:
         yield "time: none  # GUESS: no column holds dates. Windows are drawn by the loans' ids, and none is out of time"
         yield "outcomes: final  # GUESS: every loan has ended. DECIDE: loans that still run must not count as repaid"
-    elif matures:
+    elif some_run:
         yield "# GUESS: some loans still run, so an outcome counts once the term is over. DECIDE: how many months later"
         yield "# (grace_months of the outcome), as a default is booked later than it happens."
+        if not has_term:
+            yield "term: 36  # DECIDE: of all loans, in months; {by: product, months: {A: 36, B: 60}}, or {horizon: 12}"
     else:
         yield "# DECIDE: has every loan ended? Else delete outcomes: final: an outcome counts once the term is over"
         yield "# then, as a number field named term says, in months, or one number for all loans (term: 36)."
@@ -240,10 +243,11 @@ def _time_head(time: ColumnProfile | None, *, matures: bool) -> Iterator[str]:
     yield ""
 
 
-def _outcome_lines(status: StatusGuess | None, profile: TableProfile) -> Iterator[str]:
+def _outcome_lines(status: StatusGuess | None, profile: TableProfile, *, may_run: bool) -> Iterator[str]:
+    """Yield which statuses mean what; where no date says when loans mature, none is of loans that `may_run`."""
     if status is None:
         yield "# DECIDE: no column was found that tells how a loan ended. Name it, and its texts."
-        yield 'outcome: {column: "?", defaulted: ["1"], repaid: ["0"], unresolved: []}'
+        yield 'outcome: {column: "?", defaulted: ["1"], repaid: ["0"]}'
         yield ""
         return
     column = profile.by_name[status.column]
@@ -254,7 +258,11 @@ def _outcome_lines(status: StatusGuess | None, profile: TableProfile) -> Iterato
     yield "  # definition: ...  # DECIDE: what a default is in your operation, in a sentence, and within how long"
     yield f"  defaulted: {_list(status.defaulted)}{mark}"
     yield f"  repaid: {_list(status.repaid)}"
-    yield f"  unresolved: {_list(status.unresolved)}"
+    if status.unresolved and may_run:
+        yield f"  unresolved: {_list(status.unresolved)}"
+    elif status.unresolved:
+        yield f"  # DECIDE: list {', '.join(map(_text, status.unresolved))} above, or leave such loans out of the file:"
+        yield "  # no date says when they end, so their rows are rejected"
     yield ""
 
 

@@ -108,6 +108,21 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: number, role: support, format: '%Y', description: d": [
         "field a: format is of months alone, and its kind is number; delete format"
     ],
+    "kind: nominal, role: feature, levels: [A, B], unit: percent, description: d": [
+        "field a: unit is of numbers alone, and its kind is nominal; delete unit"
+    ],
+    "kind: text, role: segment, words: {x: 3}, description: d": [
+        "field a: word x stands for 3.0, which is no value of it; write null"
+    ],
+    "kind: number, role: support, risk: rising, group: debts, opinion: true, strip: -x, description: d": [
+        "field a: only a feature has a risk, and its role is support; delete risk",
+        "field a: only a feature has a group, and its role is support; delete group",
+        "field a: no feature is derived from it and its role is support, so no model sees this opinion; delete opinion",
+        "field a: strip holds -, which would be cut off numbers too; write the letters beside them",
+    ],
+    "kind: nominal, role: feature, levels: [A, B], required: true, reasons: {missing: It is.}, description: d": [
+        "field a: reasons.missing is never told, as no loan may lack the field; delete it, or write nullable: true"
+    ],
     "kind: number, role: protected, risk: rising, opinion: true, reasons: {high: It is.}, description: d": [
         f"field a: what is protected is never a feature nor a reason; delete {key}"
         for key in ("opinion", "risk", "reasons")

@@ -8,14 +8,63 @@ from loan_default.risk.errors import BadInput
 from loan_default_tests.risk.contract.drafts import CONTRACT, Change, LoadChanged, mistakes
 
 OF_FILE: dict[str, list[str]] = {
-    "term: 36": [],
     "term: {horizon: 12}": [],
+    "term: 36": [
+        "9: field term: term: 36 says that all loans have one term, and this field is the term of each; delete one of "
+        "the two"
+    ],
+    "outcomes: final\nterm: 36": [
+        "13: term: outcomes: final says that every outcome is known, so none has to mature and this is never read; "
+        "delete term, or outcomes: final where loans still run"
+    ],
+    "outcomes: final\nterm: {horizon: 12}\nsnapshot: {column: taken}": [
+        f"{line}: {key}: outcomes: final says that every outcome is known, so none has to mature and this is never "
+        f"read; delete {key}, or outcomes: final where loans still run"
+        for line, key in ((13, "term"), (14, "snapshot"))
+    ],
+    "outcomes: final\nlayouts: [{name: l, recognised_by: [y], snapshot_month: 2019-03}]": [
+        "13: layout l: snapshot_month: outcomes: final says that every outcome is known, so none has to mature and "
+        "this is never read; delete snapshot_month, or outcomes: final where loans still run"
+    ],
 }
 
 
 @pytest.mark.parametrize("lines", OF_FILE)
 def test_mistakes_of_a_contract(tmp_path: Path, lines: str) -> None:
     assert mistakes(tmp_path, CONTRACT + lines) == OF_FILE[lines]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        (
+            "grace_months: 5",
+            "outcome.grace_months: outcomes: final says that every outcome is known, so none has to mature and this is "
+            "never read; delete grace_months, or outcomes: final where loans still run",
+        ),
+        (
+            "unresolved: [open, late]",
+            "outcome.unresolved: outcomes: final says that every outcome is known, and open with 1 more tells none; "
+            "leave such loans out of the files and delete unresolved, or outcomes: final where loans still run",
+        ),
+    ],
+)
+def test_nothing_says_when_loans_mature_whose_outcomes_are_final(tmp_path: Path, keys: str, sentence: str) -> None:
+    text = CONTRACT.replace("repaid: [good]", f"repaid: [good], {keys}")
+    assert mistakes(tmp_path, text) == []
+    assert mistakes(tmp_path, text + "outcomes: final") == [f"4: {sentence}"]
+
+
+def test_of_a_book_without_a_date_all_is_told_at_once(tmp_path: Path) -> None:
+    text = CONTRACT.replace("repaid: [good]", "repaid: [good], unresolved: [open]").replace(
+        "issued, kind: month, role: time", "issued, kind: month, role: segment"
+    )
+    assert mistakes(tmp_path, text + "time: none\nterm: 36") == [
+        "4: outcome.unresolved: a book has no date, and open tells none; leave such loans out of the files and delete "
+        "unresolved",
+        "12: time: none: without a date no loan can be said to have matured; write outcomes: final if all are known",
+        "13: term: a book has no date, so none has to mature and this is never read; delete term",
+    ]
 
 
 def test_a_term_may_follow_from_the_product(tmp_path: Path) -> None:

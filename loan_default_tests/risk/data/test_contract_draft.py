@@ -39,6 +39,15 @@ def loans() -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
+RUNNING = loans().with_columns(loan_status=pl.Series(["Current", "Default", "Fully Paid", "Late"] * (ROWS // 4)))
+
+
+def load_draft(draft: Draft, folder: Path) -> Contract:
+    path = folder / "book.yaml"
+    path.write_text(draft.text, encoding="utf-8")
+    return load_contract(path)
+
+
 def drafted(table: pl.DataFrame) -> Draft:
     status = guess_outcome(profile_table(table))
     outcome = labels(table[status.column], status.defaulted, status.repaid) if status else None
@@ -52,9 +61,7 @@ def draft() -> Draft:
 
 @pytest.fixture(scope="module")
 def contract(draft: Draft, tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    path = tmp_path_factory.mktemp("draft") / "book.yaml"
-    path.write_text(draft.text, encoding="utf-8")
-    return load_contract(path)
+    return load_draft(draft, tmp_path_factory.mktemp("draft"))
 
 
 def test_outcome_time_and_id_are_found(draft: Draft, contract: Contract) -> None:
@@ -88,9 +95,7 @@ def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
 def test_a_table_without_dates_or_numbers_of_loans_is_a_book_without_time(tmp_path: Path) -> None:
     draft = drafted(loans().drop("LoanID", "IssueDate", "note"))
     assert (draft.time, draft.id) == (None, None)
-    path = tmp_path / "book.yaml"
-    path.write_text(draft.text, encoding="utf-8")
-    contract = load_contract(path)
+    contract = load_draft(draft, tmp_path)
     assert not contract.has_time
     assert contract.outcomes_are_final
 
@@ -117,9 +122,7 @@ def test_codes_constants_and_counted_days_are_no_plain_numbers(tmp_path: Path) -
             Balance=pl.Series(["0"] * ROWS),
         )
     )
-    path = tmp_path / "book.yaml"
-    path.write_text(draft.text, encoding="utf-8")
-    fields = load_contract(path).by_name
+    fields = load_draft(draft, tmp_path).by_name
     assert (fields["zip"].kind, fields["zip"].role) == ("text", "segment")
     assert fields["naics"].levels == ("5311100", "5324901")
     assert (fields["balance"].kind, fields["balance"].role) == ("text", "segment")
@@ -129,10 +132,27 @@ def test_codes_constants_and_counted_days_are_no_plain_numbers(tmp_path: Path) -
 
 def test_where_loans_still_run_outcomes_count_after_their_terms(contract: Contract) -> None:
     assert contract.outcomes_are_final
-    running = drafted(loans().with_columns(loan_status=pl.Series(["Current", "Default", "Fully Paid", "Late"] * 50)))
+    running = drafted(RUNNING)
     assert "outcomes: final" not in running.text.replace("(outcomes: final", "")
     assert "GUESS: some loans still run" in running.text
     assert 'unresolved: ["Current", "Late"]' in running.text or 'unresolved: ["Late", "Current"]' in running.text
+
+
+def test_loans_that_still_run_have_a_term_to_decide_on_where_no_column_is_one(tmp_path: Path) -> None:
+    term = pl.Series(np.random.default_rng(1).choice(["three years", "five years"], ROWS).tolist())
+    draft = drafted(RUNNING.with_columns(term=term))
+    contract = load_draft(draft, tmp_path)
+    assert (contract.term, set(contract.outcome.unresolved)) == (36, {"Current", "Late"})
+    assert contract.by_name["its_term"].column == "term"
+    assert "term: 36  # DECIDE: of all loans, in months" in draft.text
+
+
+def test_without_a_date_loans_that_still_run_are_left_out(tmp_path: Path) -> None:
+    draft = drafted(RUNNING.drop("IssueDate", "note"))
+    contract = load_draft(draft, tmp_path)
+    assert (contract.has_time, contract.outcome.unresolved) == (False, ())
+    assert "above, or leave such loans out of the file:" in draft.text
+    assert "unresolved" not in draft.text
 
 
 def test_a_table_without_an_outcome_says_so() -> None:
