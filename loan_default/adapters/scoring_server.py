@@ -209,7 +209,7 @@ class ScoringServer:
             raise ServerError(f"The scoring server for {self.url} cannot be started: {error}.") from error
         # Where it ends before this process does, somebody has to take note, or it stays as a zombie.
         threading.Thread(target=process.wait, daemon=True).start()
-        _record(self.home, process.pid, command)
+        _record(self.home, process.pid, command, self.url)
         return process
 
     def _await_ping(self, ended: Callable[[], bool], wait: float, log_offset: int) -> None:
@@ -264,9 +264,14 @@ class ScoringServer:
 # --- the record of the process ----------------------------------------------------------------------------------
 
 
+def recorded_url(home: Path) -> str | None:
+    """Return where the recorded process answers, if it lives."""
+    return None if _recorded_pid(home) is None else _read_record(home)[2]
+
+
 @contextmanager
-def record_process(home: Path) -> Iterator[None]:
-    """Record this process as the server of `home` while it serves, however it was started.
+def record_process(home: Path, url: str) -> Iterator[None]:
+    """Record this process as the server of `home` that answers at `url` while it serves, however it was started.
 
     Raises:
         ServerError: another process is.
@@ -274,7 +279,7 @@ def record_process(home: Path) -> Iterator[None]:
     mine, other = os.getpid(), _recorded_pid(home)
     if other not in (None, mine):
         raise ServerError(f"A scoring server runs from {home} already (process {other}); stop it first.")
-    _record(home, mine, sys.orig_argv)
+    _record(home, mine, sys.orig_argv, url)
     try:
         yield
     finally:
@@ -282,22 +287,27 @@ def record_process(home: Path) -> Iterator[None]:
             (home / _PID_FILE).unlink(missing_ok=True)
 
 
-def _record(home: Path, pid: int, command: Sequence[str]) -> None:
-    """Record the process number, and the arguments that tell this process from a later one of the same number.
+def _record(home: Path, pid: int, command: Sequence[str], url: str) -> None:
+    """Record the process number, the arguments that tell this process from a later one of the same number, the address.
 
     The program itself is left out: macOS shows another path than the one that was called.
     """
     with write_atomically(home / _PID_FILE) as part:
-        part.write_text(f"{pid}\n{' '.join(command[1:] or command)}\n", encoding="utf-8")
+        part.write_text(f"{pid}\n{' '.join(command[1:] or command)}\n{url}\n", encoding="utf-8")
+
+
+def _read_record(home: Path) -> tuple[int | None, str, str | None]:
+    """Read the process, its arguments and its address; nothing where there is no record, or none of ours."""
+    try:
+        number, arguments, *url = (home / _PID_FILE).read_text(encoding="utf-8").splitlines()
+        return int(number), arguments, next(iter(url), None)
+    except (FileNotFoundError, ValueError):
+        return None, "", None
 
 
 def _recorded_pid(home: Path) -> int | None:
-    try:
-        number, arguments = (home / _PID_FILE).read_text(encoding="utf-8").splitlines()
-        pid = int(number)
-    except (FileNotFoundError, ValueError):  # no record, or none of ours
-        return None
-    return pid if arguments and arguments in _command_line(pid) else None
+    pid, arguments, _ = _read_record(home)
+    return pid if pid is not None and arguments and arguments in _command_line(pid) else None
 
 
 def _command_line(pid: int) -> str:

@@ -14,7 +14,7 @@ from loan_default.cli.arguments import Port, between
 def serve(
     *,
     host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1",
-    port: Port = 5001,
+    port: Port | None = None,
     workers: Annotated[int, between(1)] = 1,
     poll: Annotated[float, Parameter(metavar="SECONDS", validator=validators.Number(gt=0))] = 5.0,
     stop: bool = False,
@@ -23,7 +23,7 @@ def serve(
 
     Args:
         host: Address to listen on; another than loopback needs tokens.
-        port: Port to listen on.
+        port: Port to listen on; default: that of LOAN_DEFAULT_SERVING_URL, 5001 unless set.
         workers: Processes that share the port.
         poll: Seconds between looks at the registry.
         stop: Stop the server that runs.
@@ -38,7 +38,7 @@ def serve(
         output().print("No scoring server runs." if pid is None else f"The scoring server (process {pid}) has stopped.")
         return
     config = scoring_server.plan(settings, host, port, workers, poll)
-    errors().print(f"Scoring: http://{host}:{port}/invocations   Ctrl-C stops it.")
+    errors().print(f"Scoring: http://{host}:{config.port}/invocations   Ctrl-C stops it.")
     scoring_server.run(settings, config)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
 
@@ -14,18 +15,26 @@ if TYPE_CHECKING:
     from loan_default.serving.client import ClientReport
     from loan_default.serving.server import ServerConfig
 
+_PORT = 5001  # where the address names none, as behind a proxy
 _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 
 
-def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: float) -> ServerConfig:
-    """Plan a scoring server that follows the version in production."""
+def address(settings: Settings) -> str:
+    """Return where the scoring server of this home answers, or else where the settings say that one does."""
+    from loan_default.adapters.scoring_server import recorded_url
+
+    return recorded_url(settings.serving) or settings.serving_url
+
+
+def plan(settings: Settings, host: str, port: int | None, workers: int, poll_seconds: float) -> ServerConfig:
+    """Plan a scoring server that follows the version in production; by default on the port of `serving_url`."""
     from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.policy import load_policy
     from loan_default.serving.server import ServerConfig
 
     return ServerConfig(
         host=host,
-        port=port,
+        port=port or urlsplit(settings.serving_url).port or _PORT,
         workers=workers,
         home=settings.serving,
         models=settings.models,
@@ -43,7 +52,8 @@ def run(settings: Settings, config: ServerConfig) -> None:
     from loan_default.adapters.scoring_server import record_process
     from loan_default.serving.server import serve
 
-    with record_process(settings.serving):
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    with record_process(settings.serving, f"http://{f'[{host}]' if ':' in host else host}:{config.port}"):
         serve(config)
 
 
@@ -51,7 +61,7 @@ def stop(settings: Settings) -> int | None:
     """End the scoring server of this home, if one runs; return its process number."""
     from loan_default.adapters.scoring_server import ScoringServer
 
-    return ScoringServer(settings.serving_url, settings.serving).stop(wait=_STOP_SECONDS)
+    return ScoringServer(address(settings), settings.serving).stop(wait=_STOP_SECONDS)
 
 
 def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -> ClientReport:
@@ -61,13 +71,13 @@ def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -
         settings: of the home.
         file: CSV, CSV.GZ or Parquet of applications.
         out: CSV to write.
-        url: of the server; by default the one of the settings.
+        url: of the server; by default its `address`.
     """
     from loan_default.risk.contract.loading import load_contract
     from loan_default.serving.client import score_file
 
     contract, tokens = load_contract(settings.contract), settings.tokens(API_TOKENS)
-    return score_file(file, url or settings.serving_url, out, contract=contract, token=tokens[0] if tokens else "")
+    return score_file(file, url or address(settings), out, contract=contract, token=tokens[0] if tokens else "")
 
 
 def answers_file(file: Path) -> Path:

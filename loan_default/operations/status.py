@@ -114,11 +114,13 @@ def _version(alias: str, version: ModelVersion | None) -> VersionStatus:
 
 def _server(settings: Settings) -> ServerStatus:
     from loan_default.adapters.scoring_server import ScoringServer
+    from loan_default.operations.scoring_server import address
 
-    health = ScoringServer(settings.serving_url, settings.serving).health()
+    url = address(settings)
+    health = ScoringServer(url, settings.serving).health()
     if health is None:
-        return ServerStatus(settings.serving_url)
-    return ServerStatus(settings.serving_url, health.status, health.version, health.pid, health.trouble)
+        return ServerStatus(url)
+    return ServerStatus(url, health.status, health.version, health.pid, health.trouble)
 
 
 def _performance(settings: Settings) -> PerformanceStatus | None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from loan_default.adapters.scoring_server import ScoringServer, ServerError, Unreachable, record_process
+from loan_default.adapters.scoring_server import ScoringServer, ServerError, Unreachable, record_process, recorded_url
 from loan_default_tests.stores import free_port, serving
 from loan_default_tests.waiting import within
+
+URL = "http://127.0.0.1:5002"
 
 pytestmark = pytest.mark.integration
 
@@ -265,22 +267,25 @@ def test_processes_are_known_without_proc_too(sandbox: Sandbox, monkeypatch: pyt
 
 
 def test_a_server_started_by_hand_is_recorded_while_it_serves(sandbox: Sandbox) -> None:
-    with record_process(sandbox.server.home):
+    with record_process(sandbox.server.home, URL):
         assert sandbox.server.running_pid() == os.getpid()
-        with record_process(sandbox.server.home):  # as where `start` recorded it before it did so itself
+        assert recorded_url(sandbox.server.home) == URL
+        with record_process(sandbox.server.home, URL):  # as where `start` recorded it before it did so itself
             pass
         assert not sandbox.record.exists()
+    assert recorded_url(sandbox.server.home) is None
     pid = sandbox.start()
+    assert recorded_url(sandbox.server.home) == sandbox.server.url
     with pytest.raises(ServerError, match=rf"runs from .*home already \(process {pid}\); stop it"):
-        record_process(sandbox.server.home).__enter__()
+        record_process(sandbox.server.home, URL).__enter__()
     assert sandbox.server.running_pid() == pid
-    with pytest.raises(KeyboardInterrupt), record_process(sandbox.folder / "another"):
+    with pytest.raises(KeyboardInterrupt), record_process(sandbox.folder / "another", URL):
         raise KeyboardInterrupt
     assert not (sandbox.folder / "another" / "server.pid").exists()
 
 
 def test_the_record_of_another_server_is_left_alone(sandbox: Sandbox) -> None:
-    with record_process(sandbox.server.home):
+    with record_process(sandbox.server.home, URL):
         sandbox.record.unlink()
         pid = sandbox.start()
     assert sandbox.server.running_pid() == pid
@@ -314,7 +319,7 @@ def test_a_server_that_never_answers_is_ended(sandbox: Sandbox) -> None:
 
 
 def test_a_server_that_runs_but_does_not_answer_is_not_started_again(sandbox: Sandbox) -> None:
-    with record_process(sandbox.server.home):
+    with record_process(sandbox.server.home, URL):
         with pytest.raises(ServerError, match=r"did not answer within 0.2 s; .*server\.log ends with: nothing"):
             sandbox.server.start(sandbox.command(), wait=0.2)
         assert sandbox.server.running_pid() == os.getpid()

@@ -20,6 +20,32 @@ def test_the_plan_follows_the_settings(tmp_path: Path) -> None:
     assert config.home == settings.serving
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://127.0.0.1:5003", 5003), ("http://scoring", 5001), ("http://127.0.0.1:5001", 5001)]
+)
+def test_it_serves_on_the_port_of_the_address_at_which_others_look_for_it(tmp_path: Path, url: str, port: int) -> None:
+    settings = Settings(home=tmp_path, serving_url=url)
+    assert scoring_server.plan(settings, "127.0.0.1", None, 1, 5).port == port
+    assert scoring_server.address(settings) == url
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:5002"), ("10.1.1.1", "http://10.1.1.1:5002"), ("::1", "http://[::1]:5002")],
+)
+def test_while_it_serves_on_another_port_it_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, url: str
+) -> None:
+    settings = Settings(home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "a", "LOAN_DEFAULT_ADMIN_TOKENS": "b"})
+    seen = []
+    monkeypatch.setattr(
+        "loan_default.serving.server.serve", lambda config: seen.append(scoring_server.address(settings))
+    )
+    scoring_server.run(settings, scoring_server.plan(settings, host, 5002, 1, 5))
+    assert seen == [url]
+    assert scoring_server.address(settings) == settings.serving_url
+
+
 def test_nothing_is_stopped_where_nothing_runs(tmp_path: Path) -> None:
     assert scoring_server.stop(Settings(home=tmp_path, serving_url="http://127.0.0.1:9")) is None
 

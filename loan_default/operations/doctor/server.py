@@ -8,20 +8,21 @@ from urllib.parse import urlsplit
 from loan_default.adapters import probes
 from loan_default.adapters.scoring_server import ScoringServer, ServerError
 from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, diagnosis_of
+from loan_default.operations.scoring_server import address
 from loan_default.settings import Settings
 
 
 def check_server(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that the scoring server answers by the version in production, and nothing else holds its port."""
-    settings = context.settings
-    server = ScoringServer(settings.serving_url, settings.serving)
+    settings, url = context.settings, address(context.settings)
+    server = ScoringServer(url, settings.serving)
     try:
         health = server.health()
     except ServerError as error:
         yield diagnosis_of("scoring server", error, "Correct LOAN_DEFAULT_SERVING_URL.")
         return
     if health is None:
-        yield _silent_server(settings)
+        yield _silent_server(settings, url)
         return
     if health.trouble or health.version is None:
         message = f"It says: {health.trouble or 'no version is loaded.'}"
@@ -29,20 +30,20 @@ def check_server(context: CheckContext) -> Iterator[Diagnosis]:
             "scoring server", "wrong", message, f"See {server.log}, or the log of the service that runs it."
         )
     elif context.production is None:
-        message = f"Version {health.version} answers at {settings.serving_url}; which is in production is not known."
+        message = f"Version {health.version} answers at {url}; which is in production is not known."
         yield Diagnosis("scoring server", "note", message, "See what is said of the registry.")
     elif health.version != context.production.version:
         message = f"Version {health.version} answers, and version {context.production.version} is in production."
         yield Diagnosis("scoring server", "wrong", message, "Run serving_job; if it fails, its log says why.")
     else:
-        message = f"Version {health.version}, which is in production, answers at {settings.serving_url}."
+        message = f"Version {health.version}, which is in production, answers at {url}."
         yield Diagnosis("scoring server", "ok", message)
 
 
-def _silent_server(settings: Settings) -> Diagnosis:
-    url, address = settings.serving_url, urlsplit(settings.serving_url)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    if probes.accepts(address.hostname or "127.0.0.1", port, seconds=ASK_SECONDS):
+def _silent_server(settings: Settings, url: str) -> Diagnosis:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if probes.accepts(parts.hostname or "127.0.0.1", port, seconds=ASK_SECONDS):
         message = f"The port of {url} is taken by something that does not answer."
         return Diagnosis("scoring server", "wrong", message, "Stop what holds it, or serve on another port.")
     if settings.serving_supervised:

@@ -43,6 +43,13 @@ def test_what_answers_at_the_servers_address_is_told(
     assert diagnosis.mark != "wrong" or diagnosis.remedy
 
 
+def test_a_server_of_this_home_is_asked_on_the_port_that_it_serves(install: Installation) -> None:
+    settings = install(LOAN_DEFAULT_SERVING_URL="http://127.0.0.1:9")
+    with answering(health(3)) as url, scoring_server.record_process(settings.serving, url):
+        (diagnosis,) = diagnoses_of(check_server, CheckContext(settings, production=production()))
+    assert diagnosis.message == f"Version 3, which is in production, answers at {url}."
+
+
 def test_a_port_that_is_taken_by_something_silent_is_told(
     install: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
