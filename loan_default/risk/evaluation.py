@@ -184,8 +184,8 @@ class Evaluation:
     """A model on one window of loans.
 
     `opinion_gain` is what its AUC gains over the lender's own opinion on paired resamples. `recalibration`, `looks`,
-    `blanked` and `coverage` are None in records of before they were measured. `cut_by`, `cohort` and
-    `several_terms` are as in `WindowDesign`.
+    `blanked`, `coverage` and `approved` are None in records of before they were measured. `cut_by`, `cohort` and
+    `several_terms` are as in `WindowDesign`. `approved` is the share of the loans that its cut-offs approve.
     """
 
     rows: int
@@ -203,6 +203,7 @@ class Evaluation:
     cut_by: CutBy | None = None
     cohort: str | None = None
     several_terms: bool = True
+    approved: float | None = None
 
     @property
     def came(self) -> str:

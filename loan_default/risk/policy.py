@@ -18,10 +18,13 @@ from pydantic import Field
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import TERM
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.reviewed_file import CONF, load_reviewed
 from loan_default.risk.section import Problem, Section
 
+SEGMENT_LEVELS = 60  # that a person can read
+_SEGMENTLESS = {"id": "the number of the loan", "time": "the month of issue"}
 MonitoringTrigger = Literal["drift", "performance", "failure"]
 
 
@@ -77,6 +80,18 @@ class PromotionPolicy(Section):
     blank_approvals_rise_at_most: float = Field(ge=0)
     recent_share_at_least: float = Field(default=0.05, gt=0, le=1)
     covered_rows_at_least: int = Field(default=30, ge=1)
+    approval_rate: tuple[float, float] = Field(default=(0.02, 0.98), examples=["[0.02, 0.98]"])
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield limits between which nothing lies."""
+        least, most = self.approval_rate
+        if not 0 <= least < most <= 1:
+            written = f"approval_rate [{least:.10g}, {most:.10g}] is no band"
+            yield Problem(f"{written}; write two shares of 0 to 1, the lower first", ("approval_rate",))
+        if self.auc_at_least >= self.suspect_leak_above_auc:
+            problem = f"auc_at_least ({self.auc_at_least}) is not below suspect_leak_above_auc"
+            problem += f" ({self.suspect_leak_above_auc}), so no version could pass; write a smaller one"
+            yield Problem(problem, ("auc_at_least",))
 
     def are_enough(self, rows: int, defaults: int) -> bool:
         """Tell whether so many test loans suffice to judge by."""
@@ -187,14 +202,25 @@ def segment_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:
         if field is None:
             owns = f"write fields of it, as {', '.join(contract.segments)}" if contract.segments else "delete it"
             yield Problem(f"promotion.segments: {name} is no field of the contract {contract.name}; {owns}", location)
-        elif field.role == "support" and name != TERM:
+        elif field not in contract.stored:
             problem = f"promotion.segments: {name} is read for derived fields alone and not kept; delete it"
             yield Problem(problem, location)
         elif field.role == "protected":
             problem = f"promotion.segments: {name} is protected, and so for reports on fairness alone; delete it"
             yield Problem(problem, location)
+        elif not _has_levels(field):
+            others = [other for other in contract.segments if other != name]
+            remedy = f"write fields with levels, as {', '.join(others)}" if others else "delete it"
+            says = f"promotion.segments: {name} is {_SEGMENTLESS.get(field.role, f'a {field.kind}')} and no field of"
+            yield Problem(f"{says} few levels, by which loans are judged; {remedy}", location)
         elif name in policy.promotion.segments[:number]:
             yield Problem(f"promotion.segments: {name} stands twice; delete one", location)
+
+
+def _has_levels(field: LoanField) -> bool:
+    """Tell whether loans can be judged by each value of the field: it has levels, is the term, or counts up to few."""
+    counts = field.unit == "count" and field.range is not None and field.range[1] - field.range[0] < SEGMENT_LEVELS
+    return bool(field.levels) or (field.kind == "number" and (field.name == TERM or counts))
 
 
 @dataclass(frozen=True)

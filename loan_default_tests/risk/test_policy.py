@@ -11,7 +11,7 @@ import yaml
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import GovernancePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
-from loan_default_tests.risk.small_books import TIMELESS
+from loan_default_tests.risk.small_books import TIMELESS, make_contract
 
 
 def write_policy(folder: Path, key: str, value: Any) -> Path:
@@ -52,6 +52,9 @@ def test_nothing_is_said_of_governance_that_the_file_does_not_say(tmp_path: Path
         ("decision.approve_below", 0, "more than 0"),
         ("decision.approve_below", 0.5, "approve_below (0.5) is above decline_from (0.3)"),
         ("decision.reasons_at_most", -1, "at least 0"),
+        ("promotion.approval_rate", [0.9, 0.1], "approval_rate [0.9, 0.1] is no band; write two shares of 0 to 1"),
+        ("promotion.approval_rate", [2, 98], "approval_rate [2, 98] is no band; write two shares of 0 to 1"),
+        ("promotion.auc_at_least", 0.8, "is not below suspect_leak_above_auc (0.8), so no version could pass"),
         ("drift.drifted_share_limit", 1.5, "at most 1"),
         ("retraining.cooldown_hours", None, "YAML reads null as nothing, and it has to be a number"),
         ("governance.review_due", "next spring", "has to be a day; write it as 2027-06-30"),
@@ -93,6 +96,38 @@ def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str, sentence
         load_policy(path)
     with pytest.raises(BadInput, match="does not exist"):
         load_policy(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (
+            "id",
+            "the number of the loan and no field of few levels, by which loans are judged; write fields with levels",
+        ),
+        ("issue_d", "the month of issue and no field of few levels"),
+        (
+            "dti",
+            "a number and no field of few levels, by which loans are judged; write fields with levels, as term, home",
+        ),
+        ("pub_rec", "a number and no field of few levels"),
+        ("zip_code", "a text and no field of few levels"),
+        ("earliest_cr_line", "read for derived fields alone and not kept; delete it"),
+    ],
+)
+def test_loans_are_judged_by_fields_of_few_levels(tmp_path: Path, name: str, what: str) -> None:
+    with pytest.raises(BadInput, match=rf"line \d+: promotion.segments: {name} is {what}"):
+        load_policy(write_policy(tmp_path, "promotion.segments", ["term", "grade", name]))
+
+
+def test_loans_may_be_judged_by_a_number_that_counts_to_few(tmp_path: Path) -> None:
+    keys = {"kind": "number", "role": "feature", "unit": "count", "description": "Delays."}
+    path = write_policy(tmp_path, "promotion.segments", ["delays"])
+    few = make_contract({**keys, "name": "delays", "range": [0, 9]}, time="none", outcomes="final")
+    assert load_policy(path, few).promotion.segments == ("delays",)
+    many = make_contract({**keys, "name": "delays", "range": [0, 99]}, time="none", outcomes="final")
+    with pytest.raises(BadInput, match="delays is a number and no field of few levels"):
+        load_policy(path, many)
 
 
 def test_no_gate_judges_by_what_is_protected(tmp_path: Path) -> None:

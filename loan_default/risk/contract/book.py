@@ -160,7 +160,7 @@ class Contract(Section):
     @cached_property
     def segments(self) -> tuple[str, ...]:
         """Return the names of the fields by whose levels loans are judged: the term, and the nominal features."""
-        term = [TERM] if TERM in self.by_name else []
+        term = [TERM] if self.by_name.get(TERM) in self.stored else []
         return (*term, *(field.name for field in self.features if field.kind == "nominal" and field.name != TERM))
 
     @cached_property

@@ -36,6 +36,12 @@ from loan_default.risk.month_texts import month_number, months_after
 
 _LOST = "[\\x00\ufffd]"  # a nought, and what stands for bytes that are not of the file's encoding
 
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+_REMEDIES = {  # where letters were lost
+    "text": "save the file as UTF-8, or say its encoding under files in the contract",
+    "parquet": "they were lost before the Parquet file was written; write it anew from its source",
+}
+
 Dtypes = Mapping[str, pl.DataType]
 
 
@@ -66,7 +72,11 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     rules += [
         _reading_rule(field, dtypes[field.column], contract) for field in present if not _always_readable(field, dtypes)
     ]
-    rules += [_letters_rule(field) for field in present if field.kind == "text" and table.is_text]
+    rules += [
+        _letters_rule(field, dtypes[field.column], _REMEDIES[table.source])
+        for field in present
+        if field.kind == "text" and table.source != "request" and dtypes[field.column] in _TEXTS
+    ]
     rules += [rule for field in fields for rule in _value_rules(field)]
     if with_outcome:
         frame = frame.with_columns(_outcome(contract, dtypes))
@@ -287,10 +297,10 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> R
     return RowRule(field.name, f"{field.name}: {problem}", unreadable, why)
 
 
-def _letters_rule(field: LoanField) -> RowRule:
-    """Reject a row of delimited text in which letters of the field were lost: two ids would become one."""
-    why = "holds bytes that are no letters; save the file as UTF-8, or say its encoding under files in the contract"
-    return RowRule(field.name, f"{field.name}: unreadable text", _raw(field).str.contains(_LOST), why)
+def _letters_rule(field: LoanField, dtype: pl.DataType, remedy: str) -> RowRule:
+    """Reject a row in which letters of the field were lost: two ids would become one."""
+    lost = as_text(_raw(field), dtype).str.contains(_LOST)
+    return RowRule(field.name, f"{field.name}: unreadable text", lost, f"holds bytes that are no letters; {remedy}")
 
 
 def _value_rules(field: LoanField) -> Iterator[RowRule]:

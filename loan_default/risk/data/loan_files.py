@@ -52,6 +52,7 @@ _LOGGED = {"request_id", "scored_at", "model_version"}  # columns
 
 Packing = Literal["", "gzip", "zip"]
 Reader = Literal["typed", "text", "careful"]
+Source = Literal["text", "parquet", "request"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class LoanTable:
     read before it is collected.
 
     A loan without an id is called by `name` and its row. `rows` is how many the file has, where that is known.
-    `is_text` tells delimited text.
+    `source` says where it comes from: a file of either kind, or a request.
     """
 
     path: Path
@@ -69,7 +70,7 @@ class LoanTable:
     dtypes: Mapping[str, pl.DataType]
     layout: FileLayout | None
     rows: int | None = None
-    is_text: bool = False
+    source: Source = "request"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def open_table(
     layout = _layout_of(dtypes, contract)
     _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome))
     _refuse_nested(path, dtypes, needed)
-    return LoanTable(path, stem(path.name), frame, dtypes, layout, rows, is_text=not _is_parquet(path))
+    return LoanTable(
+        path, stem(path.name), frame, dtypes, layout, rows, source="parquet" if _is_parquet(path) else "text"
+    )
 
 
 def check_table(path: Path, contract: Contract, *, with_outcome: bool) -> None:

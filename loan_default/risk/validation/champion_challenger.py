@@ -37,8 +37,8 @@ from loan_default.risk.evaluation import (
 from loan_default.risk.loan_order import period_numbers, term_months
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import opinion_scores
-from loan_default.risk.policy import PromotionPolicy
-from loan_default.risk.validation.coverage import LEVELS_AT_MOST, as_level, segment_fields
+from loan_default.risk.policy import SEGMENT_LEVELS, PromotionPolicy
+from loan_default.risk.validation.coverage import as_level, segment_fields
 
 VINTAGE, QUARTER = "vintage", "quarter"
 CHAMPION, UNSEEN = "champion", ":unseen_by_champion"
@@ -175,6 +175,7 @@ def judge_on_test(
         cut_by=design.cut_by,
         cohort=design.cohort,
         several_terms=design.several_terms,
+        approved=approved_share(scores),
     )
     decisions, groups = decision_shares(scores.with_columns(test[OUTCOME])), pd_groups(outcomes, scores["pd"])
     judgement = Judgement(evaluation, None, leaderboard, None, decisions, groups)
@@ -246,7 +247,7 @@ def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl
     columns = {name for name in test.columns if test[name].null_count() < test.height}
     named = [name for name in dict.fromkeys([TERM, *policy.segments]) if name in columns]
     segments = [field.name for field in contract.with_role("segment", "cohort") if field.name in columns - {*named}]
-    reported = [name for name in segments if test[name].n_unique() <= LEVELS_AT_MOST]
+    reported = [name for name in segments if test[name].n_unique() <= SEGMENT_LEVELS]
     levels = [as_level(name, contract).alias(name) for name in [*named, *reported]]
     if not contract.has_time:
         return test.select(levels)
@@ -259,6 +260,11 @@ def _with_term(loans: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Add the term of each loan where it follows from the product."""
     by_product = isinstance(contract.term, ProductTerm) and contract.term.by in loans.columns
     return loans.with_columns(term_months(contract).alias(TERM)) if by_product else loans
+
+
+def approved_share(scores: pl.DataFrame) -> float:
+    """Return the share of loans (n rows with `decision`, n > 0) that are approved."""
+    return (scores["decision"] == DECISIONS[0]).sum() / scores.height
 
 
 def decision_shares(tested: pl.DataFrame) -> pl.DataFrame:

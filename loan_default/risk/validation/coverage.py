@@ -15,9 +15,8 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning_report import newest_month
 from loan_default.risk.evaluation import Coverage, LevelCoverage
 from loan_default.risk.loan_order import cohort_level, issue_order
-from loan_default.risk.policy import PromotionPolicy
+from loan_default.risk.policy import SEGMENT_LEVELS, PromotionPolicy
 
-LEVELS_AT_MOST = 60  # of a segment that a person can read
 _RECENT_MONTHS, _RECENT_SHARE = 12, 0.1
 
 
@@ -58,7 +57,7 @@ def measure_coverage(
         rows = int(sold["len"].sum())
         levels += [
             LevelCoverage(name, level, count / rows, tested.get(level, 0))
-            for level, count in sold.head(LEVELS_AT_MOST).iter_rows()
+            for level, count in sold.head(SEGMENT_LEVELS).iter_rows()
         ]
     empty = tuple(name for name in fields if name not in names)
     return replace(span, levels=tuple(levels), empty=empty)

@@ -102,6 +102,7 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     yield judge_calibration(evaluation.recalibration, policy, size)
     yield _judge_segments(evaluation, policy, size)
     yield _judge_blanked(evaluation, policy)
+    yield _judge_approvals(evaluation, policy)
 
 
 def _without_date(evaluation: Evaluation, policy: PromotionPolicy) -> str:
@@ -242,6 +243,19 @@ def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
         f"{worst.approved_without:.1%} of {worst.rows:,} test loans where all leave it out; a rise of "
         f"{policy.blank_approvals_rise_at_most:.0%} is allowed.",
     )
+
+
+def _judge_approvals(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
+    """Ask that the cut-offs divide the applicants: a version that approves nearly all or nobody decides nothing."""
+    rule, share = "approves_some", evaluation.approved
+    if share is None:
+        return Finding(rule, False, "It was not measured how many of the test loans it would approve; evaluate again.")
+    least, most = policy.approval_rate
+    sentence = f"It would approve {share:.2%} of the test loans; {least:.0%} to {most:.0%} is allowed."
+    if least <= share <= most:
+        return Finding(rule, True, sentence)
+    remedy = "See the cut-offs (decision.approve_below), or widen promotion.approval_rate if they are meant so."
+    return Finding(rule, False, f"{sentence} {remedy}")
 
 
 def _judge_against(

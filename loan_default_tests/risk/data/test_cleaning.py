@@ -56,7 +56,7 @@ def test_a_term_that_no_model_sees_is_stored_as_loans_mature_by_it(
     data = contract.model_dump()
     for field in data["fields"]:
         if field["name"] == "term":
-            field |= {"role": "support", "reasons": {}}
+            field |= {"role": "support", "reasons": {}, "risk": None, "group": "term"}
     supported, files = Contract.model_validate(data), [as_csv(loans, tmp_path / "loans.csv")]
     clean_loans(files, supported, cleaned=tmp_path / "c", rejected=tmp_path / "r")
     stored = pl.read_parquet(tmp_path / "c")

@@ -215,5 +215,15 @@ def test_two_ids_of_another_encoding_never_become_one(clean: Clean, tmp_path: Pa
     assert result.rejected["reason"][0].startswith(
         "id 'L\ufffd' holds bytes that are no letters; save the file as UTF-8"
     )
+    table = as_parquet(
+        pl.DataFrame({"id": ["L\ufffd", "L\0", "L"], "income": [1, 3, 4], "status": ["bad", "good", "good"]}),
+        tmp_path / "x.parquet",
+    )
+    result = clean(table, by=make_contract(time="none", outcomes="final"))
+    assert (result.loans["id"].to_list(), result.rejected["problem"].to_list()) == (["L"], ["id: unreadable text"] * 2)
+    assert result.rejected["reason"][0] == (
+        "id 'L\ufffd' holds bytes that are no letters; they were lost before the Parquet file was written; write it "
+        "anew from its source"
+    )
     latin = make_contract(time="none", outcomes="final", files={"encoding": "latin-1"})
     assert clean(path, by=latin).loans["id"].to_list() == ["Lé", "Lè", "L"]

@@ -90,6 +90,8 @@ def test_everyone_is_measured_on_the_same_resamples(
             outcomes_of(test_loans), *arrays(scorer, test_loans), cutoff=cutoff, rng=rng, resamples=RESAMPLES
         )
         assert measured == alone, kind
+    decisions = scorers["xgboost"].score(test_loans, with_reasons=False)["decision"]
+    assert 0 < (judgement.evaluation.approved or 0) == (decisions == "approve").mean()
     aucs = {kind: measured["auc"].value for kind, measured in everyone.items() if measured}
     assert len(set(aucs.values())) == 3
 

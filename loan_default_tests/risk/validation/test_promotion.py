@@ -68,6 +68,7 @@ EVIDENCE = Evaluation(
     looks=Looks(2, 1),
     blanked=(BLANKED, replace(BLANKED, field="revol_bal", approved_without=0.0)),
     coverage=Coverage("2018-01", "2018-12", (SOLD, LevelCoverage("term", "36", 0.95, 470), CAR), OTHERS),
+    approved=0.02,
 )
 BETTER = Comparison(Interval(0.001, 0.0001, 0.007), Interval(0.0005, -0.001, 0.002))
 COMMON = ComparableLoans(500, 100)
@@ -136,12 +137,13 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         "calibrated",
         "segments",
         "missing_is_no_safer",
+        "approves_some",
         "comparable_loans",
         "better_than_production",
         "auc_no_worse",
         "brier_no_worse",
     ]
-    assert len(decision.reasons) == 14
+    assert len(decision.reasons) == 15
     assert "The test loans came after the training loans of their term." in decision.reasons
     assert (
         "Of each level of term, purpose with 5% or more of the loans issued 2018-01 to 2018-12 the test window holds "
@@ -226,6 +228,20 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
             "It was not measured what leaving out a field does; evaluate the version again.",
         ),
         (
+            changed(approved=0.0199),
+            "It would approve 1.99% of the test loans; 2% to 98% is allowed. See the cut-offs "
+            "(decision.approve_below), or widen promotion.approval_rate if they are meant so.",
+        ),
+        (
+            changed(approved=1.0),
+            "It would approve 100.00% of the test loans; 2% to 98% is allowed. See the cut-offs "
+            "(decision.approve_below), or widen promotion.approval_rate if they are meant so.",
+        ),
+        (
+            changed(approved=None),
+            "It was not measured how many of the test loans it would approve; evaluate again.",
+        ),
+        (
             against(value=0.0009),
             "Against version 4 on the same loans AUC changes by +0.0009 (+0.0001 to +0.0070) and the Brier score by "
             "+0.0005 (-0.0010 to +0.0020); a gain in AUC of at least 0.0010 or a fall of the Brier score of at least "
@@ -282,6 +298,11 @@ def test_a_proven_fall_of_the_brier_score_promotes_a_version_that_ranks_no_worse
     assert decide(against(0.0, -0.004, (-0.0005, -0.001, -0.0001))((EVIDENCE, BETTER))).verdict == "promote"
     assert decide(against(0.0, -0.004, (-0.0004, -0.001, -0.0001))((EVIDENCE, BETTER))).verdict == "hold"
     assert decide(against(0.0, -0.004, (-0.0005, -0.001, 0.0))((EVIDENCE, BETTER))).verdict == "hold"
+
+
+def test_a_lender_may_mean_to_approve_everybody() -> None:
+    policy = POLICY.model_copy(update={"approval_rate": (0.0, 1.0)})
+    assert decide(changed(approved=1.0)((EVIDENCE, BETTER)), policy=policy).verdict == "promote"
 
 
 def test_a_policy_without_segments_judges_none() -> None:
