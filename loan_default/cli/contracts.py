@@ -62,6 +62,8 @@ def check(
                 "contract": checked.contract.name,
                 "policy": checked.policy,
                 "search_space": checked.search_space,
+                "guesses": checked.guesses,
+                "decisions": checked.decisions,
                 "check": checked.check,
             }
         )

@@ -43,7 +43,7 @@ _COLOURS = {
 _CHECK_WIDTH = 22
 _REASONS = 3  # of many, in a table
 _PROBLEMS = 4  # of many, likewise
-_STATUSES, _NAMES = 20, 12  # of many
+_STATUSES, _NAMES, _LINES = 20, 12, 20  # of many
 _ID_LETTERS = 8  # of a run's id: enough to find it in Dagster's UI
 _RUN_ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
@@ -87,6 +87,8 @@ def show_contract_check(console: Console, checked: CheckedContract) -> None:
         "search space": str(checked.search_space or "the one that is shipped"),
     }
     show_values(console, f"Contract {contract.name}: {contract.title}", values)
+    if checked.guesses or checked.decisions:
+        console.print(_marks_left(checked.guesses, checked.decisions), markup=False, style="yellow")
     if check is None:
         console.print("It can be loaded. Name a file to see what that has of each field.")
         return
@@ -112,6 +114,20 @@ def show_contract_check(console: Console, checked: CheckedContract) -> None:
     if check.report:
         show_cleaning(console, check.report.to_dict())
     console.print(check.refusal or "The file can be used.", markup=False, style="red" if check.refusal else "green")
+
+
+def _marks_left(guesses: Sequence[int], decisions: Sequence[int]) -> str:
+    """Say how many marks of its draft a contract still has, and on which lines."""
+    parts = [
+        f"{len(lines)} {word if len(lines) == 1 else plural} ({mark}: line{'' if len(lines) == 1 else 's'} "
+        f"{shorten_names([*dict.fromkeys(map(str, lines))], _LINES)})"
+        for mark, word, plural, lines in (
+            ("GUESS", "guess", "guesses", guesses),
+            ("DECIDE", "decision", "decisions", decisions),
+        )
+        if lines
+    ]
+    return f"Of its draft {' and '.join(parts)} are left: look at each, and delete its mark."
 
 
 def _share(share: float) -> str:
@@ -409,6 +425,8 @@ def show_performance(console: Console, report: Mapping[str, Any]) -> None:
     reasons = [*report["reasons"], *(f"Outcome file {name} cannot be read." for name in report["unreadable"])]
     _show_panel(console, title, reasons, _COLOURS.get(verdict, ""))
     console.print(f"[…] estimated without outcomes. {report['estimates']}", style="dim", markup=False)
+    if remark := report.get("remark"):
+        console.print(remark, style="dim", markup=False)
 
 
 def _show_levels(

@@ -5,6 +5,7 @@ What is guessed is `risk.data.contract_draft`'s, what is checked `risk.data.cont
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ def draft(file: Path, out: Path | None = None, *, name: str = "", overwrite: boo
     Raises:
         BadInput: the file is no table, or `out` is there already.
     """
-    from loan_default.risk.data.contract_draft import draft_contract, guess_outcome, normalise
+    from loan_default.risk.data.contract_draft import draft_contract, guess_outcome, marked_lines, normalise
     from loan_default.risk.data.table_profile import labels, profile_table
     from loan_default.risk.data.unknown_table import read_unknown_table
 
@@ -61,18 +62,25 @@ def draft(file: Path, out: Path | None = None, *, name: str = "", overwrite: boo
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(contract.text, encoding="utf-8")
-    marks = (contract.text.count(mark) for mark in ("GUESS", "DECIDE"))
-    return WrittenDraft(target, contract, table.texts.height, table.texts.width, *marks)
+    marks = marked_lines(contract.text)
+    return WrittenDraft(
+        target, contract, table.texts.height, table.texts.width, len(marks["GUESS"]), len(marks["DECIDE"])
+    )
 
 
 @dataclass(frozen=True)
 class CheckedContract:
-    """A contract that loads, the policy and the search space that are found by it, and what a file has of it."""
+    """A contract that loads, the policy and the search space that are found by it, and what a file has of it.
+
+    `guesses` and `decisions` are the lines on which marks of its draft are left.
+    """
 
     contract: Contract
     policy: Path | None
     search_space: Path | None
     check: ContractCheck | None
+    guesses: Sequence[int]
+    decisions: Sequence[int]
 
 
 def check(path: Path, file: Path | None = None) -> CheckedContract:
@@ -84,6 +92,7 @@ def check(path: Path, file: Path | None = None) -> CheckedContract:
     """
     from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.contract_check import check_contract
+    from loan_default.risk.data.contract_draft import marked_lines
     from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.policy import load_policy
     from loan_default.settings import find_beside
@@ -92,4 +101,6 @@ def check(path: Path, file: Path | None = None) -> CheckedContract:
     policy, search_space = find_beside(path, "policy"), find_beside(path, "search_space")
     load_policy(policy, contract)
     load_search_space(search_space)
-    return CheckedContract(contract, policy, search_space, check_contract(contract, file) if file else None)
+    checked = check_contract(contract, file) if file else None
+    marks = marked_lines(path.read_text(encoding="utf-8-sig"))
+    return CheckedContract(contract, policy, search_space, checked, marks["GUESS"], marks["DECIDE"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def test_a_draft_leads_on_to_its_check(file: Path, capsys: pytest.CaptureFixture
     words = capsys.readouterr().out
     assert "Drafted loans.yaml" in words
     assert "contract check loans.yaml loans.csv" in words
+    assert main(["contract", "check", "loans.yaml"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert re.search(
+        r"Of its draft \d+ guesses \(GUESS: lines \d+, .*\d+ decisions \(DECIDE: lines 6, .* are left:", words
+    )
     assert main(["contract", "init", str(file)]) == 1
     assert "is there already" in capsys.readouterr().err
 

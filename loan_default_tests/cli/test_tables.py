@@ -194,6 +194,8 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
     undated = text()
     assert "By quarter of scoring" in undated
     assert not any(word in undated for word in ("matured", "vintage"))
+    tables.show_performance(console, {**report, "remark": "Loans have no number."})
+    assert "Loans have no number." in text()
     tables.show_performance(console, {**report, "told_until": None})
     assert "version 2: degraded; no outcome has been told yet" in text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,22 @@ def test_a_draft_is_written_once_and_can_be_checked(
     assert contracts.draft(file, overwrite=True).path == written.path
     checked = contracts.check(written.path)
     assert (checked.contract.name, checked.check, checked.policy) == ("home_loans", None, None)
+
+
+def test_marks_that_are_left_of_a_draft_are_counted_by_line(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "homes.yaml"
+    written = contracts.draft(file, path)
+    checked = contracts.check(path)
+    assert (len(checked.guesses), len(checked.decisions)) == (written.guesses, written.decisions)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert all("GUESS" in lines[number - 1] for number in checked.guesses)
+    assert all("DECIDE" in lines[number - 1] for number in checked.decisions)
+    explanation = "marked GUESS, what only a person can know DECIDE"
+    header = [line for line in lines if explanation in line]
+    assert len(header) == 1
+    path.write_text("\n".join(header + [re.sub("#.*", "", line) for line in lines]), encoding="utf-8")
+    checked = contracts.check(path)
+    assert (checked.guesses, checked.decisions) == ([], [])
 
 
 def test_a_draft_says_when_it_saw_the_beginning_of_a_file_only(

@@ -180,6 +180,7 @@ def _performance_metadata(performance: "Performance") -> dict[str, Any]:
             )
         },
         "estimates": dg.MetadataValue.text(ESTIMATED),
+        **({"remark": dg.MetadataValue.text(performance.remark)} if performance.remark else {}),
     }
 
 

@@ -201,6 +201,11 @@ class Contract(Section):
         return type(self).model_construct(**{**current, **values})
 
     @property
+    def describes_number(self) -> bool:
+        """Tell whether a field of it is the number of a loan, by which the loan is known again in another file."""
+        return self.by_name[self.id_name].description != _OWN_NUMBER["description"]
+
+    @property
     def has_time(self) -> bool:
         """Tell whether the book says when its loans were granted."""
         return self.time is None

@@ -71,6 +71,18 @@ class Draft:
     suspects: Mapping[str, str]
 
 
+_MARK = re.compile(r"(?<=[#.:] )(GUESS|DECIDE)\b")
+
+
+def marked_lines(text: str) -> dict[str, list[int]]:
+    """Return the lines, counted from 1, of each `GUESS` and each `DECIDE` of a draft that a person has not deleted."""
+    lines: dict[str, list[int]] = {"GUESS": [], "DECIDE": []}
+    for number, line in enumerate(text.splitlines(), 1):
+        for mark in _MARK.findall(line):
+            lines[mark].append(number)
+    return lines
+
+
 @dataclass(frozen=True)
 class StatusGuess:
     """The texts of a status column, by what they may mean; `is_sure` where their words say it."""

@@ -8,7 +8,7 @@ that it is. Measuring contributions is the model's, the sentences are the contra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -67,37 +67,48 @@ class ReasonFinder:
         """
         by_field = field_contributions(contributions, self.space)
         by_group = np.add.reduceat(by_field[:, self._order], self._starts, axis=1)
-        strongest = np.argsort(-by_group, axis=1, kind="stable")[:, :at_most]
+        strongest = np.argsort(-by_group, axis=1, kind="stable")
         lacking = needed or [()] * len(by_field)
         rows = zip(by_field.tolist(), by_group.tolist(), strongest.tolist(), lacking, strict=True)
         return [
-            self._explanation(self._named(*row)[:at_most], row[1], numbers)
+            self._explanation(self._named(*row), row[1], numbers, at_most)
             for row, numbers in zip(rows, values, strict=True)
         ]
 
     def _named(
         self, by_field: list[float], by_group: list[float], strongest: list[int], absent: Sequence[int]
-    ) -> list[tuple[int, int]]:
-        """Return the positions of the groups that are reasons of a row, and of the field that each is told by."""
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the positions of the groups that are reasons of a row, and of the field that each is told by."""
         named = [(self._group_of[index], index) for index in absent]
+        yield from named
         groups = {group for group, _ in named}
         for group in strongest:
-            if by_group[group] > 0 and group not in groups:
-                named.append((group, max(self._groups[group][1], key=by_field.__getitem__)))
-        return named
+            if by_group[group] <= 0:
+                return
+            if group not in groups:
+                yield group, max(self._groups[group][1], key=by_field.__getitem__)
 
     def _explanation(
-        self, named: list[tuple[int, int]], by_group: list[float], values: Sequence[float] | Floats
+        self,
+        named: Iterable[tuple[int, int]],
+        by_group: list[float],
+        values: Sequence[float] | Floats,
+        at_most: int,
     ) -> Explanation:
+        """Tell the first reasons, and no sentence twice: where a group would, the next is told."""
         raised = sum(added for added in by_group if added > 0)
         explanation = Explanation([], [])
         for group, index in named:
+            if len(explanation.sentences) == at_most:
+                break
             name, members, sentence = self._groups[group]
             field, value = self.space.contract.features[index], float(values[index])
             side = side_of(field, value, self._typical[index])
             share = round(max(by_group[group], 0.0) / raised, _SHARE_DIGITS) if raised else 0.0
             if sentence is None or any(map(isnan, map(values.__getitem__, members))):  # it tells of all of them
                 sentence = field.reason(side, _plain_value(field, value))
+            if sentence in explanation.sentences:
+                continue
             explanation.sentences.append(sentence)
             explanation.codes.append({"group": name, "field": field.name, "side": side, "share": share})
         return explanation

@@ -35,6 +35,10 @@ ESTIMATED = (
     "An estimate supposes that every PD is right: it shows what a change of the population does, and cannot show that "
     "applicants of the same kind default more often than before."
 )
+UNNUMBERED = (
+    "The contract describes no number of a loan. Where files have no column id either, a loan of development that is "
+    "scored again counts as new here."
+)
 _LEAST = 30  # loans of a row before its AUC, KS and Brier score are told
 ESTIMATED_METRICS = ("auc", "ks", "brier")  # of `SHOWN_METRICS`: what PDs alone let expect
 _ROW = {
@@ -100,7 +104,7 @@ class Performance:
     """Every version; the same by vintage, by decision and by PD group, a row for each version's.
 
     A vintage is a quarter of issue, or in a book without a date of scoring (`quarters_of`). Where outcomes are final,
-    `outcomes_mature` is false: each counts as soon as it is told.
+    `outcomes_mature` is false: each counts as soon as it is told. `remark` says what else has to be known to read it.
     """
 
     versions: tuple[VersionPerformance, ...]
@@ -110,6 +114,7 @@ class Performance:
     verdict: PerformanceVerdict | None
     quarters_of: QuartersOf
     outcomes_mature: bool
+    remark: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
@@ -125,6 +130,7 @@ class Performance:
             "quarters_of": self.quarters_of,
             "outcomes_mature": self.outcomes_mature,
             "estimates": ESTIMATED,
+            "remark": self.remark,
         }
 
 
@@ -175,6 +181,7 @@ def measure_performance(
         *(tuple(versions), pl.concat(vintages), pl.concat(decisions), pl.concat(groups), verdict),
         quarters_of="issue" if contract.has_time else "scoring",
         outcomes_mature=not contract.outcomes_are_final,
+        remark=None if contract.has_time or contract.describes_number else UNNUMBERED,
     )
 
 

@@ -24,6 +24,7 @@ from loan_default.risk.policy import load_policy
 from loan_default_tests.packages import applications
 from loan_default_tests.packages import scorer as packaged_scorer
 from loan_default_tests.risk.conftest import published_loans
+from loan_default_tests.risk.small_books import make_contract
 
 CONTRACT = load_contract()
 TYPICAL = {
@@ -90,6 +91,26 @@ def test_strongest_first_and_at_most_as_many_as_allowed() -> None:
         assert [code["field"] for code in codes] == ordered[:at_most]
         assert len(sentences) == len(codes)
     assert [code["share"] for code in explain(row).codes] == [0.5, 0.2778, 0.1667, 0.0556]
+
+
+def test_no_sentence_is_told_twice_and_the_next_group_is_told_instead() -> None:
+    said = {"reasons": {"high": "Much is owed.", "low": "Little is owed."}, "description": "A debt."}
+    amount = {"kind": "number", "role": "feature", "unit": "dollars", "range": [0, 9], **said}
+    fields = ({**amount, "name": name} for name in ("card", "car"))
+    space = FeatureSpace(
+        make_contract(*fields, time="none", outcomes="final"),
+        Population({"card": 1.0, "car": 1.0, "income": 1.0, "home": "rent", "debt": 1.0}),
+    )
+    row = np.zeros((1, len(space.columns)))
+    for name, added in {"card": 0.4, "car": 0.3, "income": 0.2, "debt": 0.1}.items():
+        row[0, space.columns.index(name)] = added
+    numbers = [[{"card": 5.0, "car": 5.0}.get(name, 1.0) for name in space.contract.feature_names]]
+    (explanation,) = ReasonFinder(space).explain(row, numbers, 3)
+    assert explanation.sentences == ["Much is owed.", "Income of a year: 1 dollar.", "Debt: 1 percent."]
+    assert [code["field"] for code in explanation.codes] == ["card", "income", "debt"]
+    numbers[0][space.contract.feature_names.index("car")] = 0.5
+    (explanation,) = ReasonFinder(space).explain(row, numbers, 2)
+    assert explanation.sentences == ["Much is owed.", "Little is owed."]
 
 
 def test_the_lenders_opinion_is_one_reason_and_is_said_like_any_other() -> None:

@@ -320,6 +320,19 @@ def test_without_a_date_quarters_are_those_of_scoring_and_called_so() -> None:
     assert performance.versions[0].known == 2
 
 
+def test_of_a_book_without_dates_and_numbers_it_is_said_that_its_loans_are_not_known_again() -> None:
+    described = TIMELESS.model_dump(exclude_defaults=True)
+    others = [field for field in described["fields"] if field["role"] != "id"]
+    unnumbered = Contract.model_validate({**described, "fields": others})
+    record = measured_small(unnumbered, [scored("loans-1")], {"loans-1": 1}).to_dict()
+    assert record["remark"] == (
+        "The contract describes no number of a loan. Where files have no column id either, a loan of development that "
+        "is scored again counts as new here."
+    )
+    assert measured_small(TIMELESS, [scored("a")], {"a": 1}).to_dict()["remark"] is None
+    assert measured_small(FINAL, [scored("a", issued=date(2014, 1, 1))], {"a": 1}).remark is None
+
+
 def test_without_a_date_the_very_loans_that_a_version_was_developed_on_do_not_count_for_it() -> None:
     draws = pl.DataFrame({"id": ["a", "c"]}).select(draw_of("id")).to_series()
     (version,) = measured_small(TIMELESS, [scored(loan) for loan in "abc"], {"a": 1, "b": 0}, learned=draws).versions
