@@ -241,7 +241,7 @@ def test_the_record_of_a_dead_process_counts_for_nothing(sandbox: Sandbox) -> No
 
 def test_another_process_of_the_recorded_number_is_not_killed(sandbox: Sandbox) -> None:
     pid = sandbox.start()
-    _, arguments = sandbox.record.read_text().splitlines()
+    _, arguments, _ = sandbox.record.read_text().splitlines()
     os.kill(pid, signal.SIGKILL)
     other = subprocess.Popen(["sleep", "60"])
     try:
