@@ -142,13 +142,18 @@ class Tracking:
             runs = client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
             return str(runs[0].info.run_id) if runs else None
 
-    def running(self, tag: str) -> dict[str, str]:
-        """Return the experiment's runs that have not ended and carry this tag: their ids, each with the tag's value."""
-        with self._client("list the runs under way") as client:
+    def latest_runs(self, tag: str, status: str, at_most: int = 1000) -> dict[str, str]:
+        """Return the experiment's runs of a status, last ended first, that carry this tag: their ids, and its value."""
+        with self._client(f"list the runs that are {status}") as client:
             experiment = client.get_experiment_by_name(self.experiment)
             if experiment is None:
                 return {}
-            runs = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+            runs = client.search_runs(
+                [experiment.experiment_id],
+                f"attributes.status = '{status}'",
+                order_by=["attributes.end_time DESC"],
+                max_results=at_most,
+            )
             return {run.info.run_id: run.data.tags[tag] for run in runs if tag in run.data.tags}
 
     def end_run(self, run_id: str, status: str) -> None:

@@ -19,6 +19,7 @@ from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking, loa
 
 # The tag by which dagster-mlflow finds the MLflow run of a Dagster run again.
 DAGSTER_RUN_TAG = "dagster_run_id"
+_DOUBTFUL_RUNS = 5  # that ended last: between MLflow's end of a run and Dagster's a process may be killed
 
 _FAILURES = {
     dg.DagsterEventType.STEP_FAILURE,
@@ -90,11 +91,12 @@ def settle_mlflow_run(instance: dg.DagsterInstance, dagster_run_id: str, trackin
 
 
 def settle_lost_runs(instance: dg.DagsterInstance, tracking: Tracking) -> None:
-    """End the MLflow runs whose Dagster run has ended and could not do it, as its process was killed."""
-    for run_id, dagster_run_id in tracking.running(DAGSTER_RUN_TAG).items():
-        run = instance.get_run_by_id(dagster_run_id)
-        if run is not None and run.is_finished:  # an unknown one belongs to another platform
-            _end_truthfully(instance, dagster_run_id, tracking, run_id)
+    """End the MLflow runs of Dagster runs whose process was killed, before or just after it had ended them itself."""
+    for status, at_most in (("RUNNING", 1000), ("FINISHED", _DOUBTFUL_RUNS)):
+        for run_id, dagster_run_id in tracking.latest_runs(DAGSTER_RUN_TAG, status, at_most).items():
+            run = instance.get_run_by_id(dagster_run_id)  # an unknown one belongs to another platform
+            if run is not None and run.is_finished and _status(instance, dagster_run_id) != status:
+                _end_truthfully(instance, dagster_run_id, tracking, run_id)
 
 
 @contextmanager

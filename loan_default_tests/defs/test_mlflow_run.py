@@ -12,7 +12,7 @@ import pytest
 
 import loan_default
 from loan_default.adapters.tracking import Tracking
-from loan_default.defs.mlflow_run import DAGSTER_RUN_TAG, MlflowRunResource, settle_mlflow_run
+from loan_default.defs.mlflow_run import DAGSTER_RUN_TAG, MlflowRunResource, settle_lost_runs, settle_mlflow_run
 from loan_default_tests.stores import client_of, new_run, new_tracking
 
 pytestmark = pytest.mark.integration
@@ -147,11 +147,12 @@ def test_experiment_gets_its_artifact_location(tracking: Tracking) -> None:
     assert experiment.artifact_location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
 
 
-def test_run_of_a_killed_process_is_settled_later(tracking: Tracking) -> None:
-    @dg.job
-    def empty() -> None:
-        """Nothing: only the record of its run counts."""
+@dg.job
+def empty() -> None:
+    """Nothing: only the record of its run counts."""
 
+
+def test_run_of_a_killed_process_is_settled_later(tracking: Tracking) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(empty)
         tracking.set_tags(new_run(tracking), {DAGSTER_RUN_TAG: run.run_id})
@@ -160,6 +161,19 @@ def test_run_of_a_killed_process_is_settled_later(tracking: Tracking) -> None:
         settle_mlflow_run(instance, run.run_id, tracking)
         settle_mlflow_run(instance, "a run without MLflow", tracking)
     assert mlflow_runs(tracking) == [("FAILED", {})]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_next_run_settles_what_a_killed_process_left(tracking: Tracking, ended: bool) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        killed, under_way = (instance.create_run_for_job(empty) for _ in range(2))
+        for run in (killed, under_way):
+            tracking.set_tags(run_id := new_run(tracking), {DAGSTER_RUN_TAG: run.run_id})
+            if ended:  # as far as MLflow knows
+                tracking.end_run(run_id, "FINISHED")
+        instance.report_run_failed(killed)
+        settle_lost_runs(instance, tracking)
+    assert mlflow_runs(tracking) == [("FAILED", {}), ("FINISHED" if ended else "RUNNING", {})]
 
 
 def test_there_is_no_run_outside_a_dagster_run(tracking: Tracking) -> None:
