@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 
+from loan_default.adapters.xgboost_tracker import tracker_apart
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Schema, Table, TablePart, part_bounds, stream_frames
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
@@ -365,7 +366,8 @@ class DaskDevelopment:
         train = self._matrix(self._window(fit.window))
         calibrate = None if fit.stop_after is None else self._matrix(self._samples["calibrate"], train)
         train_by = partial(xgboost_dask.train, self.engine.client)
-        return fit.by(train_by, train, calibrate, coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS))["booster"]
+        with tracker_apart():
+            return fit.by(train_by, train, calibrate, coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS))["booster"]
 
     def _matrix(self, samples: Sequence[Future[Sample]], like: Any = None) -> Any:
         from dask import array

@@ -137,6 +137,7 @@ def test_a_worker_hands_a_function_on_that_it_has_used() -> None:
     "killed", [pytest.param(False, marks=pytest.mark.integration), pytest.param(True, marks=pytest.mark.long)]
 )
 def test_boosted_trees_are_as_good_as_those_fitted_here(
+    running: Cluster,
     engine: DaskEngine,
     book: Book,
     search: SearchSpace,
@@ -147,6 +148,8 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     with victims_of(engine, "fn-", after=1.0, killed=killed) as victims:
         (distributed,) = fitted(engine, book, search, "xgboost")
     assert len(victims) == killed
+    started = "function 'start_tracker'"  # in a process of its own: what fails in it cannot end the scheduler
+    assert started in (running.folder / "dask.log").read_text(encoding="utf-8")
     assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")] == [
         "1 of 2 workers died in fit 1."
     ] * killed
