@@ -24,6 +24,17 @@ _PRODUCT = {
     "levels": ["S", "L"],
     "description": "The product.",
 }
+OWED = {  # a feature of which it tells much that it is missing
+    "name": "owed",
+    "kind": "number",
+    "role": "feature",
+    "unit": "percent",
+    "range": [0, 100],
+    "risk": "rising",
+    "missing": "informative",
+    "description": "What is owed.",
+    "reasons": {"high": "Much is owed: {value}.", "missing": "What is owed is not stated."},
+}
 _FEATURES = (
     {
         "name": "income",

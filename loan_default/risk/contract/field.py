@@ -61,6 +61,7 @@ class LoanField(Section):
     words: Mapping[str, str | float | None] = {}
     derived: str | None = None
     risk: Literal["rising", "falling"] | None = None
+    missing: Literal["informative"] | None = None
     group: str = Field(default="", pattern=NAME)
     opinion: bool = False
     reasons: Reasons = Reasons()
@@ -96,7 +97,11 @@ class LoanField(Section):
         yield from self._number_problems()
         yield from self._level_problems()
         yield from self._role_problems()
-        for name, problem in (("format", self._format_problem()), ("reasons", self._reasons_problem())):
+        for name, problem in (
+            ("format", self._format_problem()),
+            ("reasons", self._reasons_problem()),
+            ("missing", self._missing_problem()),
+        ):
             if problem:
                 yield Problem(problem, (name,))
 
@@ -172,6 +177,17 @@ class LoanField(Section):
             yield Problem(f"{problem} which way the lender means it", ("risk",))
         if self.risk and self.kind not in ("number", "ordered"):
             yield Problem(f"a {self.kind} has no high and no low; delete risk", ("risk",))
+
+    def _missing_problem(self) -> str | None:
+        """Say why its absence can tell nothing, or needs not be told."""
+        if self.missing is None:
+            return None
+        if self.role != "feature" or not self.nullable:
+            why = "no loan may lack it" if self.role == "feature" else f"its role is {self.role}"
+            return f"missing: informative is of a feature that a loan may lack, and {why}; delete missing"
+        if self.risk is None:
+            return "missing: informative goes with a risk, as a model sees any other field's absence; delete missing"
+        return None
 
     def _format_problem(self) -> str | None:
         """Say why its formats read no month."""

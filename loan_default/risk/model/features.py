@@ -3,6 +3,7 @@
 One column for each number and each ordered field (position of its level, safest 1), one for each level of a
 nominal field. A field with a direction (`risk`) is never missing here: who leaves it out counts as the typical loan of
 the population, in training and in scoring alike, so no kind of model can take its absence for less risk than that.
+Where its absence is `informative`, a column more says that it is missing (1, else 0), with which PD may only rise.
 Other fields are NaN where they are missing. Nothing is fitted here; a model that needs scaling keeps that in its own
 pipeline. Which fields are features is the contract's to say.
 """
@@ -64,7 +65,14 @@ class FeatureSpace:
     def monotone(self) -> tuple[int, ...]:
         """Return for each column 1 where PD may only rise with it, -1 where it may only fall, else 0."""
         sign = {"rising": 1, "falling": -1, None: 0}
-        return tuple(sign[feature.risk] for feature in self.features for _ in _columns_of(feature))
+        signs = [sign[feature.risk] for feature in self.features for _ in _columns_of(feature)]
+        return tuple(1 if column in self.absence else sign for column, sign in enumerate(signs))
+
+    @cached_property
+    def absence(self) -> tuple[int, ...]:
+        """Return the positions of the columns that say that a field is missing, as its absence is informative."""
+        starts = zip(self.starts, self.features, strict=True)
+        return tuple(start + 1 for start, feature in starts if feature.missing)
 
     @cached_property
     def fillings(self) -> tuple[float | None, ...]:
@@ -100,6 +108,7 @@ class FeatureSpace:
         columns, positions = self._indicators
         levels = X[:, columns]
         X[:, columns] = np.where(np.isnan(levels), np.nan, levels == positions)
+        X[:, self.absence] = np.isnan(values[:, [self.field_of[column] for column in self.absence]])
         return X.astype(np.float32)
 
     @cached_property
@@ -109,8 +118,8 @@ class FeatureSpace:
     @cached_property
     def _indicators(self) -> tuple[list[int], list[int]]:
         """Return the columns that stand for one level each, and the positions of these levels."""
-        sizes = [len(feature.levels) if feature.kind == "nominal" else 0 for feature in self.features]
-        positions = [position for size in sizes for position in (range(1, size + 1) if size else [0])]
+        counts = [(len(_columns_of(feature)), feature.kind == "nominal") for feature in self.features]
+        positions = [position if nominal else 0 for size, nominal in counts for position in range(1, size + 1)]
         columns = [column for column, position in enumerate(positions) if position]
         return columns, [positions[column] for column in columns]
 
@@ -118,7 +127,7 @@ class FeatureSpace:
 def _columns_of(feature: LoanField) -> list[str]:
     if feature.kind == "nominal":
         return [f"{feature.name}={level}" for level in feature.levels]
-    return [feature.name]
+    return [feature.name, f"{feature.name}=missing"] if feature.missing else [feature.name]
 
 
 def _number(feature: LoanField) -> pl.Expr:
@@ -131,9 +140,10 @@ def _number(feature: LoanField) -> pl.Expr:
 
 def _encode(feature: LoanField, filling: float | None) -> list[pl.Expr]:
     number = _number(feature)
+    absent = [number.is_null().cast(pl.Float32).alias(_columns_of(feature)[-1])] if feature.missing else []
     if filling is not None:
         number = number.fill_null(filling)
     if feature.kind != "nominal":
-        return [number.cast(pl.Float32).alias(feature.name)]
+        return [number.cast(pl.Float32).alias(feature.name), *absent]
     levels = enumerate(_columns_of(feature), 1)
     return [(number == position).cast(pl.Float32).alias(name) for position, name in levels]

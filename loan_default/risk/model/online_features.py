@@ -98,6 +98,7 @@ class QuickReader:
             for name, expression in contract.expressions.items()
         ]
         self._fillings = {index: filling for index, filling in enumerate(space.fillings) if filling is not None}
+        self._absence = [(space.field_of[column], column) for column in space.absence]
         self._used = space.used if space.without_opinion else None
         self._nominal = [
             (index, _indicators(len(field.levels)))
@@ -178,6 +179,7 @@ class QuickReader:
         if isinstance(values, np.ndarray):
             return self._space.encode(values)
         (application,) = values
+        sent = application
         if math.isnan(sum(map(application.__getitem__, self._fillings))):  # one of them is: a third of asking each
             application = application.copy()
             for index, filling in self._fillings.items():
@@ -192,6 +194,8 @@ class QuickReader:
             row += indicators.get(application[index]) or indicators[math.nan]
             done = index + 1
         row += application[done:]
+        for index, column in self._absence:
+            row.insert(column, float(math.isnan(sent[index])))
         return np.array([row], dtype=np.float32)
 
 

@@ -123,6 +123,15 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: nominal, role: feature, levels: [A, B], required: true, reasons: {missing: It is.}, description: d": [
         "field a: reasons.missing is never told, as no loan may lack the field; delete it, or write nullable: true"
     ],
+    "kind: number, role: support, missing: informative, description: d": [
+        "field a: missing: informative is of a feature that a loan may lack, and its role is support; delete missing"
+    ],
+    "kind: ordered, role: feature, levels: [A], risk: rising, required: true, missing: informative, description: d": [
+        "field a: missing: informative is of a feature that a loan may lack, and no loan may lack it; delete missing"
+    ],
+    "kind: nominal, role: feature, levels: [A, B], missing: informative, description: d": [
+        "field a: missing: informative goes with a risk, as a model sees any other field's absence; delete missing"
+    ],
     "kind: number, role: protected, risk: rising, opinion: true, reasons: {high: It is.}, description: d": [
         f"field a: what is protected is never a feature nor a reason; delete {key}"
         for key in ("opinion", "risk", "reasons")

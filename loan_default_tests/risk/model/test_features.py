@@ -8,7 +8,9 @@ from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.online_features import QuickReader
 from loan_default_tests.conftest import Cleaned
+from loan_default_tests.risk.small_books import OWED, make_contract
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +170,30 @@ def test_the_fingerprint_changes_with_what_is_filled_in(
 def test_an_unknown_level_is_refused(space: FeatureSpace, frame: pl.DataFrame) -> None:
     with pytest.raises(pl.exceptions.InvalidOperationError):
         space.matrix(frame.head(1).with_columns(grade=pl.lit("H")))
+
+
+@pytest.mark.parametrize(("risk", "sign"), [("rising", 1), ("falling", -1)])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_that_a_field_is_missing_is_a_column_where_it_is_informative(risk: str, sign: int, hidden: bool) -> None:
+    """By a frame, by values, by the quick reader of one: and PD may only rise with it."""
+    score = {**OWED, "name": "rating", "missing": None, "opinion": True, "reasons": {}}
+    contract = make_contract(score, {**OWED, "risk": risk, "reasons": {}}, time="none", outcomes="final")
+    typical = {"rating": 1.0, "owed": 30.0, "income": 9.0}
+    space = FeatureSpace(contract, Population(typical), without_opinion=hidden)
+    first = space.columns.index("owed")
+    assert space.columns[first : first + 2] == ("owed", "owed=missing")
+    assert space.monotone[first : first + 2] == (sign, 1)
+    assert space.absence == (first + 1,)
+    loans = pl.DataFrame(
+        {"rating": [1.0, None], "owed": [10.0, None], "income": [5.0, 5.0], "home": ["own", None], "debt": [2.0, None]},
+        schema_overrides={"home": pl.Enum(["rent", "own"])},
+    )
+    matrix, values = space.matrix(loans), space.values(loans)
+    assert matrix[:, first : first + 2].tolist() == [[10, 0], [30, 1]]
+    np.testing.assert_array_equal(space.encode(values), matrix)
+    reader = QuickReader(space)
+    for row in (0, 1):
+        np.testing.assert_array_equal(reader.matrix([values[row].tolist()]), matrix[[row]])
+    plain = FeatureSpace(make_contract(score, {**OWED, "missing": None}, time="none", outcomes="final"))
+    assert "owed=missing" not in plain.columns
+    assert plain.fingerprint != FeatureSpace(contract).fingerprint

@@ -24,7 +24,7 @@ from loan_default.risk.policy import load_policy
 from loan_default_tests.packages import applications
 from loan_default_tests.packages import scorer as packaged_scorer
 from loan_default_tests.risk.conftest import published_loans
-from loan_default_tests.risk.small_books import make_contract
+from loan_default_tests.risk.small_books import OWED, make_contract
 
 CONTRACT = load_contract()
 TYPICAL = {
@@ -111,6 +111,16 @@ def test_no_sentence_is_told_twice_and_the_next_group_is_told_instead() -> None:
     numbers[0][space.contract.feature_names.index("car")] = 0.5
     (explanation,) = ReasonFinder(space).explain(row, numbers, 2)
     assert explanation.sentences == ["Much is owed.", "Little is owed."]
+
+
+def test_what_an_informative_absence_adds_is_told_as_what_is_missing() -> None:
+    space = FeatureSpace(make_contract(OWED, time="none", outcomes="final"), Population({"owed": 30.0, "income": 1.0}))
+    row = np.zeros((1, len(space.columns)))
+    row[0, [space.columns.index("owed"), space.columns.index("owed=missing")]] = -0.1, 0.4
+    lacking = [np.nan if name == "owed" else 1.0 for name in space.contract.feature_names]
+    (explanation,) = ReasonFinder(space).explain(row, [lacking], 4)
+    assert explanation.sentences == ["What is owed is not stated."]
+    assert explanation.codes == [{"group": "owed", "field": "owed", "side": "missing", "share": 1.0}]
 
 
 def test_the_lenders_opinion_is_one_reason_and_is_said_like_any_other() -> None:

@@ -117,6 +117,8 @@ def missingness(inputs: ModelCardInputs) -> Iterator[str]:
             f"A missing value of {filled} counts as the typical one of development, so it cannot be safer than that. "
             "Other fields stay missing."
         )
+    if informative := named(f.name for f in inputs.scorer.space.features if f.missing):
+        yield f"That {informative} is missing is a feature of its own, with which PD can only rise."
     measured = inputs.evaluation.blanked
     if measured is None:
         yield NOT_MEASURED
