@@ -64,7 +64,9 @@ def evaluated(**changes: Any) -> Evaluation:
     )
     defaults = int(TESTED["outcome"].sum())
     coverage = Coverage("2018-01", "2018-12", (LevelCoverage("term", "36", 0.7, 300),))
-    plain = Evaluation(TESTED.height, defaults, True, 0.3, metrics_of_test(), 0.6612, segments, coverage=coverage)
+    plain = Evaluation(
+        TESTED.height, defaults, True, 0.3, metrics_of_test(), 0.6612, segments, coverage=coverage, approved=0.45
+    )
     return replace(plain, **changes)
 
 
