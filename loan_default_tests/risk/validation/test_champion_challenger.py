@@ -129,7 +129,7 @@ def test_fields_may_be_named_as_models_are(
     names = {"addr_state": "xgboost", "zip_code": "champion"}
     described = scorers["xgboost"].contract.model_dump()
     for field in described["fields"]:
-        field["name"] = names.get(field["name"], field["name"])
+        field |= {key: names.get(field[key], field[key]) for key in ("name", "group")}
     contract = Contract.model_validate(described)
     renamed = {kind: replace(scorer, contract=contract) for kind, scorer in scorers.items()}
     forest = candidates["random_forest"].scorer
