@@ -1,5 +1,7 @@
 """The reference population: the same however it is cut, and what is typical of it."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
