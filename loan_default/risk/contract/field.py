@@ -112,7 +112,10 @@ class LoanField(Section):
             yield Problem("a number needs a unit and a range; write unit: dollars, range: [0, 1000000]", (lacks,))
         if not is_number:
             for key in (key for key in ("derived", "unit", "range", "scale", "strip") if self._says(key)):
-                yield Problem(f"{key} is of numbers alone, and its kind is {self.kind}; delete {key}", (key,))
+                yield Problem(
+                    f"{key} is of numbers alone, and its kind is {self.kind}; write kind: number, or delete {key}",
+                    (key,),
+                )
         elif self.range is not None and not self.range[0] < self.range[1]:
             remedy = (
                 f"; write [{self.range[1]:.10g}, {self.range[0]:.10g}]"

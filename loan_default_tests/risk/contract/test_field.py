@@ -99,7 +99,7 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     ],
     "kind: nominal, role: feature, levels: [A, B, A, 'C '], words: {yes: A, B: A, c: D}, scale: 2, description: d": [
         'YAML reads the key yes as no text; write "yes" in quotes',
-        "field a: scale is of numbers alone, and its kind is nominal; delete scale",
+        "field a: scale is of numbers alone, and its kind is nominal; write kind: number, or delete scale",
         "field a: level A is listed twice; delete one",
         "field a: 'C ' begins or ends with a blank, and no value read does; cut it off",
         "field a: B is a level and a word at once; delete it from one",
@@ -109,7 +109,7 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: format is of months alone, and its kind is number; delete format"
     ],
     "kind: nominal, role: feature, levels: [A, B], unit: percent, description: d": [
-        "field a: unit is of numbers alone, and its kind is nominal; delete unit"
+        "field a: unit is of numbers alone, and its kind is nominal; write kind: number, or delete unit"
     ],
     "kind: text, role: segment, words: {x: 3}, description: d": [
         "field a: word x stands for 3.0, which is no value of it; write null"
