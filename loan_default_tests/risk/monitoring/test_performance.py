@@ -247,7 +247,7 @@ def test_the_shipped_policy_judges_a_good_version_healthy() -> None:
     assert judged.verdict == "healthy"
 
 
-@pytest.mark.parametrize("rows", [500, 700, 3_000])
+@pytest.mark.parametrize("rows", [500, 3_000])
 @pytest.mark.parametrize("highest", [1.0, 0.15])
 def test_a_version_whose_pds_are_right_is_called_degraded_one_time_of_twenty_at_most(rows: int, highest: float) -> None:
     """Also where only the safest applicants were approved, whom no model tells apart well."""
@@ -262,7 +262,7 @@ def test_a_version_whose_pds_are_right_is_called_degraded_one_time_of_twenty_at_
         )
         return judge_performance(1, loans, policy, CONTRACT).verdict == "degraded"
 
-    assert np.mean([degraded(seed) for seed in range(300)]) <= 0.05
+    assert np.mean([degraded(seed) for seed in range(150)]) <= 0.05
 
 
 def test_a_finding_says_how_large_an_error_it_would_have_seen() -> None:

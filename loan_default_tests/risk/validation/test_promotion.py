@@ -535,7 +535,7 @@ def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model
         new, old = (book.log_odds + book.rng.normal(0, noise, rows) for noise in (0.15, 0.15 if not gain else 0.6))
         rng = np.random.default_rng(seed)
         measured = compare(
-            outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, rng=rng, resamples=100
+            outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, rng=rng, resamples=50
         )
         return decide_promotion(5, 4, evidence, measured, SHIPPED, COMMON).verdict == "promote"
 
