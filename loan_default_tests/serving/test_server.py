@@ -293,8 +293,9 @@ def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Runni
     assert (line["path"], line["status"], line["rows"]) == ("/invocations", 200, 2)
 
 
-@pytest.mark.parametrize("stops", [(signal.SIGTERM,), (signal.SIGINT,) * 40], ids=["stop", "impatience"])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("workers", "stops"), [("1", (signal.SIGTERM,)), ("2", (signal.SIGINT,) * 40)], ids=["stop", "impatience"]
+)
 def test_a_registry_that_never_answers_does_not_keep_it_from_stopping(
     tmp_path: Path, stops: Sequence[signal.Signals], workers: str
 ) -> None:
