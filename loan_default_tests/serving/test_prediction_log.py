@@ -201,7 +201,8 @@ OWN_COLUMNS = Contract.model_validate(
         "files": {"separator": ";", "decimal": ","},
         "fields": [
             *(
-                {**field.model_dump(), "name": {"id": "loan"}.get(field.name, field.name), "column": field.name.upper()}
+                field.model_dump(exclude={"group"})
+                | {"name": {"id": "loan"}.get(field.name, field.name), "column": field.name.upper()}
                 | ({"required": True, "nullable": False} if field.name == "term" else {})
                 for field in TERM_AS_SUPPORT.fields
             ),

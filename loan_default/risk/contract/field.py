@@ -205,8 +205,6 @@ class LoanField(Section):
             return None
         if self.reasons.sides and self.role != "feature":
             return f"only a feature has reasons; its role is {self.role}"
-        if self.reasons.missing and not self.nullable:
-            return "reasons.missing is never told, as no loan may lack the field; delete it, or write nullable: true"
         sides = self.reasons.sides - {"missing"}
         if self.kind == "nominal":
             allowed, rule = ({"level"},), "a nominal field has no high and no low; write level (and missing)"

@@ -120,9 +120,6 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: no feature is derived from it and its role is support, so no model sees this opinion; delete opinion",
         "field a: strip holds -, which would be cut off numbers too; write the letters beside them",
     ],
-    "kind: nominal, role: feature, levels: [A, B], required: true, reasons: {missing: It is.}, description: d": [
-        "field a: reasons.missing is never told, as no loan may lack the field; delete it, or write nullable: true"
-    ],
     "kind: number, role: support, missing: informative, description: d": [
         "field a: missing: informative is of a feature that a loan may lack, and its role is support; delete missing"
     ],

@@ -308,7 +308,6 @@ def test_cleaned_loans_of_every_kind_of_book_pass(tmp_path: Path, name: str) -> 
             "No loan has matured by the snapshot month 2016-12, so there is no default",
         ),
         ("constant", {"status": "open"}, "No loan has an outcome: status is never bad, good, so there is no default"),
-        ("timeless", {"status": "open"}, "No loan has an outcome: status is never bad, good, so there is no default"),
         ("constant", {"status": "good"}, "None of the {matured} matured loans defaulted; 1% to 90% is expected."),
         (
             "timeless",
