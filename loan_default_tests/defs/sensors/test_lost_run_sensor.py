@@ -23,8 +23,12 @@ def test_runs_that_died_are_ended_and_those_that_live_are_not(harness: Harness, 
     stopped = harness.add_run("tuning_job", RunStatus.CANCELING)
     ended = harness.add_run("training_job", RunStatus.SUCCESS)
     settled: list[str] = []
+    runs = {
+        "RUNNING": {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform", "m4": stopped.run_id},
+        "FINISHED": {"m5": ended.run_id},
+    }
     tracking = SimpleNamespace(
-        running=lambda tag: {"m1": died.run_id, "m2": lives.run_id, "m3": "of another platform", "m4": stopped.run_id},
+        latest_runs=lambda tag, status, at_most: runs[status],
         end_run=lambda run_id, status: settled.append(f"{run_id} {status}"),
     )
 
