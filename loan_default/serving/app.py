@@ -334,10 +334,7 @@ class ScoringApp:
             [(self._route_name(request), request.reply.status) for request in answered],
             [request.seconds for request in answered if request.path == "/invocations"],
         )
-        self._metrics.count_scores(
-            [pd for part in scored for pd in part.predictions.pds],
-            [decision for part in scored for decision in part.predictions.decisions],
-        )
+        self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
         if self._policy.shadow_share and scored and self._shadow_room.acquire(blocking=False):
             self._beside.submit(self._log_with_shadow, answered)  # scoring again takes its time
@@ -405,11 +402,7 @@ class ScoringApp:
 
     async def _show_metrics(self, headers: Headers, receive: Receive) -> Reply:
         self.settle()
-        for followed in (self._production, self._challenger):
-            self._metrics.version.labels(followed.alias).set(followed.model.version if followed.model else 0)
-            self._metrics.swaps.labels(followed.alias).set(followed.swaps)
-            self._metrics.swap_failures.labels(followed.alias).set(followed.failures)
-        self._metrics.log_dropped.set(self._dropped())
+        self._metrics.update((self._production, self._challenger), self._dropped())
         kind = b"text/plain; version=0.0.4; charset=utf-8"
         return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 

@@ -39,6 +39,7 @@ class FollowedAlias:
     """One alias: the version that answers for it, and what went wrong with a newer one.
 
     `last` is a file that remembers the version, so that a restart answers before, or without, the registry.
+    `registry_version` is the version that the registry named last, and `answered_at` when (seconds since 1970).
     """
 
     alias: str
@@ -47,6 +48,8 @@ class FollowedAlias:
     trouble: str | None = None
     swaps: int = 0
     failures: int = 0
+    registry_version: int | None = None
+    answered_at: float | None = None
     failed: tuple[int, float] | None = field(default=None, repr=False)
 
 
@@ -128,6 +131,7 @@ class Follower:
     def _follow(self, followed: FollowedAlias) -> None:
         try:
             version = self._find(followed.alias)
+            followed.answered_at, followed.registry_version = time.time(), version.version if version else None
             if version is None:
                 followed.trouble = f"No version has the alias {followed.alias}; promote one."
             elif followed.model is not None and followed.model.version == version.version:

@@ -134,8 +134,8 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     assert prediction.keys() == {"pd", "score", "decision", "reasons", "reason_codes"}
     text = desk.ask("GET", "/metrics").body.decode()
     assert 'loan_default_requests_total{code="200",route="/invocations"} 1.0' in text
-    assert "loan_default_rows_total 1.0" in text
-    assert f'loan_default_decisions_total{{decision="{prediction["decision"]}"}} 1.0' in text
+    assert 'loan_default_rows_total{version="1"} 1.0' in text
+    assert f'loan_default_decisions_total{{decision="{prediction["decision"]}",version="1"}} 1.0' in text
     assert 'loan_default_model_version{alias="production"} 1.0' in text
     (entry,) = desk.log.entries
     assert (entry.request_id, entry.applications.ids) == (answer.headers["x-request-id"], ["A-1"])

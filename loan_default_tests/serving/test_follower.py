@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def test_versions_are_swapped_as_the_alias_moves(
         registry.version = version
         follower.look()
         assert (version_of(production), production.trouble) == (version, None)
+        assert production.registry_version == version
     assert production.swaps == 3
+    assert production.answered_at and abs(time.time() - production.answered_at) < 60
     same = production.model
     follower.look()
     assert production.model is same

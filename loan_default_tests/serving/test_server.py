@@ -225,7 +225,7 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
         for _ in range(20):
             assert started.score({"dataframe_records": applications()[0][:1]}).status_code == 200
         time.sleep(0.2)  # counted a moment after the answer
-        assert "loan_default_rows_total 20.0" in started.client.get("/metrics").text
+        assert f'loan_default_rows_total{{version="{versions[0]}"}} 20.0' in started.client.get("/metrics").text
         tracking.move_alias(PRODUCTION, versions[1])
         started.client.post("/admin/reload")
         all_at(versions[1])
