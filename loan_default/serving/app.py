@@ -1,7 +1,7 @@
-"""The ASGI application: routes, tokens, limits, and the way of one request from its bytes to its answer.
+"""What the scoring server answers: routes, tokens, limits, and the way of a request from its body to its reply.
 
 Small requests that are plainly right are answered where they arrive; all others in a thread, so that nobody waits
-for them. Decoding is `protocol`, scoring `served_model`, swapping `follower`, the process `server`.
+for them. Reading and writing is `connection`, decoding `protocol`, scoring `served_model`, swapping `follower`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,22 +32,17 @@ from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.follower import FollowedAlias, Follower
+from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = Mapping[bytes, bytes]
-RawHeaders = tuple[tuple[bytes, bytes], ...]
-
 log = logging.getLogger(__name__)
 
-_JSON_HEADER = (b"content-type", JSON.encode())
 _FAILED = "request %s failed"
+_REFUSED_CODES = {503: "TEMPORARILY_UNAVAILABLE"}
 _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 _SHADOW_BATCHES = 100  # of settled answers may wait for the shadow; beyond, they are logged without
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
@@ -57,7 +52,6 @@ _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together;
 class Limits:
     """The limits of one request, and of all of them together."""
 
-    body_bytes: int = 8_000_000
     rows: int = 10_000
     concurrent: int = 64
     seconds: float = 30.0
@@ -88,13 +82,17 @@ class VersionPredictions(NamedTuple):
     positions: Sequence[int]
 
 
-class Reply(NamedTuple):
-    """An HTTP answer; `parts` is what the counters, the prediction log and the shadow still need of it."""
+class ScoringReply(Reply, frozen=True):
+    """The reply to a request to score; `parts` is what counters, prediction log and shadow still need of it."""
 
-    status: int
-    body: bytes
-    headers: RawHeaders = (_JSON_HEADER,)
     parts: Sequence[VersionPredictions] = ()
+
+
+class Route(NamedTuple):
+    """What answers a path, and which tokens open it; none where anybody may ask."""
+
+    answer: Callable[[Request], Reply | Awaitable[Reply]]
+    tokens: Sequence[str] = ()
 
 
 class AccessLine(msgspec.Struct):
@@ -114,12 +112,14 @@ class AnsweredRequest(NamedTuple):
     """A request that was answered: when (seconds since 1970), in how many seconds, and how."""
 
     answered_at: float
-    request_id: str
-    method: str
-    path: str
-    client: str
     seconds: float
+    request: Request
     reply: Reply
+
+    @property
+    def parts(self) -> Sequence[VersionPredictions]:
+        """Return the predictions, of each version that made some."""
+        return self.reply.parts if isinstance(self.reply, ScoringReply) else ()
 
 
 class ScoringApp:
@@ -155,97 +155,105 @@ class ScoringApp:
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
         self._access = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
         self._encoder = msgspec.json.Encoder()
-        self._routes: Mapping[tuple[str, str], Callable[[Headers, Receive], Awaitable[Reply]]] = {
-            ("POST", "/invocations"): self._invocations,
-            ("GET", "/ping"): self._ping,
-            ("GET", "/health"): self._health,
-            ("GET", "/version"): self._version,
-            ("GET", "/metrics"): self._show_metrics,
-            ("POST", "/admin/reload"): self._admin_reload,
+        self._routes: Mapping[tuple[str, str], Route] = {
+            ("POST", "/invocations"): Route(self._invocations, tokens.scoring),
+            ("GET", "/ping"): Route(self._ping),
+            ("GET", "/health"): Route(self._health),
+            ("GET", "/version"): Route(self._version),
+            ("GET", "/metrics"): Route(self._show_metrics),
+            ("POST", "/admin/reload"): Route(self._admin_reload, tokens.admin),
         }
 
-    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
-        """Answer a small request to score that is plainly right, with all headers; None where `__call__` has to."""
-        started, request_id = time.perf_counter(), self._request_id(headers)
-        try:
-            reply = self._answer_inline(headers, body)
-        except Exception:  # the caller gets no trace; the log does
-            log.exception(_FAILED, request_id)
-            reply = _failed(request_id)
-        if reply is None:
-            return None
-        self._note(reply, request_id, "POST", "/invocations", client, started)
-        return reply, _headers(reply, request_id)
+    # --- the way of a request
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        started, headers = time.perf_counter(), dict(scope["headers"])
-        request_id = self._request_id(headers)
+    def admit(self, request: Request) -> Reply | None:
+        """Name a request whose body has not come yet, and refuse it where its body would be read for nothing."""
+        request.id = _caller_id(request.headers) or f"{self._id_prefix}{next(self._ids):x}"
         try:
-            reply = await self._route(scope, headers, receive)
+            self._authorise(request, self._route(request))
         except Refused as refused:
-            retry = ((b"retry-after", str(refused.retry_after).encode()),) if refused.retry_after else ()
-            reply = Reply(refused.status, refused.body, headers=(_JSON_HEADER, *retry))
+            return self._note(request, _refusal(refused))
+        return None
+
+    def answer(self, request: Request) -> Reply | Awaitable[Reply]:
+        """Answer an admitted request, at once where nobody would have to wait for it."""
+        try:
+            answer = self._route(request).answer(request)
+        except Refused as refused:
+            answer = _refusal(refused)
         except Exception:  # the caller gets no trace; the log does
-            log.exception(_FAILED, request_id)
-            reply = _failed(request_id)
-        client = (scope.get("client") or ("",))[0]
-        self._note(reply, request_id, scope["method"], scope["path"], client, started)
-        await send({"type": "http.response.start", "status": reply.status, "headers": _headers(reply, request_id)})
-        await send({"type": "http.response.body", "body": reply.body})
+            log.exception(_FAILED, request.id)
+            answer = _failure(request)
+        if isinstance(answer, Reply):
+            return self._note(request, answer)
+        return self._answer_later(request, answer)
 
-    def _request_id(self, headers: Headers) -> str:
-        return _caller_id(headers) or f"{self._id_prefix}{next(self._ids):x}"
+    async def _answer_later(self, request: Request, answer: Awaitable[Reply]) -> Reply:
+        try:
+            reply = await answer
+        except Refused as refused:
+            reply = _refusal(refused)
+        except Exception:  # as above
+            log.exception(_FAILED, request.id)
+            reply = _failure(request)
+        return self._note(request, reply)
 
-    def _note(self, reply: Reply, request_id: str, method: str, path: str, client: str, started: float) -> None:
-        """Have the reply counted and logged a little later, with others."""
+    def refuse(self, request: Request, status: int, sentence: str) -> Reply:
+        """Refuse a request that could not be read."""
+        request.id = request.id or f"{self._id_prefix}{next(self._ids):x}"
+        if not request.received_at:
+            request.received_at = time.perf_counter()
+        return self._note(request, _refusal(Refused(status, _REFUSED_CODES.get(status, "BAD_REQUEST"), sentence)))
+
+    def _note(self, request: Request, reply: Reply) -> Reply:
+        """Have a reply counted and logged a little later, with others; return it with the request's id."""
         if not self._recent:
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
-        seconds = time.perf_counter() - started
-        self._recent.append(AnsweredRequest(time.time(), request_id, method, path, client, seconds, reply))
+        seconds = time.perf_counter() - request.received_at if request.received_at else 0.0
+        self._recent.append(AnsweredRequest(time.time(), seconds, request, reply))
+        return Reply(reply.status, reply.body, (*reply.headers, (b"x-request-id", request.id.encode())))
 
-    async def _route(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        answer = self._routes.get((scope["method"], scope["path"]))
-        if answer is not None:
-            return await answer(headers, receive)
-        if allowed := [method for method, path in self._routes if path == scope["path"]]:
-            sentence = f"{scope['path']} takes {allowed[0]} only."
-            refused = Refused(405, "BAD_REQUEST", sentence)
-            return Reply(405, refused.body, headers=(_JSON_HEADER, (b"allow", allowed[0].encode())))
+    def _route(self, request: Request) -> Route:
+        route = self._routes.get((request.method, request.path))
+        if route is not None:
+            return route
+        if allowed := [method for method, path in self._routes if path == request.path]:
+            sentence = f"{request.path} takes {allowed[0]} only."
+            raise Refused(405, "BAD_REQUEST", sentence, headers=((b"allow", allowed[0].encode()),))
         raise Refused(404, "ENDPOINT_NOT_FOUND", f"There is no such path; the paths are {self._paths}.")
 
     @property
     def _paths(self) -> str:
         return ", ".join(path for _, path in self._routes)
 
+    def _authorise(self, request: Request, route: Route) -> None:
+        """Refuse a request without one of the route's tokens."""
+        if not _is_authorised(request.headers, route.tokens):
+            raise Refused(401, "UNAUTHENTICATED", "A valid token is needed: Authorization: Bearer TOKEN.")
+
     # --- scoring
 
-    def _answer_inline(self, headers: Headers, body: bytes) -> Reply | None:
-        """Answer here and now; None where somebody would have to wait for it, or where it may have to be refused."""
+    def _invocations(self, request: Request) -> Reply | Awaitable[Reply]:
         model = self._production.model
-        if (
-            model is None
-            or len(body) > _INLINE_BYTES
-            or headers.get(b"content-type") != _JSON_HEADER[1]
-            or not _is_authorised(headers, self._tokens.scoring)
-        ):
-            return None
-        request = model.read_quickly(body, at_most=self._limits.rows)
-        return None if request is None else self._answer_by(model, request, RequestBody(body, JSON))
+        if model is None:
+            sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
+            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
+        return self._answer_inline(model, request) or self._answer_in_turn(model, request)
 
-    async def _invocations(self, headers: Headers, receive: Receive) -> Reply:
-        _authorise(headers, self._tokens.scoring)
+    def _answer_inline(self, model: ServedModel, request: Request) -> Reply | None:
+        """Answer here and now; None where somebody would have to wait for it, or where it may have to be refused."""
+        if len(request.body) > _INLINE_BYTES or request.headers.get(b"content-type") != JSON_HEADER[1]:
+            return None
+        parsed = model.read_quickly(request.body, at_most=self._limits.rows)
+        return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON))
+
+    async def _answer_in_turn(self, model: ServedModel, request: Request) -> Reply:
         if self._in_flight >= self._limits.concurrent:
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", "Too many requests at once; try again in a second.", 1)
         self._in_flight += 1
         try:
-            body = await self._body(headers, receive)
-            model = self._production.model
-            if model is None:
-                sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
-                raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
-            request_body = RequestBody(body, headers.get(b"content-type", b"").decode("latin-1"))
-            return self._answer_inline(headers, body) or await self._in_thread(self._answer, model, request_body)
+            request_body = RequestBody(request.body, request.headers.get(b"content-type", b"").decode("latin-1"))
+            return await self._in_thread(self._answer, model, request_body)
         finally:
             self._in_flight -= 1
 
@@ -255,28 +263,6 @@ class ScoringApp:
         except TimeoutError:
             sentence = f"The answer took longer than {self._limits.seconds:g} s; send fewer applications at once."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from None
-
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        most = self._limits.body_bytes
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > most:
-            raise _too_large(most)
-        message = await receive()
-        body = message.get("body", b"")
-        if not message.get("more_body"):
-            return body  # type: ignore[no-any-return]
-        parts, size = [body], len(body)
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                while message.get("more_body"):
-                    message = await receive()
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > most:
-                        raise _too_large(most)
-        except TimeoutError:
-            raise Refused(408, "BAD_REQUEST", f"The body did not arrive within {self._limits.seconds:g} s.") from None
-        return b"".join(parts)
 
     def _answer(self, model: ServedModel, request_body: RequestBody) -> Reply:
         """Answer a request that is large, or that has to be read closely; in a thread."""
@@ -303,7 +289,9 @@ class ScoringApp:
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             predictions, version = _merge(parts), b",".join(b"%d" % version for version in versions)
-        return Reply(200, encode(predictions, request.output), (_JSON_HEADER, (b"x-model-version", version)), parts)
+        return ScoringReply(
+            200, encode(predictions, request.output), (JSON_HEADER, (b"x-model-version", version)), parts
+        )
 
     def _choose(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
         """Choose the positions of the loans that go to the challenger, if there is one: a share from 0 to 1."""
@@ -329,10 +317,10 @@ class ScoringApp:
     def settle(self) -> None:
         """Count and log what was answered lately; nobody waits for it, and together it costs less."""
         answered, self._recent = self._recent, []
-        scored = [part for request in answered for part in request.reply.parts]
+        scored = [part for answer in answered for part in answer.parts]
         self._metrics.count_requests(
-            [(self._route_name(request), request.reply.status) for request in answered],
-            [request.seconds for request in answered if request.path == "/invocations"],
+            [(self._route_name(answer.request), answer.reply.status) for answer in answered],
+            [answer.seconds for answer in answered if answer.request.path == "/invocations"],
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
@@ -341,7 +329,7 @@ class ScoringApp:
         else:
             self._log_parts(answered, shadow_share=0)
 
-    def _route_name(self, request: AnsweredRequest) -> str:
+    def _route_name(self, request: Request) -> str:
         return request.path if (request.method, request.path) in self._routes else "other"
 
     def close(self) -> None:
@@ -360,16 +348,16 @@ class ScoringApp:
     def _log_parts(self, answered: Sequence[AnsweredRequest], *, shadow_share: float) -> None:
         """Hand the applications to the log of the versions that answered; a canary is nobody's application."""
         entries: dict[PredictionLog, list[Entry]] = defaultdict(list)
-        for request in answered:
-            for part in request.reply.parts:
+        for answer in answered:
+            for part in answer.parts:
                 if not part.model.is_canary(part.applications, part.predictions):
-                    entries[self._log(part.model)].append(self._entry(request, part, shadow_share))
+                    entries[self._log(part.model)].append(self._entry(answer, part, shadow_share))
         for prediction_log, new in entries.items():
             prediction_log.append(new)
 
-    def _entry(self, request: AnsweredRequest, part: VersionPredictions, shadow_share: float) -> Entry:
+    def _entry(self, answer: AnsweredRequest, part: VersionPredictions, shadow_share: float) -> Entry:
         """Build the entry of the prediction log, with the challenger's PD where a share is scored in the shadow."""
-        entry = Entry(request.request_id, request.answered_at, part.model.version, part.applications, part.predictions)
+        entry = Entry(answer.request.id, answer.answered_at, part.model.version, part.applications, part.predictions)
         chosen = () if part.model is self._challenger.model else self._choose(shadow_share, part.applications.ids)
         positions = [part.positions[index] for index in chosen]
         if not positions or (shadow := self._rescore(part.body, positions, explained=False)) is None:
@@ -380,13 +368,13 @@ class ScoringApp:
 
     # --- the other routes
 
-    async def _ping(self, headers: Headers, receive: Receive) -> Reply:
+    def _ping(self, request: Request) -> Reply:
         return Reply(200, b"\n")
 
-    async def _version(self, headers: Headers, receive: Receive) -> Reply:
+    def _version(self, request: Request) -> Reply:
         return Reply(200, installed_version("mlflow-skinny").encode(), headers=((b"content-type", b"text/plain"),))
 
-    async def _health(self, headers: Headers, receive: Receive) -> Reply:
+    def _health(self, request: Request) -> Reply:
         model, trouble = self._production.model, self._production.trouble
         health = {
             "status": "ready" if model else "not ready",
@@ -400,17 +388,16 @@ class ScoringApp:
         }
         return Reply(200 if model else 503, orjson.dumps(health))
 
-    async def _show_metrics(self, headers: Headers, receive: Receive) -> Reply:
+    def _show_metrics(self, request: Request) -> Reply:
         self.settle()
         self._metrics.update((self._production, self._challenger), self._dropped())
         kind = b"text/plain; version=0.0.4; charset=utf-8"
         return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 
-    async def _admin_reload(self, headers: Headers, receive: Receive) -> Reply:
-        _authorise(headers, self._tokens.admin)
+    async def _admin_reload(self, request: Request) -> Reply:
         self._reload()
         await asyncio.to_thread(self._follower.look, again=True)
-        health = await self._health(headers, receive)
+        health = self._health(request)
         return Reply(503 if self._production.trouble else health.status, health.body)
 
 
@@ -434,28 +421,21 @@ def _merge(parts: Sequence[VersionPredictions]) -> Predictions:
     return Predictions(*([column[index] for index in order] for column in columns))
 
 
-def _headers(reply: Reply, request_id: str) -> RawHeaders:
-    length = b"%d" % len(reply.body)
-    return (*reply.headers, (b"content-length", length), (b"x-request-id", request_id.encode()))
+def _refusal(refused: Refused) -> Reply:
+    retry = ((b"retry-after", b"%d" % refused.retry_after),) if refused.retry_after else ()
+    return Reply(refused.status, refused.body, (JSON_HEADER, *refused.headers, *retry))
 
 
-def _failed(request_id: str) -> Reply:
+def _failure(request: Request) -> Reply:
     """Answer a request that met an error of ours."""
-    sentence = f"The server failed; its log tells why of request {request_id}."
-    return Reply(500, Refused(500, "INTERNAL_ERROR", sentence).body)
+    return _refusal(Refused(500, "INTERNAL_ERROR", f"The server failed; its log tells why of request {request.id}."))
 
 
-def _line(request: AnsweredRequest) -> AccessLine:
-    rows = sum(len(part.positions) for part in request.reply.parts)
-    time, milliseconds = datetime.fromtimestamp(request.answered_at, UTC), round(1000 * request.seconds, 3)
-    status, client = request.reply.status, request.client
-    return AccessLine(time, request.request_id, request.method, request.path, status, milliseconds, rows, client)
-
-
-def _authorise(headers: Headers, tokens: Sequence[str]) -> None:
-    """Refuse a request without one of the tokens."""
-    if not _is_authorised(headers, tokens):
-        raise Refused(401, "UNAUTHENTICATED", "A valid token is needed: Authorization: Bearer TOKEN.")
+def _line(answer: AnsweredRequest) -> AccessLine:
+    request, rows = answer.request, sum(len(part.positions) for part in answer.parts)
+    time, milliseconds = datetime.fromtimestamp(answer.answered_at, UTC), round(1000 * answer.seconds, 3)
+    status = answer.reply.status
+    return AccessLine(time, request.id, request.method, request.path, status, milliseconds, rows, request.client)
 
 
 def _is_authorised(headers: Headers, tokens: Sequence[str]) -> bool:
@@ -474,7 +454,3 @@ def _caller_id(headers: Headers) -> str:
         return ""
     text = request_id.decode()
     return text if text.isprintable() else ""
-
-
-def _too_large(most: int) -> Refused:
-    return Refused(413, "BAD_REQUEST", f"The body is larger than {most:,} bytes; send fewer applications at once.")

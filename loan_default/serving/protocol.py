@@ -30,9 +30,18 @@ _MAX_REASON = 300  # characters of what a library says of a body
 class Refused(Exception):
     """A request that is refused: an HTTP status, MLflow's error code, and one sentence."""
 
-    def __init__(self, status: int, code: str, sentence: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        sentence: str,
+        retry_after: int | None = None,
+        *,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
         super().__init__(sentence)
-        self.status, self.code, self.sentence, self.retry_after = status, code, sentence, retry_after
+        self.status, self.code, self.sentence = status, code, sentence
+        self.retry_after, self.headers = retry_after, headers
 
     @property
     def body(self) -> bytes:

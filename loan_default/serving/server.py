@@ -22,7 +22,9 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.registry_client import RegistryClient
 
 if TYPE_CHECKING:
-    from loan_default.serving.app import Headers, RawHeaders, Receive, Reply, Scope, ScoringApp, Send
+    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+
+    from loan_default.serving.app import ScoringApp
     from loan_default.serving.follower import Follower
     from loan_default.serving.prediction_log import PredictionLog
     from loan_default.serving.served_model import ServedModel
@@ -66,37 +68,32 @@ def is_loopback(host: str) -> bool:
 
 
 class Worker:
-    """The ASGI application of one worker, built when the worker starts."""
+    """What uvicorn starts and stops in each worker, and calls by ASGI's lifespan; its connections ask the app."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._app: ScoringApp | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process of its own. SIGTERM keeps its default: the parent may send it before uvicorn listens."""
         self.__dict__.update(state)
         _ignore(signal.SIGINT)
 
-    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
-        """Answer a request that can have its answer at once."""
-        return None if self._app is None else self._app.answer_inline(headers, body, client)
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Start and stop with the process."""
+        from loan_default.serving.connection import Door
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass requests on; start and stop with the process."""
-        if scope["type"] == "http" and self._app is not None:
-            await self._app(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            components = WorkerComponents(self._config)
-            try:
-                await receive()
-                self._app = components.app
-                components.follower.start()
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                components.close()
-                await send({"type": "lifespan.shutdown.complete"})
-            finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
-                components.registry.close()
+        assert scope["type"] == "lifespan"  # the rest is for the connections
+        components = WorkerComponents(self._config)
+        try:
+            await receive()
+            scope["state"].update(app=components.app, door=Door())
+            components.follower.start()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            components.close()
+            await send({"type": "lifespan.shutdown.complete"})
+        finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
+            components.registry.close()
 
 
 class WorkerComponents:
@@ -133,7 +130,7 @@ class WorkerComponents:
 
     @cached_property
     def app(self) -> ScoringApp:
-        """The ASGI application."""
+        """The application."""
         from loan_default.serving.app import Limits, ScoringApp, Tokens
 
         config = self._config

@@ -1,10 +1,10 @@
-"""The application without a network: routes, limits, tokens, challenger and shadow, and what it counts."""
+"""The application without a network: routes, tokens, the queue, challenger and shadow, and what it counts."""
 
 import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import pytest
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
-from loan_default.serving.app import Limits, RawHeaders, Reply, ScoringApp, Tokens
+from loan_default.serving.app import Limits, ScoringApp, Tokens
 from loan_default.serving.follower import FollowedAlias, Follower
+from loan_default.serving.http import Reply, Request
 from loan_default.serving.prediction_log import Entry
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default_tests.packages import applications, package
@@ -58,24 +59,33 @@ class Desk:
     production: FollowedAlias
     log: Log
 
-    async def send_request(self, method: str, path: str, parts: list[bytes], headers: Mapping[str, str]) -> Answer:
-        waiting = [{"body": part, "more_body": index + 1 < len(parts)} for index, part in enumerate(parts)]
-        sent: list[dict[str, Any]] = []
+    def answer(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply | Awaitable[Reply]:
+        """Answer as a connection does, where a loop runs."""
+        raw = {name.lower().encode(): value.encode() for name, value in headers.items()}
+        request = Request(method, path, b"", raw, "127.0.0.1")
+        if (refusal := self.app.admit(request)) is not None:
+            return refusal
+        request.body, request.received_at = body, time.perf_counter()
+        return self.app.answer(request)
 
-        async def receive() -> dict[str, Any]:
-            return waiting.pop(0)
+    async def send_request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        answer = self.answer(method, path, body, headers)
+        reply = answer if isinstance(answer, Reply) else await answer
+        return Answer(reply.status, {name.decode(): value.decode() for name, value in reply.headers}, reply.body)
 
-        async def send(message: Any) -> None:
-            sent.append(dict(message))
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        return asyncio.run(self.send_request(method, path, body, headers))
 
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": method, "path": path, "headers": raw, "client": ("127.0.0.1", 1)}
-        await self.app(scope, receive, send)
-        answer_headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], answer_headers, sent[1]["body"])
+    def answers_inline(self, body: bytes, **headers: str) -> bool:
+        """Tell whether nobody would have had to wait for an answer."""
 
-    def ask(self, method: str, path: str, *parts: bytes, **headers: str) -> Answer:
-        return asyncio.run(self.send_request(method, path, list(parts) or [b""], headers))
+        async def answer() -> bool:
+            answer = self.answer("POST", "/invocations", body, headers)
+            if not (inline := isinstance(answer, Reply)):
+                await answer
+            return inline
+
+        return asyncio.run(answer())
 
     def score(self, *rows: Mapping[str, Any], output: str = "full", **headers: str) -> Answer:
         body = json.dumps({"dataframe_records": rows, "params": {"output": output}}).encode()
@@ -145,44 +155,17 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
 
 
 def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> None:
-    body = json.dumps({"dataframe_records": [{"id": "A-1", **ONE}]}).encode()
-    headers = {b"content-type": b"application/json", b"x-request-id": b"abc"}
-
-    async def answer_inline(headers: Mapping[bytes, bytes], body: bytes) -> tuple[Reply, RawHeaders] | None:
-        return desk.app.answer_inline(headers, body, "127.0.0.1")
-
-    answer = asyncio.run(answer_inline(headers, body))
-    assert answer is not None
-    usual = desk.score({"id": "A-1", **ONE}, **{"x-request-id": "abc"})
-    assert (answer[0].status, answer[0].body) == (usual.status, usual.body)
-    assert {name.decode(): value.decode() for name, value in answer[1]} == usual.headers
+    body, kind = json.dumps({"dataframe_records": [{"id": "A-1", **ONE}]}).encode(), "application/json"
+    assert desk.answers_inline(body, **{"content-type": kind})
+    plain = desk.ask("POST", "/invocations", body, **{"content-type": kind, "x-request-id": "abc"})
+    other = {"content-type": f"{kind}; charset=utf-8", "x-request-id": "abc"}
+    assert not desk.answers_inline(body, **other)
+    assert desk.ask("POST", "/invocations", body, **other) == plain
     desk.app.settle()
-    assert [entry.request_id for entry in desk.log.entries] == ["abc", "abc"]
-    for other in ({}, {b"content-type": b"text/csv"}):
-        assert asyncio.run(answer_inline(other, body)) is None
+    assert [entry.request_id for entry in desk.log.entries][1:] == ["abc"] * 3
     wrong, many = json.dumps({"inputs": [{**ONE, "term": 3.61}]}), json.dumps({"inputs": [ONE] * 40})
     for odd in ("", "{", wrong, many):
-        assert asyncio.run(answer_inline(headers, odd.encode())) is None
-
-
-def test_without_a_token_or_a_version_nothing_is_answered_at_once(
-    models: dict[int, ServedModel], tmp_path: Path
-) -> None:
-    body, headers = json.dumps({"inputs": [ONE]}).encode(), {b"content-type": b"application/json"}
-    assert desk_of(models, tmp_path, tokens=Tokens(("one",))).app.answer_inline(headers, body, "") is None
-    assert desk_of(models, tmp_path, ready=False).app.answer_inline(headers, body, "") is None
-
-
-def test_a_failure_of_ours_is_told_at_once_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ServedModel, "predict", lambda *_, **__: 1 / 0)
-
-    async def answer_inline() -> tuple[Reply, RawHeaders] | None:
-        body = json.dumps({"inputs": [ONE]}).encode()
-        return desk.app.answer_inline({b"content-type": b"application/json"}, body, "")
-
-    reply, _ = asyncio.run(answer_inline()) or (None, ())
-    assert reply is not None
-    assert (reply.status, b"division" in reply.body) == (500, False)
+        assert not desk.answers_inline(odd.encode(), **{"content-type": kind})
 
 
 def test_a_canary_is_answered_and_not_logged(desk: Desk) -> None:
@@ -246,13 +229,20 @@ def test_the_callers_request_id_comes_back(desk: Desk) -> None:
     assert desk.score(ONE, **{"X-Request-Id": "a\nb"}).headers["x-request-id"] != "a\nb"
 
 
-def test_too_much_is_refused(models: dict[int, ServedModel], tmp_path: Path) -> None:
-    desk = desk_of(models, tmp_path, limits=Limits(body_bytes=5_000, rows=3))
-    kind = {"content-type": "application/json"}
-    assert desk.ask("POST", "/invocations", b"x" * 3_000, b"x" * 3_000, **kind).status == 413
-    assert desk.ask("POST", "/invocations", b"", **kind, **{"content-length": "5001"}).status == 413
-    short = [{"term": 36}] * 4
-    assert "at most 3" in desk.score(*short).json["message"]
+def test_too_many_applications_are_refused(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, limits=Limits(rows=3))
+    assert "at most 3" in desk.score(*[{"term": 36}] * 4).json["message"]
+
+
+def test_what_could_not_be_read_is_refused_counted_and_named(desk: Desk) -> None:
+    async def refuse() -> Reply:
+        return desk.app.refuse(Request("", "", b"", {}, "192.0.2.7"), 400, "This is not HTTP.")
+
+    reply = asyncio.run(refuse())
+    assert (reply.status, json.loads(reply.body)["message"]) == (400, "This is not HTTP.")
+    assert dict(reply.headers)[b"x-request-id"]
+    text = desk.ask("GET", "/metrics").body.decode()
+    assert 'loan_default_requests_total{code="400",route="other"} 1.0' in text
 
 
 def test_too_many_at_once_are_sent_away(
@@ -265,7 +255,7 @@ def test_too_many_at_once_are_sent_away(
 
     async def three() -> list[Answer]:
         asking = [
-            desk.send_request("POST", "/invocations", [body], {"content-type": "application/json"}) for _ in range(3)
+            desk.send_request("POST", "/invocations", body, {"content-type": "application/json"}) for _ in range(3)
         ]
         answers = await asyncio.gather(*asking)
         stuck.set()

@@ -1,57 +1,80 @@
-"""A connection by its bytes: what is answered at once, what goes uvicorn's way, and that answers keep their order."""
+"""A connection by its bytes: answers keep the order of requests, and each limit holds."""
 
 import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import uvicorn
 
-from loan_default.serving.app import Headers, RawHeaders, Reply
-from loan_default.serving.connection import Connection
+from loan_default.serving.connection import Connection, ConnectionLimits, Door
+from loan_default.serving.http import Reply, Request
 
 pytestmark = pytest.mark.integration
 
 
 class Desk:
-    """Answers at once what begins with "quick", and the rest, by ASGI, a little later."""
+    """Answers at once what begins with "quick", and the rest a little later; remembers what it refused."""
 
-    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
-        if not body.startswith(b"quick"):
-            return None
-        reply = Reply(200, b"at once: " + body)
-        return reply, (*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"client", client.encode()))
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        self.door = Door(limits)
+        self.refused: list[tuple[str, int, str]] = []
+        self.read: list[Request] = []
+
+    def admit(self, request: Request) -> Reply | None:
+        return Reply(404, b"not here") if request.path == "/nowhere" else None
+
+    def answer(self, request: Request) -> Reply | Awaitable[Reply]:
+        self.read.append(request)
+        if request.body.startswith(b"quick"):
+            return Reply(200, b"at once: " + request.body)
+        return self.later(request.body)
+
+    async def later(self, body: bytes) -> Reply:
+        await asyncio.sleep(0.02)
+        return Reply(200, b"later: " + body)
+
+    def refuse(self, request: Request, status: int, sentence: str) -> Reply:
+        self.refused.append((request.path, status, sentence))
+        return Reply(status, sentence.encode())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        await asyncio.sleep(0.02)
-        answer = b"by ASGI: " + body
-        headers = [(b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await receive()
+        scope["state"].update(app=self, door=self.door)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[uvicorn.Server]:
-    config = uvicorn.Config(Desk(), port=0, http=Connection, lifespan="off", log_level="critical", access_log=False)
+@contextmanager
+def serving(desk: Desk) -> Iterator[uvicorn.Server]:
+    config = uvicorn.Config(desk, port=0, http=Connection, lifespan="on", log_level="critical", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    yield server
-    server.should_exit = True
-    thread.join(10)
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture(scope="module")
+def server(desk: Desk) -> Iterator[uvicorn.Server]:
+    with serving(desk) as server:
+        yield server
 
 
 class Client:
@@ -99,20 +122,18 @@ CHUNKED = (
     [
         ([post(b"quick")], [b"at once: quick"]),
         ([post(b"quick 1"), post(b"quick 2")], [b"at once: quick 1", b"at once: quick 2"]),
-        ([post(b"slow")], [b"by ASGI: slow"]),
-        ([post(b"")], [b"by ASGI: "]),
+        ([post(b"slow")], [b"later: slow"]),
+        ([post(b"")], [b"later: "]),
         ([CHUNKED], [b"at once: quick!!"]),
-        ([post(b"quick", path=b"/ping")], [b"by ASGI: quick"]),
-        ([post(b"quick", path=b"/invocations?a=1")], [b"by ASGI: quick"]),
-        ([post(b"quick")[:-5], b"quick"], [b"by ASGI: quick"]),
-        ([post(b"quick")[:-2], b"ck"], [b"by ASGI: quick"]),
+        ([post(b"quick")[:-5], b"quick"], [b"at once: quick"]),
+        ([post(b"quick")[:-2], b"ck"], [b"at once: quick"]),
         ([post(b"quick")[:20], post(b"quick")[20:]], [b"at once: quick"]),
         ([post(b"quick 1") + post(b"quick 2")], [b"at once: quick 1", b"at once: quick 2"]),
-        ([post(b"quick 1") + post(b"slow")], [b"at once: quick 1", b"by ASGI: slow"]),
-        ([post(b"slow") + post(b"quick")], [b"by ASGI: slow", b"by ASGI: quick"]),
-        ([post(b"a") + post(b"quick") + post(b"b")], [b"by ASGI: a", b"by ASGI: quick", b"by ASGI: b"]),
-        ([post(b"slow"), post(b"quick")], [b"by ASGI: slow", b"at once: quick"]),
-        ([post(b"quick 1") + post(b"quick 2")[:-3], b"k 2"], [b"at once: quick 1", b"by ASGI: quick 2"]),
+        ([post(b"quick 1") + post(b"slow")], [b"at once: quick 1", b"later: slow"]),
+        ([post(b"slow") + post(b"quick")], [b"later: slow", b"at once: quick"]),
+        ([post(b"a") + post(b"quick") + post(b"b")], [b"later: a", b"at once: quick", b"later: b"]),
+        ([post(b"slow"), post(b"quick")], [b"later: slow", b"at once: quick"]),
+        ([post(b"quick 1") + post(b"quick 2")[:-3], b"k 2"], [b"at once: quick 1", b"at once: quick 2"]),
     ],
 )  # fmt: skip
 def test_answers_come_in_the_order_of_the_requests(
@@ -130,14 +151,14 @@ def test_a_client_that_wants_to_be_asked_first_is_asked(server: uvicorn.Server) 
         client.send(post(b"quick", b"Expect: 100-continue")[:-5])
         assert (client.line(), client.line()) == (b"HTTP/1.1 100 Continue", b"")
         client.send(b"quick")
-        assert client.answer() == (200, b"by ASGI: quick")
+        assert client.answer() == (200, b"at once: quick")
 
 
 @pytest.mark.parametrize("request_", [post(b"quick", b"Connection: close"), post(b"quick", version=b"1.0")])
 def test_a_connection_that_is_not_to_be_kept_is_closed(server: uvicorn.Server, request_: bytes) -> None:
     with client_of(server) as client:
         client.send(request_)
-        assert client.answer() == (200, b"by ASGI: quick")
+        assert client.answer() == (200, b"at once: quick")
         assert client.closed()
 
 
@@ -164,14 +185,15 @@ def test_a_client_that_reads_late_gets_every_answer(server: uvicorn.Server) -> N
         pushing.join()
 
 
-class Transport:
+class Transport(asyncio.Transport):
     """A connection's other end that can be looked at."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.written: list[bytes] = []
         self.closed = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Any) -> None:
         assert not self.closed
         self.written.append(data)
 
@@ -181,19 +203,14 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
-    def set_write_buffer_limits(self, **_: int) -> None: ...
-
-    def get_extra_info(self, name: str) -> Any: ...
-
     def resume_reading(self) -> None: ...
 
 
 def connected() -> tuple[Connection, Transport]:
-    config = uvicorn.Config(Desk(), http=Connection, lifespan="off")
-    config.load()
-    connection = Connection(config=config, server_state=uvicorn.Server(config).server_state, app_state={})
-    transport = Transport()
-    connection.connection_made(transport)  # type: ignore[arg-type]
+    config, desk = uvicorn.Config("", http=Connection), Desk()
+    state = uvicorn.Server(config).server_state
+    connection, transport = Connection(config, state, {"app": desk, "door": desk.door}), Transport()
+    connection.connection_made(transport)
     return connection, transport
 
 
@@ -209,7 +226,7 @@ def test_what_was_answered_is_written_before_the_server_stops() -> None:
     assert transport.closed
 
 
-def test_nothing_is_answered_at_once_while_the_client_does_not_read() -> None:
+def test_nothing_is_answered_while_the_client_does_not_read() -> None:
     async def paused() -> Transport:
         connection, transport = connected()
         connection.pause_writing()
@@ -220,4 +237,4 @@ def test_nothing_is_answered_at_once_while_the_client_does_not_read() -> None:
         await asyncio.sleep(0.05)
         return transport
 
-    assert asyncio.run(paused()).written[-1] == b"by ASGI: quick"
+    assert asyncio.run(paused()).written[-1].endswith(b"at once: quick")
