@@ -21,6 +21,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.protocol import JSON, Refused, invalid
 
+PATH = "/v2"  # below which all of its routes are
 BINARY = "application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"  # of the JSON before the binary tensors
 _EXTENSION = "binary_tensor_data"

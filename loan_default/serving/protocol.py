@@ -22,6 +22,7 @@ Output = Literal["full", "pd", "label"]
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 SPLIT = "dataframe_split"
 FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
+PARAMS = ("params", "parameters")  # MLflow's name, and Vertex AI's, which goes with instances
 _COLUMNS = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
 _PANDAS_INDEX = r"^__index_level_\d+__$"  # column in which pandas keeps the names of rows
 _MAX_REASON = 300  # characters of what a library says of a body
@@ -98,10 +99,11 @@ class QuickDecoder:
     def _by(self, decoder: msgspec.json.Decoder[Any], names: tuple[str, ...], body: bytes) -> Request | None:
         if (decoded := _decoded(decoder, body)) is None:
             return None
-        *forms, params = msgspec.structs.astuple(decoded)
+        *forms, params, parameters = msgspec.structs.astuple(decoded)
         forms_sent = [applications for applications in forms if applications is not msgspec.UNSET]
-        if len(forms_sent) != 1:
+        if len(forms_sent) != 1 or (parameters and (params or decoded.instances is msgspec.UNSET)):
             return None
+        params = params or parameters
         applications = forms_sent[0]
         output: Output = params.output if params else "full"
         if type(applications) is list:
@@ -114,7 +116,8 @@ class QuickDecoder:
         if (row := self._row_form(names)) is not None:
             forms[SPLIT] = msgspec.defstruct("Split", [("columns", list[str]), ("data", list[row])])  # type: ignore[valid-type]
         fields = [(name, kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in forms.items()]
-        body = msgspec.defstruct("Body", [*fields, ("params", _Params | None, None)], forbid_unknown_fields=True)
+        params = [(name, _Params | None, None) for name in PARAMS]
+        body = msgspec.defstruct("Body", [*fields, *params], forbid_unknown_fields=True)
         return names, msgspec.json.Decoder(body)
 
 
@@ -164,7 +167,8 @@ def _decode_json(body: bytes) -> Request:
         request = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise invalid(f"The body is not valid JSON: {str(error)[:_MAX_REASON].rstrip('.')}.") from None
-    params = request.pop("params", None) if type(request) is dict else None
+    vertex = type(request) is dict and "instances" in request and "params" not in request
+    params = request.pop(PARAMS[vertex], None) if type(request) is dict else None
     if type(request) is not dict or len(request) != 1 or (form := next(iter(request))) not in FORMS:
         raise invalid(_misformed(request))
     output = _output(params)

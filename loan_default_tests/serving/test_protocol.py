@@ -54,6 +54,18 @@ def test_every_json_form_says_the_same(form: str) -> None:
     assert rows_of(quick) == ROWS
 
 
+def test_vertex_ai_calls_the_params_of_instances_parameters() -> None:
+    for form, name in (("instances", "parameters"), ("instances", "params"), ("inputs", "params")):
+        body = json.dumps({form: ROWS, name: {"output": "pd"}}).encode()
+        quick = QUICK.decode(body)
+        assert quick is not None
+        assert (quick.output, decode(body, JSON, at_most=2).output) == ("pd", "pd")
+    both = {"instances": ROWS, "params": {"output": "pd"}, "parameters": {"output": "label"}}
+    for wrong in ({"inputs": ROWS, "parameters": {"output": "pd"}}, both):
+        assert QUICK.decode(json.dumps(wrong).encode()) is None
+        assert "'parameters' is no part of a request" in refusal(wrong).sentence
+
+
 def test_columns_may_change_from_request_to_request() -> None:
     other = {"columns": ["grade", "term"], "data": [["A", 36.0], [None, 60.0]]}
     row_forms: dict[tuple[str, ...], object] = {
