@@ -13,14 +13,14 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from itertools import chain, count
 from threading import BoundedSemaphore
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,13 +31,19 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.policy import ServingPolicy
+from loan_default.serving import docs_page, inference_protocol
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request
+from loan_default.serving.inference_protocol import InferenceRequest
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
+from loan_default.serving.problems import encode_refusal
 from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
+
+if TYPE_CHECKING:
+    from loan_default.serving.openapi import Description
 
 log = logging.getLogger(__name__)
 
@@ -155,14 +161,26 @@ class ScoringApp:
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
         self._access = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
         self._encoder = msgspec.json.Encoder()
-        self._routes: Mapping[tuple[str, str], Route] = {
+        self._described: tuple[ServedModel, Description] | None = None
+        self._routes: dict[tuple[str, str], Route] = {
             ("POST", "/invocations"): Route(self._invocations, tokens.scoring),
             ("GET", "/ping"): Route(self._ping),
             ("GET", "/health"): Route(self._health),
             ("GET", "/version"): Route(self._version),
             ("GET", "/metrics"): Route(self._show_metrics),
             ("POST", "/admin/reload"): Route(self._admin_reload, tokens.admin),
+            ("GET", "/openapi.json"): Route(self._openapi),
+            ("GET", "/docs"): Route(self._docs),
+            ("GET", "/v2"): Route(self._server_metadata),
+            ("GET", "/v2/health/live"): Route(self._live),
+            ("GET", "/v2/health/ready"): Route(self._ready),
         }
+        for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+            self._routes |= {
+                ("GET", model): Route(self._model_metadata),
+                ("GET", f"{model}/ready"): Route(self._model_ready),
+                ("POST", f"{model}/infer"): Route(self._infer, tokens.scoring),
+            }
 
     # --- the way of a request
 
@@ -172,7 +190,7 @@ class ScoringApp:
         try:
             self._authorise(request, self._route(request))
         except Refused as refused:
-            return self._note(request, _refusal(refused))
+            return self._note(request, _refusal(refused, request))
         return None
 
     def answer(self, request: Request) -> Reply | Awaitable[Reply]:
@@ -180,7 +198,7 @@ class ScoringApp:
         try:
             answer = self._route(request).answer(request)
         except Refused as refused:
-            answer = _refusal(refused)
+            answer = _refusal(refused, request)
         except Exception:  # the caller gets no trace; the log does
             log.exception(_FAILED, request.id)
             answer = _failure(request)
@@ -192,7 +210,7 @@ class ScoringApp:
         try:
             reply = await answer
         except Refused as refused:
-            reply = _refusal(refused)
+            reply = _refusal(refused, request)
         except Exception:  # as above
             log.exception(_FAILED, request.id)
             reply = _failure(request)
@@ -203,7 +221,8 @@ class ScoringApp:
         request.id = request.id or f"{self._id_prefix}{next(self._ids):x}"
         if not request.received_at:
             request.received_at = time.perf_counter()
-        return self._note(request, _refusal(Refused(status, _REFUSED_CODES.get(status, "BAD_REQUEST"), sentence)))
+        refused = Refused(status, _REFUSED_CODES.get(status, "BAD_REQUEST"), sentence)
+        return self._note(request, _refusal(refused, request))
 
     def _note(self, request: Request, reply: Reply) -> Reply:
         """Have a reply counted and logged a little later, with others; return it with the request's id."""
@@ -217,7 +236,10 @@ class ScoringApp:
         route = self._routes.get((request.method, request.path))
         if route is not None:
             return route
-        if allowed := [method for method, path in self._routes if path == request.path]:
+        template = _template(request.path)
+        if (route := self._routes.get((request.method, template))) is not None:
+            return route
+        if allowed := [method for method, path in self._routes if path == template]:
             sentence = f"{request.path} takes {allowed[0]} only."
             raise Refused(405, "BAD_REQUEST", sentence, headers=((b"allow", allowed[0].encode()),))
         raise Refused(404, "ENDPOINT_NOT_FOUND", f"There is no such path; the paths are {self._paths}.")
@@ -233,11 +255,17 @@ class ScoringApp:
 
     # --- scoring
 
-    def _invocations(self, request: Request) -> Reply | Awaitable[Reply]:
+    @property
+    def _model(self) -> ServedModel:
+        """Return the version in production; raise Refused where none is loaded."""
         model = self._production.model
         if model is None:
             sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
+        return model
+
+    def _invocations(self, request: Request) -> Reply | Awaitable[Reply]:
+        model = self._model
         return self._answer_inline(model, request) or self._answer_in_turn(model, request)
 
     def _answer_inline(self, model: ServedModel, request: Request) -> Reply | None:
@@ -312,6 +340,73 @@ class ScoringApp:
             return None
         return _score(model, applications, request_body, chosen, explained=explained)
 
+    # --- scoring by the Open Inference Protocol
+
+    def _infer(self, request: Request) -> Reply | Awaitable[Reply]:
+        self._named(request)
+        if len(request.body) > _INLINE_BYTES:
+            return self._infer_in_thread(request)
+        inference = self._read_inference(request)
+        answer = self._invocations(_as_invocation(request, inference))
+        return self._tensors(answer, inference) if isinstance(answer, Reply) else self._tensors_of(answer, inference)
+
+    def _read_inference(self, request: Request) -> InferenceRequest:
+        length = request.headers.get(inference_protocol.HEADER_LENGTH)
+        return inference_protocol.decode(request.body, length, at_most=self._limits.rows)
+
+    async def _infer_in_thread(self, request: Request) -> Reply:
+        inference = await asyncio.to_thread(self._read_inference, request)
+        answer = self._invocations(_as_invocation(request, inference))
+        return self._tensors(answer if isinstance(answer, Reply) else await answer, inference)
+
+    async def _tensors_of(self, answer: Awaitable[Reply], inference: InferenceRequest) -> Reply:
+        return self._tensors(await answer, inference)
+
+    def _tensors(self, reply: Reply, inference: InferenceRequest) -> Reply:
+        """Return the same reply in tensors."""
+        assert isinstance(reply, ScoringReply)  # else it was refused
+        version = ",".join(str(number) for number in sorted(part.model.version for part in reply.parts))
+        answer = inference_protocol.encode(
+            _merge(reply.parts),
+            inference,
+            model_name=self._model_name,
+            version=version,
+            reasons_at_most=max(part.model.scorer.policy.reasons_at_most for part in reply.parts),
+        )
+        versions = next(header for header in reply.headers if header[0] == b"x-model-version")
+        return ScoringReply(200, answer.body, (*answer.headers, versions), reply.parts)
+
+    def _named(self, request: Request) -> ServedModel:
+        """Return the version that a path names, which has to be in production."""
+        target = inference_protocol.parse_path(request.path)
+        assert target is not None  # as it has a route
+        if target.name != self._model_name:
+            sentence = f"There is no model {target.name!r}; the model is {self._model_name}."
+            raise Refused(404, "RESOURCE_DOES_NOT_EXIST", sentence)
+        model = self._model
+        if target.version not in (None, str(model.version)):
+            sentence = f"Version {target.version!r} is not in production; version {model.version} is."
+            raise Refused(404, "RESOURCE_DOES_NOT_EXIST", sentence)
+        return model
+
+    def _server_metadata(self, request: Request) -> Reply:
+        return Reply(200, orjson.dumps(inference_protocol.server_metadata(installed_version("loan-default"))))
+
+    def _live(self, request: Request) -> Reply:
+        return Reply(200, orjson.dumps({"live": True}))
+
+    def _ready(self, request: Request) -> Reply:
+        ready = self._production.model is not None
+        return Reply(200 if ready else 503, orjson.dumps({"ready": ready}))
+
+    def _model_metadata(self, request: Request) -> Reply:
+        return Reply(200, orjson.dumps(inference_protocol.model_metadata(
+            (model := self._named(request)).scorer, name=self._model_name, version=model.version)))  # fmt: skip
+
+    def _model_ready(self, request: Request) -> Reply:
+        self._named(request)
+        return Reply(200, orjson.dumps({"name": self._model_name, "ready": True}))
+
     # --- after the answer
 
     def settle(self) -> None:
@@ -330,7 +425,8 @@ class ScoringApp:
             self._log_parts(answered, shadow_share=0)
 
     def _route_name(self, request: Request) -> str:
-        return request.path if (request.method, request.path) in self._routes else "other"
+        template = _template(request.path)
+        return template if (request.method, template) in self._routes else "other"
 
     def close(self) -> None:
         """Settle the last answers."""
@@ -394,6 +490,22 @@ class ScoringApp:
         kind = b"text/plain; version=0.0.4; charset=utf-8"
         return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 
+    async def _description(self) -> Description:
+        """Describe the server while this version answers; it takes a moment, and is done once a version."""
+        model = self._model
+        if self._described is None or self._described[0] is not model:
+            from loan_default.serving.openapi import Service, describe
+
+            service = Service(self._model_name, self._limits.rows, secured=bool(self._tokens.scoring))
+            self._described = model, await asyncio.to_thread(describe, model, service)
+        return self._described[1]
+
+    async def _openapi(self, request: Request) -> Reply:
+        return Reply(200, (await self._description()).document)
+
+    async def _docs(self, request: Request) -> Reply:
+        return Reply(200, (await self._description()).page, docs_page.HEADERS)
+
     async def _admin_reload(self, request: Request) -> Reply:
         self._reload()
         await asyncio.to_thread(self._follower.look, again=True)
@@ -421,14 +533,16 @@ def _merge(parts: Sequence[VersionPredictions]) -> Predictions:
     return Predictions(*([column[index] for index in order] for column in columns))
 
 
-def _refusal(refused: Refused) -> Reply:
+def _refusal(refused: Refused, request: Request) -> Reply:
     retry = ((b"retry-after", b"%d" % refused.retry_after),) if refused.retry_after else ()
-    return Reply(refused.status, refused.body, (JSON_HEADER, *refused.headers, *retry))
+    body, headers = encode_refusal(refused, request.path, request.headers)
+    return Reply(refused.status, body, (*headers, *refused.headers, *retry))
 
 
 def _failure(request: Request) -> Reply:
     """Answer a request that met an error of ours."""
-    return _refusal(Refused(500, "INTERNAL_ERROR", f"The server failed; its log tells why of request {request.id}."))
+    sentence = f"The server failed; its log tells why of request {request.id}."
+    return _refusal(Refused(500, "INTERNAL_ERROR", sentence), request)
 
 
 def _line(answer: AnsweredRequest) -> AccessLine:
@@ -445,6 +559,21 @@ def _is_authorised(headers: Headers, tokens: Sequence[str]) -> bool:
     token_sent = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
     matches = [hmac.compare_digest(token_sent, token.encode()) for token in tokens]
     return any(matches)
+
+
+def _template(path: str) -> str:
+    """Return the path as the routes have it, where it names a model."""
+    target = inference_protocol.parse_path(path)
+    return path if target is None else target.template
+
+
+def _as_invocation(request: Request, inference: InferenceRequest) -> Request:
+    """Return a request to infer in MLflow's form."""
+    headers = {**request.headers, JSON_HEADER[0]: JSON_HEADER[1]}
+    return Request(
+        request.method, request.path, request.query, headers, request.client, inference.body,
+        request.received_at, request.id, request.caller
+    )  # fmt: skip
 
 
 def _caller_id(headers: Headers) -> str:

@@ -8,6 +8,7 @@ tensors as in Triton's extension of binary tensor data, which its client sends u
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -17,13 +18,14 @@ import msgspec
 import numpy as np
 import orjson
 
-from loan_default.risk.contract.book import Contract
-from loan_default.risk.model.scorer import Predictions
-from loan_default.serving.protocol import JSON, Refused, invalid
+from loan_default.risk.model.scorer import Predictions, Scorer
+from loan_default.serving.http import JSON_HEADER, RawHeaders
+from loan_default.serving.protocol import Refused, invalid
 
 PATH = "/v2"  # below which all of its routes are
 BINARY = "application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"  # of the JSON before the binary tensors
+_MODEL_PATH = re.compile(PATH + r"/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?(?P<end>/ready|/infer)?")
 _EXTENSION = "binary_tensor_data"
 _TENSORS = 1_000  # of a request: more than any contract has fields
 _WHOLE = {
@@ -31,13 +33,29 @@ _WHOLE = {
 }
 _NUMPY = {"FP64": "<f8", "BOOL": "?", **_WHOLE}
 _TYPES: dict[str, Any] = {"FP64": float, "BOOL": bool, "BYTES": str, **dict.fromkeys(_WHOLE, int)}
-_DECODERS = {
-    (name, nested): msgspec.json.Decoder(list[list[kind | None]] if nested else list[kind | None])
+_DECODERS: Mapping[str, msgspec.json.Decoder[list[Any]]] = {
+    name: msgspec.json.Decoder(list[kind | list[kind | None] | None])  # type: ignore[valid-type]
     for name, kind in _TYPES.items()
-    for nested in (False, True)
 }
 _LENGTH = struct.Struct("<I")  # before each text of a binary tensor
 _OUTPUTS = {"pd": "FP64", "score": "INT64", "decision": "BYTES", "reasons": "BYTES"}
+
+
+class Target(NamedTuple):
+    """What a path of the protocol is about: its template, the model's name, and the version where it names one."""
+
+    template: str
+    name: str
+    version: str | None
+
+
+def parse_path(path: str) -> Target | None:
+    """Parse a path of a model; None where it is none."""
+    match = _MODEL_PATH.fullmatch(path)
+    if match is None:
+        return None
+    version = "/versions/{version}" if match["version"] else ""
+    return Target(f"{PATH}/models/{{name}}{version}{match['end'] or ''}", match["name"], match["version"])
 
 
 class _TensorParameters(msgspec.Struct, frozen=True):
@@ -178,17 +196,21 @@ def _from_json(tensor: _Tensor) -> Sequence[Any]:
     raw = bytes(tensor.data)
     if not raw:
         raise invalid(f"Input {tensor.name} has neither data nor parameters.binary_data_size.")
-    nested = raw[1:].lstrip()[:1] == b"["
     try:
-        values = _DECODERS[tensor.datatype, nested].decode(raw)
+        values = _DECODERS[tensor.datatype].decode(raw)
     except (msgspec.MsgspecError, ValueError) as error:
         raise invalid(f"Input {tensor.name} is {tensor.datatype}, and its data are not: {error}.") from None
-    return [*chain.from_iterable(values)] if nested else values  # type: ignore[no-any-return]
+    nested = [value for value in values if isinstance(value, list)]
+    if nested and len(nested) < len(values):
+        raise invalid(f"Input {tensor.name} has values beside lists of values; send either.")
+    return [*chain.from_iterable(nested)] if nested else values
 
 
 def _from_binary(tensor: _Tensor, data: memoryview) -> Sequence[Any]:
     try:
-        return [*_texts(data)] if tensor.datatype == "BYTES" else np.frombuffer(data, _NUMPY[tensor.datatype]).tolist()  # type: ignore[no-any-return]
+        if tensor.datatype == "BYTES":
+            return [*_texts(data)]
+        return np.frombuffer(data, _NUMPY[tensor.datatype]).tolist()  # type: ignore[no-any-return]
     except (ValueError, struct.error):
         raise invalid(f"Input {tensor.name}: {len(data)} bytes are no binary data of {tensor.datatype}.") from None
 
@@ -215,11 +237,17 @@ def _requested(request: _Inference) -> dict[str, bool]:
 
 
 class InferenceAnswer(NamedTuple):
-    """The body of an answer, its type, and the length of its JSON where binary tensors follow."""
+    """The body of an answer, and the length of its JSON where binary tensors follow."""
 
     body: bytes
-    content_type: str
     header_length: int | None
+
+    @property
+    def headers(self) -> RawHeaders:
+        """Return the headers of its type and length."""
+        if self.header_length is None:
+            return (JSON_HEADER,)
+        return (b"content-type", BINARY.encode()), (HEADER_LENGTH, b"%d" % self.header_length)
 
 
 def encode(
@@ -247,9 +275,7 @@ def encode(
     if request.request_id is not None:
         answer["id"] = request.request_id
     text = orjson.dumps(answer)
-    return (
-        InferenceAnswer(b"".join((text, *binary)), BINARY, len(text)) if binary else InferenceAnswer(text, JSON, None)
-    )
+    return InferenceAnswer(b"".join((text, *binary)), len(text) if binary else None)
 
 
 def _as_binary(datatype: str, values: Sequence[Any]) -> bytes:
@@ -268,14 +294,12 @@ def server_metadata(version: str) -> dict[str, Any]:
     return {"name": "loan-default", "version": version, "extensions": [_EXTENSION]}
 
 
-def model_metadata(
-    contract: Contract, *, name: str, version: int, platform: str, reasons_at_most: int
-) -> dict[str, Any]:
+def model_metadata(scorer: Scorer, *, name: str, version: int) -> dict[str, Any]:
     """Describe the tensors of a version: one for each field of an application, and the outputs."""
-    shapes = {"reasons": [-1, reasons_at_most]}
+    shapes, platform = {"reasons": [-1, scorer.policy.reasons_at_most]}, f"loan-default_{scorer.kind}"
     inputs = [
         {"name": field.name, "datatype": "FP64" if field.kind == "number" else "BYTES", "shape": [-1]}
-        for field in contract.application_fields
+        for field in scorer.contract.application_fields
     ]
     outputs = [
         {"name": output, "datatype": datatype, "shape": shapes.get(output, [-1])}

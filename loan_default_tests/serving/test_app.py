@@ -224,6 +224,80 @@ def test_other_paths_and_methods(desk: Desk) -> None:
     assert desk.ask("GET", "/health").json["version"] == 1
 
 
+def tensors(**fields: Any) -> bytes:
+    inputs = [
+        {"name": name, "shape": [1], "datatype": "BYTES" if isinstance(value, str) else "FP64", "data": [value]}
+        for name, value in fields.items()
+    ]
+    return json.dumps({"id": "7", "inputs": inputs}).encode()
+
+
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+def test_tensors_are_scored_as_the_same_application_is(desk: Desk, version: str) -> None:
+    usual = desk.score({"id": "A-1", **ONE}).json["predictions"][0]
+    answer = desk.ask("POST", f"/v2/models/loan_default_model{version}/infer", tensors(id="A-1", **ONE))
+    assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
+    assert (answer.json["model_name"], answer.json["model_version"], answer.json["id"]) == (
+        "loan_default_model",
+        "1",
+        "7",
+    )
+    outputs = {output["name"]: output["data"] for output in answer.json["outputs"]}
+    assert [outputs["pd"], outputs["score"], outputs["decision"]] == [
+        [usual[name]] for name in ("pd", "score", "decision")
+    ]
+    assert [reason for reason in outputs["reasons"] if reason] == usual["reasons"]
+    desk.app.settle()
+    assert [entry.predictions.pds for entry in desk.log.entries] == [[usual["pd"]]] * 2
+
+
+def test_many_tensors_are_read_in_a_thread(desk: Desk) -> None:
+    inputs = [
+        {"name": name, "shape": [400], "datatype": "BYTES" if isinstance(value, str) else "FP64", "data": [value] * 400}
+        for name, value in ONE.items()
+    ]
+    answer = desk.ask("POST", "/v2/models/loan_default_model/infer", json.dumps({"inputs": inputs}).encode())
+    assert answer.json["outputs"][0]["shape"] == [400]
+    many = [{**tensor, "shape": [10_001]} for tensor in inputs]
+    refused = desk.ask("POST", "/v2/models/loan_default_model/infer", json.dumps({"inputs": many}).encode())
+    assert (refused.status, "at most 10,000" in refused.json["error"]) == (413, True)
+
+
+def test_the_open_inference_protocol_describes_server_and_model(desk: Desk) -> None:
+    assert desk.ask("GET", "/v2").json["name"] == "loan-default"
+    assert desk.ask("GET", "/v2/health/live").json == {"live": True}
+    assert desk.ask("GET", "/v2/health/ready").json == {"ready": True}
+    metadata = desk.ask("GET", "/v2/models/loan_default_model").json
+    assert (metadata["versions"], metadata["platform"]) == (["1"], "loan-default_xgboost")
+    assert desk.ask("GET", "/v2/models/loan_default_model/versions/1/ready").json["ready"] is True
+    for path in ("/v2/models/other", "/v2/models/loan_default_model/versions/2/ready"):
+        refused = desk.ask("GET", path)
+        assert refused.status == 404
+        assert refused.json.keys() == {"error"}
+    refused = desk.ask("POST", "/v2/models/loan_default_model/infer", tensors(**{**ONE, "term": 3.0}))
+    assert "Row 0: term '3' is outside of 6 to 120 months" in refused.json["error"]
+    text = desk.ask("GET", "/metrics").body.decode()
+    assert 'code="404",route="/v2/models/{name}"} 1.0' in text
+
+
+def test_a_refusal_is_a_problem_for_whoever_reads_those(desk: Desk) -> None:
+    answer = desk.score({**ONE, "term": 3.61}, accept="application/problem+json, application/json")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.json["status"], answer.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer.json["detail"] == desk.score({**ONE, "term": 3.61}, accept="*/*").json["message"]
+    assert desk.ask("GET", "/nowhere", accept="application/problem+json").json["title"] == "Not Found"
+
+
+def test_the_server_describes_itself(desk: Desk) -> None:
+    document = desk.ask("GET", "/openapi.json").json
+    assert document["info"]["x-model"] == {"name": "loan_default_model", "version": 1, "kind": "xgboost"}
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described - {("PARAMETERS", path) for path in document["paths"]} == desk.app._routes.keys()
+    page = desk.ask("GET", "/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
 def test_the_callers_request_id_comes_back(desk: Desk) -> None:
     assert desk.score(ONE, **{"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert desk.score(ONE, **{"X-Request-Id": "a\nb"}).headers["x-request-id"] != "a\nb"

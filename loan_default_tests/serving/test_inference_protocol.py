@@ -12,7 +12,7 @@ from tritonclient import http as triton
 from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.inference_protocol import InferenceRequest, decode, encode, model_metadata, server_metadata
 from loan_default.serving.protocol import Refused
-from loan_default_tests.packages import contract
+from loan_default_tests.packages import contract, scorer
 
 VALUES: Mapping[str, tuple[str, Sequence[Any]]] = {
     "term": ("FP64", [36.0, math.nan]),
@@ -166,7 +166,7 @@ def test_a_client_that_requests_no_output_gets_all_as_it_likes_them() -> None:
 
 
 def test_metadata_names_a_tensor_for_each_field() -> None:
-    metadata = model_metadata(contract(), name="m", version=3, platform="loan-default_xgboost", reasons_at_most=4)
+    metadata = model_metadata(scorer("xgboost"), name="m", version=3)
     inputs = {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}
     assert inputs.keys() == {field.name for field in contract().application_fields}
     assert (inputs["term"], inputs["grade"], inputs["issue_d"]) == ("FP64", "BYTES", "BYTES")
