@@ -43,6 +43,7 @@ BOOK, CONTRACT = "LOAN_DEFAULT_BOOK", "LOAN_DEFAULT_CONTRACT"
 SHIPPED_BOOK = "lendingclub"  # the name of the contract that the package ships
 CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
+_CALLER = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a caller's name
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
@@ -209,9 +210,13 @@ class Settings:
         """Locate the model packages that were downloaded from the registry."""
         return self.home / "models"
 
-    def tokens(self, name: str) -> tuple[str, ...]:
-        """Return the tokens of a secret that holds several, separated by commas."""
-        return tuple(token.strip() for token in self.secrets.get(name, "").split(",") if token.strip())
+    def tokens(self, name: str) -> dict[str, str]:
+        """Return the names of callers by their tokens, of a secret that holds several as `name:token`, by commas.
+
+        Raises:
+            BadInput: it is set and holds none.
+        """
+        return _tokens(name, self.secrets.get(name, ""))
 
     @property
     def staging(self) -> Path:
@@ -235,6 +240,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or _DEFAULT_HOME)
     contract = _path(variables, CONTRACT)
+    for kind in (API_TOKENS, ADMIN_TOKENS):
+        _tokens(kind, variables.get(kind, ""))
     return Settings(
         home=home,
         dagster_home=_path(variables, DAGSTER_HOME) or home / "dagster",
@@ -447,6 +454,23 @@ def _time_zone(variables: Mapping[str, str]) -> str:
 
 def _list(variables: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(text.strip() for text in variables.get(name, "").split(",") if text.strip())
+
+
+def _tokens(name: str, text: str) -> dict[str, str]:
+    """Read callers' names by their tokens: `name:token`, or a token alone, which is named by its place."""
+    tokens: dict[str, str] = {}
+    for place, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        caller, colon, token = part.partition(":")
+        if not colon:
+            caller, token = f"token-{place}", part
+        if not _CALLER.fullmatch(caller) or not token.strip():
+            raise BadInput(
+                f"{name}: token {place} cannot be used; write name:token with a name of letters, digits, '.', '_', '-'."
+            )
+        tokens[token.strip()] = caller
+    if text and not tokens:
+        raise BadInput(f"{name} is set and holds no token; write name:token, several by commas, or do not set it.")
+    return tokens
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:

@@ -286,6 +286,22 @@ def test_files_lie_on_this_machine_or_in_a_bucket(name: str, address: str) -> No
         assert sound in (load_settings({name: sound}).storage, load_settings({name: sound}).data)
 
 
+def test_tokens_are_read_with_the_names_of_their_callers() -> None:
+    settings = load_settings(
+        {"LOAN_DEFAULT_API_TOKENS": "web:one, two ,branch-2:a:b,", "LOAN_DEFAULT_ADMIN_TOKENS": ""}
+    )
+    assert settings.tokens("LOAN_DEFAULT_API_TOKENS") == {"one": "web", "two": "token-2", "a:b": "branch-2"}
+    assert settings.tokens("LOAN_DEFAULT_ADMIN_TOKENS") == {}
+
+
+@pytest.mark.parametrize("text", [",", " ", " , ", "web:", "we b:one", ":one", "one,web: "])
+@pytest.mark.parametrize("name", ["LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"])
+def test_tokens_that_let_nobody_in_are_refused_and_not_shown(name: str, text: str) -> None:
+    with pytest.raises(BadInput, match=f"^{name}.* write name:token") as refused:
+        load_settings({name: text})
+    assert "one" not in str(refused.value).replace("none", "")
+
+
 def test_staging_and_prod_leave_nothing_to_a_default() -> None:
     for local in ({}, {"LOAN_DEFAULT_ENV": "local"}):
         require(environment=local)

@@ -67,7 +67,7 @@ def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -
     from loan_default.serving.client import score_file
 
     contract, tokens = load_contract(settings.contract), settings.tokens(API_TOKENS)
-    return score_file(file, url or settings.serving_url, out, contract=contract, token=tokens[0] if tokens else "")
+    return score_file(file, url or settings.serving_url, out, contract=contract, token=next(iter(tokens), ""))
 
 
 def answers_file(file: Path) -> Path:

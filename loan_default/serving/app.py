@@ -13,14 +13,15 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from itertools import chain, count
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,8 +33,9 @@ from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import docs_page, inference_protocol
+from loan_default.serving.background_writer import BackgroundWriter
 from loan_default.serving.follower import FollowedAlias, Follower
-from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request
+from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request, is_loopback_url
 from loan_default.serving.inference_protocol import InferenceRequest
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
@@ -41,6 +43,7 @@ from loan_default.serving.problems import encode_refusal
 from loan_default.serving.protocol import JSON, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
+from loan_default.serving.work_queue import QueueLimits, WorkQueue
 
 if TYPE_CHECKING:
     from loan_default.serving.openapi import Description
@@ -51,24 +54,25 @@ _FAILED = "request %s failed"
 _REFUSED_CODES = {503: "TEMPORARILY_UNAVAILABLE"}
 _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 _SHADOW_BATCHES = 100  # of settled answers may wait for the shadow; beyond, they are logged without
+_RELOAD_SECONDS = 30.0  # after which a reload is answered although the registry has not
+_CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one request, and of all of them together."""
+    """The limits of one request, and of those that wait for a thread."""
 
     rows: int = 10_000
-    concurrent: int = 64
-    seconds: float = 30.0
+    queue: QueueLimits = field(default_factory=QueueLimits)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Bearer tokens; none of a kind means that its routes are open."""
+    """Names of callers by their bearer tokens; none of a kind means that its routes are open."""
 
-    scoring: tuple[str, ...] = field(default=(), repr=False)
-    admin: tuple[str, ...] = field(default=(), repr=False)
+    scoring: Mapping[str, str] = field(default_factory=dict, repr=False)
+    admin: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class RequestBody(NamedTuple):
@@ -98,7 +102,7 @@ class Route(NamedTuple):
     """What answers a path, and which tokens open it; none where anybody may ask."""
 
     answer: Callable[[Request], Reply | Awaitable[Reply]]
-    tokens: Sequence[str] = ()
+    tokens: Mapping[str, str] = {}
 
 
 class AccessLine(msgspec.Struct):
@@ -156,10 +160,13 @@ class ScoringApp:
         self._metrics = Metrics()
         self._recent: list[AnsweredRequest] = []
         self._beside, self._shadow_room = ThreadPoolExecutor(1, "shadow"), BoundedSemaphore(_SHADOW_BATCHES)
-        self._in_flight = 0
+        self._queue = WorkQueue(limits.queue)
+        self._looks = ThreadPoolExecutor(1, "reload")
+        self._look: Future[None] | None = None  # at the registry, that reloads wait for
+        self._is_open = not (tokens.scoring and tokens.admin)  # to all of this machine, and of no other
         self._ids: Iterator[int] = count()
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
-        self._access = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
+        self._access = BackgroundWriter(sys.stdout.fileno())
         self._encoder = msgspec.json.Encoder()
         self._described: tuple[ServedModel, Description] | None = None
         self._routes: dict[tuple[str, str], Route] = {
@@ -188,7 +195,11 @@ class ScoringApp:
         """Name a request whose body has not come yet, and refuse it where its body would be read for nothing."""
         request.id = _caller_id(request.headers) or f"{self._id_prefix}{next(self._ids):x}"
         try:
-            self._authorise(request, self._route(request))
+            route = self._route(request)
+            if self._is_open:
+                _refuse_foreign(request.headers)
+            if route.tokens:
+                request.caller = _authorise(request.headers, route.tokens)
         except Refused as refused:
             return self._note(request, _refusal(refused, request))
         return None
@@ -219,8 +230,8 @@ class ScoringApp:
     def refuse(self, request: Request, status: int, sentence: str) -> Reply:
         """Refuse a request that could not be read."""
         request.id = request.id or f"{self._id_prefix}{next(self._ids):x}"
-        if not request.received_at:
-            request.received_at = time.perf_counter()
+        if not request.path:
+            self._metrics.malformed.inc()
         refused = Refused(status, _REFUSED_CODES.get(status, "BAD_REQUEST"), sentence)
         return self._note(request, _refusal(refused, request))
 
@@ -233,25 +244,21 @@ class ScoringApp:
         return Reply(reply.status, reply.body, (*reply.headers, (b"x-request-id", request.id.encode())))
 
     def _route(self, request: Request) -> Route:
-        route = self._routes.get((request.method, request.path))
-        if route is not None:
+        method = "GET" if request.method == "HEAD" else request.method
+        if (route := self._routes.get((method, request.path))) is not None:
             return route
         template = _template(request.path)
-        if (route := self._routes.get((request.method, template))) is not None:
+        if (route := self._routes.get((method, template))) is not None:
             return route
         if allowed := [method for method, path in self._routes if path == template]:
-            sentence = f"{request.path} takes {allowed[0]} only."
-            raise Refused(405, "BAD_REQUEST", sentence, headers=((b"allow", allowed[0].encode()),))
+            methods = ", ".join([*allowed, *(["HEAD"] if "GET" in allowed else [])])
+            sentence = f"{request.path} takes {methods} only."
+            raise Refused(405, "BAD_REQUEST", sentence, headers=((b"allow", methods.encode()),))
         raise Refused(404, "ENDPOINT_NOT_FOUND", f"There is no such path; the paths are {self._paths}.")
 
     @property
     def _paths(self) -> str:
         return ", ".join(path for _, path in self._routes)
-
-    def _authorise(self, request: Request, route: Route) -> None:
-        """Refuse a request without one of the route's tokens."""
-        if not _is_authorised(request.headers, route.tokens):
-            raise Refused(401, "UNAUTHENTICATED", "A valid token is needed: Authorization: Bearer TOKEN.")
 
     # --- scoring
 
@@ -276,21 +283,8 @@ class ScoringApp:
         return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON))
 
     async def _answer_in_turn(self, model: ServedModel, request: Request) -> Reply:
-        if self._in_flight >= self._limits.concurrent:
-            raise Refused(503, "TEMPORARILY_UNAVAILABLE", "Too many requests at once; try again in a second.", 1)
-        self._in_flight += 1
-        try:
-            request_body = RequestBody(request.body, request.headers.get(b"content-type", b"").decode("latin-1"))
-            return await self._in_thread(self._answer, model, request_body)
-        finally:
-            self._in_flight -= 1
-
-    async def _in_thread(self, work: Callable[..., Reply], *arguments: Any) -> Reply:
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(work, *arguments), self._limits.seconds)
-        except TimeoutError:
-            sentence = f"The answer took longer than {self._limits.seconds:g} s; send fewer applications at once."
-            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from None
+        request_body = RequestBody(request.body, request.headers.get(b"content-type", b"").decode("latin-1"))
+        return await self._queue.run(self._answer, model, request_body)
 
     def _answer(self, model: ServedModel, request_body: RequestBody) -> Reply:
         """Answer a request that is large, or that has to be read closely; in a thread."""
@@ -355,7 +349,7 @@ class ScoringApp:
         return inference_protocol.decode(request.body, length, at_most=self._limits.rows)
 
     async def _infer_in_thread(self, request: Request) -> Reply:
-        inference = await asyncio.to_thread(self._read_inference, request)
+        inference = await self._queue.run(self._read_inference, request)
         answer = self._invocations(_as_invocation(request, inference))
         return self._tensors(answer if isinstance(answer, Reply) else await answer, inference)
 
@@ -418,11 +412,11 @@ class ScoringApp:
             [answer.seconds for answer in answered if answer.request.path == "/invocations"],
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
-        self._access.write(self._encoder.encode_lines(map(_line, answered)))
         if self._policy.shadow_share and scored and self._shadow_room.acquire(blocking=False):
             self._beside.submit(self._log_with_shadow, answered)  # scoring again takes its time
         else:
             self._log_parts(answered, shadow_share=0)
+        self._access.write(self._encoder.encode_lines(map(_line, answered)))
 
     def _route_name(self, request: Request) -> str:
         template = _template(request.path)
@@ -431,7 +425,10 @@ class ScoringApp:
     def close(self) -> None:
         """Settle the last answers."""
         self.settle()
+        self._queue.close()
+        self._looks.shutdown(wait=False)
         self._beside.shutdown()
+        self._access.close(_CLOSE_SECONDS)
 
     def _log_with_shadow(self, answered: Sequence[AnsweredRequest]) -> None:
         try:
@@ -471,7 +468,7 @@ class ScoringApp:
         return Reply(200, installed_version("mlflow-skinny").encode(), headers=((b"content-type", b"text/plain"),))
 
     def _health(self, request: Request) -> Reply:
-        model, trouble = self._production.model, self._production.trouble
+        model = self._production.model
         health = {
             "status": "ready" if model else "not ready",
             "model": self._model_name,
@@ -480,7 +477,7 @@ class ScoringApp:
             "trees": model.quick_form if model else None,
             "pid": os.getpid(),
             "workers": self._workers,
-            "trouble": trouble,
+            "trouble": self._trouble,
         }
         return Reply(200 if model else 503, orjson.dumps(health))
 
@@ -507,10 +504,19 @@ class ScoringApp:
         return Reply(200, (await self._description()).page, docs_page.HEADERS)
 
     async def _admin_reload(self, request: Request) -> Reply:
+        """Look at the registry in a thread that scores nothing; all who ask before it begins wait for the same look."""
         self._reload()
-        await asyncio.to_thread(self._follower.look, again=True)
+        if self._look is None or self._look.running() or self._look.done():  # what has begun may have looked too early
+            self._look = self._looks.submit(self._follower.look, again=True)
+        with suppress(TimeoutError):  # health tells since when the registry does not answer
+            async with asyncio.timeout(_RELOAD_SECONDS):
+                await asyncio.shield(asyncio.wrap_future(self._look))
         health = self._health(request)
-        return Reply(503 if self._production.trouble else health.status, health.body)
+        return Reply(503 if self._trouble else health.status, health.body)
+
+    @property
+    def _trouble(self) -> str | None:
+        return self._follower.hang or self._production.trouble
 
 
 def _score(
@@ -552,13 +558,30 @@ def _line(answer: AnsweredRequest) -> AccessLine:
     return AccessLine(time, request.id, request.method, request.path, status, milliseconds, rows, request.client)
 
 
-def _is_authorised(headers: Headers, tokens: Sequence[str]) -> bool:
-    """Tell whether there are no tokens, or the request has one; every token is compared, in constant time."""
-    if not tokens:
-        return True
-    token_sent = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-    matches = [hmac.compare_digest(token_sent, token.encode()) for token in tokens]
-    return any(matches)
+def _authorise(headers: Headers, tokens: Mapping[str, str]) -> str:
+    """Return the name of the caller, or refuse one without a token; each is compared, in constant time."""
+    scheme, _, token_sent = headers.get(b"authorization", b"").partition(b" ")
+    matches = [name for token, name in tokens.items() if hmac.compare_digest(token_sent.strip(), token.encode())]
+    if scheme.lower() == b"bearer" and matches:
+        return matches[0]
+    sentence = "A valid token is needed: Authorization: Bearer TOKEN."
+    raise Refused(401, "UNAUTHENTICATED", sentence, headers=((b"www-authenticate", b'Bearer realm="loan-default"'),))
+
+
+def _refuse_foreign(headers: Headers) -> None:
+    """Refuse what a page of the web makes a browser send: without tokens it would be let in as this machine's."""
+    host, origin = headers.get(b"host"), headers.get(b"origin")
+    if host is not None and not is_loopback_url(b"//" + host):
+        header, value = "Host", host
+    elif origin is not None and not is_loopback_url(origin):
+        header, value = "Origin", origin
+    else:
+        return
+    sentence = (
+        f"{header} is {value.decode('latin-1')[:100]!r}; without tokens only this machine is answered, by its own "
+        "names; set LOAN_DEFAULT_API_TOKENS and LOAN_DEFAULT_ADMIN_TOKENS to answer others."
+    )
+    raise Refused(403, "PERMISSION_DENIED", sentence)
 
 
 def _template(path: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HELD_BYTES = 65_536  # of later requests, while an earlier one is answered
+_PIECE_BYTES = 16_384  # are read in one turn: who sends many requests at once does not keep the others waiting
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 2.0  # in which a client that was refused may finish sending: it reads the reply only then
 _DISCARDED_BYTES = 65_536  # of a body that was refused are read, so that the connection can go on
@@ -151,7 +152,8 @@ class Connection(asyncio.Protocol):
         # Of the request that is being read:
         self._phase, self._since = _Phase.IDLE, perf_counter()  # 0.0: since the piece that is being read
         self._target, self._headers, self._lines = b"", dict[bytes, bytes](), 0
-        self._head_bytes = self._piece_bytes = self._body_wire_bytes = 0
+        self._head_bytes = self._body_wire_bytes = 0
+        self._piece_bytes = 0  # of the piece that is read, which may be this request's
         self._request: Request | None = None
         self._body = bytearray()
         self._skips = False  # the body of a request that was refused
@@ -202,14 +204,27 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a piece, and answer what it completes."""
-        if self._is_free:
+        if len(data) <= _PIECE_BYTES and self._is_free and not self._held:
             self._feed(data)
         elif self._phase is not _Phase.LAST:
             self._held += data
             if len(self._held) > _HELD_BYTES:
                 self._transport.pause_reading()
+            self._read_held()
 
     # --- reading
+
+    def _read_held(self) -> None:
+        """Read a piece of what is held, and the next one when others have had their turn."""
+        if not (self._is_free and self._held):
+            return
+        piece = bytes(self._held[:_PIECE_BYTES])
+        del self._held[:_PIECE_BYTES]
+        if self._held:
+            self._loop.call_soon(self._read_held)
+        if len(self._held) <= _HELD_BYTES:
+            self._transport.resume_reading()
+        self._feed(piece)
 
     def _feed(self, data: bytes) -> None:
         if self._phase is _Phase.LAST:
@@ -228,18 +243,18 @@ class Connection(asyncio.Protocol):
                 self.refuse(400, f"This is not HTTP: {str(error).rstrip('.')}.")
         else:
             if self._phase is _Phase.HEAD or self._phase is _Phase.BODY:
-                self._await_rest(len(data))
+                self._await_rest()
 
-    def _await_rest(self, count: int) -> None:
+    def _await_rest(self) -> None:
         """Hold what has come of a request to the limits."""
         if not self._since:
             self._since = perf_counter()
         if self._phase is _Phase.HEAD:
-            self._head_bytes += count
+            self._head_bytes += self._piece_bytes
             if self._head_bytes > self._limits.head_bytes:
                 self._refuse_head()
         elif self._phase is _Phase.BODY:
-            self._body_wire_bytes += count
+            self._body_wire_bytes += self._piece_bytes
             if self._body_wire_bytes > self._limits.body_bytes + self._limits.head_bytes:
                 self.refuse(413, self._too_large)
             else:
@@ -271,7 +286,10 @@ class Connection(asyncio.Protocol):
             self._refuse_head()
             raise _Refused
         method = self._parser.get_method().decode()
-        if self._parser.should_upgrade() and method != "CONNECT":
+        if method == "CONNECT":
+            self.refuse(405, "This is no proxy; CONNECT is not spoken.")
+            raise _Refused
+        if self._parser.should_upgrade():
             return
         path, query = _parse_target(self._target)
         request = self._request = Request(method, path, query, self._headers, self._client)
@@ -284,7 +302,7 @@ class Connection(asyncio.Protocol):
         if reply is not None:
             self._skips = True
             unbounded = length > _DISCARDED_BYTES or b"transfer-encoding" in self._headers or b"expect" in self._headers
-            if unbounded or method == "CONNECT":
+            if unbounded:
                 self._end(lingers=True)
             self._respond(request, reply)
             if self._ends:
@@ -302,7 +320,7 @@ class Connection(asyncio.Protocol):
         """Answer a request of which all has come."""
         if self._phase is not _Phase.BODY:  # an upgrade is offered: it is read again without
             return
-        request, self._phase = self._request, _Phase.IDLE
+        request, self._phase, self._piece_bytes = self._request, _Phase.IDLE, 0
         assert request is not None
         self._since = request.received_at = perf_counter()
         self._door.move_to_end(self)
@@ -398,10 +416,7 @@ class Connection(asyncio.Protocol):
         while self._pending and self._task is None and self._blocked_since is None:
             self._start(*self._pending.popleft())
         self._settle()
-        if self._is_free and self._held:
-            data, self._held = bytes(self._held), bytearray()
-            self._transport.resume_reading()
-            self._feed(data)
+        self._read_held()
 
     def _settle(self) -> None:
         """Close where all is answered and no more will come."""

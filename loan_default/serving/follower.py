@@ -31,6 +31,7 @@ from loan_default.serving.served_model import ServedModel
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25  # how often the sign of a reload is looked for
+_HANG_SECONDS = 10.0  # after which a registry that does not answer is told of
 _RETRY_SECONDS = 60.0  # before a version that failed is tried again
 
 
@@ -78,6 +79,7 @@ class Follower:
         self._find, self._package = find, package
         self._sign, self._seconds = sign, seconds
         self._one_at_a_time = threading.Lock()
+        self._asked_at: float | None = None  # while the registry is asked
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -96,6 +98,14 @@ class Follower:
                 if again:
                     followed.failed = None
                 self._follow(followed)
+
+    @property
+    def hang(self) -> str | None:
+        """Tell of a registry that has been asked and does not answer."""
+        asked_at = self._asked_at
+        if asked_at is None or (seconds := time.monotonic() - asked_at) < _HANG_SECONDS:
+            return None
+        return f"The registry has not answered for {seconds:.0f} s; nothing newer is seen until it does."
 
     def recall(self) -> None:
         """Answer by the versions that were served last, until the registry is asked."""
@@ -130,7 +140,7 @@ class Follower:
 
     def _follow(self, followed: FollowedAlias) -> None:
         try:
-            version = self._find(followed.alias)
+            version = self._ask(followed.alias)
             followed.answered_at, followed.registry_version = time.time(), version.version if version else None
             if version is None:
                 followed.trouble = f"No version has the alias {followed.alias}; promote one."
@@ -143,6 +153,13 @@ class Follower:
         except Exception as error:  # the thread must live on, and the last good model with it
             log.exception("following %s failed", followed.alias)
             followed.trouble = f"Following {followed.alias} failed: {error}"
+
+    def _ask(self, alias: str) -> ModelVersion | None:
+        self._asked_at = time.monotonic()
+        try:
+            return self._find(alias)
+        finally:
+            self._asked_at = None
 
     def _swap(self, followed: FollowedAlias, version: ModelVersion) -> None:
         try:

@@ -5,7 +5,10 @@ How bytes become one and the other bytes is `connection`'s; what is replied is `
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -38,3 +41,21 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: RawHeaders = (JSON_HEADER,)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@lru_cache(128)
+def is_loopback_url(url: bytes) -> bool:
+    """Tell whether a URL, or one without a scheme, names this machine as only this machine does."""
+    try:
+        host = urlsplit(url.decode("latin-1")).hostname
+    except ValueError:
+        return False
+    return host is not None and is_loopback(host)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
-import ipaddress
 import logging
 import os
+import resource
 import signal
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
+from loan_default.serving.background_writer import BackgroundWriter, TextStream
+from loan_default.serving.http import is_loopback
 from loan_default.serving.registry_client import RegistryClient
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from loan_default.serving.served_model import ServedModel
 
 _GRACE_SECONDS = 30
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
 RELOAD_SIGN = "reload"
@@ -48,8 +55,8 @@ class ServerConfig:
     tracking: Tracking
     policy: ServingPolicy
     seconds: float  # between two looks at the registry
-    tokens: tuple[str, ...] = field(default=(), repr=False)
-    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # names of callers by their tokens
+    admin_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not (self.tokens and self.admin_tokens):
@@ -59,14 +66,6 @@ class ServerConfig:
             )
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Worker:
     """What uvicorn starts and stops in each worker, and calls by ASGI's lifespan; its connections ask the app."""
 
@@ -74,19 +73,19 @@ class Worker:
         self._config = config
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive in a process of its own. SIGTERM keeps its default: the parent may send it before uvicorn listens."""
+        """Arrive in a process of its own, whose parent says when it ends: by SIGTERM, maybe before uvicorn listens."""
         self.__dict__.update(state)
-        _ignore(signal.SIGINT)
+        _ignore(signal.SIGINT, signal.SIGHUP)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Start and stop with the process."""
-        from loan_default.serving.connection import Door
+        from loan_default.serving.connection import ConnectionLimits, Door
 
         assert scope["type"] == "lifespan"  # the rest is for the connections
         components = WorkerComponents(self._config)
         try:
             await receive()
-            scope["state"].update(app=components.app, door=Door())
+            scope["state"].update(app=components.app, door=Door(ConnectionLimits(connections=_connections())))
             components.follower.start()
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -101,6 +100,7 @@ class WorkerComponents:
 
     def __init__(self, config: ServerConfig) -> None:
         gc.set_threshold(_COLLECT_AFTER)
+        _log_in_background()
         last = {alias: config.home / f"last-{alias}.json" for alias in (PRODUCTION, STAGING)}
         # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
         # nothing waits for the registry, and the helper would only take time from the first answer.
@@ -187,7 +187,8 @@ def serve(config: ServerConfig) -> None:
     from loan_default.serving.connection import Connection
 
     config.home.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT)
+    _raise_file_limit()
     with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
@@ -197,20 +198,22 @@ def serve(config: ServerConfig) -> None:
             port=config.port,
             http=Connection,
             workers=config.workers,
+            log_config=None,
             log_level="warning",
-            access_log=False,
-            server_header=False,
-            date_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         socket = _bind(uvicorn_config)
-        _ignore(signal.SIGTERM, signal.SIGINT)  # uvicorn puts this back, then raises again what has stopped it
+        # uvicorn puts this back, then raises again what has stopped it; the others are nobody's, and end a process
+        _ignore(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+        hangup = signal.getsignal(signal.SIGHUP)
         if config.workers > 1:
-            Multiprocess(uvicorn_config, sockets=[socket]).run()
+            supervisor = Multiprocess(uvicorn_config, sockets=[socket])
+            _stop_at_hangup(hangup)
+            supervisor.run()
             _ignore(signal.SIGTERM, signal.SIGINT)  # that one puts nothing back
         else:
+            _stop_at_hangup(hangup)
             uvicorn.Server(uvicorn_config).run(sockets=[socket])
 
 
@@ -218,6 +221,34 @@ def _ignore(*stops: signal.Signals) -> None:
     """Ignore stops, which uvicorn handles while it serves: they are no failure, and the end is not to be broken off."""
     for stop in stops:
         signal.signal(stop, signal.SIG_IGN)
+
+
+def _stop_at_hangup(handler: Any) -> None:
+    """Stop, as at SIGTERM, when the terminal closes; unless the one that started us says that we outlive it."""
+    outlives = handler is signal.SIG_IGN  # as nohup does
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if outlives else lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
+def _raise_file_limit() -> None:
+    """Have as many connections as the system allows, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wished = 2 * _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * _MOST_CONNECTIONS)
+    if soft != resource.RLIM_INFINITY and soft < wished:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
+
+
+def _connections() -> int:
+    """Compute how many connections a worker may have; the other files are for the model, the logs and the registry."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_MOST_CONNECTIONS, files // 2 if files != resource.RLIM_INFINITY else _MOST_CONNECTIONS)
+
+
+def _log_in_background() -> None:
+    """Have nobody wait for a standard error that blocks."""
+    writer = BackgroundWriter(sys.stderr.fileno())
+    atexit.register(writer.close, 1.0)
+    stream: Any = TextStream(writer)
+    logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT, stream=stream, force=True)
 
 
 def _bind(uvicorn_config: Any) -> Any:
