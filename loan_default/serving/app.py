@@ -10,18 +10,18 @@ import asyncio
 import hmac
 import logging
 import os
+import re
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as installed_version
 from itertools import chain, count
-from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import msgspec
 import numpy as np
@@ -30,17 +30,18 @@ import orjson
 from loan_default.adapters.tracking import MODEL_NAME
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import docs_page, inference_protocol
 from loan_default.serving.background_writer import BackgroundWriter
+from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request, is_loopback_url
 from loan_default.serving.inference_protocol import InferenceRequest
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.problems import encode_refusal
-from loan_default.serving.protocol import JSON, Refused, encode, invalid
+from loan_default.serving.protocol import JSON, Output, Refused, encode, invalid
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits, WorkQueue
@@ -53,10 +54,12 @@ log = logging.getLogger(__name__)
 _FAILED = "request %s failed"
 _REFUSED_CODES = {503: "TEMPORARILY_UNAVAILABLE"}
 _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
-_SHADOW_BATCHES = 100  # of settled answers may wait for the shadow; beyond, they are logged without
 _RELOAD_SECONDS = 30.0  # after which a reload is answered although the registry has not
 _CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
+
+
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,18 @@ class VersionPredictions(NamedTuple):
     model: ServedModel
     applications: Applications
     predictions: Predictions
-    body: RequestBody
     positions: Sequence[int]
 
 
 class ScoringReply(Reply, frozen=True):
-    """The reply to a request to score; `parts` is what counters, prediction log and shadow still need of it."""
+    """The reply to a request to score, and what counters and prediction log still need of it.
+
+    `first` is the id of the decision on the first application.
+    """
 
     parts: Sequence[VersionPredictions] = ()
+    first: int = 0
+    output: Output = "full"
 
 
 class Route(NamedTuple):
@@ -140,8 +147,7 @@ class ScoringApp:
         production: FollowedAlias,
         challenger: FollowedAlias,
         follower: Follower,
-        log: Callable[[ServedModel], PredictionLog],
-        dropped: Callable[[], int],
+        log: PredictionLog,
         *,
         policy: ServingPolicy,
         limits: Limits,
@@ -150,16 +156,13 @@ class ScoringApp:
         workers: int = 1,
         model_name: str = MODEL_NAME,
     ) -> None:
-        """Answer by `production`, and by `challenger` where the policy says so; `reload` tells the other workers.
-
-        `log` is that of a version, `dropped` counts the rows that no log holds.
-        """
+        """Answer by `production`, and by `challenger` where the policy says so; `reload` tells the other workers."""
         self._production, self._challenger, self._follower = production, challenger, follower
         self._log, self._policy, self._limits, self._tokens = log, policy, limits, tokens
-        self._dropped, self._reload, self._workers, self._model_name = dropped, reload, workers, model_name
+        self._reload, self._workers, self._model_name = reload, workers, model_name
         self._metrics = Metrics()
         self._recent: list[AnsweredRequest] = []
-        self._beside, self._shadow_room = ThreadPoolExecutor(1, "shadow"), BoundedSemaphore(_SHADOW_BATCHES)
+        self._decision_ids = DecisionIds()
         self._queue = WorkQueue(limits.queue)
         self._looks = ThreadPoolExecutor(1, "reload")
         self._look: Future[None] | None = None  # at the registry, that reloads wait for
@@ -213,13 +216,15 @@ class ScoringApp:
         except Exception:  # the caller gets no trace; the log does
             log.exception(_FAILED, request.id)
             answer = _failure(request)
-        if isinstance(answer, Reply):
+        if isinstance(answer, Reply) and not self._is_logged_first(answer):
             return self._note(request, answer)
         return self._answer_later(request, answer)
 
-    async def _answer_later(self, request: Request, answer: Awaitable[Reply]) -> Reply:
+    async def _answer_later(self, request: Request, answer: Reply | Awaitable[Reply]) -> Reply:
         try:
-            reply = await answer
+            reply = answer if isinstance(answer, Reply) else await answer
+            if self._is_logged_first(reply):
+                await self._log_durably(request, reply)
         except Refused as refused:
             reply = _refusal(refused, request)
         except Exception:  # as above
@@ -301,19 +306,18 @@ class ScoringApp:
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
         parts: tuple[VersionPredictions, ...]
         if challenged is None:
-            parts = (_score(model, applications, request_body, positions, explained=explained),)
+            parts = (_score(model, applications, positions, explained=explained),)
             predictions, version = parts[0].predictions, b"%d" % model.version
         else:
             others = sorted({*positions} - {*chosen})
-            rest = (
-                [_score(model, applications.take(others), request_body, others, explained=explained)] if others else []
-            )
+            rest = [_score(model, applications.take(others), others, explained=explained)] if others else []
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             predictions, version = _merge(parts), b",".join(b"%d" % version for version in versions)
-        return ScoringReply(
-            200, encode(predictions, request.output), (JSON_HEADER, (b"x-model-version", version)), parts
-        )
+        first = self._decision_ids.draw()
+        ids = [text_of(first, row) for row in positions]
+        headers = (JSON_HEADER, (b"x-model-version", version), (b"x-decision-id", ids[0].encode()))
+        return ScoringReply(200, encode(predictions, request.output, ids), headers, parts, first, request.output)
 
     def _choose(self, share: float, ids: Sequence[str | None]) -> Sequence[int]:
         """Choose the positions of the loans that go to the challenger, if there is one: a share from 0 to 1."""
@@ -332,7 +336,7 @@ class ScoringApp:
             applications = model.read(*request_body, at_most=self._limits.rows).applications.take(chosen)
         except BadInput:
             return None
-        return _score(model, applications, request_body, chosen, explained=explained)
+        return _score(model, applications, chosen, explained=explained)
 
     # --- scoring by the Open Inference Protocol
 
@@ -367,8 +371,8 @@ class ScoringApp:
             version=version,
             reasons_at_most=max(part.model.scorer.policy.reasons_at_most for part in reply.parts),
         )
-        versions = next(header for header in reply.headers if header[0] == b"x-model-version")
-        return ScoringReply(200, answer.body, (*answer.headers, versions), reply.parts)
+        headers = (*answer.headers, *(header for header in reply.headers if header[0].startswith(b"x-")))
+        return ScoringReply(200, answer.body, headers, reply.parts, reply.first, reply.output)
 
     def _named(self, request: Request) -> ServedModel:
         """Return the version that a path names, which has to be in production."""
@@ -412,10 +416,8 @@ class ScoringApp:
             [answer.seconds for answer in answered if answer.request.path == "/invocations"],
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
-        if self._policy.shadow_share and scored and self._shadow_room.acquire(blocking=False):
-            self._beside.submit(self._log_with_shadow, answered)  # scoring again takes its time
-        else:
-            self._log_parts(answered, shadow_share=0)
+        if not self._log.syncs_each:
+            self._log.append([logged for answer in answered for logged in _entries(answer.request, answer.reply)])
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
 
     def _route_name(self, request: Request) -> str:
@@ -427,37 +429,35 @@ class ScoringApp:
         self.settle()
         self._queue.close()
         self._looks.shutdown(wait=False)
-        self._beside.shutdown()
         self._access.close(_CLOSE_SECONDS)
 
-    def _log_with_shadow(self, answered: Sequence[AnsweredRequest]) -> None:
+    def _is_logged_first(self, reply: Reply) -> TypeGuard[ScoringReply]:
+        """Tell whether a decision has to be durable before it is answered."""
+        return self._log.syncs_each and isinstance(reply, ScoringReply)
+
+    async def _log_durably(self, request: Request, reply: ScoringReply) -> None:
+        """Wait until the decision is on the disk, with those of others.
+
+        Raises:
+            Refused: it is not, so nobody may be told of it.
+        """
+        if not (entries := _entries(request, reply)):
+            return
+        loop = asyncio.get_running_loop()
+        synced: asyncio.Future[str | None] = loop.create_future()
+
+        def resolve(trouble: str | None) -> None:
+            if not synced.done():
+                synced.set_result(trouble)
+
+        self._log.append(entries, lambda trouble: loop.call_soon_threadsafe(resolve, trouble))  # type: ignore[arg-type]
         try:
-            self._log_parts(answered, shadow_share=self._policy.shadow_share)
-        except Exception:  # nobody waits for the thread's result
-            log.exception("scored rows are neither scored in the shadow nor logged")
-        finally:
-            self._shadow_room.release()
-
-    def _log_parts(self, answered: Sequence[AnsweredRequest], *, shadow_share: float) -> None:
-        """Hand the applications to the log of the versions that answered; a canary is nobody's application."""
-        entries: dict[PredictionLog, list[Entry]] = defaultdict(list)
-        for answer in answered:
-            for part in answer.parts:
-                if not part.model.is_canary(part.applications, part.predictions):
-                    entries[self._log(part.model)].append(self._entry(answer, part, shadow_share))
-        for prediction_log, new in entries.items():
-            prediction_log.append(new)
-
-    def _entry(self, answer: AnsweredRequest, part: VersionPredictions, shadow_share: float) -> Entry:
-        """Build the entry of the prediction log, with the challenger's PD where a share is scored in the shadow."""
-        entry = Entry(answer.request.id, answer.answered_at, part.model.version, part.applications, part.predictions)
-        chosen = () if part.model is self._challenger.model else self._choose(shadow_share, part.applications.ids)
-        positions = [part.positions[index] for index in chosen]
-        if not positions or (shadow := self._rescore(part.body, positions, explained=False)) is None:
-            return entry
-        pds = dict(zip(chosen, shadow.predictions.pds, strict=True))
-        shadow_pds = [pds.get(index) for index in range(len(part.positions))]
-        return entry._replace(shadow_version=shadow.model.version, shadow_pds=shadow_pds)
+            trouble = await asyncio.wait_for(synced, self._limits.queue.work_seconds)
+        except TimeoutError:
+            trouble = f"the disk took longer than {self._limits.queue.work_seconds:g} s"
+        if trouble:
+            sentence = f"The decision cannot be recorded, so there is none: {trouble}."
+            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
 
     # --- the other routes
 
@@ -478,12 +478,14 @@ class ScoringApp:
             "pid": os.getpid(),
             "workers": self._workers,
             "trouble": self._trouble,
+            "log": {"trouble": self._log.trouble, "dropped_rows": self._log.dropped},
         }
         return Reply(200 if model else 503, orjson.dumps(health))
 
     def _show_metrics(self, request: Request) -> Reply:
         self.settle()
-        self._metrics.update((self._production, self._challenger), self._dropped())
+        self._metrics.update((self._production, self._challenger), self._log.dropped)
+        self._metrics.log_lag.set(self._log.lag_seconds)
         kind = b"text/plain; version=0.0.4; charset=utf-8"
         return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 
@@ -520,16 +522,41 @@ class ScoringApp:
 
 
 def _score(
-    model: ServedModel,
-    applications: Applications,
-    request_body: RequestBody,
-    positions: Sequence[int],
-    *,
-    explained: bool,
+    model: ServedModel, applications: Applications, positions: Sequence[int], *, explained: bool
 ) -> VersionPredictions:
-    return VersionPredictions(
-        model, applications, model.predict(applications, with_reasons=explained), request_body, positions
+    return VersionPredictions(model, applications, model.predict(applications, with_reasons=explained), positions)
+
+
+def _entries(request: Request, reply: Reply) -> list[tuple[Scorer, Entry]]:
+    """Return what the prediction log keeps of a reply; a canary is nobody's application."""
+    if not isinstance(reply, ScoringReply):
+        return []
+    keep, trace_id = partial(_entry, request, reply), _trace_id(request.headers)
+    return [
+        (part.model.scorer, keep(part, trace_id))
+        for part in reply.parts
+        if not part.model.is_canary(part.applications, part.predictions)
+    ]
+
+
+def _entry(request: Request, reply: ScoringReply, part: VersionPredictions, trace_id: str) -> Entry:
+    return Entry.of(
+        reply.first,
+        part.model.version,
+        part.applications,
+        part.predictions,
+        output=reply.output,
+        request_id=request.id,
+        trace_id=trace_id,
+        caller=request.caller,
+        positions=None if isinstance(part.positions, range) else part.positions,
     )
+
+
+def _trace_id(headers: Headers) -> str:
+    """Return the trace that the caller's request belongs to, as W3C's Trace Context names it."""
+    sent = _TRACE_PARENT.fullmatch(headers.get(b"traceparent", b""))
+    return sent[1].decode() if sent else ""
 
 
 def _merge(parts: Sequence[VersionPredictions]) -> Predictions:

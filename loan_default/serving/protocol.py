@@ -271,8 +271,8 @@ def _by_mlflow(parse: Callable[[Any], Any], output: Output = "full") -> Request:
     return Request(tuple(frame.columns), from_pandas(frame).rows(), output)
 
 
-def encode(predictions: Predictions, output: Output) -> bytes:
-    """Encode predictions in the form that was asked for, as MLflow's server writes them."""
+def encode(predictions: Predictions, output: Output, decision_ids: Sequence[str] = ()) -> bytes:
+    """Encode predictions in the form that was asked for, as MLflow's server writes them; the full one with ids."""
     values: list[Any]
     if output == "pd":
         values = predictions.pds
@@ -283,4 +283,6 @@ def encode(predictions: Predictions, output: Output) -> bytes:
             {"pd": pd, "score": score, "decision": decision, "reasons": reasons, "reason_codes": codes}
             for pd, score, decision, reasons, codes in zip(*predictions, strict=True)
         ]
+        for value, decision_id in zip(values, decision_ids, strict=False):
+            value["decision_id"] = decision_id
     return orjson.dumps({"predictions": values})

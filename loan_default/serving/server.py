@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
     from loan_default.serving.app import ScoringApp
     from loan_default.serving.follower import Follower
+    from loan_default.serving.journal import Fsync
     from loan_default.serving.prediction_log import PredictionLog
-    from loan_default.serving.served_model import ServedModel
 
 _GRACE_SECONDS = 30
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
-RELOAD_SIGN = "reload"
+RELOAD_SIGN, JOURNAL = "reload", "journal"  # in the home of the server
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ServerConfig:
     seconds: float  # between two looks at the registry
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # names of callers by their tokens
     admin_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fsync: Fsync = "second"  # when a decision is durable
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not (self.tokens and self.admin_tokens):
@@ -110,8 +111,6 @@ class WorkerComponents:
 
         self._config = config
         self._production, self._challenger = (FollowedAlias(alias, file) for alias, file in last.items())
-        self._logs: dict[tuple[Any, ...], PredictionLog] = {}
-        self._log_of: dict[int, PredictionLog] = {}
         self._sign = config.home / RELOAD_SIGN
 
     @cached_property
@@ -138,8 +137,7 @@ class WorkerComponents:
             self._production,
             self._challenger,
             self.follower,
-            self._log,
-            self._dropped,
+            self.log,
             policy=config.policy,
             limits=Limits(),
             tokens=Tokens(config.tokens, config.admin_tokens),
@@ -148,31 +146,27 @@ class WorkerComponents:
             model_name=config.tracking.model_name,
         )
 
-    def _log(self, model: ServedModel) -> PredictionLog:
-        """Return the log of a version; those with the same features share one."""
-        log = self._log_of.get(model.version)
-        return log if log is not None else self._begin_log(model)
+    @cached_property
+    def log(self) -> PredictionLog:
+        """The prediction log; its journal stays in the home until the storage has the rows."""
+        from loan_default.serving.prediction_log import PredictionLog
+        from loan_default.serving.routing import Shadow
 
-    def _begin_log(self, model: ServedModel) -> PredictionLog:
-        from loan_default.serving.prediction_log import PredictionLog, log_schema
-
-        columns = tuple(log_schema(model.scorer.contract).items())
-        if columns not in self._logs:
-            worker = f"{self._config.port}-{os.getpid()}-{len(self._logs)}"
-            self._logs[columns] = PredictionLog(self._config.storage, model.scorer.contract, worker=worker)
-        self._log_of[model.version] = self._logs[columns]
-        return self._logs[columns]
-
-    def _dropped(self) -> int:
-        return sum(log.dropped for log in self._logs.values())
+        config = self._config
+        return PredictionLog(
+            config.home / JOURNAL,
+            config.storage,
+            worker=f"{config.port}-{os.getpid()}",
+            fsync=config.fsync,
+            shadow=Shadow(self._challenger, config.policy.shadow_share),
+        )
 
     def close(self) -> None:
         """Stop following, and write what the logs still hold."""
         self.follower.close()
         self.registry.close()
         self.app.close()
-        for log in self._logs.values():
-            log.close()
+        self.log.close()
 
 
 def serve(config: ServerConfig) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import struct
 import threading
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import app as app_module
 from loan_default.serving.app import Limits, ScoringApp, Tokens
+from loan_default.serving.decision_id import text_of
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import Reply, Request
 from loan_default.serving.prediction_log import Entry
@@ -27,19 +29,19 @@ ONE = {name: value for name, value in applications()[0][0].items() if value is n
 
 @dataclass(eq=False)
 class Log:
-    """Remembers entries instead of writing them."""
+    """Remembers entries instead of writing them, and says what a disk would."""
 
     entries: list[Entry] = field(default_factory=list)
+    disk: list[str | None] = field(default_factory=lambda: [None])
+    syncs_each: bool = False
     dropped: int = 0
+    trouble: str | None = None
+    lag_seconds: float = 0.0
 
-    def append(self, entries: list[Entry]) -> None:
-        self.entries += entries
-
-    @property
-    def shadow(self) -> tuple[Any, ...]:
-        """Who answered, and what the shadow said, of the only entry."""
-        (entry,) = self.entries
-        return entry.version, entry.shadow_version, entry.shadow_pds
+    def append(self, decided: list[tuple[Any, Entry]], synced: Callable[[str | None], None] = lambda _: None) -> None:
+        self.entries += [entry for _, entry in decided]
+        for answer in self.disk:
+            synced(answer)
 
 
 @dataclass
@@ -106,6 +108,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, ServedModel]:
     return {version: ServedModel.load(package(folder / kind, kind), version) for version, kind in kinds.items()}
 
 
+def without_id(answer: Answer) -> Any:
+    """Return all of an answer that does not differ from one decision to the next."""
+    predictions = [
+        {name: value for name, value in prediction.items() if name != "decision_id"}
+        for prediction in answer.json["predictions"]
+    ]
+    return answer.status, {**answer.headers, "x-decision-id": "", "content-length": ""}, predictions
+
+
 def desk_of(
     models: Mapping[int, ServedModel],
     folder: Path,
@@ -122,8 +133,7 @@ def desk_of(
         production,
         FollowedAlias("staging", model=models[2]),
         follower,
-        lambda model: log,  # type: ignore[arg-type, return-value]
-        lambda: log.dropped,
+        log,  # type: ignore[arg-type]
         policy=policy or ServingPolicy(challenger_share=0, shadow_share=0),
         limits=limits or Limits(),
         tokens=tokens or Tokens(),
@@ -143,17 +153,17 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     answer = desk.score({"id": "A-1", **ONE})
     assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
     (prediction,) = answer.json["predictions"]
-    assert prediction.keys() == {"pd", "score", "decision", "reasons", "reason_codes"}
+    assert prediction.keys() == {"pd", "score", "decision", "reasons", "reason_codes", "decision_id"}
     text = desk.ask("GET", "/metrics").body.decode()
     assert 'loan_default_requests_total{code="200",route="/invocations"} 1.0' in text
     assert 'loan_default_rows_total{version="1"} 1.0' in text
     assert f'loan_default_decisions_total{{decision="{prediction["decision"]}",version="1"}} 1.0' in text
     assert 'loan_default_model_version{alias="production"} 1.0' in text
     (entry,) = desk.log.entries
-    assert (entry.request_id, entry.applications.ids) == (answer.headers["x-request-id"], ["A-1"])
-    assert (entry.predictions.pds, desk.log.shadow) == ([prediction["pd"]], (1, None, None))
-    ((loan_amnt, *_),), expected = entry.applications.values, applications()[1]["loan_amnt"][0]
-    assert loan_amnt == expected
+    assert (entry.request_id, entry.ids) == (answer.headers["x-request-id"], ["A-1"])
+    assert (entry.pds, entry.version, entry.output) == ([prediction["pd"]], 1, "full")
+    assert struct.unpack_from("d", entry.values) == (applications()[1]["loan_amnt"][0],)
+    assert text_of(int.from_bytes(entry.first)) == prediction["decision_id"] == answer.headers["x-decision-id"]
 
 
 def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> None:
@@ -162,7 +172,9 @@ def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> Non
     plain = desk.ask("POST", "/invocations", body, **{"content-type": kind, "x-request-id": "abc"})
     other = {"content-type": f"{kind}; charset=utf-8", "x-request-id": "abc"}
     assert not desk.answers_inline(body, **other)
-    assert desk.ask("POST", "/invocations", body, **other) == plain
+    careful = desk.ask("POST", "/invocations", body, **other)
+    assert plain.headers.keys() == careful.headers.keys()
+    assert without_id(plain) == without_id(careful)
     desk.app.settle()
     assert [entry.request_id for entry in desk.log.entries][1:] == ["abc"] * 3
     wrong, many = json.dumps({"inputs": [{**ONE, "term": 3.61}]}), json.dumps({"inputs": [ONE] * 40})
@@ -252,7 +264,7 @@ def test_tensors_are_scored_as_the_same_application_is(desk: Desk, version: str)
     ]
     assert [reason for reason in outputs["reasons"] if reason] == usual["reasons"]
     desk.app.settle()
-    assert [entry.predictions.pds for entry in desk.log.entries] == [[usual["pd"]]] * 2
+    assert [entry.pds for entry in desk.log.entries] == [[usual["pd"]]] * 2
 
 
 def test_many_tensors_are_read_in_a_thread(desk: Desk) -> None:
@@ -436,13 +448,68 @@ def test_a_registry_that_hangs_is_told_of(
     assert desk.ask("GET", "/health").json["trouble"] == "The registry has not answered for 12 s."
 
 
+def test_each_row_has_its_id_whoever_decides_on_it(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0.5, shadow_share=0))
+    answer = desk.score(*({**ONE, "id": f"loan-{number}"} for number in range(60)))
+    desk.app.settle()
+    logged = {
+        loan_id: text_of(int.from_bytes(entry.first), row)
+        for entry in desk.log.entries
+        for loan_id, row in zip(entry.ids, entry.rows, strict=True)
+    }
+    ids = [prediction["decision_id"] for prediction in answer.json["predictions"]]
+    assert ids == [logged[f"loan-{number}"] for number in range(60)] == sorted({*ids})
+    assert answer.headers["x-decision-id"] == ids[0]
+
+
+def test_who_asked_and_in_what_trace_is_logged(desk: Desk) -> None:
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    for sent, logged in {
+        f"00-{trace}-{parent}-01": trace,
+        "": "",
+        f"00-{trace}": "",
+        f"00-{trace.upper()}-{parent}-01": "",
+    }.items():
+        desk.score({"id": "a", **ONE}, output="pd", traceparent=sent)
+        desk.app.settle()
+        assert (desk.log.entries[-1].trace_id, desk.log.entries[-1].output) == (logged, "pd")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"], ids=["at once", "later"])
+def test_a_decision_that_has_to_be_durable_is_answered_when_it_is(
+    models: dict[int, ServedModel], tmp_path: Path, kind: str
+) -> None:
+    desk = desk_of(models, tmp_path, limits=Limits(queue=QueueLimits(work_seconds=0.2)))
+    desk.log.syncs_each = True
+    assert desk.score({"id": "a", **ONE}, **{"content-type": kind}).status == 200
+    for disk, sentence in {
+        ("it is full",): "so there is none: it is full.",
+        (): "the disk took longer than 0.2 s.",
+    }.items():
+        desk.log.disk = [*disk]
+        refused = desk.score({"id": "a", **ONE}, **{"content-type": kind})
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        assert sentence in refused.json["message"]
+        assert "x-decision-id" not in refused.headers
+    desk.app.settle()
+    assert len(desk.log.entries) == 3, "not once more when they are counted"
+    desk.log.disk = []
+    assert desk.score(desk.production.model.canary.application).status == 200  # type: ignore[union-attr]
+
+
+def test_health_says_how_the_log_stands(desk: Desk) -> None:
+    desk.log.trouble, desk.log.dropped, desk.log.lag_seconds = "There is no room.", 7, 90.0
+    assert desk.ask("GET", "/health").json["log"] == {"trouble": "There is no room.", "dropped_rows": 7}
+    assert b"loan_default_log_lag_seconds 90.0" in desk.ask("GET", "/metrics").body
+
+
 def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_path: Path) -> None:
     desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0.5, shadow_share=0))
     rows = [{**ONE, "id": f"loan-{number}"} for number in range(60)]
     answer = desk.score(*rows, output="pd")
     assert answer.headers["x-model-version"] == "1,2"
     desk.app.settle()
-    by_version = {loan_id: entry.version for entry in desk.log.entries for loan_id in entry.applications.ids}
+    by_version = {loan_id: entry.version for entry in desk.log.entries for loan_id in entry.ids}
     assert 15 < sum(version == 2 for version in by_version.values()) < 45
     for row, pd in zip(rows, answer.json["predictions"], strict=True):
         assert desk.score(row).headers["x-model-version"] == str(by_version[row["id"]])
@@ -450,29 +517,10 @@ def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_
         assert pd == pytest.approx(pd_of(model, row), abs=1e-6)
 
 
-def test_a_shadow_is_only_logged(models: dict[int, ServedModel], tmp_path: Path) -> None:
-    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0, shadow_share=1))
-    answer = desk.score({**ONE, "id": "a"})
-    assert answer.headers["x-model-version"] == "1"
-    desk.app.close()
-    assert desk.log.shadow == (1, 2, pytest.approx([pd_of(models[2], ONE)], abs=1e-6))
-
-
-def test_answers_are_logged_without_a_shadow_that_cannot_keep_up(
-    models: dict[int, ServedModel], tmp_path: Path
-) -> None:
-    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=0, shadow_share=1))
-    while desk.app._shadow_room.acquire(blocking=False):
-        pass
-    desk.score({**ONE, "id": "a"})
-    desk.app.close()
-    assert desk.log.shadow == (1, None, None)
-
-
 def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     models: dict[int, ServedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=1))
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=0))
     read = ServedModel.read
 
     def picky(model: ServedModel, body: bytes, content_type: str, *, at_most: int) -> ParsedRequest:
@@ -484,7 +532,7 @@ def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     answer = desk.score({**ONE, "id": "a"})
     assert (answer.status, answer.headers["x-model-version"]) == (200, "1")
     desk.app.close()
-    assert desk.log.shadow == (1, None, None)
+    assert [entry.version for entry in desk.log.entries] == [1]
 
 
 def test_a_failure_of_ours_is_told_without_its_trace(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
