@@ -102,6 +102,10 @@ types: $(VENV)/dev.stamp ## Check types
 schemas: $(VENV)/dev.stamp ## Write loan_default/conf/*.schema.json anew, after a change of what reviewed files may say
 	@$(BIN)/python -c "from loan_default.risk.model.file_schemas import write_schemas; write_schemas()"
 
+.PHONY: dashboards
+dashboards: $(VENV)/dev.stamp ## Write docker/observability/grafana/dashboards/*.json anew, after a change of what they show
+	@$(BIN)/python docker/observability/dashboards.py
+
 .PHONY: hooks
 hooks: $(VENV)/dev.stamp ## Check style, types and locks before each commit
 	@$(BIN)/pre-commit install
@@ -179,6 +183,9 @@ IMAGES += gcs
 export LOAN_DEFAULT_STORAGE := gs://loan-default
 export STORAGE_EMULATOR_HOST := http://gcs:9023
 endif
+ifeq ($(PROFILE),observability)
+SERVICES += metrics prometheus grafana
+endif
 export COMPOSE_PROFILES := $(PROFILE)
 # podman-compose 1.0, Debian's, does not hand on from .env what has no value in compose.yaml.
 STACK = $(if $(filter podman-compose,$(COMPOSE)),set -a; . docker/.env; set +a;) $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
@@ -198,7 +205,7 @@ images: ## Build the images; a tagged checkout gives them its VERSION
 		--tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
 
 .PHONY: start
-start: images ## Start the platform in containers; PROFILE=gcs-emulator keeps its files in an emulated bucket
+start: images ## Start the platform in containers; PROFILE=gcs-emulator: with an emulated bucket, observability: with Grafana
 	@test -f docker/.env || { echo "docker/.env is missing: make secrets" >&2; exit 1; }
 	@$(STACK) up -d $(SERVICES)
 	@echo "Dagster: http://127.0.0.1:3000   MLflow: http://127.0.0.1:5000   Scoring: http://127.0.0.1:5001"

@@ -48,6 +48,7 @@ _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
+METRICS_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", DAGSTER_STORAGE)
 _PREFIX = "LOAN_DEFAULT_"
 # With the driver that is installed; host and port are told apart as SQLAlchemy does.
 _POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/?@]*)(:\d+)?([/?][^@]*)?")

@@ -61,6 +61,7 @@ OF_NO_MODULE = {
     "test_infra.py",
     "test_load.py",
     "test_loop.py",
+    "test_observability.py",
     "test_on_dask.py",
     "test_on_gcs.py",
     "test_postgres.py",
