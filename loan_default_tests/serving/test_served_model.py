@@ -1,17 +1,23 @@
 """A loaded version: its canary, the form of its trees, and the same answer from every way in."""
 
 import json
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
+from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
+from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.model.scorer import Predictions
 from loan_default.serving import served_model
+from loan_default.serving.pyfunc_model import LoanDefaultModel
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, package, scorer
 
@@ -49,7 +55,7 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
         model.predict(many.applications),
         model.predict(careful.applications),
     ):
-        assert predictions.pds == pytest.approx(batch["pd"].to_list(), abs=1e-6)
+        assert predictions.pds == batch["pd"].to_list()
         assert predictions.scores == batch["score"].to_list()
         assert predictions.decisions == batch["decision"].to_list()
         assert predictions.reasons == batch["reasons"].to_list()
@@ -65,7 +71,7 @@ def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: py
     sent = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
     few = model.predict(sent)
     monkeypatch.setattr(served_model, "_ROWS_FOR_ONNX", 1)
-    assert model.predict(sent).pds == pytest.approx(few.pds, abs=1e-6)
+    assert model.predict(sent) == few
 
 
 def test_what_is_odd_is_read_closely(tmp_path: Path) -> None:
@@ -150,3 +156,43 @@ def test_an_id_is_never_rounded(tmp_path: Path) -> None:
     for text in ("0012345678901234567890", "007"):
         table = pl.DataFrame([{**usual, "id": text}]).write_csv().encode()
         assert model.read(table, AS_CSV, at_most=1).applications.ids == [text]
+
+
+def decisions_by_way(model: ServedModel, sent: list[dict[str, Any]]) -> dict[str, tuple[list[float], list[str]]]:
+    """Return PDs and decisions of the applications as each way in gives them."""
+
+    def by_rest(rows: int) -> tuple[list[float], list[str]]:
+        pds, decisions = [], []
+        for start in range(0, len(sent), rows):
+            read = model.read(body_of(sent[start : start + rows]), AS_JSON, at_most=rows)
+            predictions = model.predict(read.applications, with_reasons=False)
+            pds += predictions.pds
+            decisions += predictions.decisions
+        return pds, decisions
+
+    frame, pyfunc = pd.DataFrame(sent), LoanDefaultModel()
+    pyfunc.scorer = model.scorer
+    batch = model.scorer.score(clean_applications(pl.DataFrame(sent), model.scorer.contract), with_reasons=False)
+    by_pyfunc = pyfunc.predict(frame, {"output": "pd"}), [row["decision"] for row in pyfunc.predict(frame)]
+    return {
+        **{f"{rows} rows": by_rest(rows) for rows in (1, 100, 101)},
+        "batch": (batch["pd"].to_list(), batch["decision"].to_list()),
+        "pyfunc": by_pyfunc,
+    }
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "random_forest", "logistic_regression", "lightgbm"])
+def test_an_applicant_at_a_cut_off_gets_one_decision_on_every_way(tmp_path: Path, kind: str) -> None:
+    """The cut-offs are put at the PD of an applicant and beside it, where its last digit decides."""
+    model, sent = ServedModel.load(package(tmp_path, kind), 1), [*applications()[0]] * 3
+    pds, _ = decisions_by_way(model, sent)["1 rows"]
+    for pd_of_one, step in product(pds[:4], (-1, 0, 1)):
+        cut_off = round(pd_of_one + step * 10**-PD_DIGITS, PD_DIGITS)
+        policy = model.scorer.policy.model_copy(update={"approve_below": cut_off, "decline_from": cut_off})
+        at_cut_off = replace(model, scorer=replace(model.scorer, policy=policy))
+        ways = decisions_by_way(at_cut_off, sent)
+        for way, (of_way, decisions) in ways.items():
+            assert of_way == pds, way
+            assert decisions == ways["1 rows"][1], way
+        if pd_of_one >= cut_off:
+            assert ways["batch"][1][pds.index(pd_of_one)] == "decline"

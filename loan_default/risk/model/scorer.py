@@ -232,7 +232,7 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
 
 
 def _points_of(pd: float, policy: DecisionPolicy) -> int:
-    """Turn one PD into score points, as `points` does many."""
+    """Turn one PD into score points, to the bit as `points` does many."""
     factor, offset = policy.scale
     certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
-    return round(offset + factor * (math.log1p(-certain) - math.log(certain)))
+    return round(offset + factor * float(np.log1p(-certain) - np.log(certain)))
