@@ -22,6 +22,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.reviewed_file import CONF, load_reviewed
 from loan_default.risk.section import Problem, Section
 
+UnknownFields = Literal["refuse", "ignore"]
 MonitoringTrigger = Literal["drift", "performance", "failure"]
 
 
@@ -112,10 +113,14 @@ class RetrainingPolicy(Section):
 
 
 class ServingPolicy(Section):
-    """Shares of the loans, drawn by a hash of their id, that the version in `staging` decides or scores unseen."""
+    """Shares of the loans, drawn by a hash of their id, that the version in `staging` decides or scores unseen.
+
+    `unknown_fields`: what happens to an application with a field that the contract does not know.
+    """
 
     challenger_share: float = Field(ge=0, le=1)
     shadow_share: float = Field(ge=0, le=1)
+    unknown_fields: UnknownFields = "refuse"
 
 
 class GovernancePolicy(Section):

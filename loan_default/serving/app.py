@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import math
 import os
 import re
 import sys
@@ -35,6 +36,7 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import docs_page, inference_protocol
 from loan_default.serving.background_writer import BackgroundWriter
 from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decoding import unpack
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request, is_loopback_url
 from loan_default.serving.inference_protocol import InferenceRequest
@@ -67,6 +69,7 @@ class Limits:
     """The limits of one request, and of those that wait for a thread."""
 
     rows: int = 10_000
+    unpacked_bytes: int = 8_000_000  # of a body that came as gzip
     queue: QueueLimits = field(default_factory=QueueLimits)
 
 
@@ -278,27 +281,38 @@ class ScoringApp:
 
     def _invocations(self, request: Request) -> Reply | Awaitable[Reply]:
         model = self._model
-        return self._answer_inline(model, request) or self._answer_in_turn(model, request)
+        return self._answer_inline(model, request) or self._queue.run(self._answer, model, request)
 
     def _answer_inline(self, model: ServedModel, request: Request) -> Reply | None:
         """Answer here and now; None where somebody would have to wait for it, or where it may have to be refused."""
-        if len(request.body) > _INLINE_BYTES or request.headers.get(b"content-type") != JSON_HEADER[1]:
+        headers = request.headers
+        if (
+            len(request.body) > _INLINE_BYTES
+            or headers.get(b"content-type") != JSON_HEADER[1]
+            or b"content-encoding" in headers
+        ):
             return None
         parsed = model.read_quickly(request.body, at_most=self._limits.rows)
         return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON))
 
-    async def _answer_in_turn(self, model: ServedModel, request: Request) -> Reply:
-        request_body = RequestBody(request.body, request.headers.get(b"content-type", b"").decode("latin-1"))
-        return await self._queue.run(self._answer, model, request_body)
-
-    def _answer(self, model: ServedModel, request_body: RequestBody) -> Reply:
-        """Answer a request that is large, or that has to be read closely; in a thread."""
+    def _answer(self, model: ServedModel, request: Request) -> Reply:
+        """Answer a request that is large, or has to be read closely; in a thread, as long as somebody waits."""
+        until = time.monotonic() + self._limits.queue.work_seconds
+        content_type = request.headers.get(b"content-type", b"").decode("latin-1")
+        request_body = RequestBody(self._unpacked(request), content_type)
         try:
-            return self._answer_by(model, model.read(*request_body, at_most=self._limits.rows), request_body)
+            parsed = model.read(*request_body, at_most=self._limits.rows, until=until)
         except BadInput as error:
             raise invalid(str(error)) from error
+        return self._answer_by(model, parsed, request_body, until)
 
-    def _answer_by(self, model: ServedModel, request: ParsedRequest, request_body: RequestBody) -> Reply:
+    def _unpacked(self, request: Request) -> bytes:
+        encoding = request.headers.get(b"content-encoding", b"").decode("latin-1")
+        return unpack(request.body, encoding, at_most=self._limits.unpacked_bytes)
+
+    def _answer_by(
+        self, model: ServedModel, request: ParsedRequest, request_body: RequestBody, until: float = math.inf
+    ) -> Reply:
         """Answer by a version, or part of it by the challenger where the policy says so."""
         applications, explained = request.applications, request.output == "full"
         positions = range(len(applications.ids))
@@ -306,11 +320,12 @@ class ScoringApp:
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
         parts: tuple[VersionPredictions, ...]
         if challenged is None:
-            parts = (_score(model, applications, positions, explained=explained),)
+            parts = (_score(model, applications, positions, explained=explained, until=until),)
             predictions, version = parts[0].predictions, b"%d" % model.version
         else:
             others = sorted({*positions} - {*chosen})
-            rest = [_score(model, applications.take(others), others, explained=explained)] if others else []
+            own = applications.take(others)
+            rest = [_score(model, own, others, explained=explained, until=until)] if others else []
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             predictions, version = _merge(parts), b",".join(b"%d" % version for version in versions)
@@ -350,7 +365,7 @@ class ScoringApp:
 
     def _read_inference(self, request: Request) -> InferenceRequest:
         length = request.headers.get(inference_protocol.HEADER_LENGTH)
-        return inference_protocol.decode(request.body, length, at_most=self._limits.rows)
+        return inference_protocol.decode(self._unpacked(request), length, at_most=self._limits.rows)
 
     async def _infer_in_thread(self, request: Request) -> Reply:
         inference = await self._queue.run(self._read_inference, request)
@@ -522,9 +537,15 @@ class ScoringApp:
 
 
 def _score(
-    model: ServedModel, applications: Applications, positions: Sequence[int], *, explained: bool
+    model: ServedModel,
+    applications: Applications,
+    positions: Sequence[int],
+    *,
+    explained: bool,
+    until: float = math.inf,
 ) -> VersionPredictions:
-    return VersionPredictions(model, applications, model.predict(applications, with_reasons=explained), positions)
+    predictions = model.predict(applications, with_reasons=explained, until=until)
+    return VersionPredictions(model, applications, predictions, positions)
 
 
 def _entries(request: Request, reply: Reply) -> list[tuple[Scorer, Entry]]:
@@ -620,6 +641,7 @@ def _template(path: str) -> str:
 def _as_invocation(request: Request, inference: InferenceRequest) -> Request:
     """Return a request to infer in MLflow's form."""
     headers = {**request.headers, JSON_HEADER[0]: JSON_HEADER[1]}
+    headers.pop(b"content-encoding", None)
     return Request(
         request.method, request.path, request.query, headers, request.client, inference.body,
         request.received_at, request.id, request.caller

@@ -26,6 +26,7 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import UnknownFields
 from loan_default.serving.served_model import ServedModel
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Follower:
         *,
         sign: Path,
         seconds: float,
+        unknown_fields: UnknownFields = "refuse",
     ) -> None:
         """Follow aliases.
 
@@ -74,10 +76,11 @@ class Follower:
             package: where the model package of a version lies, downloaded.
             sign: a file; touching it makes every worker look at once.
             seconds: between two looks at the registry.
+            unknown_fields: what versions do with fields that their contract does not know.
         """
         self.followed = followed
         self._find, self._package = find, package
-        self._sign, self._seconds = sign, seconds
+        self._sign, self._seconds, self._unknown_fields = sign, seconds, unknown_fields
         self._one_at_a_time = threading.Lock()
         self._asked_at: float | None = None  # while the registry is asked
         self._stop = threading.Event()
@@ -117,7 +120,7 @@ class Follower:
     def _recall(self, followed: FollowedAlias, last: Path) -> None:
         try:
             remembered = json.loads(last.read_text(encoding="utf-8"))
-            followed.model = _load_model(Path(remembered["package"]), remembered["version"])
+            followed.model = self._load(Path(remembered["package"]), remembered["version"])
         except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is not recalled, the registry will tell: %s", last, error)
 
@@ -164,7 +167,7 @@ class Follower:
     def _swap(self, followed: FollowedAlias, version: ModelVersion) -> None:
         try:
             package = self._package(version)
-            model = _load_model(package, version.version)
+            model = self._load(package, version.version)
         except Exception as error:
             followed.failures += 1
             followed.failed = (version.version, time.monotonic())
@@ -179,11 +182,10 @@ class Follower:
             storage.write_json(UPath(followed.last), remembered)
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
 
-
-def _load_model(package: Path, version: int) -> ServedModel:
-    model = ServedModel.load(package, version)
-    gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
-    return model
+    def _load(self, package: Path, version: int) -> ServedModel:
+        model = ServedModel.load(package, version, self._unknown_fields)
+        gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+        return model
 
 
 def _warm_up() -> None:

@@ -125,6 +125,7 @@ class WorkerComponents:
             self.registry.download_package,
             sign=self._sign,
             seconds=self._config.seconds,
+            unknown_fields=self._config.policy.unknown_fields,
         )
 
     @cached_property

@@ -1,6 +1,7 @@
 """A loaded version: its canary, the form of its trees, and the same answer from every way in."""
 
 import json
+import time
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -16,11 +17,14 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.policy import UnknownFields
 from loan_default.serving import served_model
+from loan_default.serving.protocol import Refused
 from loan_default.serving.pyfunc_model import LoanDefaultModel
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, package, scorer
 
+UNKNOWN_FIELDS: tuple[UnknownFields, UnknownFields] = ("refuse", "ignore")
 AS_JSON, AS_CSV = "application/json", "text/csv"
 
 
@@ -81,12 +85,15 @@ def test_what_is_odd_is_read_closely(tmp_path: Path) -> None:
     assert len(model.read(odd, AS_JSON, at_most=1).applications.ids) == 1
 
 
-def test_a_text_is_a_number_in_a_file_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["36", "36.0", "36 months", " 36"])
+def test_a_text_is_a_number_in_every_form(tmp_path: Path, text: str) -> None:
     model = ServedModel.load(package(tmp_path), 1)
-    sent = {**applications()[0][0], "term": "36 months"}
-    with pytest.raises(BadInput, match="Row 0: term '36 months' is no number; it must be 6 to 120 months"):
-        model.read(body_of([sent]), AS_JSON, at_most=1)
-    assert model.read(pl.DataFrame([sent]).write_csv().encode(), AS_CSV, at_most=1).applications.ids == [None]
+    expected = model.read(body_of([{**applications()[0][0], "term": 36}]), AS_JSON, at_most=1).applications
+    sent = {**applications()[0][0], "term": text}
+    for body, form in ((body_of([sent]), AS_JSON), (pl.DataFrame([sent]).write_csv().encode(), AS_CSV)):
+        assert np.array_equal(model.read(body, form, at_most=1).applications.values, expected.values, equal_nan=True)
+    with pytest.raises(BadInput, match="Row 0: term 'many' is no number; it must be 6 to 120 months"):
+        model.read(body_of([{**sent, "term": "many"}]), AS_JSON, at_most=1)
 
 
 def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
@@ -170,14 +177,14 @@ def decisions_by_way(model: ServedModel, sent: list[dict[str, Any]]) -> dict[str
             decisions += predictions.decisions
         return pds, decisions
 
-    frame, pyfunc = pd.DataFrame(sent), LoanDefaultModel()
+    pyfunc = LoanDefaultModel()
     pyfunc.scorer = model.scorer
+    by_pyfunc: Any = pyfunc.predict(pd.DataFrame(sent))
     batch = model.scorer.score(clean_applications(pl.DataFrame(sent), model.scorer.contract), with_reasons=False)
-    by_pyfunc = pyfunc.predict(frame, {"output": "pd"}), [row["decision"] for row in pyfunc.predict(frame)]
     return {
         **{f"{rows} rows": by_rest(rows) for rows in (1, 100, 101)},
         "batch": (batch["pd"].to_list(), batch["decision"].to_list()),
-        "pyfunc": by_pyfunc,
+        "pyfunc": ([row["pd"] for row in by_pyfunc], [row["decision"] for row in by_pyfunc]),
     }
 
 
@@ -196,3 +203,46 @@ def test_an_applicant_at_a_cut_off_gets_one_decision_on_every_way(tmp_path: Path
             assert decisions == ways["1 rows"][1], way
         if pd_of_one >= cut_off:
             assert ways["batch"][1][pds.index(pd_of_one)] == "decline"
+
+
+def test_unknown_fields_are_refused_or_ignored(tmp_path: Path) -> None:
+    refusing, ignoring = (ServedModel.load(package(tmp_path), 1, word) for word in UNKNOWN_FIELDS)
+    usual = applications()[0][:2]
+    sent = [{**application, "colour": number} for number, application in enumerate(usual)]
+    split = json.dumps({"dataframe_split": {"columns": [*sent[0]], "data": [[*row.values()] for row in sent]}})
+    bodies = [(body_of(sent), AS_JSON), (split.encode(), AS_JSON), (pl.DataFrame(sent).write_csv().encode(), AS_CSV)]
+    expected = ignoring.read(body_of(usual), AS_JSON, at_most=2).applications.values
+    for body, form in bodies:
+        with pytest.raises(BadInput, match=r"colour is no field .* or set serving\.unknown_fields to ignore"):
+            refusing.read(body, form, at_most=2)
+        for closely in (body, body.replace(b"Oct-2018", b"2018-10-01")):
+            assert np.array_equal(ignoring.read(closely, form, at_most=2).applications.values, expected, equal_nan=True)
+
+
+def test_what_is_required_is_required_of_each_application(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    usual = applications()[0][0]
+    without = {name: value for name, value in usual.items() if name != "dti"}
+    for sent, row in (([without], 0), ([usual, without], 1)):
+        for form in (AS_JSON, f"{AS_JSON}; charset=utf-8"):
+            with pytest.raises(BadInput, match=f"Row {row}: dti is missing; it must be 0 to 100 percent"):
+                model.read(body_of(sent), form, at_most=2)
+    assert model.read(body_of([{**usual, "dti": None}]), AS_JSON, at_most=1)
+
+
+def test_scoring_stops_where_nobody_waits_any_more(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    applications_read = model.read(body_of(applications()[0] * 30), AS_JSON, at_most=2_000).applications
+    assert len(model.predict(applications_read, until=time.monotonic() + 60).pds) == 1_200
+    with pytest.raises(Refused, match="took too long"):
+        model.predict(applications_read, until=time.monotonic() - 1)
+    with pytest.raises(Refused, match="took too long"):
+        model.read(pl.DataFrame(applications()[0]).write_csv().encode(), AS_CSV, at_most=40, until=0)
+
+
+def test_parts_make_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ServedModel.load(package(tmp_path), 1)
+    read = model.read(body_of(applications()[0]), AS_JSON, at_most=40).applications
+    together = model.predict(read)
+    monkeypatch.setattr(served_model, "_ROWS_OF_PART", 7)
+    assert model.predict(read) == together

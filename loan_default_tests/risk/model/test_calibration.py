@@ -70,9 +70,7 @@ def test_pds_keep_the_order_and_the_bounds_of_probabilities() -> None:
 
 @given(st.lists(st.floats(-1e9, 1e9) | st.floats(-8, 8), min_size=1), st.floats(0.1, 3), st.floats(-3, 3))
 @settings(deadline=None)
-def test_one_margin_gets_the_pd_that_it_gets_among_others(
-    margins: list[float], slope: float, intercept: float
-) -> None:
+def test_one_margin_gets_the_pd_that_it_gets_among_others(margins: list[float], slope: float, intercept: float) -> None:
     calibration = Calibration(slope, intercept)
     pds = calibration.pds(np.array(margins)).tolist()
     assert pds == [calibration.pd(margin) for margin in margins]

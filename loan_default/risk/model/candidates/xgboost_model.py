@@ -41,7 +41,7 @@ class XGBoostModel(CandidateModel):
     requirements: ClassVar[Mapping[str, str]] = {"xgboost": "xgboost"}
 
     def margins(self, X: Matrix) -> Floats:
-        """Return the log-odds (n,), to the bit as ONNX Runtime does: float32 leaves in the trees' order, the base last."""
+        """Return the log-odds (n,), to the bit as ONNX Runtime does: leaves in the trees' order, the base last."""
         nothing = np.zeros(len(X), dtype=np.float32)  # XGBoost would begin its sums with the base
         leaves = self.booster.inplace_predict(X, predict_type="margin", validate_features=False, base_margin=nothing)
         return np.asarray(leaves + self._base, dtype=np.float64)
