@@ -35,6 +35,7 @@ from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import docs_page, inference_protocol
 from loan_default.serving.background_writer import BackgroundWriter
+from loan_default.serving.connection import ConnectionLimits, Door
 from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.follower import FollowedAlias, Follower
@@ -66,11 +67,12 @@ _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one request, and of those that wait for a thread."""
+    """The limits of one request, of those that wait for a thread, and of connections."""
 
     rows: int = 10_000
     unpacked_bytes: int = 8_000_000  # of a body that came as gzip
     queue: QueueLimits = field(default_factory=QueueLimits)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class ScoringApp:
         self._metrics = Metrics()
         self._recent: list[AnsweredRequest] = []
         self._decision_ids = DecisionIds()
-        self._queue = WorkQueue(limits.queue)
+        self.door, self._queue = Door(limits.connections), WorkQueue(limits.queue)
         self._looks = ThreadPoolExecutor(1, "reload")
         self._look: Future[None] | None = None  # at the registry, that reloads wait for
         self._is_open = not (tokens.scoring and tokens.admin)  # to all of this machine, and of no other
@@ -501,6 +503,7 @@ class ScoringApp:
         self.settle()
         self._metrics.update((self._production, self._challenger), self._log.dropped)
         self._metrics.log_lag.set(self._log.lag_seconds)
+        self._metrics.update_connections(self.door, self._queue, self._access.dropped)
         kind = b"text/plain; version=0.0.4; charset=utf-8"
         return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 

@@ -33,7 +33,9 @@ _PIECE_BYTES = 16_384  # are read in one turn: who sends many requests at once d
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 2.0  # in which a client that was refused may finish sending: it reads the reply only then
 _DISCARDED_BYTES = 65_536  # of a body that was refused are read, so that the connection can go on
+_FULL = "The server holds too many bodies at once; try again in a second."
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSED = IDLE, CROWDED, UNREAD = "idle", "crowded", "unread"  # why a connection was given up
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
@@ -89,7 +91,7 @@ class Door:
         self._crowded = crowded
         self._connections[connection] = None
         if crowded:
-            next(other for other in self._connections if other.waits or other is connection).close("crowded")
+            next(other for other in self._connections if other.waits or other is connection).close(CROWDED)
 
     def move_to_end(self, connection: Connection) -> None:
         """Note that a request has come."""
@@ -99,14 +101,18 @@ class Door:
         """Forget a connection that has ended."""
         del self._connections[connection]
 
-    def grow(self, count: int) -> None:
-        """Count bytes of bodies; where they are too many, the body that has been coming longest is given up."""
+    def grow(self, count: int) -> bool:
+        """Count bytes of bodies; where they are too many, the body that has been coming longest is given up.
+
+        Return whether there is room now: there is none where all of them have come and wait for their answers.
+        """
         self.body_bytes += count
         while self.body_bytes > self.limits.all_bodies_bytes:
             reading = (connection for connection in self._connections if connection.reads_body)
             if (longest := next(reading, None)) is None:
-                return
-            longest.refuse(503, "The server holds too many bodies at once; try again in a second.")
+                return False
+            longest.refuse(503, _FULL)
+        return True
 
     def _sweep(self) -> None:
         """Give up connections whose client takes too long; one timer for all costs a request nothing."""
@@ -301,8 +307,7 @@ class Connection(asyncio.Protocol):
         reply = self._app.admit(request)
         if reply is not None:
             self._skips = True
-            unbounded = length > _DISCARDED_BYTES or b"transfer-encoding" in self._headers or b"expect" in self._headers
-            if unbounded:
+            if length > _DISCARDED_BYTES or not self._headers.keys().isdisjoint((b"transfer-encoding", b"expect")):
                 self._end(lingers=True)
             self._respond(request, reply)
             if self._ends:
@@ -357,10 +362,10 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         self.refuse(431, f"A head may have {limits.head_bytes:,} bytes and {limits.head_lines} lines.")
 
-    def _count_body(self) -> None:
+    def _count_body(self) -> bool:
         grown = len(self._body) - self._counted
         self._counted += grown
-        self._door.grow(grown)
+        return self._door.grow(grown)
 
     def _release(self) -> None:
         self._door.body_bytes -= self._counted
@@ -382,11 +387,12 @@ class Connection(asyncio.Protocol):
             self._pending.append((request, reply))
 
     def _start(self, request: Request, reply: Reply | None) -> None:
+        if reply is None and len(request.body) > _PIECE_BYTES and not self._count_body():
+            reply = self._app.refuse(request, 503, _FULL)
         answer = reply if reply is not None else self._app.answer(request)
         if isinstance(answer, Reply):
             self._queue(request, answer)
             return
-        self._count_body()
         self._task = task = self._loop.create_task(self._finish(request, answer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -423,9 +429,9 @@ class Connection(asyncio.Protocol):
         if not self._ends or self._task is not None or self._pending:
             return
         self._flush()
-        if self._lingers and self._transport.can_write_eof() and not self._transport.is_closing():
+        self._since = perf_counter()
+        if self._lingers and not self._transport.is_closing():
             self._transport.write_eof()
-            self._since = perf_counter()
         else:
             self._transport.close()
 
@@ -470,12 +476,12 @@ class Connection(asyncio.Protocol):
         limits, seconds = self._limits, now - self._since
         if self._blocked_since is not None:
             if now - self._blocked_since > limits.idle_seconds:
-                self.close("reads nothing")
+                self.close(UNREAD)
         elif not self.waits:
             return
         elif self._phase is _Phase.IDLE and seconds > limits.idle_seconds:
-            self.close("idle")
-        elif self._phase is _Phase.LAST and seconds > _LINGER_SECONDS:
+            self.close(IDLE)
+        elif self._phase is _Phase.LAST and seconds > (_LINGER_SECONDS if self._lingers else limits.idle_seconds):
             self._transport.abort()
         elif self._phase is _Phase.HEAD and seconds > limits.head_seconds:
             self.refuse(408, f"The head of the request did not come within {limits.head_seconds:g} s.")

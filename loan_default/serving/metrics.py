@@ -32,9 +32,12 @@ from prometheus_client.registry import Collector
 
 import loan_default
 from loan_default.risk.model.scorer import DECISIONS, Predictions
+from loan_default.serving.connection import CLOSED
 
 if TYPE_CHECKING:
+    from loan_default.serving.connection import Door
     from loan_default.serving.follower import FollowedAlias
+    from loan_default.serving.work_queue import WorkQueue
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
 
@@ -117,6 +120,7 @@ class Metrics:
         self._decisions = Counter("loan_default_decisions", "Decisions by kind.", ["version", "decision"], registry=own)
         self._define_version_metrics(own)
         self._define_log_metrics(own)
+        self._define_connection_metrics(own)
 
     def _define_version_metrics(self, own: CollectorRegistry) -> None:
         self.version = Gauge(
@@ -164,9 +168,22 @@ class Metrics:
             registry=own,
             multiprocess_mode="livemax",
         )
-        self.access_dropped = Counter(
+        access_dropped = Counter(
             "loan_default_access_log_dropped_lines", "Lines that the access log does not hold.", registry=own
         )
+        self._access_dropped = _Total(access_dropped)
+
+    def _define_connection_metrics(self, own: CollectorRegistry) -> None:
+        self._connections = Gauge(
+            "loan_default_connections", "Open connections.", registry=own, multiprocess_mode="livesum"
+        )
+        closed = Counter(
+            "loan_default_connections_closed",
+            "Connections that the server gave up: idle, crowded (by newer ones), or whose client reads nothing.",
+            ["reason"],
+            registry=own,
+        )
+        self._closed = {reason: _Total(closed.labels(reason)) for reason in CLOSED}
 
     def count_requests(self, requests: Iterable[tuple[str, int]], seconds: Sequence[float]) -> None:
         """Count requests by route and status, and how long scoring ones took."""
@@ -194,6 +211,14 @@ class Metrics:
                 self._aliases[alias.alias] = _AliasMetrics(self, alias.alias)
             self._aliases[alias.alias].update(alias)
         self._log_dropped.update(dropped)
+
+    def update_connections(self, door: Door, queue: WorkQueue, dropped_lines: int) -> None:
+        """Take over what the connections, the queue and the access log count."""
+        self._connections.set(len(door))
+        self.in_flight.set(queue.waiting + queue.working)
+        self._access_dropped.update(dropped_lines)
+        for reason, total in self._closed.items():
+            total.update(door.closed[reason])
 
     def text(self) -> bytes:
         """Write Prometheus' text form, of all workers where there are several."""

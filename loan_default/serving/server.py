@@ -80,13 +80,11 @@ class Worker:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Start and stop with the process."""
-        from loan_default.serving.connection import ConnectionLimits, Door
-
         assert scope["type"] == "lifespan"  # the rest is for the connections
         components = WorkerComponents(self._config)
         try:
             await receive()
-            scope["state"].update(app=components.app, door=Door(ConnectionLimits(connections=_connections())))
+            scope["state"].update(app=components.app, door=components.app.door)
             components.follower.start()
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -132,6 +130,7 @@ class WorkerComponents:
     def app(self) -> ScoringApp:
         """The application."""
         from loan_default.serving.app import Limits, ScoringApp, Tokens
+        from loan_default.serving.connection import ConnectionLimits
 
         config = self._config
         return ScoringApp(
@@ -140,7 +139,7 @@ class WorkerComponents:
             self.follower,
             self.log,
             policy=config.policy,
-            limits=Limits(),
+            limits=Limits(connections=ConnectionLimits(connections=_connections())),
             tokens=Tokens(config.tokens, config.admin_tokens),
             reload=self._sign.touch,
             workers=config.workers,

@@ -41,7 +41,7 @@ class Desk:
 
     async def later(self, body: bytes) -> Reply:
         try:
-            await asyncio.sleep(5 if body == b"never" else 0.02)
+            await asyncio.sleep(5 if body == b"never" else 0.7 if body.startswith(b"wait") else 0.02)
         except asyncio.CancelledError:
             self.given_up += 1
             raise
@@ -372,6 +372,17 @@ def test_bodies_that_take_all_memory_make_room_the_slowest_first() -> None:
             assert client.answer()[0] == 200
 
 
+def test_bodies_that_wait_for_their_answers_leave_no_room_for_more() -> None:
+    limits = replace(LIMITS, body_bytes=40_000, all_bodies_bytes=50_000)
+    with limited(limits) as (server, desk), client_of(server) as first, client_of(server) as second:
+        first.send(post(b"wait" + b"x" * 30_000))
+        assert within(5, lambda: desk.door.body_bytes == 30_004)
+        second.send(post(b"quick" + b"x" * 30_000))
+        assert second.answer()[0] == 503
+        assert first.answer()[0] == 200
+        assert desk.door.body_bytes == 0
+
+
 def test_a_client_that_never_reads_is_given_up() -> None:
     with limited() as (server, desk), client_of(server) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -379,7 +390,7 @@ def test_a_client_that_never_reads_is_given_up() -> None:
         with suppress(OSError):
             for _ in range(20_000):
                 client.socket.sendall(post(body))
-        assert within(10, lambda: desk.door.closed == {"reads nothing": 1}), (desk.door.closed, len(desk.read))
+        assert within(10, lambda: desk.door.closed == {"unread": 1}), (desk.door.closed, len(desk.read))
 
 
 class Transport(asyncio.Transport):

@@ -1,5 +1,6 @@
 """What the server counts: many values at once as one by one, counters that only grow, workers that have died."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -15,8 +16,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from loan_default.risk.model.scorer import Predictions
+from loan_default.serving.connection import CROWDED, Door
 from loan_default.serving.follower import FollowedAlias
 from loan_default.serving.metrics import Metrics
+from loan_default.serving.work_queue import QueueLimits, WorkQueue
 
 if TYPE_CHECKING:
     from loan_default.serving.served_model import ServedModel
@@ -161,3 +164,20 @@ def test_counters_outlive_a_worker_and_its_gauges_do_not(
     assert one['loan_default_swaps_total{alias="production"}'] == one["loan_default_log_dropped_rows_total"] == 2
     assert one['loan_default_rows_total{version="1"}'] == 1
     assert not [*tmp_path.glob(f"gauge_live*_{workers[0].pid}.db")]
+
+
+def test_connections_the_queue_and_the_access_log_are_shown() -> None:
+    async def text() -> dict[str, float]:
+        metrics, door, queue = Metrics(), Door(), WorkQueue(QueueLimits())
+        door.closed.update({CROWDED: 2})
+        queue.waiting = 3
+        metrics.update_connections(door, queue, 7)
+        door.closed.update({CROWDED: 1})
+        metrics.update_connections(door, queue, 9)
+        return samples(metrics.text().decode())
+
+    shown = asyncio.run(text())
+    assert shown['loan_default_connections_closed_total{reason="crowded"}'] == 3
+    assert shown['loan_default_connections_closed_total{reason="idle"}'] == 0
+    assert (shown["loan_default_connections"], shown["loan_default_requests_in_flight"]) == (0, 3)
+    assert shown["loan_default_access_log_dropped_lines_total"] == 9
