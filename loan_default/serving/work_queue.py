@@ -26,7 +26,7 @@ class QueueLimits:
 
     threads: int = max(4, os.cpu_count() or 1)
     waiting: int = 1_000
-    wait_seconds: float = 10.0
+    wait_seconds: float = 20.0
     work_seconds: float = 30.0
 
 
