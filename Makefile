@@ -84,6 +84,10 @@ test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev
 test-faults: $(VENV)/dev.stamp ## Kill a run in every step, or in STEPS="a b", around every change; show what came of it
 	@LOAN_DEFAULT_TEST_STEPS="$(STEPS)" $(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_faults.py
 
+.PHONY: test-attack
+test-attack: $(VENV)/dev.stamp ## Attack the scoring server by its sockets: what one caller does costs another nothing
+	@$(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_attack.py
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
 	@$(BIN)/ruff check .

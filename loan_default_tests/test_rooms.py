@@ -56,6 +56,7 @@ OF_NO_MODULE = {
     "test_containers.py",
     "test_docs.py",
     "test_examples.py",
+    "test_attack.py",
     "test_faults.py",
     "test_half_year.py",
     "test_infra.py",
