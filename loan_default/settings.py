@@ -21,6 +21,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dotenv import dotenv_values, load_dotenv
 from upath import UPath
 
+from loan_default.adapters.hosting import (
+    AUTHENTICATED_BY,
+    NO_PLATFORM,
+    AuthenticatedBy,
+    Hosting,
+    read_authenticated_by,
+    read_hosting,
+)
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
 from loan_default.adapters.storage import is_remote
 from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
@@ -137,6 +145,8 @@ class Settings:
     smtp_port: int = 25  # 465: TLS; 587: STARTTLS
     smtp_user: str = ""
     smtp_sender: str = "loan-default@localhost"
+    hosting: Hosting = NO_PLATFORM  # the platform that calls the scoring server, if one does
+    authenticated_by: AuthenticatedBy = "tokens"  # who says that a caller may score
     serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
     dagster_storage: str = field(default="", repr=False)  # empty: SQLite in dagster_home
     study_storage: str = field(default="", repr=False)  # both may hold a password
@@ -240,7 +250,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if chosen is None:
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or _DEFAULT_HOME)
-    contract = _path(variables, CONTRACT)
+    contract, hosting = _path(variables, CONTRACT), read_hosting(variables)
     for kind in (API_TOKENS, ADMIN_TOKENS):
         _tokens(kind, variables.get(kind, ""))
     return Settings(
@@ -262,6 +272,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_port=_port(variables, "SMTP_PORT", Settings.smtp_port),
         smtp_user=variables.get("SMTP_USER", ""),
         smtp_sender=variables.get("SMTP_SENDER") or Settings.smtp_sender,
+        hosting=hosting,
+        authenticated_by=read_authenticated_by(variables, hosting),
         serving_supervised=_switch(variables, "LOAN_DEFAULT_SERVING_SUPERVISED", default=Settings.serving_supervised),
         dagster_storage=_dagster_storage(variables),
         study_storage=_study_storage(variables),
@@ -277,11 +289,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def missing_variables(
     needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
-    """Name what of this is not set though `LOAN_DEFAULT_ENV` is staging or prod."""
+    """Name what of this is not set though `LOAN_DEFAULT_ENV` is staging or prod.
+
+    A platform that authenticates takes the place of tokens.
+    """
     variables = os.environ if environment is None else environment
     if variables.get("LOAN_DEFAULT_ENV", Settings.environment) == "local":
         return ()
-    return tuple(name for name in needs if not variables.get(name))
+    spared = (API_TOKENS, ADMIN_TOKENS) if variables.get(AUTHENTICATED_BY) == "platform" else ()
+    return tuple(name for name in needs if not variables.get(name) and name not in spared)
 
 
 def require(needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None) -> None:

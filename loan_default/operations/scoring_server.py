@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from loan_default.serving.client import ClientReport
     from loan_default.serving.server import ServerConfig
 
+HOST, PORT = "127.0.0.1", 5001
 _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 
 
-def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: float) -> ServerConfig:
-    """Plan a scoring server that follows the version in production."""
+def plan(settings: Settings, host: str | None, port: int | None, workers: int, poll_seconds: float) -> ServerConfig:
+    """Plan a scoring server that follows the version in production.
+
+    Without host and port it is that of a platform which calls it, on all addresses, or else 127.0.0.1:5001.
+    """
     from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.policy import load_policy
     from loan_default.serving.server import ServerConfig
 
     return ServerConfig(
-        host=host,
-        port=port,
+        host=host or (HOST if settings.hosting.port is None else "0.0.0.0"),
+        port=port or settings.hosting.port or PORT,
         workers=workers,
         home=settings.serving,
         models=settings.models,
@@ -35,6 +39,8 @@ def plan(settings: Settings, host: str, port: int, workers: int, poll_seconds: f
         seconds=poll_seconds,
         tokens=settings.tokens(API_TOKENS),
         admin_tokens=settings.tokens(ADMIN_TOKENS),
+        hosting=settings.hosting,
+        authenticated_by=settings.authenticated_by,
     )
 
 

@@ -28,6 +28,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
 from loan_default.adapters.tracking import MODEL_NAME
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
@@ -160,6 +161,8 @@ class ScoringApp:
         reload: Callable[[], None],
         workers: int = 1,
         model_name: str = MODEL_NAME,
+        hosting: Hosting = NO_PLATFORM,
+        authenticated_by: AuthenticatedBy = "tokens",
     ) -> None:
         """Answer by `production`, and by `challenger` where the policy says so; `reload` tells the other workers."""
         self._production, self._challenger, self._follower = production, challenger, follower
@@ -171,7 +174,8 @@ class ScoringApp:
         self.door, self._queue = Door(limits.connections), WorkQueue(limits.queue)
         self._looks = ThreadPoolExecutor(1, "reload")
         self._look: Future[None] | None = None  # at the registry, that reloads wait for
-        self._is_open = not (tokens.scoring and tokens.admin)  # to all of this machine, and of no other
+        has_tokens = tokens.scoring and tokens.admin
+        self._is_open = authenticated_by == "tokens" and not has_tokens  # to all of this machine, and of no other
         self._ids: Iterator[int] = count()
         self._id_prefix = f"{os.getpid():x}-{int(time.time()):x}-"
         self._access = BackgroundWriter(sys.stdout.fileno())
@@ -196,6 +200,11 @@ class ScoringApp:
                 ("GET", f"{model}/ready"): Route(self._model_ready),
                 ("POST", f"{model}/infer"): Route(self._infer, tokens.scoring),
             }
+
+        if hosting.predict_route:
+            self._routes.setdefault(("POST", hosting.predict_route), self._routes["POST", "/invocations"])
+        if hosting.health_route:
+            self._routes.setdefault(("GET", hosting.health_route), self._routes["GET", "/health"])
 
     # --- the way of a request
 
@@ -358,24 +367,20 @@ class ScoringApp:
     # --- scoring by the Open Inference Protocol
 
     def _infer(self, request: Request) -> Reply | Awaitable[Reply]:
-        self._named(request)
-        if len(request.body) > _INLINE_BYTES:
-            return self._infer_in_thread(request)
+        model = self._named(request)
+        if len(request.body) <= _INLINE_BYTES and b"content-encoding" not in request.headers:
+            inference = self._read_inference(request)
+            if reply := self._answer_inline(model, _as_invocation(request, inference)):
+                return self._tensors(reply, inference)
+        return self._queue.run(self._infer_closely, model, request)
+
+    def _infer_closely(self, model: ServedModel, request: Request) -> Reply:
         inference = self._read_inference(request)
-        answer = self._invocations(_as_invocation(request, inference))
-        return self._tensors(answer, inference) if isinstance(answer, Reply) else self._tensors_of(answer, inference)
+        return self._tensors(self._answer(model, _as_invocation(request, inference)), inference)
 
     def _read_inference(self, request: Request) -> InferenceRequest:
         length = request.headers.get(inference_protocol.HEADER_LENGTH)
         return inference_protocol.decode(self._unpacked(request), length, at_most=self._limits.rows)
-
-    async def _infer_in_thread(self, request: Request) -> Reply:
-        inference = await self._queue.run(self._read_inference, request)
-        answer = self._invocations(_as_invocation(request, inference))
-        return self._tensors(answer if isinstance(answer, Reply) else await answer, inference)
-
-    async def _tensors_of(self, answer: Awaitable[Reply], inference: InferenceRequest) -> Reply:
-        return self._tensors(await answer, inference)
 
     def _tensors(self, reply: Reply, inference: InferenceRequest) -> Reply:
         """Return the same reply in tensors."""
@@ -415,8 +420,9 @@ class ScoringApp:
         return Reply(200 if ready else 503, orjson.dumps({"ready": ready}))
 
     def _model_metadata(self, request: Request) -> Reply:
-        return Reply(200, orjson.dumps(inference_protocol.model_metadata(
-            (model := self._named(request)).scorer, name=self._model_name, version=model.version)))  # fmt: skip
+        model = self._named(request)
+        metadata = inference_protocol.model_metadata(model.scorer, name=self._model_name, version=model.version)
+        return Reply(200, orjson.dumps(metadata))
 
     def _model_ready(self, request: Request) -> Reply:
         self._named(request)

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
@@ -58,9 +60,12 @@ class ServerConfig:
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # names of callers by their tokens
     admin_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     fsync: Fsync = "second"  # when a decision is durable
+    hosting: Hosting = NO_PLATFORM
+    authenticated_by: AuthenticatedBy = "tokens"
 
     def __post_init__(self) -> None:
-        if not is_loopback(self.host) and not (self.tokens and self.admin_tokens):
+        has_tokens = self.tokens and self.admin_tokens
+        if not is_loopback(self.host) and not has_tokens and self.authenticated_by == "tokens":
             raise BadInput(
                 f"{self.host} can be reached by other machines; set LOAN_DEFAULT_API_TOKENS and "
                 "LOAN_DEFAULT_ADMIN_TOKENS before the server binds to it."
@@ -140,11 +145,20 @@ class WorkerComponents:
             self.log,
             policy=config.policy,
             limits=Limits(connections=ConnectionLimits(connections=_connections())),
-            tokens=Tokens(config.tokens, config.admin_tokens),
+            tokens=Tokens(config.tokens, self._admin_tokens),
+            hosting=config.hosting,
+            authenticated_by=config.authenticated_by,
             reload=self._sign.touch,
             workers=config.workers,
             model_name=config.tracking.model_name,
         )
+
+    @property
+    def _admin_tokens(self) -> Mapping[str, str]:
+        """Return the tokens of admin routes; where a platform lets callers score, no caller is an admin by that."""
+        if self._config.authenticated_by == "platform" and not self._config.admin_tokens:
+            return {secrets.token_urlsafe(): "nobody"}
+        return self._config.admin_tokens
 
     @cached_property
     def log(self) -> PredictionLog:

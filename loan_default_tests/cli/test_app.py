@@ -54,7 +54,7 @@ def test_each_command_describes_itself_and_its_options(command: Run, name: str) 
     ("name", "defaults"),
     [
         ("sample-data", ["[default: 60000]", "[default: 7]", "[default: 2018-10]", "[default: 0.0]"]),
-        ("serve", ["[default: 127.0.0.1]", "[default: 5001]", "[default: 1]", "[default: 5.0]"]),
+        ("serve", ["Default: 127.0.0.1;", "Default: 5001;", "[default: 1]", "[default: 5.0]"]),
         ("dev", ["[default: 3000]", "[default: 5000]"]),
         ("tune", [f"default: {TuningConfig().trials}."]),
     ],
