@@ -53,6 +53,7 @@ MAY_BE_HEAVY = {"serving/pyfunc_model.py"}
 OF_NO_MODULE = {
     "defs/test_pipeline.py",
     "test_benchmarks.py",
+    "test_clients.py",
     "test_containers.py",
     "test_docs.py",
     "test_examples.py",

@@ -30,7 +30,8 @@ def application_schema(contract: Contract, example: Mapping[str, Any]) -> Schema
     return {
         "title": "Application",
         "type": "object",
-        "description": f"An application by the contract of {contract.title or contract.name}, in natural units.",
+        "description": f"An application by the contract of {contract.title or contract.name}, in natural units. "
+        "A number may come as text too, and a month as any date of it.",
         "properties": {field.name: _field_schema(field, contract, example) for field in fields},
         "required": [*_required(contract)],
         "additionalProperties": False,
