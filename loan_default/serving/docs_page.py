@@ -80,7 +80,7 @@ def _anchor(path: str, method: str) -> str:
 def _contents(operations: list[tuple[str, str, Mapping[str, Any]]]) -> Iterator[str]:
     yield "<nav><ul><li><a href=#fields>Fields of an application</a></li>"
     for path, method, operation in operations:
-        yield f"<li><a href=#{_anchor(path, method)}>{_text(operation['summary'])}</a></li>"
+        yield f"<li><a href=#{_anchor(path, method)}>{_text(operation['summary'])}</a> <code>{_text(path)}</code></li>"
     yield "<li><a href=#policy>Policy of decisions</a></li></ul></nav>"
 
 

@@ -26,16 +26,21 @@ from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET, SPLIT, Outp
 from loan_default.serving.served_model import ServedModel
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-_EXAMPLE_ID = "example"
+_EXAMPLE_ID, EXAMPLE_DECISION = "example", "0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000"
 _TEXT: Schema = {"type": "string"}
 _NAME = {"name": "name", "in": "path", "required": True, "schema": _TEXT, "description": "Name of the model."}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": _TEXT, "description": "Version of the model."}
 _HEADERS = {
     "X-Request-Id": {"schema": _TEXT, "description": "The caller's id of the request, or else the server's."},
+    "X-Decision-Id": {
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "The decision on the first application; its last four digits count the others of the request.",
+    },
     "X-Model-Version": {
         "schema": _TEXT,
         "description": "The version that answered; two, where a challenger took part.",
     },
+    "WWW-Authenticate": {"schema": _TEXT, "description": "How to authenticate."},
     "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds after which to send the request again."},
 }
 _OPEN_ERRORS = (400, 408, 413, 431, 500, 503)  # of any request: its head and body are read before its route is known
@@ -134,7 +139,7 @@ def _scoring_paths(model: ServedModel, service: Service) -> dict[str, Any]:
         "Score applications",
         "Scoring",
         {"200": _answer("The predictions, in the order of the applications.", _content(
-            JSON, _ref("schemas", "Predictions"), examples=answers), "X-Model-Version")},
+            JSON, _ref("schemas", "Predictions"), examples=answers), "X-Model-Version", "X-Decision-Id")},
         _SCORING_ERRORS,
         secured=service.secured,
         operationId="score",
@@ -159,7 +164,9 @@ def _inference_paths(model: ServedModel, service: Service) -> dict[str, Any]:
         "/v2/health/live": {"get": _inference("Tell whether the server runs", "Live", "serverLive")},
         "/v2/health/ready": {"get": _inference("Tell whether a version is loaded", "Ready", "serverReady", 503)},
     }
-    for suffix, parameters in (("", [_NAME]), ("/versions/{version}", [_NAME, _VERSION])):
+    name = {**_NAME, "schema": {"enum": [service.model_name]}}
+    version = {**_VERSION, "schema": {"enum": [str(model.version)]}}
+    for suffix, parameters in (("", [name]), ("/versions/{version}", [name, version])):
         path, number = f"/v2/models/{{name}}{suffix}", "Version" if suffix else ""
         operations = {
             "": {"get": _inference("Describe the model's tensors", "ModelMetadata", f"modelMetadata{number}", 404)},
@@ -188,7 +195,7 @@ def _infer(model: ServedModel, service: Service, operation_id: str) -> dict[str,
     return _operation(
         "Score applications that come as tensors",
         "Open Inference Protocol",
-        {"200": _answer("The output tensors.", answer, "X-Model-Version")},
+        {"200": _answer("The output tensors.", answer, "X-Model-Version", "X-Decision-Id")},
         (*_SCORING_ERRORS, 404),
         secured=service.secured,
         operationId=operation_id,
@@ -243,6 +250,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
                      "What adds most to the risk, strongest first; none for an approval."},
             reason_codes={"type": "array", "items": _ref("schemas", "ReasonCode"), "description":
                           "The same for programs, in the same order."},
+            decision_id={"type": "string", "format": "uuid", "description": "What finds the decision again."},
         ),
         "ReasonCode": _object(
             group=_TEXT, field=_TEXT, side={"enum": ["high", "low", "level", "missing"]},
@@ -370,7 +378,7 @@ def _error(status: int, code: str, sentence: str) -> dict[str, Any]:
         ),
         **_content(PROBLEM_JSON, _ref("schemas", "Problem"), example=problem(refused)),
     }
-    return _answer(f"{sentence}", content, *(["Retry-After"] if status == 503 else []))
+    return _answer(sentence, content, *{401: ["WWW-Authenticate"], 503: ["Retry-After"]}.get(status, []))
 
 
 def _refusal(model: ServedModel) -> str:
@@ -425,7 +433,8 @@ def inference_example(model: ServedModel) -> dict[str, Any]:
 def _score(model: ServedModel, body: Mapping[str, Any]) -> Any:
     parsed = model.read(orjson.dumps(body), JSON, at_most=1)
     explained = parsed.output == "full"
-    return orjson.loads(encode(model.predict(parsed.applications, with_reasons=explained), parsed.output))
+    predictions = model.predict(parsed.applications, with_reasons=explained)
+    return orjson.loads(encode(predictions, parsed.output, [EXAMPLE_DECISION]))
 
 
 def _as_csv(body: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from loan_default.serving import inference_protocol
-from loan_default.serving.openapi import Service, describe, document, errors
+from loan_default.serving.openapi import EXAMPLE_DECISION, Service, describe, document, errors
 from loan_default.serving.protocol import encode
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import package
@@ -46,7 +46,7 @@ def test_each_example_scores_as_it_says(model: ServedModel, described: dict[str,
         validator_of(described, "ScoringRequest").validate(body)
         parsed = model.read(json.dumps(body).encode(), "application/json", at_most=1)
         predictions = model.predict(parsed.applications)
-        assert json.loads(encode(predictions, parsed.output)) == answers[name]["value"]
+        assert json.loads(encode(predictions, parsed.output, [EXAMPLE_DECISION])) == answers[name]["value"]
         validator_of(described, "Predictions").validate(answers[name]["value"])
     assert answers["with_reasons"]["value"]["predictions"][0]["reasons"]
     table = content["text/csv"]["example"].encode()
