@@ -20,14 +20,14 @@ import orjson
 
 from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.serving.http import JSON_HEADER, RawHeaders
-from loan_default.serving.protocol import Refused, invalid
+from loan_default.serving.json_body import measure, without_nan
+from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, invalid, too_large
 
 PATH = "/v2"  # below which all of its routes are
 BINARY = "application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"  # of the JSON before the binary tensors
 _MODEL_PATH = re.compile(PATH + r"/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?(?P<end>/ready|/infer)?")
 _EXTENSION = "binary_tensor_data"
-_TENSORS = 1_000  # of a request: more than any contract has fields
 _WHOLE = {
     f"{sign}{bits}": f"<{kind}{bits // 8}" for sign, kind in (("INT", "i"), ("UINT", "u")) for bits in (8, 16, 32, 64)
 }
@@ -113,10 +113,7 @@ def decode(body: bytes, header_length: bytes | None, *, at_most: int) -> Inferen
         Refused: names the tensor and what is allowed.
     """
     length = _json_length(body, header_length)
-    try:
-        request = _DECODER.decode(body[:length])
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise invalid(f"The body is no request of the Open Inference Protocol: {str(error).rstrip('.')}.") from None
+    request = _loaded(body[:length], BodyLimits(at_most))
     rows = _rows(request.inputs, at_most)
     binary = _split_binary(request.inputs, memoryview(body)[length:])
     columns = [_values(tensor, rows, data) for tensor, data in zip(request.inputs, binary, strict=True)]
@@ -125,6 +122,16 @@ def decode(body: bytes, header_length: bytes | None, *, at_most: int) -> Inferen
     split = {"columns": names, "data": [*zip(*columns, strict=True)]}
     params = {"output": "full" if "reasons" in outputs else "pd"}  # reasons take most of the time
     return InferenceRequest(request.id, orjson.dumps({"dataframe_split": split, "params": params}), outputs)
+
+
+def _loaded(text: bytes, limits: BodyLimits) -> _Inference:
+    measure(text, limits)
+    if b"NaN" in text and (readable := without_nan(text)) is not None:  # as Triton's client writes it
+        text = orjson.dumps(readable)
+    try:
+        return _DECODER.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise invalid(f"The body is no request of the Open Inference Protocol: {str(error).rstrip('.')}.") from None
 
 
 def _json_length(body: bytes, header_length: bytes | None) -> int:
@@ -140,8 +147,11 @@ def _rows(tensors: Sequence[_Tensor], at_most: int) -> int:
     """Return how many applications the tensors hold, by their shapes alone."""
     if not tensors:
         raise invalid("The request has no inputs; send a tensor for each field of the applications.")
-    if len(tensors) > _TENSORS:
-        raise invalid(f"The request has {len(tensors):,} inputs; at most {_TENSORS:,} are taken, one for each field.")
+    if len(tensors) > COLUMNS_AT_MOST:
+        sentence = (
+            f"The request has {len(tensors):,} inputs; at most {COLUMNS_AT_MOST:,} are taken, one for each field."
+        )
+        raise invalid(sentence)
     first = tensors[0]
     names: set[str] = set()
     for tensor in tensors:
@@ -156,8 +166,7 @@ def _rows(tensors: Sequence[_Tensor], at_most: int) -> int:
             counts = f"{first.name} has {first.shape[0]} values and {tensor.name} {tensor.shape[0]}"
             raise invalid(f"{counts}; each input needs one per application.")
     if first.shape[0] > at_most:
-        sentence = f"{first.shape[0]:,} applications in one request; at most {at_most:,} are taken."
-        raise Refused(413, "BAD_REQUEST", sentence)
+        raise too_large(f"{first.shape[0]:,} applications in one request; at most {at_most:,} are taken.")
     return first.shape[0]
 
 

@@ -157,12 +157,12 @@ def _loaded(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if b"NaN" in body and (without := _without_nan(body)) is not None:
+        if b"NaN" in body and (without := without_nan(body)) is not None:
             return without
         raise invalid(f"The body is not valid JSON: {str(error)[:REASON_CHARACTERS].rstrip('.')}.") from None
 
 
-def _without_nan(body: bytes) -> Any:
+def without_nan(body: bytes) -> Any:
     """Read JSON as Python's and pandas' writers have it, NaN for a missing number; None where that does not mend it."""
     try:
         readable = json.dumps(json.loads(body, parse_constant=_CONSTANTS.__getitem__)).encode()

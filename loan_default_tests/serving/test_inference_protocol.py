@@ -45,8 +45,9 @@ def rows_of(request: InferenceRequest) -> list[dict[str, Any]]:
     return [dict(zip(split["columns"], row, strict=True)) for row in split["data"]]
 
 
-def test_a_clients_binary_tensors_are_applications() -> None:
-    assert rows_of(decoded(tensors(binary=True))) == [
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_clients_tensors_are_applications(*, binary: bool) -> None:
+    assert rows_of(decoded(tensors(binary=binary))) == [
         {"term": 36.0, "grade": "B", "pub_rec": 0, "joint": True},
         {"term": None, "grade": None, "pub_rec": 2, "joint": False},
     ]
@@ -99,7 +100,6 @@ TERM = {"name": "term", "shape": [2], "datatype": "FP64", "data": [36, 60]}
         (body_of(term={**TERM, "parameters": {"binary_data_size": 16}}), "add up to 16 bytes, and 0 follow"),
         ({**body_of(), "outputs": [{"name": "margin"}]}, "'margin' is no output"),
         ({**body_of(), "outputs": [{"name": "pd", "parameters": {"classification": 1}}]}, "`classification`"),
-        ({"inputs": [{**TERM, "name": str(number)} for number in range(1_001)]}, "1,001 inputs; at most 1,000"),
     ],
 )  # fmt: skip
 def test_a_request_that_is_none_is_refused(body: Any, sentence: str) -> None:
@@ -107,6 +107,18 @@ def test_a_request_that_is_none_is_refused(body: Any, sentence: str) -> None:
         read(body)
     assert sentence in raised.value.sentence
     assert (raised.value.status, raised.value.sentence[-1]) == (400, ".")
+
+
+def test_more_tensors_than_a_contract_has_fields_are_refused() -> None:
+    inputs = [{**TERM, "name": str(number)} for number in range(1_001)]
+    with pytest.raises(Refused, match="1,001 inputs; at most 1,000"):
+        decode(json.dumps({"inputs": inputs}).encode(), None, at_most=1_000)
+
+
+def test_too_many_values_are_refused_before_they_are_read() -> None:
+    with pytest.raises(Refused, match="values in one request") as raised:
+        read({"inputs": [{**TERM, "data": [1] * 500_000}]})
+    assert raised.value.status == 413
 
 
 def test_too_many_applications_are_refused_by_the_shape_alone() -> None:
@@ -147,7 +159,7 @@ def result_of(request: InferenceRequest) -> Any:
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_client_reads_each_output(*, binary: bool) -> None:
     outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("pd", "score", "decision", "reasons")]
-    result = result_of(decoded(tensors(binary=True), outputs=outputs, request_id="42"))
+    result = result_of(decoded(tensors(binary=binary), outputs=outputs, request_id="42"))
     response = result.get_response()
     assert (response["model_name"], response["model_version"], response["id"]) == ("m", "3", "42")
     assert result.as_numpy("pd").tolist() == PREDICTIONS.pds
