@@ -139,7 +139,7 @@ def test_vertex_ai_calls_its_own_paths_and_authenticates(tracking: Tracking, tmp
         server.until(lambda health: health["status"] == "ready")
         assert server.client.get(health).status_code == 200
         body = {"instances": LOANS, "parameters": {"output": "pd"}}
-        answer = server.client.post(predict, json=body)
+        answer = server.client.post(predict, json=body, headers={"Host": "10.0.0.7:8080"})
         assert (answer.status_code, len(answer.json()["predictions"])) == (200, 3)
         assert server.client.post("/admin/reload").status_code == 401
     access = [json.loads(line) for line in server.log.read_text().splitlines() if '"path"' in line]
