@@ -43,8 +43,8 @@ _HEADERS = {
     "WWW-Authenticate": {"schema": _TEXT, "description": "How to authenticate."},
     "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds after which to send the request again."},
 }
-_OPEN_ERRORS = (400, 408, 413, 431, 500, 503)  # of any request: its head and body are read before its route is known
-_SCORING_ERRORS = (*_OPEN_ERRORS, 401, 403, 415)
+_OPEN_ERRORS = (400, 403, 408, 413, 431, 500, 503)  # of any request, of whatever route
+_SCORING_ERRORS = (*_OPEN_ERRORS, 401, 415)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _operations_paths(service: Service) -> dict[str, Any]:
         "/docs": {"get": operation("Show this document as a page", "docs", html)},
         "/admin/reload": {
             "post": operation(
-                "Look at the registry now", "reload", health, 401, 403, answers=unready, secured=service.secured
+                "Look at the registry now", "reload", health, 401, answers=unready, secured=service.secured
             )
         },
     }
