@@ -444,6 +444,8 @@ class ScoringApp:
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
 
     def _route_name(self, request: Request) -> str:
+        if (request.method, request.path) in self._routes:
+            return request.path
         template = _template(request.path)
         return template if (request.method, template) in self._routes else "other"
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 30
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not ignore them
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
@@ -81,7 +82,7 @@ class Worker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process of its own, whose parent says when it ends: by SIGTERM, maybe before uvicorn listens."""
         self.__dict__.update(state)
-        _ignore(signal.SIGINT, signal.SIGHUP)
+        _ignore(signal.SIGINT, signal.SIGHUP, *_NOBODYS)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Start and stop with the process."""
@@ -212,8 +213,8 @@ def serve(config: ServerConfig) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         socket = _bind(uvicorn_config)
-        # uvicorn puts this back, then raises again what has stopped it; the others are nobody's, and end a process
-        _ignore(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+        # uvicorn puts this back, then raises again what has stopped it
+        _ignore(signal.SIGTERM, signal.SIGINT, *_NOBODYS)
         hangup = signal.getsignal(signal.SIGHUP)
         if config.workers > 1:
             supervisor = Multiprocess(uvicorn_config, sockets=[socket])
