@@ -429,7 +429,7 @@ class Connection(asyncio.Protocol):
         if not self._ends or self._task is not None or self._pending:
             return
         self._flush()
-        self._since = perf_counter()
+        self._phase, self._since = _Phase.LAST, perf_counter()
         if self._lingers and not self._transport.is_closing():
             self._transport.write_eof()
         else:
@@ -453,7 +453,11 @@ class Connection(asyncio.Protocol):
         return self._phase is _Phase.BODY and self._counted > 0
 
     def refuse(self, status: int, sentence: str) -> None:
-        """Refuse what is being read, and read no more."""
+        """Refuse what is being read, unless that was done, and read no more."""
+        if self._skips:
+            self._end(lingers=True)
+            self._settle()
+            return
         request = self._request if self._phase is _Phase.BODY else None
         request = request or Request("", "", b"", {}, self._client)
         reply = self._app.refuse(request, status, sentence)

@@ -336,6 +336,14 @@ def test_what_does_not_come_in_time_is_refused(sent: bytes, seconds: float) -> N
     assert [refused[1] for refused in desk.refused] == [408]
 
 
+def test_a_body_that_was_refused_and_does_not_come_is_not_refused_twice() -> None:
+    with limited() as (server, desk), client_of(server) as client:
+        client.send(b"POST /nowhere HTTP/1.1\r\nHost: here\r\nContent-Length: 50\r\n\r\n")
+        assert client.answer() == (404, b"not here")
+        assert client.closed()
+    assert desk.refused == []
+
+
 def test_a_connection_that_idles_is_closed_and_one_that_works_is_not() -> None:
     with limited() as (server, desk), client_of(server) as idle, client_of(server) as busy:
         for _ in range(10):
@@ -432,6 +440,21 @@ def test_what_was_answered_is_written_before_the_server_stops() -> None:
     transport = asyncio.run(stopped())
     assert transport.written[0].endswith(b"at once: quick")
     assert transport.closed
+
+
+def test_what_came_behind_the_last_request_is_not_answered_when_the_server_stops() -> None:
+    async def stopped() -> tuple[Transport, int]:
+        connection, transport = connected()
+        connection.data_received(post(b"slow"))
+        connection.data_received(post(b"quick"))
+        connection.shutdown()
+        await asyncio.sleep(0.1)
+        desk: Any = connection._app
+        return transport, len(desk.read)
+
+    transport, read = asyncio.run(stopped())
+    assert b"".join(transport.written).endswith(b"later: slow")
+    assert (transport.closed, read) == (True, 1)
 
 
 def test_nothing_is_answered_while_the_client_does_not_read() -> None:
