@@ -11,7 +11,6 @@ import hmac
 import logging
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version as installed_version
 from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
@@ -46,6 +44,7 @@ from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.problems import encode_refusal
 from loan_default.serving.protocol import JSON, Output, Refused, encode, invalid
+from loan_default.serving.request_spans import RequestSpans, Times
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits, WorkQueue
@@ -61,9 +60,6 @@ _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others 
 _RELOAD_SECONDS = 30.0  # after which a reload is answered although the registry has not
 _CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
-
-
-_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 @dataclass(frozen=True)
@@ -98,6 +94,7 @@ class VersionPredictions(NamedTuple):
     applications: Applications
     predictions: Predictions
     positions: Sequence[int]
+    times: Times
 
 
 class ScoringReply(Reply, frozen=True):
@@ -129,6 +126,7 @@ class AccessLine(msgspec.Struct):
     ms: float
     rows: int
     client: str
+    trace_id: str
 
 
 class AnsweredRequest(NamedTuple):
@@ -168,7 +166,7 @@ class ScoringApp:
         self._production, self._challenger, self._follower = production, challenger, follower
         self._log, self._policy, self._limits, self._tokens = log, policy, limits, tokens
         self._reload, self._workers, self._model_name = reload, workers, model_name
-        self._metrics = Metrics()
+        self._metrics, self._spans = Metrics(), RequestSpans()
         self._recent: list[AnsweredRequest] = []
         self._decision_ids = DecisionIds()
         self.door, self._queue = Door(limits.connections), WorkQueue(limits.queue)
@@ -211,6 +209,7 @@ class ScoringApp:
     def admit(self, request: Request) -> Reply | None:
         """Name a request whose body has not come yet, and refuse it where its body would be read for nothing."""
         request.id = _caller_id(request.headers) or f"{self._id_prefix}{next(self._ids):x}"
+        self._spans.begin(request)
         try:
             route = self._route(request)
             if self._is_open:
@@ -260,7 +259,10 @@ class ScoringApp:
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
         seconds = time.perf_counter() - request.received_at if request.received_at else 0.0
         self._recent.append(AnsweredRequest(time.time(), seconds, request, reply))
-        return Reply(reply.status, reply.body, (*reply.headers, (b"x-request-id", request.id.encode())))
+        headers = (*reply.headers, (b"x-request-id", request.id.encode()))
+        if request.trace is not None:
+            headers = (*headers, (b"traceresponse", request.trace.header))
+        return Reply(reply.status, reply.body, headers)
 
     def _route(self, request: Request) -> Route:
         method = "GET" if request.method == "HEAD" else request.method
@@ -303,40 +305,46 @@ class ScoringApp:
             or b"content-encoding" in headers
         ):
             return None
+        began = time.perf_counter()
         parsed = model.read_quickly(request.body, at_most=self._limits.rows)
-        return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON))
+        return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON), began)
 
     def _answer(self, model: ServedModel, request: Request) -> Reply:
         """Answer a request that is large, or has to be read closely; in a thread, as long as somebody waits."""
-        until = time.monotonic() + self._limits.queue.work_seconds
+        began, until = time.perf_counter(), time.monotonic() + self._limits.queue.work_seconds
         content_type = request.headers.get(b"content-type", b"").decode("latin-1")
         request_body = RequestBody(self._unpacked(request), content_type)
         try:
             parsed = model.read(*request_body, at_most=self._limits.rows, until=until)
         except BadInput as error:
             raise invalid(str(error)) from error
-        return self._answer_by(model, parsed, request_body, until)
+        return self._answer_by(model, parsed, request_body, began, until)
 
     def _unpacked(self, request: Request) -> bytes:
         encoding = request.headers.get(b"content-encoding", b"").decode("latin-1")
         return unpack(request.body, encoding, at_most=self._limits.unpacked_bytes)
 
     def _answer_by(
-        self, model: ServedModel, request: ParsedRequest, request_body: RequestBody, until: float = math.inf
+        self,
+        model: ServedModel,
+        request: ParsedRequest,
+        request_body: RequestBody,
+        began: float,
+        until: float = math.inf,
     ) -> Reply:
-        """Answer by a version, or part of it by the challenger where the policy says so."""
+        """Answer by a version, or part of it by the challenger where the policy says so; reading `began` then."""
         applications, explained = request.applications, request.output == "full"
         positions = range(len(applications.ids))
         chosen = self._choose(self._policy.challenger_share, applications.ids)
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
         parts: tuple[VersionPredictions, ...]
         if challenged is None:
-            parts = (_score(model, applications, positions, explained=explained, until=until),)
+            parts = (_score(model, applications, positions, began, explained=explained, until=until),)
             predictions, version = parts[0].predictions, b"%d" % model.version
         else:
             others = sorted({*positions} - {*chosen})
             own = applications.take(others)
-            rest = [_score(model, own, others, explained=explained, until=until)] if others else []
+            rest = [_score(model, own, others, began, explained=explained, until=until)] if others else []
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             predictions, version = _merge(parts), b",".join(b"%d" % version for version in versions)
@@ -358,11 +366,12 @@ class ScoringApp:
         model = self._challenger.model
         if model is None:
             return None
+        began = time.perf_counter()
         try:
             applications = model.read(*request_body, at_most=self._limits.rows).applications.take(chosen)
         except BadInput:
             return None
-        return _score(model, applications, chosen, explained=explained)
+        return _score(model, applications, chosen, began, explained=explained)
 
     # --- scoring by the Open Inference Protocol
 
@@ -439,8 +448,10 @@ class ScoringApp:
             [answer.seconds for answer in answered if answer.request.path == "/invocations"],
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
+        began = time.perf_counter()
         if not self._log.syncs_each:
             self._log.append([logged for answer in answered for logged in _entries(answer.request, answer.reply)])
+        self._spans.end(answered, self._route_name, (began, time.perf_counter()))
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
 
     def _route_name(self, request: Request) -> str:
@@ -454,6 +465,7 @@ class ScoringApp:
         self.settle()
         self._queue.close()
         self._looks.shutdown(wait=False)
+        self._spans.close()
         self._access.close(_CLOSE_SECONDS)
 
     def _is_logged_first(self, reply: Reply) -> TypeGuard[ScoringReply]:
@@ -551,27 +563,30 @@ def _score(
     model: ServedModel,
     applications: Applications,
     positions: Sequence[int],
+    began: float,
     *,
     explained: bool,
     until: float = math.inf,
 ) -> VersionPredictions:
-    predictions = model.predict(applications, with_reasons=explained, until=until)
-    return VersionPredictions(model, applications, predictions, positions)
+    read, explain_seconds = time.perf_counter(), list[float]()
+    predictions = model.predict(applications, with_reasons=explained, until=until, explain_seconds=explain_seconds)
+    ended = time.perf_counter()
+    times = Times(began, read, ended - sum(explain_seconds), ended)
+    return VersionPredictions(model, applications, predictions, positions, times)
 
 
 def _entries(request: Request, reply: Reply) -> list[tuple[Scorer, Entry]]:
     """Return what the prediction log keeps of a reply; a canary is nobody's application."""
     if not isinstance(reply, ScoringReply):
         return []
-    keep, trace_id = partial(_entry, request, reply), _trace_id(request.headers)
     return [
-        (part.model.scorer, keep(part, trace_id))
+        (part.model.scorer, _entry(request, reply, part))
         for part in reply.parts
         if not part.model.is_canary(part.applications, part.predictions)
     ]
 
 
-def _entry(request: Request, reply: ScoringReply, part: VersionPredictions, trace_id: str) -> Entry:
+def _entry(request: Request, reply: ScoringReply, part: VersionPredictions) -> Entry:
     return Entry.of(
         reply.first,
         part.model.version,
@@ -579,16 +594,10 @@ def _entry(request: Request, reply: ScoringReply, part: VersionPredictions, trac
         part.predictions,
         output=reply.output,
         request_id=request.id,
-        trace_id=trace_id,
+        trace_id=request.trace_id,
         caller=request.caller,
         positions=None if isinstance(part.positions, range) else part.positions,
     )
-
-
-def _trace_id(headers: Headers) -> str:
-    """Return the trace that the caller's request belongs to, as W3C's Trace Context names it."""
-    sent = _TRACE_PARENT.fullmatch(headers.get(b"traceparent", b""))
-    return sent[1].decode() if sent else ""
 
 
 def _merge(parts: Sequence[VersionPredictions]) -> Predictions:
@@ -614,7 +623,8 @@ def _line(answer: AnsweredRequest) -> AccessLine:
     request, rows = answer.request, sum(len(part.positions) for part in answer.parts)
     time, milliseconds = datetime.fromtimestamp(answer.answered_at, UTC), round(1000 * answer.seconds, 3)
     status = answer.reply.status
-    return AccessLine(time, request.id, request.method, request.path, status, milliseconds, rows, request.client)
+    path, client, trace_id = request.path, request.client, request.trace_id
+    return AccessLine(time, request.id, request.method, path, status, milliseconds, rows, client, trace_id)
 
 
 def _authorise(headers: Headers, tokens: Mapping[str, str]) -> str:

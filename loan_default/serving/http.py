@@ -8,9 +8,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from loan_default.adapters.tracing import SpanId
 
 Headers = Mapping[bytes, bytes]  # names in small letters; lines of one name are joined by commas
 RawHeaders = tuple[tuple[bytes, bytes], ...]
@@ -22,6 +28,7 @@ class Request(msgspec.Struct):
     """One request. `app.admit` sees it before its body has come, and names it and its caller.
 
     `client` is the address it came from, `received_at` when the last of it came (seconds of `time.perf_counter`).
+    `trace` names the trace it belongs to, if any, and `span` its own one where traces are sent: see `request_spans`.
     """
 
     method: str
@@ -33,6 +40,13 @@ class Request(msgspec.Struct):
     received_at: float = 0.0
     id: str = ""
     caller: str = ""
+    trace: SpanId | None = None
+    span: Span | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """Return the id of its trace; empty where it belongs to none."""
+        return self.trace.trace_id if self.trace else ""
 
 
 class Reply(msgspec.Struct, frozen=True):
