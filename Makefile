@@ -269,8 +269,8 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 NOT_IN_SCORING := google-cloud-storage-control grpc-google-iam-v1 grpcio grpcio-status
 .PHONY: lock
 lock: ## Resolve the dependencies again (needs uv on the PATH)
-	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
-	$(LOCK) --extra dask pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dask.lock
+	$(LOCK) --extra tracing pyproject.toml requirements/build.in -o requirements/runtime.lock
+	$(LOCK) --extra dask --extra tracing pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dask.lock
 	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/checkov.in -o requirements/checkov.lock
 	$(LOCK) requirements/mlflow.in -c requirements/runtime.lock -o requirements/mlflow.lock

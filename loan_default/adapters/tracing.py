@@ -53,11 +53,12 @@ def is_traced(environment: Mapping[str, str] | None = None) -> bool:
     return any(variables.get(name) for name in ENDPOINTS) and exporter == "otlp" and not switched_off
 
 
-def open_provider(service: str) -> TracerProvider:
+def open_provider(service: str, *, trace_id: str | None = None) -> TracerProvider:
     """Make what sends spans, by the standard variables; close it with `shutdown`.
 
     Args:
         service: the service's name, unless `OTEL_SERVICE_NAME` says another.
+        trace_id: of all traces that begin here (32 hex digits); None for a new one each.
 
     Raises:
         BadInput: the exporter is not installed, or another protocol is asked for.
@@ -70,15 +71,20 @@ def open_provider(service: str) -> TracerProvider:
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     except ImportError as error:
         name = next(name for name in ENDPOINTS if os.environ.get(name))
         raise BadInput(
             f"{name} asks for traces ({error}); pip install 'loan-default[tracing]', or unset it."
         ) from error
+
+    class OneTrace(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            return int(trace_id, 16) if trace_id else super().generate_trace_id()
+
     named = os.environ.get(_SERVICE_NAME) or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    provider = TracerProvider(
-        resource=Resource.create({} if named else {SERVICE_NAME: service}), shutdown_on_exit=False
-    )
+    resource = Resource.create({} if named else {SERVICE_NAME: service})
+    provider = TracerProvider(resource=resource, id_generator=OneTrace(), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
