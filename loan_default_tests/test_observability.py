@@ -6,6 +6,7 @@ The programs are those of Debian's package `prometheus`; what needs them skips w
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -27,9 +28,7 @@ from loan_default.defs.instance_status import InstanceStatus
 from loan_default.operations.metrics import instance_metrics, run_metrics, status_metrics
 from loan_default.operations.status import ServerStatus, Status
 from loan_default.serving.metrics import Metrics
-from loan_default.settings import Settings
-from loan_default_tests.homes import environment_of
-from loan_default_tests.stores import free_port
+from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docker" / "observability"
@@ -195,9 +194,11 @@ def started(command: list[str], log: Path, environment: Mapping[str, str] | None
 
 
 @pytest.fixture
-def prometheus(trained_home: Callable[[Path], Settings], tmp_path: Path) -> Iterator[httpx.Client]:
-    """A Prometheus by our configuration, which scrapes a scoring server and the platform of a trained home."""
-    settings = trained_home(tmp_path / "trained")
+def prometheus(tmp_path: Path) -> Iterator[httpx.Client]:
+    """A Prometheus by our configuration, which scrapes a scoring server and the platform, with version 1 in MLflow."""
+    tracking = new_tracking(tmp_path / "registry")
+    run_id = new_run(tracking)
+    tracking.promote(tracking.register(run_id, log_model(tracking, run_id), {}).version, {})
     scoring, platform, own = free_port(), free_port(), free_port()
     config = (FOLDER / "prometheus.yml").read_text(encoding="utf-8")
     for old, new in {
@@ -212,7 +213,12 @@ def prometheus(trained_home: Callable[[Path], Settings], tmp_path: Path) -> Iter
         config = config.replace(old, new)
     (tmp_path / "prometheus.yml").write_text(config, encoding="utf-8")
     command = [sys.executable, "-m", "loan_default.cli"]
-    environment = environment_of(settings)
+    environment = {
+        **os.environ,
+        "LOAN_DEFAULT_HOME": str(tmp_path / "home"),
+        "DAGSTER_HOME": str(tmp_path / "home" / "dagster"),
+        "MLFLOW_TRACKING_URI": tracking.tracking_uri,
+    }
     with (
         started([*command, "serve", "--port", str(scoring)], tmp_path / "serve.log", environment),
         started([*command, "metrics", "--port", str(platform)], tmp_path / "metrics.log", environment),
