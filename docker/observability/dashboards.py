@@ -143,11 +143,17 @@ SCORING = Dashboard(
                 {"{{route}} {{code}}": f"sum by (route, code) (rate(loan_default_requests_total{RATE}))"},
                 "reqps",
             ),
-            Panel("Time to answer /invocations", _quantiles(0.5, 0.95, 0.99), "s"),
+            Panel("Time to answer a request to score", _quantiles(0.5, 0.95, 0.99), "s"),
             Panel(
                 "Rows scored",
                 {"version {{version}}": f"sum by (version) (rate(loan_default_rows_total{RATE}))"},
                 "rowsps",
+            ),
+            Panel("Connections", {"open": "sum(loan_default_connections)"}),
+            Panel(
+                "Connections given up",
+                {"{{reason}}": f"sum by (reason) (rate(loan_default_connections_closed_total{RATE}))"},
+                description="By a limit: idle for too long, crowded out by others, or a client that does not read.",
             ),
             Panel("No HTTP", {"requests": f"sum(rate(loan_default_malformed_requests_total{RATE}))"}, "reqps"),
         ],

@@ -59,6 +59,7 @@ _REFUSED_CODES = {503: "TEMPORARILY_UNAVAILABLE"}
 _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 _RELOAD_SECONDS = 30.0  # after which a reload is answered although the registry has not
 _CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
+_REFRESH_SECONDS = 1.0  # between two looks at what gauges show
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
 
 
@@ -445,7 +446,7 @@ class ScoringApp:
         scored = [part for answer in answered for part in answer.parts]
         self._metrics.count_requests(
             [(self._route_name(answer.request), answer.reply.status) for answer in answered],
-            [answer.seconds for answer in answered if answer.request.path == "/invocations"],
+            [(answer.reply.status, answer.seconds) for answer in answered if self._is_to_score(answer.request)],
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
         began = time.perf_counter()
@@ -453,6 +454,20 @@ class ScoringApp:
             self._log.append([logged for answer in answered for logged in _entries(answer.request, answer.reply)])
         self._spans.end(answered, self._route_name, (began, time.perf_counter()))
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
+
+    def keep_metrics(self) -> None:
+        """Keep the gauges current while the loop runs: another worker may be asked for them."""
+        self._update_metrics()
+        asyncio.get_running_loop().call_later(_REFRESH_SECONDS, self.keep_metrics)
+
+    def _update_metrics(self) -> None:
+        self._metrics.update((self._production, self._challenger), self._log.dropped)
+        self._metrics.log_lag.set(self._log.lag_seconds)
+        self._metrics.update_connections(self.door, self._queue, self._access.dropped)
+
+    def _is_to_score(self, request: Request) -> bool:
+        route = self._routes.get((request.method, _template(request.path)))
+        return route is not None and route.answer in (self._invocations, self._infer)
 
     def _route_name(self, request: Request) -> str:
         if (request.method, request.path) in self._routes:
@@ -521,9 +536,7 @@ class ScoringApp:
 
     def _show_metrics(self, request: Request) -> Reply:
         self.settle()
-        self._metrics.update((self._production, self._challenger), self._log.dropped)
-        self._metrics.log_lag.set(self._log.lag_seconds)
-        self._metrics.update_connections(self.door, self._queue, self._access.dropped)
+        self._update_metrics()
         kind = b"text/plain; version=0.0.4; charset=utf-8"
         return Reply(200, self._metrics.text(), headers=((b"content-type", kind),))
 

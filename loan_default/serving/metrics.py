@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
 
 # What appears at its first count has no increase: series that alerts watch stand at 0 before.
-_WATCHED = (("/invocations", "200"), ("/invocations", "500"), ("/invocations", "503"))
+_WATCHED_CODES = ("200", "500", "503")
 _LATENCY_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _PD_BUCKETS = tuple(index / 20 for index in range(1, 20))
 
@@ -97,10 +97,13 @@ class Metrics:
         self._requests = Counter(
             "loan_default_requests", "Requests by route and status.", ["route", "code"], registry=own
         )
-        for route, code in _WATCHED:
-            self._requests.labels(route, code)
+        self._scoring_requests = Counter(
+            "loan_default_scoring_requests", "Requests to score, by whatever route, by status.", ["code"], registry=own
+        )
+        for code in _WATCHED_CODES:
+            self._scoring_requests.labels(code)
         self.latency = _Bulk(
-            "loan_default_request_seconds", "Time to answer /invocations.", buckets=_LATENCY_BUCKETS, registry=own
+            "loan_default_request_seconds", "Time to answer a request to score.", buckets=_LATENCY_BUCKETS, registry=own
         )
         self.in_flight = Gauge(
             "loan_default_requests_in_flight",
@@ -185,11 +188,13 @@ class Metrics:
         )
         self._closed = {reason: _Total(closed.labels(reason)) for reason in CLOSED}
 
-    def count_requests(self, requests: Iterable[tuple[str, int]], seconds: Sequence[float]) -> None:
-        """Count requests by route and status, and how long scoring ones took."""
+    def count_requests(self, requests: Iterable[tuple[str, int]], scoring: Sequence[tuple[int, float]]) -> None:
+        """Count requests by route and status; of those to score also the status, and how many seconds they took."""
         for (route, status), count in Counts(requests).items():
             self._requests.labels(route, str(status)).inc(count)
-        self.latency.observe_all(seconds)
+        for status, count in Counts(status for status, _ in scoring).items():
+            self._scoring_requests.labels(str(status)).inc(count)
+        self.latency.observe_all([seconds for _, seconds in scoring])
 
     def count_scores(self, scored: Iterable[tuple[int, Predictions]]) -> None:
         """Count PDs and decisions that were answered, by version."""

@@ -91,6 +91,7 @@ class Worker:
         try:
             await receive()
             scope["state"].update(app=components.app, door=components.app.door)
+            components.app.keep_metrics()
             components.follower.start()
             await send({"type": "lifespan.startup.complete"})
             await receive()

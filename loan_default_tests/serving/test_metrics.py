@@ -44,7 +44,7 @@ def served(version: int) -> "ServedModel":
 @given(VALUES)
 def test_many_values_fall_into_the_buckets_of_each(values: list[float]) -> None:
     metrics, registry = Metrics(), CollectorRegistry()
-    metrics.count_requests([], values)
+    metrics.count_requests([], [(200, value) for value in values])
     bounds = metrics.latency._upper_bounds
     plain = Histogram("one_by_one", "Each by itself.", buckets=bounds, registry=registry)
     for value in values:
@@ -57,7 +57,7 @@ def test_many_values_fall_into_the_buckets_of_each(values: list[float]) -> None:
 
 def test_requests_and_decisions_are_counted_by_kind() -> None:
     metrics = Metrics()
-    metrics.count_requests([("/ping", 200), ("/invocations", 400), ("/ping", 200)], [0.1])
+    metrics.count_requests([("/ping", 200), ("/invocations", 400), ("/ping", 200)], [(400, 0.1)])
     metrics.count_scores(
         [
             (1, predictions([0.1, 0.5], ["approve", "decline"])),
@@ -68,6 +68,7 @@ def test_requests_and_decisions_are_counted_by_kind() -> None:
     counts = samples(metrics.text().decode())
     assert counts['loan_default_requests_total{code="200",route="/ping"}'] == 2
     assert counts['loan_default_requests_total{code="400",route="/invocations"}'] == 1
+    assert counts['loan_default_scoring_requests_total{code="400"}'] == 1
     assert counts['loan_default_decisions_total{decision="decline",version="1"}'] == 2
     assert counts['loan_default_decisions_total{decision="review",version="1"}'] == 0
     assert (counts['loan_default_rows_total{version="1"}'], counts['loan_default_rows_total{version="2"}']) == (3, 1)
@@ -79,8 +80,8 @@ def test_what_an_alert_watches_stands_at_zero_before_it_happens() -> None:
     metrics.update([FollowedAlias("production")], dropped=0)
     counts = samples(metrics.text().decode())
     for series in (
-        'loan_default_requests_total{code="500",route="/invocations"}',
-        'loan_default_requests_total{code="503",route="/invocations"}',
+        'loan_default_scoring_requests_total{code="500"}',
+        'loan_default_scoring_requests_total{code="503"}',
         'loan_default_swap_failures_total{alias="production"}',
         "loan_default_log_dropped_rows_total",
         "loan_default_malformed_requests_total",

@@ -244,7 +244,7 @@ def test_a_trace_goes_from_the_caller_through_answer_and_logs_to_the_receiver(
         running(tracking, home, OTEL_EXPORTER_OTLP_ENDPOINT=received.url) as started,
     ):
         started.until(lambda health: health["version"] == versions[0])
-        body = {"dataframe_records": applications()[0][:1]}
+        body = {"dataframe_records": [{**applications()[0][0], "id": "loan-1"}]}
         answer = started.score(body, traceparent=f"00-{trace}-b7ad6b7169203331-01")
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
