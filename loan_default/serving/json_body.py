@@ -31,7 +31,7 @@ from loan_default.serving.protocol import (
 
 _SEQUENCES = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
 _NAMES_CHARACTERS = 20_000  # of a sequence of columns that is remembered
-_SMALL = 20_000  # bytes; what they hold is never much
+_SMALL = 300_000  # bytes; what they hold is never much
 
 
 class _Params(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,7 +1,10 @@
 """A loaded version: its canary, the form of its trees, and the same answer from every way in."""
 
+import csv
+import io
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,18 +14,22 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
 from loan_default.risk.model.calibration import PD_DIGITS
+from loan_default.risk.model.online_features import check
 from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.policy import UnknownFields
 from loan_default.serving import served_model
+from loan_default.serving.decoding import decode
 from loan_default.serving.protocol import Refused
 from loan_default.serving.pyfunc_model import LoanDefaultModel
 from loan_default.serving.served_model import ServedModel
-from loan_default_tests.packages import applications, package, scorer
+from loan_default_tests.packages import applications, contract, package, scorer
 
 UNKNOWN_FIELDS: tuple[UnknownFields, UnknownFields] = ("refuse", "ignore")
 AS_JSON, AS_CSV = "application/json", "text/csv"
@@ -246,3 +253,116 @@ def test_parts_make_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     together = model.predict(read)
     monkeypatch.setattr(served_model, "_ROWS_OF_PART", 7)
     assert model.predict(read) == together
+
+
+# What applications may hold instead of what they usually do, some of it right, some of it wrong.
+ODD_TEXTS = (
+    "",
+    "n/a",
+    "36",
+    "36.0",
+    " 36 ",
+    "3.61",
+    "x",
+    "YACHT",
+    "rent",
+    "RENT",
+    "A",
+    "1",
+    "Café",
+    'a "b", c',
+    "-9",
+    "NaN",
+)
+ODD_MONTHS_AND_NUMBERS = (
+    "2018-10-01",
+    "Oct-2018",
+    "1e3",
+    "1,000",
+    True,
+    False,
+    0,
+    1,
+    -1,
+    3.61,
+    1e300,
+    10**9,
+    2**60 + 1,
+)
+ODD_VALUES = st.sampled_from([None, *ODD_TEXTS, *ODD_MONTHS_AND_NUMBERS])
+
+
+def answer_of(model: ServedModel, body: bytes, form: str, rows: int) -> tuple[Any, ...]:
+    """Return what decides of applications, and what is logged of them; of refused ones that they are."""
+    try:
+        read = model.read(body, form, at_most=rows).applications
+    except BadInput as refused:
+        assert str(refused).endswith(".")
+        return ("refused",)
+    predictions = model.predict(read)
+    return (*map(str, read.ids), np.asarray(read.values).tobytes(), *map(repr, predictions))
+
+
+def texts_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
+    """Write CSV as Python does; a boolean as JSON has it."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([str(value).lower() if type(value) is bool else value for value in map(row.get, names)])
+    return file.getvalue().encode()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_same_applications_get_one_answer_in_every_form(every_form: ServedModel, data: st.DataObject) -> None:
+    """Quick and careful path, JSON's forms, spellings of its type and CSV: any field may be odd or null."""
+    fields = {field.name: field for field in contract().application_fields}
+    rows = [
+        {**row, "id": f"A-{number}"} for number, row in enumerate(applications()[0][: data.draw(st.integers(1, 3))])
+    ]
+    for name in data.draw(st.lists(st.sampled_from(sorted(fields)), max_size=3, unique=True), label="changed"):
+        field = fields[name]
+        usual = st.floats(*field.range) if field.range else st.sampled_from([*field.levels, None])
+        for row in rows:
+            row.setdefault(name, None)
+        rows[-1][name] = data.draw(usual | ODD_VALUES, label=name)
+    absent = data.draw(st.lists(st.sampled_from(sorted(rows[0])), max_size=1), label="absent of all")
+    names = [name for name in rows[0] if name not in absent]
+    sent = [{name: row[name] for name in names} for row in rows]
+    split = {"columns": names, "data": [[row[name] for name in names] for row in sent]}
+    forms: dict[str, Any] = {"dataframe_records": sent, "instances": sent, "dataframe_split": split}
+    forms["inputs"] = {name: [row[name] for row in sent] for name in names}
+    expected = answer_of(every_form, json.dumps({"dataframe_records": sent}).encode(), AS_JSON, 3)
+    for form, content in forms.items():
+        body = json.dumps({form: content}).encode()
+        for spelling in (AS_JSON, f"{AS_JSON}; charset=utf-8"):
+            assert answer_of(every_form, body, spelling, 3) == expected, form
+        decoded = decode(body, AS_JSON, at_most=3)
+        assert carefully(every_form, decoded.names, decoded.rows) == expected, form
+    assert answer_of(every_form, texts_of(sent, names), AS_CSV, 3) == expected
+
+
+@pytest.mark.parametrize("unknown", ["null", "absent"])
+def test_each_field_may_be_left_out_on_every_way_or_on_none(every_form: ServedModel, unknown: str) -> None:
+    (usual, *_), _ = applications()
+    for name in sorted(field.name for field in contract().application_fields):
+        sent = {**usual, name: None} if unknown == "null" else {key: usual[key] for key in usual if key != name}
+        expected = carefully(every_form, tuple(sent), [[*sent.values()]])
+        for form in (AS_JSON, f"{AS_JSON}; charset=utf-8"):
+            assert answer_of(every_form, body_of([sent]), form, 1) == expected, name
+        assert answer_of(every_form, texts_of([sent], [*sent]), AS_CSV, 1) == expected, name
+
+
+def carefully(model: ServedModel, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """Return the same as `answer_of`, by the careful path alone."""
+    try:
+        read = check(names, rows, model.scorer.contract)
+    except BadInput:
+        return ("refused",)
+    return (*map(str, read.ids), np.asarray(read.values).tobytes(), *map(repr, model.predict(read)))
+
+
+@pytest.fixture(scope="module")
+def every_form(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    return ServedModel.load(package(tmp_path_factory.mktemp("every_form")), 1)
