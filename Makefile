@@ -85,6 +85,10 @@ test-load: $(VENV)/dev.stamp ## Drop FILES=500 batches at once under dagster dev
 test-faults: $(VENV)/dev.stamp ## Kill a run in every step, or in STEPS="a b", around every change; show what came of it
 	@LOAN_DEFAULT_TEST_STEPS="$(STEPS)" $(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_faults.py
 
+.PHONY: test-attack
+test-attack: $(VENV)/dev.stamp ## Attack the scoring server by its sockets: what one caller does costs another nothing
+	@$(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_attack.py
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
 	@$(BIN)/ruff check .
@@ -102,6 +106,10 @@ types: $(VENV)/dev.stamp ## Check types
 .PHONY: schemas
 schemas: $(VENV)/dev.stamp ## Write loan_default/conf/*.schema.json anew, after a change of what reviewed files may say
 	@$(BIN)/python -c "from loan_default.risk.model.file_schemas import write_schemas; write_schemas()"
+
+.PHONY: dashboards
+dashboards: $(VENV)/dev.stamp ## Write docker/observability/grafana/dashboards/*.json anew, after a change of what they show
+	@$(BIN)/python docker/observability/dashboards.py
 
 .PHONY: hooks
 hooks: $(VENV)/dev.stamp ## Check style, types and locks before each commit
@@ -180,6 +188,9 @@ IMAGES += gcs
 export LOAN_DEFAULT_STORAGE := gs://loan-default
 export STORAGE_EMULATOR_HOST := http://gcs:9023
 endif
+ifeq ($(PROFILE),observability)
+SERVICES += metrics prometheus grafana
+endif
 export COMPOSE_PROFILES := $(PROFILE)
 # podman-compose 1.0, Debian's, does not hand on from .env what has no value in compose.yaml.
 STACK = $(if $(filter podman-compose,$(COMPOSE)),set -a; . docker/.env; set +a;) $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
@@ -199,7 +210,7 @@ images: ## Build the images; a tagged checkout gives them its VERSION
 		--tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
 
 .PHONY: start
-start: images ## Start the platform in containers; PROFILE=gcs-emulator keeps its files in an emulated bucket
+start: images ## Start the platform in containers; PROFILE=gcs-emulator: with an emulated bucket, observability: with Grafana
 	@test -f docker/.env || { echo "docker/.env is missing: make secrets" >&2; exit 1; }
 	@$(STACK) up -d $(SERVICES)
 	@echo "Dagster: http://127.0.0.1:3000   MLflow: http://127.0.0.1:5000   Scoring: http://127.0.0.1:5001"
@@ -259,8 +270,8 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 NOT_IN_SCORING := google-cloud-storage-control grpc-google-iam-v1 grpcio grpcio-status
 .PHONY: lock
 lock: ## Resolve the dependencies again (needs uv on the PATH)
-	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
-	$(LOCK) --extra dask pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dask.lock
+	$(LOCK) --extra tracing pyproject.toml requirements/build.in -o requirements/runtime.lock
+	$(LOCK) --extra dask --extra tracing pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dask.lock
 	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/checkov.in -o requirements/checkov.lock
 	$(LOCK) requirements/mlflow.in -c requirements/runtime.lock -o requirements/mlflow.lock

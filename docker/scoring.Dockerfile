@@ -45,8 +45,11 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     LOAN_DEFAULT_HOME=/var/lib/loan-default
 WORKDIR /opt/scoring
 ARG VERSION=
-LABEL org.opencontainers.image.version=$VERSION
+# SageMaker then says which port to listen on, where several containers share an endpoint.
+LABEL org.opencontainers.image.version=$VERSION com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
 USER 10001:10001
 VOLUME ["/var/lib/loan-default", "/storage"]
 EXPOSE 5001
-ENTRYPOINT ["python", "-m", "loan_default.cli", "serve", "--host", "0.0.0.0", "--port", "5001"]
+# SageMaker runs the image with the one argument `serve`; Vertex AI as it is.
+ENTRYPOINT ["python", "-m", "loan_default.cli"]
+CMD ["serve", "--host", "0.0.0.0"]

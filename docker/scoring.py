@@ -8,6 +8,7 @@ for name in (
     *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.data.loan_files"),
     *("uvicorn.supervisors", "uvicorn.lifespan.on", "uvloop", "httptools", "onnxruntime", "xgboost", "skops.io"),
     *("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute"),
+    *("loan_default.serving.request_spans", "opentelemetry.exporter.otlp.proto.http.trace_exporter"),
     *("mlflow", "mlflow.artifacts", "mlflow.pyfunc.scoring_server", "google.cloud.storage"),
     *("mlflow.store.artifact.gcs_artifact_repo", "mlflow.store.artifact.models_artifact_repo"),
 ):

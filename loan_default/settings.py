@@ -21,6 +21,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dotenv import dotenv_values, load_dotenv
 from upath import UPath
 
+from loan_default.adapters.hosting import (
+    AUTHENTICATED_BY,
+    NO_PLATFORM,
+    AuthenticatedBy,
+    Hosting,
+    read_authenticated_by,
+    read_hosting,
+)
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
 from loan_default.adapters.storage import is_remote
 from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
@@ -43,10 +51,12 @@ BOOK, CONTRACT = "LOAN_DEFAULT_BOOK", "LOAN_DEFAULT_CONTRACT"
 SHIPPED_BOOK = "lendingclub"  # the name of the contract that the package ships
 CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
+_CALLER = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a caller's name
 _SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
+METRICS_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", DAGSTER_STORAGE)
 _PREFIX = "LOAN_DEFAULT_"
 # With the driver that is installed; host and port are told apart as SQLAlchemy does.
 _POSTGRES = re.compile(r"postgresql(\+psycopg2)?://([^@]*@)?(\[[^\]@/]+\]|[^:/?@]*)(:\d+)?([/?][^@]*)?")
@@ -135,6 +145,8 @@ class Settings:
     smtp_port: int = 25  # 465: TLS; 587: STARTTLS
     smtp_user: str = ""
     smtp_sender: str = "loan-default@localhost"
+    hosting: Hosting = NO_PLATFORM  # the platform that calls the scoring server, if one does
+    authenticated_by: AuthenticatedBy = "tokens"  # who says that a caller may score
     serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
     dagster_storage: str = field(default="", repr=False)  # empty: SQLite in dagster_home
     study_storage: str = field(default="", repr=False)  # both may hold a password
@@ -209,9 +221,13 @@ class Settings:
         """Locate the model packages that were downloaded from the registry."""
         return self.home / "models"
 
-    def tokens(self, name: str) -> tuple[str, ...]:
-        """Return the tokens of a secret that holds several, separated by commas."""
-        return tuple(token.strip() for token in self.secrets.get(name, "").split(",") if token.strip())
+    def tokens(self, name: str) -> dict[str, str]:
+        """Return the names of callers by their tokens, of a secret that holds several as `name:token`, by commas.
+
+        Raises:
+            BadInput: it is set and holds none.
+        """
+        return _tokens(name, self.secrets.get(name, ""))
 
     @property
     def staging(self) -> Path:
@@ -234,7 +250,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if chosen is None:
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or _DEFAULT_HOME)
-    contract = _path(variables, CONTRACT)
+    contract, hosting = _path(variables, CONTRACT), read_hosting(variables)
+    for kind in (API_TOKENS, ADMIN_TOKENS):
+        _tokens(kind, variables.get(kind, ""))
     return Settings(
         home=home,
         dagster_home=_path(variables, DAGSTER_HOME) or home / "dagster",
@@ -254,6 +272,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_port=_port(variables, "SMTP_PORT", Settings.smtp_port),
         smtp_user=variables.get("SMTP_USER", ""),
         smtp_sender=variables.get("SMTP_SENDER") or Settings.smtp_sender,
+        hosting=hosting,
+        authenticated_by=read_authenticated_by(variables, hosting),
         serving_supervised=_switch(variables, "LOAN_DEFAULT_SERVING_SUPERVISED", default=Settings.serving_supervised),
         dagster_storage=_dagster_storage(variables),
         study_storage=_study_storage(variables),
@@ -269,11 +289,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def missing_variables(
     needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
-    """Name what of this is not set though `LOAN_DEFAULT_ENV` is staging or prod."""
+    """Name what of this is not set though `LOAN_DEFAULT_ENV` is staging or prod.
+
+    A platform that authenticates takes the place of tokens.
+    """
     variables = os.environ if environment is None else environment
     if variables.get("LOAN_DEFAULT_ENV", Settings.environment) == "local":
         return ()
-    return tuple(name for name in needs if not variables.get(name))
+    spared = (API_TOKENS, ADMIN_TOKENS) if variables.get(AUTHENTICATED_BY) == "platform" else ()
+    return tuple(name for name in needs if not variables.get(name) and name not in spared)
 
 
 def require(needs: Sequence[str] = PLATFORM_NEEDS, environment: Mapping[str, str] | None = None) -> None:
@@ -447,6 +471,23 @@ def _time_zone(variables: Mapping[str, str]) -> str:
 
 def _list(variables: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(text.strip() for text in variables.get(name, "").split(",") if text.strip())
+
+
+def _tokens(name: str, text: str) -> dict[str, str]:
+    """Read callers' names by their tokens: `name:token`, or a token alone, which is named by its place."""
+    tokens: dict[str, str] = {}
+    for place, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        caller, colon, token = part.partition(":")
+        if not colon:
+            caller, token = f"token-{place}", part
+        if not _CALLER.fullmatch(caller) or not token.strip():
+            raise BadInput(
+                f"{name}: token {place} cannot be used; write name:token with a name of letters, digits, '.', '_', '-'."
+            )
+        tokens[token.strip()] = caller
+    if text and not tokens:
+        raise BadInput(f"{name} is set and holds no token; write name:token, several by commas, or do not set it.")
+    return tokens
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
+from loan_default.adapters.hosting import SAGEMAKER, Hosting
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.errors import BadInput
 from loan_default.settings import (
+    API_TOKENS,
     DAGSTER_STORAGE,
     PLATFORM_NEEDS,
     SERVING_NEEDS,
@@ -24,6 +26,7 @@ from loan_default.settings import (
     known_variables,
     load_env_file,
     load_settings,
+    missing_variables,
     prepare_environment,
     prepare_process,
     require,
@@ -60,6 +63,10 @@ VARIABLES = {
     "SMTP_PORT": "587",
     "SMTP_USER": "platform",
     "SMTP_SENDER": "platform@bank",
+    "AIP_HTTP_PORT": "8080",
+    "AIP_PREDICT_ROUTE": "/predict",
+    "AIP_HEALTH_ROUTE": "/healthy",
+    "LOAN_DEFAULT_AUTHENTICATED_BY": "platform",
 }
 
 
@@ -112,12 +119,20 @@ def test_each_variable_is_read() -> None:
         smtp_port=587,
         smtp_user="platform",
         smtp_sender="platform@bank",
+        hosting=Hosting(8080, "/predict", "/healthy"),
+        authenticated_by="platform",
     )
 
 
 def test_each_other_variable_is_a_secret() -> None:
-    unset = known_variables() - VARIABLES.keys()
+    unset = known_variables() - VARIABLES.keys() - {*SAGEMAKER}
     assert {*load_settings(dict.fromkeys(unset, "x")).secrets} == unset
+
+
+def test_tokens_are_not_missing_where_the_platform_authenticates() -> None:
+    variables = {**VARIABLES, "LOAN_DEFAULT_AUTHENTICATED_BY": "platform"}
+    assert missing_variables(SERVING_NEEDS, variables) == ()
+    assert API_TOKENS in missing_variables(SERVING_NEEDS, {**variables, "LOAN_DEFAULT_AUTHENTICATED_BY": "tokens"})
 
 
 def test_artifacts_lie_in_the_storage_of_their_book() -> None:
@@ -284,6 +299,22 @@ def test_files_lie_on_this_machine_or_in_a_bucket(name: str, address: str) -> No
         load_settings({name: address})
     for sound in ("gs://my-bucket.example_1", "gs://bucket/prefix/*.csv", "var/storage", "/srv/loans/*.csv.gz"):
         assert sound in (load_settings({name: sound}).storage, load_settings({name: sound}).data)
+
+
+def test_tokens_are_read_with_the_names_of_their_callers() -> None:
+    settings = load_settings(
+        {"LOAN_DEFAULT_API_TOKENS": "web:one, two ,branch-2:a:b,", "LOAN_DEFAULT_ADMIN_TOKENS": ""}
+    )
+    assert settings.tokens("LOAN_DEFAULT_API_TOKENS") == {"one": "web", "two": "token-2", "a:b": "branch-2"}
+    assert settings.tokens("LOAN_DEFAULT_ADMIN_TOKENS") == {}
+
+
+@pytest.mark.parametrize("text", [",", " ", " , ", "web:", "we b:one", ":one", "one,web: "])
+@pytest.mark.parametrize("name", ["LOAN_DEFAULT_API_TOKENS", "LOAN_DEFAULT_ADMIN_TOKENS"])
+def test_tokens_that_let_nobody_in_are_refused_and_not_shown(name: str, text: str) -> None:
+    with pytest.raises(BadInput, match=f"^{name}.* write name:token") as refused:
+        load_settings({name: text})
+    assert "one" not in str(refused.value).replace("none", "")
 
 
 def test_staging_and_prod_leave_nothing_to_a_default() -> None:

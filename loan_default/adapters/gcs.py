@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import mimetypes
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -139,6 +139,15 @@ def upload(source: Path, path: UPath) -> None:
     """Stream a local file into an object."""
     with _explaining_errors(path, "written"):
         _blob(path, chunk_size=_CHUNK).upload_from_filename(str(source), **_patience_options(path))
+
+
+def upload_once(source: Path, path: UPath) -> None:
+    """Stream a local file into an object, unless it is there: an account that may only add files replaces none."""
+    from google.api_core.exceptions import PreconditionFailed
+
+    with _explaining_errors(path, "written"), suppress(PreconditionFailed):
+        blob = _blob(path, chunk_size=_CHUNK)
+        blob.upload_from_filename(str(source), if_generation_match=0, **_patience_options(path))
 
 
 def remove(path: UPath) -> None:

@@ -1,14 +1,15 @@
-"""Commands that watch: how the installation stands, its history, drift, performance."""
+"""Commands that watch: how the installation stands, its history, drift, performance, metrics for Prometheus."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from loan_default.cli.app import WATCH, command
-from loan_default.cli.arguments import AsJson
+from loan_default.cli.arguments import AsJson, Port
 
 
 @command(WATCH, "status", "status --json")
@@ -84,3 +85,25 @@ def performance(*files: Annotated[Path, Parameter(metavar="FILE")], json: AsJson
     else:
         tables.show_performance(output(), result.report)
         tables.show_rejected_outcomes(output(), result.rejected)
+
+
+@command(WATCH, "metrics", "metrics --port 9464")
+def metrics(*, host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1", port: Port | None = None) -> None:
+    """Show runs, daemons, batches and verdicts in Prometheus' text form, or answer its scrapes.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on, at /metrics; without it the text is printed once.
+    """
+    from loan_default.cli.terminal import errors
+    from loan_default.operations import home
+    from loan_default.operations.metrics import serve_metrics, write_metrics
+    from loan_default.settings import METRICS_NEEDS
+
+    settings = home.open_home(METRICS_NEEDS)
+    if port is None:
+        sys.stdout.write(write_metrics(settings))
+        return
+    thread = serve_metrics(settings, host, port)
+    errors().print(f"Metrics: http://{host}:{port}/metrics   Ctrl-C stops it.")
+    thread.join()

@@ -13,7 +13,7 @@ from loan_default.cli.arguments import Port, between
 @command(SERVE, "serve", "serve --port 5002 --workers 4", "serve --stop")
 def serve(
     *,
-    host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1",
+    host: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
     port: Port | None = None,
     workers: Annotated[int, between(1)] = 1,
     poll: Annotated[float, Parameter(metavar="SECONDS", validator=validators.Number(gt=0))] = 5.0,
@@ -22,8 +22,9 @@ def serve(
     """Answer POST /invocations by the version in production, and follow it.
 
     Args:
-        host: Address to listen on; another than loopback needs tokens.
-        port: Port to listen on; default: that of LOAN_DEFAULT_SERVING_URL, 5001 unless set.
+        host: Address to listen on; another than loopback needs tokens. Default: 127.0.0.1; all on Vertex AI, SageMaker.
+        port: Port to listen on. Default: that of LOAN_DEFAULT_SERVING_URL, 5001 unless set; on Vertex AI and SageMaker
+            the port that these call.
         workers: Processes that share the port.
         poll: Seconds between looks at the registry.
         stop: Stop the server that runs.
@@ -38,7 +39,7 @@ def serve(
         output().print("No scoring server runs." if pid is None else f"The scoring server (process {pid}) has stopped.")
         return
     config = scoring_server.plan(settings, host, port, workers, poll)
-    errors().print(f"Scoring: http://{host}:{config.port}/invocations   Ctrl-C stops it.")
+    errors().print(f"Scoring: http://{config.host}:{config.port}/invocations   Ctrl-C stops it.")
     scoring_server.run(settings, config)
 
 

@@ -45,6 +45,8 @@ _BATCH_JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
     "monitoring_job": (_MONITORING, "Compare one scored batch with the training population."),
 }
 
+# Of every job; the last is of assets that are run without one.
+JOB_NAMES = (*_JOBS, *_BATCH_JOBS, "__ASSET_JOB")
 
 # The tag of runs that write the same records: `dagster.yaml` lets one run of each value go at a time.
 ALONE = "loan_default/alone"

@@ -200,8 +200,8 @@ class ScoringServerResource(dg.ConfigurableResource[Any]):
             self.url,
             Path(self.home),
             supervised=self.supervised,
-            token=scoring[0] if scoring else "",
-            admin_token=admin[0] if admin else "",
+            token=next(iter(scoring), ""),
+            admin_token=next(iter(admin), ""),
         )
 
     @property

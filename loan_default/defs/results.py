@@ -19,6 +19,7 @@ from loan_default.adapters.tracking import TrackingError
 from loan_default.defs.book import Event, own_key, with_own_keys
 from loan_default.defs.checks import check_results
 from loan_default.defs.metadata import OWNERS
+from loan_default.defs.step_spans import step_span
 from loan_default.risk.errors import BadInput
 from loan_default.steps.gates import GateFailed
 
@@ -64,13 +65,14 @@ def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters,
 
     @wraps(compute)
     def events(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Any]:
-        try:
-            with user_errors():
-                result = compute(*args, **kwargs)
-                yield from map(_under_own_keys, result if isgeneratorfunction(compute) else [result])
-        except GateFailed as error:
-            yield from _selected_checks(error)
-            raise dg.Failure(str(error), allow_retries=False) from None
+        with step_span():
+            try:
+                with user_errors():
+                    result = compute(*args, **kwargs)
+                    yield from map(_under_own_keys, result if isgeneratorfunction(compute) else [result])
+            except GateFailed as error:
+                yield from _selected_checks(error)
+                raise dg.Failure(str(error), allow_retries=False) from None
 
     return events
 

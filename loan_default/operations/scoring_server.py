@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loan_default.serving.client import ClientReport
     from loan_default.serving.server import ServerConfig
 
-_PORT = 5001  # where the address names none, as behind a proxy
+HOST, PORT = "127.0.0.1", 5001  # the port where the address names none, as behind a proxy
 _STOP_SECONDS = 40.0  # longer than the server waits for what is in flight
 
 
@@ -26,15 +26,19 @@ def address(settings: Settings) -> str:
     return recorded_url(settings.serving) or settings.serving_url
 
 
-def plan(settings: Settings, host: str, port: int | None, workers: int, poll_seconds: float) -> ServerConfig:
-    """Plan a scoring server that follows the version in production; by default on the port of `serving_url`."""
+def plan(settings: Settings, host: str | None, port: int | None, workers: int, poll_seconds: float) -> ServerConfig:
+    """Plan a scoring server that follows the version in production.
+
+    Without host and port it is that of a platform which calls it, on all addresses, or else of this machine alone, on
+    the port of `serving_url`.
+    """
     from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.policy import load_policy
     from loan_default.serving.server import ServerConfig
 
     return ServerConfig(
-        host=host,
-        port=port or urlsplit(settings.serving_url).port or _PORT,
+        host=host or (HOST if settings.hosting.port is None else "0.0.0.0"),
+        port=port or settings.hosting.port or urlsplit(settings.serving_url).port or PORT,
         workers=workers,
         home=settings.serving,
         models=settings.models,
@@ -44,6 +48,8 @@ def plan(settings: Settings, host: str, port: int | None, workers: int, poll_sec
         seconds=poll_seconds,
         tokens=settings.tokens(API_TOKENS),
         admin_tokens=settings.tokens(ADMIN_TOKENS),
+        hosting=settings.hosting,
+        authenticated_by=settings.authenticated_by,
     )
 
 
@@ -77,7 +83,7 @@ def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -
     from loan_default.serving.client import score_file
 
     contract, tokens = load_contract(settings.contract), settings.tokens(API_TOKENS)
-    return score_file(file, url or address(settings), out, contract=contract, token=tokens[0] if tokens else "")
+    return score_file(file, url or address(settings), out, contract=contract, token=next(iter(tokens), ""))
 
 
 def answers_file(file: Path) -> Path:

@@ -25,6 +25,7 @@ from loan_default.risk.section import Problem, Section
 
 SEGMENT_LEVELS = 60  # that a person can read
 _SEGMENTLESS = {"id": "the number of the loan", "time": "the month of issue"}
+UnknownFields = Literal["refuse", "ignore"]
 MonitoringTrigger = Literal["drift", "performance", "failure"]
 
 
@@ -127,10 +128,14 @@ class RetrainingPolicy(Section):
 
 
 class ServingPolicy(Section):
-    """Shares of the loans, drawn by a hash of their id, that the version in `staging` decides or scores unseen."""
+    """Shares of the loans, drawn by a hash of their id, that the version in `staging` decides or scores unseen.
+
+    `unknown_fields`: what happens to an application with a field that the contract does not know.
+    """
 
     challenger_share: float = Field(ge=0, le=1)
     shadow_share: float = Field(ge=0, le=1)
+    unknown_fields: UnknownFields = "refuse"
 
 
 class GovernancePolicy(Section):

@@ -26,11 +26,13 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.tracking import ModelVersion, TrackingError
 from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import UnknownFields
 from loan_default.serving.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25  # how often the sign of a reload is looked for
+_HANG_SECONDS = 10.0  # after which a registry that does not answer is told of
 _RETRY_SECONDS = 60.0  # before a version that failed is tried again
 
 
@@ -39,6 +41,7 @@ class FollowedAlias:
     """One alias: the version that answers for it, and what went wrong with a newer one.
 
     `last` is a file that remembers the version, so that a restart answers before, or without, the registry.
+    `registry_version` is the version that the registry named last, and `answered_at` when (seconds since 1970).
     """
 
     alias: str
@@ -47,6 +50,8 @@ class FollowedAlias:
     trouble: str | None = None
     swaps: int = 0
     failures: int = 0
+    registry_version: int | None = None
+    answered_at: float | None = None
     failed: tuple[int, float] | None = field(default=None, repr=False)
 
 
@@ -61,6 +66,7 @@ class Follower:
         *,
         sign: Path,
         seconds: float,
+        unknown_fields: UnknownFields = "refuse",
     ) -> None:
         """Follow aliases.
 
@@ -70,11 +76,13 @@ class Follower:
             package: where the model package of a version lies, downloaded.
             sign: a file; touching it makes every worker look at once.
             seconds: between two looks at the registry.
+            unknown_fields: what versions do with fields that their contract does not know.
         """
         self.followed = followed
         self._find, self._package = find, package
-        self._sign, self._seconds = sign, seconds
+        self._sign, self._seconds, self._unknown_fields = sign, seconds, unknown_fields
         self._one_at_a_time = threading.Lock()
+        self._asked_at: float | None = None  # while the registry is asked
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -94,6 +102,14 @@ class Follower:
                     followed.failed = None
                 self._follow(followed)
 
+    @property
+    def hang(self) -> str | None:
+        """Tell of a registry that has been asked and does not answer."""
+        asked_at = self._asked_at
+        if asked_at is None or (seconds := time.monotonic() - asked_at) < _HANG_SECONDS:
+            return None
+        return f"The registry has not answered for {seconds:.0f} s; nothing newer is seen until it does."
+
     def recall(self) -> None:
         """Answer by the versions that were served last, until the registry is asked."""
         with self._one_at_a_time:
@@ -104,7 +120,7 @@ class Follower:
     def _recall(self, followed: FollowedAlias, last: Path) -> None:
         try:
             remembered = json.loads(last.read_text(encoding="utf-8"))
-            followed.model = _load_model(Path(remembered["package"]), remembered["version"])
+            followed.model = self._load(Path(remembered["package"]), remembered["version"])
         except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is not recalled, the registry will tell: %s", last, error)
 
@@ -127,7 +143,8 @@ class Follower:
 
     def _follow(self, followed: FollowedAlias) -> None:
         try:
-            version = self._find(followed.alias)
+            version = self._ask(followed.alias)
+            followed.answered_at, followed.registry_version = time.time(), version.version if version else None
             if version is None:
                 followed.trouble = f"No version has the alias {followed.alias}; promote one."
             elif followed.model is not None and followed.model.version == version.version:
@@ -140,10 +157,17 @@ class Follower:
             log.exception("following %s failed", followed.alias)
             followed.trouble = f"Following {followed.alias} failed: {error}"
 
+    def _ask(self, alias: str) -> ModelVersion | None:
+        self._asked_at = time.monotonic()
+        try:
+            return self._find(alias)
+        finally:
+            self._asked_at = None
+
     def _swap(self, followed: FollowedAlias, version: ModelVersion) -> None:
         try:
             package = self._package(version)
-            model = _load_model(package, version.version)
+            model = self._load(package, version.version)
         except Exception as error:
             followed.failures += 1
             followed.failed = (version.version, time.monotonic())
@@ -158,11 +182,10 @@ class Follower:
             storage.write_json(UPath(followed.last), remembered)
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
 
-
-def _load_model(package: Path, version: int) -> ServedModel:
-    model = ServedModel.load(package, version)
-    gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
-    return model
+    def _load(self, package: Path, version: int) -> ServedModel:
+        model = ServedModel.load(package, version, self._unknown_fields)
+        gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+        return model
 
 
 def _warm_up() -> None:

@@ -1,8 +1,19 @@
-"""Routing to a challenger that is tried: the same loan always goes to the same version."""
+"""Routing to a challenger that is tried: the same loan always goes to the same version, to be answered or unseen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.model.online_features import Applications
+
+if TYPE_CHECKING:
+    from loan_default.serving.follower import FollowedAlias
+    from loan_default.serving.prediction_log import DecidingVersion
 
 _ALL_HASHES = 2**64
 
@@ -12,3 +23,32 @@ def is_challenged(loan_id: str | None, share: float) -> bool:
     if not loan_id:
         return False
     return int.from_bytes(blake2b(loan_id.encode(), digest_size=8).digest()) < share * _ALL_HASHES
+
+
+class Shadow:
+    """A challenger that scores a share (0 to 1) of what others decided, when that becomes a file of the log."""
+
+    def __init__(self, challenger: FollowedAlias, share: float) -> None:
+        self._challenger, self._share = challenger, share
+
+    def __call__(
+        self, deciding: DecidingVersion, ids: Sequence[str | None], values: Floats
+    ) -> tuple[int, Sequence[float | None]] | None:
+        """Return the challenger's version and its PD of each row (n), None of a row that is not of the share.
+
+        Nothing is returned where there is no other version, or it needs more than the rows (n, features) hold.
+        """
+        model = self._challenger.model
+        if not self._share or model is None or model.version == deciding.version:
+            return None
+        columns = {field: index for index, field in enumerate(deciding.fields[: values.shape[1]])}
+        needed = [
+            (field.name, field.levels if field.kind != "number" else ()) for field in model.scorer.contract.features
+        ]
+        chosen = [index for index, loan_id in enumerate(ids) if is_challenged(loan_id, self._share)]
+        if not chosen or not columns.keys() >= set(needed):
+            return None
+        rows = values[np.ix_(chosen, [columns[field] for field in needed])]
+        predictions = model.predict(Applications([ids[index] for index in chosen], rows), with_reasons=False)
+        pds = dict(zip(chosen, predictions.pds, strict=True))
+        return model.version, [pds.get(index) for index in range(len(ids))]

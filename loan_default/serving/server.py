@@ -5,32 +5,44 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
-import ipaddress
 import logging
 import os
+import resource
+import secrets
 import signal
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
+from loan_default.serving.background_writer import BackgroundWriter, TextStream
+from loan_default.serving.http import is_loopback
 from loan_default.serving.registry_client import RegistryClient
 
 if TYPE_CHECKING:
-    from loan_default.serving.app import Headers, RawHeaders, Receive, Reply, Scope, ScoringApp, Send
+    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+
+    from loan_default.serving.app import ScoringApp
     from loan_default.serving.follower import Follower
+    from loan_default.serving.journal import Fsync
     from loan_default.serving.prediction_log import PredictionLog
-    from loan_default.serving.served_model import ServedModel
 
 _GRACE_SECONDS = 30
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not ignore them
+_MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
-RELOAD_SIGN = "reload"
+RELOAD_SIGN, JOURNAL = "reload", "journal"  # in the home of the server
 
 
 @dataclass(frozen=True)
@@ -46,57 +58,47 @@ class ServerConfig:
     tracking: Tracking
     policy: ServingPolicy
     seconds: float  # between two looks at the registry
-    tokens: tuple[str, ...] = field(default=(), repr=False)
-    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # names of callers by their tokens
+    admin_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fsync: Fsync = "second"  # when a decision is durable
+    hosting: Hosting = NO_PLATFORM
+    authenticated_by: AuthenticatedBy = "tokens"
 
     def __post_init__(self) -> None:
-        if not is_loopback(self.host) and not (self.tokens and self.admin_tokens):
+        has_tokens = self.tokens and self.admin_tokens
+        if not is_loopback(self.host) and not has_tokens and self.authenticated_by == "tokens":
             raise BadInput(
                 f"{self.host} can be reached by other machines; set LOAN_DEFAULT_API_TOKENS and "
                 "LOAN_DEFAULT_ADMIN_TOKENS before the server binds to it."
             )
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Worker:
-    """The ASGI application of one worker, built when the worker starts."""
+    """What uvicorn starts and stops in each worker, and calls by ASGI's lifespan; its connections ask the app."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._app: ScoringApp | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive in a process of its own. SIGTERM keeps its default: the parent may send it before uvicorn listens."""
+        """Arrive in a process of its own, whose parent says when it ends: by SIGTERM, maybe before uvicorn listens."""
         self.__dict__.update(state)
-        _ignore(signal.SIGINT)
+        _ignore(signal.SIGINT, signal.SIGHUP, *_NOBODYS)
 
-    def answer_inline(self, headers: Headers, body: bytes, client: str) -> tuple[Reply, RawHeaders] | None:
-        """Answer a request that can have its answer at once."""
-        return None if self._app is None else self._app.answer_inline(headers, body, client)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass requests on; start and stop with the process."""
-        if scope["type"] == "http" and self._app is not None:
-            await self._app(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            components = WorkerComponents(self._config)
-            try:
-                await receive()
-                self._app = components.app
-                components.follower.start()
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                components.close()
-                await send({"type": "lifespan.shutdown.complete"})
-            finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
-                components.registry.close()
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Start and stop with the process."""
+        assert scope["type"] == "lifespan"  # the rest is for the connections
+        components = WorkerComponents(self._config)
+        try:
+            await receive()
+            scope["state"].update(app=components.app, door=components.app.door)
+            components.app.keep_metrics()
+            components.follower.start()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            components.close()
+            await send({"type": "lifespan.shutdown.complete"})
+        finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
+            components.registry.close()
 
 
 class WorkerComponents:
@@ -104,6 +106,7 @@ class WorkerComponents:
 
     def __init__(self, config: ServerConfig) -> None:
         gc.set_threshold(_COLLECT_AFTER)
+        _log_in_background()
         last = {alias: config.home / f"last-{alias}.json" for alias in (PRODUCTION, STAGING)}
         # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
         # nothing waits for the registry, and the helper would only take time from the first answer.
@@ -113,8 +116,6 @@ class WorkerComponents:
 
         self._config = config
         self._production, self._challenger = (FollowedAlias(alias, file) for alias, file in last.items())
-        self._logs: dict[tuple[Any, ...], PredictionLog] = {}
-        self._log_of: dict[int, PredictionLog] = {}
         self._sign = config.home / RELOAD_SIGN
 
     @cached_property
@@ -129,53 +130,59 @@ class WorkerComponents:
             self.registry.download_package,
             sign=self._sign,
             seconds=self._config.seconds,
+            unknown_fields=self._config.policy.unknown_fields,
         )
 
     @cached_property
     def app(self) -> ScoringApp:
-        """The ASGI application."""
+        """The application."""
         from loan_default.serving.app import Limits, ScoringApp, Tokens
+        from loan_default.serving.connection import ConnectionLimits
 
         config = self._config
         return ScoringApp(
             self._production,
             self._challenger,
             self.follower,
-            self._log,
-            self._dropped,
+            self.log,
             policy=config.policy,
-            limits=Limits(),
-            tokens=Tokens(config.tokens, config.admin_tokens),
+            limits=Limits(connections=ConnectionLimits(connections=_connections())),
+            tokens=Tokens(config.tokens, self._admin_tokens),
+            hosting=config.hosting,
+            authenticated_by=config.authenticated_by,
             reload=self._sign.touch,
             workers=config.workers,
             model_name=config.tracking.model_name,
         )
 
-    def _log(self, model: ServedModel) -> PredictionLog:
-        """Return the log of a version; those with the same features share one."""
-        log = self._log_of.get(model.version)
-        return log if log is not None else self._begin_log(model)
+    @property
+    def _admin_tokens(self) -> Mapping[str, str]:
+        """Return the tokens of admin routes; where a platform lets callers score, no caller is an admin by that."""
+        if self._config.authenticated_by == "platform" and not self._config.admin_tokens:
+            return {secrets.token_urlsafe(): "nobody"}
+        return self._config.admin_tokens
 
-    def _begin_log(self, model: ServedModel) -> PredictionLog:
-        from loan_default.serving.prediction_log import PredictionLog, log_schema
+    @cached_property
+    def log(self) -> PredictionLog:
+        """The prediction log; its journal stays in the home until the storage has the rows."""
+        from loan_default.serving.prediction_log import PredictionLog
+        from loan_default.serving.routing import Shadow
 
-        columns = tuple(log_schema(model.scorer.contract).items())
-        if columns not in self._logs:
-            worker = f"{self._config.port}-{os.getpid()}-{len(self._logs)}"
-            self._logs[columns] = PredictionLog(self._config.storage, model.scorer.contract, worker=worker)
-        self._log_of[model.version] = self._logs[columns]
-        return self._logs[columns]
-
-    def _dropped(self) -> int:
-        return sum(log.dropped for log in self._logs.values())
+        config = self._config
+        return PredictionLog(
+            config.home / JOURNAL,
+            config.storage,
+            worker=f"{config.port}-{os.getpid()}",
+            fsync=config.fsync,
+            shadow=Shadow(self._challenger, config.policy.shadow_share),
+        )
 
     def close(self) -> None:
         """Stop following, and write what the logs still hold."""
         self.follower.close()
         self.registry.close()
         self.app.close()
-        for log in self._logs.values():
-            log.close()
+        self.log.close()
 
 
 def serve(config: ServerConfig) -> None:
@@ -190,7 +197,8 @@ def serve(config: ServerConfig) -> None:
     from loan_default.serving.connection import Connection
 
     config.home.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT)
+    _raise_file_limit()
     with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
@@ -200,20 +208,22 @@ def serve(config: ServerConfig) -> None:
             port=config.port,
             http=Connection,
             workers=config.workers,
+            log_config=None,
             log_level="warning",
-            access_log=False,
-            server_header=False,
-            date_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         socket = _bind(uvicorn_config)
-        _ignore(signal.SIGTERM, signal.SIGINT)  # uvicorn puts this back, then raises again what has stopped it
+        # uvicorn puts this back, then raises again what has stopped it
+        _ignore(signal.SIGTERM, signal.SIGINT, *_NOBODYS)
+        hangup = signal.getsignal(signal.SIGHUP)
         if config.workers > 1:
-            Multiprocess(uvicorn_config, sockets=[socket]).run()
+            supervisor = Multiprocess(uvicorn_config, sockets=[socket])
+            _stop_at_hangup(hangup)
+            supervisor.run()
             _ignore(signal.SIGTERM, signal.SIGINT)  # that one puts nothing back
         else:
+            _stop_at_hangup(hangup)
             uvicorn.Server(uvicorn_config).run(sockets=[socket])
 
 
@@ -221,6 +231,34 @@ def _ignore(*stops: signal.Signals) -> None:
     """Ignore stops, which uvicorn handles while it serves: they are no failure, and the end is not to be broken off."""
     for stop in stops:
         signal.signal(stop, signal.SIG_IGN)
+
+
+def _stop_at_hangup(handler: Any) -> None:
+    """Stop, as at SIGTERM, when the terminal closes; unless the one that started us says that we outlive it."""
+    outlives = handler is signal.SIG_IGN  # as nohup does
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if outlives else lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
+def _raise_file_limit() -> None:
+    """Have as many connections as the system allows, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wished = 2 * _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * _MOST_CONNECTIONS)
+    if soft != resource.RLIM_INFINITY and soft < wished:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
+
+
+def _connections() -> int:
+    """Compute how many connections a worker may have; the other files are for the model, the logs and the registry."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_MOST_CONNECTIONS, files // 2 if files != resource.RLIM_INFINITY else _MOST_CONNECTIONS)
+
+
+def _log_in_background() -> None:
+    """Have nobody wait for a standard error that blocks."""
+    writer = BackgroundWriter(sys.stderr.fileno())
+    atexit.register(writer.close, 1.0)
+    stream: Any = TextStream(writer)
+    logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT, stream=stream, force=True)
 
 
 def _bind(uvicorn_config: Any) -> Any:

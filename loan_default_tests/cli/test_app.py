@@ -56,7 +56,7 @@ def test_each_command_describes_itself_and_its_options(command: Run, name: str) 
         ("sample-data", ["[default: 60000]", "[default: 7]", "[default: 2018-10]", "[default: 0.0]"]),
         (
             "serve",
-            ["[default: 127.0.0.1]", "LOAN_DEFAULT_SERVING_URL, 5001 unless set", "[default: 1]", "[default: 5.0]"],
+            ["Default: 127.0.0.1;", "LOAN_DEFAULT_SERVING_URL, 5001 unless set", "[default: 1]", "[default: 5.0]"],
         ),
         ("dev", ["[default: 3000]", "[default: 5000]"]),
         ("tune", [f"default: {TuningConfig().trials}."]),

@@ -48,6 +48,14 @@ def test_an_empty_home_as_json(command: Run) -> None:
     assert command("history", "--json") == (0, "[]\n", "")
 
 
+@pytest.mark.integration
+def test_metrics_of_an_empty_home_are_all_there(command: Run) -> None:
+    code, text, errors = command("metrics")
+    assert (code, errors) == (0, "")
+    assert 'loan_default_runs_total{dagster_job="training_job",status="failure"} 0.0' in text.splitlines()
+    assert 'loan_default_alias_version{alias="production"} 0.0' in text.splitlines()
+
+
 def test_outcomes_that_cannot_be_read_are_refused_before_any_is_taken(folder: Path, command: Run) -> None:
     folder.joinpath("good.csv").write_text("id,loan_status,month\n1,Current,2019-03\n")
     folder.joinpath("bad.csv").write_text("id,loan_status\n1,Current\n")

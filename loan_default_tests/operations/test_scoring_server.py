@@ -13,10 +13,12 @@ from loan_default_tests.serving.test_client import ROWS, standing_in
 
 
 def test_the_plan_follows_the_settings(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "a, b", "LOAN_DEFAULT_ADMIN_TOKENS": "c"})
+    settings = Settings(
+        home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "web:a, b", "LOAN_DEFAULT_ADMIN_TOKENS": "c"}
+    )
     config = scoring_server.plan(settings, "127.0.0.1", 5002, 3, 2.5)
     assert (config.host, config.port, config.workers, config.seconds) == ("127.0.0.1", 5002, 3, 2.5)
-    assert (config.tokens, config.admin_tokens) == (("a", "b"), ("c",))
+    assert (config.tokens, config.admin_tokens) == ({"a": "web", "b": "token-2"}, {"c": "token-1"})
     assert config.home == settings.serving
 
 

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from loan_default.adapters.tracking import ModelVersion, TrackingError
+from loan_default.serving import follower as follower_module
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default_tests.packages import package
 from loan_default_tests.waiting import within
@@ -61,7 +64,9 @@ def test_versions_are_swapped_as_the_alias_moves(
         registry.version = version
         follower.look()
         assert (version_of(production), production.trouble) == (version, None)
+        assert production.registry_version == version
     assert production.swaps == 3
+    assert production.answered_at and abs(time.time() - production.answered_at) < 60
     same = production.model
     follower.look()
     assert production.model is same
@@ -144,3 +149,25 @@ assert callable(numpy.f2py.run_main)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_registry_that_does_not_answer_is_told_of(
+    registry: Registry, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = threading.Event(), threading.Event()
+
+    def find(alias: str) -> None:
+        asked.set()
+        answers.wait(10)
+
+    monkeypatch.setattr(follower, "_find", find)
+    monkeypatch.setattr(follower_module, "_HANG_SECONDS", 0.05)
+    assert follower.hang is None
+    look = threading.Thread(target=follower.look)
+    look.start()
+    assert asked.wait(10)
+    assert within(5, lambda: follower.hang is not None)
+    assert "The registry has not answered for 0 s" in (follower.hang or "")
+    answers.set()
+    look.join()
+    assert follower.hang is None

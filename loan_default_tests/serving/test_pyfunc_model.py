@@ -168,8 +168,8 @@ def said_by(model: ServedModel, body: bytes) -> tuple[int, Any]:
     return 200, json.loads(encode(model.predict(read.applications), read.output))["predictions"]
 
 
-# MLflow itself makes numbers of such texts as "36", which ours refuses as a wrong type.
-ODD = st.sampled_from([None, "", "x", "36 months", 3.61, -1, 10**9, 1e300, "YACHT", "2018-10-01"])
+# Ours reads a text for a number as a file's, so that "" is missing and "36 months" a term, which MLflow refuses.
+ODD = st.sampled_from([None, "x", "36", "3.61", 3.61, -1, 10**9, 1e300, "YACHT", "2018-10-01"])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -185,4 +185,4 @@ def test_our_server_and_mlflows_say_the_same(served: str, ours: ServedModel, dat
     expected, predictions = said_by(ours, json.dumps(body).encode())
     assert status == expected, answer
     if status == 200:
-        assert [{**row, "pd": pytest.approx(row["pd"], abs=1e-6)} for row in predictions] == answer["predictions"]
+        assert predictions == answer["predictions"]

@@ -1,6 +1,13 @@
-"""Which loans go to the challenger."""
+"""Which loans go to the challenger, and what it says of them unseen."""
 
-from loan_default.serving.routing import is_challenged
+import numpy as np
+import pytest
+
+from loan_default.serving.follower import FollowedAlias
+from loan_default.serving.prediction_log import DecidingVersion
+from loan_default.serving.routing import Shadow, is_challenged
+from loan_default.serving.served_model import ServedModel
+from loan_default_tests.packages import applications, package, scorer
 
 LOANS = [f"loan-{number}" for number in range(4_000)]
 
@@ -20,3 +27,31 @@ def test_the_ends() -> None:
     assert all(is_challenged(loan, 1.0) for loan in LOANS)
     assert not is_challenged(None, 1.0)
     assert not is_challenged("", 1.0)
+
+
+@pytest.fixture(scope="module")
+def challenger(tmp_path_factory: pytest.TempPathFactory) -> FollowedAlias:
+    folder = package(tmp_path_factory.mktemp("package"), "logistic_regression")
+    return FollowedAlias("staging", model=ServedModel.load(folder, 2))
+
+
+def test_the_shadow_scores_its_share_of_what_another_version_decided(challenger: FollowedAlias) -> None:
+    deciding, model = DecidingVersion.of(1, scorer("xgboost")), challenger.model
+    assert model is not None
+    sent, _ = applications()
+    body = str([{**application, "id": "a"} for application in sent]).replace("'", '"').replace("None", "null")
+    read = model.read(f'{{"inputs": {body}}}'.encode(), "application/json", at_most=40).applications
+    values, ids = np.asarray(read.values), LOANS[: len(sent)]
+    version, pds = Shadow(challenger, 0.5)(deciding, ids, values) or (0, [])
+    assert version == 2
+    chosen = [index for index, loan in enumerate(ids) if is_challenged(loan, 0.5)]
+    assert 0 < len(chosen) < len(ids)
+    assert [index for index, pd in enumerate(pds) if pd is not None] == chosen
+    expected = model.predict(read).pds
+    assert [pds[index] for index in chosen] == pytest.approx([expected[index] for index in chosen], abs=1e-9)
+    fewer = DecidingVersion.of(1, scorer("xgboost")).fields[1:]
+    assert Shadow(challenger, 0.5)(DecidingVersion(1, fewer, None, 0.1, 0.2, "", ""), ids, values[:, 1:]) is None
+    assert Shadow(challenger, 0.5)(DecidingVersion.of(2, scorer("xgboost")), ids, values) is None, "its own"
+    assert Shadow(challenger, 0.0)(deciding, ids, values) is None
+    assert Shadow(challenger, 0.5)(deciding, [None], values[:1]) is None
+    assert Shadow(FollowedAlias("staging"), 0.5)(deciding, ids, values) is None

@@ -23,10 +23,11 @@ from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.risk.reviewed_file import CONF
-from loan_default.serving.server import ServerConfig, is_loopback
+from loan_default.serving.server import ServerConfig
 from loan_default_tests.packages import applications
 from loan_default_tests.serving.test_registry_client import gone, helpers
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
+from loan_default_tests.traces import receiver
 from loan_default_tests.waiting import within
 
 pytestmark = pytest.mark.integration
@@ -225,12 +226,39 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
         for _ in range(20):
             assert started.score({"dataframe_records": applications()[0][:1]}).status_code == 200
         time.sleep(0.2)  # counted a moment after the answer
-        assert "loan_default_rows_total 20.0" in started.client.get("/metrics").text
+        assert f'loan_default_rows_total{{version="{versions[0]}"}} 20.0' in started.client.get("/metrics").text
         tracking.move_alias(PRODUCTION, versions[1])
         started.client.post("/admin/reload")
         all_at(versions[1])
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
+
+
+def test_a_trace_goes_from_the_caller_through_answer_and_logs_to_the_receiver(
+    tracking: Tracking, versions: Sequence[int], tmp_path: Path
+) -> None:
+    tracking.move_alias(PRODUCTION, versions[0])
+    trace, home = "0af7651916cd43dd8448eb211c80319c", tmp_path / "home"
+    with (
+        receiver() as received,
+        running(tracking, home, OTEL_EXPORTER_OTLP_ENDPOINT=received.url) as started,
+    ):
+        started.until(lambda health: health["version"] == versions[0])
+        body = {"dataframe_records": [{**applications()[0][0], "id": "loan-1"}]}
+        answer = started.score(body, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(timeout=40) == 0
+    spans = [span for span in received.spans if span.trace_id == trace]
+    (whole,) = [span for span in spans if span.name == "POST /invocations"]
+    assert (whole.service, whole.parent_id) == ("loan-default-scoring", "b7ad6b7169203331")
+    assert answer.headers["traceresponse"] == f"00-{trace}-{whole.span_id}-01"
+    steps = sorted((span for span in spans if span is not whole), key=lambda span: span.began)
+    assert [span.name for span in steps] == ["read", "score", "explain", "log"]
+    assert {span.parent_id for span in steps} == {whole.span_id}
+    lines = [json.loads(line) for line in started.log.read_text().splitlines() if line.startswith("{")]
+    assert {line["trace_id"] for line in lines if line["path"] == "/invocations"} == {trace}
+    rows = pl.read_parquet([*home.rglob("prediction_log/**/*.parquet")])
+    assert rows["trace_id"].to_list() == [trace]
 
 
 def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
@@ -322,10 +350,6 @@ def test_another_address_asks_for_tokens(tracking: Tracking, tmp_path: Path) -> 
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "0.0.0.0 can be reached by other machines; set LOAN_DEFAULT_API_TOKENS" in done.stderr
-    assert is_loopback("127.0.0.1")
-    assert is_loopback("::1")
-    assert is_loopback("localhost")
-    assert not is_loopback("192.0.2.1")
 
 
 def test_tokens_are_shown_nowhere(tmp_path: Path) -> None:
@@ -339,9 +363,9 @@ def test_tokens_are_shown_nowhere(tmp_path: Path) -> None:
         tracking=Tracking("", ""),
         policy=ServingPolicy(challenger_share=0, shadow_share=0),
         seconds=1,
-        tokens=("hidden-one",),
-        admin_tokens=("hidden-two",),
+        tokens={"hidden-one": "web"},
+        admin_tokens={"hidden-two": "risk"},
     )
     assert "hidden" not in repr(config)
     with pytest.raises(BadInput, match="can be reached by other machines"):
-        ServerConfig(**{**vars(config), "admin_tokens": ()})
+        ServerConfig(**{**vars(config), "admin_tokens": {}})

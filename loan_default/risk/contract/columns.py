@@ -24,6 +24,11 @@ RESERVED: Mapping[str, str] = {
         "a column of predictions",
     ),
     **dict.fromkeys(
-        ("request_id", "scored_at", "model_version", "shadow_version", "shadow_pd"), "a column of the prediction log"
+        (
+            *("decision_id", "request_id", "scored_at", "model_version", "approve_below", "decline_from"),
+            *("contract_fingerprint", "policy_fingerprint", "output", "caller", "trace_id"),
+            *("shadow_version", "shadow_pd"),
+        ),
+        "a column of the prediction log",
     ),
 }

@@ -6,7 +6,6 @@ belongs in `model.online_features`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +18,7 @@ from loan_default.risk.data.rejections import any_broken, rejection_lines
 from loan_default.risk.errors import BadInput
 
 _BROKEN = ":broken"  # column; no field is named so
+_OR_IGNORE = ", or set serving.unknown_fields to ignore in the policy"
 
 
 def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -32,9 +32,8 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
         BadInput: no row, a column that is no field, a required one that is absent, or a value that is not
             allowed; names row (from 0), field, value and what is allowed.
     """
-    field_of = {field.column: field.name for field in contract.application_fields}
+    _refuse_columns(records, contract)
     contract = contract.natural
-    _refuse_columns(records, contract, field_of)
     frame = records.with_row_index(ROW).lazy()
     table = LoanTable(Path("request"), "request", frame, dict(frame.collect_schema()), None)
     parsed, rules = parse_table(table, contract, with_outcome=False)
@@ -49,23 +48,31 @@ def clean_applications(records: pl.DataFrame, contract: Contract) -> pl.DataFram
     return applications.drop(_BROKEN)
 
 
-def _refuse_columns(records: pl.DataFrame, contract: Contract, field_of: Mapping[str, str]) -> None:
-    """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns.
+def refuse_unknown(name: str, contract: Contract) -> None:
+    """Refuse a name that is no field of an application.
 
-    `field_of` names the field of each column of the loan file.
+    Raises:
+        BadInput: always; says what to write instead, if there is anything.
     """
+    if name in contract.by_name:
+        role = contract.by_name[name].role
+        raise BadInput(f"{name} is {role} and not read of an application; leave it out{_OR_IGNORE}.")
+    for field in contract.application_fields:
+        if field.column == name:
+            raise BadInput(f"{name} is a column of the loan file; in a request the field is called {field.name}.")
+    names = ", ".join(sorted(field.name for field in contract.application_fields))
+    subject = name or "A column without a name"
+    raise BadInput(f"{subject} is no field of a loan application; the fields are {names}; leave it out{_OR_IGNORE}.")
+
+
+def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
+    """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns."""
     if records.is_empty():
         raise BadInput("There is no application in the request; send at least one row.")
     names = {field.name for field in contract.application_fields}
     for name in records.columns:
         if name not in names:
-            if name in contract.by_name:
-                raise BadInput(f"{name} is {contract.by_name[name].role} and not read of an application; leave it out.")
-            if name in field_of:
-                raise BadInput(
-                    f"{name} is a column of the loan file; in a request the field is called {field_of[name]}."
-                )
-            raise BadInput(f"{name} is no field of a loan application; the fields are {', '.join(sorted(names))}.")
+            refuse_unknown(name, contract)
     for field in contract.lacking((field for field in contract.features if field.required), records.columns):
         raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
     for name, dtype in records.schema.items():

@@ -1,8 +1,8 @@
-"""Applications that a system sends, from JSON's values to checked numbers and the matrix, without a frame.
+"""Applications that a system sends, from plain values or texts to checked numbers and the matrix, without a frame.
 
 This is the scoring server's quick path, for one application and for many. It only knows what is plainly right.
 Whatever else comes, it gives up, and `applications.clean_applications` decides and says why (`check`): what is allowed
-stands in one place. Tests hold the two to the same numbers.
+stands in one place. Tests hold the two to the same answers.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ import polars as pl
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.data.applications import clean_applications
+from loan_default.risk.data.applications import clean_applications, refuse_unknown
 from loan_default.risk.data.parsing import Vocabulary, numeric_words, text_of, words_for_nothing
 from loan_default.risk.errors import BadInput
 from loan_default.risk.expressions import Expression
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.month_texts import MONTH_TEXTS
 
-_STRICT: Mapping[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
+_NESTED = {dict, list}
 _ANY = (-math.inf, math.inf)  # the range of a field without one
 _Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
 _EXACT = 2**53  # whole numbers below are floats without loss
 # Months as numbers: those that `parsing.month_number` gives of dates.
 _MONTHS: dict[Any, int | None] = {None: None, **{text: number // 2 for number, text in enumerate(MONTH_TEXTS)}}
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
+_WHOLE_NUMBER, _NUMBER_WITH_POINT = re.compile(r"-?[0-9]+"), re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 class Applications(NamedTuple):
@@ -62,19 +63,27 @@ class QuickReader:
     unknown, or outside a range that rejects. What a type cannot say is done here.
     """
 
-    def __init__(self, space: FeatureSpace) -> None:
-        contract, self._space = space.contract, space
+    def __init__(self, space: FeatureSpace, *, ignore_unknown: bool = False) -> None:
+        """Read by a space's contract; fields that it does not know are refused, or ignored."""
+        contract, self._space, self._ignore_unknown = space.contract, space, ignore_unknown
         others = [field for field in contract.application_fields if field.role not in ("feature", "id")]
         fields = [*contract.features, *others]
         index_of = {field.name: index for index, field in enumerate(fields)}
         self._size, self._id_name = len(contract.features), contract.id_name
         self._terms = [index_of[field.name] for field in contract.logged_fields[self._size :]]
         self._nothing = words_for_nothing(contract.files.nothing)
+        self._numbers = {field.name for field in fields if field.kind == "number"}
+        self._plain_number = _NUMBER_WITH_POINT if contract.files.decimal == "." else _WHOLE_NUMBER
         exact_float = Annotated[float, msgspec.Meta(gt=-_EXACT, lt=_EXACT)]
+        needed = {field.name for field in required_fields(contract)}
         optional = contract.left_out_by_applicants
-        types = [_field_type(field, optional=field.name in optional) for field in fields]
+        types = [
+            _field_type(field, is_needed=field.name in needed, is_optional=field.name in optional) for field in fields
+        ]
         self._types = [*types, (contract.id_name, str | int | exact_float | None, None)]
-        self.form: type[msgspec.Struct] = msgspec.defstruct("Application", self._types, kw_only=True, **_STRICT)
+        self.form: type[msgspec.Struct] = msgspec.defstruct(
+            "Application", self._types, kw_only=True, gc=False, forbid_unknown_fields=not ignore_unknown
+        )
         self._names = self.form.__struct_fields__
         self._meanings = {
             index_of[field.name]: _meaning_of(field, self._nothing)
@@ -110,9 +119,31 @@ class QuickReader:
         """Return `form` for tuples of values in the order of the names; None where no application can be of these."""
         types = {name: kind for name, kind, *_ in self._types}
         required = {name for name, _, *default in self._types if not default}
-        if len({*names}) < len(names) or not required <= {*names} <= types.keys():
+        if len({*names}) < len(names) or not required <= {*names}:
             return None
-        return tuple[tuple(types[name] for name in names)]  # type: ignore[misc]
+        if not self._ignore_unknown and not types.keys() >= {*names}:
+            return None
+        return tuple[tuple(types.get(name, Any) for name in names)]  # type: ignore[misc]
+
+    def read_texts(self, names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> Applications | None:
+        """Read the values of a table of texts, at least one row; None where `check` has to decide."""
+        row_form = self.row_form(names)
+        if row_form is None:
+            return None
+        are_numbers = [name in self._numbers for name in names]
+        try:
+            values = [[*map(self._text_value, are_numbers, row)] for row in rows]
+            return self.read(names, msgspec.convert(values, list[row_form]))  # type: ignore[valid-type]
+        except (ValueError, msgspec.ValidationError):
+            return None
+
+    def _text_value(self, is_number: bool, text: str | None) -> float | str | None:
+        """Return the value of a text; ValueError where a number is written in any way that needs to be looked at."""
+        if not is_number or text is None:
+            return text
+        if text in self._nothing or not self._plain_number.fullmatch(text):
+            raise ValueError(text)
+        return float(text)
 
     def read(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications | None:
         """Read values of `form` or one of `row_form`, at least one row; None where `check` has to decide."""
@@ -199,7 +230,12 @@ class QuickReader:
         return np.array([row], dtype=np.float32)
 
 
-def _field_type(field: LoanField, *, optional: bool) -> tuple[str, Any] | tuple[str, Any, None]:
+def required_fields(contract: Contract, names: Collection[str] = ()) -> list[LoanField]:
+    """Return the fields that an application must have and that are not among the names, though they may be null."""
+    return contract.lacking((field for field in contract.features if field.required), names)
+
+
+def _field_type(field: LoanField, *, is_needed: bool, is_optional: bool) -> tuple[str, Any] | tuple[str, Any, None]:
     """Return name, type and, where it may be left out, default of a field."""
     kind: Any = str
     if field.kind == "number":
@@ -209,8 +245,9 @@ def _field_type(field: LoanField, *, optional: bool) -> tuple[str, Any] | tuple[
         words = _ranks(field)
         kind = Literal[tuple(word for word in words if type(word) in (str, int))]
         kind = kind | bool if any(type(word) is bool for word in words) else kind
-    required = not field.nullable and not optional and not field.derived
-    return (field.name, kind) if required else (field.name, kind | None, None)
+    has_value = not field.nullable and not is_optional and not field.derived
+    kind = kind if has_value else kind | None
+    return (field.name, kind) if has_value or is_needed else (field.name, kind, None)
 
 
 class _AnyText(frozenset[str]):
@@ -304,50 +341,72 @@ def _id(value: Any, nothing: Collection[str]) -> str | None:
 
 
 def check(
-    names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract, *, as_in_files: bool = False
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    contract: Contract,
+    *,
+    ignore_unknown: bool = False,
 ) -> Applications:
     """Read the same rows as `clean_applications` does, which says what is wrong with one.
 
     Args:
-        names: of the values in each row.
-        rows: an application each.
+        names: of the values in each row, each once.
+        rows: an application each; `msgspec.UNSET` for a field that it alone lacks.
         contract: what a loan is.
-        as_in_files: whether a number may come as a text, "36 months"; in JSON that is a mistake.
+        ignore_unknown: read past fields that the contract does not know, instead of refusing them.
 
     Raises:
         BadInput: names row, field, value and what is allowed.
     """
-    if not as_in_files:
-        _refuse_texts(names, rows, contract)
-        _refuse_rounded_ids(names, rows, contract)
-    frame = pl.DataFrame([_column(name, column) for name, column in zip(names, zip(*rows, strict=True), strict=True)])
+    columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
+    unknown = columns.keys() - {field.name for field in contract.application_fields}
+    if ignore_unknown:
+        columns = {name: column for name, column in columns.items() if name not in unknown}
+    elif unknown:
+        refuse_unknown(next(name for name in names if name in unknown), contract)
+    columns = _without_gaps(columns, len(rows), contract)
+    for field in required_fields(contract, columns):
+        raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    for name, column in columns.items():
+        _refuse_no_value(name, column, contract)
+    frame = pl.DataFrame([_column(name, column, contract.files.decimal) for name, column in columns.items()])
     read = clean_applications(frame, contract)
     values = read.select(_as_number(field) for field in contract.features).to_numpy()
     further = [_as_number(field) for field in contract.logged_fields[len(contract.features) :]]
     terms = read.select(further).to_series().fill_null(math.nan).to_numpy() if further else None
     nothing = words_for_nothing(contract.files.nothing)
-    id_index = names.index(contract.id_name) if contract.id_name in names else None
-    return Applications([None if id_index is None else _id(row[id_index], nothing) for row in rows], values, terms)
+    ids = columns.get(contract.id_name) or [None] * len(rows)
+    return Applications([_id(value, nothing) for value in ids], values, terms)
 
 
-def _refuse_texts(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:
-    """Refuse what stands for a number and is none."""
-    for index, name in enumerate(names):
-        field = contract.by_name.get(name)
-        if field is not None and field.kind == "number":
-            for row, row_values in enumerate(rows):
-                if type(row_values[index]) not in _NUMBERS:
-                    raise BadInput(f"Row {row}: {name} '{row_values[index]}' is no number; it must be {field.allowed}.")
+def _without_gaps(columns: Mapping[str, Sequence[Any]], rows: int, contract: Contract) -> dict[str, Sequence[Any]]:
+    """Have None stand where a row lacks a field, unless the contract requires it of each application."""
+    gaps = {name for name, column in columns.items() if msgspec.UNSET in column}
+    if not gaps:
+        return dict(columns)
+    for row in range(rows):
+        present = [name for name, column in columns.items() if column[row] is not msgspec.UNSET]
+        for field in required_fields(contract, present):
+            raise BadInput(f"Row {row}: {field.name} is missing; it must be {field.allowed}.")
+    return {
+        name: [None if value is msgspec.UNSET else value for value in column] if name in gaps else column
+        for name, column in columns.items()
+    }
 
 
-def _refuse_rounded_ids(names: Sequence[str], rows: Sequence[Sequence[Any]], contract: Contract) -> None:
-    """Refuse ids of which the last figures are lost, as JSON's readers make them floats."""
-    for index, name in enumerate(names):
-        if name == contract.id_name:
-            for row, values in enumerate(rows):
-                if isinstance(value := values[index], float) and not abs(value) < _EXACT:
-                    sentence = f"Row {row}: {name} {value} has lost its last figures as a number; send it as text."
-                    raise BadInput(sentence)
+def _refuse_no_value(name: str, column: Sequence[Any], contract: Contract) -> None:
+    """Refuse what is no single value, and ids that have lost their last figures, as JSON's readers make them floats."""
+    types = {*map(type, column)}
+    if types & _NESTED:
+        row, value = next((row, value) for row, value in enumerate(column) if type(value) in _NESTED)
+        field = contract.by_name[name]
+        kind = "number" if field.kind == "number" else "single value"
+        raise BadInput(f"Row {row}: {name} '{str(value)[:60]}' is no {kind}; it must be {field.allowed}.")
+    if name == contract.id_name and float in types:
+        for row, value in enumerate(column):
+            if isinstance(value, float) and not abs(value) < _EXACT:
+                sentence = f"Row {row}: {name} {value} has lost its last figures as a number; send it as text."
+                raise BadInput(sentence)
 
 
 def _as_number(field: LoanField) -> pl.Expr:
@@ -355,8 +414,14 @@ def _as_number(field: LoanField) -> pl.Expr:
     return column if field.kind == "number" else column.to_physical().cast(pl.Float64) + 1
 
 
-def _column(name: str, values: Sequence[Any]) -> pl.Series:
-    """Make a column: numbers as floats, all else as text."""
+def _column(name: str, values: Sequence[Any], decimal: str) -> pl.Series:
+    """Make a column: numbers as floats; all else, and numbers beside it, as text, as the book's files have it."""
     if _NUMBERS.issuperset(map(type, values)):
         return pl.Series(name, values, dtype=pl.Float64, strict=False)
-    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    return pl.Series(name, [_text(value, decimal) for value in values], dtype=pl.String)
+
+
+def _text(value: Any, decimal: str) -> str | None:
+    if type(value) is float:
+        return str(value).replace(".", decimal)
+    return None if value is None else str(value)

@@ -24,7 +24,6 @@ def to_onnx(booster: Any) -> bytes:
 
     learner = json.loads(booster.save_raw("json"))["learner"]
     trees = learner["gradient_booster"]["model"]["trees"]
-    base = float(learner["learner_model_param"]["base_score"].strip("[]"))
     attributes: dict[str, Any] = _attributes(trees)
     node = helper.make_node(
         "TreeEnsembleRegressor",
@@ -32,7 +31,7 @@ def to_onnx(booster: Any) -> bytes:
         [OUTPUT],
         domain="ai.onnx.ml",
         n_targets=1,
-        base_values=[math.log(base / (1 - base))],
+        base_values=[base_margin(learner)],
         **attributes,
     )
     graph = helper.make_graph(
@@ -44,6 +43,12 @@ def to_onnx(booster: Any) -> bytes:
     opsets = [helper.make_opsetid(*opset) for opset in _OPSETS.items()]
     model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=_IR).SerializeToString()
     return model
+
+
+def base_margin(learner: Mapping[str, Any]) -> float:
+    """Return the log-odds that the leaves are added to, of a learner as XGBoost's JSON has it."""
+    base = float(learner["learner_model_param"]["base_score"].strip("[]"))
+    return math.log(base / (1 - base))
 
 
 def _attributes(trees: list[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -125,6 +125,13 @@ class Scorer:
             margins: (n,) of the model, from whatever computed them.
             with_reasons: as for `score`.
         """
+        predictions = self.decide(values, margins)
+        if with_reasons:
+            self.explain(predictions, values, X)
+        return predictions
+
+    def decide(self, values: Values, margins: Floats) -> Predictions:
+        """Score to plain values, without reasons yet."""
         if len(margins) == 1:
             pd = self.calibration.pd(float(margins[0]))
             pds, scores, decisions = [pd], [_points_of(pd, self.policy)], [self._decision(pd, values[0])]
@@ -132,15 +139,15 @@ class Scorer:
             array = self.calibration.pds(margins)
             pds, scores = array.tolist(), points(array, self.policy).tolist()
             decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
-        reasons: list[list[str]] = [[]] * len(pds)
-        codes: list[list[ReasonCode]] = [[]] * len(pds)
-        explained = [index for index, decision in enumerate(decisions) if decision != "approve"] if with_reasons else []
+        return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds))
+
+    def explain(self, predictions: Predictions, values: Values, X: Matrix) -> None:
+        """Put the reasons of the applications that are not approved into their predictions."""
+        explained = [index for index, decision in enumerate(predictions.decisions) if decision != "approve"]
         if explained:
-            rows, row_pds = [values[index] for index in explained], [pds[index] for index in explained]
-            explanations = self._explain(X[explained], rows, row_pds)
-            for index, explanation in zip(explained, explanations, strict=True):
-                reasons[index], codes[index] = explanation
-        return Predictions(pds, scores, decisions, reasons, codes)
+            rows, pds = [values[index] for index in explained], [predictions.pds[index] for index in explained]
+            for index, explanation in zip(explained, self._explain(X[explained], rows, pds), strict=True):
+                predictions.reasons[index], predictions.reason_codes[index] = explanation
 
     def _bands(self, pds: Floats, values: Floats) -> NDArray[np.uint8]:
         """Return the position of each decision (n,) among `DECISIONS`."""
@@ -232,7 +239,7 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
 
 
 def _points_of(pd: float, policy: DecisionPolicy) -> int:
-    """Turn one PD into score points, as `points` does many."""
+    """Turn one PD into score points, to the bit as `points` does many."""
     factor, offset = policy.scale
     certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
-    return round(offset + factor * (math.log1p(-certain) - math.log(certain)))
+    return round(offset + factor * float(np.log1p(-certain) - np.log(certain)))

@@ -123,7 +123,9 @@ def test_protected_fields_and_cohorts_are_not_read_of_an_application() -> None:
         assert clean_applications(pl.DataFrame([application]), contract).row(0, named=True) == application
     for name, value in {"sex": "f", "age": 30, "wave": "a"}.items():
         role = "cohort" if name == "wave" else "protected"
-        with pytest.raises(BadInput, match=f"^{name} is {role} and not read of an application; leave it out.$"):
+        with pytest.raises(
+            BadInput, match=f"^{name} is {role} and not read of an application; leave it out, or set serving"
+        ):
             clean_applications(pl.DataFrame([{**application, name: value}]), BY_WAVE)
 
 

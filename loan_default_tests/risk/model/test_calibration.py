@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from loan_default.risk.model.calibration import Calibration, fit_calibration
+from loan_default.risk.model.calibration import PD_DIGITS, Calibration, fit_calibration
 
 
 def drawn(slope: float, intercept: float, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +65,14 @@ def test_pds_keep_the_order_and_the_bounds_of_probabilities() -> None:
     assert pds[-1] == 1
     assert pds[3] == 0.5
     assert (np.diff(pds) >= 0).all()
+
+
+@given(st.lists(st.floats(-1e9, 1e9) | st.floats(-8, 8), min_size=1), st.floats(0.1, 3), st.floats(-3, 3))
+def test_one_margin_gets_the_pd_that_it_gets_among_others(margins: list[float], slope: float, intercept: float) -> None:
+    calibration = Calibration(slope, intercept)
+    pds = calibration.pds(np.array(margins)).tolist()
+    assert pds == [calibration.pd(margin) for margin in margins]
+    assert pds == [round(pd, PD_DIGITS) for pd in pds]
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])

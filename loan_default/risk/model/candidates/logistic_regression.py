@@ -61,7 +61,10 @@ class LogisticRegression(CandidateModel):
         return cls(Pipeline(steps).fit(sample.X.astype(np.float64), sample.y))
 
     def margins(self, X: Matrix) -> Floats:
-        return np.asarray(self.pipeline.decision_function(X), dtype=np.float64)
+        """Return the log-odds (n,): a sum for each row, as a product of matrices rounds by their number."""
+        logit = self.pipeline["logit"]
+        terms = np.ascontiguousarray(self.pipeline[:-1].transform(X) * logit.coef_[0], dtype=np.float64)
+        return np.asarray(terms.sum(axis=1) + logit.intercept_[0], dtype=np.float64)
 
     def contributions(self, X: Matrix) -> Floats:
         """Return coefficient times standardised value: exact SHAP values of a linear model, as the mean loan is 0.

@@ -5,6 +5,7 @@ How each of the two is fitted is its candidate's file; exact contributions by a 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,8 +41,15 @@ class XGBoostModel(CandidateModel):
     requirements: ClassVar[Mapping[str, str]] = {"xgboost": "xgboost"}
 
     def margins(self, X: Matrix) -> Floats:
-        margins = self.booster.inplace_predict(X, predict_type="margin", validate_features=False)
-        return np.asarray(margins, dtype=np.float64)
+        """Return the log-odds (n,), to the bit as ONNX Runtime does: leaves in the trees' order, the base last."""
+        nothing = np.zeros(len(X), dtype=np.float32)  # XGBoost would begin its sums with the base
+        leaves = self.booster.inplace_predict(X, predict_type="margin", validate_features=False, base_margin=nothing)
+        return np.asarray(leaves + self._base, dtype=np.float64)
+
+    @cached_property
+    def _base(self) -> np.float32:
+        """Return the log-odds that the trees' leaves are added to."""
+        return np.float32(onnx_export.base_margin(json.loads(self.booster.save_config())["learner"]))
 
     def contributions(self, X: Matrix) -> Floats:
         """Return exact tree SHAP (Lundberg et al. 2020): by the table, or by XGBoost where there is none."""

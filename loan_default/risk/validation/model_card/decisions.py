@@ -8,6 +8,7 @@ from typing import get_args
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
+from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.policy import MonitoringTrigger
 from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_VALUES, ReasonAudit
@@ -20,7 +21,7 @@ def shares(inputs: ModelCardInputs) -> Iterator[str]:
     policy, stated = inputs.scorer.policy, inputs.policy.governance
     yield (
         f"A PD below {percent(policy.approve_below)} is approved, from {percent(policy.decline_from)} on declined, "
-        "and a person reviews what lies between."
+        f"and a person reviews what lies between; a PD has {PD_DIGITS} decimals wherever it is compared."
     )
     if policy.missing_share_at_least:
         yield (

@@ -86,7 +86,9 @@ def test_one_loan_gets_the_margin_that_it_gets_among_others(
     candidates: Mapping[str, Candidate], X: Matrix, candidate: type[CandidateModel]
 ) -> None:
     model = model_of(candidates, candidate)
-    assert model.margins(X[7:8])[0] == pytest.approx(model.margins(X)[7], abs=1e-6)
+    for rows in (1, 100, 101):
+        parts = [model.margins(X[start : start + rows]) for start in range(0, len(X), rows)]
+        assert np.array_equal(np.concatenate(parts), model.margins(X))
     assert model.contributions(X[7:8])[0] == pytest.approx(model.contributions(X)[7], abs=1e-6)
 
 
