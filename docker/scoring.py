@@ -6,6 +6,7 @@ for name in (
     *("loan_default.cli.__main__", "loan_default.cli.servers", "loan_default.operations.scoring_server"),
     *("loan_default.serving.server", "loan_default.serving.app", "loan_default.serving.follower"),
     *("loan_default.serving.connection", "loan_default.serving.prediction_log", "loan_default.risk.data.loan_files"),
+    *("loan_default.serving.decisions", "loan_default.operations.decisions"),
     *("uvicorn.supervisors", "uvicorn.lifespan.on", "uvloop", "httptools", "onnxruntime", "xgboost", "skops.io"),
     *("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute"),
     *("loan_default.serving.request_spans", "opentelemetry.exporter.otlp.proto.http.trace_exporter"),

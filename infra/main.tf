@@ -103,6 +103,7 @@ module "storage" {
   kms_key             = var.kms_key
   report_days         = var.report_days
   log_days            = var.log_days
+  decision_days       = var.decision_days
   deletion_protection = var.deletion_protection
   platform_member     = module.identity.members.platform
   mlflow_member       = module.identity.members.mlflow

@@ -109,6 +109,17 @@ variable "log_days" {
   }
 }
 
+variable "decision_days" {
+  description = "After how many days the prediction log is deleted: what each applicant was told and on what it rests. By default the 25 months of Regulation B (12 CFR 1002.12(b))."
+  type        = number
+  default     = 762
+
+  validation {
+    condition     = var.decision_days >= 90
+    error_message = "decision_days must be at least 90."
+  }
+}
+
 variable "deletion_protection" {
   description = "Whether the database, the instance, the services and a bucket that is not empty refuse to be destroyed."
   type        = bool

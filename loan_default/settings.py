@@ -37,6 +37,7 @@ from loan_default.risk.files import JOURNAL, write_atomically
 
 Environment = Literal["local", "staging", "prod"]
 EngineName = Literal["local", "dask"]
+Fsync = Literal["never", "second", "decision"]
 Origin = Literal[".env", "export"]
 
 HOME, DAGSTER_HOME = "LOAN_DEFAULT_HOME", "DAGSTER_HOME"
@@ -47,6 +48,7 @@ SLACK, SMTP_PASSWORD = "SLACK_WEBHOOK_URL", "SMTP_PASSWORD"
 DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_STUDY_STORAGE"
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
+LOG_FSYNC = "LOAN_DEFAULT_LOG_FSYNC"
 BOOK, CONTRACT = "LOAN_DEFAULT_BOOK", "LOAN_DEFAULT_CONTRACT"
 SHIPPED_BOOK = "lendingclub"  # the name of the contract that the package ships
 CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves
@@ -148,6 +150,8 @@ class Settings:
     hosting: Hosting = NO_PLATFORM  # the platform that calls the scoring server, if one does
     authenticated_by: AuthenticatedBy = "tokens"  # who says that a caller may score
     serving_supervised: bool = False  # a container or a service manager starts and stops the scoring server
+    log_fsync: Fsync = "second"  # when a decision of the scoring server is durable
+    retention_months: int = 25  # of the prediction log; Regulation B, 12 CFR 1002.12(b)
     dagster_storage: str = field(default="", repr=False)  # empty: SQLite in dagster_home
     study_storage: str = field(default="", repr=False)  # both may hold a password
     engine: EngineName = "local"
@@ -275,6 +279,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         hosting=hosting,
         authenticated_by=read_authenticated_by(variables, hosting),
         serving_supervised=_switch(variables, "LOAN_DEFAULT_SERVING_SUPERVISED", default=Settings.serving_supervised),
+        log_fsync=_fsync(variables),
+        retention_months=_months(variables, "LOAN_DEFAULT_RETENTION_MONTHS", Settings.retention_months),
         dagster_storage=_dagster_storage(variables),
         study_storage=_study_storage(variables),
         engine=_engine(variables),
@@ -439,6 +445,20 @@ def _engine(variables: Mapping[str, str]) -> EngineName:
     if name == "local" and variables.get(DASK_ADDRESS):
         raise BadInput(f"{DASK_ADDRESS} is set, but {ENGINE} is local; set {ENGINE}=dask, or take the address away.")
     return name  # type: ignore[return-value]
+
+
+def _fsync(variables: Mapping[str, str]) -> Fsync:
+    name = variables.get(LOG_FSYNC) or Settings.log_fsync
+    if name not in get_args(Fsync):
+        raise BadInput(f"{LOG_FSYNC} is {name!r}; it must be one of {', '.join(get_args(Fsync))}.")
+    return name  # type: ignore[return-value]
+
+
+def _months(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name) or str(default)
+    if not text.isdecimal() or not int(text):
+        raise BadInput(f"{name} is {text!r}; it must be a number of months from 1 on.")
+    return int(text)
 
 
 def _study_storage(variables: Mapping[str, str]) -> str:

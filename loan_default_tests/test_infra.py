@@ -260,7 +260,7 @@ def lifecycle_classes() -> dict[str, str]:
         f"{layout.DECISIONS}/20261124T120000-promote-version-3.json": "record",
         f"{layout.PREDICTION_HISTORY}/2018-10.version-3.parquet": "record",
         f"{layout.PREDICTION_HISTORY}/log-2026-11-01.parquet": "record",
-        f"{layout.PREDICTION_LOG}/2026-11-24/12/5001-1-0-20261124T120000-0a1b2c3d.parquet": "record",
+        f"{layout.PREDICTION_LOG}/2026-11-24/12/5001-1-0-20261124T120000-0a1b2c3d.parquet": "decision",
         f"{layout.INBOX}/2018-10.csv": "input",
         f"{layout.OUTCOMES}/2019-03.csv": "input",
         f"{layout.DRIFT_REPORT}/2018-10.html": "report",
@@ -304,7 +304,9 @@ def test_models_and_records_are_never_deleted_in_any_version() -> None:
         if worth in ("model", "record", "input"):
             assert not deleting, f"{name} is deleted"
         current = [condition for condition in deleting if condition.get("with_state") != "ARCHIVED"]
-        assert bool(current) is (worth in ("report", "log")), f"{name} is {'deleted' if current else 'never deleted'}"
+        assert bool(current) is (worth in ("report", "log", "decision")), (
+            f"{name} is {'deleted' if current else 'never deleted'}"
+        )
         for condition in current:
             assert "age" in condition, name
 

@@ -42,6 +42,29 @@ def history(*, json: AsJson = False) -> None:
         tables.show_history(output(), events)
 
 
+@command(WATCH, "decision 0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000", "decision 0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000 --json")
+def decision(decision_id: Annotated[str, Parameter(metavar="ID")], /, *, json: AsJson = False) -> int:
+    """Show what the scoring server decided on an application, and score it again by the version that decided.
+
+    Ends with 1 where that version says anything else now.
+
+    Args:
+        decision_id: The X-Decision-Id or decision_id of an answer.
+    """
+    from loan_default.cli import tables
+    from loan_default.cli.terminal import output, print_json
+    from loan_default.operations import home
+    from loan_default.operations.decisions import recall_decision
+    from loan_default.settings import SERVING_NEEDS
+
+    recalled = recall_decision(home.open_home(SERVING_NEEDS), decision_id)
+    if json:
+        print_json(recalled)
+    else:
+        tables.show_recalled(output(), recalled)
+    return int(recalled.verdict == "different")
+
+
 @command(WATCH, "drift 2018-10", "drift 2018-10 --json")
 def drift(batch: Annotated[str, Parameter(metavar="BATCH")], /, *, json: AsJson = False) -> None:
     """Compare a scored batch with the training population again.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from loan_default.operations.training import TrainingRecords
     from loan_default.risk.data.contract_check import FieldCheck
     from loan_default.serving.client import ClientReport
+    from loan_default.serving.decisions import Decision
 
 _COLOURS = {
     **{"promote": "green", "hold": "yellow", "rollback": "yellow"},
@@ -486,6 +487,27 @@ def show_values(console: Console, title: str, values: Mapping[str, str]) -> None
     for name, value in values.items():
         _add_row(table, name, value)
     console.print(table)
+
+
+# --- decisions ------------------------------------------------------------------------------------------------
+
+
+def show_recalled(console: Console, decision: Decision) -> None:
+    """Show a decision as the log keeps it, what the version that made it says now, and whether that is the same."""
+    row = {name: value for name, value in decision.row.items() if value not in (None, "", [])}
+    answered = {name: row.pop(name) for name in [*row] if name in decision.told}
+    show_values(console, "Decided", {name: _shown(value) for name, value in answered.items()})
+    show_values(console, "Kept with it", {name: _shown(value) for name, value in row.items()})
+    if decision.verdict == "different" and decision.again:
+        show_values(console, "Scored again", {name: _shown(value) for name, value in decision.again.items()})
+    colour = {"same": "green", "different": "red"}.get(decision.verdict, "yellow")
+    console.print(Text(decision.sentence, style=colour))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(_shown, value))
+    return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 # --- common parts ---------------------------------------------------------------------------------------------

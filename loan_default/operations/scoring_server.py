@@ -47,6 +47,8 @@ def plan(settings: Settings, host: str | None, port: int | None, workers: int, p
         policy=load_policy(settings.policy, load_contract(settings.contract)).serving,
         seconds=poll_seconds,
         tokens=settings.tokens(API_TOKENS),
+        fsync=settings.log_fsync,
+        retention_months=settings.retention_months,
         admin_tokens=settings.tokens(ADMIN_TOKENS),
         hosting=settings.hosting,
         authenticated_by=settings.authenticated_by,

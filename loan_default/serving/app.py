@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
@@ -32,13 +32,14 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.risk.policy import ServingPolicy
-from loan_default.serving import docs_page, inference_protocol
+from loan_default.serving import docs_page, idempotency, inference_protocol
 from loan_default.serving.background_writer import BackgroundWriter
 from loan_default.serving.connection import ConnectionLimits, Door
-from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decision_id import DecisionIds, decided_at, first_of, text_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import JSON_HEADER, Headers, Reply, Request, is_loopback_url
+from loan_default.serving.idempotency import Claim, IdempotencyKeys
 from loan_default.serving.inference_protocol import InferenceRequest
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
@@ -50,6 +51,7 @@ from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits, WorkQueue
 
 if TYPE_CHECKING:
+    from loan_default.serving.decisions import Decision
     from loan_default.serving.openapi import Description
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ _FAILED = "request %s failed"
 _REFUSED_CODES = {503: "TEMPORARILY_UNAVAILABLE"}
 _INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 _RELOAD_SECONDS = 30.0  # after which a reload is answered although the registry has not
+_DECISION = "/decisions/{decision_id}"
+_ON_ITS_WAY = timedelta(seconds=0.5)  # a decision is at most, from the answer to the journal
 _CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
 _REFRESH_SECONDS = 1.0  # between two looks at what gauges show
 _SETTLE_SECONDS = 0.005  # after which answers are counted and logged, together; longer would make others wait
@@ -107,6 +111,7 @@ class ScoringReply(Reply, frozen=True):
     parts: Sequence[VersionPredictions] = ()
     first: int = 0
     output: Output = "full"
+    is_logged: bool = False
 
 
 class Route(NamedTuple):
@@ -114,6 +119,7 @@ class Route(NamedTuple):
 
     answer: Callable[[Request], Reply | Awaitable[Reply]]
     tokens: Mapping[str, str] = {}
+    decides: bool = False
 
 
 class AccessLine(msgspec.Struct):
@@ -158,20 +164,26 @@ class ScoringApp:
         limits: Limits,
         tokens: Tokens,
         reload: Callable[[], None],
+        recall: Callable[[str], Decision],
+        keys: IdempotencyKeys,
         workers: int = 1,
         model_name: str = MODEL_NAME,
         hosting: Hosting = NO_PLATFORM,
         authenticated_by: AuthenticatedBy = "tokens",
     ) -> None:
-        """Answer by `production`, and by `challenger` where the policy says so; `reload` tells the other workers."""
+        """Answer by `production`, and by `challenger` where the policy says so.
+
+        `reload` tells the other workers; `recall` finds a decision by its id, or raises `BadInput` where there is none;
+        `keys` are those of requests that are not to be decided on twice.
+        """
         self._production, self._challenger, self._follower = production, challenger, follower
         self._log, self._policy, self._limits, self._tokens = log, policy, limits, tokens
-        self._reload, self._workers, self._model_name = reload, workers, model_name
+        self._reload, self._recall, self._workers, self._model_name = reload, recall, workers, model_name
         self._metrics, self._spans = Metrics(), RequestSpans()
         self._recent: list[AnsweredRequest] = []
-        self._decision_ids = DecisionIds()
+        self._decision_ids, self._keys = DecisionIds(), keys
         self.door, self._queue = Door(limits.connections), WorkQueue(limits.queue)
-        self._looks = ThreadPoolExecutor(1, "reload")
+        self._looks, self._recalls = ThreadPoolExecutor(1, "reload"), ThreadPoolExecutor(1, "recall")
         self._look: Future[None] | None = None  # at the registry, that reloads wait for
         has_tokens = tokens.scoring and tokens.admin
         self._is_open = authenticated_by == "tokens" and not has_tokens  # to all of this machine, and of no other
@@ -181,12 +193,13 @@ class ScoringApp:
         self._encoder = msgspec.json.Encoder()
         self._described: tuple[ServedModel, Description] | None = None
         self._routes: dict[tuple[str, str], Route] = {
-            ("POST", "/invocations"): Route(self._invocations, tokens.scoring),
+            ("POST", "/invocations"): Route(self._invocations, tokens.scoring, decides=True),
             ("GET", "/ping"): Route(self._ping),
             ("GET", "/health"): Route(self._health),
             ("GET", "/version"): Route(self._version),
             ("GET", "/metrics"): Route(self._show_metrics),
             ("POST", "/admin/reload"): Route(self._admin_reload, tokens.admin),
+            ("GET", _DECISION): Route(self._decision, tokens.admin),
             ("GET", "/openapi.json"): Route(self._openapi),
             ("GET", "/docs"): Route(self._docs),
             ("GET", "/v2"): Route(self._server_metadata),
@@ -197,7 +210,7 @@ class ScoringApp:
             self._routes |= {
                 ("GET", model): Route(self._model_metadata),
                 ("GET", f"{model}/ready"): Route(self._model_ready),
-                ("POST", f"{model}/infer"): Route(self._infer, tokens.scoring),
+                ("POST", f"{model}/infer"): Route(self._infer, tokens.scoring, decides=True),
             }
 
         if hosting.predict_route:
@@ -224,7 +237,11 @@ class ScoringApp:
     def answer(self, request: Request) -> Reply | Awaitable[Reply]:
         """Answer an admitted request, at once where nobody would have to wait for it."""
         try:
-            answer = self._route(request).answer(request)
+            route = self._route(request)
+            if route.decides and idempotency.HEADER in request.headers:
+                answer: Reply | Awaitable[Reply] = self._answer_once(request, route)
+            else:
+                answer = route.answer(request)
         except Refused as refused:
             answer = _refusal(refused, request)
         except Exception:  # the caller gets no trace; the log does
@@ -238,13 +255,29 @@ class ScoringApp:
         try:
             reply = answer if isinstance(answer, Reply) else await answer
             if self._is_logged_first(reply):
-                await self._log_durably(request, reply)
+                reply = await self._log_first(request, reply)
         except Refused as refused:
             reply = _refusal(refused, request)
         except Exception:  # as above
             log.exception(_FAILED, request.id)
             reply = _failure(request)
         return self._note(request, reply)
+
+    async def _answer_once(self, request: Request, route: Route) -> Reply:
+        """Answer a request with an `Idempotency-Key`: the same has the same reply, whichever worker it comes to."""
+        claim = Claim.of(request)
+        if (replayed := await self._keys.begin(claim)) is not None:
+            return replayed
+        try:
+            answer = route.answer(request)
+            reply = answer if isinstance(answer, Reply) else await answer
+            if isinstance(reply, ScoringReply):
+                reply = await self._log_first(request, reply)
+            await self._keys.finish(claim, reply)
+        except BaseException:
+            await self._keys.release(claim)
+            raise
+        return reply
 
     def refuse(self, request: Request, status: int, sentence: str) -> Reply:
         """Refuse a request that could not be read."""
@@ -450,8 +483,7 @@ class ScoringApp:
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
         began = time.perf_counter()
-        if not self._log.syncs_each:
-            self._log.append([logged for answer in answered for logged in _entries(answer.request, answer.reply)])
+        self._log.append([logged for answer in answered for logged in _entries(answer.request, answer.reply)])
         self._spans.end(answered, self._route_name, (began, time.perf_counter()))
         self._access.write(self._encoder.encode_lines(map(_line, answered)))
 
@@ -479,22 +511,30 @@ class ScoringApp:
         """Settle the last answers."""
         self.settle()
         self._queue.close()
+        self._keys.close()
         self._looks.shutdown(wait=False)
+        self._recalls.shutdown(wait=False)
         self._spans.close()
         self._access.close(_CLOSE_SECONDS)
 
     def _is_logged_first(self, reply: Reply) -> TypeGuard[ScoringReply]:
         """Tell whether a decision has to be durable before it is answered."""
-        return self._log.syncs_each and isinstance(reply, ScoringReply)
+        return self._log.syncs_each and isinstance(reply, ScoringReply) and not reply.is_logged
 
-    async def _log_durably(self, request: Request, reply: ScoringReply) -> None:
-        """Wait until the decision is on the disk, with those of others.
+    async def _log_first(self, request: Request, reply: ScoringReply) -> ScoringReply:
+        """Log a decision now, and wait until it is on the disk, with those of others, where that is asked for.
 
         Raises:
             Refused: it is not, so nobody may be told of it.
         """
-        if not (entries := _entries(request, reply)):
-            return
+        entries = _entries(request, reply)
+        if entries and self._log.syncs_each:
+            await self._log_durably(entries)
+        else:
+            self._log.append(entries)
+        return msgspec.structs.replace(reply, is_logged=True)
+
+    async def _log_durably(self, entries: Sequence[tuple[Scorer, Entry]]) -> None:
         loop = asyncio.get_running_loop()
         synced: asyncio.Future[str | None] = loop.create_future()
 
@@ -567,6 +607,24 @@ class ScoringApp:
         health = self._health(request)
         return Reply(503 if self._trouble else health.status, health.body)
 
+    async def _decision(self, request: Request) -> Reply:
+        decision_id = request.path.removeprefix(_DECISION.partition("{")[0])
+        try:
+            first, _ = first_of(decision_id)
+        except BadInput as error:
+            raise invalid(str(error)) from error
+        self.settle()
+        if datetime.now(UTC) - decided_at(first) < _ON_ITS_WAY:
+            await asyncio.sleep(_ON_ITS_WAY.total_seconds())
+        try:
+            decision = await asyncio.get_running_loop().run_in_executor(self._recalls, self._recall, decision_id)
+        except BadInput as error:
+            raise Refused(404, "RESOURCE_DOES_NOT_EXIST", str(error)) from error
+        except OSError as error:  # the server of a bucket may only add to the log
+            sentence = f"The log cannot be read here; where it can, loan-default decision {decision_id} tells: {error}"
+            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence) from error
+        return Reply(200, orjson.dumps(decision))
+
     @property
     def _trouble(self) -> str | None:
         return self._follower.hang or self._production.trouble
@@ -590,7 +648,7 @@ def _score(
 
 def _entries(request: Request, reply: Reply) -> list[tuple[Scorer, Entry]]:
     """Return what the prediction log keeps of a reply; a canary is nobody's application."""
-    if not isinstance(reply, ScoringReply):
+    if not isinstance(reply, ScoringReply) or reply.is_logged:
         return []
     return [
         (part.model.scorer, _entry(request, reply, part))
@@ -667,7 +725,9 @@ def _refuse_foreign(headers: Headers) -> None:
 
 
 def _template(path: str) -> str:
-    """Return the path as the routes have it, where it names a model."""
+    """Return the path as the routes have it, where it names a model or a decision."""
+    if path.startswith(_DECISION.partition("{")[0]):
+        return _DECISION
     target = inference_protocol.parse_path(path)
     return path if target is None else target.template
 

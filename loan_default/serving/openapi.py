@@ -20,6 +20,7 @@ from loan_default.risk.model.scorer import DECISIONS
 from loan_default.serving import docs_page
 from loan_default.serving.application_schema import Schema, application_schema
 from loan_default.serving.connection import ConnectionLimits
+from loan_default.serving.decisions import Verdict
 from loan_default.serving.inference_protocol import BINARY
 from loan_default.serving.problems import CODES, PROBLEM_JSON, problem
 from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET, SPLIT, Output, Refused, encode
@@ -30,6 +31,12 @@ _EXAMPLE_ID, EXAMPLE_DECISION = "example", "0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000
 _TEXT: Schema = {"type": "string"}
 _NAME = {"name": "name", "in": "path", "required": True, "schema": _TEXT, "description": "Name of the model."}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": _TEXT, "description": "Version of the model."}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "description": "The same request with the same key has the same decision for a day, and is not decided on twice.",
+}
 _HEADERS = {
     "X-Request-Id": {"schema": _TEXT, "description": "The caller's id of the request, or else the server's."},
     "X-Decision-Id": {
@@ -44,7 +51,7 @@ _HEADERS = {
     "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds after which to send the request again."},
 }
 _OPEN_ERRORS = (400, 403, 408, 413, 431, 500, 503)  # of any request, of whatever route
-_SCORING_ERRORS = (*_OPEN_ERRORS, 401, 415)
+_SCORING_ERRORS = (*_OPEN_ERRORS, 401, 409, 415, 422)
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,7 @@ def _scoring_paths(model: ServedModel, service: Service) -> dict[str, Any]:
         _SCORING_ERRORS,
         secured=service.secured,
         operationId="score",
+        parameters=[_KEY],
         requestBody={
             "required": True,
             "content": {
@@ -219,6 +227,26 @@ def _operations_paths(service: Service) -> dict[str, Any]:
         "/metrics": {"get": operation("Show Prometheus' metrics", "metrics", _content(PROMETHEUS, _TEXT))},
         "/openapi.json": {"get": operation("Show this document", "openapi", _content(JSON, {"type": "object"}))},
         "/docs": {"get": operation("Show this document as a page", "docs", html)},
+        "/decisions/{decision_id}": {
+            "get": operation(
+                "Show a decision, scored again",
+                "decision",
+                _content(JSON, _ref("schemas", "Decision")),
+                401,
+                403,
+                404,
+                secured=service.secured,
+                parameters=[
+                    {
+                        "name": "decision_id",
+                        "in": "path",
+                        "required": True,
+                        "schema": _TEXT,
+                        "description": "The X-Decision-Id or decision_id of an answer.",
+                    }
+                ],
+            )
+        },
         "/admin/reload": {
             "post": operation(
                 "Look at the registry now", "reload", health, 401, answers=unready, secured=service.secured
@@ -251,6 +279,12 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
             reason_codes={"type": "array", "items": _ref("schemas", "ReasonCode"), "description":
                           "The same for programs, in the same order."},
             decision_id={"type": "string", "format": "uuid", "description": "What finds the decision again."},
+        ),
+        "Decision": _object(
+            row={"type": "object", "description": "What the prediction log keeps of it."},
+            verdict={"enum": [*get_args(Verdict)]},
+            sentence=_TEXT,
+            again={"type": ["object", "null"], "description": "What the version that decided says now."},
         ),
         "ReasonCode": _object(
             group=_TEXT, field=_TEXT, side={"enum": ["high", "low", "level", "missing"]},
@@ -357,7 +391,12 @@ def errors(model: ServedModel) -> dict[int, tuple[str, str]]:
         404: ("RESOURCE_DOES_NOT_EXIST", "There is no such model."),
         408: ("BAD_REQUEST", "The body did not come within 30 s, or too slowly."),
         413: ("BAD_REQUEST", "The body is larger than is taken; send fewer applications at once."),
+        409: ("RESOURCE_CONFLICT", "A request with this Idempotency-Key is in progress; send it again in a second."),
         415: ("BAD_REQUEST", f"Content-Type is 'text/plain'; it must be {JSON}, {CSV} or {PARQUET}."),
+        422: (
+            "INVALID_PARAMETER_VALUE",
+            "This Idempotency-Key was sent with another request; each request needs a key of its own.",
+        ),
         431: ("BAD_REQUEST", "The head of the request is too large."),
         500: ("INTERNAL_ERROR", "The server failed; its log tells why."),
         503: ("TEMPORARILY_UNAVAILABLE", "Too many requests at once; try again in a second."),

@@ -8,11 +8,13 @@ answer never waits for a storage: what it refuses is tried again from the journa
 from __future__ import annotations
 
 import logging
+import shutil
 import struct
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, date, datetime
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +27,7 @@ import polars as pl
 from upath import UPath
 
 from loan_default.adapters import gcs, storage
+from loan_default.adapters.inbox import list_folders
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
@@ -305,6 +308,7 @@ class PredictionLog:
         rows_per_file: int = 50_000,
         seconds: float = 60.0,
         shadow: Shadow | None = None,
+        retention_months: int | None = None,
     ) -> None:
         """Begin to log.
 
@@ -316,11 +320,13 @@ class PredictionLog:
             rows_per_file: as soon as a segment has so many rows it becomes a file.
             seconds: between two files at the latest.
             shadow: scores rows by the challenger, when they become a file.
+            retention_months: after which files are deleted, where the root is a folder; None keeps them.
         """
         self.syncs_each = fsync == "decision"
         self.logged = 0  # rows that this worker has stored
         self._damaged = 0  # rows that no file will hold
         self._folder, self._layout, self._shadow = journal, StorageLayout(UPath(root)), shadow
+        self._retention_months, self._pruned_on = retention_months, date.min
         self._preambles: dict[int, bytes] = {}
         self._outage: str | None = None
         self._one_at_a_time, self._due, self._stop = threading.Lock(), threading.Event(), threading.Event()
@@ -373,10 +379,24 @@ class PredictionLog:
             self._due.wait(wait)
             self._due.clear()
             self.store_closed()
+            if self._pruned_on < (today := datetime.now(UTC).date()):
+                self._pruned_on = today
+                self.prune(today)
             if self._outage is not None:
                 self._stop.wait(_RETRY_SECONDS)
             wait = _LOOK_SECONDS  # another worker may have died
         self.store_closed()
+
+    def prune(self, today: date) -> None:
+        """Delete the days that are older than the retention; in a bucket its own rules do so."""
+        root = self._layout.prediction_log
+        if self._retention_months is None or storage.is_remote(root):
+            return
+        months = 12 * today.year + today.month - 1 - self._retention_months
+        first_kept = date(months // 12, months % 12 + 1, min(today.day, 28))
+        for day in list_folders(root):
+            if day < first_kept.isoformat():
+                shutil.rmtree(storage.to_local(root / day), ignore_errors=True)
 
     def store_closed(self) -> None:
         """Make files of all segments that nobody writes, whoever wrote them."""

@@ -50,6 +50,14 @@ class RegistryClient:
         early = self._early.pop(alias, None)
         return _answer(early or self._submit(self._tracking.version_of, alias))
 
+    def get(self, version: int) -> ModelVersion:
+        """Return one version.
+
+        Raises:
+            TrackingError: MLflow failed, there is no such version, or the helper failed.
+        """
+        return _answer(self._submit(self._tracking.get, version))
+
     def download_package(self, version: ModelVersion) -> Path:
         """Return the folder of the version's model package, downloading it the first time.
 

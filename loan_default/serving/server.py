@@ -20,7 +20,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from upath import UPath
+
 from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
+from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
     from loan_default.serving.app import ScoringApp
+    from loan_default.serving.decisions import Decision
     from loan_default.serving.follower import Follower
     from loan_default.serving.journal import Fsync
     from loan_default.serving.prediction_log import PredictionLog
@@ -42,7 +46,7 @@ _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
-RELOAD_SIGN, JOURNAL = "reload", "journal"  # in the home of the server
+RELOAD_SIGN, JOURNAL, KEYS = "reload", "journal", "idempotency.db"  # in the home of the server
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class ServerConfig:
     fsync: Fsync = "second"  # when a decision is durable
     hosting: Hosting = NO_PLATFORM
     authenticated_by: AuthenticatedBy = "tokens"
+    retention_months: int = 25  # of the prediction log, where the storage is a folder
 
     def __post_init__(self) -> None:
         has_tokens = self.tokens and self.admin_tokens
@@ -138,6 +143,7 @@ class WorkerComponents:
         """The application."""
         from loan_default.serving.app import Limits, ScoringApp, Tokens
         from loan_default.serving.connection import ConnectionLimits
+        from loan_default.serving.idempotency import IdempotencyKeys
 
         config = self._config
         return ScoringApp(
@@ -151,6 +157,8 @@ class WorkerComponents:
             hosting=config.hosting,
             authenticated_by=config.authenticated_by,
             reload=self._sign.touch,
+            recall=self.recall,
+            keys=IdempotencyKeys(config.home / KEYS),
             workers=config.workers,
             model_name=config.tracking.model_name,
         )
@@ -161,6 +169,20 @@ class WorkerComponents:
         if self._config.authenticated_by == "platform" and not self._config.admin_tokens:
             return {secrets.token_urlsafe(): "nobody"}
         return self._config.admin_tokens
+
+    def recall(self, decision_id: str) -> Decision:
+        """Find a decision, and score it again by the version that decided."""
+        from loan_default.serving.decisions import recall
+        from loan_default.serving.served_model import ServedModel
+
+        def load(version: int) -> ServedModel:
+            package = self.registry.download_package(self.registry.get(version))
+            return ServedModel.load(package, version)
+
+        config = self._config
+        with TemporaryDirectory(prefix="loan-default-decision-") as staging:
+            layout = StorageLayout(UPath(config.storage))
+            return recall(decision_id, layout, config.home / JOURNAL, load, Path(staging))
 
     @cached_property
     def log(self) -> PredictionLog:
@@ -175,6 +197,7 @@ class WorkerComponents:
             worker=f"{config.port}-{os.getpid()}",
             fsync=config.fsync,
             shadow=Shadow(self._challenger, config.policy.shadow_share),
+            retention_months=config.retention_months,
         )
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import app as app_module
 from loan_default.serving.app import Limits, ScoringApp, Tokens
-from loan_default.serving.decision_id import text_of
+from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decisions import Decision
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import Reply, Request
+from loan_default.serving.idempotency import IdempotencyKeys
 from loan_default.serving.prediction_log import Entry
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits
@@ -117,6 +120,19 @@ def without_id(answer: Answer) -> Any:
     return answer.status, {**answer.headers, "x-decision-id": "", "content-length": ""}, predictions
 
 
+FOUND, LOST = text_of(DecisionIds().draw()), text_of(DecisionIds().draw())
+
+
+def recall(decision_id: str) -> Decision:
+    if decision_id == LOST:
+        raise OSError("forbidden")
+    if decision_id != FOUND:
+        raise BadInput(f"There is no decision {decision_id}.")
+    return Decision(
+        {"pd": 0.5, "scored_at": datetime(2026, 11, 3, tzinfo=UTC)}, "same", "It says the same.", {"pd": 0.5}
+    )
+
+
 def desk_of(
     models: Mapping[int, ServedModel],
     folder: Path,
@@ -138,6 +154,8 @@ def desk_of(
         limits=limits or Limits(),
         tokens=tokens or Tokens(),
         reload=(folder / "reload").touch,
+        recall=recall,
+        keys=IdempotencyKeys(folder / "keys.db"),
     )
     return Desk(app, production, log)
 
@@ -495,6 +513,43 @@ def test_a_decision_that_has_to_be_durable_is_answered_when_it_is(
     assert len(desk.log.entries) == 3, "not once more when they are counted"
     desk.log.disk = []
     assert desk.score(desk.production.model.canary.application).status == 200  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("syncs_each", [False, True], ids=["logged later", "logged first"])
+def test_a_request_that_is_sent_again_is_one_decision(
+    models: dict[int, ServedModel], tmp_path: Path, syncs_each: bool
+) -> None:
+    desk, key = desk_of(models, tmp_path), {"idempotency-key": "k1"}
+    desk.log.syncs_each = syncs_each
+    first = desk.score({"id": "a", **ONE}, **key)
+    again = desk.score({"id": "a", **ONE}, **key)
+    assert (again.status, again.body) == (200, first.body)
+    assert again.headers["x-decision-id"] == first.headers["x-decision-id"]
+    assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (None, "true")
+    desk.app.settle()
+    assert [entry.ids for entry in desk.log.entries] == [["a"]]
+    assert desk.score({"id": "b", **ONE}, **key).status == 422
+    assert desk.score({"id": "a", **ONE}, **{"idempotency-key": ""}).status == 400
+    refused = {"idempotency-key": "k2"}
+    assert desk.score({**ONE, "term": 3.61}, **refused).status == 400
+    assert desk.score({"id": "c", **ONE}, **refused).status == 200, "what was refused is no decision"
+
+
+def test_a_decision_is_shown_to_who_may_see_it(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, tokens=Tokens({"one": "web"}, {"chief": "risk"}))
+
+    def see(decision_id: str, token: str = "chief") -> Answer:
+        return desk.ask("GET", f"/decisions/{decision_id}", authorization=f"Bearer {token}")
+
+    assert see(FOUND, "one").status == 401
+    assert see(FOUND).json == {
+        **{"row": {"pd": 0.5, "scored_at": "2026-11-03T00:00:00+00:00"}, "verdict": "same"},
+        **{"sentence": "It says the same.", "again": {"pd": 0.5}},
+    }
+    missing = text_of(DecisionIds().draw())
+    assert (see(missing).status, see("loan-7").status, see(LOST).status) == (404, 400, 503)
+    assert f"loan-default decision {LOST} tells: forbidden" in see(LOST).json["message"]
+    assert 'route="/decisions/{decision_id}"' in desk.ask("GET", "/metrics").body.decode()
 
 
 def test_health_says_how_the_log_stands(desk: Desk) -> None:

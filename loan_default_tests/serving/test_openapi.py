@@ -99,6 +99,7 @@ def test_tokens_are_described_where_they_are_needed(model: ServedModel, describe
     assert secured == {
         "/invocations",
         "/admin/reload",
+        "/decisions/{decision_id}",
         "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}/infer",
     }

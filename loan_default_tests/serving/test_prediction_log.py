@@ -159,7 +159,7 @@ def test_values_come_back_to_the_bit(new_log: NewLog, tmp_path: Path) -> None:
     numeric = [index for index, field in enumerate(FEATURES) if field.kind == "number"]
     names = [FEATURES[index].name for index in numeric]
     assert frame.select(names).rows() == [tuple(values[numeric])] * 3
-    assert frame["pd"].to_list()[1:] == [0.1 + 0.2] * 2
+    assert sorted(frame["pd"]) == [0.125, 0.1 + 0.2, 0.1 + 0.2]
 
 
 def test_columns_are_what_was_answered_and_then_the_features() -> None:
@@ -422,3 +422,20 @@ def test_a_decision_is_durable_when_that_is_told(new_log: NewLog, tmp_path: Path
     assert within(10, lambda: told == [None])
     (segment,) = list_segments(tmp_path / "journal")
     assert b"r1" in segment.read_bytes()
+
+
+def test_days_beyond_the_retention_are_deleted(new_log: NewLog, tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    old, kept = today - timedelta(days=765), today - timedelta(days=755)
+    folder = tmp_path / "root" / "prediction_log"
+    for day in (old, kept):
+        (folder / f"{day}" / "09").mkdir(parents=True)
+    new_log().prune(today)
+    assert len([*folder.iterdir()]) == 2
+    log = new_log(retention_months=25)
+    log.prune(today)
+    assert [path.name for path in folder.iterdir()] == [f"{kept}"]
+    (folder / "2024-02-28").mkdir()
+    (folder / "2024-02-27").mkdir()
+    log.prune(date(2026, 3, 31))
+    assert {"2024-02-28", "2024-02-27"} & {path.name for path in folder.iterdir()} == {"2024-02-28"}

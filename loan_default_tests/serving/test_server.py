@@ -261,6 +261,56 @@ def test_a_trace_goes_from_the_caller_through_answer_and_logs_to_the_receiver(
     assert rows["trace_id"].to_list() == [trace]
 
 
+def logged_in(home: Path) -> list[str]:
+    """Return the ids of all decisions in the log's files."""
+    files = [*(home / "storage" / "prediction_log").rglob("*.parquet")]
+    return [decision_id for file in files for decision_id in pl.read_parquet(file)["decision_id"]]
+
+
+@pytest.mark.parametrize(("fsync", "lost_seconds"), [("decision", 0.0), ("second", 1.0)])
+def test_what_was_answered_before_a_kill_is_in_the_log(
+    tracking: Tracking, versions: Sequence[int], tmp_path: Path, fsync: str, lost_seconds: float
+) -> None:
+    tracking.move_alias(PRODUCTION, versions[0])
+    application, home = applications()[0][0], tmp_path / "home"
+    answered: list[tuple[float, str]] = []
+    killed = threading.Event()
+
+    def ask(number: int, url: str) -> None:
+        with httpx.Client(base_url=url, timeout=30) as client, suppress(httpx.TransportError):
+            for turn in range(100_000):
+                body = {"inputs": [{**application, "id": f"{number}-{turn}"}], "params": {"output": "pd"}}
+                answer = client.post("/invocations", json=body)
+                if answer.status_code == 200:
+                    answered.append((time.monotonic(), answer.headers["x-decision-id"]))
+                if killed.is_set():
+                    return
+
+    with running(tracking, home, "--workers", "2", LOAN_DEFAULT_LOG_FSYNC=fsync) as started:
+        started.until(lambda health: health["version"] == versions[0])
+        asking = [threading.Thread(target=ask, args=(number, started.url)) for number in range(6)]
+        for thread in asking:
+            thread.start()
+        assert within(60, lambda: len(answered) > 300)
+        time.sleep(1.5)
+        workers = descendants(started.process.pid)
+        os.killpg(started.process.pid, signal.SIGKILL)
+        at = time.monotonic()
+        killed.set()
+        for thread in asking:
+            thread.join()
+        assert within(10, lambda: all(map(gone, workers)))
+    durable = {decision_id for moment, decision_id in answered if moment <= at - lost_seconds}
+    assert len(durable) > 50
+    with running(tracking, home, LOAN_DEFAULT_LOG_FSYNC=fsync) as again:
+        again.until(lambda health: health["version"] == versions[0])
+        assert within(30, lambda: not durable - {*logged_in(home)})
+        again.process.send_signal(signal.SIGTERM)
+        assert again.process.wait(timeout=40) == 0
+    logged = logged_in(home)
+    assert len(logged) == len({*logged}), "none stands there twice"
+
+
 def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
     tracking: Tracking, versions: Sequence[int], tmp_path: Path
 ) -> None:
@@ -306,16 +356,29 @@ def test_only_a_helper_imports_mlflow_and_its_death_is_survived(server: Running,
     assert server.health()["version"] == versions[0]
 
 
-def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Running) -> None:
+def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Running, tracking: Tracking) -> None:
     answer = server.score(json.loads(SAMPLE.read_text()))
     decisions = [prediction["decision"] for prediction in answer.json()["predictions"]]
     assert len(decisions) == 2
+    first, second = (prediction["decision_id"] for prediction in answer.json()["predictions"])
+    assert answer.headers["x-decision-id"] == first
+    shown = server.client.get(f"/decisions/{first}").json()
+    assert (shown["row"]["id"], shown["verdict"]) == ("A-1001", "same"), shown
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=40) == 0
     rows = pl.concat(map(pl.read_parquet, (server.home / "storage" / "prediction_log").rglob("*.parquet")))
     rows = rows.filter(pl.col("id").is_not_null())
     assert rows["decision"].to_list() == decisions
     assert rows["id"].to_list() == ["A-1001", "A-1002"]
+    assert rows["decision_id"].to_list() == [first, second]
+    environment = {
+        **os.environ,
+        **{"LOAN_DEFAULT_HOME": str(server.home), "MLFLOW_TRACKING_URI": tracking.tracking_uri},
+    }
+    command = [sys.executable, "-m", "loan_default.cli", "decision", second]
+    done = subprocess.run(command, env=environment, cwd=server.home, capture_output=True, text=True, check=True)
+    assert "A-1002" in done.stdout
+    assert "says the same to the bit." in done.stdout
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line["request_id"] == answer.headers["x-request-id"]]
     assert (line["path"], line["status"], line["rows"]) == ("/invocations", 200, 2)

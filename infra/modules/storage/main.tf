@@ -6,7 +6,8 @@
 #   drift_report/<batch>.html, .evidently.json pages and figures for people
 #   compute_logs/                              what runs printed
 #   mlflow/                                    models, plots, model cards
-#   history/ prediction_history/ prediction_log/   evidence: who decided what, what each applicant was told
+#   history/ prediction_history/               evidence: who decided on versions, what each predicted
+#   prediction_log/                            what each applicant was told, kept as long as the law asks
 #   *.parquet, *.json, *.md                    assets without partitions, replaced by each run
 #
 # Models and evidence have no rule that deletes. loan_default_tests/test_infra.py holds the rules against the code's names.
@@ -65,6 +66,18 @@ resource "google_storage_bucket" "this" {
     condition {
       age            = var.log_days
       matches_prefix = ["${var.prefix}/compute_logs/"]
+      with_state     = "LIVE"
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      age            = var.decision_days
+      matches_prefix = ["${var.prefix}/prediction_log/"]
       with_state     = "LIVE"
     }
   }
@@ -143,7 +156,7 @@ resource "google_storage_bucket" "this" {
     condition {
       days_since_noncurrent_time = 30
       with_state                 = "ARCHIVED"
-      matches_prefix             = ["${var.prefix}/compute_logs/", "${var.prefix}/.doctor-"]
+      matches_prefix             = ["${var.prefix}/compute_logs/", "${var.prefix}/prediction_log/", "${var.prefix}/.doctor-"]
     }
   }
 

@@ -37,6 +37,12 @@ variable "log_days" {
   nullable    = false
 }
 
+variable "decision_days" {
+  description = "After how many days the prediction log is deleted."
+  type        = number
+  nullable    = false
+}
+
 variable "deletion_protection" {
   description = "Whether a bucket that is not empty refuses to be destroyed."
   type        = bool

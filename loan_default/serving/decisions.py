@@ -1,0 +1,155 @@
+"""Decisions found again by their ids, in the journal or the files of the log, and scored again by who decided.
+
+What is kept of one is `prediction_log`'s to say; who may ask, and where the package of a version comes from, is `app`'s
+and `operations.decisions`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from loan_default.adapters.inbox import File, list_files, local_copy
+from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.tracking import TrackingError
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.errors import BadInput
+from loan_default.risk.model.online_features import Applications
+from loan_default.serving.decision_id import decided_at, first_of, text_of
+from loan_default.serving.journal import Frames, list_segments
+from loan_default.serving.prediction_log import DecidingVersion, Entry, read_records, table_of
+from loan_default.serving.served_model import ServedModel
+
+Verdict = Literal["same", "different", "not scored again"]
+Row = Mapping[str, Any]
+
+_WRITTEN_AT = re.compile(r"-(\d{8}T\d{6})-[0-9a-f]{8}")  # when a segment was begun, in the names of the log's files
+_TOLD = ("pd", "score", "decision", "reasons", "reason_codes")
+_VERSION = b"version"  # begins, as a tag, a frame that says who decided
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision as the log keeps it, and what the version that made it says of the same application now.
+
+    `again` has PD, score, decision, reasons and codes; `verdict` compares each to the bit, `sentence` says what differs
+    or why nothing can be compared.
+    """
+
+    row: Row
+    verdict: Verdict
+    sentence: str
+    again: Row | None = None
+
+    @property
+    def told(self) -> Row:
+        """Return what the applicant's answer said."""
+        return {name: self.row[name] for name in _TOLD}
+
+
+def recall(
+    decision_id: str,
+    layout: StorageLayout,
+    journal: Path,
+    load: Callable[[int], ServedModel],
+    staging: Path,
+) -> Decision:
+    """Find a decision, and have the version that made it score the application again.
+
+    Args:
+        decision_id: the id that the answer said.
+        layout: of the storage.
+        journal: the folder of the server's segments on this machine; it need not exist.
+        load: returns a version; raises a `BadInput`, `TrackingError` or `OSError` where its package is gone.
+        staging: where files of a bucket are copied to.
+
+    Raises:
+        BadInput: it is no id, or there is no such decision.
+    """
+    row = find_row(decision_id, layout, journal, staging)
+    if row is None:
+        raise BadInput(f"There is no decision {decision_id} in {layout.prediction_log} nor in the journal here.")
+    try:
+        model = load(row["model_version"])
+    except (BadInput, TrackingError, OSError) as error:
+        sentence = f"The package of version {row['model_version']} cannot be had, so nothing is compared: {error}"
+        return Decision(row, "not scored again", sentence)
+    return compare(row, model)
+
+
+def compare(row: Row, model: ServedModel) -> Decision:
+    """Score a row of the log again by the version that decided, and compare what it says to the bit."""
+    scorer, version = model.scorer, row["model_version"]
+    for name, fingerprint in {"contract": scorer.contract.fingerprint, "policy": scorer.policy.fingerprint}.items():
+        if row[f"{name}_fingerprint"] != fingerprint:
+            sentence = f"Version {version} has another {name} here than the version {version} that decided."
+            return Decision(row, "not scored again", sentence)
+    values = [_value(field, row[field.name]) for field in scorer.contract.features]
+    predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] == "full")
+    again = dict(zip(_TOLD, (column[0] for column in predictions), strict=True))
+    differing = [name for name in _TOLD if again[name] != row[name]]
+    if differing:
+        return Decision(row, "different", f"Version {version} says another {', '.join(differing)} now.", again)
+    return Decision(row, "same", f"Version {version} says the same to the bit.", again)
+
+
+def _value(field: LoanField, value: Any) -> float:
+    """Return a logged value as `Applications` have it."""
+    if value is None:
+        return math.nan
+    return value if field.kind == "number" else float(field.levels.index(value) + 1)
+
+
+def find_row(decision_id: str, layout: StorageLayout, journal: Path, staging: Path) -> Row | None:
+    """Return the row of a decision, None where there is none; first of the journal, whose rows move to the files."""
+    first, row = first_of(decision_id)
+    name = text_of(first, row)
+    for table in (*_in_journal(journal, first), *_in_files(layout, first, name, staging)):
+        rows = table.filter(pl.col("decision_id") == name)
+        if rows.height:
+            return rows.row(0, named=True)
+    return None
+
+
+def _in_journal(journal: Path, first: int) -> Iterator[pl.DataFrame]:
+    key = first.to_bytes(16)
+    for path in list_segments(journal):
+        versions: dict[int, DecidingVersion] = {}
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:  # it has become a file
+            continue
+        with file:
+            for payload in Frames(file):
+                if key not in payload and _VERSION not in payload[:16]:
+                    continue
+                for record in read_records(payload):
+                    if isinstance(record, DecidingVersion):
+                        versions[record.version] = record
+                    elif isinstance(record, Entry) and record.first == key:
+                        yield table_of(versions[record.version], [record])
+
+
+def _in_files(layout: StorageLayout, first: int, name: str, staging: Path) -> Iterator[pl.DataFrame]:
+    moment = decided_at(first)
+    files = list_files(layout.prediction_log_hour(moment))
+    for file in sorted(files, key=lambda file: _distance(file, moment)):
+        rows = pl.scan_parquet(local_copy(staging, file), glob=False)
+        if "decision_id" in rows.collect_schema():  # files of earlier releases have none
+            yield rows.filter(pl.col("decision_id") == name).collect()
+
+
+def _distance(file: File, moment: datetime) -> timedelta:
+    """Return how far a file's beginning lies before a moment: a segment is begun shortly before its last rows."""
+    written = _WRITTEN_AT.search(file.name)
+    if written is None:
+        return timedelta.max
+    begun = datetime.strptime(written[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return moment - begun if begun <= moment else timedelta.max

@@ -1,0 +1,180 @@
+"""Requests that are sent again with the same `Idempotency-Key`: one decision, and the same bytes, for a day.
+
+The keys of all workers stand in one SQLite file of the server's home. What is answered is `app`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from loan_default.serving.http import RawHeaders, Reply, Request
+from loan_default.serving.protocol import Refused, invalid
+
+Result = TypeVar("Result")
+
+HEADER = b"idempotency-key"
+REPLAYED = (b"idempotent-replayed", b"true")
+_DAY = 24 * 3600.0
+_LEASE_SECONDS = 60.0  # in which a request that is in progress has ended, if its worker lives
+_WAIT_SECONDS, _LOOK_SECONDS = 10.0, 0.05
+_PRUNE_SECONDS = 60.0
+_BYTES_AT_MOST = 256_000_000  # of replies; beyond, the oldest keys go first
+_LONGEST_KEY = 255
+_TABLE = """
+CREATE TABLE IF NOT EXISTS keys (
+    key BLOB PRIMARY KEY, body BLOB NOT NULL, begun_at REAL NOT NULL, pid INTEGER NOT NULL,
+    size INTEGER NOT NULL DEFAULT 0, status INTEGER, headers BLOB, reply BLOB);
+CREATE INDEX IF NOT EXISTS by_age ON keys (begun_at);
+"""
+
+
+class Claim(NamedTuple):
+    """What a request is known by: its caller and key, and what it asks."""
+
+    key: bytes
+    body: bytes
+
+    @classmethod
+    def of(cls, request: Request) -> Claim:
+        """Read the claim of a request that has a key.
+
+        Raises:
+            Refused: the key is none.
+        """
+        key = request.headers[HEADER]
+        if not 0 < len(key) <= _LONGEST_KEY or not key.isascii() or not key.decode().isprintable():
+            raise invalid(f"Idempotency-Key must be 1 to {_LONGEST_KEY} printable ASCII letters.")
+        form = [request.headers.get(name, b"") for name in (b"content-type", b"content-encoding")]
+        return cls(
+            _digest(request.caller.encode(), key), _digest(request.path.encode(), request.query, *form, request.body)
+        )
+
+
+def _digest(*parts: bytes) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).digest()
+
+
+class IdempotencyKeys:
+    """The keys of the last day; its file is opened at the first, and used by one thread."""
+
+    def __init__(self, file: Path, *, now: Callable[[], float] = time.time) -> None:
+        self._file, self._now, self._pruned_at = file, now, 0.0
+        self._thread = ThreadPoolExecutor(1, "idempotency")
+        self._connection: sqlite3.Connection | None = None
+
+    async def begin(self, claim: Claim) -> Reply | None:
+        """Return the reply that the same request had; None where it is the first, which `finish` or `release` ends.
+
+        Raises:
+            Refused: 422 for another request with this key, 409 for one that is in progress and does not end.
+        """
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            is_first, reply = await self._run(self._begin, claim)
+            if is_first or reply is not None:
+                return reply
+            if time.monotonic() >= deadline:
+                sentence = "A request with this Idempotency-Key is in progress; send it again in a second."
+                raise Refused(409, "RESOURCE_CONFLICT", sentence, 1)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def finish(self, claim: Claim, reply: Reply) -> None:
+        """Keep the reply for those who send the same again."""
+        await self._run(self._finish, claim, reply)
+
+    async def release(self, claim: Claim) -> None:
+        """Let the same request be tried again: it has had no decision."""
+        await self._run(self._release, claim)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._thread.submit(self._close)
+        self._thread.shutdown()
+
+    async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        except sqlite3.Error as error:
+            sentence = f"{self._file} cannot be used, so no Idempotency-Key is known: {error}."
+            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._file, timeout=10.0, isolation_level=None)
+            self._file.chmod(0o600)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.executescript(_TABLE)
+        return self._connection
+
+    def _begin(self, claim: Claim) -> tuple[bool, Reply | None]:
+        """Tell whether the request is the first, and the reply that it had, if any."""
+        connection, now = self._connect(), self._now()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            return self._begin_alone(connection, claim, now)
+        finally:
+            connection.commit()
+
+    def _begin_alone(self, connection: sqlite3.Connection, claim: Claim, now: float) -> tuple[bool, Reply | None]:
+        columns = "body, begun_at, pid, status, headers, reply"
+        row = connection.execute(f"SELECT {columns} FROM keys WHERE key = ?", (claim.key,)).fetchone()
+        if row is not None and row[1] > now - _DAY:
+            body, begun_at, pid, status, headers, content = row
+            if body != claim.body:
+                sentence = "This Idempotency-Key was sent with another request; each request needs a key of its own."
+                raise Refused(422, "INVALID_PARAMETER_VALUE", sentence)
+            if status is not None:
+                stored = msgspec.msgpack.decode(headers, type=RawHeaders)
+                return False, Reply(status, content, (*stored, REPLAYED))
+            if begun_at > now - _LEASE_SECONDS and _lives(pid):
+                return False, None
+        values = (claim.key, claim.body, now, os.getpid())
+        connection.execute("INSERT OR REPLACE INTO keys (key, body, begun_at, pid) VALUES (?, ?, ?, ?)", values)
+        return True, None
+
+    def _finish(self, claim: Claim, reply: Reply) -> None:
+        values = (reply.status, msgspec.msgpack.encode(reply.headers), reply.body, len(reply.body), claim.key)
+        self._connect().execute("UPDATE keys SET status = ?, headers = ?, reply = ?, size = ? WHERE key = ?", values)
+        if self._now() >= self._pruned_at + _PRUNE_SECONDS:
+            self._pruned_at = self._now()
+            self._prune()
+
+    def _prune(self) -> None:
+        """Forget keys that are a day old, and the oldest ones where their replies take too much room."""
+        connection = self._connect()
+        connection.execute("DELETE FROM keys WHERE begun_at <= ?", (self._now() - _DAY,))
+        newer = "SELECT begun_at, sum(size + 200) OVER (ORDER BY begun_at DESC) AS newer FROM keys"
+        sentence = f"SELECT max(begun_at) FROM ({newer}) WHERE newer > ?"
+        (limit,) = connection.execute(sentence, (_BYTES_AT_MOST,)).fetchone()
+        if limit is not None:
+            connection.execute("DELETE FROM keys WHERE begun_at <= ? AND status IS NOT NULL", (limit,))
+
+    def _release(self, claim: Claim) -> None:
+        self._connect().execute("DELETE FROM keys WHERE key = ? AND status IS NULL", (claim.key,))
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with closing(self._connection):
+                self._connection = None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,179 @@
+"""Keys in a real file: the first decides, others get its bytes, another body is refused, nothing is kept for ever."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loan_default.serving import idempotency
+from loan_default.serving.http import Reply, Request
+from loan_default.serving.idempotency import HEADER, REPLAYED, Claim, IdempotencyKeys
+from loan_default.serving.protocol import Refused
+
+REPLY = Reply(200, b'{"predictions": []}', ((b"content-type", b"application/json"), (b"x-decision-id", b"1")))
+
+
+def claim(key: str = "k1", body: bytes = b"{}", caller: str = "web", **headers: bytes) -> Claim:
+    sent = {HEADER: key.encode(), **{name.replace("_", "-").encode(): value for name, value in headers.items()}}
+    return Claim.of(Request("POST", "/invocations", b"", sent, "", body, caller=caller))
+
+
+class Clock:
+    seconds = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+NewKeys = Callable[[], IdempotencyKeys]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def new_keys(tmp_path: Path, clock: Clock) -> Iterator[NewKeys]:
+    """Keys of several workers, of one file."""
+    made = []
+
+    def make() -> IdempotencyKeys:
+        made.append(IdempotencyKeys(tmp_path / "home" / "keys.db", now=clock))
+        return made[-1]
+
+    yield make
+    for keys in made:
+        keys.close()
+
+
+def run(awaitable: Any) -> Any:
+    async def wait() -> Any:
+        return await awaitable
+
+    return asyncio.run(wait())
+
+
+def test_the_same_request_has_the_same_reply_over_workers_and_restarts(new_keys: NewKeys) -> None:
+    first, second = new_keys(), new_keys()
+    assert run(first.begin(claim())) is None
+    run(first.finish(claim(), REPLY))
+    expected = Reply(200, REPLY.body, (*REPLY.headers, REPLAYED))
+    for keys in (first, second, new_keys()):
+        assert run(keys.begin(claim())) == expected
+    assert run(second.begin(claim(caller="branch"))) is None, "another caller's key is another"
+    assert run(second.begin(claim("k2"))) is None
+
+
+@pytest.mark.parametrize(
+    "other", [claim(body=b"{ }"), claim(content_type=b"text/csv"), claim(content_encoding=b"gzip")]
+)
+def test_another_request_with_the_key_is_refused(new_keys: NewKeys, other: Claim) -> None:
+    keys = new_keys()
+    for finished in (False, True):
+        if finished:
+            run(keys.finish(claim(), REPLY))
+        else:
+            assert run(keys.begin(claim())) is None
+        with pytest.raises(Refused, match="was sent with another request") as refused:
+            run(keys.begin(other))
+        assert refused.value.status == 422
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "a\nb", "ä"])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    with pytest.raises(Refused, match="must be 1 to 255 printable ASCII") as refused:
+        claim(key)
+    assert refused.value.status == 400
+
+
+def test_a_request_in_progress_is_waited_for(new_keys: NewKeys) -> None:
+    first, second = new_keys(), new_keys()
+
+    async def together() -> Reply | None:
+        assert await first.begin(claim()) is None
+        again = asyncio.create_task(second.begin(claim()))
+        await asyncio.sleep(0.2)
+        assert not again.done()
+        await first.finish(claim(), REPLY)
+        return await again
+
+    reply = asyncio.run(together())
+    assert reply is not None
+    assert reply.body == REPLY.body
+
+
+def test_one_that_does_not_end_is_a_conflict(new_keys: NewKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "_WAIT_SECONDS", 0.1)
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    with pytest.raises(Refused, match="is in progress") as refused:
+        run(keys.begin(claim()))
+    assert (refused.value.status, refused.value.retry_after) == (409, 1)
+
+
+def test_one_that_was_refused_may_be_sent_again(new_keys: NewKeys) -> None:
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    run(keys.release(claim()))
+    assert run(keys.begin(claim(body=b"corrected"))) is None
+    run(keys.finish(claim(body=b"corrected"), REPLY))
+    run(keys.release(claim()))
+    assert run(keys.begin(claim(body=b"corrected"))) is not None, "a decision is not released"
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["its worker died", "too long ago"])
+def test_one_that_nobody_works_on_is_taken_over(new_keys: NewKeys, tmp_path: Path, clock: Clock, dies: bool) -> None:
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    if dies:
+        with sqlite3.connect(tmp_path / "home" / "keys.db") as connection:
+            connection.execute("UPDATE keys SET pid = ?", (2**30,))  # no system has so many
+    else:
+        clock.seconds += 61
+    assert run(keys.begin(claim())) is None
+
+
+def test_after_a_day_it_is_another_decision(new_keys: NewKeys, tmp_path: Path, clock: Clock) -> None:
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    run(keys.finish(claim(), REPLY))
+    clock.seconds += 24 * 3600 - 1
+    assert run(keys.begin(claim())) is not None
+    clock.seconds += 2
+    assert run(keys.begin(claim("k2"))) is None
+    run(keys.finish(claim("k2"), REPLY))
+    with sqlite3.connect(tmp_path / "home" / "keys.db") as connection:
+        assert connection.execute("SELECT count(*) FROM keys").fetchone() == (1,)
+    assert run(keys.begin(claim())) is None
+
+
+def test_the_oldest_go_where_replies_take_too_much_room(
+    new_keys: NewKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "_BYTES_AT_MOST", 1_000)
+    keys = new_keys()
+    for number in range(10):
+        clock.seconds += 61
+        assert run(keys.begin(claim(f"k{number}"))) is None
+        run(keys.finish(claim(f"k{number}"), Reply(200, b"x" * 50)))
+    kept = [number for number in range(10) if run(keys.begin(claim(f"k{number}"))) is not None]
+    assert kept == [6, 7, 8, 9]
+
+
+def test_a_file_that_cannot_be_used_is_said(new_keys: NewKeys, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "keys.db").write_bytes(b"no database " * 100)
+    with pytest.raises(
+        Refused, match=r"keys\.db cannot be used, so no Idempotency-Key is known: file is not a database"
+    ):
+        run(new_keys().begin(claim()))
+
+
+@pytest.mark.parametrize("file", ["keys.db", "keys.db-wal"])
+def test_only_its_owner_reads_it(new_keys: NewKeys, tmp_path: Path, file: str) -> None:
+    assert run(new_keys().begin(claim())) is None
+    assert (tmp_path / "home" / file).stat().st_mode & 0o077 == 0
