@@ -12,9 +12,10 @@ import pytest
 import urllib3.util.connection  # noqa: F401 - tries IPv6 by a socket when it is loaded, which is no test's doing
 from upath import UPath
 
-# As the platform sets them; read when XGBoost and numpy are loaded.
+# As the platform sets them; read when XGBoost, numpy and MLflow are loaded, by whichever test comes first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
