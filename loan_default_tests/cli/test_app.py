@@ -17,7 +17,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Set up": ("contract", "init", "doctor", "sample-data", "demo", "completion"),
     "Train": ("run", "clean", "tune", "train", "promote", "rollback"),
     "Score": ("score", "score-again", "score-rest"),
-    "Watch": ("status", "history", "drift", "performance"),
+    "Watch": ("status", "history", "drift", "performance", "metrics"),
     "Serve": ("serve", "dev"),
 }
 NAMES = [name for names in COMMANDS.values() for name in names]
