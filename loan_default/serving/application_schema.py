@@ -69,7 +69,7 @@ def _values(field: LoanField, *, may_lack: bool) -> Schema:
         return {"enum": [*field.levels, *words, *([None] if may_lack else [])]}
     if field.kind == "month":
         return {"type": ["string", *null], "pattern": _MONTH}
-    return {"type": ["string", *(["integer"] if field.role == "id" else []), *null]}
+    return {"type": ["string", "number", "boolean", *null]}  # which are read as they would be written
 
 
 def _description(field: LoanField) -> str:

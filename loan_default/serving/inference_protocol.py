@@ -85,9 +85,9 @@ class _RequestParameters(msgspec.Struct, frozen=True):
 
 class _Inference(msgspec.Struct, forbid_unknown_fields=True):
     inputs: list[_Tensor]
-    id: str | None = None
+    id: str | msgspec.UnsetType = msgspec.UNSET
     parameters: _RequestParameters = _RequestParameters()
-    outputs: list[_RequestedOutput] | None = None
+    outputs: list[_RequestedOutput] = []
 
 
 _DECODER = msgspec.json.Decoder(_Inference)
@@ -121,7 +121,8 @@ def decode(body: bytes, header_length: bytes | None, *, at_most: int) -> Inferen
     names = [tensor.name for tensor in request.inputs]
     split = {"columns": names, "data": [*zip(*columns, strict=True)]}
     params = {"output": "full" if "reasons" in outputs else "pd"}  # reasons take most of the time
-    return InferenceRequest(request.id, orjson.dumps({"dataframe_split": split, "params": params}), outputs)
+    request_id = None if request.id is msgspec.UNSET else request.id
+    return InferenceRequest(request_id, orjson.dumps({"dataframe_split": split, "params": params}), outputs)
 
 
 def _loaded(text: bytes, limits: BodyLimits) -> _Inference:

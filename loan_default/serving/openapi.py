@@ -232,16 +232,14 @@ def _operations_paths(service: Service) -> dict[str, Any]:
                 "Show a decision, scored again",
                 "decision",
                 _content(JSON, _ref("schemas", "Decision")),
-                401,
-                403,
-                404,
+                *(400, 401, 403, 404),
                 secured=service.secured,
                 parameters=[
                     {
                         "name": "decision_id",
                         "in": "path",
                         "required": True,
-                        "schema": _TEXT,
+                        "schema": {"type": "string", "format": "uuid", "pattern": _DECISION_ID},
                         "description": "The X-Decision-Id or decision_id of an answer.",
                     }
                 ],
@@ -321,11 +319,13 @@ def _scoring_request(model: ServedModel, service: Service) -> Schema:
         data={"type": "array", "items": {"type": "array", "description": "A value for each column."}, **most},
     )
     forms = {name: split if name == SPLIT else records for name in FORMS}
-    said = {name: {"params": params} for name in FORMS} | {"instances": {"parameters": params}}
-    return {"oneOf": [
-        {**_object(**{name: schema}), "properties": {name: schema, "params": params, **said[name]}}
+    either = {"params": params, "parameters": params}  # Vertex AI's name
+    said = {name: {"params": params} for name in FORMS} | {"instances": either}
+    bodies = [
+        {**_object(**{name: schema}), "properties": {name: schema, **said[name]}, "not": {"required": [*either]}}
         for name, schema in forms.items()
-    ]}  # fmt: skip
+    ]
+    return {"oneOf": bodies}
 
 
 def _inference_schemas(model: ServedModel, service: Service) -> dict[str, Schema]:

@@ -286,9 +286,8 @@ def _always_readable(field: LoanField, dtypes: Dtypes) -> bool:
 def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> RowRule:
     """Reject a row where the file says something of the field and nothing could be read from it."""
     text = as_text(_raw(field), dtype)
-    value = (
-        _value(field, dtype, contract.files) if field.outside == "null" else pl.col(field.name)
-    )  # null: by its range
+    changed = field.outside == "null" or field.derived  # null by its range, or computed in the place of what is there
+    value = _value(field, dtype, contract.files) if changed else pl.col(field.name)
     unreadable = value.is_null() & text.is_not_null()
     problem, why = {
         "number": ("unreadable number", f"is no number; it must be {field.allowed}"),
