@@ -29,6 +29,7 @@ from loan_default.serving.served_model import ServedModel
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _EXAMPLE_ID, EXAMPLE_DECISION = "example", "0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000"
 _TEXT: Schema = {"type": "string"}
+_DECISION_ID = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"  # a UUID of version 7
 _NAME = {"name": "name", "in": "path", "required": True, "schema": _TEXT, "description": "Name of the model."}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": _TEXT, "description": "Version of the model."}
 _KEY = {
@@ -232,7 +233,9 @@ def _operations_paths(service: Service) -> dict[str, Any]:
                 "Show a decision, scored again",
                 "decision",
                 _content(JSON, _ref("schemas", "Decision")),
-                *(400, 401, 403, 404),
+                401,
+                403,
+                404,
                 secured=service.secured,
                 parameters=[
                     {
