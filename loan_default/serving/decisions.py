@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.serving.decision_id import decided_at, first_of, text_of
 from loan_default.serving.journal import Frames, list_segments
-from loan_default.serving.prediction_log import DecidingVersion, Entry, read_records, table_of
+from loan_default.serving.prediction_log import DecidingVersion, read_records, table_of
 from loan_default.serving.served_model import ServedModel
 
 Verdict = Literal["same", "different", "not scored again"]
@@ -111,14 +112,14 @@ def find_row(decision_id: str, layout: StorageLayout, journal: Path, staging: Pa
     """Return the row of a decision, None where there is none; first of the journal, whose rows move to the files."""
     first, row = first_of(decision_id)
     name = text_of(first, row)
-    for table in (*_in_journal(journal, first), *_in_files(layout, first, name, staging)):
-        rows = table.filter(pl.col("decision_id") == name)
+    for table in chain(_in_journal(journal, first), _in_files(layout, first, staging)):
+        rows = table.filter(pl.col("decision_id") == name).collect()
         if rows.height:
             return rows.row(0, named=True)
     return None
 
 
-def _in_journal(journal: Path, first: int) -> Iterator[pl.DataFrame]:
+def _in_journal(journal: Path, first: int) -> Iterator[pl.LazyFrame]:
     key = first.to_bytes(16)
     for path in list_segments(journal):
         versions: dict[int, DecidingVersion] = {}
@@ -133,17 +134,18 @@ def _in_journal(journal: Path, first: int) -> Iterator[pl.DataFrame]:
                 for record in read_records(payload):
                     if isinstance(record, DecidingVersion):
                         versions[record.version] = record
-                    elif isinstance(record, Entry) and record.first == key:
-                        yield table_of(versions[record.version], [record])
+                    elif record.first == key:
+                        yield table_of(versions[record.version], [record]).lazy()
 
 
-def _in_files(layout: StorageLayout, first: int, name: str, staging: Path) -> Iterator[pl.DataFrame]:
+def _in_files(layout: StorageLayout, first: int, staging: Path) -> Iterator[pl.LazyFrame]:
+    """Yield the files of the decision's hour, first the one that most likely has it: the others need no copy then."""
     moment = decided_at(first)
     files = list_files(layout.prediction_log_hour(moment))
     for file in sorted(files, key=lambda file: _distance(file, moment)):
         rows = pl.scan_parquet(local_copy(staging, file), glob=False)
         if "decision_id" in rows.collect_schema():  # files of earlier releases have none
-            yield rows.filter(pl.col("decision_id") == name).collect()
+            yield rows
 
 
 def _distance(file: File, moment: datetime) -> timedelta:

@@ -121,6 +121,14 @@ def test_files_of_earlier_releases_and_a_torn_segment_are_passed_over(log: Log) 
     assert log.recall(decision_id.upper()).verdict == "same"
 
 
+def test_no_file_is_read_for_a_decision_that_the_journal_has(log: Log) -> None:
+    (decision_id,) = log.decide(1)
+    folder = Path(log.layout.prediction_log_hour(decided_at(int(decision_id.replace("-", ""), 16))).path)
+    folder.mkdir(parents=True)
+    (folder / "unreadable.parquet").write_bytes(b"no Parquet")
+    assert log.recall(decision_id).verdict == "same"
+
+
 def test_a_decision_is_written_as_json(log: Log) -> None:
     (decision_id,) = log.decide(1)
     written = msgspec.json.decode(msgspec.json.encode(log.recall(decision_id)))
