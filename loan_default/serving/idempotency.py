@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from loan_default.adapters.processes import is_alive
 from loan_default.serving.http import RawHeaders, Reply, Request
 from loan_default.serving.protocol import Refused, invalid
 
@@ -138,7 +139,7 @@ class IdempotencyKeys:
             if status is not None:
                 stored = msgspec.msgpack.decode(headers, type=RawHeaders)
                 return False, Reply(status, content, (*stored, REPLAYED))
-            if begun_at > now - _LEASE_SECONDS and _lives(pid):
+            if begun_at > now - _LEASE_SECONDS and is_alive(pid):
                 return False, None
         values = (claim.key, claim.body, now, os.getpid())
         connection.execute("INSERT OR REPLACE INTO keys (key, body, begun_at, pid) VALUES (?, ?, ?, ?)", values)
@@ -168,13 +169,3 @@ class IdempotencyKeys:
         if self._connection is not None:
             with closing(self._connection):
                 self._connection = None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -31,6 +31,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 import loan_default
+from loan_default.adapters.processes import is_alive
 from loan_default.risk.model.scorer import DECISIONS, Predictions
 from loan_default.serving.connection import CLOSED
 
@@ -262,14 +263,6 @@ def _shared_folder() -> Path | None:
 def _live_workers(folder: Path) -> list[int]:
     """Return the process ids of the workers that live; the gauges of the others are cleared away."""
     pids = {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*.db")}
-    for pid in (living := {pid for pid in pids if _is_alive(pid)}) ^ pids:
+    for pid in (living := {pid for pid in pids if is_alive(pid)}) ^ pids:
         multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
     return sorted(living)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from loan_default.adapters.processes import is_alive
 from loan_default.adapters.scoring_server import ScoringServer, ServerError, Unreachable, record_process, recorded_url
 from loan_default_tests.stores import free_port, serving
 from loan_default_tests.waiting import within
@@ -124,22 +125,13 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     sandbox = Sandbox(tmp_path)
     yield sandbox
     for pid in sandbox.pids:
-        if alive(pid) and str(sandbox.script) in command_line(pid):
+        if is_alive(pid) and str(sandbox.script) in command_line(pid):
             os.kill(pid, signal.SIGKILL)
 
 
 def command_line(pid: int) -> str:
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def alive(pid: int) -> bool:
-    """Tell whether the process is there, if only as a zombie."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # --- start, stop, find ------------------------------------------------------------------------------------------
@@ -209,7 +201,7 @@ def test_a_server_outlives_the_process_that_started_it(sandbox: Sandbox) -> None
 def test_a_server_that_was_killed_is_gone_at_once(sandbox: Sandbox) -> None:
     pid = sandbox.start()
     os.kill(pid, signal.SIGKILL)
-    assert within(5, lambda: not alive(pid)), "it stays as a zombie of the process that started it"
+    assert within(5, lambda: not is_alive(pid)), "it stays as a zombie of the process that started it"
     assert sandbox.server.running_pid() is None
     assert sandbox.record.exists()
     assert sandbox.start() == sandbox.pids[1] != pid
@@ -220,7 +212,7 @@ def test_a_server_that_ignores_a_polite_end_is_killed(sandbox: Sandbox) -> None:
     began = time.monotonic()
     assert sandbox.server.stop(wait=0.3) == pid
     assert 0.3 < time.monotonic() - began < WAIT
-    assert within(5, lambda: not alive(pid))
+    assert within(5, lambda: not is_alive(pid))
 
 
 # --- the record of the process ----------------------------------------------------------------------------------
@@ -314,7 +306,7 @@ def test_a_server_that_never_answers_is_ended(sandbox: Sandbox) -> None:
     with pytest.raises(ServerError, match=r"did not answer within 2 s; .*server\.log ends with: starting"):
         sandbox.server.start(sandbox.command("silent"), wait=2)
     (pid,) = sandbox.pids
-    assert within(5, lambda: not alive(pid))
+    assert within(5, lambda: not is_alive(pid))
     assert not sandbox.record.exists()
 
 
