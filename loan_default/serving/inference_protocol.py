@@ -32,13 +32,13 @@ _WHOLE = {
     f"{sign}{bits}": f"<{kind}{bits // 8}" for sign, kind in (("INT", "i"), ("UINT", "u")) for bits in (8, 16, 32, 64)
 }
 _NUMPY = {"FP64": "<f8", "BOOL": "?", **_WHOLE}
-_TYPES: dict[str, Any] = {"FP64": float, "BOOL": bool, "BYTES": str, **dict.fromkeys(_WHOLE, int)}
+DATATYPES: Mapping[str, Any] = {"FP64": float, "BOOL": bool, "BYTES": str, **dict.fromkeys(_WHOLE, int)}
 _DECODERS: Mapping[str, msgspec.json.Decoder[list[Any]]] = {
     name: msgspec.json.Decoder(list[kind | list[kind | None] | None])  # type: ignore[valid-type]
-    for name, kind in _TYPES.items()
+    for name, kind in DATATYPES.items()
 }
 _LENGTH = struct.Struct("<I")  # before each text of a binary tensor
-_OUTPUTS = {"pd": "FP64", "score": "INT64", "decision": "BYTES", "reasons": "BYTES"}
+OUTPUTS = {"pd": "FP64", "score": "INT64", "decision": "BYTES", "reasons": "BYTES"}
 
 
 class Target(NamedTuple):
@@ -159,7 +159,7 @@ def _rows(tensors: Sequence[_Tensor], at_most: int) -> int:
         if tensor.name in names:
             raise invalid(f"The request has the input {tensor.name} twice.")
         names.add(tensor.name)
-        if tensor.datatype not in _TYPES:
+        if tensor.datatype not in DATATYPES:
             raise invalid(_unknown_type(tensor))
         if not (len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)) or tensor.shape[0] < 0:
             raise invalid(f"Input {tensor.name} has the shape {tensor.shape}; it must be [n] or [n, 1].")
@@ -238,10 +238,10 @@ def _texts(data: memoryview) -> Iterator[str]:
 def _requested(request: _Inference) -> dict[str, bool]:
     """Return the outputs of the answer, each with whether it is binary: all in JSON, unless the request says other."""
     if not request.outputs:
-        return dict.fromkeys(_OUTPUTS, request.parameters.binary_data_output)
+        return dict.fromkeys(OUTPUTS, request.parameters.binary_data_output)
     for output in request.outputs:
-        if output.name not in _OUTPUTS:
-            raise invalid(f"{output.name!r} is no output; the outputs are {', '.join(_OUTPUTS)}.")
+        if output.name not in OUTPUTS:
+            raise invalid(f"{output.name!r} is no output; the outputs are {', '.join(OUTPUTS)}.")
     everywhere = request.parameters.binary_data_output
     return {output.name: output.parameters.binary_data or everywhere for output in request.outputs}
 
@@ -274,9 +274,9 @@ def encode(
     outputs, binary = [], []
     for name, is_binary in request.outputs.items():
         shape = [len(predictions.pds), *([width] if name == "reasons" else [])]
-        tensor = {"name": name, "datatype": _OUTPUTS[name], "shape": shape}
+        tensor = {"name": name, "datatype": OUTPUTS[name], "shape": shape}
         if is_binary:
-            data = _as_binary(_OUTPUTS[name], values[name]())
+            data = _as_binary(OUTPUTS[name], values[name]())
             binary.append(data)
             outputs.append({**tensor, "parameters": {"binary_data_size": len(data)}})
         else:
@@ -313,6 +313,6 @@ def model_metadata(scorer: Scorer, *, name: str, version: int) -> dict[str, Any]
     ]
     outputs = [
         {"name": output, "datatype": datatype, "shape": shapes.get(output, [-1])}
-        for output, datatype in _OUTPUTS.items()
+        for output, datatype in OUTPUTS.items()
     ]
     return {"name": name, "versions": [str(version)], "platform": platform, "inputs": inputs, "outputs": outputs}

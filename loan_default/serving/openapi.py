@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, get_args
 import orjson
 import polars as pl
 
+from loan_default.risk.contract.reasons import Side
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.serving import docs_page
 from loan_default.serving.application_schema import Schema, application_schema
 from loan_default.serving.connection import ConnectionLimits
 from loan_default.serving.decisions import Verdict
-from loan_default.serving.inference_protocol import BINARY
+from loan_default.serving.inference_protocol import BINARY, DATATYPES, OUTPUTS
 from loan_default.serving.problems import CODES, PROBLEM_JSON, problem
 from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET, SPLIT, Output, Refused, encode
 from loan_default.serving.served_model import ServedModel
@@ -124,7 +125,7 @@ def _introduction(model: ServedModel, service: Service) -> str:
 def _operation(
     summary: str, tag: str, answer: Mapping[str, Any], errors: Sequence[int], *, secured: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """Describe an operation: its answer at 200 and at others, and the errors that it shares with others."""
+    """Describe an operation: its own answers, and at other statuses the errors that it shares with others."""
     shared = {str(status): _ref("responses", _error_name(status)) for status in sorted(errors)}
     security: dict[str, Any] = {"security": [{"token": []}]} if secured else {}
     return {"summary": summary, "tags": [tag], **security, **more, "responses": {**shared, **answer}}
@@ -191,8 +192,8 @@ def _inference(summary: str, schema: str, operation_id: str, *unusual: int) -> d
     answers = {"200": _answer("The answer.", _content(JSON, _ref("schemas", schema)))}
     if 503 in unusual:
         answers["503"] = _answer("No version is loaded.", _content(JSON, _ref("schemas", schema)), "Retry-After")
-    errors = {*_OPEN_ERRORS, *unusual} - {int(status) for status in answers}
-    return _operation(summary, "Open Inference Protocol", answers, [*errors], operationId=operation_id)
+    errors = (*_OPEN_ERRORS, *unusual)
+    return _operation(summary, "Open Inference Protocol", answers, errors, operationId=operation_id)
 
 
 def _infer(model: ServedModel, service: Service, operation_id: str) -> dict[str, Any]:
@@ -219,8 +220,7 @@ def _operations_paths(service: Service) -> dict[str, Any]:
 
     def operation(summary: str, operation_id: str, content: Mapping[str, Any], *errors: int, **more: Any) -> Any:
         answers = {"200": _answer("The answer.", content), **more.pop("answers", {})}
-        statuses = {*_OPEN_ERRORS, *errors} - {int(status) for status in answers}
-        return _operation(summary, "Operations", answers, [*statuses], operationId=operation_id, **more)
+        return _operation(summary, "Operations", answers, (*_OPEN_ERRORS, *errors), operationId=operation_id, **more)
 
     return {
         "/health": {"get": operation("Tell which version answers", "health", health, answers=unready)},
@@ -234,7 +234,6 @@ def _operations_paths(service: Service) -> dict[str, Any]:
                 "decision",
                 _content(JSON, _ref("schemas", "Decision")),
                 401,
-                403,
                 404,
                 secured=service.secured,
                 parameters=[
@@ -288,7 +287,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
             again={"type": ["object", "null"], "description": "What the version that decided says now."},
         ),
         "ReasonCode": _object(
-            group=_TEXT, field=_TEXT, side={"enum": ["high", "low", "level", "missing"]},
+            group=_TEXT, field=_TEXT, side={"enum": [*get_args(Side)]},
             share={"type": "number", "description": "Of what all groups add that raise the risk."},
         ),
         "Error": _object(error_code={"enum": [*CODES]}, message=_TEXT),
@@ -323,29 +322,22 @@ def _scoring_request(model: ServedModel, service: Service) -> Schema:
     )
     forms = {name: split if name == SPLIT else records for name in FORMS}
     either = {"params": params, "parameters": params}  # Vertex AI's name
-    said = {name: {"params": params} for name in FORMS} | {"instances": either}
+    params_of = {name: {"params": params} for name in FORMS} | {"instances": either}
     bodies = [
-        {**_object(**{name: schema}), "properties": {name: schema, **said[name]}, "not": {"required": [*either]}}
+        {**_object(**{name: schema}), "properties": {name: schema, **params_of[name]}, "not": {"required": [*either]}}
         for name, schema in forms.items()
     ]
     return {"oneOf": bodies}
 
 
 def _inference_schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
-    tensor = _object(
-        name=_TEXT,
-        datatype={"enum": ["FP64", "INT64", "INT32", "BOOL", "BYTES"]},
-        shape={"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
-        data={"type": "array"},
-    )
-    described = {**tensor, "required": ["name", "datatype", "shape"], "properties": {
-        key: value for key, value in tensor["properties"].items() if key != "data"}}  # fmt: skip
-    described["properties"]["shape"] = {"type": "array", "items": {"type": "integer"}}
+    typed: dict[str, Schema] = {"name": _TEXT, "datatype": {"enum": [*DATATYPES]}}
+    shape = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2}
     request = _object(inputs={"type": "array", "items": _ref("schemas", "Tensor"), "minItems": 1})
-    outputs = {"type": "array", "items": _object(name={"enum": ["pd", "score", "decision", "reasons"]})}
+    outputs = {"type": "array", "items": _object(name={"enum": [*OUTPUTS]})}
     return {
-        "Tensor": tensor,
-        "TensorMetadata": described,
+        "Tensor": _object(**typed, shape=shape, data={"type": "array"}),
+        "TensorMetadata": _object(**typed, shape={"type": "array", "items": {"type": "integer"}}),
         "InferenceRequest": {**request, "properties": {**request["properties"], "id": _TEXT, "outputs": outputs}},
         "InferenceAnswer": {
             "type": "object",
