@@ -21,7 +21,7 @@ import orjson
 from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.serving.http import JSON_HEADER, RawHeaders
 from loan_default.serving.json_body import measure, without_nan
-from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, invalid, too_large
+from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, invalid
 
 PATH = "/v2"  # below which all of its routes are
 BINARY = "application/octet-stream"
@@ -113,8 +113,9 @@ def decode(body: bytes, header_length: bytes | None, *, at_most: int) -> Inferen
         Refused: names the tensor and what is allowed.
     """
     length = _json_length(body, header_length)
-    request = _loaded(body[:length], BodyLimits(at_most))
-    rows = _rows(request.inputs, at_most)
+    limits = BodyLimits(at_most)
+    request = _loaded(body[:length], limits)
+    rows = _rows(request.inputs, limits)
     binary = _split_binary(request.inputs, memoryview(body)[length:])
     columns = [_values(tensor, rows, data) for tensor, data in zip(request.inputs, binary, strict=True)]
     outputs = _requested(request)
@@ -144,7 +145,7 @@ def _json_length(body: bytes, header_length: bytes | None) -> int:
     return int(header_length)
 
 
-def _rows(tensors: Sequence[_Tensor], at_most: int) -> int:
+def _rows(tensors: Sequence[_Tensor], limits: BodyLimits) -> int:
     """Return how many applications the tensors hold, by their shapes alone."""
     if not tensors:
         raise invalid("The request has no inputs; send a tensor for each field of the applications.")
@@ -166,8 +167,7 @@ def _rows(tensors: Sequence[_Tensor], at_most: int) -> int:
         if tensor.shape[0] != first.shape[0]:
             counts = f"{first.name} has {first.shape[0]} values and {tensor.name} {tensor.shape[0]}"
             raise invalid(f"{counts}; each input needs one per application.")
-    if first.shape[0] > at_most:
-        raise too_large(f"{first.shape[0]:,} applications in one request; at most {at_most:,} are taken.")
+    limits.check_rows(first.shape[0])
     return first.shape[0]
 
 

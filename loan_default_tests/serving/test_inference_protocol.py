@@ -96,6 +96,7 @@ TERM = {"name": "term", "shape": [2], "datatype": "FP64", "data": [36, 60]}
         (body_of(term={**TERM, "data": ["36", "60"]}), "Input term is FP64, and its data are not"),
         (body_of(term={**TERM, "data": 36}), "Input term is FP64, and its data are not"),
         (body_of(other={**TERM}), "the input term twice"),
+        ({"inputs": [{**TERM, "shape": [0], "data": []}]}, "There is no application in the request"),
         (body_of(term={"name": "term", "shape": [2], "datatype": "FP64"}), "neither data nor"),
         (body_of(term={**TERM, "parameters": {"binary_data_size": 16}}), "add up to 16 bytes, and 0 follow"),
         ({**body_of(), "outputs": [{"name": "margin"}]}, "'margin' is no output"),
