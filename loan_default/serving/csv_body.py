@@ -45,18 +45,14 @@ def _rows(lines: io.StringIO, limits: BodyLimits) -> Iterator[list[str]]:
     """
     reader = csv.reader(lines, strict=True)
     number = 0
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            line = f"{'The header' if not number else f'Row {number - 1}'}"
-            raise invalid(f"{line} cannot be read as text/csv: {error}.") from None
-        if row:
+    try:
+        for row in filter(None, reader):
             limits.check_rows(max(number, 1))
             number += 1
             yield row
+    except csv.Error as error:
+        line = f"Row {number - 1}" if number else "The header"
+        raise invalid(f"{line} cannot be read as text/csv: {error}.") from None
 
 
 def _table(header: list[str], rows: list[list[str]]) -> DecodedBody:
