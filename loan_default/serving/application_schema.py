@@ -59,13 +59,12 @@ def _field_schema(field: LoanField, contract: Contract, example: Mapping[str, An
 def _values(field: LoanField, *, may_lack: bool) -> Schema:
     """Return the keywords that say what a value may be."""
     null = ["null"] if may_lack else []
+    words = [word for word, meaning in field.words.items() if meaning is not None or may_lack]
     if field.kind == "number":
         limits = dict(zip(("minimum", "maximum"), field.range, strict=True)) if field.range else {}
-        words = [word for word, meaning in field.words.items() if meaning is not None or may_lack]
         number: Schema = {"type": ["number", *null], **(limits if field.outside == "reject" else {})}
         return {"anyOf": [number, {"enum": words}]} if words else number
     if field.levels and field.outside == "reject":
-        words = [word for word, meaning in field.words.items() if meaning is not None or may_lack]
         return {"enum": [*field.levels, *words, *([None] if may_lack else [])]}
     if field.kind == "month":
         return {"type": ["string", *null], "pattern": _MONTH}
