@@ -376,7 +376,7 @@ class Connection(asyncio.Protocol):
     @property
     def _is_free(self) -> bool:
         """Tell whether the next reply can be written now."""
-        return self._task is None and not self._pending and self._blocked_since is None
+        return self.waits and self._blocked_since is None
 
     def _respond(self, request: Request, reply: Reply | None) -> None:
         """Answer a request, with the reply if there is one already, when those before it are answered."""
@@ -426,7 +426,7 @@ class Connection(asyncio.Protocol):
 
     def _settle(self) -> None:
         """Close where all is answered and no more will come."""
-        if not self._ends or self._task is not None or self._pending:
+        if not (self._ends and self.waits):
             return
         self._flush()
         self._phase, self._since = _Phase.LAST, perf_counter()
