@@ -6,9 +6,9 @@ How bytes become one and the other bytes is `connection`'s; what is replied is `
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,6 +28,7 @@ class Request(msgspec.Struct):
     """One request. `app.admit` sees it before its body has come, and names it and its caller.
 
     `client` is the address it came from, `received_at` when the last of it came (seconds of `time.perf_counter`).
+    `route` is what answers it, None where nothing does.
     `trace` names the trace it belongs to, if any, and `span` its own one where traces are sent: see `request_spans`.
     """
 
@@ -40,6 +41,7 @@ class Request(msgspec.Struct):
     received_at: float = 0.0
     id: str = ""
     caller: str = ""
+    route: Route | None = None
     trace: SpanId | None = None
     span: Span | None = None
 
@@ -55,6 +57,19 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: RawHeaders = (JSON_HEADER,)
+
+
+class Route(NamedTuple):
+    """What answers requests to a path, in which names stand in braces.
+
+    `tokens`: those that open it, by none of which anybody may ask; `decides`: its replies decide on applications.
+    """
+
+    method: str
+    path: str
+    answer: Callable[[Request], Reply | Awaitable[Reply]]
+    tokens: Mapping[str, str] = {}
+    decides: bool = False
 
 
 def is_loopback(host: str) -> bool:

@@ -111,7 +111,7 @@ def repeated(names: Iterable[Hashable]) -> Any:
     return next((name for name in names if name in before or before.add(name)), None)  # type: ignore[func-returns-value]
 
 
-def encode(predictions: Predictions, output: Output, decision_ids: Sequence[str] = ()) -> bytes:
+def encode(predictions: Predictions, output: Output, decision_ids: Iterable[str] = ()) -> bytes:
     """Encode predictions in the form that was asked for, as MLflow's server writes them; the full one with ids."""
     values: list[Any]
     if output == "pd":

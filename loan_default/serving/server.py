@@ -141,7 +141,8 @@ class WorkerComponents:
     @cached_property
     def app(self) -> ScoringApp:
         """The application."""
-        from loan_default.serving.app import Limits, ScoringApp, Tokens
+        from loan_default.serving.access import Tokens
+        from loan_default.serving.app import Limits, ScoringApp
         from loan_default.serving.connection import ConnectionLimits
         from loan_default.serving.idempotency import IdempotencyKeys
 

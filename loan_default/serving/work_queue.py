@@ -1,7 +1,7 @@
 """The queue of requests that need a thread: bounded, in the order of their coming, with a deadline.
 
 A connection has one request in it at most, so that the order is fair between connections. What is done in the thread
-is `app`'s to say.
+is `scoring`'s to say.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class WorkQueue:
 
     def __init__(self, limits: QueueLimits) -> None:
         self.waiting = self.working = 0
-        self._limits = limits
+        self.limits = limits
         self._executor = ThreadPoolExecutor(limits.threads, "scoring")
         self._free = asyncio.Semaphore(limits.threads)  # gives its places in the order in which they are waited for
 
@@ -51,22 +51,22 @@ class WorkQueue:
         self.working += 1
         future.add_done_callback(self._release)
         try:
-            async with asyncio.timeout(self._limits.work_seconds):
+            async with asyncio.timeout(self.limits.work_seconds):
                 return await asyncio.shield(future)
         except TimeoutError:
-            sentence = f"The answer took longer than {self._limits.work_seconds:g} s; send fewer applications at once."
+            sentence = f"The answer took longer than {self.limits.work_seconds:g} s; send fewer applications at once."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from None
 
     async def _wait(self) -> None:
-        if self.waiting >= self._limits.waiting:
+        if self.waiting >= self.limits.waiting:
             sentence = f"{self.waiting:,} requests wait already; try again in a second."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, _RETRY_SECONDS)
         self.waiting += 1
         try:
-            async with asyncio.timeout(self._limits.wait_seconds):
+            async with asyncio.timeout(self.limits.wait_seconds):
                 await self._free.acquire()
         except TimeoutError:
-            sentence = f"The request waited {self._limits.wait_seconds:g} s in vain; try again in a second."
+            sentence = f"The request waited {self.limits.wait_seconds:g} s in vain; try again in a second."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, _RETRY_SECONDS) from None
         finally:
             self.waiting -= 1

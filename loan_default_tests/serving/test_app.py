@@ -16,7 +16,8 @@ import pytest
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import app as app_module
-from loan_default.serving.app import Limits, ScoringApp, Tokens
+from loan_default.serving.access import Tokens
+from loan_default.serving.app import Limits, ScoringApp
 from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.decisions import Decision
 from loan_default.serving.follower import FollowedAlias, Follower

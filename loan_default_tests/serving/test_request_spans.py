@@ -7,9 +7,10 @@ from typing import Any, cast
 import pytest
 
 from loan_default.adapters.tracing import SpanId
-from loan_default.serving.app import AnsweredRequest, ScoringReply, VersionPredictions
+from loan_default.serving.app import AnsweredRequest
 from loan_default.serving.http import Reply, Request
 from loan_default.serving.request_spans import RequestSpans, Times
+from loan_default.serving.scoring import ScoringReply, VersionPredictions
 from loan_default_tests.traces import receiver
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

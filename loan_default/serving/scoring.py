@@ -1,0 +1,235 @@
+"""A request to score, from its body to its reply: by the version in production, or in part by the challenger.
+
+Small requests that are plainly right are answered where they arrive; all others in a thread, so that nobody waits
+for them. Who may ask, and what becomes of a reply, is `app`'s; decoding is `protocol`'s, a version `served_model`'s.
+Tested in `serving/test_app.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from loan_default.risk.errors import BadInput
+from loan_default.risk.model.online_features import Applications
+from loan_default.risk.model.scorer import Predictions, Scorer
+from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decoding import unpack
+from loan_default.serving.http import JSON_HEADER, Reply, Request
+from loan_default.serving.prediction_log import Entry
+from loan_default.serving.protocol import JSON, Output, Refused, encode, invalid
+from loan_default.serving.request_spans import Times
+from loan_default.serving.routing import is_challenged
+from loan_default.serving.served_model import ParsedRequest, ServedModel
+
+if TYPE_CHECKING:
+    from loan_default.serving.follower import FollowedAlias
+    from loan_default.serving.work_queue import WorkQueue
+
+INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
+
+
+class RequestBody(NamedTuple):
+    """The body of a request to score, and its type."""
+
+    body: bytes
+    content_type: str
+
+
+class VersionPredictions(NamedTuple):
+    """Applications of one request, what one version predicts for them, and their positions in the body."""
+
+    model: ServedModel
+    applications: Applications
+    predictions: Predictions
+    positions: Sequence[int]
+    times: Times
+
+
+class ScoringReply(Reply, frozen=True):
+    """The reply to a request to score, and what counters and prediction log still need of it.
+
+    `first` is the id of the decision on the first application.
+    """
+
+    parts: Sequence[VersionPredictions] = ()
+    first: int = 0
+    output: Output = "full"
+    is_logged: bool = False
+
+
+class Scoring:
+    """Answers requests to score by `production`, and by `challenger` a share (0 to 1) of the loans."""
+
+    def __init__(
+        self,
+        production: FollowedAlias,
+        challenger: FollowedAlias,
+        challenger_share: float,
+        queue: WorkQueue,
+        *,
+        rows: int,
+        unpacked_bytes: int,
+    ) -> None:
+        """Answer requests of at most so many rows, and bytes of a body that came as gzip."""
+        self._production, self._challenger, self._challenger_share = production, challenger, challenger_share
+        self.queue, self.rows, self._unpacked_bytes = queue, rows, unpacked_bytes
+        self._decision_ids = DecisionIds()
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether a version is loaded."""
+        return self._production.model is not None
+
+    @property
+    def model(self) -> ServedModel:
+        """Return the version in production; raise Refused where none is loaded."""
+        model = self._production.model
+        if model is None:
+            sentence = f"Not ready: {self._production.trouble or 'no version is loaded yet.'}"
+            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
+        return model
+
+    def answer(self, request: Request) -> Reply | Awaitable[Reply]:
+        """Answer a request, at once where nobody would have to wait for it.
+
+        Raises:
+            Refused: no version is loaded.
+        """
+        model = self.model
+        return self.answer_inline(model, request) or self.queue.run(self.answer_closely, model, request)
+
+    def answer_inline(self, model: ServedModel, request: Request) -> Reply | None:
+        """Answer here and now; None where somebody would have to wait for it, or where it may have to be refused."""
+        headers = request.headers
+        if (
+            len(request.body) > INLINE_BYTES
+            or headers.get(b"content-type") != JSON_HEADER[1]
+            or b"content-encoding" in headers
+        ):
+            return None
+        began = time.perf_counter()
+        parsed = model.read_quickly(request.body, at_most=self.rows)
+        return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON), began)
+
+    def answer_closely(self, model: ServedModel, request: Request) -> Reply:
+        """Answer a request that is large, or has to be read closely; in a thread, as long as somebody waits."""
+        began, until = time.perf_counter(), time.monotonic() + self.queue.limits.work_seconds
+        content_type = request.headers.get(b"content-type", b"").decode("latin-1")
+        request_body = RequestBody(self.unpacked(request), content_type)
+        try:
+            parsed = model.read(*request_body, at_most=self.rows, until=until)
+        except BadInput as error:
+            raise invalid(str(error)) from error
+        return self._answer_by(model, parsed, request_body, began, until)
+
+    def unpacked(self, request: Request) -> bytes:
+        """Return the body as it was before it was packed.
+
+        Raises:
+            Refused: it cannot be unpacked.
+        """
+        encoding = request.headers.get(b"content-encoding", b"").decode("latin-1")
+        return unpack(request.body, encoding, at_most=self._unpacked_bytes)
+
+    def _answer_by(
+        self,
+        model: ServedModel,
+        request: ParsedRequest,
+        request_body: RequestBody,
+        began: float,
+        until: float = math.inf,
+    ) -> Reply:
+        """Answer by a version, or part of it by the challenger where the policy says so; reading `began` then."""
+        applications, explained = request.applications, request.output == "full"
+        positions = range(len(applications.ids))
+        chosen = self._choose(applications.ids)
+        challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
+        parts: tuple[VersionPredictions, ...]
+        if challenged is None:
+            parts = (_score(model, applications, positions, began, explained=explained, until=until),)
+            predictions, version = parts[0].predictions, b"%d" % model.version
+        else:
+            others = sorted({*positions} - {*chosen})
+            own = applications.take(others)
+            rest = [_score(model, own, others, began, explained=explained, until=until)] if others else []
+            parts = (*rest, challenged)
+            versions = sorted(part.model.version for part in parts)
+            predictions, version = merge(parts), b",".join(b"%d" % version for version in versions)
+        first = self._decision_ids.draw()
+        body = encode(predictions, request.output, (text_of(first, row) for row in positions))
+        headers = (JSON_HEADER, (b"x-model-version", version), (b"x-decision-id", text_of(first).encode()))
+        return ScoringReply(200, body, headers, parts, first, request.output)
+
+    def _choose(self, ids: Sequence[str | None]) -> Sequence[int]:
+        """Choose the positions of the loans that go to the challenger, if there is one."""
+        if not self._challenger_share or self._challenger.model is None:
+            return ()
+        return [index for index, loan_id in enumerate(ids) if is_challenged(loan_id, self._challenger_share)]
+
+    def _rescore(
+        self, request_body: RequestBody, chosen: Sequence[int], *, explained: bool
+    ) -> VersionPredictions | None:
+        """Have the challenger answer some of the applications; None where its contract refuses them."""
+        model = self._challenger.model
+        if model is None:
+            return None
+        began = time.perf_counter()
+        try:
+            applications = model.read(*request_body, at_most=self.rows).applications.take(chosen)
+        except BadInput:
+            return None
+        return _score(model, applications, chosen, began, explained=explained)
+
+
+def _score(
+    model: ServedModel,
+    applications: Applications,
+    positions: Sequence[int],
+    began: float,
+    *,
+    explained: bool,
+    until: float = math.inf,
+) -> VersionPredictions:
+    read, explain_seconds = time.perf_counter(), list[float]()
+    predictions = model.predict(applications, with_reasons=explained, until=until, explain_seconds=explain_seconds)
+    ended = time.perf_counter()
+    times = Times(began, read, ended - sum(explain_seconds), ended)
+    return VersionPredictions(model, applications, predictions, positions, times)
+
+
+def entries_of(request: Request, reply: Reply) -> list[tuple[Scorer, Entry]]:
+    """Return what the prediction log keeps of a reply; a canary is nobody's application."""
+    if not isinstance(reply, ScoringReply) or reply.is_logged:
+        return []
+    return [
+        (part.model.scorer, _entry(request, reply, part))
+        for part in reply.parts
+        if not part.model.is_canary(part.applications, part.predictions)
+    ]
+
+
+def _entry(request: Request, reply: ScoringReply, part: VersionPredictions) -> Entry:
+    return Entry.of(
+        reply.first,
+        part.model.version,
+        part.applications,
+        part.predictions,
+        output=reply.output,
+        request_id=request.id,
+        trace_id=request.trace_id,
+        caller=request.caller,
+        positions=None if isinstance(part.positions, range) else part.positions,
+    )
+
+
+def merge(parts: Sequence[VersionPredictions]) -> Predictions:
+    """Merge the predictions of all parts, each at the position of its application."""
+    order = np.argsort([*chain.from_iterable(part.positions for part in parts)]).tolist()
+    columns = [[*chain.from_iterable(column)] for column in zip(*(part.predictions for part in parts), strict=True)]
+    return Predictions(*([column[index] for index in order] for column in columns))
