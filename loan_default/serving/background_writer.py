@@ -12,6 +12,7 @@ import time
 
 _PIECE_BYTES = 65_536
 _PAUSE_SECONDS = 0.05  # where the descriptor does not block
+_GATHER_SECONDS = 0.05  # lines are written together: each turn of the thread takes time from the answers
 
 
 class BackgroundWriter:
@@ -48,6 +49,8 @@ class BackgroundWriter:
     def _run(self) -> None:
         while True:
             self._due.wait()
+            if not self._stops:
+                time.sleep(_GATHER_SECONDS)
             self._due.clear()
             with self._lock:
                 lines, self._waiting = b"".join(self._waiting), []

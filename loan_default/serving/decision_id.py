@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -33,8 +33,14 @@ class DecisionIds:
 
 def text_of(first: int, row: int = 0) -> str:
     """Return the id of a row (from 0) of the request whose first row has the id `first`, as a UUID is written."""
-    digits = f"{first + row:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return next(texts_of(first, (row,)))
+
+
+def texts_of(first: int, rows: Iterable[int]) -> Iterator[str]:
+    """Yield the ids of rows of one request: only the last four digits differ."""
+    digits = f"{first:032x}"
+    of_request = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:28]}"
+    return (f"{of_request}{row:04x}" for row in rows)
 
 
 def first_of(decision_id: str) -> tuple[int, int]:

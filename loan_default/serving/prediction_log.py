@@ -35,7 +35,7 @@ from loan_default.risk.files import write_atomically
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import SCORED, Predictions, Scorer
-from loan_default.serving.decision_id import microseconds_of, text_of
+from loan_default.serving.decision_id import microseconds_of, texts_of
 from loan_default.serving.journal import Frame, Frames, Fsync, Journal, age_of_oldest, claim, list_segments, sync_path
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
 
 
 def _row_ids(first: int, entry: Entry) -> Iterable[str]:
-    return (text_of(first, row) for row in entry.rows)
+    return texts_of(first, entry.rows)
 
 
 def _natural(name: str, levels: Sequence[str]) -> pl.Expr:

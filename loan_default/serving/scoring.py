@@ -18,7 +18,7 @@ import numpy as np
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Predictions, Scorer
-from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, Reply, Request
 from loan_default.serving.prediction_log import Entry
@@ -162,7 +162,7 @@ class Scoring:
             versions = sorted(part.model.version for part in parts)
             predictions, version = merge(parts), b",".join(b"%d" % version for version in versions)
         first = self._decision_ids.draw()
-        body = encode(predictions, request.output, (text_of(first, row) for row in positions))
+        body = encode(predictions, request.output, texts_of(first, positions))
         headers = (JSON_HEADER, (b"x-model-version", version), (b"x-decision-id", text_of(first).encode()))
         return ScoringReply(200, body, headers, parts, first, request.output)
 
