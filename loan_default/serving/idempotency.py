@@ -31,7 +31,9 @@ _LEASE_SECONDS = 60.0  # in which a request that is in progress has ended, if it
 _WAIT_SECONDS, _LOOK_SECONDS = 10.0, 0.05
 _PRUNE_SECONDS = 60.0
 _BYTES_AT_MOST = 256_000_000  # of replies; beyond, the oldest keys go first
-_LONGEST_KEY = 255
+LONGEST_KEY = 255
+IN_PROGRESS = "A request with this Idempotency-Key is in progress; send it again in a second."
+ANOTHER_REQUEST = "This Idempotency-Key was sent with another request; each request needs a key of its own."
 _TABLE = """
 CREATE TABLE IF NOT EXISTS keys (
     key BLOB PRIMARY KEY, body BLOB NOT NULL, begun_at REAL NOT NULL, pid INTEGER NOT NULL,
@@ -54,8 +56,8 @@ class Claim(NamedTuple):
             Refused: the key is none.
         """
         key = request.headers[HEADER]
-        if not 0 < len(key) <= _LONGEST_KEY or not key.isascii() or not key.decode().isprintable():
-            raise invalid(f"Idempotency-Key must be 1 to {_LONGEST_KEY} printable ASCII letters.")
+        if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.decode().isprintable():
+            raise invalid(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII letters.")
         form = [request.headers.get(name, b"") for name in (b"content-type", b"content-encoding")]
         return cls(
             _digest(request.caller.encode(), key), _digest(request.path.encode(), request.query, *form, request.body)
@@ -86,8 +88,7 @@ class IdempotencyKeys:
             if is_first or reply is not None:
                 return reply
             if time.monotonic() >= deadline:
-                sentence = "A request with this Idempotency-Key is in progress; send it again in a second."
-                raise Refused(409, "RESOURCE_CONFLICT", sentence, 1)
+                raise Refused(409, "RESOURCE_CONFLICT", IN_PROGRESS, 1)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def finish(self, claim: Claim, reply: Reply) -> None:
@@ -134,8 +135,7 @@ class IdempotencyKeys:
         if row is not None and row[1] > now - _DAY:
             body, begun_at, pid, status, headers, content = row
             if body != claim.body:
-                sentence = "This Idempotency-Key was sent with another request; each request needs a key of its own."
-                raise Refused(422, "INVALID_PARAMETER_VALUE", sentence)
+                raise Refused(422, "INVALID_PARAMETER_VALUE", ANOTHER_REQUEST)
             if status is not None:
                 stored = msgspec.msgpack.decode(headers, type=RawHeaders)
                 return False, Reply(status, content, (*stored, REPLAYED))

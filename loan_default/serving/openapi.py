@@ -22,6 +22,7 @@ from loan_default.serving import docs_page
 from loan_default.serving.application_schema import Schema, application_schema
 from loan_default.serving.connection import ConnectionLimits
 from loan_default.serving.decisions import Verdict
+from loan_default.serving.idempotency import ANOTHER_REQUEST, IN_PROGRESS, LONGEST_KEY
 from loan_default.serving.inference_protocol import BINARY, DATATYPES, OUTPUTS
 from loan_default.serving.problems import CODES, PROBLEM_JSON, problem
 from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET, SPLIT, Output, Refused, encode
@@ -36,7 +37,7 @@ _VERSION = {"name": "version", "in": "path", "required": True, "schema": _TEXT, 
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST_KEY}}}$"},
     "description": "The same request with the same key has the same decision for a day, and is not decided on twice.",
 }
 _HEADERS = {
@@ -386,12 +387,9 @@ def errors(model: ServedModel) -> dict[int, tuple[str, str]]:
         404: ("RESOURCE_DOES_NOT_EXIST", "There is no such model."),
         408: ("BAD_REQUEST", "The body did not come within 30 s, or too slowly."),
         413: ("BAD_REQUEST", "The body is larger than is taken; send fewer applications at once."),
-        409: ("RESOURCE_CONFLICT", "A request with this Idempotency-Key is in progress; send it again in a second."),
+        409: ("RESOURCE_CONFLICT", IN_PROGRESS),
         415: ("BAD_REQUEST", f"Content-Type is 'text/plain'; it must be {JSON}, {CSV} or {PARQUET}."),
-        422: (
-            "INVALID_PARAMETER_VALUE",
-            "This Idempotency-Key was sent with another request; each request needs a key of its own.",
-        ),
+        422: ("INVALID_PARAMETER_VALUE", ANOTHER_REQUEST),
         431: ("BAD_REQUEST", "The head of the request is too large."),
         500: ("INTERNAL_ERROR", "The server failed; its log tells why."),
         503: ("TEMPORARILY_UNAVAILABLE", "Too many requests at once; try again in a second."),
