@@ -210,6 +210,7 @@ def _infer(model: ServedModel, service: Service, operation_id: str) -> dict[str,
         (*_SCORING_ERRORS, 404),
         secured=service.secured,
         operationId=operation_id,
+        parameters=[_KEY],
         requestBody={"required": True, "content": tensors},
     )
 

@@ -107,6 +107,12 @@ def test_tokens_are_described_where_they_are_needed(model: ServedModel, describe
     assert not [part for part in parts_of(unsecured["paths"]) if "security" in part]
 
 
+def test_each_operation_that_decides_takes_an_idempotency_key(described: dict[str, Any]) -> None:
+    keyed = {path for path, methods in described["paths"].items() for part in parts_of(methods)
+             if part.get("name") == "Idempotency-Key"}  # fmt: skip
+    assert keyed == {path for path in described["paths"] if path.endswith(("/invocations", "/infer"))}
+
+
 def test_the_sentence_of_a_refusal_is_a_real_one(model: ServedModel) -> None:
     assert errors(model)[400][1].startswith("Row 0: loan_amnt '?' is no number; it must be 100 to 1,000,000 dollars.")
 
