@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 import loan_default.cli.entry  # noqa: F401 - registers the commands
 from loan_default.cli.app import app
@@ -22,7 +23,7 @@ COMMANDS = {name: command for name, command in app.resolved_commands().items() i
 # Read by libraries alone, or by tests.
 OTHERS = {
     *("MLFLOW_TRACKING_USERNAME", "PGPASSWORD", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"),
-    *("STORAGE_EMULATOR_HOST", "LOAN_DEFAULT_REAL_DATA", "DAGSTER_LOCATION_NAME"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "STORAGE_EMULATOR_HOST", "LOAN_DEFAULT_REAL_DATA", "DAGSTER_LOCATION_NAME"),
 }
 
 
@@ -44,11 +45,26 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
     assert {*re.findall(r"^(?:# )?([A-Z_]+)=", example, re.M)} - OTHERS == known_variables() - OTHERS
 
 
-def options_of(command: str) -> set[str]:
+def subcommands(command: str) -> dict[str, App]:
     app = COMMANDS[command]
-    apps = [app] if app.default_command else [app[name] for name in app.resolved_commands() if not name.startswith("-")]
-    collected = [argument for each in apps for argument in each.assemble_argument_collection()]
+    names = () if app.default_command else (name for name in app.resolved_commands() if not name.startswith("-"))
+    return {f"{command} {name}": app[name] for name in names} or {command: app}
+
+
+def options_of(command: str) -> set[str]:
+    collected = [argument for app in subcommands(command).values() for argument in app.assemble_argument_collection()]
     return {"--help", *(name for argument in collected for name in argument.names)}
+
+
+def test_commands_page_tells_of_every_command_that_prints_json() -> None:
+    apps = {name: app for command in COMMANDS for name, app in subcommands(command).items()}
+    printing = {
+        name
+        for name, app in apps.items()
+        if any("--json" in argument.names for argument in app.assemble_argument_collection())
+    }
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert {*re.findall("^## (.+)$", page, re.M)} == printing
 
 
 @BY_PAGE
