@@ -6,11 +6,13 @@ belongs in `model.online_features`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.delimited import ROW
 from loan_default.risk.data.field_values import parse_table
 from loan_default.risk.data.loan_files import LoanTable, holds_values
@@ -65,6 +67,21 @@ def refuse_unknown(name: str, contract: Contract) -> None:
     raise BadInput(f"{subject} is no field of a loan application; the fields are {names}; leave it out{_OR_IGNORE}.")
 
 
+def required_fields(contract: Contract, names: Collection[str] = ()) -> list[LoanField]:
+    """Return the fields that an application must have and that are not among the names, though they may be null."""
+    return contract.lacking((field for field in contract.features if field.required), names)
+
+
+def refuse_incomplete(row: int, names: Collection[str], contract: Contract) -> None:
+    """Refuse an application that has these fields alone, where it must have more.
+
+    Raises:
+        BadInput: names the row and the first field that is absent.
+    """
+    for field in required_fields(contract, names):
+        raise BadInput(f"Row {row}: {field.name} is missing; it must be {field.allowed}.")
+
+
 def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
     """Refuse what can be seen without reading a value: no row, unknown, absent and nested columns."""
     if records.is_empty():
@@ -73,8 +90,7 @@ def _refuse_columns(records: pl.DataFrame, contract: Contract) -> None:
     for name in records.columns:
         if name not in names:
             refuse_unknown(name, contract)
-    for field in contract.lacking((field for field in contract.features if field.required), records.columns):
-        raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    refuse_incomplete(0, records.columns, contract)
     for name, dtype in records.schema.items():
         if not holds_values(dtype):
             row = records[name].is_not_null().arg_max() or 0

@@ -20,7 +20,12 @@ import polars as pl
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.data.applications import clean_applications, refuse_unknown
+from loan_default.risk.data.applications import (
+    clean_applications,
+    refuse_incomplete,
+    refuse_unknown,
+    required_fields,
+)
 from loan_default.risk.data.parsing import Vocabulary, numeric_words, text_of, words_for_nothing
 from loan_default.risk.errors import BadInput
 from loan_default.risk.expressions import Expression
@@ -230,11 +235,6 @@ class QuickReader:
         return np.array([row], dtype=np.float32)
 
 
-def required_fields(contract: Contract, names: Collection[str] = ()) -> list[LoanField]:
-    """Return the fields that an application must have and that are not among the names, though they may be null."""
-    return contract.lacking((field for field in contract.features if field.required), names)
-
-
 def _field_type(field: LoanField, *, is_needed: bool, is_optional: bool) -> tuple[str, Any] | tuple[str, Any, None]:
     """Return name, type and, where it may be left out, default of a field."""
     kind: Any = str
@@ -365,8 +365,7 @@ def check(
     elif unknown:
         refuse_unknown(next(name for name in names if name in unknown), contract)
     columns = _without_gaps(columns, len(rows), contract)
-    for field in required_fields(contract, columns):
-        raise BadInput(f"Row 0: {field.name} is missing; it must be {field.allowed}.")
+    refuse_incomplete(0, columns, contract)
     for name, column in columns.items():
         _refuse_no_value(name, column, contract)
     frame = pl.DataFrame([_column(name, column, contract.files.decimal) for name, column in columns.items()])
@@ -386,8 +385,7 @@ def _without_gaps(columns: Mapping[str, Sequence[Any]], rows: int, contract: Con
         return dict(columns)
     for row in range(rows):
         present = [name for name, column in columns.items() if column[row] is not msgspec.UNSET]
-        for field in required_fields(contract, present):
-            raise BadInput(f"Row {row}: {field.name} is missing; it must be {field.allowed}.")
+        refuse_incomplete(row, present, contract)
     return {
         name: [None if value is msgspec.UNSET else value for value in column] if name in gaps else column
         for name, column in columns.items()
