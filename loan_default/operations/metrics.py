@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from loan_default.operations.status import Status, read_status
+from loan_default.risk.monitoring.verdicts import DriftWord, PerformanceWord
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _ENDS = ("success", "failure", "canceled")
 _BATCH_STATES = ("failed", "refused", "waiting")
-_DRIFT = ("stable", "drifted", "not enough rows")
-_PERFORMANCE = ("healthy", "degraded", "not enough outcomes")
 
 
 def write_metrics(settings: Settings) -> str:
@@ -136,9 +135,10 @@ def status_metrics(status: Status) -> Iterator[Metric]:
         batches.add_metric([state], len(status.waiting) if state == "waiting" else states[state])
     yield batches
     verdicts = [batch.verdict for batch in status.batches if batch.verdict]
-    yield _verdict("loan_default_drift_verdict", "newest batch that was compared", _DRIFT, verdicts[-1:])
+    yield _verdict("loan_default_drift_verdict", "newest batch that was compared", get_args(DriftWord), verdicts[-1:])
     performance = [status.performance.verdict] if status.performance else []
-    yield _verdict("loan_default_performance_verdict", "newest performance report", _PERFORMANCE, performance)
+    words = get_args(PerformanceWord)
+    yield _verdict("loan_default_performance_verdict", "newest performance report", words, performance)
 
 
 def _verdict(name: str, of: str, words: tuple[str, ...], verdicts: list[str]) -> Metric:

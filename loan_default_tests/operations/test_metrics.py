@@ -32,17 +32,17 @@ def test_the_newest_verdict_is_the_one_that_stands() -> None:
         waiting=("6", "7"),
         performance=PerformanceStatus(3, "degraded", "2026-01-01", None),
     )
-    found = values([*status_metrics(status)])
-    drift = {key[1]: value for key, value in found.items() if key[0] == "loan_default_drift_verdict"}
+    samples = values([*status_metrics(status)])
+    drift = {key[1]: value for key, value in samples.items() if key[0] == "loan_default_drift_verdict"}
     assert drift == {"stable": 1, "drifted": 0, "not enough rows": 0}
-    assert found["loan_default_performance_verdict", "degraded"] == 1
-    assert [found["loan_default_batches", state] for state in ("failed", "refused", "waiting")] == [1, 1, 2]
-    assert (found["loan_default_alias_version", "production"], found["loan_default_alias_version", "staging"]) == (3, 0)
+    assert samples["loan_default_performance_verdict", "degraded"] == 1
+    assert [samples["loan_default_batches", state] for state in ("failed", "refused", "waiting")] == [1, 1, 2]
+    assert [samples["loan_default_alias_version", alias] for alias in ("production", "staging")] == [3, 0]
 
 
 def test_no_verdict_is_none_of_them() -> None:
-    found = values([*status_metrics(STATUS)])
-    assert {value for key, value in found.items() if key[0].endswith("_verdict")} == {0}
+    samples = values([*status_metrics(STATUS)])
+    assert {value for key, value in samples.items() if key[0].endswith("_verdict")} == {0}
 
 
 def test_daemons_the_queue_and_sensors_that_fail() -> None:
@@ -58,11 +58,11 @@ def test_daemons_the_queue_and_sensors_that_fail() -> None:
         retries_runs=True,
         limits_runs=True,
     )
-    found = values([*instance_metrics(status)])
+    samples = values([*instance_metrics(status)])
     name = "loan_default_daemon_last_heartbeat_timestamp_seconds"
-    assert (found[name, "SENSOR"], found[name, "ASSET"]) == (now.timestamp(), 0)
-    assert 3600 <= found["loan_default_queue_wait_seconds",] < 3700
-    assert (found["loan_default_failing_sensors",], found["loan_default_runs_under_way",]) == (1, 2)
+    assert (samples[name, "SENSOR"], samples[name, "ASSET"]) == (now.timestamp(), 0)
+    assert 3600 <= samples["loan_default_queue_wait_seconds",] < 3700
+    assert (samples["loan_default_failing_sensors",], samples["loan_default_runs_under_way",]) == (1, 2)
 
 
 @pytest.mark.integration
