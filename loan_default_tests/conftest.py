@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import hypothesis
 import polars as pl
@@ -119,7 +118,8 @@ def _migrations() -> Iterator[None]:
             scripts[folder] = read(config)
         return scripts[folder]
 
-    with mock.patch.object(ScriptDirectory, "from_config", read_once):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ScriptDirectory, "from_config", read_once)
         yield
 
 
