@@ -494,15 +494,15 @@ def _list(variables: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _tokens(name: str, text: str) -> dict[str, str]:
-    """Read callers' names by their tokens: `name:token`, or a token alone, which is named by its place."""
+    """Read callers' names by their tokens: `name:token`, or a token alone, which is named by its number."""
     tokens: dict[str, str] = {}
-    for place, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+    for nth, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
         caller, colon, token = part.partition(":")
         if not colon:
-            caller, token = f"token-{place}", part
+            caller, token = f"token-{nth}", part
         if not _CALLER.fullmatch(caller) or not token.strip():
             raise BadInput(
-                f"{name}: token {place} cannot be used; write name:token with a name of letters, digits, '.', '_', '-'."
+                f"{name}: token {nth} cannot be used; write name:token with a name of letters, digits, '.', '_', '-'."
             )
         tokens[token.strip()] = caller
     if text and not tokens:

@@ -142,7 +142,7 @@ class Tracking:
             runs = client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
             return str(runs[0].info.run_id) if runs else None
 
-    def latest_runs(self, tag: str, status: str, at_most: int = 1000) -> dict[str, str]:
+    def latest_runs(self, tag: str, status: str, at_most: int) -> dict[str, str]:
         """Return the experiment's runs of a status, last ended first, that carry this tag: their ids, and its value."""
         with self._client(f"list the runs that are {status}") as client:
             experiment = client.get_experiment_by_name(self.experiment)

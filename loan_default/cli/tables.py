@@ -496,17 +496,17 @@ def show_recalled(console: Console, decision: Decision) -> None:
     """Show a decision as the log keeps it, what the version that made it says now, and whether that is the same."""
     row = {name: value for name, value in decision.row.items() if value not in (None, "", [])}
     answered = {name: row.pop(name) for name in [*row] if name in decision.told}
-    show_values(console, "Decided", {name: _shown(value) for name, value in answered.items()})
-    show_values(console, "Kept with it", {name: _shown(value) for name, value in row.items()})
+    show_values(console, "Decided", {name: _plain_value(value) for name, value in answered.items()})
+    show_values(console, "Kept with it", {name: _plain_value(value) for name, value in row.items()})
     if decision.verdict == "different" and decision.again:
-        show_values(console, "Scored again", {name: _shown(value) for name, value in decision.again.items()})
+        show_values(console, "Scored again", {name: _plain_value(value) for name, value in decision.again.items()})
     colour = {"same": "green", "different": "red"}.get(decision.verdict, "yellow")
     console.print(Text(decision.sentence, style=colour))
 
 
-def _shown(value: Any) -> str:
+def _plain_value(value: Any) -> str:
     if isinstance(value, list):
-        return "\n".join(map(_shown, value))
+        return "\n".join(map(_plain_value, value))
     return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, Mapping) else str(value)
 
 

@@ -60,7 +60,7 @@ def run(settings: Settings, config: ServerConfig) -> None:
     from loan_default.adapters.scoring_server import record_process
     from loan_default.serving.server import serve
 
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    host = HOST if config.host in ("0.0.0.0", "::") else config.host
     with record_process(settings.serving, f"http://{f'[{host}]' if ':' in host else host}:{config.port}"):
         serve(config)
 
