@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from importlib.metadata import version as installed_version
 
+import msgspec
 import orjson
 
 from loan_default.serving import inference_protocol
@@ -107,7 +108,4 @@ def _as_invocation(request: Request, inference: InferenceRequest) -> Request:
     """Return a request to infer in MLflow's form."""
     headers = {**request.headers, JSON_HEADER[0]: JSON_HEADER[1]}
     headers.pop(b"content-encoding", None)
-    return Request(
-        request.method, request.path, request.query, headers, request.client, inference.body,
-        request.received_at, request.id, request.caller
-    )  # fmt: skip
+    return msgspec.structs.replace(request, headers=headers, body=inference.body)
