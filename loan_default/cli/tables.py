@@ -495,7 +495,7 @@ def show_values(console: Console, title: str, values: Mapping[str, str]) -> None
 def show_recalled(console: Console, decision: Decision) -> None:
     """Show a decision as the log keeps it, what the version that made it says now, and whether that is the same."""
     row = {name: value for name, value in decision.row.items() if value not in (None, "", [])}
-    answered = {name: row.pop(name) for name in [*row] if name in decision.told}
+    answered = {name: row.pop(name) for name in [*row] if name in decision.answer}
     show_values(console, "Decided", {name: _plain_value(value) for name, value in answered.items()})
     show_values(console, "Kept with it", {name: _plain_value(value) for name, value in row.items()})
     if decision.verdict == "different" and decision.again:

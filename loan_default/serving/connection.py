@@ -340,8 +340,8 @@ class Connection(asyncio.Protocol):
 
     def _is_kept(self, request: Request) -> bool:
         """Tell whether another request may follow; HTTP/1.0 would have to be told so."""
-        kept = self._parser.should_keep_alive()
-        return kept and (b"connection" not in request.headers or self._parser.get_http_version() != "1.0")
+        stays = self._parser.should_keep_alive()
+        return stays and (b"connection" not in request.headers or self._parser.get_http_version() != "1.0")
 
     def _read_without_upgrade(self, rest: bytes) -> None:
         """Read a request again without its offer to speak another protocol: the offer may be ignored."""
@@ -363,9 +363,9 @@ class Connection(asyncio.Protocol):
         self.refuse(431, f"A head may have {limits.head_bytes:,} bytes and {limits.head_lines} lines.")
 
     def _count_body(self) -> bool:
-        grown = len(self._body) - self._counted
-        self._counted += grown
-        return self._door.grow(grown)
+        growth = len(self._body) - self._counted
+        self._counted += growth
+        return self._door.grow(growth)
 
     def _release(self) -> None:
         self._door.body_bytes -= self._counted

@@ -32,7 +32,7 @@ Verdict = Literal["same", "different", "not scored again"]
 Row = Mapping[str, Any]
 
 _WRITTEN_AT = re.compile(r"-(\d{8}T\d{6})-[0-9a-f]{8}")  # when a segment was begun, in the names of the log's files
-_TOLD = ("pd", "score", "decision", "reasons", "reason_codes")
+_ANSWERED = ("pd", "score", "decision", "reasons", "reason_codes")
 _VERSION = b"version"  # begins, as a tag, a frame that says who decided
 
 
@@ -50,9 +50,9 @@ class Decision:
     again: Row | None = None
 
     @property
-    def told(self) -> Row:
+    def answer(self) -> Row:
         """Return what the applicant's answer said."""
-        return {name: self.row[name] for name in _TOLD}
+        return {name: self.row[name] for name in _ANSWERED}
 
 
 def recall(
@@ -94,8 +94,8 @@ def compare(row: Row, model: ServedModel) -> Decision:
             return Decision(row, "not scored again", sentence)
     values = [_value(field, row[field.name]) for field in scorer.contract.features]
     predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] == "full")
-    again = dict(zip(_TOLD, (column[0] for column in predictions), strict=True))
-    differing = [name for name in _TOLD if again[name] != row[name]]
+    again = dict(zip(_ANSWERED, (column[0] for column in predictions), strict=True))
+    differing = [name for name in _ANSWERED if again[name] != row[name]]
     if differing:
         return Decision(row, "different", f"Version {version} says another {', '.join(differing)} now.", again)
     return Decision(row, "same", f"Version {version} says the same to the bit.", again)
@@ -150,8 +150,8 @@ def _in_files(layout: StorageLayout, first: int, staging: Path) -> Iterator[pl.L
 
 def _distance(file: File, moment: datetime) -> timedelta:
     """Return how far a file's beginning lies before a moment: a segment is begun shortly before its last rows."""
-    written = _WRITTEN_AT.search(file.name)
-    if written is None:
+    match = _WRITTEN_AT.search(file.name)
+    if match is None:
         return timedelta.max
-    begun = datetime.strptime(written[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    begun = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
     return moment - begun if begun <= moment else timedelta.max

@@ -65,10 +65,10 @@ def test_each_decision_is_the_same_again_to_the_bit(tmp_path: Path, kind: str) -
         assert {decision.verdict for decision in recalled} == {"same"}, [decision.sentence for decision in recalled]
         assert [decision.row["decision_id"] for decision in recalled] == ids
         assert {row["decision"] for row in (decision.row for decision in recalled)} > {"decline"}
-        assert any(decision.told["reasons"] for decision in recalled)
+        assert any(decision.answer["reasons"] for decision in recalled)
         assert not any(decision.row["reasons"] for decision in recalled[-5:]), "none were told"
     again = log.recall(ids[0]).again
-    assert again == log.recall(ids[0]).told
+    assert again == log.recall(ids[0]).answer
 
 
 def test_what_differs_is_said(log: Log) -> None:

@@ -190,13 +190,13 @@ def test_who_waits_for_a_full_disk_is_told_at_once(
     new_journal: NewJournal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     writer, disk = new_journal("decision"), FullDisk(monkeypatch)
-    told: list[str | None] = []
-    writer.append(frame("a", synced=told.append))
-    assert within(10, lambda: bool(told))
-    assert "No space left on device" in (told[0] or "")
+    troubles: list[str | None] = []
+    writer.append(frame("a", synced=troubles.append))
+    assert within(10, lambda: bool(troubles))
+    assert "No space left on device" in (troubles[0] or "")
     disk.is_full = False
-    writer.append(frame("b", synced=told.append))
-    assert within(10, lambda: told[1:] == [None])
+    writer.append(frame("b", synced=troubles.append))
+    assert within(10, lambda: troubles[1:] == [None])
     writer.close()
     assert all_payloads(tmp_path) == [["v1", "b"]]
     assert (writer.dropped, writer.trouble) == (0, None)
@@ -215,13 +215,13 @@ def test_nobody_waits_and_memory_is_bounded_while_a_disk_hangs(
 
     monkeypatch.setattr(os, "write", hang)
     writer = new_journal()
-    told: list[str | None] = []
+    troubles: list[str | None] = []
     writer.append(frame("ab"))
     assert requested.wait(10)
     for _ in range(3):
-        writer.append(frame("cd", rows=2, synced=told.append))
+        writer.append(frame("cd", rows=2, synced=troubles.append))
     assert writer.dropped == 4
-    assert told == [f"{tmp_path}/journal does not keep up"] * 2
+    assert troubles == [f"{tmp_path}/journal does not keep up"] * 2
     released.set()
     writer.close()
     assert all_payloads(tmp_path) == [["v1", "ab", "cd"]]

@@ -416,10 +416,10 @@ def test_a_segment_that_is_none_stops_nothing(
 
 def test_a_decision_is_durable_when_that_is_told(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log(fsync="decision")
-    told: list[str | None] = []
+    troubles: list[str | None] = []
     assert log.syncs_each
-    log.append([(scorer("xgboost"), entry("r1"))], told.append)
-    assert within(10, lambda: told == [None])
+    log.append([(scorer("xgboost"), entry("r1"))], troubles.append)
+    assert within(10, lambda: troubles == [None])
     (segment,) = list_segments(tmp_path / "journal")
     assert b"r1" in segment.read_bytes()
 
