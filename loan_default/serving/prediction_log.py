@@ -49,7 +49,6 @@ _FIRST_LOOK_SECONDS, _LOOK_SECONDS, _RETRY_SECONDS = 2.0, 60.0, 10.0
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping; the journal stays for the next
 _DAMAGED = ".damaged"  # ends the name of a segment that cannot be read, and is left for a person
 
-
 _ANSWERED: Mapping[str, pl.DataType] = {
     "decision_id": pl.String(),
     "request_id": pl.String(),
@@ -106,7 +105,7 @@ class DecidingVersion(msgspec.Struct, frozen=True, array_like=True, tag="version
         contract, policy = scorer.contract, scorer.policy
         return cls(
             version,
-            tuple((field.name, field.levels if field.kind != "number" else ()) for field in contract.logged_fields),
+            tuple((field.name, field.levels) for field in contract.logged_fields),
             contract.time_name if contract.has_time else None,
             policy.approve_below,
             policy.decline_from,

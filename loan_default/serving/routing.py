@@ -42,9 +42,7 @@ class Shadow:
         if not self._share or model is None or model.version == deciding.version:
             return None
         columns = {field: index for index, field in enumerate(deciding.fields[: values.shape[1]])}
-        needed = [
-            (field.name, field.levels if field.kind != "number" else ()) for field in model.scorer.contract.features
-        ]
+        needed = [(field.name, field.levels) for field in model.scorer.contract.features]
         chosen = [index for index, loan_id in enumerate(ids) if is_challenged(loan_id, self._share)]
         if not chosen or not columns.keys() >= set(needed):
             return None
