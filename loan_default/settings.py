@@ -28,6 +28,7 @@ from loan_default.adapters.hosting import (
     Hosting,
     read_authenticated_by,
     read_hosting,
+    read_port,
 )
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
 from loan_default.adapters.storage import is_remote
@@ -511,10 +512,7 @@ def _tokens(name: str, text: str) -> dict[str, str]:
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:
-    text = variables.get(name) or str(default)
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise BadInput(f"{name} is {text!r}; it must be a port from 1 to 65535.")
-    return int(text)
+    return read_port(name, variables.get(name) or str(default))
 
 
 def _path(variables: Mapping[str, str], name: str) -> Path | None:

@@ -47,9 +47,9 @@ def read_hosting(variables: Mapping[str, str]) -> Hosting:
         for name, route in routes.items():
             if route and not _ROUTE.fullmatch(route):
                 raise BadInput(f"{name} is {route!r}; it must be a path that begins with /.")
-        return Hosting(_port(VERTEX_PORT, variables[VERTEX_PORT]), routes[PREDICT_ROUTE], routes[HEALTH_ROUTE])
+        return Hosting(read_port(VERTEX_PORT, variables[VERTEX_PORT]), routes[PREDICT_ROUTE], routes[HEALTH_ROUTE])
     if on_sagemaker:
-        return Hosting(_port(SAGEMAKER[0], variables.get(SAGEMAKER[0]) or _SAGEMAKER_PORT))
+        return Hosting(read_port(SAGEMAKER[0], variables.get(SAGEMAKER[0]) or _SAGEMAKER_PORT))
     return NO_PLATFORM
 
 
@@ -73,7 +73,12 @@ def read_authenticated_by(variables: Mapping[str, str], hosting: Hosting) -> Aut
     return chosen  # type: ignore[no-any-return]
 
 
-def _port(name: str, text: str) -> int:
+def read_port(name: str, text: str) -> int:
+    """Read the port that a variable holds.
+
+    Raises:
+        BadInput: it is none.
+    """
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise BadInput(f"{name} is {text!r}; it must be a port from 1 to 65535.")
     return int(text)

@@ -266,7 +266,8 @@ class ScoringServer:
 
 def recorded_url(home: Path) -> str | None:
     """Return where the recorded process answers, if it lives."""
-    return None if _recorded_pid(home) is None else _read_record(home)[2]
+    _, url = _read_record(home)
+    return url
 
 
 @contextmanager
@@ -296,18 +297,19 @@ def _record(home: Path, pid: int, command: Sequence[str], url: str) -> None:
         part.write_text(f"{pid}\n{' '.join(command[1:] or command)}\n{url}\n", encoding="utf-8")
 
 
-def _read_record(home: Path) -> tuple[int | None, str, str | None]:
-    """Read the process, its arguments and its address; nothing where there is no record, or none of ours."""
+def _read_record(home: Path) -> tuple[int | None, str | None]:
+    """Read the process and its address, if it lives; nothing where there is no record, or none of ours."""
     try:
         number, arguments, *url = (home / _PID_FILE).read_text(encoding="utf-8").splitlines()
-        return int(number), arguments, next(iter(url), None)
+        pid = int(number)
     except (FileNotFoundError, ValueError):
-        return None, "", None
+        return None, None
+    return (pid, next(iter(url), None)) if arguments and arguments in _command_line(pid) else (None, None)
 
 
 def _recorded_pid(home: Path) -> int | None:
-    pid, arguments, _ = _read_record(home)
-    return pid if pid is not None and arguments and arguments in _command_line(pid) else None
+    pid, _ = _read_record(home)
+    return pid
 
 
 def _command_line(pid: int) -> str:
