@@ -353,6 +353,15 @@ def test_a_pipe_that_nobody_reads_blocks_nothing(tracking: Tracking, tmp_path: P
 # --- signals, the registry, workers
 
 
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """Hand hangups on to processes that are started, also where this one is told to outlive its terminal (nohup)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
 def test_a_hangup_loses_no_decision_and_a_user_signal_is_harmless(tracking: Tracking, tmp_path: Path) -> None:
     for workers in ("1", "2"):
         with serving(tracking, tmp_path / f"home-{workers}", "--workers", workers) as server:
