@@ -50,12 +50,14 @@ DAGSTER_STORAGE, STUDY_STORAGE = "LOAN_DEFAULT_DAGSTER_STORAGE", "LOAN_DEFAULT_S
 ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
 LOG_FSYNC = "LOAN_DEFAULT_LOG_FSYNC"
+WEB_PORT, WEB_USERS, WEB_KEY = "LOAN_DEFAULT_WEB_PORT", "LOAN_DEFAULT_WEB_USERS", "LOAN_DEFAULT_WEB_KEY"
+WEB_USER_HEADER, WEB_PROXIES = "LOAN_DEFAULT_WEB_USER_HEADER", "LOAN_DEFAULT_WEB_PROXIES"
 BOOK, CONTRACT = "LOAN_DEFAULT_BOOK", "LOAN_DEFAULT_CONTRACT"
 SHIPPED_BOOK = "lendingclub"  # the name of the contract that the package ships
 CODE_LOCATION = "DAGSTER_LOCATION_NAME"  # Dagster's own variable, by which `dagster api grpc` names what it serves
 _LIBRARIES_OWN = ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")  # read by MLflow and Postgres; here only to be hidden
 _CALLER = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a caller's name
-_SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, *_LIBRARIES_OWN)
+_SECRETS = (SLACK, SMTP_PASSWORD, API_TOKENS, ADMIN_TOKENS, WEB_USERS, WEB_KEY, *_LIBRARIES_OWN)
 # What staging and prod must name: nothing may land in a default there that nobody meant.
 SERVING_NEEDS = ("LOAN_DEFAULT_STORAGE", "MLFLOW_TRACKING_URI", API_TOKENS, ADMIN_TOKENS)
 PLATFORM_NEEDS = (*SERVING_NEEDS, DAGSTER_STORAGE, STUDY_STORAGE)
@@ -140,6 +142,9 @@ class Settings:
     mlflow_ui: str = "http://127.0.0.1:5000"
     code_location: str = "loan_default.definitions"  # as `dagster dev` calls it: its pages list runs by this name
     serving_url: str = "http://127.0.0.1:5001"
+    web_port: int = 5002  # of the pages
+    web_user_header: str = ""  # by which a proxy before the pages names who has signed in
+    web_proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # the addresses from which that header counts
     sensors: bool = True  # run from the start
     schedules: bool = False  # run from the start
     time_zone: str = "UTC"  # of the schedules
@@ -269,6 +274,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         mlflow_ui=variables.get(MLFLOW_UI) or Settings.mlflow_ui,
         code_location=variables.get(CODE_LOCATION) or Settings.code_location,
         serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or Settings.serving_url).rstrip("/"),
+        web_port=_port(variables, WEB_PORT, Settings.web_port),
+        web_user_header=variables.get(WEB_USER_HEADER, ""),
+        web_proxies=_list(variables, WEB_PROXIES) or Settings.web_proxies,
         sensors=_switch(variables, "LOAN_DEFAULT_SENSORS", default=Settings.sensors),
         schedules=_switch(variables, "LOAN_DEFAULT_SCHEDULES", default=Settings.schedules),
         time_zone=_time_zone(variables),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
@@ -41,6 +41,40 @@ def serve(
     config = scoring_server.plan(settings, host, port, workers, poll)
     errors().print(f"Scoring: http://{config.host}:{config.port}/invocations   Ctrl-C stops it.")
     scoring_server.run(settings, config)
+
+
+@command(SERVE, "web", "web --port 8080")
+def web(*, host: Annotated[str | None, Parameter(metavar="ADDRESS")] = None, port: Port | None = None) -> None:
+    """Show the pages of this installation: score an applicant, find a decision.
+
+    Args:
+        host: Address to listen on; another than loopback needs users or a proxy that signs people in. Default:
+            127.0.0.1.
+        port: Port to listen on. Default: LOAN_DEFAULT_WEB_PORT, 5002 unless set.
+    """
+    from loan_default.cli.terminal import errors
+    from loan_default.operations import home
+    from loan_default.settings import METRICS_NEEDS
+    from loan_default.web import server
+
+    settings = home.open_home(METRICS_NEEDS)
+    config = server.plan(settings, host, port)
+    errors().print(f"Pages: {config.url}   Ctrl-C stops them.")
+    server.run(settings, config)
+
+
+@command(SERVE, "web-user", "web-user anna --role officer")
+def web_user(name: str, /, *, role: Literal["viewer", "officer", "approver"] = "viewer") -> None:
+    """Make a user of the pages: ask for a password, and print what belongs into LOAN_DEFAULT_WEB_USERS.
+
+    Args:
+        name: Name by which the person signs in.
+        role: viewer looks; officer also scores and records overrides; approver may also approve what was declined.
+    """
+    from loan_default.cli.terminal import output, read_password
+    from loan_default.web.people import new_entry
+
+    output().print(new_entry(name, role, read_password()), markup=False, soft_wrap=True)
 
 
 @command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002")

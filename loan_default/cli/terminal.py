@@ -55,3 +55,10 @@ def shorten_path(path: Path) -> str:
     """Return a path as a person in this folder would type it: from here, where it lies below."""
     absolute, here = path.absolute(), Path.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
+
+
+def read_password() -> str:
+    """Ask for a new password without showing it, or read it from a pipe."""
+    from getpass import getpass
+
+    return getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")

@@ -1,0 +1,82 @@
+"""The application of the pages: which there are, who is asked before each, and how mistakes look.
+
+Each page is a module in `pages`, whose `routes` are listed here; the server's address and its start are `server`'s.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.tracking import TrackingError
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+from loan_default.web.pages import decisions, score, sign_in
+from loan_default.web.people import People, SignInLimit
+from loan_default.web.rendering import FOLDER, render
+from loan_default.web.security import BODY_BYTES, Security
+
+PAGES = (score, decisions, sign_in)
+
+
+def create_app(settings: Settings, people: People) -> Starlette:
+    """Make the application of one installation's pages."""
+    routes: list[BaseRoute] = [route for page in PAGES for route in page.routes]
+    app = Starlette(
+        routes=[
+            Route("/", _first_page),
+            Route("/ping", _ping),
+            *routes,
+            Mount("/static", StaticFiles(directory=FOLDER / "static")),
+        ],
+        middleware=[Middleware(Security, people=people)],
+        exception_handlers={
+            HTTPException: _show_refusal,
+            BadInput: _show_mistake,
+            ServerError: _show_trouble,
+            TrackingError: _show_trouble,
+            Exception: _show_fault,
+        },
+        max_body_size=BODY_BYTES,
+    )
+    app.state.settings, app.state.people, app.state.sign_in_limit = settings, people, SignInLimit()
+    return app
+
+
+def _first_page(request: Request) -> Response:
+    return RedirectResponse("/score", 303)
+
+
+def _ping(request: Request) -> Response:
+    return PlainTextResponse("ok")
+
+
+_TITLES = {403: "You may not see this page", 404: "There is no such page", 405: "There is no such page"}
+
+
+def _show_refusal(request: Request, error: HTTPException) -> Response:
+    title = _TITLES.get(error.status_code, "This cannot be shown")
+    own_words = error.detail != HTTPStatus(error.status_code).phrase
+    return render(request, "error.html", error.status_code, title=title, sentence=error.detail if own_words else "")
+
+
+def _show_mistake(request: Request, error: BadInput) -> Response:
+    return render(request, "error.html", 400, title="This cannot be shown", sentence=str(error))
+
+
+def _show_trouble(request: Request, error: Exception) -> Response:
+    return render(request, "error.html", 503, title="This cannot be shown now", sentence=str(error))
+
+
+def _show_fault(request: Request, error: Exception) -> Response:
+    """Answer a fault of ours, which Starlette raises again for the log."""
+    sentence = "Something went wrong that should not; the log of loan-default web says what."
+    return render(request, "error.html", 500, title="This page failed", sentence=sentence)

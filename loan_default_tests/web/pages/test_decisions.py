@@ -1,0 +1,7 @@
+"""The page /decisions."""
+
+from starlette.testclient import TestClient
+
+
+def test_the_page_has_a_heading(client: TestClient) -> None:
+    assert "<h1>" in client.get("/decisions").text

@@ -1,0 +1,50 @@
+"""The application: which pages there are, and how mistakes and faults look."""
+
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.tracking import TrackingError
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+from loan_default.web.app import create_app
+from loan_default.web.people import People
+
+
+def test_the_first_page_leads_to_another(client: TestClient) -> None:
+    assert client.get("/").status_code == 303
+    assert client.get("/ping").text == "ok"
+
+
+def test_a_path_without_a_page_is_said_to_be_none(client: TestClient) -> None:
+    answer = client.get("/absent")
+    assert answer.status_code == 404
+    assert "<h1>There is no such page</h1>" in answer.text
+    assert "Not Found" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (BadInput("row 3 is <odd>."), 400, "row 3 is &lt;odd&gt;."),
+        (ServerError("The server does not answer."), 503, "The server does not answer."),
+        (TrackingError("The registry does not answer."), 503, "The registry does not answer."),
+        (ValueError("a secret"), 500, "the log of loan-default web says what"),
+    ],
+)
+def test_a_mistake_is_a_page_of_one_sentence(tmp_path: Path, error: Exception, status: int, text: str) -> None:
+    def fail(request: Request) -> Response:
+        raise error
+
+    app: Starlette = create_app(Settings(tmp_path), People())
+    app.router.routes.insert(0, Route("/fail", fail))
+    answer = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False).get("/fail")
+    assert answer.status_code == status
+    assert text in answer.text
+    assert "a secret" not in answer.text
