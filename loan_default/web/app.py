@@ -62,13 +62,14 @@ def _ping(request: Request) -> Response:
 _TITLES = {403: "You may not see this page", 404: "There is no such page", 405: "There is no such page"}
 
 
-def _show_refusal(request: Request, error: HTTPException) -> Response:
+def _show_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
     title = _TITLES.get(error.status_code, "This cannot be shown")
     own_words = error.detail != HTTPStatus(error.status_code).phrase
     return render(request, "error.html", error.status_code, title=title, sentence=error.detail if own_words else "")
 
 
-def _show_mistake(request: Request, error: BadInput) -> Response:
+def _show_mistake(request: Request, error: Exception) -> Response:
     return render(request, "error.html", 400, title="This cannot be shown", sentence=str(error))
 
 

@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 NOTHING = "–"  # where there is no value
 
 
-class Entry(NamedTuple):
+class NavigationEntry(NamedTuple):
     """A page of the navigation, and the role that it needs."""
 
     path: str
@@ -35,8 +35,8 @@ class Entry(NamedTuple):
 
 
 NAVIGATION = (
-    Entry("/score", "Score", "officer"),
-    Entry("/decisions", "Decisions", "officer"),
+    NavigationEntry("/score", "Score", "officer"),
+    NavigationEntry("/decisions", "Decisions", "officer"),
 )
 
 

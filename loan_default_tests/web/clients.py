@@ -19,4 +19,7 @@ def send_form(client: TestClient, page: str, action: str, **fields: str) -> Resp
     """Load a page, and send its first form with its hidden fields and these."""
     hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', client.get(page).text)
     values = {name: unescape(value) for name, value in hidden}
-    return client.post(action, data={**values, **fields}, headers={"Origin": str(client.base_url).rstrip("/")})
+    answer: Response = client.post(
+        action, data={**values, **fields}, headers={"Origin": str(client.base_url).rstrip("/")}
+    )
+    return answer
