@@ -50,13 +50,14 @@ secrets: ## Write docker/.env: a random value for each secret of the containers;
 	@docker/secrets.sh
 
 # Without -m pytest leaves out the tiers long and container (pyproject.toml).
-JOBS ?= 2
+# Tests wait for processes, sockets and disks a third of their time: three share two cores.
+JOBS ?= 3
 PYTEST = $(BIN)/python -m pytest
 SHARED_OUT = -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
 THOROUGH = --hypothesis-profile=thorough
 SHOWN = -o log_cli=true -o log_cli_level=WARNING -o log_cli_format='%(message)s'
 .PHONY: test
-test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration tests, or ONLY="words of pytest -k"; JOBS=2
+test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration tests, or ONLY="words of pytest -k"; JOBS=3
 	@$(PYTEST) $(SHARED_OUT)
 
 .PHONY: test-unit
