@@ -7,6 +7,7 @@ know of themselves they say in `Section.problems`; reading the file belongs in `
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from difflib import get_close_matches
@@ -51,18 +52,12 @@ def find_mistakes(
         strict: whether a number may not be written as text, nor 1 as true.
         check: yields what is wrong with the file beside what `kind` itself knows.
     """
-    mistakes = [
-        Mistake(
-            later.start_mark.line + 1,
-            f"the key {later.value} stands twice, first on line {earlier.start_mark.line + 1}; keep one of them",
-        )
-        for earlier, later in document.twice
-    ]
+    mistakes = [*_keys_that_stand_twice(document)]
     if not isinstance(document.content, dict):
         what = "holds nothing" if document.content is None else f"is {_noun(document.content)}"
         needed = ", ".join(key for key, field in kind.model_fields.items() if field.is_required())
         return [Mistake(1, f"the file {what}; it has to be keys with values{needed and ': '}{needed}"), *mistakes]
-    mistakes += _keys_that_are_no_text(document.node)
+    mistakes += _keys_that_are_no_text(document)
     content, unread = _mutable(document.content), set[Location]()
     for _ in range(5):  # an error may hide others: what is put aside shows them
         try:
@@ -81,18 +76,42 @@ def find_mistakes(
     return sorted(dict.fromkeys(mistakes), key=lambda mistake: mistake.line)
 
 
-def _keys_that_are_no_text(node: yaml.Node | None) -> Iterator[Mistake]:
+def _keys_that_stand_twice(document: Document) -> Iterator[Mistake]:
+    for earlier, later in document.twice:
+        line, first = later.start_mark.line + 1, earlier.start_mark.line + 1
+        where = "in one line" if first == line else f"first on line {first}"
+        sentence = f"the key {later.value} stands twice, {where}; keep one of them"
+        yield Mistake(line, _labelled(document, later, sentence))
+
+
+def _keys_that_are_no_text(document: Document) -> Iterator[Mistake]:
+    for key, _ in _keys_in(document.node, (), set()):
+        if key.tag not in (_TEXT_TAG, "tag:yaml.org,2002:merge"):
+            sentence = f'YAML reads the key {key.value} as no text; write "{key.value}" in quotes'
+            if not isinstance(key, yaml.ScalarNode):
+                sentence = "YAML reads the key as a list or keys with values; write a text in quotes"
+            yield Mistake(key.start_mark.line + 1, _labelled(document, key, sentence))
+
+
+def _labelled(document: Document, key: yaml.Node, sentence: str) -> str:
+    """Name what a key stands in, before a sentence about it."""
+    around = next((location for node, location in _keys_in(document.node, (), set()) if node is key), ())
+    where = _where(document.content, around)
+    return f"{where}: {sentence}" if where else sentence
+
+
+def _keys_in(node: yaml.Node | None, location: Location, node_ids: set[int]) -> Iterator[tuple[yaml.Node, Location]]:
+    """Yield each key with the location of what it stands in."""
+    if node is None or id(node) in node_ids:
+        return
+    node_ids.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.tag not in (_TEXT_TAG, "tag:yaml.org,2002:merge"):
-                remedy = f'YAML reads the key {key.value} as no text; write "{key.value}" in quotes'
-                if not isinstance(key, yaml.ScalarNode):
-                    remedy = "YAML reads the key as a list or keys with values; write a text in quotes"
-                yield Mistake(key.start_mark.line + 1, remedy)
-            yield from _keys_that_are_no_text(value)
+            yield key, location
+            yield from _keys_in(value, (*location, str(key.value)), node_ids)
     elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _keys_that_are_no_text(value)
+        for number, value in enumerate(node.value):
+            yield from _keys_in(value, (*location, number), node_ids)
 
 
 # --- values that cannot be read -------------------------------------------------------------------------------
@@ -101,9 +120,11 @@ def _keys_that_are_no_text(node: yaml.Node | None) -> Iterator[Mistake]:
 def _near_missing(kind: type[Section], groups: Mapping[Location, list[ErrorDetails]]) -> set[Location]:
     """Return the keys that are missing because a key is misspelt."""
     misspelt = [location for location, details in groups.items() if details[0]["type"] == "extra_forbidden"]
-    sections = ((location, _sections_at(kind, location[:-1])) for location in misspelt)
+    keys = ((location, _keys(_sections_at(kind, location[:-1]))) for location in misspelt)
     return {
-        (*location[:-1], near) for location, section in sections if (near := _near(str(location[-1]), _keys(section)))
+        (*location[:-1], near)
+        for location, names in keys
+        if location[-1] not in names and (near := _near(str(location[-1]), names))
     }
 
 
@@ -379,6 +400,8 @@ def _sentence(kind: type[Section], location: Location, text: str | None, details
     if error == "string_pattern_mismatch":
         return f"'{value}' is no name; write small letters, digits and _, a letter first"
     expected = list(dict.fromkeys(_EXPECTED[error["type"]] for error in details if error["type"] in _EXPECTED))
+    if len(expected) > 1 and "a whole number" in expected:
+        expected.remove("a whole number")  # which is a number too
     if expected:
         example = _example(kind, location, expected[0]) or _remedy(expected[0], value, text)
         return f"{_reading(value, text)}, and it has to be {' or '.join(expected)}; write {example}"
@@ -388,6 +411,8 @@ def _sentence(kind: type[Section], location: Location, text: str | None, details
 
 def _unknown_key(kind: type[Section], sections: list[type[Section]], key: str) -> str:
     names = _keys(sections)
+    if key in names:
+        return f"{key} cannot stand beside the other keys here; delete it, or them"
     if near := _near(key, names):
         return f"there is no such key; write {near}"
     owner = next((name for name, other in _keyed_sections(kind) if key in other.model_fields), None)
@@ -457,9 +482,17 @@ def _noun(value: Any) -> str:
 def _remedy(expected: str, value: Any, text: str | None) -> str:
     if expected == "a text":
         return f"{json.dumps(text, ensure_ascii=False)} in quotes" if text else "a text"
+    if expected == "a list" and isinstance(value, str) and not re.search(r"[\s,]", value):
+        return f"[{json.dumps(text, ensure_ascii=False)}]"
     if expected.endswith("number") and isinstance(value, str):
         try:
             return f"{float(value):.10g} without quotes"
         except ValueError:
-            return expected
+            return _share_of(value) or expected
     return _EXAMPLES.get(expected, expected)
+
+
+def _share_of(percent: str) -> str | None:
+    """Return the share that a text such as `15 %` means."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", percent)
+    return f"{float(match[1]) / 100:.10g}" if match else None

@@ -175,6 +175,11 @@ def read_yaml(path: Path, text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
         raise BadInput(f"{path}{line}: this is no YAML: {_yaml_problem(error)}.") from error
+    except yaml.reader.ReaderError as error:
+        sign = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        line = text.count("\n", 0, sign.start() if sign else 0) + 1
+        what = f"U+{ord(sign[0]):04X}" if sign else "one that YAML does not allow"
+        raise BadInput(f"{path}, line {line}: this is no YAML: it holds the sign {what}; delete it.") from error
     except yaml.YAMLError as error:
         raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
@@ -207,7 +212,10 @@ _YAML_REMEDIES = {
     "could not determine a constructor": "a text that begins with ! has to stand in quotes",
     "unhashable key": "a text that begins with { or [ has to stand in quotes",
     "found unknown escape character": "write '…' instead of \"…\" around a text with \\ in it",
-    "did not find expected": "a bracket or quotation mark is not closed, or a line is not indented as its neighbours",
+    "did not find expected": (
+        "a bracket or quotation mark is not closed, a text with a colon, comma or bracket in it has no quotes, or a "
+        "line is not indented as its neighbours"
+    ),
     "expected ',' or": "a bracket or quotation mark is not closed",
     "unexpected end of stream": "a quotation mark is not closed",
 }

@@ -1,9 +1,15 @@
-"""Shortens long lists for people: the first entries are named and the others counted.
+"""Shortens lists and numbers for people: the first entries are named and the others counted.
 
 Sentences themselves belong beside what they tell of; tables belong in `markdown`.
 """
 
 from collections.abc import Sequence
+
+
+def shorten_number(number: float) -> str:
+    """Write a number with two decimals at most, or with two figures where it is below 0.01."""
+    digits = f"{number:,.2f}" if abs(number) >= 0.01 or not number else f"{number:.2g}"
+    return digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
 
 
 def shorten_names(names: Sequence[str], limit: int) -> str:

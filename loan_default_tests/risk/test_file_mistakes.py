@@ -33,10 +33,28 @@ OF_FILE = {  # the last lines of a contract: its mistakes
     "snapshot: taken": [
         "12: snapshot: taken is a text, and it has to be keys with values; write {column: last_credit_pull_d}"
     ],
-    "not_loans: ^Total": ["12: not_loans: ^Total is a text, and it has to be a list; write [a, b]"],
+    "term: {horizon: 12, by: job, months: {a: 3}}": [
+        "12: term.horizon: horizon cannot stand beside the other keys here; delete it, or them"
+    ],
+    "term: {horizon: 12, by: job}": [
+        "12: term.months: the key is missing; write months: {A: 36, B: 60}",
+        "12: term.horizon: horizon cannot stand beside the other keys here; delete it, or them",
+    ],
+    "not_loans: ^Total": ['12: not_loans: ^Total is a text, and it has to be a list; write ["^Total"]'],
+    "outcome: {column: a, column: b}": [
+        "12: the key outcome stands twice, first on line 4; keep one of them",
+        "12: outcome: the key column stands twice, in one line; keep one of them",
+        "12: outcome.defaulted: the key is missing; write defaulted: [Charged Off]",
+        "12: outcome.repaid: the key is missing; write repaid: [Fully Paid]",
+    ],
+    "files: {1: x}": [
+        '12: files: YAML reads the key 1 as no text; write "1" in quotes',
+        "12: files.1: there is no such key; those here are separator, quote, encoding, decimal, thousands, currency, negative_in_brackets, nothing",
+    ],
+    "files: semicolons": ['12: files: semicolons is a text, and it has to be keys with values; write {separator: ";"}'],
     "files: {separator: x, quote: ',', nothing: [NA, null]}": [
         '12: files.nothing: YAML reads null as nothing, and it has to be a text; write "null" in quotes',
-        "12: files: separator 'x' is not one sign; write one, in quotes",
+        "12: files: separator 'x' is a part of values or of lines; write another sign, in quotes",
     ],
 }
 OF_FIELD = {  # the keys of a field more: its mistakes
@@ -112,6 +130,8 @@ def test_mistakes_of_a_field(tmp_path: Path, keys: str) -> None:
     ("old", "new", "sentence"),
     [
         ("title: X\n", "", "1: title: the key is missing; write title: …"),
+        ("title: X\n", "title: ' '\n", "2: title says nothing; write what people call the book"),
+        ("[0.01, 0.60]", "[0.01, 60%]", "5: expect.default_rate_between: 60% is a text, and it has to be a number; write 0.6"),
         ("outcome: {", "outcom: {", "4: outcom: there is no such key; write outcome"),
         ("defaulted: [bad]", "defaulted: [1]", '4: outcome.defaulted: 1 is a number, and it has to be a text; write "1" in'),
         ("defaulted: [bad]", "defaulted: []", "4: outcome: defaulted lists no status; write those of the column that mean"),
@@ -130,7 +150,7 @@ def test_mistakes_of_a_field(tmp_path: Path, keys: str) -> None:
         ("name: amount", "name: outcome", "10: field outcome: outcome is the name of the column of outcomes in cleaned loans"),
         ("name: amount", "name: window", "10: field window: window is the name of the column of splits that says which"),
         ("name: amount, ", "", "10: field number 4: name: the key is missing; write name: …"),
-        ("{name: job,", "{name: job, kind: number,", "11: the key kind stands twice, first on line 11; keep one of them"),
+        ("{name: job,", "{name: job, kind: number,", "11: field job: the key kind stands twice, in one line; keep one of them"),
         ("  - {name: id", "  - amount\n  - {name: id", "7: fields: amount is a text, and it has to be keys with values; write"),
     ],
 )  # fmt: skip
@@ -203,8 +223,8 @@ logistic_regression: {C: 0.01, enabled: 'no'}
         "4: xgboost.search.max_depth: low (5) must be below high (3); exchange them.",
         "5: xgboost: learning_rate starts at 0.02, outside of 0 to 0.01; change one of the two.",
         "5: xgboost.search.learning_rate: low (0) must be above 0 on a log scale; write more, or log: false.",
-        "6: xgboost.search.max_leaves.low: it is keys with values, and it has to be a whole number or a number; write a whole number.",
-        "7: xgboost: eta is searched but has no start; write start: {eta: …}.",
+        "6: xgboost.search.max_leaves.low: it is keys with values, and it has to be a number; write a number.",
+        "7: xgboost: eta is no parameter that may be set here; write learning_rate.",
         "8: xgboost.least_gain: -1 is not allowed; write a number of at least 0.",
         "10: xgboost.stop_after_rounds: fifty is a text, and it has to be a whole number; write a whole number.",
         "11: forest: there is no such key; write random_forest.",

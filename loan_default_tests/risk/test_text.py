@@ -1,6 +1,11 @@
-"""Long lists in few words."""
+"""Long lists and numbers in few words."""
 
-from loan_default.risk.text import shorten_names, shorten_sentences
+from loan_default.risk.text import shorten_names, shorten_number, shorten_sentences
+
+
+def test_a_number_has_few_decimals_and_none_is_lost_to_nothing() -> None:
+    numbers = [0, 1.467077243, 24_000, 1_496.24, 0.5, -0.001234, 1e-7]
+    assert [*map(shorten_number, numbers)] == ["0", "1.47", "24,000", "1,496.24", "0.5", "-0.0012", "1e-07"]
 
 
 def test_what_is_too_much_is_counted() -> None:

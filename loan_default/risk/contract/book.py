@@ -43,7 +43,7 @@ class Contract(Section):
     title: str
     selection: str | None = None
     known_afterwards: tuple[str, ...] = Field(examples=["[last_*, recoveries]"])
-    files: FileFormat = FileFormat()
+    files: FileFormat = Field(default=FileFormat(), examples=['{separator: ";"}'])
     time: Literal["none"] | None = None
     outcomes: Literal["final"] | None = None
     term: Term | None = None

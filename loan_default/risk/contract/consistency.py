@@ -26,6 +26,8 @@ WRITTEN_AFTERWARDS = "written after the loan was granted"  # of what no field ma
 
 def contradictions(contract: Contract) -> Iterator[Problem]:
     """Yield what fields, outcome, layouts and groups say against each other."""
+    if not contract.title.strip():
+        yield Problem("title says nothing; write what people call the book", ("title",))
     yield from _name_problems(contract)
     yield from _role_problems(contract)
     yield from _time_problems(contract)

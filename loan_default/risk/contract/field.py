@@ -17,6 +17,7 @@ from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, f
 from loan_default.risk.contract.reasons import Reasons, Side
 from loan_default.risk.contract.spelling import alike
 from loan_default.risk.section import Problem, Section
+from loan_default.risk.text import shorten_number
 
 NAME = r"^[a-z][a-z0-9_]*$"
 _CLAUSE_END = re.compile(r"[.;](?:\s|$)")
@@ -55,7 +56,7 @@ class LoanField(Section):
     required: bool = False
     nullable: bool = True
     strip: str = ""
-    format: Formats = ()
+    format: Formats = Field(default=(), examples=['"%Y-%m"'])
     century: int = Field(default=CENTURY, ge=1900, le=2000)
     scale: float = Field(default=1.0, gt=0)
     words: Mapping[str, str | float | None] = {}
@@ -94,6 +95,9 @@ class LoanField(Section):
 
     def problems(self) -> Iterator[Problem]:
         """Yield what its kind or its role cannot have."""
+        if not self.description.strip():
+            problem = "description says nothing, and people read it as a reason and on the model card; write what it is"
+            yield Problem(problem, ("description",))
         yield from self._number_problems()
         yield from self._level_problems()
         yield from self._role_problems()
@@ -149,7 +153,8 @@ class LoanField(Section):
             is_number = self.kind == "number" and isinstance(meaning, int | float)
             if not (meaning is None or meaning in self.levels or is_number):
                 remedy = "one of its levels" if self.levels else "a number" if self.kind == "number" else "null"
-                yield Problem(f"word {word} stands for {meaning}, which is no value of it; write {remedy}", ("words",))
+                text = f"{meaning:g}" if isinstance(meaning, float) else meaning
+                yield Problem(f"word {word} stands for {text}, which is no value of it; write {remedy}", ("words",))
             elif meaning is not None and self.kind in ("text", "month"):
                 yield Problem(
                     f"word {word} stands for {meaning:g}, and no {self.kind} is read by words; write null", ("words",)
@@ -232,8 +237,7 @@ class LoanField(Section):
         word = self._word_of.get(value)
         if word is not None:
             return word
-        digits = f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
-        number = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
+        number = shorten_number(value)
         unit = self._unit_words
         return number + (_SINGULAR.sub("", unit, count=1) if number == "1" else unit) + self._beyond(value)
 

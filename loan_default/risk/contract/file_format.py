@@ -58,8 +58,10 @@ class FileFormat(Section):
         """Yield signs that no file can be read by."""
         for key in ("separator", "quote", "decimal", "thousands"):
             sign = getattr(self, key)
-            if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in "\n\r\0"):
+            if sign is not None and len(sign) != 1:
                 yield Problem(f"{key} {sign!r} is not one sign; write one, in quotes", (key,))
+            elif sign is not None and (sign.isalnum() or sign in "\n\r\0"):
+                yield Problem(f"{key} {sign!r} is a part of values or of lines; write another sign, in quotes", (key,))
             elif sign is not None and not sign.isascii() and key in ("separator", "quote"):
                 yield Problem(f"{key} {sign} is no sign of ASCII, and a file is divided by one", (key,))
             elif sign in ("+", "-") and key in ("decimal", "thousands"):
@@ -105,8 +107,11 @@ class FileLayout(Section):
     @field_validator("snapshot_month", mode="before")
     @classmethod
     def _first_of_month(cls, value: Any) -> Any:
-        is_month = isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-01)?", value)
-        return date.fromisoformat(f"{value[:7]}-01") if is_month else value
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-01)?", value):
+            raise ValueError(f"{value} is no month; write it as 2018-12")
+        return date.fromisoformat(f"{value[:7]}-01")
 
     @property
     def label(self) -> str:

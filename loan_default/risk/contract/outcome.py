@@ -62,7 +62,7 @@ class Snapshot(Section):
     """Names the column in which a file says when it was taken, with `format` and `century` as a field of it has."""
 
     column: str
-    format: Formats = ()
+    format: Formats = Field(default=(), examples=['"%Y-%m"'])
     century: int = Field(default=CENTURY, ge=1900, le=2000)
 
     @property
@@ -84,7 +84,7 @@ class ProductTerm(Section):
 
 
 class Horizon(Section):
-    """Ends the watch over a loan that has no last payment: it counts whether it defaults within so many months."""
+    """Ends the watch over a loan that has no last payment: its outcome counts after so many months."""
 
     horizon: Months
 
@@ -105,7 +105,7 @@ class Expectation(Section):
     """Limits within which a loan file is sound."""
 
     rejected_share_at_most: float = Field(ge=0, le=1)
-    default_rate_between: tuple[float, float]
+    default_rate_between: tuple[float, float] = Field(examples=["[0.01, 0.60]"])
 
     def problems(self) -> Iterator[Problem]:
         """Yield a band that no rate lies in."""

@@ -84,7 +84,7 @@ OF_FILE = {  # the last lines of a contract: its mistakes
         "16: layout l: texts: job: C is no value of it; those are A, B",
         "16: layout l: texts: jobs is the column of no field, nor that of the outcome; write job",
         "16: layout l: texts: status: fine is no value of it; those are bad, good",
-        "17: layout l: snapshot_month: 2019-13 is a text, and it has to be a day; write it as 2027-06-30",
+        "17: layout l: snapshot_month: 2019-13 is no month; write it as 2018-12",
     ],
     "layouts:\n  - {name: l, recognised_by: [y]}\n  - {name: l, recognised_by: [z]}": [
         "14: layout l: l is described twice; delete one"

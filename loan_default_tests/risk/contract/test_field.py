@@ -88,6 +88,9 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: number, role: feature, unit: u, range: [9, 1], description: d": [
         "field a: range [9, 1] is empty; write [1, 9]"
     ],
+    "kind: text, role: support, description: ' '": [
+        "field a: description says nothing, and people read it as a reason and on the model card; write what it is"
+    ],
     "kind: number, role: feature, description: d": [
         "field a: a number needs a unit and a range; write unit: dollars, range: [0, 1000000]"
     ],
@@ -98,7 +101,7 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: nothing is outside, as it has neither range nor levels; delete outside"
     ],
     "kind: nominal, role: feature, levels: [A, B, A, 'C '], words: {yes: A, B: A, c: D}, scale: 2, description: d": [
-        'YAML reads the key yes as no text; write "yes" in quotes',
+        'field a: words: YAML reads the key yes as no text; write "yes" in quotes',
         "field a: scale is of numbers alone, and its kind is nominal; write kind: number, or delete scale",
         "field a: level A is listed twice; delete one",
         "field a: 'C ' begins or ends with a blank, and no value read does; cut it off",
@@ -112,7 +115,7 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: unit is of numbers alone, and its kind is nominal; write kind: number, or delete unit"
     ],
     "kind: text, role: segment, words: {x: 3}, description: d": [
-        "field a: word x stands for 3.0, which is no value of it; write null"
+        "field a: word x stands for 3, which is no value of it; write null"
     ],
     "kind: number, role: support, risk: rising, group: debts, opinion: true, strip: -x, description: d": [
         "field a: only a feature has a risk, and its role is support; delete risk",

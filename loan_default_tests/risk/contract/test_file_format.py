@@ -28,6 +28,13 @@ OF_FILE = {
     "files: {encoding: undefined}": [
         "12: files: encoding undefined is none that Python knows; write utf-8, cp1252, latin-1 or utf-16"
     ],
+    "files: {separator: é, decimal: '5'}": [
+        "12: files: separator 'é' is a part of values or of lines; write another sign, in quotes",
+        "12: files: decimal '5' is a part of values or of lines; write another sign, in quotes",
+    ],
+    "layouts:\n  - {name: l, recognised_by: [a], snapshot_month: 2019-13}": [
+        "13: layout l: snapshot_month: 2019-13 is no month; write it as 2018-12"
+    ],
     "layouts:\n  - {name: l, recognised_by: []}": [
         "13: layout l: recognised_by names no column; write those of its header that others lack"
     ],

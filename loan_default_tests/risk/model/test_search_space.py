@@ -77,9 +77,35 @@ def test_values_are_replaced_in_one_section_alone() -> None:
         (
             "xgboost",
             {"start": {"max_depth": "deep"}},
-            "xgboost.start.max_depth: deep is a text, and it has to be a whole number or a number",
+            "xgboost.start.max_depth: deep is a text, and it has to be a number; write a number.",
         ),
         ("xgboost", {"search": {"max_depth": {"low": 3}}}, "xgboost.search.max_depth.high: the key is missing"),
+        (
+            "xgboost",
+            {"start": {"max_dept": 4}},
+            "xgboost: max_dept is no parameter that may be set here; write max_",
+        ),
+        (
+            "xgboost",
+            {"start": {"booster": 1}},
+            "xgboost: booster is no parameter that may be set here; delete it, or write one of max_depth, max_leaves,",
+        ),
+        ("xgboost", {"start": {"subsample": 1.5}}, "xgboost: start: subsample: 1.5 is not allowed; write 0.0001 to"),
+        (
+            "xgboost",
+            {"start": {"max_depth": 4.0}},
+            "xgboost: start: max_depth is a whole number; write it without",
+        ),
+        (
+            "xgboost",
+            {"search": {"learning_rate": {"low": 0.1, "high": 3}}},
+            "xgboost: search: learning_rate: 3 is not allowed; write 0.0001 to 1.",
+        ),
+        (
+            "lightgbm",
+            {"start": {"min_child_samples": 5}},
+            "lightgbm: min_child_samples is no parameter that may be set here; write min_data_in_leaf.",
+        ),
         ("random_forest", {"subsample": 2}, "random_forest.subsample: 2 is not allowed; write a number of at most 1."),
         ("logistic_regression", {"C": 0}, "logistic_regression.C: 0 is not allowed; write a number of more than 0."),
         (

@@ -10,7 +10,7 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -46,9 +46,10 @@ class Span(Section):
         """Return whether only whole numbers are tried."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def times(self, share: float) -> Span:
-        """Return the span with both ends multiplied; it is no longer of whole numbers only."""
-        return self.model_copy(update={"low": float(self.low * share), "high": float(self.high * share)})
+    def times(self, share: float, *, whole: bool = False) -> Span:
+        """Return the span with both ends multiplied, of `whole` numbers or else of any."""
+        low, high = (_times(end, share, whole=whole) for end in (self.low, self.high))
+        return self.model_copy(update={"low": low, "high": max(high, low + 1) if whole else high})
 
     def is_met(self, value: float, side: str) -> bool:
         """Tell whether a value sits on the `low` or `high` end of the span, or within a fiftieth of its width of it."""
@@ -58,12 +59,23 @@ class Span(Section):
         return distance <= (0 if self.is_whole else (high - low) / 50)
 
 
+def _times(value: int | float, share: float, *, whole: bool) -> int | float:
+    return max(1, round(value * share)) if whole else float(value * share)
+
+
 class BoostingParameters(CandidateParameters):
     """Parameters of boosted trees: where the search starts, what it may try, when a fit stops.
 
     `full_size` names parameters that count loans, as a leaf's least weight does, and from how many loans of the train
     window on they stand as they are written: with fewer they shrink in proportion.
+
+    Attributes:
+        takes: the parameters that the library takes here, each with its least and most value.
+        instead: what to do instead of setting another parameter that people try.
     """
+
+    takes: ClassVar[Mapping[str, Span]] = {}
+    instead: ClassVar[Mapping[str, str]] = {}
 
     start: Mapping[str, int | float]
     search: Mapping[str, Span]
@@ -74,26 +86,56 @@ class BoostingParameters(CandidateParameters):
     full_size: Mapping[str, int] = {}
 
     def problems(self) -> Iterator[Problem]:
-        """Yield parameters that are searched from a start that the search cannot reach."""
+        """Yield parameters that the library does not take, or that are searched from a start out of reach."""
+        yield from self._strange_parameters()
         for name in sorted(self.full_size.keys() - self.start.keys()):
             problem = f"full_size names {name}, which has no start; delete it, or write start: {{{name}: …}}"
             yield Problem(problem, ("full_size", name), ("start",))
         for name, span in self.search.items():
             start, location, presumes = self.start.get(name), ("search", name), ("start",)
+            if self.takes and name not in self.takes:
+                continue
             if start is None:
                 yield Problem(f"{name} is searched but has no start; write start: {{{name}: …}}", location, presumes)
             elif span.low < span.high and not span.low <= start <= span.high:
                 problem = f"{name} starts at {start}, outside of {span.low} to {span.high}; change one of the two"
                 yield Problem(problem, location, presumes)
-            elif span.is_whole and not isinstance(start, int):
+            elif span.is_whole and not isinstance(start, int) and name not in self.takes:
                 problem = f"{name} starts at {start}, but only whole numbers are tried; write one, or low: {span.low}.0"
                 yield Problem(problem, location, presumes)
+
+    def _strange_parameters(self) -> Iterator[Problem]:
+        """Yield parameters that the library does not take, each once, and values that it would refuse."""
+        numbers = {("start", name): (value,) for name, value in self.start.items()}
+        numbers |= {("search", name): (span.low, span.high) for name, span in self.search.items()}
+        for location, values in numbers.items():
+            key, name = location
+            span = self.takes.get(name)
+            if span is None:
+                if self.takes and (key == "start" or name not in self.start):
+                    remedy = self.instead.get(name) or self._near(name)
+                    yield Problem(f"{name} is no parameter that may be set here; {remedy}", location)
+            elif span.is_whole and not all(isinstance(value, int) for value in values):
+                yield Problem(f"{key}: {name} is a whole number; write it without a point", location)
+            elif strange := next((value for value in values if not span.low <= value <= span.high), None):
+                allowed = f"write {span.low:.10g} to {span.high:.10g}"
+                yield Problem(f"{key}: {name}: {strange:.10g} is not allowed; {allowed}", location)
+
+    def _near(self, name: str) -> str:
+        from difflib import get_close_matches  # needed by nobody whose file is right
+
+        near = get_close_matches(name, self.takes, 1)
+        return f"write {near[0]}" if near else f"delete it, or write one of {', '.join(self.takes)}"
 
     def for_loans(self, loans: int) -> Self:
         """Return the parameters for a train window of so many loans."""
         shares = {name: loans / size for name, size in self.full_size.items() if loans < size}
-        start = {name: value * shares.get(name, 1) for name, value in self.start.items()}
-        search = {name: span.times(shares[name]) if name in shares else span for name, span in self.search.items()}
+        start, search = {**self.start}, {**self.search}
+        for name, share in shares.items():
+            whole = name in self.takes and self.takes[name].is_whole
+            start[name] = _times(start[name], share, whole=whole)
+            if name in search:
+                search[name] = search[name].times(share, whole=whole)
         return self.model_copy(update={"start": start, "search": search, "full_size": {}})
 
     def bounds_met(self, values: Mapping[str, float | int]) -> tuple[str, ...]:

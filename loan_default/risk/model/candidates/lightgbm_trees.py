@@ -16,13 +16,47 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.model.candidates.base import CandidateParameters, CardWords
-from loan_default.risk.model.candidates.boosting import BoostedModel, BoostingParameters, OnRound
+from loan_default.risk.model.candidates.boosting import BoostedModel, BoostingParameters, OnRound, Span
 from loan_default.risk.model.development import Development, FittedOn, Sample
 from loan_default.risk.model.estimators import shares
 from loan_default.risk.model.features import FeatureSpace
 
 _LOANS_AT_MOST = 2_000_000  # of 43 columns: 0.35 GB, which a distributed engine brings to this process
 _FEW_ROWS = 100
+_SHARE = Span(low=0.0001, high=1.0)
+_WEIGHT = Span(low=0.0, high=1e9)
+_COUNT = Span(low=0, high=1_000_000_000)
+
+
+class LightGBMParameters(BoostingParameters):
+    """Parameters of LightGBM's boosted trees (https://lightgbm.readthedocs.io/en/stable/Parameters.html)."""
+
+    takes: ClassVar[Mapping[str, Span]] = {
+        "num_leaves": Span(low=2, high=131_072),
+        "max_depth": Span(low=-1, high=64),
+        "max_bin": Span(low=2, high=65_535),
+        "min_data_in_leaf": _COUNT,
+        "bagging_freq": _COUNT,
+        "learning_rate": _SHARE,
+        **dict.fromkeys(("bagging_fraction", "feature_fraction", "feature_fraction_bynode"), _SHARE),
+        **dict.fromkeys(("min_sum_hessian_in_leaf", "lambda_l1", "lambda_l2", "min_gain_to_split"), _WEIGHT),
+        **dict.fromkeys(("max_delta_step", "path_smooth"), _WEIGHT),
+    }
+    instead: ClassVar[Mapping[str, str]] = {
+        "eta": "write learning_rate",
+        "min_child_samples": "write min_data_in_leaf",
+        "min_child_weight": "write min_sum_hessian_in_leaf",
+        "subsample": "write bagging_fraction, and bagging_freq: 1",
+        "colsample_bytree": "write feature_fraction",
+        "colsample_bynode": "write feature_fraction_bynode",
+        "reg_alpha": "write lambda_l1",
+        "reg_lambda": "write lambda_l2",
+        "gamma": "write min_gain_to_split",
+        "n_estimators": "write rounds_at_most beside start",
+        "monotone_constraints": "write risk: rising or falling in the contract",
+        "scale_pos_weight": "delete it, as weighted classes would make of a PD something else",
+        "is_unbalance": "delete it, as weighted classes would make of a PD something else",
+    }
 
 
 @dataclass(frozen=True)
@@ -37,7 +71,7 @@ class LightGBMTrees(BoostedModel):
     typical: Matrix
 
     name: ClassVar[str] = "lightgbm"
-    section: ClassVar[type[CandidateParameters]] = BoostingParameters
+    section: ClassVar[type[CandidateParameters]] = LightGBMParameters
     requirements: ClassVar[Mapping[str, str]] = {"lightgbm": "lightgbm"}
     extra: ClassVar[str] = "lightgbm"
     card_words: ClassVar[CardWords] = CardWords(

@@ -18,8 +18,8 @@ from loan_default.adapters.tracking import MLFLOW_ENVIRONMENT
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.candidates.boosting import BoostingParameters
-from loan_default.risk.model.candidates.lightgbm_trees import LightGBMTrees
+from loan_default.risk.model.candidates.boosting import Span
+from loan_default.risk.model.candidates.lightgbm_trees import LightGBMParameters, LightGBMTrees
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace
@@ -50,8 +50,29 @@ def widened(X: Matrix) -> Matrix:
 
 def fitted_trees(X: Matrix, y: Floats, **start: float) -> LightGBMTrees:
     sample = Sample(widened(X), y.astype(np.float32))
-    parameters = BoostingParameters(start=start, search={}, least_gain=0, rounds_at_most=10, stop_after_rounds=5)
+    parameters = LightGBMParameters(start=start, search={}, least_gain=0, rounds_at_most=10, stop_after_rounds=5)
     return LightGBMTrees.fit(LocalDevelopment(SPACE, sample, sample), "both", parameters, SEED)
+
+
+@pytest.mark.parametrize(("name", "span"), LightGBMParameters.takes.items())
+def test_lightgbm_knows_each_parameter_that_may_be_set(name: str, span: Span) -> None:
+    rng = np.random.default_rng(SEED)
+    X, y = rng.normal(size=(200, 2)).astype(np.float32), rng.integers(0, 2, 200).astype(np.float64)
+    value = min(span.high, 2) if span.is_whole else min(span.high, 0.5)
+    trees = fitted_trees(X, y, **{name: value})
+    assert f"[{name}: {value:g}]" in trees.booster.model_to_string()
+
+
+def test_what_counts_loans_stays_a_whole_number_with_few_of_them() -> None:
+    parameters = LightGBMParameters(
+        start={"min_data_in_leaf": 50},
+        search={"min_data_in_leaf": Span(low=20, high=200)},
+        least_gain=0,
+        rounds_at_most=1,
+        stop_after_rounds=1,
+        full_size={"min_data_in_leaf": 10_000},
+    ).for_loans(999)
+    assert (parameters.start, parameters.search["min_data_in_leaf"]) == ({"min_data_in_leaf": 5}, Span(low=2, high=20))
 
 
 def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_search: SearchSpace) -> None:

@@ -4,13 +4,24 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+import xgboost
 from sklearn.metrics import log_loss
 
-from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
+from loan_default.risk.model.candidates.xgboost_trees import XGBoostParameters, XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate
 from loan_default_tests.risk.conftest import SEED
+
+
+@pytest.mark.parametrize("name", XGBoostParameters.takes)
+@pytest.mark.filterwarnings("error:.*are not used")
+def test_xgboost_uses_each_parameter_that_may_be_set_and_takes_both_ends(name: str) -> None:
+    rng = np.random.default_rng(SEED)
+    rows = xgboost.DMatrix(rng.normal(size=(200, 2)), rng.integers(0, 2, 200))
+    span = XGBoostParameters.takes[name]
+    for value in (span.low, span.high):
+        xgboost.train({"objective": "binary:logistic", "max_depth": 2, name: value}, rows, 1)
 
 
 def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_search: SearchSpace) -> None:
