@@ -459,7 +459,8 @@ def _or_estimate(measured: float | None, estimate: float | None) -> str:
 def show_rejected_outcomes(console: Console, rejected: int) -> None:
     """Show how many lines of outcome files could not be used, where there are any."""
     if rejected:
-        console.print(f"{rejected:,} lines of outcome files could not be used; rejected_outcomes.parquet says why.")
+        lines = "1 line of an outcome file" if rejected == 1 else f"{rejected:,} lines of outcome files"
+        console.print(f"{lines} could not be used; rejected_outcomes.parquet says why.")
 
 
 # --- setting up -----------------------------------------------------------------------------------------------

@@ -86,11 +86,12 @@ class CleaningReport:
         """Tell what a person should know of the files, a sentence each."""
         sentences = []
         if self.missing_fields:
-            sentences.append(f"The file lacks {', '.join(self.missing_fields)}; the models see these as missing.")
+            sentences.append(f"No loan has {', '.join(self.missing_fields)}; the models see these as missing.")
         if self.rejected:
             frequent = list(self.problems.items())[:_PROBLEMS_LIMIT]
             problems = ", ".join(f"{problem} ({count:,})" for problem, count in frequent)
-            sentences.append(f"{self.rejected:,} rows were rejected: {problems}.")
+            rows = "1 row was" if self.rejected == 1 else f"{self.rejected:,} rows were"
+            sentences.append(f"{rows} rejected: {problems}.")
         for unreadable in self.unreadable_snapshots:
             sentences.append(f"{unreadable}; these say nothing of the month in which the file was taken.")
         return sentences

@@ -23,6 +23,7 @@ from loan_default.risk.data.field_values import parse_table
 from loan_default.risk.data.loan_files import LoanTable, open_table
 from loan_default.risk.data.rejections import RAW
 from loan_default.risk.errors import BadInput
+from loan_default.risk.text import shorten_number
 
 _SHOWN = 5  # values of a column that could not be read
 
@@ -142,8 +143,9 @@ def _describe(field: LoanField, value: pl.Series) -> str:
     if present.is_empty():
         return "nothing"
     if field.kind == "number":
-        least, median, most = present.min(), present.median(), present.max()
-        return f"{_plain(least)} to {_plain(most)}, median {_plain(median)} {field.unit or ''}".strip()
+        least, median, most = (float(value) for value in (present.min(), present.median(), present.max()))  # type: ignore[arg-type]
+        unit = "" if field.unit in (None, "count") else f" {field.unit}"
+        return f"{shorten_number(least)} to {shorten_number(most)}, median {shorten_number(median)}{unit}"
     if field.kind == "month":
         first, last = present.min(), present.max()
         assert isinstance(first, date)
@@ -152,10 +154,6 @@ def _describe(field: LoanField, value: pl.Series) -> str:
     if field.levels:
         return f"{present.n_unique()} of {len(field.levels)} levels"
     return f"{present.n_unique():,} different texts"
-
-
-def _plain(number: object) -> str:
-    return f"{number:,.2f}".rstrip("0").rstrip(".")
 
 
 def _statuses(contract: Contract, rows: pl.DataFrame) -> Iterator[tuple[str, str, int]]:

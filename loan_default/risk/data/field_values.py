@@ -37,6 +37,7 @@ from loan_default.risk.month_texts import month_number, months_after
 _LOST = "[\\x00\ufffd]"  # a nought, and what stands for bytes that are not of the file's encoding
 
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
+_EXACT = 2**53  # beyond this not every whole number is a float
 _REMEDIES = {  # where letters were lost
     "text": "save the file as UTF-8, or say its encoding under files in the contract",
     "parquet": "they were lost before the Parquet file was written; write it anew from its source",
@@ -76,6 +77,11 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         _letters_rule(field, dtypes[field.column], _REMEDIES[table.source])
         for field in present
         if field.kind == "text" and table.source != "request" and dtypes[field.column] in _TEXTS
+    ]
+    rules += [
+        _figures_rule(field)
+        for field in present
+        if field.kind == "text" and table.source != "request" and dtypes[field.column].is_float()
     ]
     rules += [rule for field in fields for rule in _value_rules(field)]
     if with_outcome:
@@ -302,6 +308,12 @@ def _letters_rule(field: LoanField, dtype: pl.DataType, remedy: str) -> RowRule:
     return RowRule(field.name, f"{field.name}: unreadable text", lost, f"holds bytes that are no letters; {remedy}")
 
 
+def _figures_rule(field: LoanField) -> RowRule:
+    """Reject a row whose text is a number of more figures than a float holds: two ids would become one."""
+    why = "is a float, which has lost its last figures; write the column as text or as whole numbers"
+    return RowRule(field.name, f"{field.name}: unreadable text", _raw(field).abs() > _EXACT, why)
+
+
 def _value_rules(field: LoanField) -> Iterator[RowRule]:
     name, value = field.name, pl.col(field.name)
     if not field.nullable:
@@ -317,5 +329,10 @@ def _outcome_rules(contract: Contract, dtypes: Dtypes) -> list[RowRule]:
     unknown = ~Vocabulary.of(contract.outcome.label_of, contract.files.decimal).lists(status)
     return [
         RowRule(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status"),
-        RowRule(column, f"{column}: unknown status", unknown, "is no status that the contract lists"),
+        RowRule(
+            column,
+            f"{column}: unknown status",
+            unknown,
+            f"is no status that the contract lists: {', '.join(contract.outcome.label_of)}",
+        ),
     ]

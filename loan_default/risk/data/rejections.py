@@ -21,6 +21,7 @@ from loan_default.risk.month_texts import MONTHS
 RAW = "raw:"  # prefix of the columns that hold what the file says of a field
 RAW_SNAPSHOT = f"{RAW}:snapshot"  # what it says of when it was taken
 _MADE_BY_EXCEL = f"^([0-9]{{1,2}})-({'|'.join(MONTHS)})$"
+_VALUE_CHARS = 200  # of a value in a sentence
 REJECTED_SCHEMA = {
     "file": pl.String,
     "row": pl.UInt32,
@@ -90,9 +91,16 @@ def rejection_lines(
         of_first_broken(lambda rule: pl.lit(rule.why)).alias("reason"),
         *([FAULT] if FAULT in dtypes else []),
     )
-    subject = pl.when(pl.col("value").is_null()).then(pl.col("field")).otherwise(pl.format("{} '{}'", "field", "value"))
+    subject = pl.when(pl.col("value").is_null()).then("field").otherwise(pl.format("{} '{}'", "field", _in_a_line()))
     lines = lines.with_columns(pl.format("{} {}{}", subject, "reason", excel_remedy(pl.col("value"))).alias("reason"))
     return _lines_of_faults(lines) if FAULT in dtypes else lines
+
+
+def _in_a_line() -> pl.Expr:
+    """Return the value as a sentence repeats it: without line breaks, and not at any length."""
+    value = pl.col("value").str.replace_all(r"[\x00-\x1f]+", " ")
+    is_long = value.str.len_chars() > _VALUE_CHARS
+    return pl.when(is_long).then(value.str.head(_VALUE_CHARS) + "…").otherwise(value)
 
 
 def _lines_of_faults(lines: pl.LazyFrame) -> pl.LazyFrame:

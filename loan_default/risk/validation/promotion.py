@@ -241,7 +241,7 @@ def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
         worst.approvals_rise <= policy.blank_approvals_rise_at_most,
         f"Of the fields that can be left out {worst.field} raises approvals most: from {worst.approved:.1%} to "
         f"{worst.approved_without:.1%} of {worst.rows:,} test loans where all leave it out; a rise of "
-        f"{policy.blank_approvals_rise_at_most:.0%} is allowed.",
+        f"{100 * policy.blank_approvals_rise_at_most:.10g} points is allowed.",
     )
 
 

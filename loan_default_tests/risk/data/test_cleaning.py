@@ -87,6 +87,16 @@ def test_every_form_of_a_file_gives_the_same_loans(
     assert_frame_equal(clean(tmp_path / "loans.csv.gz").loans, expected)
 
 
+def test_an_id_whose_last_figures_a_float_has_lost_is_rejected(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
+    ids = [9007199254740992.0, 9007199254740994.0, *range(38)]
+    result = clean(as_parquet(few.with_columns(id=pl.Series(ids, dtype=pl.Float64)), tmp_path / "loans.parquet"))
+    assert result.rejected["reason"].to_list() == [
+        "id '9007199254740994' is a float, which has lost its last figures; write the column as text or as whole "
+        "numbers"
+    ]
+    assert result.loans["id"][:2].to_list() == ["9007199254740992", "0"]
+
+
 def test_one_bad_number_changes_nothing_for_the_other_rows(loans: pl.DataFrame, cleaned: Cleaned, clean: Clean) -> None:
     """A bad number makes the reader of typed columns give up: text is read then."""
     result = clean(with_values(loans.with_columns(pl.col("loan_amnt").cast(pl.String)), 17, loan_amnt="a lot"))

@@ -26,7 +26,7 @@ BAD: dict[str, list[tuple[str | None, str, str]]] = {
     "grade": [("H", "grade: unknown level", "is not one of A, B, C, D, E, F, G"), ("a", "grade: unknown level", "")],
     "emp_length": [("ages", "emp_length: unreadable number", "must be 0 to 60 years")],
     "loan_status": [
-        ("Sold", "loan_status: unknown status", "is no status that the contract lists"),
+        ("Sold", "loan_status: unknown status", "is no status that the contract lists: Charged Off, "),
         ("fully paid", "loan_status: unknown status", "is no status"),
         (None, "loan_status: missing", "every loan needs a status"),
     ],
@@ -53,7 +53,14 @@ def test_a_bad_row_is_set_aside_with_its_reason(few: pl.DataFrame, clean: Clean)
 
 def test_the_report_warns_of_rows_that_were_rejected(few: pl.DataFrame, clean: Clean) -> None:
     result = clean(with_values(few, 5, grade="H"))
-    assert result.report.warnings() == ["1 rows were rejected: grade: unknown level (1)."]
+    assert result.report.warnings() == ["1 row was rejected: grade: unknown level (1)."]
+
+
+def test_a_value_of_any_length_is_repeated_in_one_line(few: pl.DataFrame, clean: Clean) -> None:
+    result = clean(with_values(few, 5, grade="H\n" + "x" * 300))
+    (row,) = result.rejected.rows(named=True)
+    assert row["reason"] == f"grade 'H {'x' * 198}…' is not one of A, B, C, D, E, F, G"
+    assert len(row["value"]) == 302
 
 
 def test_a_credit_line_after_the_loan_is_rejected(few: pl.DataFrame, clean: Clean) -> None:

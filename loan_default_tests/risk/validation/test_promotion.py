@@ -217,7 +217,7 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (
             changed(blanked=(BLANKED, replace(BLANKED, field="revol_bal", approved_without=0.32))),
             "Of the fields that can be left out revol_bal raises approvals most: from 25.0% to 32.0% of 500 test loans "
-            "where all leave it out; a rise of 6% is allowed.",
+            "where all leave it out; a rise of 6.25 points is allowed.",
         ),
         (
             changed(coverage=Coverage("2018-01", "2018-12", (SOLD,))),

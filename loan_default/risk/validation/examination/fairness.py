@@ -1,4 +1,4 @@
-"""Measures what a version does to groups of people: by level, or band of numbers, of the protected fields.
+"""Measures what a version does to groups of people: by level, or band of numbers or months, of the protected fields.
 
 No model sees these fields and no decision rests on them; what the differences mean is for people to judge. Segments on
 which PDs are judged belong in `validation.champion_challenger`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from math import sqrt
 
 import numpy as np
@@ -22,7 +23,7 @@ from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.champion_challenger import scores_of
 
 _LEAST = 30  # loans of a group that is shown: figures of fewer say little, and might tell of a person
-_BANDS = 5  # of a number
+_BANDS = 5  # of a number or a month
 _NORMAL = 1.959963984540054  # quantile 0.975
 
 
@@ -62,18 +63,25 @@ def measure_fairness(test: pl.DataFrame, leader: str, contract: Contract) -> tup
 def _groups(scored: pl.DataFrame, field: LoanField) -> Iterator[tuple[str, pl.DataFrame]]:
     """Divide loans by level, in the contract's order, or by bands of equally many, and those without a value last."""
     values = scored[field.name]
-    if field.kind == "number" and values.n_unique() > 2 * _BANDS:
-        edges = np.unique(np.quantile(values.drop_nulls().to_numpy(), np.linspace(0, 1, _BANDS + 1)[1:-1]))
-        bands = pl.Series(np.searchsorted(edges, values.fill_null(np.nan).to_numpy(), side="right"))
-        for _, loans in sorted(scored.filter(values.is_not_null()).group_by(bands.filter(values.is_not_null()))):
+    present = values.drop_nulls()
+    if field.kind in ("number", "month") and present.n_unique() > 2 * _BANDS:
+        numbers = present.to_physical().cast(pl.Float64).to_numpy()
+        edges = np.unique(np.quantile(numbers, np.linspace(0, 1, _BANDS + 1)[1:-1]))
+        bands = pl.Series(np.searchsorted(edges, numbers, side="right"))
+        for _, loans in sorted(scored.filter(values.is_not_null()).group_by(bands)):
             ordered = loans[field.name].sort()
-            yield f"{ordered[0]:.10g} to {ordered[-1]:.10g}", loans
+            yield f"{_text(ordered[0])} to {_text(ordered[-1])}", loans
     else:
-        present = values.drop_nulls().unique().to_list()
-        for level in sorted(present, key=field.levels.index if field.levels else None):
-            yield level if isinstance(level, str) else f"{level:.10g}", scored.filter(values == level)
+        for level in sorted(present.unique().to_list(), key=field.levels.index if field.levels else None):
+            yield _text(level), scored.filter(values == level)
     if values.null_count():
         yield "missing", scored.filter(values.is_null())
+
+
+def _text(value: str | float | date) -> str:
+    if isinstance(value, date):
+        return f"{value:%Y-%m}"
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def _measure(field: str, level: str, loans: pl.DataFrame) -> PeopleGroup:

@@ -14,6 +14,7 @@ import polars as pl
 
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.model.scorer import DECISIONS, Scorer
+from loan_default.risk.text import shorten_number
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _FIELDS, _LEVELS = 8, 12  # moved, of one field
@@ -81,7 +82,7 @@ def _move(scorer: Scorer, loans: pl.DataFrame, field: LoanField) -> Iterator[Fie
     for value, beyond in _values(field, loans[field.name].drop_nulls()):
         moved = loans.with_columns(pl.lit(value, loans.schema[field.name]).alias(field.name))
         yield FieldResponse(
-            field.name, str(value) if field.levels else f"{value:,.10g}", beyond, _respond(scorer, moved)
+            field.name, str(value) if field.levels else shorten_number(value), beyond, _respond(scorer, moved)
         )
 
 

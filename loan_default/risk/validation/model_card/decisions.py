@@ -10,10 +10,13 @@ from loan_default.risk.evaluation import Interval
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.policy import MonitoringTrigger
+from loan_default.risk.text import shorten_names
 from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_VALUES, ReasonAudit
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named, percent
+
+_SMALL_GROUPS = 12  # that are named
 
 
 def shares(inputs: ModelCardInputs) -> Iterator[str]:
@@ -145,7 +148,7 @@ def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
         return
     groups = inputs.examination.fairness
     large = [group for group in groups if group.approved]
-    yield "On the test window, by level or by fifths of a number, with 95% intervals:"
+    yield "On the test window, by level or by fifths of a number or a month, with 95% intervals:"
     rows = [
         (
             f"`{group.field}`",
@@ -158,7 +161,7 @@ def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
     ]
     yield markdown_table(["Field", "Group", "Loans", "Approved", "Mean PD", "Default rate", "AUC"], rows)
     if small := [f"{group.field} {group.level} ({group.loans})" for group in groups if not group.approved]:
-        yield f"Left out as too small to measure: {', '.join(small)}."
+        yield f"Left out as too small to measure: {shorten_names(small, _SMALL_GROUPS)}."
     yield bullets(_gaps(large))
 
 

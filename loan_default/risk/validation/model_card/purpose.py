@@ -120,7 +120,10 @@ def _horizon(inputs: ModelCardInputs) -> str:
             "was looked for is not stated beyond that."
         )
     if isinstance(contract.term, Horizon):
-        return f"Horizon: default within {contract.term.horizon} months of issue; an outcome counts after these{grace}."
+        return (
+            f"Horizon: {contract.term.horizon} months from issue; an outcome counts after these{grace}. A status says "
+            "that a loan defaulted and not when, so a later default counts too where the file shows it."
+        )
     terms = [part.term for part in inputs.splits.window("test").terms if part.term is not None]
     by_term = ", ".join(f"{term + months} months after issue for a term of {term}" for term in terms)
     return f"Horizon: an outcome counts at the end of the term{grace}{': ' + by_term if by_term else ''}."

@@ -1,11 +1,16 @@
 """Groups of people are measured by level or band of the protected fields, with intervals, and small ones are not."""
 
+from datetime import date
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.validation.champion_challenger import SCORES
 from loan_default.risk.validation.examination.fairness import PeopleGroup, measure_fairness
+from loan_default_tests.risk.contract.drafts import CONTRACT
 from loan_default_tests.risk.small_books import TIMELESS
 
 ROWS = 2_000
@@ -72,3 +77,26 @@ def test_a_group_that_ended_alike_has_no_ranking() -> None:
     assert woman.default_rate is not None
     assert woman.default_rate.low == 0 < woman.default_rate.high < 0.1
     assert age.level == "30"
+
+
+def test_months_stand_in_fifths_and_few_of_them_alone(tmp_path: Path) -> None:
+    job = "name: job, kind: nominal, role: feature, levels: [A, B]"
+    text = CONTRACT.replace(job, "name: born, kind: month, role: protected")
+    path = tmp_path / "contract.yaml"
+    path.write_text(text, encoding="utf-8")
+    contract, rows = load_contract(path), 240
+    pds = np.linspace(0.01, 0.99, rows)
+    scores = pl.DataFrame({"pd": pds, "raw_score": pds, "decision": ["approve"] * rows}).to_struct()
+    months = [None if row < 40 else date(1960 + row % 40, 1, 1) for row in range(rows)]
+    test = pl.DataFrame({"outcome": [0, 1] * (rows // 2), "born": months, SCORES + "xgboost": scores})
+    levels = {group.level: group.loans for group in measure_fairness(test, "xgboost", contract)}
+    assert levels == {
+        "1960-01 to 1967-01": 40,
+        "1968-01 to 1975-01": 40,
+        "1976-01 to 1983-01": 40,
+        "1984-01 to 1991-01": 40,
+        "1992-01 to 1999-01": 40,
+        "missing": 40,
+    }
+    few = test.with_columns(born=pl.Series([date(1960 + row % 2, 1, 1) for row in range(rows)]))
+    assert [group.level for group in measure_fairness(few, "xgboost", contract)] == ["1960-01", "1961-01"]
