@@ -41,7 +41,7 @@ _AFTERWARDS = re.compile(
 )
 _PROTECTED = _words(
     "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
-    "personal_status disability pregnant dependents? birth"
+    "personal_status disability pregnant dependents? birth birthday born dob"
 )
 _OPINIONS = _words("grade sub_?grade rate interest score rating apr")
 _MONEY = _words(
@@ -51,11 +51,21 @@ _MONEY = _words(
 _INCOME = _words("income inc salary wage earnings")
 _PERCENT = _words("rate percent pct util utilization ratio dti apr ltv debtinc share interest")
 _RATE = _words("rate apr interest")
+_COUNTS = _words("number num nr count counts")
+_DAYS_LONG = _words("days?")
 _MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
 _YEARS = _words("years? yrs? age yoj length")
 _MONTHLY = _words("monthly month pm")
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
 _DATES = _words("date day dt")
+# Words of which names are glued together, as in loanamount and birthdate.
+_GLUED = re.compile(
+    "account age amount annual application approval approved balance bank birth borrower branch card cash city "
+    "client code count credit creation customer date day days debt default due duration education employment flag "
+    "gender gross home house id income instal+ment interest issue job last length limit loan marital max min month "
+    "monthly months net number open opened owner ownership payment postal price property purpose rate ratio residence "
+    "salary score sex start state status system term time total type use value year years".replace(" ", "|")
+)
 _FIRST_DAYS = (("1899-12-30", "a spreadsheet's"), ("1960-01-01", "SAS"), ("1970-01-01", "R and Unix"))
 _DAYS = (3_000, 80_000)  # between which counted days are dates of loans
 
@@ -98,7 +108,25 @@ def normalise(column: str) -> str:
     """Turn a column's name into a field's: small letters, figures and _, beginning with a letter."""
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
     text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    text = "_".join(map(_unglued, text.split("_")))
     return text if re.match("[a-z]", text) else f"field_{text}".rstrip("_")
+
+
+def _unglued(part: str) -> str:
+    """Divide a part of a name that is nothing but known words: loanamount, not corporate."""
+    if not re.fullmatch(f"(?:{_GLUED.pattern})+", part):
+        return part
+    words = next(_divisions(part), ())
+    return "_".join(words) or part
+
+
+def _divisions(part: str) -> Iterator[tuple[str, ...]]:
+    """Yield the ways to read a text as known words, longer words first."""
+    if not part:
+        yield ()
+    for size in range(len(part), 0, -1):
+        if _GLUED.fullmatch(part[:size]):
+            yield from ((part[:size], *rest) for rest in _divisions(part[size:]))
 
 
 def guess_outcome(profile: TableProfile) -> StatusGuess | None:
@@ -154,7 +182,8 @@ def draft_contract(
     outcome = status.column if status else None
     others = [column for column in profile.columns if column.name != outcome]
     time = _first(others, lambda column: bool(column.formats), _TIME)
-    identity = _first(others, lambda column: column.is_unique and (column.integral or column.numbers is None), _ID)
+    numbering = sorted(filter(_is_number_of_loans, others), key=lambda column: not _names_loans(column))
+    identity = _first(numbering, _is_number_of_loans, _ID)
     special = {column.name for column in (time, identity) if column}
     suspects = {c.name: reason for c in others if c.name not in special and (reason := _suspicion(c))}
     fields = [column for column in others if column.name not in {*special, *suspects}]
@@ -173,6 +202,15 @@ def draft_contract(
         lines += _field_lines(column, names[column.name])
     text = "\n".join(lines) + "\n"
     return Draft(text, outcome, time.name if time else None, identity.name if identity else None, suspects)
+
+
+def _is_number_of_loans(column: ColumnProfile) -> bool:
+    """Tell whether a column may number the loans: each row has another text or whole number."""
+    return column.is_unique and (column.integral or column.numbers is None)
+
+
+def _names_loans(column: ColumnProfile) -> bool:
+    return bool({"loan", "id"} & set(normalise(column.name).split("_")) and not re.search("custom|client", column.name))
 
 
 def _first(
@@ -352,6 +390,9 @@ def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     elif column.distinct == 0 or (column.distinct == 1 and not column.missing):
         yield "    kind: text"
         yield f"    role: segment  # it holds {'the same in each row' if column.distinct else 'nothing'}: leave it out"
+    elif _is_number_of_loans(column) and _ID.search(name):
+        yield "    kind: text"
+        yield "    role: segment  # GUESS: each row has another, as a number has: leave it out, or give it the role id"
     elif column.formats:
         yield "    kind: month"
         yield "    role: support  # GUESS: for derived fields, as months_between(it, the time); else leave it out"
@@ -397,7 +438,7 @@ def _describe(name: str) -> str:
 
 def _is_coded(column: ColumnProfile, name: str) -> bool:
     """Tell whether whole numbers of which there are few may be names of categories."""
-    counts = any(words.search(name) for words in (_MONEY, _PERCENT, _MONTHS, _YEARS)) or re.match(
+    counts = any(words.search(name) for words in (_MONEY, _PERCENT, _DAYS_LONG, _MONTHS, _YEARS)) or re.match(
         r"(n|num|count)_", name
     )
     few = column.distinct <= _FEW_NUMBERS and bool(column.levels) and not column.suffix
@@ -406,7 +447,10 @@ def _is_coded(column: ColumnProfile, name: str) -> bool:
 
 def _protected_lines(column: ColumnProfile) -> Iterator[str]:
     yield "    role: protected  # GUESS: by its name. Kept for fairness reports only: never a feature, never a reason"
-    if column.numbers is not None and len(column.levels) == 0:
+    if column.formats:
+        yield "    kind: month"
+        yield from _format_lines(column)
+    elif column.numbers is not None and len(column.levels) == 0:
         yield "    kind: number"
         yield "    unit: years" if "age" in column.name.lower() else "    unit: count"
         low, high = _range(column, normalise(column.name))
@@ -467,7 +511,13 @@ def _unit(column: ColumnProfile, name: str) -> tuple[str, int]:
         return ("percent a year" if _RATE.search(name) else "percent"), 100 if fraction else 1
     if _INCOME.search(name):
         return ("dollars a month" if _MONTHLY.search(name) else "dollars a year"), 1
-    for words, unit in ((_MONEY, "dollars"), (_MONTHS, "months"), (_YEARS, "years")):
+    for words, unit in (
+        (_COUNTS, "count"),
+        (_MONEY, "dollars"),
+        (_DAYS_LONG, "days"),
+        (_MONTHS, "months"),
+        (_YEARS, "years"),
+    ):
         if words.search(name):
             return unit, 1
     return ("count" if column.integral and low >= 0 else "points"), 1

@@ -22,6 +22,7 @@ RAW = "raw:"  # prefix of the columns that hold what the file says of a field
 RAW_SNAPSHOT = f"{RAW}:snapshot"  # what it says of when it was taken
 _MADE_BY_EXCEL = f"^([0-9]{{1,2}})-({'|'.join(MONTHS)})$"
 _VALUE_CHARS = 200  # of a value in a sentence
+_TIME_BY_EXCEL = r"^[0-9]{2}:[0-9]{2}\.[0-9]$"
 REJECTED_SCHEMA = {
     "file": pl.String,
     "row": pl.UInt32,
@@ -116,10 +117,17 @@ def _lines_of_faults(lines: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def excel_remedy(value: pl.Expr) -> pl.Expr:
-    """Say what to do about a day and a month, as `14-Jan`, that Excel made of a month and a year; else nothing."""
+    """Say what to do about what Excel made of a month, as `14-Jan`, or of a time, as `40:48.0`; else nothing."""
     original = value.str.replace(_MADE_BY_EXCEL, "$2-$1")
     remedy = pl.format("; Excel makes this of {}: export the file again, and do not save it with Excel", original)
-    return pl.when(value.str.contains(_MADE_BY_EXCEL)).then(remedy).otherwise(pl.lit(""))
+    of_time = pl.lit("; Excel shows a date with its time so: export the file again, and do not save it with Excel")
+    return (
+        pl.when(value.str.contains(_MADE_BY_EXCEL))
+        .then(remedy)
+        .when(value.str.contains(_TIME_BY_EXCEL))
+        .then(of_time)
+        .otherwise(pl.lit(""))
+    )
 
 
 def first_rejection(lines: pl.LazyFrame, problem: str) -> str:

@@ -92,6 +92,30 @@ def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
     assert all("GUESS" not in field.description for field in contract.fields)
 
 
+def test_names_that_are_glued_together_are_read_as_their_words(tmp_path: Path) -> None:
+    draft = drafted(
+        loans()
+        .rename({"LoanID": "systemloanid"})
+        .with_columns(
+            customerid=pl.Series([f"c{number}" for number in range(ROWS)]),
+            loannumber=pl.Series([str(1 + number % 30) for number in range(ROWS)]),
+            loanamount=pl.Series(["10000", "20000"] * (ROWS // 2)),
+            termdays=pl.Series(["15", "30", "60", "90"] * (ROWS // 4)),
+            birthdate=pl.Series([f"19{60 + number % 40}-0{1 + number % 9}-15" for number in range(ROWS)]),
+        )
+        .select("customerid", pl.exclude("customerid"))
+    )
+    fields = load_draft(draft, tmp_path).by_name
+    assert draft.id == "systemloanid"
+    assert (fields["customer_id"].kind, fields["customer_id"].role) == ("text", "segment")
+    assert (fields["birth_date"].kind, fields["birth_date"].role) == ("month", "protected")
+    assert [(fields[name].kind, fields[name].unit) for name in ("loan_number", "loan_amount", "term_days")] == [
+        ("number", "count"),
+        ("number", "dollars"),
+        ("number", "days"),
+    ]
+
+
 def test_a_table_without_dates_or_numbers_of_loans_is_a_book_without_time(tmp_path: Path) -> None:
     draft = drafted(loans().drop("LoanID", "IssueDate", "note"))
     assert (draft.time, draft.id) == (None, None)
@@ -181,7 +205,17 @@ def test_statuses_are_guessed_by_their_words(name: str, values: list[str], guess
 
 
 @pytest.mark.parametrize(
-    ("column", "name"), [("LoanAmount", "loan_amount"), ("PAY_0", "pay_0"), ("% used", "used"), ("2nd", "field_2nd")]
+    ("column", "name"),
+    [
+        ("LoanAmount", "loan_amount"),
+        ("loanamount", "loan_amount"),
+        ("Birthdate", "birth_date"),
+        ("corporate", "corporate"),
+        ("term", "term"),
+        ("PAY_0", "pay_0"),
+        ("% used", "used"),
+        ("2nd", "field_2nd"),
+    ],
 )
 def test_columns_become_names_of_fields(column: str, name: str) -> None:
     assert normalise(column) == name

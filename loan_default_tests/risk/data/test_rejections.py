@@ -86,6 +86,8 @@ def test_what_excel_made_of_a_month_is_told_with_a_remedy(few: pl.DataFrame, cle
         "the file again, and do not save it with Excel"
     )
     assert result.report.first_rejection == f"loans0.csv, row 6: {result.rejected['reason'].item()}."
+    time = clean(with_values(few, 5, issue_d="40:48.0")).rejected["reason"].item()
+    assert time.endswith("; Excel shows a date with its time so: export the file again, and do not save it with Excel")
 
 
 FAULTY: dict[str, tuple[Callable[[str], str], dict[str, int], list[tuple[Any, ...]]]] = {
