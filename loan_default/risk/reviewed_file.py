@@ -177,9 +177,9 @@ def read_yaml(path: Path, text: str) -> Document:
         raise BadInput(f"{path}{line}: this is no YAML: {_yaml_problem(error)}.") from error
     except yaml.reader.ReaderError as error:
         sign = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        line = text.count("\n", 0, sign.start() if sign else 0) + 1
+        number = text.count("\n", 0, sign.start() if sign else 0) + 1
         what = f"U+{ord(sign[0]):04X}" if sign else "one that YAML does not allow"
-        raise BadInput(f"{path}, line {line}: this is no YAML: it holds the sign {what}; delete it.") from error
+        raise BadInput(f"{path}, line {number}: this is no YAML: it holds the sign {what}; delete it.") from error
     except yaml.YAMLError as error:
         raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except RecursionError as error:

@@ -96,8 +96,8 @@ class LoanField(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield what its kind or its role cannot have."""
         if not self.description.strip():
-            problem = "description says nothing, and people read it as a reason and on the model card; write what it is"
-            yield Problem(problem, ("description",))
+            empty = "description says nothing, and people read it as a reason and on the model card; write what it is"
+            yield Problem(empty, ("description",))
         yield from self._number_problems()
         yield from self._level_problems()
         yield from self._role_problems()

@@ -106,9 +106,9 @@ class BoostingParameters(CandidateParameters):
 
     def _strange_parameters(self) -> Iterator[Problem]:
         """Yield parameters that the library does not take, each once, and values that it would refuse."""
-        numbers = {("start", name): (value,) for name, value in self.start.items()}
-        numbers |= {("search", name): (span.low, span.high) for name, span in self.search.items()}
-        for location, values in numbers.items():
+        starts = {("start", name): [value] for name, value in self.start.items()}
+        ends = {("search", name): [span.low, span.high] for name, span in self.search.items()}
+        for location, values in {**starts, **ends}.items():
             key, name = location
             span = self.takes.get(name)
             if span is None:

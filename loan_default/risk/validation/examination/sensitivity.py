@@ -82,7 +82,7 @@ def _move(scorer: Scorer, loans: pl.DataFrame, field: LoanField) -> Iterator[Fie
     for value, beyond in _values(field, loans[field.name].drop_nulls()):
         moved = loans.with_columns(pl.lit(value, loans.schema[field.name]).alias(field.name))
         yield FieldResponse(
-            field.name, str(value) if field.levels else shorten_number(value), beyond, _respond(scorer, moved)
+            field.name, value if isinstance(value, str) else shorten_number(value), beyond, _respond(scorer, moved)
         )
 
 
