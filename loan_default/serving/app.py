@@ -25,7 +25,6 @@ import orjson
 from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
 from loan_default.adapters.tracking import MODEL_NAME
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import docs_page, idempotency, inference_protocol
 from loan_default.serving.access import Tokens, authorise, refuse_foreign
@@ -319,7 +318,7 @@ class ScoringApp:
             self._log.append(entries)
         return msgspec.structs.replace(reply, is_logged=True)
 
-    async def _log_durably(self, entries: Sequence[tuple[Scorer, Entry]]) -> None:
+    async def _log_durably(self, entries: Sequence[Entry]) -> None:
         loop = asyncio.get_running_loop()
         synced: asyncio.Future[str | None] = loop.create_future()
 

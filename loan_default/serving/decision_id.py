@@ -10,8 +10,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any, TypeVar
+
+import polars as pl
+from numpy.typing import NDArray
 
 from loan_default.risk.errors import BadInput
+
+Whole = TypeVar("Whole", int, NDArray[Any])
 
 ROWS = 1 << 16  # of one request at most
 _VERSION, _VARIANT = 7 << 76, 2 << 62  # RFC 9562, section 5.7
@@ -58,11 +64,18 @@ def first_of(decision_id: str) -> tuple[int, int]:
     return number.int & -ROWS, number.int & (ROWS - 1)
 
 
-def microseconds_of(first: int) -> int:
-    """Return when a request was decided, in microseconds since 1970."""
-    return ((first >> 80) << 12 | (first >> 64) & 0xFFF) * 1_000 >> 12
+def microseconds_of(time_half: Whole) -> Whole:
+    """Return when requests were decided, in microseconds since 1970, of the first 8 bytes of their ids as numbers."""
+    return (time_half >> 16 << 12 | time_half & 0xFFF) * 1_000 >> 12
 
 
 def decided_at(first: int) -> datetime:
     """Return when a request was decided, UTC, to the microsecond."""
-    return _EPOCH + timedelta(microseconds=microseconds_of(first))
+    return _EPOCH + timedelta(microseconds=microseconds_of(first >> 64))
+
+
+def texts_from_bytes(ids: pl.Expr) -> pl.Expr:
+    """Write ids, arrays of 16 bytes, as `text_of` does."""
+    digits = ids.arr.to_list().cast(pl.Binary).bin.encode("hex")
+    parts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+    return pl.concat_str([digits.str.slice(*part) for part in parts], separator="-")

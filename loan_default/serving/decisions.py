@@ -134,7 +134,7 @@ def _in_journal(journal: Path, first: int) -> Iterator[pl.LazyFrame]:
                 for record in read_records(payload):
                     if isinstance(record, DecidingVersion):
                         versions[record.version] = record
-                    elif record.first == key:
+                    elif key in record.firsts:
                         yield table_of(versions[record.version], [record]).lazy()
 
 

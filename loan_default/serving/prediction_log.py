@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import logging
 import shutil
-import struct
 import threading
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import gcs, storage
@@ -33,9 +34,8 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.files import write_atomically
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import SCORED, Predictions, Scorer
-from loan_default.serving.decision_id import microseconds_of, texts_of
+from loan_default.serving.decision_id import microseconds_of, texts_from_bytes
 from loan_default.serving.journal import Frame, Frames, Fsync, Journal, age_of_oldest, claim, list_segments, sync_path
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Frames become tables while the interpreter is locked: so few rows at once, and a pause for the answers.
-_ROWS_AT_ONCE, _PAUSE_SECONDS = 500, 0.001
+_ROWS_AT_ONCE, _PAUSE_SECONDS = 1_000, 0.001
 _FIRST_LOOK_SECONDS, _LOOK_SECONDS, _RETRY_SECONDS = 2.0, 60.0, 10.0
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping; the journal stays for the next
 _DAMAGED = ".damaged"  # ends the name of a segment that cannot be read, and is left for a person
@@ -71,7 +71,7 @@ _ANSWERED: Mapping[str, pl.DataType] = {
     "shadow_pd": pl.Float64(),
 }
 
-_AS_JSON = ("reasons", "reason_codes")  # columns of lists, which are quick to make of texts
+_POSITION = ">u2"  # of a row in its request: what the last bytes of its decision's id say
 
 
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
@@ -114,74 +114,90 @@ class DecidingVersion(msgspec.Struct, frozen=True, array_like=True, tag="version
         )
 
 
-class Entry(msgspec.Struct, array_like=True, gc=False, tag="decisions"):
-    """One version's decisions on one request, as the journal keeps them; `first` is the id of the request's first row.
+class Entry(NamedTuple):
+    """One version's decisions on one request; `first` is the id of the request's first row.
 
-    `values`: (n, features) as `Applications` have them, and `terms` (n), if any, as bytes of floats. `positions`: of
-    the rows in the request, where they are not all of it; `reasons` and `codes` are empty where no row has any.
+    `positions`: of the rows in the request, where they are not all of it.
     """
 
-    first: bytes
+    first: int
     version: int
-    request_id: str
-    trace_id: str
-    caller: str
-    output: str
-    ids: Sequence[str | None]
-    values: bytes
-    terms: bytes
-    pds: list[float]
-    scores: list[int]
-    decisions: list[str]
-    reasons: list[list[str]]
-    codes: list[list[ReasonCode]]
+    scorer: Scorer
+    applications: Applications
+    predictions: Predictions
+    output: Output = "full"
+    request_id: str = ""
+    trace_id: str = ""
+    caller: str = ""
     positions: Sequence[int] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        first: int,
-        version: int,
-        applications: Applications,
-        predictions: Predictions,
-        *,
-        output: Output = "full",
-        request_id: str = "",
-        trace_id: str = "",
-        caller: str = "",
-        positions: Sequence[int] | None = None,
-    ) -> Entry:
-        """Keep what a version decided, what it was asked, and by whom."""
-        return cls(
-            first.to_bytes(16),
-            version,
-            request_id,
-            trace_id,
-            caller,
-            output,
-            applications.ids,
-            _bytes_of(applications.values),
-            b"" if applications.terms is None else np.asarray(applications.terms, dtype=np.float64).tobytes(),
-            *predictions[:3],
-            predictions.reasons if any(predictions.reasons) else [],
-            predictions.reason_codes if any(predictions.reason_codes) else [],
-            positions,
-        )
 
     @property
     def rows(self) -> Sequence[int]:
         """Return the positions of the rows in the request."""
-        return range(len(self.ids)) if self.positions is None else self.positions
+        return range(len(self.applications.ids)) if self.positions is None else self.positions
 
 
-def _bytes_of(values: list[list[float]] | Floats) -> bytes:
+class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="decisions"):
+    """One version's decisions on some requests, by column, as the journal keeps them: so they become a table quickly.
+
+    Of each request: `firsts` (16 bytes), how many `rows` it has, and texts. Of each row: `positions` (2 bytes), and 8
+    bytes a number `values` as `Applications` have them, `terms` if any, `pds` and `scores`; lists as JSON.
+    """
+
+    version: int
+    firsts: bytes
+    rows: list[int]
+    request_id: list[str]
+    trace_id: list[str]
+    caller: list[str]
+    output: list[str]
+    positions: bytes
+    id: list[str | None]
+    values: bytes
+    terms: bytes
+    pds: bytes
+    scores: bytes
+    decision: list[str]
+    reasons: str
+    reason_codes: str
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> Self:
+        """Gather the entries of one version."""
+        flat = chain.from_iterable
+        applications, predictions = [entry.applications for entry in entries], [entry.predictions for entry in entries]
+        return cls(
+            version=entries[0].version,
+            firsts=b"".join([entry.first.to_bytes(16) for entry in entries]),
+            rows=[len(of_request.ids) for of_request in applications],
+            request_id=[entry.request_id for entry in entries],
+            trace_id=[entry.trace_id for entry in entries],
+            caller=[entry.caller for entry in entries],
+            output=[entry.output for entry in entries],
+            positions=np.array([*flat(entry.rows for entry in entries)], dtype=_POSITION).tobytes(),
+            id=[*flat(of_request.ids for of_request in applications)],
+            values=b"".join([_bytes_of(of_request.values) for of_request in applications]),
+            terms=b"".join([_bytes_of([terms]) for _, _, terms in applications if terms is not None]),
+            pds=array("d", flat(of_request.pds for of_request in predictions)).tobytes(),
+            scores=array("q", flat(of_request.scores for of_request in predictions)).tobytes(),
+            decision=[*flat(of_request.decisions for of_request in predictions)],
+            reasons=_json_of(flat(of_request.reasons for of_request in predictions)),
+            reason_codes=_json_of(flat(of_request.reason_codes for of_request in predictions)),
+        )
+
+
+def _bytes_of(values: Sequence[Sequence[float] | Floats] | Floats) -> bytes:
     if type(values) is list:  # of one application: numpy takes ten times as long
         (row,) = values
-        return struct.pack(f"={len(row)}d", *row)
+        return array("d", row).tobytes()
     return np.ascontiguousarray(values, dtype=np.float64).tobytes()
 
 
-_Records = list[DecidingVersion | Entry]
+def _json_of(lists: Iterable[Any]) -> str:
+    return orjson.dumps([*lists]).decode()
+
+
+_Records = list[DecidingVersion | Decisions]
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Records)
 
 # Gives the challenger's version and its PD of each row, None of a row that it is not to score.
@@ -193,46 +209,48 @@ def read_records(payload: bytes) -> _Records:
     return _decoder.decode(payload)
 
 
-def table_of(deciding: DecidingVersion, entries: Sequence[Entry], shadow: Shadow | None = None) -> pl.DataFrame:
-    """Build the rows of entries of one version, with the columns of `log_schema`."""
-    return _complete(deciding, [_plain_rows(deciding, entries, shadow)])
+def table_of(deciding: DecidingVersion, records: Sequence[Decisions], shadow: Shadow | None = None) -> pl.DataFrame:
+    """Build the rows of one version's decisions, with the columns of `log_schema`."""
+    return _complete(deciding, [_plain_rows(deciding, records, shadow)])
 
 
-def _plain_rows(deciding: DecidingVersion, entries: Sequence[Entry], shadow: Shadow | None) -> pl.DataFrame:
+def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow: Shadow | None) -> pl.DataFrame:
     """Build the rows with plain values; few at once, as the interpreter is locked meanwhile."""
-    ids = [*chain.from_iterable(entry.ids for entry in entries)]
-    terms = b"".join(entry.terms for entry in entries)
-    values = np.frombuffer(b"".join(entry.values for entry in entries)).reshape(len(ids), -1)
-    shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values)) or (None, repeat(None, len(ids)))
-    if terms:
-        values = np.column_stack([values, np.frombuffer(terms)])
+
+    def texts(name: str) -> list[Any]:
+        return [*chain.from_iterable(getattr(record, name) for record in records)]
+
+    def numbers(name: str, kind: Any) -> NDArray[Any]:
+        return np.frombuffer(b"".join([getattr(record, name) for record in records]), dtype=kind)
+
+    def lists(name: str) -> pl.Series:
+        of_record = pl.Series(name, [getattr(record, name) for record in records])
+        return of_record.str.json_decode(pl.List(_ANSWERED[name])).explode()
+
+    request_of = np.repeat(np.arange(len(rows := texts("rows"))), rows)
+    decision_ids = numbers("firsts", np.uint8).reshape(-1, 16)[request_of]
+    decision_ids[:, 14:] = numbers("positions", np.uint8).reshape(-1, 2)
+    of_request = pl.DataFrame({name: texts(name) for name in ("request_id", "trace_id", "caller", "output")})
+    ids, values = texts("id"), numbers("values", np.float64).reshape(len(request_of), -1)
+    shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values)) or (None, [None] * len(ids))
+    if (terms := numbers("terms", np.float64)).size:
+        values = np.column_stack([values, terms])
     natural = pl.DataFrame(np.asfortranarray(values), schema=[name for name, _ in deciding.fields], orient="row")
-    firsts = [int.from_bytes(entry.first) for entry in entries]
-
-    def per_request(values: Iterable[Any]) -> Iterable[Any]:
-        return chain.from_iterable(repeat(value, len(entry.ids)) for value, entry in zip(values, entries, strict=True))
-
-    def as_json(lists: Sequence[Any], entry: Entry) -> Iterable[str]:
-        return (orjson.dumps(row).decode() for row in lists) if lists else repeat("[]", len(entry.ids))
-
-    columns: Mapping[str, Iterable[Any]] = {
-        "decision_id": chain.from_iterable(map(_row_ids, firsts, entries)),
-        "request_id": per_request(entry.request_id for entry in entries),
-        "scored_at": per_request(map(microseconds_of, firsts)),
-        "id": ids,
-        "pd": chain.from_iterable(entry.pds for entry in entries),
-        "score": chain.from_iterable(entry.scores for entry in entries),
-        "decision": chain.from_iterable(entry.decisions for entry in entries),
-        "reasons": chain.from_iterable(as_json(entry.reasons, entry) for entry in entries),
-        "reason_codes": chain.from_iterable(as_json(entry.codes, entry) for entry in entries),
-        "output": per_request(entry.output for entry in entries),
-        "caller": per_request(entry.caller for entry in entries),
-        "trace_id": per_request(entry.trace_id for entry in entries),
-        "shadow_version": repeat(shadow_version, len(ids)),
-        "shadow_pd": shadow_pds,
-    }
-    types = {**_ANSWERED, "scored_at": pl.Int64(), **dict.fromkeys(_AS_JSON, pl.String())}
-    return pl.DataFrame([pl.Series(name, [*values], types[name]) for name, values in columns.items()]).hstack(natural)
+    return of_request[request_of].hstack(
+        [
+            pl.Series("decision_id", decision_ids),
+            pl.Series("scored_at", microseconds_of(numbers("firsts", ">u8")[::2])[request_of].astype(np.int64)),
+            pl.Series("id", ids, pl.String),
+            pl.Series("pd", numbers("pds", np.float64)),
+            pl.Series("score", numbers("scores", np.int64)),
+            pl.Series("decision", texts("decision")),
+            lists("reasons"),
+            lists("reason_codes"),
+            pl.Series("shadow_version", [shadow_version], pl.Int64).new_from_index(0, len(ids)),
+            pl.Series("shadow_pd", shadow_pds, pl.Float64),
+            *natural,
+        ]
+    )
 
 
 def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -248,9 +266,9 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
     return (
         pl.concat(rows)
         .with_columns(
+            texts_from_bytes(pl.col("decision_id")),
             pl.col("scored_at").cast(_ANSWERED["scored_at"]),
             pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
-            *(pl.col(name).str.json_decode(_ANSWERED[name]) for name in _AS_JSON),
             *(pl.lit(value, dtype=_ANSWERED[name]).alias(name) for name, value in of_version.items()),
             *(_natural(name, levels) for name, levels in deciding.fields),
         )
@@ -258,31 +276,27 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
     )
 
 
-def _row_ids(first: int, entry: Entry) -> Iterable[str]:
-    return texts_of(first, entry.rows)
-
-
 def _natural(name: str, levels: Sequence[str]) -> pl.Expr:
     column = pl.col(name).fill_nan(None)
     return pl.lit(pl.Series(levels)).gather(column.cast(pl.Int64) - 1).alias(name) if levels else column
 
 
-def _read_entries(frames: Iterable[bytes], versions: dict[int, DecidingVersion]) -> Iterator[list[Entry]]:
-    """Yield the entries of frames, some hundred rows at once; the versions that decided are put beside."""
-    entries: list[Entry] = []
+def _read_decisions(frames: Iterable[bytes], versions: dict[int, DecidingVersion]) -> Iterator[list[Decisions]]:
+    """Yield the decisions of frames, about a thousand rows at once; the versions that decided are put beside."""
+    decisions: list[Decisions] = []
     rows = 0
     for payload in frames:
         for record in read_records(payload):
             if isinstance(record, DecidingVersion):
                 versions[record.version] = record
             else:
-                entries.append(record)
-                rows += len(record.ids)
+                decisions.append(record)
+                rows += len(record.id)
         if rows >= _ROWS_AT_ONCE:
-            yield entries
-            entries, rows = [], 0
-    if entries:
-        yield entries
+            yield decisions
+            decisions, rows = [], 0
+    if decisions:
+        yield decisions
 
 
 def _count_rows(file: IO[bytes]) -> int:
@@ -290,7 +304,7 @@ def _count_rows(file: IO[bytes]) -> int:
     rows = 0
     for payload in Frames(file):
         with suppress(msgspec.DecodeError):
-            rows += sum(len(record.ids) for record in read_records(payload) if isinstance(record, Entry))
+            rows += sum(len(record.id) for record in read_records(payload) if isinstance(record, Decisions))
     return rows
 
 
@@ -348,22 +362,18 @@ class PredictionLog:
         """Return for how long this machine's oldest rows have been waiting to become a file, 0 where none wait."""
         return age_of_oldest(self._folder)
 
-    def append(
-        self,
-        decided: Sequence[tuple[Scorer, Entry]],
-        synced: Callable[[str | None], None] = lambda _: None,
-    ) -> None:
+    def append(self, entries: Sequence[Entry], synced: Callable[[str | None], None] = lambda _: None) -> None:
         """Have entries written soon; `synced` is called when they are durable, or with what keeps them from it."""
-        if not decided:
-            return
-        for scorer, entry in decided:
-            if entry.version not in self._preambles:
-                self._preambles[entry.version] = _encoder.encode([DecidingVersion.of(entry.version, scorer)])
-        entries = [entry for _, entry in decided]
-        preambles = {self._preambles[entry.version] for entry in entries}
-        self._journal.append(
-            Frame(_encoder.encode(entries), sum(len(entry.ids) for entry in entries), preambles, synced)
-        )
+        by_version: dict[int, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            by_version[entry.version].append(entry)
+        for version, (entry, *_) in by_version.items():
+            if version not in self._preambles:
+                self._preambles[version] = _encoder.encode([DecidingVersion.of(version, entry.scorer)])
+        if entries:
+            payload = _encoder.encode([Decisions.of(of_version) for of_version in by_version.values()])
+            rows = sum(len(entry.applications.ids) for entry in entries)
+            self._journal.append(Frame(payload, rows, [self._preambles[version] for version in by_version], synced))
 
     def close(self) -> None:
         """Write what waits and stop; what the storage does not take stays in the journal for the next worker."""
@@ -437,9 +447,9 @@ class PredictionLog:
         versions: dict[int, DecidingVersion] = {}
         parts: dict[int, list[pl.DataFrame]] = defaultdict(list)
         frames = Frames(file)
-        for entries in _read_entries(frames, versions):
-            for version in {entry.version for entry in entries}:
-                of_version = [entry for entry in entries if entry.version == version]
+        for decisions in _read_decisions(frames, versions):
+            for version in {record.version for record in decisions}:
+                of_version = [record for record in decisions if record.version == version]
                 parts[version].append(_plain_rows(versions[version], of_version, self._shadow))
             self._stop.wait(_PAUSE_SECONDS)
         if frames.torn:

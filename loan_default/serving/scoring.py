@@ -17,7 +17,7 @@ import numpy as np
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Predictions, Scorer
+from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, Reply, Request
@@ -203,29 +203,26 @@ def _score(
     return VersionPredictions(model, applications, predictions, positions, times)
 
 
-def entries_of(request: Request, reply: Reply) -> list[tuple[Scorer, Entry]]:
+def entries_of(request: Request, reply: Reply) -> list[Entry]:
     """Return what the prediction log keeps of a reply; a canary is nobody's application."""
     if not isinstance(reply, ScoringReply) or reply.is_logged:
         return []
     return [
-        (part.model.scorer, _entry(request, reply, part))
+        Entry(
+            reply.first,
+            part.model.version,
+            part.model.scorer,
+            part.applications,
+            part.predictions,
+            reply.output,
+            request.id,
+            request.trace_id,
+            request.caller,
+            None if isinstance(part.positions, range) else part.positions,
+        )
         for part in reply.parts
         if not part.model.is_canary(part.applications, part.predictions)
     ]
-
-
-def _entry(request: Request, reply: ScoringReply, part: VersionPredictions) -> Entry:
-    return Entry.of(
-        reply.first,
-        part.model.version,
-        part.applications,
-        part.predictions,
-        output=reply.output,
-        request_id=request.id,
-        trace_id=request.trace_id,
-        caller=request.caller,
-        positions=None if isinstance(part.positions, range) else part.positions,
-    )
 
 
 def merge(parts: Sequence[VersionPredictions]) -> Predictions:

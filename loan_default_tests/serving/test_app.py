@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -42,8 +41,8 @@ class Log:
     trouble: str | None = None
     lag_seconds: float = 0.0
 
-    def append(self, decided: list[tuple[Any, Entry]], synced: Callable[[str | None], None] = lambda _: None) -> None:
-        self.entries += [entry for _, entry in decided]
+    def append(self, entries: list[Entry], synced: Callable[[str | None], None] = lambda _: None) -> None:
+        self.entries += entries
         for answer in self.disk:
             synced(answer)
 
@@ -179,10 +178,10 @@ def test_an_application_is_answered_logged_and_counted(desk: Desk) -> None:
     assert f'loan_default_decisions_total{{decision="{prediction["decision"]}",version="1"}} 1.0' in text
     assert 'loan_default_model_version{alias="production"} 1.0' in text
     (entry,) = desk.log.entries
-    assert (entry.request_id, entry.ids) == (answer.headers["x-request-id"], ["A-1"])
-    assert (entry.pds, entry.version, entry.output) == ([prediction["pd"]], 1, "full")
-    assert struct.unpack_from("d", entry.values) == (applications()[1]["loan_amnt"][0],)
-    assert text_of(int.from_bytes(entry.first)) == prediction["decision_id"] == answer.headers["x-decision-id"]
+    assert (entry.request_id, entry.applications.ids) == (answer.headers["x-request-id"], ["A-1"])
+    assert (entry.predictions.pds, entry.version, entry.output) == ([prediction["pd"]], 1, "full")
+    assert entry.applications.values[0][0] == applications()[1]["loan_amnt"][0]
+    assert text_of(entry.first) == prediction["decision_id"] == answer.headers["x-decision-id"]
 
 
 def test_a_plain_request_is_answered_at_once_and_as_any_other(desk: Desk) -> None:
@@ -283,7 +282,7 @@ def test_tensors_are_scored_as_the_same_application_is(desk: Desk, version: str)
     ]
     assert [reason for reason in outputs["reasons"] if reason] == usual["reasons"]
     desk.app.settle()
-    assert [entry.pds for entry in desk.log.entries] == [[usual["pd"]]] * 2
+    assert [entry.predictions.pds for entry in desk.log.entries] == [[usual["pd"]]] * 2
 
 
 def test_many_tensors_are_read_in_a_thread(desk: Desk) -> None:
@@ -472,9 +471,9 @@ def test_each_row_has_its_id_whoever_decides_on_it(models: dict[int, ServedModel
     answer = desk.score(*({**ONE, "id": f"loan-{number}"} for number in range(60)))
     desk.app.settle()
     logged = {
-        loan_id: text_of(int.from_bytes(entry.first), row)
+        loan_id: text_of(entry.first, row)
         for entry in desk.log.entries
-        for loan_id, row in zip(entry.ids, entry.rows, strict=True)
+        for loan_id, row in zip(entry.applications.ids, entry.rows, strict=True)
     }
     ids = [prediction["decision_id"] for prediction in answer.json["predictions"]]
     assert ids == [logged[f"loan-{number}"] for number in range(60)] == sorted({*ids})
@@ -528,7 +527,7 @@ def test_a_request_that_is_sent_again_is_one_decision(
     assert again.headers["x-decision-id"] == first.headers["x-decision-id"]
     assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (None, "true")
     desk.app.settle()
-    assert [entry.ids for entry in desk.log.entries] == [["a"]]
+    assert [entry.applications.ids for entry in desk.log.entries] == [["a"]]
     assert desk.score({"id": "b", **ONE}, **key).status == 422
     assert desk.score({"id": "a", **ONE}, **{"idempotency-key": ""}).status == 400
     refused = {"idempotency-key": "k2"}
@@ -565,7 +564,7 @@ def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_
     answer = desk.score(*rows, output="pd")
     assert answer.headers["x-model-version"] == "1,2"
     desk.app.settle()
-    by_version = {loan_id: entry.version for entry in desk.log.entries for loan_id in entry.ids}
+    by_version = {loan_id: entry.version for entry in desk.log.entries for loan_id in entry.applications.ids}
     assert 15 < sum(version == 2 for version in by_version.values()) < 45
     for row, pd in zip(rows, answer.json["predictions"], strict=True):
         assert desk.score(row).headers["x-model-version"] == str(by_version[row["id"]])

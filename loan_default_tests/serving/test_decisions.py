@@ -37,8 +37,8 @@ class Log:
         predictions = self.model.predict(asked, with_reasons=output == "full")
         first = self.ids.draw()
         durable: list[str | None] = []
-        entry = Entry.of(first, self.model.version, asked, predictions, output=output)  # type: ignore[arg-type]
-        self.log.append([(self.model.scorer, entry)], durable.append)
+        entry = Entry(first, self.model.version, self.model.scorer, asked, predictions, output)  # type: ignore[arg-type]
+        self.log.append([entry], durable.append)
         assert within(10, lambda: durable == [None])
         return [text_of(first, row) for row in range(rows)]
 

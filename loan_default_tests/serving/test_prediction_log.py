@@ -13,7 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 import polars.selectors as cs
@@ -28,7 +27,7 @@ from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import Applications, QuickReader, check
 from loan_default.risk.model.reason_codes import ReasonCode
-from loan_default.risk.model.scorer import Predictions, Scorer
+from loan_default.risk.model.scorer import Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.journal import list_segments
@@ -58,16 +57,15 @@ def entry(request_id: str = "r1", at: datetime = AT, number: float = 36, count: 
     values = values_of(number)
     asked = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
     predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count, [[]] * count)
-    return Entry.of(
-        first_at(at), 3, **{"applications": asked, "predictions": predictions, "request_id": request_id, **named}
-    )
+    logged = Entry(first_at(at), 3, scorer("xgboost"), asked, predictions, request_id=request_id)
+    return logged._replace(**named)
 
 
 def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, **named: Any) -> dict[str, Any]:
     """Return the row of such an entry as it is read again."""
     policy = scorer("xgboost").policy
     answered = {
-        **{"decision_id": text_of(int.from_bytes(entry.first), row), "request_id": entry.request_id, "scored_at": at},
+        **{"decision_id": text_of(entry.first, row), "request_id": entry.request_id, "scored_at": at},
         **{"id": "loan-7", "pd": 0.125, "score": 604, "decision": "approve", "reasons": [], "reason_codes": []},
         **{"model_version": 3, "approve_below": policy.approve_below, "decline_from": policy.decline_from},
         **{"contract_fingerprint": contract().fingerprint, "policy_fingerprint": policy.fingerprint},
@@ -77,8 +75,8 @@ def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, 
     return {**answered, **features, **named}
 
 
-def append(log: PredictionLog, *entries: Entry, of: Scorer | None = None) -> None:
-    log.append([(of or scorer("xgboost"), logged) for logged in entries])
+def append(log: PredictionLog, *entries: Entry) -> None:
+    log.append(entries)
 
 
 def files_in(root: Path | UPath) -> list[UPath]:
@@ -187,7 +185,7 @@ def test_versions_of_two_contracts_share_a_journal(new_log: NewLog, tmp_path: Pa
     log, other = new_log(), replace(scorer("xgboost"), contract=TERM_AS_SUPPORT)
     asked = Applications(["b"], [[1.0] * len(TERM_AS_SUPPORT.features)], [24.0])
     append(log, entry("r1"))
-    append(log, msgspec.structs.replace(entry("r2", applications=asked), version=4), of=other)
+    append(log, entry("r2", applications=asked, version=4, scorer=other))
     append(log, entry("r3", AT + timedelta(milliseconds=1)))
     log.close()
     frames = [pl.read_parquet(path.read_bytes()) for path in files_in(tmp_path)]
@@ -251,6 +249,7 @@ def logged_application(tmp_path: Path, contract: Contract, *applications: Mappin
     log = PredictionLog(tmp_path / "journal", str(tmp_path / "root"), worker="1")
     names = tuple(applications[0])
     rows = [tuple(application.values()) for application in applications]
+    of_book = replace(scorer("xgboost"), contract=contract)
     moments = (AT + timedelta(milliseconds=number) for number in count())
     for together in ([rows], [[row] for row in rows]):  # many at once, and one after the other
         for part in together:
@@ -259,8 +258,7 @@ def logged_application(tmp_path: Path, contract: Contract, *applications: Mappin
             assert read.terms is None or [*read.terms] == pytest.approx(check(names, part, contract).terms, nan_ok=True)
             append(
                 log,
-                entry(at=next(moments), count=len(part), applications=read),
-                of=replace(scorer("xgboost"), contract=contract),
+                entry(at=next(moments), count=len(part), applications=read, scorer=of_book),
             )
     log.close()
     (file,) = files_in(tmp_path)
@@ -418,7 +416,7 @@ def test_a_decision_is_durable_when_that_is_told(new_log: NewLog, tmp_path: Path
     log = new_log(fsync="decision")
     troubles: list[str | None] = []
     assert log.syncs_each
-    log.append([(scorer("xgboost"), entry("r1"))], troubles.append)
+    log.append([entry("r1")], troubles.append)
     assert within(10, lambda: troubles == [None])
     (segment,) = list_segments(tmp_path / "journal")
     assert b"r1" in segment.read_bytes()
