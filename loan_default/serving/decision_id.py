@@ -39,13 +39,13 @@ class DecisionIds:
 
 def text_of(first: int, row: int = 0) -> str:
     """Return the id of a row (from 0) of the request whose first row has the id `first`, as a UUID is written."""
-    return next(texts_of(first, (row,)))
+    digits = f"{first | row:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def texts_of(first: int, rows: Iterable[int]) -> Iterator[str]:
-    """Yield the ids of rows of one request: only the last four digits differ."""
-    digits = f"{first:032x}"
-    of_request = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:28]}"
+def texts_of(decision_id: str, rows: Iterable[int]) -> Iterator[str]:
+    """Yield the ids of rows of one request, by that of its first: only the last four digits differ."""
+    of_request = decision_id[:-4]
     return (f"{of_request}{row:04x}" for row in rows)
 
 

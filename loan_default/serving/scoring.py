@@ -162,8 +162,9 @@ class Scoring:
             versions = sorted(part.model.version for part in parts)
             predictions, version = merge(parts), b",".join(b"%d" % version for version in versions)
         first = self._decision_ids.draw()
-        body = encode(predictions, request.output, texts_of(first, positions))
-        headers = (JSON_HEADER, (b"x-model-version", version), (b"x-decision-id", text_of(first).encode()))
+        decision_id = text_of(first)
+        body = encode(predictions, request.output, texts_of(decision_id, positions))
+        headers = (JSON_HEADER, (b"x-model-version", version), (b"x-decision-id", decision_id.encode()))
         return ScoringReply(200, body, headers, parts, first, request.output)
 
     def _choose(self, ids: Sequence[str | None]) -> Sequence[int]:
@@ -196,10 +197,12 @@ def _score(
     explained: bool,
     until: float = math.inf,
 ) -> VersionPredictions:
-    read, explain_seconds = time.perf_counter(), list[float]()
-    predictions = model.predict(applications, with_reasons=explained, until=until, explain_seconds=explain_seconds)
-    ended = time.perf_counter()
-    times = Times(began, read, ended - sum(explain_seconds), ended)
+    read = time.perf_counter()
+    X, predictions = model.decide(applications, until)
+    scored = time.perf_counter()
+    if explained:
+        model.explain(applications, X, predictions, until)
+    times = Times(began, read, scored, time.perf_counter())
     return VersionPredictions(model, applications, predictions, positions, times)
 
 

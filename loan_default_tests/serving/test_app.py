@@ -594,7 +594,7 @@ def test_a_failure_of_ours_is_told_without_its_trace(desk: Desk, monkeypatch: py
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr(ServedModel, "predict", broken)
+    monkeypatch.setattr(ServedModel, "decide", broken)
     answer = desk.score(ONE)
     assert (answer.status, answer.json["error_code"]) == (500, "INTERNAL_ERROR")
     assert "inside" not in answer.json["message"]
