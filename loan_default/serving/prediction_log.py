@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import struct
 import threading
 from array import array
 from collections import defaultdict
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Frames become tables while the interpreter is locked: so few rows at once, and a pause for the answers.
-_ROWS_AT_ONCE, _PAUSE_SECONDS = 1_000, 0.001
+_ROWS_AT_ONCE, _PAUSE_SECONDS = 5_000, 0.001
 _FIRST_LOOK_SECONDS, _LOOK_SECONDS, _RETRY_SECONDS = 2.0, 60.0, 10.0
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping; the journal stays for the next
 _DAMAGED = ".damaged"  # ends the name of a segment that cannot be read, and is left for a person
@@ -189,7 +190,7 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
 def _bytes_of(values: Sequence[Sequence[float] | Floats] | Floats) -> bytes:
     if type(values) is list:  # of one application: numpy takes ten times as long
         (row,) = values
-        return array("d", row).tobytes()
+        return struct.pack(f"={len(row)}d", *row)
     return np.ascontiguousarray(values, dtype=np.float64).tobytes()
 
 
@@ -282,7 +283,7 @@ def _natural(name: str, levels: Sequence[str]) -> pl.Expr:
 
 
 def _read_decisions(frames: Iterable[bytes], versions: dict[int, DecidingVersion]) -> Iterator[list[Decisions]]:
-    """Yield the decisions of frames, about a thousand rows at once; the versions that decided are put beside."""
+    """Yield the decisions of frames, some thousand rows at once; the versions that decided are put beside."""
     decisions: list[Decisions] = []
     rows = 0
     for payload in frames:

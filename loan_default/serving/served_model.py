@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 AGREEMENT = 1e-6  # of PDs
 _ROWS_FOR_ONNX = 100  # there both take 0.6 ms on 2 cores; beyond, XGBoost's threads win
-_ROWS_OF_PART = 1_000
+_ROWS_OF_PART = 1_000  # between parts it is seen whether somebody still waits
 _TRIED_ROWS = 256
 
 log = logging.getLogger(__name__)
@@ -129,17 +129,18 @@ class ServedModel:
 
     def explain(self, applications: Applications, X: Matrix, predictions: Predictions, until: float) -> None:
         """Put the reasons into what `decide` returned; raises as `predict`."""
-        for rows in _parts(len(X)):
+        explained = self.scorer.explained(predictions)
+        for start in range(0, len(explained), _ROWS_OF_PART):
             _check_time(until)
-            self.scorer.explain(predictions, applications.values, X, rows)
+            self.scorer.explain(predictions, applications.values, X, explained[start : start + _ROWS_OF_PART])
 
     def _margins(self, X: Matrix, until: float) -> Floats:
         if len(X) <= _ROWS_FOR_ONNX:
             return self.quick(X)
         parts = []
-        for rows in _parts(len(X)):
+        for start in range(0, len(X), _ROWS_OF_PART):
             _check_time(until)
-            parts.append(self.scorer.model.margins(X[rows.start : rows.stop]))
+            parts.append(self.scorer.model.margins(X[start : start + _ROWS_OF_PART]))
         return np.concatenate(parts)
 
     def is_canary(self, applications: Applications, predictions: Predictions) -> bool:
@@ -153,11 +154,6 @@ class ServedModel:
         """The canary's application as it is read."""
         body = orjson.dumps({"inputs": [self.canary.application]})
         return self.read(body, JSON, at_most=1).applications
-
-
-def _parts(rows: int) -> Iterator[range]:
-    """Divide rows, so that between two parts it can be seen whether somebody still waits."""
-    return (range(start, min(start + _ROWS_OF_PART, rows)) for start in range(0, rows, _ROWS_OF_PART))
 
 
 def _check_time(until: float) -> None:

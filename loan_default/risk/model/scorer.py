@@ -126,8 +126,8 @@ class Scorer:
             with_reasons: as for `score`.
         """
         predictions = self.decide(values, margins)
-        if with_reasons:
-            self.explain(predictions, values, X, range(len(X)))
+        if with_reasons and (explained := self.explained(predictions)):
+            self.explain(predictions, values, X, explained)
         return predictions
 
     def decide(self, values: Values, margins: Floats) -> Predictions:
@@ -141,13 +141,15 @@ class Scorer:
             decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
         return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds))
 
-    def explain(self, predictions: Predictions, values: Values, X: Matrix, rows: range) -> None:
-        """Put the reasons of those applications of the rows that are not approved into their predictions."""
-        explained = [index for index in rows if predictions.decisions[index] != "approve"]
-        if explained:
-            of_these, pds = [values[index] for index in explained], [predictions.pds[index] for index in explained]
-            for index, explanation in zip(explained, self._explain(X[explained], of_these, pds), strict=True):
-                predictions.reasons[index], predictions.reason_codes[index] = explanation
+    def explained(self, predictions: Predictions) -> list[int]:
+        """Return which applications get reasons: those that are not approved."""
+        return [index for index, decision in enumerate(predictions.decisions) if decision != "approve"]
+
+    def explain(self, predictions: Predictions, values: Values, X: Matrix, explained: Sequence[int]) -> None:
+        """Put the reasons of some of the applications into their predictions."""
+        rows, pds = [values[index] for index in explained], [predictions.pds[index] for index in explained]
+        for index, explanation in zip(explained, self._explain(X[[*explained]], rows, pds), strict=True):
+            predictions.reasons[index], predictions.reason_codes[index] = explanation
 
     def _bands(self, pds: Floats, values: Floats) -> NDArray[np.uint8]:
         """Return the position of each decision (n,) among `DECISIONS`."""
