@@ -33,6 +33,7 @@ from loan_default.adapters.hosting import (
 from loan_default.adapters.layout import COMPUTE_LOGS, MODELS, StorageLayout
 from loan_default.adapters.storage import is_remote
 from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
+from loan_default.adapters.web_pages import WebPages
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import JOURNAL, write_atomically
 
@@ -140,6 +141,7 @@ class Settings:
     book: str = ""  # the name of the loan book; empty: that of the contract that the package ships
     tracking_uri: str = ""
     mlflow_ui: str = "http://127.0.0.1:5000"
+    web_url: str = "http://127.0.0.1:5002"  # of the pages, to which Dagster links
     code_location: str = "loan_default.definitions"  # as `dagster dev` calls it: its pages list runs by this name
     serving_url: str = "http://127.0.0.1:5001"
     web_port: int = 5002  # of the pages
@@ -217,6 +219,11 @@ class Settings:
         return Tracking(self.tracking_uri, self.artifacts, self.experiment, self.model_name)
 
     @property
+    def web_pages(self) -> WebPages:
+        """Return the addresses of the pages."""
+        return WebPages(self.web_url)
+
+    @property
     def serving(self) -> Path:
         """Locate where the scoring server leaves its process number, its log and its sign of a reload."""
         return self.home / (f"serving-{self.book}" if self.book else "serving")
@@ -272,6 +279,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         book=_book(variables, contract),
         tracking_uri=_tracking_uri(variables),
         mlflow_ui=variables.get(MLFLOW_UI) or Settings.mlflow_ui,
+        web_url=(variables.get("LOAN_DEFAULT_WEB_URL") or Settings.web_url).rstrip("/"),
         code_location=variables.get(CODE_LOCATION) or Settings.code_location,
         serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or Settings.serving_url).rstrip("/"),
         web_port=_port(variables, WEB_PORT, Settings.web_port),

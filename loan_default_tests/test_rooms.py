@@ -48,8 +48,8 @@ HEAVY = {
     "dask",
     "distributed",
 }
-# Imported by none of the others: MLflow loads it in the process that serves.
-MAY_BE_HEAVY = {"serving/pyfunc_model.py"}
+# Imported when a module is loaded by none of the others: by MLflow in the process that serves, and where one opens a page.
+MAY_BE_HEAVY = {"serving/pyfunc_model.py", "risk/monitoring/evidently_report.py"}
 # Of Polars, those that take a path for a pattern.
 READERS = {"scan_csv", "scan_parquet", "read_parquet"}
 # Tests of no single module; what does not begin with `test_` is shared by tests.

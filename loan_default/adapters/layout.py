@@ -19,6 +19,7 @@ INBOX, OUTCOMES = "applications", "outcomes"
 PREDICTIONS, DRIFT_REPORT = "predictions", "drift_report"
 DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG = "history", "prediction_history", "prediction_log"
 LOOKS = "test_looks"
+EVIDENTLY = "evidently"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
 MODELS, COMPUTE_LOGS = "mlflow", "compute_logs"
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works
@@ -40,7 +41,7 @@ Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_ou
 BatchTable = Literal["application_batch", "rejected_applications", "predictions"]
 
 _BATCH = re.compile(r"[A-Za-z0-9._-]+")
-_FIGURES = ".evidently.json"
+_EARLIER_FIGURES = ".evidently.json"
 
 
 def batch_name(file_name: str) -> str:
@@ -61,8 +62,8 @@ def batch_name(file_name: str) -> str:
 
 
 def is_verdict(name: str) -> bool:
-    """Tell a batch's verdict among the files of the drift reports from the figures and the page of Evidently."""
-    return name.endswith(".json") and not name.endswith(_FIGURES)
+    """Tell a batch's verdict among the files of the drift reports from what belongs to Evidently's report."""
+    return name.endswith(".json") and not name.endswith(_EARLIER_FIGURES)
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,21 @@ class StorageLayout:
 
     @property
     def drift_reports(self) -> UPath:
-        """The folder of verdicts, and of Evidently's figures and pages."""
+        """The folder of verdicts, and of the samples that Evidently's reports show."""
         return self.root / DRIFT_REPORT
 
-    def drift_page(self, batch: str) -> UPath:
-        """Return the path of Evidently's page on a batch."""
-        return self.drift_reports / f"{batch}.html"
+    def drift_sample(self, batch: str) -> UPath:
+        """Return the path of the rows of a batch that Evidently's report shows."""
+        return self.drift_reports / f"{batch}.sample.parquet"
 
-    def drift_figures(self, batch: str) -> UPath:
-        """Return the path of Evidently's figures on a batch."""
-        return self.drift_reports / f"{batch}{_FIGURES}"
+    def earlier_drift_pages(self, batch: str) -> list[UPath]:
+        """List what earlier releases stored of Evidently's: its page and its figures."""
+        return [self.drift_reports / f"{batch}{suffix}" for suffix in (".html", _EARLIER_FIGURES)]
+
+    @property
+    def evidently(self) -> UPath:
+        """The workspace of Evidently, with a report on each batch that somebody has opened."""
+        return self.root / EVIDENTLY
 
     @property
     def decisions(self) -> UPath:

@@ -79,22 +79,44 @@ def web_user(name: str, /, *, role: Literal["viewer", "officer", "approver"] = "
 
 @command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002")
 def dev(*, port: Port = 3000, mlflow_port: Port = 5000) -> int:
+
+
+@command(SERVE, "evidently", "evidently --port 8000")
+def evidently(*, port: Port = 5003) -> None:
+    """Show Evidently's reports on the newest batches in its own UI, on this machine.
+
+    Args:
+        port: Port of Evidently's UI.
+    """
+    from loan_default.cli.terminal import errors
+    from loan_default.operations import home
+    from loan_default.operations.evidently import run_ui
+
+    settings = home.open_home()
+    errors().print(f"Evidently: http://127.0.0.1:{port}   Ctrl-C stops it.")
+    run_ui(settings, port)
+
+
+@command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002", "dev --evidently")
+def dev(*, port: Port = 3000, mlflow_port: Port = 5000, evidently: bool = False, evidently_port: Port = 5003) -> int:
     """Start the Dagster UI and daemon, and MLflow, on this machine; Ctrl-C stops all.
 
     Args:
         port: Port of the Dagster UI.
         mlflow_port: Port of MLflow.
+        evidently: Start Evidently's UI too.
+        evidently_port: Port of Evidently's UI.
     """
     from loan_default.cli.terminal import errors, output
     from loan_default.operations import home
     from loan_default.operations.dev import plan_dev, run_dev
 
     console, settings = output(), home.open_home()
-    plan = plan_dev(settings, port, mlflow_port)
+    plan = plan_dev(settings, port, mlflow_port, evidently_port if evidently else None)
     addresses = "   ".join(f"{server.name}: {server.url}" for server in plan.servers)
     console.print(f"Starting. {addresses}")
     try:
-        ended = run_dev(settings, plan, lambda: console.print(f"Ready.    {addresses}   Ctrl-C stops both."))
+        ended = run_dev(settings, plan, lambda: console.print(f"Ready.    {addresses}   Ctrl-C stops all."))
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 0

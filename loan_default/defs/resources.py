@@ -20,6 +20,7 @@ from loan_default.adapters import storage
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
+from loan_default.adapters.web_pages import WebPages
 from loan_default.defs.book import BookNames
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.lost_runs import RunLockResource
@@ -181,6 +182,17 @@ class ModelRegistryResource(dg.ConfigurableResource[Any]):
         return dg.MetadataValue.url(self.tracking.run_url(run_id, self.ui))
 
 
+class WebPagesResource(dg.ConfigurableResource[Any]):
+    """The pages of `loan-default web`, to which results link."""
+
+    url: str
+
+    @property
+    def pages(self) -> WebPages:
+        """The addresses of the pages."""
+        return WebPages(self.url)
+
+
 class ScoringServerResource(dg.ConfigurableResource[Any]):
     """The scoring server's address, and how it is started where nobody else does."""
 
@@ -274,6 +286,7 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
         "scoring_server": ScoringServerResource(
             url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
         ),
+        "web_pages": WebPagesResource(url=settings.web_url),
         "clock": ClockResource(),
         "notifications": NotificationsResource(
             emails=list(settings.alert_emails),

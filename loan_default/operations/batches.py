@@ -205,8 +205,8 @@ def compare(settings: Settings, batch: str) -> Record:
 
 
 def drift_page(settings: Settings, batch: str) -> str:
-    """Return where Evidently's page on a batch lies."""
-    return str(settings.layout.drift_page(batch))
+    """Return the address at which `loan-default web` draws Evidently's report on a batch."""
+    return settings.web_pages.evidently(batch)
 
 
 def plan_rescoring(settings: Settings, selection: Selection, *, force: bool = False) -> RescoringPlan:

@@ -1,4 +1,4 @@
-"""The servers of a development machine: Dagster's UI with its daemon, and MLflow, started and ended together.
+"""The servers of a development machine: Dagster's UI with its daemon, MLflow and others, started and ended together.
 
 What they print goes to the terminal, but for ticks, requests and warnings on which nobody here can act. Showing the
 addresses is the caller's.
@@ -60,15 +60,20 @@ class EndedServer:
     exit_code: int
 
 
-def plan_dev(settings: Settings, port: int, mlflow_port: int) -> DevPlan:
-    """Plan the Dagster UI with its daemon on `port`, and MLflow on `mlflow_port`, to which all links lead.
+def plan_dev(settings: Settings, port: int, mlflow_port: int, evidently_port: int | None = None) -> DevPlan:
+    """Plan the Dagster UI with its daemon, MLflow, to which all links lead, and Evidently's UI where it has a port.
 
     Raises:
-        BadInput: the ports are the same, or something listens on one of them already.
+        BadInput: two ports are the same, or something listens on one of them already.
     """
-    if port == mlflow_port:
-        raise BadInput(f"Port {port} cannot be Dagster's and MLflow's; give --port or --mlflow-port another one.")
-    for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
+    ports = {"--port": port, "--mlflow-port": mlflow_port, "--evidently-port": evidently_port}
+    options: dict[int, str] = {}
+    for option, number in ports.items():
+        if number is None:
+            continue
+        if number in options:
+            raise BadInput(f"Port {number} cannot be two servers'; give {options[number]} or {option} another one.")
+        options[number] = option
         _require_free(number, option)
     address, start = ("--host", _LOOPBACK, "--port"), (sys.executable, "-m")
     dagster = DevServer(
@@ -88,7 +93,11 @@ def plan_dev(settings: Settings, port: int, mlflow_port: int) -> DevPlan:
             *("--workers", "1", "--uvicorn-opts", "--log-level warning"),  # four take 0.9 GB more, for one person
         ),
     )
-    return DevPlan((dagster, mlflow), {MLFLOW_UI: mlflow.url, "PYTHONWARNINGS": _WARNINGS})
+    servers = [dagster, mlflow]
+    if evidently_port is not None:
+        arguments = (*start, "loan_default.cli", "evidently", "--port", str(evidently_port))
+        servers.append(DevServer("Evidently", evidently_port, "/api/version", arguments))
+    return DevPlan(tuple(servers), {MLFLOW_UI: mlflow.url, "PYTHONWARNINGS": _WARNINGS})
 
 
 def _require_free(port: int, option: str) -> None:

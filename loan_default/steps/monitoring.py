@@ -1,21 +1,20 @@
 """Step of group `monitoring`: compare a scored batch with the loans that the version which scored it was developed on.
 
-Measuring and judging drift is `risk.monitoring`'s; this module says what is compared and where the pages lie.
+Measuring and judging drift is `risk.monitoring`'s; this module says what is compared, and what of it is stored.
+Evidently's report is drawn from that when somebody opens it, by `operations.evidently`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from upath import UPath
-
-from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.storage import write_json, write_text
-from loan_default.risk.contract.book import Contract
+from loan_default.adapters.storage import remove, store
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import DriftPolicy
+from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,19 +28,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparedBatch:
-    """The drift of a batch against a version: the verdict, figures of each feature, and Evidently's page."""
+    """The drift of a batch against a version: the verdict and the limits it was judged by, and figures of each feature.
+
+    `months` are the first and the last issue month of the batch, `reference_months` of the loans of development, whose
+    number is `reference_rows`; None in a book without a date.
+    """
 
     batch: str
     version: int
+    scored_at: datetime
+    months: tuple[str, str] | None
+    reference_rows: int
+    reference_months: tuple[str, str] | None
+    limits: DriftPolicy
     verdict: DriftVerdict
     features: pl.DataFrame
-    page: UPath
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record of it."""
         return {
             "batch": self.batch,
             "model_version": self.version,
+            "scored_at": self.scored_at.isoformat(timespec="seconds"),
+            "months": self.months,
+            "reference": {"rows": self.reference_rows, "months": self.reference_months},
+            "limits": self.limits.model_dump(),
             **self.verdict.to_dict(),
             "features": self.features.to_dicts(),
         }
@@ -54,61 +65,59 @@ def compare_batch(
     predictions: ParquetTable,
     models: ModelStore,
     policy: DriftPolicy,
-    layout: StorageLayout,
+    workspace: Workspace,
     engine: Engine,
 ) -> ComparedBatch:
-    """Compare a batch with the reference profile of the version that scored it, and store Evidently's report.
+    """Compare a batch with the reference profile of the version that scored it, and store a sample for the charts.
 
     Raises:
         BadInput: the predictions are not of the file that was read last.
     """
     from loan_default.risk.compute import JoinedTable
-    from loan_default.risk.monitoring.drift import draw_sample, feature_drift, judge_drift
+    from loan_default.risk.monitoring.drift import feature_drift, judge_drift
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE, profile_of
 
-    version = _scored_by(batch, predictions, application_report, models)
-    reference, contract = models.reference(version), models.scorer(version).contract
+    version, scored_at = _scored_by(batch, predictions, application_report, models)
+    reference, contract = models.reference(version).profile, models.scorer(version).contract
     table = JoinedTable(((applications, contract.feature_names), (predictions, (RAW_SCORE,))))
-    profile = profile_of(engine, table, reference.profile)
-    features = feature_drift(reference.profile, profile, policy)
-    verdict = judge_drift(features, profile.rows, policy)
-    sample = draw_sample(table.scan(), profile.rows, policy.report_sample_rows, seed=0)
-    page = _store_evidently(batch, reference.sample, sample, contract, policy, layout)
-    return ComparedBatch(batch, version.version, verdict, features, page)
+    profile = profile_of(engine, table, reference)
+    features = feature_drift(reference, profile, policy)
+    _store_sample(batch, table.scan(), profile.rows, policy, workspace)
+    return ComparedBatch(
+        batch,
+        version.version,
+        scored_at,
+        _months(application_report),
+        reference.rows,
+        reference.months,
+        policy,
+        judge_drift(features, profile.rows, policy),
+        features,
+    )
 
 
 def _scored_by(
     batch: str, predictions: ParquetTable, application_report: Mapping[str, Any], models: ModelStore
-) -> ModelVersion:
-    row = predictions.scan().select("model_version", "input_fingerprint").head(1).collect()
-    if row["input_fingerprint"][0] != application_report["fingerprint"]:
+) -> tuple[ModelVersion, datetime]:
+    columns = ("model_version", "scored_at", "input_fingerprint")
+    version, scored_at, fingerprint = predictions.scan().select(columns).head(1).collect().row(0)
+    if fingerprint != application_report["fingerprint"]:
         raise BadInput(f"The predictions of batch {batch} are of an earlier file of that name; score it again.")
-    return models.tracking.get(row["model_version"][0])
+    return models.tracking.get(version), scored_at
 
 
-def _store_evidently(
-    batch: str,
-    reference_sample: pl.DataFrame,
-    batch_sample: pl.DataFrame,
-    contract: Contract,
-    policy: DriftPolicy,
-    layout: StorageLayout,
-) -> UPath:
-    """Store Evidently's view of the same columns, on a sample of both sides, and return the path of its page."""
-    from loan_default.risk.monitoring.drift import evidently_report
-    from loan_default.risk.monitoring.reference_profile import RAW_SCORE, drift_columns
+def _months(application_report: Mapping[str, Any]) -> tuple[str, str] | None:
+    first, last = application_report["first_month"], application_report["last_month"]
+    return (first, last) if first else None
 
-    numeric, categorical = drift_columns(contract)
-    report = evidently_report(
-        reference_sample,
-        batch_sample,
-        numeric=[*numeric, RAW_SCORE],
-        categorical=categorical,
-        seed=0,
-        sample_rows=policy.report_sample_rows,
-        psi_threshold=policy.feature_psi_limit,
-        drift_share=policy.drifted_share_limit,
-    )
-    write_json(layout.drift_figures(batch), report.json)
-    write_text(layout.drift_page(batch), report.html)
-    return layout.drift_page(batch)
+
+def _store_sample(batch: str, rows: pl.LazyFrame, height: int, policy: DriftPolicy, workspace: Workspace) -> None:
+    """Store some rows for Evidently's report, and remove the page that earlier releases drew at once."""
+    from loan_default.risk.monitoring.drift import draw_sample
+
+    layout = workspace.layout
+    with workspace.scratch("sample.parquet") as (sample,):
+        draw_sample(rows, height, policy.report_sample_rows, seed=0).write_parquet(sample)
+        store(sample, layout.drift_sample(batch))
+    for path in layout.earlier_drift_pages(batch):
+        remove(path)

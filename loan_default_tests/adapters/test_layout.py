@@ -59,9 +59,8 @@ def test_the_io_managers_store_each_asset_where_the_layout_says() -> None:
 def test_folders_of_batches_hold_what_is_made_for_each_batch() -> None:
     here = StorageLayout(UPath("/root"))
     assert here.batch_table("predictions", BATCH).parent == here.predictions == here.predictions_csv(BATCH).parent
-    assert here.batch_record("drift_report", BATCH).parent == here.drift_reports == here.drift_page(BATCH).parent
-    assert not is_verdict(here.drift_figures(BATCH).name)
-    assert not is_verdict(here.drift_page(BATCH).name)
+    assert here.batch_record("drift_report", BATCH).parent == here.drift_reports == here.drift_sample(BATCH).parent
+    assert not [path for path in (here.drift_sample(BATCH), *here.earlier_drift_pages(BATCH)) if is_verdict(path.name)]
     assert is_verdict(here.batch_record("drift_report", BATCH).name)
 
 

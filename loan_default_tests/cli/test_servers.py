@@ -24,8 +24,9 @@ NOISE = ("SensorDaemon", "QueuedRunCoordinatorDaemon", "DEBUG", "superseded", "d
 
 @pytest.mark.long
 def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder: Path) -> None:
-    port, mlflow_port = free_port(), free_port()
-    dev = [sys.executable, "-m", "loan_default.cli", "dev", "--port", str(port), "--mlflow-port", str(mlflow_port)]
+    port, mlflow_port, evidently_port = free_port(), free_port(), free_port()
+    ports = ("--port", str(port), "--mlflow-port", str(mlflow_port), "--evidently-port", str(evidently_port))
+    dev = [sys.executable, "-m", "loan_default.cli", "dev", *ports, "--evidently"]
     process = subprocess.Popen(
         [*IN_THE_BACKGROUND, *dev],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -42,7 +43,7 @@ def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder:
             lines.append(line)
             if line.startswith("Ready."):
                 break
-        for path in (f":{port}/server_info", f":{mlflow_port}/health"):
+        for path in (f":{port}/server_info", f":{mlflow_port}/health", f":{evidently_port}/api/version"):
             urllib.request.urlopen(f"http://127.0.0.1{path}", timeout=10)
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=DEV_ENDS_SECONDS)  # returns when the last that inherited the pipe is gone
@@ -53,8 +54,9 @@ def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder:
     output = "".join(lines) + rest
     assert process.returncode == 0, output
     addresses = f"Dagster: http://127.0.0.1:{port}   MLflow: http://127.0.0.1:{mlflow_port}"
+    addresses += f"   Evidently: http://127.0.0.1:{evidently_port}"
     assert lines[0] == f"Starting. {addresses}\n"
-    assert lines[-1] == f"Ready.    {addresses}   Ctrl-C stops both.\n"
+    assert lines[-1] == f"Ready.    {addresses}   Ctrl-C stops all.\n"
     assert output.endswith("Stopped.\n")
     assert not [word for word in NOISE if word in output], output
 

@@ -60,7 +60,6 @@ def test_a_scored_batch_tells_decisions_rejections_and_drift(home: Settings, tmp
     assert scored.drift is not None
     assert scored.drift["rows"] == 200
     assert batches.compare(home, "2014-07")["batch"] == "2014-07"
-    assert Path(batches.drift_page(home, "2014-07")).exists()
 
     alone = batches.score(home, write_batch(tmp_path / "2014-08.csv"), compare=False)
     assert alone.drift is None

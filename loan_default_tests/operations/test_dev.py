@@ -31,11 +31,17 @@ LEAVES = f"{ANSWERS}server.handle_request()\npathlib.Path(os.environ['SIGN']).to
 @pytest.mark.integration
 def test_every_link_leads_to_the_ports_that_were_asked_for(tmp_path: Path) -> None:
     port, mlflow_port = free_port(), free_port()
-    plan = plan_dev(Settings(home=tmp_path), port, mlflow_port)
-    dagster, mlflow = plan.servers
+    evidently_port = free_port()
+    plan = plan_dev(Settings(home=tmp_path), port, mlflow_port, evidently_port)
+    dagster, mlflow, evidently = plan.servers
     assert (dagster.url, mlflow.url) == (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}")
     assert load_settings(plan.variables).mlflow_ui == mlflow.url
-    for server in plan.servers:
+    assert evidently.arguments[-3:] == ("evidently", "--port", str(evidently_port)), "on loopback, as it takes no host"
+    assert [server.name for server in plan_dev(Settings(home=tmp_path), port, mlflow_port).servers] == [
+        "Dagster",
+        "MLflow",
+    ]
+    for server in (dagster, mlflow):
         assert server.arguments[server.arguments.index("--port") + 1] == str(server.port)
         assert server.arguments[server.arguments.index("--host") + 1] == "127.0.0.1"
 
@@ -48,8 +54,8 @@ def test_a_port_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         with pytest.raises(BadInput, match=rf"^Port {port} is in use; .* give --mlflow-port another one\.$"):
             plan_dev(Settings(home=tmp_path), free_port(), port)
-    with pytest.raises(BadInput, match="cannot be Dagster's and MLflow's"):
-        plan_dev(Settings(home=tmp_path), port, port)
+    with pytest.raises(BadInput, match=r"cannot be two servers'; give --port or --evidently-port another one\.$"):
+        plan_dev(Settings(home=tmp_path), port, free_port(), port)
 
 
 @pytest.mark.integration

@@ -2,8 +2,10 @@
 
 from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
 
+from loan_default.adapters.storage import write_text
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.data.synthetic import make_applications
 from loan_default.risk.errors import BadInput
@@ -24,7 +26,7 @@ def _compare(book: Book, seed: int = 3, shift: float = 0.0) -> ComparedBatch:
     applications, report = book.deliver("a", make_applications(400, seed=seed, month=MONTH, shift=shift))
     predictions = book.table(book.layout.batch_table("predictions", "a"))
     policy = book.policy.drift
-    return compare_batch("a", applications, report, predictions, book.models, policy, book.layout, LocalEngine())
+    return compare_batch("a", applications, report, predictions, book.models, policy, book.workspace, LocalEngine())
 
 
 def test_the_same_population_is_stable(book: Book) -> None:
@@ -32,14 +34,24 @@ def test_the_same_population_is_stable(book: Book) -> None:
     record = _compare(book).to_dict()
     assert (record["batch"], record["model_version"], record["verdict"], record["rows"]) == ("a", 1, "stable", 400)
     assert {feature["feature"] for feature in record["features"]} >= {"fico_range_low", "annual_inc"}
-    assert book.files() >= {"drift_report/a.html", "drift_report/a.evidently.json"}
+    assert record["months"] == ("2014-08", "2014-08")
+    assert record["limits"] == book.policy.drift.model_dump()
+    assert (record["scored_at"], record["reference"]["months"][0]) == ("2026-03-01T00:00:00+00:00", "2012-01")
+    sample = pl.read_parquet(str(book.layout.drift_sample("a")))
+    assert (sample.height, sample.width) == (300, len(record["features"])), "of 400, by policy"
+
+
+def test_what_an_earlier_release_drew_of_a_batch_goes_with_its_verdict(book: Book) -> None:
+    _score(book)
+    for path in book.layout.earlier_drift_pages("a"):
+        write_text(path, "of the verdict before")
+    _compare(book)
+    assert not {"drift_report/a.html", "drift_report/a.evidently.json"} & book.files()
 
 
 def test_another_population_has_drifted(book: Book) -> None:
     _score(book, shift=1.0)
-    compared = _compare(book, shift=1.0)
-    assert compared.verdict.verdict == "drifted"
-    assert "<html" in compared.page.read_text(encoding="utf-8")[:200].lower()
+    assert _compare(book, shift=1.0).verdict.verdict == "drifted"
 
 
 def test_a_batch_file_that_was_replaced_must_be_scored_first(book: Book) -> None:

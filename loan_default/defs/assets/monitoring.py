@@ -8,11 +8,18 @@ from typing import Any
 import dagster as dg
 
 from loan_default.adapters.parquet_table import ParquetTable
+from loan_default.adapters.web_pages import WebPages
 from loan_default.defs import metadata
 from loan_default.defs.book import batches
 from loan_default.defs.checks import check_specs, warning
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
-from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
+from loan_default.defs.resources import (
+    ComputeResource,
+    LoanBookResource,
+    ModelRegistryResource,
+    StorageResource,
+    WebPagesResource,
+)
 from loan_default.defs.results import explain_failures
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
@@ -39,6 +46,7 @@ def drift_report(
     loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
     storage: StorageResource,
+    web_pages: WebPagesResource,
     compute: ComputeResource,
     application_batch: ParquetTable,
     application_report: dict[str, Any],
@@ -53,13 +61,13 @@ def drift_report(
         predictions,
         model_registry.models,
         policy,
-        storage.layout,
+        storage.workspace(context.run.run_id),
         compute.engine,
     )
     return dg.MaterializeResult(
         value=compared.to_dict(),
         check_results=[_rows_check(compared, policy.least_rows)],
-        metadata={**_drift_metadata(compared), **compute.metadata},
+        metadata={**_drift_metadata(compared, web_pages.pages), **compute.metadata},
     )
 
 
@@ -73,12 +81,12 @@ def _rows_check(compared: ComparedBatch, least: int) -> dg.AssetCheckResult:
     )
 
 
-def _drift_metadata(compared: ComparedBatch) -> Metadata:
+def _drift_metadata(compared: ComparedBatch, pages: WebPages) -> Metadata:
     return {
         "verdict": compared.verdict.verdict,
         "reasons": metadata.bullets(compared.verdict.reasons),
         "model_version": compared.version,
         "not_compared": ", ".join(compared.verdict.not_compared) or "none",
         "features": metadata.table(_COLUMNS, compared.features.select(_COLUMNS).rows()),
-        "evidently": dg.MetadataValue.path(str(compared.page)),
+        "evidently": dg.MetadataValue.url(pages.evidently(compared.batch)),
     }

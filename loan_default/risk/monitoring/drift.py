@@ -8,11 +8,9 @@ the callers.
 
 from __future__ import annotations
 
-import html
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -33,16 +31,12 @@ Frame = pl.DataFrame | pl.LazyFrame
 
 # Up to this many distinct numbers in the reference Evidently compares value by value, above it in bins.
 _MOST_LEVELS = 20
-_FIGURES = ("psi", "decile_psi", "missing_psi")
+FIGURES = ("psi", "decile_psi", "missing_psi")
 _NAMES_SHOWN = 5
-_PAGE_NOTICE = (
-    "The PSI of this page is on samples, and holds what chance makes of few rows. The verdict on the batch is on all "
-    "rows and leaves chance out: it stands in the drift report."
-)
 _TABLE = {
     "feature": pl.String,
     "kind": pl.String,
-    **{f"{figure}{part}": pl.Float64 for figure in _FIGURES for part in ("", "_raw", "_by_chance")},
+    **{f"{figure}{part}": pl.Float64 for figure in FIGURES for part in ("", "_raw", "_by_chance")},
     "missing_reference": pl.Float64,
     "missing_batch": pl.Float64,
     "mean_reference": pl.Float64,
@@ -166,14 +160,6 @@ class DriftVerdict:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class EvidentlyReport:
-    """Evidently's page and record."""
-
-    html: str
-    json: dict[str, Any]
-
-
 def build_profile(
     frame: Frame,
     *,
@@ -227,7 +213,7 @@ def feature_drift(reference: Profile, batch: Profile, policy: DriftPolicy) -> pl
     """
     lines = [_drift_line(name, reference, batch, policy) for name in reference.columns]
     table = pl.DataFrame(lines, schema=_TABLE)
-    return table.sort(pl.max_horizontal(_FIGURES), descending=True, nulls_last=True)
+    return table.sort(pl.max_horizontal(FIGURES), descending=True, nulls_last=True)
 
 
 def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVerdict:
@@ -262,43 +248,6 @@ def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVer
         rows=rows,
         not_compared=tuple(empty["feature"]),
     )
-
-
-def evidently_report(
-    reference: pl.DataFrame,
-    current: pl.DataFrame,
-    *,
-    numeric: Sequence[str],
-    categorical: Sequence[str],
-    seed: int,
-    sample_rows: int,
-    psi_threshold: float,
-    drift_share: float,
-) -> EvidentlyReport:
-    """Run Evidently's drift preset on a seeded sample of both sides, PSI for every column.
-
-    Columns without a value on a side, which Evidently refuses, are left out and named in page and record. The page
-    says that its PSI holds chance too, which the verdict leaves out. It holds its scripts and fonts and fetches
-    nothing. Reports send no telemetry; Evidently's own UI would.
-    """
-    some = (draw_sample(side.lazy(), side.height, sample_rows, seed) for side in (reference, current))
-    sides = [_evidently_columns(side, numeric, categorical) for side in some]
-    left_out = [name for name in sides[0].columns if any(side[name].null_count() == side.height for side in sides)]
-    compared = [side.drop(left_out) for side in sides]
-    record: dict[str, Any] = {
-        "seed": seed,
-        "rows": {"reference": sides[0].height, "current": sides[1].height},
-        "left_out": left_out,
-    }
-    notice = f"No value on one side, so not compared: {', '.join(left_out)}." if left_out else ""
-    if not compared[0].width:
-        page = f"<!DOCTYPE html><html><body>{_paragraph(notice)}</body></html>"
-        return EvidentlyReport(page, {**record, "metrics": []})
-    snapshot = _evidently_snapshot(compared[0], compared[1], psi_threshold, drift_share)
-    record |= json.loads(snapshot.json())
-    notices = f"<body>{_paragraph(notice)}{_paragraph(_PAGE_NOTICE)}"
-    page = snapshot.get_html_str(as_iframe=False).replace("<body>", notices, 1)
-    return EvidentlyReport(page, record)
 
 
 def _measure(
@@ -438,7 +387,7 @@ def _is_emptied(line: Mapping[str, Any]) -> bool:
 
 
 def _drifted_figures(line: Mapping[str, Any], limit: float) -> list[str]:
-    return [figure for figure in _FIGURES if _is_beyond_chance(line, figure) and line[figure] > limit]
+    return [figure for figure in FIGURES if _is_beyond_chance(line, figure) and line[figure] > limit]
 
 
 def _top_level(column: Histogram) -> str:
@@ -454,7 +403,7 @@ def _reason(line: Mapping[str, Any], policy: DriftPolicy) -> str:
         return f"{name}: no value in the batch, missing in {line['missing_reference']:.1%} of the reference"
     missing = f"missing in {line['missing_batch']:.1%} of rows, {line['missing_reference']:.1%} in the reference"
     labels = {"psi": "PSI", "decile_psi": "PSI by deciles", "missing_psi": f"{missing}, PSI"}
-    figures = _drifted_figures(line, limit) or [figure for figure in _FIGURES if line[figure] is not None]
+    figures = _drifted_figures(line, limit) or [figure for figure in FIGURES if line[figure] is not None]
     figure = max(figures, key=lambda figure: line[figure])
     reach = f"above {limit:g}" if line[figure] > limit else f"within {limit:g}"
     chance = "" if line["drifted"] or line[figure] <= limit else ", but not beyond chance"
@@ -479,45 +428,3 @@ def draw_sample(frame: pl.LazyFrame, height: int, rows: int, seed: int) -> pl.Da
     row_number = ":row"
     sample = frame.with_row_index(row_number).filter(pl.col(row_number).is_in(drawn.implode())).drop(row_number)
     return sample.collect(engine="streaming")
-
-
-def _evidently_columns(frame: pl.DataFrame, numeric: Iterable[str], categorical: Iterable[str]) -> pl.DataFrame:
-    """Select numbers as float64, because numpy bins integers differently; infinities as missing; levels as text."""
-    numbers = {name: pl.col(name).cast(pl.Float64) for name in numeric}
-    return frame.select(
-        *(pl.when(number.is_finite()).then(number).alias(name) for name, number in numbers.items()),
-        *(pl.col(name).cast(pl.String) for name in categorical),
-    )
-
-
-def _evidently_snapshot(
-    reference: pl.DataFrame, current: pl.DataFrame, psi_threshold: float, drift_share: float
-) -> Any:
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    by_kind = {
-        kind: [name for name, is_ in reference.schema.items() if is_ == kind] for kind in (pl.Float64, pl.String)
-    }
-    columns = DataDefinition(numerical_columns=by_kind[pl.Float64], categorical_columns=by_kind[pl.String])
-    preset = DataDriftPreset(method="psi", threshold=psi_threshold, drift_share=drift_share)
-    sides = [Dataset.from_pandas(side.to_pandas(), data_definition=columns) for side in (current, reference)]
-    with _columns_drawn_once():
-        return Report([preset]).run(*sides)
-
-
-@contextmanager
-def _columns_drawn_once() -> Iterator[None]:
-    """Let no metric of one column draw: the preset's page shows its table alone, which draws each column again."""
-    from evidently.metrics.column_statistics import ValueDriftCalculation
-
-    draw = ValueDriftCalculation._render
-    ValueDriftCalculation._render = lambda *_: []
-    try:
-        yield
-    finally:
-        ValueDriftCalculation._render = draw
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>" if text else ""

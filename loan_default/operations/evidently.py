@@ -1,0 +1,117 @@
+"""Evidently's reports on batches: drawn when somebody opens one, kept in a workspace, and shown by Evidently's own UI.
+
+Loading Evidently takes longer than a verdict, so no run does. What a report shows is
+`risk.monitoring.evidently_report`'s, how a workspace is laid out `adapters.evidently_workspace`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from upath import UPath
+
+from loan_default.adapters import inbox, storage
+from loan_default.adapters.evidently_workspace import EvidentlyWorkspace
+from loan_default.adapters.layout import is_verdict
+from loan_default.adapters.tracking import TrackingError
+from loan_default.operations.promotion import open_models
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
+
+_NEWEST = 100  # batches of which the UI shows a report: it holds all in memory, 1.4 MB each
+_PAUSE_SECONDS = 10.0
+_LOOPBACK = "127.0.0.1"
+_LOG = logging.getLogger(__name__)
+
+
+def read_page(settings: Settings, batch: str) -> str:
+    """Return Evidently's report on a batch as an HTML page that fetches nothing.
+
+    Raises:
+        BadInput: the batch was not compared yet, or by a release that kept no sample of it.
+    """
+    report = read_report(settings, batch)
+    from loan_default.risk.monitoring.evidently_report import report_page
+
+    return report_page(report)
+
+
+def read_report(settings: Settings, batch: str) -> Snapshot:
+    """Return Evidently's report on a batch; it is drawn unless it was since the batch was compared.
+
+    Raises:
+        BadInput: as `read_page`.
+    """
+    layout, workspace = settings.layout, EvidentlyWorkspace(settings.layout.evidently)
+    try:
+        text = storage.read_text(layout.batch_record("drift_report", batch))
+    except FileNotFoundError:
+        raise BadInput(f"Batch {batch} was not compared yet; run loan-default drift {batch}.") from None
+    fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    if (report := workspace.read(batch, fingerprint)) is not None:
+        return report
+    record, sample = json.loads(text), layout.drift_sample(batch)
+    if "limits" not in record or not storage.exists(sample):
+        raise BadInput(f"Batch {batch} was compared by an earlier release; run loan-default drift {batch}.")
+    import polars as pl
+
+    from loan_default.risk.monitoring.evidently_report import draw_report
+    from loan_default.risk.monitoring.reference_profile import RAW_SCORE
+
+    models = open_models(settings)
+    reference = models.reference(models.tracking.get(record["model_version"])).sample
+    rows = pl.read_parquet(storage.fetch(sample, settings.staging), glob=False)
+    report = draw_report(record, reference, rows)
+    workspace.create(settings.model_name, RAW_SCORE)
+    workspace.write(batch, fingerprint, report)
+    return report
+
+
+def run_ui(settings: Settings, port: int) -> None:
+    """Run Evidently's own UI on loopback; the reports on the newest batches are drawn meanwhile.
+
+    It reads the workspace in the storage; of a bucket it reads a copy in the home, as it knows no buckets.
+    """
+    import uvicorn
+    from evidently.ui.service.app import create_app, get_config
+
+    from loan_default.risk.monitoring.reference_profile import RAW_SCORE
+
+    remote = storage.is_remote(settings.storage)
+    shown = EvidentlyWorkspace(UPath(settings.home / "evidently") if remote else settings.layout.evidently)
+    shown.create(settings.model_name, RAW_SCORE)
+    Thread(target=_follow, args=(settings, shown), daemon=True).start()
+    app = create_app(get_config(port=port, workspace=str(shown.root)))
+    uvicorn.run(app, host=_LOOPBACK, port=port, log_level="warning")
+
+
+def _follow(settings: Settings, shown: EvidentlyWorkspace) -> None:
+    states: dict[str, str] = {}
+    while True:
+        files = [file for file in inbox.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
+        for file in reversed(files[-_NEWEST:]):
+            if states.get(file.name) != file.state:
+                try:
+                    _show(settings, shown, file.name.removesuffix(".json"))
+                except (BadInput, TrackingError, OSError) as error:
+                    _LOG.warning("%s", error)
+                states[file.name] = file.state
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _show(settings: Settings, shown: EvidentlyWorkspace, batch: str) -> None:
+    """Have the UI read a report again: it notices a file that changes, and none that takes another's place."""
+    read_report(settings, batch)
+    path = shown.report_path(batch)
+    if shown.root != settings.layout.evidently:
+        storage.write_text(path, storage.read_text(EvidentlyWorkspace(settings.layout.evidently).report_path(batch)))
+    os.utime(storage.to_local(path))

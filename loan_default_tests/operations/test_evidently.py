@@ -1,0 +1,67 @@
+"""Evidently's report on a batch is drawn when somebody opens it, and again once the batch was compared again."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from loan_default.adapters import storage
+from loan_default.adapters.evidently_workspace import PROJECT, EvidentlyWorkspace
+from loan_default.operations import batches
+from loan_default.operations.evidently import read_page, read_report
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+from loan_default_tests.operations.conftest import write_batch
+from loan_default_tests.stores import free_port
+
+pytestmark = pytest.mark.integration
+UI_SECONDS = 120
+
+
+def test_a_report_is_drawn_when_it_is_opened_and_again_after_another_comparison(home: Settings, tmp_path: Path) -> None:
+    batches.score(home, write_batch(tmp_path / "2014-07.csv", rows=200))
+    stored = storage.to_local(EvidentlyWorkspace(home.layout.evidently).report_path("2014-07"))
+    assert not stored.exists(), "no run waits for Evidently"
+    page = read_page(home, "2014-07")
+    assert "Batch 2014-07 and version 1: stable" in page
+    drawn = stored.stat().st_mtime_ns
+    assert read_page(home, "2014-07").count("Batch 2014-07") == page.count("Batch 2014-07")
+    assert stored.stat().st_mtime_ns == drawn
+    record = home.layout.batch_record("drift_report", "2014-07")
+    storage.write_json(record, {**storage.read_json(record), "verdict": "drifted"})
+    assert read_report(home, "2014-07").get_name() == "2014-07: drifted"
+
+
+def test_what_cannot_be_drawn_is_one_sentence(home: Settings) -> None:
+    with pytest.raises(BadInput, match=r"^Batch 2014-01 was not compared yet; run loan-default drift 2014-01\.$"):
+        read_page(home, "2014-01")
+    storage.write_json(home.layout.batch_record("drift_report", "2013-01"), {"batch": "2013-01", "verdict": "calm"})
+    with pytest.raises(BadInput, match=r"^Batch 2013-01 was compared by an earlier release; run loan-default drift"):
+        read_page(home, "2013-01")
+
+
+@pytest.mark.long
+def test_evidentlys_ui_shows_the_reports_of_batches_that_nobody_has_opened(home: Settings, tmp_path: Path) -> None:
+    batches.score(home, write_batch(tmp_path / "2014-08.csv", rows=200))
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "loan_default.cli", "evidently", "--port", str(port)])
+    try:
+        assert "2014-08: stable" in _answer(f"http://127.0.0.1:{port}/api/projects/{PROJECT}/snapshots")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answer(url: str) -> str:
+    """Ask until the report is there."""
+    text, deadline = "", time.monotonic() + UI_SECONDS
+    while "2014-08" not in text and time.monotonic() < deadline:
+        try:
+            text = urllib.request.urlopen(url, timeout=10).read().decode()
+        except (URLError, OSError):
+            time.sleep(1.0)
+    return text
