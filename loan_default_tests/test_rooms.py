@@ -48,7 +48,7 @@ HEAVY = {
     "dask",
     "distributed",
 }
-# Imported when a module is loaded by none of the others: by MLflow in the process that serves, and where one opens a page.
+# Imported when loaded by none of the others: by MLflow in the process that serves, and where somebody opens a page.
 MAY_BE_HEAVY = {"serving/pyfunc_model.py", "risk/monitoring/evidently_report.py"}
 # Of Polars, those that take a path for a pattern.
 READERS = {"scan_csv", "scan_parquet", "read_parquet"}

@@ -77,10 +77,6 @@ def web_user(name: str, /, *, role: Literal["viewer", "officer", "approver"] = "
     output().print(new_entry(name, role, read_password()), markup=False, soft_wrap=True)
 
 
-@command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002")
-def dev(*, port: Port = 3000, mlflow_port: Port = 5000) -> int:
-
-
 @command(SERVE, "evidently", "evidently --port 8000")
 def evidently(*, port: Port = 5003) -> None:
     """Show Evidently's reports on the newest batches in its own UI, on this machine.

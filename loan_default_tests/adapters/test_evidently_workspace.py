@@ -1,4 +1,4 @@
-"""Evidently's workspace: what is written there is read again, by this platform and by what Evidently's UI reads with."""
+"""Evidently's workspace: what is written there is read again, by the platform and by what Evidently's UI reads with."""
 
 from pathlib import Path
 from typing import Any
