@@ -1,20 +1,73 @@
-"""Asset checks: they display what a gate decided, and decide nothing themselves.
+"""Asset checks: they display what a gate or a verdict decided, and decide nothing themselves.
 
 The gates are in `risk.validation`; a step stops at them by `steps.gates`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import dagster as dg
 
 from loan_default.risk.policy import Finding
+from loan_default.risk.validation.quality_gates import (
+    BETTER_THAN_OPINION,
+    CLEANING_RULES,
+    NO_FIELD_LOST,
+    NO_LEAK,
+    PREDICTION_RULES,
+    TRAINING_RULES,
+)
+from loan_default.steps.serving import CANARY_RULE
+
+ROWS_KEPT, ENOUGH_ROWS, STABLE = "no_rows_lost", "enough_rows", "population_is_stable"
+ALIAS_RULE, PROMOTED = "alias_points_where_the_decision_says", "newest_version_is_promoted"
+READABLE, GOOD = "every_file_readable", "as_good_as_the_policy_asks"
+
+_CLEANING = dict(
+    zip(
+        CLEANING_RULES,
+        (
+            "The cleaned columns are those of the contract, in its order.",
+            "No two loans have the same number.",
+            "No larger share of the rows was rejected than the contract expects.",
+            "The default rate lies where the contract expects it.",
+            "No column holds what is known only after a loan was granted.",
+        ),
+        strict=True,
+    )
+)
+DESCRIPTIONS = {
+    **_CLEANING,
+    TRAINING_RULES[0]: "The best candidate ranks loans better than the floor of the policy.",
+    BETTER_THAN_OPINION: "It ranks them better than the lender's own opinion does.",
+    NO_LEAK: "It is not so good that a field must know the outcome; else the run stops.",
+    TRAINING_RULES[3]: "Its PDs agree with the outcomes, within the tolerance of the policy.",
+    PROMOTED: "Whether the policy put the newest version into production; a hold is a warning with its reasons.",
+    ALIAS_RULE: "MLflow's alias production points where the decision says.",
+    ROWS_KEPT: "Every row of the batch file can be scored; the warning counts those that cannot.",
+    NO_FIELD_LOST: "No field that loans of development had is missing from the whole batch.",
+    PREDICTION_RULES[1]: "There is one prediction for each application.",
+    PREDICTION_RULES[2]: "Every PD is a probability.",
+    ENOUGH_ROWS: "The batch has as many applications as a verdict on its drift needs.",
+    STABLE: "The applications are like the loans that the version was developed on, within the limits of the policy.",
+    READABLE: "Every outcome file could be read; the warning names those that could not.",
+    GOOD: "The version in production is as good on loans that ended as the policy asks.",
+    CANARY_RULE: "The scoring server answers a known application by the version in production.",
+}
 
 
-def check_specs(asset: str, rules: Iterable[str]) -> list[dg.AssetCheckSpec]:
-    """Declare the checks that an asset reports itself, one for each rule of its gate."""
-    return [dg.AssetCheckSpec(rule, asset=asset) for rule in rules]
+def check_specs(
+    asset: str, rules: Iterable[str], partitions: dg.PartitionsDefinition[str] | None = None
+) -> list[dg.AssetCheckSpec]:
+    """Declare the checks that an asset reports itself, one for each rule, and of each partition where it has any."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # of partitions; Dagster's version is pinned
+        return [
+            dg.AssetCheckSpec(rule, asset=asset, description=DESCRIPTIONS[rule], partitions_def=partitions)
+            for rule in rules
+        ]
 
 
 def check_results(asset: str, findings: Iterable[Finding]) -> list[dg.AssetCheckResult]:
@@ -25,7 +78,6 @@ def check_results(asset: str, findings: Iterable[Finding]) -> list[dg.AssetCheck
             check_name=finding.rule,
             passed=finding.passed,
             description=finding.sentence,
-            metadata={"found": finding.sentence},
         )
         for finding in findings
     ]

@@ -18,10 +18,10 @@ from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
 from loan_default_tests.stores import free_port
 
-pytestmark = pytest.mark.integration
 UI_SECONDS = 120
 
 
+@pytest.mark.integration
 def test_a_report_is_drawn_when_it_is_opened_and_again_after_another_comparison(home: Settings, tmp_path: Path) -> None:
     batches.score(home, write_batch(tmp_path / "2014-07.csv", rows=200))
     stored = storage.to_local(EvidentlyWorkspace(home.layout.evidently).report_path("2014-07"))
@@ -36,6 +36,7 @@ def test_a_report_is_drawn_when_it_is_opened_and_again_after_another_comparison(
     assert read_report(home, "2014-07").get_name() == "2014-07: drifted"
 
 
+@pytest.mark.integration
 def test_what_cannot_be_drawn_is_one_sentence(home: Settings) -> None:
     with pytest.raises(BadInput, match=r"^Batch 2014-01 was not compared yet; run loan-default drift 2014-01\.$"):
         read_page(home, "2014-01")

@@ -114,7 +114,9 @@ def _datasets(sides: Sequence[pl.DataFrame], lines: Mapping[str, Line]) -> list[
     """
     if not lines or not all(side.height for side in sides):
         return []
-    numbers, levels, columns = [], [], []
+    numbers: list[str] = []
+    levels: list[str] = []
+    columns: list[pl.Expr] = []
     for name, line in lines.items():
         number = line["kind"] != "categorical"
         column = pl.col(name).cast(pl.Float64) if number else pl.col(name).cast(pl.String)
