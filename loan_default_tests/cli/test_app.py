@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Train": ("run", "clean", "tune", "train", "promote", "rollback"),
     "Score": ("score", "score-again", "score-rest"),
     "Watch": ("status", "history", "decision", "drift", "performance", "metrics"),
-    "Serve": ("serve", "dev"),
+    "Serve": ("serve", "web", "web-user", "evidently", "dev"),
 }
 NAMES = [name for names in COMMANDS.values() for name in names]
 LIGHT = """
