@@ -306,16 +306,13 @@ class ScoringApp:
         return self._log.syncs_each and isinstance(reply, ScoringReply) and not reply.is_logged
 
     async def _log_first(self, request: Request, reply: ScoringReply) -> ScoringReply:
-        """Log a decision now, and wait until it is on the disk, with those of others, where that is asked for.
+        """Log a decision now, and wait until it is in the journal, with those of others.
 
         Raises:
             Refused: it is not, so nobody may be told of it.
         """
-        entries = entries_of(request, reply)
-        if entries and self._log.syncs_each:
+        if entries := entries_of(request, reply):
             await self._log_durably(entries)
-        else:
-            self._log.append(entries)
         return msgspec.structs.replace(reply, is_logged=True)
 
     async def _log_durably(self, entries: Sequence[Entry]) -> None:

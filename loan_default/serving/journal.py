@@ -35,13 +35,18 @@ _CLOSE_SECONDS = 20.0  # a disk that hangs must not keep the process from stoppi
 class Frame(NamedTuple):
     """Rows as bytes; `preambles` are what their reader needs once before them in each segment.
 
-    `synced` is called by the thread when they are durable, or with what keeps them from it.
+    `synced`, where somebody waits, is called by the thread when they are durable, or with what keeps them from it.
     """
 
     payload: bytes
     rows: int
     preambles: Collection[bytes] = ()
-    synced: Callable[[str | None], None] = lambda _: None
+    synced: Callable[[str | None], None] | None = None
+
+    def tell(self, trouble: str | None) -> None:
+        """Call whoever waits."""
+        if self.synced is not None:
+            self.synced(trouble)
 
 
 class _Segment:
@@ -95,7 +100,8 @@ class Journal:
         Args:
             folder: of the segments, on this machine.
             worker: begins the names of the segments.
-            fsync: when what was written is made durable: never, each second, or before `synced` is called.
+            fsync: when what was written is made durable: never, each second, or at once; at once too, unless it is
+                never, where a frame has `synced`.
             closed: called by the thread when a segment is closed.
             rows: after which a segment is closed.
             seconds: after which one is closed that has any row.
@@ -107,7 +113,8 @@ class Journal:
         self._segment: _Segment | None = None
         self._waiting: list[Frame] = []
         self._waiting_bytes, self._synced_at, self._unsynced = 0, 0.0, False
-        self._exchange, self._due, self._stop = threading.Lock(), threading.Event(), threading.Event()
+        self._exchange, self._stop = threading.Lock(), threading.Event()
+        self._due, self._urgent = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -120,14 +127,17 @@ class Journal:
                 self._waiting_bytes += len(frame.payload)
             else:
                 self.dropped += frame.rows
-        if fits:
-            self._due.set()
-        else:
-            frame.synced(self.trouble or f"{self._folder} does not keep up")
+        if not fits:
+            frame.tell(self.trouble or f"{self._folder} does not keep up")
+            return
+        if frame.synced is not None:
+            self._urgent.set()
+        self._due.set()
 
     def close(self) -> None:
         """Write what waits and close the segment; what comes later is dropped."""
         self._stop.set()
+        self._urgent.set()
         self._due.set()
         self._thread.join(_CLOSE_SECONDS)
         with self._exchange:
@@ -141,7 +151,8 @@ class Journal:
         while not self._stop.is_set():
             self._due.wait(None if self._segment is None and not self._waiting else _TURN_SECONDS)
             if self._fsync != "decision":
-                self._stop.wait(_GATHER_SECONDS)
+                self._urgent.wait(_GATHER_SECONDS)
+            self._urgent.clear()
             self._due.clear()
             try:
                 self._take_turn()
@@ -174,16 +185,18 @@ class Journal:
             self._segment = _Segment(self._folder, name)
             if self._fsync != "never":
                 sync_path(self._folder)
-        self._segment.write(frames, sync=self._fsync == "decision")
-        self._unsynced, self.trouble = self._fsync == "second", None
+        sync = self._fsync != "never" and (self._fsync == "decision" or any(frame.synced for frame in frames))
+        self._segment.write(frames, sync=sync)
+        self._unsynced, self.trouble = self._fsync == "second" and not sync, None
         self._forget(frames)
         for frame in frames:
-            frame.synced(None)
+            frame.tell(None)
 
     def _forget(self, frames: Sequence[Frame]) -> None:
+        identities = {*map(id, frames)}
         with self._exchange:
-            del self._waiting[: len(frames)]
-            self._waiting_bytes -= sum(len(frame.payload) for frame in frames)
+            self._waiting = [frame for frame in self._waiting if id(frame) not in identities]
+            self._waiting_bytes = sum(len(frame.payload) for frame in self._waiting)
 
     def _sync(self) -> None:
         if self._segment is not None:
@@ -196,10 +209,11 @@ class Journal:
         if self.trouble is None:
             log.warning("%s; scored rows wait, and are dropped when no more can. Make it writable.", trouble)
         self.trouble = trouble
-        if self._fsync == "decision":
-            self._forget(frames)
-            for frame in frames:
-                frame.synced(trouble)
+        awaited = [frame for frame in frames if frame.synced is not None]
+        if awaited:
+            self._forget(awaited)
+        for frame in awaited:
+            frame.tell(trouble)
 
     def _close_segment(self, segment: _Segment) -> None:
         self._segment = None

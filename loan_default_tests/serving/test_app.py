@@ -41,9 +41,9 @@ class Log:
     trouble: str | None = None
     lag_seconds: float = 0.0
 
-    def append(self, entries: list[Entry], synced: Callable[[str | None], None] = lambda _: None) -> None:
+    def append(self, entries: list[Entry], synced: Callable[[str | None], None] | None = None) -> None:
         self.entries += entries
-        for answer in self.disk:
+        for answer in self.disk if synced else ():
             synced(answer)
 
 
@@ -533,6 +533,17 @@ def test_a_request_that_is_sent_again_is_one_decision(
     refused = {"idempotency-key": "k2"}
     assert desk.score({**ONE, "term": 3.61}, **refused).status == 400
     assert desk.score({"id": "c", **ONE}, **refused).status == 200, "what was refused is no decision"
+
+
+def test_a_decision_that_is_remembered_by_its_key_is_recorded_first(
+    models: dict[int, ServedModel], tmp_path: Path
+) -> None:
+    desk, key = desk_of(models, tmp_path), {"idempotency-key": "k1"}
+    desk.log.disk = ["it is full"]
+    assert desk.score({"id": "a", **ONE}, **key).status == 503
+    desk.log.disk = [None]
+    again = desk.score({"id": "a", **ONE}, **key)
+    assert (again.status, again.headers.get("idempotent-replayed")) == (200, None)
 
 
 def test_a_decision_is_shown_to_who_may_see_it(models: dict[int, ServedModel], tmp_path: Path) -> None:

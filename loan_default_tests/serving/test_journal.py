@@ -126,8 +126,9 @@ def test_what_is_no_frame_ends_the_segment(new_journal: NewJournal, tmp_path: Pa
         assert frames.torn == len(tail)
 
 
+@pytest.mark.parametrize("fsync", ["second", "decision"])
 def test_what_is_told_as_durable_was_synced(
-    new_journal: NewJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_journal: NewJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: str
 ) -> None:
     synced: list[int] = []
     fdatasync = os.fdatasync
@@ -137,7 +138,7 @@ def test_what_is_told_as_durable_was_synced(
         synced.append(os.fstat(descriptor).st_size)
 
     monkeypatch.setattr(os, "fdatasync", remember)
-    writer, told = new_journal("decision"), threading.Semaphore(0)
+    writer, told = new_journal(fsync), threading.Semaphore(0)
     for number in range(3):
         writer.append(frame("x" * 100, synced=lambda trouble: told.release() if trouble is None else None))
         assert told.acquire(timeout=10)
@@ -186,11 +187,13 @@ def test_a_full_disk_is_tried_again_and_nothing_is_lost(
     assert (writer.dropped, str(writer.trouble)) == (0, "None")
 
 
+@pytest.mark.parametrize("fsync", ["second", "decision"])
 def test_who_waits_for_a_full_disk_is_told_at_once(
-    new_journal: NewJournal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    new_journal: NewJournal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fsync: str
 ) -> None:
-    writer, disk = new_journal("decision"), FullDisk(monkeypatch)
+    writer, disk = new_journal(fsync), FullDisk(monkeypatch)
     troubles: list[str | None] = []
+    writer.append(frame("answered"))
     writer.append(frame("a", synced=troubles.append))
     assert within(10, lambda: bool(troubles))
     assert "No space left on device" in (troubles[0] or "")
@@ -198,7 +201,7 @@ def test_who_waits_for_a_full_disk_is_told_at_once(
     writer.append(frame("b", synced=troubles.append))
     assert within(10, lambda: troubles[1:] == [None])
     writer.close()
-    assert all_payloads(tmp_path) == [["v1", "b"]]
+    assert all_payloads(tmp_path) == [["v1", "answered", "b"]]
     assert (writer.dropped, writer.trouble) == (0, None)
 
 

@@ -267,9 +267,11 @@ def logged_in(home: Path) -> list[str]:
     return [decision_id for file in files for decision_id in pl.read_parquet(file)["decision_id"]]
 
 
-@pytest.mark.parametrize(("fsync", "lost_seconds"), [("decision", 0.0), ("second", 1.0)])
+@pytest.mark.parametrize(
+    ("fsync", "lost_seconds", "keys"), [("decision", 0.0, False), ("second", 1.0, False), ("second", 0.0, True)]
+)
 def test_what_was_answered_before_a_kill_is_in_the_log(
-    tracking: Tracking, versions: Sequence[int], tmp_path: Path, fsync: str, lost_seconds: float
+    tracking: Tracking, versions: Sequence[int], tmp_path: Path, fsync: str, lost_seconds: float, keys: bool
 ) -> None:
     tracking.move_alias(PRODUCTION, versions[0])
     application, home = applications()[0][0], tmp_path / "home"
@@ -280,7 +282,8 @@ def test_what_was_answered_before_a_kill_is_in_the_log(
         with httpx.Client(base_url=url, timeout=30) as client, suppress(httpx.TransportError):
             for turn in range(100_000):
                 body = {"inputs": [{**application, "id": f"{number}-{turn}"}], "params": {"output": "pd"}}
-                answer = client.post("/invocations", json=body)
+                key = {"idempotency-key": f"{number}-{turn}"} if keys else {}
+                answer = client.post("/invocations", json=body, headers=key)
                 if answer.status_code == 200:
                     answered.append((time.monotonic(), answer.headers["x-decision-id"]))
                 if killed.is_set():
