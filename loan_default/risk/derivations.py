@@ -127,7 +127,7 @@ class _Compiler:
             raise ValueError(f"{self._text} names no field")
         code = part.code if self._as_numbers else self._in_unit(part, unit)
         parameters = ast.arguments([], [ast.arg(name) for name in self._arguments.values()], None, [], [], None, [])
-        function = ast.fix_missing_locations(ast.Expression(ast.Lambda(parameters, code)))
+        function = ast.fix_missing_locations(ast.Expression(ast.Lambda(parameters, _Quotients().visit(code))))
         return Expression(self._text, tuple(self._arguments), compile(function, "<expression>", "eval"))
 
     def _part(self, node: ast.expr) -> _Part:
@@ -346,6 +346,17 @@ class _Compiler:
             return f"write yearly({name}) for what comes in a year, or monthly({name}), in place of {name}"
         units = ", ".join(f"{name} {self._fields[name].unit}" for name in self._units())
         return f"correct the expression, or the units ({units})"
+
+
+class _Quotients(ast.NodeTransformer):
+    """Leaves it to `expressions` to divide by a number: not each library does so to the last bit."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        """Replace a quotient, and those in it."""
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant):
+            return _called("quotient", [node.left, node.right])
+        return node
 
 
 def _called(function: str, arguments: list[ast.expr]) -> ast.Call:
