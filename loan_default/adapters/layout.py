@@ -18,6 +18,7 @@ from loan_default.risk.errors import BadInput
 INBOX, OUTCOMES = "applications", "outcomes"
 PREDICTIONS, DRIFT_REPORT = "predictions", "drift_report"
 DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG = "history", "prediction_history", "prediction_log"
+LATE = ".late-"  # between the day and the name of rows that came after it was over
 LOOKS = "test_looks"
 EVIDENTLY = "evidently"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
@@ -177,3 +178,7 @@ class StorageLayout:
     def prediction_log_hour(self, time: datetime) -> UPath:
         """Return the folder of the answers of an hour."""
         return self.prediction_log_day(time) / f"{time:%H}"
+
+    def late_mark(self, day: date, name: str) -> UPath:
+        """Return the path of an empty file that tells of rows of a day that came after it was over."""
+        return self.prediction_log / f"{day:%Y-%m-%d}{LATE}{name}"

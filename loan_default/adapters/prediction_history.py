@@ -7,6 +7,7 @@ got is compared with how the loan ended, years later. Scoring is `risk`'s; measu
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Container, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import File, list_files, list_folders, local_copy
-from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.layout import LATE, StorageLayout
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import LOAN_ID, TERM
 
@@ -47,17 +48,20 @@ def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) 
 
     A book without a date has no issue month, and one of which outcomes are final no term. Those of the log have the
     month in which they were asked for, and no term where an application does not say it. Its days that are over are
-    gathered into one file each, once.
+    gathered into one file each, once; again where rows of a day came after that.
     """
     import polars as pl
 
     days = {day: layout.predictions_of_day(day) for day in _logged_days(layout)}
     names = {file.name for file in list_files(layout.prediction_history)}
+    late = _late_marks(layout)
     for day, target in days.items():
-        if day < today - _OPEN_DAYS and target.name not in names:
+        if day < today - _OPEN_DAYS and (target.name not in names or day in late):
             part = staging / target.name
             _scan_day(layout, contract, day, staging).sink_parquet(part, mkdir=True)
             storage.store(part, target)
+            for mark in late.get(day, ()):
+                storage.remove(mark)
     files = list_files(layout.prediction_history)
     names = {file.name for file in files}
     parts = [_select(_scan_file(file, staging), contract) for file in files]
@@ -67,6 +71,16 @@ def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) 
 
 def _logged_days(layout: StorageLayout) -> list[date]:
     return [date.fromisoformat(day) for day in list_folders(layout.prediction_log)]
+
+
+def _late_marks(layout: StorageLayout) -> dict[date, list[UPath]]:
+    """Map days to the marks of their rows that came late."""
+    marks: dict[date, list[UPath]] = defaultdict(list)
+    for file in list_files(layout.prediction_log):
+        day, is_mark, _ = file.name.partition(LATE)
+        if is_mark:
+            marks[date.fromisoformat(day)].append(layout.prediction_log / file.name)
+    return marks
 
 
 def _scan_day(layout: StorageLayout, contract: Contract, day: date, staging: Path) -> pl.LazyFrame:

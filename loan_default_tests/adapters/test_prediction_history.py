@@ -78,6 +78,18 @@ def test_days_that_are_over_are_gathered_into_one_file_each(layout: StorageLayou
     assert [loan for loan, *_ in rows(layout, contract)] == ["a", "c"]
 
 
+def test_a_day_is_gathered_again_when_rows_of_it_came_late(layout: StorageLayout, contract: Contract) -> None:
+    log_of(layout, "2026-03-07", "a")
+    assert len(rows(layout, contract)) == 1
+    log_of(layout, "2026-03-07", "b")
+    assert [loan for loan, *_ in rows(layout, contract)] == ["a"], "nothing tells of it"
+    mark = Path(layout.late_mark(date(2026, 3, 7), "5001-77").path)
+    mark.touch()
+    assert [loan for loan, *_ in rows(layout, contract)] == ["a", "b"]
+    assert not mark.exists()
+    assert [loan for loan, *_ in rows(layout, contract)] == ["a", "b"]
+
+
 def test_nothing_predicted_has_the_columns_all_the_same(layout: StorageLayout, contract: Contract) -> None:
     predictions = prediction_history.scan(layout, contract, Path(layout.root.parent.path, "staging"), TODAY)
     assert predictions.collect().is_empty()

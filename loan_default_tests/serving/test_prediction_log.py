@@ -20,6 +20,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import prediction_history
+from loan_default.adapters.inbox import list_files
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.applications import clean_applications
@@ -298,13 +299,14 @@ def test_a_bucket_holds_the_same_files(new_log: NewLog, bucket: UPath, tmp_path:
     one, two = entry("r1"), entry("r2", AT + timedelta(hours=1))
     append(log, one, two)
     log.close()
-    objects = objects_in(layout.prediction_log)
+    objects = {name: file for name, file in objects_in(layout.prediction_log).items() if name.endswith(".parquet")}
     assert [name.split("/")[1] for name in sorted(objects)] == ["09", "10"]
     frames = [pl.read_parquet(objects[name]).drop("issue_d") for name in sorted(objects)]
     assert pl.concat(frames).to_dicts() == [expected(one), expected(two, at=AT + timedelta(hours=1))]
     rows = prediction_history.scan(layout, contract(), tmp_path, AT.date() + timedelta(days=9)).collect()
     assert rows["id"].to_list() == ["loan-7"] * 2
     assert list(objects_in(layout.prediction_history)) == [f"log-{AT:%Y-%m-%d}.parquet"]
+    assert objects_in(layout.prediction_log) == objects, "of what came late it is not told any more"
 
 
 # --- when it is written ---------------------------------------------------------------------------------------
@@ -420,6 +422,20 @@ def test_a_decision_is_durable_when_that_is_told(new_log: NewLog, tmp_path: Path
     assert within(10, lambda: troubles == [None])
     (segment,) = list_segments(tmp_path / "journal")
     assert b"r1" in segment.read_bytes()
+
+
+def test_rows_that_waited_for_days_count_in_the_day_of_their_decision(new_log: NewLog, tmp_path: Path) -> None:
+    """Where a storage was away for so long, the day was gathered without them."""
+    layout, today = StorageLayout(UPath(tmp_path / "root")), AT.date() + timedelta(days=9)
+    for number in (1, 2):
+        log = new_log()
+        append(log, entry(f"r{number}"))
+        log.close()
+        assert prediction_history.scan(layout, contract(), tmp_path, today).collect().height == number
+    log = new_log()
+    append(log, entry(at=datetime.now(UTC)))
+    log.close()
+    assert not list_files(layout.prediction_log), "what comes in time needs no mark"
 
 
 def test_days_beyond_the_retention_are_deleted(new_log: NewLog, tmp_path: Path) -> None:
