@@ -197,9 +197,18 @@ def _values(tensor: _Tensor, rows: int, data: memoryview | None) -> Sequence[Any
         raise invalid(f"Input {tensor.name} has {len(values)} values and the shape {tensor.shape}; it needs {rows}.")
     if tensor.datatype == "BYTES":
         return [value or None for value in values]
+    if tensor.datatype in _WHOLE:
+        _check_whole(tensor, values)
     if tensor.datatype == "FP64" and any(value is not None and math.isinf(value) for value in values):
         raise invalid(f"Input {tensor.name} holds infinity; send a number, or NaN where the value is missing.")
     return values
+
+
+def _check_whole(tensor: _Tensor, values: Sequence[int | None]) -> None:
+    limits = np.iinfo(_WHOLE[tensor.datatype])
+    for value in values:
+        if value is not None and not limits.min <= value <= limits.max:
+            raise invalid(f"Input {tensor.name} is {tensor.datatype}, and {str(value)[:60]} is none.")
 
 
 def _from_json(tensor: _Tensor) -> Sequence[Any]:

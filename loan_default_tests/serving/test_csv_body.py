@@ -1,5 +1,7 @@
 """CSV bodies: read as they are written, or refused by the number of the row; any header costs nothing."""
 
+import sys
+import threading
 import time
 
 import pytest
@@ -78,3 +80,19 @@ def test_a_wide_table_costs_nothing(body: bytes) -> None:
     start = time.process_time()
     assert refusal(body, BodyLimits(10_000)).status in (400, 413)
     assert time.process_time() - start < 1
+
+
+def test_empty_lines_keep_no_other_thread_waiting() -> None:
+    body, turns = b"id\n" + b"\n" * 3_000_000, 0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        reading = threading.Thread(target=refusal, args=(body,))
+        reading.start()
+        while reading.is_alive():
+            turns += 1
+            time.sleep(0)
+    finally:
+        sys.setswitchinterval(interval)
+        reading.join()
+    assert turns > 20

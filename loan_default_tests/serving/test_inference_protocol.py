@@ -94,6 +94,8 @@ TERM = {"name": "term", "shape": [2], "datatype": "FP64", "data": [36, 60]}
         (body_of(term={**TERM, "shape": [-1]}), "the shape [-1]"),
         (body_of(term={**TERM, "data": [36]}), "Input term has 1 values and the shape [2]; it needs 2"),
         (body_of(term={**TERM, "data": ["36", "60"]}), "Input term is FP64, and its data are not"),
+        (body_of(term={**TERM, "datatype": "INT64", "data": [36, 2**63]}), "is INT64, and 9223372036854775808 is none"),
+        (body_of(term={**TERM, "datatype": "UINT8", "data": [36, -1]}), "is UINT8, and -1 is none"),
         (body_of(term={**TERM, "data": 36}), "Input term is FP64, and its data are not"),
         (body_of(other={**TERM}), "the input term twice"),
         ({"inputs": [{**TERM, "shape": [0], "data": []}]}, "There is no application in the request"),

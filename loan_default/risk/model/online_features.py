@@ -37,6 +37,7 @@ _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
 _NESTED = {dict, list}
 _ANY = (-math.inf, math.inf)  # the range of a field without one
 _Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
+LONGEST_ID = 1_000  # characters; each is logged
 _EXACT = 2**53  # whole numbers below are floats without loss
 # Months as numbers: those that `parsing.month_number` gives of dates.
 _MONTHS: dict[Any, int | None] = {None: None, **{text: number // 2 for number, text in enumerate(MONTH_TEXTS)}}
@@ -86,7 +87,9 @@ class QuickReader:
         types = [
             _field_type(field, is_needed=field.name in needed, is_optional=field.name in optional) for field in fields
         ]
-        self._types = [*types, (contract.id_name, str | int | exact_float | None, None)]
+        exact_int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # others read a float beyond
+        short_text = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
+        self._types = [*types, (contract.id_name, short_text | exact_int | exact_float | None, None)]
         self.form: type[msgspec.Struct] = msgspec.defstruct(
             "Application", self._types, kw_only=True, gc=False, forbid_unknown_fields=not ignore_unknown
         )
@@ -394,17 +397,20 @@ def _without_gaps(columns: Mapping[str, Sequence[Any]], rows: int, contract: Con
 
 
 def _refuse_no_value(name: str, column: Sequence[Any], contract: Contract) -> None:
-    """Refuse what is no single value, and ids that have lost their last figures, as JSON's readers make them floats."""
+    """Refuse what is no single value, long ids, and those that lost their last figures, as JSON's readers make them."""
     types = {*map(type, column)}
     if types & _NESTED:
         row, value = next((row, value) for row, value in enumerate(column) if type(value) in _NESTED)
         field = contract.by_name[name]
         kind = "number" if field.kind == "number" else "single value"
         raise BadInput(f"Row {row}: {name} '{str(value)[:60]}' is no {kind}; it must be {field.allowed}.")
-    if name == contract.id_name and float in types:
+    if name == contract.id_name:
         for row, value in enumerate(column):
             if isinstance(value, float) and not abs(value) < _EXACT:
                 sentence = f"Row {row}: {name} {value} has lost its last figures as a number; send it as text."
+                raise BadInput(sentence)
+            if isinstance(value, str) and len(value) > LONGEST_ID:
+                sentence = f"Row {row}: {name} has {len(value):,} characters; send at most {LONGEST_ID:,}."
                 raise BadInput(sentence)
 
 

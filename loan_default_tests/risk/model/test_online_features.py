@@ -158,6 +158,8 @@ def test_the_readers_agree_on_another_book(name: str, value: Any, rows: int) -> 
         {"issue_d": "yesterday"},
         {"loan_to_income": "high"},
         {"id": [5]},
+        {"id": 2**64},
+        {"id": "x" * 1_001},
     ],
 )
 def test_what_is_odd_is_left_to_the_careful_reader(change: dict[str, Any], rows: int) -> None:
