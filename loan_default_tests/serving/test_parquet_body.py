@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from loan_default.serving.parquet_body import ParquetReader
@@ -59,13 +57,6 @@ def test_files_are_read_one_after_the_other(reader: ParquetReader) -> None:
     assert refusal(reader, BOMB).status == 413
     assert reader.decode(SMALL, LIMITS, until=math.inf) == expected
     assert process_of(reader) == first
-
-
-def test_texts_of_more_than_four_gigabytes_are_counted(reader: ParquetReader) -> None:
-    """A file of a kilobyte: each row names the same text."""
-    texts, buffer = pa.DictionaryArray.from_arrays(pa.array([0] * 4_300, pa.int32()), ["x" * 1_000_000]), io.BytesIO()
-    pq.write_table(pa.table({"id": texts}), buffer, compression="zstd")
-    assert "The file holds 4,300,000,000 bytes of text" in refusal(reader, buffer.getvalue()).sentence
 
 
 def test_a_file_that_overruns_its_time_is_given_up(reader: ParquetReader) -> None:
