@@ -6,6 +6,7 @@ them and says what is wrong. What an application may hold is `risk`'s to say.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -137,7 +138,7 @@ def decode_json(body: bytes, limits: BodyLimits) -> DecodedBody:
         Refused: 400 for what is no JSON, or none of the forms; 413 for more than the limits allow.
     """
     measure(body, limits)
-    request = _loaded(body)
+    request = _loaded(body.removeprefix(codecs.BOM_UTF8))  # which editors put before a file
     vertex = type(request) is dict and "instances" in request and "params" not in request
     params = request.pop(PARAMS[vertex], None) if type(request) is dict else None
     if type(request) is not dict or len(request) != 1 or (form := next(iter(request))) not in FORMS:

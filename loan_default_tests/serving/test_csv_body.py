@@ -87,7 +87,7 @@ def test_empty_lines_keep_no_other_thread_waiting() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
     try:
-        reading = threading.Thread(target=refusal, args=(body,))
+        reading = threading.Thread(target=decode_csv, args=(body, LIMITS))
         reading.start()
         while reading.is_alive():
             turns += 1

@@ -1,5 +1,6 @@
 """JSON bodies in every form, and refusals of one sentence; what is too much is refused before it is decoded."""
 
+import codecs
 import json
 import tracemalloc
 from contextlib import suppress
@@ -183,3 +184,8 @@ def test_columns_without_end_are_not_remembered() -> None:
     for columns in ([f"c{number}" for number in range(1_001)], ["c" * 20_001]):
         body = json.dumps({"dataframe_split": {"columns": columns, "data": []}}).encode()
         assert quick.decode(body) is None
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_body() -> None:
+    body = b'{"inputs": [{"term": 36}]}'
+    assert decode_json(codecs.BOM_UTF8 + body, LIMITS) == decode_json(body, LIMITS)
