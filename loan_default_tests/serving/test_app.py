@@ -43,8 +43,9 @@ class Log:
 
     def append(self, entries: list[Entry], synced: Callable[[str | None], None] | None = None) -> None:
         self.entries += entries
-        for answer in self.disk if synced else ():
-            synced(answer)
+        if synced is not None:
+            for answer in self.disk:
+                synced(answer)
 
 
 @dataclass
