@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HELD_BYTES = 65_536  # of later requests, while an earlier one is answered
-_PIECE_BYTES = 16_384  # are read in one turn: who sends many requests at once does not keep the others waiting
+# Are read in one turn, or what is left of a body: who sends many requests at once does not keep the others waiting.
+_PIECE_BYTES = 16_384
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 2.0  # in which a client that was refused may finish sending: it reads the reply only then
 _DISCARDED_BYTES = 65_536  # of a body that was refused are read, so that the connection can go on
@@ -161,7 +162,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._body_wire_bytes = 0
         self._piece_bytes = 0  # of the piece that is read, which may be this request's
         self._request: Request | None = None
-        self._body = bytearray()
+        self._body, self._body_length = bytearray(), 0
         self._skips = False  # the body of a request that was refused
         # Of those that are answered:
         self._task: asyncio.Task[None] | None = None
@@ -210,7 +211,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a piece, and answer what it completes."""
-        if len(data) <= _PIECE_BYTES and self._is_free and not self._held:
+        if len(data) <= self._turn_bytes and self._is_free and not self._held:
             self._feed(data)
         elif self._phase is not _Phase.LAST:
             self._held += data
@@ -224,13 +225,19 @@ class Connection(asyncio.Protocol):
         """Read a piece of what is held, and the next one when others have had their turn."""
         if not (self._is_free and self._held):
             return
-        piece = bytes(self._held[:_PIECE_BYTES])
-        del self._held[:_PIECE_BYTES]
+        size = self._turn_bytes
+        piece = bytes(memoryview(self._held)[:size])
+        del self._held[:size]
         if self._held:
             self._loop.call_soon(self._read_held)
         if len(self._held) <= _HELD_BYTES:
             self._transport.resume_reading()
         self._feed(piece)
+
+    @property
+    def _turn_bytes(self) -> int:
+        """Return how many bytes may be read in this turn."""
+        return max(_PIECE_BYTES, self._body_length - len(self._body)) if self._phase is _Phase.BODY else _PIECE_BYTES
 
     def _feed(self, data: bytes) -> None:
         if self._phase is _Phase.LAST:
@@ -300,7 +307,7 @@ class Connection(asyncio.Protocol):
         path, query = _parse_target(self._target)
         request = self._request = Request(method, path, query, self._headers, self._client)
         self._phase, self._since, self._body, self._body_wire_bytes = _Phase.BODY, 0.0, bytearray(), 0
-        length = int(self._headers.get(b"content-length", b"0"))
+        length = self._body_length = int(self._headers.get(b"content-length", b"0"))
         if length > self._limits.body_bytes:
             self.refuse(413, self._too_large)
             raise _Refused
