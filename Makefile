@@ -130,8 +130,8 @@ bench: install ## Measure speed and memory
 	@$(BIN)/python -m benchmarks
 
 .PHONY: bench-serving
-bench-serving: install ## Measure the scoring server; needs wrk
-	@$(BIN)/python -m benchmarks serving
+bench-serving: install ## Measure the scoring server, also against REF, a commit (the last tag); needs wrk
+	@$(BIN)/python -m benchmarks serving $(if $(REF),--against $(REF))
 
 .PHONY: bench-scale
 bench-scale: $(VENV)/dev.stamp ## Measure the whole pipeline from 10,000 to 10 million loans, and Dask's workers; long, and much disk

@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--loans", type=Path, help="raw loan file to clean; made for the run by default")
     parser.add_argument(
         "--against",
-        default=bench_reasons.AGAINST,
-        help="folder or commit that `reasons` is measured against; %(default)s by default",
+        help=f"folder or commit that `serving` (the last tag by default) and `reasons` ({bench_reasons.AGAINST}) are "
+        "measured against",
     )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMED)
@@ -69,7 +69,9 @@ def main() -> None:
                 if name == "clean":
                     measured = bench_clean.figures(Path(folder), loans=arguments.loans)
                 elif name == "reasons":
-                    measured = bench_reasons.figures(Path(folder), against=arguments.against)
+                    measured = bench_reasons.figures(Path(folder), against=arguments.against or bench_reasons.AGAINST)
+                elif name == "serving":
+                    measured = bench_serving.figures(Path(folder), against=arguments.against)
                 else:
                     measured = NAMED[name](Path(folder))
             figures += measured

@@ -7,10 +7,8 @@ the reasons are made of: exact SHAP by the table against XGBoost's.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,7 +19,7 @@ import httpx
 from benchmarks.bench_score import DEPTH, TREES, fit_package
 from benchmarks.bench_serving import Load, median_load, register_versions, require_wrk, served_here, write_bodies
 from benchmarks.figures import Figure
-from benchmarks.fresh import ROOT, fresh, fresh_in
+from benchmarks.fresh import ROOT, fresh, fresh_in, source_tree
 from benchmarks.loans import cleaned_loans
 
 AGAINST = "main"
@@ -59,20 +57,6 @@ def figures(
                 served[name].append(_round(folder / name, home, trees[name], bodies["declined"], seconds))
     explained = fresh(explain, package=str(package), loans=str(loans)).answer
     return [*_figures_of_servers(served["ours"], served["before"], against), *figures_of_contributions(explained)]
-
-
-@contextmanager
-def source_tree(against: str, folder: Path) -> Iterator[Path]:
-    """Yield the folder that is named, or a work tree of the commit that is, as long as it is needed."""
-    if Path(against).is_dir():
-        yield Path(against).resolve()
-        return
-    tree, git = folder / "tree", ["git", "-C", str(ROOT), "worktree"]
-    subprocess.run([*git, "add", "--quiet", "--detach", str(tree), against], check=True)
-    try:
-        yield tree
-    finally:
-        subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
 def _round(folder: Path, home: str, tree: Path, body: Path, seconds: int) -> Round:

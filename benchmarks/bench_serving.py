@@ -1,4 +1,4 @@
-"""The scoring server against MLflow's own and against the least that any server does, by `wrk` (Debian's package).
+"""The scoring server against MLflow's own, the least that any server does, and its own earlier code, by `wrk`.
 
 All in one run on one machine, one worker each, servers one after the other, so that none takes time from another;
 in rounds, of which medians count, as a shared machine is not equally fast all the time.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -15,23 +16,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 
 from benchmarks.bench_score import fit_package
 from benchmarks.figures import Figure
-from benchmarks.fresh import ROOT, fresh
+from benchmarks.fresh import ROOT, fresh, fresh_in, source_tree
 from benchmarks.loans import cleaned_loans
 
 TREES = 300
 MANY = 1_000
-_STOCK = "mlflow models serve"
+IDLE, HALF_OPEN, STALLED = 1_000, 200, 64
+CROWD = f"{IDLE:,} idle, {HALF_OPEN} half-open and {STALLED} stalled connections"
+_STOCK, _BARE = "mlflow models serve", "bare ASGI, orjson, ONNX Runtime"
 _REPORT = """
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -45,13 +49,17 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What `wrk` measured: requests a second, median and 99th percentile in ms, requests that failed."""
+    """What `wrk` measured: requests a second, median and 99th percentile in ms, requests that failed.
+
+    `micros` is the server's processor time for each request, in µs.
+    """
 
     rate: float
     p50: float
     p99: float
     requests: int
     failed: int
+    micros: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,10 @@ class Side:
 
     def load(self, body: Path, *, connections: int, seconds: int) -> Load:
         """Post the body over and over."""
+        before = self._processor_seconds
         with self.loading(body, connections=connections, seconds=seconds) as wrk:
-            return _reported(wrk.communicate()[0])
+            load = _reported(wrk.communicate()[0])
+        return replace(load, micros=1e6 * (self._processor_seconds - before) / load.requests)
 
     @contextmanager
     def loading(self, body: Path, *, connections: int, seconds: int) -> Iterator[subprocess.Popen[str]]:
@@ -73,6 +83,12 @@ class Side:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(body), f"{self.url}/invocations"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
             yield wrk
+
+    @property
+    def _processor_seconds(self) -> float:
+        """Return the processor time of all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def memory_mb(self) -> float:
@@ -88,37 +104,148 @@ def _reported(output: str) -> Load:
     return Load(rate, report["p50"] / 1e3, report["p99"] / 1e3, report["requests"], report["failed"])
 
 
-def figures(folder: Path, *, rows: int = 100_000, seconds: int = 4, swaps: int = 50, rounds: int = 5) -> list[Figure]:
-    """Serve the same trees in three ways."""
+@dataclass(frozen=True)
+class Round:
+    """What one round measured: loads of each server by the body, seconds from start to first answer, 10⁶ bytes."""
+
+    ours: Mapping[str, Load]
+    before: Mapping[str, Load]
+    bare: Load
+    stock: Mapping[str, Load]
+    start: float
+    again: float
+    stock_start: float
+    memory: float
+    stock_memory: float
+
+
+def figures(
+    folder: Path,
+    *,
+    against: str | None = None,
+    rows: int = 100_000,
+    seconds: int = 4,
+    swaps: int = 50,
+    rounds: int = 5,
+) -> list[Figure]:
+    """Serve the same trees in three ways, and by the code of a folder or commit, the last tag by default."""
     require_wrk()
-    loans, package = cleaned_loans(folder, rows), folder / "package"
-    fresh(fit_package, loans=str(loans), package=str(package), trees=TREES)
-    bodies = write_bodies(loans, package, folder)
-    fresh(save_stock, package=str(package), folder=str(folder))
-    versions = fresh(register_versions, package=str(package), folder=str(folder)).answer
-    measured = [_round(folder, package, bodies, seconds, number) for number in range(rounds)]
-    ours, declined, many, bare, stock, stock_many = (
-        median_load(of_round) for of_round in zip(*(loads for loads, _ in measured), strict=True)
-    )
-    own, again, memory, stock_start, stock_memory = map(median, zip(*(others for _, others in measured), strict=True))
+    against, loans, package = against or last_tag(), cleaned_loans(folder, rows), folder / "package"
+    with source_tree(against, folder) as before:
+        fresh(fit_package, loans=str(loans), package=str(package), trees=TREES)
+        bodies = write_bodies(loans, package, folder)
+        fresh(save_stock, package=str(package), folder=str(folder))
+        versions = fresh(register_versions, package=str(package), folder=str(folder)).answer
+        (folder / "before").mkdir()
+        shutil.copy(folder / "canary.json", folder / "before")
+        theirs = {"package": str(folder / "before" / "package")}
+        fresh_in(before, fit_package, loans=str(loans), trees=TREES, **theirs)
+        fresh_in(before, register_versions, folder=str(folder / "before"), **theirs)
+        measured = [_round(folder, package, before, bodies, seconds, number) for number in range(rounds)]
     with served_here(folder, "home-0", bodies["approved"]) as side:
-        before = side.load(bodies["approved"], connections=4, seconds=2 * seconds)
+        before_swaps = side.load(bodies["approved"], connections=4, seconds=2 * seconds)
         during = _swapped(side, bodies["approved"], folder, versions, swaps)
-    bare_said = f"bare ASGI, orjson, ONNX Runtime {_words_for(bare)}"
-    rows_said = f"{MANY * many.rate:,.0f} rows/s", f"{_STOCK} {MANY * stock_many.rate:,.0f} rows/s"
-    swapped, p99 = f"of {during.requests:,}", f"{during.p99:.2f} ms"
-    plain, start = ours.rate / stock.rate, own / stock_start
+    return [*_figures_of(measured, against), *_figures_of_swaps(before_swaps, during, swaps)]
+
+
+def last_tag() -> str:
+    """Return the last tag of git before this commit."""
+    command = ["git", "-C", str(ROOT), "describe", "--tags", "--abbrev=0"]
+    described = subprocess.run(command, capture_output=True, text=True, check=False)
+    if described.returncode:
+        raise SystemExit("There is no tag to compare with; name a commit: make bench-serving REF=COMMIT")
+    return described.stdout.strip()
+
+
+def _figures_of(measured: Sequence[Round], against: str) -> list[Figure]:
+    ours, before, stock = (
+        {body: median_load([getattr(of_round, side)[body] for of_round in measured]) for body in getattr(first, side)}
+        for first in measured[:1]
+        for side in ("ours", "before", "stock")
+    )
+    bare = median_load([of_round.bare for of_round in measured])
+    start, again, stock_start, memory, stock_memory = (
+        median(getattr(of_round, name) for of_round in measured)
+        for name in ("start", "again", "stock_start", "memory", "stock_memory")
+    )
+    one, csv, many, beside = (ours[body] for body in ("approved", "csv", "many", "crowded"))
+    compared = {body: ours[body].rate / load.rate for body, load in before.items()}
+    rows_said, stock_rows = (f"{MANY * load.rate:,.0f} rows/s" for load in (many, stock["stock_many"]))
+    p99, plain = one.p99 / stock["stock"].p99, one.rate / stock["stock"].rate
     return [
-        _at_least("one approved row, 4 connections", _words_for(ours), f"{_STOCK} {_words_for(stock)}", plain, 40, "×"),
-        _at_least("its 99th percentile", f"{ours.p99:.2f} ms", f"{stock.p99:.1f} ms", stock.p99 / ours.p99, 30, "×"),
-        _at_least("validated, logged, counted", _words_for(ours), bare_said, 100 * ours.rate / bare.rate, 50, "%"),
-        _at_most("one declined row with reasons, 1 connection", _words_for(declined), "", declined.p50, 2, "ms"),
-        _at_least(f"{MANY:,} rows a request", *rows_said, many.rate / stock_many.rate, 5, "×"),
-        _at_most(f"failed requests in {swaps} swaps", swapped, "", during.failed, 0, ""),
-        _at_most("99th percentile while swapping", p99, f"before {before.p99:.2f} ms", during.p99 / before.p99, 5, "×"),
-        _at_most("start to first answer", f"{own:.1f} s", f"{_STOCK} {stock_start:.1f} s", start, 0.5, "×"),
+        _at_least(
+            "one approved row, 4 connections", _words_for(one), f"{_STOCK} {_words_for(stock['stock'])}", plain, 40, "×"
+        ),
+        _at_least("its 99th percentile", f"{one.p99:.2f} ms", f"{stock['stock'].p99:.1f} ms", 1 / p99, 30, "×"),
+        _at_least(
+            "validated, logged, counted",
+            _words_for(one),
+            f"{_BARE} {_words_for(bare)}",
+            100 * one.rate / bare.rate,
+            60,
+            "%",
+        ),
+        _at_least(
+            "one approved row against earlier code",
+            _words_for(one),
+            f"{against} {_words_for(before['approved'])}",
+            compared["approved"],
+            1,
+            "×",
+        ),
+        _at_least(
+            "one row of CSV, 4 connections",
+            _words_for(csv),
+            f"{against} {_words_for(before['csv'])}",
+            compared["csv"],
+            5,
+            "×",
+        ),
+        _at_most(
+            "one declined row with reasons, 1 connection",
+            _words_for(ours["declined"]),
+            "",
+            ours["declined"].p50,
+            2,
+            "ms",
+        ),
+        _at_least(
+            f"{MANY:,} rows a request",
+            rows_said,
+            f"{_STOCK} {stock_rows}",
+            many.rate / stock["stock_many"].rate,
+            6,
+            "×",
+        ),
+        _at_least(
+            f"{MANY:,} rows a request against earlier code",
+            rows_said,
+            f"{against} {MANY * before['many'].rate:,.0f} rows/s",
+            compared["many"],
+            1,
+            "×",
+        ),
+        _at_most(
+            f"99th percentile beside {CROWD}",
+            f"{beside.p99:.2f} ms",
+            f"without {one.p99:.2f} ms",
+            beside.p99 / one.p99,
+            3,
+            "×",
+        ),
+        _at_most(
+            "start to first answer", f"{start:.1f} s", f"{_STOCK} {stock_start:.1f} s", start / stock_start, 0.35, "×"
+        ),
         _at_most("the same, started again", f"{again:.1f} s", f"{stock_start:.1f} s", again / stock_start, None, "×"),
         _at_most("resident memory", f"{memory:.0f} MB", f"{stock_memory:.0f} MB", memory / stock_memory, None, "×"),
+    ]
+
+
+def _figures_of_swaps(before: Load, during: Load, swaps: int) -> list[Figure]:
+    swapped, p99 = f"of {during.requests:,}", f"{during.p99:.2f} ms"
+    return [
+        _at_most(f"failed requests in {swaps} swaps", swapped, "", during.failed, 0, ""),
+        _at_most("99th percentile while swapping", p99, f"before {before.p99:.2f} ms", during.p99 / before.p99, 5, "×"),
     ]
 
 
@@ -128,32 +255,61 @@ def require_wrk() -> None:
         raise SystemExit("wrk is needed to load the servers; install it, on Debian with: apt-get install wrk")
 
 
-def _round(
-    folder: Path, package: Path, bodies: Mapping[str, Path], seconds: int, number: int
-) -> tuple[list[Load], list[float]]:
-    """Run each server once; return loads of ours (approved, declined, many), bare, stock (one, many), seconds, MB."""
+def _round(folder: Path, package: Path, before: Path, bodies: Mapping[str, Path], seconds: int, number: int) -> Round:
+    """Run each server once; which of ours and of earlier code comes first alternates."""
+    loads: dict[str, dict[str, Load]] = {}
+    starts: dict[str, float] = {}
+    for name, tree, home in sorted([("ours", ROOT, folder), ("before", before, folder / "before")])[
+        :: 1 - number % 2 * 2
+    ]:
+        with served_here(home, f"home-{number}", bodies["approved"], tree) as side:
+            loads[name] = {
+                body: side.load(bodies[body], connections=4, seconds=seconds) for body in ("approved", "csv")
+            }
+            loads[name]["many"] = side.load(bodies["many"], connections=1, seconds=seconds)
+            starts[name], memory = side.first_answer, side.memory_mb
     with served_here(folder, f"home-{number}", bodies["approved"]) as side:
-        loads = [
-            side.load(bodies["approved"], connections=4, seconds=seconds),
-            side.load(bodies["declined"], connections=1, seconds=seconds),
-            side.load(bodies["many"], connections=1, seconds=seconds),
-        ]
-        others = [side.first_answer, side.memory_mb]
-    with served_here(folder, f"home-{number}", bodies["approved"]) as side:
-        others.insert(1, side.first_answer)
+        again, memory = side.first_answer, side.memory_mb
+        loads["ours"]["declined"] = side.load(bodies["declined"], connections=1, seconds=seconds)
+        with crowd(side.url):
+            loads["ours"]["crowded"] = side.load(bodies["approved"], connections=4, seconds=seconds)
     with _bare(folder, package, bodies["encoded"]) as side:
-        loads.append(side.load(bodies["encoded"], connections=4, seconds=seconds))
+        bare = side.load(bodies["encoded"], connections=4, seconds=seconds)
     with _stock(folder, bodies["stock"]) as side:
-        loads.append(side.load(bodies["stock"], connections=4, seconds=seconds))
-        loads.append(side.load(bodies["stock_many"], connections=1, seconds=seconds))
-        others += [side.first_answer, side.memory_mb]
-    return loads, others
+        stock = {"stock": side.load(bodies["stock"], connections=4, seconds=seconds)}
+        stock["stock_many"] = side.load(bodies["stock_many"], connections=1, seconds=seconds)
+        return Round(
+            loads["ours"],
+            loads["before"],
+            bare,
+            stock,
+            starts["ours"],
+            again,
+            side.first_answer,
+            memory,
+            side.memory_mb,
+        )
+
+
+@contextmanager
+def crowd(url: str) -> Iterator[None]:
+    """Hold connections meanwhile that send nothing, half a head, or half a body."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    head = b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+    address = urlsplit(url)
+    with ExitStack() as stack:
+        for count, sent in ((IDLE, b""), (HALF_OPEN, head[:40]), (STALLED, head + b"\r\n" + b"x" * 50)):
+            for _ in range(count):
+                connection = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+                connection.sendall(sent)
+        yield
 
 
 def median_load(loads: Sequence[Load]) -> Load:
     """Return the median of each number, and the sum of what failed."""
-    rate, p50, p99, requests = (median(values) for values in zip(*(astuple(load)[:4] for load in loads), strict=True))
-    return Load(rate, p50, p99, int(requests), sum(load.failed for load in loads))
+    rate, p50, p99, requests, _, micros = (median(values) for values in zip(*map(astuple, loads), strict=True))
+    return Load(rate, p50, p99, int(requests), sum(load.failed for load in loads), micros)
 
 
 def _at_least(what: str, measured: str, against: str, value: float, limit: float, unit: str) -> Figure:
@@ -165,7 +321,8 @@ def _at_most(what: str, measured: str, against: str, value: float, limit: float 
 
 
 def _words_for(load: Load) -> str:
-    return f"{load.rate:,.0f} requests/s, {load.p50:.2f} ms median, {load.p99:.2f} ms 99th"
+    rate, median, p99, micros = load.rate, load.p50, load.p99, load.micros
+    return f"{rate:,.0f} requests/s, {median:.2f} ms median, {p99:.2f} ms 99th, {micros:.0f} µs processor each"
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------
@@ -212,14 +369,14 @@ def write_bodies(loans: Path, package: Path, folder: Path) -> dict[str, Path]:
         "stock": split(approved),
         "stock_many": split(many),
     }
-    return {name: _script(folder / f"{name}.lua", body) for name, body in bodies.items()}
+    scripts = {name: _script(folder / f"{name}.lua", json.dumps(body)) for name, body in bodies.items()}
+    return {**scripts, "csv": _script(folder / "csv.lua", approved.select(sent).write_csv(), "text/csv")}
 
 
-def _script(path: Path, body: Any) -> Path:
-    path.with_suffix(".json").write_text(json.dumps(body), encoding="utf-8")
+def _script(path: Path, body: str, content_type: str = "application/json") -> Path:
+    path.with_suffix(".json").write_text(body, encoding="utf-8")
     path.write_text(
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = [==[{json.dumps(body)}]==]\n{_REPORT}",
+        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{content_type}"\nwrk.body = [==[{body}]==]\n{_REPORT}',
         encoding="utf-8",
     )
     return path

@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,20 @@ def fresh_in(tree: Path, side: Side, **arguments: Any) -> Run:
     if child.returncode:
         raise RuntimeError(f"{side.__module__}.{side.__name__} failed: {child.stderr.strip()[-2000:]}")
     return Run(**json.loads(child.stdout.splitlines()[-1]))
+
+
+@contextmanager
+def source_tree(against: str, folder: Path) -> Iterator[Path]:
+    """Yield the folder that is named, or a work tree of the commit that is, as long as it is needed."""
+    if Path(against).is_dir():
+        yield Path(against).resolve()
+        return
+    tree, git = folder / "tree", ["git", "-C", str(ROOT), "worktree"]
+    subprocess.run([*git, "add", "--quiet", "--detach", str(tree), against], check=True)
+    try:
+        yield tree
+    finally:
+        subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
 def timed(work: Callable[[], Any]) -> Run:

@@ -68,9 +68,9 @@ def test_contributions_are_measured(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_another_commit_is_there_as_long_as_it_is_measured(tmp_path: Path) -> None:
-    with bench_reasons.source_tree(str(fresh.ROOT / "benchmarks"), tmp_path) as folder:
+    with fresh.source_tree(str(fresh.ROOT / "benchmarks"), tmp_path) as folder:
         assert folder == fresh.ROOT / "benchmarks"
-    with bench_reasons.source_tree("HEAD", tmp_path) as tree:
+    with fresh.source_tree("HEAD", tmp_path) as tree:
         assert (tree / "benchmarks" / "fresh.py").exists()
     assert not tree.exists()
 
