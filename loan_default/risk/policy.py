@@ -32,8 +32,16 @@ MonitoringTrigger = Literal["drift", "performance", "failure"]
 class DecisionPolicy(Section):
     """Says what a PD means for one applicant: cut-offs, score points, how many reasons, and what it may rest on.
 
-    `missing_share_at_least`: an application that lacks what a smaller share of the loans of development lacked is not
-    approved; 0 lets every missing value pass. `decide_without_opinion`: no model sees the lender's own opinion.
+    Attributes:
+        approve_below: a PD below this is approved.
+        decline_from: a PD from this on is declined; between the two a person reviews.
+        points_at_odds: score points of an applicant with the odds below.
+        odds: repaid loans for one default, at these points.
+        points_to_double_odds: score points by which the odds of repayment double.
+        reasons_at_most: reasons that an applicant gets who is declined or reviewed.
+        missing_share_at_least: an application that lacks what a smaller share of the loans of development lacked is not
+            approved but reviewed; 0 lets every missing value pass.
+        decide_without_opinion: whether models are trained, judged and decide without the lender's own opinion.
     """
 
     approve_below: float = Field(gt=0, lt=1)
@@ -59,7 +67,35 @@ class DecisionPolicy(Section):
 
 
 class PromotionPolicy(Section):
-    """Limits within which a candidate may take over production; `conf/policy.yaml` explains each."""
+    """Limits within which a candidate may take over production, measured on the test window.
+
+    Attributes:
+        least_test_rows: loans of the test window, below which the version is held.
+        least_test_defaults: defaults among them, below which the version is held.
+        require_out_of_time: whether the test window has to be later than what the model was developed on; a decision on
+            a book without a date says that it has none.
+        auc_at_least: the lower end of the interval of the AUC.
+        suspect_leak_above_auc: above this AUC the run stops, as a field may tell the outcome.
+        gain_over_opinion_at_least: AUC beyond ranking by the lender's own opinion alone; its interval must lie above.
+        calibration_size: chance at most that a model whose PDs are right is held by the tests of calibration; half of
+            it is the segments'.
+        calibration_tolerance: error of the PDs of all loans that is let pass, in log-odds.
+        slope_tolerance: error of the slope of the log-odds that is let pass; below 1 high PDs are too high and low
+            ones too low.
+        auc_gain_at_least: gain in AUC over the version in production, on the same loans; this or the next.
+        brier_fall_at_least: fall of the Brier score against that version.
+        gain_low_above: the lower end of the interval of that gain must lie above this.
+        auc_loss_at_most: loss of AUC against that version, at the lower end of its interval.
+        brier_rise_at_most: rise of the Brier score against that version.
+        segments: fields by whose levels calibration is judged; by default the term and every nominal feature.
+        segment_least_rows: loans of a level from which on it is judged; where none holds so many, the version is held.
+        segment_calibration_tolerance: as `calibration_tolerance`, for a level.
+        blank_approvals_rise_at_most: rise of the share of loans that are approved, when a field is left out of all.
+        recent_share_at_least: levels of the segments that make up so much of the newest year's loans must be in the
+            test window.
+        covered_rows_at_least: loans of the test window by which such a level counts as being there.
+        approval_rate: share of the test loans that the cut-offs may approve, least and most.
+    """
 
     least_test_rows: int = Field(ge=1)
     least_test_defaults: int = Field(ge=1)
@@ -100,7 +136,15 @@ class PromotionPolicy(Section):
 
 
 class DriftPolicy(Section):
-    """Limits beyond which a batch counts as drifted. PSI follows the usual reading: 0.1 moderate, 0.25 a shift."""
+    """Limits beyond which a batch counts as drifted. PSI follows the usual reading: 0.1 moderate, 0.25 a shift.
+
+    Attributes:
+        feature_psi_limit: PSI, less its mean by chance, above which a feature has drifted.
+        score_psi_limit: the same of the score, above which the batch has drifted.
+        drifted_share_limit: share of drifted features from which on the batch has drifted.
+        least_rows: rows below which a batch is not judged.
+        report_sample_rows: rows of each side that Evidently's report shows.
+    """
 
     feature_psi_limit: float = Field(gt=0)
     score_psi_limit: float = Field(gt=0)
@@ -110,7 +154,16 @@ class DriftPolicy(Section):
 
 
 class PerformancePolicy(Section):
-    """Limits below which the version in production has degraded, by the newest vintages that hold enough outcomes."""
+    """Limits below which the version in production has degraded, by the newest vintages that hold enough outcomes.
+
+    Attributes:
+        least_loans: matured loans that the judged quarters of issue hold together.
+        least_defaults: defaults among them.
+        size: chance at most that a version whose PDs are right counts as degraded, by all rules together.
+        auc_at_least: AUC below which it has degraded.
+        auc_shortfall_at_most: AUC below what the PDs of the same loans let expect.
+        calibration_tolerance: error of the PDs that is let pass, in log-odds.
+    """
 
     least_loans: int = Field(ge=30)
     least_defaults: int = Field(ge=10)
@@ -121,7 +174,12 @@ class PerformancePolicy(Section):
 
 
 class RetrainingPolicy(Section):
-    """Limits on how often drift, or a degradation, may lead to a new model."""
+    """Limits on how often drift, or a degradation, may lead to a new model.
+
+    Attributes:
+        cooldown_hours: hours after a retraining in which none is asked for.
+        most_per_week: retrainings in seven days.
+    """
 
     cooldown_hours: float = Field(ge=0)
     most_per_week: int = Field(ge=0)
@@ -130,7 +188,10 @@ class RetrainingPolicy(Section):
 class ServingPolicy(Section):
     """Shares of the loans, drawn by a hash of their id, that the version in `staging` decides or scores unseen.
 
-    `unknown_fields`: what happens to an application with a field that the contract does not know.
+    Attributes:
+        challenger_share: share that it answers.
+        shadow_share: share that it scores too, for the prediction log only.
+        unknown_fields: what happens to an application with a field that the contract does not know.
     """
 
     challenger_share: float = Field(ge=0, le=1)
@@ -169,7 +230,17 @@ class GovernancePolicy(Section):
 
 
 class Policy(Section):
-    """Holds all sections of what the lender has decided."""
+    """Holds all sections of what the lender has decided.
+
+    Attributes:
+        decision: what a PD means for one applicant; it travels with each model version.
+        promotion: when a new version may take over production.
+        drift: when a batch counts as drifted.
+        performance: when the version in production has degraded.
+        retraining: how often drift or a degradation may lead to a new model.
+        serving: what the scoring server does with the version in staging, and with unknown fields.
+        governance: who answers for the model, for its card.
+    """
 
     decision: DecisionPolicy
     promotion: PromotionPolicy

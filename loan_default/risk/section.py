@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
+from inspect import cleandoc
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
@@ -31,6 +33,19 @@ class Problem(NamedTuple):
     presumes: tuple[str, ...] = ()
 
 
+def _describe_keys(schema: dict[str, Any], section: type[BaseModel]) -> None:
+    """Hand the lines of `Attributes` in a section's docstring, and its parents', on to the keys of its JSON Schema."""
+    lines: dict[str, str] = {}
+    for each in reversed(section.__mro__):
+        introduction, _, attributes = cleandoc(each.__doc__ or "").partition("\nAttributes:\n")
+        described = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", attributes, re.M)
+        lines |= {name: " ".join(text.split()) for name, text in described}
+    schema["description"] = introduction.strip()
+    for name, value in schema.get("properties", {}).items():
+        if name in lines:
+            value["description"] = lines[name]
+
+
 class Section(BaseModel):
     """A part of a reviewed file: unknown keys are refused, values never change after loading.
 
@@ -39,7 +54,7 @@ class Section(BaseModel):
         stand_ins: values of required keys that contradict least, to examine the rest where one cannot be read.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_describe_keys)
     advice: ClassVar[Mapping[tuple[str, str], str]] = {}
     stand_ins: ClassVar[Mapping[str, Any]] = {}
 

@@ -32,7 +32,25 @@ _OWN_NUMBER = {  # the field by which loans are known where a contract describes
 
 
 class Contract(Section):
-    """A loan book: its fields, outcome, snapshot and layouts; `selection` says who is in its files and who is not.
+    """A loan book: what a loan is, how its files are written, and how it ends.
+
+    Attributes:
+        name: of the book: its models, folders and assets follow it.
+        title: what people call the book.
+        selection: who is in its files and who is not, for the model card.
+        known_afterwards: columns that are written after the loan was granted, `*` for anything; a field that names one
+            is refused.
+        files: how its files are written.
+        time: `none` says that the book has no date of issue; by default the field with the role `time` has it.
+        outcomes: `final` says that every outcome is known, so that no loan has to mature.
+        term: months of all loans, or by product, or a horizon; by default the field `term` has them.
+        outcome: how a loan ended.
+        snapshot: where a file says when it was taken.
+        not_loans: regular expressions; lines whose id fits one are counted, and are no loans.
+        expect: limits within which a loan file is sound; outside cleaning stops.
+        layouts: other forms of the same loans, recognised by their header.
+        groups: sentences of groups that are told as one reason, whichever of their fields adds most.
+        fields: every field that is read.
 
     Raises (from loading, as `BadInput`): a field that names a column written after the loan was granted, two
     fields of one name, a derived field of fields that its function cannot take, an absent time or `term` field,

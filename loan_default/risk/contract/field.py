@@ -28,7 +28,34 @@ Role = Literal["id", "time", "feature", "segment", "support", "protected", "coho
 
 
 class LoanField(Section):
-    """One field of a loan; `conf/contract.yaml` explains each key."""
+    """One field of a loan; `conf/contract.yaml` explains the keys with examples.
+
+    Attributes:
+        name: the platform's, of the field.
+        column: of the loan file; by default the name.
+        kind: a number, levels with an order (safest first) or without, a month, or a text.
+        role: what it is for. `support` is read for derived fields and not kept; `segment` and `protected` are for
+            reports and never a feature or a reason; a `cohort` cuts a book without a date.
+        description: what it holds, as people read it.
+        unit: what a number counts.
+        range: least and most that are allowed.
+        outside: what happens to a value outside of range or levels: its row is rejected, or it becomes missing, or the
+            nearest bound.
+        levels: the texts that it knows.
+        required: whether a file without the column is refused.
+        nullable: whether a row may lack the value; by default where it is not required.
+        strip: letters to cut off a number's text.
+        format: of a month: directives of Python's strptime, several that differ on no text, or a count since a day.
+        century: with `%y`: the hundred years that it means begin in this one.
+        scale: the unit's number is the file's times this.
+        words: texts that stand for a level, for a number, or for nothing (`null`).
+        derived: an expression over other fields, by which it is computed where the file lacks the column.
+        risk: how PD moves with it, where lending practice leaves no doubt.
+        missing: `informative`: that a loan lacks it is a feature of its own, with which PD may only rise.
+        group: fields that say the same thing share a group and are one reason; by default its own name.
+        opinion: whether it is the lender's own opinion of the applicant.
+        reasons: sentences for an applicant who is declined or reviewed, one for each side of the value.
+    """
 
     advice: ClassVar[Mapping[tuple[str, str], str]] = {
         ("reason", ""): "reason is now reasons, a sentence for each side; write reasons: {high: …, low: …}",

@@ -33,7 +33,18 @@ def _decodes_texts(encoding: str) -> bool:
 
 
 class FileFormat(Section):
-    """Says how the files of a book are written; `conf/contract.yaml` explains each key."""
+    """Says how the files of a book are written.
+
+    Attributes:
+        separator: the sign between two values.
+        quote: the sign around a value; `none` where there is none.
+        encoding: of the text, as Python calls it.
+        decimal: the sign before the decimals of a number.
+        thousands: the sign between thousands.
+        currency: signs and words to cut off a number.
+        negative_in_brackets: whether (1,200) is -1,200.
+        nothing: words, in any letter case, that say that there is no value.
+    """
 
     separator: str = ","
     quote: str | None = '"'
@@ -82,7 +93,13 @@ class FileFormat(Section):
 
 
 class YearOnly(Section):
-    """A layout that publishes only the year of a month field: `month` (1-12) completes it."""
+    """A layout that publishes only the year of a month field.
+
+    Attributes:
+        column: of the layout, with the year.
+        field: the month field of the contract.
+        month: 1 to 12, which completes it.
+    """
 
     column: str
     field: str
@@ -90,7 +107,16 @@ class YearOnly(Section):
 
 
 class FileLayout(Section):
-    """Another form of the same loans, recognised by columns of its header and turned back into natural units."""
+    """Another form of the same loans, recognised by columns of its header and turned back into natural units.
+
+    Attributes:
+        name: what people call the layout.
+        recognised_by: columns that the header of no other layout has together.
+        log1p: columns that hold the logarithm of one more than the value.
+        texts: what the texts of a column stand for.
+        year: the month field of which it publishes only the year.
+        snapshot_month: when its files were taken.
+    """
 
     name: str
     recognised_by: tuple[str, ...]

@@ -21,8 +21,13 @@ Months = Annotated[int, Field(ge=1, le=1200)]
 class Outcome(Section):
     """Lists the texts of the status column that mean default (1), repayment (0) or neither yet (null).
 
-    `definition` says in a sentence what a default is in the lender's operation, and why its horizon is what it is.
-    `grace_months` after its term a loan's outcome is known at last: a default is booked later than it happens.
+    Attributes:
+        column: of the loan file, with the status.
+        definition: what a default is in the lender's operation, and why its horizon is what it is.
+        grace_months: after its term, in which a default is still booked; then the outcome is known at last.
+        defaulted: statuses that mean default.
+        repaid: statuses that mean repayment.
+        unresolved: statuses that mean neither yet.
     """
 
     column: str = Field(examples=["loan_status"])
@@ -59,7 +64,13 @@ class Outcome(Section):
 
 
 class Snapshot(Section):
-    """Names the column in which a file says when it was taken, with `format` and `century` as a field of it has."""
+    """Names the column in which a file says when it was taken.
+
+    Attributes:
+        column: of the loan file.
+        format: of its months, as of a field.
+        century: with `%y`, as of a field.
+    """
 
     column: str
     format: Formats = Field(default=(), examples=['"%Y-%m"'])
@@ -77,14 +88,23 @@ class Snapshot(Section):
 
 
 class ProductTerm(Section):
-    """Gives the term by product: the months of each level of the field that `by` names."""
+    """Gives the term by product.
+
+    Attributes:
+        by: the field whose levels are the products.
+        months: the term of each level.
+    """
 
     by: str
     months: Mapping[str, Months] = Field(min_length=1, examples=["{A: 36, B: 60}"])
 
 
 class Horizon(Section):
-    """Ends the watch over a loan that has no last payment: its outcome counts after so many months."""
+    """Ends the watch over a loan that has no last payment: its outcome counts after so many months.
+
+    Attributes:
+        horizon: months from the month of issue.
+    """
 
     horizon: Months
 
@@ -102,7 +122,12 @@ Term = Annotated[
 
 
 class Expectation(Section):
-    """Limits within which a loan file is sound."""
+    """Limits within which a loan file is sound.
+
+    Attributes:
+        rejected_share_at_most: of its rows.
+        default_rate_between: least and most, of the loans whose outcome is known.
+    """
 
     rejected_share_at_most: float = Field(ge=0, le=1)
     default_rate_between: tuple[float, float] = Field(examples=["[0.01, 0.60]"])

@@ -15,7 +15,14 @@ Side = Literal["high", "low", "missing", "level"]  # of a value, against the typ
 
 
 class Reasons(Section):
-    """The sentences by which a field is a reason, one for each side of its value; `{value}` stands for the value."""
+    """The sentences by which a field is a reason, one for each side of its value; `{value}` stands for the value.
+
+    Attributes:
+        high: where the value lies above that of the typical borrower.
+        low: where it lies below.
+        missing: where there is none.
+        level: of a nominal field, whichever its level is.
+    """
 
     high: str | None = None
     low: str | None = None

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.base import CandidateParameters
@@ -75,8 +75,15 @@ class SearchSpace:
 @cache
 def search_space_file() -> type[Section]:
     """Return the type of the file: a section for each candidate, none of which has to be there."""
-    types: dict[str, Any] = {candidate.name: (candidate.section | None, None) for candidate in CANDIDATES}
-    return create_model("SearchSpaceFile", __base__=Section, **types)
+    types: dict[str, Any] = {
+        candidate.name: (
+            candidate.section | None,
+            Field(default=None, description=f"how {candidate.card_words.kind} is fitted."),
+        )
+        for candidate in CANDIDATES
+    }
+    summary = "Holds a section for each candidate; one without a section is not fitted."
+    return create_model("SearchSpaceFile", __base__=Section, __doc__=summary, **types)
 
 
 def load_search_space(path: Path | None = None) -> SearchSpace:

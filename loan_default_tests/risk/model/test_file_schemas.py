@@ -36,6 +36,16 @@ def test_writing_them_is_all_that_a_change_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_every_key_is_described(name: str) -> None:
+    schema = json.loads(schema_texts()[f"{name}.schema.json"])
+    sections = {name: schema, **schema["$defs"]}
+    keys = {f"{section}.{key}": value for section in sections for key, value in sections[section]["properties"].items()}
+    assert len(keys) > 20
+    assert [key for key, value in keys.items() if not value.get("description", "").endswith(".")] == []
+    assert [section for section, value in sections.items() if len(value["description"]) < 20] == []
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_the_shipped_file_names_its_schema_and_keeps_to_it(name: str) -> None:
     first, *_ = (CONF / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert first == f"# yaml-language-server: $schema={name}.schema.json"

@@ -20,7 +20,11 @@ from loan_default.risk.section import Section
 
 
 class CandidateParameters(Section):
-    """A candidate's section of the search space; where it is not `enabled`, only who names the candidate fits it."""
+    """A candidate's section of the search space.
+
+    Attributes:
+        enabled: whether it is fitted where a training names no candidates.
+    """
 
     enabled: bool = True
 

@@ -28,7 +28,13 @@ _SHARES = {
 
 
 class Span(Section):
-    """The values that tuning may try for one parameter; whole numbers where both ends are."""
+    """The values that tuning may try for one parameter; whole numbers where both ends are.
+
+    Attributes:
+        low: the least.
+        high: the most.
+        log: whether they are drawn on a log scale.
+    """
 
     low: int | float
     high: int | float
@@ -66,12 +72,17 @@ def _times(value: int | float, share: float, *, whole: bool) -> int | float:
 class BoostingParameters(CandidateParameters):
     """Parameters of boosted trees: where the search starts, what it may try, when a fit stops.
 
-    `full_size` names parameters that count loans, as a leaf's least weight does, and from how many loans of the train
-    window on they stand as they are written: with fewer they shrink in proportion.
-
     Attributes:
         takes: the parameters that the library takes here, each with its least and most value.
         instead: what to do instead of setting another parameter that people try.
+        start: the library's parameters that are tried first, and fitted where nothing better is found.
+        search: what may be tried in their place.
+        least_gain: in log loss, for what was found to replace the start.
+        tuned_on_at_most: loans that a search draws at random.
+        rounds_at_most: boosting rounds.
+        stop_after_rounds: rounds without a gain on the calibrate window.
+        full_size: parameters that count loans, as a leaf's least weight does, and from how many loans of the train
+            window on they stand as they are written: with fewer they shrink in proportion.
     """
 
     takes: ClassVar[Mapping[str, Span]] = {}

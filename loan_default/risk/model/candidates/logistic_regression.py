@@ -21,7 +21,11 @@ _LOANS_AT_MOST = 500_000
 
 
 class RegressionParameters(CandidateParameters):
-    """Parameters of a logistic regression: how strongly coefficients are held back."""
+    """Parameters of a logistic regression.
+
+    Attributes:
+        C: inverse strength of the L2 penalty on standardised columns.
+    """
 
     C: float = Field(gt=0)
 

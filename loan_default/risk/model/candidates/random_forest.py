@@ -12,7 +12,15 @@ from loan_default.risk.model.development import BoostingSpec, Development, Fitte
 
 
 class ForestParameters(CandidateParameters):
-    """Parameters of a random forest: how many trees, how deep, and what each sees."""
+    """Parameters of a random forest: how many trees, how deep, and what each sees.
+
+    Attributes:
+        trees: of the forest.
+        max_depth: levels of a tree.
+        min_child_weight: least weight of a leaf.
+        subsample: share of the loans that each tree sees.
+        colsample_bynode: share of the columns that each split sees.
+    """
 
     trees: int = Field(ge=1)
     max_depth: int = Field(ge=1)
