@@ -19,7 +19,7 @@ INBOX, OUTCOMES = "applications", "outcomes"
 PREDICTIONS, DRIFT_REPORT = "predictions", "drift_report"
 DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG = "history", "prediction_history", "prediction_log"
 LATE = ".late-"  # between the day and the name of rows that came after it was over
-LOOKS = "test_looks"
+LOOKS, OVERRIDES = "test_looks", "overrides"
 EVIDENTLY = "evidently"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
 MODELS, COMPUTE_LOGS = "mlflow", "compute_logs"
@@ -152,6 +152,15 @@ class StorageLayout:
     def look(self, looked_at: datetime, version: int) -> UPath:
         """Return the path of a look; names sort by time."""
         return self.looks / f"{looked_at:%Y%m%dT%H%M%S%f}-version-{version}.json"
+
+    @property
+    def overrides(self) -> UPath:
+        """The folder of what people decided otherwise on applications, for good."""
+        return self.root / OVERRIDES
+
+    def override(self, recorded_at: datetime, decision_id: str) -> UPath:
+        """Return the path of an override; names sort by time."""
+        return self.overrides / f"{recorded_at:%Y%m%dT%H%M%S%f}-{decision_id}.json"
 
     @property
     def prediction_history(self) -> UPath:

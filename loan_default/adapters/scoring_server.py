@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loan_default.adapters.identity import NoIdentity, identity_header
 from loan_default.adapters.storage import lock_folder
+from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ class ReadyServer:
     version: int
     pid: int
     started: bool
+
+
+class Answers(NamedTuple):
+    """The answers to applications, in their order, and the version that gave them (several, with commas)."""
+
+    answers: Sequence[Mapping[str, Any]]
+    version: str
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,47 @@ class ScoringServer:
             milliseconds = 1000 * (time.perf_counter() - began)
         (answer,), version = read_answers(self.url, response, 1)
         return answer, int(version), milliseconds
+
+    def decide(
+        self, applications: Sequence[Mapping[str, Any]], *, person: str = "", key: str = "", what_if: bool = False
+    ) -> Answers:
+        """Have applications decided on, for a person; the same `key` has the same decisions, `what_if` decides on nobody.
+
+        Raises:
+            BadInput: the server refuses an application; its sentence says why.
+        """
+        sent = {"X-On-Behalf-Of": person, "Idempotency-Key": key, "X-Purpose": "what-if" if what_if else ""}
+        headers = {name: value for name, value in sent.items() if value}
+        with connect(self.url, self.token) as client:
+            response = client.post("/invocations", json={"dataframe_records": [*applications]}, headers=headers)
+        if response.status_code == 400 and (message := server_message(response)):
+            raise BadInput(message)
+        return Answers(*read_answers(self.url, response, len(applications)))
+
+    def cut_offs(self) -> tuple[float, float]:
+        """Return the PD below which the version that answers approves, and that from which it declines."""
+        with connect(self.url) as client:
+            response = client.get("/openapi.json")
+        try:
+            policy = response.json()["info"]["x-policy"]
+            return policy["approve_below"], policy["decline_from"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise refusal_error(self.url, response, "describe itself") from error
+
+    def decision(self, decision_id: str) -> Mapping[str, Any]:
+        """Return a decision of the log, scored again: `row`, `verdict`, `sentence` and `again`.
+
+        Raises:
+            BadInput: it is no id, or there is no such decision.
+        """
+        with connect(self.url, self.admin_token) as client:
+            response = client.get(f"/decisions/{decision_id}")
+        if response.status_code in (400, 404) and (message := server_message(response)):
+            raise BadInput(message)
+        if response.status_code != 200:
+            raise refusal_error(self.url, response, "tell of a decision")
+        decision: Mapping[str, Any] = response.json()
+        return decision
 
     # --- the process
 

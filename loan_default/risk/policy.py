@@ -229,6 +229,12 @@ class GovernancePolicy(Section):
     law: tuple[str, ...] = ()
 
 
+class OverridePolicy(Section):
+    """Lists why a person may decide otherwise on an application than the version did: code → what it means."""
+
+    reasons: Mapping[str, str] = Field(min_length=1, examples=["{income_verified: Income was verified by documents}"])
+
+
 class Policy(Section):
     """Holds all sections of what the lender has decided.
 
@@ -248,6 +254,7 @@ class Policy(Section):
     performance: PerformancePolicy
     retraining: RetrainingPolicy
     serving: ServingPolicy
+    overrides: OverridePolicy
     governance: GovernancePolicy = GovernancePolicy()
 
 

@@ -39,6 +39,7 @@ from loan_default.serving.metrics import Metrics
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.problems import encode_refusal
 from loan_default.serving.protocol import Refused, invalid
+from loan_default.serving.purpose import read_purpose
 from loan_default.serving.request_spans import RequestSpans
 from loan_default.serving.scoring import Scoring, ScoringReply, VersionPredictions, entries_of
 from loan_default.serving.served_model import ServedModel
@@ -183,6 +184,8 @@ class ScoringApp:
                 refuse_foreign(request.headers)
             if route.tokens:
                 request.caller = authorise(request.headers, route.tokens)
+            if route.decides:
+                read_purpose(request)
         except Refused as refused:
             return self._note(request, _refusal(refused, request))
         return None
@@ -270,12 +273,13 @@ class ScoringApp:
     def settle(self) -> None:
         """Count and log what was answered lately; nobody waits for it, and together it costs less."""
         answered, self._recent = self._recent, []
-        scored = [part for answer in answered for part in answer.parts]
+        scored = [part for answer in answered if not answer.request.is_what_if for part in answer.parts]
         self._metrics.count_requests(
             [(_path_of(answer.request), answer.reply.status) for answer in answered],
             [(answer.reply.status, answer.seconds) for answer in answered if _is_to_score(answer.request)],
         )
         self._metrics.count_scores([(part.model.version, part.predictions) for part in scored])
+        self._metrics.what_if.inc(sum(_rows(answer) for answer in answered if answer.request.is_what_if))
         began = time.perf_counter()
         self._log.append([logged for answer in answered for logged in entries_of(answer.request, answer.reply)])
         self._spans.end(answered, _path_of, (began, time.perf_counter()))
@@ -423,8 +427,12 @@ def _failure(request: Request) -> Reply:
     return _refusal(Refused(500, "INTERNAL_ERROR", sentence), request)
 
 
+def _rows(answer: AnsweredRequest) -> int:
+    return sum(len(part.positions) for part in answer.parts)
+
+
 def _line(answer: AnsweredRequest) -> AccessLine:
-    request, rows = answer.request, sum(len(part.positions) for part in answer.parts)
+    request, rows = answer.request, _rows(answer)
     time, milliseconds = datetime.fromtimestamp(answer.answered_at, UTC), round(1000 * answer.seconds, 3)
     status = answer.reply.status
     path, client, trace_id = request.path, request.client, request.trace_id

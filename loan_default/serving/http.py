@@ -28,7 +28,8 @@ class Request(msgspec.Struct):
     """One request. `app.admit` sees it before its body has come, and names it and its caller.
 
     `client` is the address it came from, `received_at` when the last of it came (seconds of `time.perf_counter`).
-    `route` is what answers it, None where nothing does.
+    `route` is what answers it, None where nothing does. `person` is whom its caller asks for, and one that `is_what_if`
+    decides on nobody: see `purpose`.
     `trace` names the trace it belongs to, if any, and `span` its own one where traces are sent: see `request_spans`.
     """
 
@@ -41,6 +42,8 @@ class Request(msgspec.Struct):
     received_at: float = 0.0
     id: str = ""
     caller: str = ""
+    person: str = ""
+    is_what_if: bool = False
     route: Route | None = None
     trace: SpanId | None = None
     span: Span | None = None

@@ -21,6 +21,7 @@ import msgspec
 from loan_default.adapters.processes import is_alive
 from loan_default.serving.http import RawHeaders, Reply, Request
 from loan_default.serving.protocol import Refused, invalid
+from loan_default.serving.purpose import ON_BEHALF_OF, PURPOSE
 
 Result = TypeVar("Result")
 
@@ -58,7 +59,8 @@ class Claim(NamedTuple):
         key = request.headers[HEADER]
         if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.decode().isprintable():
             raise invalid(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII letters.")
-        form = [request.headers.get(name, b"") for name in (b"content-type", b"content-encoding")]
+        names = (b"content-type", b"content-encoding", ON_BEHALF_OF, PURPOSE)
+        form = [request.headers.get(name, b"") for name in names]
         return cls(
             _digest(request.caller.encode(), key), _digest(request.path.encode(), request.query, *form, request.body)
         )

@@ -69,7 +69,7 @@ class InferenceRoutes:
             reasons_at_most=max(part.model.scorer.policy.reasons_at_most for part in reply.parts),
         )
         headers = (*answer.headers, *(header for header in reply.headers if header[0].startswith(b"x-")))
-        return ScoringReply(200, answer.body, headers, reply.parts, reply.first, reply.output)
+        return ScoringReply(200, answer.body, headers, reply.parts, reply.first, reply.output, reply.is_logged)
 
     def _named(self, request: Request) -> ServedModel:
         """Return the version that a path names, which has to be in production."""

@@ -122,6 +122,11 @@ class Metrics:
             registry=own,
         )
         self._decisions = Counter("loan_default_decisions", "Decisions by kind.", ["version", "decision"], registry=own)
+        self.what_if = Counter(
+            "loan_default_what_if_rows",
+            "Applications that were scored as a question.",
+            registry=own,
+        )
         self._define_version_metrics(own)
         self._define_log_metrics(own)
         self._define_connection_metrics(own)

@@ -26,6 +26,7 @@ from loan_default.serving.idempotency import ANOTHER_REQUEST, IN_PROGRESS, LONGE
 from loan_default.serving.inference_protocol import BINARY, DATATYPES, OUTPUTS
 from loan_default.serving.problems import CODES, PROBLEM_JSON, problem
 from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET, SPLIT, Output, Refused, encode
+from loan_default.serving.purpose import PERSON, WHAT_IF
 from loan_default.serving.served_model import ServedModel
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,6 +41,20 @@ _KEY = {
     "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST_KEY}}}$"},
     "description": "The same request with the same key has the same decision for a day, and is not decided on twice.",
 }
+_PERSON = {
+    "name": "X-On-Behalf-Of",
+    "in": "header",
+    "schema": {"type": "string", "pattern": f"^{PERSON}$"},
+    "description": "The person for whom the caller asks, as the prediction log keeps it beside the caller's name.",
+}
+_PURPOSE = {
+    "name": "X-Purpose",
+    "in": "header",
+    "schema": {"enum": [WHAT_IF.decode()]},
+    "description": "A question that decides on nobody: what would be answered if an application were another. It has "
+    "no decision_id, is counted apart (loan_default_what_if_rows), and is not in the prediction log.",
+}
+_SCORING_HEADERS = [_KEY, _PERSON, _PURPOSE]
 _HEADERS = {
     "X-Request-Id": {"schema": _TEXT, "description": "The caller's id of the request, or else the server's."},
     "X-Decision-Id": {
@@ -153,7 +168,7 @@ def _scoring_paths(model: ServedModel, service: Service) -> dict[str, Any]:
         _SCORING_ERRORS,
         secured=service.secured,
         operationId="score",
-        parameters=[_KEY],
+        parameters=_SCORING_HEADERS,
         requestBody={
             "required": True,
             "content": {
@@ -210,7 +225,7 @@ def _infer(model: ServedModel, service: Service, operation_id: str) -> dict[str,
         (*_SCORING_ERRORS, 404),
         secured=service.secured,
         operationId=operation_id,
-        parameters=[_KEY],
+        parameters=_SCORING_HEADERS,
         requestBody={"required": True, "content": tensors},
     )
 
@@ -272,16 +287,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
                 {"enum": [0, 1], "description": "1 for a decline, where params.output is label."},
             ]}},
         ),
-        "Prediction": _object(
-            pd={"type": "number", "minimum": 0, "maximum": 1, "description": "Probability of default."},
-            score={"type": "integer", "description": "Points; higher is safer."},
-            decision={"enum": [*DECISIONS]},
-            reasons={"type": "array", "items": _TEXT, "maxItems": policy.reasons_at_most, "description":
-                     "What adds most to the risk, strongest first; none for an approval."},
-            reason_codes={"type": "array", "items": _ref("schemas", "ReasonCode"), "description":
-                          "The same for programs, in the same order."},
-            decision_id={"type": "string", "format": "uuid", "description": "What finds the decision again."},
-        ),
+        "Prediction": _prediction(policy.reasons_at_most),
         "Decision": _object(
             row={"type": "object", "description": "What the prediction log keeps of it."},
             verdict={"enum": [*get_args(Verdict)]},
@@ -300,6 +306,24 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
         "Health": _health(),
         **_inference_schemas(model, service),
     }  # fmt: skip
+
+
+def _prediction(reasons_at_most: int) -> Schema:
+    """Describe the full answer on an application; a question that decides on nobody has no id."""
+    reasons = "What adds most to the risk, strongest first; none for an approval."
+    answer = _object(
+        pd={"type": "number", "minimum": 0, "maximum": 1, "description": "Probability of default."},
+        score={"type": "integer", "description": "Points; higher is safer."},
+        decision={"enum": [*DECISIONS]},
+        reasons={"type": "array", "items": _TEXT, "maxItems": reasons_at_most, "description": reasons},
+        reason_codes={
+            "type": "array",
+            "items": _ref("schemas", "ReasonCode"),
+            "description": "The same for programs, in the same order.",
+        },
+    )
+    identified = {"type": "string", "format": "uuid", "description": "What finds the decision again."}
+    return {**answer, "properties": {**answer["properties"], "decision_id": identified}}
 
 
 def _health() -> Schema:

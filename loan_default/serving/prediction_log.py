@@ -69,6 +69,7 @@ _ANSWERED: Mapping[str, pl.DataType] = {
     "policy_fingerprint": pl.String(),
     "output": pl.String(),
     "caller": pl.String(),
+    "on_behalf_of": pl.String(),
     "trace_id": pl.String(),
     "shadow_version": pl.Int64(),
     "shadow_pd": pl.Float64(),
@@ -132,6 +133,7 @@ class Entry(NamedTuple):
     request_id: str = ""
     trace_id: str = ""
     caller: str = ""
+    on_behalf_of: str = ""
     positions: Sequence[int] | None = None
 
     @property
@@ -153,6 +155,7 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
     request_id: list[str]
     trace_id: list[str]
     caller: list[str]
+    on_behalf_of: list[str]
     output: list[str]
     positions: bytes
     id: list[str | None]
@@ -176,6 +179,7 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
             request_id=[entry.request_id for entry in entries],
             trace_id=[entry.trace_id for entry in entries],
             caller=[entry.caller for entry in entries],
+            on_behalf_of=[entry.on_behalf_of for entry in entries],
             output=[entry.output for entry in entries],
             positions=np.array([*flat(entry.rows for entry in entries)], dtype=_POSITION).tobytes(),
             id=[*flat(of_request.ids for of_request in applications)],
@@ -233,7 +237,8 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
     request_of = np.repeat(np.arange(len(rows := texts("rows"))), rows)
     decision_ids = numbers("firsts", np.uint8).reshape(-1, 16)[request_of]
     decision_ids[:, 14:] = numbers("positions", np.uint8).reshape(-1, 2)
-    of_request = pl.DataFrame({name: texts(name) for name in ("request_id", "trace_id", "caller", "output")})
+    named = ("request_id", "trace_id", "caller", "on_behalf_of", "output")
+    of_request = pl.DataFrame({name: texts(name) for name in named})
     ids, values = texts("id"), numbers("values", np.float64).reshape(len(request_of), -1)
     shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values)) or (None, [None] * len(ids))
     if (terms := numbers("terms", np.float64)).size:

@@ -54,7 +54,8 @@ class VersionPredictions(NamedTuple):
 class ScoringReply(Reply, frozen=True):
     """The reply to a request to score, and what counters and prediction log still need of it.
 
-    `first` is the id of the decision on the first application.
+    `first` is the id of the decision on the first application; one that `is_logged` needs no more of the log, also
+    as it decided on nobody.
     """
 
     parts: Sequence[VersionPredictions] = ()
@@ -115,7 +116,9 @@ class Scoring:
             return None
         began = time.perf_counter()
         parsed = model.read_quickly(request.body, at_most=self.rows)
-        return None if parsed is None else self._answer_by(model, parsed, RequestBody(request.body, JSON), began)
+        if parsed is None:
+            return None
+        return self._answer_by(model, parsed, RequestBody(request.body, JSON), request, began)
 
     def answer_closely(self, model: ServedModel, request: Request) -> Reply:
         """Answer a request that is large, or has to be read closely; in a thread, as long as somebody waits."""
@@ -126,7 +129,7 @@ class Scoring:
             parsed = model.read(*request_body, at_most=self.rows, until=until)
         except BadInput as error:
             raise invalid(str(error)) from error
-        return self._answer_by(model, parsed, request_body, began, until)
+        return self._answer_by(model, parsed, request_body, request, began, until)
 
     def unpacked(self, request: Request) -> bytes:
         """Return the body as it was before it was packed.
@@ -140,13 +143,14 @@ class Scoring:
     def _answer_by(
         self,
         model: ServedModel,
-        request: ParsedRequest,
+        parsed: ParsedRequest,
         request_body: RequestBody,
+        request: Request,
         began: float,
         until: float = math.inf,
     ) -> Reply:
         """Answer by a version, or part of it by the challenger where the policy says so; reading `began` then."""
-        applications, explained = request.applications, request.output == "full"
+        applications, explained = parsed.applications, parsed.output == "full"
         positions = range(len(applications.ids))
         chosen = self._choose(applications.ids)
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
@@ -161,11 +165,15 @@ class Scoring:
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             predictions, version = merge(parts), b",".join(b"%d" % version for version in versions)
+        headers = (JSON_HEADER, (b"x-model-version", version))
+        if request.is_what_if:  # nobody is decided on, so there is no id by which to find it
+            body = encode(predictions, parsed.output)
+            return ScoringReply(200, body, headers, parts, 0, parsed.output, is_logged=True)
         first = self._decision_ids.draw()
         decision_id = text_of(first)
-        body = encode(predictions, request.output, texts_of(decision_id, positions))
-        headers = (JSON_HEADER, (b"x-model-version", version), (b"x-decision-id", decision_id.encode()))
-        return ScoringReply(200, body, headers, parts, first, request.output)
+        body = encode(predictions, parsed.output, texts_of(decision_id, positions))
+        headers = (*headers, (b"x-decision-id", decision_id.encode()))
+        return ScoringReply(200, body, headers, parts, first, parsed.output)
 
     def _choose(self, ids: Sequence[str | None]) -> Sequence[int]:
         """Choose the positions of the loans that go to the challenger, if there is one."""
@@ -221,6 +229,7 @@ def entries_of(request: Request, reply: Reply) -> list[Entry]:
             request.id,
             request.trace_id,
             request.caller,
+            request.person,
             None if isinstance(part.positions, range) else part.positions,
         )
         for part in reply.parts

@@ -611,3 +611,58 @@ def test_a_failure_of_ours_is_told_without_its_trace(desk: Desk, monkeypatch: py
     assert (answer.status, answer.json["error_code"]) == (500, "INTERNAL_ERROR")
     assert "inside" not in answer.json["message"]
     assert answer.headers["x-request-id"] in answer.json["message"]
+
+
+# --- for whom and what for
+
+
+def test_the_person_for_whom_a_caller_asks_is_logged(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, tokens=Tokens({"one": "pages"}, {"chief": "risk"}))
+    for person in ("anna", "Ann B. O'Hara-Smith", "anna@bank.example", ""):
+        headers = {"X-On-Behalf-Of": person} if person else {}
+        assert desk.score({"id": "A-1", **ONE}, authorization="Bearer one", **headers).status == 200
+        desk.app.settle()
+        assert (desk.log.entries[-1].caller, desk.log.entries[-1].on_behalf_of) == ("pages", person)
+
+
+@pytest.mark.parametrize("person", ["", " anna", "a\nb", "x" * 101, "<b>", "é"])
+def test_what_is_no_name_is_refused(models: dict[int, ServedModel], tmp_path: Path, person: str) -> None:
+    answer = desk_of(models, tmp_path).score(ONE, **{"X-On-Behalf-Of": person})
+    assert (answer.status, answer.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer.json["message"].startswith("X-On-Behalf-Of must be a name of 1 to 100 ASCII letters")
+
+
+def test_a_question_is_answered_as_a_decision_and_decides_on_nobody(
+    models: dict[int, ServedModel],
+    tmp_path: Path,
+) -> None:
+    desk = desk_of(models, tmp_path)
+    desk.log.syncs_each, desk.log.disk = True, ["the disk is full"]
+    question = {"X-Purpose": "what-if"}
+    answer = desk.score(ONE, ONE, **question)
+    assert answer.status == 200, "it needs no disk"
+    desk.log.disk = [None]
+    (decided,) = desk.score({"id": "A-1", **ONE}).json["predictions"]
+    assert "decision_id" in decided
+    assert answer.json["predictions"] == [{name: decided[name] for name in decided if name != "decision_id"}] * 2
+    assert answer.headers["x-model-version"] == "1"
+    assert "x-decision-id" not in answer.headers
+    inferred = desk.ask("POST", "/v2/models/loan_default_model/infer", tensors(**ONE), **question)
+    assert "x-decision-id" not in inferred.headers
+    metrics = desk.ask("GET", "/metrics").body.decode()
+    assert len(desk.log.entries) == 1
+    assert "loan_default_what_if_rows_total 3.0" in metrics
+    assert 'loan_default_rows_total{version="1"} 1.0' in metrics
+
+
+def test_another_purpose_is_refused(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    answer = desk_of(models, tmp_path).score(ONE, **{"X-Purpose": "audit"})
+    assert answer.status == 400
+    assert answer.json["message"] == "X-Purpose must be what-if; without it the request decides on applicants."
+
+
+def test_a_key_is_of_its_purpose(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path)
+    assert desk.score(ONE, **{"Idempotency-Key": "k"}).status == 200
+    assert desk.score(ONE, **{"Idempotency-Key": "k", "X-Purpose": "what-if"}).status == 422
+    assert desk.score(ONE, **{"Idempotency-Key": "k"}).headers["idempotent-replayed"] == "true"

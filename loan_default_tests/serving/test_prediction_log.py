@@ -70,7 +70,14 @@ def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, 
         **{"id": "loan-7", "pd": 0.125, "score": 604, "decision": "approve", "reasons": [], "reason_codes": []},
         **{"model_version": 3, "approve_below": policy.approve_below, "decline_from": policy.decline_from},
         **{"contract_fingerprint": contract().fingerprint, "policy_fingerprint": policy.fingerprint},
-        **{"output": "full", "caller": "", "trace_id": "", "shadow_version": None, "shadow_pd": None},
+        **{
+            "output": "full",
+            "caller": "",
+            "on_behalf_of": "",
+            "trace_id": "",
+            "shadow_version": None,
+            "shadow_pd": None,
+        },
     }
     features = {field.name: number if field.kind == "number" else field.levels[0] for field in FEATURES}
     return {**answered, **features, **named}
@@ -120,7 +127,7 @@ def test_rows_come_back_as_they_were_decided(new_log: NewLog, tmp_path: Path) ->
     declined = Predictions([0.5], [-12], ["decline"], [["High."]], [[CODE]])
     one = entry("r1", caller="los", trace_id="ab" * 16, output="pd")
     two, three = entry("r2", number=13.99, count=2), entry("r3", applications=nothing, predictions=declined)
-    part = entry("r4", positions=[7])
+    part = entry("r4", positions=[7], on_behalf_of="Ann B.")
     append(log, one, two)
     append(log, three, part)
     log.close()
@@ -135,7 +142,7 @@ def test_rows_come_back_as_they_were_decided(new_log: NewLog, tmp_path: Path) ->
             **expected(three, id=None, pd=0.5, score=-12, decision="decline", reasons=["High."], reason_codes=[CODE]),
             **dict.fromkeys(contract().feature_names),
         },
-        expected(part, 7, shadow_version=4, shadow_pd=0.5),
+        expected(part, 7, on_behalf_of="Ann B.", shadow_version=4, shadow_pd=0.5),
     ]
     assert frame.to_dicts() == sorted(rows, key=lambda row: str(row["decision_id"]))
     assert (log.logged, log.dropped, log.trouble) == (5, 0, None)

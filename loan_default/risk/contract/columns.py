@@ -26,8 +26,8 @@ RESERVED: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("decision_id", "request_id", "scored_at", "model_version", "approve_below", "decline_from"),
-            *("contract_fingerprint", "policy_fingerprint", "output", "caller", "trace_id"),
-            *("shadow_version", "shadow_pd"),
+            *("contract_fingerprint", "policy_fingerprint", "output", "caller", "on_behalf_of"),
+            *("trace_id", "shadow_version", "shadow_pd"),
         ),
         "a column of the prediction log",
     ),

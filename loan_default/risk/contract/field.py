@@ -24,6 +24,9 @@ _CLAUSE_END = re.compile(r"[.;](?:\s|$)")
 _SINGULAR = re.compile(r"(?<=\w)s\b(?= a | per |$)")  # of a unit: months, dollars a year
 
 Kind = Literal["number", "ordered", "nominal", "month", "text"]
+# Which way an applicant, or the terms of the loan, can change a value: a number down or up, or to one of these values;
+# a level to any other, or to one of these.
+ApplicantCan = Literal["lower", "raise", "change"] | tuple[float | str, ...]
 Role = Literal["id", "time", "feature", "segment", "support", "protected", "cohort"]
 
 
@@ -92,6 +95,7 @@ class LoanField(Section):
     missing: Literal["informative"] | None = None
     group: str = Field(default="", pattern=NAME)
     opinion: bool = False
+    applicant_can: ApplicantCan | None = None
     reasons: Reasons = Reasons()
 
     @model_validator(mode="before")
@@ -132,6 +136,7 @@ class LoanField(Section):
             ("format", self._format_problem()),
             ("reasons", self._reasons_problem()),
             ("missing", self._missing_problem()),
+            ("applicant_can", self._change_problem()),
         ):
             if problem:
                 yield Problem(problem, (name,))
@@ -223,6 +228,32 @@ class LoanField(Section):
         if self.risk is None:
             return "missing: informative goes with a risk, as a model sees any other field's absence; delete missing"
         return None
+
+    def _change_problem(self) -> str | None:
+        """Say why no applicant can change it so, or why that would help nobody."""
+        way = self.applicant_can
+        if way is None:
+            return None
+        if self.role != "feature" or self.derived or self.opinion:
+            why = "derived from others" if self.derived else "the lender's opinion" if self.opinion else "no feature"
+            return f"applicant_can is of features that an applicant can change, and it is {why}; delete applicant_can"
+        if isinstance(way, tuple):
+            strange = [value for value in way if not self._has_value(value)]
+            return f"applicant_can lists {strange[0]}, which it cannot be; write values of it" if strange else None
+        if (way == "change") == (self.kind == "number"):
+            return f"applicant_can: {way} is not of a {self.kind}; write " + (
+                "lower or raise, or the values that are offered" if self.kind == "number" else "change, or the levels"
+            )
+        if (self.risk, way) in (("rising", "raise"), ("falling", "lower")):
+            helps = "lower" if way == "raise" else "raise"
+            return f"applicant_can: {way} would only add to the risk, which is {self.risk}; write {helps}"
+        return None
+
+    def _has_value(self, value: float | str) -> bool:
+        """Tell whether an applicant's value may be this."""
+        if self.kind != "number":
+            return value in self.levels
+        return isinstance(value, int | float) and (self.range is None or self.range[0] <= value <= self.range[1])
 
     def _format_problem(self) -> str | None:
         """Say why its formats read no month."""

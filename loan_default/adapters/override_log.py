@@ -1,0 +1,29 @@
+"""Every decision of a person on an application that the version had decided: one small record each, for good.
+
+Records are only added, under names that sort by time, so that nobody waits for anybody. Who may decide so, and why, is
+`operations.overrides`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from loan_default.adapters import storage
+from loan_default.adapters.inbox import list_files
+from loan_default.adapters.layout import StorageLayout
+
+
+def add(layout: StorageLayout, record: Mapping[str, Any]) -> None:
+    """Add an override: `decision_id`, `recorded_at` (ISO 8601 in UTC), and what `operations.overrides` says of it."""
+    recorded_at = datetime.fromisoformat(record["recorded_at"])
+    storage.write_json(layout.override(recorded_at, record["decision_id"]), record)
+
+
+def read(layout: StorageLayout, decision_id: str = "") -> list[dict[str, Any]]:
+    """Read every override, or those of one decision, oldest first."""
+    files = sorted(list_files(layout.overrides), key=lambda file: file.name)
+    end = f"-{decision_id}.json" if decision_id else ".json"
+    return [json.loads(storage.read_text(file.path)) for file in files if file.name.endswith(end)]

@@ -1,0 +1,175 @@
+"""Finds what would have to change for a better decision: values that the contract lets an applicant change.
+
+Only candidates are made here, and the answers to them compared: whoever decides scores each again, so that an offer is
+never promised that would not be kept. Which fields can be changed, and how, is the contract's key `applicant_can`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.model.scorer import DECISIONS
+
+Value = float | str
+Application = Mapping[str, Any]  # values by field; numbers in natural units
+_STEPS_AT_LEAST = 8  # between a value and nothing, or its double
+_EVERY = 2  # of two fields that change together, every second step is tried
+
+
+class Answer(NamedTuple):
+    """What was decided on an application."""
+
+    decision: str
+    pd: float
+
+
+class Offer(NamedTuple):
+    """Other values of some fields, and what is decided on the application with them."""
+
+    changes: Mapping[str, Value]
+    decision: str
+    pd: float
+
+
+class _Candidate(NamedTuple):
+    changes: Mapping[str, Value]
+    steps: int  # away from what the applicant has, of all fields together
+
+
+def find_offers(
+    contract: Contract,
+    application: Application,
+    decision: str,
+    score: Callable[[Sequence[Application]], Sequence[Answer]],
+    *,
+    at_most: int = 4,
+) -> list[Offer]:
+    """Find the smallest changes that lead to a better decision, of one field each or else of two.
+
+    Args:
+        contract: says which fields can be changed; those that stand first are offered first.
+        application: with numbers as numbers.
+        decision: on the application as it is.
+        score: decides on many applications; it is called once for single changes, and once for pairs where no single
+            one leads to an approval.
+        at_most: how many are returned.
+
+    Returns:
+        Offers that are approved; where there is none and the decision is a decline, those that a person reviews.
+    """
+    steps = {field: [*_steps(contract, field, application)] for field in contract.features}
+    single = [_Candidate({field.name: value}, number) for field, values in steps.items() for number, value in values]
+    answered = _answered(contract, application, single, score)
+    if not any(answer.decision == DECISIONS[0] for _, answer in answered):
+        answered += _answered(contract, application, [*_pairs(steps)], score)
+    for better in DECISIONS[: DECISIONS.index(decision)]:
+        if offers := _smallest(answered, better):
+            return offers[:at_most]
+    return []
+
+
+def changed(contract: Contract, application: Application, changes: Mapping[str, Value]) -> Application:
+    """Return an application with these values, without what is derived from them, which is computed again."""
+    stale = {name for name, sources in contract.sources.items() if sources & changes.keys()}
+    return {name: value for name, value in {**application, **changes}.items() if name not in stale}
+
+
+def _steps(contract: Contract, field: LoanField, application: Application) -> Iterator[tuple[int, Value]]:
+    """Yield other values of a field, nearest first, with their numbers; none where they cannot be computed with."""
+    value, way = application.get(field.name), field.applicant_can
+    if way is None or value is None or not _is_computable(contract, field, application):
+        return
+    values: Iterator[Value]
+    if isinstance(way, tuple):
+        values = (other for other in way if _may_help(field, value, other))
+    elif way == "change":
+        values = (level for level in field.levels if _may_help(field, value, level))
+    else:
+        values = _multiples(field, float(value), up=way == "raise")
+    if field.kind == "number":
+        values = iter(sorted(values, key=lambda other: abs(float(other) - float(value))))
+    yield from enumerate(values, 1)
+
+
+def _is_computable(contract: Contract, field: LoanField, application: Application) -> bool:
+    """Tell whether all that the application has of what follows from the field can be computed again."""
+    derived = [name for name, sources in contract.sources.items() if field.name in sources]
+    return all(application.get(name) is None or not _lacks(contract, name, application) for name in derived)
+
+
+def _lacks(contract: Contract, name: str, application: Application) -> bool:
+    roots = [source for source in contract.sources[name] if source not in contract.sources]
+    return any(application.get(source) is None for source in roots)
+
+
+def _may_help(field: LoanField, value: Any, other: Value) -> bool:
+    """Tell whether another value is one, and does not add to the risk as the contract knows it."""
+    if other == value:
+        return False
+    if field.risk is None or (field.kind != "number" and value not in field.levels):
+        return True
+    position, other_position = (
+        (float(value), float(other))
+        if field.kind == "number"
+        else (field.levels.index(value), field.levels.index(other))
+    )
+    return other_position < position if field.risk == "rising" else other_position > position
+
+
+def _multiples(field: LoanField, value: float, *, up: bool) -> Iterator[float]:
+    """Yield round numbers from a value down to nothing, or up to its double, as far as the field's range reaches."""
+    if not value:
+        return
+    step = _round_below(abs(value) / _STEPS_AT_LEAST)
+    least, most = field.range or (-math.inf, math.inf)
+    first = math.floor(value / step) + 1 if up else math.ceil(value / step) - 1
+    count = int(abs(value) / step)
+    for number in range(count + 1):
+        other = round(step * (first + number if up else first - number), 10)
+        if max(least, 0.0 if not up else least) <= other <= most:
+            yield other
+
+
+def _round_below(number: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is not above a number."""
+    power = 10.0 ** math.floor(math.log10(number))
+    return max(factor * power for factor in (1, 2, 5) if factor * power <= number * (1 + 1e-9))
+
+
+def _pairs(steps: Mapping[LoanField, Sequence[tuple[int, Value]]]) -> Iterator[_Candidate]:
+    """Yield changes of two fields."""
+    for (first, values), (second, others) in combinations(steps.items(), 2):
+        for (number, value), (other_number, other) in product(_sparse(values), _sparse(others)):
+            yield _Candidate({first.name: value, second.name: other}, number + other_number)
+
+
+def _sparse(values: Sequence[tuple[int, Value]]) -> Sequence[tuple[int, Value]]:
+    return values if len(values) <= _EVERY else values[_EVERY - 1 :: _EVERY]
+
+
+def _answered(
+    contract: Contract,
+    application: Application,
+    candidates: Sequence[_Candidate],
+    score: Callable[[Sequence[Application]], Sequence[Answer]],
+) -> list[tuple[_Candidate, Answer]]:
+    if not candidates:
+        return []
+    applications = [changed(contract, application, candidate.changes) for candidate in candidates]
+    return [*zip(candidates, score(applications), strict=True)]
+
+
+def _smallest(answered: Sequence[tuple[_Candidate, Answer]], decision: str) -> list[Offer]:
+    """Return of each set of fields the smallest change that leads to a decision, fewer fields first."""
+    best: dict[frozenset[str], tuple[_Candidate, Answer]] = {}
+    for candidate, answer in answered:
+        fields = frozenset(candidate.changes)
+        if answer.decision == decision and (fields not in best or candidate.steps < best[fields][0].steps):
+            best[fields] = candidate, answer
+    fewest_first = sorted(best.values(), key=lambda each: len(each[0].changes))
+    return [Offer(candidate.changes, answer.decision, answer.pd) for candidate, answer in fewest_first]
