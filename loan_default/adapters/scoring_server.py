@@ -125,7 +125,9 @@ class ScoringServer:
     def decide(
         self, applications: Sequence[Mapping[str, Any]], *, person: str = "", key: str = "", what_if: bool = False
     ) -> Answers:
-        """Have applications decided on, for a person; the same `key` has the same decisions, `what_if` decides on nobody.
+        """Have applications decided on, for a person; `what_if` decides on nobody.
+
+        The same applications with the same `key` have the same decisions for a day.
 
         Raises:
             BadInput: the server refuses an application; its sentence says why.

@@ -1,0 +1,103 @@
+"""One applicant scored by the scoring server: the decision, what was missing, and what would have to change.
+
+The form is `application_form`'s, a decision found again `decisions`'s; scoring is the server's alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loan_default.adapters.scoring_server import ScoringServer
+from loan_default.operations.scoring_server import address
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.model.offers import Answer, Application, Offer, find_offers
+from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
+
+
+@dataclass(frozen=True)
+class ScoredApplicant:
+    """What the server decided: `reasons` with the share (0 to 1) of each in what raises the risk, and the cut-offs.
+
+    `missing` are the labels of fields that nothing is known of, `offers` changes that lead to a better decision.
+    """
+
+    decision_id: str
+    decision: str
+    pd: float
+    score: int
+    version: str
+    reasons: tuple[tuple[str, float], ...]
+    approve_below: float
+    decline_from: float
+    missing: tuple[str, ...]
+    offers: tuple[Offer, ...]
+
+
+def server_of(settings: Settings) -> ScoringServer:
+    """Return the scoring server of the home, asked with the first token of each kind."""
+    token, admin_token = (next(iter(settings.tokens(kind)), "") for kind in (API_TOKENS, ADMIN_TOKENS))
+    return ScoringServer(address(settings), settings.serving, token=token, admin_token=admin_token)
+
+
+def score_applicant(
+    settings: Settings, contract: Contract, application: Application, *, person: str = "", key: str = ""
+) -> ScoredApplicant:
+    """Have the server decide on an application, and look for what would have to change.
+
+    Args:
+        settings: of the home.
+        contract: says which fields an applicant can change.
+        application: values by field.
+        person: who asks, for the log.
+        key: of the form; the same application of the same form is decided on once.
+
+    Raises:
+        BadInput: the server refuses the application.
+        ServerError: it does not answer, or cannot.
+    """
+    server = server_of(settings)
+    answers, version = server.decide([application], person=person, key=_digest(key, application))
+    (answer,) = answers
+    approve_below, decline_from = server.cut_offs()
+
+    def score(applications: Sequence[Application]) -> list[Answer]:
+        answered = server.decide(applications, person=person, what_if=True).answers
+        return [Answer(each["decision"], each["pd"]) for each in answered]
+
+    return ScoredApplicant(
+        decision_id=answer["decision_id"],
+        decision=answer["decision"],
+        pd=answer["pd"],
+        score=answer["score"],
+        version=version,
+        reasons=_reasons(answer),
+        approve_below=approve_below,
+        decline_from=decline_from,
+        missing=missing_fields(contract, application),
+        offers=tuple(find_offers(contract, application, answer["decision"], score)),
+    )
+
+
+def missing_fields(contract: Contract, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels of the features that are not known and cannot be computed either."""
+    known = [name for name, value in values.items() if value is not None]
+    return tuple(
+        field.short
+        for field in contract.features
+        if values.get(field.name) is None and (not field.derived or contract.lacking([field], known))
+    )
+
+
+def _reasons(answer: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    shares = [code["share"] for code in answer["reason_codes"]]
+    return tuple(zip(answer["reasons"], shares, strict=True))
+
+
+def _digest(key: str, application: Application) -> str:
+    """Return a key of the request; none where the form has none."""
+    content = json.dumps([key, application], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest() if key else ""

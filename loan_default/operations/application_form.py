@@ -1,0 +1,225 @@
+"""The form of an application, made from the contract, and what a person wrote into it, as an application to score.
+
+Which values are allowed is the contract's, and the scoring server has the last word; how the form looks is `web`'s.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+from loan_default.adapters.inbox import find_file, local_copy
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.data.applications import required_fields
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+
+_FORMS = ("dataframe_records", "inputs", "instances")  # of a request whose first application is meant
+_SEPARATORS = "\t;,|"
+_CENTS = 2
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One input: its label, what it counts and may be; `choices` has values with their labels, where there are some."""
+
+    name: str
+    label: str
+    kind: str
+    unit: str
+    allowed: str
+    required: bool
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class FormSection:
+    """Inputs under one heading."""
+
+    title: str
+    fields: tuple[FormField, ...]
+
+
+@dataclass(frozen=True)
+class FilledForm:
+    """An application as it was written: values to score by field, and the sentence on each that cannot be one."""
+
+    application: Mapping[str, Any]
+    mistakes: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_form(contract: Contract) -> tuple[FormSection, ...]:
+    """Make the form: what is needed first, then what the lender thinks, then the rest by the contract's groups.
+
+    What is computed of other fields is not asked for, nor the month in which an application is made.
+    """
+    required = _required(contract)
+    shown = [each for each in contract.application_fields if _is_shown(each, contract)]
+    sections: dict[str, list[FormField]] = {"The application": [], "The lender's assessment": [], "The applicant": []}
+    members: dict[str, int] = {}
+    for each in shown:
+        members[each.group] = members.get(each.group, 0) + 1
+    for each in shown:
+        if each.opinion:
+            title = "The lender's assessment"
+        elif each.name in required:
+            title = "The application"
+        else:
+            title = words_of(each.group) if members[each.group] > 1 else "The applicant"
+        sections.setdefault(title, []).append(_form_field(each, required=each.name in required))
+    return tuple(FormSection(title, tuple(fields)) for title, fields in sections.items() if fields)
+
+
+def read_form(contract: Contract, values: Mapping[str, str]) -> FilledForm:
+    """Return the application that texts by field stand for; what is empty is left out.
+
+    A number may have thousands parted by commas, and a word that the contract knows stands for what it means.
+    """
+    application: dict[str, Any] = {}
+    mistakes: dict[str, str] = {}
+    sent, required = _sent(contract), _required(contract)
+    for each in contract.application_fields:
+        text = values.get(each.name, "").strip()
+        if not text:
+            if each.name in required:
+                mistakes[each.name] = "This is needed."
+            elif each.name in sent:
+                application[each.name] = None
+            continue
+        value = _read(each, text)
+        if value is None:
+            mistakes[each.name] = f"{text[:40]} cannot be read; it must be {each.allowed}."
+        elif each.kind == "number" and each.outside == "reject" and not _is_within(each, value):
+            mistakes[each.name] = f"{text[:40]} is not allowed; it must be {each.allowed}."
+        else:
+            application[each.name] = value
+    return FilledForm(application, mistakes)
+
+
+def read_pasted(contract: Contract, text: str) -> dict[str, str]:
+    """Return the texts by field of a pasted application: a JSON object, or a header with a row of values below.
+
+    Columns may be named as the fields or as those of the loan file; others are left out.
+
+    Raises:
+        BadInput: it is neither, or no field of the contract is in it.
+    """
+    record = _record_of_json(text) if text.lstrip().startswith(("{", "[")) else _record_of_row(text)
+    names = {each.column: each.name for each in contract.application_fields}
+    names |= {each.name: each.name for each in contract.application_fields}
+    texts = {names[key]: show_value(contract, names[key], value) for key, value in record.items() if key in names}
+    if not any(texts.values()):
+        some = ", ".join(each.name for each in contract.features[:3])
+        raise BadInput(f"The text holds no field of an application; its first line must name some, as {some}.")
+    return texts
+
+
+def read_stored(settings: Settings, contract: Contract, batch: str, loan_id: str) -> dict[str, str]:
+    """Return the texts by field of an application of a stored batch.
+
+    Raises:
+        BadInput: there is no such batch, or no such application in it.
+    """
+    import polars as pl
+
+    file = find_file(settings.layout.batch_table("application_batch", batch)) if batch else None
+    if file is None:
+        raise BadInput(f"There is no stored batch {batch!r}; choose one that was scored.")
+    rows = pl.scan_parquet(local_copy(settings.staging, file), glob=False).filter(
+        pl.col(contract.id_name).cast(pl.String) == loan_id
+    )
+    found = rows.head(1).collect()
+    if not found.height:
+        raise BadInput(f"The batch {batch} holds no application {loan_id!r}; look into its file for the number.")
+    row = found.row(0, named=True)
+    shown = {each.name for each in contract.application_fields}
+    return {name: show_value(contract, name, value) for name, value in row.items() if name in shown}
+
+
+def show_value(contract: Contract, name: str, value: Any) -> str:
+    """Return a value as it stands in the form: a plain number, a level, a month; empty where there is none."""
+    each = contract.by_name[name]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if each.kind == "month" and hasattr(value, "strftime"):
+        return str(value.strftime("%Y-%m"))
+    number = _read(each, str(value)) if each.kind == "number" else None
+    return f"{round(number, _CENTS):.10g}" if isinstance(number, float) else str(value)
+
+
+def words_of(name: str) -> str:
+    """Return a group's or a level's name as words: `late_payments` → `Late payments`."""
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def _sent(contract: Contract) -> set[str]:
+    """Return the names of the fields that an application must have, though some of them may say nothing."""
+    return {each.name for each in required_fields(contract)} - contract.left_out_by_applicants
+
+
+def _required(contract: Contract) -> set[str]:
+    return {name for name in _sent(contract) if not contract.by_name[name].nullable}
+
+
+def _is_shown(each: LoanField, contract: Contract) -> bool:
+    return not (each.derived or each.role == "time" or each.name in contract.left_out_by_applicants)
+
+
+def _form_field(each: LoanField, *, required: bool) -> FormField:
+    choices = tuple((level, words_of(level)) for level in each.levels)
+    allowed = each.allowed if each.range else ""
+    return FormField(each.name, each.short, each.kind, _unit(each), allowed, required, choices)
+
+
+def _unit(each: LoanField) -> str:
+    return "" if each.unit in (None, "count") else str(each.unit)
+
+
+def _read(each: LoanField, text: str) -> float | str | None:
+    """Return the value of a text; None where it is none."""
+    if each.kind != "number":
+        return text
+    if isinstance(meaning := each.words.get(text), int | float):
+        return float(meaning)
+    plain = text.removesuffix("%").strip(f"{each.strip} $").replace(",", "").replace(" ", "")
+    try:
+        number = float(plain)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_within(each: LoanField, value: Any) -> bool:
+    return each.range is None or each.range[0] <= value <= each.range[1]
+
+
+def _record_of_json(text: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"The text is no JSON: {error}.") from error
+    if isinstance(content, dict):
+        content = next((content[form] for form in _FORMS if form in content), content)
+    if isinstance(content, list):
+        content = content[0] if content else None
+    if not isinstance(content, dict):
+        raise BadInput("The JSON must be an object of fields with their values, or a list of such.")
+    return content
+
+
+def _record_of_row(text: str) -> Mapping[str, Any]:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    if len(lines) < 2:
+        raise BadInput("Paste two lines, the names of the columns and the values, or a JSON object.")
+    separator = max(_SEPARATORS, key=lines[0].count)
+    header, row = csv.reader(StringIO("\n".join(lines[:2])), delimiter=separator)
+    if len(header) != len(row):
+        raise BadInput(f"The first line names {len(header)} columns, and the second has {len(row)} values.")
+    return dict(zip(map(str.strip, header), map(str.strip, row), strict=True))
