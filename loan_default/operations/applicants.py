@@ -1,6 +1,7 @@
 """One applicant scored by the scoring server: the decision, what was missing, and what would have to change.
 
 The form is `application_form`'s, a decision found again `decisions`'s; scoring is the server's alone.
+Tested in `web/pages/test_score.py`.
 """
 
 from __future__ import annotations

@@ -239,7 +239,8 @@ class LoanField(Section):
             return f"applicant_can is of features that an applicant can change, and it is {why}; delete applicant_can"
         if isinstance(way, tuple):
             strange = [value for value in way if not self._has_value(value)]
-            return f"applicant_can lists {strange[0]}, which it cannot be; write values of it" if strange else None
+            written = [f"{value:.10g}" if isinstance(value, int | float) else value for value in strange]
+            return f"applicant_can lists {written[0]}, which it cannot be; write values of it" if strange else None
         if (way == "change") == (self.kind == "number"):
             return f"applicant_can: {way} is not of a {self.kind}; write " + (
                 "lower or raise, or the values that are offered" if self.kind == "number" else "change, or the levels"

@@ -62,8 +62,8 @@ def find_offers(
     Returns:
         Offers that are approved; where there is none and the decision is a decline, those that a person reviews.
     """
-    steps = {field: [*_steps(contract, field, application)] for field in contract.features}
-    single = [_Candidate({field.name: value}, number) for field, values in steps.items() for number, value in values]
+    steps = {field.name: [*_steps(contract, field, application)] for field in contract.features}
+    single = [_Candidate({name: value}, number) for name, values in steps.items() for number, value in values]
     answered = _answered(contract, application, single, score)
     if not any(answer.decision == DECISIONS[0] for _, answer in answered):
         answered += _answered(contract, application, [*_pairs(steps)], score)
@@ -141,11 +141,11 @@ def _round_below(number: float) -> float:
     return max(factor * power for factor in (1, 2, 5) if factor * power <= number * (1 + 1e-9))
 
 
-def _pairs(steps: Mapping[LoanField, Sequence[tuple[int, Value]]]) -> Iterator[_Candidate]:
+def _pairs(steps: Mapping[str, Sequence[tuple[int, Value]]]) -> Iterator[_Candidate]:
     """Yield changes of two fields."""
     for (first, values), (second, others) in combinations(steps.items(), 2):
         for (number, value), (other_number, other) in product(_sparse(values), _sparse(others)):
-            yield _Candidate({first.name: value, second.name: other}, number + other_number)
+            yield _Candidate({first: value, second: other}, number + other_number)
 
 
 def _sparse(values: Sequence[tuple[int, Value]]) -> Sequence[tuple[int, Value]]:

@@ -123,6 +123,25 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: no feature is derived from it and its role is support, so no model sees this opinion; delete opinion",
         "field a: strip holds -, which would be cut off numbers too; write the letters beside them",
     ],
+    "kind: number, role: support, applicant_can: lower, description: d": [
+        "field a: applicant_can is of features that an applicant can change, and it is no feature; delete applicant_can"
+    ],
+    "kind: number, role: feature, unit: u, range: [0, 9], risk: rising, applicant_can: raise, description: d": [
+        "field a: applicant_can: raise would only add to the risk, which is rising; write lower"
+    ],
+    "kind: number, role: feature, unit: u, range: [0, 9], applicant_can: [3, 12], description: d": [
+        "field a: applicant_can lists 12, which it cannot be; write values of it"
+    ],
+    "kind: number, role: feature, unit: u, range: [0, 9], applicant_can: change, description: d": [
+        "field a: applicant_can: change is not of a number; write lower or raise, or the values that are offered"
+    ],
+    "kind: nominal, role: feature, levels: [A, B], applicant_can: lower, description: d": [
+        "field a: applicant_can: lower is not of a nominal; write change, or the levels"
+    ],
+    "kind: nominal, role: feature, levels: [A, B], opinion: true, applicant_can: [C], description: d": [
+        "field a: applicant_can is of features that an applicant can change, and it is the lender's opinion; delete "
+        "applicant_can"
+    ],
     "kind: number, role: support, missing: informative, description: d": [
         "field a: missing: informative is of a feature that a loan may lack, and its role is support; delete missing"
     ],
