@@ -52,6 +52,7 @@ ENGINE, DASK_ADDRESS = "LOAN_DEFAULT_ENGINE", "LOAN_DEFAULT_DASK_ADDRESS"
 MLFLOW_UI = "LOAN_DEFAULT_MLFLOW_UI"
 LOG_FSYNC = "LOAN_DEFAULT_LOG_FSYNC"
 WEB_PORT, WEB_USERS, WEB_KEY = "LOAN_DEFAULT_WEB_PORT", "LOAN_DEFAULT_WEB_USERS", "LOAN_DEFAULT_WEB_KEY"
+NOTICE_TEMPLATE = "LOAN_DEFAULT_NOTICE_TEMPLATE"
 WEB_USER_HEADER, WEB_PROXIES = "LOAN_DEFAULT_WEB_USER_HEADER", "LOAN_DEFAULT_WEB_PROXIES"
 BOOK, CONTRACT = "LOAN_DEFAULT_BOOK", "LOAN_DEFAULT_CONTRACT"
 SHIPPED_BOOK = "lendingclub"  # the name of the contract that the package ships
@@ -146,6 +147,7 @@ class Settings:
     serving_url: str = "http://127.0.0.1:5001"
     web_port: int = 5002  # of the pages
     web_user_header: str = ""  # by which a proxy before the pages names who has signed in
+    notice_template: Path | None = None  # of the notice that an applicant gets
     web_proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # the addresses from which that header counts
     sensors: bool = True  # run from the start
     schedules: bool = False  # run from the start
@@ -283,6 +285,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         code_location=variables.get(CODE_LOCATION) or Settings.code_location,
         serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or Settings.serving_url).rstrip("/"),
         web_port=_port(variables, WEB_PORT, Settings.web_port),
+        notice_template=_path(variables, NOTICE_TEMPLATE),
         web_user_header=variables.get(WEB_USER_HEADER, ""),
         web_proxies=_list(variables, WEB_PROXIES) or Settings.web_proxies,
         sensors=_switch(variables, "LOAN_DEFAULT_SENSORS", default=Settings.sensors),

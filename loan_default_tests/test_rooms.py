@@ -56,6 +56,7 @@ READERS = {"scan_csv", "scan_parquet", "read_parquet"}
 OF_NO_MODULE = {
     "defs/test_pipeline.py",
     "test_benchmarks.py",
+    "test_browser.py",
     "test_clients.py",
     "test_containers.py",
     "test_docs.py",

@@ -10,13 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from loan_default.adapters.scoring_server import ScoringServer
-from loan_default.operations.scoring_server import address
+from loan_default.adapters.inbox import list_files
+from loan_default.adapters.layout import batch_name
+from loan_default.operations.application_form import words_of
+from loan_default.operations.scoring_server import server_of
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.model.offers import Answer, Application, Offer, find_offers
-from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
+from loan_default.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,6 @@ class ScoredApplicant:
     offers: tuple[Offer, ...]
 
 
-def server_of(settings: Settings) -> ScoringServer:
-    """Return the scoring server of the home, asked with the first token of each kind."""
-    token, admin_token = (next(iter(settings.tokens(kind)), "") for kind in (API_TOKENS, ADMIN_TOKENS))
-    return ScoringServer(address(settings), settings.serving, token=token, admin_token=admin_token)
-
-
 def score_applicant(
     settings: Settings, contract: Contract, application: Application, *, person: str = "", key: str = ""
 ) -> ScoredApplicant:
@@ -60,7 +58,7 @@ def score_applicant(
         BadInput: the server refuses the application.
         ServerError: it does not answer, or cannot.
     """
-    server = server_of(settings)
+    server, application = server_of(settings), _of_this_month(contract, application)
     answers, version = server.decide([application], person=person, key=_digest(key, application))
     (answer,) = answers
     approve_below, decline_from = server.cut_offs()
@@ -91,6 +89,52 @@ def missing_fields(contract: Contract, values: Mapping[str, Any]) -> tuple[str, 
         for field in contract.features
         if values.get(field.name) is None and (not field.derived or contract.lacking([field], known))
     )
+
+
+def describe_changes(contract: Contract, application: Application, offer: Offer) -> list[dict[str, str]]:
+    """Describe what an offer changes: the label of each field, its new and its old value, with units."""
+    return [
+        {
+            "label": contract.by_name[name].short,
+            "new": say_value(contract.by_name[name], value),
+            "old": say_value(contract.by_name[name], application[name]),
+        }
+        for name, value in offer.changes.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is known of an applicant, labels with values and units, and the labels of what is not."""
+
+    known: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+
+
+def describe_inputs(contract: Contract, row: Mapping[str, Any]) -> Inputs:
+    """Describe the values of an application in the log, in the contract's order."""
+    values = [(field, row[field.name]) for field in contract.logged_fields if field.name in row]
+    return Inputs(
+        known=tuple((field.short, say_value(field, value)) for field, value in values if value is not None),
+        missing=tuple(field.short for field, value in values if value is None),
+    )
+
+
+def say_value(field: LoanField, value: float | str) -> str:
+    """Say a value with its unit, and a level in words."""
+    return words_of(value) if isinstance(value, str) and field.levels else field.say(value)
+
+
+def stored_batches(settings: Settings) -> list[str]:
+    """List the batches whose applications are stored, the newest name first."""
+    folder = settings.layout.batch_table("application_batch", "x").parent
+    return sorted((batch_name(file.name) for file in list_files(folder)), reverse=True)
+
+
+def _of_this_month(contract: Contract, application: Application) -> Application:
+    """Return an application with the month in which it is made, where something is computed from that."""
+    needs_time = contract.has_time and any(contract.time_name in sources for sources in contract.sources.values())
+    return {contract.time_name: f"{date.today():%Y-%m}", **application} if needs_time else application
 
 
 def _reasons(answer: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:

@@ -23,6 +23,7 @@ from loan_default.settings import Settings
 _FORMS = ("dataframe_records", "inputs", "instances")  # of a request whose first application is meant
 _SEPARATORS = "\t;,|"
 _CENTS = 2
+_HARDLY_A_LIMIT = 1e7  # the upper end of a range that tells a person nothing
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _is_shown(each: LoanField, contract: Contract) -> bool:
 
 def _form_field(each: LoanField, *, required: bool) -> FormField:
     choices = tuple((level, words_of(level)) for level in each.levels)
-    allowed = each.allowed if each.range else ""
+    allowed = each.allowed if each.range and each.range[1] < _HARDLY_A_LIMIT else ""
     return FormField(each.name, each.short, each.kind, _unit(each), allowed, required, choices)
 
 

@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from loan_default.serving.decisions import Decision
 
 
+def find_decision(settings: Settings, decision_id: str) -> Decision:
+    """Find a decision by the scoring server, which has its version at hand, or else as `recall_decision` does.
+
+    Raises:
+        BadInput: it is no id, or there is no such decision.
+        ServerError: the server does not tell.
+    """
+    from loan_default.adapters.scoring_server import Unreachable
+    from loan_default.operations.scoring_server import server_of
+    from loan_default.serving.decision_id import first_of
+    from loan_default.serving.decisions import Decision
+
+    first_of(decision_id)
+    try:
+        return Decision(**server_of(settings).decision(decision_id))
+    except Unreachable:
+        return recall_decision(settings, decision_id)
+
+
 def recall_decision(settings: Settings, decision_id: str) -> Decision:
     """Find a decision in the prediction log or this home's journal, and score it again.
 

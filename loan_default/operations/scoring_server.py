@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
 
 if TYPE_CHECKING:
+    from loan_default.adapters.scoring_server import ScoringServer
     from loan_default.serving.client import ClientReport
     from loan_default.serving.server import ServerConfig
 
@@ -24,6 +25,14 @@ def address(settings: Settings) -> str:
     from loan_default.adapters.scoring_server import recorded_url
 
     return recorded_url(settings.serving) or settings.serving_url
+
+
+def server_of(settings: Settings) -> ScoringServer:
+    """Return the scoring server of the home, asked with the first token of each kind."""
+    from loan_default.adapters.scoring_server import ScoringServer
+
+    token, admin_token = (next(iter(settings.tokens(kind)), "") for kind in (API_TOKENS, ADMIN_TOKENS))
+    return ScoringServer(address(settings), settings.serving, token=token, admin_token=admin_token)
 
 
 def plan(settings: Settings, host: str | None, port: int | None, workers: int, poll_seconds: float) -> ServerConfig:

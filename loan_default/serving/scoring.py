@@ -20,7 +20,7 @@ from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
 from loan_default.serving.decoding import unpack
-from loan_default.serving.http import JSON_HEADER, Reply, Request
+from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
 from loan_default.serving.prediction_log import Entry
 from loan_default.serving.protocol import JSON, Output, Refused, encode, invalid
 from loan_default.serving.request_spans import Times
@@ -165,7 +165,7 @@ class Scoring:
             parts = (*rest, challenged)
             versions = sorted(part.model.version for part in parts)
             predictions, version = merge(parts), b",".join(b"%d" % version for version in versions)
-        headers = (JSON_HEADER, (b"x-model-version", version))
+        headers: RawHeaders = (JSON_HEADER, (b"x-model-version", version))
         if request.is_what_if:  # nobody is decided on, so there is no id by which to find it
             body = encode(predictions, parsed.output)
             return ScoringReply(200, body, headers, parts, 0, parsed.output, is_logged=True)

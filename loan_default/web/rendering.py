@@ -10,10 +10,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateSyntaxError
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web.people import Role, person_of
 from loan_default.web.security import TOKEN, form_token
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from loan_default.risk.contract.book import Contract
+
 FOLDER = Path(__file__).parent
 NOTHING = "–"  # where there is no value
+
+
+_DECISION_WORDS = {"approve": "Approved", "review": "For review", "decline": "Declined"}
 
 
 class NavigationEntry(NamedTuple):
@@ -46,7 +53,12 @@ def settings_of(request: Request) -> Settings:
     return settings
 
 
-def render(request: Request, template: str, status_code: int = 200, **values: Any) -> Response:
+def contract_of(request: Request) -> Contract:
+    """Return the contract of the installation, as it stands now."""
+    return load_contract(settings_of(request).contract)
+
+
+def render(request: Request, template: str | Template, status_code: int = 200, **values: Any) -> Response:
     """Return a page made of a template, which also has the navigation, who looks, and when the data was read."""
     person = person_of(request)
     people = request.app.state.people
@@ -61,6 +73,18 @@ def render(request: Request, template: str, status_code: int = 200, **values: An
         **values,
     }
     return HTMLResponse(environment().get_template(template).render(values), status_code)
+
+
+def read_template(file: Path) -> Template:
+    """Return a lender's own template, which may extend one of these.
+
+    Raises:
+        BadInput: it cannot be read, or is no template.
+    """
+    try:
+        return environment().from_string(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, TemplateSyntaxError) as error:
+        raise BadInput(f"{file} cannot be used as a template: {error}.") from error
 
 
 def token_field(request: Request) -> Markup:
@@ -78,7 +102,15 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, percent=percent, moment=moment, plural=plural)
+    made.filters.update(
+        number=number,
+        percent=percent,
+        cut_off=cut_off,
+        moment=moment,
+        day=day,
+        plural=plural,
+        decision_word=decision_word,
+    )
     return made
 
 
@@ -95,6 +127,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return NOTHING if share is None else f"{100 * share:,.{digits}f}\N{NO-BREAK SPACE}%"
 
 
+def cut_off(share: float) -> str:
+    """Write a cut-off, a share as a policy has it, with no more digits than it has: `15 %`."""
+    return f"{100 * share:.6g}\N{NO-BREAK SPACE}%"
+
+
 def moment(value: datetime | date | str | None) -> Markup:
     """Write a time, or its ISO 8601 text, as people do, in UTC, marked up for programs; a dash for none."""
     if value is None:
@@ -106,6 +143,17 @@ def moment(value: datetime | date | str | None) -> Markup:
     value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     text = f"{value:%-d %B %Y, %H:%M} UTC"
     return Markup('<time datetime="{}">{}</time>').format(value.isoformat(timespec="seconds"), text)
+
+
+def day(value: datetime | str) -> str:
+    """Write the day of a time, as a letter has it: `27 November 2026`."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return f"{moment:%-d %B %Y}"
+
+
+def decision_word(decision: str) -> str:
+    """Write a decision as what became of the application."""
+    return _DECISION_WORDS.get(decision, decision)
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

@@ -10,7 +10,12 @@ from loan_default.operations.overrides import override_reasons, read_overrides, 
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 
-ROW = {"decision_id": "0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000", "decision": "decline", "pd": 0.4, "model_version": 3}
+ROW: dict[str, Any] = {
+    "decision_id": "0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000",
+    "decision": "decline",
+    "pd": 0.4,
+    "model_version": 3,
+}
 ROW |= {"id": "A-1"}
 OVERRIDE = {"decision": "approve", "reason": "documents", "words": "Payslips were shown.", "by": "anna"}
 

@@ -68,6 +68,7 @@ class Contract(Section):
     outcome: Outcome = Field(examples=["{column: loan_status, defaulted: [Charged Off], repaid: [Fully Paid]}"])
     snapshot: Snapshot | None = Field(default=None, examples=["{column: last_credit_pull_d}"])
     not_loans: tuple[str, ...] = ()
+    bureau_score: str | None = None
     expect: Expectation = Field(examples=["{rejected_share_at_most: 0.05, default_rate_between: [0.01, 0.60]}"])
     layouts: tuple[FileLayout, ...] = ()
     groups: Mapping[str, str] = {}

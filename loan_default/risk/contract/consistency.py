@@ -31,6 +31,7 @@ def contradictions(contract: Contract) -> Iterator[Problem]:
     yield from _name_problems(contract)
     yield from _role_problems(contract)
     yield from _time_problems(contract)
+    yield from _bureau_problems(contract)
     yield from _term_problems(contract)
     yield from _maturity_problems(contract)
     yield from _leak_problems(contract)
@@ -40,6 +41,16 @@ def contradictions(contract: Contract) -> Iterator[Problem]:
             yield Problem(f"not_loans: {pattern} is no pattern: {problem}", ("not_loans", number))
     yield from _layout_problems(contract)
     yield from _group_problems(contract)
+
+
+def _bureau_problems(contract: Contract) -> Iterator[Problem]:
+    """Yield why no credit score of a bureau can be told."""
+    name = contract.bureau_score
+    field = contract.by_name.get(name or "")
+    if name and (field is None or field.kind != "number" or field.role != "feature"):
+        what = "is no field" if field is None else f"is a {field.kind} with the role {field.role}"
+        problem = f"bureau_score names {name}, which {what}; write the field with the score, a number and a feature"
+        yield Problem(problem, ("bureau_score",), ("name",))
 
 
 def _name_problems(contract: Contract) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from loan_default.risk.model.scorer import DECISIONS
 Value = float | str
 Application = Mapping[str, Any]  # values by field; numbers in natural units
 _STEPS_AT_LEAST = 8  # between a value and nothing, or its double
+_LEAST_SHARE = 0.25  # of a value, below which nobody would take the offer for one
 _EVERY = 2  # of two fields that change together, every second step is tried
 
 
@@ -122,7 +123,7 @@ def _may_help(field: LoanField, value: Any, other: Value) -> bool:
 
 
 def _multiples(field: LoanField, value: float, *, up: bool) -> Iterator[float]:
-    """Yield round numbers from a value down to nothing, or up to its double, as far as the field's range reaches."""
+    """Yield round numbers from a value down to a quarter, or up to its double, as far as the field's range reaches."""
     if not value:
         return
     step = _round_below(abs(value) / _STEPS_AT_LEAST)
@@ -131,7 +132,7 @@ def _multiples(field: LoanField, value: float, *, up: bool) -> Iterator[float]:
     count = int(abs(value) / step)
     for number in range(count + 1):
         other = round(step * (first + number if up else first - number), 10)
-        if max(least, 0.0 if not up else least) <= other <= most:
+        if max(least, other if up else _LEAST_SHARE * value) <= other <= most:
             yield other
 
 

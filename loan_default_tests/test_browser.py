@@ -1,0 +1,251 @@
+"""The pages in a real browser, on a trained home with its scoring server: as an officer uses them.
+
+Chromium is Debian's (`apt install chromium`), driven by Playwright; without it these tests skip. Each test fails on an
+error in the console, a violation of the content policy, or a request to anywhere else, and axe looks at every page.
+`make screenshots` has them keep the pictures that the docs show.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from loan_default.settings import Settings
+from loan_default_tests.homes import environment_of
+from loan_default_tests.packages import applications
+from loan_default_tests.stores import free_port
+from loan_default_tests.waiting import within
+
+pytestmark = pytest.mark.integration
+
+CHROMIUM = shutil.which("chromium")
+PICTURES = os.environ.get("LOAN_DEFAULT_SCREENSHOTS")  # the folder that they are kept in
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+RISKY = {"loan_amnt": "30000", "term": "60", "int_rate": "24", "annual_inc": "35000", "dti": "35"}
+RISKY |= {"fico_range_low": "660", "revol_util": "95", "grade": "F", "inq_last_6mths": "4", "id": "A-17"}
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a home, and a browser that looks at them."""
+
+    url: str
+    settings: Settings
+    browser: Any
+
+    @contextmanager
+    def opened(self, path: str, **options: Any) -> Iterator[Any]:
+        """Open a page as somebody new; fail at the end on what no page may do."""
+        context = self.browser.new_context(base_url=self.url, viewport=WIDE, **options)
+        page, troubles = context.new_page(), list[str]()
+        page.on(
+            "console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: _note_foreign(request.url, self.url, troubles))
+        try:
+            page.goto(path)
+            yield page
+        finally:
+            context.close()
+        assert troubles == []
+
+
+def _note_foreign(address: str, own: str, troubles: list[str]) -> None:
+    if not address.startswith((own, "data:")):
+        troubles.append(f"a request to {urlsplit(address).netloc}")
+
+
+@contextmanager
+def running(settings: Settings, folder: Path, ready: str, *command: str) -> Iterator[None]:
+    """Run a command of the home until its address answers."""
+    environment = environment_of(settings) | {"MLFLOW_TRACKING_URI": settings.tracking_uri}
+    with (folder / f"{command[0]}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "loan_default.cli", *command], env=environment, cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        assert within(120, lambda: process.poll() is not None or _answers(ready)), (folder / log.name).read_text()
+        assert process.poll() is None, (folder / log.name).read_text()
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _answers(url: str) -> bool:
+    with suppress(URLError, OSError), urlopen(url, timeout=5):
+        return True
+    return False
+
+
+@pytest.fixture(scope="session")
+def pages(trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    """A trained home's pages, its scoring server and a browser, one of each for all tests."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed; Debian's package chromium is enough")
+    from playwright.sync_api import sync_playwright
+
+    folder = tmp_path_factory.mktemp("pages")
+    settings = trained_home(folder / "home")
+    serving, web = free_port(), free_port()
+    settings = Settings(**{**vars(settings), "serving_url": f"http://127.0.0.1:{serving}"})
+    with ExitStack() as stack:
+        health = f"http://127.0.0.1:{serving}/health"
+        stack.enter_context(running(settings, folder, health, "serve", "--port", str(serving)))
+        stack.enter_context(running(settings, folder, f"http://127.0.0.1:{web}/ping", "web", "--port", str(web)))
+        playwright = stack.enter_context(sync_playwright())
+        # Root, as in a container, has no sandbox of its own; the pages are ours.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield Pages(f"http://127.0.0.1:{web}", settings, browser)
+        browser.close()
+
+
+def picture(page: Any, name: str) -> None:
+    """Keep a picture of the page for the docs, where they are asked for."""
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES, f"{name}.png"), full_page=True)
+
+
+def assert_accessible(page: Any) -> None:
+    """Fail on whatever axe finds."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    violations = Axe().run(page).response["violations"]
+    found = [f"{each['id']}: {node['html'][:120]}" for each in violations for node in each["nodes"]]
+    assert found == []
+
+
+def assert_fits(page: Any) -> None:
+    """Fail where the page is wider than its window."""
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def fill(page: Any, **values: str) -> None:
+    for name, value in values.items():
+        control = page.locator(f"main form.application [name={name}], main form.override [name={name}]")
+        if control.evaluate("each => each.tagName") == "SELECT":
+            control.select_option(value)
+        else:
+            control.fill(value)
+
+
+def score(page: Any, **changes: str) -> None:
+    fill(page, **{**RISKY, **changes})
+    page.get_by_role("button", name="Score", exact=True).click()
+
+
+def test_an_officer_scores_a_declined_applicant_prints_the_notice_and_a_reviewer_decides_otherwise(
+    pages: Pages,
+) -> None:
+    with pages.opened("/score") as page:
+        assert_accessible(page)
+        picture(page, "score-form")
+        score(page)
+        page.get_by_role("heading", name="Declined").wait_for()
+        assert page.locator(".reasons li").count() >= 1
+        assert page.get_by_role("img", name="Probability of default").count() == 1
+        assert page.get_by_role("heading", name="What would have to change").count() == 1
+        assert_accessible(page)
+        picture(page, "score-declined")
+        page.get_by_role("link", name="Decision on file").click()
+        page.get_by_role("heading", name="Declined").wait_for()
+        assert "says the same to the bit" in page.content()
+        assert_accessible(page)
+        fill(page, decision="approve", reason="documents", by="Ann Bell", words="Payslips of twelve months were shown.")
+        page.get_by_role("button", name="Record this decision").click()
+        page.get_by_text("Ann Bell decided otherwise").wait_for()
+        assert_accessible(page)
+        picture(page, "decision")
+        page.goto("/decisions")
+        assert page.get_by_role("cell", name="Ann Bell").count() >= 1
+        assert_accessible(page)
+
+
+def test_the_notice_is_one_page_of_paper_without_the_frame(pages: Pages) -> None:
+    with pages.opened("/score") as page:
+        score(page, id="A-18")
+        page.get_by_role("link", name="Notice of the decision").click()
+        page.get_by_role("heading", name="The principal reasons for this decision").wait_for()
+        assert_accessible(page)
+        page.emulate_media(media="print")
+        assert not page.get_by_role("navigation").is_visible()
+        assert page.get_by_text("Number of this decision").is_visible()
+        picture(page, "notice")
+        pdf = page.pdf(format="A4")
+        assert pdf.count(b"/Type /Page\n") == 1
+
+
+def test_all_of_it_works_by_the_keyboard_alone(pages: Pages) -> None:
+    with pages.opened("/score") as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        page.keyboard.press("Enter")
+        for name in ("loan_amnt", "term", "annual_inc"):
+            reach(page, name)
+            page.keyboard.type(RISKY[name])
+        reach(page, "int_rate")
+        page.keyboard.type(RISKY["int_rate"])
+        page.keyboard.press("Enter")
+        page.locator(".figure").first.wait_for()
+
+
+def reach(page: Any, name: str) -> None:
+    """Press the tab key until the field of this name has the focus."""
+    for _ in range(120):
+        if page.evaluate("document.activeElement.name") == name:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the tab key never reaches {name}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_page_fits_a_telephone_in_both_schemes(pages: Pages, scheme: str) -> None:
+    with pages.opened("/score", color_scheme=scheme) as page:
+        page.set_viewport_size(NARROW)
+        assert_fits(page)
+        assert_accessible(page)
+        score(page, id=f"phone-{scheme}")
+        page.locator(".figure").first.wait_for()
+        assert_fits(page)
+        assert_accessible(page)
+        picture(page, f"score-narrow-{scheme}")
+        page.get_by_role("link", name="Decision on file").click()
+        page.get_by_role("heading", name="What was asked").wait_for()
+        assert_fits(page)
+        assert_accessible(page)
+        page.set_viewport_size(WIDE)
+        picture(page, f"decision-{scheme}")
+
+
+def test_mistakes_are_said_at_their_fields_and_what_was_written_stays(pages: Pages) -> None:
+    with pages.opened("/score") as page:
+        page.on("response", lambda response: None)
+        score(page, annual_inc="5", term="")
+        assert page.get_by_text("5 is not allowed; it must be 100 to 100,000,000 dollars a year.").is_visible()
+        assert page.get_by_text("This is needed.").is_visible()
+        assert page.locator("#f-loan_amnt").input_value() == "30000"
+        assert_accessible(page)
+
+
+def test_a_pasted_application_fills_the_form(pages: Pages) -> None:
+    sent = {name: value for name, value in applications()[0][0].items() if value is not None}
+    with pages.opened("/score") as page:
+        page.get_by_text("Fill the form from a file or a stored batch").click()
+        page.get_by_label("One application, pasted").fill("\t".join(sent) + "\n" + "\t".join(map(str, sent.values())))
+        page.get_by_role("button", name="Fill the form").first.click()
+        assert float(page.locator("#f-loan_amnt").input_value()) == sent["loan_amnt"]
+        page.get_by_role("button", name="Score", exact=True).click()
+        page.locator(".figure").first.wait_for()
