@@ -78,7 +78,14 @@ def _result(contract: Contract, application: Mapping[str, Any], scored: ScoredAp
 
 def _page(request: Request, status: int = 200, **values: Any) -> Response:
     contract = contract_of(request)
-    nothing = {"scored": None, "mistake": "", "mistakes": {}, "pasted": "", "values": {}, "open_fill": False}
+    nothing: dict[str, Any] = {
+        "scored": None,
+        "mistake": "",
+        "mistakes": {},
+        "pasted": "",
+        "values": {},
+        "open_fill": False,
+    }
     defaults = {
         **nothing,
         "batch": "",
