@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HEAD_BYTES = 1 << 17
+_FIGURES = 38  # of decimal numbers that Polars computes with
 _TITLE_LINES = 3
 _UNSEEN = " \t\r\n\f\u00a0\ufeff"
 _KIND = re.compile(r"(\.(csv|txt|parquet))?(\.(gz|zip))?$", re.IGNORECASE)
@@ -166,6 +167,8 @@ def _refuse_nested(path: Path, dtypes: Mapping[str, pl.DataType], needed: set[st
 
 def holds_values(dtype: pl.DataType) -> bool:
     """Tell whether a loan field can be read from a column of this type."""
+    if isinstance(dtype, pl.Decimal):
+        return dtype.precision <= _FIGURES
     return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration, pl.Time))
 
 

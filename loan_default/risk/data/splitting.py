@@ -604,7 +604,8 @@ def _window(
 ) -> Window:
     rows, defaults = int(counts["rows"].sum()), int(counts["defaults"].sum())
     if not 0 < defaults < rows:
-        matured = "loans with an outcome" if contract.outcomes_are_final else "matured loans"
+        loans = "loan" if rows == 1 else "loans"
+        matured = f"{loans} with an outcome" if contract.outcomes_are_final else f"matured {loans}"
         raise BadInput(
             f"The {name} window holds {rows:,} {matured} of which {defaults:,} defaulted; a model needs both kinds "
             f"in every window: give more loans{'' if cut_by else ', or other months'}."

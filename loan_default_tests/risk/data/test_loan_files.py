@@ -244,6 +244,17 @@ def test_nested_and_strange_columns_are_refused_only_where_they_are_read(
         opened(read, "loans.parquet")
 
 
+def test_decimals_of_more_figures_than_are_computed_with_are_refused(opened: Open, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = make_loans(5, seed=1).to_arrow()
+    table = table.set_column(table.column_names.index("dti"), "dti", pa.array([1] * 5).cast(pa.decimal256(40, 2)))
+    pq.write_table(table, tmp_path / "wide")
+    with pytest.raises(BadInput, match=r"column dti holds Decimal\(.*40.*\) values, .*; write it as text or numbers"):
+        opened((tmp_path / "wide").read_bytes(), "loans.parquet")
+
+
 def test_a_parquet_file_whose_schema_is_damaged_is_refused(opened: Open, tmp_path: Path) -> None:
     content = bytearray(as_parquet(make_loans(5, seed=1), tmp_path / "loans").read_bytes())
     position = content.rindex(b"ARROW:schema") + 40
