@@ -138,6 +138,7 @@ def test_what_is_told_as_durable_was_synced(
         synced.append(os.fstat(descriptor).st_size)
 
     monkeypatch.setattr(os, "fdatasync", remember)
+    monkeypatch.setattr(journal, "_GATHER_SECONDS", 60.0)  # nobody is to wait for others
     writer, told = new_journal(fsync), threading.Semaphore(0)
     for number in range(3):
         writer.append(frame("x" * 100, synced=lambda trouble: told.release() if trouble is None else None))
