@@ -11,7 +11,7 @@ from typing import Any
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.model.online_features import LONGEST_ID
+from loan_default.risk.model.online_features import EXACT, LONGEST_ID
 from loan_default.risk.month_texts import MONTHS
 
 Schema = dict[str, Any]
@@ -69,8 +69,9 @@ def _values(field: LoanField, *, may_lack: bool) -> Schema:
         return {"enum": [*field.levels, *words, *([None] if may_lack else [])]}
     if field.kind == "month":
         return {"type": ["string", *null], "pattern": _MONTH}
-    longest = {"maxLength": LONGEST_ID} if field.role == "id" else {}
-    return {"type": ["string", "number", "boolean", *null], **longest}  # which are read as they would be written
+    types = {"type": ["string", "number", "boolean", *null]}  # which are read as they would be written
+    exact = {"maxLength": LONGEST_ID, "exclusiveMinimum": -EXACT, "exclusiveMaximum": EXACT}
+    return {**types, **(exact if field.role == "id" else {})}
 
 
 def _description(field: LoanField) -> str:

@@ -30,7 +30,7 @@ def is_taken(application: dict[str, Any]) -> bool:
 
 def values_of(field: LoanField) -> Iterator[Any]:
     """Yield values at and beyond the ends of what is allowed, and of other types."""
-    yield from (None, True, [], {}, "no such level", "x" * 1_001)
+    yield from (None, True, [], {}, "no such level", "x" * 1_001, 2.0**53, -1e300)
     yield from field.levels
     if field.range:
         low, high = field.range

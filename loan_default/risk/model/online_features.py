@@ -38,7 +38,7 @@ _NESTED = {dict, list}
 _ANY = (-math.inf, math.inf)  # the range of a field without one
 _Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
 LONGEST_ID = 1_000  # characters; each is logged
-_EXACT = 2**53  # whole numbers below are floats without loss
+EXACT = 2**53  # whole numbers below are floats without loss
 # Months as numbers: those that `parsing.month_number` gives of dates.
 _MONTHS: dict[Any, int | None] = {None: None, **{text: number // 2 for number, text in enumerate(MONTH_TEXTS)}}
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
@@ -81,7 +81,7 @@ class QuickReader:
         self._nothing = words_for_nothing(contract.files.nothing)
         self._numbers = {field.name for field in fields if field.kind == "number"}
         self._plain_number = _NUMBER_WITH_POINT if contract.files.decimal == "." else _WHOLE_NUMBER
-        exact_float = Annotated[float, msgspec.Meta(gt=-_EXACT, lt=_EXACT)]
+        exact_float = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
         needed = {field.name for field in required_fields(contract)}
         optional = contract.left_out_by_applicants
         types = [
@@ -406,7 +406,7 @@ def _refuse_no_value(name: str, column: Sequence[Any], contract: Contract) -> No
         raise BadInput(f"Row {row}: {name} '{str(value)[:60]}' is no {kind}; it must be {field.allowed}.")
     if name == contract.id_name:
         for row, value in enumerate(column):
-            if isinstance(value, float) and not abs(value) < _EXACT:
+            if isinstance(value, float) and not abs(value) < EXACT:
                 sentence = f"Row {row}: {name} {value} has lost its last figures as a number; send it as text."
                 raise BadInput(sentence)
             if isinstance(value, str) and len(value) > LONGEST_ID:
