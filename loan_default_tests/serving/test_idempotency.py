@@ -151,6 +151,14 @@ def test_after_a_day_it_is_another_decision(new_keys: NewKeys, tmp_path: Path, c
     assert run(keys.begin(claim())) is None
 
 
+def test_a_key_of_yesterday_that_is_not_forgotten_yet_is_new(new_keys: NewKeys, clock: Clock) -> None:
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    run(keys.finish(claim(), REPLY))
+    clock.seconds += 24 * 3600 + 1
+    assert run(keys.begin(claim())) is None
+
+
 def test_the_oldest_go_where_replies_take_too_much_room(
     new_keys: NewKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
