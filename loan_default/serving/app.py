@@ -245,15 +245,12 @@ class ScoringApp:
         return self._note(request, _refusal(refused, request))
 
     def _note(self, request: Request, reply: Reply) -> Reply:
-        """Have a reply counted and logged a little later, with others; return it with the request's id."""
+        """Have a reply counted and logged a little later, with others; return it."""
         if not self._recent:
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
         seconds = time.perf_counter() - request.received_at if request.received_at else 0.0
         self._recent.append(AnsweredRequest(time.time(), seconds, request, reply))
-        headers = (*reply.headers, (b"x-request-id", request.id.encode()))
-        if request.trace is not None:
-            headers = (*headers, (b"traceresponse", request.trace.header))
-        return Reply(reply.status, reply.body, headers)
+        return reply
 
     def _find_route(self, request: Request) -> Route:
         method, path = "GET" if request.method == "HEAD" else request.method, request.path

@@ -522,8 +522,11 @@ def _parse_target(target: bytes) -> tuple[str, bytes]:
 
 
 def _encode(request: Request, reply: Reply, *, ends: bool) -> bytes:
-    """Encode a reply as it goes over the wire."""
+    """Encode a reply as it goes over the wire, with the names of its request and trace."""
     lines = [_STATUS_LINES[reply.status], *[b"%b: %b\r\n" % header for header in reply.headers]]
+    lines.append(b"x-request-id: %b\r\n" % request.id.encode())
+    if request.trace is not None:
+        lines.append(b"traceresponse: %b\r\n" % request.trace.header)
     lines.append(b"content-length: %d\r\n" % len(reply.body))
     lines.append(b"connection: close\r\n\r\n" if ends else b"\r\n")
     if request.method != "HEAD":

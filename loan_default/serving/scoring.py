@@ -152,7 +152,7 @@ class Scoring:
         """Answer by a version, or part of it by the challenger where the policy says so; reading `began` then."""
         applications, explained = parsed.applications, parsed.output == "full"
         positions = range(len(applications.ids))
-        chosen = self._choose(applications.ids)
+        chosen = self._choose(applications.ids) if self._challenger_share else ()
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
         parts: tuple[VersionPredictions, ...]
         if challenged is None:
@@ -171,13 +171,14 @@ class Scoring:
             return ScoringReply(200, body, headers, parts, 0, parsed.output, is_logged=True)
         first = self._decision_ids.draw()
         decision_id = text_of(first)
-        body = encode(predictions, parsed.output, texts_of(decision_id, positions))
+        ids = texts_of(decision_id, positions) if len(positions) > 1 else (decision_id,)
+        body = encode(predictions, parsed.output, ids)
         headers = (*headers, (b"x-decision-id", decision_id.encode()))
         return ScoringReply(200, body, headers, parts, first, parsed.output)
 
     def _choose(self, ids: Sequence[str | None]) -> Sequence[int]:
         """Choose the positions of the loans that go to the challenger, if there is one."""
-        if not self._challenger_share or self._challenger.model is None:
+        if self._challenger.model is None:
             return ()
         return [index for index, loan_id in enumerate(ids) if is_challenged(loan_id, self._challenger_share)]
 

@@ -129,7 +129,7 @@ class ServedModel:
 
     def explain(self, applications: Applications, X: Matrix, predictions: Predictions, until: float) -> None:
         """Put the reasons into what `decide` returned; raises as `predict`."""
-        explained = self.scorer.explained(predictions)
+        explained = self.scorer.explained(predictions) if predictions.decisions != ["approve"] else ()
         for start in range(0, len(explained), _ROWS_OF_PART):
             _check_time(until)
             self.scorer.explain(predictions, applications.values, X, explained[start : start + _ROWS_OF_PART])

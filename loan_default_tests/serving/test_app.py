@@ -59,6 +59,11 @@ class Answer:
         return json.loads(self.body)
 
 
+def request_of(method: str, path: str, headers: Mapping[str, str]) -> Request:
+    raw = {name.lower().encode(): value.encode() for name, value in headers.items()}
+    return Request(method, path, b"", raw, "127.0.0.1")
+
+
 @dataclass
 class Desk:
     """An application with its parts."""
@@ -67,19 +72,19 @@ class Desk:
     production: FollowedAlias
     log: Log
 
-    def answer(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply | Awaitable[Reply]:
+    def answer(self, request: Request, body: bytes) -> Reply | Awaitable[Reply]:
         """Answer as a connection does, where a loop runs."""
-        raw = {name.lower().encode(): value.encode() for name, value in headers.items()}
-        request = Request(method, path, b"", raw, "127.0.0.1")
         if (refusal := self.app.admit(request)) is not None:
             return refusal
         request.body, request.received_at = body, time.perf_counter()
         return self.app.answer(request)
 
     async def send_request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        answer = self.answer(method, path, body, headers)
+        request = request_of(method, path, headers)
+        answer = self.answer(request, body)
         reply = answer if isinstance(answer, Reply) else await answer
-        return Answer(reply.status, {name.decode(): value.decode() for name, value in reply.headers}, reply.body)
+        sent = {name.decode(): value.decode() for name, value in reply.headers}
+        return Answer(reply.status, {**sent, "x-request-id": request.id}, reply.body)
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         return asyncio.run(self.send_request(method, path, body, headers))
@@ -88,7 +93,7 @@ class Desk:
         """Tell whether nobody would have had to wait for an answer."""
 
         async def answer() -> bool:
-            answer = self.answer("POST", "/invocations", body, headers)
+            answer = self.answer(request_of("POST", "/invocations", headers), body)
             if not (inline := isinstance(answer, Reply)):
                 await answer
             return inline
@@ -344,12 +349,14 @@ def test_too_many_applications_are_refused(models: dict[int, ServedModel], tmp_p
 
 
 def test_what_could_not_be_read_is_refused_counted_and_named(desk: Desk) -> None:
+    request = Request("", "", b"", {}, "192.0.2.7")
+
     async def refuse() -> Reply:
-        return desk.app.refuse(Request("", "", b"", {}, "192.0.2.7"), 400, "This is not HTTP.")
+        return desk.app.refuse(request, 400, "This is not HTTP.")
 
     reply = asyncio.run(refuse())
     assert (reply.status, json.loads(reply.body)["message"]) == (400, "This is not HTTP.")
-    assert dict(reply.headers)[b"x-request-id"]
+    assert request.id
     text = desk.ask("GET", "/metrics").body.decode()
     assert 'loan_default_requests_total{code="400",route="other"} 1.0' in text
     assert "loan_default_malformed_requests_total 1.0" in text

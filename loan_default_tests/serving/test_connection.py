@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from loan_default.adapters.tracing import SpanId
 from loan_default.serving.connection import Connection, ConnectionLimits, Door
 from loan_default.serving.http import Reply, Request
 from loan_default_tests.waiting import within
@@ -29,6 +30,7 @@ class Desk:
         self.given_up = 0
 
     def admit(self, request: Request) -> Reply | None:
+        request.id, request.trace = "r-1", SpanId("a" * 32, "b" * 16, "01")
         return Reply(404, b"not here") if request.path == "/nowhere" else None
 
     def answer(self, request: Request) -> Reply | Awaitable[Reply]:
@@ -243,7 +245,8 @@ def test_head_is_answered_without_a_body(server: uvicorn.Server) -> None:
     with client_of(server) as client:
         client.send(b"HEAD /quick HTTP/1.1\r\nHost: here\r\n\r\n" + post(b"quick"))
         assert client.line() == b"HTTP/1.1 200 OK"
-        assert b"content-length: 7" in [*iter(client.line, b"")]
+        lines = [b"content-length: 7", b"x-request-id: r-1", b"traceresponse: 00-%b-%b-01" % (b"a" * 32, b"b" * 16)]
+        assert {*lines} <= {*iter(client.line, b"")}
         assert client.answer() == (200, b"at once: quick")
 
 
