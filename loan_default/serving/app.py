@@ -59,7 +59,7 @@ _DECISION = f"{_DECISIONS}{{decision_id}}"
 _ON_ITS_WAY = timedelta(seconds=0.5)  # a decision is at most, from the answer to the journal
 _CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
 _REFRESH_SECONDS = 1.0  # between two looks at what gauges show
-_SETTLE_SECONDS = 0.01  # after which answers are counted and logged, together; longer would make others wait
+_SETTLE_SECONDS = 0.02  # after which answers are counted and logged, together; longer would make others wait
 
 
 @dataclass(frozen=True)
