@@ -322,15 +322,16 @@ def test_what_is_too_large_or_no_http_is_refused_and_the_connection_ended(pieces
 
 
 @pytest.mark.parametrize(
-    ("sent", "seconds"),
+    ("sent", "seconds", "body_seconds"),
     [
-        (b"POST /invocations HTTP/1.1\r\nHost: he", 0.6),
-        (HEAD + b"Content-Length: 50\r\n\r\n", 0.6),
-        (HEAD + b"Content-Length: 1900\r\n\r\n" + b"x" * 400, 3),
+        (b"POST /invocations HTTP/1.1\r\nHost: he", 0.6, 30),
+        (HEAD + b"Content-Length: 50\r\n\r\n", 0.6, 30),
+        (HEAD + b"Content-Length: 1900\r\n\r\n" + b"x" * 400, 3, 3),
     ],
 )
-def test_what_does_not_come_in_time_is_refused(sent: bytes, seconds: float) -> None:
-    with limited() as (server, desk), client_of(server) as client:
+def test_what_does_not_come_in_time_is_refused(sent: bytes, seconds: float, body_seconds: float) -> None:
+    limits = replace(LIMITS, body_seconds=body_seconds)
+    with limited(limits) as (server, desk), client_of(server) as client:
         began = time.monotonic()
         client.send(sent)
         assert client.answer()[0] == 408
