@@ -37,7 +37,7 @@ Record = Literal[
     "outcomes_report",
     "performance_report",
 ]
-BatchRecord = Literal["application_report", "drift_report"]
+BatchRecord = Literal["application_report", "prediction_report", "drift_report", "field_distributions"]
 Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes"]
 BatchTable = Literal["application_batch", "rejected_applications", "predictions"]
 

@@ -205,14 +205,22 @@ class Tracking:
 
     def read_json(self, run_id: str, name: str) -> Any:
         """Return the JSON document that the run stored under `name`."""
+        return json.loads(self._read_text(run_id, name))
+
+    def _read_text(self, run_id: str, name: str) -> str:
         with self._client(f"read {name} of the run {run_id}") as client, TemporaryDirectory() as scratch:
-            return json.loads(Path(client.download_artifacts(run_id, name, scratch)).read_text(encoding="utf-8"))
+            return Path(client.download_artifacts(run_id, name, scratch)).read_text(encoding="utf-8")
 
     def find_json(self, run_id: str, name: str) -> Any | None:
         """Return the JSON document that the run stored under `name`, None where it stored none."""
+        text = self.find_text(run_id, name)
+        return None if text is None else json.loads(text)
+
+    def find_text(self, run_id: str, name: str) -> str | None:
+        """Return the text that the run stored under `name`, None where it stored none."""
         with self._client(f"list what the run {run_id} stored") as client:
             names = {artifact.path for artifact in client.list_artifacts(run_id)}
-        return self.read_json(run_id, name) if name in names else None
+        return self._read_text(run_id, name) if name in names else None
 
     def run_url(self, run_id: str, ui_url: str) -> str:
         """Return the page of the run in the MLflow UI at `ui_url`."""

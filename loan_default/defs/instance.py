@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 import dagster as dg
 
@@ -20,9 +21,12 @@ _PATIENCE_SECONDS = 10.0  # in which a bucket is tried again before a person is 
 _LOCK_KEY = int.from_bytes(b"records")  # of the advisory lock in Postgres; below 2⁶³
 
 
+_open: ContextVar[tuple[Settings, dg.DagsterInstance] | None] = ContextVar("open_instance", default=None)
+
+
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the instance that DAGSTER_HOME describes.
+    """Open the instance that DAGSTER_HOME describes; within such a block the one that is open already.
 
     Raises:
         BadInput: its `dagster.yaml` cannot be used, or the records cannot be written, now or while it is open.
@@ -31,11 +35,17 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import DBAPIError
 
+    opened = _open.get()
+    if opened is not None and opened[0] == settings:
+        yield opened[1]
+        return
     require_bucket(settings.storage, patience=_PATIENCE_SECONDS)
     try:
         with ExitStack() as stack:
             with _creation_lock(settings):
                 instance = stack.enter_context(dg.DagsterInstance.get())
+            token = _open.set((settings, instance))
+            stack.callback(_open.reset, token)
             yield instance
     except dg.DagsterInvalidConfigError as error:
         raise BadInput(f"{settings.dagster_home}/dagster.yaml cannot be used: {_config_problem(error)}") from error

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NEW_HOME = yaml.safe_load(dagster_yaml(Settings(Path())))
 _LIMITED_TAGS = {limit["key"] for limit in _NEW_HOME["concurrency"]["runs"]["tag_concurrency_limits"]}
 _BEGUN = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_NEVER = datetime.fromtimestamp(0, UTC)
 _SWITCHES = {"RUNNING": True, "STOPPED": False}  # any other status is what the code declares
 
 
@@ -39,11 +40,16 @@ class Daemon:
 
 @dataclass(frozen=True)
 class Instigator:
-    """A sensor or schedule that the daemon knows; `on` is None where the code decides, `error` of its last tick."""
+    """A sensor or schedule that the daemon knows; `on` is None where the code decides.
+
+    Of its last tick are `error`, `skip_reason` (why it asked for nothing) and `ticked_at`.
+    """
 
     name: str
     on: bool | None
     error: str | None
+    skip_reason: str | None = None
+    ticked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -118,21 +124,24 @@ def _daemons(instance: dg.DagsterInstance) -> Iterator[Daemon]:
 
 def _instigators(instance: dg.DagsterInstance) -> Iterator[Instigator]:
     """Yield each name once: a code location that was renamed leaves its old states behind."""
-    newest: dict[str, tuple[float, Instigator]] = {}
+    newest: dict[str, Instigator] = {}
     for state in instance.all_instigator_state():
-        ticked_at, error = _last_tick(instance, state)
-        if ticked_at >= newest.get(state.name, (0.0, None))[0]:
-            newest[state.name] = ticked_at, Instigator(state.name, _SWITCHES.get(state.status.value), error)
-    yield from (instigator for _, (_, instigator) in sorted(newest.items()))
+        instigator = _instigator(instance, state)
+        other = newest.get(instigator.name)
+        if other is None or (instigator.ticked_at or _NEVER) >= (other.ticked_at or _NEVER):
+            newest[instigator.name] = instigator
+    yield from (newest[name] for name in sorted(newest))
 
 
-def _last_tick(instance: dg.DagsterInstance, state: InstigatorState) -> tuple[float, str | None]:
-    """Return when the last tick that has ended was (seconds since 1970), and its error if it failed."""
+def _instigator(instance: dg.DagsterInstance, state: InstigatorState) -> Instigator:
+    """Read a sensor or schedule with its last tick that has ended."""
+    switch = _SWITCHES.get(state.status.value)
     ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=2)
     last = next((tick for tick in ticks if tick.status.value != "STARTED"), None)
     if last is None:
-        return 0.0, None
-    return last.timestamp, _root_message(last.error) if last.status.value == "FAILURE" else None
+        return Instigator(state.name, switch, None)
+    error = _root_message(last.error) if last.status.value == "FAILURE" else None
+    return Instigator(state.name, switch, error, last.skip_reason, datetime.fromtimestamp(last.timestamp, UTC))
 
 
 def _root_message(error: SerializableErrorInfo | None) -> str:

@@ -7,11 +7,11 @@ Evidently's report is drawn from that when somebody opens it, by `operations.evi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from loan_default.adapters.storage import remove, store
+from loan_default.adapters.storage import remove, store, write_json
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import DriftPolicy
 from loan_default.steps.workspace import Workspace
@@ -68,12 +68,15 @@ def compare_batch(
     workspace: Workspace,
     engine: Engine,
 ) -> ComparedBatch:
-    """Compare a batch with the reference profile of the version that scored it, and store a sample for the charts.
+    """Compare a batch with the reference profile of the version that scored it.
+
+    Stored are the shares of both sides in the bins of each field, which pages draw, and a sample for Evidently's.
 
     Raises:
         BadInput: the predictions are not of the file that was read last.
     """
     from loan_default.risk.compute import JoinedTable
+    from loan_default.risk.monitoring.distributions import field_distributions
     from loan_default.risk.monitoring.drift import feature_drift, judge_drift
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE, profile_of
 
@@ -82,6 +85,9 @@ def compare_batch(
     table = JoinedTable(((applications, contract.feature_names), (predictions, (RAW_SCORE,))))
     profile = profile_of(engine, table, reference)
     features = feature_drift(reference, profile, policy)
+    fields = [asdict(field) for field in field_distributions(reference, profile)]
+    record = {"batch": batch, "model_version": version.version, "fields": fields}
+    write_json(workspace.layout.batch_record("field_distributions", batch), record)
     _store_sample(batch, table.scan(), profile.rows, policy, workspace)
     return ComparedBatch(
         batch,

@@ -41,6 +41,19 @@ class BatchScoring:
     csv: UPath
 
 
+def prediction_report(
+    application_report: Mapping[str, Any], version: int, now: datetime, decisions: Sequence[tuple[str, int, float]]
+) -> dict[str, Any]:
+    """Return the record of a scoring: what was read of the file, and of each decision how many got it, and mean PD."""
+    names = ("decision", "applications", "mean_pd")
+    return {
+        "model_version": version,
+        "scored_at": now.isoformat(timespec="seconds"),
+        **{name: application_report[name] for name in ("first_month", "last_month", "rejected", "problems")},
+        "decisions": [dict(zip(names, decision, strict=True)) for decision in decisions],
+    }
+
+
 def read_batch(batch: str, contract: Contract, workspace: Workspace) -> CleaningReport:
     """Read and check a batch file, and store its applications, its rejected rows and its report.
 
@@ -79,7 +92,8 @@ def score_batch(
 ) -> BatchScoring:
     """Score a batch by the version in production; the result replaces that of the last scoring and nothing else.
 
-    Stored are, in this order, the prediction history of this version, the predictions, and the same as CSV.
+    Stored are, in this order, the prediction history of this version, the predictions, the same as CSV, and a record of
+    how many got which decision, so that nobody has to read the batch for that.
 
     Args:
         batch: its name.
@@ -121,7 +135,10 @@ def score_batch(
         findings = (fields, *judge_predictions(pl.scan_parquet(parquet, glob=False), application_report["kept"]))
         require_passed("predictions", findings)
         prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
-        remove(csv_path)  # a CSV that is there is of the Parquet that is there
+        report_path = layout.batch_record("prediction_report", batch)
+        for path in (csv_path, report_path):  # those that are there are of the Parquet that is there
+            remove(path)
         store(parquet, layout.batch_table("predictions", batch))
         store(csv, csv_path)
+        write_json(report_path, prediction_report(application_report, version.version, now, decisions))
     return BatchScoring(version.version, application_report["kept"], decisions, findings, csv_path)

@@ -15,6 +15,7 @@ from loan_default.adapters.inbox import (
     find_file,
     list_files,
     list_folders,
+    list_names,
     local_copy,
     match_files,
     require_files,
@@ -212,6 +213,16 @@ def test_files_of_a_bucket_are_copied_here(tmp_path: Path, bucket: UPath, patter
     expected = ["a.csv", "b.csv"] if "*" in pattern else ["b.csv"]
     assert [path.name for path in copies] == expected, "reports name them"
     assert [path.read_text() for path in copies] == [f"of {name}" for name in expected]
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])
+def test_names_are_listed_as_files_are(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> None:
+    folder = (UPath(tmp_path) if where == "folder" else request.getfixturevalue("bucket")) / "records"
+    assert list_names(folder) == {}
+    for name in ("a.json", "b.html"):
+        write_text(folder / name, name)
+    files = {file.name: (file.state, file.changed_at) for file in list_files(folder)}
+    assert {name: (file.state, file.changed_at) for name, file in list_names(folder).items()} == files
 
 
 @pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.integration)])

@@ -35,6 +35,15 @@ def test_a_home_without_a_file_of_its_own_is_opened(home: Settings) -> None:
         assert instance.get_runs_count() == 0
 
 
+def test_within_an_open_instance_it_is_not_opened_again(home: Settings) -> None:
+    with open_instance(home) as outer:
+        with open_instance(home) as inner:
+            assert inner is outer
+        assert outer.get_runs_count() == 0, "it is still open"
+    with open_instance(home) as later:
+        assert later is not outer
+
+
 @pytest.mark.integration
 def test_processes_that_meet_in_a_new_home_share_it(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")

@@ -33,7 +33,8 @@ def shut():
     raise OSError("the door is shut\\nand more")
 
 @dg.sensor(minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
-def open_(): ...
+def open_():
+    return dg.SkipReason("nobody is there")
 
 defs = dg.Definitions(sensors=[shut, open_])
 """
@@ -145,6 +146,11 @@ def test_a_daemon_that_was_stopped_leaves_its_heartbeats_and_the_tick_that_faile
         "shut": "OSError: the door is shut",
         "open_": None,
     }
+    assert {instigator.name: instigator.skip_reason for instigator in status.instigators} == {
+        "shut": None,
+        "open_": "nobody is there",
+    }
+    assert all(instigator.ticked_at for instigator in status.instigators)
     (failed,) = judge_instigators(status, sensors=True)
     assert (failed.mark, failed.message) == ("wrong", "The last tick of shut failed: OSError: the door is shut.")
     (switched,) = judge_instigators(off, sensors=True)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from loan_default.adapters.storage import write_text
+from loan_default.adapters.storage import read_json, write_text
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.data.synthetic import make_applications
 from loan_default.risk.errors import BadInput
@@ -39,6 +39,11 @@ def test_the_same_population_is_stable(book: Book) -> None:
     assert (record["scored_at"], record["reference"]["months"][0]) == ("2026-03-01T00:00:00+00:00", "2012-01")
     sample = pl.read_parquet(str(book.layout.drift_sample("a")))
     assert (sample.height, sample.width) == (300, len(record["features"])), "of 400, by policy"
+    stored = read_json(book.layout.batch_record("field_distributions", "a"))
+    assert stored["model_version"] == 1
+    fields = {field["name"]: field for field in stored["fields"]}
+    assert fields.keys() == {feature["feature"] for feature in record["features"]}
+    assert sum(bin_["batch"] for bin_ in fields["annual_inc"]["bins"]) == pytest.approx(1)
 
 
 def test_what_an_earlier_release_drew_of_a_batch_goes_with_its_verdict(book: Book) -> None:

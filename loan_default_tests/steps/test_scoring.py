@@ -57,6 +57,12 @@ def test_table_history_and_csv_are_stored_when_the_step_returns(book: Book) -> N
     assert pl.read_csv(str(scored.csv))["pd"].to_list() == pytest.approx(table["pd"].to_list())
     assert table["scored_at"].unique().to_list() == [NOW]
     assert list(book.settings.staging.glob("run-1-*")) == []
+    report = read_json(book.layout.batch_record("prediction_report", "a"))
+    assert (report["model_version"], report["scored_at"], report["rejected"]) == (1, NOW.isoformat(), 0)
+    counts = table.group_by("decision").agg(pl.len().alias("applications"), pl.col("pd").mean().alias("mean_pd"))
+    assert report["decisions"] == [
+        {**row, "mean_pd": pytest.approx(row["mean_pd"])} for row in counts.sort("decision").to_dicts()
+    ]
 
 
 @pytest.mark.integration
@@ -98,7 +104,7 @@ def test_a_csv_that_cannot_be_stored_leaves_none_of_an_earlier_scoring(
     monkeypatch.setattr(scoring, "store", store)
     with pytest.raises(OSError, match="No space left"):
         _score(book, seed=4)
-    assert "predictions/a.csv" not in book.files()
+    assert not book.files() & {"predictions/a.csv", "prediction_report/a.json"}
     assert list(book.settings.staging.glob("run-1-*")) == []
 
 
