@@ -15,6 +15,7 @@ from benchmarks import (
     bench_drift,
     bench_fit,
     bench_import,
+    bench_pages,
     bench_reasons,
     bench_scale,
     bench_score,
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Figure]]] = {
     "score": bench_score.figures,
     "drift": bench_drift.figures,
     "import": bench_import.figures,
+    "pages": bench_pages.figures,
 }
 # By their names only: serving needs a load generator that is no Python package, the others much time and disk.
 BY_NAME: dict[str, Callable[[Path], list[Figure]]] = {

@@ -130,3 +130,19 @@ def metrics(*, host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1",
     thread = serve_metrics(settings, host, port)
     errors().print(f"Metrics: http://{host}:{port}/metrics   Ctrl-C stops it.")
     thread.join()
+
+
+@command(WATCH, "report --out committee.html")
+def report(*, out: Annotated[Path, Parameter(metavar="FILE")]) -> None:
+    """Write overview, batches, versions, promised and realised into one HTML file, which needs nothing else.
+
+    Args:
+        out: File to write.
+    """
+    from loan_default.cli.terminal import output
+    from loan_default.operations import home
+    from loan_default.settings import METRICS_NEEDS
+    from loan_default.web.report import write_report
+
+    write_report(home.open_home(METRICS_NEEDS), out)
+    output().print(f"The report is in {out}.", markup=False)

@@ -45,7 +45,7 @@ def serve(
 
 @command(SERVE, "web", "web --port 8080")
 def web(*, host: Annotated[str | None, Parameter(metavar="ADDRESS")] = None, port: Port | None = None) -> None:
-    """Show the pages of this installation: score an applicant, find a decision.
+    """Show the pages of this installation: overview, scoring, decisions, batches, versions, promised and realised.
 
     Args:
         host: Address to listen on; another than loopback needs users or a proxy that signs people in. Default:

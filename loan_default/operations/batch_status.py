@@ -65,13 +65,15 @@ def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]
 
 def comparisons(layout: StorageLayout) -> dict[str, bool]:
     """Tell of each scored batch, the one that was scored last at the end, whether it was compared since."""
-    compared_at = {file.name: file.changed_at for file in inbox.list_files(layout.drift_reports)}
+    reports = inbox.list_names(layout.drift_reports)
     compared = {}
-    for file in inbox.list_files(layout.predictions):
-        if file.name.endswith(".parquet"):  # and not the same as CSV
-            batch = batch_name(file.name)
-            report = layout.batch_record("drift_report", batch).name
-            compared[batch] = report in compared_at and file.changed_at <= compared_at[report]
+    for name, file in sorted(
+        inbox.list_names(layout.predictions).items(), key=lambda item: (item[1].changed_at, item[0])
+    ):
+        if name.endswith(".parquet"):  # and not the same as CSV
+            batch = batch_name(name)
+            report = reports.get(f"{batch}.json")
+            compared[batch] = report is not None and file.changed_at <= report.changed_at
     return compared
 
 

@@ -59,6 +59,14 @@ class BatchFailure:
 
 
 @dataclass(frozen=True)
+class RunFailure:
+    """A run that failed, and the sentence of its step."""
+
+    run: Run
+    reason: str
+
+
+@dataclass(frozen=True)
 class BatchRuns:
     """Dagster's records of batches: those it knows, and those whose newest run failed."""
 
@@ -215,6 +223,20 @@ def read_batch_runs(settings: Settings) -> BatchRuns:
         ]
         failures = [failure for batch in dict.fromkeys(failed) if (failure := _failure(instance, settings, batch))]
         return BatchRuns(tuple(instance.get_dynamic_partitions(partitions)), tuple(failures))
+
+
+def read_failures(settings: Settings) -> list[RunFailure]:
+    """Read which runs failed, newest first, after which no other of the same batch, or else of the same job, ended."""
+    from dagster._core.storage.dagster_run import FINISHED_STATUSES
+
+    from loan_default.defs.instance import open_instance
+
+    with open_instance(settings) as instance:
+        newest: dict[str, Run] = {}
+        for run in _runs(instance, settings, statuses=FINISHED_STATUSES):
+            newest.setdefault(run.batch or run.job, run)
+        failed = [run for run in newest.values() if run.status == "failure"]
+        return [RunFailure(run, failure_reason(_failure_events(instance, run.run_id))) for run in failed]
 
 
 def _failure(instance: dg.DagsterInstance, settings: Settings, batch: str) -> BatchFailure | None:

@@ -5,26 +5,32 @@ Each page is a module in `pages`, whose `routes` are listed here; the server's a
 
 from __future__ import annotations
 
+import logging
+import threading
 from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
+from loan_default.operations.batch_figures import BatchArchive
+from loan_default.operations.overview import read_overview
+from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
-from loan_default.web.pages import decisions, score, sign_in
+from loan_default.web import charts
+from loan_default.web.pages import batches, decisions, history, overview, promised, score, sign_in, versions
 from loan_default.web.people import People, SignInLimit
 from loan_default.web.rendering import FOLDER, render
 from loan_default.web.security import BODY_BYTES, Security
 
-PAGES = (score, decisions, sign_in)
+PAGES = (overview, score, decisions, batches, versions, promised, history, sign_in)
 
 
 def create_app(settings: Settings, people: People) -> Starlette:
@@ -32,7 +38,6 @@ def create_app(settings: Settings, people: People) -> Starlette:
     routes: list[BaseRoute] = [route for page in PAGES for route in page.routes]
     app = Starlette(
         routes=[
-            Route("/", _first_page),
             Route("/ping", _ping),
             *routes,
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
@@ -48,11 +53,25 @@ def create_app(settings: Settings, people: People) -> Starlette:
         max_body_size=BODY_BYTES,
     )
     app.state.settings, app.state.people, app.state.sign_in_limit = settings, people, SignInLimit()
+    app.state.batches, app.state.versions = BatchArchive(settings.layout), VersionArchive(settings)
     return app
 
 
-def _first_page(request: Request) -> Response:
-    return RedirectResponse("/score", 303)
+def warm_up(app: Starlette) -> threading.Thread:
+    """Read in a thread, which is returned, what the first page would wait for: records, libraries and the renderer."""
+    thread = threading.Thread(target=_read_ahead, args=(app,), name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _read_ahead(app: Starlette) -> None:
+    try:
+        app.state.batches.read()
+        app.state.versions.read()
+        read_overview(app.state.settings)
+    except (BadInput, TrackingError, OSError) as error:  # the pages say it too
+        logging.getLogger(__name__).warning("%s", error)
+    charts.warm_up()
 
 
 def _ping(request: Request) -> Response:

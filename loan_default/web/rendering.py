@@ -42,8 +42,13 @@ class NavigationEntry(NamedTuple):
 
 
 NAVIGATION = (
+    NavigationEntry("/", "Overview"),
     NavigationEntry("/score", "Score", "officer"),
     NavigationEntry("/decisions", "Decisions", "officer"),
+    NavigationEntry("/batches", "Batches"),
+    NavigationEntry("/versions", "Versions"),
+    NavigationEntry("/promised", "Promised and realised"),
+    NavigationEntry("/history", "History"),
 )
 
 
@@ -107,6 +112,7 @@ def environment() -> Environment:
         percent=percent,
         cut_off=cut_off,
         moment=moment,
+        short_moment=short_moment,
         day=day,
         plural=plural,
         decision_word=decision_word,
@@ -154,6 +160,14 @@ def day(value: datetime | str) -> str:
 def decision_word(decision: str) -> str:
     """Write a decision as what became of the application."""
     return _DECISION_WORDS.get(decision, decision)
+
+
+def short_moment(value: datetime | str | None) -> Markup:
+    """Write a time, or its ISO 8601 text, in UTC and short enough for a table: `2026-11-27 07:05`; a dash for none."""
+    if value is None:
+        return Markup(NOTHING)
+    time = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(time.isoformat(timespec="seconds"), f"{time:%Y-%m-%d %H:%M}")
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

@@ -74,11 +74,14 @@ def run(settings: Settings, config: WebConfig) -> None:
     """Answer until the process is ended."""
     import uvicorn
 
-    from loan_default.web.app import create_app
+    from loan_default.web.app import create_app, warm_up
+
+    app = create_app(settings, config.people)
+    warm_up(app)
 
     # The proxy's own word for who asks is read by `people`, from its address as it comes.
     uvicorn.run(
-        create_app(settings, config.people),
+        app,
         host=config.host,
         port=config.port,
         log_level="warning",

@@ -17,7 +17,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Set up": ("contract", "init", "doctor", "sample-data", "demo", "completion"),
     "Train": ("run", "clean", "tune", "train", "promote", "rollback"),
     "Score": ("score", "score-again", "score-rest"),
-    "Watch": ("status", "history", "decision", "drift", "performance", "metrics"),
+    "Watch": ("status", "history", "decision", "drift", "performance", "metrics", "report"),
     "Serve": ("serve", "web", "web-user", "evidently", "dev"),
 }
 NAMES = [name for names in COMMANDS.values() for name in names]

@@ -56,6 +56,15 @@ def test_metrics_of_an_empty_home_are_all_there(command: Run) -> None:
     assert 'loan_default_alias_version{alias="production"} 0.0' in text.splitlines()
 
 
+@pytest.mark.integration
+def test_a_report_on_an_empty_home_says_how_to_begin(folder: Path, command: Run) -> None:
+    assert command("report", "--out", "new/report.html") == (0, "The report is in new/report.html.\n", "")
+    assert "No version has been trained yet." in (folder / "new" / "report.html").read_text(encoding="utf-8")
+    assert sentence(command("report", "--out", "report.pdf")) == (
+        "report.pdf cannot be written; name a file that ends in .html."
+    )
+
+
 def test_outcomes_that_cannot_be_read_are_refused_before_any_is_taken(folder: Path, command: Run) -> None:
     folder.joinpath("good.csv").write_text("id,loan_status,month\n1,Current,2019-03\n")
     folder.joinpath("bad.csv").write_text("id,loan_status\n1,Current\n")

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from loan_default.operations.runs import JobFailed, newest_runs, read_batch_runs, run_job, runs_under_way
+from loan_default.operations.runs import JobFailed, newest_runs, read_batch_runs, read_failures, run_job, runs_under_way
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
 from loan_default_tests.stores import free_port
@@ -125,9 +125,9 @@ def test_a_batch_has_failed_until_its_newest_run_succeeds(home: Settings, job: s
     assert "2014-08" in runs.batches
 
 
-def _record_successes(job: str, count: int) -> None:
-    """Record runs of another batch."""
-    tags = {"dagster/partition": BATCH}
+def _record_successes(job: str, count: int, batch: str = BATCH) -> None:
+    """Record runs of a batch, by default of another."""
+    tags = {"dagster/partition": batch}
     with dg.DagsterInstance.get() as instance:
         for _ in range(count):
             instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.SUCCESS, tags=tags))
@@ -150,6 +150,10 @@ def test_the_newest_runs_of_a_job_are_read_with_how_they_stand(home: Settings) -
         run_job(home, "monitoring_job", batch="2014-10")
     (run,) = newest_runs(home, "monitoring_job")
     assert (run.status, run.batch) == ("failure", "2014-10")
+    newest, *_ = read_failures(home)
+    assert (newest.run, bool(newest.reason)) == (run, True)
+    _record_successes("monitoring_job", 1, "2014-10")
+    assert "2014-10" not in [failure.run.batch for failure in read_failures(home)]
 
 
 @pytest.mark.integration

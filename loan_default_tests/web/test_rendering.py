@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
 from loan_default.web.people import People, User
-from loan_default.web.rendering import environment, moment, number, percent, plural
+from loan_default.web.rendering import environment, moment, number, percent, plural, short_moment
 from loan_default_tests.web.clients import client_of, send_form
 from loan_default_tests.web.test_people import ANNA, PASSWORD
 
@@ -32,6 +32,11 @@ def test_numbers_are_written_as_people_do() -> None:
 def test_times_are_written_in_utc(value: datetime | date | str, text: str) -> None:
     assert f">{text}</time>" in moment(value)
     assert moment(None) == "–"
+
+
+def test_times_of_tables_are_short() -> None:
+    assert ">2026-11-27 04:48</time>" in short_moment("2026-11-27T06:48:05+02:00")
+    assert short_moment(None) == "–"
 
 
 def test_what_a_person_writes_is_shown_as_it_is() -> None:

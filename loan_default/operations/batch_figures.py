@@ -1,0 +1,165 @@
+"""Batches as figures: how each was decided, how far its population has moved, and what could not be scored.
+
+A list of many is read from their records alone, each once for each state of its file; how a batch stands that failed
+or waits is `batch_status`'s, scoring and comparing `batches`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loan_default.adapters.inbox import list_names
+from loan_default.adapters.layout import StorageLayout, is_verdict
+from loan_default.adapters.record_cache import CachedRecord, RecordCache
+from loan_default.risk.errors import BadInput
+
+if TYPE_CHECKING:
+    pass
+
+SCORE = "score"  # the kind of the line that stands for the score among the fields of a drift report
+_TABLE = ".parquet"
+FIGURES = ("psi", "decile_psi", "missing_psi")  # of a field; the widest decides
+
+
+@dataclass(frozen=True)
+class BatchFigures:
+    """A batch that was scored.
+
+    Attributes:
+        batch: its name.
+        first_month: of its applications (YYYY-MM), and the last; None in a book without a date.
+        rows: applications that were scored.
+        rejected: rows that could not be.
+        problems: of these by kind, the most frequent first.
+        model_version: the version that scored it.
+        scored_at: ISO 8601 in UTC.
+        decisions: share of the applications by decision.
+        mean_pd: of all applications.
+        verdict: on its drift; None where it was not compared since it was scored.
+        score_psi: of the score, less what chance makes of it; None where there are too few rows.
+        drifted_share: of the fields compared.
+        psi: the widest of its figures by field, the score's by the name of its column.
+        drifted: names of the fields that drifted.
+        reasons: of the verdict.
+    """
+
+    batch: str
+    first_month: str | None
+    last_month: str | None
+    rows: int
+    rejected: int
+    problems: Mapping[str, int]
+    model_version: int
+    scored_at: str
+    decisions: Mapping[str, float]
+    mean_pd: float
+    verdict: str | None
+    score_psi: float | None
+    drifted_share: float | None
+    psi: Mapping[str, float | None]
+    drifted: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def rejected_share(self) -> float:
+        """Divide the rejected rows by all."""
+        return self.rejected / max(self.rows + self.rejected, 1)
+
+
+@dataclass(frozen=True)
+class BatchList:
+    """The batches that were scored, oldest first, and how many of an earlier release left no record of their scoring.
+
+    `read_at` is when the folders were listed.
+    """
+
+    batches: tuple[BatchFigures, ...]
+    without_record: int
+    read_at: datetime
+
+    def find(self, batch: str) -> BatchFigures:
+        """Return a batch by its name.
+
+        Raises:
+            BadInput: there is none.
+        """
+        for figures in self.batches:
+            if figures.batch == batch:
+                return figures
+        raise BadInput(f"No batch {batch} has been scored; run loan-default score FILE first.")
+
+
+class BatchArchive:
+    """The records of all batches of an installation, which stay in memory as long as this object."""
+
+    def __init__(self, layout: StorageLayout) -> None:
+        self._layout = layout
+        reports = layout.batch_record("prediction_report", "").parent
+        self._predictions = RecordCache(reports, _prediction_figures)
+        self._drift = RecordCache(layout.drift_reports, _drift_figures, is_verdict)
+
+    def read(self) -> BatchList:
+        """Read every batch; only what was written since the last time is opened."""
+        read_at = datetime.now(UTC)
+        predictions, drift = self._predictions.read(), self._drift.read()
+        tables = {name.removesuffix(_TABLE) for name in list_names(self._layout.predictions) if name.endswith(_TABLE)}
+        batches = [
+            BatchFigures(batch, **predictions[batch].content, **_compared(drift.get(batch), predictions[batch]))
+            for batch in tables & predictions.keys()
+        ]
+        batches.sort(key=lambda figures: (figures.last_month or "", figures.batch))
+        return BatchList(tuple(batches), len(tables - predictions.keys()), read_at)
+
+
+def _prediction_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    counts = record["decisions"]
+    rows = sum(count["applications"] for count in counts)
+    return {
+        "rows": rows,
+        **{name: record[name] for name in ("first_month", "last_month", "rejected", "problems")},
+        "model_version": record["model_version"],
+        "scored_at": record["scored_at"],
+        "decisions": {count["decision"]: count["applications"] / max(rows, 1) for count in counts},
+        "mean_pd": sum(count["applications"] * count["mean_pd"] for count in counts) / max(rows, 1),
+    }
+
+
+def _drift_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    from loan_default.risk.monitoring.verdicts import with_current_verdict
+
+    record = with_current_verdict(record)
+    few = record["score_psi"] is None
+    return {
+        "verdict": record["verdict"],
+        "score_psi": record["score_psi"],
+        "drifted_share": None if few else record["share"],
+        "psi": {line["feature"]: widest_figure(line) for line in record["features"]},
+        "drifted": tuple(record["drifted_features"]),
+        "reasons": tuple(record["reasons"]),
+    }
+
+
+def widest_figure(line: Mapping[str, Any]) -> float | None:
+    """Return the widest PSI of a line of a drift report; None where there is none."""
+    return max((line[figure] for figure in FIGURES if line[figure] is not None), default=None)
+
+
+_NOT_COMPARED: Mapping[str, Any] = {
+    "verdict": None,
+    "score_psi": None,
+    "drifted_share": None,
+    "psi": {},
+    "drifted": (),
+    "reasons": (),
+}
+
+
+def _compared(
+    drift: CachedRecord[Mapping[str, Any]] | None, predictions: CachedRecord[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return the figures of a comparison, unless the batch was scored after it."""
+    current = drift is not None and drift.file.changed_at >= predictions.file.changed_at
+    return drift.content if drift is not None and current else _NOT_COMPARED

@@ -1,0 +1,118 @@
+"""The first look at an installation: how it stands, what failed and why, what sensors wait for, what to do next.
+
+How it stands is read by `status`; that something is wrong, and the remedy, is judged as the doctor does, without its
+probes. What happened before is `history`'s.
+
+Tested in `web/pages/test_overview.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from loan_default.adapters.tracking import PRODUCTION
+from loan_default.operations.batch_status import BatchStatus
+from loan_default.operations.doctor.batches import judge_batches
+from loan_default.operations.doctor.check import CheckContext, Diagnosis
+from loan_default.operations.doctor.instance import judge_daemons, judge_instigators, judge_runs
+from loan_default.operations.doctor.server import check_server
+from loan_default.operations.promotion import open_models
+from loan_default.operations.runs import RunFailure, read_failures
+from loan_default.operations.status import Status, VersionStatus, read_status
+from loan_default.settings import Settings
+
+if TYPE_CHECKING:
+    from loan_default.defs.instance_status import InstanceStatus
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How an installation stood at `read_at`: its status, Dagster's instance, failures, and what is to be done."""
+
+    status: Status
+    instance: InstanceStatus
+    failures: tuple[RunFailure, ...]
+    advice: tuple[Diagnosis, ...]
+    read_at: datetime
+
+    @property
+    def production(self) -> VersionStatus:
+        """Return the version in production, without a number where there is none."""
+        return self.status.versions[0]
+
+
+def read_overview(settings: Settings) -> Overview:
+    """Read how the installation stands now, from one opening of Dagster's records.
+
+    Raises:
+        TrackingError: the registry cannot be asked.
+        BadInput: Dagster's records cannot be read.
+    """
+    from loan_default.defs.instance import open_instance
+    from loan_default.defs.instance_status import instance_status_of
+
+    now = datetime.now(UTC)
+    with open_instance(settings) as instance:
+        status, condition = read_status(settings), instance_status_of(instance, settings.runs)
+        failures = read_failures(settings)
+    return Overview(status, condition, tuple(failures), tuple(_advise(settings, status, condition, failures, now)), now)
+
+
+def _advise(
+    settings: Settings,
+    status: Status,
+    condition: InstanceStatus,
+    failures: list[RunFailure],
+    now: datetime,
+) -> Iterator[Diagnosis]:
+    """Yield what is wrong and what is to be done, what keeps others from working first."""
+    yield from advise_on_versions(status)
+    context = CheckContext(settings, production=open_models(settings).tracking.version_of(PRODUCTION))
+    judged = [
+        *(check_server(context) if context.production else ()),
+        *judge_daemons(condition, now),
+        *judge_instigators(condition, sensors=settings.sensors),
+        *judge_runs(condition, now),
+        *judge_batches([batch for batch in status.batches if batch.state != "scored"], settings.layout),
+    ]
+    yield from (diagnosis for diagnosis in judged if diagnosis.mark != "ok")
+    for failure in failures:
+        if failure.run.batch is None:
+            remedy = "Mend what it names, then run it again; its page in Dagster tells more."
+            yield Diagnosis(failure.run.job, "wrong", f"{failure.run.job} failed: {failure.reason}", remedy)
+    yield from advise_on_drift(status)
+
+
+def advise_on_versions(status: Status) -> Iterator[Diagnosis]:
+    """Say what is to be done until a version is in production, and where it proved to be no longer good enough."""
+    production, _, staging = status.versions
+    if not staging.version:
+        remedy = "Run loan-default run --data FILE, or loan-default demo to see the whole on synthetic loans."
+        yield Diagnosis("versions", "note", "No version has been trained yet.", remedy)
+        return
+    if not production.version:
+        held = f" It was held: {staging.reasons}" if staging.decision == "hold" else ""
+        remedy = "Run loan-default promote to decide on it by policy, or loan-default promote --force --reason TEXT."
+        yield Diagnosis(
+            "versions", "wrong", f"No version is in production; version {staging.version} waits.{held}", remedy
+        )
+        return
+    if status.performance and status.performance.verdict == "degraded":
+        message = f"Version {status.performance.model_version} has degraded on loans whose outcomes are known."
+        yield Diagnosis("performance", "wrong", message, "Look at Promised and realised, and train on newer loans.")
+
+
+def advise_on_drift(status: Status) -> Iterator[Diagnosis]:
+    """Name the newest batch where it drifted, and how many wait."""
+    scored = [batch for batch in status.batches if batch.state == "scored"]
+    newest: BatchStatus | None = scored[-1] if scored else None
+    if newest and newest.verdict == "drifted":
+        remedy = "Look at the batch; the drift sensor asks for a retraining where LOAN_DEFAULT_DATA names newer loans."
+        yield Diagnosis("drift", "note", f"The newest batch, {newest.batch}, has drifted.", remedy)
+    if status.waiting:
+        names = "batch waits" if len(status.waiting) == 1 else "batches wait"
+        remedy = "The daemon scores them; without it run loan-default score FILE."
+        yield Diagnosis("batches", "note", f"{len(status.waiting):,} {names} to be scored.", remedy)

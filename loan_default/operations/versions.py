@@ -1,0 +1,112 @@
+"""Versions of the model: what each measured on its test window, what was decided on it, and two of them side by side.
+
+Measuring is `risk.validation`'s, promoting `promotion`'s. What a version left in MLflow never changes but for its
+evaluation, which each decision follows: it is read once for each decision.
+
+Tested in `web/pages/test_versions.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from loan_default.adapters.layout import MODEL_CARD
+from loan_default.adapters.record_cache import RecordCache
+from loan_default.operations.promotion import open_models
+from loan_default.operations.records import Record
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+
+if TYPE_CHECKING:
+    from loan_default.adapters.tracking import ModelVersion
+    from loan_default.risk.validation.champion_challenger import Judgement
+
+EVALUATION = "evaluation.json"
+_VERSIONS_CACHED = 64
+
+
+@dataclass(frozen=True)
+class VersionSummary:
+    """A version, what it measured on its test window, and the newest decision on it.
+
+    `metrics` are intervals by name, and `decision` the record of it: both None where nothing was decided yet, and
+    `metrics` also where a person decided before the version was measured. `created_at` is ISO 8601 in UTC.
+    """
+
+    version: int
+    kind: str
+    created_at: str
+    aliases: tuple[str, ...]
+    run_id: str
+    decision: Record | None
+    metrics: Mapping[str, Mapping[str, float]] | None
+
+
+@dataclass(frozen=True)
+class VersionDetail:
+    """A version with its evaluation and its card in Markdown; None for what its training did not leave."""
+
+    summary: VersionSummary
+    judgement: Judgement | None
+    card: str | None
+
+
+class VersionArchive:
+    """The versions of an installation; what was read of them stays in memory as long as this object."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._decisions: RecordCache[Record] = RecordCache(settings.layout.decisions, dict)
+        self._detail = lru_cache(_VERSIONS_CACHED)(self._read_detail)
+
+    def decisions(self) -> list[Record]:
+        """Return every decision on a version, oldest first."""
+        return [record.content for _, record in sorted(self._decisions.read().items())]
+
+    def read(self) -> tuple[VersionSummary, ...]:
+        """Read every version, newest first.
+
+        Raises:
+            TrackingError: the registry cannot be asked.
+        """
+        decisions = self.decisions()
+        return tuple(_summary(version, decisions) for version in open_models(self._settings).tracking.versions())
+
+    def detail(self, version: int) -> VersionDetail:
+        """Read one version.
+
+        Raises:
+            BadInput: there is no such version.
+        """
+        summary = next((summary for summary in self.read() if summary.version == version), None)
+        if summary is None:
+            raise BadInput(f"There is no version {version}; the list of versions names those that are registered.")
+        decided_at = summary.decision["decided_at"] if summary.decision else ""
+        judgement, card = self._detail(summary.run_id, decided_at)
+        return VersionDetail(summary, judgement, card)
+
+    def _read_detail(self, run_id: str, decided_at: str) -> tuple[Judgement | None, str | None]:
+        """Read what the run of a version left; anew after each decision."""
+        from loan_default.risk.validation.champion_challenger import Judgement
+
+        tracking = open_models(self._settings).tracking
+        evaluation, card = (tracking.find_text(run_id, name) for name in (EVALUATION, MODEL_CARD))
+        return Judgement.from_dict(json.loads(evaluation)) if evaluation else None, card
+
+
+def _summary(version: ModelVersion, decisions: Sequence[Record]) -> VersionSummary:
+    own = [record for record in decisions if record["candidate"] == version.version]
+    measured = [record["evidence"]["metrics"] for record in own if (record.get("evidence") or {}).get("metrics")]
+    return VersionSummary(
+        version=version.version,
+        kind=version.tags.get("kind", ""),
+        created_at=version.created_at.isoformat(timespec="seconds"),
+        aliases=version.aliases,
+        run_id=version.run_id,
+        decision=own[-1] if own else None,
+        metrics=measured[-1] if measured else None,
+    )

@@ -1,0 +1,335 @@
+"""The pages on batches: how each was decided and has moved, over time and field by field; one batch in detail.
+
+Figures are read by `operations.batch_figures` and `operations.batch_detail`; what is drift is `risk.monitoring`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from loan_default.operations.batch_detail import (
+    FieldDrift,
+    read_batch_detail,
+    read_rejected_rows,
+)
+from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList
+from loan_default.operations.book import read_contract, read_policy
+from loan_default.operations.evidently import read_page
+from loan_default.risk.model.scorer import DECISIONS
+from loan_default.web import charts
+from loan_default.web.charts import Chart, Limit, draw
+from loan_default.web.people import Role, person_of
+from loan_default.web.rendering import percent, settings_of
+from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
+
+if TYPE_CHECKING:
+    from loan_default.risk.contract.book import Contract
+    from loan_default.risk.policy import DriftPolicy
+    from loan_default.settings import Settings
+
+_HEAT_BATCHES, _FIELDS_LISTED, _FIELDS_DRAWN = 12, 15, 6
+_DECIDED = {"approve": "approved", "review": "to review", "decline": "declined"}
+_REJECTED_ROLE: Role = "officer"  # who may see what a file says of an applicant
+# Evidently's page brings its own scripts: it may run them, and reach neither these pages nor anything else.
+_EVIDENTLY_POLICY = (
+    "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+)
+
+
+def show_batches(request: Request) -> Response:
+    """Show all batches that were scored."""
+    archive: BatchArchive = request.app.state.batches
+    everything = request.query_params.get("fields") == "all"
+    content = batches_content(settings_of(request), archive.read(), page_number(request), everything=everything)
+    return show(request, "batches.html", **content)
+
+
+def batches_content(
+    settings: Settings, batches: BatchList, page: int = 1, *, everything: bool = False
+) -> dict[str, Any]:
+    """Return what the page on batches shows; of the map of fields those that moved most, or `everything`."""
+    drift, contract = read_policy(settings).drift, read_contract(settings)
+    table = batch_table(batches.batches, page)
+    heat = heat_map(batches.batches[-_HEAT_BATCHES:], contract, drift)
+    return {
+        "heat_fields": _FIELDS_LISTED if not everything else len(heat.rows) if heat else 0,
+        "batches": batches.batches,
+        "without_record": batches.without_record,
+        "charts": batch_charts(batches.batches, drift) if batches.batches else [],
+        "heat": heat,
+        "limits": drift,
+        "tables": [table, *([heat.table] if heat else [])],
+        "read_at": batches.read_at,
+    }
+
+
+def batch_table(batches: Sequence[BatchFigures], page: int = 1) -> Table:
+    """Tabulate batches, newest first."""
+    columns = (
+        Column("batch"),
+        Column("verdict", "tag"),
+        *counts("applications"),
+        *shares(*(_DECIDED[decision] for decision in DECISIONS), "mean PD"),
+        *figures("score PSI", digits=3),
+        *shares("fields drifted", digits=0),
+        *counts("rows rejected", "version"),
+        Column("scored, UTC", "moment"),
+    )
+    rows = [
+        (
+            Cell(batch.batch, f"/batches/{batch.batch}"),
+            batch.verdict or Cell("not compared", tone=""),
+            batch.rows,
+            *(batch.decisions.get(decision, 0.0) for decision in DECISIONS),
+            batch.mean_pd,
+            batch.score_psi,
+            batch.drifted_share,
+            batch.rejected,
+            Cell(batch.model_version, f"/versions/{batch.model_version}"),
+            batch.scored_at,
+        )
+        for batch in reversed(batches)
+    ]
+    return Table("batches", "All batches that were scored, newest first", columns, rows, page=page)
+
+
+def batch_charts(batches: Sequence[BatchFigures], policy: DriftPolicy) -> list[Chart]:
+    """Draw how batches were decided, how the population moved, and what could not be scored, over time."""
+    names, newest = [batch.batch for batch in batches], batches[-1]
+    by_decision = {decision: [batch.decisions.get(decision, 0.0) for batch in batches] for decision in DECISIONS}
+    approved = f"{percent(newest.decisions.get('approve', 0.0))} of {newest.batch} were approved"
+    decided = draw(
+        charts.stacked(names, by_decision, charts.DECISION_COLOURS), f"{approved}. Shares of decisions by batch."
+    )
+    table = Table(
+        "decisions",
+        "Shares of decisions by batch",
+        (Column("batch"), *shares(*DECISIONS)),
+        [(batch.batch, *(batch.decisions.get(decision, 0.0) for decision in DECISIONS)) for batch in batches],
+    )
+    drifted_limit = policy.drifted_share_limit
+    return [
+        Chart(f"{approved}; {_mean(by_decision['approve'])} on average", decided, table),
+        _trend(batches, "mean PD", "mean_pd", f"Mean PD: {percent(newest.mean_pd)} in {newest.batch}", charts.PERCENT),
+        _trend(
+            batches,
+            "score PSI",
+            "score_psi",
+            _above("The score's PSI", [batch.score_psi for batch in batches], policy.score_psi_limit, strictly=True),
+            charts.NUMBER,
+            Limit(policy.score_psi_limit, f"limit {policy.score_psi_limit:g}"),
+        ),
+        _trend(
+            batches,
+            "fields drifted",
+            "drifted_share",
+            _above("The share of drifted fields", [batch.drifted_share for batch in batches], drifted_limit),
+            charts.PERCENT,
+            Limit(drifted_limit, f"limit {percent(drifted_limit, 0)}"),
+        ),
+        _trend(batches, "rows rejected", "rejected_share", _rejected_title(batches), charts.FINE_PERCENT),
+    ]
+
+
+def _mean(parts: Sequence[float]) -> str:
+    return percent(sum(parts) / len(parts))
+
+
+def _rejected_title(batches: Sequence[BatchFigures]) -> str:
+    rejected, rows = sum(batch.rejected for batch in batches), sum(batch.rows for batch in batches)
+    return (
+        f"{percent(rejected / max(rejected + rows, 1))} of all rows could not be scored"
+        if rejected
+        else ("Every row could be scored")
+    )
+
+
+def _above(what: str, figures: Sequence[float | None], limit: float, *, strictly: bool = False) -> str:
+    compared = [figure for figure in figures if figure is not None]
+    beyond = sum(figure > limit if strictly else figure >= limit for figure in compared)
+    if not compared:
+        return f"{what} is not known of any batch"
+    if not beyond:
+        return f"{what} is within its limit in all {len(compared):,} batches"
+    return f"{what} is beyond its limit in {beyond:,} of {len(compared):,} batches"
+
+
+def _trend(
+    batches: Sequence[BatchFigures], heading: str, figure: str, title: str, format: str, limit: Limit | None = None
+) -> Chart:
+    points = [(batch.batch, getattr(batch, figure)) for batch in batches]
+    column = Column(heading, "number", 3) if format == charts.NUMBER else Column(heading, "percent", 1)
+    table = Table(figure, f"{heading} by batch", (Column("batch"), column), points)
+    return Chart(title, draw(charts.trend(points, format=format, limit=limit), f"{title}. {heading} by batch."), table)
+
+
+# --- the heat map
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """The widest PSI of a field in a batch: `level` of its colour from 0 to 4, None where it is not known."""
+
+    psi: float | None
+    level: int | None
+    drifted: bool
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Fields (rows) by batches (columns), what moved most first; `table` holds the same for CSV."""
+
+    batches: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[HeatCell, ...]], ...]
+    steps: tuple[float, ...]
+    table: Table
+
+
+def heat_map(batches: Sequence[BatchFigures], contract: Contract, policy: DriftPolicy) -> HeatMap | None:
+    """Lay out how far each field has moved in each batch; None where none was compared."""
+    names = dict.fromkeys(name for batch in batches for name in batch.psi)
+    if not names:
+        return None
+    limit = policy.feature_psi_limit
+    steps = (0.2 * limit, 0.4 * limit, limit, 2 * limit)
+    ranked = sorted(names, key=lambda name: -max(batch.psi.get(name) or 0.0 for batch in batches))
+    rows = tuple(
+        (name, field_label(name, contract), tuple(_heat_cell(batch, name, steps) for batch in batches))
+        for name in ranked
+    )
+    columns = (Column("field"), *figures(*(batch.batch for batch in batches), digits=3))
+    lines = [(name, *(cell.psi for cell in cells)) for name, _, cells in rows]
+    table = Table("fields", "The widest PSI of each field by batch", columns, lines)
+    return HeatMap(tuple(batch.batch for batch in batches), rows, steps, table)
+
+
+def _heat_cell(batch: BatchFigures, name: str, steps: Sequence[float]) -> HeatCell:
+    psi = batch.psi.get(name)
+    level = None if psi is None else sum(psi >= step for step in steps)
+    return HeatCell(psi, level, name in batch.drifted)
+
+
+def field_label(name: str, contract: Contract) -> str:
+    """Return what people call a column of a drift report: its description in the contract."""
+    field = contract.by_name.get(name)
+    return field.short if field else "Score before calibration, in log-odds"
+
+
+# --- one batch
+
+
+def show_batch(request: Request) -> Response:
+    """Show one batch."""
+    settings = settings_of(request)
+    archive: BatchArchive = request.app.state.batches
+    listed = archive.read()
+    batch = listed.find(request.path_params["batch"])
+    detail, contract = read_batch_detail(settings, batch), read_contract(settings)
+    with_values = person_of(request).may(_REJECTED_ROLE)
+    rejected = rejected_table(settings, batch, page_number(request), with_values=with_values)
+    everything = request.query_params.get("fields") == "all"
+    moved = detail.fields if everything else detail.fields[:_FIELDS_DRAWN]
+    pictures = [distribution_chart(field, contract) for field in moved if field.bins]
+    return show(
+        request,
+        "batch.html",
+        [field_table(detail.fields, contract), rejected],
+        batch=batch,
+        detail=detail,
+        charts=pictures,
+        drawn_all=everything or len(detail.fields) <= _FIELDS_DRAWN,
+        limits=detail.limits or read_policy(settings).drift.model_dump(),
+        decisions=DECISIONS,
+        with_values=with_values,
+        read_at=listed.read_at,
+    )
+
+
+def field_table(fields: Sequence[FieldDrift], contract: Contract) -> Table:
+    """Tabulate how far each field has moved, most first."""
+    columns = (
+        Column("field"),
+        Column("what it is", "long"),
+        Column("verdict", "tag"),
+        *figures("PSI", digits=3),
+        Column("reference"),
+        Column("batch"),
+        *shares("missing, reference", "missing, batch"),
+    )
+    rows = [
+        (
+            field.name,
+            field_label(field.name, contract),
+            "drifted" if field.drifted else "stable",
+            field.psi,
+            _typical(field.name, field.mean_reference, field.top_reference, contract),
+            _typical(field.name, field.mean_batch, field.top_batch, contract),
+            field.missing_reference,
+            field.missing_batch,
+        )
+        for field in fields
+    ]
+    return Table("drift", "How far each field has moved, most first", columns, rows, rows_of_a_page=500)
+
+
+def _typical(name: str, mean: float | None, top: str | None, contract: Contract) -> str | None:
+    """Say the mean of a number in its unit, or the level that most have and their share."""
+    if mean is None:
+        return top
+    field = contract.by_name.get(name)
+    rounded = float(f"{mean:.3g}") if abs(mean) < 1000 else float(f"{mean:.4g}")
+    return f"{rounded:,.2f}" if field is None else f"mean {field.say(rounded)}"
+
+
+def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:
+    """Draw a field's distribution in the batch beside that of the loans of development."""
+    label = field_label(field.name, contract)
+    known = contract.by_name.get(field.name)
+    bins = [(bin_.label, bin_.reference, bin_.batch) for bin_ in field.bins]
+    unit = f", in {known.unit}" if known is not None and known.unit and known.unit != "count" else ""
+    drifted = "has drifted" if field.drifted else "is stable"
+    title = f"{label}{unit}"
+    note = f"{field.name} {drifted}: PSI {field.psi:.3f}" if field.psi is not None else f"{field.name} {drifted}"
+    sides = ("reference", "batch")
+    table = Table(
+        f"distribution-{field.name}",
+        f"{title}: shares of the reference and of the batch",
+        (Column("value"), *shares(*sides)),
+        bins,
+    )
+    picture = draw(charts.distribution(bins, sides), f"{title}. {note}. Shares by value, reference beside batch.")
+    return Chart(title, picture, table, note)
+
+
+def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_values: bool) -> Table:
+    """Tabulate the rows that could not be scored; what stands in them only for those who may see it."""
+    columns = [*counts("row"), Column("field"), Column("reason")]
+    rows: list[tuple[Any, ...]] = []
+    if batch.rejected:
+        rows = [
+            (row.row, row.field, row.reason if with_values else row.problem)
+            for row in read_rejected_rows(settings, batch.batch)
+        ]
+    caption = "Rows that could not be scored"
+    return Table("rejected", caption, columns, rows, "Every row of the file could be scored.", page)
+
+
+def show_evidently(request: Request) -> Response:
+    """Show Evidently's own page on a batch, shut off from these pages."""
+    archive: BatchArchive = request.app.state.batches
+    page = read_page(settings_of(request), archive.read().find(request.path_params["batch"]).batch)
+    return HTMLResponse(page, headers={"Content-Security-Policy": _EVIDENTLY_POLICY})
+
+
+routes = (
+    Route("/batches", show_batches),
+    Route("/batches/{batch}", show_batch),
+    Route("/batches/{batch}/evidently", show_evidently),
+)

@@ -1,0 +1,123 @@
+"""The first page: what is in production and why, what works, what waits and failed, and what to do next.
+
+It is read by `operations.overview`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loan_default.operations.batch_status import BatchStatus
+from loan_default.operations.overview import Overview, read_overview
+from loan_default.web.pages.history import version_cell
+from loan_default.web.pages.versions import short_person
+from loan_default.web.rendering import settings_of
+from loan_default.web.tables import Cell, Column, Table, counts, show
+
+if TYPE_CHECKING:
+    from loan_default.defs.instance_status import Instigator
+
+
+def show_overview(request: Request) -> Response:
+    """Show how the installation stands."""
+    return show(request, "overview.html", **overview_content(read_overview(settings_of(request))))
+
+
+def overview_content(overview: Overview) -> dict[str, Any]:
+    """Return what the page shows."""
+    status = overview.status
+    return {
+        "overview": overview,
+        "production": overview.production,
+        "decided": {"promote": "promoted", "rollback": "rolled back to"},
+        "decided_by": short_person(overview.production.decided_by),
+        "server": status.server,
+        "performance": status.performance,
+        "advice": overview.advice,
+        "waiting": status.waiting,
+        "tables": [batch_table(status.batches), run_table(overview), failure_table(overview), sensor_table(overview)],
+        "read_at": overview.read_at,
+    }
+
+
+def batch_table(batches: tuple[BatchStatus, ...]) -> Table:
+    """Tabulate how the last batches stand, newest first."""
+    columns = (
+        Column("batch"),
+        Column("state", "tag"),
+        *counts("applications", "rejected", "version"),
+        Column("drift", "tag"),
+        Column("why", "long"),
+    )
+    rows = [
+        (
+            Cell(batch.batch, f"/batches/{batch.batch}" if batch.state == "scored" else ""),
+            batch.state,
+            batch.applications,
+            batch.rejected,
+            version_cell(batch.model_version),
+            batch.verdict,
+            batch.reasons[0] if batch.reasons else None,
+        )
+        for batch in reversed(batches)
+    ]
+    return Table(
+        "batches", "The last batches", columns, rows, "No batch has been scored yet. Run loan-default score FILE."
+    )
+
+
+def run_table(overview: Overview) -> Table:
+    """Tabulate the runs that wait or run."""
+    columns = (
+        Column("job"),
+        Column("state", "tag"),
+        Column("batch"),
+        Column("since, UTC", "moment"),
+        Column("why", "long"),
+        Column("run"),
+    )
+    rows = [
+        (run.job, run.status, run.batch, run.created_at, run.reason, run.run_id[:8]) for run in overview.status.runs
+    ]
+    return Table("runs", "Runs under way", columns, rows, "Nothing runs.")
+
+
+def failure_table(overview: Overview) -> Table:
+    """Tabulate what failed, and why."""
+    columns = (Column("when, UTC", "moment"), Column("job"), Column("batch"), Column("why", "long"), Column("run"))
+    rows = [
+        (failure.run.created_at, failure.run.job, failure.run.batch, failure.reason, failure.run.run_id[:8])
+        for failure in overview.failures
+    ]
+    return Table(
+        "failures", "What failed, newest first", columns, rows, "Nothing has failed that did not succeed since."
+    )
+
+
+def sensor_table(overview: Overview) -> Table:
+    """Tabulate what sensors and schedules last said."""
+    columns = (
+        Column("sensor or schedule"),
+        Column("state", "tag"),
+        Column("last tick, UTC", "moment"),
+        Column("what it said", "long"),
+    )
+    rows = [
+        (each.name, _state(each), each.ticked_at, each.error or each.skip_reason)
+        for each in overview.instance.instigators
+    ]
+    empty = "The daemon never ran here, so nothing happens by itself. Run loan-default dev."
+    return Table("sensors", "What sensors and schedules last said", columns, rows, empty)
+
+
+def _state(instigator: Instigator) -> Cell:
+    if instigator.on is False:
+        return Cell("off", tone="warn")
+    return Cell("failed", tone="bad") if instigator.error else Cell("on", tone="good")
+
+
+routes = (Route("/", show_overview),)

@@ -1,0 +1,179 @@
+"""The page on promised and realised: PDs beside default rates, by version, vintage, decision and PD.
+
+Figures are those of the newest performance report, which `operations.promised` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loan_default.operations.promised import Promised, read_promised
+from loan_default.operations.records import Record
+from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
+from loan_default.web import charts
+from loan_default.web.charts import Chart, draw
+from loan_default.web.rendering import percent, settings_of
+from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
+
+_COUNTS, _RATES = ("loans", "matured", "known", "defaults"), ("mean PD", "default rate")
+
+
+def show_promised(request: Request) -> Response:
+    """Show what versions promised, and what came of it."""
+    text = request.query_params.get("version", "")
+    chosen = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    return show(
+        request, "promised.html", **promised_content(read_promised(settings_of(request)), chosen, page_number(request))
+    )
+
+
+def promised_content(promised: Promised, chosen: int | None = None, page: int = 1) -> dict[str, Any]:
+    """Return what the page shows: of one version its vintages, decisions and groups of PD."""
+    report, version = promised.report, promised.choose(chosen)
+    vintages = promised.rows("vintages", version)
+    pictures = [
+        chart
+        for chart in (
+            default_chart(vintages, version),
+            ranking_chart(vintages, version),
+            group_chart(promised.rows("groups", version), version),
+        )
+        if chart
+    ]
+    return {
+        "report": report,
+        "version": version,
+        "versions": promised.versions,
+        "charts": pictures,
+        "tables": [
+            version_table(report["versions"] if report else []),
+            group_table("vintages", "vintage", vintages, version, page),
+            group_table("decisions", "decision", promised.rows("decisions", version), version),
+            finding_table(report),
+        ],
+        "read_at": promised.read_at,
+    }
+
+
+def finding_table(report: Record | None) -> Table:
+    """Tabulate what the verdict rests on."""
+    findings = report["findings"] if report else ()
+    rows = [("pass" if finding["passed"] else Cell("fail", tone="bad"), finding["sentence"]) for finding in findings]
+    return Table("findings", "What the verdict rests on", (Column("result", "tag"), Column("finding")), rows)
+
+
+def version_table(versions: Sequence[Record]) -> Table:
+    """Tabulate every version that predicted; estimates of loans without outcomes are in brackets."""
+    columns = (
+        *counts("version", *_COUNTS),
+        *shares("mean PD of those known", "default rate"),
+        *(Column(SHOWN_METRICS[name]) for name in ESTIMATED_METRICS),
+    )
+    rows = [
+        (
+            Cell(version["version"], f"/versions/{version['version']}"),
+            *(version[name] for name in _COUNTS),
+            version["expected"] and version["expected"]["default_rate"],
+            version["defaults"] / version["known"] if version["known"] else None,
+            *(_version_figure(version, name) for name in ESTIMATED_METRICS),
+        )
+        for version in sorted(versions, key=lambda version: -version["version"])
+    ]
+    return Table("versions", "Every version that predicted, newest first", columns, rows)
+
+
+def _version_figure(version: Record, name: str) -> str | None:
+    if version["real"]:
+        interval = version["real"][name]
+        return f"{interval['value']:.4f} ({interval['low']:.3f} to {interval['high']:.3f})"
+    return f"[{version['estimate'][name]:.4f}]" if version["estimate"] else None
+
+
+def group_table(name: str, heading: str, groups: Sequence[Record], version: int | None, page: int = 1) -> Table:
+    """Tabulate the loans of a version by a field; estimates of loans without outcomes are in brackets."""
+    columns = (
+        Column(heading, "tag" if heading == "decision" else "text"),
+        *counts(*_COUNTS),
+        *shares(*_RATES),
+        *(Column(SHOWN_METRICS[metric]) for metric in ESTIMATED_METRICS),
+    )
+    rows = [
+        (
+            group[heading],
+            *(group[count] for count in _COUNTS),
+            group["mean_pd"],
+            group["default_rate"],
+            *(_or_estimate(group[metric], group[f"estimated_{metric}"]) for metric in ESTIMATED_METRICS),
+        )
+        for group in groups
+    ]
+    caption = f"Version {version} by {heading}; estimates of loans without outcomes are in brackets"
+    return Table(name, caption, columns, rows, "No version has predicted yet.", page)
+
+
+def _or_estimate(measured: float | None, estimate: float | None) -> str | None:
+    if measured is not None:
+        return f"{measured:.4f}"
+    return None if estimate is None else f"[{estimate:.4f}]"
+
+
+def default_chart(vintages: Sequence[Record], version: int | None) -> Chart | None:
+    """Draw mean PDs and default rates by vintage."""
+    if not vintages:
+        return None
+    names = [row["vintage"] for row in vintages]
+    lines = {"mean PD": [row["mean_pd"] for row in vintages], "default rate": [row["default_rate"] for row in vintages]}
+    known = [row for row in vintages if row["default_rate"] is not None]
+    loans = sum(row["known"] for row in known)
+    title = f"Version {version}: no outcome is known yet"
+    if loans:
+        promised = sum(row["mean_pd"] * row["known"] for row in known) / loans
+        realised = sum(row["defaults"] for row in known) / loans
+        title = f"Version {version} promised {percent(promised)} defaults, {percent(realised)} came"
+    columns = (Column("vintage"), *shares(*_RATES))
+    table = Table(
+        "promised",
+        f"{title}, by vintage",
+        columns,
+        [(row["vintage"], row["mean_pd"], row["default_rate"]) for row in vintages],
+    )
+    note = f"By vintage; {loans:,} loans have ended." if loans else "By vintage."
+    return Chart(title, draw(charts.vintages(names, lines, format=charts.PERCENT), f"{title}. {note}"), table, note)
+
+
+def ranking_chart(vintages: Sequence[Record], version: int | None) -> Chart | None:
+    """Draw AUCs by vintage: measured, and estimated for loans without outcomes."""
+    lines = {"measured": [row["auc"] for row in vintages], "estimated": [row["estimated_auc"] for row in vintages]}
+    if not any(figure is not None for line in lines.values() for figure in line):
+        return None
+    names = [row["vintage"] for row in vintages]
+    title = f"How well version {version} ranks, by vintage"
+    note = "AUC. Open points are estimates for loans whose outcome is not known: they suppose that every PD is right."
+    columns = (Column("vintage"), *figures(*lines))
+    table = Table("ranking", title, columns, list(zip(names, *lines.values(), strict=True)))
+    spec = charts.vintages(names, lines, format=charts.NUMBER, hollow=["estimated"])
+    return Chart(title, draw(spec, f"{title}. {note}"), table, note)
+
+
+def group_chart(groups: Sequence[Record], version: int | None) -> Chart | None:
+    """Draw default rates of loans that ended against their mean PD."""
+    if not groups:
+        return None
+    rows = [(row["group"], row["loans"], row["mean_pd"], row["default_rate"]) for row in groups]
+    title = f"Loans that version {version} called risky did default more often"
+    rates = [rate for *_, rate in rows]
+    if rates[-1] <= rates[0]:
+        title = f"Loans that version {version} called risky did not default more often"
+    note = "Groups of the loans that ended, by PD. On the dashed line the PD is what happened."
+    columns = (*counts("group", "loans"), *shares(*_RATES))
+    spec = charts.calibration({"loans that ended": [(pd, rate) for *_, pd, rate in rows]}, _RATES)
+    return Chart(title, draw(spec, f"{title}. {note}"), Table("groups", title, columns, rows), note)
+
+
+routes = (Route("/promised", show_promised),)

@@ -1,0 +1,366 @@
+"""The pages on versions: what each measured, why it was promoted or held, its card, and two of them side by side.
+
+Figures are read by `operations.versions` and `operations.version_comparison`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loan_default.operations.batch_figures import BatchArchive
+from loan_default.operations.book import read_contract, read_policy
+from loan_default.operations.version_comparison import SQUARE, VersionComparison, compare_versions
+from loan_default.operations.versions import VersionArchive, VersionSummary
+from loan_default.risk.errors import BadInput
+from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.model.scorer import DECISIONS
+from loan_default.web import charts
+from loan_default.web.card import card_html
+from loan_default.web.charts import Chart, Limit, draw
+from loan_default.web.pages.batches import field_label
+from loan_default.web.rendering import percent, settings_of
+from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
+
+if TYPE_CHECKING:
+    from loan_default.risk.contract.book import Contract
+    from loan_default.risk.evaluation import Comparison, Segment
+    from loan_default.risk.policy import Policy
+    from loan_default.risk.validation.champion_challenger import Judgement
+    from loan_default.settings import Settings
+
+_DRAWN = 20  # versions, newest
+_IMPORTANT = 15  # fields
+_MEANINGS = {  # of the metrics that are drawn
+    "auc": "How well it ranks: 0.5 is chance, 1 perfect.",
+    "ks": "How far apart it keeps those who default and those who repay.",
+    "brier": "How far PDs lie from what happened; less is better.",
+}
+_METRIC_NAMES = {**SHOWN_METRICS, "gini": "Gini", "pr_auc": "PR AUC", "f1": "F1"}
+_SEGMENT_FIGURES = ("rows", "mean_pd", "default_rate", "auc", "ks", "z")
+_ENDS = ("value", "low", "high")
+
+
+def show_versions(request: Request) -> Response:
+    """Show all versions."""
+    archive: VersionArchive = request.app.state.versions
+    batches: BatchArchive = request.app.state.batches
+    content = versions_content(settings_of(request), archive.read(), page_number(request))
+    names = [batch.batch for batch in reversed(batches.read().batches)]
+    return show(request, "versions.html", **content, batch_names=names)
+
+
+def versions_content(settings: Settings, versions: Sequence[VersionSummary], page: int = 1) -> dict[str, Any]:
+    """Return what the page on versions shows."""
+    measured = [version for version in reversed(versions) if version.metrics][-_DRAWN:]
+    return {
+        "versions": versions,
+        "charts": [chart for name in _MEANINGS if (chart := metric_chart(name, measured, read_policy(settings)))],
+        "tables": [version_table(versions, page)],
+    }
+
+
+def version_table(versions: Sequence[VersionSummary], page: int = 1) -> Table:
+    """Tabulate versions, newest first."""
+    columns = (
+        Column("version", "count"),
+        Column("in use as"),
+        Column("kind"),
+        *figures("AUC"),
+        Column("95 % interval"),
+        *figures("KS", "Brier"),
+        Column("decision", "tag"),
+        Column("decided, UTC", "moment"),
+        Column("by"),
+        Column("trained, UTC", "moment"),
+    )
+    rows = [_version_row(version) for version in versions]
+    empty = "No version has been trained yet. Run loan-default run --data FILE."
+    return Table("versions", "All versions, newest first", columns, rows, empty, page)
+
+
+def _version_row(version: VersionSummary) -> tuple[Any, ...]:
+    metrics, decision = version.metrics or {}, version.decision or {}
+    auc = metrics.get("auc")
+    return (
+        Cell(version.version, f"/versions/{version.version}"),
+        ", ".join(version.aliases) or None,
+        version.kind.replace("_", " "),
+        auc and auc["value"],
+        auc and f"{auc['low']:.3f} to {auc['high']:.3f}",
+        *((name in metrics and metrics[name]["value"]) or None for name in ("ks", "brier")),
+        decision.get("verdict") or Cell("not decided yet"),
+        decision.get("decided_at"),
+        short_person(decision.get("decided_by")),
+        version.created_at,
+    )
+
+
+def short_person(by: str | None) -> str | None:
+    """Return who decided, with no more of a run's id than finds it in Dagster."""
+    who, run, number = (by or "").partition("run ")
+    return f"{who}{run}{number[:8]}" or None
+
+
+def metric_chart(name: str, versions: Sequence[VersionSummary], policy: Policy) -> Chart | None:
+    """Draw a metric of versions with its interval; None where none has it."""
+    rows = [
+        (version.version, metric["value"], metric["low"], metric["high"])
+        for version in versions
+        if version.metrics and (metric := version.metrics.get(name))
+    ]
+    if not rows:
+        return None
+    floor = policy.promotion.auc_at_least
+    limit = Limit(floor, f"lower end at least {floor:g}") if name == "auc" else None
+    points = [(str(version), value, low, high) for version, value, low, high in rows]
+    title = (
+        f"{SHOWN_METRICS[name]} of version {rows[-1][0]}: {rows[-1][1]:.3f} ({rows[-1][2]:.3f} to {rows[-1][3]:.3f})"
+    )
+    columns = (*counts("version"), *figures(*_ENDS))
+    table = Table(name, f"{SHOWN_METRICS[name]} by version, each on its own test window", columns, rows)
+    note = f"{_MEANINGS[name]} Each version on its own test window, with the 95 % interval."
+    return Chart(title, draw(charts.intervals(points, format=".3f", limit=limit), f"{title}. {note}"), table, note)
+
+
+# --- one version
+
+
+def show_version(request: Request) -> Response:
+    """Show one version."""
+    archive: VersionArchive = request.app.state.versions
+    detail = archive.detail(_number(request.path_params["version"]))
+    summary, judgement = detail.summary, detail.judgement
+    contract = read_contract(settings_of(request))
+    decision = summary.decision or {}
+    tables = [findings_table(decision)]
+    pictures: list[Chart] = []
+    if judgement is not None:
+        tables += judgement_tables(judgement, contract, decision.get("champion"))
+        pictures.append(calibration_chart(judgement))
+    return show(
+        request,
+        "version.html",
+        tables,
+        version=summary,
+        decision=decision,
+        by=short_person(decision.get("decided_by")),
+        judgement=judgement,
+        charts=pictures,
+        has_card=detail.card is not None,
+    )
+
+
+def _number(text: str) -> int:
+    """Read the number of a version.
+
+    Raises:
+        BadInput: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadInput(f"{text[:20]!r} is no version; versions are numbered from 1.")
+    return int(text)
+
+
+def findings_table(decision: Mapping[str, Any]) -> Table:
+    """Tabulate what the gate found, what spoke against the version first."""
+    findings = sorted(decision.get("findings", ()), key=lambda finding: finding["passed"])
+    rows = [
+        ("pass" if finding["passed"] else "hold", finding["rule"].replace("_", " "), finding["sentence"])
+        for finding in findings
+    ]
+    empty = "Nothing was decided on it yet. Run loan-default promote."
+    return Table(
+        "findings",
+        "What the gate found",
+        (Column("result", "tag"), Column("rule"), Column("finding", "long")),
+        rows,
+        empty,
+        rows_of_a_page=500,
+    )
+
+
+def judgement_tables(judgement: Judgement, contract: Contract, champion: int | None) -> list[Table]:
+    """Tabulate metrics, terms, segments, decisions, and the champion on the same loans."""
+    evaluation = judgement.evaluation
+    metrics = [
+        (_METRIC_NAMES.get(name, name.replace("_", " ")), metric.value, metric.low, metric.high)
+        for name, metric in evaluation.metrics.items()
+    ]
+    decisions = judgement.decisions.select("decision", "loans", "share", "default_rate").rows()
+    decision_columns = (Column("decision", "tag"), *counts("loans"), *shares("share", "default rate"))
+    caption = f"On {evaluation.rows:,} test loans, with 95 % intervals"
+    tables = [
+        Table("metrics", caption, (Column("metric"), *figures(*_ENDS)), metrics),
+        segment_table("within-term", "Within each term", evaluation.within_term, contract),
+        segment_table("segments", "The segments whose PDs are furthest off", evaluation.worst_segments, contract),
+        Table("decisions", "What the cut-offs do to the test loans", decision_columns, decisions),
+    ]
+    if judgement.comparison is not None and judgement.comparable is not None:
+        tables.append(champion_table(judgement.comparison, judgement.comparable.rows, champion))
+    return tables
+
+
+def champion_table(comparison: Comparison, rows: int, champion: int | None) -> Table:
+    """Tabulate what the version gains over the one in production, on the loans that neither was developed on."""
+    changes = {"change in AUC": comparison.auc_gain, "change in the Brier score": comparison.brier_rise}
+    lines = [(name, change.value, _finite(change.low), _finite(change.high)) for name, change in changes.items()]
+    against = f"Against version {champion}" if champion else "Against the version in production"
+    caption = f"{against}, on the {rows:,} test loans that neither was developed on"
+    return Table("champion", caption, (Column("change"), *figures(*_ENDS)), lines)
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) != float("inf") else None
+
+
+def segment_table(name: str, caption: str, segments: Sequence[Segment], contract: Contract) -> Table:
+    """Tabulate segments of the test loans."""
+    columns = (
+        Column("segment"),
+        *counts("loans"),
+        *shares("mean PD", "default rate"),
+        *figures("AUC", "KS"),
+        *figures("z", digits=1),
+    )
+    rows = [
+        (_segment(segment, contract), *(getattr(segment, name) for name in _SEGMENT_FIGURES)) for segment in segments
+    ]
+    return Table(name, caption, columns, rows, "No segment holds enough loans.", rows_of_a_page=500)
+
+
+def _segment(segment: Segment, contract: Contract) -> str:
+    field = contract.by_name.get(segment.field)
+    level = segment.level.removesuffix(".0")
+    return (
+        f"{segment.field.replace('_', ' ')}: {level}"
+        if field is None or not field.unit
+        else f"{segment.field.replace('_', ' ')}: {level} {field.unit}"
+    )
+
+
+def calibration_chart(judgement: Judgement) -> Chart:
+    """Draw the default rate of groups by PD against their mean PD."""
+    groups = judgement.groups.select("group", "loans", "mean_pd", "default_rate").rows()
+    pairs = [(mean_pd, rate) for _, _, mean_pd, rate in groups]
+    error = judgement.evaluation.metrics.get("ece")
+    title = "Calibration: " + (
+        f"PDs are off by {percent(error.value)} on average" if error else "PDs beside default rates"
+    )
+    note = f"{len(pairs)} groups of the test loans by PD. On the dashed line the PD is what happened."
+    columns = (
+        Column("group", "count"),
+        Column("loans", "count"),
+        Column("mean PD", "percent", 1),
+        Column("default rate", "percent", 1),
+    )
+    table = Table("calibration", "Default rate by PD", columns, groups)
+    picture = draw(charts.calibration({"test loans": pairs}, ("mean PD", "default rate")), f"{title}. {note}")
+    return Chart(title, picture, table, note)
+
+
+def show_card(request: Request) -> Response:
+    """Show the card of a version."""
+    archive: VersionArchive = request.app.state.versions
+    detail = archive.detail(_number(request.path_params["version"]))
+    if detail.card is None:
+        raise BadInput(f"Version {detail.summary.version} has no card; loan-default promote writes that of the newest.")
+    return show(request, "card.html", [], version=detail.summary, card=card_html(detail.card))
+
+
+# --- two versions
+
+
+def show_comparison(request: Request) -> Response:
+    """Show two versions side by side, on the applications of a batch."""
+    settings, asked = settings_of(request), request.query_params
+    archive: VersionArchive = request.app.state.versions
+    batches: BatchArchive = request.app.state.batches
+    versions, names = archive.read(), [batch.batch for batch in reversed(batches.read().batches)]
+    numbers = [version.version for version in versions]
+    comparison = None
+    if asked.get("batch") and asked["batch"] not in names:
+        names.append(asked["batch"])
+    if {"a", "b", "batch"} <= asked.keys():
+        comparison = compare_versions(settings, _number(asked["a"]), _number(asked["b"]), asked["batch"])
+    contract = read_contract(settings)
+    tables = comparison_tables(comparison, contract) if comparison else []
+    pictures = comparison_charts(comparison, contract) if comparison else []
+    return show(
+        request,
+        "compare.html",
+        tables,
+        comparison=comparison,
+        charts=pictures,
+        numbers=numbers,
+        batch_names=names,
+        versions={version.version: version for version in versions},
+    )
+
+
+def comparison_tables(comparison: VersionComparison, contract: Contract) -> list[Table]:
+    """Tabulate decisions by both, and how much each field is used."""
+    first, second = f"version {comparison.first}", f"version {comparison.second}"
+    rows = [
+        (
+            f"{decision} by {first}",
+            *(comparison.decisions.get((decision, other), 0) for other in DECISIONS),
+        )
+        for decision in DECISIONS
+    ]
+    columns = (Column("applications"), *(Column(f"{other} by {second}", "count") for other in DECISIONS))
+    return [
+        Table("changes", "Applications by both decisions", columns, rows),
+        _importance_table(comparison, contract),
+    ]
+
+
+def _importance_table(comparison: VersionComparison, contract: Contract) -> Table:
+    columns = (
+        Column("field"),
+        Column("what it is"),
+        Column(f"version {comparison.first}", "percent", 1),
+        Column(f"version {comparison.second}", "percent", 1),
+    )
+    rows = [
+        (field.field, field_label(field.field, contract), field.first, field.second) for field in comparison.importance
+    ]
+    return Table("importance", "Share of the whole importance, by field", columns, rows, rows_of_a_page=500)
+
+
+def comparison_charts(comparison: VersionComparison, contract: Contract) -> list[Chart]:
+    """Draw PDs by both, and how much each field is used."""
+    return [_pd_chart(comparison), _importance_chart(comparison, contract)]
+
+
+def _pd_chart(comparison: VersionComparison) -> Chart:
+    first, second = f"version {comparison.first}", f"version {comparison.second}"
+    mean, other = comparison.mean_pds
+    title = f"Mean PD {percent(mean)} by {first}, {percent(other)} by {second}"
+    note = "The darker a square, the more applications; dashed lines are the cut-offs, beyond which decisions change."
+    squares = [(x * SQUARE, y * SQUARE, count) for (x, y), count in sorted(comparison.squares.items())]
+    columns = (*shares(f"PD by {first} from", f"PD by {second} from", digits=0), *counts("applications"))
+    table = Table("pds", f"Applications by both PDs, in squares of {percent(SQUARE, 0)}", columns, squares)
+    spec = charts.agreement(squares, SQUARE, (f"PD by {first}", f"PD by {second}"), comparison.cutoffs)
+    return Chart(title, draw(spec, f"{title}. {note}"), table, note)
+
+
+def _importance_chart(comparison: VersionComparison, contract: Contract) -> Chart:
+    most_used = comparison.importance[:_IMPORTANT]
+    title = f"The field that is used most is {most_used[0].field}"
+    note = f"Share of the whole importance; the first {len(most_used)} of {len(comparison.importance)} fields."
+    bars = [(field.field, field.first, field.second) for field in most_used]
+    spec = charts.compared_bars(bars, (f"version {comparison.first}", f"version {comparison.second}"))
+    return Chart(title, draw(spec, f"{title}. {note}"), _importance_table(comparison, contract), note)
+
+
+routes = (
+    Route("/versions", show_versions),
+    Route("/versions/compare", show_comparison),
+    Route("/versions/{version}", show_version),
+    Route("/versions/{version}/card", show_card),
+)

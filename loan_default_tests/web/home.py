@@ -1,0 +1,95 @@
+"""A home that has all that pages show: two versions, batches of which one has drifted, rejected rows and outcomes.
+
+It is made once for all processes, by the steps alone, as runs of Dagster would take much longer.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from loan_default.adapters import decision_log, storage
+from loan_default.risk.compute import LocalEngine
+from loan_default.risk.data.synthetic import make_loans
+from loan_default.settings import Settings
+from loan_default.steps.monitoring import compare_batch
+from loan_default.steps.performance import measure_versions, read_outcome_files
+from loan_default.steps.scoring import score_batch
+from loan_default_tests import homes
+from loan_default_tests.shared import made_once
+from loan_default_tests.steps.book import Book
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MONTHS = {"2014-07": 0.0, "2014-08": 0.0, "2014-09": 1.0}  # and the shift of their population
+REJECTED = {"2014-08": 3}
+
+
+def pages_home(folder: Path) -> Settings:
+    """Make the home in `folder`, a copy of one that is made once."""
+    made = made_once("pages_home", _make)
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    settings = homes._settings_of(folder)
+    homes._replace_paths(settings, made, folder)
+    return settings
+
+
+def _make(folder: Path) -> None:
+    settings = homes.trained_home(folder)
+    book = Book(settings)
+    _register_again(book)
+    delivered = []
+    for number, (batch, shift) in enumerate(MONTHS.items()):
+        month = date.fromisoformat(f"{batch}-01")
+        loans = make_loans(300, seed=number, first_month=month, last_month=month, shift=shift)
+        delivered.append(loans)
+        income = pl.when(pl.int_range(pl.len()) < REJECTED.get(batch, 0)).then(-5.0).otherwise("annual_inc")
+        _score(book, batch, loans.with_columns(income.alias("annual_inc")))
+    homes.write_outcomes(Path(str(book.layout.outcomes)), pl.concat(delivered), "2019-12")
+    _measure(book)
+
+
+def _register_again(book: Book) -> None:
+    """Register the package of version 1 as version 2, which is held."""
+    from mlflow import MlflowClient
+
+    tracking = book.models.tracking
+    client = MlflowClient(tracking.tracking_uri, registry_uri=tracking.tracking_uri)
+    first = client.get_model_version(tracking.model_name, "1")
+    tracking.register(first.run_id, first.source, {"kind": "xgboost"})
+    (record,) = decision_log.read(book.layout)
+    sentence = "AUC 0.61 is no gain over that of version 1."
+    findings = [{"rule": "gains_enough", "passed": False, "sentence": sentence}, *record["findings"]]
+    held = {"verdict": "hold", "candidate": 2, "champion": 1, "findings": findings, "reasons": [sentence]}
+    decision_log.add(book.layout, {**record, **held, "decided_at": NOW.isoformat()})
+
+
+def _score(book: Book, batch: str, loans: pl.DataFrame) -> None:
+    applications, report = book.deliver(batch, loans)
+    score_batch(batch, applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
+    predictions = book.table(book.layout.batch_table("predictions", batch))
+    report = json.loads(json.dumps(report, default=str))
+    compared = compare_batch(
+        batch, applications, report, predictions, book.models, book.policy.drift, book.workspace, LocalEngine()
+    )
+    storage.write_json(book.layout.batch_record("drift_report", batch), compared.to_dict())
+    storage.write_json(book.layout.batch_record("application_report", batch), report)
+
+
+def _measure(book: Book) -> None:
+    read = read_outcome_files(book.contract, book.workspace, today=NOW.date())
+    measured = measure_versions(
+        book.table(book.layout.table("loan_outcomes")),
+        json.loads(json.dumps(read.report.to_dict(), default=str)),
+        book.contract,
+        book.policy,
+        book.models,
+        book.workspace,
+        now=NOW,
+        resamples=20,
+        seed=7,
+    )
+    storage.write_json(book.layout.record("performance_report"), measured.record)

@@ -1,0 +1,26 @@
+"""The first page: what is in production and why, the last batches, and what to do next."""
+
+from html import unescape
+
+import pytest
+from starlette.testclient import TestClient
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_first_page_says_what_is_in_production_and_what_to_do(pages: TestClient) -> None:
+    response = pages.get("/")
+    text = unescape(response.text)
+    assert response.status_code == 200
+    assert '<a href="/versions/1">Version 1</a>' in text
+    assert "policy, run " in text
+    assert "The daemon never ran here" in text
+    assert "The newest batch, 2014-09, has drifted." in text
+    assert 'href="/batches/2014-09"' in text
+    assert "Data read on" in text
+
+
+def test_a_new_home_is_told_how_to_begin(empty_pages: TestClient) -> None:
+    text = unescape(empty_pages.get("/").text)
+    assert "No version has been trained yet." in text
+    assert "loan-default run --data FILE" in text

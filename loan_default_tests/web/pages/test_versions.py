@@ -1,0 +1,78 @@
+"""Pages on versions: metrics with intervals, why one was held, its card, and two side by side."""
+
+import csv
+import io
+from html import unescape
+
+import pytest
+from starlette.testclient import TestClient
+
+pytestmark = pytest.mark.integration
+
+
+def test_versions_are_listed_newest_first_with_their_decisions(pages: TestClient) -> None:
+    text = unescape(pages.get("/versions").text)
+    assert text.index('href="/versions/2"') < text.index('href="/versions/1"')
+    assert text.count("<svg role=") == 3
+    assert "AUC of version 2" in text
+    assert "lower end at least 0.55" in text
+    rows = list(csv.DictReader(io.StringIO(pages.get("/versions?csv=versions").content.decode("utf-8-sig"))))
+    assert [(row["version"], row["in use as"], row["decision"]) for row in rows] == [
+        ("2", "staging", "hold"),
+        ("1", "production", "promote"),
+    ]
+    assert 0.5 < float(rows[0]["AUC"]) < 0.8
+
+
+def test_a_version_that_was_held_shows_why_first(pages: TestClient) -> None:
+    text = unescape(pages.get("/versions/2").text)
+    findings = text[text.index("What the gate found") :]
+    assert findings.index("gains enough") < findings.index("enough loans")
+    assert "AUC 0.61 is no gain over that of version 1." in text
+    for part in (
+        "Within each term",
+        "The segments whose PDs are furthest off",
+        "What the cut-offs do",
+        "term: 36 months",
+    ):
+        assert part in text
+    assert text.count("<svg role=") == 1
+
+
+def test_the_card_is_a_page(pages: TestClient) -> None:
+    text = pages.get("/versions/1/card").text
+    assert text.count("<h1>") == 1
+    assert '<div class="table" tabindex="0"' in text
+    assert "style=" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("/versions/3", "There is no version 3"),
+        ("/versions/x1", "'x1' is no version"),
+        ("/versions/compare?a=1&b=9&batch=2014-07", "There is no version 9"),
+        ("/versions/compare?a=1&b=2&batch=2031-01", "No applications of batch 2031-01"),
+        ("/versions/compare?a=1&b=2&batch=../loans", "a batch's name may hold"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(pages: TestClient, address: str, sentence: str) -> None:
+    response = pages.get(address)
+    assert response.status_code == 400
+    assert sentence in unescape(response.text)
+
+
+def test_two_versions_of_one_package_decide_alike(pages: TestClient) -> None:
+    text = unescape(pages.get("/versions/compare?a=1&b=2&batch=2014-07").text)
+    assert "0 decisions would change" in text
+    assert text.count("<svg role=") == 2
+    changes = pages.get("/versions/compare?a=1&b=2&batch=2014-07&csv=changes").content.decode("utf-8-sig")
+    counts = [[int(count) for count in row[1:]] for row in list(csv.reader(io.StringIO(changes)))[1:]]
+    assert sum(map(sum, counts)) == 300
+    assert all(count == 0 for row, line in enumerate(counts) for column, count in enumerate(line) if row != column)
+
+
+def test_comparing_begins_with_a_choice(pages: TestClient, empty_pages: TestClient) -> None:
+    assert 'name="batch"' in pages.get("/versions/compare").text
+    assert "Two versions and a batch" in empty_pages.get("/versions/compare").text
+    assert "No version has been trained yet" in empty_pages.get("/versions").text
