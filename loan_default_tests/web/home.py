@@ -59,7 +59,7 @@ def _register_again(book: Book) -> None:
     tracking = book.models.tracking
     client = MlflowClient(tracking.tracking_uri, registry_uri=tracking.tracking_uri)
     first = client.get_model_version(tracking.model_name, "1")
-    tracking.register(first.run_id, first.source, {"kind": "xgboost"})
+    tracking.register(str(first.run_id), str(first.source), {"kind": "xgboost"})
     (record,) = decision_log.read(book.layout)
     sentence = "AUC 0.61 is no gain over that of version 1."
     findings = [{"rule": "gains_enough", "passed": False, "sentence": sentence}, *record["findings"]]

@@ -13,8 +13,8 @@ from loan_default.risk.monitoring.drift import build_profile, profile_batch
 
 
 def _compare(reference: pl.Series, batch: pl.Series, *, numeric: bool = True) -> FieldDistribution:
-    kinds = {"numeric": ["x"], "categorical": []} if numeric else {"numeric": [], "categorical": ["x"]}
-    profile = build_profile(pl.DataFrame({"x": reference}), **kinds)
+    numbers, levels = (["x"], []) if numeric else ([], ["x"])
+    profile = build_profile(pl.DataFrame({"x": reference}), numeric=numbers, categorical=levels)
     (field,) = field_distributions(profile, profile_batch(pl.DataFrame({"x": batch}), profile))
     return field
 
