@@ -230,7 +230,11 @@ class GovernancePolicy(Section):
 
 
 class OverridePolicy(Section):
-    """Lists why a person may decide otherwise on an application than the version did: code → what it means."""
+    """Lists why a person may decide otherwise on an application than the version did.
+
+    Attributes:
+        reasons: what each code means, as people choose it and reports count it.
+    """
 
     reasons: Mapping[str, str] = Field(min_length=1, examples=["{income_verified: Income was verified by documents}"])
 
@@ -246,6 +250,7 @@ class Policy(Section):
         retraining: how often drift or a degradation may lead to a new model.
         serving: what the scoring server does with the version in staging, and with unknown fields.
         governance: who answers for the model, for its card.
+        overrides: why a person may decide otherwise than the version did.
     """
 
     decision: DecisionPolicy

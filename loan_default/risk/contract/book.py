@@ -49,6 +49,7 @@ class Contract(Section):
         not_loans: regular expressions; lines whose id fits one are counted, and are no loans.
         expect: limits within which a loan file is sound; outside cleaning stops.
         layouts: other forms of the same loans, recognised by their header.
+        bureau_score: the field with the credit bureau's score, which a notice of a decision states.
         groups: sentences of groups that are told as one reason, whichever of their fields adds most.
         fields: every field that is read.
 

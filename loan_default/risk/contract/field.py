@@ -56,6 +56,7 @@ class LoanField(Section):
         risk: how PD moves with it, where lending practice leaves no doubt.
         missing: `informative`: that a loan lacks it is a feature of its own, with which PD may only rise.
         group: fields that say the same thing share a group and are one reason; by default its own name.
+        applicant_can: which way an applicant can change it, or the values that can be had; by default no way.
         opinion: whether it is the lender's own opinion of the applicant.
         reasons: sentences for an applicant who is declined or reviewed, one for each side of the value.
     """
