@@ -146,7 +146,10 @@ SCORING = Dashboard(
             Panel("Time to answer a request to score", _quantiles(0.5, 0.95, 0.99), "s"),
             Panel(
                 "Rows scored",
-                {"version {{version}}": f"sum by (version) (rate(loan_default_rows_total{RATE}))"},
+                {
+                    "version {{version}}": f"sum by (version) (rate(loan_default_rows_total{RATE}))",
+                    "what if": f"sum(rate(loan_default_what_if_rows_total{RATE}))",
+                },
                 "rowsps",
             ),
             Panel("Connections", {"open": "sum(loan_default_connections)"}),

@@ -121,6 +121,18 @@ def test_files_of_earlier_releases_and_a_torn_segment_are_passed_over(log: Log) 
     assert log.recall(decision_id.upper()).verdict == "same"
 
 
+def test_a_decision_is_in_whichever_file_of_its_hour(log: Log) -> None:
+    (decision_id,) = log.decide(1)
+    log.log.close()
+    moment = decided_at(int(decision_id.replace("-", ""), 16))
+    folder = Path(log.layout.prediction_log_hour(moment).path)
+    (file,) = folder.iterdir()
+    rows = pl.read_parquet(file)
+    file.rename(folder / "1-20200101T000000-00000000.parquet")
+    rows.clear().write_parquet(folder / f"2-{moment:%Y%m%dT%H%M%S}-00000000.parquet")  # begun next before it
+    assert log.recall(decision_id).verdict == "same"
+
+
 def test_no_file_is_read_for_a_decision_that_the_journal_has(log: Log) -> None:
     (decision_id,) = log.decide(1)
     folder = Path(log.layout.prediction_log_hour(decided_at(int(decision_id.replace("-", ""), 16))).path)
