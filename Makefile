@@ -38,7 +38,7 @@ demo: install ## Run the whole platform on synthetic loans
 	@$(BIN)/loan-default demo
 
 .PHONY: dev
-dev: install ## Start Dagster on 127.0.0.1:3000 and MLflow on 127.0.0.1:5000
+dev: install ## Start Dagster on 127.0.0.1:3000, MLflow on 127.0.0.1:5000 and the pages on 127.0.0.1:5002
 	@$(BIN)/loan-default dev
 
 .PHONY: serve
@@ -89,6 +89,11 @@ test-faults: $(VENV)/dev.stamp ## Kill a run in every step, or in STEPS="a b", a
 .PHONY: test-attack
 test-attack: $(VENV)/dev.stamp ## Attack the scoring server by its sockets: what one caller does costs another nothing
 	@$(PYTEST) $(SHOWN) -m "integration or long" loan_default_tests/test_attack.py
+
+# Of the pages, for the docs; it needs Chromium.
+.PHONY: screenshots
+screenshots: $(VENV)/dev.stamp ## Write docs/images/*.png anew, after a change of the pages
+	@mkdir -p docs/images && LOAN_DEFAULT_SCREENSHOTS=$(CURDIR)/docs/images $(PYTEST) -m integration loan_default_tests/test_browser.py
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style
@@ -192,6 +197,9 @@ endif
 ifeq ($(PROFILE),observability)
 SERVICES += metrics prometheus grafana
 endif
+ifeq ($(PROFILE),web)
+SERVICES += web
+endif
 export COMPOSE_PROFILES := $(PROFILE)
 # podman-compose 1.0, Debian's, does not hand on from .env what has no value in compose.yaml.
 STACK = $(if $(filter podman-compose,$(COMPOSE)),set -a; . docker/.env; set +a;) $(COMPOSE) -p $(PROJECT) -f docker/compose.yaml
@@ -211,7 +219,7 @@ images: ## Build the images; a tagged checkout gives them its VERSION
 		--tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
 
 .PHONY: start
-start: images ## Start the platform in containers; PROFILE=gcs-emulator: with an emulated bucket, observability: with Grafana
+start: images ## Start the platform in containers; PROFILE=gcs-emulator: with an emulated bucket, observability: with Grafana, web: with the pages
 	@test -f docker/.env || { echo "docker/.env is missing: make secrets" >&2; exit 1; }
 	@$(STACK) up -d $(SERVICES)
 	@echo "Dagster: http://127.0.0.1:3000   MLflow: http://127.0.0.1:5000   Scoring: http://127.0.0.1:5001"

@@ -93,9 +93,9 @@ def evidently(*, port: Port = 5003) -> None:
     run_ui(settings, port)
 
 
-@command(SERVE, "dev", "dev --port 3001 --mlflow-port 5002", "dev --evidently")
+@command(SERVE, "dev", "dev --port 3001 --mlflow-port 5004", "dev --evidently")
 def dev(*, port: Port = 3000, mlflow_port: Port = 5000, evidently: bool = False, evidently_port: Port = 5003) -> int:
-    """Start the Dagster UI and daemon, and MLflow, on this machine; Ctrl-C stops all.
+    """Start the Dagster UI and daemon, MLflow, and the pages, on this machine; Ctrl-C stops all.
 
     Args:
         port: Port of the Dagster UI.

@@ -48,7 +48,8 @@ def next_steps(loans: str, program: str) -> dict[str, str]:
         program: the command, as it is typed.
     """
     return {
-        f"LOAN_DEFAULT_DATA={loans} {program} dev": "the sensors retrain, as a batch has drifted",
+        f"LOAN_DEFAULT_DATA={loans} {program} dev": "Dagster, MLflow and the pages on http://127.0.0.1:5002, where an "
+        "applicant is scored; the sensors retrain, as a batch has drifted",
         f"{program} run --data FILE": "your own loans",
         f"{program} score FILE": "a batch of applications",
     }

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from loan_default.defs.instance import open_instance
 from loan_default.risk.errors import BadInput
-from loan_default.settings import MLFLOW_UI, Settings
+from loan_default.settings import MLFLOW_UI, WEB_PORT, Settings
 
 _LOOPBACK = "127.0.0.1"
 _PAUSE_SECONDS, _ASK_SECONDS = 0.3, 5.0
@@ -61,12 +61,13 @@ class EndedServer:
 
 
 def plan_dev(settings: Settings, port: int, mlflow_port: int, evidently_port: int | None = None) -> DevPlan:
-    """Plan the Dagster UI with its daemon, MLflow, to which all links lead, and Evidently's UI where it has a port.
+    """Plan the Dagster UI, MLflow, to which all links lead, the pages, and Evidently's UI where it has a port.
 
     Raises:
         BadInput: two ports are the same, or something listens on one of them already.
     """
-    ports = {"--port": port, "--mlflow-port": mlflow_port, "--evidently-port": evidently_port}
+    own = {"--port": port, "--mlflow-port": mlflow_port, WEB_PORT: settings.web_port}
+    ports = {**own, "--evidently-port": evidently_port}
     options: dict[int, str] = {}
     for option, number in ports.items():
         if number is None:
@@ -93,7 +94,9 @@ def plan_dev(settings: Settings, port: int, mlflow_port: int, evidently_port: in
             *("--workers", "1", "--uvicorn-opts", "--log-level warning"),  # four take 0.9 GB more, for one person
         ),
     )
-    servers = [dagster, mlflow]
+    web = str(settings.web_port)
+    pages = DevServer("Pages", settings.web_port, "/ping", (*start, "loan_default.cli", "web", *address, web))
+    servers = [dagster, mlflow, pages]
     if evidently_port is not None:
         arguments = (*start, "loan_default.cli", "evidently", "--port", str(evidently_port))
         servers.append(DevServer("Evidently", evidently_port, "/api/version", arguments))

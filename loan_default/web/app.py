@@ -75,7 +75,7 @@ def _read_ahead(app: Starlette) -> None:
 
 
 def _ping(request: Request) -> Response:
-    return PlainTextResponse("ok")
+    return PlainTextResponse("ok", headers={"X-Application": "loan-default"})
 
 
 _TITLES = {403: "You may not see this page", 404: "There is no such page", 405: "There is no such page"}

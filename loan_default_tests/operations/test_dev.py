@@ -32,16 +32,16 @@ LEAVES = f"{ANSWERS}server.handle_request()\npathlib.Path(os.environ['SIGN']).to
 def test_every_link_leads_to_the_ports_that_were_asked_for(tmp_path: Path) -> None:
     port, mlflow_port = free_port(), free_port()
     evidently_port = free_port()
-    plan = plan_dev(Settings(home=tmp_path), port, mlflow_port, evidently_port)
-    dagster, mlflow, evidently = plan.servers
+    settings = Settings(home=tmp_path, web_port=free_port())
+    plan = plan_dev(settings, port, mlflow_port, evidently_port)
+    dagster, mlflow, pages, evidently = plan.servers
+    assert pages.url == f"http://127.0.0.1:{settings.web_port}"
     assert (dagster.url, mlflow.url) == (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}")
     assert load_settings(plan.variables).mlflow_ui == mlflow.url
     assert evidently.arguments[-3:] == ("evidently", "--port", str(evidently_port)), "on loopback, as it takes no host"
-    assert [server.name for server in plan_dev(Settings(home=tmp_path), port, mlflow_port).servers] == [
-        "Dagster",
-        "MLflow",
-    ]
-    for server in (dagster, mlflow):
+    names = [server.name for server in plan_dev(settings, port, mlflow_port).servers]
+    assert names == ["Dagster", "MLflow", "Pages"]
+    for server in (dagster, mlflow, pages):
         assert server.arguments[server.arguments.index("--port") + 1] == str(server.port)
         assert server.arguments[server.arguments.index("--host") + 1] == "127.0.0.1"
 
@@ -53,9 +53,11 @@ def test_a_port_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
         listener.listen()
         port = listener.getsockname()[1]
         with pytest.raises(BadInput, match=rf"^Port {port} is in use; .* give --mlflow-port another one\.$"):
-            plan_dev(Settings(home=tmp_path), free_port(), port)
+            plan_dev(Settings(home=tmp_path, web_port=free_port()), free_port(), port)
+    with pytest.raises(BadInput, match=r"give --mlflow-port or LOAN_DEFAULT_WEB_PORT another one"):
+        plan_dev(Settings(home=tmp_path, web_port=port), free_port(), port)
     with pytest.raises(BadInput, match=r"cannot be two servers'; give --port or --evidently-port another one\.$"):
-        plan_dev(Settings(home=tmp_path), port, free_port(), port)
+        plan_dev(Settings(home=tmp_path, web_port=free_port()), port, free_port(), port)
 
 
 @pytest.mark.integration

@@ -1,7 +1,8 @@
-"""What the tests of the pages share: a client of the application on an empty home."""
+"""What the tests of the pages share: clients of an empty home, and of a trained one whose scoring server runs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from loan_default.settings import Settings, prepare_process
 from loan_default.web.app import create_app
 from loan_default.web.people import People
 from loan_default_tests.homes import environment_of, own_environment
+from loan_default_tests.serving.test_server import running
 from loan_default_tests.web.clients import client_of
 
 
@@ -44,3 +46,22 @@ def empty_pages(tmp_path: Path) -> Iterator[TestClient]:
     with own_environment():
         prepare_process(settings)
         yield client_of(create_app(settings, People()))
+
+
+@pytest.fixture(scope="package")
+def trained(trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a home whose scoring server runs; mark tests that take it `integration`."""
+    folder = tmp_path_factory.mktemp("pages")
+    settings = trained_home(folder / "home")
+    with own_environment(), running(settings.tracking, settings.home, LOAN_DEFAULT_STORAGE=settings.storage) as server:
+        server.until(lambda health: health["status"] == "ready")
+        settings = replace(settings, serving_url=server.url)
+        os.environ |= environment_of(settings)
+        prepare_process(settings)
+        yield settings
+
+
+@pytest.fixture
+def scoring_pages(trained: Settings) -> TestClient:
+    """A client of that home's pages, without users."""
+    return client_of(create_app(trained, People()))

@@ -19,6 +19,7 @@ from loan_default.operations.doctor.check import Check, CheckContext, Diagnosis
 from loan_default.operations.doctor.clock import check_clock
 from loan_default.operations.doctor.installation import check_homes, check_loan_data, check_settings
 from loan_default.operations.doctor.instance import check_dagster
+from loan_default.operations.doctor.pages import check_pages
 from loan_default.operations.doctor.registry import check_registry, check_studies, check_workers
 from loan_default.operations.doctor.server import check_server
 from loan_default.operations.doctor.storage import check_disk, check_storage
@@ -43,6 +44,7 @@ CHECKS = (
     Check("tuning studies", check_studies, f"See whether the database that {STUDY_STORAGE} names answers."),
     Check("workers", check_workers, "See what answers at LOAN_DEFAULT_DASK_ADDRESS.", seconds=40),
     Check("scoring server", check_server, "See what answers at LOAN_DEFAULT_SERVING_URL."),
+    Check("pages", check_pages, "See what answers on the port that LOAN_DEFAULT_WEB_PORT names."),
     Check(
         "dagster",
         check_dagster,

@@ -35,7 +35,7 @@ def sign_in(request: Request, form: Form) -> Response:
         limit.record_failure(keys)
         return _page(request, next_page, _WRONG, 401)
     response = RedirectResponse(next_page, 303)
-    secure = request.url.scheme == "https"
+    secure = request.headers.get("origin", str(request.url)).startswith("https:")  # as the browser sees it
     response.set_cookie(SESSION, session, SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
     return response
 
