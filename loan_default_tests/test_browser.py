@@ -124,8 +124,8 @@ def assert_accessible(page: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     violations = Axe().run(page).response["violations"]
-    found = [f"{each['id']}: {node['html'][:120]}" for each in violations for node in each["nodes"]]
-    assert found == []
+    findings = [f"{each['id']}: {node['html'][:120]}" for each in violations for node in each["nodes"]]
+    assert findings == []
 
 
 def assert_fits(page: Any) -> None:
@@ -182,7 +182,7 @@ def test_the_notice_is_one_page_of_paper_without_the_frame(pages: Pages) -> None
         assert_accessible(page)
         page.emulate_media(media="print")
         assert not page.get_by_role("navigation").is_visible()
-        assert page.get_by_text("Number of this decision").is_visible()
+        assert page.get_by_text("Number of this decision:").is_visible()
         picture(page, "notice")
         pdf = page.pdf(format="A4")
         assert pdf.count(b"/Type /Page\n") == 1

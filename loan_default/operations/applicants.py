@@ -83,11 +83,11 @@ def score_applicant(
 
 def missing_fields(contract: Contract, values: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the labels of the features that are not known and cannot be computed either."""
-    known = [name for name, value in values.items() if value is not None]
+    present = [name for name, value in values.items() if value is not None]
     return tuple(
         field.short
         for field in contract.features
-        if values.get(field.name) is None and (not field.derived or contract.lacking([field], known))
+        if values.get(field.name) is None and (not field.derived or contract.lacking([field], present))
     )
 
 
@@ -107,7 +107,7 @@ def describe_changes(contract: Contract, application: Application, offer: Offer)
 class Inputs:
     """What is known of an applicant, labels with values and units, and the labels of what is not."""
 
-    known: tuple[tuple[str, str], ...]
+    values: tuple[tuple[str, str], ...]
     missing: tuple[str, ...]
 
 
@@ -115,7 +115,7 @@ def describe_inputs(contract: Contract, row: Mapping[str, Any]) -> Inputs:
     """Describe the values of an application in the log, in the contract's order."""
     values = [(field, row[field.name]) for field in contract.logged_fields if field.name in row]
     return Inputs(
-        known=tuple((field.short, say_value(field, value)) for field, value in values if value is not None),
+        values=tuple((field.short, say_value(field, value)) for field, value in values if value is not None),
         missing=tuple(field.short for field, value in values if value is None),
     )
 

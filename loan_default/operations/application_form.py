@@ -61,12 +61,12 @@ def make_form(contract: Contract) -> tuple[FormSection, ...]:
     What is computed of other fields is not asked for, nor the month in which an application is made.
     """
     required = _required(contract)
-    shown = [each for each in contract.application_fields if _is_shown(each, contract)]
+    inputs = [each for each in contract.application_fields if _is_input(each, contract)]
     sections: dict[str, list[FormField]] = {"The application": [], "The lender's assessment": [], "The applicant": []}
     members: dict[str, int] = {}
-    for each in shown:
+    for each in inputs:
         members[each.group] = members.get(each.group, 0) + 1
-    for each in shown:
+    for each in inputs:
         if each.opinion:
             title = "The lender's assessment"
         elif each.name in required:
@@ -135,12 +135,12 @@ def read_stored(settings: Settings, contract: Contract, batch: str, loan_id: str
     rows = pl.scan_parquet(local_copy(settings.staging, file), glob=False).filter(
         pl.col(contract.id_name).cast(pl.String) == loan_id
     )
-    found = rows.head(1).collect()
-    if not found.height:
+    application = rows.head(1).collect()
+    if not application.height:
         raise BadInput(f"The batch {batch} holds no application {loan_id!r}; look into its file for the number.")
-    row = found.row(0, named=True)
-    shown = {each.name for each in contract.application_fields}
-    return {name: show_value(contract, name, value) for name, value in row.items() if name in shown}
+    row = application.row(0, named=True)
+    names = {each.name for each in contract.application_fields}
+    return {name: show_value(contract, name, value) for name, value in row.items() if name in names}
 
 
 def show_value(contract: Contract, name: str, value: Any) -> str:
@@ -169,7 +169,7 @@ def _required(contract: Contract) -> set[str]:
     return {name for name in _sent(contract) if not contract.by_name[name].nullable}
 
 
-def _is_shown(each: LoanField, contract: Contract) -> bool:
+def _is_input(each: LoanField, contract: Contract) -> bool:
     return not (each.derived or each.role == "time" or each.name in contract.left_out_by_applicants)
 
 

@@ -65,8 +65,8 @@ def read_users(text: str, setting: str) -> dict[str, User]:
     for number, entry in enumerate(text.split(), 1):
         name, _, rest = entry.partition(":")
         role, _, password_hash = rest.partition(":")
-        known_role = next((known for known in ROLES if known == role), None)
-        if known_role is None or not (_NAME.fullmatch(name) or name == _ANYBODY):
+        valid_role = next((each for each in ROLES if each == role), None)
+        if valid_role is None or not (_NAME.fullmatch(name) or name == _ANYBODY):
             raise BadInput(
                 f"{setting}: entry {number} is no user; write NAME:ROLE:HASH with one of the roles {', '.join(ROLES)}, "
                 "as loan-default web-user NAME --role ROLE prints it."
@@ -78,7 +78,7 @@ def read_users(text: str, setting: str) -> dict[str, User]:
             )
         if name in users:
             raise BadInput(f"{setting}: {name} stands there twice; delete one.")
-        users[name] = User(name, known_role, password_hash)
+        users[name] = User(name, valid_role, password_hash)
     return users
 
 

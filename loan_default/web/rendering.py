@@ -100,14 +100,14 @@ def token_field(request: Request) -> Markup:
 @functools.cache
 def environment() -> Environment:
     """Return the environment of the templates."""
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
+    templates.filters.update(
         number=number,
         percent=percent,
         cut_off=cut_off,
@@ -117,7 +117,7 @@ def environment() -> Environment:
         plural=plural,
         decision_word=decision_word,
     )
-    return made
+    return templates
 
 
 # --- how values are written

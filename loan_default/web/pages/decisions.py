@@ -93,7 +93,7 @@ def _page(request: Request, status: int = 200, mistake: str = "") -> Response:
         "decision.html",
         status,
         row=row,
-        told=_told(row),
+        answered_reasons=_answered_reasons(row),
         verdict=decision.verdict,
         sentence=decision.sentence,
         again=decision.again,
@@ -107,7 +107,7 @@ def _page(request: Request, status: int = 200, mistake: str = "") -> Response:
     )
 
 
-def _told(row: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+def _answered_reasons(row: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     codes: Sequence[Mapping[str, Any]] = row["reason_codes"] or []
     shares = [code["share"] for code in codes]
     reasons = row["reasons"] or []

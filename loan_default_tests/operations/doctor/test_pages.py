@@ -34,8 +34,8 @@ def answering(headers: dict[str, str]) -> Iterator[int]:
 
 
 def diagnosis(folder: Path, port: int) -> tuple[str, str]:
-    (found,) = check_pages(CheckContext(Settings(folder, web_port=port)))
-    return found.mark, found.message
+    (single,) = check_pages(CheckContext(Settings(folder, web_port=port)))
+    return single.mark, single.message
 
 
 def test_the_port_is_ours_taken_or_free(tmp_path: Path) -> None:

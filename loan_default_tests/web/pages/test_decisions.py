@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from starlette.testclient import TestClient
 
 from loan_default.operations.applicants import score_applicant
@@ -54,9 +55,7 @@ def test_a_decision_is_found_without_the_server_too(
 
 
 @pytest.mark.integration
-def test_a_person_decides_otherwise_by_name_and_reason(
-    trained: Settings, scoring_pages: TestClient, declined: str
-) -> None:
+def test_a_person_decides_otherwise_by_name(trained: Settings, scoring_pages: TestClient, declined: str) -> None:
     path = f"/decisions/{declined}"
     refused = send_form(scoring_pages, path, f"{path}/override", decision="approve", **{**WORDS, "words": ""}, by="Ann")
     assert (refused.status_code, "Say in words why" in refused.text) == (400, True)
@@ -83,12 +82,10 @@ def test_an_officer_may_not_approve_what_was_declined_and_an_approver_may(traine
 
 
 @pytest.mark.integration
-def test_a_notice_has_the_reasons_as_told_and_the_score_of_the_bureau(
-    trained: Settings, scoring_pages: TestClient
-) -> None:
+def test_a_notice_has_the_reasons_and_the_score_of_the_bureau(trained: Settings, scoring_pages: TestClient) -> None:
     scored = score_applicant(trained, CONTRACT, application())
     page = scoring_pages.get(f"/decisions/{scored.decision_id}/notice").text
-    assert all(f"<li>{sentence}</li>" in page for sentence, _ in scored.reasons)
+    assert all(f"<li>{escape(sentence)}</li>" in page for sentence, _ in scored.reasons)
     assert "<strong>660 FICO points</strong>" in page
     assert "300 to 850 FICO points" in page
     assert "[Name and address of the creditor]" in page

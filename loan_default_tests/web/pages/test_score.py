@@ -87,7 +87,7 @@ def test_what_is_missing_is_named_and_what_is_computed_is_not() -> None:
 
 def test_inputs_are_said_with_units_and_levels_in_words() -> None:
     inputs = describe_inputs(CONTRACT, {"loan_amnt": 24_000.0, "purpose": "debt_consolidation", "dti": None})
-    assert inputs.known == (("Amount asked for", "24,000 dollars"), ("What the money is for", "Debt consolidation"))
+    assert inputs.values == (("Amount asked for", "24,000 dollars"), ("What the money is for", "Debt consolidation"))
     assert inputs.missing == ("Monthly debt payments, without mortgage and this loan, as a share of monthly income",)
 
 
@@ -106,13 +106,14 @@ def test_an_applicant_is_decided_on_once_in_the_name_of_the_person(trained: Sett
 
 @pytest.mark.integration
 def test_each_offer_is_kept_by_the_server(trained: Settings) -> None:
-    asked = application(fico_range_low=700.0, revol_util=60.0, int_rate=15.0)
-    scored = score_applicant(trained, CONTRACT, asked)
-    assert scored.decision != "approve"
-    assert scored.offers
-    for offer in scored.offers:
-        taken = score_applicant(trained, CONTRACT, {**asked, **offer.changes})
-        assert (taken.decision, taken.pd) == (offer.decision, offer.pd)
+    incomes = (40_000.0, 60_000.0, 90_000.0, 150_000.0, 250_000.0)
+    applicants = [application(fico_range_low=720.0, int_rate=13.0, grade="C", annual_inc=income) for income in incomes]
+    results = [score_applicant(trained, CONTRACT, applicant) for applicant in applicants]
+    assert any(result.offers for result in results)
+    for applicant, result in zip(applicants, results, strict=True):
+        for offer in result.offers:
+            accepted = score_applicant(trained, CONTRACT, {**applicant, **offer.changes})
+            assert (accepted.decision, accepted.pd) == (offer.decision, offer.pd)
 
 
 @pytest.mark.integration
