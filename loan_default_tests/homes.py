@@ -242,12 +242,12 @@ class Platform:
             storage.store(file, UPath(self.settings.storage) / "applications" / file.name)
         self.instance.add_dynamic_partitions("batch", [batch])
 
-    def metadata(self, asset: str) -> Mapping[str, dg.MetadataValue]:
-        """Return what the UI shows of the asset's newest materialization."""
-        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
-        assert event is not None
-        assert event.asset_materialization is not None
-        return event.asset_materialization.metadata
+    def metadata(self, asset: str, batch: str | None = None) -> Mapping[str, dg.MetadataValue]:
+        """Return what the UI shows of the asset's newest materialization, or of its newest of a batch."""
+        wish = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[batch] if batch else None)
+        (record,) = self.instance.fetch_materializations(wish, limit=1).records
+        assert record.asset_materialization is not None
+        return record.asset_materialization.metadata
 
 
 @contextmanager

@@ -43,9 +43,10 @@ FRAMES = {"rejected_loans", "rejected_applications", "predictions"}  # whose col
 CHECKS = {
     "cleaned_loans": {*CLEANING_RULES},
     "trained_model": {*TRAINING_RULES},
-    "promoted_model": {"alias_points_where_the_decision_says"},
+    "promoted_model": {"newest_version_is_promoted", "alias_points_where_the_decision_says"},
+    "application_batch": {"no_rows_lost"},
     "predictions": {*PREDICTION_RULES},
-    "drift_report": {"enough_rows"},
+    "drift_report": {"population_is_stable", "enough_rows"},
     "model_server": {"answers_the_canary_with_the_promoted_version"},
 }
 PASSWORD = "pa55word"
@@ -158,6 +159,20 @@ def test_every_gate_has_its_checks(definitions: dg.Definitions) -> None:
     for key in definitions.resolve_asset_graph().asset_check_keys:
         checks.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
     assert CHECKS.items() <= checks.items()
+
+
+def test_checks_schedules_and_config_say_what_they_are(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in graph.asset_check_keys:
+        assert len(graph.get(key).description or "") > 20, key
+        assert graph.get(key).partitions_def == graph.get(key.asset_key).partitions_def, key
+    for schedule in definitions.schedules or ():
+        assert isinstance(schedule, dg.ScheduleDefinition)
+        assert len(schedule.description or "") > 20, schedule.name
+    for assets in graph.assets_defs:
+        config = assets.op.config_schema.config_type if assets.is_executable else None
+        for name, field in (getattr(config, "fields", None) or {}).items():
+            assert field.description, f"{assets.op.name}: {name}"
 
 
 def test_production_is_settled_before_a_batch_is_scored(specs: dict[str, dg.AssetSpec]) -> None:

@@ -72,15 +72,16 @@ def _panels(score: str) -> Any:
     from evidently.sdk.models import DashboardModel, DashboardTabModel, PanelMetric
     from evidently.sdk.panels import line_plot_panel
 
-    def panel(title: str, description: str, metric: str, **labels: str) -> Any:
-        return line_plot_panel(title, [PanelMetric(metric=metric, metric_labels=labels)], description)
+    def panel(title: str, description: str, legend: str, metric: str, **labels: str) -> Any:
+        return line_plot_panel(title, [PanelMetric(legend=legend, metric=metric, metric_labels=labels)], description)
 
     def tab(title: str, panels: Sequence[Any]) -> Any:
         return DashboardTabModel(title=title, panels=[panel.id for panel in panels])
 
     batches = [
-        panel("Features that drifted", "Share of each batch's.", "DriftedColumnsCount", value_type="share"),
-        panel("Score", "PSI of each batch's, less what chance makes of few rows.", "ValueDrift", column=score),
+        panel("Features that drifted", "Share of all features.", "share", "DriftedColumnsCount", value_type="share"),
+        panel("Score", "PSI of the raw score, less what chance makes of few rows.", "PSI", "ValueDrift", column=score),
     ]
-    features = [panel("Features", "The widest PSI of each, less what chance makes of few rows.", "ValueDrift")]
+    description = "The widest PSI of each, less what chance makes of few rows."
+    features = [panel("Features", description, "{{column}}", "ValueDrift")]
     return DashboardModel(tabs=[tab("Batches", batches), tab("Features", features)], panels=[*batches, *features])

@@ -30,6 +30,7 @@ from loan_default.adapters.tracking import (
 )
 from loan_default.risk.data.splitting import Splits
 from loan_default.risk.errors import BadInput
+from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.model import canary
 from loan_default.risk.model.candidates import registry
 from loan_default.risk.model.scorer import Scorer
@@ -44,6 +45,9 @@ SAMPLE = "reference_sample.parquet"
 DRAWS = "development_draws.parquet"  # of a book without a date
 SPLITS = "windows.json"
 TRAINING = "training.json"  # the record of the training, beside what it left
+LIBRARIES = "libraries.json"  # their versions
+PLOTS = "plots"  # the folder of pictures
+EARLIER_LIBRARY = "version."  # began a tag for each library
 # Tags of a version that say what it was made of.
 ORIGIN = (
     *("data_fingerprint", "training_fingerprint", "contract_fingerprint", "policy_fingerprint", "code_fingerprint"),
@@ -100,16 +104,17 @@ class ModelStore:
         self.tracking.log_folder(run_id, folder, REFERENCE)
 
     def log_evaluation(self, run_id: str, judgement: Judgement, figures: Mapping[str, bytes]) -> None:
-        """Add the evaluation on the test window to the training run: metrics, the whole judgement, pictures."""
-        metrics = {f"test.{name}": interval.value for name, interval in judgement.evaluation.metrics.items()}
-        for kind, measured in judgement.leaderboard.items():
-            metrics |= {f"test.{kind}.{name}": interval.value for name, interval in measured.items()}
+        """Add the evaluation on the test window to the training run: the metrics that matter, all of it, pictures."""
+        evaluation = judgement.evaluation
+        metrics = {name: evaluation.metrics[name].value for name in SHOWN_METRICS}
+        if evaluation.opinion_gain is not None:
+            metrics["gain_over_opinion"] = evaluation.opinion_gain.value
         self.tracking.log_metrics(run_id, metrics)
         self.tracking.log_json(run_id, "evaluation.json", judgement.to_dict())
         with TemporaryDirectory(dir=_make_folder(self.cache)) as scratch:
             for name, content in figures.items():
                 Path(scratch, name).write_bytes(content)
-            self.tracking.log_folder(run_id, Path(scratch), "plots")
+            self.tracking.log_folder(run_id, Path(scratch), PLOTS)
 
     def record_decision(self, record: Mapping[str, Any]) -> None:
         """Record a decision with its version, and move the alias where the decision says so.
@@ -204,11 +209,25 @@ def origin_of(version: ModelVersion) -> dict[str, str]:
 
 @lru_cache
 def provenance() -> dict[str, str]:
-    """Return the code that ran: its fingerprint, the git commit where there is one, and the versions of libraries."""
-    libraries = dict.fromkeys(name for candidate in registry.CANDIDATES for name in candidate.requirements)
-    names = ("loan-default", *libraries, "polars", "optuna", "mlflow", "dagster")
-    versions = {f"version.{name}": _version(name) for name in names}
-    return {"git_commit": _git_commit(), "code_fingerprint": _code_fingerprint(), **versions}
+    """Return the code that ran: its fingerprint, and the git commit where there is one."""
+    return {"git_commit": _git_commit(), "code_fingerprint": _code_fingerprint()}
+
+
+@lru_cache
+def libraries() -> dict[str, str]:
+    """Return the versions of the platform and of the libraries that a training runs on."""
+    of_candidates = dict.fromkeys(name for candidate in registry.CANDIDATES for name in candidate.requirements)
+    names = ("loan-default", *of_candidates, "polars", "optuna", "mlflow", "dagster")
+    return {name: _version(name) for name in names}
+
+
+def libraries_of(training: Mapping[str, Any]) -> dict[str, str]:
+    """Return the libraries that the record of a training names; earlier ones named each in an entry of its own."""
+    earlier = {
+        key.removeprefix(EARLIER_LIBRARY): text for key, text in training.items() if key.startswith(EARLIER_LIBRARY)
+    }
+    named: dict[str, str] = training.get("libraries", earlier)
+    return named
 
 
 def _code_fingerprint() -> str:

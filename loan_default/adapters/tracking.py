@@ -183,6 +183,20 @@ class Tracking:
 
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
+    def rename_run(self, run_id: str, name: str) -> None:
+        """Give the run another name in MLflow's pages."""
+        with self._client("name the run") as client:
+            client.update_run(run_id, name=name)
+
+    def log_input(self, run_id: str, name: str, *, fingerprint: str, source: str, profile: Mapping[str, Any]) -> None:
+        """Record the data that the run learned from: its name, fingerprint, where it lay, counts of it."""
+        with self._client("log the data") as client:
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            texts = {"source": json.dumps({"uri": source}), "profile": json.dumps(profile)}
+            dataset = Dataset(name=name, digest=fingerprint, source_type="uri", **texts)
+            client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
     def log_json(self, run_id: str, name: str, record: Mapping[str, Any]) -> None:
         """Store a record as JSON under `name`, such as `decision.json`."""
         with self._client(f"log {name}") as client:
@@ -202,6 +216,14 @@ class Tracking:
         """Return the run's folder `name` as a folder below `into`, downloading it the first time."""
         with self._client(f"download {name} of the run {run_id}") as client:
             return _download_once(into / name, lambda scratch: client.download_artifacts(run_id, name, scratch))
+
+    def read_folder(self, run_id: str, name: str) -> dict[str, bytes]:
+        """Return the files of the run's folder `name` as they are now, by their names; none where there is none."""
+        with self._client(f"read {name} of the run {run_id}") as client, TemporaryDirectory() as scratch:
+            if not client.list_artifacts(run_id, name):
+                return {}
+            folder = Path(client.download_artifacts(run_id, name, scratch))
+            return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
     def read_json(self, run_id: str, name: str) -> Any:
         """Return the JSON document that the run stored under `name`."""
@@ -334,6 +356,13 @@ class Tracking:
             self.move_alias(PREVIOUS, replaced.version)
         self.move_alias(PRODUCTION, version)
         return self.get(version)
+
+    def describe(self, version: int, text: str) -> None:
+        """Say in Markdown what the version is; on the model's page too, while none is newer, and on its run's."""
+        with self._client(f"describe version {version}") as client:
+            entity = client.update_model_version(self.model_name, str(version), text)
+            client.update_registered_model(self.model_name, text)
+            client.set_tag(entity.run_id, "mlflow.note.content", text)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Tag the version; a tag that exists is replaced."""

@@ -41,12 +41,23 @@ class BookNames:
     def assets(self, modules: Iterable[Any]) -> list[Any]:
         """Load the assets of modules under this book's names."""
         assets: list[Any] = [*dg.load_assets_from_modules([*modules], key_prefix=self.book or None, include_specs=True)]
-        return [*dg.map_asset_specs(self._own, assets)] if self.book else assets
+        return [self._with_own_checks(each) for each in dg.map_asset_specs(self._own, assets)] if self.book else assets
 
     def _own(self, spec: dg.AssetSpec) -> dg.AssetSpec:
         if spec.key.path[0] != self.book:  # Dagster prefixes no asset that is only described
             spec = spec.replace_attributes(key=self.key(spec.key.path[-1]))
         return spec.replace_attributes(partitions_def=self.batches) if spec.partitions_def else spec
+
+    def _with_own_checks(self, assets: Any) -> Any:
+        """Give checks of batches the partitions of this book, as `_own` does their assets, which Dagster does not."""
+        if not isinstance(assets, dg.AssetsDefinition) or not assets.check_keys:
+            return assets
+        attributes = assets.get_attributes_dict()
+        checks = {
+            name: spec._replace(partitions_def=self.batches) if spec.partitions_def else spec
+            for name, spec in attributes["check_specs_by_output_name"].items()
+        }
+        return dg.AssetsDefinition.dagster_internal_init(**{**attributes, "check_specs_by_output_name": checks})
 
     def runs(self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any) -> list[dg.RunRecord]:
         """Return the newest runs of this book that pass the filters, which are those of Dagster's `RunsFilter`."""

@@ -17,6 +17,8 @@ from loan_default.risk.markdown import markdown_table
 
 Metadata = Mapping[str, Any]
 OWNERS = ["team:credit-risk"]
+# What is shown of a rejected row and of a prediction, and nothing else of an applicant: columns and their types.
+REJECTION = {"row": "int", "field": "string", "reason": "string"}
 LOANS, APPLICATIONS, MODEL = ({"domain": domain} for domain in ("loans", "applications", "model"))
 _REJECTED = {
     "file": ("string", "File that holds the row; empty for a repeated id."),
@@ -54,6 +56,38 @@ def _column(field: LoanField) -> dg.TableColumn:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
     """Format a table."""
     return dg.MetadataValue.md(markdown_table(columns, rows))
+
+
+def percent(share: float) -> str:
+    """Write a share as people read it."""
+    return f"{share:.1%}"
+
+
+def rows(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Show records as a table that the UI can sort; `columns` are their fields, each with its type."""
+    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
+    return dg.MetadataValue.table([dg.TableRecord({name: row[name] for name in columns}) for row in records], schema)
+
+
+def cleaned_lineage(contract: Contract, source: dg.AssetKey) -> dg.TableColumnLineage:
+    """Say which columns of the loan file each cleaned column comes from, also by way of others."""
+    columns = {}
+    for field in contract.stored:
+        names = [name for name in contract.sources.get(field.name, ()) if name not in contract.sources]
+        columns[field.name] = [contract.by_name[name] for name in names] or [field]
+    deps = {name: [dg.TableColumnDep(source, f.column or f.name) for f in fields] for name, fields in columns.items()}
+    labels = {name: [dg.TableColumnDep(source, contract.outcome.column)] for name in contract.labels}
+    return dg.TableColumnLineage({**deps, **labels})
+
+
+def predicted_lineage(contract: Contract, applications: dg.AssetKey) -> dg.TableColumnLineage:
+    """Say which columns of the applications each column of the predictions comes from."""
+    scored = [dg.TableColumnDep(applications, name) for name in contract.feature_names]
+    kept = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
+    return dg.TableColumnLineage(
+        dict.fromkeys(("pd", "raw_score", "score", "decision", "reasons", "reason_codes"), scored)
+        | {name: [dg.TableColumnDep(applications, name)] for name in kept}
+    )
 
 
 def bullets(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:

@@ -25,15 +25,33 @@ def build_schedules(
         "default_status": dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
     }
 
-    @dg.schedule(name="weekly_training", job=jobs["full_pipeline_job"], cron_schedule=_WEEKLY, **options)
+    @dg.schedule(
+        name="weekly_training",
+        job=jobs["full_pipeline_job"],
+        cron_schedule=_WEEKLY,
+        description="Every Monday at 3:00: train on the loan file, and decide on the new version.",
+        **options,
+    )
     def weekly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=f"{context.scheduled_execution_time:%Y-%m-%d}")
 
-    @dg.schedule(name="daily_batch_prediction", job=jobs["batch_prediction_job"], cron_schedule=_DAILY, **options)
+    @dg.schedule(
+        name="daily_batch_prediction",
+        job=jobs["batch_prediction_job"],
+        cron_schedule=_DAILY,
+        description="Every day at 5:00: score the batches that a sensor registered and no run has scored.",
+        **options,
+    )
     def daily_batch_prediction(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return [*_requests(context, names, PREDICTIONS, after=None)] or dg.SkipReason("Every batch is scored.")
 
-    @dg.schedule(name="daily_monitoring", job=jobs["monitoring_job"], cron_schedule=_DAILY_LATER, **options)
+    @dg.schedule(
+        name="daily_monitoring",
+        job=jobs["monitoring_job"],
+        cron_schedule=_DAILY_LATER,
+        description="Every day at 6:00: compare the batches that were scored and not compared yet.",
+        **options,
+    )
     def daily_monitoring(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         requests = [*_requests(context, names, DRIFT_REPORT, after=PREDICTIONS)]
         return requests or dg.SkipReason("Every scored batch was compared with the training population.")

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import decision_log
-from loan_default.adapters.layout import MODEL_CARD, StorageLayout
+from loan_default.adapters.layout import CARD_PAGE, MODEL_CARD, StorageLayout
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.errors import BadInput
@@ -107,6 +107,7 @@ def evaluate_version(
     from loan_default.risk.validation.champion_challenger import judge_on_test
     from loan_default.risk.validation.coverage import measure_coverage
     from loan_default.risk.validation.plots import evaluation_pngs
+    from loan_default.steps.training import run_name
 
     _require_same_windows(trained_model, data.splits)
     run_id, leader = trained_model["run_id"], trained_model["kind"]
@@ -133,6 +134,8 @@ def evaluate_version(
     examination = _examine(data, trained_model, models, policy, test, others, seed=seed, resamples=resamples)
     plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     models.log_evaluation(run_id, judgement, plots)
+    auc = judgement.evaluation.metrics["auc"].value
+    models.tracking.rename_run(run_id, run_name(trained_model["version"], leader, auc, data.splits))
     number, windows = champion_version.version if champion_version else None, data.splits.to_dict()["windows"]
     return VersionEvaluation(trained_model["version"], number, judgement, examination, windows, plots)
 
@@ -319,11 +322,13 @@ def write_card(
         evaluation: of the version on the test window.
         decision: on the version.
     """
+    from loan_default.adapters.model_store import PLOTS
     from loan_default.risk.data.splitting import Splits
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
+    from loan_default.risk.validation.model_card.html_page import card_page
     from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-    from loan_default.risk.validation.model_card.page import model_card
+    from loan_default.risk.validation.model_card.page import in_short, model_card
 
     judgement, examined = Judgement.from_dict(evaluation["judgement"]), evaluation.get("examination")
     version = models.tracking.get(trained_model["version"])
@@ -343,7 +348,10 @@ def write_card(
             examination=examined and Examination.from_dict(examined),
         )
     )
+    pictures = models.tracking.read_folder(version.run_id, PLOTS)
     models.tracking.log_text(version.run_id, MODEL_CARD, text)
+    models.tracking.log_text(version.run_id, CARD_PAGE, card_page(text, pictures))
+    models.tracking.describe(version.version, in_short(text))
     return Card(text, version.run_id)
 
 
@@ -351,12 +359,12 @@ def _version_inputs(
     version: ModelVersion, models: ModelStore, trained_model: Mapping[str, Any], judgement: Judgement
 ) -> dict[str, Any]:
     """Return what `ModelCardInputs` takes of the version itself and of its training."""
-    from loan_default.adapters.model_store import origin_of
+    from loan_default.adapters.model_store import libraries_of, origin_of
     from loan_default.risk.evaluation import read_intervals
     from loan_default.risk.validation.model_card.performance import leaderboard
     from loan_default.risk.validation.plots import field_importance
 
-    scorer, prefix = models.scorer(version), "version."
+    scorer = models.scorer(version)
     on_calibrate = {kind: read_intervals(metrics) for kind, metrics in trained_model["calibrate"].items()}
     return {
         "scorer": scorer,
@@ -366,7 +374,7 @@ def _version_inputs(
         "seed": trained_model["seed"],
         "trained_at": version.created_at,
         "origin": origin_of(version),
-        "libraries": {k.removeprefix(prefix): v for k, v in trained_model.items() if k.startswith(prefix)},
+        "libraries": libraries_of(trained_model),
         "version": version.version,
         "before": _version_before(models, version.version),
     }

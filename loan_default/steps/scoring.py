@@ -40,6 +40,15 @@ class BatchScoring:
     findings: tuple[Finding, ...]
     csv: UPath
 
+    def share(self, decision: str) -> float:
+        """Divide the applications with a decision by all."""
+        return sum(count for name, count, _ in self.decisions if name == decision) / max(self.rows, 1)
+
+    @property
+    def mean_pd(self) -> float:
+        """Average the PD over all applications."""
+        return sum(count * mean for _, count, mean in self.decisions) / max(self.rows, 1)
+
 
 def prediction_report(
     application_report: Mapping[str, Any], version: int, now: datetime, decisions: Sequence[tuple[str, int, float]]

@@ -151,14 +151,22 @@ def train_and_register(
     if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
         raise GateFailed("trained_model", findings)
     tags = _tags(data, policy, seed)
-    _log(models, mlflow_run_id, candidates, splits, {**tags, "kind": best.kind})
+    _log(models, mlflow_run_id, candidates, data, {**tags, "kind": best.kind})
     rows = policy.drift.report_sample_rows
     reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
     variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
     record = {**_record(candidates, version.version, mlflow_run_id, seed, tags), "variants": list(variants)}
     models.tracking.log_json(mlflow_run_id, TRAINING, record)
+    models.tracking.rename_run(mlflow_run_id, run_name(version.version, best.kind, best.metrics["auc"].value, splits))
     return Training(candidates, findings, record)
+
+
+def run_name(version: int, kind: str, auc: float, splits: Splits) -> str:
+    """Name a training as people tell it from others: `v3 xgboost AUC 0.702 book 2018Q4`, the newest loans' quarter."""
+    month = splits.windows[-1].last_month
+    book = f" book {month:%Y}Q{(month.month + 2) // 3}" if month else ""
+    return f"v{version} {kind} AUC {auc:.3f}{book}"
 
 
 def _tags(data: TrainingData, policy: Policy, seed: int) -> dict[str, str]:
@@ -223,6 +231,8 @@ def _record(
     candidates: Sequence[Candidate], version: int, mlflow_run_id: str, seed: int, tags: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what later steps read of this training."""
+    from loan_default.adapters.model_store import libraries
+
     return {
         "version": version,
         "run_id": mlflow_run_id,
@@ -231,21 +241,26 @@ def _record(
         "parameters": {candidate.kind: dict(candidate.parameters) for candidate in candidates},
         "calibrate": {c.kind: {name: asdict(metric) for name, metric in c.metrics.items()} for c in candidates},
         **tags,
+        "libraries": libraries(),
         "seed": seed,
     }
 
 
 def _log(
-    models: ModelStore, run_id: str, candidates: Sequence[Candidate], splits: Splits, tags: Mapping[str, str]
+    models: ModelStore, run_id: str, candidates: Sequence[Candidate], data: TrainingData, tags: Mapping[str, str]
 ) -> None:
-    from loan_default.adapters.model_store import SPLITS
+    """Log what a person compares runs by, and as files what they may look up."""
+    from loan_default.adapters.model_store import LIBRARIES, SPLITS, libraries
 
-    tracking = models.tracking
+    tracking, splits = models.tracking, data.splits
     tracking.set_tags(run_id, tags)
     tracking.log_parameters(
         run_id, {f"{c.kind}.{name}": value for c in candidates for name, value in c.parameters.items()}
     )
-    tracking.log_metrics(
-        run_id, {f"calibrate.{c.kind}.{name}": m.value for c in candidates for name, m in c.metrics.items()}
+    tracking.log_metrics(run_id, {f"calibrate.{c.kind}.auc": c.metrics["auc"].value for c in candidates})
+    rows = {window.name: window.rows for window in splits.windows}
+    tracking.log_input(
+        run_id, data.contract.name, fingerprint=splits.data_fingerprint, source=str(data.loans.address), profile=rows
     )
+    tracking.log_json(run_id, LIBRARIES, libraries())
     tracking.log_json(run_id, SPLITS, splits.to_dict())

@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from upath import UPath
 
 from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.parquet_table import ParquetTable
+
+FIRST_ROWS = 10  # that metadata shows of a table
 
 
 @dataclass(frozen=True)
@@ -31,3 +37,9 @@ class Workspace:
         finally:
             for path in paths:
                 path.unlink(missing_ok=True)
+
+    def first_rows(self, table: UPath, *columns: str) -> list[dict[str, Any]]:
+        """Read some columns of the first rows of a stored table."""
+        rows = ParquetTable.of(table, self.staging)
+        count = min(FIRST_ROWS, rows.rows)
+        return rows.part(0, count).scan().select(columns).collect().to_dicts() if count else []

@@ -16,7 +16,7 @@ from upath import UPath
 
 from loan_default.adapters import decision_log
 from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.model_store import ModelStore, provenance
+from loan_default.adapters.model_store import ModelStore, libraries, libraries_of, provenance
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
 from loan_default.risk.evaluation import Interval, WindowDesign
 from loan_default.risk.model.scorer import Scorer
@@ -115,9 +115,8 @@ def test_an_evaluation_joins_the_training_run(registered: Registered, cleaned: C
     run_id = registered.version.run_id
     registered.store.log_evaluation(run_id, judgement, {"roc.png": b"picture"})
     metrics = client_of(registered.store.tracking).get_run(run_id).data.metrics
-    assert metrics["test.auc"] == pytest.approx(judgement.evaluation.metrics["auc"].value)
-    for kind in KINDS:
-        assert metrics[f"test.{kind}.brier"] == pytest.approx(judgement.leaderboard[kind]["brier"].value)
+    for name in ("auc", "ks", "brier", "ece"):
+        assert metrics[name] == pytest.approx(judgement.evaluation.metrics[name].value)
     assert isinstance(judgement.leaderboard["xgboost"]["auc"], Interval)
     record = registered.store.tracking.read_json(run_id, "evaluation.json")
     assert record == json.loads(json.dumps(judgement.to_dict()))
@@ -167,9 +166,15 @@ def test_a_hold_leaves_the_promotion_beside_the_version_in_production(
 
 
 @pytest.mark.integration
-def test_provenance_names_code_and_versions() -> None:
+def test_provenance_names_the_code_and_libraries_their_versions() -> None:
     tags = provenance()
-    assert tags["version.polars"] == pl.__version__
-    assert {"version.loan-default", "version.xgboost", "version.mlflow", "git_commit"} <= set(tags)
+    assert tags.keys() == {"git_commit", "code_fingerprint"}
     assert re.fullmatch(r"[0-9a-f]{16}", tags["code_fingerprint"])
-    assert all(tags.values())
+    assert libraries()["polars"] == pl.__version__
+    assert {"loan-default", "xgboost", "mlflow"} <= libraries().keys()
+    assert all([*tags.values(), *libraries().values()])
+
+
+def test_libraries_of_an_earlier_training_are_read_from_its_own_entries() -> None:
+    assert libraries_of({"kind": "xgboost", "version.polars": "2.0"}) == {"polars": "2.0"}
+    assert libraries_of({"kind": "xgboost", "libraries": {"polars": "2.1"}}) == {"polars": "2.1"}

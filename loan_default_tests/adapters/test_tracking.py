@@ -86,6 +86,21 @@ def test_bucket_stays_a_bucket_and_a_server_chooses_for_itself() -> None:
     assert Tracking("http://x", "")._artifact_location() is None
 
 
+def test_a_run_has_a_name_its_data_and_pictures_as_they_are_now(tracking: Tracking, tmp_path: Path) -> None:
+    run_id = new_run(tracking)
+    tracking.rename_run(run_id, "v1 xgboost AUC 0.702 book 2018Q4")
+    tracking.log_input(run_id, "lendingclub", fingerprint="f1", source="/data/loans.parquet", profile={"train": 400})
+    run = client_of(tracking).get_run(run_id)
+    assert run.info.run_name == "v1 xgboost AUC 0.702 book 2018Q4"
+    (logged,) = run.inputs.dataset_inputs
+    assert (logged.dataset.name, logged.dataset.digest) == ("lendingclub", "f1")
+    assert tracking.read_folder(run_id, "plots") == {}
+    for content in (b"first", b"second"):
+        (tmp_path / "roc.png").write_bytes(content)
+        tracking.log_folder(run_id, tmp_path, "plots")
+        assert tracking.read_folder(run_id, "plots") == {"roc.png": content}
+
+
 def test_run_keeps_what_is_logged(tracking: Tracking) -> None:
     run_id = new_run(tracking)
     tracking.log_parameters(run_id, {f"p{i}": i for i in range(150)})  # MLflow takes 100 in one request

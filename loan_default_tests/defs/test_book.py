@@ -37,6 +37,8 @@ def test_every_asset_stands_under_its_book(definitions: dict[str, dg.Definitions
         assert partitions is None or partitions == BookNames("hmeq").batches
         assert all(parent.path[0] == "hmeq" for parent in graph.get(key).parent_keys)
     assert {check.asset_key.path[0] for check in graph.asset_check_keys} == {"hmeq"}
+    for check in graph.asset_check_keys:
+        assert graph.get(check).partitions_def == graph.get(check.asset_key).partitions_def
 
 
 @pytest.mark.parametrize("job", ["full_pipeline_job", "tuning_job", "batch_prediction_job"])

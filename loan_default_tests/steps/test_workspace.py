@@ -1,6 +1,10 @@
 """Scratch files bear the name of their run, and none is left behind."""
 
+from pathlib import Path
+
+import polars as pl
 import pytest
+from upath import UPath
 
 from loan_default.steps.workspace import Workspace
 
@@ -18,3 +22,10 @@ def test_what_was_not_moved_away_is_removed_after_a_failure_too(workspace: Works
         first.rename(workspace.staging / "moved")
         _ = 1 / 0
     assert [path.name for path in workspace.staging.iterdir()] == ["moved"]
+
+
+def test_the_first_rows_of_a_table_are_read_by_columns(workspace: Workspace, tmp_path: Path) -> None:
+    for rows in (0, 3, 25):
+        pl.DataFrame({"row": list(range(rows)), "value": ["v"] * rows}).write_parquet(tmp_path / "table.parquet")
+        first = workspace.first_rows(UPath(tmp_path / "table.parquet"), "row")
+        assert first == [{"row": row} for row in range(min(rows, 10))]

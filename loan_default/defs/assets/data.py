@@ -3,10 +3,11 @@
 Tested in `defs/test_pipeline.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
@@ -41,17 +42,19 @@ raw_loans = dg.AssetSpec(
 class CleaningConfig(dg.Config):
     """The loans to clean; by default those of the settings, as of the month that the file itself shows."""
 
-    data: str = ""
-    snapshot_month: str = ""
+    data: str = Field(default="", description="Loan file, glob or gs://…; empty: LOAN_DEFAULT_DATA.")
+    snapshot_month: str = Field(
+        default="", description="Month (YYYY-MM) by which outcomes are known; empty: the last that the file shows."
+    )
 
 
 class SplitConfig(dg.Config):
     """The cuts between windows: shares, or the first issue month (YYYY-MM) of a window."""
 
-    calibrate_share: float = 0.2
-    test_share: float = 0.2
-    calibrate_from: str = ""
-    test_from: str = ""
+    calibrate_share: float = Field(default=0.2, description="Share of the loans in the calibrate window.")
+    test_share: float = Field(default=0.2, description="Share of the loans in the test window, the newest.")
+    calibrate_from: str = Field(default="", description="First month (YYYY-MM) of calibrate, in place of its share.")
+    test_from: str = Field(default="", description="First month (YYYY-MM) of test, in place of its share.")
 
 
 @dg.multi_asset(
@@ -107,13 +110,20 @@ def clean_raw_loans(
     )
     for warning in cleaned.report.warnings():
         context.log.warning(warning)
+    workspace = storage.workspace(context.run.run_id)
+    rejections = workspace.first_rows(workspace.layout.table("rejected_loans"), *metadata.REJECTION)
+    lineage = metadata.cleaned_lineage(loan_book.contract, storage.names.key("raw_loans"))
     results: list[dg.MaterializeResult[None]] = [
         dg.MaterializeResult(
             asset_key="cleaned_loans",
-            metadata={**_cleaned_metadata(cleaned.report, loan_book.contract), **compute.metadata},
+            metadata={
+                **_cleaned_metadata(cleaned.report, loan_book.contract),
+                "dagster/column_lineage": lineage,
+                **compute.metadata,
+            },
             check_results=check_results("cleaned_loans", cleaned.findings),
         ),
-        dg.MaterializeResult(asset_key="rejected_loans", metadata=_rejected_metadata(cleaned.report)),
+        dg.MaterializeResult(asset_key="rejected_loans", metadata=_rejected_metadata(cleaned.report, rejections)),
         dg.MaterializeResult(asset_key="cleaning_report"),
     ]
     yield from report_together(context, results)
@@ -128,16 +138,19 @@ def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
         "dagster/column_schema": metadata.column_schema(contract, {name: _LABELS[name] for name in contract.labels}),
         **{name: f"{month:%Y-%m}" for name, month in months.items() if month},
         "with_outcome" if contract.outcomes_are_final else "matured": report.matured,
-        "default_rate": report.default_rate,
+        "defaulted": "unknown" if report.default_rate is None else metadata.percent(report.default_rate),
+        **({} if report.default_rate is None else {"default_rate": report.default_rate}),
         "warnings": metadata.bullets(report.warnings()),
     }
 
 
-def _rejected_metadata(report: "CleaningReport") -> Metadata:
+def _rejected_metadata(report: "CleaningReport", rejections: Sequence[Mapping[str, Any]]) -> Metadata:
     return {
         "dagster/row_count": report.rejected,
-        "share": report.rejected_share,
+        "rejected_rows": report.rejected,
+        "rejected_share": metadata.percent(report.rejected_share),
         "problems": metadata.problems(report.problems),
+        "first_rows": metadata.rows(metadata.REJECTION, rejections),
         "lines_not_loans": report.lines_not_loans,
     }
 

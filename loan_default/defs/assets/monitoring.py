@@ -3,6 +3,7 @@
 Tested in `defs/test_pipeline.py`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,7 @@ from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.web_pages import WebPages
 from loan_default.defs import metadata
 from loan_default.defs.book import batches
-from loan_default.defs.checks import check_specs, warning
+from loan_default.defs.checks import ENOUGH_ROWS, STABLE, check_specs, warning
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
 from loan_default.defs.resources import (
     ComputeResource,
@@ -21,20 +22,22 @@ from loan_default.defs.resources import (
     WebPagesResource,
 )
 from loan_default.defs.results import explain_failures
+from loan_default.risk.text import shorten_sentences
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
-_ROWS_RULE = "enough_rows"
-_COLUMNS = (
-    *("feature", "psi", "psi_raw", "psi_by_chance", "decile_psi", "decile_psi_raw", "decile_psi_by_chance"),
-    *("missing_psi", "missing_psi_raw", "missing_psi_by_chance", "missing_reference", "missing_batch", "drifted"),
-)
+_REASONS = 3  # that a check names
+_COLUMNS = {
+    "feature": "string",
+    "drifted": "bool",
+    **dict.fromkeys(("psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch"), "float"),
+}
 
 
 @dg.asset(
     group_name="monitoring",
     partitions_def=batches,
     io_manager_key="json",
-    check_specs=check_specs("drift_report", [_ROWS_RULE]),
+    check_specs=check_specs("drift_report", [STABLE, ENOUGH_ROWS], batches),
     description="PSI of every feature and of the score against the training population, and the verdict by policy.",
     kinds={"evidently", "polars"},
     tags=APPLICATIONS,
@@ -66,27 +69,30 @@ def drift_report(
     )
     return dg.MaterializeResult(
         value=compared.to_dict(),
-        check_results=[_rows_check(compared, policy.least_rows)],
+        check_results=[*_verdict_checks(compared, policy.least_rows)],
         metadata={**_drift_metadata(compared, web_pages.pages), **compute.metadata},
     )
 
 
-def _rows_check(compared: ComparedBatch, least: int) -> dg.AssetCheckResult:
+def _verdict_checks(compared: ComparedBatch, least: int) -> Iterator[dg.AssetCheckResult]:
     verdict = compared.verdict
-    return warning(
-        "drift_report",
-        _ROWS_RULE,
-        passed=verdict.verdict != "not enough rows",
-        sentence=f"{verdict.rows:,} applications; {least:,} are needed for a verdict.",
-    )
+    reasons = shorten_sentences(verdict.reasons, _REASONS)
+    yield warning("drift_report", STABLE, passed=verdict.verdict == "stable", sentence=f"{verdict.verdict}: {reasons}")
+    enough = verdict.verdict != "not enough rows"
+    sentence = f"{verdict.rows:,} applications; {least:,} are needed for a verdict."
+    yield warning("drift_report", ENOUGH_ROWS, passed=enough, sentence=sentence)
 
 
 def _drift_metadata(compared: ComparedBatch, pages: WebPages) -> Metadata:
+    verdict = compared.verdict
     return {
-        "verdict": compared.verdict.verdict,
-        "reasons": metadata.bullets(compared.verdict.reasons),
+        "verdict": verdict.verdict,
+        "drifted": f"{len(verdict.drifted_features)} features, {metadata.percent(verdict.share)}",
+        "drifted_share": verdict.share,
+        **({} if verdict.score_psi is None else {"score_psi": verdict.score_psi}),
+        "reasons": metadata.bullets(verdict.reasons),
         "model_version": compared.version,
-        "not_compared": ", ".join(compared.verdict.not_compared) or "none",
-        "features": metadata.table(_COLUMNS, compared.features.select(_COLUMNS).rows()),
+        "not_compared": ", ".join(verdict.not_compared) or "none",
+        "features": metadata.rows(_COLUMNS, compared.features.select(*_COLUMNS).iter_rows(named=True)),
         "evidently": dg.MetadataValue.url(pages.evidently(compared.batch)),
     }

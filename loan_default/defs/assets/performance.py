@@ -12,7 +12,7 @@ from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
 from loan_default.defs.assets.registry import EvaluationConfig
 from loan_default.defs.book import Event
-from loan_default.defs.checks import check_specs, warning
+from loan_default.defs.checks import GOOD, READABLE, check_specs, warning
 from loan_default.defs.metadata import LOANS, MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.results import explain_failures, report_together, stored_spec
@@ -21,8 +21,6 @@ from loan_default.steps.performance import OutcomeFiles, measure_versions, read_
 
 if TYPE_CHECKING:
     from loan_default.risk.monitoring.performance import Performance
-
-_READABLE_RULE, _GOOD_RULE = "every_file_readable", "as_good_as_the_policy_asks"
 
 
 @dg.multi_asset(
@@ -54,7 +52,7 @@ _READABLE_RULE, _GOOD_RULE = "every_file_readable", "as_good_as_the_policy_asks"
             tags=LOANS,
         ),
     ],
-    check_specs=check_specs("loan_outcomes", [_READABLE_RULE]),
+    check_specs=check_specs("loan_outcomes", [READABLE]),
     can_subset=True,
 )
 @explain_failures
@@ -84,7 +82,7 @@ def read_loan_outcomes(
 def _readable_check(outcomes: OutcomeFiles) -> dg.AssetCheckResult:
     unreadable = " ".join(outcomes.report.unreadable.values())
     sentence = unreadable or f"All of the {outcomes.files} files could be read."
-    return warning("loan_outcomes", _READABLE_RULE, passed=not unreadable, sentence=sentence)
+    return warning("loan_outcomes", READABLE, passed=not unreadable, sentence=sentence)
 
 
 def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
@@ -103,7 +101,7 @@ def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
     group_name="performance",
     io_manager_key="json",
     deps=[dg.AssetDep("predictions", partition_mapping=dg.AllPartitionMapping())],
-    check_specs=check_specs("performance_report", [_GOOD_RULE]),
+    check_specs=check_specs("performance_report", [GOOD]),
     description="AUC, KS, Brier score and calibration of every version on loans that matured, by vintage and decision; "
     "estimates, marked as such, for those that did not.",
     kinds={"polars"},
@@ -144,7 +142,7 @@ def _verdict_check(performance: "Performance") -> dg.AssetCheckResult:
     verdict = performance.verdict
     return warning(
         "performance_report",
-        _GOOD_RULE,
+        GOOD,
         passed=verdict is None or verdict.verdict != "degraded",
         sentence=" ".join(verdict.reasons) if verdict else "No version is in production.",
     )

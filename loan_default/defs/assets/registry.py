@@ -8,30 +8,38 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
-from loan_default.defs.checks import check_specs
+from loan_default.defs.checks import ALIAS_RULE, PROMOTED, check_specs, warning
 from loan_default.defs.metadata import MODEL, OWNERS, Metadata
-from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
+from loan_default.defs.resources import (
+    ComputeResource,
+    LoanBookResource,
+    ModelRegistryResource,
+    StorageResource,
+    WebPagesResource,
+)
 from loan_default.defs.results import explain_failures
 from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
+from loan_default.risk.text import shorten_sentences
 from loan_default.steps.registry import Promotion, VersionEvaluation, decide_on_version, evaluate_version, write_card
 from loan_default.steps.training import TrainingData
 
 if TYPE_CHECKING:
-    from loan_default.risk.evaluation import Interval
+    from loan_default.risk.evaluation import Evaluation, Interval
     from loan_default.risk.validation.champion_challenger import Judgement
 
+_REASONS = 3  # that a check names
 _PLOTS = ("roc.png", "calibration.png", "default_rate_by_decile.png")
-_ALIAS_RULE = "alias_points_where_the_decision_says"
 
 
 class EvaluationConfig(dg.Config):
     """The bootstrap resamples on which the intervals rest."""
 
-    resamples: int = 200
-    seed: int = 7
+    resamples: int = Field(default=200, description="Bootstrap resamples on which every interval rests.")
+    seed: int = Field(default=7, description="Seed of the resamples: the same seed gives the same intervals.")
 
 
 @dg.asset(
@@ -75,17 +83,32 @@ def _evaluation_metadata(evaluation: VersionEvaluation) -> Metadata:
     judgement = evaluation.judgement
     segments = judgement.evaluation.segments
     return {
+        "version": evaluation.version,
+        **_trend(judgement.evaluation),
         "leaderboard": _leaderboard(judgement, evaluation.champion_version),
         "decisions": metadata.table(
             ["decision", "share", "default rate"],
-            judgement.decisions.select("decision", "share", "default_rate").rows(),
+            [
+                (decision, metadata.percent(share), None if rate is None else metadata.percent(rate))
+                for decision, share, rate in judgement.decisions.select("decision", "share", "default_rate").rows()
+            ],
         ),
         "segments": metadata.table(
             ["field", "level", "loans", "default rate", "mean PD", "z", "AUC", "KS"],
-            [(s.field, s.level, s.rows, s.default_rate, s.mean_pd, s.z, s.auc, s.ks) for s in segments],
+            [
+                (s.field, s.level, s.rows, *map(metadata.percent, (s.default_rate, s.mean_pd)), s.z, s.auc, s.ks)
+                for s in segments
+            ],
         ),
         **{name.removesuffix(".png"): metadata.picture(evaluation.plots[name], name) for name in _PLOTS},
     }
+
+
+def _trend(evaluation: "Evaluation") -> Metadata:
+    """Return the figures of the newest version that the UI draws over time."""
+    gain = evaluation.opinion_gain
+    figures = {name: evaluation.metrics[name].value for name in SHOWN_METRICS}
+    return {**figures, **({} if gain is None else {"gain_over_opinion": gain.value})}
 
 
 def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMetadataValue:
@@ -96,14 +119,14 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
     if judgement.champion:
         common, all_rows = judgement.comparable, judgement.evaluation.rows
         on = f", on {common.rows:,} loans" if common is not None and common.rows < all_rows else ""
-        rows.append(line(f"version {champion} (production{on})", judgement.champion))
+        rows.append(line(f"version {champion}, in production{on}", judgement.champion))
     return metadata.table(["model", *metric_headings()], rows)
 
 
 @dg.asset(
     group_name="registry",
     io_manager_key="json",
-    check_specs=check_specs("promoted_model", [_ALIAS_RULE]),
+    check_specs=check_specs("promoted_model", [PROMOTED, ALIAS_RULE]),
     description="The decision on the newest version, by policy; a hold is as normal an outcome as a promotion.",
     kinds={"mlflow"},
     tags=MODEL,
@@ -127,13 +150,25 @@ def promoted_model(
         decided_by=f"policy, run {context.run.run_id}",
     )
     return dg.MaterializeResult(
-        value=promotion.record, check_results=[_alias_check(promotion)], metadata=_promotion_metadata(promotion)
+        value=promotion.record,
+        check_results=[_verdict_check(promotion), _alias_check(promotion)],
+        metadata=_promotion_metadata(promotion),
+    )
+
+
+def _verdict_check(promotion: Promotion) -> dg.AssetCheckResult:
+    decision = promotion.decision
+    return warning(
+        "promoted_model",
+        PROMOTED,
+        passed=decision.verdict == "promote",
+        sentence=f"{decision.verdict} version {decision.candidate}: {shorten_sentences(decision.reasons, _REASONS)}",
     )
 
 
 def _alias_check(promotion: Promotion) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        check_name=_ALIAS_RULE,
+        check_name=ALIAS_RULE,
         passed=promotion.production == promotion.expected,
         description=f"production points at version {promotion.production}, the decision says {promotion.expected}.",
     )
@@ -163,6 +198,7 @@ def _promotion_metadata(promotion: Promotion) -> Metadata:
 def model_card(
     loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
+    web_pages: WebPagesResource,
     cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
@@ -181,5 +217,9 @@ def model_card(
     )
     return dg.MaterializeResult(
         value=card.text,
-        metadata={"card": dg.MetadataValue.md(card.text), "mlflow_run": model_registry.run_link(card.mlflow_run_id)},
+        metadata={
+            "page": dg.MetadataValue.url(web_pages.pages.card(trained_model["version"])),
+            "card": dg.MetadataValue.md(card.text),
+            "mlflow_run": model_registry.run_link(card.mlflow_run_id),
+        },
     )

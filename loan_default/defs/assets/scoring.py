@@ -5,19 +5,30 @@ Tested in `defs/test_pipeline.py`.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
 from loan_default.defs.book import Event, batches
-from loan_default.defs.checks import check_results, check_specs
+from loan_default.defs.checks import ROWS_KEPT, check_results, check_specs, warning
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
-from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StorageResource
+from loan_default.defs.resources import (
+    ComputeResource,
+    LoanBookResource,
+    ModelRegistryResource,
+    StorageResource,
+    WebPagesResource,
+)
 from loan_default.defs.results import explain_failures, report_together, stored_spec
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES
 from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
+from loan_default.steps.workspace import Workspace
+
+if TYPE_CHECKING:
+    from loan_default.risk.data.cleaning_report import CleaningReport
 
 _PREDICTED = {
     "id": ("string", "The lender's number of the application."),
@@ -38,7 +49,9 @@ _PREDICTED = {
 class ScoringConfig(dg.Config):
     """Which fields a batch may lack altogether though loans of development had them; sensors accept none."""
 
-    accept_missing: list[str] = []  # noqa: RUF012 - pydantic copies it
+    accept_missing: list[str] = Field(
+        default=[], description="Fields that the whole batch may lack, though loans of development had them."
+    )
 
 
 @dg.multi_asset(
@@ -71,6 +84,7 @@ class ScoringConfig(dg.Config):
             tags=APPLICATIONS,
         ),
     ],
+    check_specs=check_specs("application_batch", [ROWS_KEPT], batches),
     can_subset=True,
 )
 @explain_failures
@@ -78,22 +92,35 @@ def read_application_batch(
     context: dg.AssetExecutionContext, loan_book: LoanBookResource, storage: StorageResource
 ) -> Iterator[Event]:
     """Read and check one batch file."""
-    report = read_batch(context.partition_key, loan_book.contract, storage.workspace(context.run.run_id))
-    for warning in report.warnings():
-        context.log.warning(warning)
+    batch, workspace = context.partition_key, storage.workspace(context.run.run_id)
+    report = read_batch(batch, loan_book.contract, workspace)
+    for sentence in report.warnings():
+        context.log.warning(sentence)
+    rejections = workspace.first_rows(workspace.layout.batch_table("rejected_applications", batch), *metadata.REJECTION)
     applications: Metadata = {
         "dagster/row_count": report.kept,
         "dagster/column_schema": metadata.column_schema(loan_book.contract, {}),
         "fingerprint": report.fingerprint,
         "warnings": metadata.bullets(report.warnings()),
     }
-    rejected: Metadata = {"dagster/row_count": report.rejected, "problems": metadata.problems(report.problems)}
+    rejected: Metadata = {
+        "dagster/row_count": report.rejected,
+        "rejected_rows": report.rejected,
+        "problems": metadata.problems(report.problems),
+        "first_rows": metadata.rows(metadata.REJECTION, rejections),
+    }
     results: list[dg.MaterializeResult[None]] = [
-        dg.MaterializeResult(asset_key="application_batch", metadata=applications),
+        dg.MaterializeResult(asset_key="application_batch", metadata=applications, check_results=[_rows_check(report)]),
         dg.MaterializeResult(asset_key="rejected_applications", metadata=rejected),
         dg.MaterializeResult(asset_key="application_report"),
     ]
     yield from report_together(context, results)
+
+
+def _rows_check(report: "CleaningReport") -> dg.AssetCheckResult:
+    frequent = f"; {', '.join(report.problems)}" if report.problems else ""
+    sentence = f"{report.rejected:,} of {report.kept + report.rejected:,} rows were rejected{frequent}."
+    return warning("application_batch", ROWS_KEPT, passed=not report.rejected, sentence=sentence)
 
 
 @dg.asset(
@@ -102,7 +129,7 @@ def read_application_batch(
     deps=["promoted_model"],  # a run of both decides on the version before it scores
     io_manager_key="parquet",
     metadata={"dagster/column_schema": metadata.table_schema(_PREDICTED)},
-    check_specs=check_specs("predictions", PREDICTION_RULES),
+    check_specs=check_specs("predictions", PREDICTION_RULES, batches),
     description="PD, score, decision and reasons of each application, by the version in production; also as CSV.",
     kinds={"xgboost", "parquet"},
     tags=APPLICATIONS,
@@ -113,25 +140,36 @@ def predictions(
     context: dg.AssetExecutionContext,
     config: ScoringConfig,
     model_registry: ModelRegistryResource,
+    loan_book: LoanBookResource,
     storage: StorageResource,
+    web_pages: WebPagesResource,
     compute: ComputeResource,
     application_batch: ParquetTable,
     application_report: dict[str, Any],
 ) -> dg.MaterializeResult[None]:
     """Score the batch; scoring it again replaces its result and nothing else."""
+    batch, workspace = context.partition_key, storage.workspace(context.run.run_id)
     scored = score_batch(
-        context.partition_key,
+        batch,
         application_batch,
         application_report,
         model_registry.models,
-        storage.workspace(context.run.run_id),
+        workspace,
         compute.engine,
         now=datetime.now(UTC),
         accept_missing=config.accept_missing,
     )
     return dg.MaterializeResult(
         check_results=check_results("predictions", scored.findings),
-        metadata={**_predictions_metadata(scored), **compute.metadata},
+        metadata={
+            **_predictions_metadata(scored),
+            "first_rows": _first_predictions(workspace, batch, loan_book.contract.id_name),
+            "dagster/column_lineage": metadata.predicted_lineage(
+                loan_book.contract, storage.names.key("application_batch")
+            ),
+            "page": dg.MetadataValue.url(web_pages.pages.batch(batch)),
+            **compute.metadata,
+        },
     )
 
 
@@ -139,6 +177,28 @@ def _predictions_metadata(scored: BatchScoring) -> Metadata:
     return {
         "dagster/row_count": scored.rows,
         "model_version": scored.version,
-        "decisions": metadata.table(["decision", "applications", "mean PD"], scored.decisions),
+        "decisions": metadata.table(
+            ["decision", "applications", "share", "mean PD"],
+            [
+                (decision, applications, metadata.percent(scored.share(decision)), metadata.percent(mean))
+                for decision, applications, mean in scored.decisions
+            ],
+        ),
+        "approval_rate": scored.share("approve"),
+        "decline_rate": scored.share("decline"),
+        "mean_pd": scored.mean_pd,
         "csv": dg.MetadataValue.path(str(scored.csv)),
     }
+
+
+def _first_predictions(workspace: Workspace, batch: str, id_name: str) -> dg.TableMetadataValue:
+    """Show the first predictions: number, PD, score, decision and first reason, and no more of an applicant."""
+    table = workspace.layout.batch_table("predictions", batch)
+    columns = {id_name: "string", "PD": "string", "score": "int", "decision": "string", "first reason": "string"}
+    return metadata.rows(
+        columns,
+        (
+            {**row, "PD": metadata.percent(row["pd"]), "first reason": next(iter(row["reasons"]), "")}
+            for row in workspace.first_rows(table, id_name, "pd", "score", "decision", "reasons")
+        ),
+    )

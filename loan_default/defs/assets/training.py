@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
@@ -31,16 +32,16 @@ POOL = "training"
 class TuningConfig(dg.Config):
     """Whose parameters to search and how long: the study is continued until it holds this many trials."""
 
-    candidate: str = "xgboost"
-    trials: int = 12
-    seed: int = 7
+    candidate: str = Field(default="xgboost", description="Candidate whose parameters are searched.")
+    trials: int = Field(default=12, description="Trials that the study holds in the end, those of before included.")
+    seed: int = Field(default=7, description="Seed of the search.")
 
 
 class TrainingConfig(dg.Config):
     """Which candidates to fit; none named: those that the search space enables."""
 
-    candidates: list[str] = []  # noqa: RUF012 - pydantic copies it
-    seed: int = 7
+    candidates: list[str] = Field(default=[], description="Candidates to fit; none: those of the search space.")
+    seed: int = Field(default=7, description="Seed of everything random.")
 
 
 @dg.asset(
@@ -95,7 +96,7 @@ def _tuning_metadata(tuning: Tuning) -> Metadata:
         "pruned": tuned.pruned,
         "study": tuned.study,
         "seconds": tuned.seconds,
-        "share_of_loans": tuning.share_of_loans,
+        "share_of_loans": metadata.percent(tuning.share_of_loans),
         "warnings": metadata.bullets(tuned.warnings()),
     }
 
@@ -150,8 +151,9 @@ def _training_metadata(training: Training) -> Metadata:
     return {
         "version": training.record["version"],
         "kind": training.record["kind"],
+        **{name: training.candidates[0].metrics[name].value for name in SHOWN_METRICS},
         "leaderboard": metadata.table(
-            ["candidate", *(f"{name} on calibrate" for name in SHOWN_METRICS)],
+            ["on calibrate", *SHOWN_METRICS.values()],
             [(c.kind, *(c.metrics[name].value for name in SHOWN_METRICS)) for c in training.candidates],
         ),
         "git_commit": training.record["git_commit"],

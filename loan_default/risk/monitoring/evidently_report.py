@@ -87,7 +87,7 @@ def _metrics(record: Record, lines: Mapping[str, Line]) -> list[Any]:
     limits, parts = record["limits"], []
     if RAW_SCORE in lines:
         parts.append(ValueDrift(column=RAW_SCORE, method=_PSI.name, threshold=limits["score_psi_limit"]))
-    if features := [name for name in lines if name != RAW_SCORE]:
+    if features := sorted(name for name in lines if name != RAW_SCORE):  # a series over time has one list of columns
         share, limit = limits["drifted_share_limit"], limits["feature_psi_limit"]
         parts.append(DataDriftPreset(columns=features, method=_PSI.name, threshold=limit, drift_share=share))
     return parts

@@ -40,6 +40,12 @@ _SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
 }
 
 
+def in_short(card: str) -> str:
+    """Return the first section of a card, without its heading."""
+    first, _, _ = card.partition("## In short\n\n")[2].partition("\n\n## ")
+    return first.strip()
+
+
 def _titled(heading: str, inputs: ModelCardInputs) -> str:
     """Call a section by what it holds: without a date there are no vintages."""
     return "Segments" if heading == _VINTAGES and not inputs.scorer.contract.has_time else heading
