@@ -9,6 +9,8 @@ import dagster as dg
 
 from loan_default.defs.assets import data, monitoring, performance, registry, scoring, serving, training
 from loan_default.defs.book import BookNames
+from loan_default.defs.code import with_code
+from loan_default.defs.freshness import with_freshness
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.logger import progress_logger
 from loan_default.defs.resources import build_resources
@@ -25,7 +27,8 @@ def build_definitions(
     Jobs that are `patient` try a step of a batch again where its failure may pass; a person who waits is told at once.
     """
     names = BookNames(settings.book)
-    assets = names.assets([data, training, registry, scoring, monitoring, performance, serving])
+    plain = names.assets([data, training, registry, scoring, monitoring, performance, serving])
+    assets = with_freshness(with_code(plain), settings)
     jobs = build_jobs(settings.tracking, names, patient=patient)
     by_name = {job.name: job for job in jobs}
     return dg.Definitions(

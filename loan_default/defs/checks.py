@@ -83,12 +83,13 @@ def check_results(asset: str, findings: Iterable[Finding]) -> list[dg.AssetCheck
     ]
 
 
-def warning(asset: str, rule: str, *, passed: bool, sentence: str) -> dg.AssetCheckResult:
-    """Report what a person should look at, and what stops nothing."""
+def warning(asset: str, rule: str, *, passed: bool, sentence: str, **figures: float | None) -> dg.AssetCheckResult:
+    """Report what a person should look at, and what stops nothing; `figures` that are known are drawn over time."""
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=rule,
         passed=passed,
         description=sentence,
         severity=dg.AssetCheckSeverity.WARN,
+        metadata={name: figure for name, figure in figures.items() if figure is not None},
     )

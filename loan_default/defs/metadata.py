@@ -64,9 +64,15 @@ def percent(share: float) -> str:
 
 
 def rows(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    """Show records as a table that the UI can sort; `columns` are their fields, each with its type."""
+    """Show records as a table, numbers to four decimals; `columns` are their fields, each with its type."""
     schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
-    return dg.MetadataValue.table([dg.TableRecord({name: row[name] for name in columns}) for row in records], schema)
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: _rounded(row[name]) for name in columns}) for row in records], schema
+    )
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def cleaned_lineage(contract: Contract, source: dg.AssetKey) -> dg.TableColumnLineage:

@@ -118,6 +118,7 @@ class PromotionPolicy(Section):
     recent_share_at_least: float = Field(default=0.05, gt=0, le=1)
     covered_rows_at_least: int = Field(default=30, ge=1)
     approval_rate: tuple[float, float] = Field(default=(0.02, 0.98), examples=["[0.02, 0.98]"])
+    decision_days_at_most: int = Field(default=365, ge=1)
 
     def problems(self) -> Iterator[Problem]:
         """Yield limits between which nothing lies."""
@@ -151,6 +152,7 @@ class DriftPolicy(Section):
     drifted_share_limit: float = Field(gt=0, le=1)
     least_rows: int = Field(ge=1)
     report_sample_rows: int = Field(ge=100)
+    report_days_at_most: int = Field(default=35, ge=1)
 
 
 class PerformancePolicy(Section):
@@ -171,6 +173,7 @@ class PerformancePolicy(Section):
     auc_at_least: float = Field(ge=0, le=1)
     auc_shortfall_at_most: float = Field(ge=0)
     calibration_tolerance: float = Field(ge=0)
+    report_days_at_most: int = Field(default=35, ge=1)
 
 
 class RetrainingPolicy(Section):

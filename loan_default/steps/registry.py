@@ -107,7 +107,6 @@ def evaluate_version(
     from loan_default.risk.validation.champion_challenger import judge_on_test
     from loan_default.risk.validation.coverage import measure_coverage
     from loan_default.risk.validation.plots import evaluation_pngs
-    from loan_default.steps.training import run_name
 
     _require_same_windows(trained_model, data.splits)
     run_id, leader = trained_model["run_id"], trained_model["kind"]
@@ -133,11 +132,24 @@ def evaluate_version(
     others = [name for name in candidates | variants if name != leader]
     examination = _examine(data, trained_model, models, policy, test, others, seed=seed, resamples=resamples)
     plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
-    models.log_evaluation(run_id, judgement, plots)
-    auc = judgement.evaluation.metrics["auc"].value
-    models.tracking.rename_run(run_id, run_name(trained_model["version"], leader, auc, data.splits))
+    _log_evaluation(models, trained_model, judgement, data.splits, plots)
     number, windows = champion_version.version if champion_version else None, data.splits.to_dict()["windows"]
     return VersionEvaluation(trained_model["version"], number, judgement, examination, windows, plots)
+
+
+def _log_evaluation(
+    models: ModelStore,
+    trained_model: Mapping[str, Any],
+    judgement: Judgement,
+    splits: Splits,
+    plots: Mapping[str, bytes],
+) -> None:
+    """Log the evaluation to the run of the training, which is named after the AUC on the test window from now on."""
+    from loan_default.steps.training import run_name
+
+    run_id, auc = trained_model["run_id"], judgement.evaluation.metrics["auc"].value
+    models.log_evaluation(run_id, judgement, plots)
+    models.tracking.rename_run(run_id, run_name(trained_model["version"], trained_model["kind"], auc, splits))
 
 
 def _require_no_leak(judgement: Judgement, policy: Policy) -> None:

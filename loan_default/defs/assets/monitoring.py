@@ -77,7 +77,14 @@ def drift_report(
 def _verdict_checks(compared: ComparedBatch, least: int) -> Iterator[dg.AssetCheckResult]:
     verdict = compared.verdict
     reasons = shorten_sentences(verdict.reasons, _REASONS)
-    yield warning("drift_report", STABLE, passed=verdict.verdict == "stable", sentence=f"{verdict.verdict}: {reasons}")
+    yield warning(
+        "drift_report",
+        STABLE,
+        passed=verdict.verdict == "stable",
+        sentence=f"{verdict.verdict}: {reasons}",
+        drifted_share=verdict.share,
+        score_psi=verdict.score_psi,
+    )
     enough = verdict.verdict != "not enough rows"
     sentence = f"{verdict.rows:,} applications; {least:,} are needed for a verdict."
     yield warning("drift_report", ENOUGH_ROWS, passed=enough, sentence=sentence)
@@ -91,8 +98,9 @@ def _drift_metadata(compared: ComparedBatch, pages: WebPages) -> Metadata:
         "drifted_share": verdict.share,
         **({} if verdict.score_psi is None else {"score_psi": verdict.score_psi}),
         "reasons": metadata.bullets(verdict.reasons),
+        "evidently": dg.MetadataValue.url(pages.evidently(compared.batch)),
+        "page": dg.MetadataValue.url(pages.batch(compared.batch)),
         "model_version": compared.version,
         "not_compared": ", ".join(verdict.not_compared) or "none",
-        "features": metadata.rows(_COLUMNS, compared.features.select(*_COLUMNS).iter_rows(named=True)),
-        "evidently": dg.MetadataValue.url(pages.evidently(compared.batch)),
+        "features": metadata.rows(_COLUMNS, compared.features.iter_rows(named=True)),
     }

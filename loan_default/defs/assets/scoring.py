@@ -120,7 +120,9 @@ def read_application_batch(
 def _rows_check(report: "CleaningReport") -> dg.AssetCheckResult:
     frequent = f"; {', '.join(report.problems)}" if report.problems else ""
     sentence = f"{report.rejected:,} of {report.kept + report.rejected:,} rows were rejected{frequent}."
-    return warning("application_batch", ROWS_KEPT, passed=not report.rejected, sentence=sentence)
+    return warning(
+        "application_batch", ROWS_KEPT, passed=not report.rejected, sentence=sentence, rejected_rows=report.rejected
+    )
 
 
 @dg.asset(
@@ -162,12 +164,12 @@ def predictions(
     return dg.MaterializeResult(
         check_results=check_results("predictions", scored.findings),
         metadata={
+            "page": dg.MetadataValue.url(web_pages.pages.batch(batch)),
             **_predictions_metadata(scored),
             "first_rows": _first_predictions(workspace, batch, loan_book.contract.id_name),
             "dagster/column_lineage": metadata.predicted_lineage(
                 loan_book.contract, storage.names.key("application_batch")
             ),
-            "page": dg.MetadataValue.url(web_pages.pages.batch(batch)),
             **compute.metadata,
         },
     )

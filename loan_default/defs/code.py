@@ -1,0 +1,66 @@
+"""The code of assets, as Dagster shows it: where each is defined, and a version that changes with what computes it.
+
+A version is a fingerprint of files: those of the asset, of its step, and of the floors of `risk` that the step works
+with. Which floor that is, is said here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+_PACKAGE = Path(__file__).parents[1]
+_FLOORS = ("contract", "data", "model", "validation", "monitoring")  # of `risk`, lowest first
+_HIGHEST = {  # of each group of assets
+    "data": "data",
+    "training": "model",
+    "registry": "validation",
+    "scoring": "model",
+    "monitoring": "monitoring",
+    "performance": "monitoring",
+    "serving": "model",
+}
+
+
+def with_code(assets: Iterable[Any]) -> list[Any]:
+    """Add to each asset that is computed here where its function is, and the version of its code."""
+    return [_with_code(each) if isinstance(each, dg.AssetsDefinition) else each for each in assets]
+
+
+def _with_code(assets: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    code = inspect.unwrap(assets.op.compute_fn.decorated_fn).__code__  # type: ignore[union-attr]
+    group = Path(code.co_filename).stem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's version is pinned
+        reference = dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno, label=group)
+        references = dg.CodeReferencesMetadataValue(code_references=[reference])
+
+    def changed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        metadata = {**spec.metadata, "dagster/code_references": references}
+        return spec.replace_attributes(code_version=code_version(group), metadata=metadata)
+
+    return assets.map_asset_specs(changed)
+
+
+@cache
+def code_version(group: str) -> str:
+    """Return 12 hexadecimal digits that change with any file that computes the assets of a group."""
+    digest = hashlib.sha256()
+    for path in _files(group):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _files(group: str) -> Iterator[Path]:
+    yield from (_PACKAGE / "defs" / "assets" / f"{group}.py", _PACKAGE / "steps" / f"{group}.py")
+    risk = _PACKAGE / "risk"
+    yield from sorted(risk.glob("*.py"))
+    for floor in _FLOORS[: _FLOORS.index(_HIGHEST[group]) + 1]:
+        yield from sorted((risk / floor).rglob("*.py"))
