@@ -380,7 +380,7 @@ def test_a_drifted_batch_is_a_warning_of_its_partition(watched: Mapping[str, dg.
     check = shifted["population_is_stable"]
     assert (check.passed, check.severity, check.partition) == (False, dg.AssetCheckSeverity.WARN, "shifted")
     assert (check.description or "").startswith("drifted: ")
-    assert checks(watched["calm"]) == {"population_is_stable": True, "enough_rows": True}
+    assert checks(watched["calm"])["population_is_stable"]
 
 
 @pytest.mark.integration
