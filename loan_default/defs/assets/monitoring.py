@@ -29,7 +29,7 @@ _REASONS = 3  # that a check names
 _COLUMNS = {
     "feature": "string",
     "drifted": "bool",
-    **dict.fromkeys(("psi", "decile_psi", "missing_psi", "missing_reference", "missing_batch"), "float"),
+    **dict.fromkeys(("psi", "decile_psi", "missing_psi"), "float"),
 }
 
 
@@ -76,7 +76,7 @@ def drift_report(
 
 def _verdict_checks(compared: ComparedBatch, least: int) -> Iterator[dg.AssetCheckResult]:
     verdict = compared.verdict
-    reasons = shorten_sentences(verdict.reasons, _REASONS)
+    reasons = shorten_sentences(verdict.reasons, _REASONS, "; ")
     yield warning(
         "drift_report",
         STABLE,
