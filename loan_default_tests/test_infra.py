@@ -266,6 +266,8 @@ def lifecycle_classes() -> dict[str, str]:
         f"{layout.OUTCOMES}/2019-03.csv": "input",
         f"{layout.DRIFT_REPORT}/2018-10.html": "report",
         f"{layout.DRIFT_REPORT}/2018-10.evidently.json": "report",
+        f"{layout.DRIFT_REPORT}/2018-10.sample.parquet": "report",
+        f"{layout.EVIDENTLY}/0a1b/snapshots/2c3d.json": "report",
         f"{layout.COMPUTE_LOGS}/storage/0a1b/compute_logs/x.err": "log",
     }
     return names | dict.fromkeys(assets(), "asset")

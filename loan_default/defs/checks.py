@@ -65,7 +65,7 @@ def check_specs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # of partitions; Dagster's version is pinned
         return [
-            dg.AssetCheckSpec(rule, asset=asset, description=DESCRIPTIONS[rule], partitions_def=partitions)
+            dg.AssetCheckSpec(rule, asset=asset, description=DESCRIPTIONS.get(rule), partitions_def=partitions)
             for rule in rules
         ]
 

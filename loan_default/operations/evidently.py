@@ -37,7 +37,7 @@ def read_page(settings: Settings, batch: str) -> str:
     """Return Evidently's report on a batch as an HTML page that fetches nothing.
 
     Raises:
-        BadInput: the batch was not compared yet, or by a release that kept no sample of it.
+        BadInput: the batch was not compared yet, or no sample of it is kept, as by earlier releases.
     """
     report = read_report(settings, batch)
     from loan_default.risk.monitoring.evidently_report import report_page
@@ -61,7 +61,7 @@ def read_report(settings: Settings, batch: str) -> Snapshot:
         return report
     record, sample = json.loads(text), layout.drift_sample(batch)
     if "limits" not in record or not storage.exists(sample):
-        raise BadInput(f"Batch {batch} was compared by an earlier release; run loan-default drift {batch}.")
+        raise BadInput(f"No sample of batch {batch} is kept for it; run loan-default drift {batch}.")
     import polars as pl
 
     from loan_default.risk.monitoring.evidently_report import draw_report

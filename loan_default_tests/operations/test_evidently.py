@@ -41,7 +41,7 @@ def test_what_cannot_be_drawn_is_one_sentence(home: Settings) -> None:
     with pytest.raises(BadInput, match=r"^Batch 2014-01 was not compared yet; run loan-default drift 2014-01\.$"):
         read_page(home, "2014-01")
     storage.write_json(home.layout.batch_record("drift_report", "2013-01"), {"batch": "2013-01", "verdict": "calm"})
-    with pytest.raises(BadInput, match=r"^Batch 2013-01 was compared by an earlier release; run loan-default drift"):
+    with pytest.raises(BadInput, match=r"^No sample of batch 2013-01 is kept for it; run loan-default drift 2013-01"):
         read_page(home, "2013-01")
 
 

@@ -3,7 +3,8 @@
 #   applications/ outcomes/                    what the lender dropped into the inbox
 #   application_batch/ application_report/ rejected_applications/ predictions/       what became of a batch
 #   drift_report/<batch>.json                  verdicts; sensors read them, so they stay
-#   drift_report/<batch>.html, .evidently.json pages and figures for people
+#   drift_report/<batch>.sample.parquet        rows that Evidently's report shows (.html, .evidently.json of earlier releases)
+#   evidently/                                 these reports, drawn when somebody opens one
 #   compute_logs/                              what runs printed
 #   mlflow/                                    models, plots, model cards
 #   history/ prediction_history/               evidence: who decided on versions, what each predicted
@@ -53,7 +54,19 @@ resource "google_storage_bucket" "this" {
     condition {
       age            = var.report_days
       matches_prefix = ["${var.prefix}/drift_report/"]
-      matches_suffix = [".html", ".evidently.json"]
+      matches_suffix = [".sample.parquet", ".html", ".evidently.json"]
+      with_state     = "LIVE"
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      age            = var.report_days
+      matches_prefix = ["${var.prefix}/evidently/"]
       with_state     = "LIVE"
     }
   }
@@ -156,7 +169,12 @@ resource "google_storage_bucket" "this" {
     condition {
       days_since_noncurrent_time = 30
       with_state                 = "ARCHIVED"
-      matches_prefix             = ["${var.prefix}/compute_logs/", "${var.prefix}/prediction_log/", "${var.prefix}/.doctor-"]
+      matches_prefix = [
+        "${var.prefix}/compute_logs/",
+        "${var.prefix}/prediction_log/",
+        "${var.prefix}/evidently/",
+        "${var.prefix}/.doctor-",
+      ]
     }
   }
 
@@ -169,7 +187,7 @@ resource "google_storage_bucket" "this" {
       days_since_noncurrent_time = 30
       with_state                 = "ARCHIVED"
       matches_prefix             = ["${var.prefix}/drift_report/"]
-      matches_suffix             = [".html", ".evidently.json"]
+      matches_suffix             = [".sample.parquet", ".html", ".evidently.json"]
     }
   }
 
