@@ -95,9 +95,11 @@ def test_a_run_has_a_name_its_data_and_pictures_as_they_are_now(tracking: Tracki
     (logged,) = run.inputs.dataset_inputs
     assert (logged.dataset.name, logged.dataset.digest) == ("lendingclub", "f1")
     assert tracking.read_folder(run_id, "plots") == {}
+    folder = tmp_path / "plots"
+    folder.mkdir()
     for content in (b"first", b"second"):
-        (tmp_path / "roc.png").write_bytes(content)
-        tracking.log_folder(run_id, tmp_path, "plots")
+        (folder / "roc.png").write_bytes(content)
+        tracking.log_folder(run_id, folder, "plots")
         assert tracking.read_folder(run_id, "plots") == {"roc.png": content}
 
 
