@@ -362,7 +362,7 @@ class Tracking:
         with self._client(f"describe version {version}") as client:
             entity = client.update_model_version(self.model_name, str(version), text)
             client.update_registered_model(self.model_name, text)
-            client.set_tag(entity.run_id, "mlflow.note.content", text)
+            client.set_tag(str(entity.run_id), "mlflow.note.content", text)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Tag the version; a tag that exists is replaced."""

@@ -36,7 +36,7 @@ class BatchScoring:
 
     version: int
     rows: int
-    decisions: Sequence[Sequence[Any]]
+    decisions: Sequence[tuple[str, int, float]]
     findings: tuple[Finding, ...]
     csv: UPath
 

@@ -258,7 +258,7 @@ def _log(
         run_id, {f"{c.kind}.{name}": value for c in candidates for name, value in c.parameters.items()}
     )
     tracking.log_metrics(run_id, {f"calibrate.{c.kind}.auc": c.metrics["auc"].value for c in candidates})
-    rows = {window.name: window.rows for window in splits.windows}
+    rows = {str(window.name): window.rows for window in splits.windows}
     tracking.log_input(
         run_id, data.contract.name, fingerprint=splits.data_fingerprint, source=str(data.loans.address), profile=rows
     )

@@ -92,6 +92,7 @@ def test_a_run_has_a_name_its_data_and_pictures_as_they_are_now(tracking: Tracki
     tracking.log_input(run_id, "lendingclub", fingerprint="f1", source="/data/loans.parquet", profile={"train": 400})
     run = client_of(tracking).get_run(run_id)
     assert run.info.run_name == "v1 xgboost AUC 0.702 book 2018Q4"
+    assert run.inputs is not None
     (logged,) = run.inputs.dataset_inputs
     assert (logged.dataset.name, logged.dataset.digest) == ("lendingclub", "f1")
     assert tracking.read_folder(run_id, "plots") == {}

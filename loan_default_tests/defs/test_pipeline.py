@@ -164,9 +164,9 @@ def test_frames_of_a_batch_have_the_columns_that_their_schema_says(
     assert list(pl.read_parquet_schema(platform.storage / asset / "few.parquet")) == schema_of(platform, asset)
 
 
-def metadata_of(platform: Platform, asset: str, key: str) -> Any:
-    """One value of what the UI displays of the asset's newest materialization."""
-    return platform.metadata(asset)[key].value
+def metadata_of(platform: Platform, asset: str, key: str, batch: str | None = None) -> Any:
+    """One value of what the UI displays of the asset's newest materialization, or of its newest of a batch."""
+    return platform.metadata(asset, batch)[key].value
 
 
 def schema_of(platform: Platform, asset: str) -> list[str]:
@@ -220,6 +220,7 @@ def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: d
     assert {f"calibrate.{kind}.auc" for kind in load_search_space().enabled} <= run.data.metrics.keys()
     assert run.data.metrics["auc"] == pytest.approx(auc)
     assert {"ks", "brier", "ece", "gain_over_opinion"} <= run.data.metrics.keys()
+    assert run.inputs is not None
     (logged,) = run.inputs.dataset_inputs
     assert (logged.dataset.name, logged.dataset.digest) == ("lendingclub", training["data_fingerprint"])
 
@@ -308,19 +309,19 @@ def test_predictions_report_their_checks(scored: Mapping[str, dg.ExecuteInProces
 def test_of_a_batch_the_ui_shows_trends_and_ten_rows_and_no_more_of_an_applicant(
     platform: Platform, scored: Mapping[str, Any]
 ) -> None:
-    predictions, lineage = platform.metadata("predictions"), "dagster/column_lineage"
-    rows = predictions["first_rows"].value
-    assert len(rows.records) == 10
-    assert set(rows.records[0].data) == {"id", "PD", "score", "decision", "first reason"}
-    assert {type(predictions[name].value) for name in ("approval_rate", "decline_rate", "mean_pd")} == {float}
-    sources = {dep.column_name for dep in predictions[lineage].value.deps_by_column["pd"]}
+    lineage = "dagster/column_lineage"
+    rows = metadata_of(platform, "predictions", "first_rows").records
+    assert len(rows) == 10
+    assert set(rows[0].data) == {"id", "PD", "score", "decision", "first reason"}
+    rates = {name: metadata_of(platform, "predictions", name) for name in ("approval_rate", "decline_rate", "mean_pd")}
+    assert all(0 < rate < 1 for rate in rates.values()), rates
+    sources = {dep.column_name for dep in metadata_of(platform, "predictions", lineage).deps_by_column["pd"]}
     assert {"annual_inc", "dti"} <= sources
-    assert [dep.column_name for dep in platform.metadata("cleaned_loans")[lineage].value.deps_by_column["outcome"]] == [
-        "loan_status"
-    ]
-    rejected = platform.metadata("rejected_applications", "few")
-    assert rejected["rejected_rows"].value == 10
-    assert set(rejected["first_rows"].value.records[0].data) == {"row", "field", "reason"}
+    (outcome,) = metadata_of(platform, "cleaned_loans", lineage).deps_by_column["outcome"]
+    assert (outcome.asset_key.to_user_string(), outcome.column_name) == ("raw_loans", "loan_status")
+    assert metadata_of(platform, "rejected_applications", "rejected_rows", "few") == 10
+    rejected = metadata_of(platform, "rejected_applications", "first_rows", "few").records
+    assert set(rejected[0].data) == {"row", "field", "reason"}
 
 
 @pytest.mark.integration
