@@ -373,7 +373,7 @@ def _y(format: str, domain: Sequence[float]) -> dict[str, Any]:
 def _limit_layers(limit: Limit) -> list[dict[str, Any]]:
     data = {"values": [{"y": limit.value}]}
     y = {"field": "y", "type": "quantitative"}
-    text = {"type": "text", "text": limit.label, "align": "right", "dy": -6, "color": LIMIT, "x": WIDTH - 2}
+    text = {"type": "text", "text": limit.label, "align": "left", "dy": -6, "color": LIMIT, "x": 3}
     return [
         {"data": data, "mark": {"type": "rule", "color": LIMIT, "strokeDash": [5, 3]}, "encoding": {"y": y}},
         {"data": data, "mark": text, "encoding": {"y": y}},

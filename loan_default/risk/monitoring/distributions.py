@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 _BINS, _LEVELS = 12, 10  # about so many bars can be read beside each other
 _TAIL = 0.01  # of the reference at either end, which goes into an open bin
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-OTHER = "other"
+OTHER = "all other levels"
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,11 @@ from loan_default.web.tables import Cell, Column, Table, counts, figures, page_n
 
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
+    from loan_default.risk.contract.field import LoanField
     from loan_default.risk.policy import DriftPolicy
     from loan_default.settings import Settings
 
+BinShare = tuple[str, float, float]  # label, and the shares of reference and batch
 _HEAT_BATCHES, _FIELDS_LISTED, _FIELDS_DRAWN = 12, 15, 6
 _DECIDED = {"approve": "approved", "review": "to review", "decline": "declined"}
 _REJECTED_ROLE: Role = "officer"  # who may see what a file says of an applicant
@@ -292,7 +294,7 @@ def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:
     """Draw a field's distribution in the batch beside that of the loans of development."""
     label = field_label(field.name, contract)
     known = contract.by_name.get(field.name)
-    bins = [(bin_.label, bin_.reference, bin_.batch) for bin_ in field.bins]
+    bins = _in_order([(bin_.label, bin_.reference, bin_.batch) for bin_ in field.bins], known)
     unit = f", in {known.unit}" if known is not None and known.unit and known.unit != "count" else ""
     drifted = "has drifted" if field.drifted else "is stable"
     title = f"{label}{unit}"
@@ -306,6 +308,14 @@ def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:
     )
     picture = draw(charts.distribution(bins, sides), f"{title}. {note}. Shares by value, reference beside batch.")
     return Chart(title, picture, table, note)
+
+
+def _in_order(bins: Sequence[BinShare], field: LoanField | None) -> list[BinShare]:
+    """Return the bins of levels that have an order in that order, what is none of them last; others as they are."""
+    if field is None or field.kind != "ordered":
+        return [*bins]
+    places = {level: place for place, level in enumerate(field.levels)}
+    return sorted(bins, key=lambda bin_: places.get(bin_[0], len(places)))
 
 
 def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_values: bool) -> Table:

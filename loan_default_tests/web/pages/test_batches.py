@@ -74,6 +74,13 @@ def test_a_batch_shows_its_fields_beside_the_reference(pages: TestClient) -> Non
     assert "mean " in drifted[0]["batch"] or "(" in drifted[0]["batch"]
 
 
+def test_levels_with_an_order_stand_in_it(pages: TestClient) -> None:
+    rows = _csv(pages, "/batches/2014-09?fields=all&csv=distribution-grade")
+    levels = [row["value"] for row in rows]
+    assert levels == sorted(levels)
+    assert sum(float(row["batch"]) for row in rows) == pytest.approx(1)
+
+
 def test_rejected_rows_say_what_is_wrong_and_the_value_only_to_whom_it_concerns(
     pages: TestClient, pages_home: Settings
 ) -> None:
