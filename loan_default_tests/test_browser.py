@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,11 @@ from urllib.request import urlopen
 import pytest
 
 from loan_default.settings import Settings
-from loan_default_tests.homes import environment_of
+from loan_default_tests.homes import environment_of, own_environment
 from loan_default_tests.packages import applications
 from loan_default_tests.stores import free_port
 from loan_default_tests.waiting import within
+from loan_default_tests.web.home import pages_home
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +65,7 @@ class Pages:
 
 
 def _note_foreign(address: str, own: str, troubles: list[str]) -> None:
-    if not address.startswith((own, "data:")):
+    if not address.startswith((own, "data:", "file:")):
         troubles.append(f"a request to {urlsplit(address).netloc}")
 
 
@@ -92,14 +93,14 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def pages(trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     """A trained home's pages, its scoring server and a browser, one of each for all tests."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed; Debian's package chromium is enough")
     from playwright.sync_api import sync_playwright
 
     folder = tmp_path_factory.mktemp("pages")
-    settings = trained_home(folder / "home")
+    settings = pages_home(folder / "home")
     serving, web = free_port(), free_port()
     settings = Settings(**{**vars(settings), "serving_url": f"http://127.0.0.1:{serving}"})
     with ExitStack() as stack:
@@ -249,3 +250,63 @@ def test_a_pasted_application_fills_the_form(pages: Pages) -> None:
         assert float(page.locator("#f-loan_amnt").input_value()) == sent["loan_amnt"]
         page.get_by_role("button", name="Score", exact=True).click()
         page.locator(".figure").first.wait_for()
+
+
+VIEWS = {
+    "overview": "/",
+    "batches": "/batches",
+    "batch": "/batches/2014-09",
+    "rejected": "/batches/2014-08",
+    "versions": "/versions",
+    "version": "/versions/2",
+    "compare": "/versions/compare?a=1&b=2&batch=2014-07",
+    "promised": "/promised",
+    "history": "/history",
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_an_analyst_looks_at_is_readable_wide_and_light_narrow_and_dark(pages: Pages, name: str) -> None:
+    with pages.opened(VIEWS[name]) as page:
+        picture(page, name)
+        assert_fits(page)
+        page.set_viewport_size(NARROW)
+        page.emulate_media(color_scheme="dark")
+        assert_fits(page)
+        assert_accessible(page)
+        page.emulate_media(color_scheme="light")
+        assert_accessible(page)
+
+
+def test_figures_of_a_chart_open_by_the_keyboard_and_a_wide_table_can_be_scrolled(pages: Pages) -> None:
+    with pages.opened("/batches") as page:
+        summary = page.locator("figure summary").first
+        summary.focus()
+        page.keyboard.press("Enter")
+        assert page.locator("figure td").first.is_visible()
+        page.set_viewport_size(NARROW)
+        page.locator(".table:has(.heatmap)").focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_two_versions_are_compared_and_the_result_is_a_csv(pages: Pages) -> None:
+    with pages.opened("/versions") as page:
+        page.get_by_label("on the applications of batch").select_option("2014-07")
+        page.get_by_role("button", name="Compare").click()
+        page.get_by_text("0 decisions would change").wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download as CSV").first.click()
+        assert download.value.suggested_filename == "versions-compare-changes.csv"
+
+
+def test_the_report_is_read_without_a_server(pages: Pages, tmp_path: Path) -> None:
+    from loan_default.web.report import write_report
+
+    with own_environment():
+        os.environ |= environment_of(pages.settings)
+        write_report(pages.settings, tmp_path / "report.html")
+    with pages.opened("/ping") as page:
+        page.goto(f"file://{tmp_path / 'report.html'}")
+        assert_accessible(page)
+        picture(page, "report")

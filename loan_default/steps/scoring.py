@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upath import UPath
@@ -48,6 +49,16 @@ class BatchScoring:
     def mean_pd(self) -> float:
         """Average the PD over all applications."""
         return sum(count * mean for _, count, mean in self.decisions) / max(self.rows, 1)
+
+
+def _store_predictions(parquet: Path, csv: Path, report: Mapping[str, Any], layout: StorageLayout, batch: str) -> None:
+    """Store predictions as table and as CSV with their record; CSV and record are always of the table that is there."""
+    csv_path, report_path = layout.predictions_csv(batch), layout.batch_record("prediction_report", batch)
+    for path in (csv_path, report_path):
+        remove(path)
+    store(parquet, layout.batch_table("predictions", batch))
+    store(csv, csv_path)
+    write_json(report_path, report)
 
 
 def prediction_report(
@@ -101,8 +112,7 @@ def score_batch(
 ) -> BatchScoring:
     """Score a batch by the version in production; the result replaces that of the last scoring and nothing else.
 
-    Stored are, in this order, the prediction history of this version, the predictions, the same as CSV, and a record of
-    how many got which decision, so that nobody has to read the batch for that.
+    Stored are, in this order, the prediction history of this version, the predictions, the same as CSV, and a record.
 
     Args:
         batch: its name.
@@ -144,10 +154,6 @@ def score_batch(
         findings = (fields, *judge_predictions(pl.scan_parquet(parquet, glob=False), application_report["kept"]))
         require_passed("predictions", findings)
         prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
-        report_path = layout.batch_record("prediction_report", batch)
-        for path in (csv_path, report_path):  # those that are there are of the Parquet that is there
-            remove(path)
-        store(parquet, layout.batch_table("predictions", batch))
-        store(csv, csv_path)
-        write_json(report_path, prediction_report(application_report, version.version, now, decisions))
+        report = prediction_report(application_report, version.version, now, decisions)
+        _store_predictions(parquet, csv, report, layout, batch)
     return BatchScoring(version.version, application_report["kept"], decisions, findings, csv_path)

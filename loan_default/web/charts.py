@@ -146,9 +146,9 @@ def stacked(names: Sequence[str], shares: Mapping[str, Sequence[float]], colours
     names = names[-_POINTS:]
     tops = [list(accumulate(column)) for column in zip(*(part[-_POINTS:] for part in shares.values()), strict=True)]
     values = [
-        {"x": number, "part": part, "y": ([0, *top])[place], "y2": top[place]}
-        for number, top in enumerate(tops)
-        for place, part in enumerate(shares)
+        {"x": number, "part": part, "y": bottom, "y2": top}
+        for number, column in enumerate(tops)
+        for part, bottom, top in zip(shares, [0, *column], column, strict=False)
     ]
     width = max(WIDTH / max(len(names), 1) * 0.8, 2)
     return {
@@ -310,8 +310,8 @@ def agreement(
     for cutoff in (cutoff for cutoff in cutoffs if cutoff < most):
         mark = {"type": "rule", "color": LIMIT, "strokeDash": [4, 3]}
         for axis, name in ((x, "x"), (y, "y")):
-            encoding = {name: {**axis, "field": "at"}}
-            layers.append({"data": {"values": [{"at": cutoff}]}, "mark": mark, "encoding": encoding})
+            encoding = {name: {**axis, "field": "pd"}}
+            layers.append({"data": {"values": [{"pd": cutoff}]}, "mark": mark, "encoding": encoding})
     return {**_layered(layers), "width": 260, "height": 220}
 
 

@@ -21,23 +21,25 @@ def layout(tmp_path: Path) -> StorageLayout:
     return StorageLayout(UPath(tmp_path))
 
 
-def _score(layout: StorageLayout, batch: str, month: str | None, at: float, **decisions: tuple[int, float]) -> None:
+def _score(
+    layout: StorageLayout, batch: str, month: str | None, written: float, **decisions: tuple[int, float]
+) -> None:
     counts = [{"decision": name, "applications": n, "mean_pd": pd} for name, (n, pd) in decisions.items()]
     record = {"model_version": 3, "scored_at": "2026-03-01T00:00:00+00:00", "rejected": 5, "problems": {"dti: text": 5}}
     months = {"first_month": month, "last_month": month}
     storage.write_json(layout.batch_record("prediction_report", batch), {**record, **months, "decisions": counts})
     storage.write_text(layout.batch_table("predictions", batch), "")
-    _set_time(layout.batch_record("prediction_report", batch), at)
+    _set_time(layout.batch_record("prediction_report", batch), written)
 
 
-def _compare(layout: StorageLayout, batch: str, at: float, **values: Any) -> None:
+def _compare(layout: StorageLayout, batch: str, written: float, **values: Any) -> None:
     record = {"verdict": "drifted", "score_psi": 0.4, "share": 0.5, "features": [LINE], "drifted_features": ["dti"]}
     storage.write_json(layout.batch_record("drift_report", batch), {**record, "reasons": ["moved"], **values})
-    _set_time(layout.batch_record("drift_report", batch), at)
+    _set_time(layout.batch_record("drift_report", batch), written)
 
 
-def _set_time(path: UPath, at: float) -> None:
-    os.utime(str(path), (at, at))
+def _set_time(path: UPath, seconds: float) -> None:
+    os.utime(str(path), (seconds, seconds))
 
 
 def test_a_batch_is_read_from_its_records(layout: StorageLayout) -> None:

@@ -314,8 +314,8 @@ def _in_order(bins: Sequence[BinShare], field: LoanField | None) -> list[BinShar
     """Return the bins of levels that have an order in that order, what is none of them last; others as they are."""
     if field is None or field.kind != "ordered":
         return [*bins]
-    places = {level: place for place, level in enumerate(field.levels)}
-    return sorted(bins, key=lambda bin_: places.get(bin_[0], len(places)))
+    ranks = {level: rank for rank, level in enumerate(field.levels)}
+    return sorted(bins, key=lambda bin_: ranks.get(bin_[0], len(ranks)))
 
 
 def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_values: bool) -> Table:
