@@ -1,26 +1,47 @@
-"""Promised and realised: what versions said of loans beside how these ended, as the newest performance report has it.
+"""Promised and realised: what versions said of loans beside how these ended, as the newest performance report has it,
+and what became of applications on which a person decided otherwise.
 
-Measuring is `risk.monitoring.performance`'s, asking for it `performance`'s.
+Measuring is `risk.monitoring.performance`'s, asking for it `performance`'s; overrides are recorded by `overrides`.
 
 Tested in `web/pages/test_promised.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from loan_default.adapters import inbox
+from loan_default.adapters.record_cache import RecordCache
+from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
+from loan_default.risk.contract.columns import OUTCOME
 from loan_default.settings import Settings
 
 
 @dataclass(frozen=True)
+class OverrideGroup:
+    """Applications that a version `decided` one way and people another: how many, their mean PD, what became of them.
+
+    `known` ended, of which `defaults` defaulted; only what was approved by somebody can end.
+    """
+
+    decided: str
+    decision: str
+    overrides: int
+    mean_pd: float
+    known: int
+    defaults: int
+
+
+@dataclass(frozen=True)
 class Promised:
-    """The newest performance report, None where nothing was measured yet; `read_at` is when it was read."""
+    """The newest performance report, None where nothing was measured yet, and overrides; `read_at` is when."""
 
     report: Record | None
+    overrides: tuple[OverrideGroup, ...]
     read_at: datetime
 
     @property
@@ -39,9 +60,44 @@ class Promised:
         return [row for row in self.report[table] if row["model_version"] == version] if self.report else []
 
 
-def read_promised(settings: Settings) -> Promised:
-    """Read the newest performance report."""
-    from loan_default.risk.monitoring.verdicts import with_current_verdict
+class PromisedArchive:
+    """Reads what was promised and came of an installation; overrides stay in memory as long as this object."""
 
-    read_at, report = datetime.now(UTC), read_record(settings, "performance_report")
-    return Promised(with_current_verdict(report) if report else None, read_at)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._overrides: RecordCache[Record] = RecordCache(settings.layout.overrides, dict)
+
+    def read(self) -> Promised:
+        """Read the newest performance report, and what became of overrides."""
+        from loan_default.risk.monitoring.verdicts import with_current_verdict
+
+        read_at, report = datetime.now(UTC), read_record(self._settings, "performance_report")
+        records = [record.content for _, record in sorted(self._overrides.read().items())]
+        newest = list({record["decision_id"]: record for record in records}.values())
+        groups = group_overrides(newest, self._outcomes([record["id"] for record in newest if record["id"]]))
+        return Promised(with_current_verdict(report) if report else None, groups, read_at)
+
+    def _outcomes(self, ids: Sequence[str]) -> Mapping[str, int]:
+        """Read how these loans ended, 1 for a default, by their numbers; those that are not known are left out."""
+        import polars as pl
+
+        file = inbox.find_file(self._settings.layout.table("loan_outcomes")) if ids else None
+        if file is None:
+            return {}
+        name = read_contract(self._settings).id_name
+        loans = pl.scan_parquet(inbox.local_copy(self._settings.staging, file), glob=False).select(name, OUTCOME)
+        ended = loans.filter(pl.col(name).is_in([*ids])).drop_nulls().collect()
+        return {number: int(outcome) for number, outcome in ended.rows()}
+
+
+def group_overrides(overrides: Sequence[Record], outcomes: Mapping[str, int]) -> tuple[OverrideGroup, ...]:
+    """Group overrides by what the version and the person decided, with the outcomes of what the person approved."""
+    pairs = sorted({(override["decided"], override["decision"]) for override in overrides})
+    groups = []
+    for pair in pairs:
+        own = [override for override in overrides if (override["decided"], override["decision"]) == pair]
+        approved = [outcomes.get(override["id"] or "") for override in own if pair[1] == "approve"]
+        ended = [outcome for outcome in approved if outcome is not None]
+        mean_pd = sum(override["pd"] for override in own) / len(own)
+        groups.append(OverrideGroup(*pair, len(own), mean_pd, len(ended), sum(ended)))
+    return tuple(groups)

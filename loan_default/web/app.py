@@ -21,6 +21,7 @@ from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.overview import read_overview
+from loan_default.operations.promised import PromisedArchive
 from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
@@ -54,6 +55,7 @@ def create_app(settings: Settings, people: People) -> Starlette:
     )
     app.state.settings, app.state.people, app.state.sign_in_limit = settings, people, SignInLimit()
     app.state.batches, app.state.versions = BatchArchive(settings.layout), VersionArchive(settings)
+    app.state.promised = PromisedArchive(settings)
     return app
 
 

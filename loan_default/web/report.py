@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.overview import read_overview
-from loan_default.operations.promised import read_promised
+from loan_default.operations.promised import PromisedArchive
 from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
@@ -50,7 +50,7 @@ def render_report(settings: Settings) -> str:
         "Overview": ("overview_body.html", overview_content(read_overview(settings))),
         "Batches": ("batches_body.html", batches_content(settings, BatchArchive(settings.layout).read())),
         "Versions": ("versions_body.html", versions_content(settings, VersionArchive(settings).read())),
-        "Promised and realised": ("promised_body.html", promised_content(read_promised(settings))),
+        "Promised and realised": ("promised_body.html", promised_content(PromisedArchive(settings).read())),
     }
     sections = {title: _section(template, content) for title, (template, content) in contents.items()}
     # Of our own sheet, which a reader of the file has not.

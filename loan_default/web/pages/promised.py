@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from loan_default.operations.promised import Promised, read_promised
+from loan_default.operations.promised import OverrideGroup, Promised
 from loan_default.operations.records import Record
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
-from loan_default.web.rendering import percent, settings_of
+from loan_default.web.rendering import percent
 from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
 
 _COUNTS, _RATES = ("loans", "matured", "known", "defaults"), ("mean PD", "default rate")
@@ -28,9 +28,9 @@ def show_promised(request: Request) -> Response:
     """Show what versions promised, and what came of it."""
     text = request.query_params.get("version", "")
     chosen = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-    return show(
-        request, "promised.html", **promised_content(read_promised(settings_of(request)), chosen, page_number(request))
-    )
+    archive: PromisedArchive = request.app.state.promised
+    content = promised_content(archive.read(), chosen, page_number(request))
+    return show(request, "promised.html", **content)
 
 
 def promised_content(promised: Promised, chosen: int | None = None, page: int = 1) -> dict[str, Any]:
@@ -56,6 +56,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             group_table("vintages", "vintage", vintages, version, page),
             group_table("decisions", "decision", promised.rows("decisions", version), version),
             finding_table(report),
+            override_table(promised.overrides),
         ],
         "read_at": promised.read_at,
     }
@@ -66,6 +67,34 @@ def finding_table(report: Record | None) -> Table:
     findings = report["findings"] if report else ()
     rows = [("pass" if finding["passed"] else Cell("fail", tone="bad"), finding["sentence"]) for finding in findings]
     return Table("findings", "What the verdict rests on", (Column("result", "tag"), Column("finding")), rows)
+
+
+def override_table(groups: Sequence[OverrideGroup]) -> Table:
+    """Tabulate what became of applications on which a person decided otherwise."""
+    columns = (
+        Column("the version decided", "tag"),
+        Column("a person decided", "tag"),
+        *counts("applications"),
+        *shares("mean PD"),
+        *counts("ended", "defaults"),
+        *shares("default rate"),
+    )
+    rows = [
+        (
+            group.decided,
+            group.decision,
+            group.overrides,
+            group.mean_pd,
+            group.known,
+            group.defaults,
+            group.defaults / group.known if group.known else None,
+        )
+        for group in groups
+    ]
+    empty = "Nobody has decided otherwise than a version."
+    return Table(
+        "overrides", "Where a person decided otherwise than the version, and what came of it", columns, rows, empty
+    )
 
 
 def version_table(versions: Sequence[Record]) -> Table:

@@ -2,13 +2,22 @@
 
 import csv
 import io
+import shutil
 from html import unescape
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.adapters import override_log
+from loan_default.operations.promised import OverrideGroup, PromisedArchive
+from loan_default.settings import Settings
+from loan_default.web.app import create_app
 from loan_default.web.pages.promised import default_chart, group_table
+from loan_default.web.people import People
+from loan_default_tests.web.clients import client_of
 
 pytestmark = pytest.mark.integration
 
@@ -55,3 +64,22 @@ def test_the_title_states_what_was_promised_and_what_came() -> None:
     none_known = default_chart([_vintage()], 4)
     assert none_known is not None
     assert none_known.title == "Version 4: no outcome is known yet"
+
+
+def test_what_a_person_approved_is_held_against_its_outcome(pages_home: Settings, tmp_path: Path) -> None:
+    outcomes = pl.read_parquet(pages_home.layout.table("loan_outcomes").read_bytes()).drop_nulls()
+    defaulted, repaid = (outcomes.filter(pl.col("outcome") == outcome)["id"][0] for outcome in (1, 0))
+    settings = Settings(tmp_path / "home", storage=str(tmp_path / "storage"))
+    shutil.copytree(pages_home.storage, settings.storage, ignore=shutil.ignore_patterns("mlflow"))
+    for number, (loan, decided, decision) in enumerate(
+        [(defaulted, "decline", "approve"), (repaid, "decline", "approve"), (repaid, "review", "decline")]
+    ):
+        record = {"decision_id": f"d{number}", "recorded_at": f"2026-03-0{number + 1}T00:00:00+00:00", "id": loan}
+        override_log.add(settings.layout, {**record, "decided": decided, "decision": decision, "pd": 0.4})
+    assert PromisedArchive(settings).read().overrides == (
+        OverrideGroup("decline", "approve", 2, 0.4, 2, 1),
+        OverrideGroup("review", "decline", 1, 0.4, 0, 0),
+    )
+    client = client_of(create_app(settings, People()))
+    rows = list(csv.DictReader(io.StringIO(client.get("/promised?csv=overrides").content.decode("utf-8-sig"))))
+    assert [(row["the version decided"], row["default rate"]) for row in rows] == [("decline", "0.5"), ("review", "")]
