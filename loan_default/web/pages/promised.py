@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from loan_default.operations.promised import OverrideGroup, Promised
+from loan_default.operations.promised import OverrideGroup, Promised, PromisedArchive
 from loan_default.operations.records import Record
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
