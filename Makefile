@@ -26,6 +26,11 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.lock
 	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
+$(VENV)/docs.stamp: $(VENV)/runtime.stamp requirements/docs.lock
+	@echo "Installing what renders the documentation"
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements/docs.lock
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/runtime.stamp ## Make .venv with locked dependencies
 
@@ -116,6 +121,10 @@ schemas: $(VENV)/dev.stamp ## Write loan_default/conf/*.schema.json anew, after 
 .PHONY: dashboards
 dashboards: $(VENV)/dev.stamp ## Write docker/observability/grafana/dashboards/*.json anew, after a change of what they show
 	@$(BIN)/python docker/observability/dashboards.py
+
+.PHONY: docs
+docs: $(VENV)/docs.stamp ## Make the documentation site, build/site
+	@$(BIN)/python docs/make_site.py
 
 .PHONY: hooks
 hooks: $(VENV)/dev.stamp ## Check style, types and locks before each commit
@@ -284,6 +293,7 @@ lock: ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) --extra dev pyproject.toml requirements/build.in -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/checkov.in -o requirements/checkov.lock
 	$(LOCK) requirements/mlflow.in -c requirements/runtime.lock -o requirements/mlflow.lock
+	$(LOCK) requirements/docs.in -c requirements/dev.lock -o requirements/docs.lock
 	$(LOCK) requirements/gcs.in -c requirements/dev.lock -o requirements/gcs.lock
 	$(LOCK) $(addprefix --no-emit-package ,$(NOT_IN_SCORING)) requirements/scoring.in -c requirements/runtime.lock \
 		-o requirements/scoring.lock
@@ -298,4 +308,4 @@ lock-check: ## Check that the locks are what the dependencies ask for (needs uv 
 
 .PHONY: clean
 clean: ## Remove .venv and what tools left behind; data in var/ stays
-	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist .github/parser/node_modules
+	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache *.egg-info build dist .github/parser/node_modules

@@ -1,20 +1,33 @@
-"""Docs that name settings, targets, commands, options and files name those that exist, and leave no setting out."""
+"""Docs: what they name exists, nothing that people set or type is left out, and each command is one that runs.
 
+Keys of reviewed files are `risk/model/test_file_schemas.py`'s.
+"""
+
+import importlib
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
+import click
 import pytest
 from cyclopts import App
 
 import loan_default.cli.entry  # noqa: F401 - registers the commands
 from loan_default.cli.app import app
-from loan_default.settings import known_variables
+from loan_default.settings import known_variables, load_settings
+from loan_default_tests.test_observability import exposed
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     page
-    for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / ".github")
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / ".github", *(ROOT / "examples").glob("**"))
     for page in folder.glob("*.md")
     if page.name != "CHANGELOG.md"  # tells of what there was
 )
@@ -35,9 +48,19 @@ def code(page: Path) -> Iterator[str]:
     yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
 
 
-def test_readme_lists_every_setting_and_no_other() -> None:
-    cells = re.findall(r"^\| (`[A-Z_`, ]+`) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_settings_lists_every_setting_and_no_other() -> None:
+    cells = re.findall(r"^\| (`[A-Z_`, ]+`) \|", SETTINGS, re.M)
     assert {name for cell in cells for name in re.findall("[A-Z_]+", cell)} - OTHERS == known_variables() - OTHERS
+
+
+def test_a_default_that_the_page_of_settings_names_changes_nothing() -> None:
+    defaults = dict(re.findall(r"^\| `([A-Z_]+)` \|.*\| `([^`$]+)`[^|]*\|$", SETTINGS, re.M))
+    assert len(defaults) > 10
+    for name, default in defaults.items():
+        assert load_settings({name: default}) == load_settings({}), f"{name}={default}"
 
 
 def test_the_example_lists_every_setting_and_no_other() -> None:
@@ -91,3 +114,199 @@ def test_commands_and_options_that_docs_name_exist(page: Path) -> None:
 def test_files_that_docs_link_to_exist(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in link or (page.parent / link).exists(), link
+
+
+# --- the pages that are made from the code
+
+
+@cache
+def site() -> ModuleType:
+    spec = spec_from_file_location("make_site", ROOT / "docs" / "make_site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_command_and_option_says_what_it_is_for() -> None:
+    page = site().commands_page()
+    assert page.count("* `--") > 50
+    assert re.findall(r"^\* `[^`]*`:?\s*(?:\*.*)?$", page, re.M) == []
+    for name in COMMANDS:
+        assert f"## loan-default {name}\n" in page
+        assert COMMANDS[name].help.strip(), name
+
+
+def test_every_metric_is_on_its_page() -> None:
+    page = site().metrics_page()
+    names = {re.sub("_(bucket|sum|count)$", "", name) for name in exposed() if name.startswith("loan_default_")}
+    assert len(names) > 20
+    assert [name for name in sorted(names) if f"| `{name}` |" not in page] == []
+    assert "|  |" not in page, "a metric without a description"
+
+
+def test_every_asset_check_job_sensor_and_schedule_is_on_its_page() -> None:
+    page = site().dagster_page()
+    for name in (
+        "promoted_model",
+        "drift_report",
+        "ids_unique",
+        "retraining_job",
+        "lost_run_sensor",
+        "weekly_training",
+    ):
+        assert f"`{name}` |" in page, name
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    pages = {name for name in site().written_pages().values() if name.endswith(".md")} | site().made_pages().keys()
+    listed = re.findall(r'= "([\w/.-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(pages)
+
+
+def test_a_link_leads_to_the_page_in_the_site_and_elsewhere_to_the_repository() -> None:
+    pages = {"docs/a.md": "a.md", "README.md": "index.md", "loan_default/cli": "reference/commands.md"}
+    text = (
+        "[x](../README.md#y) [cli](../loan_default/cli) [law](../LICENSE) [out](https://x.org/a.md) [gone](../gone.md)"
+    )
+    assert site().with_links_of_the_site(text, "docs/a.md", pages, "https://repo") == (
+        "[x](index.md#y) [cli](reference/commands.md) [law](https://repo/LICENSE) [out](https://x.org/a.md) "
+        "[gone](../gone.md)"
+    )
+
+
+def test_a_page_that_would_ask_another_server_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<link rel="stylesheet" href="a.css"><a href="https://x.org">x</a><img src="b.png">'
+    )
+    (tmp_path / "b.html").write_text('<script src="//cdn.org/x.js"></script><img src="https://x.org/y.png">')
+    assert site().outside_requests(tmp_path) == {"b.html": ["//cdn.org/x.js", "https://x.org/y.png"]}
+
+
+# --- commands
+
+# What is typed beside ours; a shell reads it, and that is all that is tried here.
+FOREIGN = {
+    *(
+        "aws",
+        "bash",
+        "cp",
+        "curl",
+        "do",
+        "docker",
+        "done",
+        "for",
+        "gcloud",
+        "git",
+        "mlflow",
+        "pip",
+        "promtool",
+        "python",
+    ),
+    *("read", "ssh", "sudo", "terraform", "export", "."),
+}
+# Commands that a test runs, in a fresh home, as they stand on the page; the rest is held to the command's grammar.
+RUN = ("status", "history", "doctor")
+
+
+def shell_blocks(page: Path) -> Iterator[str]:
+    text = page.read_text(encoding="utf-8")
+    yield from (
+        re.sub("^  ", "", block, flags=re.M) for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.M | re.S)
+    )
+
+
+def calls(block: str) -> Iterator[list[str]]:
+    """Yield the words of each command of a block, without variables before it, and without comments."""
+    unfinished = ""
+    for line in block.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(unfinished + line, posix=True, punctuation_chars=";&|<>()")
+        lexer.whitespace_split, lexer.commenters = True, "#"
+        try:
+            tokens = [*lexer, ";"]
+        except ValueError:  # a quotation goes on in the next line
+            unfinished += f"{line}\n"
+            continue
+        unfinished, words = "", list[str]()
+        for token in tokens:
+            if set(token) <= set(";&|"):
+                if words:
+                    yield words
+                words = []
+            elif words or not re.match(r"[A-Z_]+=", token):
+                words.append(token)
+
+
+@BY_PAGE
+def test_a_shell_can_read_every_block_and_knows_every_program(page: Path) -> None:
+    for block in shell_blocks(page):
+        for call in calls(block):
+            programs = {*FOREIGN, "make", "loan-default", "dagster", "dg", "dask"}
+            assert (Path(call[0]).name or call[0]) in programs or call[0].startswith(("$", ")", "(")), (
+                f"{call}: not known here"
+            )
+
+
+@pytest.mark.integration
+def test_bash_takes_every_block() -> None:
+    for page in PAGES:
+        for block in shell_blocks(page):
+            done = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True, check=False)
+            assert done.returncode == 0, f"{page.name}: {done.stderr}{block}"
+
+
+@BY_PAGE
+def test_no_command_hides_in_a_block_that_is_not_for_a_shell(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```(?:text)?\n(.*?)^```", text, re.M | re.S):
+        assert not re.search(r"^(\.venv/bin/)?(loan-default|make|dg|dagster|curl) ", block, re.M), block
+
+
+@BY_PAGE
+def test_every_command_of_ours_takes_its_arguments(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in shell_blocks(page):
+        for call in calls(block):
+            if Path(call[0]).name == "loan-default":
+                words = call[1 : next((n for n, word in enumerate(call) if set(word) <= set("<>")), None)]
+                app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def parse_by_click(command: click.Command, words: list[str]) -> None:
+    """Have a command of click, or one of its commands, parse what is typed after its name."""
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        name, subcommand, words = command.resolve_command(context, words)
+        assert subcommand is not None, name
+        command, context = subcommand, click.Context(subcommand, parent=context, info_name=name)
+    command.make_parser(context).parse_args(words)
+
+
+@BY_PAGE
+def test_every_command_of_dagsters_takes_its_arguments(page: Path) -> None:
+    for block in shell_blocks(page):
+        for call in calls(block):
+            match Path(call[0]).name:
+                case "dagster":
+                    parse_by_click(importlib.import_module("dagster._cli").create_dagster_cli(), call[1:])
+                case "dg":
+                    parse_by_click(importlib.import_module("dagster_dg_cli.cli").create_dg_cli(), call[1:])
+
+
+@pytest.mark.integration
+def test_quick_commands_run_as_they_stand_on_the_pages(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LOAN_DEFAULT_HOME": str(tmp_path / "home")}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "loan_default.cli", *words]
+        return subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, check=False, timeout=300)
+
+    typed = [call[1:] for page in PAGES for block in shell_blocks(page) for call in calls(block)]
+    quick = dict.fromkeys(tuple(words) for words in typed if words and words[0] in RUN)
+    assert {words[0] for words in quick} == {*RUN}
+    for words in quick:
+        done = run(*(word for word in words if word != "--send-test-alert"))
+        assert done.returncode in (0, 1), f"{words}: {done.stderr}"
+        assert done.stdout, words
+        assert "Traceback" not in done.stderr, f"{words}: {done.stderr}"

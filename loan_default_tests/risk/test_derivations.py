@@ -26,7 +26,7 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
 from loan_default.risk.reviewed_file import CONF
 
-README = Path(__file__).parents[2] / "README.md"
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes.md"
 UNITS = {
     "loan": "dollars",
     "balance": "dollars",
@@ -446,12 +446,12 @@ def test_no_field_of_applications_is_derived_from_what_they_lack(role: str) -> N
         Contract.model_validate(data)
 
 
-# --- README's recipe ------------------------------------------------------------------------------------------
+# --- the recipe of docs/recipes.md ----------------------------------------------------------------------------
 
 
 def recipe() -> str:
-    """Return README's recipe "Add a derived field"."""
-    return README.read_text(encoding="utf-8").split("**Add a derived field.**", 1)[1].split("\n**", 1)[0]
+    """Return the recipe "Add a derived field"."""
+    return RECIPES.read_text(encoding="utf-8").split("## Add a derived field\n", 1)[1].split("\n## ", 1)[0]
 
 
 def test_a_field_added_by_the_recipe_cleans_files_and_scores_single_applications(tmp_path: Path) -> None:
@@ -476,5 +476,5 @@ def test_a_field_added_by_the_recipe_cleans_files_and_scores_single_applications
         assert np.asarray(read.values)[0, position] == pytest.approx(value, rel=1e-12)
 
 
-def test_readme_names_every_function() -> None:
+def test_the_recipe_names_every_function() -> None:
     assert not [name for name in FUNCTIONS if f"`{name}(" not in recipe()]

@@ -1,4 +1,4 @@
-"""The registry: names that are known, models that are found by them, and README's recipe for a further candidate."""
+"""The registry: names that are known, models that are found by them, and the recipe for a further candidate."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_a_model_whose_library_is_absent_is_refused(tmp_path: Path, monkeypatch:
         load_model(tmp_path, "lightgbm")
 
 
-# --- README's recipe ------------------------------------------------------------------------------------------
+# --- the recipe of docs/recipes.md ----------------------------------------------------------------------------
 
 ROOT = Path(loan_default.__file__).parents[1]
 
@@ -113,10 +113,10 @@ def run_script(script: str, folder: Path, *arguments: str, stdin: str = "", **en
 
 @pytest.fixture
 def extended_package(tmp_path: Path) -> Path:
-    """Copy the package, changed as README's recipe says and in nothing else."""
+    """Copy the package, changed as the recipe says and in nothing else."""
     package = tmp_path / "copy" / "loan_default"
     shutil.copytree(ROOT / "loan_default", package, ignore=shutil.ignore_patterns("__pycache__"))
-    _, recipe = (ROOT / "README.md").read_text(encoding="utf-8").split("**Add a candidate.**")
+    _, recipe = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("## Add a candidate\n")
     path, module, section = (
         re.search(pattern, recipe, re.DOTALL)
         for pattern in ("`(risk/model/candidates/[a-z]+.py)`", "```python\n(.*?)```", "```yaml\n(.*?)```")
@@ -137,7 +137,7 @@ def extended_package(tmp_path: Path) -> Path:
 
 
 @pytest.mark.integration
-def test_readmes_candidate_is_trained_ranked_registered_and_served_by_mlflow(
+def test_the_recipes_candidate_is_trained_ranked_registered_and_served_by_mlflow(
     extended_package: Path, tmp_path: Path
 ) -> None:
     path = f"{extended_package.parent}:{ROOT}"
