@@ -298,7 +298,8 @@ def book(derived: Mapping[str, str], **keys: Any) -> Contract:
         for number, (text, unit) in enumerate(derived.items())
     ]
     fields = [*own, *reversed(values), *sources, first]
-    return Contract.model_validate({**shipped.model_dump(), "groups": {}, "layouts": (), "fields": fields})
+    own_keys: dict[str, Any] = {"groups": {}, "layouts": (), "fields": fields, "bureau_score": None}
+    return Contract.model_validate({**shipped.model_dump(), **own_keys})
 
 
 @cache
