@@ -89,10 +89,10 @@ def cleaned_lineage(contract: Contract, source: dg.AssetKey) -> dg.TableColumnLi
 def predicted_lineage(contract: Contract, applications: dg.AssetKey) -> dg.TableColumnLineage:
     """Say which columns of the applications each column of the predictions comes from."""
     scored = [dg.TableColumnDep(applications, name) for name in contract.feature_names]
-    kept = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
+    unchanged = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
     return dg.TableColumnLineage(
         dict.fromkeys(("pd", "raw_score", "score", "decision", "reasons", "reason_codes"), scored)
-        | {name: [dg.TableColumnDep(applications, name)] for name in kept}
+        | {name: [dg.TableColumnDep(applications, name)] for name in unchanged}
     )
 
 
