@@ -148,8 +148,8 @@ def show_value(contract: Contract, name: str, value: Any) -> str:
     each = contract.by_name[name]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if each.kind == "month" and hasattr(value, "strftime"):
-        return str(value.strftime("%Y-%m"))
+    if each.kind == "month":
+        return _month(each, value)
     number = _read(each, str(value)) if each.kind == "number" else None
     return f"{round(number, _CENTS):.10g}" if isinstance(number, float) else str(value)
 
@@ -163,6 +163,17 @@ def words_of(name: str) -> str:
 def _sent(contract: Contract) -> set[str]:
     """Return the names of the fields that an application must have, though some of them may say nothing."""
     return {each.name for each in required_fields(contract)} - contract.left_out_by_applicants
+
+
+def _month(each: LoanField, value: Any) -> str:
+    """Return a month, of a day or a text of any form that the contract reads, as a form's input has it."""
+    import polars as pl
+
+    from loan_default.risk.data.parsing import read_month
+
+    column = pl.Series("month", [value])
+    month = column.to_frame().select(read_month(pl.col("month"), column.dtype, each.format, each.century)).item()
+    return str(value) if month is None else f"{month:%Y-%m}"
 
 
 def _required(contract: Contract) -> set[str]:
