@@ -145,9 +145,10 @@ def page_number(request: Request) -> int:
 
 
 def show(request: Request, template: str, tables: Iterable[Table], **values: Any) -> Response:
-    """Return a page with its tables by their names, or one of them as CSV where `?csv=NAME` asks for it."""
+    """Return a page with its tables by their names, or one of them or of its `charts` as CSV, where `?csv=NAME` asks."""
     by_name = {table.name: table for table in tables}
-    table = by_name.get(request.query_params.get("csv", ""))
+    of_charts = {chart.table.name: chart.table for chart in values.get("charts", ()) if chart.table}
+    table = (of_charts | by_name).get(request.query_params.get("csv", ""))
     if table is not None:
         return csv_response(table, request.url.path)
     return render(request, template, tables=by_name, query=partial(_query, request), links=True, tones=TONES, **values)

@@ -66,6 +66,8 @@ def test_two_versions_of_one_package_decide_alike(pages: TestClient) -> None:
     text = unescape(pages.get("/versions/compare?a=1&b=2&batch=2014-07").text)
     assert "0 decisions would change" in text
     assert text.count("<svg role=") == 2
+    importance = pages.get("/versions/compare?a=1&b=2&batch=2014-07&csv=importance")
+    assert importance.headers["content-type"].startswith("text/csv")
     changes = pages.get("/versions/compare?a=1&b=2&batch=2014-07&csv=changes").content.decode("utf-8-sig")
     counts = [[int(count) for count in row[1:]] for row in list(csv.reader(io.StringIO(changes)))[1:]]
     assert sum(map(sum, counts)) == 300
