@@ -145,7 +145,7 @@ def page_number(request: Request) -> int:
 
 
 def show(request: Request, template: str, tables: Iterable[Table], **values: Any) -> Response:
-    """Return a page with its tables by their names, or one of them or of its `charts` as CSV, where `?csv=NAME` asks."""
+    """Return a page with its tables by their names, or one of them or of its `charts` where `?csv=NAME` asks for it."""
     by_name = {table.name: table for table in tables}
     of_charts = {chart.table.name: chart.table for chart in values.get("charts", ()) if chart.table}
     table = (of_charts | by_name).get(request.query_params.get("csv", ""))
