@@ -134,7 +134,7 @@ def keys_page(title: str, introduction: str, schema: Mapping[str, Any], shipped:
     for name, section in ({"": schema} | sections).items():
         values = shipped.get(headings.get(name, ""), {}) if name else {}
         rows = (
-            (f"`{key}`", type_of(value, headings), default_of(value, values.get(key)), value["description"])
+            (f"`{key}`", type_of(value, headings), default_of(value, values.get(key)), value.get("description", ""))
             for key, value in section.get("properties", {}).items()
         )
         heading = f"## {headings[name]}\n\n{section['description']}\n\n" if name else ""

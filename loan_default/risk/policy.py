@@ -95,6 +95,7 @@ class PromotionPolicy(Section):
             test window.
         covered_rows_at_least: loans of the test window by which such a level counts as being there.
         approval_rate: share of the test loans that the cut-offs may approve, least and most.
+        decision_days_at_most: days after which the newest decision on a version is stale.
     """
 
     least_test_rows: int = Field(ge=1)
@@ -145,6 +146,7 @@ class DriftPolicy(Section):
         drifted_share_limit: share of drifted features from which on the batch has drifted.
         least_rows: rows below which a batch is not judged.
         report_sample_rows: rows of each side that Evidently's report shows.
+        report_days_at_most: days after which the newest report is stale.
     """
 
     feature_psi_limit: float = Field(gt=0)
@@ -165,6 +167,7 @@ class PerformancePolicy(Section):
         auc_at_least: AUC below which it has degraded.
         auc_shortfall_at_most: AUC below what the PDs of the same loans let expect.
         calibration_tolerance: error of the PDs that is let pass, in log-odds.
+        report_days_at_most: days after which the newest report is stale.
     """
 
     least_loans: int = Field(ge=30)
