@@ -58,8 +58,8 @@ def test_marks_that_are_left_of_a_draft_are_counted_by_line(file: Path, tmp_path
 def test_a_draft_says_when_it_saw_the_beginning_of_a_file_only(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = contracts.draft(file, tmp_path / "whole.yaml").path.read_text(encoding="utf-8")
-    assert "# Drafted from Home loans.2019.csv: 60 rows, 3 columns." in whole
+    complete = contracts.draft(file, tmp_path / "whole.yaml").path.read_text(encoding="utf-8")
+    assert "# Drafted from Home loans.2019.csv: 60 rows, 3 columns." in complete
     monkeypatch.setattr(unknown_table, "_MOST_BYTES", file.stat().st_size // 2)
     part = contracts.draft(file, tmp_path / "part.yaml")
     assert 20 < part.rows < 40

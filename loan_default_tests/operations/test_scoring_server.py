@@ -39,12 +39,12 @@ def test_while_it_serves_on_another_port_it_is_found_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, url: str
 ) -> None:
     settings = Settings(home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "a", "LOAN_DEFAULT_ADMIN_TOKENS": "b"})
-    seen = []
+    addresses = []
     monkeypatch.setattr(
-        "loan_default.serving.server.serve", lambda config: seen.append(scoring_server.address(settings))
+        "loan_default.serving.server.serve", lambda config: addresses.append(scoring_server.address(settings))
     )
     scoring_server.run(settings, scoring_server.plan(settings, host, 5002, 1, 5))
-    assert seen == [url]
+    assert addresses == [url]
     assert scoring_server.address(settings) == settings.serving_url
 
 

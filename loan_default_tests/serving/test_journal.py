@@ -35,8 +35,8 @@ def new_journal(tmp_path: Path) -> Iterator[NewJournal]:
         return journals[-1]
 
     yield make
-    for one in journals:
-        one.close()
+    for opened in journals:
+        opened.close()
 
 
 def payloads(path: Path) -> list[str]:
@@ -139,10 +139,10 @@ def test_what_is_told_as_durable_was_synced(
 
     monkeypatch.setattr(os, "fdatasync", remember)
     monkeypatch.setattr(journal, "_GATHER_SECONDS", 60.0)  # nobody is to wait for others
-    writer, told = new_journal(fsync), threading.Semaphore(0)
+    writer, durable = new_journal(fsync), threading.Semaphore(0)
     for number in range(3):
-        writer.append(frame("x" * 100, synced=lambda trouble: told.release() if trouble is None else None))
-        assert told.acquire(timeout=10)
+        writer.append(frame("x" * 100, synced=lambda trouble: durable.release() if trouble is None else None))
+        assert durable.acquire(timeout=10)
         assert synced[-1] > 100 * (number + 1)
 
 

@@ -158,12 +158,14 @@ def test_counters_outlive_a_worker_and_its_gauges_do_not(
     assert {f'process_start_time_seconds{{pid="{worker.pid}"}}' for worker in workers} <= both.keys()
     workers[0].kill()
     workers[0].join()
-    one = samples(Metrics().text().decode())
-    assert one["loan_default_requests_in_flight"] == 1
-    assert one['loan_default_model_version{alias="production"}'] == 2
-    assert f'process_start_time_seconds{{pid="{workers[0].pid}"}}' not in one
-    assert one['loan_default_swaps_total{alias="production"}'] == one["loan_default_log_dropped_rows_total"] == 2
-    assert one['loan_default_rows_total{version="1"}'] == 1
+    figures = samples(Metrics().text().decode())
+    assert figures["loan_default_requests_in_flight"] == 1
+    assert figures['loan_default_model_version{alias="production"}'] == 2
+    assert f'process_start_time_seconds{{pid="{workers[0].pid}"}}' not in figures
+    assert (
+        figures['loan_default_swaps_total{alias="production"}'] == figures["loan_default_log_dropped_rows_total"] == 2
+    )
+    assert figures['loan_default_rows_total{version="1"}'] == 1
     assert not [*tmp_path.glob(f"gauge_live*_{workers[0].pid}.db")]
 
 
@@ -177,8 +179,8 @@ def test_connections_the_queue_and_the_access_log_are_shown() -> None:
         metrics.update_connections(door, queue, 9)
         return samples(metrics.text().decode())
 
-    shown = asyncio.run(text())
-    assert shown['loan_default_connections_closed_total{reason="crowded"}'] == 3
-    assert shown['loan_default_connections_closed_total{reason="idle"}'] == 0
-    assert (shown["loan_default_connections"], shown["loan_default_requests_in_flight"]) == (0, 3)
-    assert shown["loan_default_access_log_dropped_lines_total"] == 9
+    figures = asyncio.run(text())
+    assert figures['loan_default_connections_closed_total{reason="crowded"}'] == 3
+    assert figures['loan_default_connections_closed_total{reason="idle"}'] == 0
+    assert (figures["loan_default_connections"], figures["loan_default_requests_in_flight"]) == (0, 3)
+    assert figures["loan_default_access_log_dropped_lines_total"] == 9

@@ -447,15 +447,15 @@ def test_rows_that_waited_for_days_count_in_the_day_of_their_decision(new_log: N
 
 def test_days_beyond_the_retention_are_deleted(new_log: NewLog, tmp_path: Path) -> None:
     today = datetime.now(UTC).date()
-    old, kept = today - timedelta(days=765), today - timedelta(days=755)
+    old, recent = today - timedelta(days=765), today - timedelta(days=755)
     folder = tmp_path / "root" / "prediction_log"
-    for day in (old, kept):
+    for day in (old, recent):
         (folder / f"{day}" / "09").mkdir(parents=True)
     new_log().prune(today)
     assert len([*folder.iterdir()]) == 2
     log = new_log(retention_months=25)
     log.prune(today)
-    assert [path.name for path in folder.iterdir()] == [f"{kept}"]
+    assert [path.name for path in folder.iterdir()] == [f"{recent}"]
     (folder / "2024-02-28").mkdir()
     (folder / "2024-02-27").mkdir()
     log.prune(date(2026, 3, 31))

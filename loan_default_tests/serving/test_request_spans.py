@@ -61,13 +61,13 @@ def test_each_step_of_a_request_is_a_span_below_the_callers(monkeypatch: pytest.
         )
         spans.close()
     of_traced = [span for span in received.spans if span.trace_id == TRACE]
-    (whole,) = [span for span in of_traced if span.name == "POST /invocations"]
-    assert whole.parent_id == SPAN
-    assert traced.trace == SpanId(TRACE, whole.span_id, "01")
-    assert whole.attributes["http.response.status_code"] == 200
-    assert (whole.attributes["loan_default.rows"], whole.failed) == (3, False)
-    steps = [span for span in of_traced if span is not whole]
-    assert {span.parent_id for span in steps} == {whole.span_id}
+    (root,) = [span for span in of_traced if span.name == "POST /invocations"]
+    assert root.parent_id == SPAN
+    assert traced.trace == SpanId(TRACE, root.span_id, "01")
+    assert root.attributes["http.response.status_code"] == 200
+    assert (root.attributes["loan_default.rows"], root.failed) == (3, False)
+    steps = [span for span in of_traced if span is not root]
+    assert {span.parent_id for span in steps} == {root.span_id}
     assert [span.name for span in steps] == ["read", "score", "explain", "read", "score", "explain", "log"]
     assert [span.attributes.get("loan_default.model_version") for span in steps] == [3, 3, 3, 4, 4, 4, None]
     lengths = [round(1000 * (span.ended - span.began)) for span in steps]

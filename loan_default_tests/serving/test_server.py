@@ -249,12 +249,12 @@ def test_a_trace_goes_from_the_caller_through_answer_and_logs_to_the_receiver(
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
     spans = [span for span in received.spans if span.trace_id == trace]
-    (whole,) = [span for span in spans if span.name == "POST /invocations"]
-    assert (whole.service, whole.parent_id) == ("loan-default-scoring", "b7ad6b7169203331")
-    assert answer.headers["traceresponse"] == f"00-{trace}-{whole.span_id}-01"
-    steps = sorted((span for span in spans if span is not whole), key=lambda span: span.began)
+    (root,) = [span for span in spans if span.name == "POST /invocations"]
+    assert (root.service, root.parent_id) == ("loan-default-scoring", "b7ad6b7169203331")
+    assert answer.headers["traceresponse"] == f"00-{trace}-{root.span_id}-01"
+    steps = sorted((span for span in spans if span is not root), key=lambda span: span.began)
     assert [span.name for span in steps] == ["read", "score", "explain", "log"]
-    assert {span.parent_id for span in steps} == {whole.span_id}
+    assert {span.parent_id for span in steps} == {root.span_id}
     lines = [json.loads(line) for line in started.log.read_text().splitlines() if line.startswith("{")]
     assert {line["trace_id"] for line in lines if line["path"] == "/invocations"} == {trace}
     rows = pl.read_parquet([*home.rglob("prediction_log/**/*.parquet")])

@@ -94,8 +94,8 @@ def test_strongest_first_and_at_most_as_many_as_allowed() -> None:
 
 
 def test_no_sentence_is_told_twice_and_the_next_group_is_told_instead() -> None:
-    said = {"reasons": {"high": "Much is owed.", "low": "Little is owed."}, "description": "A debt."}
-    amount = {"kind": "number", "role": "feature", "unit": "dollars", "range": [0, 9], **said}
+    sentences = {"reasons": {"high": "Much is owed.", "low": "Little is owed."}, "description": "A debt."}
+    amount = {"kind": "number", "role": "feature", "unit": "dollars", "range": [0, 9], **sentences}
     fields = ({**amount, "name": name} for name in ("card", "car"))
     space = FeatureSpace(
         make_contract(*fields, time="none", outcomes="final"),

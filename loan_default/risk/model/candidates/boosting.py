@@ -52,10 +52,10 @@ class Span(Section):
         """Return whether only whole numbers are tried."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def times(self, share: float, *, whole: bool = False) -> Span:
-        """Return the span with both ends multiplied, of `whole` numbers or else of any."""
-        low, high = (_times(end, share, whole=whole) for end in (self.low, self.high))
-        return self.model_copy(update={"low": low, "high": max(high, low + 1) if whole else high})
+    def times(self, share: float, *, is_whole: bool = False) -> Span:
+        """Return the span with both ends multiplied, of whole numbers (`is_whole`) or else of any."""
+        low, high = (_times(end, share, is_whole=is_whole) for end in (self.low, self.high))
+        return self.model_copy(update={"low": low, "high": max(high, low + 1) if is_whole else high})
 
     def is_met(self, value: float, side: str) -> bool:
         """Tell whether a value sits on the `low` or `high` end of the span, or within a fiftieth of its width of it."""
@@ -65,8 +65,8 @@ class Span(Section):
         return distance <= (0 if self.is_whole else (high - low) / 50)
 
 
-def _times(value: int | float, share: float, *, whole: bool) -> int | float:
-    return max(1, round(value * share)) if whole else float(value * share)
+def _times(value: int | float, share: float, *, is_whole: bool) -> int | float:
+    return max(1, round(value * share)) if is_whole else float(value * share)
 
 
 class BoostingParameters(CandidateParameters):
@@ -143,10 +143,10 @@ class BoostingParameters(CandidateParameters):
         shares = {name: loans / size for name, size in self.full_size.items() if loans < size}
         start, search = {**self.start}, {**self.search}
         for name, share in shares.items():
-            whole = name in self.takes and self.takes[name].is_whole
-            start[name] = _times(start[name], share, whole=whole)
+            is_whole = name in self.takes and self.takes[name].is_whole
+            start[name] = _times(start[name], share, is_whole=is_whole)
             if name in search:
-                search[name] = search[name].times(share, whole=whole)
+                search[name] = search[name].times(share, is_whole=is_whole)
         return self.model_copy(update={"start": start, "search": search, "full_size": {}})
 
     def bounds_met(self, values: Mapping[str, float | int]) -> tuple[str, ...]:
