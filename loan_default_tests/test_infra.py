@@ -24,7 +24,7 @@ from hcl2.utils import SerializationOptions
 from loan_default.adapters import decision_log, layout
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.hosting import AUTHENTICATED_BY, HEALTH_ROUTE, PREDICT_ROUTE, SAGEMAKER, VERTEX_PORT
-from loan_default.settings import Settings, known_variables
+from loan_default.settings import WEB_PORT, Settings, known_variables
 from loan_default_tests.defs.sensors.conftest import harness  # noqa: F401 - a fixture
 from loan_default_tests.defs.sensors.harness import Harness
 
@@ -524,9 +524,10 @@ def test_every_setting_reaches_a_container() -> None:
     services = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
     environment = {name for service in services for name in service.get("environment") or {}}
     in_images = {"LOAN_DEFAULT_HOME", "DAGSTER_HOME"}
+    of_hosts = {WEB_PORT}  # compose publishes another one
     of_platforms = {AUTHENTICATED_BY, VERTEX_PORT, PREDICT_ROUTE, HEALTH_ROUTE, *SAGEMAKER}
     of_addresses = {"PGPASSWORD"}  # which hold their passwords there
-    assert known_variables() - environment == in_images | of_platforms | of_addresses
+    assert known_variables() - environment == in_images | of_hosts | of_platforms | of_addresses
 
 
 GCLOUD = """#!/usr/bin/env bash

@@ -19,6 +19,7 @@ from loan_default.settings import Settings
 
 PACKAGE = Path(loan_default.__file__).parent
 BATCH = "2018-10"
+BESIDE_ASSETS = {"prediction_report", "field_distributions"}  # stored by the steps, with the asset that they tell of
 
 
 def paths_of_assets() -> dict[str, UPath]:
@@ -26,7 +27,7 @@ def paths_of_assets() -> dict[str, UPath]:
     here = StorageLayout(UPath("memory://bucket/root"))
     return {
         **{name: here.record(name) for name in get_args(Record)},
-        **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecord)},
+        **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecord) if name not in BESIDE_ASSETS},
         **{name: here.table(name) for name in get_args(Table)},
         **{name: here.batch_table(name, BATCH) for name in get_args(BatchTable)},
         "model_card": here.model_card,

@@ -56,7 +56,7 @@ def test_a_term_that_no_model_sees_is_stored_as_loans_mature_by_it(
     data = contract.model_dump()
     for field in data["fields"]:
         if field["name"] == "term":
-            field |= {"role": "support", "reasons": {}, "risk": None, "group": "term"}
+            field |= {"role": "support", "reasons": {}, "risk": None, "group": "term", "applicant_can": None}
     supported, files = Contract.model_validate(data), [as_csv(loans, tmp_path / "loans.csv")]
     clean_loans(files, supported, cleaned=tmp_path / "c", rejected=tmp_path / "r")
     stored = pl.read_parquet(tmp_path / "c")
@@ -339,7 +339,7 @@ def test_no_field_meets_a_column_of_cleaning_by_its_name(few: pl.DataFrame, clea
     assert len(called) == len(names)
     data = contract.model_dump()
     fields = [{**field, "name": called.get(field["name"], field["name"])} for field in data["fields"]]
-    renamed = Contract.model_validate({**data, "fields": fields})
+    renamed = Contract.model_validate({**data, "fields": fields, "bureau_score": called[data["bureau_score"]]})
     odd = with_values(with_values(few, 1, open_acc="many"), 2, id=few["id"][3])
     odd = pl.concat([odd, odd.head(1).with_columns(pl.lit("Total amount funded").alias("id"))])
     expected, result = clean(odd), clean(odd, by=renamed)

@@ -87,7 +87,7 @@ def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None
 
 
 def test_an_example_application_has_what_applications_need_and_models_do_not_see(cleaned: Cleaned) -> None:
-    term: dict[str, Any] = {"role": "support", "reasons": {}, "risk": None, "group": "term"}
+    term: dict[str, Any] = {"role": "support", "reasons": {}, "risk": None, "group": "term", "applicant_can": None}
     support = {"term": term, "earliest_cr_line": {}, "zip_code": {}}
     data = contract().model_dump()
     for field in data["fields"]:
