@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from loan_default.web.tables import Table
+    from loan_default.web.tables import PageTable
 
 WIDTH, HEIGHT = 330, 150  # of the plot: with its axes it fits a telephone; a page scales it up
 _ARIA = re.compile(
@@ -71,7 +71,7 @@ class Chart:
 
     title: str
     svg: Markup
-    table: Table | None = None
+    table: PageTable | None = None
     note: str = ""
 
 

@@ -79,7 +79,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table: `name` is that of its CSV, `caption` says what it shows, `empty` what to do where it has no rows.
 
     A cell is a value as it was read, or a `Cell`; shares are from 0 to 1.
@@ -109,7 +109,7 @@ class Table:
         start = (self.current - 1) * self.rows_of_a_page
         return [[_as_cell(value) for value in row] for row in self.rows[start : start + self.rows_of_a_page]]
 
-    def first(self, rows: int) -> Table:
+    def first(self, rows: int) -> PageTable:
         """Return the table with so many rows on its first page."""
         return replace(self, page=1, rows_of_a_page=min(rows, self.rows_of_a_page))
 
@@ -144,7 +144,7 @@ def page_number(request: Request) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
-def show(request: Request, template: str, tables: Iterable[Table], **values: Any) -> Response:
+def show(request: Request, template: str, tables: Iterable[PageTable], **values: Any) -> Response:
     """Return a page with its tables by their names, or one of them or of its `charts` where `?csv=NAME` asks for it."""
     by_name = {table.name: table for table in tables}
     of_charts = {chart.table.name: chart.table for chart in values.get("charts", ()) if chart.table}
@@ -154,7 +154,7 @@ def show(request: Request, template: str, tables: Iterable[Table], **values: Any
     return render(request, template, tables=by_name, query=partial(_query, request), links=True, tones=TONES, **values)
 
 
-def csv_response(table: Table, path: str) -> Response:
+def csv_response(table: PageTable, path: str) -> Response:
     """Return a table as a file to keep, named after the page and the table."""
     name = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.web.tables import Cell, Column, Table, counts, csv_response, figures, shares
+from loan_default.web.tables import Cell, Column, PageTable, counts, csv_response, figures, shares
 
 
-def _table(rows: int, page: int = 1) -> Table:
-    return Table("t", "Rows", counts("row"), [(number,) for number in range(rows)], page=page, rows_of_a_page=10)
+def _table(rows: int, page: int = 1) -> PageTable:
+    return PageTable("t", "Rows", counts("row"), [(number,) for number in range(rows)], page=page, rows_of_a_page=10)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_long_tables_have_pages(rows: int, page: int, pages: int, first: int | N
 def test_a_csv_holds_all_rows_and_plain_values() -> None:
     time = datetime(2026, 3, 1, 12, tzinfo=UTC)
     columns = (Column("what"), *shares("share"), *figures("PSI"), *counts("rows"), Column("at", "moment"))
-    table = Table("t", "Rows", columns, [(Cell("a, b", "/a"), 0.25, None, 3, time), (True, 1.0, 0.5, 4, None)])
+    table = PageTable("t", "Rows", columns, [(Cell("a, b", "/a"), 0.25, None, 3, time), (True, 1.0, 0.5, 4, None)])
     assert list(csv.reader(io.StringIO(table.to_csv()))) == [
         ["what", "share", "PSI", "rows", "at"],
         ["a, b", "0.25", "", "3", "2026-03-01T12:00:00+00:00"],
@@ -39,14 +39,14 @@ def test_a_csv_holds_all_rows_and_plain_values() -> None:
 
 @given(st.text())
 def test_no_text_of_a_csv_is_a_formula(text: str) -> None:
-    table = Table("t", "Rows", [Column(text)], [(text,)])
+    table = PageTable("t", "Rows", [Column(text)], [(text,)])
     for (cell,) in csv.reader(io.StringIO(table.to_csv(), newline="")):
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
         assert cell.removeprefix("'") == text.removeprefix("'")
 
 
 def test_numbers_below_zero_stay_numbers() -> None:
-    assert Table("t", "Rows", figures("z"), [(-1.5,)]).to_csv() == "z\r\n-1.5\r\n"
+    assert PageTable("t", "Rows", figures("z"), [(-1.5,)]).to_csv() == "z\r\n-1.5\r\n"
 
 
 def test_a_csv_is_named_after_its_page() -> None:

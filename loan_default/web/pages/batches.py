@@ -26,7 +26,7 @@ from loan_default.web import charts
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.people import Role, person_of
 from loan_default.web.rendering import percent, settings_of
-from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
+from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
@@ -72,7 +72,7 @@ def batches_content(
     }
 
 
-def batch_table(batches: Sequence[BatchFigures], page: int = 1) -> Table:
+def batch_table(batches: Sequence[BatchFigures], page: int = 1) -> PageTable:
     """Tabulate batches, newest first."""
     columns = (
         Column("batch"),
@@ -99,7 +99,7 @@ def batch_table(batches: Sequence[BatchFigures], page: int = 1) -> Table:
         )
         for batch in reversed(batches)
     ]
-    return Table("batches", "All batches that were scored, newest first", columns, rows, page=page)
+    return PageTable("batches", "All batches that were scored, newest first", columns, rows, page=page)
 
 
 def batch_charts(batches: Sequence[BatchFigures], policy: DriftPolicy) -> list[Chart]:
@@ -110,7 +110,7 @@ def batch_charts(batches: Sequence[BatchFigures], policy: DriftPolicy) -> list[C
     decided = draw(
         charts.stacked(names, by_decision, charts.DECISION_COLOURS), f"{approved}. Shares of decisions by batch."
     )
-    table = Table(
+    table = PageTable(
         "decisions",
         "Shares of decisions by batch",
         (Column("batch"), *shares(*DECISIONS)),
@@ -168,7 +168,7 @@ def _trend(
 ) -> Chart:
     points = [(batch.batch, getattr(batch, figure)) for batch in batches]
     column = Column(heading, "number", 3) if format == charts.NUMBER else Column(heading, "percent", 1)
-    table = Table(figure, f"{heading} by batch", (Column("batch"), column), points)
+    table = PageTable(figure, f"{heading} by batch", (Column("batch"), column), points)
     return Chart(title, draw(charts.trend(points, format=format, limit=limit), f"{title}. {heading} by batch."), table)
 
 
@@ -191,7 +191,7 @@ class HeatMap:
     batches: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[HeatCell, ...]], ...]
     steps: tuple[float, ...]
-    table: Table
+    table: PageTable
 
 
 def heat_map(batches: Sequence[BatchFigures], contract: Contract, policy: DriftPolicy) -> HeatMap | None:
@@ -208,7 +208,7 @@ def heat_map(batches: Sequence[BatchFigures], contract: Contract, policy: DriftP
     )
     columns = (Column("field"), *figures(*(batch.batch for batch in batches), digits=3))
     lines = [(name, *(cell.psi for cell in cells)) for name, _, cells in rows]
-    table = Table("fields", "The widest PSI of each field by batch", columns, lines)
+    table = PageTable("fields", "The widest PSI of each field by batch", columns, lines)
     return HeatMap(tuple(batch.batch for batch in batches), rows, steps, table)
 
 
@@ -254,7 +254,7 @@ def show_batch(request: Request) -> Response:
     )
 
 
-def field_table(fields: Sequence[FieldDrift], contract: Contract) -> Table:
+def field_table(fields: Sequence[FieldDrift], contract: Contract) -> PageTable:
     """Tabulate how far each field has moved, most first."""
     columns = (
         Column("field"),
@@ -278,7 +278,7 @@ def field_table(fields: Sequence[FieldDrift], contract: Contract) -> Table:
         )
         for field in fields
     ]
-    return Table("drift", "How far each field has moved, most first", columns, rows, rows_of_a_page=500)
+    return PageTable("drift", "How far each field has moved, most first", columns, rows, rows_of_a_page=500)
 
 
 def _typical(name: str, mean: float | None, top: str | None, contract: Contract) -> str | None:
@@ -300,7 +300,7 @@ def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:
     title = f"{label}{unit}"
     note = f"{field.name} {drifted}: PSI {field.psi:.3f}" if field.psi is not None else f"{field.name} {drifted}"
     sides = ("reference", "batch")
-    table = Table(
+    table = PageTable(
         f"distribution-{field.name}",
         f"{title}: shares of the reference and of the batch",
         (Column("value"), *shares(*sides)),
@@ -318,7 +318,7 @@ def _in_order(bins: Sequence[BinShare], field: LoanField | None) -> list[BinShar
     return sorted(bins, key=lambda bin_: ranks.get(bin_[0], len(ranks)))
 
 
-def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_values: bool) -> Table:
+def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_values: bool) -> PageTable:
     """Tabulate the rows that could not be scored; what stands in them only for those who may see it."""
     columns = [*counts("row"), Column("field"), Column("reason")]
     rows: list[tuple[Any, ...]] = []
@@ -328,7 +328,7 @@ def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_v
             for row in read_rejected_rows(settings, batch.batch)
         ]
     caption = "Rows that could not be scored"
-    return Table("rejected", caption, columns, rows, "Every row of the file could be scored.", page)
+    return PageTable("rejected", caption, columns, rows, "Every row of the file could be scored.", page)
 
 
 def show_evidently(request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from loan_default.operations.history import HistoryEvent, read_history
 from loan_default.web.pages.versions import short_person
 from loan_default.web.rendering import settings_of
-from loan_default.web.tables import Cell, Column, Table, page_number, show
+from loan_default.web.tables import Cell, Column, PageTable, page_number, show
 
 
 def show_history(request: Request) -> Response:
@@ -27,7 +27,7 @@ def show_history(request: Request) -> Response:
     return show(request, "history.html", [table], events=timeline, read_at=read_at)
 
 
-def history_table(events: tuple[HistoryEvent, ...], page: int = 1) -> Table:
+def history_table(events: tuple[HistoryEvent, ...], page: int = 1) -> PageTable:
     """Tabulate events."""
     columns = (
         Column("when, UTC", "moment"),
@@ -50,7 +50,7 @@ def history_table(events: tuple[HistoryEvent, ...], page: int = 1) -> Table:
         )
         for event in events
     ]
-    return Table("history", "What happened, newest first", columns, rows, page=page)
+    return PageTable("history", "What happened, newest first", columns, rows, page=page)
 
 
 def version_cell(version: int | None) -> Cell:

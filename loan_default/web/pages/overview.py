@@ -16,7 +16,7 @@ from loan_default.operations.overview import Overview, read_overview
 from loan_default.web.pages.history import version_cell
 from loan_default.web.pages.versions import short_person
 from loan_default.web.rendering import settings_of
-from loan_default.web.tables import Cell, Column, Table, counts, show
+from loan_default.web.tables import Cell, Column, PageTable, counts, show
 
 if TYPE_CHECKING:
     from loan_default.defs.instance_status import Instigator
@@ -44,7 +44,7 @@ def overview_content(overview: Overview) -> dict[str, Any]:
     }
 
 
-def batch_table(batches: tuple[BatchStatus, ...]) -> Table:
+def batch_table(batches: tuple[BatchStatus, ...]) -> PageTable:
     """Tabulate how the last batches stand, newest first."""
     columns = (
         Column("batch"),
@@ -65,12 +65,12 @@ def batch_table(batches: tuple[BatchStatus, ...]) -> Table:
         )
         for batch in reversed(batches)
     ]
-    return Table(
+    return PageTable(
         "batches", "The last batches", columns, rows, "No batch has been scored yet. Run loan-default score FILE."
     )
 
 
-def run_table(overview: Overview) -> Table:
+def run_table(overview: Overview) -> PageTable:
     """Tabulate the runs that wait or run."""
     columns = (
         Column("job"),
@@ -83,22 +83,22 @@ def run_table(overview: Overview) -> Table:
     rows = [
         (run.job, run.status, run.batch, run.created_at, run.reason, run.run_id[:8]) for run in overview.status.runs
     ]
-    return Table("runs", "Runs under way", columns, rows, "Nothing runs.")
+    return PageTable("runs", "Runs under way", columns, rows, "Nothing runs.")
 
 
-def failure_table(overview: Overview) -> Table:
+def failure_table(overview: Overview) -> PageTable:
     """Tabulate what failed, and why."""
     columns = (Column("when, UTC", "moment"), Column("job"), Column("batch"), Column("why", "long"), Column("run"))
     rows = [
         (failure.run.created_at, failure.run.job, failure.run.batch, failure.reason, failure.run.run_id[:8])
         for failure in overview.failures
     ]
-    return Table(
+    return PageTable(
         "failures", "What failed, newest first", columns, rows, "Nothing has failed that did not succeed since."
     )
 
 
-def sensor_table(overview: Overview) -> Table:
+def sensor_table(overview: Overview) -> PageTable:
     """Tabulate what sensors and schedules last said."""
     columns = (
         Column("sensor or schedule"),
@@ -111,7 +111,7 @@ def sensor_table(overview: Overview) -> Table:
         for each in overview.instance.instigators
     ]
     empty = "The daemon never ran here, so nothing happens by itself. Run loan-default dev."
-    return Table("sensors", "What sensors and schedules last said", columns, rows, empty)
+    return PageTable("sensors", "What sensors and schedules last said", columns, rows, empty)
 
 
 def _state(instigator: Instigator) -> Cell:

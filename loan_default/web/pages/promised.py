@@ -19,7 +19,7 @@ from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
 from loan_default.web.rendering import percent
-from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
+from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 _COUNTS, _RATES = ("loans", "matured", "known", "defaults"), ("mean PD", "default rate")
 
@@ -62,14 +62,14 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
     }
 
 
-def finding_table(report: Record | None) -> Table:
+def finding_table(report: Record | None) -> PageTable:
     """Tabulate what the verdict rests on."""
     findings = report["findings"] if report else ()
     rows = [("pass" if finding["passed"] else Cell("fail", tone="bad"), finding["sentence"]) for finding in findings]
-    return Table("findings", "What the verdict rests on", (Column("result", "tag"), Column("finding")), rows)
+    return PageTable("findings", "What the verdict rests on", (Column("result", "tag"), Column("finding")), rows)
 
 
-def override_table(groups: Sequence[OverrideGroup]) -> Table:
+def override_table(groups: Sequence[OverrideGroup]) -> PageTable:
     """Tabulate what became of applications on which a person decided otherwise."""
     columns = (
         Column("the version decided", "tag"),
@@ -92,12 +92,12 @@ def override_table(groups: Sequence[OverrideGroup]) -> Table:
         for group in groups
     ]
     empty = "Nobody has decided otherwise than a version."
-    return Table(
+    return PageTable(
         "overrides", "Where a person decided otherwise than the version, and what came of it", columns, rows, empty
     )
 
 
-def version_table(versions: Sequence[Record]) -> Table:
+def version_table(versions: Sequence[Record]) -> PageTable:
     """Tabulate every version that predicted; estimates of loans without outcomes are in brackets."""
     columns = (
         *counts("version", *_COUNTS),
@@ -114,7 +114,7 @@ def version_table(versions: Sequence[Record]) -> Table:
         )
         for version in sorted(versions, key=lambda version: -version["version"])
     ]
-    return Table("versions", "Every version that predicted, newest first", columns, rows)
+    return PageTable("versions", "Every version that predicted, newest first", columns, rows)
 
 
 def _version_figure(version: Record, name: str) -> str | None:
@@ -124,7 +124,7 @@ def _version_figure(version: Record, name: str) -> str | None:
     return f"[{version['estimate'][name]:.4f}]" if version["estimate"] else None
 
 
-def group_table(name: str, heading: str, groups: Sequence[Record], version: int | None, page: int = 1) -> Table:
+def group_table(name: str, heading: str, groups: Sequence[Record], version: int | None, page: int = 1) -> PageTable:
     """Tabulate the loans of a version by a field; estimates of loans without outcomes are in brackets."""
     columns = (
         Column(heading, "tag" if heading == "decision" else "text"),
@@ -143,7 +143,7 @@ def group_table(name: str, heading: str, groups: Sequence[Record], version: int 
         for group in groups
     ]
     caption = f"Version {version} by {heading}; estimates of loans without outcomes are in brackets"
-    return Table(name, caption, columns, rows, "No version has predicted yet.", page)
+    return PageTable(name, caption, columns, rows, "No version has predicted yet.", page)
 
 
 def _or_estimate(measured: float | None, estimate: float | None) -> str | None:
@@ -166,7 +166,7 @@ def default_chart(vintages: Sequence[Record], version: int | None) -> Chart | No
         realised = sum(row["defaults"] for row in known) / loans
         title = f"Version {version} promised {percent(promised)} defaults, {percent(realised)} came"
     columns = (Column("vintage"), *shares(*_RATES))
-    table = Table(
+    table = PageTable(
         "promised",
         f"{title}, by vintage",
         columns,
@@ -185,7 +185,7 @@ def ranking_chart(vintages: Sequence[Record], version: int | None) -> Chart | No
     title = f"How well version {version} ranks, by vintage"
     note = "AUC. Open points are estimates for loans whose outcome is not known: they suppose that every PD is right."
     columns = (Column("vintage"), *figures(*lines))
-    table = Table("ranking", title, columns, list(zip(names, *lines.values(), strict=True)))
+    table = PageTable("ranking", title, columns, list(zip(names, *lines.values(), strict=True)))
     spec = charts.vintages(names, lines, format=charts.NUMBER, hollow=["estimated"])
     return Chart(title, draw(spec, f"{title}. {note}"), table, note)
 
@@ -202,7 +202,7 @@ def group_chart(groups: Sequence[Record], version: int | None) -> Chart | None:
     note = "Groups of the loans that ended, by PD. On the dashed line the PD is what happened."
     columns = (*counts("group", "loans"), *shares(*_RATES))
     spec = charts.calibration({"loans that ended": [(pd, rate) for *_, pd, rate in rows]}, _RATES)
-    return Chart(title, draw(spec, f"{title}. {note}"), Table("groups", title, columns, rows), note)
+    return Chart(title, draw(spec, f"{title}. {note}"), PageTable("groups", title, columns, rows), note)
 
 
 routes = (Route("/promised", show_promised),)

@@ -24,7 +24,7 @@ from loan_default.web.card import card_html
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.pages.batches import field_label
 from loan_default.web.rendering import percent, settings_of
-from loan_default.web.tables import Cell, Column, Table, counts, figures, page_number, shares, show
+from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
@@ -64,7 +64,7 @@ def versions_content(settings: Settings, versions: Sequence[VersionSummary], pag
     }
 
 
-def version_table(versions: Sequence[VersionSummary], page: int = 1) -> Table:
+def version_table(versions: Sequence[VersionSummary], page: int = 1) -> PageTable:
     """Tabulate versions, newest first."""
     columns = (
         Column("version", "count"),
@@ -80,7 +80,7 @@ def version_table(versions: Sequence[VersionSummary], page: int = 1) -> Table:
     )
     rows = [_version_row(version) for version in versions]
     empty = "No version has been trained yet. Run loan-default run --data FILE."
-    return Table("versions", "All versions, newest first", columns, rows, empty, page)
+    return PageTable("versions", "All versions, newest first", columns, rows, empty, page)
 
 
 def _version_row(version: VersionSummary) -> tuple[Any, ...]:
@@ -122,7 +122,7 @@ def metric_chart(name: str, versions: Sequence[VersionSummary], policy: Policy) 
         f"{SHOWN_METRICS[name]} of version {rows[-1][0]}: {rows[-1][1]:.3f} ({rows[-1][2]:.3f} to {rows[-1][3]:.3f})"
     )
     columns = (*counts("version"), *figures(*_ENDS))
-    table = Table(name, f"{SHOWN_METRICS[name]} by version, each on its own test window", columns, rows)
+    table = PageTable(name, f"{SHOWN_METRICS[name]} by version, each on its own test window", columns, rows)
     note = f"{_MEANINGS[name]} Each version on its own test window, with the 95 % interval."
     return Chart(title, draw(charts.intervals(points, format=".3f", limit=limit), f"{title}. {note}"), table, note)
 
@@ -166,7 +166,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def findings_table(decision: Mapping[str, Any]) -> Table:
+def findings_table(decision: Mapping[str, Any]) -> PageTable:
     """Tabulate what the gate found, what spoke against the version first."""
     findings = sorted(decision.get("findings", ()), key=lambda finding: finding["passed"])
     rows = [
@@ -174,7 +174,7 @@ def findings_table(decision: Mapping[str, Any]) -> Table:
         for finding in findings
     ]
     empty = "Nothing was decided on it yet. Run loan-default promote."
-    return Table(
+    return PageTable(
         "findings",
         "What the gate found",
         (Column("result", "tag"), Column("rule"), Column("finding", "long")),
@@ -184,7 +184,7 @@ def findings_table(decision: Mapping[str, Any]) -> Table:
     )
 
 
-def judgement_tables(judgement: Judgement, contract: Contract, champion: int | None) -> list[Table]:
+def judgement_tables(judgement: Judgement, contract: Contract, champion: int | None) -> list[PageTable]:
     """Tabulate metrics, terms, segments, decisions, and the champion on the same loans."""
     evaluation = judgement.evaluation
     metrics = [
@@ -195,30 +195,30 @@ def judgement_tables(judgement: Judgement, contract: Contract, champion: int | N
     decision_columns = (Column("decision", "tag"), *counts("loans"), *shares("share", "default rate"))
     caption = f"On {evaluation.rows:,} test loans, with 95 % intervals"
     tables = [
-        Table("metrics", caption, (Column("metric"), *figures(*_ENDS)), metrics),
+        PageTable("metrics", caption, (Column("metric"), *figures(*_ENDS)), metrics),
         segment_table("within-term", "Within each term", evaluation.within_term, contract),
         segment_table("segments", "The segments whose PDs are furthest off", evaluation.worst_segments, contract),
-        Table("decisions", "What the cut-offs do to the test loans", decision_columns, decisions),
+        PageTable("decisions", "What the cut-offs do to the test loans", decision_columns, decisions),
     ]
     if judgement.comparison is not None and judgement.comparable is not None:
         tables.append(champion_table(judgement.comparison, judgement.comparable.rows, champion))
     return tables
 
 
-def champion_table(comparison: Comparison, rows: int, champion: int | None) -> Table:
+def champion_table(comparison: Comparison, rows: int, champion: int | None) -> PageTable:
     """Tabulate what the version gains over the one in production, on the loans that neither was developed on."""
     changes = {"change in AUC": comparison.auc_gain, "change in the Brier score": comparison.brier_rise}
     lines = [(name, change.value, _finite(change.low), _finite(change.high)) for name, change in changes.items()]
     against = f"Against version {champion}" if champion else "Against the version in production"
     caption = f"{against}, on the {rows:,} test loans that neither was developed on"
-    return Table("champion", caption, (Column("change"), *figures(*_ENDS)), lines)
+    return PageTable("champion", caption, (Column("change"), *figures(*_ENDS)), lines)
 
 
 def _finite(value: float) -> float | None:
     return value if abs(value) != float("inf") else None
 
 
-def segment_table(name: str, caption: str, segments: Sequence[Segment], contract: Contract) -> Table:
+def segment_table(name: str, caption: str, segments: Sequence[Segment], contract: Contract) -> PageTable:
     """Tabulate segments of the test loans."""
     columns = (
         Column("segment"),
@@ -230,7 +230,7 @@ def segment_table(name: str, caption: str, segments: Sequence[Segment], contract
     rows = [
         (_segment(segment, contract), *(getattr(segment, name) for name in _SEGMENT_FIGURES)) for segment in segments
     ]
-    return Table(name, caption, columns, rows, "No segment holds enough loans.", rows_of_a_page=500)
+    return PageTable(name, caption, columns, rows, "No segment holds enough loans.", rows_of_a_page=500)
 
 
 def _segment(segment: Segment, contract: Contract) -> str:
@@ -258,7 +258,7 @@ def calibration_chart(judgement: Judgement) -> Chart:
         Column("mean PD", "percent", 1),
         Column("default rate", "percent", 1),
     )
-    table = Table("calibration", "Default rate by PD", columns, groups)
+    table = PageTable("calibration", "Default rate by PD", columns, groups)
     picture = draw(charts.calibration({"test loans": pairs}, ("mean PD", "default rate")), f"{title}. {note}")
     return Chart(title, picture, table, note)
 
@@ -302,7 +302,7 @@ def show_comparison(request: Request) -> Response:
     )
 
 
-def comparison_tables(comparison: VersionComparison, contract: Contract) -> list[Table]:
+def comparison_tables(comparison: VersionComparison, contract: Contract) -> list[PageTable]:
     """Tabulate decisions by both, and how much each field is used."""
     first, second = f"version {comparison.first}", f"version {comparison.second}"
     rows = [
@@ -314,12 +314,12 @@ def comparison_tables(comparison: VersionComparison, contract: Contract) -> list
     ]
     columns = (Column("applications"), *(Column(f"{other} by {second}", "count") for other in DECISIONS))
     return [
-        Table("changes", "Applications by both decisions", columns, rows),
+        PageTable("changes", "Applications by both decisions", columns, rows),
         _importance_table(comparison, contract),
     ]
 
 
-def _importance_table(comparison: VersionComparison, contract: Contract) -> Table:
+def _importance_table(comparison: VersionComparison, contract: Contract) -> PageTable:
     columns = (
         Column("field"),
         Column("what it is"),
@@ -329,7 +329,7 @@ def _importance_table(comparison: VersionComparison, contract: Contract) -> Tabl
     rows = [
         (field.field, field_label(field.field, contract), field.first, field.second) for field in comparison.importance
     ]
-    return Table("importance", "Share of the whole importance, by field", columns, rows, rows_of_a_page=500)
+    return PageTable("importance", "Share of the whole importance, by field", columns, rows, rows_of_a_page=500)
 
 
 def comparison_charts(comparison: VersionComparison, contract: Contract) -> list[Chart]:
@@ -344,7 +344,7 @@ def _pd_chart(comparison: VersionComparison) -> Chart:
     note = "The darker a square, the more applications; dashed lines are the cut-offs, beyond which decisions change."
     squares = [(x * SQUARE, y * SQUARE, count) for (x, y), count in sorted(comparison.squares.items())]
     columns = (*shares(f"PD by {first} from", f"PD by {second} from", digits=0), *counts("applications"))
-    table = Table("pds", f"Applications by both PDs, in squares of {percent(SQUARE, 0)}", columns, squares)
+    table = PageTable("pds", f"Applications by both PDs, in squares of {percent(SQUARE, 0)}", columns, squares)
     spec = charts.agreement(squares, SQUARE, (f"PD by {first}", f"PD by {second}"), comparison.cutoffs)
     return Chart(title, draw(spec, f"{title}. {note}"), table, note)
 
