@@ -22,7 +22,7 @@ def check_pages(context: CheckContext) -> Iterator[Diagnosis]:
         message = f"Port {port} is taken by something else."
         yield Diagnosis(_SUBJECT, "wrong", message, "Stop what holds it, or set LOAN_DEFAULT_WEB_PORT to another port.")
     else:
-        yield Diagnosis(_SUBJECT, "note", f"Nothing answers at {url}.", "loan-default web shows them.")
+        yield Diagnosis(_SUBJECT, "ok", f"Port {port} is free; loan-default web shows them there.")
 
 
 def _is_ours(url: str) -> bool:

@@ -44,4 +44,4 @@ def test_the_port_is_ours_taken_or_free(tmp_path: Path) -> None:
     with answering({}) as port:
         assert diagnosis(tmp_path, port) == ("wrong", f"Port {port} is taken by something else.")
     port = free_port()
-    assert diagnosis(tmp_path, port) == ("note", f"Nothing answers at http://127.0.0.1:{port}.")
+    assert diagnosis(tmp_path, port) == ("ok", f"Port {port} is free; loan-default web shows them there.")
