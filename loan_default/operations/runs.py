@@ -178,7 +178,7 @@ def failure_reason(events: Iterable[dg.DagsterEvent]) -> str:
                 return failure.user_failure_data.description
             return f"{event.step_key} failed: {_root_cause(failure.error)}"
         if event.is_job_failure and run_error is None:
-            run_error = event.job_failure_data.error
+            run_error = getattr(event.event_specific_data, "error", None)  # none where it was ended from outside
     return f"The run failed before its first step: {_root_cause(run_error)}"
 
 
