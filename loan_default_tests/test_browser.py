@@ -29,8 +29,6 @@ from loan_default_tests.stores import free_port
 from loan_default_tests.waiting import within
 from loan_default_tests.web.home import pages_home
 
-pytestmark = pytest.mark.integration
-
 CHROMIUM = shutil.which("chromium")
 PICTURES = os.environ.get("LOAN_DEFAULT_SCREENSHOTS")  # the folder that they are kept in
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
@@ -149,6 +147,7 @@ def score(page: Any, **changes: str) -> None:
     page.get_by_role("button", name="Score", exact=True).click()
 
 
+@pytest.mark.integration
 def test_an_officer_scores_a_declined_applicant_prints_the_notice_and_a_reviewer_decides_otherwise(
     pages: Pages,
 ) -> None:
@@ -176,6 +175,7 @@ def test_an_officer_scores_a_declined_applicant_prints_the_notice_and_a_reviewer
         assert_accessible(page)
 
 
+@pytest.mark.integration
 def test_the_notice_is_one_page_of_paper_without_the_frame(pages: Pages) -> None:
     with pages.opened("/score") as page:
         score(page, id="A-18")
@@ -190,6 +190,7 @@ def test_the_notice_is_one_page_of_paper_without_the_frame(pages: Pages) -> None
         assert pdf.count(b"/Type /Page\n") == 1
 
 
+@pytest.mark.integration
 def test_all_of_it_works_by_the_keyboard_alone(pages: Pages) -> None:
     with pages.opened("/score") as page:
         page.keyboard.press("Tab")
@@ -213,7 +214,9 @@ def reach(page: Any, name: str) -> None:
     raise AssertionError(f"the tab key never reaches {name}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "scheme", [pytest.param("light", marks=pytest.mark.long), pytest.param("dark", marks=pytest.mark.integration)]
+)
 def test_each_page_fits_a_telephone_in_both_schemes(pages: Pages, scheme: str) -> None:
     with pages.opened("/score", color_scheme=scheme) as page:
         page.set_viewport_size(NARROW)
@@ -232,6 +235,7 @@ def test_each_page_fits_a_telephone_in_both_schemes(pages: Pages, scheme: str) -
         picture(page, f"decision-{scheme}")
 
 
+@pytest.mark.integration
 def test_mistakes_are_said_at_their_fields_and_what_was_written_stays(pages: Pages) -> None:
     with pages.opened("/score", expected="a status of 400") as page:
         score(page, annual_inc="5", term="")
@@ -241,6 +245,7 @@ def test_mistakes_are_said_at_their_fields_and_what_was_written_stays(pages: Pag
         assert_accessible(page)
 
 
+@pytest.mark.integration
 def test_a_pasted_application_fills_the_form(pages: Pages) -> None:
     sent = {name: value for name, value in applications()[0][0].items() if value is not None}
     with pages.opened("/score") as page:
@@ -263,9 +268,13 @@ VIEWS = {
     "promised": "/promised",
     "history": "/history",
 }
+SAMPLE = {"overview", "batches"}  # the others are long
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.integration if name in SAMPLE else pytest.mark.long) for name in VIEWS],
+)
 def test_what_an_analyst_looks_at_is_readable_wide_and_light_narrow_and_dark(pages: Pages, name: str) -> None:
     with pages.opened(VIEWS[name]) as page:
         picture(page, name)
@@ -279,6 +288,7 @@ def test_what_an_analyst_looks_at_is_readable_wide_and_light_narrow_and_dark(pag
             assert_accessible(page)
 
 
+@pytest.mark.long
 def test_figures_of_a_chart_open_by_the_keyboard_and_a_wide_table_can_be_scrolled(pages: Pages) -> None:
     with pages.opened("/batches") as page:
         summary = page.locator("figure summary").first
@@ -291,6 +301,7 @@ def test_figures_of_a_chart_open_by_the_keyboard_and_a_wide_table_can_be_scrolle
         page.wait_for_function("document.activeElement.scrollLeft > 0")
 
 
+@pytest.mark.integration
 def test_two_versions_are_compared_and_the_result_is_a_csv(pages: Pages) -> None:
     with pages.opened("/versions") as page:
         page.get_by_label("on the applications of batch").select_option("2014-07")
@@ -301,6 +312,7 @@ def test_two_versions_are_compared_and_the_result_is_a_csv(pages: Pages) -> None
         assert download.value.suggested_filename == "versions-compare-changes.csv"
 
 
+@pytest.mark.long
 def test_the_report_is_read_without_a_server(pages: Pages, tmp_path: Path) -> None:
     from loan_default.web.report import write_report
 

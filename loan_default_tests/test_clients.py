@@ -52,7 +52,7 @@ def predictions(server: Running) -> Sequence[dict[str, Any]]:
 
 
 # Bounded: so many examples of each operation, the same in each run.
-OPTIONS = ["--max-examples=20", "--seed=1", f"--header=Authorization: {BEARER['Authorization']}", "--no-color"]
+OPTIONS = ["--max-examples=6", "--seed=1", f"--header=Authorization: {BEARER['Authorization']}", "--no-color"]
 # No schema says that a tensor has as many values as its shape, that a row of a dataframe_split has one for each column,
 # or what stands in a table of texts: so what is valid is only tried of objects, below. And more is taken than the
 # document says: a number as text, a date for a month, an empty text for a missing value. What a field may be is held to

@@ -174,8 +174,8 @@ def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[.
 @pytest.mark.integration
 def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
     spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(4)
-    addresses = [lender.postgres.url(lender.postgres.create(f"shared{number}")) for number in range(5)]
+    together = spawn.Barrier(3)
+    addresses = [lender.postgres.url(lender.postgres.create(f"shared{number}")) for number in range(3)]
     arguments = (lender.settings, lender.environment(), addresses, together)
     processes = [spawn.Process(target=open_each, args=arguments) for _ in range(together.parties)]
     for process in processes:

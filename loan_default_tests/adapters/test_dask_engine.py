@@ -298,7 +298,7 @@ def test_a_death_loses_its_trial_and_the_search_goes_on(
 
 
 @pytest.mark.parametrize(
-    "killed", [pytest.param(False, marks=pytest.mark.long), pytest.param(True, marks=pytest.mark.integration)]
+    "killed", [pytest.param(False, marks=pytest.mark.integration), pytest.param(True, marks=pytest.mark.long)]
 )
 def test_what_is_scored_is_the_same_to_the_last_bit(
     engine: DaskEngine, book: Book, tmp_path: Path, killed: bool
@@ -389,7 +389,7 @@ def test_an_error_is_raised_as_it_is(engine: DaskEngine) -> None:
         list(engine.map(refuses, range(5)))
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_work_that_kills_every_worker_is_given_up_in_a_sentence(running: Cluster) -> None:
     engine = DaskEngine(running.address)
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"

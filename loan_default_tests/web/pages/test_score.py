@@ -45,6 +45,7 @@ def test_what_cannot_be_used_is_said_at_its_field_and_the_rest_stays(client: Tes
     assert 'value="30,000"' in answer.text
 
 
+@pytest.mark.integration
 def test_without_a_server_one_sentence_says_what_to_start(tmp_path: Path) -> None:
     settings = Settings(tmp_path, serving_url="http://127.0.0.1:9")  # of the discard protocol
     answer = send_form(client_of(create_app(settings, People())), "/score", "/score", **RISKY)
