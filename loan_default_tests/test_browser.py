@@ -91,7 +91,7 @@ def _answers(url: str) -> bool:
     return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     """A trained home's pages, its scoring server and a browser, one of each for all tests."""
     if CHROMIUM is None:
