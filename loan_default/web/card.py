@@ -43,7 +43,7 @@ def card_html(markdown: str) -> Markup:
 
 def _open_table(renderer: Any, tokens: Sequence[Token], position: int, options: Any, env: Any) -> str:
     number = tokens[position].meta["number"]
-    return f'<div class="table" tabindex="0" role="region" aria-label="PageTable {number}"><table>'
+    return f'<div class="table" tabindex="0" role="region" aria-label="Table {number}"><table>'
 
 
 def _close_table(renderer: Any, tokens: Sequence[Token], position: int, options: Any, env: Any) -> str:

@@ -13,7 +13,7 @@ def test_headings_stand_below_the_heading_of_the_page() -> None:
 def test_tables_scroll_and_figures_stand_to_the_right() -> None:
     html = card_html(f"{markdown_table(['', 'loans'], [('train', 24_016)])}\n\n{markdown_table(['a'], [('b',)])}")
     assert html.count('<div class="table" tabindex="0" role="region"') == 2
-    assert 'aria-label="PageTable 2"' in html
+    assert 'aria-label="Table 2"' in html
     assert '<td class="number">24,016</td>' in html
     assert "<th></th>" not in html
     assert "style=" not in html
