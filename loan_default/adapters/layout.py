@@ -22,6 +22,7 @@ LATE = ".late-"  # between the day and the name of rows that came after it was o
 LOOKS, OVERRIDES = "test_looks", "overrides"
 EVIDENTLY = "evidently"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
+EVALUATION = "evaluation.json"  # in MLflow's run alone
 CARD_PAGE = "model_card.html"  # in MLflow's run alone: the card with its figures
 MODELS, COMPUTE_LOGS = "mlflow", "compute_logs"
 PROBE = ".doctor-"  # begins the name of a file that is written to see whether the storage works

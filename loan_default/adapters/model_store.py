@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 import loan_default
+from loan_default.adapters.layout import EVALUATION
 from loan_default.adapters.tracking import (
     PREVIOUS,
     PRODUCTION,
@@ -110,7 +111,7 @@ class ModelStore:
         if evaluation.opinion_gain is not None:
             metrics["gain_over_opinion"] = evaluation.opinion_gain.value
         self.tracking.log_metrics(run_id, metrics)
-        self.tracking.log_json(run_id, "evaluation.json", judgement.to_dict())
+        self.tracking.log_json(run_id, EVALUATION, judgement.to_dict())
         with TemporaryDirectory(dir=_make_folder(self.cache)) as scratch:
             for name, content in figures.items():
                 Path(scratch, name).write_bytes(content)

@@ -55,7 +55,6 @@ class BatchDetail:
     """
 
     fields: tuple[FieldDrift, ...]
-    has_distributions: bool
     limits: Mapping[str, Any] | None
 
 
@@ -77,13 +76,13 @@ def read_batch_detail(settings: Settings, figures: BatchFigures) -> BatchDetail:
     batch = figures.batch
     report = read_batch_record(settings, "drift_report", batch) if figures.verdict else None
     if report is None:
-        return BatchDetail((), has_distributions=False, limits=None)
+        return BatchDetail((), limits=None)
     distributions = read_batch_record(settings, "field_distributions", batch) or {"model_version": None, "fields": []}
     same = distributions["model_version"] == report["model_version"]
     bins = {field["name"]: field["bins"] for field in distributions["fields"]} if same else {}
     fields = [_field_drift(line, bins.get(line["feature"], ())) for line in report["features"]]
     fields.sort(key=lambda field: (not field.drifted, -(field.psi or 0.0)))
-    return BatchDetail(tuple(fields), has_distributions=bool(bins), limits=report.get("limits"))
+    return BatchDetail(tuple(fields), limits=report.get("limits"))
 
 
 def _field_drift(line: Mapping[str, Any], bins: Any) -> FieldDrift:

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loan_default.adapters.inbox import list_names
 from loan_default.adapters.layout import StorageLayout, is_verdict
 from loan_default.adapters.record_cache import CachedRecord, RecordCache
 from loan_default.risk.errors import BadInput
-
-if TYPE_CHECKING:
-    pass
 
 SCORE = "score"  # the kind of the line that stands for the score among the fields of a drift report
 _TABLE = ".parquet"
@@ -161,5 +158,6 @@ def _compared(
     drift: CachedRecord[Mapping[str, Any]] | None, predictions: CachedRecord[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
     """Return the figures of a comparison, unless the batch was scored after it."""
-    current = drift is not None and drift.file.changed_at >= predictions.file.changed_at
-    return drift.content if drift is not None and current else _NOT_COMPARED
+    if drift is None or drift.file.changed_at < predictions.file.changed_at:
+        return _NOT_COMPARED
+    return drift.content

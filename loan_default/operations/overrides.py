@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import override_log
+from loan_default.operations.book import read_policy
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 
@@ -38,10 +39,7 @@ class Override:
 
 def override_reasons(settings: Settings) -> Mapping[str, str]:
     """Return the codes of the policy by which a person may decide otherwise, and what each means."""
-    from loan_default.risk.contract.loading import load_contract
-    from loan_default.risk.policy import load_policy
-
-    return load_policy(settings.policy, load_contract(settings.contract)).overrides.reasons
+    return read_policy(settings).overrides.reasons
 
 
 def record_override(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from loan_default.operations.book import read_contract, read_policy
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def plan(settings: Settings, host: str | None, port: int | None, workers: int, p
     Without host and port it is that of a platform which calls it, on all addresses, or else of this machine alone, on
     the port of `serving_url`.
     """
-    from loan_default.risk.contract.loading import load_contract
-    from loan_default.risk.policy import load_policy
     from loan_default.serving.server import ServerConfig
 
     return ServerConfig(
@@ -53,7 +52,7 @@ def plan(settings: Settings, host: str | None, port: int | None, workers: int, p
         models=settings.models,
         storage=settings.book_storage,
         tracking=settings.tracking,
-        policy=load_policy(settings.policy, load_contract(settings.contract)).serving,
+        policy=read_policy(settings).serving,
         seconds=poll_seconds,
         tokens=settings.tokens(API_TOKENS),
         fsync=settings.log_fsync,
@@ -90,10 +89,9 @@ def score_by_rest(settings: Settings, file: Path, out: Path, *, url: str = "") -
         out: CSV to write.
         url: of the server; by default its `address`.
     """
-    from loan_default.risk.contract.loading import load_contract
     from loan_default.serving.client import score_file
 
-    contract, tokens = load_contract(settings.contract), settings.tokens(API_TOKENS)
+    contract, tokens = read_contract(settings), settings.tokens(API_TOKENS)
     return score_file(file, url or address(settings), out, contract=contract, token=next(iter(tokens), ""))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from loan_default.adapters.layout import MODEL_CARD
+from loan_default.adapters.layout import EVALUATION, MODEL_CARD
 from loan_default.adapters.record_cache import RecordCache
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import Record
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
     from loan_default.risk.validation.champion_challenger import Judgement
 
-EVALUATION = "evaluation.json"
 _VERSIONS_CACHED = 64
 
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from loan_default.web.tables import PageTable
 
 WIDTH, HEIGHT = 330, 150  # of the plot: with its axes it fits a telephone; a page scales it up
-_ARIA = re.compile(
-    r' (role="graphics-[a-z]+"|aria-(roledescription|hidden)="[^"]*")'
-)  # of parts: the whole is one image
+# Of parts: the whole is one image.
+_ARIA = re.compile(r' (role="graphics-[a-z]+"|aria-(roledescription|hidden)="[^"]*")')
 _POINTS = 60  # that can be told apart in this width
 _LABELS = 5  # of batches below an axis
 _CACHED = 512  # pictures, of some 10 KB each

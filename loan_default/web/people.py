@@ -22,6 +22,8 @@ from starlette.exceptions import HTTPException
 from loan_default.risk.errors import BadInput
 
 if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+    from itsdangerous import TimestampSigner
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
 
@@ -176,10 +178,6 @@ class People:
 
         return TimestampSigner(self.key, salt="session", digest_method=hashlib.sha256)
 
-
-if TYPE_CHECKING:
-    from argon2 import PasswordHasher
-    from itsdangerous import TimestampSigner
 
 _ONE_BY_ONE = threading.Lock()
 

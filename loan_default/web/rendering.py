@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from loan_default.risk.contract.loading import load_contract
+from loan_default.operations.book import read_contract
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web.people import Role, person_of
@@ -60,7 +60,7 @@ def settings_of(request: Request) -> Settings:
 
 def contract_of(request: Request) -> Contract:
     """Return the contract of the installation, as it stands now."""
-    return load_contract(settings_of(request).contract)
+    return read_contract(settings_of(request))
 
 
 def render(request: Request, template: str | Template, status_code: int = 200, **values: Any) -> Response:

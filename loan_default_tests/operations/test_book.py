@@ -1,4 +1,4 @@
-"""The reviewed files are read once for each state, and anew when somebody has changed them."""
+"""The reviewed files of a home, read anew when somebody has changed them."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ def test_a_policy_is_read_anew_once_it_was_changed(tmp_path: Path) -> None:
     settings = Settings(tmp_path, policy=path)
     policy = yaml.safe_load((CONF / "policy.yaml").read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(policy), encoding="utf-8")
-    assert read_policy(settings) is read_policy(settings)
+    assert read_policy(settings) == read_policy(settings)
     policy["drift"]["score_psi_limit"] = 0.5
     path.write_text(yaml.safe_dump(policy), encoding="utf-8")
     os.utime(path, (1, 1))

@@ -25,7 +25,7 @@ from loan_default.risk.model.scorer import DECISIONS
 from loan_default.web import charts
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.people import Role, person_of
-from loan_default.web.rendering import percent, settings_of
+from loan_default.web.rendering import contract_of, percent, settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _rejected_title(batches: Sequence[BatchFigures]) -> str:
     return (
         f"{percent(rejected / max(rejected + rows, 1))} of all rows could not be scored"
         if rejected
-        else ("Every row could be scored")
+        else "Every row could be scored"
     )
 
 
@@ -233,7 +233,7 @@ def show_batch(request: Request) -> Response:
     archive: BatchArchive = request.app.state.batches
     listed = archive.read()
     batch = listed.find(request.path_params["batch"])
-    detail, contract = read_batch_detail(settings, batch), read_contract(settings)
+    detail, contract = read_batch_detail(settings, batch), contract_of(request)
     with_values = person_of(request).may(_REJECTED_ROLE)
     rejected = rejected_table(settings, batch, page_number(request), with_values=with_values)
     everything = request.query_params.get("fields") == "all"

@@ -78,16 +78,13 @@ def _result(contract: Contract, application: Mapping[str, Any], scored: ScoredAp
 
 def _page(request: Request, status: int = 200, **values: Any) -> Response:
     contract = contract_of(request)
-    nothing: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "scored": None,
         "mistake": "",
         "mistakes": {},
         "pasted": "",
         "values": {},
         "open_fill": False,
-    }
-    defaults = {
-        **nothing,
         "batch": "",
         "row_id": "",
         "sections": make_form(contract),

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from loan_default.web.people import SESSION, SESSION_SECONDS, People, SignInLimit
-from loan_default.web.rendering import render
+from loan_default.web.rendering import plural, render
 from loan_default.web.security import Form, safe_path, takes_form
 
 _WRONG = "The name or the password is wrong."
@@ -28,7 +28,7 @@ def sign_in(request: Request, form: Form) -> Response:
     name, next_page = form.get("name", ""), safe_path(form.get("next", "/"))
     keys = f"name {name}", f"address {request.client.host if request.client else ''}"
     if seconds := limit.seconds_to_wait(keys):
-        sentence = f"There were too many wrong passwords; try again in {seconds // 60 + 1} minutes."
+        sentence = f"There were too many wrong passwords; try again in {plural(seconds // 60 + 1, 'minute')}."
         return _page(request, next_page, sentence, 429, {"Retry-After": str(seconds)})
     session = people.sign_in(name, form.get("password", ""))
     if session is None:

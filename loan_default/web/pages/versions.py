@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from loan_default.operations.batch_figures import BatchArchive
-from loan_default.operations.book import read_contract, read_policy
+from loan_default.operations.book import read_policy
 from loan_default.operations.version_comparison import SQUARE, VersionComparison, compare_versions
 from loan_default.operations.versions import VersionArchive, VersionSummary
 from loan_default.risk.errors import BadInput
@@ -23,7 +23,7 @@ from loan_default.web import charts
 from loan_default.web.card import card_html
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.pages.batches import field_label
-from loan_default.web.rendering import percent, settings_of
+from loan_default.web.rendering import contract_of, percent, settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def show_version(request: Request) -> Response:
     archive: VersionArchive = request.app.state.versions
     detail = archive.detail(_number(request.path_params["version"]))
     summary, judgement = detail.summary, detail.judgement
-    contract = read_contract(settings_of(request))
+    contract = contract_of(request)
     decision = summary.decision or {}
     tables = [findings_table(decision)]
     pictures: list[Chart] = []
@@ -235,12 +235,8 @@ def segment_table(name: str, caption: str, segments: Sequence[Segment], contract
 
 def _segment(segment: Segment, contract: Contract) -> str:
     field = contract.by_name.get(segment.field)
-    level = segment.level.removesuffix(".0")
-    return (
-        f"{segment.field.replace('_', ' ')}: {level}"
-        if field is None or not field.unit
-        else f"{segment.field.replace('_', ' ')}: {level} {field.unit}"
-    )
+    unit = f" {field.unit}" if field is not None and field.unit else ""
+    return f"{segment.field.replace('_', ' ')}: {segment.level.removesuffix('.0')}{unit}"
 
 
 def calibration_chart(judgement: Judgement) -> Chart:
@@ -287,7 +283,7 @@ def show_comparison(request: Request) -> Response:
         names.append(asked["batch"])
     if {"a", "b", "batch"} <= asked.keys():
         comparison = compare_versions(settings, _number(asked["a"]), _number(asked["b"]), asked["batch"])
-    contract = read_contract(settings)
+    contract = contract_of(request)
     tables = comparison_tables(comparison, contract) if comparison else []
     pictures = comparison_charts(comparison, contract) if comparison else []
     return show(
