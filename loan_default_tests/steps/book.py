@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings
+from loan_default.steps.performance import MeasuredPerformance, measure_versions, read_outcome_files
 from loan_default.steps.scoring import read_batch
 from loan_default.steps.training import TrainingData
 from loan_default.steps.workspace import Workspace
@@ -95,3 +97,18 @@ class Book:
         write_csv(applications, path)
         report = read_batch(batch, self.contract, self.workspace)
         return self.table(self.layout.batch_table("application_batch", batch)), report.to_dict()
+
+    def measure(self, now: datetime) -> MeasuredPerformance:
+        """Read the files of outcomes, and measure every version on loans that ended."""
+        read_outcome_files(self.contract, self.workspace, today=now.date())
+        return measure_versions(
+            self.table(self.layout.table("loan_outcomes")),
+            self.record("outcomes_report"),
+            self.contract,
+            self.policy,
+            self.models,
+            self.workspace,
+            now=now,
+            resamples=20,
+            seed=7,
+        )

@@ -10,7 +10,7 @@ from loan_default.adapters.storage import read_json
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.synthetic import make_applications, make_loans
-from loan_default.steps.performance import measure_versions, read_outcome_files
+from loan_default.steps.performance import read_outcome_files
 from loan_default.steps.scoring import score_batch
 from loan_default.steps.workspace import Workspace
 from loan_default_tests.homes import write_outcomes
@@ -47,18 +47,7 @@ def test_what_was_predicted_is_held_against_how_the_loans_ended(book: Book) -> N
     applications, report = book.deliver("a", make_applications(400, seed=3, month=MONTH))
     score_batch("a", applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
     _write_outcomes(book.workspace)
-    read_outcome_files(book.contract, book.workspace, today=NOW.date())
-    measured = measure_versions(
-        book.table(book.layout.table("loan_outcomes")),
-        book.record("outcomes_report"),
-        book.contract,
-        book.policy,
-        book.models,
-        book.workspace,
-        now=NOW,
-        resamples=20,
-        seed=7,
-    )
+    measured = book.measure(NOW)
     (version,) = measured.record["versions"]
     assert (version["version"], version["known"] > 390) == (1, True)
     assert (measured.record["told_until"], measured.record["unreadable"]) == ("2020-01", [])

@@ -5,7 +5,6 @@ It is made once for all processes, by the steps alone, as runs of Dagster would 
 
 from __future__ import annotations
 
-import json
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,11 +16,10 @@ from loan_default.risk.compute import LocalEngine
 from loan_default.risk.data.synthetic import make_loans
 from loan_default.settings import Settings
 from loan_default.steps.monitoring import compare_batch
-from loan_default.steps.performance import measure_versions, read_outcome_files
 from loan_default.steps.scoring import score_batch
 from loan_default_tests import homes
 from loan_default_tests.shared import made_once
-from loan_default_tests.steps.book import Book
+from loan_default_tests.steps.book import Book, as_json
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTHS = {"2014-07": 0.0, "2014-08": 0.0, "2014-09": 1.0}  # and the shift of their population
@@ -49,7 +47,7 @@ def _make(folder: Path) -> None:
         income = pl.when(pl.int_range(pl.len()) < REJECTED.get(batch, 0)).then(-5.0).otherwise("annual_inc")
         _score(book, batch, loans.with_columns(income.alias("annual_inc")))
     homes.write_outcomes(Path(str(book.layout.outcomes)), pl.concat(delivered), "2019-12")
-    _measure(book)
+    storage.write_json(book.layout.record("performance_report"), book.measure(NOW).record)
 
 
 def _register_again(book: Book) -> None:
@@ -71,25 +69,9 @@ def _score(book: Book, batch: str, loans: pl.DataFrame) -> None:
     applications, report = book.deliver(batch, loans)
     score_batch(batch, applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
     predictions = book.table(book.layout.batch_table("predictions", batch))
-    report = json.loads(json.dumps(report, default=str))
+    report = as_json(report)
     compared = compare_batch(
         batch, applications, report, predictions, book.models, book.policy.drift, book.workspace, LocalEngine()
     )
     storage.write_json(book.layout.batch_record("drift_report", batch), compared.to_dict())
     storage.write_json(book.layout.batch_record("application_report", batch), report)
-
-
-def _measure(book: Book) -> None:
-    read = read_outcome_files(book.contract, book.workspace, today=NOW.date())
-    measured = measure_versions(
-        book.table(book.layout.table("loan_outcomes")),
-        json.loads(json.dumps(read.report.to_dict(), default=str)),
-        book.contract,
-        book.policy,
-        book.models,
-        book.workspace,
-        now=NOW,
-        resamples=20,
-        seed=7,
-    )
-    storage.write_json(book.layout.record("performance_report"), measured.record)
