@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loan_default.adapters import inbox
-from loan_default.operations.batch_figures import BatchFigures, widest_figure
+from loan_default.operations.batch_figures import BatchFigures
 from loan_default.operations.records import read_batch_record
 from loan_default.settings import Settings
 
@@ -86,6 +86,8 @@ def read_batch_detail(settings: Settings, figures: BatchFigures) -> BatchDetail:
 
 
 def _field_drift(line: Mapping[str, Any], bins: Any) -> FieldDrift:
+    from loan_default.risk.monitoring.drift import widest_figure
+
     names = ("mean_reference", "mean_batch", "top_reference", "top_batch", "missing_reference", "missing_batch")
     return FieldDrift(
         name=line["feature"],

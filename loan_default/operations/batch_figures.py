@@ -18,7 +18,6 @@ from loan_default.risk.errors import BadInput
 
 SCORE = "score"  # the kind of the line that stands for the score among the fields of a drift report
 _TABLE = ".parquet"
-FIGURES = ("psi", "decile_psi", "missing_psi")  # of a field; the widest decides
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,7 @@ def _prediction_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _drift_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    from loan_default.risk.monitoring.drift import widest_figure
     from loan_default.risk.monitoring.verdicts import with_current_verdict
 
     record = with_current_verdict(record)
@@ -137,11 +137,6 @@ def _drift_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
         "drifted": tuple(record["drifted_features"]),
         "reasons": tuple(record["reasons"]),
     }
-
-
-def widest_figure(line: Mapping[str, Any]) -> float | None:
-    """Return the widest PSI of a line of a drift report; None where there is none."""
-    return max((line[figure] for figure in FIGURES if line[figure] is not None), default=None)
 
 
 _NOT_COMPARED: Mapping[str, Any] = {

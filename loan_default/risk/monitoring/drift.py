@@ -386,6 +386,11 @@ def _is_emptied(line: Mapping[str, Any]) -> bool:
     return line["missing_batch"] == 1 and _is_beyond_chance(line, "missing_psi")
 
 
+def widest_figure(line: Mapping[str, Any]) -> float | None:
+    """Return the widest PSI of a line of a drift report; None where there is none."""
+    return max((line[figure] for figure in FIGURES if line[figure] is not None), default=None)
+
+
 def _drifted_figures(line: Mapping[str, Any], limit: float) -> list[str]:
     return [figure for figure in FIGURES if _is_beyond_chance(line, figure) and line[figure] > limit]
 

@@ -26,7 +26,7 @@ from evidently.metrics import ValueDrift
 from evidently.metrics.column_statistics import ValueDriftCalculation
 from evidently.presets import DataDriftPreset
 
-from loan_default.risk.monitoring.drift import FIGURES
+from loan_default.risk.monitoring.drift import widest_figure
 from loan_default.risk.monitoring.reference_profile import RAW_SCORE
 
 Record = Mapping[str, Any]
@@ -100,8 +100,7 @@ def _recorded_drift(record: Record, lines: Mapping[str, Line]) -> Callable[..., 
         drifted.add(RAW_SCORE)
 
     def look_up(reference: Any, batch: Any, kind: Any, threshold: float) -> tuple[float, bool]:
-        line = lines[batch.name]
-        return max((line[figure] for figure in FIGURES if line[figure] is not None), default=0.0), batch.name in drifted
+        return widest_figure(lines[batch.name]) or 0.0, batch.name in drifted
 
     return look_up
 

@@ -101,8 +101,6 @@ def _page(request: Request, status: int = 200, mistake: str = "") -> Response:
         overrides=read_overrides(settings, row["decision_id"]),
         reasons=override_reasons(settings),
         choices=choices,
-        may_override=bool(choices),
-        why_no_override="" if choices else "To approve what the model declined takes the role approver.",
         mistake=mistake,
     )
 
