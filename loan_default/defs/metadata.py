@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import LAST_PAYMENT, MONTHS_PAID
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.markdown import markdown_table
 
@@ -82,7 +83,10 @@ def cleaned_lineage(contract: Contract, source: dg.AssetKey) -> dg.TableColumnLi
         names = [name for name in contract.sources.get(field.name, ()) if name not in contract.sources]
         columns[field.name] = [contract.by_name[name] for name in names] or [field]
     deps = {name: [dg.TableColumnDep(source, f.column or f.name) for f in fields] for name, fields in columns.items()}
-    labels = {name: [dg.TableColumnDep(source, contract.outcome.column)] for name in contract.labels}
+    paid = {field.name: field.column for field in contract.outcome.fields}
+    paid[MONTHS_PAID] = paid.get(LAST_PAYMENT, "")
+    label_columns = {name: paid.get(name) or contract.outcome.column for name in contract.labels}
+    labels = {name: [dg.TableColumnDep(source, column)] for name, column in label_columns.items()}
     return dg.TableColumnLineage({**deps, **labels})
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LABELS = {
     "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
     "matures": ("date", "Month by which the outcome is known: the term and the months of grace are over."),
+    "outcome_known": ("date", "Month in which the outcome was known; empty where neither has happened yet."),
+    "months_paid": ("int", "Months from the issue to the last payment; empty where the file does not say it."),
 }
 
 raw_loans = dg.AssetSpec(
@@ -131,11 +133,12 @@ def clean_raw_loans(
 
 def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
     months = {"first_month": report.first_month, "last_month": report.last_month, "snapshot_month": report.snapshot}
+    labels = _LABELS | {field.name: ("float", field.description) for field in contract.outcome.amounts.fields}
     return {
         "dagster/row_count": report.kept,
         "fingerprint": report.fingerprint,
         "files": list(report.files),
-        "dagster/column_schema": metadata.column_schema(contract, {name: _LABELS[name] for name in contract.labels}),
+        "dagster/column_schema": metadata.column_schema(contract, {name: labels[name] for name in contract.labels}),
         **{name: f"{month:%Y-%m}" for name, month in months.items() if month},
         "with_outcome" if contract.outcomes_are_final else "matured": report.matured,
         "defaulted": "unknown" if report.default_rate is None else metadata.percent(report.default_rate),

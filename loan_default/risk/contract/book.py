@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from loan_default.risk.contract.columns import LOAN_ID, MATURES, OUTCOME, TERM
+from loan_default.risk.contract.columns import LOAN_ID, MATURES, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN, TERM
 from loan_default.risk.contract.consistency import contradictions
 from loan_default.risk.contract.field import NAME, LoanField, Role
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
@@ -151,7 +151,14 @@ class Contract(Section):
 
     def is_known_afterwards(self, column: str) -> bool:
         """Tell whether the column is written after the loan was granted, and so can never be a feature."""
-        return any(fnmatchcase(column, pattern) for pattern in (self.outcome.column, *self.known_afterwards))
+        if column in (self.outcome.column, *self._paid_columns):
+            return True
+        return any(fnmatchcase(column, pattern) for pattern in self.known_afterwards)
+
+    @cached_property
+    def _paid_columns(self) -> frozenset[str]:
+        """Return the columns of the last payment and of what was paid; that of what was lent is known before."""
+        return frozenset(field.column for field in self.outcome.fields) - {self.outcome.amounts.funded}
 
     @cached_property
     def by_name(self) -> dict[str, LoanField]:
@@ -270,8 +277,10 @@ class Contract(Section):
 
     @property
     def labels(self) -> list[str]:
-        """Return the columns of cleaned loans that say how a loan ended, and by when that had to be known."""
-        return [OUTCOME] if self.outcomes_are_final else [OUTCOME, MATURES]
+        """Return the columns of cleaned loans that say how a loan ended, when that was known, and what it paid."""
+        amounts = [field.name for field in self.outcome.amounts.fields]
+        known = [OUTCOME_KNOWN, MONTHS_PAID] if self.outcome.known else []
+        return [OUTCOME, *([] if self.outcomes_are_final else [MATURES]), *known, *amounts]
 
     @cached_property
     def left_out_by_applicants(self) -> frozenset[str]:

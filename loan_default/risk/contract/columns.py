@@ -10,13 +10,23 @@ from collections.abc import Mapping
 
 OUTCOME = "outcome"  # column of cleaned loans: 1 defaulted, 0 repaid, null unresolved
 MATURES = "matures"  # column of cleaned loans: month by which its outcome is known, the term and the grace being over
+OUTCOME_KNOWN = "outcome_known"  # column of cleaned loans: month in which its outcome was known, null while unresolved
+LAST_PAYMENT = "last_payment"  # field of the month of the last payment, of which cleaned loans have `MONTHS_PAID`
+MONTHS_PAID = "months_paid"  # column of cleaned loans: months from its issue to its last payment
+AMOUNT = "amount_"  # begins the columns of cleaned loans with what was lent, paid and recovered
 LOAN_ID = "id"  # column of the prediction log, and the field of a loan's number where a contract describes none
 TERM = "term"  # field that every contract has: months from the first payment to the last
 
 # Names of the columns that are written beside those of fields, which no field can have.
 RESERVED: Mapping[str, str] = {
     OUTCOME: "the column of outcomes in cleaned loans",
-    "matures": "the column of cleaned loans by which month an outcome is known",
+    MATURES: "the column of cleaned loans by which month an outcome is known",
+    OUTCOME_KNOWN: "the column of cleaned loans in which month an outcome was known",
+    **dict.fromkeys((LAST_PAYMENT, MONTHS_PAID), "the last payment of a loan, which outcome.known names"),
+    **dict.fromkeys(
+        (AMOUNT + name for name in ("funded", "paid", "principal", "interest", "fees", "recovered", "cost")),
+        "an amount that outcome.amounts names",
+    ),
     "window": "the column of splits that says which window a loan is in",
     **dict.fromkeys(("vintage", "quarter"), "a column of comparisons"),
     **dict.fromkeys(

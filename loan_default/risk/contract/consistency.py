@@ -170,6 +170,7 @@ def _maturity_problems(contract: Contract) -> Iterator[Problem]:
     keys: list[tuple[Location, bool]] = [
         (("term",), contract.term is not None),
         (("outcome", "grace_months"), contract.outcome.grace_months > 0),
+        (("outcome", "known"), contract.outcome.known is not None),
         (("snapshot",), contract.snapshot is not None),
         *((("layouts", n, "snapshot_month"), bool(each.snapshot_month)) for n, each in enumerate(contract.layouts)),
     ]

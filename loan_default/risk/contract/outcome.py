@@ -11,11 +11,88 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
+from loan_default.risk.contract.columns import AMOUNT, LAST_PAYMENT
+from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.contract.spelling import alike
 from loan_default.risk.section import Problem, Section
 
 Months = Annotated[int, Field(ge=1, le=1200)]
+_AMOUNTS = (0.0, 1e15)  # beyond, an amount counts as missing
+
+
+class OutcomeKnown(Section):
+    """Says in which month an outcome was known: of a loan that is repaid, that of its last payment.
+
+    Attributes:
+        last_payment: column of the loan file with the month of the last payment; empty where nothing was paid.
+        format: of its months, as of a field.
+        century: with `%y`, as of a field.
+        months_after_default: from the last payment, or from the issue where nothing was paid, until a default is known.
+    """
+
+    last_payment: str
+    format: Formats = Field(default=(), examples=['"%Y-%m"'])
+    century: int = Field(default=CENTURY, ge=1900, le=2000)
+    months_after_default: int = Field(default=5, ge=0, le=60)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield formats that read no month."""
+        if problem := format_problem(self.format, self.century):
+            yield Problem(problem, ("format",))
+
+    @property
+    def field(self) -> LoanField:
+        """Return the field of the last payment, which only loans with an outcome have."""
+        return LoanField(
+            name=LAST_PAYMENT,
+            column=self.last_payment,
+            kind="month",
+            role="support",
+            description="The month of the last payment.",
+            format=self.format,
+            century=self.century,
+        )
+
+
+class Amounts(Section):
+    """Names the columns of the loan file with what was lent, paid and recovered, in the money of the book."""
+
+    funded: str | None = Field(default=None, description="What was paid out to the borrower.")
+    paid: str | None = Field(default=None, description="All payments, among them what was recovered.")
+    principal: str | None = Field(default=None, description="Paid of the principal, without what was recovered.")
+    interest: str | None = Field(default=None, description="Paid of the interest.")
+    fees: str | None = Field(default=None, description="Paid as fees, for late payments above all.")
+    recovered: str | None = Field(default=None, description="Recovered after the default, before the cost of it.")
+    cost: str | None = Field(default=None, description="Cost of collecting what was recovered.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield columns that two amounts name."""
+        name_of: dict[str, str] = {}
+        for name, column in self.columns.items():
+            if (first := name_of.setdefault(column, name)) != name:
+                yield Problem(f"{first} and {name} are both {column}; delete one", (name,))
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Map each amount that is named to its column."""
+        return {name: column for name in type(self).model_fields if (column := getattr(self, name)) is not None}
+
+    @property
+    def fields(self) -> tuple[LoanField, ...]:
+        """Return the fields of the amounts, which only loans with an outcome have."""
+        return tuple(
+            LoanField(
+                name=AMOUNT + name,
+                column=column,
+                kind="number",
+                role="support",
+                description=str(type(self).model_fields[name].description),
+                range=_AMOUNTS,
+                outside="null",
+            )
+            for name, column in self.columns.items()
+        )
 
 
 class Outcome(Section):
@@ -28,6 +105,8 @@ class Outcome(Section):
         defaulted: statuses that mean default.
         repaid: statuses that mean repayment.
         unresolved: statuses that mean neither yet.
+        known: in which month the outcome was known; by default when the loan matures.
+        amounts: columns of what was lent, paid and recovered.
     """
 
     column: str = Field(examples=["loan_status"])
@@ -36,6 +115,8 @@ class Outcome(Section):
     defaulted: tuple[str, ...] = Field(examples=["[Charged Off]"])
     repaid: tuple[str, ...] = Field(examples=["[Fully Paid]"])
     unresolved: tuple[str, ...] = ()
+    known: OutcomeKnown | None = Field(default=None, examples=["{last_payment: last_pymnt_d}"])
+    amounts: Amounts = Field(default=Amounts(), examples=["{funded: funded_amnt, paid: total_pymnt}"])
 
     def problems(self) -> Iterator[Problem]:
         """Yield what keeps a status from being told."""
@@ -52,6 +133,11 @@ class Outcome(Section):
             yield Problem("an empty status is listed, and a row without one is rejected; write what the file says")
         for text, other in alike(self.label_of):
             yield Problem(f"statuses {text} and {other} are one, as a writer may write either; delete one")
+
+    @cached_property
+    def fields(self) -> tuple[LoanField, ...]:
+        """Return the fields of the last payment and the amounts: written afterwards, and never seen by a model."""
+        return (*((self.known.field,) if self.known else ()), *self.amounts.fields)
 
     @cached_property
     def label_of(self) -> dict[str, int | None]:

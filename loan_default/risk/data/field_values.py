@@ -13,9 +13,10 @@ import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import MATURES, OUTCOME
+from loan_default.risk.contract.columns import LAST_PAYMENT, MATURES, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
+from loan_default.risk.contract.outcome import OutcomeKnown
 from loan_default.risk.data.delimited import FAULT, ROW
 from loan_default.risk.data.loan_files import LoanTable
 from loan_default.risk.data.parsing import (
@@ -55,7 +56,7 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         where loans mature, `matures`; and the rules, those of reading first.
     """
     frame, dtypes = _from_layout(table, contract.files)
-    fields = contract.fields if with_outcome else contract.application_fields
+    fields = (*contract.fields, *contract.outcome.fields) if with_outcome else contract.application_fields
     present = [field for field in fields if field.column in dtypes]
     faults = [FAULT] if FAULT in dtypes else []
     frame = frame.select(ROW, *faults, *_raw_columns(present, dtypes, contract, with_outcome=with_outcome))
@@ -89,6 +90,8 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         rules += _outcome_rules(contract, dtypes)
         if not contract.outcomes_are_final:
             frame = frame.with_columns(_maturity(contract))
+        if known := contract.outcome.known:
+            frame = frame.with_columns(_last_payment(contract, known, is_in_file=known.last_payment in dtypes))
     return frame, rules
 
 
@@ -277,6 +280,21 @@ def _outcome(contract: Contract, dtypes: Dtypes) -> pl.Expr:
 def _maturity(contract: Contract) -> pl.Expr:
     months = term_months(contract) + contract.outcome.grace_months
     return months_after(pl.col(contract.time_name), months).alias(MATURES)
+
+
+def _last_payment(contract: Contract, known: OutcomeKnown, *, is_in_file: bool) -> Iterator[pl.Expr]:
+    """Return in which month the outcome was known, and how many months were paid.
+
+    Where the file does not say that, or says one before the issue, an outcome is known when the loan matures.
+    """
+    issued, last = pl.col(contract.time_name), pl.col(LAST_PAYMENT)
+    months, defaulted = month_number(last) - month_number(issued), pl.col(OUTCOME) == 1
+    never_paid = defaulted & last.is_null() if is_in_file else pl.lit(False)
+    paid = pl.when(never_paid).then(0).when(months >= 0).then(months).cast(pl.Int32)
+    until_known = pl.when(defaulted).then(paid + known.months_after_default).otherwise(paid)
+    month = pl.coalesce(months_after(issued, until_known), pl.col(MATURES))
+    yield pl.when(pl.col(OUTCOME).is_not_null()).then(month).alias(OUTCOME_KNOWN)
+    yield paid.alias(MONTHS_PAID)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ def open_table(
         BadInput: the file is absent, empty, no table, damaged, wrongly separated, holds nested columns, lacks
             required columns, or holds one that is read twice.
     """
-    needed = {field.column for field in contract.fields} | {contract.outcome.column, *columns}
+    needed = {field.column for field in (*contract.fields, *contract.outcome.fields)}
+    needed |= {contract.outcome.column, *columns}
     frame, dtypes, rows = _scan(path, contract, needed, reader, lines)
     layout = _layout_of(dtypes, contract)
     _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome))
@@ -242,9 +243,8 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _scan_quickly(table: _TextTable, contract: Contract, lines: LineCount, *, typed: bool) -> pl.LazyFrame:
-    plain = {
-        field.column for field in contract.fields if field.kind == "number" and not field.strip and not field.words
-    }
+    numbers = (field for field in (*contract.fields, *contract.outcome.fields) if field.kind == "number")
+    plain = {field.column for field in numbers if not field.strip and not field.words}
     # What the reader takes for a number must be one by the contract too.
     typed = typed and contract.files.decimal == "." and "nan" in map(str.lower, contract.files.nothing)
     typed = typed and _layout_of(table.header, contract) is None

@@ -54,7 +54,7 @@ def judge_cleaning(report: CleaningReport, loans: pl.LazyFrame, contract: Contra
     names = loans.collect_schema().names()
     expected = [field.name for field in contract.stored] + contract.labels
     ids = loans.select(pl.col(contract.id_name).n_unique()).collect().item()
-    afterwards = [name for name in names if contract.is_known_afterwards(name)]
+    afterwards = [name for name in names if name not in expected and contract.is_known_afterwards(name)]
     share, limit = report.rejected_share, contract.expect.rejected_share_at_most
     low, high = contract.expect.default_rate_between
     rate = report.default_rate

@@ -43,6 +43,11 @@ def test_mistakes_of_a_contract(tmp_path: Path, lines: str) -> None:
             "never read; delete grace_months, or outcomes: final where loans still run",
         ),
         (
+            "known: {last_payment: paid}",
+            "outcome.known: outcomes: final says that every outcome is known, so none has to mature and this is never "
+            "read; delete known, or outcomes: final where loans still run",
+        ),
+        (
             "unresolved: [open, late]",
             "outcome.unresolved: outcomes: final says that every outcome is known, and open with 1 more tells none; "
             "leave such loans out of the files and delete unresolved, or outcomes: final where loans still run",
@@ -110,3 +115,26 @@ def test_no_protected_field_tells_the_term(tmp_path: Path) -> None:
     )
     sentences = mistakes(tmp_path, text + "term: {by: job, months: {A: 36, B: 60}}")
     assert sentences == ["12: term: by: job is protected, and no application has it; write another field"]
+
+
+def test_columns_of_payments_are_of_no_field_but_that_of_what_was_lent(tmp_path: Path) -> None:
+    def of_file(amounts: str) -> list[str]:
+        keys = f"known: {{last_payment: last}}, amounts: {{{amounts}}}"
+        return mistakes(tmp_path, CONTRACT.replace("repaid: [good]", f"repaid: [good], {keys}"))
+
+    assert of_file("funded: amount, paid: total") == []
+    assert of_file("paid: amount") == [
+        "10: field amount: column amount is written after the loan was granted, as outcome or known_afterwards says; "
+        "delete the field"
+    ]
+    assert of_file("paid: total, interest: total") == [
+        "4: outcome.amounts: paid and interest are both total; delete one"
+    ]
+
+
+def test_names_of_payments_are_of_no_field(tmp_path: Path) -> None:
+    (mistake,) = mistakes(tmp_path, CONTRACT.replace("name: amount", "name: amount_paid"))
+    assert mistake == (
+        "10: field amount_paid: amount_paid is the name of an amount that outcome.amounts names; name it otherwise: "
+        "name: its_amount_paid, column: amount_paid"
+    )

@@ -20,7 +20,15 @@ from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.data.synthetic_tables import FOOTER
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
-from loan_default_tests.risk.data.loan_tables import Clean, as_csv, as_parquet, months_later, small_book, with_values
+from loan_default_tests.risk.data.loan_tables import (
+    Clean,
+    as_csv,
+    as_parquet,
+    months,
+    months_later,
+    small_book,
+    with_values,
+)
 from loan_default_tests.risk.small_books import make_contract
 
 
@@ -30,7 +38,7 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
     assert (report.rows_read, report.kept, report.rejected, report.lines_not_loans) == (4_002, 4_000, 0, 2)
     assert (report.snapshot, report.layouts, report.missing_fields) == (date(2019, 3, 1), ("published",), ())
     names = [field.name for field in contract.fields if field.name != "earliest_cr_line"]  # which is support
-    assert clean.columns == [*names, OUTCOME, MATURES]
+    assert clean.columns == [*names, *contract.labels]
     assert clean["id"].to_list() == loans["id"].cast(pl.String).to_list()
     for name in ("loan_amnt", "int_rate", "annual_inc", "fico_range_low", "mths_since_last_record", "bc_util"):
         assert clean[name].to_list() == loans[name].to_list(), name
@@ -50,6 +58,46 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
     ]
 
 
+def test_last_payments_and_amounts_are_read_as_the_contract_names_them(
+    loans: pl.DataFrame, cleaned: Cleaned, contract: Contract
+) -> None:
+    clean = pl.read_parquet(cleaned.path)
+    for name, column in contract.outcome.amounts.columns.items():
+        assert clean[f"amount_{name}"].to_list() == loans[column].to_list(), name
+    paid = loans.select(months("last_pymnt_d") - months("issue_d")).to_series()
+    never_paid = paid.is_null() & (clean[OUTCOME] == 1)
+    assert never_paid.any()
+    assert clean["months_paid"].to_list() == paid.zip_with(~never_paid, pl.Series([0] * len(paid))).to_list()
+    known = [
+        None if outcome is None else months_later(month, count + 5 * outcome)
+        for month, count, outcome in clean.select("issue_d", "months_paid", OUTCOME).iter_rows()
+    ]
+    assert clean["outcome_known"].to_list() == known
+    assert not {"amount_paid", "months_paid"} & {*contract.feature_names}
+
+
+def test_without_its_last_payment_an_outcome_is_known_when_its_loan_matures(few: pl.DataFrame, clean: Clean) -> None:
+    result = clean(few.drop("last_pymnt_d", "recoveries"))
+    resolved = result.loans.filter(pl.col(OUTCOME).is_not_null())
+    assert resolved["outcome_known"].to_list() == resolved[MATURES].to_list()
+    assert result.loans.select("months_paid", "amount_recovered").null_count().row(0) == (len(few), len(few))
+
+
+def test_what_cannot_be_is_no_last_payment_and_no_amount_and_what_cannot_be_read_rejects_its_loan(
+    few: pl.DataFrame, clean: Clean
+) -> None:
+    changed = with_values(
+        few.with_columns(pl.col("recoveries").cast(pl.String)), 0, recoveries="-1", last_pymnt_d="Jan-1990"
+    )
+    changed = with_values(with_values(changed, 1, recoveries="some"), 2, last_pymnt_d="soon")
+    result = clean(changed)
+    assert result.loans.select("months_paid", "amount_recovered").row(0) == (None, None)
+    assert result.rejected["problem"].to_list() == [
+        "amount_recovered: unreadable number",
+        "last_payment: impossible date",
+    ]
+
+
 def test_a_term_that_no_model_sees_is_stored_as_loans_mature_by_it(
     loans: pl.DataFrame, contract: Contract, tmp_path: Path
 ) -> None:
@@ -62,7 +110,7 @@ def test_a_term_that_no_model_sees_is_stored_as_loans_mature_by_it(
     stored = pl.read_parquet(tmp_path / "c")
     assert "term" not in supported.feature_names
     assert set(stored["term"]) == {36, 60}
-    assert stored.columns == [*(field.name for field in supported.stored), OUTCOME, MATURES]
+    assert stored.columns == [*(field.name for field in supported.stored), *supported.labels]
 
 
 def test_every_form_of_a_file_gives_the_same_loans(
