@@ -245,6 +245,24 @@ class OverridePolicy(Section):
     reasons: Mapping[str, str] = Field(min_length=1, examples=["{income_verified: Income was verified by documents}"])
 
 
+class ValuePolicy(Section):
+    """Says what a loan costs its lender, so that value can be computed beside the PD; it travels with each version.
+
+    Attributes:
+        funding_rate: share a year that the money lent costs; payments count less by it the later they come.
+        servicing_cost: share a year of what is owed.
+        origination_cost: share of the amount, when the loan is granted.
+        capital_share: of what is owed, held as own capital; the return on it is shown.
+        recovery_months: from the last payment of a defaulted loan until what is recovered comes.
+    """
+
+    funding_rate: float = Field(ge=0, le=1)
+    servicing_cost: float = Field(default=0.0, ge=0, le=1)
+    origination_cost: float = Field(default=0.0, ge=0, le=1)
+    capital_share: float = Field(default=0.1, gt=0, le=1)
+    recovery_months: int = Field(default=12, ge=0, le=120)
+
+
 class Policy(Section):
     """Holds all sections of what the lender has decided.
 
@@ -257,6 +275,7 @@ class Policy(Section):
         serving: what the scoring server does with the version in staging, and with unknown fields.
         governance: who answers for the model, for its card.
         overrides: why a person may decide otherwise than the version did.
+        value: what a loan costs its lender; without it no value is computed.
     """
 
     decision: DecisionPolicy
@@ -267,6 +286,7 @@ class Policy(Section):
     serving: ServingPolicy
     overrides: OverridePolicy
     governance: GovernancePolicy = GovernancePolicy()
+    value: ValuePolicy | None = Field(default=None, examples=["{funding_rate: 0.05, servicing_cost: 0.01}"])
 
 
 def load_policy(path: Path | None = None, contract: Contract | None = None) -> Policy:
