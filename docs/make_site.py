@@ -39,6 +39,7 @@ API = {
     "steps": "What each asset does, as functions that need no Dagster.",
     "risk": "The foundation of credit-risk modelling: contract, policy, metrics.",
     "risk/data": "From a file to windows.",
+    "risk/value": "What loans pay, cost and earn, by their PD.",
     "risk/model": "From windows to a scorer and its reasons.",
     "risk/validation": "May a version go to production?",
     "risk/monitoring": "Is it still good?",
@@ -132,7 +133,7 @@ def keys_page(title: str, introduction: str, schema: Mapping[str, Any], shipped:
     headings = headings_of(sections, schema)
     parts = [f"# {title}\n\n{introduction}\n"]
     for name, section in ({"": schema} | sections).items():
-        values = shipped.get(headings.get(name, ""), {}) if name else {}
+        values = shipped.get(headings.get(name, "")) or {} if name else {}
         rows = (
             (f"`{key}`", type_of(value, headings), default_of(value, values.get(key)), value.get("description", ""))
             for key, value in section.get("properties", {}).items()
