@@ -1,5 +1,6 @@
 """What the tests share: the reviewed files, one book of synthetic loans, and real loans if there are any."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,12 @@ LONGEST = (
 hypothesis.settings.register_profile("steady", max_examples=20, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("steady")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from walking through all libraries and tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

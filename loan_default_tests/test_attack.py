@@ -334,6 +334,7 @@ def test_a_full_disk_under_the_access_log_loses_no_decision(tracking: Tracking, 
         assert len(server.logged()) == 30
 
 
+@pytest.mark.long
 def test_a_pipe_that_nobody_reads_blocks_nothing(tracking: Tracking, tmp_path: Path) -> None:
     end, full = os.pipe()
     try:
@@ -362,18 +363,20 @@ def hangups() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hangups")
-def test_a_hangup_loses_no_decision_and_a_user_signal_is_harmless(tracking: Tracking, tmp_path: Path) -> None:
-    for workers in ("1", "2"):
-        with serving(tracking, tmp_path / f"home-{workers}", "--workers", workers) as server:
-            while server.score() != 200:  # the other worker may be later
-                time.sleep(0.1)
-            os.killpg(server.process.pid, signal.SIGUSR1)
-            os.killpg(server.process.pid, signal.SIGUSR2)
-            time.sleep(0.3)
-            assert server.score() == 200
-            os.killpg(server.process.pid, signal.SIGHUP)  # as a terminal does that closes
-            assert server.process.wait(timeout=40) == 0
-            assert server.logged()["id"].to_list() == ["GOOD-1"] * 2
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
+def test_a_hangup_loses_no_decision_and_a_user_signal_is_harmless(
+    tracking: Tracking, tmp_path: Path, workers: str
+) -> None:
+    with serving(tracking, tmp_path / "home", "--workers", workers) as server:
+        while server.score() != 200:  # the other worker may be later
+            time.sleep(0.1)
+        os.killpg(server.process.pid, signal.SIGUSR1)
+        os.killpg(server.process.pid, signal.SIGUSR2)
+        time.sleep(0.3)
+        assert server.score() == 200
+        os.killpg(server.process.pid, signal.SIGHUP)  # as a terminal does that closes
+        assert server.process.wait(timeout=40) == 0
+        assert server.logged()["id"].to_list() == ["GOOD-1"] * 2
 
 
 def test_reloads_against_a_registry_that_hangs_take_no_scoring_thread(tracking: Tracking, tmp_path: Path) -> None:
@@ -423,7 +426,11 @@ def test_a_worker_that_was_killed_leaves_no_gauge(tracking: Tracking, tmp_path: 
 # --- many at once
 
 
-@pytest.mark.parametrize(("body", "kind"), [(BODY, "application/json"), (as_csv(ONE), "text/csv")])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(BODY, "application/json"), pytest.param(as_csv(ONE), "text/csv", marks=pytest.mark.long)],
+    ids=["json", "csv"],
+)
 def test_three_hundred_at_once_are_all_answered(server: Server, body: bytes, kind: str) -> None:
     async def ask(body: bytes, kind: str) -> list[int]:
         limits = httpx.Limits(max_connections=200)

@@ -249,6 +249,7 @@ def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
     assert failures(platform.run("cleaning_job")) == []
 
 
+@pytest.mark.long
 def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
     platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
 ) -> None:

@@ -171,7 +171,7 @@ def test_an_empty_database_is_only_looked_at(lender: Lender, command: Callable[.
     assert probes.read_tables(empty) == set()
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_processes_that_find_it_empty_at_once_share_it(lender: Lender) -> None:
     spawn = multiprocessing.get_context("spawn")
     together = spawn.Barrier(3)
@@ -237,13 +237,22 @@ def test_a_database_that_goes_away_is_one_sentence_and_the_study_goes_on(trained
     assert [run.status.value for run in runs] == ["SUCCESS", "FAILURE"]
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("variable", "arguments", "beginning"),
     [
-        ("LOAN_DEFAULT_DAGSTER_STORAGE", ["status"], "Dagster cannot keep its records in Postgres ("),
-        ("PGPASSWORD", ["status"], "MLflow at postgresql://127.0.0.1:"),
-        ("LOAN_DEFAULT_STUDY_STORAGE", ["tune"], "The tuning study cannot be kept at postgresql://***@127.0.0.1:"),
+        pytest.param(
+            "LOAN_DEFAULT_DAGSTER_STORAGE",
+            ["status"],
+            "Dagster cannot keep its records in Postgres (",
+            marks=pytest.mark.integration,
+        ),
+        pytest.param("PGPASSWORD", ["status"], "MLflow at postgresql://127.0.0.1:", marks=pytest.mark.long),
+        pytest.param(
+            "LOAN_DEFAULT_STUDY_STORAGE",
+            ["tune"],
+            "The tuning study cannot be kept at postgresql://***@127.0.0.1:",
+            marks=pytest.mark.integration,
+        ),
     ],
 )
 def test_a_wrong_password_is_one_sentence(
@@ -297,7 +306,7 @@ def logged_in(password: str = ADMIN) -> Iterator[None]:
         yield
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Platform, tmp_path: Path) -> None:
     tracking = Tracking(server.url, trained.settings.artifacts)
     with logged_in():
@@ -317,7 +326,7 @@ def test_the_platform_and_the_scoring_server_log_in(server: Server, trained: Pla
     assert diagnoses[-1].message == "Version 1 is in production, loads and answers its canary."
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_wrong_log_in_is_one_sentence(server: Server, trained: Platform) -> None:
     tracking = Tracking(server.url, trained.settings.artifacts)
     with logged_in("another password"):

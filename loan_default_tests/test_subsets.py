@@ -111,8 +111,13 @@ def _upstream(key: str) -> dg.AssetSelection:
     return dg.AssetSelection.assets(key).upstream()
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("key", sorted(set(KEYS) - TRAINED))
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(key, marks=pytest.mark.integration if key == "loan_splits" else pytest.mark.long)
+        for key in sorted(set(KEYS) - TRAINED)
+    ],
+)
 def test_a_key_with_its_upstream(platform: Platform, key: str) -> None:
     assert materialize(platform, _upstream(key)) >= together({key})
 
@@ -126,8 +131,13 @@ def test_a_key_with_its_upstream_from_a_training_on(platform: Platform, key: str
 # --- no two files contradict each other
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("key", sorted(TOGETHER["data"]))
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(key, marks=pytest.mark.integration if key == "cleaning_report" else pytest.mark.long)
+        for key in sorted(TOGETHER["data"])
+    ],
+)
 def test_a_new_loan_file_replaces_table_and_report_whichever_is_selected(
     platform: Platform, tmp_path: Path, key: str
 ) -> None:

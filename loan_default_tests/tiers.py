@@ -30,11 +30,17 @@ _FORBIDDEN = {
 
 
 def tier_of(item: pytest.Item) -> str:
-    """Return the marker of the test's tier, `unit` where it has none; raise `UsageError` where it has several."""
-    markers = {marker.name for marker in item.iter_markers() if marker.name in MARKERS}
-    if len(markers) > 1:
-        raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(sorted(markers))}: a test has one tier")
-    return markers.pop() if markers else "unit"
+    """Return the marker of the test's tier, `unit` where it has none; raise `UsageError` where it has several.
+
+    A test's own marker counts before that of its module.
+    """
+    for node in reversed(item.listchain()):
+        markers = {marker.name for marker in node.own_markers if marker.name in MARKERS}
+        if len(markers) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(sorted(markers))}: a test has one tier")
+        if markers:
+            return markers.pop()
+    return "unit"
 
 
 class UnitGuard:

@@ -186,7 +186,7 @@ def test_old_and_young_loans_are_shared_out_alike(engine: DaskEngine, book: Book
         assert min(rows.values()) > 0.3 * total
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book: Book) -> None:
     development = development_on(engine, book.loans, CONTRACT, book.splits)
     bounded, unbounded = (development.sample("train", at_most, SEED) for at_most in (3_000, 10**9))
@@ -195,7 +195,7 @@ def test_a_sample_for_the_regression_is_of_bounded_size(engine: DaskEngine, book
     assert bounded.y.mean() == pytest.approx(unbounded.y.mean(), abs=0.03)
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_the_reference_is_the_same(engine: DaskEngine, book: Book) -> None:
     distributed, local = (
         reference_of(executor, book.loans, CONTRACT, book.splits, scorer("xgboost"), 500)
@@ -214,7 +214,7 @@ def test_windows_come_in_their_order(engine: DaskEngine, book: Book) -> None:
     assert distributed.equals(local)
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_loans_of_too_few_months_are_cut_alike(engine: DaskEngine, book: Book) -> None:
     few = replace(book.splits, out_of_time=False)
     for window in ("train", "calibrate", "test"):
@@ -237,7 +237,7 @@ def tuned(
     )
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_lightgbm_is_tuned_by_several_on_the_loans_that_each_reads(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
@@ -249,7 +249,7 @@ def test_lightgbm_is_tuned_by_several_on_the_loans_that_each_reads(
     assert by_several.start_log_loss == pytest.approx(by_one.start_log_loss, abs=0.001)
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_of_many_loans_the_same_are_drawn(engine: DaskEngine, book: Book) -> None:
     here: Any = development_on(LOCAL, book.loans, CONTRACT, book.splits, at_most=SOME)
     there: Any = development_on(engine, book.loans, CONTRACT, book.splits, at_most=SOME)
@@ -267,7 +267,7 @@ def states(storage: Path, study: str) -> list[str]:
     return [trial.state.name for trial in optuna.load_study(study_name=study, storage=journal).trials]
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_search_by_several_keeps_its_start_and_prunes(
     engine: DaskEngine, book: Book, search: SearchSpace, tmp_path: Path
 ) -> None:
@@ -347,7 +347,7 @@ def test_many_files_are_cleaned_as_one(engine: DaskEngine, book: Book, tmp_path:
     assert {path.suffix for path in tmp_path.iterdir()} == {".parquet"}
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_file_that_is_none_is_told_as_here(engine: DaskEngine, book: Book, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "b.csv").write_bytes((book.raw / "2010.csv").read_bytes())
@@ -399,7 +399,7 @@ def test_work_that_kills_every_worker_is_given_up_in_a_sentence(running: Cluster
     engine.close()
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_scheduler_that_is_lost_in_the_middle_ends_the_work_in_a_sentence(tmp_path: Path) -> None:
     with cluster(tmp_path) as lost:
         engine = DaskEngine(lost.address)
@@ -439,7 +439,7 @@ def test_without_dask_the_setting_says_what_to_install(monkeypatch: pytest.Monke
         DaskEngine()
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_workers_of_this_machine_end_with_the_engine() -> None:
     engine = DaskEngine(workers=2)
     pids = list(engine.map(_pid, range(4)))

@@ -47,7 +47,7 @@ def test_within_an_open_instance_it_is_not_opened_again(home: Settings) -> None:
 @pytest.mark.integration
 def test_processes_that_meet_in_a_new_home_share_it(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(3)
+    together = spawn.Barrier(2)
     homes = [tmp_path / str(number) for number in range(3)]
     processes = [spawn.Process(target=open_each, args=(homes, together)) for _ in range(together.parties)]
     for process in processes:

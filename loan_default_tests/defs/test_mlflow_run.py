@@ -86,6 +86,7 @@ def test_command_line_leaves_a_failed_run_failed(tracking: Tracking, jobs: Path)
     assert mlflow_runs(tracking) == [("FAILED", {"auc": 0.7})]
 
 
+@pytest.mark.long
 def test_run_fails_with_a_step_whose_process_meets_mlflow_only_in_the_hook(tracking: Tracking, jobs: Path) -> None:
     job = dg.build_reconstructable_job("jobs", "many_processes", reconstructor_working_directory=str(jobs.parent))
     with dg.DagsterInstance.local_temp(str(jobs.parent), {"telemetry": {"enabled": False}}) as instance:

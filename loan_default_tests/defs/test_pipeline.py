@@ -479,7 +479,7 @@ def test_retraining_resumes_the_study_and_holds_an_equal_version(
     assert "version 1, in production" in metadata_of(platform, "model_evaluation", "leaderboard")
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_retraining_takes_loans_that_have_matured_since(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
     before = record(platform, "loan_splits")
     newer = Path(platform.settings.data).with_name("loans-2015.csv")

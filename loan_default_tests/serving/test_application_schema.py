@@ -46,9 +46,9 @@ def test_an_application_as_a_client_sends_it_is_valid() -> None:
 
 @pytest.mark.parametrize("field", contract().application_fields, ids=lambda field: field.name)
 def test_the_schema_allows_what_is_taken_and_nothing_else(field: LoanField) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA["properties"][field.name])  # of the rest each is valid
     for value in values_of(field):
-        application = {**USUAL, field.name: value}
-        assert VALIDATOR.is_valid(application) == is_taken(application), value
+        assert validator.is_valid(value) == is_taken({**USUAL, field.name: value}), value
 
 
 @pytest.mark.parametrize("field", contract().application_fields, ids=lambda field: field.name)

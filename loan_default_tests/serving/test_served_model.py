@@ -312,7 +312,7 @@ def texts_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
     return file.getvalue().encode()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_same_applications_get_one_answer_in_every_form(every_form: ServedModel, data: st.DataObject) -> None:
     """Quick and careful path, JSON's forms, spellings of its type and CSV: any field may be odd or null."""

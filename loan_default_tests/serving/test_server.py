@@ -147,6 +147,7 @@ def test_it_becomes_ready_when_a_version_is_promoted_and_outlives_its_registry(t
         assert (answer.status_code, answer.headers["x-model-version"]) == (200, str(version))
 
 
+@pytest.mark.long
 def test_where_uvloop_is_not_installed_asyncio_serves(
     server: Running, tracking: Tracking, versions: Sequence[int], tmp_path: Path
 ) -> None:
@@ -268,7 +269,12 @@ def logged_in(home: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("fsync", "lost_seconds", "keys"), [("decision", 0.0, False), ("second", 1.0, False), ("second", 0.0, True)]
+    ("fsync", "lost_seconds", "keys"),
+    [
+        pytest.param("decision", 0.0, False, marks=pytest.mark.long),
+        ("second", 1.0, False),
+        pytest.param("second", 0.0, True, marks=pytest.mark.long),
+    ],
 )
 def test_what_was_answered_before_a_kill_is_in_the_log(
     tracking: Tracking, versions: Sequence[int], tmp_path: Path, fsync: str, lost_seconds: float, keys: bool
@@ -388,7 +394,9 @@ def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Runni
 
 
 @pytest.mark.parametrize(
-    ("workers", "stops"), [("1", (signal.SIGTERM,)), ("2", (signal.SIGINT,) * 40)], ids=["stop", "impatience"]
+    ("workers", "stops"),
+    [("1", (signal.SIGTERM,)), pytest.param("2", (signal.SIGINT,) * 40, marks=pytest.mark.long)],
+    ids=["stop", "impatience"],
 )
 def test_a_registry_that_never_answers_does_not_keep_it_from_stopping(
     tmp_path: Path, stops: Sequence[signal.Signals], workers: str

@@ -263,6 +263,7 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
 
 
 @pytest.mark.real_data
+@pytest.mark.long
 def test_quality_without_the_lenders_opinion(real_data: Path, tmp_path: Path) -> None:
     loans, splits = published_loans(real_data, tmp_path)
     train, calibrate, test = (window_loans(loans, CONTRACT, splits, name) for name in WINDOWS)

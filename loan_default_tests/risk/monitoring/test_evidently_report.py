@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.monitoring import evidently_report
 from loan_default.risk.monitoring.drift import build_profile, feature_drift, judge_drift, profile_batch
-from loan_default.risk.monitoring.evidently_report import draw_report, report_page
 from loan_default.risk.policy import DriftPolicy
 
-pytestmark = pytest.mark.integration  # Evidently takes seconds to import
+pytestmark = pytest.mark.integration
+MODULE = "loan_default.risk.monitoring.evidently_report"
 NUMERIC, CATEGORICAL, SCORE = ["income", "dti", "constant"], ["grade", "<rare>"], "raw_score"
 POLICY = DriftPolicy(
     feature_psi_limit=0.25, score_psi_limit=0.2, drifted_share_limit=0.3, least_rows=100, report_sample_rows=100
@@ -60,6 +60,11 @@ def record_of(batch: pl.DataFrame, reference: pl.DataFrame = REFERENCE) -> dict[
     }
 
 
+def draw_report(record: dict[str, Any], reference: pl.DataFrame, batch: pl.DataFrame) -> Any:
+    """Draw a report, and only here load Evidently: that takes seconds, of each process that collects tests."""
+    return import_module(MODULE).draw_report(record, reference, batch)
+
+
 def counted(report: Any) -> dict[str, float]:
     values = [m["value"] for m in report.dict()["metrics"] if "DriftedColumnsCount" in m["metric_name"]]
     return values[0] if values else {"count": 0, "share": 0.0}
@@ -91,7 +96,7 @@ def test_a_report_names_batch_version_dates_and_samples_and_fetches_nothing(monk
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     report = draw_report(record_of(loans(300, seed=1)), REFERENCE.head(90), loans(80))
-    page = report_page(report)
+    page = import_module(MODULE).report_page(report)
     for text in ("Batch 2018-10 and version 3: stable", "300 applications of 2018-10, scored on 2018-11-02"):
         assert text in page
     for text in ("48,000 loans of 2014-01 to 2017-06", "80 applications and 90 loans"):
@@ -133,6 +138,6 @@ def test_features_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ours = widgets()
     assert len(drawings) == 1, "the score"
-    monkeypatch.setattr(evidently_report, "_columns_drawn_once", nullcontext)
+    monkeypatch.setattr(f"{MODULE}._columns_drawn_once", nullcontext)
     assert widgets() == ours
     assert len(drawings) == 1 + 2
