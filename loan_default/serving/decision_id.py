@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from random import Random
 from typing import Any, TypeVar
 
@@ -79,3 +80,13 @@ def texts_from_bytes(ids: pl.Expr) -> pl.Expr:
     digits = ids.arr.to_list().cast(pl.Binary).bin.encode("hex")
     parts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
     return pl.concat_str([digits.str.slice(*part) for part in parts], separator="-")
+
+
+def text_of_rows(firsts: pl.Expr, rows: pl.Expr) -> pl.Expr:
+    """Return the ids of rows of requests, by those of their first rows as texts: only the last four digits differ."""
+    return firsts.str.head(-4) + pl.lit(_digits_of_rows()).gather(rows)
+
+
+@cache
+def _digits_of_rows() -> pl.Series:
+    return pl.Series([f"{row:04x}" for row in range(ROWS)])

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -36,8 +36,8 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.files import write_atomically
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import SCORED, Predictions, Scorer
-from loan_default.serving.decision_id import microseconds_of, texts_from_bytes
+from loan_default.risk.model.scorer import DECISIONS, SCORED, Predictions, Scorer
+from loan_default.serving.decision_id import microseconds_of, text_of_rows, texts_from_bytes
 from loan_default.serving.journal import Frame, Frames, Fsync, Journal, age_of_oldest, claim, list_segments, sync_path
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 # Frames become tables while the interpreter is locked: so few rows at once, and a pause for the answers.
 _ROWS_AT_ONCE, _PAUSE_SECONDS = 5_000, 0.001
+_MANY_ROWS = 100  # of one request, which then has a record of its own
 _FIRST_LOOK_SECONDS, _LOOK_SECONDS, _RETRY_SECONDS = 2.0, 60.0, 10.0
 _CLOSE_SECONDS = 20.0  # a storage that hangs must not keep the process from stopping; the journal stays for the next
 _LATE = timedelta(days=1)  # after which rows of a day may come too late to be gathered with it: `prediction_history`
@@ -76,6 +77,8 @@ _ANSWERED: Mapping[str, pl.DataType] = {
 }
 
 _POSITION = ">u2"  # of a row in its request: what the last bytes of its decision's id say
+_FIRST_POSITION = bytes(2)
+_DECIDED = {decision: position for position, decision in enumerate(DECISIONS)}
 
 
 def log_schema(contract: Contract) -> dict[str, pl.DataType]:
@@ -146,7 +149,8 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
     """One version's decisions on some requests, by column, as the journal keeps them: so they become a table quickly.
 
     Of each request: `firsts` (16 bytes), how many `rows` it has, and texts. Of each row: `positions` (2 bytes), and 8
-    bytes a number `values` as `Applications` have them, `terms` if any, `pds` and `scores`; lists as JSON.
+    bytes a number `values` as `Applications` have them, `terms` if any, `pds` and `scores`; `decisions` as positions
+    among all that there are (a byte), lists as JSON. The values of a single request stand by column, as they came.
     """
 
     version: int
@@ -159,11 +163,11 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
     output: list[str]
     positions: bytes
     id: list[str | None]
-    values: bytes
+    values: memoryview  # which reading does not copy
     terms: bytes
     pds: bytes
     scores: bytes
-    decision: list[str]
+    decisions: bytes
     reasons: str
     reason_codes: str
 
@@ -181,23 +185,44 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
             caller=[entry.caller for entry in entries],
             on_behalf_of=[entry.on_behalf_of for entry in entries],
             output=[entry.output for entry in entries],
-            positions=np.array([*flat(entry.rows for entry in entries)], dtype=_POSITION).tobytes(),
+            positions=b"".join([_positions_of(entry) for entry in entries]),
             id=[*flat(of_request.ids for of_request in applications)],
-            values=b"".join([_bytes_of(of_request.values) for of_request in applications]),
-            terms=b"".join([_bytes_of([terms]) for _, _, terms in applications if terms is not None]),
+            values=memoryview(_values_of(applications)),
+            terms=b"".join([_bytes_of([terms], "C") for _, _, terms in applications if terms is not None]),
             pds=array("d", flat(of_request.pds for of_request in predictions)).tobytes(),
             scores=array("q", flat(of_request.scores for of_request in predictions)).tobytes(),
-            decision=[*flat(of_request.decisions for of_request in predictions)],
+            decisions=bytes(map(_DECIDED.__getitem__, flat(of_request.decisions for of_request in predictions))),
             reasons=_json_of(flat(of_request.reasons for of_request in predictions)),
             reason_codes=_json_of(flat(of_request.reason_codes for of_request in predictions)),
         )
 
 
-def _bytes_of(values: Sequence[Sequence[float] | Floats] | Floats) -> bytes:
+def _records_of(entries: Sequence[Entry]) -> Iterator[Decisions]:
+    """Yield the records of one version's entries: a request of many rows has its own."""
+    few = [entry for entry in entries if len(entry.applications.ids) < _MANY_ROWS]
+    if few:
+        yield Decisions.of(few)
+    for entry in entries:
+        if len(entry.applications.ids) >= _MANY_ROWS:
+            yield Decisions.of([entry])
+
+
+def _positions_of(entry: Entry) -> bytes:
+    if entry.positions is None and len(entry.applications.ids) == 1:  # as most are
+        return _FIRST_POSITION
+    return np.array(entry.rows, dtype=_POSITION).tobytes()
+
+
+def _values_of(applications: Sequence[Applications]) -> bytes:
+    order: Literal["C", "F"] = "F" if len(applications) == 1 else "C"
+    return b"".join([_bytes_of(of_request.values, order) for of_request in applications])
+
+
+def _bytes_of(values: Sequence[Sequence[float] | Floats] | Floats, order: Literal["C", "F"]) -> bytes:
     if type(values) is list:  # of one application: numpy takes ten times as long
         (row,) = values
         return struct.pack(f"={len(row)}d", *row)
-    return np.ascontiguousarray(values, dtype=np.float64).tobytes()
+    return np.asarray(values, dtype=np.float64).tobytes(order)
 
 
 def _json_of(lists: Iterable[Any]) -> str:
@@ -235,30 +260,34 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
         return of_record.str.json_decode(pl.List(_ANSWERED[name])).explode()
 
     request_of = np.repeat(np.arange(len(rows := texts("rows"))), rows)
-    decision_ids = numbers("firsts", np.uint8).reshape(-1, 16)[request_of]
-    decision_ids[:, 14:] = numbers("positions", np.uint8).reshape(-1, 2)
     named = ("request_id", "trace_id", "caller", "on_behalf_of", "output")
-    of_request = pl.DataFrame({name: texts(name) for name in named})
-    ids, values = texts("id"), numbers("values", np.float64).reshape(len(request_of), -1)
-    shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values)) or (None, [None] * len(ids))
-    if (terms := numbers("terms", np.float64)).size:
-        values = np.column_stack([values, terms])
-    natural = pl.DataFrame(np.asfortranarray(values), schema=[name for name, _ in deciding.fields], orient="row")
+    firsts = pl.Series(numbers("firsts", np.uint8).reshape(-1, 16))
+    of_request = pl.DataFrame({"first": firsts, **{name: [text or None for text in texts(name)] for name in named}})
+    of_request = of_request.with_columns(texts_from_bytes(pl.col("first")))
+    ids, values = texts("id"), np.concatenate([_by_column(record) for record in records], axis=1)
+    shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values.T)) or (None, [None] * len(ids))
+    natural = [*values, *([terms] if (terms := numbers("terms", np.float64)).size else [])]
     return of_request[request_of].hstack(
         [
-            pl.Series("decision_id", decision_ids),
+            pl.Series("row", numbers("positions", _POSITION).astype(np.int64)),
             pl.Series("scored_at", microseconds_of(numbers("firsts", ">u8")[::2])[request_of].astype(np.int64)),
             pl.Series("id", ids, pl.String),
             pl.Series("pd", numbers("pds", np.float64)),
             pl.Series("score", numbers("scores", np.int64)),
-            pl.Series("decision", texts("decision")),
+            pl.Series("decision", numbers("decisions", np.uint8)),
             lists("reasons"),
             lists("reason_codes"),
             pl.Series("shadow_version", [shadow_version], pl.Int64).new_from_index(0, len(ids)),
             pl.Series("shadow_pd", shadow_pds, pl.Float64),
-            *natural,
+            *(pl.Series(name, column) for (name, _), column in zip(deciding.fields, natural, strict=True)),
         ]
     )
+
+
+def _by_column(record: Decisions) -> Floats:
+    """Return the values of a record (fields, n)."""
+    values = np.frombuffer(record.values)
+    return values.reshape(-1, len(record.id)) if len(record.rows) == 1 else values.reshape(len(record.id), -1).T
 
 
 def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -274,7 +303,8 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
     return (
         pl.concat(rows)
         .with_columns(
-            texts_from_bytes(pl.col("decision_id")),
+            text_of_rows(pl.col("first"), pl.col("row")).alias("decision_id"),
+            _levels(pl.col("decision"), DECISIONS),
             pl.col("scored_at").cast(_ANSWERED["scored_at"]),
             pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
             *(pl.lit(value, dtype=_ANSWERED[name]).alias(name) for name, value in of_version.items()),
@@ -286,7 +316,12 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
 
 def _natural(name: str, levels: Sequence[str]) -> pl.Expr:
     column = pl.col(name).fill_nan(None)
-    return pl.lit(pl.Series(levels)).gather(column.cast(pl.Int64) - 1).alias(name) if levels else column
+    return _levels(column.cast(pl.Int64) - 1, levels) if levels else column
+
+
+def _levels(positions: pl.Expr, levels: Sequence[str]) -> pl.Expr:
+    """Return the level at each position."""
+    return pl.lit(pl.Series(levels)).gather(positions).alias(positions.meta.output_name())
 
 
 def _read_decisions(frames: Iterable[bytes], versions: dict[int, DecidingVersion]) -> Iterator[list[Decisions]]:
@@ -379,7 +414,9 @@ class PredictionLog:
             if version not in self._preambles:
                 self._preambles[version] = _encoder.encode([DecidingVersion.of(version, entry.scorer)])
         if entries:
-            payload = _encoder.encode([Decisions.of(of_version) for of_version in by_version.values()])
+            payload = _encoder.encode(
+                [record for of_version in by_version.values() for record in _records_of(of_version)]
+            )
             rows = sum(len(entry.applications.ids) for entry in entries)
             self._journal.append(Frame(payload, rows, [self._preambles[version] for version in by_version], synced))
 
@@ -466,9 +503,9 @@ class PredictionLog:
         for version, rows in parts.items():
             table = _complete(versions[version], rows)
             if (month := versions[version].month) is not None:  # as a batch's own
-                table = table.with_columns(pl.col("scored_at").dt.strftime("%Y-%m").alias(month))
+                table = table.with_columns(_month_of(table["scored_at"]).alias(month))
             tables[tuple(table.columns)].append(table)
-        return [pl.concat(alike).sort("decision_id") for alike in tables.values()]
+        return [_sorted(pl.concat(alike)) for alike in tables.values()]
 
     def _store(self, table: pl.DataFrame, name: str) -> None:
         """Store a file for each hour of the rows; the same rows get the same names, so none stands there twice."""
@@ -479,6 +516,16 @@ class PredictionLog:
             _add(self._layout.prediction_log_hour(hour) / f"{name}.parquet", write)
             if hour < datetime.now(UTC) - _LATE:
                 _add(self._layout.late_mark(hour, name), Path.touch)
+
+
+def _sorted(table: pl.DataFrame) -> pl.DataFrame:
+    return table if table["decision_id"].is_sorted() else table.sort("decision_id")
+
+
+def _month_of(moments: pl.Series) -> pl.Expr:
+    """Return the month of each moment; it is that of all, but for a segment at the turn of one."""
+    months = pl.Series([moments.min(), moments.max()], dtype=moments.dtype).dt.strftime("%Y-%m").unique()
+    return pl.lit(months[0]) if len(months) == 1 else pl.col(moments.name).dt.strftime("%Y-%m")
 
 
 def _add(target: UPath, write: Callable[[Path], object]) -> None:

@@ -28,7 +28,7 @@ from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import Applications, QuickReader, check
 from loan_default.risk.model.reason_codes import ReasonCode
-from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.model.scorer import DECISIONS, Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.journal import list_segments
@@ -72,9 +72,9 @@ def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, 
         **{"contract_fingerprint": contract().fingerprint, "policy_fingerprint": policy.fingerprint},
         **{
             "output": "full",
-            "caller": "",
-            "on_behalf_of": "",
-            "trace_id": "",
+            "caller": None,
+            "on_behalf_of": None,
+            "trace_id": None,
             "shadow_version": None,
             "shadow_pd": None,
         },
@@ -149,23 +149,39 @@ def test_rows_come_back_as_they_were_decided(new_log: NewLog, tmp_path: Path) ->
     assert not list((tmp_path / "journal").iterdir())
 
 
-def test_values_come_back_to_the_bit(new_log: NewLog, tmp_path: Path) -> None:
-    log, values = new_log(), np.random.default_rng(0).random(len(FEATURES)) * 1e6
-    values[[field.kind != "number" for field in FEATURES]] = 1.0
-    append(log, entry(applications=Applications(["a"], [values.tolist()])))
-    append(
-        log,
-        entry(
-            applications=Applications(["a"] * 2, np.array([values, values])),
-            predictions=Predictions([0.1 + 0.2] * 2, [1] * 2, ["approve"] * 2, [[]] * 2, [[]] * 2),
-        ),
-    )
+@pytest.mark.parametrize("counts", [(1,), (3,), (1, 2, 1), (250,), (250, 1, 250, 3)])
+def test_values_come_back_to_the_bit(new_log: NewLog, tmp_path: Path, counts: tuple[int, ...]) -> None:
+    log, rng = new_log(), np.random.default_rng(0)
+    numeric = [index for index, field in enumerate(FEATURES) if field.kind == "number"]
+    expected_rows: dict[str, Any] = {}
+    entries = []
+    for rows in counts:
+        values, pds = np.ones((rows, len(FEATURES))), rng.random(rows)
+        values[:, numeric] = rng.random((rows, len(numeric))) * 1e6
+        decisions = [DECISIONS[row % 3] for row in range(rows)]
+        asked = Applications(["a"] * rows, values.tolist() if rows == 1 else np.asfortranarray(values))
+        predictions = Predictions(pds.tolist(), [*range(rows)], decisions, [[]] * rows, [[]] * rows)
+        entries.append(entry(applications=asked, predictions=predictions))
+        for row in range(rows):
+            decided = (pds[row], row, decisions[row], *values[row, numeric])
+            expected_rows[text_of(entries[-1].first, row)] = decided
+    append(log, *entries)
     log.close()
     (frame,) = frames_in(tmp_path)
-    numeric = [index for index, field in enumerate(FEATURES) if field.kind == "number"]
-    names = [FEATURES[index].name for index in numeric]
-    assert frame.select(names).rows() == [tuple(values[numeric])] * 3
-    assert sorted(frame["pd"]) == [0.125, 0.1 + 0.2, 0.1 + 0.2]
+    names = ["pd", "score", "decision", *(FEATURES[index].name for index in numeric)]
+    assert dict(zip(frame["decision_id"], frame.select(names).rows(), strict=True)) == expected_rows
+    assert frame["decision_id"].is_sorted()
+
+
+@pytest.mark.parametrize(("second", "months"), [(1, {"2026-11"}), (2, {"2026-11", "2026-12"})])
+def test_a_row_is_of_the_month_of_its_decision(new_log: NewLog, tmp_path: Path, second: int, months: set[str]) -> None:
+    log, turn = new_log(), datetime(2026, 12, 1, tzinfo=UTC)
+    append(log, entry(at=turn - timedelta(seconds=2)), entry(at=turn + timedelta(seconds=second - 2)))
+    log.close()
+    frames = [pl.read_parquet(path.read_bytes()) for path in files_in(tmp_path)]
+    assert {month for frame in frames for month in frame["issue_d"]} == months
+    for frame in frames:
+        assert (frame["issue_d"] == frame["scored_at"].dt.strftime("%Y-%m")).all()
 
 
 def test_columns_are_what_was_answered_and_then_the_features() -> None:
