@@ -20,7 +20,7 @@ PREDICTIONS, DRIFT_REPORT = "predictions", "drift_report"
 DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG = "history", "prediction_history", "prediction_log"
 LATE = ".late-"  # between the day and the name of rows that came after it was over
 LOOKS, OVERRIDES = "test_looks", "overrides"
-EVIDENTLY = "evidently"
+EVIDENTLY, RECORD_INDEX = "evidently", "record_index"
 MODEL_CARD = "model_card.md"  # also in MLflow's run
 EVALUATION = "evaluation.json"  # in MLflow's run alone
 CARD_PAGE = "model_card.html"  # in MLflow's run alone: the card with its figures
@@ -100,6 +100,10 @@ class StorageLayout:
     def table(self, asset: Table) -> UPath:
         """Return the path of an asset that is a table."""
         return self.root / f"{asset}.parquet"
+
+    def record_index(self, asset: BatchRecord) -> UPath:
+        """Return the path of what pages know of all batches' records, to be read in their place; it may be removed."""
+        return self.root / RECORD_INDEX / f"{asset}.json"
 
     def batch_table(self, asset: BatchTable, batch: str) -> UPath:
         """Return the path of a batch's table."""

@@ -20,6 +20,10 @@ class WebPages:
         """Return the address of Evidently's report on a batch."""
         return f"{self.batch(batch)}/evidently"
 
+    def predictions(self, batch: str) -> str:
+        """Return the address of the predictions of a batch as a CSV file."""
+        return f"{self.batch(batch)}/predictions.csv"
+
     def version(self, version: int) -> str:
         """Return the address of the page on a version."""
         return f"{self.url}/versions/{version}"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from loan_default.adapters import inbox
+from loan_default.adapters import inbox, storage
 from loan_default.operations.batch_figures import BatchFigures
 from loan_default.operations.records import read_batch_record
+from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 
 _REJECTED_AT_MOST = 10_000  # that are read for a page
@@ -111,6 +113,21 @@ def _short(value: float) -> str:
         if abs(value) >= 10 * size or (abs(value) >= size and value % size == 0):
             return f"{value / size:,.4g}{letter}"
     return f"{value:,.4g}"
+
+
+def predictions_file(settings: Settings, batch: str) -> Path:
+    """Return the predictions of a batch as a CSV file on this machine, fetched from a bucket where they lie in one.
+
+    Raises:
+        BadInput: somebody has taken it away.
+    """
+    try:
+        file = storage.fetch(settings.layout.predictions_csv(batch), settings.staging)
+    except FileNotFoundError:
+        file = None
+    if file is None or not file.exists():
+        raise BadInput(f"The predictions of batch {batch} are no longer there; run loan-default score-again {batch}.")
+    return file
 
 
 def read_rejected_rows(settings: Settings, batch: str) -> list[RejectedRow]:

@@ -6,7 +6,8 @@ or waits is `batch_status`'s, scoring and comparing `batches`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -56,8 +57,8 @@ class BatchFigures:
     score_psi: float | None
     drifted_share: float | None
     psi: Mapping[str, float | None]
-    drifted: tuple[str, ...]
-    reasons: tuple[str, ...]
+    drifted: Sequence[str]
+    reasons: Sequence[str]
 
     @property
     def rejected_share(self) -> float:
@@ -94,14 +95,18 @@ class BatchArchive:
     def __init__(self, layout: StorageLayout) -> None:
         self._layout = layout
         reports = layout.batch_record("prediction_report", "").parent
-        self._predictions = RecordCache(reports, _prediction_figures)
-        self._drift = RecordCache(layout.drift_reports, _drift_figures, is_verdict)
+        index = layout.record_index
+        self._predictions = RecordCache(reports, _prediction_figures, index=index("prediction_report"))
+        self._drift = RecordCache(layout.drift_reports, _drift_figures, is_verdict, index("drift_report"))
 
     def read(self) -> BatchList:
         """Read every batch; only what was written since the last time is opened."""
         read_at = datetime.now(UTC)
-        predictions, drift = self._predictions.read(), self._drift.read()
-        tables = {name.removesuffix(_TABLE) for name in list_names(self._layout.predictions) if name.endswith(_TABLE)}
+        with ThreadPoolExecutor(3) as pool:  # a bucket takes its time for each
+            reads = pool.submit(self._predictions.read), pool.submit(self._drift.read)
+            names = pool.submit(list_names, self._layout.predictions).result()
+            predictions, drift = (read.result() for read in reads)
+        tables = {name.removesuffix(_TABLE) for name in names if name.endswith(_TABLE)}
         batches = [
             BatchFigures(batch, **predictions[batch].content, **_compared(drift.get(batch), predictions[batch]))
             for batch in tables & predictions.keys()
@@ -134,8 +139,8 @@ def _drift_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
         "score_psi": record["score_psi"],
         "drifted_share": None if few else record["share"],
         "psi": {line["feature"]: widest_figure(line) for line in record["features"]},
-        "drifted": tuple(record["drifted_features"]),
-        "reasons": tuple(record["reasons"]),
+        "drifted": record["drifted_features"],
+        "reasons": record["reasons"],
     }
 
 

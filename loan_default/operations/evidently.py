@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import time
-from threading import Thread
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from upath import UPath
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _NEWEST = 100  # batches of which the UI shows a report: it holds all in memory, 1.4 MB each
 _PAUSE_SECONDS = 10.0
+_PATIENCE_SECONDS = 1.0  # once its libraries are loaded, a report that was drawn before is read in half of it
 _LOOPBACK = "127.0.0.1"
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,31 @@ def read_page(settings: Settings, batch: str) -> str:
     from loan_default.risk.monitoring.evidently_report import report_page
 
     return report_page(report)
+
+
+class PageDrawer:
+    """Draws Evidently's pages in a thread of its own, so that whoever waits for one can be told so."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._lock = settings, Lock()
+        self._pages: dict[str, Future[str]] = {}
+        self._thread = ThreadPoolExecutor(1, "evidently")
+
+    def page(self, batch: str) -> str | None:
+        """Return the page on a batch as `read_page` does, or None while it is being drawn.
+
+        Raises:
+            BadInput: as `read_page`.
+        """
+        with self._lock:
+            if batch not in self._pages:
+                self._pages[batch] = self._thread.submit(read_page, self._settings, batch)
+            page = self._pages[batch]
+        if not wait([page], _PATIENCE_SECONDS).done:
+            return None
+        with self._lock:
+            self._pages.pop(batch, None)  # whoever opens it again sees what is stored by then
+        return page.result()
 
 
 def read_report(settings: Settings, batch: str) -> Snapshot:

@@ -33,13 +33,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchScoring:
-    """A batch that was scored and stored: by which version, counts by decision, what the gate says, and the CSV."""
+    """A batch that was scored and stored: by which version, counts by decision, and what the gate says."""
 
     version: int
     rows: int
     decisions: Sequence[tuple[str, int, float]]
     findings: tuple[Finding, ...]
-    csv: UPath
 
     def share(self, decision: str) -> float:
         """Divide the applications with a decision by all."""
@@ -137,7 +136,6 @@ def score_batch(
     scorer = models.scorer(version)
     fields = judge_fields(applications.scan(), scorer.space, accept_missing)
     require_passed("predictions", [fields])
-    csv_path = layout.predictions_csv(batch)
     with workspace.scratch("predictions.parquet", "predictions.csv") as (parquet, csv):
         decisions = write_predictions(
             scorer,
@@ -156,4 +154,4 @@ def score_batch(
         prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
         report = prediction_report(application_report, version.version, now, decisions)
         _store_predictions(parquet, csv, report, layout, batch)
-    return BatchScoring(version.version, application_report["kept"], decisions, findings, csv_path)
+    return BatchScoring(version.version, application_report["kept"], decisions, findings)

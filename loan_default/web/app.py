@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.batch_figures import BatchArchive
+from loan_default.operations.evidently import PageDrawer
 from loan_default.operations.overview import read_overview
 from loan_default.operations.promised import PromisedArchive
 from loan_default.operations.versions import VersionArchive
@@ -55,7 +56,7 @@ def create_app(settings: Settings, people: People) -> Starlette:
     )
     app.state.settings, app.state.people, app.state.sign_in_limit = settings, people, SignInLimit()
     app.state.batches, app.state.versions = BatchArchive(settings.layout), VersionArchive(settings)
-    app.state.promised = PromisedArchive(settings)
+    app.state.promised, app.state.evidently = PromisedArchive(settings), PageDrawer(settings)
     return app
 
 

@@ -54,7 +54,7 @@ def test_table_history_and_csv_are_stored_when_the_step_returns(book: Book) -> N
     assert book.files() >= {"predictions/a.parquet", "predictions/a.csv", "prediction_history/a.version-1.parquet"}
     table = pl.read_parquet(str(book.layout.batch_table("predictions", "a")))
     assert (scored.version, scored.rows, table.height) == (1, 60, 60)
-    assert pl.read_csv(str(scored.csv))["pd"].to_list() == pytest.approx(table["pd"].to_list())
+    assert pl.read_csv(str(book.layout.predictions_csv("a")))["pd"].to_list() == pytest.approx(table["pd"].to_list())
     assert table["scored_at"].unique().to_list() == [NOW]
     assert list(book.settings.staging.glob("run-1-*")) == []
     report = read_json(book.layout.batch_record("prediction_report", "a"))

@@ -165,6 +165,7 @@ def predictions(
         check_results=check_results("predictions", scored.findings),
         metadata={
             "page": dg.MetadataValue.url(web_pages.pages.batch(batch)),
+            "csv": dg.MetadataValue.url(web_pages.pages.predictions(batch)),
             **_predictions_metadata(scored),
             "first_rows": _first_predictions(workspace, batch, loan_book.contract.id_name),
             "dagster/column_lineage": metadata.predicted_lineage(
@@ -189,7 +190,6 @@ def _predictions_metadata(scored: BatchScoring) -> Metadata:
         "approval_rate": scored.share("approve"),
         "decline_rate": scored.share("decline"),
         "mean_pd": scored.mean_pd,
-        "csv": dg.MetadataValue.path(str(scored.csv)),
     }
 
 

@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from loan_default.operations.batch_detail import (
     FieldDrift,
+    predictions_file,
     read_batch_detail,
     read_rejected_rows,
 )
 from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList
 from loan_default.operations.book import read_contract, read_policy
-from loan_default.operations.evidently import read_page
+from loan_default.operations.evidently import PageDrawer
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.web import charts
 from loan_default.web.charts import Chart, Limit, draw
-from loan_default.web.people import Role, person_of
-from loan_default.web.rendering import contract_of, percent, settings_of
+from loan_default.web.people import Role, allow, person_of
+from loan_default.web.rendering import contract_of, percent, render, settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 BinShare = tuple[str, float, float]  # label, and the shares of reference and batch
 _HEAT_BATCHES, _FIELDS_LISTED, _FIELDS_DRAWN = 12, 15, 6
 _DECIDED = {"approve": "approved", "review": "to review", "decline": "declined"}
-_REJECTED_ROLE: Role = "officer"  # who may see what a file says of an applicant
+_APPLICANT_ROLE: Role = "officer"  # who may see what stands there of an applicant
+_ASK_AGAIN_SECONDS = "1"
 # Evidently's page brings its own scripts: it may run them, and reach neither these pages nor anything else.
 _EVIDENTLY_POLICY = (
     "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -234,7 +236,7 @@ def show_batch(request: Request) -> Response:
     listed = archive.read()
     batch = listed.find(request.path_params["batch"])
     detail, contract = read_batch_detail(settings, batch), contract_of(request)
-    with_values = person_of(request).may(_REJECTED_ROLE)
+    with_values = person_of(request).may(_APPLICANT_ROLE)
     rejected = rejected_table(settings, batch, page_number(request), with_values=with_values)
     everything = request.query_params.get("fields") == "all"
     moved = detail.fields if everything else detail.fields[:_FIELDS_DRAWN]
@@ -331,15 +333,32 @@ def rejected_table(settings: Settings, batch: BatchFigures, page: int, *, with_v
     return PageTable("rejected", caption, columns, rows, "Every row of the file could be scored.", page)
 
 
-def show_evidently(request: Request) -> Response:
-    """Show Evidently's own page on a batch, shut off from these pages."""
+@allow(_APPLICANT_ROLE)
+def download_predictions(request: Request) -> Response:
+    """Send what was predicted for each application of a batch as a CSV file."""
     archive: BatchArchive = request.app.state.batches
-    page = read_page(settings_of(request), archive.read().find(request.path_params["batch"]).batch)
+    batch = archive.read().find(request.path_params["batch"]).batch
+    return FileResponse(
+        predictions_file(settings_of(request), batch), media_type="text/csv", filename=f"{batch}-predictions.csv"
+    )
+
+
+def show_evidently(request: Request) -> Response:
+    """Show Evidently's own page on a batch, shut off from these pages; until it is drawn, say so and ask again."""
+    archive: BatchArchive = request.app.state.batches
+    drawer: PageDrawer = request.app.state.evidently
+    batch = archive.read().find(request.path_params["batch"]).batch
+    page = drawer.page(batch)
+    if page is None:
+        waiting = render(request, "drawing.html", batch=batch)
+        waiting.headers["Refresh"] = _ASK_AGAIN_SECONDS
+        return waiting
     return HTMLResponse(page, headers={"Content-Security-Policy": _EVIDENTLY_POLICY})
 
 
 routes = (
     Route("/batches", show_batches),
     Route("/batches/{batch}", show_batch),
+    Route("/batches/{batch}/predictions.csv", download_predictions),
     Route("/batches/{batch}/evidently", show_evidently),
 )

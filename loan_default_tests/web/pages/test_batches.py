@@ -4,15 +4,19 @@ import csv
 import io
 import ipaddress
 from html import unescape
+from pathlib import Path
+from threading import Event
 
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.operations import evidently
+from loan_default.operations.batch_detail import predictions_file
 from loan_default.operations.batch_figures import BatchFigures
 from loan_default.operations.book import read_contract, read_policy
+from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
-from loan_default.web.pages import batches
 from loan_default.web.pages.batches import heat_map
 from loan_default.web.people import People, Proxy, read_users
 
@@ -23,6 +27,12 @@ def _csv(client: TestClient, address: str) -> list[dict[str, str]]:
     response = client.get(address)
     assert response.headers["content-type"].startswith("text/csv")
     return list(csv.DictReader(io.StringIO(response.content.decode("utf-8-sig"))))
+
+
+def _viewer(settings: Settings) -> TestClient:
+    proxy = Proxy("X-User", (ipaddress.ip_network("127.0.0.1/32"),))
+    app = create_app(settings, People(read_users("anna:viewer", "LOAN_DEFAULT_WEB_USERS"), proxy))
+    return TestClient(app, "http://127.0.0.1:5002", client=("127.0.0.1", 1), headers={"X-User": "anna"})
 
 
 def test_all_batches_are_listed_newest_first_with_shares_and_limits(pages: TestClient) -> None:
@@ -91,14 +101,30 @@ def test_rejected_rows_say_what_is_wrong_and_the_value_only_to_whom_it_concerns(
         ("3", "annual_inc"),
     ]
     assert "'-5" in rows[0]["reason"]
-    proxy = Proxy("X-User", (ipaddress.ip_network("127.0.0.1/32"),))
-    app = create_app(pages_home, People(read_users("anna:viewer", "LOAN_DEFAULT_WEB_USERS"), proxy))
-    viewer = TestClient(app, "http://127.0.0.1:5002", client=("127.0.0.1", 1), headers={"X-User": "anna"})
+    viewer = _viewer(pages_home)
     shown_to_viewer = viewer.get("/batches/2014-08").text
     assert "-5" not in shown_to_viewer.partition("Rows that could not be scored")[2]
     assert "annual_inc: out of range" in shown_to_viewer
     assert "officers and approvers" in shown_to_viewer
     assert "-5" not in viewer.get("/batches/2014-08?csv=rejected").text
+
+
+def test_predictions_are_sent_as_a_file_to_whom_they_concern(pages: TestClient, pages_home: Settings) -> None:
+    assert 'href="/batches/2014-08/predictions.csv"' in pages.get("/batches/2014-08").text
+    response = pages.get("/batches/2014-08/predictions.csv")
+    assert response.headers["content-disposition"] == 'attachment; filename="2014-08-predictions.csv"'
+    lines = list(csv.DictReader(io.StringIO(response.text)))
+    assert len(lines) == 297
+    assert {"id", "pd", "decision"} <= lines[0].keys()
+    viewer = _viewer(pages_home)
+    assert viewer.get("/batches/2014-08/predictions.csv").status_code == 403
+    assert "predictions.csv" not in viewer.get("/batches/2014-08").text
+
+
+def test_predictions_that_are_gone_are_said_to_be(pages_home: Settings, tmp_path: Path) -> None:
+    settings = Settings(tmp_path, storage=pages_home.storage)
+    with pytest.raises(BadInput, match=r"^The predictions of batch 2031-01 are no longer there"):
+        predictions_file(settings, "2031-01")
 
 
 def test_a_batch_that_is_none_is_said_to_be_none(pages: TestClient) -> None:
@@ -108,16 +134,29 @@ def test_a_batch_that_is_none_is_said_to_be_none(pages: TestClient) -> None:
         assert "No batch 2031-01 has been scored" in response.text
 
 
-def test_evidentlys_page_is_shut_off_from_ours(pages: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        batches, "read_page", lambda settings, batch: f"<script>drawn({batch})</script>"
-    )  # takes seconds
+def test_evidentlys_page_is_shut_off_from_ours_and_says_that_it_is_being_drawn(
+    pages: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = Event()
+
+    def read_page(settings: Settings, batch: str) -> str:  # takes seconds
+        assert drawn.wait(60)
+        return f"<script>drawn({batch})</script>"
+
+    monkeypatch.setattr(evidently, "read_page", read_page)
+    monkeypatch.setattr(evidently, "_PATIENCE_SECONDS", 0.01)
+    waiting = pages.get("/batches/2014-09/evidently")
+    assert waiting.headers["refresh"] == "1"
+    assert "It is being drawn" in waiting.text
+    monkeypatch.setattr(evidently, "_PATIENCE_SECONDS", 60)
+    drawn.set()
     response = pages.get("/batches/2014-09/evidently")
     policy = response.headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts")
     assert "allow-same-origin" not in policy
     assert "default-src 'none'" in policy
     assert response.text == "<script>drawn(2014-09)</script>"
+    assert "refresh" not in response.headers
 
 
 def test_without_batches_the_page_says_what_to_do(empty_pages: TestClient) -> None:
