@@ -6,7 +6,6 @@ Records are only added, under names that sort by time, so that nobody waits for 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -25,4 +24,4 @@ def add(layout: StorageLayout, record: Mapping[str, Any]) -> None:
 def read(layout: StorageLayout) -> list[dict[str, Any]]:
     """Read every decision, oldest first."""
     files = sorted(list_files(layout.decisions), key=lambda file: file.name)
-    return [json.loads(storage.read_text(file.path)) for file in files if file.name.endswith(".json")]
+    return storage.read_records([file.path for file in files if file.name.endswith(".json")])

@@ -6,7 +6,6 @@ Records are only added, under names that sort by time, so that nobody waits for 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -26,4 +25,4 @@ def read(layout: StorageLayout, decision_id: str = "") -> list[dict[str, Any]]:
     """Read every override, or those of one decision, oldest first."""
     files = sorted(list_files(layout.overrides), key=lambda file: file.name)
     end = f"-{decision_id}.json" if decision_id else ".json"
-    return [json.loads(storage.read_text(file.path)) for file in files if file.name.endswith(end)]
+    return storage.read_records([file.path for file in files if file.name.endswith(end)])

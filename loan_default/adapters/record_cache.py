@@ -13,7 +13,6 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +24,6 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.inbox import ListedFile, list_names
 
-_READS_AT_A_TIME = 16  # of a bucket, where each takes tens of milliseconds
 _NOT_INDEXED = 50  # records that are read one by one after a restart, before an index is worth its writing
 _SUFFIX = ".json"
 
@@ -63,7 +61,8 @@ class RecordCache(Generic[Content]):
             earlier = self._read_index() if self._records is None else self._records
             records = {name: record for name, record in earlier.items() if record.file == listed.get(name)}
             changed = [name for name in listed if name not in records]
-            for name, content in zip(changed, self._read_all(changed), strict=True):
+            contents = storage.read_records([self.folder / name for name in changed])
+            for name, content in zip(changed, contents, strict=True):
                 if content is not None:  # else it was removed meanwhile
                     records[name] = CachedRecord(self.reduce(content), listed[name])
             self._records = records
@@ -71,13 +70,6 @@ class RecordCache(Generic[Content]):
             if self.index is not None and self._not_indexed > _NOT_INDEXED:
                 self._write_index(self.index, records)
             return {name.removesuffix(_SUFFIX): record for name, record in records.items()}
-
-    def _read_all(self, names: list[str]) -> list[Any]:
-        paths = [self.folder / name for name in names]
-        if not storage.is_remote(self.folder):
-            return [storage.read_json(path) for path in paths]
-        with ThreadPoolExecutor(_READS_AT_A_TIME) as pool:
-            return list(pool.map(storage.read_json, paths))
 
     # --- the index
 

@@ -5,12 +5,12 @@ Which runs failed is read by `runs`, why a file is no batch by `adapters.inbox`;
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from loan_default.adapters import inbox, prediction_history, storage
 from loan_default.adapters.layout import StorageLayout, batch_name
-from loan_default.operations.records import read_batch_record
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
 
@@ -56,7 +56,7 @@ def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]
     scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
     waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]
     return (
-        *(_scored(settings, batch, compared=compared[batch]) for batch in scored),
+        *_scored(settings, {batch: compared[batch] for batch in scored}),
         *(_failed(settings, failure) for failure in runs.failures),
         *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
         *(BatchStatus(batch, "waiting") for batch in waiting),
@@ -77,11 +77,21 @@ def comparisons(layout: StorageLayout) -> dict[str, bool]:
     return compared
 
 
-def _scored(settings: Settings, batch: str, *, compared: bool) -> BatchStatus:
+def _scored(settings: Settings, compared: Mapping[str, bool]) -> Iterator[BatchStatus]:
+    """Yield how scored batches stand, of which it is said whether they were compared since."""
+    layout = settings.layout
+    counts = storage.read_records([layout.batch_record("application_report", batch) for batch in compared])
+    reports = storage.read_records([layout.batch_record("drift_report", batch) for batch in compared])
+    for (batch, is_compared), count, report in zip(compared.items(), counts, reports, strict=True):
+        yield _scored_batch(settings, batch, count or {}, report if is_compared else None)
+
+
+def _scored_batch(
+    settings: Settings, batch: str, counts: Mapping[str, Any], report: Mapping[str, Any] | None
+) -> BatchStatus:
     from loan_default.risk.monitoring.verdicts import with_current_verdict
 
-    counts = read_batch_record(settings, "application_report", batch) or {}
-    report = with_current_verdict(read_batch_record(settings, "drift_report", batch)) if compared else {}
+    report = with_current_verdict(report) if report else {}
     predictions = settings.layout.batch_table("predictions", batch)
     version = report.get("model_version") or prediction_history.origin_of(predictions, settings.staging)[0]
     return BatchStatus(

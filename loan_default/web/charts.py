@@ -178,6 +178,7 @@ def distribution(bins: Sequence[tuple[str, float, float]], sides: tuple[str, str
     ]
     many = any(len(label) > 5 for label, *_ in bins) or len(bins) > 9
     axis = {"labelExpr": "split(datum.label, '|')[1]", "labelAngle": -40 if many else 0, "title": None, "ticks": False}
+    share_axis = {**_written(PERCENT), "title": None, "tickCount": 3}
     return {
         "width": WIDTH,
         "height": 110,
@@ -186,7 +187,11 @@ def distribution(bins: Sequence[tuple[str, float, float]], sides: tuple[str, str
         "encoding": {
             "x": {"field": "bin", "type": "ordinal", "sort": None, "axis": {**axis, "labelLimit": 90}},
             "xOffset": {"field": "side", "sort": list(sides)},
-            "y": {"field": "share", "type": "quantitative", "axis": {"format": PERCENT, "title": None, "tickCount": 3}},
+            "y": {
+                "field": "share",
+                "type": "quantitative",
+                "axis": share_axis,
+            },
             "color": _colour("side", dict(zip(sides, (FIRST, SECOND), strict=True))),
         },
     }
@@ -221,7 +226,7 @@ def calibration(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple
     most = max([share for pairs in series.values() for pair in pairs for share in pair] + [0.01]) * 1.05
     values = [{"series": name, "x": x, "y": y} for name, pairs in series.items() for x, y in pairs]
     domain = {"scale": {"domain": [0, most], "nice": False}}
-    axis = {"format": PERCENT, "grid": True}
+    axis = {**_written(PERCENT), "grid": True}
     x = {"field": "x", "type": "quantitative", **domain, "axis": {**axis, "title": axes[0]}}
     y = {"field": "y", "type": "quantitative", **domain, "axis": {**axis, "title": axes[1]}}
     colours = dict(zip(series, SERIES_COLOURS, strict=False))
@@ -266,7 +271,7 @@ def compared_bars(
             "x": {
                 "field": "figure",
                 "type": "quantitative",
-                "axis": {"format": format, "title": None, "grid": True},
+                "axis": {**_written(format), "title": None, "grid": True},
             },
             "color": _colour("side", dict(zip(sides, (FIRST, SECOND), strict=True))),
         },
@@ -286,8 +291,9 @@ def agreement(
     """
     most = max([max(x, y) for x, y, _ in pairs] + [0.0]) + step
     domain = {"scale": {"domain": [0, most], "nice": False}}
-    x = {"field": "x", "type": "quantitative", **domain, "axis": {"format": PERCENT, "title": axes[0], "grid": False}}
-    y = {"field": "y", "type": "quantitative", **domain, "axis": {"format": PERCENT, "title": axes[1], "grid": False}}
+    axis = {**_written(PERCENT), "grid": False}
+    x = {"field": "x", "type": "quantitative", **domain, "axis": {**axis, "title": axes[0]}}
+    y = {"field": "y", "type": "quantitative", **domain, "axis": {**axis, "title": axes[1]}}
     largest = max([count for *_, count in pairs] + [1])
     values = [
         {"x": low, "x2": low + step, "y": below, "y2": below + step, "weight": 0.12 + 0.88 * (count / largest) ** 0.5}
@@ -365,8 +371,13 @@ def _positions(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _y(format: str, domain: Sequence[float]) -> dict[str, Any]:
-    digits = {"axis": {"format": format, "title": None, "grid": True}}
+    digits = {"axis": {**_written(format), "title": None, "grid": True}}
     return {"field": "y", "type": "quantitative", "scale": {"domain": list(domain), "nice": True}, **digits}
+
+
+def _written(format: str) -> dict[str, str]:
+    """Return the part of an axis that writes its numbers as the tables do: a blank before the percent sign."""
+    return {"labelExpr": f"replace(format(datum.value, '{format}'), '%', '\u00a0%')"}
 
 
 def _limit_layers(limit: Limit) -> list[dict[str, Any]]:

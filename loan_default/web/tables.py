@@ -21,7 +21,7 @@ from loan_default.web.rendering import render
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-Kind = Literal["text", "long", "count", "number", "percent", "moment", "tag"]
+Kind = Literal["text", "long", "interval", "count", "number", "percent", "moment", "tag"]
 ROWS_OF_A_PAGE = 50
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # also as full-width letters
 # What a word says of how things are, for the colour of its tag; the word says it too.
@@ -51,7 +51,9 @@ class Column:
     @property
     def css(self) -> str:
         """Return the class of its cells."""
-        return "number" if self.is_number else {"moment": "short", "long": "long"}.get(self.kind, "")
+        return (
+            "number" if self.is_number else {"moment": "short", "interval": "short", "long": "long"}.get(self.kind, "")
+        )
 
 
 def counts(*headings: str) -> list[Column]:

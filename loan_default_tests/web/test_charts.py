@@ -52,6 +52,15 @@ def test_a_limit_is_drawn_and_named() -> None:
     assert ">limit" not in draw(SPECS["trend of one"], "")
 
 
+@pytest.mark.parametrize(
+    "name", ["trend of one", "stacked", "distribution", "calibration", "compared bars", "agreement"]
+)
+def test_percents_of_an_axis_are_written_as_in_tables(name: str) -> None:
+    written = re.findall(r">([^<]*%)<", draw(SPECS[name], ""))
+    assert written
+    assert all(re.fullmatch(r"\d+\N{NO-BREAK SPACE}%", text) for text in written)
+
+
 def test_a_chart_is_drawn_once_and_the_ids_of_two_differ() -> None:
     before = charts._render.cache_info().hits
     first, second = (draw(SPECS["agreement"], "a"), draw(SPECS["calibration"], "a"))

@@ -102,7 +102,7 @@ def version_table(versions: Sequence[Record]) -> PageTable:
     columns = (
         *counts("version", *_COUNTS),
         *shares("mean PD of those known", "default rate"),
-        *(Column(SHOWN_METRICS[name]) for name in ESTIMATED_METRICS),
+        *(Column(SHOWN_METRICS[name], "interval") for name in ESTIMATED_METRICS),
     )
     rows = [
         (
@@ -130,7 +130,7 @@ def group_table(name: str, heading: str, groups: Sequence[Record], version: int 
         Column(heading, "tag" if heading == "decision" else "text"),
         *counts(*_COUNTS),
         *shares(*_RATES),
-        *(Column(SHOWN_METRICS[metric]) for metric in ESTIMATED_METRICS),
+        *(Column(SHOWN_METRICS[metric], "interval") for metric in ESTIMATED_METRICS),
     )
     rows = [
         (

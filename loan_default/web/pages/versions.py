@@ -71,7 +71,7 @@ def version_table(versions: Sequence[VersionSummary], page: int = 1) -> PageTabl
         Column("in use as"),
         Column("kind"),
         *figures("AUC"),
-        Column("95 % interval"),
+        Column("95 % interval", "interval"),
         *figures("KS", "Brier"),
         Column("decision", "tag"),
         Column("decided, UTC", "moment"),
