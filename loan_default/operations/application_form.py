@@ -100,7 +100,22 @@ def read_form(contract: Contract, values: Mapping[str, str]) -> FilledForm:
             mistakes[each.name] = f"{text[:40]} is not allowed; it must be {each.allowed}."
         else:
             application[each.name] = value
+    carried, by_name = carried_values(contract, values), contract.by_name
+    application = {name: value for name, value in application.items() if name in carried or not by_name[name].derived}
     return FilledForm(application, mistakes)
+
+
+def carried_values(contract: Contract, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts by field of what was computed before, and cannot be again from the other texts.
+
+    A stored batch keeps what is derived, and not what it was derived from. The form has no input for it.
+    """
+    present = {name for name, text in texts.items() if text} | contract.left_out_by_applicants
+    return {
+        each.name: texts[each.name]
+        for each in contract.application_fields
+        if each.derived and texts.get(each.name) and contract.lacking([each], present - {each.name})
+    }
 
 
 def read_pasted(contract: Contract, text: str) -> dict[str, str]:
@@ -151,6 +166,8 @@ def show_value(contract: Contract, name: str, value: Any) -> str:
     if each.kind == "month":
         return _month(each, value)
     number = _read(each, str(value)) if each.kind == "number" else None
+    if each.derived:
+        return str(value if number is None else number)  # no person reads it
     return f"{round(number, _CENTS):.10g}" if isinstance(number, float) else str(value)
 
 

@@ -314,8 +314,8 @@ def agreement(
     ]
     for cutoff in (cutoff for cutoff in cutoffs if cutoff < most):
         mark = {"type": "rule", "color": LIMIT, "strokeDash": [4, 3]}
-        for axis, name in ((x, "x"), (y, "y")):
-            encoding = {name: {**axis, "field": "pd"}}
+        for along, name in ((x, "x"), (y, "y")):
+            encoding = {name: {**along, "field": "pd"}}
             layers.append({"data": {"values": [{"pd": cutoff}]}, "mark": mark, "encoding": encoding})
     return {**_layered(layers), "width": 260, "height": 220}
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from loan_default.operations.application_form import (
+    carried_values,
     make_form,
     read_form,
     read_pasted,
@@ -126,6 +127,19 @@ def test_a_row_of_a_stored_batch_fills_the_form(tmp_path: Path) -> None:
         read_stored(settings, CONTRACT, "2018-10", "9")
     with pytest.raises(BadInput, match="There is no stored batch '2018-11'"):
         read_stored(settings, CONTRACT, "2018-11", "8")
+
+
+def test_what_a_batch_keeps_and_the_form_cannot_compute_is_carried_along() -> None:
+    stored = {**NEEDED, "credit_history_months": "361.25", "loan_to_income": "20.0"}
+    assert carried_values(CONTRACT, stored) == {"credit_history_months": "361.25"}
+    application = read_form(CONTRACT, stored).application
+    assert application["credit_history_months"] == 361.25
+    assert "loan_to_income" not in application
+    known = {**stored, "earliest_cr_line": "2003-08"}  # somebody has written it into the form
+    assert carried_values(CONTRACT, known) == {}
+    assert "credit_history_months" not in read_form(CONTRACT, known).application
+    assert show_value(CONTRACT, "credit_history_months", 1 / 3) == str(1 / 3)
+    assert show_value(CONTRACT, "dti", 1 / 3) == "0.33"
 
 
 def test_months_stand_in_the_form_as_its_inputs_take_them() -> None:

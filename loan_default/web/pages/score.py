@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.operations.applicants import ScoredApplicant, describe_changes, score_applicant, stored_batches
-from loan_default.operations.application_form import make_form, read_form, read_pasted, read_stored
+from loan_default.operations.application_form import carried_values, make_form, read_form, read_pasted, read_stored
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.web.people import allow, person_of
@@ -88,6 +88,8 @@ def _page(request: Request, status: int = 200, **values: Any) -> Response:
         "batch": "",
         "row_id": "",
         "sections": make_form(contract),
+        "carried": carried_values(contract, values.get("values", {})),
+        "fields": contract.by_name,
         "form_key": uuid.uuid4().hex,
         "batches": stored_batches(settings_of(request)),
         "id_label": contract.by_name[contract.id_name].short,

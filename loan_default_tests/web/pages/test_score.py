@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
 from loan_default.web.people import People
+from loan_default.web.rendering import environment
 from loan_default_tests.web.clients import client_of, send_form
 from loan_default_tests.web.test_people import ANNA, PASSWORD
 
@@ -61,6 +63,22 @@ def test_a_pasted_application_fills_the_form_and_one_that_is_none_is_said(client
     refused = send_form(client, "/score", "/score/fill", pasted="nothing")
     assert refused.status_code == 400
     assert "Paste two lines" in refused.text
+
+
+def test_what_cannot_be_computed_from_the_form_goes_with_it_and_is_told(client: TestClient) -> None:
+    answer = send_form(client, "/score", "/score/fill", pasted=json.dumps({"dti": 3, "credit_history_months": 361}))
+    assert '<input type="hidden" name="credit_history_months" value="361.0">' in answer.text
+    assert "Months from the first credit line to the loan 361 months." in unescape(answer.text)
+
+
+def test_who_lacks_what_hardly_anybody_lacks_is_told_so() -> None:
+    template = environment().from_string(
+        '{% from "parts.html" import pd_note %}{{ pd_note(0.14, 0.15, "review") }}'
+        '|{{ pd_note(0.16, 0.15, "review") }}|{{ pd_note(0.14, 0.15, "approve") }}'
+    )
+    below, above, approved = template.render().split("|")
+    assert "Its PD alone would be approved" in below
+    assert (above.strip(), approved.strip()) == ("", "")
 
 
 def test_a_row_of_a_batch_that_is_not_there_is_said(client: TestClient) -> None:
