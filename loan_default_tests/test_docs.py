@@ -4,11 +4,9 @@ Keys of reviewed files are `risk/model/test_file_schemas.py`'s.
 """
 
 import importlib
-import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -19,9 +17,10 @@ import click
 import pytest
 from cyclopts import App
 
-import loan_default.cli.entry  # noqa: F401 - registers the commands
+from loan_default.cli import main
 from loan_default.cli.app import app
 from loan_default.settings import known_variables, load_settings
+from loan_default_tests.homes import unset_environment
 from loan_default_tests.test_observability import exposed
 
 ROOT = Path(__file__).parent.parent
@@ -295,18 +294,17 @@ def test_every_command_of_dagsters_takes_its_arguments(page: Path) -> None:
 
 
 @pytest.mark.integration
-def test_quick_commands_run_as_they_stand_on_the_pages(tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LOAN_DEFAULT_HOME": str(tmp_path / "home")}
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "loan_default.cli", *words]
-        return subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, check=False, timeout=300)
-
+def test_quick_commands_run_as_they_stand_on_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     typed = [call[1:] for page in PAGES for block in shell_blocks(page) for call in calls(block)]
     quick = dict.fromkeys(tuple(words) for words in typed if words and words[0] in RUN)
     assert {words[0] for words in quick} == {*RUN}
     for words in quick:
-        done = run(*(word for word in words if word != "--send-test-alert"))
-        assert done.returncode in (0, 1), f"{words}: {done.stderr}"
-        assert done.stdout, words
-        assert "Traceback" not in done.stderr, f"{words}: {done.stderr}"
+        with unset_environment():
+            code = main([word for word in words if word != "--send-test-alert"])
+        out, err = capfd.readouterr()
+        assert code in (0, 1), f"{words}: {err}"
+        assert out, words
+        assert "Traceback" not in err, f"{words}: {err}"

@@ -22,6 +22,7 @@ from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.settings import Settings
 from loan_default_tests.cli.conftest import Run, sentence
 from loan_default_tests.homes import environment_of, own_environment
+from loan_default_tests.stores import free_port
 
 
 @pytest.mark.integration
@@ -38,7 +39,8 @@ def test_an_empty_home_is_one_sentence(command: Run) -> None:
 
 
 @pytest.mark.integration
-def test_an_empty_home_as_json(command: Run) -> None:
+def test_an_empty_home_as_json(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOAN_DEFAULT_SERVING_URL", f"http://127.0.0.1:{free_port()}")  # another home's server is none
     code, text, errors = command("status", "--json")
     assert (code, errors) == (0, "")
     status = json.loads(text)

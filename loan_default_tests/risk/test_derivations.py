@@ -439,7 +439,7 @@ def test_no_feature_is_derived_from_what_is_protected() -> None:
 @pytest.mark.parametrize("role", ["protected", "cohort"])
 def test_no_field_of_applications_is_derived_from_what_they_lack(role: str) -> None:
     data = book({"2 * loan": "dollars"}).model_dump() | {"time": "none", "outcomes": "final", "snapshot": None}
-    data["outcome"] |= {"grace_months": 0, "unresolved": ()}
+    data["outcome"] |= {"grace_months": 0, "unresolved": (), "known": None}
     data["fields"] = [{**field, "role": "support"} if field["role"] == "time" else field for field in data["fields"]]
     by_name = {field["name"]: field for field in data["fields"]}
     by_name["loan"]["role"], by_name["value0"]["role"] = role, "segment"
