@@ -1,0 +1,112 @@
+"""Shows a book as it stood in a month: the loans issued before it, and of their outcomes those known by then.
+
+A back-test learns from such a view and is judged by what became of later loans. What is read of last payments belongs
+in `field_values`, hazards and labels of open loans in `model.hazard`, the back-test in `validation.backtest`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
+from loan_default.risk.errors import BadInput
+from loan_default.risk.loan_order import term_months
+from loan_default.risk.month_texts import month_number
+
+
+def require_known(contract: Contract) -> None:
+    """See that the book says when outcomes were known.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if contract.outcome.known is None:
+        raise BadInput(
+            f"The book {contract.name} does not say when an outcome was known; write outcome.known with the column of "
+            "the last payment into its contract."
+        )
+
+
+def as_of(loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date | None = None) -> pl.LazyFrame:
+    """Return the loans issued before a month, with what a file taken in that month would have said of them.
+
+    An outcome is null unless it was known by the month, and so are all amounts, which stand as they were at the last.
+
+    Args:
+        loans: cleaned loans.
+        contract: what a loan is.
+        month: its first day.
+        snapshot: the month in which the files were taken, by which every outcome in them was known.
+
+    Raises:
+        BadInput: the book does not say when an outcome was known.
+    """
+    require_known(contract)
+    issued, known = pl.col(contract.time_name), _known(snapshot)
+    elapsed = month_number(pl.lit(month)) - month_number(issued)
+    amounts = [name for name in contract.labels if name.startswith(AMOUNT)]
+    is_known = (known <= month).fill_null(False)
+    return loans.filter(issued < month).with_columns(
+        pl.when(is_known).then(OUTCOME).alias(OUTCOME),
+        pl.when(is_known).then(known).alias(OUTCOME_KNOWN),
+        pl.min_horizontal(MONTHS_PAID, elapsed.cast(pl.Int32)).alias(MONTHS_PAID),
+        *(pl.lit(None, dtype=pl.Float64).alias(name) for name in amounts),
+    )
+
+
+def _known(snapshot: date | None) -> pl.Expr:
+    """Return the month in which an outcome was known, which the file that says it was taken in at the latest."""
+    return pl.min_horizontal(OUTCOME_KNOWN, pl.lit(snapshot, dtype=pl.Date)) if snapshot else pl.col(OUTCOME_KNOWN)
+
+
+def months_until_known(contract: Contract) -> pl.Expr:
+    """Count the months from the issue of a loan until its outcome was known, at least 1; null while it is open."""
+    return (month_number(pl.col(OUTCOME_KNOWN)) - month_number(pl.col(contract.time_name))).clip(1)
+
+
+@dataclass(frozen=True)
+class LoanHistory:
+    """What was observed of n loans, in months from the issue of each.
+
+    Attributes:
+        terms: (n,) months from the first payment to the last.
+        observed: (n,) months until the month of the view.
+        ended: (n,) months until the outcome was known, at least 1; infinite while it is not.
+        defaulted: (n,) true where it is known to be default.
+    """
+
+    terms: Floats
+    observed: Floats
+    ended: Floats
+    defaulted: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, view: pl.DataFrame, contract: Contract, month: date) -> LoanHistory:
+        """Read the loans of a view as of a month."""
+        elapsed = month_number(pl.lit(month)) - month_number(pl.col(contract.time_name))
+        columns = view.select(
+            term_months(contract).alias("terms"),
+            elapsed.cast(pl.Float64).alias("observed"),
+            months_until_known(contract).cast(pl.Float64).fill_null(np.inf).alias("ended"),
+            (pl.col(OUTCOME) == 1).fill_null(False).alias("defaulted"),
+        )
+        return cls(**{name: columns[name].to_numpy() for name in columns.columns})
+
+    @property
+    def is_open(self) -> NDArray[np.bool_]:
+        """Tell which loans have no outcome yet."""
+        return np.isinf(self.ended)
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def __getitem__(self, loans: NDArray[np.bool_] | NDArray[np.int64] | slice) -> LoanHistory:
+        """Return the history of some of the loans."""
+        return LoanHistory(self.terms[loans], self.observed[loans], self.ended[loans], self.defaulted[loans])

@@ -1,0 +1,269 @@
+"""Learns from loans that are still open: discrete-time hazards of default and of repayment over periods on book.
+
+Each loan gives a row for each period that was fully observed of it (loan-periods; T. Sueyoshi, 1995; competing risks:
+G. Tutz and M. Schmid, Modeling Discrete Time-to-Event Data, 2016, chapter 8): two boosted models say from its features,
+the period and the share of its term how likely it is to default, or to be repaid, in that period if it still ran when
+the period began. From them follow cumulative incidences: lifetime PD, the PD of the first months, expected life.
+`expected_outcomes` gives each open loan the probability that it ends in default, so that any candidate can learn from
+it. Views of a book as of a month belong in `data.as_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loan_default.risk.arrays import Floats, Matrix
+from loan_default.risk.compute import part_bounds
+from loan_default.risk.data.as_of import LoanHistory
+from loan_default.risk.errors import BadInput
+from loan_default.risk.model.candidates.boosting import BoostingParameters
+from loan_default.risk.model.candidates.xgboost_model import tree_parameters
+from loan_default.risk.model.features import FeatureSpace
+
+PERIOD_MONTHS = 3
+PERIODS_AT_MOST = 1_000_000  # loan-periods that are learned from: of more, a third of each kind is drawn
+_STOPPED_BY = 5  # of the loans one in so many says when the fit stops
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LoanPeriods:
+    """Periods on book of loans that were fully observed, one row each; `weights` make up for those that were not drawn.
+
+    Attributes:
+        loans: (m,) position of the loan.
+        periods: (m,) number of the period, from 0.
+        defaulted: (m,) 1 where the loan defaulted in it.
+        repaid: (m,) 1 where it was repaid in it.
+        weights: (m,) how many periods the row stands for.
+    """
+
+    loans: Ints
+    periods: Ints
+    defaulted: NDArray[np.float32]
+    repaid: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, history: LoanHistory, grace_months: int) -> LoanPeriods:
+        """Divide what was observed of loans into periods: up to the event, the view's month, or the grace's end."""
+        ending = np.ceil(history.ended / PERIOD_MONTHS)
+        counts = np.minimum(np.floor(history.observed / PERIOD_MONTHS), ending)
+        counts = np.minimum(counts, last_periods(history.terms, grace_months)).astype(np.int64)
+        loans = np.repeat(np.arange(len(history)), counts)
+        periods = np.arange(len(loans)) - np.repeat(np.cumsum(counts) - counts, counts)
+        ends = periods == ending[loans] - 1
+        defaulted = history.defaulted[loans]
+        events = (ends & defaulted).astype(np.float32), (ends & ~defaulted).astype(np.float32)
+        return cls(loans, periods, *events, np.ones(len(loans), dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.loans)
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> LoanPeriods:
+        """Return some of the rows."""
+        events = self.defaulted[rows], self.repaid[rows]
+        return LoanPeriods(self.loans[rows], self.periods[rows], *events, self.weights[rows])
+
+    def draw(self, at_most: int, rng: np.random.Generator) -> LoanPeriods:
+        """Draw about a third of `at_most` of each kind, default, repayment and no event, weighted by what was left out.
+
+        All of a kind of which there are fewer.
+        """
+        if len(self) <= at_most:
+            return self
+        kind = (self.defaulted + 2 * self.repaid).astype(np.int64)
+        shares = np.minimum(at_most / 3 / np.maximum(np.bincount(kind, minlength=3), 1), 1)[kind]
+        drawn = rng.random(len(self)) < shares
+        return replace(self, weights=(self.weights / shares).astype(np.float32))[drawn]
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """Cumulative incidence of default and of repayment of n loans at the ends of k periods, (n, k + 1) from 0 on."""
+
+    defaulted: Floats
+    repaid: Floats
+
+    @property
+    def lifetime(self) -> Floats:
+        """Return the probability that a loan ends in default (n,)."""
+        return self.defaulted[:, -1]
+
+    def defaulted_by(self, months: Floats) -> Floats:
+        """Return the probability of default within so many months from the issue of each loan (n,)."""
+        return _at(self.defaulted, months)
+
+    def defaulted_after(self, months: Floats) -> Floats:
+        """Return the probability that a loan that still runs after so many months (n,) ends in default (n,)."""
+        before = self.defaulted_by(months)
+        running = 1 - before - _at(self.repaid, months)
+        return np.clip((self.lifetime - before) / np.maximum(running, 1e-9), 0, 1)
+
+    @property
+    def by_month(self) -> Floats:
+        """Return the cumulative PD at the end of each month on book (n, months), straight between ends of periods."""
+        months = np.arange(1, PERIOD_MONTHS * (self.defaulted.shape[1] - 1) + 1)
+        return np.column_stack([_at(self.defaulted, np.full(len(self.defaulted), month)) for month in months])
+
+    @property
+    def expected_life(self) -> Floats:
+        """Return the months that a loan is expected to run (n,): the area below the share that still runs."""
+        running = 1 - self.defaulted - self.repaid
+        return np.asarray((running[:, 1:] + running[:, :-1]).sum(axis=1) / 2 * PERIOD_MONTHS)
+
+
+def _at(incidence: Floats, months: Floats) -> Floats:
+    """Read an incidence (n, k + 1) after so many months (n,), straight between the ends of periods."""
+    position = np.clip(np.asarray(months, dtype=np.float64) / PERIOD_MONTHS, 0, incidence.shape[1] - 1)
+    before = np.floor(position).astype(np.int64)
+    after, loans = np.minimum(before + 1, incidence.shape[1] - 1), np.arange(len(incidence))
+    share = position - before
+    return np.asarray(incidence[loans, before] * (1 - share) + incidence[loans, after] * share)
+
+
+def last_periods(terms: Floats, grace_months: int) -> Ints:
+    """Count the periods (n,) until the term and the months of grace are over."""
+    return np.ceil((terms + grace_months) / PERIOD_MONTHS).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Two fitted models of what happens in a period on book to a loan that ran when it began.
+
+    Attributes:
+        default: xgboost.Booster of default.
+        repayment: xgboost.Booster of repayment, early or at the end.
+        longest: number of the last period that was observed of any loan; later ones are like it, at a later share of
+            the term.
+        grace_months: after the term in which a default is still booked.
+    """
+
+    default: Any
+    repayment: Any
+    longest: int
+    grace_months: int
+
+    def incidence(self, X: Matrix, terms: Floats) -> Incidence:
+        """Sum up what happens to loans (n rows, as the features' matrix has them) of these terms (n,), by period."""
+        parts = [self._incidence(X[begin : begin + rows], terms[begin : begin + rows]) for begin, rows in _parts(X)]
+        last = int(last_periods(terms, self.grace_months).max(initial=1)) + 1
+        return Incidence(*(np.concatenate([_lengthened(p[kind], last) for p in parts]) for kind in (0, 1)))
+
+    def _incidence(self, X: Matrix, terms: Floats) -> tuple[Floats, Floats]:
+        last = last_periods(terms, self.grace_months)
+        running, none = np.ones(len(X)), np.zeros(len(X))
+        defaulted, repaid = [none], [none]
+        rows = np.column_stack([X, np.empty((len(X), 2), dtype=np.float32)])
+        for period in range(int(last.max(initial=1))):
+            rows[:, -2:] = _period_columns(np.full(len(X), period), terms, self.longest)
+            defaults = np.where(period < last, _predict(self.default, rows), 0)
+            repayments = np.where(period < last, np.minimum(_predict(self.repayment, rows), 1 - defaults), 0)
+            defaulted.append(defaulted[-1] + running * defaults)
+            repaid.append(repaid[-1] + running * repayments)
+            running = running * (1 - defaults - repayments)
+        return np.column_stack(defaulted), np.column_stack(repaid)
+
+
+def _parts(X: Matrix) -> list[tuple[int, int]]:
+    return part_bounds(len(X)) or [(0, 0)]
+
+
+def _lengthened(incidence: Floats, length: int) -> Floats:
+    """Continue an incidence (n, k) at its last value."""
+    return np.column_stack([incidence, np.repeat(incidence[:, -1:], length - incidence.shape[1], axis=1)])
+
+
+def _predict(booster: Any, rows: Matrix) -> Floats:
+    return np.asarray(booster.inplace_predict(rows, validate_features=False), dtype=np.float64)
+
+
+def _period_columns(periods: Ints, terms: Floats, longest: int | None = None) -> NDArray[np.float32]:
+    """Return months on book when a period began, of those that were observed, and the share of the term (m, 2)."""
+    months = np.minimum(periods, longest) if longest is not None else periods
+    return np.column_stack([PERIOD_MONTHS * months, PERIOD_MONTHS * periods / terms]).astype(np.float32)
+
+
+def fit_hazard(
+    X: Matrix,
+    history: LoanHistory,
+    space: FeatureSpace,
+    parameters: BoostingParameters,
+    *,
+    seed: int,
+    at_most: int = PERIODS_AT_MOST,
+) -> Hazard:
+    """Fit both hazards on all loans of a view, the open ones among them.
+
+    Args:
+        X: (n, columns) of the loans, as `space` gives it.
+        history: what was observed of them.
+        space: the columns, and how PD may move with them; repayment may move either way.
+        parameters: of boosted trees by XGBoost; a loan in five says when each fit stops.
+        seed: of every random choice.
+        at_most: about how many loan-periods are learned from.
+
+    Raises:
+        BadInput: no default, or no repayment, was observed.
+    """
+    rng = np.random.default_rng(seed)
+    grace_months = space.contract.outcome.grace_months
+    periods = LoanPeriods.of(history, grace_months)
+    for events, what in ((periods.defaulted, "default"), (periods.repaid, "repayment")):
+        if not events.any():
+            raise BadInput(f"No {what} was observed among {len(history):,} loans; a hazard needs some of both kinds.")
+    longest, periods = int(periods.periods.max()), periods.draw(at_most, rng)
+    rows = np.column_stack([X[periods.loans], _period_columns(periods.periods, history.terms[periods.loans])])
+    stops = (rng.random(len(history)) < 1 / _STOPPED_BY)[periods.loans]
+    monotone, free = (*space.monotone, 0, 0), (0,) * rows.shape[1]
+
+    def fit(events: NDArray[np.float32], directions: tuple[int, ...]) -> Any:
+        spec = {**tree_parameters(parameters.start, space, seed), "monotone_constraints": directions}
+        return _boost(rows, events, periods.weights, stops, spec, parameters)
+
+    return Hazard(fit(periods.defaulted, monotone), fit(periods.repaid, free), longest, grace_months)
+
+
+def _boost(
+    rows: Matrix,
+    events: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    stops: NDArray[np.bool_],
+    spec: Mapping[str, Any],
+    parameters: BoostingParameters,
+) -> Any:
+    """Boost some of the rows until the others' log loss stops falling, then all of them for as many rounds."""
+    import xgboost
+
+    learned = xgboost.QuantileDMatrix(rows[~stops], events[~stops], weight=weights[~stops])
+    held_out = xgboost.QuantileDMatrix(rows[stops], events[stops], weight=weights[stops], ref=learned)
+    first = xgboost.train(
+        dict(spec),
+        learned,
+        parameters.rounds_at_most,
+        evals=[(held_out, "held_out")],
+        early_stopping_rounds=parameters.stop_after_rounds,
+        verbose_eval=False,
+    )
+    return xgboost.train(dict(spec), xgboost.QuantileDMatrix(rows, events, weight=weights), first.best_iteration + 1)
+
+
+def expected_outcomes(hazard: Hazard, X: Matrix, history: LoanHistory) -> NDArray[np.float32]:
+    """Return how each loan ends (n,): 1 or 0 where that is known, else its probability of default from now on.
+
+    In log loss a loan with such a label is one that stands in the sample twice, as a default and as repaid, weighted by
+    the probability of either ending (redistribution to the right; B. Efron, 1967).
+    """
+    expected = history.defaulted.astype(np.float32)
+    is_open = history.is_open
+    if is_open.any():
+        incidence = hazard.incidence(X[is_open], history.terms[is_open])
+        still_due = history.terms[is_open] + hazard.grace_months - 1  # a loan past all that is as one about to end
+        expected[is_open] = incidence.defaulted_after(np.minimum(history.observed[is_open], still_due))
+    return expected

@@ -1,0 +1,138 @@
+"""Hazards over periods on book: those of simulated loans are recovered, and incidences add up."""
+
+import numpy as np
+import polars as pl
+import pytest
+import xgboost
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.data.as_of import LoanHistory
+from loan_default.risk.errors import BadInput
+from loan_default.risk.model.candidates.boosting import BoostingParameters
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.hazard import (
+    PERIOD_MONTHS,
+    Hazard,
+    Incidence,
+    LoanPeriods,
+    expected_outcomes,
+    fit_hazard,
+)
+from loan_default_tests.packages import full_search_space
+from loan_default_tests.risk.data.test_as_of import BOOK
+
+ROWS, TERM, RISK, REPAYMENT = 12_000, 24, (0.01, 0.06), 0.05
+SPACE = FeatureSpace(BOOK)
+
+
+@pytest.fixture(scope="module")
+def parameters() -> BoostingParameters:
+    quick = {"max_depth": 2, "learning_rate": 0.1, "min_child_weight": 30.0, "subsample": 1.0, "colsample_bynode": 1.0}
+    search = full_search_space().tunable("xgboost")
+    return search.model_copy(
+        update={"start": quick, "search": {}, "full_size": {}, "rounds_at_most": 150, "stop_after_rounds": 40}
+    )
+
+
+def simulate(rows: int, seed: int) -> tuple[pl.DataFrame, LoanHistory, LoanHistory]:
+    """Draw loans of which one in `RISK`, by housing, defaults each month; return them, what was observed, and all."""
+    rng = np.random.default_rng(seed)
+    rents = rng.random(rows) < 0.5
+    defaults = rng.geometric(np.where(rents, RISK[1], RISK[0]), rows).astype(float)
+    repaid = np.minimum(rng.geometric(REPAYMENT, rows), TERM).astype(float)
+    ended, observed = np.minimum(defaults, repaid), rng.integers(1, 40, rows).astype(float)
+    seen = ended <= observed
+    everything = LoanHistory(np.full(rows, float(TERM)), np.full(rows, 100.0), ended, defaults < repaid)
+    history = LoanHistory(everything.terms, observed, np.where(seen, ended, np.inf), everything.defaulted & seen)
+    loans = pl.DataFrame({"income": 5e4, "home": np.where(rents, "rent", "own"), "debt": rng.random(rows) * 50})
+    return loans, history, everything
+
+
+@pytest.fixture(scope="module")
+def hazard(parameters: BoostingParameters) -> Hazard:
+    xgboost.set_config(verbosity=0)
+    loans, history, _ = simulate(ROWS, seed=1)
+    assert 0.2 < history.is_open.mean() < 0.8
+    return fit_hazard(SPACE.matrix(loans), history, SPACE, parameters, seed=1)
+
+
+def cumulative(monthly_default: float) -> Floats:
+    """Return by month the incidence of default of the simulated loans, of which the last is repaid with the term."""
+    months = np.arange(TERM)
+    running = ((1 - monthly_default) * (1 - REPAYMENT)) ** months
+    repaid_too = np.where(months < TERM - 1, REPAYMENT, 1.0)
+    return np.cumsum(running * monthly_default * (1 - repaid_too))
+
+
+def test_simulated_hazards_are_recovered_though_most_loans_are_open(hazard: Hazard) -> None:
+    loans, _, _ = simulate(1_000, seed=6)
+    incidence = hazard.incidence(SPACE.matrix(loans), np.full(1_000, float(TERM)))
+    for level, monthly in zip(("own", "rent"), RISK, strict=True):
+        rows, expected = (loans["home"] == level).to_numpy(), cumulative(monthly)
+        assert incidence.lifetime[rows].mean() == pytest.approx(expected[-1], rel=0.1)
+        assert incidence.defaulted_by(np.full(1_000, 12.0))[rows].mean() == pytest.approx(expected[11], rel=0.1)
+
+
+def test_labels_of_open_loans_are_right_on_average(hazard: Hazard) -> None:
+    loans, history, everything = simulate(ROWS, seed=2)
+    expected = expected_outcomes(hazard, SPACE.matrix(loans), history)
+    assert (expected[~history.is_open] == history.defaulted[~history.is_open]).all()
+    for level in ("rent", "own"):
+        rows = history.is_open & (loans["home"] == level).to_numpy()
+        assert expected[rows].mean() == pytest.approx(everything.defaulted[rows].mean(), abs=0.03)
+
+
+def test_incidences_add_up(hazard: Hazard) -> None:
+    loans, _, _ = simulate(200, seed=3)
+    incidence = hazard.incidence(SPACE.matrix(loans), np.linspace(1, 60, 200))
+    total = incidence.defaulted + incidence.repaid
+    assert total.max() <= 1 + 1e-9
+    assert (np.diff(incidence.defaulted) >= 0).all()
+    assert (np.diff(incidence.repaid) >= 0).all()
+    assert incidence.by_month[:, -1] == pytest.approx(incidence.lifetime)
+    assert (incidence.expected_life <= 60 + PERIOD_MONTHS).all()
+    assert (np.diff(incidence.by_month[:, PERIOD_MONTHS - 1 :: PERIOD_MONTHS]) >= 0).all()
+
+
+@given(st.integers(1, 40), st.one_of(st.just(np.inf), st.integers(1, 60)), st.booleans())
+def test_a_loan_has_a_row_for_each_period_that_was_observed_of_it(observed: int, ended: float, bad: bool) -> None:
+    ended = ended if ended <= observed else np.inf
+    terms, months, ends = (np.array([value], dtype=float) for value in (TERM, observed, ended))
+    history = LoanHistory(terms, months, ends, np.array([bad]))
+    periods = LoanPeriods.of(history, grace_months=3)
+    assert periods.periods.tolist() == [*range(len(periods))]
+    assert len(periods) <= min(observed // PERIOD_MONTHS, (TERM + 3) // PERIOD_MONTHS)
+    events = periods.defaulted + periods.repaid
+    assert events[:-1].sum() == 0
+    whole = PERIOD_MONTHS * np.ceil(ended / PERIOD_MONTHS)  # the event's period has to be over, and within the grace
+    assert events.sum() == (whole <= min(observed, TERM + 3))
+    assert periods.defaulted.sum() == (bad and events.sum())
+
+
+def test_weights_make_up_for_periods_that_were_not_drawn() -> None:
+    _, history, _ = simulate(20_000, seed=4)
+    periods = LoanPeriods.of(history, grace_months=0)
+    drawn = periods.draw(9_000, np.random.default_rng(0))
+    assert 7_000 < len(drawn) < 9_500
+    for name in ("defaulted", "repaid"):
+        total = (getattr(drawn, name) * drawn.weights).sum()
+        assert total == pytest.approx(getattr(periods, name).sum(), rel=0.05)
+    assert drawn.weights.sum() == pytest.approx(len(periods), rel=0.05)
+    assert periods.draw(len(periods), np.random.default_rng(0)) is periods
+
+
+def test_the_share_of_the_loan_that_still_runs_counts_when_it_is_asked_later() -> None:
+    incidence = Incidence(np.array([[0.0, 0.1, 0.3]]), np.array([[0.0, 0.4, 0.7]]))
+    assert incidence.defaulted_after(np.array([3.0])) == pytest.approx(0.2 / 0.5)
+    assert incidence.defaulted_by(np.array([4.5])) == pytest.approx(0.2)
+    assert incidence.by_month[0] == pytest.approx([1 / 30, 2 / 30, 0.1, 0.1 + 1 / 15, 0.1 + 2 / 15, 0.3])
+    assert incidence.expected_life == pytest.approx(3 * (1 + 0.5) / 2 + 3 * 0.5 / 2)
+
+
+def test_without_a_default_there_is_no_hazard(parameters: BoostingParameters) -> None:
+    loans, history, _ = simulate(50, seed=5)
+    none = LoanHistory(history.terms, history.observed, history.ended, np.zeros(50, dtype=bool))
+    with pytest.raises(BadInput, match="No default was observed among 50 loans"):
+        fit_hazard(SPACE.matrix(loans), none, SPACE, parameters, seed=1)
