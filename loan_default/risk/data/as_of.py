@@ -49,19 +49,19 @@ def as_of(loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date |
         BadInput: the book does not say when an outcome was known.
     """
     require_known(contract)
-    issued, known = pl.col(contract.time_name), _known(snapshot)
+    issued, month_known = pl.col(contract.time_name), _month_known(snapshot)
     elapsed = month_number(pl.lit(month)) - month_number(issued)
     amounts = [name for name in contract.labels if name.startswith(AMOUNT)]
-    is_known = (known <= month).fill_null(False)
+    is_known = (month_known <= month).fill_null(False)
     return loans.filter(issued < month).with_columns(
         pl.when(is_known).then(OUTCOME).alias(OUTCOME),
-        pl.when(is_known).then(known).alias(OUTCOME_KNOWN),
+        pl.when(is_known).then(month_known).alias(OUTCOME_KNOWN),
         pl.min_horizontal(MONTHS_PAID, elapsed.cast(pl.Int32)).alias(MONTHS_PAID),
         *(pl.lit(None, dtype=pl.Float64).alias(name) for name in amounts),
     )
 
 
-def _known(snapshot: date | None) -> pl.Expr:
+def _month_known(snapshot: date | None) -> pl.Expr:
     """Return the month in which an outcome was known, which the file that says it was taken in at the latest."""
     return pl.min_horizontal(OUTCOME_KNOWN, pl.lit(snapshot, dtype=pl.Date)) if snapshot else pl.col(OUTCOME_KNOWN)
 

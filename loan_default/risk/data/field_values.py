@@ -90,8 +90,8 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         rules += _outcome_rules(contract, dtypes)
         if not contract.outcomes_are_final:
             frame = frame.with_columns(_maturity(contract))
-        if known := contract.outcome.known:
-            frame = frame.with_columns(_last_payment(contract, known, is_in_file=known.last_payment in dtypes))
+        if rule := contract.outcome.known:
+            frame = frame.with_columns(_last_payment(contract, rule, is_in_file=rule.last_payment in dtypes))
     return frame, rules
 
 
@@ -282,7 +282,7 @@ def _maturity(contract: Contract) -> pl.Expr:
     return months_after(pl.col(contract.time_name), months).alias(MATURES)
 
 
-def _last_payment(contract: Contract, known: OutcomeKnown, *, is_in_file: bool) -> Iterator[pl.Expr]:
+def _last_payment(contract: Contract, rule: OutcomeKnown, *, is_in_file: bool) -> Iterator[pl.Expr]:
     """Return in which month the outcome was known, and how many months were paid.
 
     Where the file does not say that, or says one before the issue, an outcome is known when the loan matures.
@@ -291,7 +291,7 @@ def _last_payment(contract: Contract, known: OutcomeKnown, *, is_in_file: bool) 
     months, defaulted = month_number(last) - month_number(issued), pl.col(OUTCOME) == 1
     never_paid = defaulted & last.is_null() if is_in_file else pl.lit(False)
     paid = pl.when(never_paid).then(0).when(months >= 0).then(months).cast(pl.Int32)
-    until_known = pl.when(defaulted).then(paid + known.months_after_default).otherwise(paid)
+    until_known = pl.when(defaulted).then(paid + rule.months_after_default).otherwise(paid)
     month = pl.coalesce(months_after(issued, until_known), pl.col(MATURES))
     yield pl.when(pl.col(OUTCOME).is_not_null()).then(month).alias(OUTCOME_KNOWN)
     yield paid.alias(MONTHS_PAID)

@@ -38,14 +38,14 @@ def loans(draw: st.DrawFn) -> Row:
     """Draw the row of a loan: its issue, how it ended if it did, when that was known, and what was paid."""
     issued = draw(st.integers(FIRST, LAST))
     outcome = draw(st.sampled_from([0, 1, None]))
-    known = None if outcome is None else issued + draw(st.integers(0, 40))
-    return issued, outcome, known, draw(st.integers(0, 40)), draw(st.floats(0, 1e4))
+    ends = None if outcome is None else issued + draw(st.integers(0, 40))
+    return issued, outcome, ends, draw(st.integers(0, 40)), draw(st.floats(0, 1e4))
 
 
 def frame_of(rows: Sequence[Row]) -> pl.DataFrame:
     dated = [
-        (month(issued), outcome, None if known is None else month(known), paid, amount)
-        for issued, outcome, known, paid, amount in rows
+        (month(issued), outcome, None if ends is None else month(ends), paid, amount)
+        for issued, outcome, ends, paid, amount in rows
     ]
     return pl.DataFrame(dated, schema=SCHEMA, orient="row")
 
@@ -58,10 +58,10 @@ def test_what_happened_later_changes_nothing_of_a_view(rows: list[Row], number: 
     assert (view[OUTCOME_KNOWN].drop_nulls() <= month(number)).all()
     assert view[OUTCOME].is_null().to_list() == view[OUTCOME_KNOWN].is_null().to_list()
     other_future = [
-        (issued, outcome, known, paid, amount)
-        if known is not None and known <= number
+        (issued, outcome, ends, paid, amount)
+        if ends is not None and ends <= number
         else (issued, *random.choice([(0, number + 1), (1, number + 7), (None, None)]), max(paid, number - issued), 0.0)
-        for issued, outcome, known, paid, amount in rows
+        for issued, outcome, ends, paid, amount in rows
         if issued < number
     ]
     same = as_of(frame_of(other_future).lazy(), BOOK, month(number)).collect()

@@ -23,13 +23,13 @@ from loan_default.risk.model.hazard import (
 from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.data.test_as_of import BOOK
 
-ROWS, TERM, RISK, REPAYMENT = 12_000, 24, (0.01, 0.06), 0.05
+ROWS, TERM, RISK, REPAYMENT = 40_000, 24, (0.01, 0.06), 0.05
 SPACE = FeatureSpace(BOOK)
 
 
 @pytest.fixture(scope="module")
 def parameters() -> BoostingParameters:
-    quick = {"max_depth": 2, "learning_rate": 0.1, "min_child_weight": 30.0, "subsample": 1.0, "colsample_bynode": 1.0}
+    quick = {"max_depth": 2, "learning_rate": 0.25, "min_child_weight": 30.0, "subsample": 1.0, "colsample_bynode": 1.0}
     search = full_search_space().tunable("xgboost")
     return search.model_copy(
         update={"start": quick, "search": {}, "full_size": {}, "rounds_at_most": 150, "stop_after_rounds": 40}
@@ -46,7 +46,7 @@ def simulate(rows: int, seed: int) -> tuple[pl.DataFrame, LoanHistory, LoanHisto
     seen = ended <= observed
     everything = LoanHistory(np.full(rows, float(TERM)), np.full(rows, 100.0), ended, defaults < repaid)
     history = LoanHistory(everything.terms, observed, np.where(seen, ended, np.inf), everything.defaulted & seen)
-    loans = pl.DataFrame({"income": 5e4, "home": np.where(rents, "rent", "own"), "debt": rng.random(rows) * 50})
+    loans = pl.DataFrame({"income": 5e4, "home": np.where(rents, "rent", "own"), "debt": 25.0})
     return loans, history, everything
 
 
@@ -55,7 +55,7 @@ def hazard(parameters: BoostingParameters) -> Hazard:
     xgboost.set_config(verbosity=0)
     loans, history, _ = simulate(ROWS, seed=1)
     assert 0.2 < history.is_open.mean() < 0.8
-    return fit_hazard(SPACE.matrix(loans), history, SPACE, parameters, seed=1)
+    return fit_hazard(SPACE.matrix(loans), history, SPACE, parameters, seed=1, at_most=90_000)
 
 
 def cumulative(monthly_default: float) -> Floats:
