@@ -151,6 +151,7 @@ def _lenient_policy() -> dict[str, Any]:
     }
     policy["drift"]["report_sample_rows"] = 300
     policy["performance"] |= {"least_loans": 100, "least_defaults": 10, "auc_shortfall_at_most": 0.3}
+    policy["value"] = {"funding_rate": 0.05, "servicing_cost": 0.01}
     return policy
 
 

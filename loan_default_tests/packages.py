@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +22,10 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import train_candidates
-from loan_default.risk.policy import load_policy
+from loan_default.risk.policy import ValuePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
+from loan_default.risk.value.loan_terms import read_ended
+from loan_default.risk.value.valuation import fit_value
 
 LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
 
@@ -98,9 +101,18 @@ def _cleaned_loans() -> pl.DataFrame:
         return pl.read_parquet(cleaned)
 
 
-def package(folder: Path, kind: str = "xgboost") -> Path:
+@functools.cache
+def valued_scorer(kind: str) -> Scorer:
+    """Return a scorer with a value, estimated on the same loans."""
+    loans = _cleaned_loans()
+    ended, complete = read_ended(loans, contract())
+    pds = scorer(kind).score(loans, with_reasons=False)["pd"].to_numpy()[complete]
+    return replace(scorer(kind), value=fit_value(ended, pds, ValuePolicy(funding_rate=0.05)))
+
+
+def package(folder: Path, kind: str = "xgboost", *, valued: bool = False) -> Path:
     """Write a model package with its canary, as registering a version leaves it."""
-    scorer(kind).save(folder)
+    (valued_scorer if valued else scorer)(kind).save(folder)
     application = {name: value for name, value in applications()[0][0].items() if value is not None}
     canary.write(folder, scorer(kind), application)
     return folder

@@ -94,7 +94,7 @@ def compare(row: Row, model: ServedModel) -> Decision:
             return Decision(row, "not scored again", sentence)
     values = [_value(field, row[field.name]) for field in scorer.contract.features]
     predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] == "full")
-    again = dict(zip(_ANSWERED, (column[0] for column in predictions), strict=True))
+    again = dict(zip(_ANSWERED, (column[0] for column in predictions[:5]), strict=True))
     differing = [name for name in _ANSWERED if again[name] != row[name]]
     if differing:
         return Decision(row, "different", f"Version {version} says another {', '.join(differing)} now.", again)

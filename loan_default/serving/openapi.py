@@ -287,7 +287,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
                 {"enum": [0, 1], "description": "1 for a decline, where params.output is label."},
             ]}},
         ),
-        "Prediction": _prediction(policy.reasons_at_most),
+        "Prediction": _prediction(policy.reasons_at_most, has_value=model.scorer.value is not None),
         "Decision": _object(
             row={"type": "object", "description": "What the prediction log keeps of it."},
             verdict={"enum": [*get_args(Verdict)]},
@@ -308,7 +308,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
     }  # fmt: skip
 
 
-def _prediction(reasons_at_most: int) -> Schema:
+def _prediction(reasons_at_most: int, *, has_value: bool) -> Schema:
     """Describe the full answer on an application; a question that decides on nobody has no id."""
     reasons = "What adds most to the risk, strongest first; none for an approval."
     answer = _object(
@@ -323,7 +323,12 @@ def _prediction(reasons_at_most: int) -> Schema:
         },
     )
     identified = {"type": "string", "format": "uuid", "description": "What finds the decision again."}
-    return {**answer, "properties": {**answer["properties"], "decision_id": identified}}
+    worth = {
+        "expected_loss": {"type": ["number", "null"], "description": "Principal lost on average, in the book's money."},
+        "npv": {"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
+    }
+    optional = {"decision_id": identified, **(worth if has_value else {})}
+    return {**answer, "properties": {**answer["properties"], **optional}}
 
 
 def _health() -> Schema:

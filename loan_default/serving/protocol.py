@@ -121,8 +121,10 @@ def encode(predictions: Predictions, output: Output, decision_ids: Iterable[str]
     else:
         values = [
             {"pd": pd, "score": score, "decision": decision, "reasons": reasons, "reason_codes": codes}
-            for pd, score, decision, reasons, codes in zip(*predictions, strict=True)
+            for pd, score, decision, reasons, codes in zip(*predictions[:5], strict=True)
         ]
+        for value, worth in zip(values, predictions.values, strict=False):
+            value["expected_loss"], value["npv"] = worth
         for value, decision_id in zip(values, decision_ids, strict=False):
             value["decision_id"] = decision_id
     return orjson.dumps({"predictions": values})

@@ -38,7 +38,8 @@ class LoanDefaultModel(PythonModel):
     ) -> list[dict[str, Any]] | list[float] | list[int]:
         """Return one answer for each row, in the form that the parameter `output` names.
 
-        `full` (the default): `pd`, `score`, `decision`, `reasons` and `reason_codes`; `pd`: the probability alone;
+        `full` (the default): `pd`, `score`, `decision`, `reasons`, `reason_codes`, and where the version has a value
+        `expected_loss` and `npv`; `pd`: the probability alone;
         `label`: 1 where the decision is to decline, otherwise 0. Input that the contract refuses is the
         caller's mistake: HTTP 400 with the sentence that says so. MLflow itself refuses what lacks a required field,
         and drops, with a warning in its log, a field that the signature does not know.
@@ -53,7 +54,7 @@ class LoanDefaultModel(PythonModel):
             return scores["pd"].to_list()
         if output == "label":
             return (scores["decision"] == "decline").cast(pl.Int64).to_list()
-        return scores.select("pd", "score", "decision", "reasons", "reason_codes").to_dicts()
+        return scores.drop("raw_score").to_dicts()
 
     def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
         """Check the applications against the contract."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.model.scorer import ApplicationValue, Predictions
 from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from loan_default.serving.follower import FollowedAlias
     from loan_default.serving.work_queue import WorkQueue
 
+_NO_VALUE = ApplicationValue(math.nan, math.nan)
 INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 
 
@@ -241,5 +242,13 @@ def entries_of(request: Request, reply: Reply) -> list[Entry]:
 def merge(parts: Sequence[VersionPredictions]) -> Predictions:
     """Merge the predictions of all parts, each at the position of its application."""
     order = np.argsort([*chain.from_iterable(part.positions for part in parts)]).tolist()
-    columns = [[*chain.from_iterable(column)] for column in zip(*(part.predictions for part in parts), strict=True)]
-    return Predictions(*([column[index] for index in order] for column in columns))
+    predictions = [_with_values(part.predictions, parts) for part in parts]
+    columns = [[*chain.from_iterable(column)] for column in zip(*predictions, strict=True)]
+    return Predictions(*([column[index] for index in order if column] for column in columns))
+
+
+def _with_values(predictions: Predictions, parts: Sequence[VersionPredictions]) -> Predictions:
+    """Give predictions of a version that has no value empty ones, where another part has some."""
+    if predictions.values or not any(part.predictions.values for part in parts):
+        return predictions
+    return predictions._replace(values=[_NO_VALUE] * len(predictions.pds))

@@ -6,7 +6,7 @@ Fitting, tuning and judging candidates are `risk`'s; what a training leaves in M
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +133,7 @@ def train_and_register(
     from loan_default.adapters.model_store import TRAINING
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.tuning import TUNED
+    from loan_default.risk.model.valued_version import with_value
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     splits = data.splits
@@ -152,11 +153,14 @@ def train_and_register(
         raise GateFailed("trained_model", findings)
     tags = _tags(data, policy, seed)
     _log(models, mlflow_run_id, candidates, data, {**tags, "kind": best.kind})
+    scorer, value = with_value(best.scorer, policy.value, data.engine, data.loans, splits)
+    candidates = (replace(best, scorer=scorer), *candidates[1:])
     rows = policy.drift.report_sample_rows
     reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
     variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
     record = {**_record(candidates, version.version, mlflow_run_id, seed, tags), "variants": list(variants)}
+    record["value"] = value
     models.tracking.log_json(mlflow_run_id, TRAINING, record)
     models.tracking.rename_run(mlflow_run_id, run_name(version.version, best.kind, best.metrics["auc"].value, splits))
     return Training(candidates, findings, record)

@@ -298,7 +298,7 @@ def book(derived: Mapping[str, str], **keys: Any) -> Contract:
         for number, (text, unit) in enumerate(derived.items())
     ]
     fields = [*own, *reversed(values), *sources, first]
-    own_keys: dict[str, Any] = {"groups": {}, "layouts": (), "fields": fields, "bureau_score": None}
+    own_keys: dict[str, Any] = {"groups": {}, "layouts": (), "fields": fields, "bureau_score": None, "pricing": None}
     return Contract.model_validate({**shipped.model_dump(), **own_keys})
 
 

@@ -1,10 +1,12 @@
 """What a body may decode to, and answers in three forms."""
 
+import math
+
 import orjson
 import pytest
 
 from loan_default.risk.model.reason_codes import ReasonCode
-from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.model.scorer import ApplicationValue, Predictions
 from loan_default.serving.protocol import BodyLimits, Refused, encode, repeated
 
 CODE: ReasonCode = {"group": "debt", "field": "dti", "side": "high", "share": 0.25}
@@ -16,6 +18,14 @@ def test_answers_in_three_forms() -> None:
     assert orjson.loads(encode(predictions, "label")) == {"predictions": [0, 1]}
     full = {"pd": 0.5, "score": 480, "decision": "decline", "reasons": ["High."], "reason_codes": [CODE]}
     assert orjson.loads(encode(predictions, "full"))["predictions"][1] == full
+
+
+def test_a_value_stands_beside_the_answer_and_is_null_where_it_is_not_known() -> None:
+    worth = [ApplicationValue(40.5, 120.25), ApplicationValue(math.nan, math.nan)]
+    predictions = Predictions([0.1, 0.5], [560, 480], ["approve"] * 2, [[]] * 2, [[]] * 2, worth)
+    first, second = orjson.loads(encode(predictions, "full", ["a", "b"]))["predictions"]
+    assert (first["expected_loss"], first["npv"], first["decision_id"]) == (40.5, 120.25, "a")
+    assert (second["expected_loss"], second["npv"]) == (None, None)
 
 
 def test_too_many_and_none_are_refused() -> None:

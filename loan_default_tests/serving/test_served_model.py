@@ -22,14 +22,14 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model import canary, onnx_export
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.model.online_features import check
-from loan_default.risk.model.scorer import Predictions
+from loan_default.risk.model.scorer import VALUED, Predictions
 from loan_default.risk.policy import UnknownFields
 from loan_default.serving import served_model
 from loan_default.serving.decoding import decode
 from loan_default.serving.protocol import Refused
 from loan_default.serving.pyfunc_model import LoanDefaultModel
 from loan_default.serving.served_model import ServedModel
-from loan_default_tests.packages import applications, contract, package, scorer
+from loan_default_tests.packages import applications, contract, package, scorer, valued_scorer
 
 UNKNOWN_FIELDS: tuple[UnknownFields, UnknownFields] = ("refuse", "ignore")
 AS_JSON, AS_CSV = "application/json", "text/csv"
@@ -62,7 +62,9 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
     assert "approve" not in batch["decision"][::2].to_list()
     singly = [model.predict(request.applications) for request in quick if request]
     for predictions in (
-        Predictions(*([column[0] for column in columns] for columns in zip(*singly, strict=True))),
+        Predictions(
+            *([column[0] for column in columns] for columns in zip(*(each[:5] for each in singly), strict=True))
+        ),
         model.predict(many.applications),
         model.predict(careful.applications),
     ):
@@ -75,6 +77,16 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
             assert [c["share"] for c in codes] == pytest.approx([c["share"] for c in expected], abs=2e-4)
     assert any(batch.filter(pl.col("decision") == "review")["reason_codes"].list.len())
     assert model.quick_form == (kind if kind in ("logistic_regression", "lightgbm") else "onnx")
+
+
+def test_a_valued_version_says_the_same_values_however_it_is_asked(tmp_path: Path) -> None:
+    model = ServedModel.load(package(tmp_path, valued=True), 3)
+    sent, features = applications()
+    expected = valued_scorer("xgboost").score(features, with_reasons=False).select(*VALUED).rows()
+    read = model.read(body_of(sent), AS_JSON, at_most=40)
+    assert model.predict(read.applications).values == expected
+    quick = [model.read_quickly(body_of([application]), at_most=1) for application in sent]
+    assert [model.predict(each.applications).values for each in quick if each] == [[value] for value in expected]
 
 
 def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,10 @@ def test_the_best_candidate_is_registered_with_what_later_steps_read(own_book: B
     assert version.tags["policy_fingerprint"] == record["policy_fingerprint"] == own_book.policy.fingerprint
     assert (version.tags["seed"], record["seed"]) == ("7", 7)
     assert own_book.models.scorer(version).contract.fingerprint == own_book.contract.fingerprint
+    assert record["value"].startswith("Estimated on ")
+    valued = own_book.models.scorer(version).value
+    assert valued is not None
+    assert valued.policy == own_book.policy.value
     run = client_of(own_book.models.tracking).get_run(run_id).data
     auc = training.candidates[0].metrics["auc"].value
     assert run.metrics["calibrate.logistic_regression.auc"] == pytest.approx(auc)

@@ -157,4 +157,5 @@ def _training_metadata(training: Training) -> Metadata:
             [(c.kind, *(c.metrics[name].value for name in SHOWN_METRICS)) for c in training.candidates],
         ),
         "git_commit": training.record["git_commit"],
+        "value": training.record["value"],
     }

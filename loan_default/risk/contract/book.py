@@ -19,6 +19,7 @@ from loan_default.risk.contract.field import NAME, LoanField, Role
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
 from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.contract.outcome import Expectation, Horizon, Outcome, Snapshot, Term
+from loan_default.risk.contract.pricing import Pricing
 from loan_default.risk.derivations import Operand, compile_expression
 from loan_default.risk.expressions import Expression, in_order
 from loan_default.risk.section import Problem, Section
@@ -49,6 +50,7 @@ class Contract(Section):
         not_loans: regular expressions; lines whose id fits one are counted, and are no loans.
         expect: limits within which a loan file is sound; outside cleaning stops.
         layouts: other forms of the same loans, recognised by their header.
+        pricing: the fields that say how much a loan lends and at which rate, by which its value is computed.
         bureau_score: the field with the credit bureau's score, which a notice of a decision states.
         groups: sentences of groups that are told as one reason, whichever of their fields adds most.
         fields: every field that is read.
@@ -70,6 +72,7 @@ class Contract(Section):
     snapshot: Snapshot | None = Field(default=None, examples=["{column: last_credit_pull_d}"])
     not_loans: tuple[str, ...] = ()
     bureau_score: str | None = None
+    pricing: Pricing | None = Field(default=None, examples=["{amount: loan_amnt, rate: int_rate}"])
     expect: Expectation = Field(examples=["{rejected_share_at_most: 0.05, default_rate_between: [0.01, 0.60]}"])
     layouts: tuple[FileLayout, ...] = ()
     groups: Mapping[str, str] = {}

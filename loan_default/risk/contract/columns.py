@@ -30,7 +30,10 @@ RESERVED: Mapping[str, str] = {
     "window": "the column of splits that says which window a loan is in",
     **dict.fromkeys(("vintage", "quarter"), "a column of comparisons"),
     **dict.fromkeys(
-        ("pd", "raw_score", "score", "decision", "reasons", "reason_codes", "input_fingerprint"),
+        (
+            *("pd", "raw_score", "score", "decision", "reasons", "reason_codes", "expected_loss", "npv"),
+            "input_fingerprint",
+        ),
         "a column of predictions",
     ),
     **dict.fromkeys(

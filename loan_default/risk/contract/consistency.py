@@ -14,6 +14,7 @@ import polars as pl
 
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.contract.outcome import ProductTerm
+from loan_default.risk.contract.pricing import pricing_problems
 from loan_default.risk.contract.reasons import sentence_problem
 from loan_default.risk.section import Location, Problem
 
@@ -32,6 +33,7 @@ def contradictions(contract: Contract) -> Iterator[Problem]:
     yield from _role_problems(contract)
     yield from _time_problems(contract)
     yield from _bureau_problems(contract)
+    yield from pricing_problems(contract)
     yield from _term_problems(contract)
     yield from _maturity_problems(contract)
     yield from _leak_problems(contract)

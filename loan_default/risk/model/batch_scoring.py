@@ -16,7 +16,7 @@ from loan_default.risk.compute import Engine, JoinedTable, LocalEngine, Table
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import TERM
 from loan_default.risk.loan_order import term_months
-from loan_default.risk.model.scorer import SCORED, Scorer
+from loan_default.risk.model.scorer import Scorer
 
 
 def write_predictions(
@@ -51,7 +51,7 @@ def write_predictions(
     rows = score_rows(scorer, loans, keep=_columns_to_keep(contract), with_reasons=with_reasons, engine=engine)
     terms = [] if contract.outcomes_are_final else [term_months(contract).alias(TERM)]
     names = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
-    rows.select(*names, *terms, *SCORED, *constant_columns).sink_parquet(parquet)
+    rows.select(*names, *terms, *scorer.scored, *constant_columns).sink_parquet(parquet)
     predictions = pl.scan_parquet(parquet, glob=False)
     if csv:
         codes = pl.col("reason_codes").list.eval(pl.element().struct.json_encode()).list.join(",")
@@ -73,7 +73,7 @@ def score_rows(
     """Score loans of any number: their columns `keep` beside what `Scorer.score` returns, in the same order."""
     table = JoinedTable(((loans, tuple(dict.fromkeys([*keep, *scorer.contract.feature_names]))),))
     columns = table.scan().collect_schema()
-    schema = {name: columns[name] for name in keep} | SCORED
+    schema = {name: columns[name] for name in keep} | scorer.scored
     return (engine or LocalEngine()).map_rows(partial(_score_part, scorer, keep, with_reasons), table, schema)
 
 

@@ -31,6 +31,8 @@ from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values
 from loan_default.risk.policy import DecisionPolicy
+from loan_default.risk.value.loan_terms import LoanTerms
+from loan_default.risk.value.valuation import ValueModel
 
 FORMAT = 3
 # 1 has no population: nothing is filled in, and no absence keeps from an approval; before 3, functions derive fields.
@@ -46,12 +48,22 @@ SCORED = {
     "reasons": pl.List(pl.String),
     "reason_codes": pl.List(_REASON_CODE),
 }
+VALUED = {"expected_loss": pl.Float64(), "npv": pl.Float64()}  # by versions that have a value, in the book's money
+VALUE_FILE = "value.json"  # of a package
+
+
+class ApplicationValue(NamedTuple):
+    """What one application is worth, in the book's money; NaN where that was not learned."""
+
+    expected_loss: float
+    npv: float
 
 
 class Predictions(NamedTuple):
     """Predictions for n applications as plain values: PDs from 0 to 1, points, decisions, reasons as two forms.
 
-    Only applications that are declined or reviewed have reasons: sentences, and codes of the same order.
+    Only applications that are declined or reviewed have reasons: sentences, and codes of the same order. `values` are
+    empty where the version has no value.
     """
 
     pds: list[float]
@@ -59,6 +71,7 @@ class Predictions(NamedTuple):
     decisions: list[str]
     reasons: list[list[str]]
     reason_codes: list[list[ReasonCode]]
+    values: Sequence[ApplicationValue] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ class Scorer:
     policy: DecisionPolicy
     contract: Contract
     population: Population = field(default_factory=Population)
+    value: ValueModel | None = None
 
     @cached_property
     def space(self) -> FeatureSpace:
@@ -85,6 +99,15 @@ class Scorer:
         """
         rare = self.population.rarely_missing(self.policy.missing_share_at_least)
         return tuple(index for index in self.space.used if self.contract.feature_names[index] in rare)
+
+    @property
+    def scored(self) -> dict[str, pl.DataType]:
+        """Return the columns of its predictions."""
+        return SCORED if self.value is None else SCORED | VALUED
+
+    @cached_property
+    def _loan_terms(self) -> LoanTerms:
+        return LoanTerms.of(self.contract)
 
     @cached_property
     def _reason_finder(self) -> ReasonFinder:
@@ -101,7 +124,7 @@ class Scorer:
             n rows: `pd` (calibrated probability of default), `raw_score` (log-odds, ranks the loans), `score` (points,
             higher is safer), `decision` (approve, review, decline; at best review where `needed_to_approve` is
             missing), `reasons` (list of sentences, strongest first; empty where approved), `reason_codes` (the same for
-            programs: group, field, side, share).
+            programs: group, field, side, share); and of a version that has a value `expected_loss` and `npv`.
         """
         X, values = self.space.matrix(loans), self.space.values(loans)
         raw = self.model.margins(X)
@@ -114,7 +137,12 @@ class Scorer:
             "decision": decisions,
         }
         explained = (decisions != "approve").to_numpy() & with_reasons
-        return pl.DataFrame(columns).hstack(self._reasons(X, values, pds, explained))
+        scored = pl.DataFrame(columns).hstack(self._reasons(X, values, pds, explained))
+        if self.value is None:
+            return scored
+        worth = self.value.value(pds, self._loan_terms.read(values))
+        valued = {name: getattr(worth, name) for name in VALUED}
+        return scored.hstack(pl.DataFrame(valued, nan_to_null=True))
 
     def predict(self, values: Values, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Predictions:
         """Score to plain values, as `score` does to columns.
@@ -139,7 +167,15 @@ class Scorer:
             array = self.calibration.pds(margins)
             pds, scores = array.tolist(), points(array, self.policy).tolist()
             decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
-        return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds))
+        worth = () if self.value is None else self._values(self.value, pds, values)
+        return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds), worth)
+
+    def _values(self, value: ValueModel, pds: list[float], values: Values) -> list[ApplicationValue]:
+        """Value applications one by one where there is one, else together; the same either way."""
+        if len(pds) == 1:
+            return [ApplicationValue(*value.value_application(pds[0], *self._loan_terms.read_one(values[0])))]
+        worth = value.value(np.array(pds), self._loan_terms.read(np.asarray(values)))
+        return [*map(ApplicationValue, worth.expected_loss.tolist(), worth.npv.tolist())]
 
     def explained(self, predictions: Predictions) -> list[int]:
         """Return which applications get reasons: those that are not approved."""
@@ -190,7 +226,7 @@ class Scorer:
         return of_all.select(pl.col(name).fill_null(pl.lit([], SCORED[name])) for name in ("reasons", "reason_codes"))
 
     def save(self, folder: Path) -> None:
-        """Write the model package: the model's file, `model.json`, `contract.json`."""
+        """Write the model package: the model's file, `model.json`, `contract.json`, and `value.json` if it has one."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder)
         content = {
@@ -202,6 +238,8 @@ class Scorer:
         }
         (folder / "model.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         (folder / "contract.json").write_text(self.contract.model_dump_json(indent=1), encoding="utf-8")
+        if self.value is not None:
+            (folder / VALUE_FILE).write_text(json.dumps(self.value.to_dict()), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Scorer:
@@ -226,7 +264,13 @@ class Scorer:
             policy=DecisionPolicy(**content["decision"]),
             contract=load_packaged_contract(folder / "contract.json"),
             population=Population(**content.get("population", {})),
+            value=_read_value(folder / VALUE_FILE),
         )
+
+
+def _read_value(file: Path) -> ValueModel | None:
+    """Read the value of a package; versions without one have no such file."""
+    return ValueModel.from_dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:

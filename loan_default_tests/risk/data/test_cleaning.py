@@ -387,7 +387,9 @@ def test_no_field_meets_a_column_of_cleaning_by_its_name(few: pl.DataFrame, clea
     assert len(called) == len(names)
     data = contract.model_dump()
     fields = [{**field, "name": called.get(field["name"], field["name"])} for field in data["fields"]]
-    renamed = Contract.model_validate({**data, "fields": fields, "bureau_score": called[data["bureau_score"]]})
+    pricing = {key: called.get(name, name) for key, name in data["pricing"].items()}
+    naming = {"fields": fields, "bureau_score": called[data["bureau_score"]], "pricing": pricing}
+    renamed = Contract.model_validate({**data, **naming})
     odd = with_values(with_values(few, 1, open_acc="many"), 2, id=few["id"][3])
     odd = pl.concat([odd, odd.head(1).with_columns(pl.lit("Total amount funded").alias("id"))])
     expected, result = clean(odd), clean(odd, by=renamed)

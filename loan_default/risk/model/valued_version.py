@@ -1,0 +1,77 @@
+"""Gives a version its value: estimates on the loans of its development what loans of its PDs cost and earn.
+
+Values are `risk.value`'s; here stands what needs a scorer for them, beside what ended loans paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import polars as pl
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.compute import Engine, Table
+from loan_default.risk.data.splitting import Splits, WindowName
+from loan_default.risk.model.development import on_windows
+from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.policy import ValuePolicy
+from loan_default.risk.value.loan_terms import columns_of_value, read_ended, value_problem
+from loan_default.risk.value.loss import LEAST_DEFAULTS, EndedLoans
+from loan_default.risk.value.valuation import fit_value
+
+
+@dataclass(frozen=True)
+class ScoredLoans:
+    """Ended loans of a window that say what they paid, their PDs (n,), and all columns of them that were asked for."""
+
+    ended: EndedLoans
+    pds: Floats
+    rows: pl.DataFrame
+
+
+def score_ended(
+    scorer: Scorer,
+    engine: Engine,
+    loans: Table,
+    splits: Splits,
+    windows: Sequence[WindowName],
+    *,
+    columns: Sequence[str] = (),
+) -> ScoredLoans:
+    """Score the loans of these windows, and read what they paid.
+
+    Raises:
+        ValueError: loans of the book cannot be valued.
+    """
+    names = tuple(dict.fromkeys([*columns_of_value(scorer.contract), *columns]))
+    parts = on_windows(engine, loans, scorer.contract, splits, windows, partial(_score, scorer, names))
+    rows = pl.concat(parts)
+    ended, complete = read_ended(rows, scorer.contract)
+    rows = rows.filter(complete)
+    return ScoredLoans(ended, rows["pd"].to_numpy(), rows)
+
+
+def _score(scorer: Scorer, names: Sequence[str], loans: pl.DataFrame) -> pl.DataFrame:
+    return loans.select(names).hstack(scorer.score(loans, with_reasons=False).select("pd", "decision"))
+
+
+def with_value(
+    scorer: Scorer, policy: ValuePolicy | None, engine: Engine, loans: Table, splits: Splits
+) -> tuple[Scorer, str]:
+    """Return the version with its value, or as it is; and in one sentence what it rests on, or why it has none."""
+    if policy is None:
+        return scorer, "The policy has no section value, so nothing is said of value."
+    if problem := value_problem(scorer.contract):
+        return scorer, problem
+    developed = score_ended(scorer, engine, loans, splits, ("train", "calibrate"))
+    defaults, count = int(developed.ended.defaulted.sum()), len(developed.pds)
+    if not LEAST_DEFAULTS <= defaults < count:
+        least = f"{LEAST_DEFAULTS} defaults and a repaid loan"
+        return scorer, (
+            f"Of the loans of development {count:,} say what they paid, of which {defaults:,} defaulted; {least} "
+            "are needed, so nothing is said of value."
+        )
+    valued = replace(scorer, value=fit_value(developed.ended, developed.pds, policy))
+    return valued, f"Estimated on {count:,} loans of development, of which {defaults:,} defaulted."

@@ -1,0 +1,124 @@
+"""Reads of loans what their value needs: amount, rate and term of applications, and what ended loans paid.
+
+Which columns these are is the contract's to say, and `value_problem` why a book has no value. What is computed of them
+is `cash_flows`', `loss`' and `valuation`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, TERM
+from loan_default.risk.contract.pricing import yearly_rate
+from loan_default.risk.loan_order import period_numbers
+from loan_default.risk.value.cash_flows import RealisedLoans
+from loan_default.risk.value.loss import EndedLoans
+from loan_default.risk.value.valuation import PricedLoans
+
+_NEEDED = ("principal", "interest")  # of the amounts; others count as none where they are not recorded
+
+
+def value_problem(contract: Contract) -> str | None:
+    """Say in one sentence why loans of a book cannot be valued; None where they can."""
+    problem = None
+    if contract.pricing is None:
+        problem = "The contract names no fields of amount and rate (pricing)"
+    elif not isinstance(contract.term, int) and _term_name(contract) is None:
+        problem = "The contract gives no term in months that all loans have, or that is a feature"
+    elif contract.outcome.known is None:
+        problem = "The contract names no column of the last payment (outcome.known)"
+    elif lacking := [name for name in _NEEDED if name not in contract.outcome.amounts.columns]:
+        problem = f"The contract names no column of the {' and the '.join(lacking)} paid (outcome.amounts)"
+    return problem and f"{problem}, so nothing is said of value."
+
+
+def _term_name(contract: Contract) -> str | None:
+    """Return the name of the feature that is the term; None without."""
+    return TERM if contract.term is None and TERM in contract.feature_names else None
+
+
+@dataclass(frozen=True)
+class LoanTerms:
+    """Names the fields of amount, rate and term, and their positions among the features.
+
+    `per_year` makes the rate a share a year; `months` is the term of all loans where no field has it.
+    """
+
+    names: tuple[str, str, str | None]
+    positions: tuple[int, int, int | None]
+    per_year: float
+    months: float = np.nan
+
+    @classmethod
+    def of(cls, contract: Contract) -> LoanTerms:
+        """Read where a contract has them.
+
+        Raises:
+            ValueError: its loans cannot be valued.
+        """
+        problem = value_problem(contract)
+        if contract.pricing is None or problem:
+            raise ValueError(problem)
+        names = (contract.pricing.amount, contract.pricing.rate, _term_name(contract))
+        amount, rate, term = (contract.feature_names.index(name) if name else None for name in names)
+        months = float(contract.term) if isinstance(contract.term, int) else np.nan
+        return cls(names, (amount or 0, rate or 0, term), yearly_rate(str(contract.by_name[names[1]].unit)), months)
+
+    def read(self, values: Floats) -> PricedLoans:
+        """Read them of applications (n, features), in natural units."""
+        amount, rate, term = self.positions
+        terms = np.full(len(values), self.months) if term is None else values[:, term]
+        return PricedLoans(values[:, amount], values[:, rate] * self.per_year, terms)
+
+    def read_one(self, values: Sequence[float] | Floats) -> tuple[float, float, float]:
+        """Read amount, rate and term of one application."""
+        amount, rate, term = self.positions
+        months = self.months if term is None else float(values[term])
+        return float(values[amount]), float(values[rate]) * self.per_year, months
+
+
+def columns_of_value(contract: Contract) -> list[str]:
+    """Return the columns of cleaned loans from which `read_ended` reads."""
+    order = [contract.order_name] if contract.order_name else []
+    amounts = [AMOUNT + name for name in contract.outcome.amounts.columns]
+    named = [name for name in LoanTerms.of(contract).names if name]
+    return [*dict.fromkeys([*named, *order, OUTCOME, MONTHS_PAID, *amounts])]
+
+
+def read_ended(loans: pl.DataFrame, contract: Contract) -> tuple[EndedLoans, NDArray[np.bool_]]:
+    """Read what ended loans paid, and which rows (n,) say it: outcome, amount, rate, term, last payment and amounts.
+
+    Fees, what was recovered and what that cost count as none where the book has no column of them or a loan no value.
+
+    Raises:
+        ValueError: loans of the book cannot be valued.
+    """
+    fields = LoanTerms.of(contract)
+    amount_name, rate_name, term_name = fields.names
+
+    def column(name: str) -> Floats:
+        return loans[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+    def paid(name: str) -> Floats:
+        return np.nan_to_num(column(AMOUNT + name)) if AMOUNT + name in loans.columns else np.zeros(loans.height)
+
+    principal, interest = (column(AMOUNT + name) for name in _NEEDED)
+    realised = RealisedLoans(
+        lent=column(f"{AMOUNT}funded" if f"{AMOUNT}funded" in loans.columns else amount_name),
+        rates=column(rate_name) * fields.per_year,
+        terms=column(term_name) if term_name else np.full(loans.height, fields.months),
+        months=column(MONTHS_PAID),
+        paid=principal + interest + paid("fees"),
+        recovered=paid("recovered") - paid("cost"),
+    )
+    complete = np.isfinite([*vars(realised).values(), principal, column(OUTCOME)]).all(axis=0)
+    complete &= (realised.lent > 0) & (realised.terms >= 1)
+    ended = EndedLoans(realised, column(OUTCOME) == 1, principal, period_numbers(loans, contract))
+    return ended.take(complete), complete

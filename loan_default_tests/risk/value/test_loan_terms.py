@@ -1,0 +1,67 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.value.loan_terms import LoanTerms, columns_of_value, read_ended, value_problem
+
+CONTRACT = load_contract()
+
+
+def changed(**keys: Any) -> Contract:
+    return Contract.model_validate({**CONTRACT.model_dump(exclude_unset=True), **keys})
+
+
+def test_terms_of_an_application_are_read_from_its_values(windows: Mapping[str, pl.DataFrame]) -> None:
+    loans = windows["test"].head(20)
+    values, terms = FeatureSpace(CONTRACT).values(loans), LoanTerms.of(CONTRACT)
+    priced = terms.read(values)
+    assert priced.amounts.tolist() == loans["loan_amnt"].to_list()
+    assert priced.rates == pytest.approx(loans["int_rate"].to_numpy() / 100)
+    assert priced.terms.tolist() == loans["term"].to_list()
+    for row in range(3):
+        assert terms.read_one(values[row].tolist()) == tuple(column[row] for column in priced)
+
+
+def test_ended_loans_are_what_cleaned_loans_say(windows: Mapping[str, pl.DataFrame]) -> None:
+    loans = windows["test"].select(columns_of_value(CONTRACT))
+    first = pl.int_range(pl.len()) == 0
+    lacking = loans.with_columns(months_paid=pl.when(~first).then("months_paid"), amount_cost=pl.lit(None, pl.Float64))
+    ended, complete = read_ended(lacking, CONTRACT)
+    assert complete.tolist() == [False, *[True] * (loans.height - 1)]
+    rest = loans.tail(-1)
+    assert ended.realised.lent.tolist() == rest["amount_funded"].to_list()
+    assert ended.defaulted.tolist() == (rest["outcome"] == 1).to_list()
+    paid = rest.select(pl.col("amount_principal") + pl.col("amount_interest") + pl.col("amount_fees")).to_series()
+    assert ended.realised.paid == pytest.approx(paid.to_numpy())
+    assert ended.realised.recovered.tolist() == rest["amount_recovered"].to_list()
+    assert ended.exposure == pytest.approx((rest["amount_funded"] - rest["amount_principal"]).to_numpy())
+    assert np.unique(np.array(ended.issued)).size > 1
+
+
+def test_a_book_says_why_it_has_no_value() -> None:
+    outcome = CONTRACT.outcome.model_dump(exclude_unset=True)
+    amounts = {"funded": "funded_amnt", "principal": "total_rec_prncp"}
+    assert value_problem(CONTRACT) is None
+    for keys, says in (
+        ({"pricing": None}, "no fields of amount and rate (pricing)"),
+        ({"term": {"horizon": 12}}, "no term in months"),
+        ({"outcome": {**outcome, "known": None}}, "no column of the last payment (outcome.known)"),
+        ({"outcome": {**outcome, "amounts": amounts}}, "no column of the interest paid (outcome.amounts)"),
+    ):
+        problem = value_problem(changed(**keys))
+        assert problem is not None
+        assert says in problem
+        assert problem.endswith("so nothing is said of value.")
+    with pytest.raises(ValueError, match="pricing"):
+        LoanTerms.of(changed(pricing=None))
+
+
+def test_a_term_of_all_loans_needs_no_field() -> None:
+    terms = LoanTerms.of(CONTRACT.model_copy(update={"term": 48}))
+    assert terms.read(np.zeros((2, len(CONTRACT.features)))).terms.tolist() == [48, 48]
