@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 5.0  # seconds in which a bucket is asked again, where MLflow has asked already
 EXPERIMENT, MODEL_NAME = "loan_default", "loan_default_model"  # of the book whose contract ships
+# By which MLflow's pages open its runs, and not traces of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
 _UNAUTHENTICATED = 401
 
@@ -108,7 +110,7 @@ class Tracking:
         with self._client(f"open the experiment {self.experiment}") as client:
             if client.get_experiment_by_name(self.experiment) is None:
                 with _accepting("RESOURCE_ALREADY_EXISTS"):  # another process may be creating it too
-                    client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+                    client.create_experiment(self.experiment, self._artifact_location(), _EXPERIMENT_TAGS)
             experiment = client.get_experiment_by_name(self.experiment)
             assert experiment is not None
         if (command := self.restoring_command()) is not None:
@@ -358,10 +360,12 @@ class Tracking:
         return self.get(version)
 
     def describe(self, version: int, text: str) -> None:
-        """Say in Markdown what the version is; on the model's page too, while none is newer, and on its run's."""
+        """Say in Markdown what the version is; on its run's page, and the model's unless another is in production."""
+        production = self.version_of(PRODUCTION)
         with self._client(f"describe version {version}") as client:
             entity = client.update_model_version(self.model_name, str(version), text)
-            client.update_registered_model(self.model_name, text)
+            if production is None or production.version == version:
+                client.update_registered_model(self.model_name, f"Version {version}:\n\n{text}")
             client.set_tag(str(entity.run_id), "mlflow.note.content", text)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:

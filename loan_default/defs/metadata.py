@@ -68,11 +68,12 @@ def rows(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> dg
     """Show records as a table, numbers to four decimals; `columns` are their fields, each with its type."""
     schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
     return dg.MetadataValue.table(
-        [dg.TableRecord({name: _rounded(row[name]) for name in columns}) for row in records], schema
+        [dg.TableRecord({name: rounded(row[name]) for name in columns}) for row in records], schema
     )
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Round a number to four decimals; what is none stays as it is."""
     return round(value, 4) if isinstance(value, float) else value
 
 

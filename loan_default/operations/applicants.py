@@ -15,7 +15,7 @@ from typing import Any
 
 from loan_default.adapters.inbox import list_files
 from loan_default.adapters.layout import batch_name
-from loan_default.operations.application_form import words_of
+from loan_default.operations.application_form import level_words
 from loan_default.operations.scoring_server import server_of
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
@@ -122,7 +122,7 @@ def describe_inputs(contract: Contract, row: Mapping[str, Any]) -> Inputs:
 
 def say_value(field: LoanField, value: float | str) -> str:
     """Say a value with its unit, and a level in words."""
-    return words_of(value) if isinstance(value, str) and field.levels else field.say(value)
+    return level_words(field, value) if isinstance(value, str) and field.levels else field.say(value)
 
 
 def stored_batches(settings: Settings) -> list[str]:

@@ -177,6 +177,11 @@ def words_of(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def level_words(field: LoanField, level: str) -> str:
+    """Return what people call a level: the contract's label, or else its name as words."""
+    return words_of(field.labels.get(level, level))
+
+
 def _sent(contract: Contract) -> set[str]:
     """Return the names of the fields that an application must have, though some of them may say nothing."""
     return {each.name for each in required_fields(contract)} - contract.left_out_by_applicants
@@ -202,7 +207,7 @@ def _is_input(each: LoanField, contract: Contract) -> bool:
 
 
 def _form_field(each: LoanField, *, required: bool) -> FormField:
-    choices = tuple((level, words_of(level)) for level in each.levels)
+    choices = tuple((level, level_words(each, level)) for level in each.levels)
     allowed = each.allowed if each.range and each.range[1] < _HARDLY_A_LIMIT else ""
     return FormField(each.name, each.short, each.kind, _unit(each), allowed, required, choices)
 

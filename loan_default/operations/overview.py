@@ -110,7 +110,13 @@ def advise_on_drift(status: Status) -> Iterator[Diagnosis]:
     scored = [batch for batch in status.batches if batch.state == "scored"]
     newest: BatchStatus | None = scored[-1] if scored else None
     if newest and newest.verdict == "drifted":
-        remedy = "Look at the batch; the drift sensor asks for a retraining where LOAN_DEFAULT_DATA names newer loans."
+        is_retraining = any(run.job == "retraining_job" for run in status.runs)
+        retraining = (
+            "a retraining is under way."
+            if is_retraining
+            else "the drift sensor asks for a retraining where LOAN_DEFAULT_DATA names newer loans."
+        )
+        remedy = f"Look at the batch; {retraining}"
         yield Diagnosis("drift", "note", f"The newest batch, {newest.batch}, has drifted.", remedy)
     if status.waiting:
         names = "batch waits" if len(status.waiting) == 1 else "batches wait"

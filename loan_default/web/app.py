@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -68,12 +69,11 @@ def warm_up(app: Starlette) -> threading.Thread:
 
 
 def _read_ahead(app: Starlette) -> None:
-    try:
-        app.state.batches.read()
-        app.state.versions.read()
-        read_overview(app.state.settings)
-    except (BadInput, TrackingError, OSError) as error:  # the pages say it too
-        logging.getLogger(__name__).warning("%s", error)
+    for read in (app.state.batches.read, app.state.versions.read, partial(read_overview, app.state.settings)):
+        try:
+            read()
+        except (BadInput, TrackingError, OSError) as error:  # the pages say it too
+            logging.getLogger(__name__).warning("%s", error)
     charts.warm_up()
 
 

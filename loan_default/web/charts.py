@@ -185,7 +185,7 @@ def distribution(bins: Sequence[tuple[str, float, float]], sides: tuple[str, str
         "data": {"values": values},
         "mark": {"type": "bar"},
         "encoding": {
-            "x": {"field": "bin", "type": "ordinal", "sort": None, "axis": {**axis, "labelLimit": 90}},
+            "x": {"field": "bin", "type": "ordinal", "sort": None, "axis": {**axis, "labelLimit": 110}},
             "xOffset": {"field": "side", "sort": list(sides)},
             "y": {
                 "field": "share",

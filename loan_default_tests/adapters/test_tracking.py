@@ -56,6 +56,7 @@ def test_experiment_is_created_once_with_its_artifact_location(tracking: Trackin
     client = client_of(tracking)
     location = client.get_experiment(first).artifact_location
     assert location == f"{Path(tracking.artifact_root).as_uri()}/loan_default"
+    assert client.get_experiment(first).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_artifacts_that_lie_elsewhere_are_told(tracking: Tracking) -> None:
@@ -152,6 +153,19 @@ def test_promotion_keeps_the_version_it_replaces(tracking: Tracking) -> None:
         assert tracking.get(first.version).aliases == (PREVIOUS,)
     tracking.move_alias(PRODUCTION, first.version)
     assert tracking.get(first.version).aliases == (PREVIOUS, PRODUCTION)
+
+
+def test_the_models_page_describes_the_version_in_production_or_the_newest_while_none_is(tracking: Tracking) -> None:
+    client = client_of(tracking)
+    for version in (1, 2):
+        registered(tracking)
+        tracking.describe(version, f"It is {version}.")
+    assert client.get_registered_model(tracking.model_name).description == "Version 2:\n\nIt is 2."
+    tracking.promote(2, {})
+    registered(tracking)
+    tracking.describe(3, "It was held.")
+    assert client.get_model_version(tracking.model_name, "3").description == "It was held."
+    assert client.get_registered_model(tracking.model_name).description == "Version 2:\n\nIt is 2."
 
 
 def test_interrupted_promotion_leaves_production_in_place(tracking: Tracking) -> None:

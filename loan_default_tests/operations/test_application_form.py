@@ -44,7 +44,7 @@ def test_a_field_has_the_contracts_label_unit_and_range() -> None:
     assert (amount.label, amount.unit, amount.required) == ("Amount asked for", "dollars", True)
     assert amount.allowed == "100 to 1,000,000 dollars"
     assert not fields["dti"].required
-    assert ("debt_consolidation", "Debt consolidation") in fields["purpose"].choices
+    assert ("debt_consolidation", "Paying off other debts") in fields["purpose"].choices
     assert fields["delinq_2yrs"].unit == ""
 
 

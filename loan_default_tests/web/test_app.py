@@ -13,6 +13,7 @@ from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
+from loan_default.web import app as application
 from loan_default.web.app import create_app
 from loan_default.web.people import People
 
@@ -47,3 +48,19 @@ def test_a_mistake_is_a_page_of_one_sentence(tmp_path: Path, error: Exception, s
     assert answer.status_code == status
     assert text in answer.text
     assert "a secret" not in answer.text
+
+
+def test_warming_up_goes_on_after_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read: list[Settings] = []
+
+    def fail() -> None:
+        raise TrackingError("The registry does not answer.")
+
+    app, settings = create_app(Settings(tmp_path), People()), Settings(tmp_path)
+    monkeypatch.setattr(app.state.versions, "read", fail)
+    monkeypatch.setattr(application, "read_overview", read.append)
+    application.warm_up(app).join(60)
+    assert read == [settings]
+    assert "The registry does not answer." in caplog.text

@@ -39,7 +39,7 @@ _COLUMNS = {
     io_manager_key="json",
     check_specs=check_specs("drift_report", [STABLE, ENOUGH_ROWS], batches),
     description="PSI of every feature and of the score against the training population, and the verdict by policy.",
-    kinds={"evidently", "polars"},
+    kinds={"polars"},
     tags=APPLICATIONS,
     owners=OWNERS,
 )
@@ -95,8 +95,8 @@ def _drift_metadata(compared: ComparedBatch, pages: WebPages) -> Metadata:
     return {
         "verdict": verdict.verdict,
         "drifted": f"{len(verdict.drifted_features)} features, {metadata.percent(verdict.share)}",
-        "drifted_share": verdict.share,
-        **({} if verdict.score_psi is None else {"score_psi": verdict.score_psi}),
+        "drifted_share": metadata.rounded(verdict.share),
+        **({} if verdict.score_psi is None else {"score_psi": metadata.rounded(verdict.score_psi)}),
         "reasons": metadata.bullets(verdict.reasons),
         "evidently": dg.MetadataValue.url(pages.evidently(compared.batch)),
         "page": dg.MetadataValue.url(pages.batch(compared.batch)),

@@ -133,7 +133,7 @@ def _rows_check(report: "CleaningReport") -> dg.AssetCheckResult:
     metadata={"dagster/column_schema": metadata.table_schema(_PREDICTED)},
     check_specs=check_specs("predictions", PREDICTION_RULES, batches),
     description="PD, score, decision and reasons of each application, by the version in production; also as CSV.",
-    kinds={"xgboost", "parquet"},
+    kinds={"mlflow", "parquet"},
     tags=APPLICATIONS,
     owners=OWNERS,
 )
@@ -187,9 +187,9 @@ def _predictions_metadata(scored: BatchScoring) -> Metadata:
                 for decision, applications, mean in scored.decisions
             ],
         ),
-        "approval_rate": scored.share("approve"),
-        "decline_rate": scored.share("decline"),
-        "mean_pd": scored.mean_pd,
+        "approval_rate": metadata.rounded(scored.share("approve")),
+        "decline_rate": metadata.rounded(scored.share("decline")),
+        "mean_pd": metadata.rounded(scored.mean_pd),
     }
 
 

@@ -45,6 +45,7 @@ class LoanField(Section):
         outside: what happens to a value outside of range or levels: its row is rejected, or it becomes missing, or the
             nearest bound.
         levels: the texts that it knows.
+        labels: what people read for a level whose own spelling says little.
         required: whether a file without the column is refused.
         nullable: whether a row may lack the value; by default where it is not required.
         strip: letters to cut off a number's text.
@@ -84,6 +85,7 @@ class LoanField(Section):
     range: tuple[float, float] | None = Field(default=None, examples=["[0, 1000000]"])
     outside: Literal["reject", "null", "clip"] = "reject"
     levels: tuple[str, ...] = ()
+    labels: Mapping[str, str] = Field(default={}, examples=["{RENT: a rented home}"])
     required: bool = False
     nullable: bool = True
     strip: str = ""
@@ -182,6 +184,13 @@ class LoanField(Section):
         for word, other in alike({level: level for level in self.levels} | dict(self.words)):
             problem = f"{word} and {other} are one, as a writer may write either; delete one"
             yield Problem(problem, ("levels" if other in self.levels else "words",))
+        for level, label in self.labels.items():
+            if level not in self.levels:
+                yield Problem(f"labels name {level}, which is no level of it; write one of its levels", ("labels",))
+            elif not label.strip():
+                yield Problem(
+                    f"the label of {level} says nothing; write what people call it, or delete it", ("labels",)
+                )
         for word, meaning in self.words.items():
             is_number = self.kind == "number" and isinstance(meaning, int | float)
             if not (meaning is None or meaning in self.levels or is_number):
@@ -285,7 +294,7 @@ class LoanField(Section):
         return f"reasons are {', '.join(sorted(sides))}: {rule}" if sides and sides not in allowed else None
 
     def say(self, value: float | str) -> str:
-        """Say a value for people: `10+ years`, `24,000 dollars`, `12.74 percent a year`, `small_business`.
+        """Say a value for people: `10+ years`, `24,000 dollars`, `12.74 percent a year`, `a small business`.
 
         At an end of a range to which values beyond it are clipped, it is that much `or more`, or `or less`.
 
@@ -293,7 +302,7 @@ class LoanField(Section):
             value: a number in the field's unit, or a level.
         """
         if isinstance(value, str):
-            return value
+            return self.labels.get(value, value)
         word = self._word_of.get(value)
         if word is not None:
             return word

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from loan_default.operations.application_form import level_words
 from loan_default.operations.batch_detail import (
     FieldDrift,
     predictions_file,
@@ -285,9 +286,10 @@ def field_table(fields: Sequence[FieldDrift], contract: Contract) -> PageTable:
 
 def _typical(name: str, mean: float | None, top: str | None, contract: Contract) -> str | None:
     """Say the mean of a number in its unit, or the level that most have and their share."""
-    if mean is None:
-        return top
     field = contract.by_name.get(name)
+    if mean is None:
+        level, share, percents = (top or "").rpartition(" (")
+        return f"{level_words(field, level)}{share}{percents}" if field and share else top
     rounded = float(f"{mean:.3g}") if abs(mean) < 1000 else float(f"{mean:.4g}")
     return f"{rounded:,.2f}" if field is None else f"mean {field.say(rounded)}"
 
@@ -297,6 +299,9 @@ def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:
     label = field_label(field.name, contract)
     known = contract.by_name.get(field.name)
     bins = _in_order([(bin_.label, bin_.reference, bin_.batch) for bin_ in field.bins], known)
+    if known is not None and known.levels:
+        words = {level: level_words(known, level) for level in known.levels}
+        bins = [(words.get(label, label), reference, share) for label, reference, share in bins]
     unit = f", in {known.unit}" if known is not None and known.unit and known.unit != "count" else ""
     drifted = "has drifted" if field.drifted else "is stable"
     title = f"{label}{unit}"

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from loan_default.operations.application_form import level_words
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.book import read_policy
 from loan_default.operations.version_comparison import SQUARE, VersionComparison, compare_versions
@@ -236,7 +237,10 @@ def segment_table(name: str, caption: str, segments: Sequence[Segment], contract
 def _segment(segment: Segment, contract: Contract) -> str:
     field = contract.by_name.get(segment.field)
     unit = f" {field.unit}" if field is not None and field.unit else ""
-    return f"{segment.field.replace('_', ' ')}: {segment.level.removesuffix('.0')}{unit}"
+    level = (
+        level_words(field, segment.level) if field is not None and field.levels else segment.level.removesuffix(".0")
+    )
+    return f"{segment.field.replace('_', ' ')}: {level}{unit}"
 
 
 def calibration_chart(judgement: Judgement) -> Chart:

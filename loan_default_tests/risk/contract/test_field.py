@@ -24,7 +24,7 @@ SAID = {
     ("pub_rec", 2.0): "2",
     ("fico_range_low", 700.0): "700 FICO points",
     ("grade", "C"): "C",
-    ("application_type", "Joint App"): "Joint App",
+    ("application_type", "Joint App"): "two borrowers",
 }
 
 
@@ -53,7 +53,7 @@ def test_a_reason_is_the_sentence_of_its_side_or_else_a_fact(contract: Contract)
             "Monthly debt payments, without mortgage and this loan, as a share of monthly income: 3 percent."
         ),
         ("dti", "missing"): "The share of income that existing debt payments take is not known.",
-        ("purpose", "level"): "The purpose of the loan: small_business.",
+        ("purpose", "level"): "The purpose of the loan: a small business.",
         ("mths_since_last_record", "level"): "Months since the last public record: 70 months.",
         ("revol_util", "missing"): "Revolving balance as a share of the revolving limit: not known.",
     }
@@ -107,6 +107,10 @@ OF_FIELD = {  # the keys of a field more: its mistakes
         "field a: 'C ' begins or ends with a blank, and no value read does; cut it off",
         "field a: B is a level and a word at once; delete it from one",
         "field a: word c stands for D, which is no value of it; write one of its levels",
+    ],
+    "kind: nominal, role: feature, levels: [A, B], labels: {A: ' ', C: third}, description: d": [
+        "field a: the label of A says nothing; write what people call it, or delete it",
+        "field a: labels name C, which is no level of it; write one of its levels",
     ],
     "kind: number, role: support, format: '%Y', description: d": [
         "field a: format is of months alone, and its kind is number; delete format"

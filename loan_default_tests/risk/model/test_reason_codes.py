@@ -161,7 +161,7 @@ def test_without_a_typical_value_a_fact_is_said_and_no_side() -> None:
     assert [code["side"] for code in codes] == ["level", "level", "missing"]
     assert sentences == [
         "Monthly debt payments, without mortgage and this loan, as a share of monthly income: 40 percent.",
-        "The purpose of the loan: car.",
+        "The purpose of the loan: a car.",
         "Revolving balance as a share of the revolving limit: not known.",
     ]
 

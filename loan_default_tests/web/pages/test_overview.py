@@ -1,9 +1,15 @@
 """The first page: what is in production and why, the last batches, and what to do next."""
 
+from datetime import UTC, datetime
 from html import unescape
 
 import pytest
 from starlette.testclient import TestClient
+
+from loan_default.operations.batch_status import BatchStatus
+from loan_default.operations.overview import advise_on_drift
+from loan_default.operations.runs import Run
+from loan_default.operations.status import ServerStatus, Status, VersionStatus
 
 pytestmark = pytest.mark.integration
 
@@ -18,6 +24,17 @@ def test_the_first_page_says_what_is_in_production_and_what_to_do(pages: TestCli
     assert "The newest batch, 2014-09, has drifted." in text
     assert 'href="/batches/2014-09"' in text
     assert "Data read on" in text
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"), [("retraining_job", "a retraining is"), ("training_job", "the drift sensor asks")]
+)
+def test_who_has_drift_is_told_whether_it_is_cared_for(job: str, sentence: str) -> None:
+    run = Run("1", job, "started", datetime.now(UTC), None, None)
+    drifted = BatchStatus("2014-09", "scored", verdict="drifted")
+    status = Status((VersionStatus("production", 1),) * 3, (drifted,), (), (run,), ServerStatus("http://a"), None)
+    (advice,) = advise_on_drift(status)
+    assert sentence in advice.remedy
 
 
 def test_a_new_home_is_told_how_to_begin(empty_pages: TestClient) -> None:

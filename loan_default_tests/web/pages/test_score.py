@@ -106,7 +106,10 @@ def test_what_is_missing_is_named_and_what_is_computed_is_not() -> None:
 
 def test_inputs_are_said_with_units_and_levels_in_words() -> None:
     inputs = describe_inputs(CONTRACT, {"loan_amnt": 24_000.0, "purpose": "debt_consolidation", "dti": None})
-    assert inputs.values == (("Amount asked for", "24,000 dollars"), ("What the money is for", "Debt consolidation"))
+    assert inputs.values == (
+        ("Amount asked for", "24,000 dollars"),
+        ("What the money is for", "Paying off other debts"),
+    )
     assert inputs.missing == ("Monthly debt payments, without mortgage and this loan, as a share of monthly income",)
 
 
