@@ -40,7 +40,7 @@ TOGETHER = {
 }
 SINGLE = {
     *("loan_splits", "tuned_params", "trained_model", "model_evaluation", "promoted_model", "model_card"),
-    *("predictions", "drift_report", "performance_report", "model_server"),
+    *("predictions", "drift_report", "performance_report", "model_server", "backtest"),
 }
 KEYS = sorted(SINGLE.union(*TOGETHER.values()))
 BATCHED = TOGETHER["scoring"] | {"predictions", "drift_report"}
@@ -51,6 +51,7 @@ CONFIG: Mapping[str, Mapping[str, Any]] = {
     "trained_model": {"candidates": ["logistic_regression"]},
     "model_evaluation": {"resamples": 20},
     "performance_report": {"resamples": 20},
+    "backtest": {"first": "2013-01", "every": 60},
 }
 
 

@@ -38,6 +38,7 @@ Record = Literal[
     "promoted_model",
     "outcomes_report",
     "performance_report",
+    "backtest",
 ]
 BatchRecord = Literal["application_report", "prediction_report", "drift_report", "field_distributions"]
 Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes"]

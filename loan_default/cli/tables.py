@@ -287,6 +287,19 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
 
 
+def show_backtest(console: Console, record: Mapping[str, Any]) -> None:
+    """Show what each way of learning reached at each month, and why one could not be developed."""
+    from loan_default.risk.validation.backtest import COLUMNS, rows_of
+
+    month, label, *figures = COLUMNS
+    table = _table("Back-test", month, label, *map(_number, figures))
+    for row in rows_of(record["points"]):
+        _add_row(table, *row)
+    console.print(table)
+    for point in (point for point in record["points"] if point["reason"]):
+        console.print(f"{point['month']} {point['label']}: {point['reason']}", style="dim", markup=False)
+
+
 def show_batch_number(console: Console, batch: str, number: int, count: int) -> None:
     """Show which batch of how many comes next."""
     console.print(Text(f"Batch {batch}, {number} of {count}", style="bold"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from loan_default.cli.app import TRAIN, command
-from loan_default.cli.arguments import Month, Reason, between
+from loan_default.cli.arguments import AsJson, Month, Reason, between
 
 if TYPE_CHECKING:
     from loan_default.operations.training import TrainingRecords, TrainingRequest
@@ -123,6 +123,36 @@ def _carry_out(
     settings = home.open_home(data=values.pop("data"))
     with progress(output()):
         return settings, operation(settings, TrainingRequest(**values))
+
+
+@command(TRAIN, "backtest --every 6 --from 2010-01", "backtest --json")
+def backtest(
+    *,
+    first: Annotated[Month | None, Parameter(name="--from")] = None,
+    every: Annotated[int, between(1, 120)] = 6,
+    json: AsJson = False,
+) -> None:
+    """Develop models as of past months, on what was known then, and judge them by the loans of the year after.
+
+    Each month takes as long as four trainings without a search.
+
+    Args:
+        first: First month; default: two years after the first loan.
+        every: Months from one to the next.
+    """
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import errors, output, print_json
+    from loan_default.operations import home
+    from loan_default.operations.backtest import back_test
+
+    settings = home.open_home()
+    with progress(errors() if json else output()):
+        record = back_test(settings, first, every)
+    if json:
+        print_json(record)
+    else:
+        tables.show_backtest(output(), record)
 
 
 @command(TRAIN, "promote", 'promote --version 3 --force --reason "The board asked for it."')

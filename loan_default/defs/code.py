@@ -25,6 +25,7 @@ _HIGHEST = {  # of each group of assets
     "scoring": "model",
     "monitoring": "monitoring",
     "performance": "monitoring",
+    "backtest": "validation",
     "serving": "model",
 }
 

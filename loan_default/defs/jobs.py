@@ -35,6 +35,10 @@ _JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
         dg.AssetSelection.groups("performance"),
         "Hold what was predicted against the outcomes that came in.",
     ),
+    "backtest_job": (
+        dg.AssetSelection.groups("backtest"),
+        "Develop as of past months, and judge by the loans that came after.",
+    ),
     "serving_job": (
         dg.AssetSelection.groups("serving"),
         "Have the scoring server answer by the version in production.",

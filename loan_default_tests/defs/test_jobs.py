@@ -27,6 +27,7 @@ RUNS = {
     "promotion_job": REGISTRY,
     "full_pipeline_job": TRAINING | REGISTRY,
     "performance_job": {"loan_outcomes", "rejected_outcomes", "outcomes_report", "performance_report"},
+    "backtest_job": {"backtest"},
     "serving_job": {"model_server"},
     "batch_prediction_job": SCORING | {"drift_report"},
     "monitoring_job": {"drift_report"},

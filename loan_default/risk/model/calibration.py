@@ -45,6 +45,8 @@ def _sigmoid(log_odds: Floats) -> Floats:
 def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
     """Fit slope and intercept by maximum likelihood: Newton's method, towards Platt's smoothed targets.
 
+    Outcomes (n,) are 1 or 0, or, of loans that are still open, a probability between.
+
     Raises:
         ValueError: outcomes are all 0 or all 1.
     """
@@ -52,7 +54,7 @@ def fit_calibration(margins: Floats, outcomes: Floats) -> Calibration:
     if not (defaults and repaid):
         raise ValueError(f"{len(outcomes):,} loans with {defaults:,.0f} defaults: calibration needs both outcomes")
     # Platt's targets keep a perfectly separated window from asking for an endless slope
-    targets = np.where(outcomes == 1, (defaults + 1) / (defaults + 2), 1 / (repaid + 2))
+    targets = outcomes * (defaults + 1) / (defaults + 2) + (1 - outcomes) / (repaid + 2)
     # standardised, so that Newton's method starts near enough whatever the margins' scale and centre are
     centre, scale = margins.mean(), margins.std() or 1.0
     design = np.column_stack([(margins - centre) / scale, np.ones_like(margins)])

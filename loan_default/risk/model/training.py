@@ -21,7 +21,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Interval, auc_of, measure
 from loan_default.risk.loan_order import period_numbers
-from loan_default.risk.model.calibration import fit_calibration
+from loan_default.risk.model.calibration import Calibration, fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, candidate_class
 from loan_default.risk.model.development import Development
@@ -111,10 +111,8 @@ def _fit(
     decision: DecisionPolicy,
     seed: int,
 ) -> Candidate:
-    """Calibrate by what the first fit says of loans that it has not seen; the final fit keeps that calibration."""
-    first = model.fit(development, "train", parameters, seed)
-    margins, outcomes = development.margins(first)
-    calibration = fit_calibration(margins, outcomes)
+    """Fit with its calibration, and measure it on the calibrate window."""
+    final, calibration, margins, outcomes = fit_calibrated(model, parameters, development, seed)
     metrics = measure(
         outcomes,
         calibration.pds(margins),
@@ -123,10 +121,22 @@ def _fit(
         rng=np.random.default_rng(0),
         resamples=_RESAMPLES,
     )
-    final = first.refit(development, parameters, seed)
     space = development.space
     scorer = Scorer(final, model.name, calibration, decision, space.contract, space.population)
     return Candidate(model.name, scorer, final.record(parameters), metrics, margins)
+
+
+def fit_calibrated(
+    model: type[CandidateModel], parameters: CandidateParameters, development: Development, seed: int
+) -> tuple[CandidateModel, Calibration, Floats, Floats]:
+    """Calibrate by what the first fit says of loans that it has not seen; the final fit keeps that calibration.
+
+    Returns:
+        The fit on both windows, its calibration, and the margins (n,) and outcomes (n,) on which this rests.
+    """
+    first = model.fit(development, "train", parameters, seed)
+    margins, outcomes = development.margins(first)
+    return first.refit(development, parameters, seed), fit_calibration(margins, outcomes), margins, outcomes
 
 
 def select_opinions(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:

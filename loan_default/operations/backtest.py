@@ -1,0 +1,32 @@
+"""Back-tests the platform on the loans that were cleaned last.
+
+What is learned and measured is `risk.validation.backtest`'s.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from loan_default.operations.records import Record, read_record
+from loan_default.operations.runs import run_job
+from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
+
+
+def back_test(settings: Settings, first: date | None, every: int) -> Record:
+    """Develop each so many months from the first on, and return the record of it.
+
+    Raises:
+        BadInput: no loans were cleaned, or the book does not say when outcomes were known.
+        JobFailed: the step failed.
+    """
+    from loan_default.risk.contract.loading import load_contract
+    from loan_default.risk.data.as_of import require_known
+
+    require_known(load_contract(settings.contract))
+    if read_record(settings, "loan_splits") is None:
+        raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
+    config = {"first": f"{first:%Y-%m}" if first else "", "every": every}
+    run_job(settings, "backtest_job", config={"backtest": config})
+    record: Record = read_record(settings, "backtest")
+    return record

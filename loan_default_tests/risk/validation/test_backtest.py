@@ -1,0 +1,99 @@
+"""Back-tests: what is learned at a month knows nothing later, and is measured on the loans that came after."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from loan_default.risk.contract.columns import OUTCOME, OUTCOME_KNOWN
+from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.data.cleaning import clean_loans
+from loan_default.risk.data.synthetic import make_loans, write_csv
+from loan_default.risk.errors import BadInput
+from loan_default.risk.model.search_space import SearchSpace
+from loan_default.risk.policy import load_policy
+from loan_default.risk.validation.backtest import (
+    COLUMNS,
+    LABELS,
+    BackTestPoint,
+    Label,
+    back_test,
+    months_between,
+    rows_of,
+)
+
+MONTH, SNAPSHOT = date(2013, 1, 1), date(2019, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def loans(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """Clean loans of which all have ended, issued in the three years before `MONTH` and the one after it."""
+    folder = tmp_path_factory.mktemp("backtest")
+    raw = make_loans(2_400, seed=5, first_month=date(2010, 1, 1), last_month=date(2013, 10, 1))
+    write_csv(raw, folder / "loans.csv")
+    clean_loans([folder / "loans.csv"], load_contract(), cleaned=folder / "cleaned", rejected=folder / "rejected")
+    return pl.read_parquet(folder / "cleaned", glob=False)
+
+
+def measure(loans: pl.DataFrame, search: SearchSpace, *labels: Label) -> dict[str, BackTestPoint]:
+    decision = load_policy().decision
+    points = back_test(
+        loans.lazy(), load_contract(), search, decision, [MONTH], snapshot=SNAPSHOT, seed=7, labels=labels
+    )
+    return {point.label: point for point in points}
+
+
+@pytest.fixture(scope="module")
+def points(loans: pl.DataFrame, quick_search: SearchSpace) -> dict[str, BackTestPoint]:
+    return measure(loans, quick_search, *LABELS)
+
+
+def test_each_way_of_learning_is_measured_on_the_loans_of_the_year_after(
+    loans: pl.DataFrame, points: dict[str, BackTestPoint]
+) -> None:
+    before, after = (loans.filter(in_time) for in_time in (pl.col("issue_d") < MONTH, pl.col("issue_d") >= MONTH))
+    assert points["matured"].reason
+    for point in points.values():
+        assert point.loans == after.height
+        assert point.default_rate == pytest.approx(after[OUTCOME].mean())
+        assert sum(term.loans for term in point.terms) == (point.loans if point.auc else 0)
+    open_then = before.filter(pl.col(OUTCOME_KNOWN) > MONTH).height
+    for label in ("hazard", "open"):
+        point = points[label]
+        assert (point.learned, point.learned_open) == (before.height, open_then)
+        assert point.auc is not None and point.auc > 0.58
+        assert point.mean_pd == pytest.approx(point.default_rate, abs=0.06)
+        assert point.year_mean_pd == pytest.approx(point.year_default_rate, abs=0.03)
+        assert point.year_auc is not None and point.year_auc > 0.55
+    assert points["hindsight"].learned == before.height
+
+
+def test_what_was_known_later_changes_nothing_that_is_learned(
+    loans: pl.DataFrame, points: dict[str, BackTestPoint], quick_search: SearchSpace
+) -> None:
+    hidden = (pl.col("issue_d") < MONTH) & (pl.col(OUTCOME_KNOWN) > MONTH)
+    other = loans.with_columns(pl.when(hidden).then(1 - pl.col(OUTCOME)).otherwise(OUTCOME).alias(OUTCOME))
+    assert measure(other, quick_search, "open", "hindsight")["open"] == points["open"]
+    assert measure(other, quick_search, "hindsight")["hindsight"].mean_pd != points["hindsight"].mean_pd
+
+
+def test_where_too_few_had_matured_the_point_says_so(loans: pl.DataFrame, quick_search: SearchSpace) -> None:
+    young = loans.filter(pl.col("issue_d") >= date(2011, 1, 1))
+    point = measure(young, quick_search, "matured")["matured"]
+    assert (point.learned, point.auc) == (0, None)
+    assert point.reason == "0 loans had matured, of which 0 defaulted: too few."
+    (row,) = rows_of([point.to_dict()])
+    assert len(row) == len(COLUMNS)
+    assert row[:2] == ("2013-01", "matured")
+
+
+def test_a_month_that_no_matured_loans_follow_cannot_be_tested(loans: pl.DataFrame, quick_search: SearchSpace) -> None:
+    decision = load_policy().decision
+    with pytest.raises(BadInput, match="No month from 2014-01 to 2014-07 is followed by 100 loans that had matured"):
+        months = [date(2014, 1, 1), date(2014, 7, 1)]
+        back_test(loans.lazy(), load_contract(), quick_search, decision, months, snapshot=SNAPSHOT, seed=7)
+
+
+def test_months_follow_each_other() -> None:
+    expected = [date(2010, 11, 1), date(2011, 3, 1), date(2011, 7, 1)]
+    assert months_between(date(2010, 11, 1), date(2011, 10, 1), 4) == expected
