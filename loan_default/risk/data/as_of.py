@@ -73,7 +73,7 @@ def months_until_known(contract: Contract) -> pl.Expr:
 
 @dataclass(frozen=True)
 class LoanHistory:
-    """What was observed of n loans, in months from the issue of each.
+    """Holds what was observed of n loans, in months from the issue of each.
 
     Attributes:
         terms: (n,) months from the first payment to the last.

@@ -224,7 +224,7 @@ def back_test(
 
 @dataclass(frozen=True)
 class _Past:
-    """What could be learned from at a month, and how it is learned from."""
+    """Learns from what was known at a month."""
 
     loans: pl.LazyFrame
     contract: Contract
