@@ -21,7 +21,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.web import charts
-from loan_default.web.card import card_html
+from loan_default.web.card import card_page
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.pages.batches import field_label
 from loan_default.web.rendering import contract_of, percent, settings_of
@@ -269,7 +269,7 @@ def show_card(request: Request) -> Response:
     detail = archive.detail(_number(request.path_params["version"]))
     if detail.card is None:
         raise BadInput(f"Version {detail.summary.version} has no card; loan-default promote writes that of the newest.")
-    return show(request, "card.html", [], version=detail.summary, card=card_html(detail.card))
+    return show(request, "card.html", [], version=detail.summary, card=card_page(detail.card))
 
 
 # --- two versions
