@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -42,6 +42,7 @@ def create_app(settings: Settings, people: People) -> Starlette:
     app = Starlette(
         routes=[
             Route("/ping", _ping),
+            Route("/favicon.ico", _icon),
             *routes,
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
@@ -79,6 +80,11 @@ def _read_ahead(app: Starlette) -> None:
 
 def _ping(request: Request) -> Response:
     return PlainTextResponse("ok", headers={"X-Application": "loan-default"})
+
+
+def _icon(request: Request) -> Response:
+    """Answer browsers that look for an icon where a page names none, as Evidently's."""
+    return FileResponse(FOLDER / "static" / "icon.svg", media_type="image/svg+xml")
 
 
 _TITLES = {403: "You may not see this page", 404: "There is no such page", 405: "There is no such page"}

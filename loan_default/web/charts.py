@@ -122,7 +122,7 @@ def trend(
     highest = max(
         [figure for _, figure in points if figure is not None] + ([limit.value * 1.15] if limit else []) + [0]
     )
-    y = _y(format, [0, highest or 1])
+    y = _y(format, [0, highest or (0.01 if format == FINE_PERCENT else 1)])
     x = _positions([name for name, _ in points])
     layers: list[dict[str, Any]] = [
         {
@@ -327,7 +327,7 @@ def vintages(
     names, start = names[-_POINTS:], max(len(names) - _POINTS, 0)
     figures = [figure for line in lines.values() for figure in line[start:] if figure is not None]
     low, high = (min(figures), max(figures)) if figures else (0.0, 1.0)
-    margin = (high - low) * 0.15 or 0.01
+    margin = max((high - low) * 0.15, 0.02)  # else the labels of the axis would be the same
     y = _y(format, [max(low - margin, 0), high + margin])
     colours = dict(zip(lines, SERIES_COLOURS, strict=False))
     layers = []

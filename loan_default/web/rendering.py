@@ -115,6 +115,7 @@ def environment() -> Environment:
         short_moment=short_moment,
         day=day,
         plural=plural,
+        times=times,
         decision_word=decision_word,
     )
     return templates
@@ -168,6 +169,11 @@ def short_moment(value: datetime | str | None) -> Markup:
         return Markup(NOTHING)
     time = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(time.isoformat(timespec="seconds"), f"{time:%Y-%m-%d %H:%M}")
+
+
+def times(count: int) -> str:
+    """Write how often something was: `once`, `3 times`."""
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOKEN = "form_token"  # the field of each form that only a page of ours can fill in
 BODY_BYTES = 1_000_000
-_OPEN = ("/static/", "/sign-in", "/ping")  # beginnings of the paths that need no signing in
+_OPEN = ("/static/", "/favicon.ico", "/sign-in", "/ping")  # beginnings of the paths that need no signing in
 _SAFE_METHODS = ("GET", "HEAD")
 # No script but our own files, no style but theirs, nothing from elsewhere; a page may send a stricter one itself.
 POLICY = (

@@ -15,11 +15,17 @@ from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web import app as application
 from loan_default.web.app import create_app
-from loan_default.web.people import People
+from loan_default.web.people import People, User
+from loan_default_tests.web.clients import client_of
 
 
 def test_whoever_watches_the_server_is_answered(client: TestClient) -> None:
     assert client.get("/ping").text == "ok"
+
+
+def test_a_browser_finds_an_icon_also_where_nobody_has_signed_in(tmp_path: Path) -> None:
+    answer = client_of(create_app(Settings(tmp_path), People({"anna": User("anna", "viewer")}))).get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
 
 
 def test_a_path_without_a_page_is_said_to_be_none(client: TestClient) -> None:

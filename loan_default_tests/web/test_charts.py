@@ -61,6 +61,15 @@ def test_percents_of_an_axis_are_written_as_in_tables(name: str) -> None:
     assert all(re.fullmatch(r"\d+\N{NO-BREAK SPACE}%", text) for text in written)
 
 
+def test_an_axis_of_one_figure_or_of_zeros_has_labels_that_differ() -> None:
+    zeros = charts.trend([("a", 0.0), ("b", 0.0)], format=charts.FINE_PERCENT)
+    one = charts.vintages(["2016-Q1"], {"mean PD": [0.275]}, format=".0%")
+    for spec, most in ((zeros, 1.0), (one, 100.0)):
+        labels = [float(text) for text in re.findall(r">([\d.]+)\N{NO-BREAK SPACE}%<", draw(spec, ""))]
+        assert len(labels) == len({*labels}) > 2
+        assert max(labels) <= most
+
+
 def test_a_chart_is_drawn_once_and_the_ids_of_two_differ() -> None:
     before = charts._render.cache_info().hits
     first, second = (draw(SPECS["agreement"], "a"), draw(SPECS["calibration"], "a"))

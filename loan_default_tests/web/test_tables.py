@@ -37,6 +37,10 @@ def test_a_csv_holds_all_rows_and_plain_values() -> None:
     ]
 
 
+def test_a_csv_holds_the_rows_of_every_page() -> None:
+    assert _table(25, page=2).to_csv().split() == ["row", *map(str, range(25))]
+
+
 @given(st.text())
 def test_no_text_of_a_csv_is_a_formula(text: str) -> None:
     table = PageTable("t", "Rows", [Column(text)], [(text,)])

@@ -42,6 +42,8 @@ def test_a_version_that_was_held_shows_why_first(pages: TestClient) -> None:
 def test_the_card_is_a_page(pages: TestClient) -> None:
     text = pages.get("/versions/1/card").text
     assert text.count("<h1>") == 1
+    assert '<a href="#section-1">In short</a>' in text
+    assert '<h2 id="section-1">In short</h2>' in text
     assert '<div class="table" tabindex="0"' in text
     assert "style=" not in text
 
