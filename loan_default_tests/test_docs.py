@@ -4,10 +4,12 @@ Keys of reviewed files are `risk/model/test_file_schemas.py`'s.
 """
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import date
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -19,9 +21,12 @@ from cyclopts import App
 
 from loan_default.cli import main
 from loan_default.cli.app import app
+from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.settings import known_variables, load_settings
-from loan_default_tests.homes import unset_environment
+from loan_default_tests.homes import environment_of, own_environment, unset_environment
+from loan_default_tests.steps.book import Book
 from loan_default_tests.test_observability import exposed
+from loan_default_tests.web.home import pages_home, register_again
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -206,7 +211,10 @@ FOREIGN = {
     *("read", "ssh", "sudo", "terraform", "export", "."),
 }
 # Commands that a test runs, in a fresh home, as they stand on the page; the rest is held to the command's grammar.
-RUN = ("status", "history", "doctor")
+RUN = ("status", "history", "doctor", "contract", "metrics")
+# Those that need a trained home, and run in one for long; `run` is tested by its own tests, and servers do not end.
+RUN_LONG = ("report", "score", "score-again", "promote", "rollback")
+NOT_RUN = ("run", "web")
 
 
 def shell_blocks(page: Path) -> Iterator[str]:
@@ -298,13 +306,48 @@ def test_quick_commands_run_as_they_stand_on_the_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    typed = [call[1:] for page in PAGES for block in shell_blocks(page) for call in calls(block)]
-    quick = dict.fromkeys(tuple(words) for words in typed if words and words[0] in RUN)
+    write_csv(make_loans(300, seed=1), tmp_path / "loans.csv")
+    quick = typed(RUN)
     assert {words[0] for words in quick} == {*RUN}
-    for words in quick:
+    for words in sorted(quick, key=lambda words: words[:2] == ("contract", "check")):  # after init
         with unset_environment():
             code = main([word for word in words if word != "--send-test-alert"])
         out, err = capfd.readouterr()
         assert code in (0, 1), f"{words}: {err}"
         assert out, words
         assert "Traceback" not in err, f"{words}: {err}"
+
+
+def typed(names: Collection[str]) -> dict[tuple[str, ...], None]:
+    """Return the words after `loan-default` of the commands of these names, each once, as the pages have them."""
+    every = (call for page in PAGES for block in shell_blocks(page) for call in calls(block))
+    ours = (tuple(call[1:]) for call in every if Path(call[0]).name == "loan-default")
+    return dict.fromkeys(words for words in ours if words[0] in names)
+
+
+def test_each_command_on_the_pages_is_run_by_a_test() -> None:
+    every = {words[0] for words in typed(COMMANDS)}
+    assert every == {*RUN, *RUN_LONG, *NOT_RUN}
+
+
+@pytest.mark.long
+def test_commands_for_a_trained_home_run_as_they_stand_on_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = pages_home(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    book = Book(settings)
+    register_again(book)  # a third version
+    for name, month in (("2018-10", 10), ("2018-12", 12), ("applications", 11)):
+        loans = make_loans(300, seed=month, first_month=date(2014, 7, 1), last_month=date(2014, 7, 1))
+        write_csv(loans, tmp_path / f"{name}.csv")
+        write_csv(loans, Path(settings.storage, "applications", f"{name}.csv"))
+    ranks = {name: rank for rank, name in enumerate(RUN_LONG)}
+    for words in sorted(typed(RUN_LONG), key=lambda words: ranks[words[0]]):
+        with own_environment():
+            os.environ |= environment_of(settings)
+            code = main([*words])
+        out, err = capfd.readouterr()
+        assert code == 0, f"{words}: {err}"
+        assert out + err, words
+    assert (tmp_path / "committee.html").exists()

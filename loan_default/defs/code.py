@@ -11,12 +11,14 @@ import inspect
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 _PACKAGE = Path(__file__).parents[1]
+_NO_TAG = "0.0.0"  # the version of a checkout without one
 _FLOORS = ("contract", "data", "model", "validation", "monitoring")  # of `risk`, lowest first
 _HIGHEST = {  # of each group of assets
     "data": "data",
@@ -40,7 +42,7 @@ def _with_code(assets: dg.AssetsDefinition) -> dg.AssetsDefinition:
     group = Path(code.co_filename).stem
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's version is pinned
-        reference = dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno, label=group)
+        reference = code_reference(Path(code.co_filename), code.co_firstlineno, _PACKAGE)
         references = dg.CodeReferencesMetadataValue(code_references=[reference])
 
     def changed(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -48,6 +50,18 @@ def _with_code(assets: dg.AssetsDefinition) -> dg.AssetsDefinition:
         return spec.replace_attributes(code_version=code_version(group), metadata=metadata)
 
     return assets.map_asset_specs(changed)
+
+
+def code_reference(path: Path, line: int, package: Path) -> dg.LocalFileCodeReference | dg.UrlCodeReference:
+    """Refer to a line of the package: to the file in a checkout, else to the repository of what is installed."""
+    if (package.parent / "pyproject.toml").exists():
+        return dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=path.stem)
+    installed = metadata(package.name)
+    pages = dict(entry.split(", ", 1) for entry in installed.get_all("Project-URL", ()))
+    version = installed["Version"]
+    tag = "main" if version == _NO_TAG or ".dev" in version else f"v{version}"
+    address = f"{pages['Repository']}/blob/{tag}/{path.relative_to(package.parent).as_posix()}#L{line}"
+    return dg.UrlCodeReference(url=address, label=path.stem)
 
 
 @cache

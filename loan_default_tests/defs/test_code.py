@@ -1,10 +1,13 @@
 """Each asset says where its code is, and by which version it was computed."""
 
 import re
+from email.message import Message
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
+from loan_default.defs import code
 from loan_default.defs.code import code_version
 from loan_default.settings import Settings
 from loan_default_tests.homes import definitions_of
@@ -22,6 +25,23 @@ def test_every_asset_that_is_computed_points_at_its_function_and_has_a_version(t
         assert path.parent.name == "assets", name
         assert f'"{name}"' in path.read_text("utf-8") or function.startswith(f"def {name}("), name
         assert node.code_version == code_version(path.stem), name
+
+
+@pytest.mark.filterwarnings("ignore:Class `UrlCodeReference` is")  # Dagster's version is pinned
+def test_what_is_installed_points_at_the_repository_in_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "loan_default"
+    path = package / "defs" / "assets" / "scoring.py"
+    for version, tag in (("0.0.0", "main"), ("0.0.1.dev5+gabc", "main"), ("1.2.0", "v1.2.0")):
+        installed = Message()
+        installed["Version"] = version
+        for entry in ("Documentation, https://docs.example", "Repository, https://git.example/loans"):
+            installed["Project-URL"] = entry
+        monkeypatch.setattr(code, "metadata", {"loan_default": installed}.get)
+        reference = code.code_reference(path, 7, package)
+        assert isinstance(reference, dg.UrlCodeReference)
+        assert reference.url == f"https://git.example/loans/blob/{tag}/loan_default/defs/assets/scoring.py#L7"
 
 
 def test_versions_differ_by_what_computes() -> None:

@@ -38,7 +38,7 @@ def pages_home(folder: Path) -> Settings:
 def _make(folder: Path) -> None:
     settings = homes.trained_home(folder)
     book = Book(settings)
-    _register_again(book)
+    register_again(book)
     delivered = []
     for number, (batch, shift) in enumerate(MONTHS.items()):
         month = date.fromisoformat(f"{batch}-01")
@@ -50,7 +50,7 @@ def _make(folder: Path) -> None:
     storage.write_json(book.layout.record("performance_report"), book.measure(NOW).record)
 
 
-def _register_again(book: Book) -> None:
+def register_again(book: Book) -> None:
     """Register the package of version 1 as version 2, which is held."""
     from mlflow import MlflowClient
 
