@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class File:
     changed_at: datetime
     generation: int | None = None
 
-    @property
+    @cached_property  # a bucket's path takes it apart each time
     def name(self) -> str:
         """The name without the folder."""
         return self.path.name

@@ -6,6 +6,7 @@ Which runs failed is read by `runs`, why a file is no batch by `adapters.inbox`;
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,10 +50,12 @@ def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]
         settings: of the home.
         runs: what Dagster recorded of batches.
     """
-    files = inbox.list_files(settings.layout.inbox)
+    with ThreadPoolExecutor(2) as pool:  # a bucket takes its time for each
+        listing = pool.submit(comparisons, settings.layout)
+        files = inbox.list_files(settings.layout.inbox)
+        compared = listing.result()
     scan = inbox.scan_inbox(files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
     failed = {failure.batch for failure in runs.failures}
-    compared = comparisons(settings.layout)
     scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
     waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]
     return (

@@ -53,7 +53,7 @@ def _without_title(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _anchor_sections(tokens: Sequence[Token]) -> Sequence[tuple[str, str]]:
-    sections = []
+    sections = list[tuple[str, str]]()
     for opening, content in pairwise(tokens):
         if opening.type == "heading_open" and opening.tag == "h2":
             anchor = f"section-{len(sections) + 1}"

@@ -51,17 +51,17 @@ def _make(folder: Path) -> None:
 
 
 def register_again(book: Book) -> None:
-    """Register the package of version 1 as version 2, which is held."""
+    """Register the package of version 1 as a further version, which is held."""
     from mlflow import MlflowClient
 
     tracking = book.models.tracking
     client = MlflowClient(tracking.tracking_uri, registry_uri=tracking.tracking_uri)
     first = client.get_model_version(tracking.model_name, "1")
-    tracking.register(str(first.run_id), str(first.source), {"kind": "xgboost"})
-    (record,) = decision_log.read(book.layout)
+    version = tracking.register(str(first.run_id), str(first.source), {"kind": "xgboost"}).version
+    record = decision_log.read(book.layout)[0]
     sentence = "AUC 0.61 is no gain over that of version 1."
     findings = [{"rule": "gains_enough", "passed": False, "sentence": sentence}, *record["findings"]]
-    held = {"verdict": "hold", "candidate": 2, "champion": 1, "findings": findings, "reasons": [sentence]}
+    held = {"verdict": "hold", "candidate": version, "champion": 1, "findings": findings, "reasons": [sentence]}
     decision_log.add(book.layout, {**record, **held, "decided_at": NOW.isoformat()})
 
 
