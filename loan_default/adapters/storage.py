@@ -28,7 +28,7 @@ from loan_default.risk.files import write_atomically
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_READS_AT_A_TIME = 16  # of a bucket, where each takes tens of milliseconds
+_READS_AT_A_TIME = 24  # of a bucket, where each takes tens of milliseconds
 _STALE_SECONDS = 7 * 24 * 3600.0  # no run takes that long, so nobody writes to it any more
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from loan_default.adapters import inbox, prediction_history, storage
-from loan_default.adapters.layout import StorageLayout, batch_name
+from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
 
@@ -50,7 +50,7 @@ def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]
         settings: of the home.
         runs: what Dagster recorded of batches.
     """
-    with ThreadPoolExecutor(2) as pool:  # a bucket takes its time for each
+    with ThreadPoolExecutor(1) as pool:  # a bucket takes its time for each
         listing = pool.submit(comparisons, settings.layout)
         files = inbox.list_files(settings.layout.inbox)
         compared = listing.result()
@@ -68,11 +68,12 @@ def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]
 
 def comparisons(layout: StorageLayout) -> dict[str, bool]:
     """Tell of each scored batch, the one that was scored last at the end, whether it was compared since."""
-    reports = inbox.list_names(layout.drift_reports)
+    with ThreadPoolExecutor(1) as pool:
+        listing = pool.submit(inbox.list_names, layout.drift_reports)
+        predictions = inbox.list_names(layout.predictions)
+        reports = listing.result()
     compared = {}
-    for name, file in sorted(
-        inbox.list_names(layout.predictions).items(), key=lambda item: (item[1].changed_at, item[0])
-    ):
+    for name, file in sorted(predictions.items(), key=lambda item: (item[1].changed_at, item[0])):
         if name.endswith(".parquet"):  # and not the same as CSV
             batch = batch_name(name)
             report = reports.get(f"{batch}.json")
@@ -83,8 +84,9 @@ def comparisons(layout: StorageLayout) -> dict[str, bool]:
 def _scored(settings: Settings, compared: Mapping[str, bool]) -> Iterator[BatchStatus]:
     """Yield how scored batches stand, of which it is said whether they were compared since."""
     layout = settings.layout
-    counts = storage.read_records([layout.batch_record("application_report", batch) for batch in compared])
-    reports = storage.read_records([layout.batch_record("drift_report", batch) for batch in compared])
+    names: tuple[BatchRecord, ...] = ("application_report", "drift_report")
+    records = storage.read_records([layout.batch_record(name, batch) for name in names for batch in compared])
+    counts, reports = records[: len(compared)], records[len(compared) :]
     for (batch, is_compared), count, report in zip(compared.items(), counts, reports, strict=True):
         yield _scored_batch(settings, batch, count or {}, report if is_compared else None)
 

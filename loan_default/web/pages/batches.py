@@ -161,6 +161,8 @@ def _above(what: str, figures: Sequence[float | None], limit: float, *, strictly
     beyond = sum(figure > limit if strictly else figure >= limit for figure in compared)
     if not compared:
         return f"{what} is not known of any batch"
+    if len(compared) == 1:
+        return f"{what} is {'beyond' if beyond else 'within'} its limit"
     if not beyond:
         return f"{what} is within its limit in all {len(compared):,} batches"
     return f"{what} is beyond its limit in {beyond:,} of {len(compared):,} batches"

@@ -18,6 +18,7 @@ from loan_default.operations.book import read_contract, read_policy
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
+from loan_default.web.pages import batches
 from loan_default.web.pages.batches import heat_map
 from loan_default.web.people import People, Proxy, read_users
 
@@ -71,6 +72,18 @@ def test_the_colours_of_the_map_follow_the_limit_of_the_policy(pages_home: Setti
         **{"a": (0, False), "b": (1, False), "c": (2, False)},
         **{"d": (3, True), "e": (4, True), "f": (None, False)},
     }
+
+
+def test_a_limit_is_met_as_the_verdict_meets_it(pages_home: Settings) -> None:
+    policy = read_policy(pages_home).drift
+    figures = (policy.score_psi_limit, policy.drifted_share_limit)  # just at both
+    batch = BatchFigures("x", None, None, 9, 0, {}, 1, "", {}, 0.1, "drifted", *figures, {}, (), ())
+    titles = [chart.title for chart in batches.batch_charts([batch], policy)]
+    assert "The score's PSI is within its limit" in titles
+    assert "The share of drifted fields is beyond its limit" in titles
+    titles = [chart.title for chart in batches.batch_charts([batch, batch], policy)]
+    assert "The score's PSI is within its limit in all 2 batches" in titles
+    assert "The share of drifted fields is beyond its limit in 2 of 2 batches" in titles
 
 
 def test_a_batch_shows_its_fields_beside_the_reference(pages: TestClient) -> None:
