@@ -98,7 +98,7 @@ test-attack: $(VENV)/dev.stamp ## Attack the scoring server by its sockets: what
 # Of the pages, for the docs; it needs Chromium.
 .PHONY: screenshots
 screenshots: $(VENV)/dev.stamp ## Write docs/images/*.png anew, after a change of the pages
-	@mkdir -p docs/images && LOAN_DEFAULT_SCREENSHOTS=$(CURDIR)/docs/images $(PYTEST) -m integration loan_default_tests/test_browser.py
+	@mkdir -p docs/images && LOAN_DEFAULT_SCREENSHOTS=$(CURDIR)/docs/images $(PYTEST) -m "integration or long" loan_default_tests/test_browser.py
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Check style

@@ -1,5 +1,6 @@
 """The pages of one decision: found by its number, scored again, decided otherwise, and its notice."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from markupsafe import escape
 from starlette.testclient import TestClient
 
 from loan_default.operations.applicants import score_applicant
-from loan_default.operations.overrides import read_overrides
+from loan_default.operations.overrides import override_reasons, read_overrides
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
 from loan_default.web.people import People, User
@@ -61,6 +62,7 @@ def test_a_person_decides_otherwise_by_name(trained: Settings, scoring_pages: Te
     assert (refused.status_code, "Say in words why" in refused.text) == (400, True)
     assert send_form(scoring_pages, path, f"{path}/override", decision="approve", **WORDS, by="Ann").status_code == 303
     page = scoring_pages.get(path).text
+    assert "Declined, then approved by Ann" in page
     assert "Ann decided otherwise on" in page
     assert "Payslips &lt;of&gt; a year were shown." in page
     (override,) = read_overrides(trained, declined)
@@ -89,6 +91,18 @@ def test_a_notice_has_the_reasons_and_the_score_of_the_bureau(trained: Settings,
     assert "<strong>660 FICO points</strong>" in page
     assert "300 to 850 FICO points" in page
     assert "[Name and address of the creditor]" in page
+
+
+@pytest.mark.integration
+def test_where_a_person_declined_that_persons_reason_stands_first(trained: Settings, scoring_pages: TestClient) -> None:
+    safe = {"int_rate": 6.0, "grade": "A", "loan_amnt": 5_000.0, "term": 36.0, "annual_inc": 150_000.0, "dti": 5.0}
+    review = score_applicant(trained, CONTRACT, application(**safe, fico_range_low=780.0, revol_util=10.0))
+    assert review.decision == "review"  # as much is not known of this one
+    path = f"/decisions/{review.decision_id}"
+    send_form(scoring_pages, path, f"{path}/override", decision="decline", **WORDS, by="Ann")
+    listed = re.findall("<li>(.*?)</li>", scoring_pages.get(f"{path}/notice").text.partition("<ol>")[2])
+    meaning = override_reasons(trained)[WORDS["reason"]]
+    assert listed == [escape(f"{meaning}."), *(escape(sentence) for sentence, _ in review.reasons)]
 
 
 @pytest.mark.integration

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from loan_default.operations.applicants import describe_inputs, missing_fields, score_applicant
+from loan_default.operations.applicants import ScoredApplicant, describe_inputs, missing_fields, score_applicant
 from loan_default.operations.decisions import find_decision
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.model.offers import Offer
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
+from loan_default.web.pages import score
 from loan_default.web.people import People
 from loan_default.web.rendering import environment
 from loan_default_tests.web.clients import client_of, send_form
@@ -111,6 +114,32 @@ def test_inputs_are_said_with_units_and_levels_in_words() -> None:
         ("What the money is for", "Paying off other debts"),
     )
     assert inputs.missing == ("Monthly debt payments, without mortgage and this loan, as a share of monthly income",)
+
+
+def test_the_page_asks_in_the_name_of_the_person_and_shows_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def answer(settings: Settings, contract: Contract, sent: Mapping[str, Any], **options: Any) -> ScoredApplicant:
+        asked.update(options)
+        offers = (Offer({"loan_amnt": 20_000.0, "term": 36.0}, "review", 0.29),)
+        reasons = (("The term is long.", 0.4),)
+        return ScoredApplicant("0192f0a1", "decline", 0.31, 500, "7", reasons, 0.15, 0.3, (), offers)
+
+    monkeypatch.setattr(score, "score_applicant", answer)
+    client = client_of(create_app(Settings(tmp_path), People({"anna": ANNA})))
+    send_form(client, "/sign-in", "/sign-in", name="anna", password=PASSWORD)
+    page = send_form(client, "/score", "/score", **RISKY).text
+    text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", page)))
+    assert asked["person"] == "anna"
+    assert re.fullmatch("[0-9a-f]{32}", asked["key"])
+    assert "No change of these leads to an approval." in text
+    assert (
+        "Amount asked for: 20,000 dollars instead of 30,000 dollars and Number of monthly payments: 36 months" in text
+    )
+    assert "The term is long." in text
+    assert "By version 7 of the model." in text
 
 
 @pytest.mark.integration

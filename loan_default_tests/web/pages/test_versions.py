@@ -7,6 +7,10 @@ from html import unescape
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.operations.version_comparison import VersionComparison
+from loan_default.risk.contract.loading import load_contract
+from loan_default.web.pages.versions import comparison_tables, findings_table
+
 pytestmark = pytest.mark.integration
 
 
@@ -37,6 +41,32 @@ def test_a_version_that_was_held_shows_why_first(pages: TestClient) -> None:
     ):
         assert part in text
     assert text.count("<svg role=") == 1
+
+
+def test_what_spoke_against_a_version_stands_first() -> None:
+    findings = [
+        {"rule": "auc_floor", "passed": True, "sentence": "It is high enough."},
+        {"rule": "looks_counted", "passed": False, "sentence": "Looked at too often."},
+    ]
+    table = findings_table({"findings": findings})
+    assert [row[:2] for row in table.rows] == [("hold", "looks counted"), ("pass", "auc floor")]
+    assert findings_table({}).empty == "Nothing was decided on it yet. Run loan-default promote."
+
+
+def test_decisions_of_the_first_version_are_rows_and_those_of_the_second_columns() -> None:
+    counts = {("approve", "decline"): 3, ("review", "review"): 5, ("decline", "approve"): 2}
+    comparison = VersionComparison(4, 5, "b", 10, 10, (), {}, counts, (0.1, 0.2), (0.15, 0.3))
+    changes, _ = comparison_tables(comparison, load_contract())
+    assert [column.heading for column in changes.columns[1:]] == [
+        "approve by version 5",
+        "review by version 5",
+        "decline by version 5",
+    ]
+    assert [*changes.rows] == [
+        ("approve by version 4", 0, 0, 3),
+        ("review by version 4", 0, 5, 0),
+        ("decline by version 4", 2, 0, 0),
+    ]
 
 
 def test_the_card_is_a_page(pages: TestClient) -> None:
