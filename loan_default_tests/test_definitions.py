@@ -33,7 +33,7 @@ print(json.dumps({"modules": loaded, "home": os.environ["DAGSTER_HOME"]}))
 GROUPS = {
     "data": {"raw_loans", "cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"},
     "training": {"tuned_params", "trained_model"},
-    "registry": {"model_evaluation", "promoted_model", "model_card"},
+    "registry": {"model_evaluation", "strategy_report", "promoted_model", "model_card"},
     "scoring": {"application_batch", "rejected_applications", "application_report", "predictions"},
     "monitoring": {"drift_report"},
     "serving": {"model_server"},

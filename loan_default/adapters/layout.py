@@ -35,6 +35,7 @@ Record = Literal[
     "tuned_params",
     "trained_model",
     "model_evaluation",
+    "strategy_report",
     "promoted_model",
     "outcomes_report",
     "performance_report",

@@ -245,6 +245,24 @@ class OverridePolicy(Section):
     reasons: Mapping[str, str] = Field(min_length=1, examples=["{income_verified: Income was verified by documents}"])
 
 
+class StrategyLimits(Section):
+    """Limits within which cut-offs are proposed; what is left out is not limited.
+
+    Attributes:
+        default_rate_at_most: mean PD of the loans that are approved.
+        approve_at_least: share of the applications that are approved.
+        volume_at_most: money lent to those of the test window, in the money of the book.
+        capital_at_most: own capital that they tie up, `capital_share` of what is lent, in the same money.
+        group_ratio_at_least: the approval rate of each group of people, over that of the group approved most often.
+    """
+
+    default_rate_at_most: float | None = Field(default=None, gt=0, le=1)
+    approve_at_least: float | None = Field(default=None, ge=0, le=1)
+    volume_at_most: float | None = Field(default=None, gt=0)
+    capital_at_most: float | None = Field(default=None, gt=0)
+    group_ratio_at_least: float | None = Field(default=None, ge=0, le=1)
+
+
 class ValuePolicy(Section):
     """Says what a loan costs its lender, so that value can be computed beside the PD; it travels with each version.
 
@@ -254,6 +272,7 @@ class ValuePolicy(Section):
         origination_cost: share of the amount, when the loan is granted.
         capital_share: of what is owed, held as own capital; the return on it is shown.
         recovery_months: from the last payment of a defaulted loan until what is recovered comes.
+        limits: within which `strategy_report` proposes cut-offs.
     """
 
     funding_rate: float = Field(ge=0, le=1)
@@ -261,6 +280,7 @@ class ValuePolicy(Section):
     origination_cost: float = Field(default=0.0, ge=0, le=1)
     capital_share: float = Field(default=0.1, gt=0, le=1)
     recovery_months: int = Field(default=12, ge=0, le=120)
+    limits: StrategyLimits = StrategyLimits()
 
 
 class Policy(Section):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import decision_log
 from loan_default.adapters.layout import CARD_PAGE, MODEL_CARD, StorageLayout
+from loan_default.adapters.storage import exists, read_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.errors import BadInput
@@ -322,6 +323,7 @@ def write_card(
     trained_model: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     decision: Mapping[str, Any],
+    layout: StorageLayout | None = None,
 ) -> Card:
     """Write the card of the newest version, and log it to the run that trained the version.
 
@@ -333,6 +335,7 @@ def write_card(
         trained_model: of the training.
         evaluation: of the version on the test window.
         decision: on the version.
+        layout: where the strategy report is, if it was made.
     """
     from loan_default.adapters.model_store import PLOTS
     from loan_default.risk.data.splitting import Splits
@@ -358,6 +361,7 @@ def write_card(
             promotion=PromotionDecision.from_dict(decision),
             decided={key: decision[key] for key in ("decided_at", "decided_by")},
             examination=examined and Examination.from_dict(examined),
+            strategy=_strategy_of(version.version, layout),
         )
     )
     pictures = models.tracking.read_folder(version.run_id, PLOTS)
@@ -365,6 +369,13 @@ def write_card(
     models.tracking.log_text(version.run_id, CARD_PAGE, card_page(text, pictures))
     models.tracking.describe(version.version, in_short(text))
     return Card(text, version.run_id)
+
+
+def _strategy_of(version: int, layout: StorageLayout | None) -> Mapping[str, Any] | None:
+    """Read the strategy report, if there is one and it is of this version."""
+    path = layout and layout.record("strategy_report")
+    report: Mapping[str, Any] | None = read_json(path) if path and exists(path) else None
+    return report if report and report["version"] == version else None
 
 
 def _version_inputs(

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration  # a queue over run storage on disk
 
 CLEANING = {"cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"}
 TRAINING = CLEANING | {"tuned_params", "trained_model"}
-REGISTRY = {"model_evaluation", "promoted_model", "model_card"}
+REGISTRY = {"model_evaluation", "strategy_report", "promoted_model", "model_card"}
 SCORING = {"application_batch", "rejected_applications", "application_report", "predictions"}
 RUNS = {
     "cleaning_job": CLEANING,

@@ -25,6 +25,7 @@ from loan_default.defs.results import explain_failures
 from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
 from loan_default.risk.text import shorten_sentences
 from loan_default.steps.registry import Promotion, VersionEvaluation, decide_on_version, evaluate_version, write_card
+from loan_default.steps.strategy import measure_cut_offs
 from loan_default.steps.training import TrainingData
 
 if TYPE_CHECKING:
@@ -126,6 +127,54 @@ def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMet
 @dg.asset(
     group_name="registry",
     io_manager_key="json",
+    deps=["model_evaluation"],
+    description="What cut-offs of the newest version earn on its test loans, by PD and by value; nothing is decided.",
+    kinds={"python"},
+    tags=MODEL,
+    owners=OWNERS,
+)
+@explain_failures
+def strategy_report(
+    config: EvaluationConfig,
+    loan_book: LoanBookResource,
+    model_registry: ModelRegistryResource,
+    compute: ComputeResource,
+    cleaned_loans: ParquetTable,
+    loan_splits: dict[str, Any],
+    trained_model: dict[str, Any],
+) -> dg.MaterializeResult[dict[str, Any]]:
+    """Measure what cut-offs earn, and propose some."""
+    report = measure_cut_offs(
+        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
+        trained_model,
+        model_registry.models,
+        loan_book.policy,
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    return dg.MaterializeResult(value=report, metadata={**_strategy_metadata(report), **compute.metadata})
+
+
+def _strategy_metadata(report: Mapping[str, Any]) -> Metadata:
+    if "problem" in report:
+        return {"version": report["version"], "problem": report["problem"]}
+    by_rule = report["equal_number"]
+    rows = [
+        (rule, each["loans"], metadata.percent(each["default_rate"] or 0), each["expected_npv"], each["npv"])
+        for rule, each in by_rule.items()
+    ]
+    return {
+        "version": report["version"],
+        "unit": report["unit"],
+        "equal_number": metadata.table(["rule", "loans", "default rate", "expected NPV", "realised NPV"], rows),
+        "npv_by_pd": by_rule["pd"]["npv"],
+        "npv_by_value": by_rule["npv"]["npv"],
+    }
+
+
+@dg.asset(
+    group_name="registry",
+    io_manager_key="json",
     check_specs=check_specs("promoted_model", [PROMOTED, ALIAS_RULE]),
     description="The decision on the newest version, by policy; a hold is as normal an outcome as a promotion.",
     kinds={"mlflow"},
@@ -189,6 +238,7 @@ def _promotion_metadata(promotion: Promotion) -> Metadata:
 @dg.asset(
     group_name="registry",
     io_manager_key="markdown",
+    deps=["strategy_report"],
     description="What a risk analyst reads of the newest version: data, quality, decisions, limits.",
     kinds={"markdown"},
     tags=MODEL,
@@ -199,6 +249,7 @@ def model_card(
     loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
     web_pages: WebPagesResource,
+    storage: StorageResource,
     cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
@@ -214,6 +265,7 @@ def model_card(
         trained_model=trained_model,
         evaluation=model_evaluation,
         decision=promoted_model,
+        layout=storage.layout,
     )
     return dg.MaterializeResult(
         value=card.text,

@@ -66,6 +66,7 @@ class ModelCardInputs:
         decided: when and by whom, as the record of the decision says.
         examination: what a validator asks of it; None in records from before it was measured.
         before: the version before it, where there is one.
+        strategy: what its cut-offs earn, as `strategy_report.measure_strategy` gives it, or why nothing is said of it.
     """
 
     scorer: Scorer
@@ -89,6 +90,7 @@ class ModelCardInputs:
     decided: Mapping[str, Any] = field(default_factory=dict)
     examination: Examination | None = None
     before: VersionFacts | None = None
+    strategy: Mapping[str, Any] | None = None
 
     @property
     def opinions(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from loan_default.risk.validation.model_card import behaviour, changes, decisions, loans, performance, purpose
+from loan_default.risk.validation.model_card import behaviour, changes, decisions, loans, performance, purpose, value
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 
 _VINTAGES = "Vintages and segments"
@@ -23,6 +23,7 @@ _SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
     "Calibration": performance.calibration,
     _VINTAGES: performance.segments,
     "Decisions": decisions.shares,
+    "Value": value.value,
     "Reasons": decisions.reasons,
     "Promotion": decisions.promotion,
     "Fields": behaviour.fields,

@@ -1,0 +1,64 @@
+"""Writes what a version's cut-offs earn: by its PDs and by value, what was expected of it and what came.
+
+Tested in `risk/validation/test_strategy_report.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from loan_default.risk.markdown import markdown_table
+from loan_default.risk.validation.model_card.inputs import ModelCardInputs
+from loan_default.risk.validation.model_card.wording import percent
+
+_RULES = {"pd": "lowest PD", "npv": "highest net present value of a unit lent"}
+_THOUSAND = 1_000
+
+
+def value(inputs: ModelCardInputs) -> Iterator[str]:
+    """Say what approved loans of the test window were expected to earn and earned, by either rule."""
+    report = inputs.strategy
+    if report is None:
+        return
+    if "problem" in report:
+        yield report["problem"]
+        return
+    costs, unit = report["policy"], report["unit"]
+    yield (
+        f"Values are in {unit}, by the policy's costs: {percent(costs['funding_rate'])} a year for funding, "
+        f"{percent(costs['servicing_cost'])} a year of what is owed for servicing, and "
+        f"{percent(costs['origination_cost'])} of the amount at the grant. Realised values rest on "
+        f"{report['loans']:,} loans of the test window that have ended; of applicants who were declined nobody knows "
+        "what they would have paid. A loan's totals do not say what was paid in between: level payments are taken, and "
+        "the rest for its last month."
+    )
+    yield "As many loans as the PD approves, by either rule (sums in thousands):"
+    yield markdown_table(
+        ["Approved by", "Loans", "Lent", "Default rate", "Expected loss", "Lost", "Expected NPV", "NPV", "Return"],
+        [_line(_RULES[rule], each) for rule, each in report["equal_number"].items()],
+    )
+    deciles = report["deciles"]
+    inside = sum(group["is_inside"] for group in deciles)
+    yield (
+        f"By tenths of what was expected, what was realised lies inside of its 95% interval in {inside} of "
+        f"{len(deciles)}. The return is the net present value a year, over the lender's own capital "
+        f"({percent(costs['capital_share'])} of what is owed)."
+    )
+    yield markdown_table(
+        ["Term", "Defaults", "Lost of what was owed (LGD)", "Owed of what was lent (EAD)"],
+        [
+            (f"{each['term']} months", each["defaults"], _span(each["loss"]), _span(each["exposure"]))
+            for each in report["losses"]
+        ],
+    )
+
+
+def _line(name: str, each: Mapping[str, Any]) -> tuple[Any, ...]:
+    sums = (f"{each[key] / _THOUSAND:,.0f}" for key in ("expected_loss", "loss", "expected_npv", "npv"))
+    volume, rate, realised = f"{each['volume'] / _THOUSAND:,.0f}", each["default_rate"], each["realised_return"]
+    return (name, each["loans"], volume, percent(rate), *sums, percent(realised))
+
+
+def _span(figure: Mapping[str, float]) -> str:
+    return f"{percent(figure['value'])} ({percent(figure['low'])} to {percent(figure['high'])})"

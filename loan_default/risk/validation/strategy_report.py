@@ -1,0 +1,183 @@
+"""Measures on the test window what a version's cut-offs earn: the record that page, card and Dagster read.
+
+What is measured of loans is `risk.value.strategy`'s; here stands which loans, groups and vintages they are. Nothing in
+it decides: a person adopts a proposal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import LoanField
+from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.valued_version import ScoredLoans
+from loan_default.risk.policy import StrategyLimits
+from loan_default.risk.value.cash_flows import realised_values
+from loan_default.risk.value.loss import measure_losses
+from loan_default.risk.value.strategy import (
+    Mask,
+    ValuedLoans,
+    approved_by,
+    outcome_of,
+    propose,
+    realised_by_decile,
+    strategy_curve,
+)
+from loan_default.risk.value.valuation import PricedLoans, ValueModel
+
+_LEAST_LOANS = 100  # of a group that is shown
+_FIFTHS = 5
+
+
+def report_columns(contract: Contract) -> list[str]:
+    """Return the columns of loans that the report reads beside those of their value."""
+    time = [contract.time_name] if contract.has_time else []
+    return [*dict.fromkeys([*time, *(field.name for field in _group_fields(contract))])]
+
+
+def _group_fields(contract: Contract) -> list[LoanField]:
+    """Return the fields by which loans are told apart: those of segments, and what is protected."""
+    names = dict.fromkeys([*contract.segments, *(field.name for field in contract.with_role("protected"))])
+    return [contract.by_name[name] for name in names if contract.by_name[name].kind != "month"]
+
+
+def measure_strategy(
+    scorer: Scorer, scored: ScoredLoans, limits: StrategyLimits, *, seed: int, resamples: int
+) -> dict[str, Any]:
+    """Measure what the cut-offs of a version earn on loans that it was not developed on.
+
+    Args:
+        scorer: the version, with a value.
+        scored: ended loans of the test window, with `report_columns`.
+        limits: within which cut-offs are proposed.
+        seed: of the resampling.
+        resamples: of the months of issue.
+
+    Raises:
+        ValueError: the version has no value.
+    """
+    value, contract, policy = scorer.value, scorer.contract, scorer.policy
+    if value is None or contract.pricing is None:
+        raise ValueError("the version has no value")
+    scored = _learned(scored, value)
+    loans, capital = valued_loans(value, scored), value.policy.capital_share
+    present = {
+        "approve": loans.pds < policy.approve_below,
+        "approve and review": loans.pds < policy.decline_from,
+        "all": np.ones(len(loans.pds), dtype=np.bool_),
+    }
+    people = {
+        field.name: _labels(scored.rows[field.name], field)
+        for field in contract.with_role("protected")
+        if field.kind != "month"
+    }
+    equal = _equal_number(loans, present["approve"])
+    proposal = propose(loans, limits, capital, people, seed=seed, resamples=resamples)
+    return {
+        "unit": contract.by_name[contract.pricing.amount].unit,
+        "policy": value.policy.model_dump(),
+        "limits": limits.model_dump(exclude_none=True),
+        "cut_offs": {"approve_below": policy.approve_below, "decline_from": policy.decline_from},
+        "loans": len(loans.pds),
+        "present": {name: asdict(outcome_of(loans, approved, capital)) for name, approved in present.items()},
+        "equal_number": {rule: asdict(outcome_of(loans, approved, capital)) for rule, approved in equal.items()},
+        "curve": [asdict(point) for point in strategy_curve(loans, capital)],
+        "deciles": [{**asdict(group), "is_inside": group.is_inside} for group in realised_by_decile(loans)],
+        "vintages": [*_vintages(loans, scored, contract)],
+        "losses": [asdict(estimate) for estimate in measure_losses(scored.ended)],
+        "groups": [*_groups(loans, scored, contract, equal, capital)],
+        "proposal": proposal and asdict(proposal),
+    }
+
+
+def _learned(scored: ScoredLoans, value: ValueModel) -> ScoredLoans:
+    """Return the loans of the terms that a version learned of.
+
+    Raises:
+        ValueError: there is none.
+    """
+    learned = np.isin(scored.ended.realised.terms, list(value.endings))
+    if not learned.any():
+        raise ValueError("no loan has a term that the version learned of")
+    return ScoredLoans(scored.ended.take(learned), scored.pds[learned], scored.rows.filter(learned))
+
+
+def valued_loans(value: ValueModel, scored: ScoredLoans) -> ValuedLoans:
+    """Return ended loans with what a version expected of them, by what was lent, and what they paid."""
+    ended, realised = scored.ended, scored.ended.realised
+    priced = PricedLoans(realised.lent, realised.rates, realised.terms)
+    expected = value.value(scored.pds, priced)
+    return ValuedLoans(
+        pds=scored.pds,
+        amounts=realised.lent,
+        expected_loss=expected.expected_loss,
+        expected_npv=expected.npv,
+        npv_error=value.errors(priced),
+        years=expected.years,
+        defaulted=ended.defaulted,
+        loss=np.where(ended.defaulted, ended.exposure - realised.recovered, 0.0),
+        npv=realised_values(realised, value.costs),
+        terms=realised.terms,
+        issued=ended.issued,
+    )
+
+
+def _equal_number(loans: ValuedLoans, approved: Mask) -> dict[str, Mask]:
+    """Return as many loans by value as the PD approves."""
+    _, by_value = approved_by(loans, "npv", float(approved.mean())) if approved.any() else (0.0, approved)
+    return {"pd": approved, "npv": by_value}
+
+
+def _vintages(loans: ValuedLoans, scored: ScoredLoans, contract: Contract) -> Iterator[dict[str, Any]]:
+    """Compare expected and realised losses and values by quarter of issue."""
+    if not contract.has_time:
+        return
+    month = scored.rows[contract.time_name]
+    labels = pl.select(pl.format("{}-Q{}", month.dt.year(), month.dt.quarter())).to_series().to_numpy()
+    for label in np.unique(labels):
+        rows = labels == label
+        sums = {
+            name: float(getattr(loans, name)[rows].sum()) for name in ("expected_loss", "loss", "expected_npv", "npv")
+        }
+        yield {
+            "vintage": str(label),
+            "loans": int(rows.sum()),
+            "mean_pd": float(loans.pds[rows].mean()),
+            "default_rate": float(loans.defaulted[rows].mean()),
+            **sums,
+        }
+
+
+def _groups(
+    loans: ValuedLoans, scored: ScoredLoans, contract: Contract, rules: Mapping[str, Mask], capital_share: float
+) -> Iterator[dict[str, Any]]:
+    """Measure by term, by segment and by group of people what both rules approve, as many loans by either."""
+    for field in _group_fields(contract):
+        labels = np.asarray(_labels(scored.rows[field.name], field))
+        for label in np.unique(labels):
+            rows = labels == label
+            if rows.sum() < _LEAST_LOANS:
+                continue
+            outcomes = {rule: outcome_of(loans, approved & rows, capital_share) for rule, approved in rules.items()}
+            yield {
+                "field": field.name,
+                "group": str(label),
+                "loans": int(rows.sum()),
+                **{
+                    rule: {**asdict(each), "approval_rate": each.loans / int(rows.sum())}
+                    for rule, each in outcomes.items()
+                },
+            }
+
+
+def _labels(values: pl.Series, field: LoanField) -> Sequence[str]:
+    """Return the group of each loan: its level, its value if it has few, or the fifth of the values."""
+    if field.kind == "number" and values.n_unique() > 2 * _FIFTHS:
+        values = values.qcut(_FIFTHS, allow_duplicates=True)
+    return values.cast(pl.String).fill_null("missing").to_list()

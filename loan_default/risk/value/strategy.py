@@ -1,0 +1,326 @@
+"""Measures what cut-offs earn: by PD and by value, as they move, expected beside what was realised; and proposes some.
+
+Loans are those that were granted: of applicants who were declined nobody knows what they would have paid. Intervals are
+of resampled months of issue, or loans in a book without months. Adopting a proposal is for people, by the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loan_default.risk.arrays import Floats
+from loan_default.risk.estimates import mean_estimate
+from loan_default.risk.policy import StrategyLimits
+
+Rule = Literal["pd", "npv"]
+Mask = NDArray[np.bool_]
+
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
+_GRID = 40  # cut-offs of each kind that are tried
+_DECILES = 10
+_CONFIDENCE = 0.95
+_MOST_UNITS = 400  # that are resampled: in a book without months, so many draws of its loans
+
+
+@dataclass(frozen=True)
+class ValuedLoans:
+    """Loans that have ended (n,), with what was expected of them and what they paid, in the book's money.
+
+    Attributes:
+        pds: probability of default.
+        amounts: lent.
+        expected_loss: principal expected to be lost.
+        expected_npv: expected net present value.
+        npv_error: standard error of the expectations of loans, common to all of a term.
+        years: what is owed on average, added up over the years.
+        defaulted: whether they did.
+        loss: principal lost.
+        npv: net present value realised.
+        terms: months.
+        issued: number of the month of issue; None without.
+    """
+
+    pds: Floats
+    amounts: Floats
+    expected_loss: Floats
+    expected_npv: Floats
+    npv_error: Floats
+    years: Floats
+    defaulted: Mask
+    loss: Floats
+    npv: Floats
+    terms: Floats
+    issued: NDArray[np.int64] | None = None
+
+    @property
+    def margins(self) -> Floats:
+        """Return the expected net present value of one unit lent: what the rule by value ranks by."""
+        return self.expected_npv / self.amounts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What loans that a rule approves came to; shares are of all loans, returns a year on the capital tied up."""
+
+    loans: int
+    share: float
+    volume: float
+    mean_pd: float | None
+    default_rate: float | None
+    expected_loss: float
+    loss: float
+    expected_npv: float
+    npv: float
+    expected_return: float | None
+    realised_return: float | None
+
+
+def outcome_of(loans: ValuedLoans, approved: Mask, capital_share: float) -> Outcome:
+    """Add up what approved loans were expected to come to, and came to."""
+    count, capital = int(approved.sum()), capital_share * float(loans.years[approved].sum())
+    expected, realised = (float(values[approved].sum()) for values in (loans.expected_npv, loans.npv))
+    return Outcome(
+        loans=count,
+        share=count / len(approved),
+        volume=float(loans.amounts[approved].sum()),
+        mean_pd=float(loans.pds[approved].mean()) if count else None,
+        default_rate=float(loans.defaulted[approved].mean()) if count else None,
+        expected_loss=float(loans.expected_loss[approved].sum()),
+        loss=float(loans.loss[approved].sum()),
+        expected_npv=expected,
+        npv=realised,
+        expected_return=expected / capital if count else None,
+        realised_return=realised / capital if count else None,
+    )
+
+
+def approved_by(loans: ValuedLoans, rule: Rule, share: float) -> tuple[float, Mask]:
+    """Return the cut-off by which a rule approves about this share of the loans, and which these are.
+
+    By PD those below it are approved, by value those whose net present value of one unit lent is it or more.
+    """
+    if rule == "pd":
+        cutoff = float(np.quantile(loans.pds, share, method="higher")) if share < 1 else 1.0
+        return cutoff, loans.pds < cutoff if share < 1 else np.ones(len(loans.pds), dtype=np.bool_)
+    margins = loans.margins
+    cutoff = float(np.quantile(margins, 1 - share, method="lower" if share == 1 else "higher"))
+    return cutoff, margins >= cutoff
+
+
+@dataclass(frozen=True)
+class RuleOutcome:
+    """What a rule comes to at a cut-off."""
+
+    rule: Rule
+    cutoff: float
+    outcome: Outcome
+
+
+def strategy_curve(loans: ValuedLoans, capital_share: float) -> list[RuleOutcome]:
+    """Measure both rules where they approve the same shares of the loans."""
+    points = []
+    for share in SHARES:
+        for rule in ("pd", "npv"):
+            cutoff, approved = approved_by(loans, rule, share)
+            points.append(RuleOutcome(rule, cutoff, outcome_of(loans, approved, capital_share)))
+    return points
+
+
+@dataclass(frozen=True)
+class RealisedGroup:
+    """Loans by what was expected of them: mean values of each loan, with the interval of expected less realised.
+
+    The interval counts the spread of loans and months, and the error that the model's development left. `is_inside`
+    tells whether it holds no difference.
+    """
+
+    group: int
+    loans: int
+    expected: float
+    realised: float
+    low: float
+    high: float
+
+    @property
+    def is_inside(self) -> bool:
+        """Tell whether what was realised lies where it was expected."""
+        return self.low <= self.realised <= self.high
+
+
+def realised_by_decile(loans: ValuedLoans) -> list[RealisedGroup]:
+    """Compare expected and realised net present value by tenths of the expected."""
+    order = np.argsort(loans.expected_npv, kind="stable")
+    groups = []
+    for number, rows in enumerate(np.array_split(order, min(_DECILES, len(order))), 1):
+        issued = None if loans.issued is None else loans.issued[rows]
+        beyond = mean_estimate(loans.npv[rows] - loans.expected_npv[rows], issued)
+        development = sum(
+            loans.npv_error[rows][loans.terms[rows] == term].sum() ** 2 for term in np.unique(loans.terms[rows])
+        ) ** 0.5 / len(rows)
+        half = float(np.hypot((beyond.high - beyond.low) / 2, 1.96 * development))
+        expected, realised = (float(values[rows].mean()) for values in (loans.expected_npv, loans.npv))
+        groups.append(RealisedGroup(number, len(rows), expected, realised, expected - half, expected + half))
+    return groups
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Cut-offs that are expected to earn most within the limits, with intervals (95 %) of resampled months.
+
+    Attributes:
+        approve_below: PD below which a loan is approved, as far as its value allows.
+        npv_at_least: net present value of one unit lent from which on it is.
+        outcome: of the loans that both approve.
+        intervals: of the cut-offs, and of what is realised by these: default rate and net present value.
+        bound_by: the limits that keep it from earning more.
+    """
+
+    approve_below: float
+    npv_at_least: float
+    outcome: Outcome
+    intervals: Mapping[str, tuple[float, float]]
+    bound_by: tuple[str, ...]
+
+
+def propose(
+    loans: ValuedLoans,
+    limits: StrategyLimits,
+    capital_share: float,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    seed: int,
+    resamples: int,
+) -> Proposal | None:
+    """Look for the two cut-offs together that are expected to earn most; None where none keeps the limits.
+
+    Args:
+        loans: of the test window.
+        limits: of the policy.
+        capital_share: of what is lent.
+        groups: people, by field: the group of each loan (n,).
+        seed: of the resampling.
+        resamples: of the months of issue, or of the loans where there are none.
+    """
+    grid = _Grid.of(loans, groups)
+    everything = np.ones(grid.units)
+    best = grid.best(everything, limits, capital_share)
+    if best is None:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = [rng.multinomial(grid.units, everything / grid.units).astype(np.float64) for _ in range(resamples)]
+    again = [best_of for weights in drawn if (best_of := grid.best(weights, limits, capital_share))]
+    pd_at, margin_at = grid.cutoffs(best)
+    approved = grid.approves(loans, best)
+    sums = np.array([weights @ grid.realised(best) for weights in drawn])
+    intervals = {
+        "approve_below": _interval([grid.cutoffs(each)[0] for each in again]),
+        "npv_at_least": _interval([grid.cutoffs(each)[1] for each in again]),
+        "default_rate": _interval(sums[:, 1] / np.maximum(sums[:, 0], 1)),
+        "npv": _interval(sums[:, 2]),
+    }
+    bound_by = tuple(
+        name
+        for name in limits.model_fields_set
+        if (other := grid.best(everything, limits.model_copy(update={name: None}), capital_share)) is not None
+        and other != best
+    )
+    return Proposal(pd_at, margin_at, outcome_of(loans, approved, capital_share), intervals, bound_by)
+
+
+def _interval(values: Sequence[float] | Floats) -> tuple[float, float]:
+    low, high = np.quantile(np.asarray(values), [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+Position = tuple[int, int]  # of a pair of cut-offs in the grid
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Sums of loans by unit of resampling and by both cut-offs: all pairs are measured at once.
+
+    `sums` (units, PD cut-offs, margin cut-offs, quantities); quantities are loans, PD, expected value, amount,
+    defaults, value, and the loans of each group. A pair approves what lies below its PD cut-off, and from its margin
+    cut-off on.
+    """
+
+    pd_cutoffs: Floats
+    margin_cutoffs: Floats
+    sums: Floats
+    members: Mapping[str, tuple[int, ...]]  # of each field, the quantities that count its groups
+    pd_bin: NDArray[np.int64]
+    margin_bin: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, loans: ValuedLoans, groups: Mapping[str, Sequence[str]]) -> _Grid:
+        """Sort the loans into the grid."""
+        steps = np.linspace(0, 1, _GRID + 1)
+        margins = loans.margins
+        pd_cutoffs = np.quantile(loans.pds, steps[1:-1]).round(3).astype(np.float64)
+        pd_cutoffs = np.unique(np.append(pd_cutoffs[pd_cutoffs > 0], 1.0))
+        margin_cutoffs = np.quantile(margins, steps[1:-1]).round(3).astype(np.float64)
+        margin_cutoffs = np.unique(np.append(margin_cutoffs, [0.0, np.floor(margins.min())]))
+        pd_bin = np.searchsorted(pd_cutoffs, loans.pds, side="right")
+        margin_bin = np.searchsorted(margin_cutoffs, margins, side="right") - 1
+        quantities = [np.ones(len(margins)), loans.pds, loans.expected_npv, loans.amounts, loans.defaulted, loans.npv]
+        members: dict[str, tuple[int, ...]] = {}
+        for field, labels in groups.items():
+            each = np.asarray(labels)
+            first = len(quantities)
+            quantities += [each == label for label in np.unique(each)]
+            members[field] = tuple(range(first, len(quantities)))
+        unit = np.arange(len(margins)) if loans.issued is None else np.unique(loans.issued, return_inverse=True)[1]
+        unit = unit % _MOST_UNITS
+        shape = (int(unit.max()) + 1, len(pd_cutoffs) + 1, len(margin_cutoffs))
+        cell = np.ravel_multi_index((unit, pd_bin, margin_bin), shape)
+        counted = [np.bincount(cell, np.asarray(q, np.float64), int(np.prod(shape))).reshape(shape) for q in quantities]
+        below = np.cumsum(np.stack(counted, axis=-1), axis=1)[:, :-1]  # what is not below the last cut-off is out
+        sums: Floats = np.flip(np.cumsum(np.flip(below, axis=2), axis=2), axis=2)
+        return cls(pd_cutoffs, margin_cutoffs, sums, members, pd_bin, margin_bin)
+
+    @property
+    def units(self) -> int:
+        """Return how many units are resampled."""
+        return len(self.sums)
+
+    def best(self, weights: Floats, limits: StrategyLimits, capital_share: float) -> Position | None:
+        """Return the pair that earns most as expected within the limits; of equals the one that approves most."""
+        totals = np.tensordot(weights, self.sums, 1)
+        count, pd, expected, volume = (totals[..., number] for number in range(4))
+        allowed = (count > 0) & (count >= (limits.approve_at_least or 0) * count.max())
+        for most, values in (
+            (limits.default_rate_at_most, pd / np.maximum(count, 1)),
+            (limits.volume_at_most, volume),
+            (limits.capital_at_most, capital_share * volume),
+        ):
+            if most is not None:
+                allowed &= values <= most
+        if limits.group_ratio_at_least is not None:
+            for numbers in self.members.values():
+                rates = totals[..., list(numbers)] / np.maximum(totals[..., list(numbers)].max(axis=(0, 1)), 1)
+                allowed &= rates.min(axis=-1) >= limits.group_ratio_at_least * rates.max(axis=-1)
+        if not allowed.any():
+            return None
+        value = np.where(allowed, expected, -np.inf)
+        ties = np.argwhere(value >= value.max() - 1e-9 * abs(value.max()))
+        first, second = max(ties.tolist(), key=lambda pair: (count[pair[0], pair[1]], pair))
+        return first, second
+
+    def cutoffs(self, position: Position) -> tuple[float, float]:
+        """Return both cut-offs of a pair."""
+        return float(self.pd_cutoffs[position[0]]), float(self.margin_cutoffs[position[1]])
+
+    def approves(self, loans: ValuedLoans, position: Position) -> Mask:
+        """Tell which loans (n,) a pair approves."""
+        approved: Mask = (self.pd_bin <= position[0]) & (self.margin_bin >= position[1])
+        return approved
+
+    def realised(self, position: Position) -> Floats:
+        """Return of each unit the loans that a pair approves, their defaults and their value (units, 3)."""
+        result: Floats = self.sums[:, position[0], position[1]][:, [0, 4, 5]]
+        return result

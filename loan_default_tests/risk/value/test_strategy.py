@@ -1,0 +1,164 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loan_default.risk.policy import StrategyLimits
+from loan_default.risk.value.strategy import (
+    SHARES,
+    ValuedLoans,
+    approved_by,
+    outcome_of,
+    propose,
+    realised_by_decile,
+    strategy_curve,
+)
+
+
+def valued_loans(count: int = 3_000, seed: int = 0) -> ValuedLoans:
+    """Loans whose rate rises faster than their risk up to a PD of 20 %, and not beyond."""
+    rng = np.random.default_rng(seed)
+    pds, amounts = rng.beta(2, 12, count), rng.uniform(1_000, 20_000, count)
+    margins = 0.02 + 0.6 * np.minimum(pds, 0.2) - 0.7 * pds + rng.normal(0, 0.05, count)
+    defaulted = rng.random(count) < pds
+    return ValuedLoans(
+        pds=pds,
+        amounts=amounts,
+        expected_loss=0.6 * amounts * pds,
+        expected_npv=amounts * margins,
+        npv_error=0.002 * amounts,
+        years=1.5 * amounts,
+        defaulted=defaulted,
+        loss=0.6 * amounts * defaulted,
+        npv=amounts * (margins - 0.6 * (defaulted - pds)),
+        terms=np.full(count, 36.0),
+        issued=rng.integers(0, 12, count),
+    )
+
+
+LOANS = valued_loans()
+
+
+def test_the_parts_of_a_book_add_up_to_the_whole() -> None:
+    everything = np.ones(len(LOANS.pds), dtype=np.bool_)
+    low = LOANS.pds < 0.1
+    whole, first, second = (outcome_of(LOANS, rows, 0.1) for rows in (everything, low, ~low))
+    for name in ("loans", "share", "volume", "expected_loss", "loss", "expected_npv", "npv"):
+        assert getattr(whole, name) == pytest.approx(getattr(first, name) + getattr(second, name))
+    assert whole.npv == pytest.approx(LOANS.npv.sum())
+    assert whole.loss == pytest.approx(LOANS.loss.sum())
+    assert whole.realised_return == pytest.approx(LOANS.npv.sum() / (0.1 * LOANS.years.sum()))
+    nothing = outcome_of(LOANS, ~everything, 0.1)
+    assert (nothing.loans, nothing.default_rate, nothing.realised_return) == (0, None, None)
+
+
+def test_both_rules_approve_the_same_shares() -> None:
+    points = strategy_curve(LOANS, 0.1)
+    for share, (by_pd, by_value) in zip(SHARES, zip(points[::2], points[1::2], strict=True), strict=True):
+        assert (by_pd.rule, by_value.rule) == ("pd", "npv")
+        assert by_pd.outcome.share == pytest.approx(share, abs=2 / len(LOANS.pds))
+        assert by_value.outcome.share == pytest.approx(share, abs=2 / len(LOANS.pds))
+        assert by_pd.outcome.mean_pd is not None
+        assert by_value.outcome.mean_pd is not None
+        assert by_pd.outcome.mean_pd <= by_value.outcome.mean_pd + 1e-9
+    volumes = [point.outcome.volume for point in points[1::2]]
+    assert volumes == sorted(volumes)
+
+
+@given(st.floats(0.01, 0.99))
+def test_the_rule_by_value_has_the_highest_margins(share: float) -> None:
+    cutoff, approved = approved_by(LOANS, "npv", share)
+    assert LOANS.margins[approved].min() >= cutoff
+    assert LOANS.margins[~approved].max() < cutoff
+    cutoff, approved = approved_by(LOANS, "pd", share)
+    assert LOANS.pds[approved].max() < cutoff <= LOANS.pds[~approved].min()
+
+
+def test_realised_values_lie_where_a_right_model_expects_them() -> None:
+    groups = realised_by_decile(LOANS)
+    assert sum(group.loans for group in groups) == len(LOANS.pds)
+    assert [group.expected for group in groups] == sorted(group.expected for group in groups)
+    assert sum(group.is_inside for group in groups) >= 9
+    wrong = replace(LOANS, npv=LOANS.npv - 0.1 * LOANS.amounts)
+    assert not any(group.is_inside for group in realised_by_decile(wrong))
+    unsure = replace(LOANS, npv_error=0.05 * LOANS.amounts)
+    assert all(
+        wide.high - wide.low > narrow.high - narrow.low
+        for wide, narrow in zip(realised_by_decile(unsure), groups, strict=True)
+    )
+
+
+def test_without_limits_all_loans_of_some_value_are_proposed() -> None:
+    proposal = propose(LOANS, StrategyLimits(), 0.1, {}, seed=1, resamples=20)
+    assert proposal is not None
+    assert (proposal.approve_below, proposal.npv_at_least, proposal.bound_by) == (1.0, 0.0, ())
+    assert proposal.outcome == outcome_of(LOANS, LOANS.margins >= 0, 0.1)
+    low, high = proposal.intervals["npv"]
+    assert low < proposal.outcome.npv < high
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        StrategyLimits(default_rate_at_most=0.08),
+        StrategyLimits(volume_at_most=3e6),
+        StrategyLimits(capital_at_most=2e5),
+        StrategyLimits(approve_at_least=0.9, default_rate_at_most=0.14),
+    ],
+)
+def test_a_proposal_keeps_its_limits_and_no_other_pair_earns_more(limits: StrategyLimits) -> None:
+    proposal = propose(LOANS, limits, 0.1, {}, seed=1, resamples=5)
+    assert proposal is not None
+    assert set(proposal.bound_by) & limits.model_fields_set
+
+    def keeps(approved: np.ndarray) -> bool:
+        outcome = outcome_of(LOANS, approved, 0.1)
+        return (
+            (limits.default_rate_at_most is None or (outcome.mean_pd or 0) <= limits.default_rate_at_most)
+            and outcome.volume <= (limits.volume_at_most or np.inf)
+            and 0.1 * outcome.volume <= (limits.capital_at_most or np.inf)
+            and outcome.share >= (limits.approve_at_least or 0)
+        )
+
+    own = (LOANS.pds < proposal.approve_below) & (LOANS.margins >= proposal.npv_at_least)
+    assert keeps(own)
+    assert outcome_of(LOANS, own, 0.1) == proposal.outcome
+    for pd in np.quantile(LOANS.pds, [0.1, 0.3, 0.5, 0.7, 0.9]).round(3):
+        for margin in np.quantile(LOANS.margins, [0.1, 0.3, 0.5, 0.7, 0.9]).round(3):
+            approved = (LOANS.pds < pd) & (LOANS.margins >= margin)
+            if keeps(approved):
+                other = outcome_of(LOANS, approved, 0.1).expected_npv
+                assert other <= proposal.outcome.expected_npv + 0.02 * abs(proposal.outcome.expected_npv)
+
+
+def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so() -> None:
+    riskier = np.where(LOANS.pds > np.median(LOANS.pds), "b", "a").tolist()
+    free = propose(LOANS, StrategyLimits(default_rate_at_most=0.1), 0.1, {"group": riskier}, seed=1, resamples=5)
+    limits = StrategyLimits(default_rate_at_most=0.1, group_ratio_at_least=0.95)
+    fair = propose(LOANS, limits, 0.1, {"group": riskier}, seed=1, resamples=5)
+    assert free is not None
+
+    def ratio(pd: float, margin: float) -> float:
+        approved = (LOANS.pds < pd) & (LOANS.margins >= margin)
+        rates = [approved[np.array(riskier) == group].mean() for group in "ab"]
+        return float(min(rates) / max(rates))
+
+    assert ratio(free.approve_below, free.npv_at_least) < 0.95
+    assert fair is None or ratio(fair.approve_below, fair.npv_at_least) >= 0.95
+
+
+def test_limits_that_nothing_keeps_have_no_proposal() -> None:
+    limits = StrategyLimits(default_rate_at_most=0.0001, approve_at_least=0.5)
+    assert propose(LOANS, limits, 0.1, {}, seed=1, resamples=5) is None
+
+
+def test_a_book_without_months_is_resampled_by_its_loans() -> None:
+    timeless = replace(LOANS, issued=None)
+    assert {field.name for field in fields(timeless)} >= {"issued"}
+    proposal = propose(timeless, StrategyLimits(default_rate_at_most=0.1), 0.1, {}, seed=1, resamples=10)
+    again = propose(timeless, StrategyLimits(default_rate_at_most=0.1), 0.1, {}, seed=1, resamples=10)
+    assert proposal == again
+    assert proposal is not None
+    assert proposal.intervals["default_rate"][0] < proposal.intervals["default_rate"][1]
