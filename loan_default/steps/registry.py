@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import decision_log
 from loan_default.adapters.layout import CARD_PAGE, MODEL_CARD, StorageLayout
-from loan_default.adapters.storage import exists, read_json
+from loan_default.adapters.storage import read_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.errors import BadInput
@@ -373,8 +373,7 @@ def write_card(
 
 def _strategy_of(version: int, layout: StorageLayout | None) -> Mapping[str, Any] | None:
     """Read the strategy report, if there is one and it is of this version."""
-    path = layout and layout.record("strategy_report")
-    report: Mapping[str, Any] | None = read_json(path) if path and exists(path) else None
+    report: Mapping[str, Any] | None = read_json(layout.record("strategy_report")) if layout else None
     return report if report and report["version"] == version else None
 
 
