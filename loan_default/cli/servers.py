@@ -38,9 +38,10 @@ def serve(
         pid = scoring_server.stop(settings)
         output().print("No scoring server runs." if pid is None else f"The scoring server (process {pid}) has stopped.")
         return
-    config = scoring_server.plan(settings, host, port, workers, poll)
-    errors().print(f"Scoring: http://{config.host}:{config.port}/invocations   Ctrl-C stops it.")
-    scoring_server.run(settings, config)
+    with scoring_server.asking_registry(settings, workers) as registry:
+        config = scoring_server.plan(settings, host, port, workers, poll)
+        errors().print(f"Scoring: http://{config.host}:{config.port}/invocations   Ctrl-C stops it.")
+        scoring_server.run(settings, config, registry)
 
 
 @command(SERVE, "web", "web --port 8080")

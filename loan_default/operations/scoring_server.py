@@ -5,6 +5,8 @@ What it answers is `serving`'s. Dagster is never imported here: the scoring serv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
 if TYPE_CHECKING:
     from loan_default.adapters.scoring_server import ScoringServer
     from loan_default.serving.client import ClientReport
+    from loan_default.serving.registry_client import RegistryClient
     from loan_default.serving.server import ServerConfig
 
 HOST, PORT = "127.0.0.1", 5001  # the port where the address names none, as behind a proxy
@@ -63,14 +66,29 @@ def plan(settings: Settings, host: str | None, port: int | None, workers: int, p
     )
 
 
-def run(settings: Settings, config: ServerConfig) -> None:
+@contextmanager
+def asking_registry(settings: Settings, workers: int) -> Iterator[RegistryClient | None]:
+    """Ask the registry while a server is planned and its libraries are imported; several workers each do."""
+    from loan_default.serving.registry_client import RegistryClient
+
+    if workers > 1:
+        yield None
+        return
+    registry = RegistryClient.begin(settings.tracking, settings.models, settings.serving)
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def run(settings: Settings, config: ServerConfig, registry: RegistryClient | None = None) -> None:
     """Answer until the process is ended; its number is recorded in the home meanwhile."""
     from loan_default.adapters.scoring_server import record_process
     from loan_default.serving.server import serve
 
     host = HOST if config.host in ("0.0.0.0", "::") else config.host
     with record_process(settings.serving, f"http://{f'[{host}]' if ':' in host else host}:{config.port}"):
-        serve(config)
+        serve(config, registry)
 
 
 def stop(settings: Settings) -> int | None:

@@ -29,7 +29,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.background_writer import BackgroundWriter, TextStream
 from loan_default.serving.http import is_loopback
-from loan_default.serving.registry_client import RegistryClient
+from loan_default.serving.registry_client import RegistryClient, last_version_file
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -81,8 +81,8 @@ class ServerConfig:
 class Worker:
     """What uvicorn starts and stops in each worker, and calls by ASGI's lifespan; its connections ask the app."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        self._config = config
+    def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
+        self._config, self._registry = config, registry
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process of its own, whose parent says when it ends: by SIGTERM, maybe before uvicorn listens."""
@@ -92,7 +92,7 @@ class Worker:
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Start and stop with the process."""
         assert scope["type"] == "lifespan"  # the rest is for the connections
-        components = WorkerComponents(self._config)
+        components = WorkerComponents(self._config, self._registry)
         try:
             await receive()
             scope["state"].update(app=components.app, door=components.app.door)
@@ -109,18 +109,16 @@ class Worker:
 class WorkerComponents:
     """The parts of a worker: registry client, follower, application and prediction logs."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
         gc.set_threshold(_COLLECT_AFTER)
         _log_in_background()
-        last = {alias: config.home / f"last-{alias}.json" for alias in (PRODUCTION, STAGING)}
-        # A helper that starts now imports MLflow while this process imports the rest. Where a version is remembered,
-        # nothing waits for the registry, and the helper would only take time from the first answer.
-        first = None if last[PRODUCTION].exists() else PRODUCTION
-        self.registry = RegistryClient(config.tracking, config.models, first=first)
+        self.registry = registry or RegistryClient.begin(config.tracking, config.models, config.home)
         from loan_default.serving.follower import FollowedAlias
 
         self._config = config
-        self._production, self._challenger = (FollowedAlias(alias, file) for alias, file in last.items())
+        self._production, self._challenger = (
+            FollowedAlias(alias, last_version_file(config.home, alias)) for alias in (PRODUCTION, STAGING)
+        )
         self._sign = config.home / RELOAD_SIGN
 
     @cached_property
@@ -209,8 +207,10 @@ class WorkerComponents:
         self.log.close()
 
 
-def serve(config: ServerConfig) -> None:
+def serve(config: ServerConfig, registry: RegistryClient | None = None) -> None:
     """Serve until SIGTERM or SIGINT; what is in flight is finished then.
+
+    Several workers have a client each; a `registry` that was opened before is the one worker's.
 
     Raises:
         BadInput: the address cannot be bound.
@@ -227,7 +227,7 @@ def serve(config: ServerConfig) -> None:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
         uvicorn_config = uvicorn.Config(
-            Worker(config),
+            Worker(config, registry),
             host=config.host,
             port=config.port,
             http=Connection,

@@ -5,8 +5,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loan_default.adapters.tracking import TrackingError
 from loan_default.operations import scoring_server
 from loan_default.operations.scoring_server import answers_file, score_by_rest
+from loan_default.serving.registry_client import RegistryClient
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
 from loan_default_tests.serving.test_client import ROWS, standing_in
@@ -41,11 +43,27 @@ def test_while_it_serves_on_another_port_it_is_found_there(
     settings = Settings(home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "a", "LOAN_DEFAULT_ADMIN_TOKENS": "b"})
     addresses = []
     monkeypatch.setattr(
-        "loan_default.serving.server.serve", lambda config: addresses.append(scoring_server.address(settings))
+        "loan_default.serving.server.serve", lambda config, _: addresses.append(scoring_server.address(settings))
     )
     scoring_server.run(settings, scoring_server.plan(settings, host, 5002, 1, 5))
     assert addresses == [url]
     assert scoring_server.address(settings) == settings.serving_url
+
+
+def test_a_server_asks_the_registry_while_it_is_planned_and_workers_for_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(RegistryClient, "_submit", lambda client, ask, alias: asked.append(alias))
+    settings = Settings(home=tmp_path)
+    with scoring_server.asking_registry(settings, 3) as registry:
+        assert (registry, asked) == (None, [])
+    with scoring_server.asking_registry(settings, 1) as registry:
+        assert asked == ["production"]
+    assert registry is not None
+    with pytest.raises(TrackingError, match="The server stops"):
+        monkeypatch.undo()
+        registry.version_of("staging")
 
 
 def test_nothing_is_stopped_where_nothing_runs(tmp_path: Path) -> None:

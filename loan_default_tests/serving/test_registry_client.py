@@ -19,7 +19,7 @@ import pytest
 
 from loan_default.adapters.tracking import PRODUCTION, STAGING, ModelVersion, Tracking, TrackingError
 from loan_default.risk.errors import BadInput
-from loan_default.serving.registry_client import RegistryClient
+from loan_default.serving.registry_client import RegistryClient, last_version_file
 from loan_default_tests.waiting import within
 
 pytestmark = pytest.mark.integration
@@ -104,6 +104,19 @@ def test_it_answers_as_the_registry_does(tmp_path: Path) -> None:
         assert registry.download_package(version) == tracking.download_package(version, tmp_path / "models")
         tracking.move_alias(PRODUCTION, version.version)
         assert registry.version_of(PRODUCTION) == tracking.version_of(PRODUCTION), "what was asked early is forgotten"
+
+
+@pytest.mark.parametrize("is_remembered", [False, True])
+def test_the_first_question_is_asked_at_once_where_answers_wait_for_it(tmp_path: Path, is_remembered: bool) -> None:
+    assert within(10, lambda: not helpers(os.getpid())), "those of other tests end by themselves"
+    if is_remembered:
+        last_version_file(tmp_path, PRODUCTION).touch()
+    registry = RegistryClient.begin(Local("", ""), tmp_path, tmp_path)
+    try:
+        assert bool(helpers(os.getpid())) is not is_remembered
+        assert registry.version_of(PRODUCTION) is None
+    finally:
+        registry.close()
 
 
 def test_errors_arrive_as_what_they_are(tmp_path: Path) -> None:
