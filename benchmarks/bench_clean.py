@@ -65,5 +65,5 @@ def _columns_used() -> list[str]:
     from loan_default.risk.contract.loading import load_contract
 
     contract = load_contract()
-    columns = [field.column for field in contract.fields if not field.derived]
+    columns = [field.column for field in (*contract.fields, *contract.outcome.fields) if not field.derived]
     return [*columns, contract.outcome.column, *([contract.snapshot_column] if contract.snapshot_column else [])]

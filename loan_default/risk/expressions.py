@@ -174,9 +174,12 @@ def _columns() -> Mapping[str, Any]:
         return larger_or_smaller
 
     def quotient(value: Any, divisor: Any) -> Any:
-        """Divide by a column, as Polars multiplies by the reciprocal of a number."""
+        """Divide by a column, as Polars multiplies by the reciprocal of a number.
+
+        No null is written, as what holds one is computed wherever it stands.
+        """
         if isinstance(value, pl.Expr) and not isinstance(divisor, pl.Expr):
-            divisor = pl.when(value.is_not_null()).then(divisor)
+            divisor = pl.when(value.is_not_null()).then(divisor).otherwise(pl.lit(1.0))
         return value / divisor
 
     def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:

@@ -283,22 +283,16 @@ def _stream(
     usable, unusable, counts = zip(
         *(_outputs(table, contract, with_outcome=with_outcome) for table in tables), strict=True
     )
-    *_, months = pl.collect_all(
-        [
-            pl.concat(usable).sink_parquet(cleaned, lazy=True),
-            pl.concat(unusable).sink_parquet(rejected, lazy=True),
-            pl.concat(count.with_columns(pl.lit(number).alias("table")) for number, count in enumerate(counts)),
-        ],
-        engine="streaming",
+    sinks = [pl.concat(usable).sink_parquet(cleaned, lazy=True), pl.concat(unusable).sink_parquet(rejected, lazy=True)]
+    counted = pl.collect_all([*sinks, *counts], engine="streaming")[len(sinks) :]
+    return pl.concat(
+        _read_months(count, table, contract).with_columns(pl.lit(number).alias("table"))
+        for number, (count, table) in enumerate(zip(counted, tables, strict=True))
     )
-    return months
 
 
 def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, ...]:
-    """Return usable loans, lines of the unusable, and by month shown the rows, no loans and unreadable ones.
-
-    Unreadable is a loan with text in the snapshot column that is no month; it shows none.
-    """
+    """Return usable loans, lines of the unusable, and counts of rows by what they say of when the file was taken."""
     names = [field.name for field in contract.stored if with_outcome or field in contract.application_fields]
     names += contract.labels if with_outcome else []
     frame, rules = parse_table(table, contract, with_outcome=with_outcome)
@@ -306,55 +300,68 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
     frame = frame.with_columns(is_no_loan.alias(":no_loan"), any_broken(rules).alias(":broken"))
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
     is_no_loan, broken = pl.col(":no_loan"), pl.col(":broken")
-    id_field = contract.by_name[contract.id_name]
-    without_id = pl.col(RAW + id_field.name).is_null() if id_field.column in table.dtypes else pl.lit(True)
-    month, unreadable = _month_shown(table, contract)
     return (
         frame.filter(~(is_no_loan | broken)).select(names),
         rejection_lines(frame.filter(~is_no_loan & broken), rules, table, contract),
-        frame.group_by(pl.when(is_sound(table.dtypes)).then(month).alias("month")).agg(
-            pl.len().alias("rows"),
-            is_no_loan.sum().alias("not_loans"),
-            (without_id & ~is_no_loan).sum().alias("without_id"),
-            (unreadable & ~is_no_loan).sum().alias("unreadable"),
-        ),
+        _count_rows(frame, table, contract),
     )
 
 
-def _month_shown(table: LoanTable, contract: Contract) -> tuple[pl.Expr, pl.Expr]:
-    """Read the month in the snapshot column (the issue month without text there), and whether the text is no month."""
-    if contract.outcomes_are_final:
-        return pl.lit(None, dtype=pl.Date), pl.lit(False)
-    issued, snapshot = pl.col(contract.time_name), contract.snapshot
+def _count_rows(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl.LazyFrame:
+    """Count rows by the text in the snapshot column, and by their month of issue where there is none.
+
+    Texts are few and rows are many: `_read_months` reads each text once.
+    """
+    text, issued, snapshot = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.Date), contract.snapshot
+    has_text = pl.lit(False)
     if table.layout and table.layout.snapshot_month:
-        return pl.lit(table.layout.snapshot_month), pl.lit(False)
-    if snapshot is None or snapshot.column not in table.dtypes:
-        return issued, pl.lit(False)
-    text, dtype = pl.col(RAW_SNAPSHOT), table.dtypes[snapshot.column]
-    month = read_month(text, dtype, snapshot.format, snapshot.century)
-    unreadable = month.is_null() & as_text(text, dtype).is_not_null() & is_sound(table.dtypes)
-    return pl.when(~unreadable).then(pl.coalesce(month, issued)), unreadable
+        issued = pl.lit(table.layout.snapshot_month)
+    elif not contract.outcomes_are_final:
+        if snapshot and snapshot.column in table.dtypes:
+            text = pl.when(is_sound(table.dtypes)).then(RAW_SNAPSHOT)
+            has_text = as_text(pl.col(RAW_SNAPSHOT), table.dtypes[snapshot.column]).is_not_null()
+        issued = pl.when(~has_text & is_sound(table.dtypes)).then(contract.time_name)
+    id_field, is_loan = contract.by_name[contract.id_name], ~pl.col(":no_loan")
+    without_id = pl.col(RAW + id_field.name).is_null() if id_field.column in table.dtypes else pl.lit(True)
+    return frame.group_by(text.alias("text"), issued.alias("issued")).agg(
+        pl.len().alias("rows"),
+        (~is_loan).sum().alias("not_loans"),
+        (without_id & is_loan).sum().alias("without_id"),
+        pl.col(ROW).filter(is_loan).min().alias("first"),
+    )
+
+
+def _read_months(counts: pl.DataFrame, table: LoanTable, contract: Contract) -> pl.DataFrame:
+    """Read the month that rows show from the counts of `_count_rows`; a loan is unreadable whose text is no month."""
+    snapshot, dtype = contract.snapshot, counts.schema["text"]
+    formats = (snapshot.format, snapshot.century) if snapshot else ()
+    month, text = read_month(pl.col("text"), dtype, *formats), as_text(pl.col("text"), dtype)
+    unreadable = pl.when(month.is_null() & text.is_not_null()).then(pl.col("rows") - pl.col("not_loans")).otherwise(0)
+    return counts.select(
+        pl.coalesce(month, "issued").alias("month"),
+        *("rows", "not_loans", "without_id", "first"),
+        text.alias("text"),
+        unreadable.alias("unreadable"),
+    )
 
 
 def _unreadable_snapshots(
     tables: Sequence[LoanTable], months: pl.DataFrame, contract: Contract
 ) -> tuple[UnreadableSnapshots, ...]:
-    """Count the unreadable months of each table by `months`, and read the tables that have any again for the first."""
-    counts = months.group_by("table").agg(
-        pl.col("unreadable").sum(), (pl.col("rows").sum() - pl.col("not_loans").sum()).alias("loans")
-    )
+    """Count the unreadable months of each table, and name the first."""
     column, results = contract.snapshot_column, []
     if column is None:
         return ()
-    for number, unreadable, loans in counts.filter(pl.col("unreadable") > 0).sort("table").iter_rows():
-        table = tables[number]
-        frame, _ = parse_table(table, contract, with_outcome=True)
-        first = frame.filter(_month_shown(table, contract)[1] & ~no_loan(contract)).select(
-            ROW, as_text(pl.col(RAW_SNAPSHOT), table.dtypes[column]).alias("value")
+    for (number,), counts in months.group_by("table", maintain_order=True):
+        unreadable = counts.filter(pl.col("unreadable") > 0).sort("first")
+        if unreadable.is_empty():
+            continue
+        loans = int(counts.select(pl.col("rows").sum() - pl.col("not_loans").sum()).item())
+        row, value, remedy = unreadable.select("first", "text", excel_remedy(pl.col("text")).alias("remedy")).row(0)
+        file = tables[int(str(number))].path.name
+        results.append(
+            UnreadableSnapshots(column, file, int(unreadable["unreadable"].sum()), loans, row, value, remedy)
         )
-        first = first.head(1).with_columns(excel_remedy(pl.col("value")).alias("remedy"))
-        row, value, remedy = first.collect(engine="streaming").row(0)
-        results.append(UnreadableSnapshots(column, table.path.name, unreadable, loans, row, value, remedy))
     return tuple(results)
 
 

@@ -27,7 +27,6 @@ from loan_default.risk.data.parsing import (
     read_month,
     read_number,
     source_column,
-    strip_text,
     translate_words,
 )
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
@@ -37,6 +36,7 @@ from loan_default.risk.month_texts import month_number, months_after
 
 _LOST = "[\\x00\ufffd]"  # a nought, and what stands for bytes that are not of the file's encoding
 
+_COMPUTED = "computed:"  # prefix of the columns that hold what is derived, until it is there where the file has nothing
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _EXACT = 2**53  # beyond this not every whole number is a float
 _REMEDIES = {  # where letters were lost
@@ -211,7 +211,7 @@ def _plain_number(
     if dtype.is_numeric():
         return raw.cast(pl.Float64).fill_nan(None)
     text = as_text(raw, dtype)
-    return read_number(strip_text(text, strip) if strip else text, files, percent=percent)
+    return read_number(text.str.strip_chars(" \t" + strip) if strip else text, files, percent=percent)
 
 
 def _level(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
@@ -230,22 +230,28 @@ def _null(field: LoanField) -> pl.Expr:
 
 def _with_derived(frame: pl.LazyFrame, contract: Contract, names: Set[str]) -> pl.LazyFrame:
     """Compute the derived fields of these names, those that are derived from others after these."""
-    pending: dict[str, pl.Expr] = {}
+    pending: dict[str, Expression] = {}
     for name, expression in contract.expressions.items():
         if name not in names:
             continue
         if not pending.keys().isdisjoint(expression.of):
-            frame, pending = frame.with_columns(pending.values()), {}
-        field = contract.by_name[name]
-        value = _derive(field, expression, contract)
-        pending[name] = value if field.outside == "reject" else _limit(field, value)
-    return frame.with_columns(pending.values())
+            frame, pending = _derive(frame, pending, contract), {}
+        pending[name] = expression
+    return _derive(frame, pending, contract)
 
 
-def _derive(field: LoanField, expression: Expression, contract: Contract) -> pl.Expr:
-    """Return the field as the file gives it, else computed from the fields it derives from."""
-    computed = expression.columns(*(_argument(contract.by_name[name]) for name in expression.of))
-    return pl.coalesce(pl.col(field.name), computed.fill_nan(None)).alias(field.name)
+def _derive(frame: pl.LazyFrame, expressions: Mapping[str, Expression], contract: Contract) -> pl.LazyFrame:
+    """Compute fields from those that they derive from, where the file does not give them."""
+    fields = [contract.by_name[name] for name in expressions]
+    frame = frame.with_columns(
+        expression.columns(*map(_argument, map(contract.by_name.__getitem__, expression.of))).alias(_COMPUTED + name)
+        for name, expression in expressions.items()
+    )
+    values = [pl.coalesce(field.name, pl.col(_COMPUTED + field.name).fill_nan(None)) for field in fields]
+    return frame.with_columns(
+        (value if field.outside == "reject" else _limit(field, value)).alias(field.name)
+        for field, value in zip(fields, values, strict=True)
+    )
 
 
 def _argument(field: LoanField) -> pl.Expr:
@@ -256,7 +262,12 @@ def _argument(field: LoanField) -> pl.Expr:
 
 def _loan_id(table: LoanTable, contract: Contract) -> pl.Expr:
     """Return the loan's own id, or the name of its file and its row where the file gives none."""
-    return pl.coalesce(contract.id_name, pl.format("{}-{}", pl.lit(table.name), ROW)).alias(contract.id_name)
+
+    def name_missing(columns: Sequence[pl.Series]) -> pl.Series:
+        ids, rows = columns
+        return ids if not ids.null_count() else ids.zip_with(ids.is_not_null(), f"{table.name}-" + rows.cast(pl.String))
+
+    return pl.map_batches([contract.id_name, ROW], name_missing, return_dtype=pl.String, is_elementwise=True)
 
 
 def _limit(field: LoanField, value: pl.Expr) -> pl.Expr:

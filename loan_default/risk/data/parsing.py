@@ -24,6 +24,9 @@ from loan_default.risk.month_texts import MONTH_TEXTS, first_day, month_by, mont
 
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+# The white space of Unicode, which `strip_chars` cuts off by default. Polars computes once what stands in two places,
+# unless a null is written in it, as that default is.
+_WHITE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _SPACES, _APOSTROPHES = " \u00a0\u202f", "'\u2019"  # that stand between thousands; one is declared, all are read
 
 
@@ -46,7 +49,7 @@ def source_column(column: str, dtype: pl.DataType, nothing: Iterable[str], own: 
     by_name = cs.by_name(column).as_expr() if column == "*" or column[:1] == "^" else pl.col(column)
     if dtype != pl.String:
         return by_name
-    text = by_name.str.strip_chars()
+    text = by_name.str.strip_chars(_WHITE)
     return pl.when(~_says_nothing(text, nothing, own)).then(text)
 
 
@@ -214,11 +217,16 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return month_of(expr.dt.date())
     text = as_text(expr, dtype)
-    return pl.coalesce(*(month_by(format_, text, century) for format_ in formats), _usual_month(text))
+    named = text.cast(pl.Enum(MONTH_TEXTS), strict=False)
+    others = text
+    if all("%b" in format_ for format_ in formats):  # no such format means another month by these texts
+        others = pl.when(named.is_null()).then(text).otherwise(pl.lit(""))
+    by_format = [month_by(format_, others, century) for format_ in formats]
+    month = first_day(named.to_physical().cast(pl.Int32) // 2)
+    return pl.coalesce(*by_format, month, _month_of_day(text))
 
 
-def _usual_month(text: pl.Expr) -> pl.Expr:
-    named = first_day(text.cast(pl.Enum(MONTH_TEXTS), strict=False).to_physical().cast(pl.Int32) // 2)
+def _month_of_day(text: pl.Expr) -> pl.Expr:
     dated = (text.str.len_bytes() == 10) | text.str.slice(10, 1).is_in(["T", " "])
-    day = pl.when(dated).then(text.str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False)
-    return pl.coalesce(named, month_of(day))
+    day = pl.when(dated).then(text.str.slice(0, 10)).otherwise(pl.lit(""))
+    return month_of(day.str.to_date("%Y-%m-%d", strict=False))

@@ -351,6 +351,16 @@ def test_cleaning_streams(loans_csv: Path, contract: Contract) -> None:
             assert "in-memory" not in nodes.replace("in-memory engine fallback", "")
 
 
+def test_a_text_is_stripped_and_a_month_is_read_once(loans_csv: Path, contract: Contract) -> None:
+    """Polars computes what holds a null in each place where it stands: cleaning then takes a fifth longer."""
+    table = open_table(loans_csv, contract, with_outcome=True, columns=["last_credit_pull_d"])
+    plan = cleaning._outputs(table, contract, with_outcome=True)[0].explain()
+    for column in ("id", "grade", "raw:term", "loan_status"):
+        assert plan.count(f'col("{column}").str.strip_chars(') == 1, column
+    assert plan.count(".tanh()") == 1
+    assert plan.count(".str.strptime(") == 4  # three months, of which one may be written in two ways
+
+
 def test_a_batch_of_applications_needs_no_status(contract: Contract, tmp_path: Path) -> None:
     batch = make_applications(50, seed=3, month=date(2019, 1, 1)).drop("loan_status", "last_credit_pull_d")
     path = as_csv(batch, tmp_path / "batch.csv")
