@@ -1,5 +1,7 @@
 """Hazards over periods on book: those of simulated loans are recovered, and incidences add up."""
 
+import warnings
+
 import numpy as np
 import polars as pl
 import pytest
@@ -136,3 +138,23 @@ def test_without_a_default_there_is_no_hazard(parameters: BoostingParameters) ->
     none = LoanHistory(history.terms, history.observed, history.ended, np.zeros(50, dtype=bool))
     with pytest.raises(BadInput, match="No default was observed among 50 loans"):
         fit_hazard(SPACE.matrix(loans), none, SPACE, parameters, seed=1)
+
+
+@pytest.mark.parametrize("event", [1, 2], ids=["default", "repayment"])
+def test_incidences_of_each_vintage_lie_within_the_interval_of_aalen_and_johansen(hazard: Hazard, event: int) -> None:
+    lifelines = pytest.importorskip("lifelines", reason="pip install lifelines")
+    loans, history, _ = simulate(3_000, seed=7)
+    rents = (loans["home"] == "rent").to_numpy()
+    for observed in (6, 12, 18):  # the months until the view, of a vintage
+        rows = (history.observed >= observed) & rents
+        ended = np.minimum(history.ended[rows], observed)
+        kind = np.where(history.ended[rows] > observed, 0, np.where(history.defaulted[rows], 1, 2))
+        fitter = lifelines.AalenJohansenFitter(seed=1)
+        with warnings.catch_warnings(action="ignore"):  # of ties, which it tells apart by chance
+            fitter.fit(ended, kind, event_of_interest=event)
+        low, high = fitter.confidence_interval_.iloc[-1]
+        incidence = hazard.incidence(
+            SPACE.matrix(loans.filter(rents & (history.observed >= observed))), history.terms[rows]
+        )
+        of_event = incidence.defaulted if event == 1 else incidence.repaid
+        assert low <= of_event[:, observed // PERIOD_MONTHS].mean() <= high
