@@ -69,5 +69,11 @@ def _log_point(log: dg.DagsterLogManager, share: float, point: "BackTestPoint") 
 
 def _backtest_metadata(record: Mapping[str, Any]) -> Metadata:
     from loan_default.risk.validation.backtest import COLUMNS, rows_of
+    from loan_default.risk.validation.plots import backtest_figure, png
 
-    return {"snapshot_month": record["snapshot"], "points": metadata.table(list(COLUMNS), rows_of(record["points"]))}
+    points = record["points"]
+    return {
+        "snapshot_month": record["snapshot"],
+        "points": metadata.table(list(COLUMNS), rows_of(points)),
+        "picture": metadata.picture(png(backtest_figure(points)), "AUC of each way of learning by month"),
+    }

@@ -62,8 +62,9 @@ def as_of(loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date |
 
 
 def _month_known(snapshot: date | None) -> pl.Expr:
-    """Return the month in which an outcome was known, which the file that says it was taken in at the latest."""
-    return pl.min_horizontal(OUTCOME_KNOWN, pl.lit(snapshot, dtype=pl.Date)) if snapshot else pl.col(OUTCOME_KNOWN)
+    """Return the month in which an outcome was known, at the latest that of the file that says it; null without one."""
+    latest = pl.min_horizontal(OUTCOME_KNOWN, pl.lit(snapshot, dtype=pl.Date)) if snapshot else OUTCOME_KNOWN
+    return pl.when(pl.col(OUTCOME).is_not_null()).then(latest)
 
 
 def months_until_known(contract: Contract) -> pl.Expr:

@@ -26,7 +26,7 @@ from loan_default.risk.model.candidates.xgboost_model import tree_parameters
 from loan_default.risk.model.features import FeatureSpace
 
 PERIOD_MONTHS = 3
-PERIODS_AT_MOST = 1_000_000  # loan-periods that are learned from: of more, a third of each kind is drawn
+PERIODS_AT_MOST = 800_000  # loan-periods that are learned from: of more, a third of each kind is drawn
 _STOPPED_BY = 5  # of the loans one in so many says when the fit stops
 
 Ints = NDArray[np.int64]

@@ -101,20 +101,21 @@ class BackTestPoint:
         return {**asdict(self), "month": f"{self.month:%Y-%m}"}
 
 
+# Of a table of points: "real" is the share that defaulted, of all and of the approved, "12" the first twelve months.
 COLUMNS = (
     "as of",
-    "open loans",
-    "loans learned from",
-    "loans tested",
+    "label",
+    "learned",
+    "tested",
     "AUC",
     "Brier",
-    "mean PD",
-    "defaulted",
+    "PD",
+    "real",
     "approved",
-    "of these defaulted",
-    "12-month AUC",
-    "12-month PD",
-    "12-month defaults",
+    "real of these",
+    "AUC 12",
+    "PD 12",
+    "real 12",
 )
 
 

@@ -6,7 +6,7 @@ other value. The numbers behind them are `evaluation`; where the pictures are st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +69,20 @@ def evaluation_pngs(outcomes: pl.Series, scores: pl.DataFrame, scorer: Scorer) -
         importance=field_importance(scorer.model, scorer.space),
     )
     return {name: png(figure) for name, figure in figures.items()}
+
+
+def backtest_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the AUC that each way of learning reached at each month of a back-test's record."""
+    figure, axes = _blank("Loans of the year after each month", "Developed as of", "AUC")
+    months = sorted({point["month"] for point in points})
+    styles = {"matured": ("s-", GREY), "hazard": ("^-", BLUE), "open": ("o-", VERMILION), "hindsight": (":", "black")}
+    for label, (style, colour) in styles.items():
+        measured = [point for point in points if point["label"] == label and point["auc"] is not None]
+        positions, values = [months.index(point["month"]) for point in measured], [point["auc"] for point in measured]
+        axes.plot(positions, values, style, color=colour, markersize=4, linewidth=1.2, label=label)
+    axes.set_xticks(range(len(months)), months, rotation=45)
+    axes.legend(fontsize=_SMALL)
+    return figure
 
 
 def png(figure: Figure) -> bytes:

@@ -92,6 +92,8 @@ def test_what_a_file_says_was_known_when_it_was_taken() -> None:
     rows = [(24120, 1, 24135, 10, 9.0)]
     assert as_of(frame_of(rows).lazy(), BOOK, month(24132), month(24132)).collect()[OUTCOME].to_list() == [1]
     assert as_of(frame_of(rows).lazy(), BOOK, month(24131), month(24132)).collect()[OUTCOME].to_list() == [None]
+    still_open = as_of(frame_of([(24120, None, None, 10, 9.0)]).lazy(), BOOK, month(24132), month(24132)).collect()
+    assert LoanHistory.of(still_open, BOOK, month(24132)).is_open.all()
 
 
 def test_a_book_that_does_not_say_when_outcomes_were_known_has_no_views() -> None:

@@ -15,7 +15,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.evaluation import measure, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
-from loan_default.risk.validation.plots import evaluation_figures, field_importance, png
+from loan_default.risk.validation.plots import backtest_figure, evaluation_figures, field_importance, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -209,3 +209,16 @@ def test_figures_leave_pyplot_alone_and_importing_leaves_matplotlib_alone() -> N
         "[plots.png(x) for x in f.values()]; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_back_test_is_drawn_by_month_and_without_what_could_not_be_developed() -> None:
+    points = [
+        {"month": month, "label": label, "auc": None if label == "matured" else auc}
+        for month, auc in (("2010-01", 0.66), ("2010-07", 0.68))
+        for label in ("matured", "open")
+    ]
+    (axes,) = backtest_figure(points).axes
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
+    assert lines["open"] == [0.66, 0.68]
+    assert lines["matured"] == []
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2010-01", "2010-07"]
