@@ -38,11 +38,12 @@ class OverrideGroup:
 
 @dataclass(frozen=True)
 class Promised:
-    """The newest performance report, None where nothing was measured yet, and overrides; `read_at` is when."""
+    """The newest performance report and back-test, None where there was none yet, and overrides; `read_at` is when."""
 
     report: Record | None
     overrides: tuple[OverrideGroup, ...]
     read_at: datetime
+    backtest: Record | None = None
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -72,10 +73,11 @@ class PromisedArchive:
         from loan_default.risk.monitoring.verdicts import with_current_verdict
 
         read_at, report = datetime.now(UTC), read_record(self._settings, "performance_report")
+        backtest = read_record(self._settings, "backtest")
         records = [record.content for _, record in sorted(self._overrides.read().items())]
         newest = list({record["decision_id"]: record for record in records}.values())
         groups = group_overrides(newest, self._outcomes([record["id"] for record in newest if record["id"]]))
-        return Promised(with_current_verdict(report) if report else None, groups, read_at)
+        return Promised(with_current_verdict(report) if report else None, groups, read_at, backtest)
 
     def _outcomes(self, ids: Sequence[str]) -> Mapping[str, int]:
         """Read how these loans ended, 1 for a default, by their numbers; those that are not known are left out."""

@@ -57,6 +57,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             group_table("decisions", "decision", promised.rows("decisions", version), version),
             finding_table(report),
             override_table(promised.overrides),
+            *([backtest_table(promised.backtest)] if promised.backtest else []),
         ],
         "read_at": promised.read_at,
     }
@@ -95,6 +96,25 @@ def override_table(groups: Sequence[OverrideGroup]) -> PageTable:
     return PageTable(
         "overrides", "Where a person decided otherwise than the version, and what came of it", columns, rows, empty
     )
+
+
+def backtest_table(record: Record) -> PageTable:
+    """Tabulate what models would have reached that were developed at past months, by how they treat open loans."""
+    columns = (
+        Column("as of"),
+        Column("label", "tag"),
+        *counts("loans learned from", "loans tested"),
+        *figures("AUC", "Brier"),
+        *shares("mean PD", "default rate", "approved", "default rate of these", "12-month PD", "12-month default rate"),
+    )
+    names = ["month", "label", "learned", "loans", "auc", "brier", "mean_pd", "default_rate", "approved"]
+    names += ["approved_default_rate", "year_mean_pd", "year_default_rate"]
+    rows = [tuple(point[name] for name in names) for point in record["points"]]
+    caption = (
+        f"Back-test: developed as of past months, tested on the loans of the {record['tested_months']} months after "
+        "each; an empty row is one in which too few loans had matured"
+    )
+    return PageTable("backtest", caption, columns, rows)
 
 
 def version_table(versions: Sequence[Record]) -> PageTable:

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from datetime import date
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from starlette.testclient import TestClient
 
 from loan_default.adapters import override_log
 from loan_default.operations.promised import OverrideGroup, PromisedArchive
+from loan_default.risk.validation.backtest import BackTestPoint
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
-from loan_default.web.pages.promised import default_chart, group_table
+from loan_default.web.pages.promised import backtest_table, default_chart, group_table
 from loan_default.web.people import People
 from loan_default_tests.web.clients import client_of
 
@@ -51,6 +53,16 @@ def _vintage(**figures: Any) -> dict[str, Any]:
 def test_estimates_are_in_brackets_and_measures_are_not() -> None:
     table = group_table("vintages", "vintage", [_vintage(auc=0.7), _vintage(estimated_auc=0.68)], 1)
     assert [row[7] for row in table.rows] == ["0.7000", "[0.6800]"]
+
+
+def test_a_back_test_is_a_table_of_its_months_and_labels() -> None:
+    point = BackTestPoint(date(2013, 1, 1), "open", 300, 200, 150, 0.14, 0.66, 0.12, 0.15, 0.5, 0.08, 0.1)
+    absent = BackTestPoint(date(2013, 1, 1), "matured", 9, 0, 150, 0.14, reason="9 loans had matured.")
+    record = {"tested_months": 12, "points": [point.to_dict(), absent.to_dict()]}
+    assert backtest_table(record).rows == [
+        ("2013-01", "open", 300, 150, 0.66, 0.12, 0.15, 0.14, 0.5, 0.08, None, None),
+        ("2013-01", "matured", 9, 150, None, None, None, 0.14, None, None, None, None),
+    ]
 
 
 def test_the_title_states_what_was_promised_and_what_came() -> None:
