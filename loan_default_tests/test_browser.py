@@ -14,13 +14,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import polars as pl
 import pytest
+from PIL import Image
 
 from loan_default.settings import Settings
 from loan_default_tests.homes import environment_of, own_environment
@@ -31,6 +34,7 @@ from loan_default_tests.web.home import pages_home
 
 CHROMIUM = shutil.which("chromium")
 PICTURES = os.environ.get("LOAN_DEFAULT_SCREENSHOTS")  # the folder that they are kept in
+COLOURS = 256  # of a picture, which has hardly more, and is a third as large then
 TOUR = (Path(__file__).parents[1] / "docs" / "tour.md").read_text(encoding="utf-8")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 RISKY = {"loan_amnt": "30000", "term": "60", "int_rate": "24", "annual_inc": "35000", "dti": "35"}
@@ -117,7 +121,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
 def picture(page: Any, name: str) -> None:
     """Keep a picture of the page, where pictures are asked for and the docs show it."""
     if PICTURES and f"(images/{name}.png)" in TOUR:
-        page.screenshot(path=Path(PICTURES, f"{name}.png"))
+        picture = Image.open(BytesIO(page.screenshot()))
+        picture.quantize(COLOURS).save(Path(PICTURES, f"{name}.png"), optimize=True)
 
 
 def assert_accessible(page: Any) -> None:
@@ -161,7 +166,6 @@ def test_an_officer_scores_a_declined_applicant_prints_the_notice_and_a_reviewer
         assert page.get_by_role("img", name="Probability of default").count() == 1
         assert page.get_by_role("heading", name="What would have to change").count() == 1
         assert_accessible(page)
-        picture(page, "score-declined")
         page.get_by_role("link", name="Decision on file").click()
         page.get_by_role("heading", name="Declined").wait_for()
         assert "says the same to the bit" in page.content()
@@ -189,6 +193,23 @@ def test_the_notice_is_one_page_of_paper_without_the_frame(pages: Pages) -> None
         picture(page, "notice")
         pdf = page.pdf(format="A4")
         assert pdf.count(b"/Type /Page\n") == 1
+
+
+@pytest.mark.integration
+def test_an_applicant_of_a_batch_is_answered_as_the_batch_was_and_told_what_would_have_to_change(pages: Pages) -> None:
+    predictions = pl.read_parquet(str(pages.settings.layout.batch_table("predictions", "2014-09")))
+    row = predictions.filter(pl.col("decision") == "decline").sort("pd").row(0, named=True)  # hardly declined
+    with pages.opened(f"/score?batch=2014-09&id={row['id']}") as page:
+        page.get_by_role("button", name="Score", exact=True).click()
+        page.get_by_role("heading", name="Declined").wait_for()
+        assert page.locator(".figure").first.inner_text() == f"{100 * row['pd']:.1f}\N{NO-BREAK SPACE}%"
+        assert page.locator(".offers li").count() >= 1
+        assert page.locator(".offers").get_by_text("instead of").first.is_visible()
+        assert_accessible(page)
+        picture(page, "score-declined")
+        page.set_viewport_size(NARROW)
+        assert_fits(page)
+        assert_accessible(page)
 
 
 @pytest.mark.integration

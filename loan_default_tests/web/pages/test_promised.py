@@ -17,7 +17,7 @@ from loan_default.operations.promised import OverrideGroup, PromisedArchive
 from loan_default.risk.validation.backtest import BackTestPoint
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
-from loan_default.web.pages.promised import backtest_table, default_chart, group_table
+from loan_default.web.pages.promised import backtest_table, default_chart, group_table, version_table
 from loan_default.web.people import People
 from loan_default_tests.web.clients import client_of
 
@@ -63,6 +63,14 @@ def test_a_back_test_is_a_table_of_its_months_and_labels() -> None:
         ("2013-01", "open", 300, 150, 0.66, 0.12, 0.15, 0.14, 0.5, 0.08, None, None),
         ("2013-01", "matured", 9, 150, None, None, None, 0.14, None, None, None, None),
     ]
+
+
+def test_a_version_without_outcomes_has_estimates_in_brackets() -> None:
+    figures = {"auc": 0.7, "ks": 0.3, "brier": 0.1}
+    ends = {name: {"value": value, "low": 0.05, "high": 0.9} for name, value in figures.items()}
+    none = {"version": 1, "loans": 9, "matured": 0, "known": 0, "defaults": 0, "expected": None}
+    rows = version_table([{**none, "real": None, "estimate": figures}, {**none, "real": ends, "estimate": None}]).rows
+    assert [row[7] for row in rows] == ["[0.7000]", "0.7000 (0.050 to 0.900)"]
 
 
 def test_the_title_states_what_was_promised_and_what_came() -> None:
