@@ -425,7 +425,7 @@ def _failure(request: Request) -> Reply:
 
 
 def _rows(answer: AnsweredRequest) -> int:
-    return sum(len(part.positions) for part in answer.parts)
+    return sum([len(part.positions) for part in answer.parts])
 
 
 def _line(answer: AnsweredRequest) -> AccessLine:

@@ -13,6 +13,7 @@ import time
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,7 +210,7 @@ class Metrics:
             by_version[version].append(predictions)
         for version, parts in by_version.items():
             pds = [pd for part in parts for pd in part.pds]
-            decided = Counts(decision for part in parts for decision in part.decisions)
+            decided = Counts(chain.from_iterable(part.decisions for part in parts))
             self._rows.labels(str(version)).inc(len(pds))
             self._pd.labels(str(version)).observe_all(pds)
             for decision in DECISIONS:

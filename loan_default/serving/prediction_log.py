@@ -11,7 +11,6 @@ import logging
 import shutil
 import struct
 import threading
-from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -139,11 +138,6 @@ class Entry(NamedTuple):
     on_behalf_of: str = ""
     positions: Sequence[int] | None = None
 
-    @property
-    def rows(self) -> Sequence[int]:
-        """Return the positions of the rows in the request."""
-        return range(len(self.applications.ids)) if self.positions is None else self.positions
-
 
 class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="decisions"):
     """One version's decisions on some requests, by column, as the journal keeps them: so they become a table quickly.
@@ -189,8 +183,8 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
             id=[*flat(of_request.ids for of_request in applications)],
             values=memoryview(_values_of(applications)),
             terms=b"".join([_bytes_of([terms], "C") for _, _, terms in applications if terms is not None]),
-            pds=array("d", flat(of_request.pds for of_request in predictions)).tobytes(),
-            scores=array("q", flat(of_request.scores for of_request in predictions)).tobytes(),
+            pds=_packed("d", flat(of_request.pds for of_request in predictions)),
+            scores=_packed("q", flat(of_request.scores for of_request in predictions)),
             decisions=bytes(map(_DECIDED.__getitem__, flat(of_request.decisions for of_request in predictions))),
             reasons=_json_of(flat(of_request.reasons for of_request in predictions)),
             reason_codes=_json_of(flat(of_request.reason_codes for of_request in predictions)),
@@ -208,9 +202,15 @@ def _records_of(entries: Sequence[Entry]) -> Iterator[Decisions]:
 
 
 def _positions_of(entry: Entry) -> bytes:
-    if entry.positions is None and len(entry.applications.ids) == 1:  # as most are
+    count, positions = len(entry.applications.ids), entry.positions
+    if positions is None and count == 1:  # as most are
         return _FIRST_POSITION
-    return np.array(entry.rows, dtype=_POSITION).tobytes()
+    return (np.arange(count) if positions is None else np.array(positions)).astype(_POSITION).tobytes()
+
+
+def _packed(form: Literal["d", "q"], numbers: Iterable[float]) -> bytes:
+    values = [*numbers]
+    return struct.pack(f"={len(values)}{form}", *values)  # in a fourth of the time of an array
 
 
 def _values_of(applications: Sequence[Applications]) -> bytes:

@@ -481,7 +481,9 @@ def test_each_row_has_its_id_whoever_decides_on_it(models: dict[int, ServedModel
     logged = {
         loan_id: text_of(entry.first, row)
         for entry in desk.log.entries
-        for loan_id, row in zip(entry.applications.ids, entry.rows, strict=True)
+        for loan_id, row in zip(
+            entry.applications.ids, entry.positions or range(len(entry.applications.ids)), strict=True
+        )
     }
     ids = [prediction["decision_id"] for prediction in answer.json["predictions"]]
     assert ids == [logged[f"loan-{number}"] for number in range(60)] == sorted({*ids})

@@ -12,6 +12,7 @@ import re
 import struct
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -200,13 +201,14 @@ class QuickReader:
         for index, name in enumerate(self._names[:-1]):
             if (column := columns.get(name)) is not None:
                 meaning = self._meanings.get(index)
-                values[index] = _floats([*map(meaning.__getitem__, column)] if meaning else column)
+                values[index] = _floats(itemgetter(*column)(meaning) if meaning else column)
         for index, low, high, outside in self._limited:
             _limit_column(values[index], low, high, outside)
         with np.errstate(all="ignore"):  # what cannot be computed is NaN, and so missing; infinity is out of range
             for expression, _, of, nullable, (index, low, high, outside) in self._derived:
                 missing = np.isnan(values[index])
-                values[index, missing] = expression.arrays(*(values[source, missing] for source in of))
+                rows_of = slice(None) if missing.all() else missing  # most send none: no copies of the columns then
+                values[index, rows_of] = expression.arrays(*(values[source, rows_of] for source in of))
                 if not nullable and np.isnan(values[index]).any():
                     raise ValueError("a value is missing")
                 _limit_column(values[index], low, high, outside)
