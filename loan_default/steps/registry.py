@@ -335,7 +335,7 @@ def write_card(
         trained_model: of the training.
         evaluation: of the version on the test window.
         decision: on the version.
-        layout: where the strategy report is, if it was made.
+        layout: where the strategy report and the back-test are, if they were made.
     """
     from loan_default.adapters.model_store import PLOTS
     from loan_default.risk.data.splitting import Splits
@@ -362,6 +362,7 @@ def write_card(
             decided={key: decision[key] for key in ("decided_at", "decided_by")},
             examination=examined and Examination.from_dict(examined),
             strategy=_strategy_of(version.version, layout),
+            backtest=_backtest_of(loan_splits["data_fingerprint"], layout),
         )
     )
     pictures = models.tracking.read_folder(version.run_id, PLOTS)
@@ -375,6 +376,12 @@ def _strategy_of(version: int, layout: StorageLayout | None) -> Mapping[str, Any
     """Read the strategy report, if there is one and it is of this version."""
     report: Mapping[str, Any] | None = read_json(layout.record("strategy_report")) if layout else None
     return report if report and report["version"] == version else None
+
+
+def _backtest_of(data_fingerprint: str, layout: StorageLayout | None) -> Mapping[str, Any] | None:
+    """Read the record of the back-test, if there is one and it is of these loans."""
+    record: Mapping[str, Any] | None = read_json(layout.record("backtest")) if layout else None
+    return record if record and record["data_fingerprint"] == data_fingerprint else None
 
 
 def _version_inputs(

@@ -141,6 +141,7 @@ def test_the_card_is_written_from_the_records_and_logged_to_the_run_of_the_train
         trained_model=own_book.record("trained_model"),
         evaluation=own_book.record("model_evaluation"),
         decision=own_book.record("promoted_model"),
+        layout=own_book.layout,
     )
     assert card.text == own_book.layout.model_card.read_text(encoding="utf-8")
     assert card.mlflow_run_id == own_book.record("trained_model")["run_id"]

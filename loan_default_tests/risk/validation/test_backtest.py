@@ -1,6 +1,7 @@
 """Back-tests: what is learned at a month knows nothing later, and is measured on the loans that came after."""
 
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -21,6 +22,8 @@ from loan_default.risk.validation.backtest import (
     months_between,
     rows_of,
 )
+from loan_default_tests.packages import full_search_space
+from loan_default_tests.risk.conftest import published_loans
 
 MONTH, SNAPSHOT = date(2013, 1, 1), date(2019, 3, 1)
 
@@ -97,3 +100,30 @@ def test_a_month_that_no_matured_loans_follow_cannot_be_tested(loans: pl.DataFra
 def test_months_follow_each_other() -> None:
     expected = [date(2010, 11, 1), date(2011, 3, 1), date(2011, 7, 1)]
     assert months_between(date(2010, 11, 1), date(2011, 10, 1), 4) == expected
+
+
+# --- on the published loans -----------------------------------------------------------------------------------
+
+
+@pytest.mark.real_data
+@pytest.mark.long
+def test_open_loans_of_january_2011_tell_how_the_loans_of_2011_ended(real_data: Path, tmp_path: Path) -> None:
+    """Of the 20,810 loans then issued 155 had matured; with all outcomes known the model of then is as good as ever."""
+    loans, splits = published_loans(real_data, tmp_path)
+    assert splits.snapshot
+    decision, search = load_policy().decision, full_search_space()
+    points = back_test(loans, load_contract(), search, decision, [date(2011, 1, 1)], snapshot=splits.snapshot, seed=7)
+    matured, hazard, with_open, hindsight = points
+    for point in (hazard, with_open):
+        assert point.auc is not None and point.auc >= 0.675
+        assert point.brier is not None and point.brier <= 0.1230
+        assert point.mean_pd == pytest.approx(0.152, abs=0.01)
+        assert all(abs(term.mean_pd - term.default_rate) <= 0.02 for term in point.terms)
+        assert point.year_auc is not None and point.year_auc >= 0.675
+        assert point.year_mean_pd == pytest.approx(0.0267, abs=0.003)
+    assert (matured.learned, with_open.learned) == (155, 20_810)
+    assert matured.brier is not None and with_open.brier is not None and matured.auc is not None
+    assert with_open.brier < matured.brier
+    assert with_open.auc is not None and with_open.auc > matured.auc + 0.02
+    assert hindsight.auc is not None and hindsight.auc >= 0.702
+    assert hindsight.brier is not None and hindsight.brier <= 0.1203

@@ -67,6 +67,7 @@ class ModelCardInputs:
         examination: what a validator asks of it; None in records from before it was measured.
         before: the version before it, where there is one.
         strategy: what its cut-offs earn, as `strategy_report.measure_strategy` gives it, or why nothing is said of it.
+        backtest: record of the back-test on the loans that it was developed on, where there was one.
     """
 
     scorer: Scorer
@@ -91,6 +92,7 @@ class ModelCardInputs:
     examination: Examination | None = None
     before: VersionFacts | None = None
     strategy: Mapping[str, Any] | None = None
+    backtest: Mapping[str, Any] | None = None
 
     @property
     def opinions(self) -> list[str]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from loan_default.risk.validation.model_card import behaviour, changes, decisions, loans, performance, purpose, value
+from loan_default.risk.validation.model_card import (
+    behaviour,
+    changes,
+    decisions,
+    loans,
+    performance,
+    point_in_time,
+    purpose,
+    value,
+)
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 
 _VINTAGES = "Vintages and segments"
@@ -19,6 +28,7 @@ _SECTIONS: dict[str, Callable[[ModelCardInputs], Iterator[str]]] = {
     "Coverage": loans.coverage,
     "Candidates": performance.candidates,
     "Results on the test window": performance.results,
+    "As of past months": point_in_time.backtest,
     "Alternatives": performance.alternatives,
     "Calibration": performance.calibration,
     _VINTAGES: performance.segments,
