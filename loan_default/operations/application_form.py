@@ -137,7 +137,7 @@ def read_pasted(contract: Contract, text: str) -> dict[str, str]:
 
 
 def read_stored(settings: Settings, contract: Contract, batch: str, loan_id: str) -> dict[str, str]:
-    """Return the texts by field of an application of a stored batch.
+    """Return the texts by field of an application of a stored batch, of its first one where no number is given.
 
     Raises:
         BadInput: there is no such batch, or no such application in it.
@@ -147,9 +147,9 @@ def read_stored(settings: Settings, contract: Contract, batch: str, loan_id: str
     file = find_file(settings.layout.batch_table("application_batch", batch)) if batch else None
     if file is None:
         raise BadInput(f"There is no stored batch {batch!r}; choose one that was scored.")
-    rows = pl.scan_parquet(local_copy(settings.staging, file), glob=False).filter(
-        pl.col(contract.id_name).cast(pl.String) == loan_id
-    )
+    rows = pl.scan_parquet(local_copy(settings.staging, file), glob=False)
+    if loan_id:
+        rows = rows.filter(pl.col(contract.id_name).cast(pl.String) == loan_id)
     application = rows.head(1).collect()
     if not application.height:
         raise BadInput(f"The batch {batch} holds no application {loan_id!r}; look into its file for the number.")

@@ -391,6 +391,8 @@ def test_the_verdict_links_to_evidentlys_report_which_is_drawn_when_it_is_opened
     assert (platform.storage / "drift_report" / "shifted.sample.parquet").exists()
     assert not (platform.storage / "evidently").exists()
     assert metadata_of(platform, "drift_report", "evidently").startswith("http://127.0.0.1:5002/batches/")
+    assert metadata_of(platform, "predictions", "csv").startswith("http://127.0.0.1:5002/batches/")
+    assert metadata_of(platform, "predictions", "csv").endswith("/predictions.csv")
 
 
 @pytest.mark.integration

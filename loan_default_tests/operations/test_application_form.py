@@ -122,6 +122,7 @@ def test_a_row_of_a_stored_batch_fills_the_form(tmp_path: Path) -> None:
     pl.DataFrame({"id": ["7", "8"], "loan_amnt": [1.0, 2_500.5], "term": [36, None], "pd": [0.1, 0.2]}).write_parquet(
         path
     )
+    assert read_stored(settings, CONTRACT, "2018-10", "")["id"] == "7"
     assert read_stored(settings, CONTRACT, "2018-10", "8") == {"id": "8", "loan_amnt": "2500.5", "term": ""}
     with pytest.raises(BadInput, match="The batch 2018-10 holds no application '9'"):
         read_stored(settings, CONTRACT, "2018-10", "9")

@@ -27,7 +27,7 @@ from loan_default.web.security import Form, takes_form
 def show(request: Request) -> Response:
     """Show the form of an application, empty or filled with a row of a stored batch."""
     batch, row_id = request.query_params.get("batch", ""), request.query_params.get("id", "").strip()
-    if not (batch and row_id):
+    if not batch:
         return _page(request)
     try:
         values = read_stored(settings_of(request), contract_of(request), batch, row_id)
