@@ -36,6 +36,7 @@ from loan_default.risk.data.parsing import as_text, read_month
 from loan_default.risk.data.rejections import (
     RAW,
     RAW_SNAPSHOT,
+    RowRule,
     any_broken,
     duplicate_lines,
     excel_remedy,
@@ -48,6 +49,8 @@ from loan_default.risk.files import write_atomically
 
 _LONG_BYTES = 1 << 26  # in less time than it takes to begin, a shorter file is counted
 _QUICK: tuple[Reader, ...] = ("typed", "text")
+_NO_LOAN, _BROKEN = pl.col(":no_loan"), pl.col(":broken")  # of the frame of `_parse_rows`
+_USABLE = ~(_NO_LOAN | _BROKEN)
 
 
 class NamedFile(Protocol):
@@ -101,18 +104,21 @@ def clean_loans(
         scan_files = partial(_scan_here, paths, contract, with_outcome=True)
     else:
         scan_files = partial(_scan_by_engine, files, contract, fetch=fetch, engine=engine)
-    return _clean(scan_files, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+    locate = partial(_locate, files, contract, fetch=fetch, with_outcome=True)
+    return _clean(scan_files, locate, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
 
 
 def clean_application_file(path: Path, contract: Contract, *, cleaned: Path, rejected: Path) -> CleaningReport:
     """Clean a batch of applications, or a file of the prediction log: as `clean_loans`, without outcomes."""
     contract = contract.logged if is_prediction_log(path) else contract
     scan_files = partial(_scan_here, [path], contract, with_outcome=False)
-    return _clean(scan_files, contract, cleaned=cleaned, rejected=rejected, snapshot=None)
+    locate = partial(_locate, [path], contract, fetch=Path, with_outcome=False)
+    return _clean(scan_files, locate, contract, cleaned=cleaned, rejected=rejected, snapshot=None)
 
 
 def _clean(
     scan_files: Callable[[Path, Path], FileScan],
+    locate: Callable[[pl.Series], pl.DataFrame],
     contract: Contract,
     *,
     cleaned: Path,
@@ -122,7 +128,7 @@ def _clean(
     with write_atomically(cleaned) as cleaned_part:
         with write_atomically(rejected) as rejected_part:
             scan = scan_files(cleaned_part, rejected_part)
-            _move_duplicates(cleaned_part, rejected_part, contract)
+            _move_duplicates(cleaned_part, rejected_part, contract, locate)
             report = report_cleaning(scan, contract, cleaned=cleaned_part, rejected=rejected_part, snapshot=snapshot)
         if snapshot is None:
             _refuse_unreadable_snapshots(scan, contract)
@@ -295,16 +301,20 @@ def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tup
     """Return usable loans, lines of the unusable, and counts of rows by what they say of when the file was taken."""
     names = [field.name for field in contract.stored if with_outcome or field in contract.application_fields]
     names += contract.labels if with_outcome else []
-    frame, rules = parse_table(table, contract, with_outcome=with_outcome)
-    is_no_loan = no_loan(contract) & may_be_no_loan(table.dtypes)
-    frame = frame.with_columns(is_no_loan.alias(":no_loan"), any_broken(rules).alias(":broken"))
+    frame, rules = _parse_rows(table, contract, with_outcome=with_outcome)
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
-    is_no_loan, broken = pl.col(":no_loan"), pl.col(":broken")
     return (
-        frame.filter(~(is_no_loan | broken)).select(names),
-        rejection_lines(frame.filter(~is_no_loan & broken), rules, table, contract),
+        frame.filter(_USABLE).select(names),
+        rejection_lines(frame.filter(~_NO_LOAN & _BROKEN), rules, table, contract),
         _count_rows(frame, table, contract),
     )
+
+
+def _parse_rows(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, list[RowRule]]:
+    """Parse the table, and mark the rows that are no loans and those that break a rule."""
+    frame, rules = parse_table(table, contract, with_outcome=with_outcome)
+    is_no_loan = no_loan(contract) & may_be_no_loan(table.dtypes)
+    return frame.with_columns(is_no_loan.alias(":no_loan"), any_broken(rules).alias(":broken")), rules
 
 
 def _count_rows(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl.LazyFrame:
@@ -321,7 +331,7 @@ def _count_rows(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl
             text = pl.when(is_sound(table.dtypes)).then(RAW_SNAPSHOT)
             has_text = as_text(pl.col(RAW_SNAPSHOT), table.dtypes[snapshot.column]).is_not_null()
         issued = pl.when(~has_text & is_sound(table.dtypes)).then(contract.time_name)
-    id_field, is_loan = contract.by_name[contract.id_name], ~pl.col(":no_loan")
+    id_field, is_loan = contract.by_name[contract.id_name], ~_NO_LOAN
     without_id = pl.col(RAW + id_field.name).is_null() if id_field.column in table.dtypes else pl.lit(True)
     return frame.group_by(text.alias("text"), issued.alias("issued")).agg(
         pl.len().alias("rows"),
@@ -365,7 +375,9 @@ def _unreadable_snapshots(
     return tuple(results)
 
 
-def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:
+def _move_duplicates(
+    cleaned: Path, rejected: Path, contract: Contract, locate: Callable[[pl.Series], pl.DataFrame]
+) -> None:
     """Reject all but the first loan of each id; the files are rewritten only where there is such a loan."""
     ids = pl.scan_parquet(cleaned, glob=False).select(contract.id_name).collect().get_column(contract.id_name)
     if ids.hash().n_unique() == len(ids):  # faster than the texts; below, these decide
@@ -374,5 +386,18 @@ def _move_duplicates(cleaned: Path, rejected: Path, contract: Contract) -> None:
     with write_atomically(cleaned) as part:
         loans = pl.scan_parquet(cleaned, glob=False).with_columns(first.alias(":first"))
         loans.filter(":first").drop(":first").sink_parquet(part)
-    lines = duplicate_lines(ids.filter(~first), contract)
+    lines = duplicate_lines(locate(ids.filter(~first).unique()), contract)
     pl.concat([pl.read_parquet(rejected, glob=False), lines]).write_parquet(rejected)
+
+
+def _locate(
+    files: Sequence[Source], contract: Contract, ids: pl.Series, *, fetch: Callable[[Source], Path], with_outcome: bool
+) -> pl.DataFrame:
+    """Read files again for the usable rows of these ids: the `file`, the `row` in it and the id of each, in order."""
+    frames = []
+    for file, name in zip(files, _unique_names(files), strict=True):
+        table = replace(open_table(fetch(file), contract, with_outcome=with_outcome), name=name)
+        frame, _ = _parse_rows(table, contract, with_outcome=with_outcome)
+        rows = frame.filter(_USABLE & pl.col(contract.id_name).is_in(ids.implode()))
+        frames.append(rows.select(pl.lit(table.path.name).alias("file"), pl.col(ROW).alias("row"), contract.id_name))
+    return pl.concat(frames).collect(engine="streaming")

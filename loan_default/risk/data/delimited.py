@@ -23,6 +23,8 @@ FAULT = ":fault"  # null, or why a row is none of the table; only where a table 
 FAULT_TYPE = pl.Struct({"field": pl.String, "value": pl.String, "problem": pl.String, "reason": pl.String})
 SHORTER = "row: shorter than the header"
 _LONGER = "row: longer than the header"
+_TOO_MANY = "a value that holds the sign between values has to stand between quotation marks"
+_TOO_FEW = "it was cut off, or a value with a line break stands between no quotation marks"
 
 _BLOCK_BYTES = 1 << 20  # a longer line is left to the careful reader
 _WIDTHS_LIMIT = 50  # conditions in a plan of Polars
@@ -195,9 +197,9 @@ def add_faults(frame: pl.LazyFrame, widths: Mapping[int, int], width: int) -> pl
 
 
 def _width_fault(values: int, width: int) -> Fault:
-    problem = _LONGER if values > width else SHORTER
+    problem, remedy = (_LONGER, _TOO_MANY) if values > width else (SHORTER, _TOO_FEW)
     fields = "field" if values == 1 else "fields"
-    return _fault("row", problem, f"row has {values:,} {fields} where the header has {width:,}")
+    return _fault("row", problem, f"row has {values:,} {fields} where the header has {width:,}; {remedy}")
 
 
 # --- the careful reader ---------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.contract.spelling import WHOLE, alike, is_boolean, spelling
 from loan_default.risk.month_texts import MONTH_TEXTS, first_day, month_by, month_of
 
+_BITS, _TRUTHS = ("0", "1"), ("false", "true")
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 # The white space of Unicode, which `strip_chars` cuts off by default. Polars computes once what stands in two places,
@@ -146,7 +147,8 @@ class Vocabulary:
     """The words that a field or the status lists, each with its meaning, as any writer may write them.
 
     A whole number may have a point and noughts behind it, a boolean any letter case, unless two words that are listed
-    would then be one and mean different things.
+    would then be one and mean different things. Where 0 and 1 are listed and no other number, false and true stand for
+    them, and the other way round.
     """
 
     meanings: Mapping[str, Any]
@@ -169,14 +171,23 @@ class Vocabulary:
         """Return a listed word as texts of `spell_column` have it."""
         return spelling(word, numbers=self.numbers, booleans=self.booleans)
 
+    @property
+    def truths(self) -> Mapping[str, str]:
+        """Return the words that stand for listed ones, as false for 0."""
+        words, pairs = self.meanings.keys(), dict(zip(_BITS, _TRUTHS, strict=True))
+        figures = {word for word in words if WHOLE.fullmatch(word)}
+        if figures == {*_BITS} and words.isdisjoint(_TRUTHS):
+            return {truth: bit for bit, truth in pairs.items()}
+        return pairs if not figures and words >= {*_TRUTHS} else {}
+
     def spell_column(self, text: pl.Expr) -> pl.Expr:
         """Return texts of a file as `meanings` has them."""
-        if self.numbers:
+        if self.numbers or self.truths.keys() >= {*_BITS}:
             text = text.str.replace(rf"^(-?\d+)(?:{re.escape(self.decimal)}0*|\.0)$", "${1}")
-        if self.booleans:
+        if self.booleans or self.truths:
             lower = text.str.to_lowercase()
-            text = pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(text)
-        return text
+            text = pl.when(lower.is_in(_TRUTHS)).then(lower).otherwise(text)
+        return translate_words(text, self.truths, text, pl.String)
 
     def translate(self, text: pl.Expr, otherwise: pl.Expr, dtype: Any) -> pl.Expr:
         """Replace each word by its meaning, any other text by `otherwise`."""

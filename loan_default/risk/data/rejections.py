@@ -142,14 +142,22 @@ def count_problems(lines: pl.LazyFrame) -> dict[str, int]:
     return dict(lines.group_by("problem").len().sort("len", "problem", descending=[True, False]).collect().iter_rows())
 
 
-def duplicate_lines(ids: pl.Series, contract: Contract) -> pl.DataFrame:
-    """Write one line of `REJECTED_SCHEMA` for each id (of a loan that stands in the data before)."""
-    return pl.DataFrame({"id": ids}).select(
-        pl.lit(None, dtype=pl.String).alias("file"),
-        pl.lit(None, dtype=pl.UInt32).alias("row"),
-        "id",
-        pl.lit(contract.id_name).alias("field"),
-        pl.col("id").alias("value"),
-        pl.lit(f"{contract.id_name}: duplicate").alias("problem"),
-        pl.format("{} '{}' stands in the data before", pl.lit(contract.id_name), "id").alias("reason"),
+def duplicate_lines(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Write one line of `REJECTED_SCHEMA` for each row but the first of an id.
+
+    Args:
+        rows: every row of ids that stand twice or more: its `file`, `row` and id, in the order of the files.
+        contract: says which field is the id.
+    """
+    name = contract.id_name
+    rows = rows.with_columns(pl.format("{}, row {}", "file", "row").alias("first"))
+    rows = rows.with_columns(pl.col("first").first().over(name)).filter(~pl.col(name).is_first_distinct())
+    return rows.rechunk().select(  # Polars 2.1 panics at texts of which a chunk is empty
+        "file",
+        pl.col("row").cast(pl.UInt32),
+        pl.col(name).alias("id"),
+        pl.lit(name).alias("field"),
+        pl.col(name).alias("value"),
+        pl.lit(f"{name}: duplicate").alias("problem"),
+        pl.format("{} '{}' stands before, in {}", pl.lit(name), name, "first").alias("reason"),
     )

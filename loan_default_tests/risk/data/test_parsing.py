@@ -259,7 +259,7 @@ def test_long_words_for_nothing_and_those_of_a_field() -> None:
         ("sort", pl.Series([1, 2, 3]), ["1", "2", "rejected"]),
         ("sort", pl.Series([1.0, None, 2.5]), ["1", None, "rejected"]),
         ("sort", pl.Series(["1.00", "2.00"]).cast(pl.Decimal(9, 2)), ["1", "2"]),
-        ("owner", ["true", "TRUE", "False", "T", "1", "none"], ["True", "True", "False", "rejected", "rejected", None]),
+        ("owner", ["true", "TRUE", "False", "T", "1", "none"], ["True", "True", "False", "rejected", "True", None]),
         ("owner", pl.Series([True, False, None]), ["True", "False", None]),
         ("owner", pl.Series(["true"], dtype=pl.Categorical), ["True"]),
     ],
@@ -294,3 +294,22 @@ def test_texts_that_mean_nothing(few: pl.DataFrame, clean: Clean, tmp_path: Path
     loans = with_values(few, 0, dti=nothing, purpose=nothing, earliest_cr_line=nothing, emp_length=nothing)
     result = clean(loans if form == "csv" else as_parquet(loans, tmp_path / "loans.parquet"))
     assert result.loans.select("dti", "purpose", "credit_history_months", "emp_length").row(0) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "texts", "meanings"),
+    [
+        (["0", "1"], ["1", "1.0", "TRUE", "false", "2", "yes"], [1, 1, 1, 0, None, None]),
+        (["0.0", "1.0", "unknown"], ["True", "unknown", "1"], [1, 2, 1]),
+        (["False", "True"], ["0", "1.0", "true", "2"], [0, 1, 1, None]),
+        (["0", "1", "2"], ["true", "1"], [None, 1]),  # a number among others is no boolean
+        (["0", "1", "true"], ["true", "1"], [2, 1]),
+        (["False", "True", "1"], ["1", "0"], [2, None]),
+        (["True"], ["1", "true"], [None, 0]),
+    ],
+)
+def test_a_boolean_is_one_thing_whoever_writes_it(words: list[str], texts: list[str], meanings: list[Any]) -> None:
+    vocabulary = Vocabulary.of({word: meaning for meaning, word in enumerate(words)})
+    otherwise = pl.lit(None, dtype=pl.Int8)
+    read = pl.DataFrame({"text": texts}).select(vocabulary.translate(pl.col("text"), otherwise, pl.Int8))
+    assert read.to_series().to_list() == meanings

@@ -90,16 +90,18 @@ def test_what_excel_made_of_a_month_is_told_with_a_remedy(few: pl.DataFrame, cle
     assert time.endswith("; Excel shows a date with its time so: export the file again, and do not save it with Excel")
 
 
+LONGER = "; a value that holds the sign between values has to stand between quotation marks"
+SHORTER = "; it was cut off, or a value with a line break stands between no quotation marks"
 FAULTY: dict[str, tuple[Callable[[str], str], dict[str, int], list[tuple[Any, ...]]]] = {
     "thousands": (
         lambda line: line.replace(",", ",1,", 1),
         {"row: longer than the header": 1},
-        [(6, None, "row", None, "row has 152 fields where the header has 151")],
+        [(6, None, "row", None, "row has 152 fields where the header has 151" + LONGER)],
     ),
     "too short": (
         lambda line: line.rsplit(",", 3)[0],
         {"row: shorter than the header": 1},
-        [(6, None, "row", None, "row has 148 fields where the header has 151")],
+        [(6, None, "row", None, "row has 148 fields where the header has 151" + SHORTER)],
     ),
     "opened quote": (
         lambda line: line.replace(",", ',"', 1),
@@ -151,7 +153,8 @@ def test_of_loans_with_one_id_the_first_stays(few: pl.DataFrame, cleaned_few: pl
     assert (result.report.kept, result.report.rejected, result.report.problems) == (40, 2, {"id: duplicate": 2})
     assert_frame_equal(result.loans, cleaned_few)
     assert result.rejected["id"].to_list() == few["id"][10:12].to_list()
-    assert result.rejected["reason"][0] == f"id '{few['id'][10]}' stands in the data before"
+    assert result.rejected.select("file", "row").rows() == [("loans1.csv", 1), ("loans1.csv", 2)]
+    assert result.rejected["reason"][1] == f"id '{few['id'][11]}' stands before, in loans0.csv, row 12"
 
 
 def test_a_duplicate_of_a_rejected_loan_is_kept(few: pl.DataFrame, clean: Clean) -> None:

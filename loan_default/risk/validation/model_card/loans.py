@@ -131,9 +131,11 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
     period = "year of issue" if contract.has_time else f"`{contract.order_name}`"
     newest = f", the newest {_YEARS_SHOWN}" if len(years) == _YEARS_SHOWN else ""
     by = f", in all and by the {period} (those of {LEAST_ROWS} loans or more{newest})" if years else ""
+    full, fields = len(measured) - len(lacking), "1 field" if len(measured) == 1 else f"{len(measured):,} fields"
+    have = f"{full:,} have" if full > 1 else "1 has" if full else "none has"
     yield (
-        f"Of all kept loans, whatever their outcome, {len(measured) - len(lacking):,} of {len(measured):,} fields lack "
-        "no value." + (f" The others, by the share of loans that lack them{by}:" if lacking else "")
+        f"Of {fields}, {have} a value in every kept loan, whatever its outcome."
+        + (f" The {'others' if full else 'fields'}, by the share of loans that lack them{by}:" if lacking else "")
     )
     if lacking:
         yield markdown_table(["Field", "All", *years], [_quality_row(field, years) for field in lacking])

@@ -97,7 +97,9 @@ def test_windows_of_the_same_months_are_warned_of() -> None:
 def test_what_fields_lack_is_shown_by_year_and_zeros_are_told() -> None:
     card = model_card(card_inputs())
     assert lines(card, "Quality of the data", "Field")[0] == ["Field", "All", "2017", "2018"]
-    assert "1 of 2 fields lack no value." in section(card, "Quality of the data")
+    assert "Of 2 fields, 1 has a value in every kept loan, whatever its outcome. The others, by" in section(
+        card, "Quality of the data"
+    )
     rows = lines(card, "Quality of the data", "`mort_acc`")
     assert rows == [["`mort_acc`", "40.0%", "90.0%", "10.0%"], ["`mort_acc`", "60.0%"]]
     assert "Of `mort_acc` the share that is missing differs by 50% or more" in section(card, "Quality of the data")
@@ -106,7 +108,7 @@ def test_what_fields_lack_is_shown_by_year_and_zeros_are_told() -> None:
 def test_fields_that_all_loans_have_are_followed_by_no_table() -> None:
     full = tuple(replace(field, missing_share=0.0, zero_share=0.0) for field in examined().quality)
     quality = section(model_card(card_inputs(examination=examined(quality=full))), "Quality of the data")
-    assert quality.strip() == "Of all kept loans, whatever their outcome, 2 of 2 fields lack no value."
+    assert quality.strip() == "Of 2 fields, 2 have a value in every kept loan, whatever its outcome."
 
 
 def test_segments_that_no_loan_has_are_named() -> None:
