@@ -39,10 +39,11 @@ API = {
     "steps": "What each asset does, as functions that need no Dagster.",
     "risk": "The foundation of credit-risk modelling: contract, policy, metrics.",
     "risk/data": "From a file to windows.",
-    "risk/value": "What loans pay, cost and earn, by their PD.",
+    "risk/economics": "What loans pay, cost and earn, by their PD.",
     "risk/model": "From windows to a scorer and its reasons.",
     "risk/validation": "May a version go to production?",
     "risk/monitoring": "Is it still good?",
+    "risk/value": "What a decision earns.",
     "serving/client": "A client of the scoring server.",
 }
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}

@@ -16,6 +16,8 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.synthetic import make_applications, make_loans
+from loan_default.risk.economics.loan_terms import read_ended
+from loan_default.risk.economics.valuation import fit_value
 from loan_default.risk.model import canary
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
@@ -24,8 +26,6 @@ from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import ValuePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
-from loan_default.risk.value.loan_terms import read_ended
-from loan_default.risk.value.valuation import fit_value
 
 LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["operations"].add("definitions")  # the front door, to run a job
 # The floors of `risk`, lowest first; the empty one is its foundation.
-FLOORS = ("", "data", "value", "model", "validation", "monitoring")
+FLOORS = ("", "data", "economics", "model", "validation", "monitoring", "value")
 # What a room must not speak, however deep inside a function.
 FOREIGN = {
     "risk": {

@@ -37,7 +37,7 @@ def measure_cut_offs(
         seed: of the resampling.
     """
     from loan_default.risk.model.valued_version import score_ended
-    from loan_default.risk.validation.strategy_report import measure_strategy, report_columns
+    from loan_default.risk.value.strategy_report import measure_strategy, report_columns
 
     number = trained_model["version"]
     scorer = models.scorer(models.tracking.get(number))

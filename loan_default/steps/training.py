@@ -132,13 +132,11 @@ def train_and_register(
     """
     from loan_default.adapters.model_store import TRAINING
     from loan_default.risk.model.training import train_candidates
-    from loan_default.risk.model.tuning import TUNED
     from loan_default.risk.model.valued_version import with_value
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     splits = data.splits
-    search_space = search_space.for_loans(splits.window("train").rows)
-    search_space = search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"])
+    search_space = _tuned_space(data, tuned, search_space)
     candidates = train_candidates(
         _development(data, policy.decision),
         search_space,
@@ -155,15 +153,23 @@ def train_and_register(
     _log(models, mlflow_run_id, candidates, data, {**tags, "kind": best.kind})
     scorer, value = with_value(best.scorer, policy.value, data.engine, data.loans, splits)
     candidates = (replace(best, scorer=scorer), *candidates[1:])
-    rows = policy.drift.report_sample_rows
-    reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, rows)
+    sample = policy.drift.report_sample_rows
+    reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, sample)
     variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
-    record = {**_record(candidates, version.version, mlflow_run_id, seed, tags), "variants": list(variants)}
-    record["value"] = value
+    own = _record(candidates, version.version, mlflow_run_id, seed, tags)
+    record = {**own, "variants": list(variants), "value": value}
     models.tracking.log_json(mlflow_run_id, TRAINING, record)
     models.tracking.rename_run(mlflow_run_id, run_name(version.version, best.kind, best.metrics["auc"].value, splits))
     return Training(candidates, findings, record)
+
+
+def _tuned_space(data: TrainingData, tuned: Mapping[str, Any], search_space: SearchSpace) -> SearchSpace:
+    """Return the search space for so many loans, with what tuning found as the start of its candidate."""
+    from loan_default.risk.model.tuning import TUNED
+
+    search_space = search_space.for_loans(data.splits.window("train").rows)
+    return search_space.replace(tuned.get("candidate", TUNED), start=tuned["parameters"])
 
 
 def run_name(version: int, kind: str, auc: float, splits: Splits) -> str:

@@ -1,6 +1,6 @@
 """Describes which fields say what a loan pays: how much was lent, and at which rate.
 
-What its term is belongs in `outcome`; what a loan is worth by all three, in `value`.
+What its term is belongs in `outcome`; what a loan is worth by all three, in `economics`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_packaged_contract
 from loan_default.risk.data.population import Population
+from loan_default.risk.economics.loan_terms import LoanTerms
+from loan_default.risk.economics.valuation import ValueModel
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import load_model
@@ -31,8 +33,6 @@ from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values
 from loan_default.risk.policy import DecisionPolicy
-from loan_default.risk.value.loan_terms import LoanTerms
-from loan_default.risk.value.valuation import ValueModel
 
 FORMAT = 3
 # 1 has no population: nothing is filled in, and no absence keeps from an approval; before 3, functions derive fields.

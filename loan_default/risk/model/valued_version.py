@@ -1,6 +1,6 @@
 """Gives a version its value: estimates on the loans of its development what loans of its PDs cost and earn.
 
-Values are `risk.value`'s; here stands what needs a scorer for them, beside what ended loans paid.
+Values are `economics`'s; here stands what needs a scorer for them, beside what ended loans paid.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import polars as pl
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Engine, Table
 from loan_default.risk.data.splitting import Splits, WindowName
+from loan_default.risk.economics.loan_terms import columns_of_value, read_ended, value_problem
+from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans
+from loan_default.risk.economics.valuation import fit_value
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import ValuePolicy
-from loan_default.risk.value.loan_terms import columns_of_value, read_ended, value_problem
-from loan_default.risk.value.loss import LEAST_DEFAULTS, EndedLoans
-from loan_default.risk.value.valuation import fit_value
 
 
 @dataclass(frozen=True)

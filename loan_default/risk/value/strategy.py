@@ -64,7 +64,7 @@ class ValuedLoans:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ApprovedLoans:
     """What loans that a rule approves came to; shares are of all loans, returns a year on the capital tied up."""
 
     loans: int
@@ -80,11 +80,11 @@ class Outcome:
     realised_return: float | None
 
 
-def outcome_of(loans: ValuedLoans, approved: Mask, capital_share: float) -> Outcome:
+def outcome_of(loans: ValuedLoans, approved: Mask, capital_share: float) -> ApprovedLoans:
     """Add up what approved loans were expected to come to, and came to."""
     count, capital = int(approved.sum()), capital_share * float(loans.years[approved].sum())
     expected, realised = (float(values[approved].sum()) for values in (loans.expected_npv, loans.npv))
-    return Outcome(
+    return ApprovedLoans(
         loans=count,
         share=count / len(approved),
         volume=float(loans.amounts[approved].sum()),
@@ -113,21 +113,21 @@ def approved_by(loans: ValuedLoans, rule: Rule, share: float) -> tuple[float, Ma
 
 
 @dataclass(frozen=True)
-class RuleOutcome:
+class RulePoint:
     """What a rule comes to at a cut-off."""
 
     rule: Rule
     cutoff: float
-    outcome: Outcome
+    outcome: ApprovedLoans
 
 
-def strategy_curve(loans: ValuedLoans, capital_share: float) -> list[RuleOutcome]:
+def strategy_curve(loans: ValuedLoans, capital_share: float) -> list[RulePoint]:
     """Measure both rules where they approve the same shares of the loans."""
     points = []
     for share in SHARES:
         for rule in ("pd", "npv"):
             cutoff, approved = approved_by(loans, rule, share)
-            points.append(RuleOutcome(rule, cutoff, outcome_of(loans, approved, capital_share)))
+            points.append(RulePoint(rule, cutoff, outcome_of(loans, approved, capital_share)))
     return points
 
 
@@ -182,7 +182,7 @@ class Proposal:
 
     approve_below: float
     npv_at_least: float
-    outcome: Outcome
+    outcome: ApprovedLoans
     intervals: Mapping[str, tuple[float, float]]
     bound_by: tuple[str, ...]
 

@@ -44,12 +44,12 @@ LOANS = valued_loans()
 def test_the_parts_of_a_book_add_up_to_the_whole() -> None:
     everything = np.ones(len(LOANS.pds), dtype=np.bool_)
     low = LOANS.pds < 0.1
-    whole, first, second = (outcome_of(LOANS, rows, 0.1) for rows in (everything, low, ~low))
+    totals, first, second = (outcome_of(LOANS, rows, 0.1) for rows in (everything, low, ~low))
     for name in ("loans", "share", "volume", "expected_loss", "loss", "expected_npv", "npv"):
-        assert getattr(whole, name) == pytest.approx(getattr(first, name) + getattr(second, name))
-    assert whole.npv == pytest.approx(LOANS.npv.sum())
-    assert whole.loss == pytest.approx(LOANS.loss.sum())
-    assert whole.realised_return == pytest.approx(LOANS.npv.sum() / (0.1 * LOANS.years.sum()))
+        assert getattr(totals, name) == pytest.approx(getattr(first, name) + getattr(second, name))
+    assert totals.npv == pytest.approx(LOANS.npv.sum())
+    assert totals.loss == pytest.approx(LOANS.loss.sum())
+    assert totals.realised_return == pytest.approx(LOANS.npv.sum() / (0.1 * LOANS.years.sum()))
     nothing = outcome_of(LOANS, ~everything, 0.1)
     assert (nothing.loans, nothing.default_rate, nothing.realised_return) == (0, None, None)
 

@@ -1,6 +1,6 @@
 """Writes what a version's cut-offs earn: by its PDs and by value, what was expected of it and what came.
 
-Tested in `risk/validation/test_strategy_report.py`.
+Tested in `risk/value/test_strategy_report.py`.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ import polars as pl
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
+from loan_default.risk.economics.cash_flows import realised_values
+from loan_default.risk.economics.loss import measure_losses
+from loan_default.risk.economics.valuation import PricedLoans, ValueModel
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
 from loan_default.risk.policy import StrategyLimits
-from loan_default.risk.value.cash_flows import realised_values
-from loan_default.risk.value.loss import measure_losses
 from loan_default.risk.value.strategy import (
     Mask,
     ValuedLoans,
@@ -29,7 +30,6 @@ from loan_default.risk.value.strategy import (
     realised_by_decile,
     strategy_curve,
 )
-from loan_default.risk.value.valuation import PricedLoans, ValueModel
 
 _LEAST_LOANS = 100  # of a group that is shown
 _FIFTHS = 5

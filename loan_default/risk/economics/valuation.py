@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from loan_default.risk.arrays import Floats
+from loan_default.risk.economics.cash_flows import Costs, Endings, UnitValues, realised_values, unit_values
+from loan_default.risk.economics.loss import EndedLoans, estimate_endings
 from loan_default.risk.estimates import Estimate, mean_estimate
 from loan_default.risk.policy import ValuePolicy
-from loan_default.risk.value.cash_flows import Costs, Endings, UnitValues, realised_values, unit_values
-from loan_default.risk.value.loss import EndedLoans, estimate_endings
 
 _DIGITS = 10  # of values of one unit, so that a loan has the same alone and among others
 _REMEMBERED = 10_000  # pairs of rate and term

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from loan_default.risk.value.cash_flows import Costs, RealisedLoans, balances, instalments, unit_values
-from loan_default.risk.value.loss import EndedLoans, estimate_endings, measure_losses
+from loan_default.risk.economics.cash_flows import Costs, RealisedLoans, balances, instalments, unit_values
+from loan_default.risk.economics.loss import EndedLoans, estimate_endings, measure_losses
 
 
 def ended_loans(count: int = 4_000, seed: int = 0, *, short: float = 0.7) -> EndedLoans:

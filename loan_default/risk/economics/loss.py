@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
+from loan_default.risk.economics.cash_flows import Endings, RealisedLoans, closing_months, scheduled_balances
 from loan_default.risk.estimates import mean_estimate
 from loan_default.risk.evaluation import Interval
-from loan_default.risk.value.cash_flows import Endings, RealisedLoans, closing_months, scheduled_balances
 
 LEAST_DEFAULTS = 30  # on which endings are estimated, of all terms together
 _WEIGHT = 100  # loans for which all terms together count beside those of one
@@ -48,7 +48,7 @@ class EndedLoans:
 
 @dataclass(frozen=True)
 class LossEstimate:
-    """What defaults of a term cost: their number, and with 95 % intervals two shares.
+    """Figures of what defaults of a term cost: their number, and two shares with 95 % intervals.
 
     Attributes:
         term: months.

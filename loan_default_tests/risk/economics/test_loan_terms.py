@@ -7,8 +7,8 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.economics.loan_terms import LoanTerms, columns_of_value, read_ended, value_problem
 from loan_default.risk.model.features import FeatureSpace
-from loan_default.risk.value.loan_terms import LoanTerms, columns_of_value, read_ended, value_problem
 
 CONTRACT = load_contract()
 

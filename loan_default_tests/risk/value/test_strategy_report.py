@@ -14,7 +14,7 @@ from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.valued_version import ScoredLoans, score_ended, with_value
 from loan_default.risk.policy import StrategyLimits, ValuePolicy
 from loan_default.risk.validation.model_card.page import model_card
-from loan_default.risk.validation.strategy_report import measure_strategy, report_columns
+from loan_default.risk.value.strategy_report import measure_strategy, report_columns
 from loan_default_tests.risk.validation.model_card.cards import card_inputs
 
 CONTRACT = load_contract()
@@ -36,12 +36,12 @@ def report(valued: tuple[Scorer, ScoredLoans]) -> dict[str, Any]:
 
 def test_a_report_adds_up_to_the_loan(valued: tuple[Scorer, ScoredLoans], report: Mapping[str, Any]) -> None:
     scored = valued[1]
-    ended, whole = scored.ended, report["present"]["all"]
+    ended, totals = scored.ended, report["present"]["all"]
     lost = (ended.exposure - ended.realised.recovered)[ended.defaulted].sum()
-    assert whole["loss"] == pytest.approx(lost)
-    assert whole["volume"] == pytest.approx(ended.realised.lent.sum())
+    assert totals["loss"] == pytest.approx(lost)
+    assert totals["volume"] == pytest.approx(ended.realised.lent.sum())
     for name in ("loans", "loss", "npv", "expected_loss", "expected_npv"):
-        assert sum(vintage[name] for vintage in report["vintages"]) == pytest.approx(whole[name])
+        assert sum(vintage[name] for vintage in report["vintages"]) == pytest.approx(totals[name])
     terms = [group for group in report["groups"] if group["field"] == "term"]
     assert sum(group["loans"] for group in terms) == report["loans"] == len(scored.pds)
     for rule in ("pd", "npv"):

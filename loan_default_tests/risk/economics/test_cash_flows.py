@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.value.cash_flows import (
+from loan_default.risk.economics.cash_flows import (
     Costs,
     Endings,
     RealisedLoans,

@@ -17,10 +17,10 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, TERM
 from loan_default.risk.contract.pricing import yearly_rate
+from loan_default.risk.economics.cash_flows import RealisedLoans
+from loan_default.risk.economics.loss import EndedLoans
+from loan_default.risk.economics.valuation import PricedLoans
 from loan_default.risk.loan_order import period_numbers
-from loan_default.risk.value.cash_flows import RealisedLoans
-from loan_default.risk.value.loss import EndedLoans
-from loan_default.risk.value.valuation import PricedLoans
 
 _NEEDED = ("principal", "interest")  # of the amounts; others count as none where they are not recorded
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loan_default.risk.economics.cash_flows import realised_values
+from loan_default.risk.economics.valuation import PricedLoans, ValueModel, fit_value
 from loan_default.risk.policy import ValuePolicy
-from loan_default.risk.value.cash_flows import realised_values
-from loan_default.risk.value.valuation import PricedLoans, ValueModel, fit_value
-from loan_default_tests.risk.value.test_loss import ended_loans
+from loan_default_tests.risk.economics.test_loss import ended_loans
 
 POLICY = ValuePolicy(funding_rate=0.05, servicing_cost=0.01)
 LOANS = ended_loans()
