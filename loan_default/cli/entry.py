@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, ValidationError
 
-from loan_default.cli import contracts, monitoring, scoring, servers, setup, training  # noqa: F401 - registers the commands
+from loan_default.cli import contracts, monitoring, policies, scoring, servers, setup, training  # noqa: F401 - registers
 from loan_default.cli.app import app
 from loan_default.cli.terminal import errors
 from loan_default.risk.errors import BadInput

@@ -135,7 +135,7 @@ def train_and_register(
     from loan_default.risk.model.valued_version import with_value
     from loan_default.risk.monitoring.reference_profile import reference_of
 
-    splits = data.splits
+    loans, splits = data.loans, data.splits
     search_space = _tuned_space(data, tuned, search_space)
     candidates = train_candidates(
         _development(data, policy.decision),
@@ -151,10 +151,9 @@ def train_and_register(
         raise GateFailed("trained_model", findings)
     tags = _tags(data, policy, seed)
     _log(models, mlflow_run_id, candidates, data, {**tags, "kind": best.kind})
-    scorer, value = with_value(best.scorer, policy.value, data.engine, data.loans, splits)
+    scorer, value = with_value(best.scorer, policy.value, data.engine, loans, splits)
     candidates = (replace(best, scorer=scorer), *candidates[1:])
-    sample = policy.drift.report_sample_rows
-    reference = reference_of(data.engine, data.loans, data.contract, splits, best.scorer, sample)
+    reference = reference_of(data.engine, loans, data.contract, splits, best.scorer, policy.drift.report_sample_rows)
     variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
     own = _record(candidates, version.version, mlflow_run_id, seed, tags)

@@ -48,6 +48,7 @@ NAVIGATION = (
     NavigationEntry("/batches", "Batches"),
     NavigationEntry("/versions", "Versions"),
     NavigationEntry("/promised", "Promised and realised"),
+    NavigationEntry("/strategy", "Strategy"),
     NavigationEntry("/history", "History"),
 )
 

@@ -15,7 +15,7 @@ from loan_default_tests.cli.conftest import Run
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Set up": ("contract", "init", "doctor", "sample-data", "demo", "completion"),
-    "Train": ("run", "clean", "tune", "train", "backtest", "promote", "rollback"),
+    "Train": ("run", "clean", "tune", "train", "backtest", "promote", "rollback", "policy"),
     "Score": ("score", "score-again", "score-rest"),
     "Watch": ("status", "history", "decision", "drift", "performance", "metrics", "report"),
     "Serve": ("serve", "web", "web-user", "evidently", "dev"),
@@ -46,7 +46,7 @@ def test_each_command_describes_itself_and_its_options(command: Run, name: str) 
     assert described.help or described.default_command.__doc__
     for line in text.splitlines():
         assert not re.fullmatch(r"│ (--\S+|[A-Z]+)( [A-Z]+)?( +│)", line), f"{line} has no description"
-    if name not in ("init", "contract"):  # which has commands of its own, with examples
+    if name not in ("init", "contract", "policy"):  # which have commands of its own, with examples
         assert f"    loan-default {name}" in text, "an example"
 
 

@@ -18,6 +18,7 @@ from loan_default.risk.estimates import mean_estimate
 from loan_default.risk.policy import StrategyLimits
 
 Rule = Literal["pd", "npv"]
+By = Literal["pd", "both"]
 Mask = NDArray[np.bool_]
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
@@ -193,20 +194,22 @@ def propose(
     capital_share: float,
     groups: Mapping[str, Sequence[str]],
     *,
+    by: By = "both",
     seed: int,
     resamples: int,
 ) -> Proposal | None:
-    """Look for the two cut-offs together that are expected to earn most; None where none keeps the limits.
+    """Look for the cut-offs that are expected to earn most; None where none keeps the limits.
 
     Args:
         loans: of the test window.
         limits: of the policy.
         capital_share: of what is lent.
         groups: people, by field: the group of each loan (n,).
+        by: the PD alone, or PD and value together.
         seed: of the resampling.
         resamples: of the months of issue, or of the loans where there are none.
     """
-    grid = _Grid.of(loans, groups)
+    grid = _Grid.of(loans, groups, by)
     everything = np.ones(grid.units)
     best = grid.best(everything, limits, capital_share)
     if best is None:
@@ -257,14 +260,15 @@ class _Grid:
     margin_bin: NDArray[np.int64]
 
     @classmethod
-    def of(cls, loans: ValuedLoans, groups: Mapping[str, Sequence[str]]) -> _Grid:
-        """Sort the loans into the grid."""
+    def of(cls, loans: ValuedLoans, groups: Mapping[str, Sequence[str]], by: By) -> _Grid:
+        """Sort the loans into the grid; by the PD alone every value is enough."""
         steps = np.linspace(0, 1, _GRID + 1)
         margins = loans.margins
         pd_cutoffs = np.quantile(loans.pds, steps[1:-1]).round(3).astype(np.float64)
         pd_cutoffs = np.unique(np.append(pd_cutoffs[pd_cutoffs > 0], 1.0))
         margin_cutoffs = np.quantile(margins, steps[1:-1]).round(3).astype(np.float64)
-        margin_cutoffs = np.unique(np.append(margin_cutoffs, [0.0, np.floor(margins.min())]))
+        lowest = np.floor(margins.min())
+        margin_cutoffs = np.unique(np.append(margin_cutoffs, [0.0, lowest])) if by == "both" else np.array([lowest])
         pd_bin = np.searchsorted(pd_cutoffs, loans.pds, side="right")
         margin_bin = np.searchsorted(margin_cutoffs, margins, side="right") - 1
         quantities = [np.ones(len(margins)), loans.pds, loans.expected_npv, loans.amounts, loans.defaulted, loans.npv]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def measure_strategy(
         if field.kind != "month"
     }
     equal = _equal_number(loans, present["approve"])
-    proposal = propose(loans, limits, capital, people, seed=seed, resamples=resamples)
+    look = partial(propose, loans, limits, capital, people, seed=seed, resamples=resamples)
+    proposals = {"pd": look(by="pd"), "both": look(by="both")}
     return {
         "unit": contract.by_name[contract.pricing.amount].unit,
         "policy": value.policy.model_dump(),
@@ -92,7 +94,7 @@ def measure_strategy(
         "vintages": [*_vintages(loans, scored, contract)],
         "losses": [asdict(estimate) for estimate in measure_losses(scored.ended)],
         "groups": [*_groups(loans, scored, contract, equal, capital)],
-        "proposal": proposal and asdict(proposal),
+        "proposals": {by: proposal and asdict(proposal) for by, proposal in proposals.items()},
     }
 
 

@@ -133,6 +133,15 @@ def test_a_proposal_keeps_its_limits_and_no_other_pair_earns_more(limits: Strate
                 assert other <= proposal.outcome.expected_npv + 0.02 * abs(proposal.outcome.expected_npv)
 
 
+def test_by_the_pd_alone_every_value_is_enough() -> None:
+    limits = StrategyLimits(default_rate_at_most=0.08)
+    by_pd, by_both = (propose(LOANS, limits, 0.1, {}, by=by, seed=1, resamples=5) for by in ("pd", "both"))
+    assert by_pd is not None
+    assert by_both is not None
+    assert by_pd.outcome == outcome_of(LOANS, LOANS.pds < by_pd.approve_below, 0.1)
+    assert by_both.outcome.expected_npv > by_pd.outcome.expected_npv
+
+
 def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so() -> None:
     riskier = np.where(LOANS.pds > np.median(LOANS.pds), "b", "a").tolist()
     free = propose(LOANS, StrategyLimits(default_rate_at_most=0.1), 0.1, {"group": riskier}, seed=1, resamples=5)

@@ -1,0 +1,179 @@
+"""The page on strategy: what cut-offs of the newest version earn, by PD and by value, and what is proposed.
+
+Figures are those of `strategy_report`, which `operations.records` reads; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loan_default.operations.records import Record, read_record
+from loan_default.web import charts
+from loan_default.web.charts import Chart, draw
+from loan_default.web.rendering import percent
+from loan_default.web.tables import Column, PageTable, counts, shares, show
+
+_RULES = {"pd": "by PD", "npv": "by value"}
+_SUMS = ("lent", "expected loss", "lost", "expected NPV", "NPV")
+_KEYS = ("volume", "expected_loss", "loss", "expected_npv", "npv")
+
+
+def show_strategy(request: Request) -> Response:
+    """Show what cut-offs earn."""
+    return show(
+        request, "strategy.html", **strategy_content(read_record(request.app.state.settings, "strategy_report"))
+    )
+
+
+def strategy_content(report: Record | None) -> dict[str, Any]:
+    """Return what the page shows of a report, or why there is none."""
+    measured = report if report and "problem" not in report else None
+    return {
+        "report": measured,
+        "problem": report["problem"] if report and "problem" in report else None,
+        "charts": [npv_chart(measured)] if measured else [],
+        "tables": _tables(measured) if measured else [],
+        "read_at": datetime.now(UTC),
+    }
+
+
+def _tables(report: Record) -> list[PageTable]:
+    equal = [(_RULES[rule], *_figures(each)) for rule, each in report["equal_number"].items()]
+    present = [(name, *_figures(each)) for name, each in report["present"].items()]
+    caption = "As many loans as the PD approves today, by either rule"
+    return [
+        PageTable("equal_number", caption, (Column("approved"), *_columns()), equal),
+        PageTable("present", "What today's cut-offs approve", (Column("decision"), *_columns()), present),
+        curve_table(report),
+        proposal_table(report),
+        decile_table(report["deciles"], report["unit"]),
+        vintage_table(report["vintages"]),
+        group_table(report["groups"]),
+    ]
+
+
+def _columns() -> list[Column]:
+    return [
+        *counts("loans"),
+        *shares("of all", "mean PD", "default rate"),
+        *counts(*_SUMS),
+        *shares("expected return", "return"),
+    ]
+
+
+def _figures(each: Record) -> tuple[Any, ...]:
+    sums = (each[key] for key in _KEYS)
+    returns = each["expected_return"], each["realised_return"]
+    return (each["loans"], each["share"], each["mean_pd"], each["default_rate"], *sums, *returns)
+
+
+def curve_table(report: Record) -> PageTable:
+    """Tabulate both rules as their cut-offs move."""
+    columns = (Column("rule"), Column("cut-off", "percent", 1), *_columns())
+    rows = [(_RULES[point["rule"]], point["cutoff"], *_figures(point["outcome"])) for point in report["curve"]]
+    caption = "As the cut-off moves: PD below it, or net present value of what is lent from it on"
+    return PageTable("curve", caption, columns, rows)
+
+
+def proposal_table(report: Record) -> PageTable:
+    """Tabulate the cut-offs that are expected to earn most within the policy's limits."""
+    columns = (
+        Column("decided"),
+        *shares("PD below"),
+        Column("interval of it", "interval"),
+        *shares("NPV of what is lent from", "mean PD", "default rate"),
+        *counts("loans", "expected NPV", "NPV"),
+        Column("bound by", "long"),
+    )
+    rows = [
+        (
+            "by PD" if by == "pd" else "by PD and value",
+            each["approve_below"],
+            " to ".join(percent(end) for end in each["intervals"]["approve_below"]),
+            each["npv_at_least"] if by == "both" else None,
+            *(each["outcome"][key] for key in ("mean_pd", "default_rate", "loans", "expected_npv", "npv")),
+            ", ".join(name.replace("_", " ") for name in each["bound_by"]) or "nothing",
+        )
+        for by, each in report["proposals"].items()
+        if each
+    ]
+    empty = "No cut-offs keep the limits of the policy."
+    return PageTable("proposals", "Expected to earn most within the limits of the policy", columns, rows, empty)
+
+
+def decile_table(deciles: Sequence[Record], unit: str) -> PageTable:
+    """Tabulate expected and realised values by tenths of the expected."""
+    columns = (
+        *counts("tenth", "loans", "expected NPV of a loan", "realised", "from", "to"),
+        Column("inside", "tag"),
+    )
+    keys = ("group", "loans", "expected", "realised", "low", "high")
+    rows = [(*(each[key] for key in keys), "ok" if each["is_inside"] else "outside") for each in deciles]
+    caption = (
+        f"Loans by tenths of what was expected of them, in {unit} a loan, with the 95 % interval of what was realised"
+    )
+    return PageTable("deciles", caption, columns, rows)
+
+
+def vintage_table(vintages: Sequence[Record]) -> PageTable:
+    """Tabulate expected and realised losses by quarter of issue."""
+    columns = (
+        Column("vintage"),
+        *counts("loans"),
+        *shares("mean PD", "default rate"),
+        *counts("expected loss", "lost", "expected NPV", "NPV"),
+    )
+    keys = ("vintage", "loans", "mean_pd", "default_rate", "expected_loss", "loss", "expected_npv", "npv")
+    rows = [tuple(each[key] for key in keys) for each in vintages]
+    return PageTable("vintages", "All loans of the test window by quarter of issue", columns, rows)
+
+
+def group_table(groups: Sequence[Record]) -> PageTable:
+    """Tabulate what both rules approve of each group."""
+    columns = (
+        Column("field"),
+        Column("group"),
+        *counts("loans"),
+        *(column for word in _RULES.values() for column in (*shares(f"approved {word}", f"default rate {word}"),
+          *counts(f"NPV {word}"))),
+    )  # fmt: skip
+    rows = [
+        (
+            *(each[key] for key in ("field", "group", "loans")),
+            *(each[rule][key] for rule in _RULES for key in ("approval_rate", "default_rate", "npv")),
+        )
+        for each in groups
+    ]
+    return PageTable("groups", "As many loans by either rule, by term, segment and group", columns, rows)
+
+
+def npv_chart(report: Record) -> Chart:
+    """Draw what is earned against how many default, by either rule as its cut-off moves."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for rule, word in _RULES.items():
+        outcomes = [point["outcome"] for point in report["curve"] if point["rule"] == rule]
+        series[f"NPV {word}"] = [(each["default_rate"], each["npv"]) for each in outcomes if each["loans"]]
+    pd, value = (report["equal_number"][rule] for rule in _RULES)
+    title = (
+        f"{value['loans']:,} loans earn {value['npv']:,.0f} {report['unit']} by value and {pd['npv']:,.0f} by PD"
+        if pd["loans"]
+        else "Today's cut-off approves nobody"
+    )
+    note = (
+        f"Of those by value {percent(value['default_rate'])} defaulted, of those by PD {percent(pd['default_rate'])}. "
+        "Each line follows its cut-off, from few loans to all of them."
+    )
+    rows = [(line, *pair) for line, pairs in series.items() for pair in pairs]
+    table = PageTable("trade_off", title, (Column("line"), *shares("default rate"), *counts("NPV")), rows)
+    return Chart(
+        title, draw(charts.trade_off(series, ("default rate", report["unit"])), f"{title}. {note}"), table, note
+    )
+
+
+routes = (Route("/strategy", show_strategy),)
