@@ -342,25 +342,27 @@ def vintages(
     return _layered(layers)
 
 
-def trade_off(
-    series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, str], *, hollow: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Draw what is earned (sums, y) against a share (x) as lines, by series; those of `hollow` are estimates."""
-    colours = dict(zip(series, SERIES_COLOURS, strict=False))
-    x = {"field": "x", "type": "quantitative", "axis": {**_written(PERCENT), "title": axes[0]}, "scale": {"zero": True}}
+def trade_off(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, str]) -> dict[str, Any]:
+    """Draw what is earned (sums, y) against a share (x) as lines, by series, each in its own order."""
+    x = {"field": "x", "type": "quantitative", "axis": {**_written(PERCENT), "title": axes[0]}}
     y = {"field": "y", "type": "quantitative", "axis": {"format": "~s", "title": axes[1], "grid": True}}
-    layers = []
-    for name, pairs in series.items():
-        point: dict[str, Any] = {"filled": name not in hollow, "size": 36, "strokeWidth": 1.5, "opacity": 1}
-        point |= {"fill": "var(--surface)"} if name in hollow else {}
-        mark = {"type": "line", "point": point, "strokeDash": [4, 3] if name in hollow else [1, 0]}
-        values = [
-            {"x": share, "y": earned, "series": name, "order": number} for number, (share, earned) in enumerate(pairs)
-        ]
-        order = {"field": "order", "type": "quantitative"}
-        encoding = {"x": x, "y": y, "order": order, "color": _colour("series", colours)}
-        layers.append({"data": {"values": values}, "mark": mark, "encoding": encoding})
-    return _layered(layers)
+    values = [
+        {"x": share, "y": earned, "series": name, "order": number}
+        for name, pairs in series.items()
+        for number, (share, earned) in enumerate(pairs)
+    ]
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "data": {"values": values},
+        "mark": {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 30}},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "order": {"field": "order", "type": "quantitative"},
+            "color": _colour("series", dict(zip(series, SERIES_COLOURS, strict=False))),
+        },
+    }
 
 
 # --- common parts

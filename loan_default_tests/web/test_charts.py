@@ -21,6 +21,9 @@ SPECS = {
     "calibration": charts.calibration({"test": [(0.1, 0.12), (0.3, 0.28)]}, ("mean PD", "default rate")),
     "compared bars": charts.compared_bars([("annual_inc", 0.3, 0.2)], ("version 1", "version 2")),
     "agreement": charts.agreement([(0.02, 0.04, 3), (0.3, 0.3, 1)], 0.02, ("first", "second"), (0.15, 0.3)),
+    "trade off": charts.trade_off(
+        {"by PD": [(0.1, 1e6), (0.2, 3e6)], "by value": [(0.3, 2e6), (0.2, -1e6)]}, ("default rate", "dollars")
+    ),
     "vintages": charts.vintages(
         ["2016-Q1", "2016-Q2"], {"a": [0.1, None], "b": [None, 0.2]}, format=".0%", hollow=["b"]
     ),
