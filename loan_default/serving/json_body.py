@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 import numpy as np
 import orjson
+from msgspec.structs import astuple
 
 from loan_default.serving.protocol import (
     COLUMNS_AT_MOST,
@@ -74,7 +75,7 @@ class QuickDecoder:
     def _by(self, decoder: msgspec.json.Decoder[Any], names: tuple[str, ...], body: bytes) -> DecodedBody | None:
         if (decoded := _decoded(decoder, body)) is None:
             return None
-        *forms, params, parameters = msgspec.structs.astuple(decoded)
+        *forms, params, parameters = astuple(decoded)
         forms_sent = [applications for applications in forms if applications is not msgspec.UNSET]
         if len(forms_sent) != 1 or (parameters and (params or decoded.instances is msgspec.UNSET)):
             return None
@@ -82,7 +83,7 @@ class QuickDecoder:
         applications = forms_sent[0]
         output: Output = params.output if params else "full"
         if type(applications) is list:
-            return DecodedBody(self._form.__struct_fields__, [*map(msgspec.structs.astuple, applications)], output)
+            return DecodedBody(self._form.__struct_fields__, [*map(astuple, applications)], output)
         return DecodedBody(names, applications.data, output) if tuple(applications.columns) == names else None
 
     def _make(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], msgspec.json.Decoder[Any]]:

@@ -179,8 +179,9 @@ def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
     row = _OneRow(session, len(scorer.space.columns))
 
     def margins(X: Matrix) -> Floats:
-        margins = row(X) if len(X) == 1 else session.run([onnx_export.OUTPUT], {onnx_export.INPUT: X})[0]
-        return np.asarray(margins[:, 0], dtype=np.float64)
+        if len(X) == 1:
+            return row(X)
+        return np.asarray(session.run([onnx_export.OUTPUT], {onnx_export.INPUT: X})[0][:, 0], dtype=np.float64)
 
     X = _trial_rows(scorer)
     singly = np.concatenate([margins(X[[row]]) for row in range(len(X))])
@@ -191,7 +192,7 @@ def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
 
 
 class _OneRow(threading.local):
-    """The margin of one row (1, 1) by ONNX Runtime, with buffers that are bound once a thread: in 2/3 of the time."""
+    """The margin of one row by ONNX Runtime, with buffers that are bound once a thread: in 2/3 of the time."""
 
     def __init__(self, session: InferenceSession, columns: int) -> None:
         self._session, self._binding = session, session.io_binding()
@@ -202,11 +203,11 @@ class _OneRow(threading.local):
         ):
             bind(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
 
-    def __call__(self, X: Matrix) -> Matrix:
-        """Return the margin, which stands until the next."""
+    def __call__(self, X: Matrix) -> Floats:
+        """Return the margin (1,)."""
         self._X[:] = X
         self._session.run_with_iobinding(self._binding)
-        return self._margin
+        return np.array([self._margin.item()])
 
 
 def _trial_rows(scorer: Scorer) -> Matrix:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
@@ -118,6 +117,7 @@ class QuickReader:
         ]
         self._fillings = {index: filling for index, filling in enumerate(space.fillings) if filling is not None}
         self._absence = [(space.field_of[column], column) for column in space.absence]
+        self._pack = struct.Struct(f"{len(space.columns)}f").pack
         self._used = space.used if space.without_opinion else None
         self._nominal = [
             (index, _indicators(len(field.levels)))
@@ -164,7 +164,7 @@ class QuickReader:
 
     def _single(self, names: Sequence[str], row: Sequence[Any]) -> Applications:
         """Read one application; plain Python, as numpy takes 1 µs for each of about 30 operations."""
-        if names != self._names:
+        if names is not self._names and names != self._names:
             row = [*map(dict(zip(names, row, strict=True)).get, self._names)]
         *values, given_id = row
         for index, meaning in self._meanings.items():
@@ -238,7 +238,7 @@ class QuickReader:
         row += application[done:]
         for index, column in self._absence:
             row.insert(column, float(math.isnan(sent[index])))
-        return np.frombuffer(array("f", row), dtype=np.float32).reshape(1, -1)  # in a third of the time of np.array
+        return np.ndarray((1, len(row)), np.float32, self._pack(*row))  # in a fifth of the time of np.array
 
 
 def _field_type(field: LoanField, *, is_needed: bool, is_optional: bool) -> tuple[str, Any] | tuple[str, Any, None]:
