@@ -307,7 +307,7 @@ def test_quick_commands_run_as_they_stand_on_the_pages(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_csv(make_loans(300, seed=1), tmp_path / "loans.csv")
-    quick = typed(RUN)
+    quick = commands_on_pages(RUN)
     assert {words[0] for words in quick} == {*RUN}
     for words in sorted(quick, key=lambda words: words[:2] == ("contract", "check")):  # after init
         with unset_environment():
@@ -318,7 +318,7 @@ def test_quick_commands_run_as_they_stand_on_the_pages(
         assert "Traceback" not in err, f"{words}: {err}"
 
 
-def typed(names: Collection[str]) -> dict[tuple[str, ...], None]:
+def commands_on_pages(names: Collection[str]) -> dict[tuple[str, ...], None]:
     """Return the words after `loan-default` of the commands of these names, each once, as the pages have them."""
     every = (call for page in PAGES for block in shell_blocks(page) for call in calls(block))
     ours = (tuple(call[1:]) for call in every if Path(call[0]).name == "loan-default")
@@ -326,7 +326,7 @@ def typed(names: Collection[str]) -> dict[tuple[str, ...], None]:
 
 
 def test_each_command_on_the_pages_is_run_by_a_test() -> None:
-    every = {words[0] for words in typed(COMMANDS)}
+    every = {words[0] for words in commands_on_pages(COMMANDS)}
     assert every == {*RUN, *RUN_LONG, *NOT_RUN}
 
 
@@ -343,7 +343,7 @@ def test_commands_for_a_trained_home_run_as_they_stand_on_the_pages(
         write_csv(loans, tmp_path / f"{name}.csv")
         write_csv(loans, Path(settings.storage, "applications", f"{name}.csv"))
     ranks = {name: rank for rank, name in enumerate(RUN_LONG)}
-    for words in sorted(typed(RUN_LONG), key=lambda words: ranks[words[0]]):
+    for words in sorted(commands_on_pages(RUN_LONG), key=lambda words: ranks[words[0]]):
         with own_environment():
             os.environ |= environment_of(settings)
             code = main([*words])

@@ -100,8 +100,8 @@ def read_form(contract: Contract, values: Mapping[str, str]) -> FilledForm:
             mistakes[each.name] = f"{text[:40]} is not allowed; it must be {each.allowed}."
         else:
             application[each.name] = value
-    carried, by_name = carried_values(contract, values), contract.by_name
-    application = {name: value for name, value in application.items() if name in carried or not by_name[name].derived}
+    extra, by_name = carried_values(contract, values), contract.by_name
+    application = {name: value for name, value in application.items() if name in extra or not by_name[name].derived}
     return FilledForm(application, mistakes)
 
 

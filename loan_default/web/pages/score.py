@@ -88,7 +88,7 @@ def _page(request: Request, status: int = 200, **values: Any) -> Response:
         "batch": "",
         "row_id": "",
         "sections": make_form(contract),
-        "carried": carried_values(contract, values.get("values", {})),
+        "extra": carried_values(contract, values.get("values", {})),
         "fields": contract.by_name,
         "form_key": uuid.uuid4().hex,
         "batches": stored_batches(settings_of(request)),

@@ -156,10 +156,10 @@ def test_a_batch_that_is_none_is_said_to_be_none(pages: TestClient) -> None:
 def test_evidentlys_page_is_shut_off_from_ours_and_says_that_it_is_being_drawn(
     pages: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = Event()
+    release = Event()
 
     def read_page(settings: Settings, batch: str) -> str:  # takes seconds
-        assert drawn.wait(60)
+        assert release.wait(60)
         return f"<script>drawn({batch})</script>"
 
     monkeypatch.setattr(evidently, "read_page", read_page)
@@ -168,7 +168,7 @@ def test_evidentlys_page_is_shut_off_from_ours_and_says_that_it_is_being_drawn(
     assert waiting.headers["refresh"] == "1"
     assert "It is being drawn" in waiting.text
     monkeypatch.setattr(evidently, "_PATIENCE_SECONDS", 60)
-    drawn.set()
+    release.set()
     response = pages.get("/batches/2014-09/evidently")
     policy = response.headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts")

@@ -100,9 +100,9 @@ def test_where_a_person_declined_that_persons_reason_stands_first(trained: Setti
     assert review.decision == "review"  # as much is not known of this one
     path = f"/decisions/{review.decision_id}"
     send_form(scoring_pages, path, f"{path}/override", decision="decline", **WORDS, by="Ann")
-    listed = re.findall("<li>(.*?)</li>", scoring_pages.get(f"{path}/notice").text.partition("<ol>")[2])
+    items = re.findall("<li>(.*?)</li>", scoring_pages.get(f"{path}/notice").text.partition("<ol>")[2])
     meaning = override_reasons(trained)[WORDS["reason"]]
-    assert listed == [escape(f"{meaning}."), *(escape(sentence) for sentence, _ in review.reasons)]
+    assert items == [escape(f"{meaning}."), *(escape(sentence) for sentence, _ in review.reasons)]
 
 
 @pytest.mark.integration

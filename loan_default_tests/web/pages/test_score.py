@@ -119,10 +119,10 @@ def test_inputs_are_said_with_units_and_levels_in_words() -> None:
 def test_the_page_asks_in_the_name_of_the_person_and_shows_offers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
+    options: dict[str, Any] = {}
 
-    def answer(settings: Settings, contract: Contract, sent: Mapping[str, Any], **options: Any) -> ScoredApplicant:
-        asked.update(options)
+    def answer(settings: Settings, contract: Contract, loan: Mapping[str, Any], **more: Any) -> ScoredApplicant:
+        options.update(more)
         offers = (Offer({"loan_amnt": 20_000.0, "term": 36.0}, "review", 0.29),)
         reasons = (("The term is long.", 0.4),)
         return ScoredApplicant("0192f0a1", "decline", 0.31, 500, "7", reasons, 0.15, 0.3, (), offers)
@@ -132,8 +132,8 @@ def test_the_page_asks_in_the_name_of_the_person_and_shows_offers(
     send_form(client, "/sign-in", "/sign-in", name="anna", password=PASSWORD)
     page = send_form(client, "/score", "/score", **RISKY).text
     text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", page)))
-    assert asked["person"] == "anna"
-    assert re.fullmatch("[0-9a-f]{32}", asked["key"])
+    assert options["person"] == "anna"
+    assert re.fullmatch("[0-9a-f]{32}", options["key"])
     assert "No change of these leads to an approval." in text
     assert (
         "Amount asked for: 20,000 dollars instead of 30,000 dollars and Number of monthly payments: 36 months" in text
