@@ -24,6 +24,7 @@ FAULT_TYPE = pl.Struct({"field": pl.String, "value": pl.String, "problem": pl.St
 SHORTER = "row: shorter than the header"
 _LONGER = "row: longer than the header"
 _TOO_MANY = "a value that holds the sign between values has to stand between quotation marks"
+_UNQUOTED = "no value may hold a line break or the sign between values, as by the contract nothing is quoted"
 _TOO_FEW = "it was cut off, or a value with a line break stands between no quotation marks"
 
 _BLOCK_BYTES = 1 << 20  # a longer line is left to the careful reader
@@ -186,18 +187,21 @@ def _ends_alike(letters: Array, is_return: Array) -> bool:
     return not is_return[-1] and bool((letters[np.flatnonzero(is_return) + 1] == _LINE_FEED).all())
 
 
-def add_faults(frame: pl.LazyFrame, widths: Mapping[int, int], width: int) -> pl.LazyFrame:
+def add_faults(frame: pl.LazyFrame, widths: Mapping[int, int], width: int, dialect: Dialect) -> pl.LazyFrame:
     """Add `FAULT` to a frame with `ROW`, of lines that have not `width` values."""
     if not widths:
         return frame
     rest = pl.lit(None, dtype=FAULT_TYPE)
     for row, values in widths.items():
-        rest = pl.when(pl.col(ROW) == row).then(pl.lit(_width_fault(values, width), dtype=FAULT_TYPE)).otherwise(rest)
+        fault = pl.lit(_width_fault(values, width, dialect), dtype=FAULT_TYPE)
+        rest = pl.when(pl.col(ROW) == row).then(fault).otherwise(rest)
     return frame.with_columns(rest.alias(FAULT))
 
 
-def _width_fault(values: int, width: int) -> Fault:
+def _width_fault(values: int, width: int, dialect: Dialect) -> Fault:
     problem, remedy = (_LONGER, _TOO_MANY) if values > width else (SHORTER, _TOO_FEW)
+    if dialect.quote is None:
+        remedy = _UNQUOTED
     fields = "field" if values == 1 else "fields"
     return _fault("row", problem, f"row has {values:,} {fields} where the header has {width:,}; {remedy}")
 
@@ -272,7 +276,7 @@ def read_records(
                 if feed.has_swallowed_rows(last=len(values) != width):
                     yield from _swallowed(feed.record, header, dialect)
                 else:
-                    yield values, None if len(values) in (0, width) else _width_fault(len(values), width)
+                    yield values, None if len(values) in (0, width) else _width_fault(len(values), width, dialect)
                 feed.record.clear()
         except csv.Error:  # a value is longer than it may be
             feed.is_stray = True

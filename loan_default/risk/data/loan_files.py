@@ -261,7 +261,7 @@ def _scan_quickly(table: _TextTable, contract: Contract, lines: LineCount, *, ty
         row_index_offset=1,
         glob=False,
     )
-    return add_faults(frame, lines.widths, len(table.header))
+    return add_faults(frame, lines.widths, len(table.header), table.dialect)
 
 
 def _refuse_own(path: Path, header: Iterable[str]) -> None:

@@ -148,6 +148,11 @@ def test_rows_of_another_width_have_no_value_in_a_wrong_column() -> None:
     assert frame["id"].to_list() == ["1", None, "3", None]
     reasons = [fault and fault["reason"] for fault in frame[FAULT]]
     assert reasons == [None, LONGER, SHORTER, None]
+    unquoted = read_records(iter(["1,2,3\n"]), ["a", "b"], Dialect(quote=None))
+    (fault,) = [fault for _, fault in unquoted if fault]
+    assert str(fault["reason"]).endswith(
+        "; no value may hold a line break or the sign between values, as by the contract nothing is quoted"
+    )
 
 
 def scan(text: str) -> pl.LazyFrame:
