@@ -107,8 +107,8 @@ def test_names_of_metrics_are_read_from_an_expression() -> None:
 
 def test_every_expression_names_metrics_that_exist() -> None:
     names = exposed()
-    unknown = {place: metrics_of(expression) - names for place, expression in expressions()}
-    assert not {place: missing for place, missing in unknown.items() if missing}
+    unknown = {expression_source: metrics_of(expression) - names for expression_source, expression in expressions()}
+    assert not {expression_source: missing for expression_source, missing in unknown.items() if missing}
     assert all(metrics_of(expression) for _, expression in expressions())
 
 

@@ -25,7 +25,7 @@ _ROUTE = re.compile(r"/[!-~]+")
 
 @dataclass(frozen=True)
 class Hosting:
-    """What the platform calls: a port, and paths beside the usual ones; no port where there is no platform."""
+    """Names what the platform calls: a port, and paths beside the usual ones; no port where there is no platform."""
 
     port: int | None = None
     predict_route: str = ""

@@ -25,7 +25,7 @@ from loan_default.settings import Settings
 
 @dataclass(frozen=True)
 class ScoredApplicant:
-    """What the server decided: `reasons` with the share (0 to 1) of each in what raises the risk, and the cut-offs.
+    """Keeps what the server decided: `reasons` with the share (0 to 1) of each in the rise of risk, and the cut-offs.
 
     `missing` are the labels of fields that nothing is known of, `offers` changes that lead to a better decision.
     """
@@ -105,7 +105,7 @@ def describe_changes(contract: Contract, application: Application, offer: Offer)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is known of an applicant, labels with values and units, and the labels of what is not."""
+    """Lists what is known of an applicant, labels with values and units, and the labels of what is not."""
 
     values: tuple[tuple[str, str], ...]
     missing: tuple[str, ...]

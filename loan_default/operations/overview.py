@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
-    """How an installation stood at `read_at`: its status, Dagster's instance, failures, and what is to be done."""
+    """Says how an installation stood at `read_at`: its status, Dagster's instance, failures, and what is to be done."""
 
     status: Status
     instance: InstanceStatus
@@ -94,10 +94,10 @@ def advise_on_versions(status: Status) -> Iterator[Diagnosis]:
         yield Diagnosis("versions", "note", "No version has been trained yet.", remedy)
         return
     if not production.version:
-        held = f" It was held: {staging.reasons}" if staging.decision == "hold" else ""
+        reason = f" It was held: {staging.reasons}" if staging.decision == "hold" else ""
         remedy = "Run loan-default promote to decide on it by policy, or loan-default promote --force --reason TEXT."
         yield Diagnosis(
-            "versions", "wrong", f"No version is in production; version {staging.version} waits.{held}", remedy
+            "versions", "wrong", f"No version is in production; version {staging.version} waits.{reason}", remedy
         )
         return
     if status.performance and status.performance.verdict == "degraded":

@@ -32,7 +32,7 @@ _CACHED = 16
 
 @dataclass(frozen=True)
 class FieldImportance:
-    """How much either version uses a field: shares of the whole importance; 0 where it does not know the field."""
+    """Says how much either version uses a field: shares of the whole importance; 0 where it does not know the field."""
 
     field: str
     first: float

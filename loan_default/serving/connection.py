@@ -56,7 +56,7 @@ class ConnectionLimits:
 
 
 class Application(Protocol):
-    """What a connection asks of `app`."""
+    """Declares what a connection asks of `app`."""
 
     def admit(self, request: Request) -> Reply | None:
         """Refuse a request whose body has not come yet, or let it come."""
@@ -125,7 +125,7 @@ class Door:
 
 
 class _Phase(Enum):
-    """How far the request that is being read has come."""
+    """Says how far the request that is being read has come."""
 
     IDLE, HEAD, BODY, LAST = range(4)
 
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
         self._blocked_since = perf_counter()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Answer again, as the client reads."""
         self._blocked_since = None
         self._proceed()
 

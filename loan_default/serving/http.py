@@ -63,7 +63,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Route(NamedTuple):
-    """What answers requests to a path, in which names stand in braces.
+    """Names what answers requests to a path, in which names stand in braces.
 
     `tokens`: those that open it, by none of which anybody may ask; `decides`: its replies decide on applications.
     """

@@ -44,7 +44,7 @@ CREATE INDEX IF NOT EXISTS by_age ON keys (begun_at);
 
 
 class Claim(NamedTuple):
-    """What a request is known by: its caller and key, and what it asks."""
+    """Holds what a request is known by: its caller and key, and what it asks."""
 
     key: bytes
     body: bytes

@@ -42,7 +42,7 @@ OUTPUTS = {"pd": "FP64", "score": "INT64", "decision": "BYTES", "reasons": "BYTE
 
 
 class Target(NamedTuple):
-    """What a path of the protocol is about: its template, the model's name, and the version where it names one."""
+    """Names what a path of the protocol is about: its template, the model's name, and the version if any."""
 
     template: str
     name: str

@@ -74,7 +74,7 @@ _SCORING_ERRORS = (*_OPEN_ERRORS, 401, 409, 415, 422)
 
 @dataclass(frozen=True)
 class Service:
-    """What the document says beside the version that answers; `secured` where scoring needs a token."""
+    """Holds what the document says beside the version that answers; `secured` where scoring needs a token."""
 
     model_name: str
     rows_at_most: int

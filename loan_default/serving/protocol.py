@@ -70,7 +70,7 @@ class DecodedBody(NamedTuple):
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """What a body may decode to, which is counted before it is decoded: rows, and what follows from them."""
+    """Bounds what a body may decode to, which is counted before it is decoded: rows, and what follows from them."""
 
     rows: int
 

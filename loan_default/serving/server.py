@@ -79,7 +79,7 @@ class ServerConfig:
 
 
 class Worker:
-    """What uvicorn starts and stops in each worker, and calls by ASGI's lifespan; its connections ask the app."""
+    """Runs what uvicorn starts and stops in each worker, and calls by ASGI's lifespan; its connections ask the app."""
 
     def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
         self._config, self._registry = config, registry
@@ -138,7 +138,7 @@ class WorkerComponents:
 
     @cached_property
     def app(self) -> ScoringApp:
-        """The application."""
+        """Make the application."""
         from loan_default.serving.access import Tokens
         from loan_default.serving.app import Limits, ScoringApp
         from loan_default.serving.connection import ConnectionLimits

@@ -22,7 +22,7 @@ _RETRY_SECONDS = 1
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """How many requests are worked on at once, how many wait, and for how long (seconds)."""
+    """Bounds how many requests are worked on at once, how many wait, and for how long (seconds)."""
 
     threads: int = max(4, os.cpu_count() or 1)
     waiting: int = 1_000

@@ -18,7 +18,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class WebConfig:
-    """Where the pages answer, and whom.
+    """Says where the pages answer, and whom.
 
     Raises:
         BadInput: other machines could reach them, and nobody is told apart.

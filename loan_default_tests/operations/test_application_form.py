@@ -136,9 +136,9 @@ def test_what_a_batch_keeps_and_the_form_cannot_compute_is_carried_along() -> No
     application = read_form(CONTRACT, stored).application
     assert application["credit_history_months"] == 361.25
     assert "loan_to_income" not in application
-    known = {**stored, "earliest_cr_line": "2003-08"}  # somebody has written it into the form
-    assert carried_values(CONTRACT, known) == {}
-    assert "credit_history_months" not in read_form(CONTRACT, known).application
+    filled = {**stored, "earliest_cr_line": "2003-08"}  # somebody has written it into the form
+    assert carried_values(CONTRACT, filled) == {}
+    assert "credit_history_months" not in read_form(CONTRACT, filled).application
     assert show_value(CONTRACT, "credit_history_months", 1 / 3) == str(1 / 3)
     assert show_value(CONTRACT, "dti", 1 / 3) == "0.33"
 

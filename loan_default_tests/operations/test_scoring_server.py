@@ -53,13 +53,13 @@ def test_while_it_serves_on_another_port_it_is_found_there(
 def test_a_server_asks_the_registry_while_it_is_planned_and_workers_for_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(RegistryClient, "_submit", lambda client, ask, alias: asked.append(alias))
+    aliases: list[str] = []
+    monkeypatch.setattr(RegistryClient, "_submit", lambda client, ask, alias: aliases.append(alias))
     settings = Settings(home=tmp_path)
     with scoring_server.asking_registry(settings, 3) as registry:
-        assert (registry, asked) == (None, [])
+        assert (registry, aliases) == (None, [])
     with scoring_server.asking_registry(settings, 1) as registry:
-        assert asked == ["production"]
+        assert aliases == ["production"]
     assert registry is not None
     with pytest.raises(TrackingError, match="The server stops"):
         monkeypatch.undo()

@@ -154,10 +154,10 @@ assert callable(numpy.f2py.run_main)
 def test_a_registry_that_does_not_answer_is_told_of(
     registry: Registry, follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers, asked = threading.Event(), threading.Event()
+    answers, is_asking = threading.Event(), threading.Event()
 
     def find(alias: str) -> None:
-        asked.set()
+        is_asking.set()
         answers.wait(10)
 
     monkeypatch.setattr(follower, "_find", find)
@@ -165,7 +165,7 @@ def test_a_registry_that_does_not_answer_is_told_of(
     assert follower.hang is None
     look = threading.Thread(target=follower.look)
     look.start()
-    assert asked.wait(10)
+    assert is_asking.wait(10)
     assert within(5, lambda: follower.hang is not None)
     assert "The registry has not answered for 0 s" in (follower.hang or "")
     answers.set()

@@ -28,10 +28,10 @@ REJECTED = {"2014-08": 3}
 
 def pages_home(folder: Path) -> Settings:
     """Make the home in `folder`, a copy of one that is made once."""
-    made = made_once("pages_home", _make)
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    original = made_once("pages_home", _make)
+    shutil.copytree(original, folder, dirs_exist_ok=True)
     settings = homes._settings_of(folder)
-    homes._replace_paths(settings, made, folder)
+    homes._replace_paths(settings, original, folder)
     return settings
 
 
@@ -61,8 +61,8 @@ def register_again(book: Book) -> None:
     record = decision_log.read(book.layout)[0]
     sentence = "AUC 0.61 is no gain over that of version 1."
     findings = [{"rule": "gains_enough", "passed": False, "sentence": sentence}, *record["findings"]]
-    held = {"verdict": "hold", "candidate": version, "champion": 1, "findings": findings, "reasons": [sentence]}
-    decision_log.add(book.layout, {**record, **held, "decided_at": NOW.isoformat()})
+    decision = {"verdict": "hold", "candidate": version, "champion": 1, "findings": findings, "reasons": [sentence]}
+    decision_log.add(book.layout, {**record, **decision, "decided_at": NOW.isoformat()})
 
 
 def _score(book: Book, batch: str, loans: pl.DataFrame) -> None:

@@ -66,8 +66,8 @@ def test_percents_of_an_axis_are_written_as_in_tables(name: str) -> None:
 
 def test_an_axis_of_one_figure_or_of_zeros_has_labels_that_differ() -> None:
     zeros = charts.trend([("a", 0.0), ("b", 0.0)], format=charts.FINE_PERCENT)
-    one = charts.vintages(["2016-Q1"], {"mean PD": [0.275]}, format=".0%")
-    for spec, most in ((zeros, 1.0), (one, 100.0)):
+    hundred = charts.vintages(["2016-Q1"], {"mean PD": [0.275]}, format=".0%")
+    for spec, most in ((zeros, 1.0), (hundred, 100.0)):
         labels = [float(text) for text in re.findall(r">([\d.]+)\N{NO-BREAK SPACE}%<", draw(spec, ""))]
         assert len(labels) == len({*labels}) > 2
         assert max(labels) <= most

@@ -23,7 +23,7 @@ _EVERY = 2  # of two fields that change together, every second step is tried
 
 
 class Answer(NamedTuple):
-    """What was decided on an application."""
+    """Holds what was decided on an application."""
 
     decision: str
     pd: float

@@ -45,9 +45,11 @@ def simulate(rows: int, seed: int) -> tuple[pl.DataFrame, LoanHistory, LoanHisto
     defaults = rng.geometric(np.where(rents, RISK[1], RISK[0]), rows).astype(float)
     repaid = np.minimum(rng.geometric(REPAYMENT, rows), TERM).astype(float)
     ended, observed = np.minimum(defaults, repaid), rng.integers(1, 40, rows).astype(float)
-    seen = ended <= observed
+    observable = ended <= observed
     everything = LoanHistory(np.full(rows, float(TERM)), np.full(rows, 100.0), ended, defaults < repaid)
-    history = LoanHistory(everything.terms, observed, np.where(seen, ended, np.inf), everything.defaulted & seen)
+    history = LoanHistory(
+        everything.terms, observed, np.where(observable, ended, np.inf), everything.defaulted & observable
+    )
     loans = pl.DataFrame({"income": 5e4, "home": np.where(rents, "rent", "own"), "debt": 25.0})
     return loans, history, everything
 
@@ -108,8 +110,8 @@ def test_a_loan_has_a_row_for_each_period_that_was_observed_of_it(observed: int,
     assert len(periods) <= min(observed // PERIOD_MONTHS, (TERM + 3) // PERIOD_MONTHS)
     events = periods.defaulted + periods.repaid
     assert events[:-1].sum() == 0
-    whole = PERIOD_MONTHS * np.ceil(ended / PERIOD_MONTHS)  # the event's period has to be over, and within the grace
-    assert events.sum() == (whole <= min(observed, TERM + 3))
+    period_end = PERIOD_MONTHS * np.ceil(ended / PERIOD_MONTHS)  # the event's period has to be over, and in the grace
+    assert events.sum() == (period_end <= min(observed, TERM + 3))
     assert periods.defaulted.sum() == (bad and events.sum())
 
 

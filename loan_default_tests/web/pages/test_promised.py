@@ -36,8 +36,8 @@ def test_the_version_in_production_is_held_against_outcomes(pages: TestClient) -
 
 
 def test_a_version_that_predicted_nothing_is_not_chosen(pages: TestClient) -> None:
-    for asked in ("2", "x", "9999999999999"):
-        assert "Version 1 promised " in unescape(pages.get(f"/promised?version={asked}").text)
+    for version in ("2", "x", "9999999999999"):
+        assert "Version 1 promised " in unescape(pages.get(f"/promised?version={version}").text)
 
 
 def test_without_a_report_the_page_says_what_to_do(empty_pages: TestClient) -> None:
