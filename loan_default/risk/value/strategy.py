@@ -23,6 +23,7 @@ Mask = NDArray[np.bool_]
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
 _GRID = 40  # cut-offs of each kind that are tried
+_TAIL = (0.985, 0.99, 0.995)  # beyond which few loans lie, far apart
 _DECILES = 10
 _CONFIDENCE = 0.95
 _MOST_UNITS = 400  # that are resampled: in a book without months, so many draws of its loans
@@ -264,7 +265,7 @@ class _Grid:
         """Sort the loans into the grid; by the PD alone every value is enough."""
         steps = np.linspace(0, 1, _GRID + 1)
         margins = loans.margins
-        pd_cutoffs = np.quantile(loans.pds, steps[1:-1]).round(3).astype(np.float64)
+        pd_cutoffs = np.quantile(loans.pds, [*steps[1:-1], *_TAIL]).round(3).astype(np.float64)
         pd_cutoffs = np.unique(np.append(pd_cutoffs[pd_cutoffs > 0], 1.0))
         margin_cutoffs = np.quantile(margins, steps[1:-1]).round(3).astype(np.float64)
         lowest = np.floor(margins.min())
