@@ -73,11 +73,15 @@ def _frame(request: ParquetRequest) -> pl.DataFrame:
     frame = table.head(request.rows_at_most + 1).select(pl.exclude(_PANDAS_INDEX)).collect()
     _check_rows(frame.height, request.rows_at_most)
     frame = frame.select(_plain(name, dtype) for name, dtype in frame.schema.items())
-    sizes = frame.select(cs.string().str.len_bytes().cast(pl.UInt64).sum())  # 32 bits would overflow
-    text_bytes = sum(sizes.row(0)) if sizes.width else 0
-    if text_bytes > _TEXT_BYTES:
-        raise _TooLarge(f"The file holds {text_bytes:,} bytes of text; at most {_TEXT_BYTES:,} are taken.")
+    if (size := count_text_bytes(frame)) > _TEXT_BYTES:
+        raise _TooLarge(f"The file holds {size:,} bytes of text; at most {_TEXT_BYTES:,} are taken.")
     return frame
+
+
+def count_text_bytes(frame: pl.DataFrame) -> int:
+    """Count the bytes of all texts, each as often as it stands there; 32 bits of a column would overflow."""
+    sizes = frame.select(cs.string().str.len_bytes().cast(pl.UInt64).sum())
+    return sum(sizes.row(0)) if sizes.width else 0
 
 
 def _check_rows(rows: int, at_most: int) -> None:

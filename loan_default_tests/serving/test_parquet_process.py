@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from loan_default.serving.parquet_process import LENGTH, ParquetAnswer, ParquetRequest, read, serve
+from loan_default.serving.parquet_process import LENGTH, ParquetAnswer, ParquetRequest, count_text_bytes, read, serve
 
 
 def file_of(frame: pl.DataFrame) -> bytes:
@@ -59,6 +59,12 @@ def test_more_than_a_request_may_hold_is_refused(frame: pl.DataFrame, sentence: 
     answer = answer_to(file_of(frame))
     assert answer.is_large
     assert sentence in (answer.problem or "")
+
+
+def test_texts_that_stand_often_are_counted_beyond_32_bits() -> None:
+    text = pl.Series("a", ["x" * 1_000_000])
+    assert count_text_bytes(text.new_from_index(0, 4_296).to_frame()) == 4_296_000_000, "of 2^32 it would be 1,032,704"
+    assert count_text_bytes(pl.DataFrame({"a": [1], "b": [None]})) == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"PAR1nothing", file_of(pl.DataFrame({"a": [1]}))[:-9]])
