@@ -1,8 +1,10 @@
 """XGBoost's trees: log-odds, exact contributions by table or by XGBoost, importance by gain, and two files."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +42,25 @@ def fitted_trees(X: Matrix, y: Floats, depth: int) -> XGBoostTrees:
     data = xgboost.DMatrix(X, y, feature_names=[f"x{column}" for column in range(X.shape[1])])
     parameters = {"objective": "binary:logistic", "max_depth": depth, "reg_lambda": 0, "base_score": 0.5}
     return XGBoostTrees(xgboost.train(parameters, data, 1))
+
+
+def test_few_rows_take_one_thread_and_get_the_same_margins(
+    candidates: Mapping[str, Candidate], X: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = candidates["xgboost"].scorer.model
+    assert isinstance(model, XGBoostModel)
+    many = np.tile(X, (1_001 // len(X) + 1, 1))[:1_001]
+    threads: list[int] = []
+
+    def predict(booster: xgboost.Booster, rows: Matrix, **options: Any) -> Any:
+        threads.append(int(json.loads(booster.save_config())["learner"]["generic_param"]["nthread"]))
+        return inplace_predict(booster, rows, **options)
+
+    inplace_predict = xgboost.Booster.inplace_predict
+    monkeypatch.setattr(xgboost.Booster, "inplace_predict", predict)
+    assert np.array_equal(model.margins(many)[:-1], model.margins(many[:-1]))
+    assert threads[0] != 1
+    assert threads[1] == 1
 
 
 def test_contributions_are_exact_and_not_only_a_sum() -> None:
