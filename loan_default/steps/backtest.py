@@ -43,7 +43,7 @@ def run_backtest(
         loans: cleaned loans.
         loan_splits: the record of their windows, which says when the files were taken.
         contract: what a loan is.
-        policy: the cut-offs.
+        policy: the cut-offs, and what a loan costs.
         search_space: how trees are fitted.
         first: month (YYYY-MM) to begin with; empty: two years after the first loan was issued.
         every: months from one to the next.
@@ -70,9 +70,7 @@ def run_backtest(
             min(1.0, (months.index(point.month) + (LABELS.index(point.label) + 1) / len(LABELS)) / len(months)), point
         )
 
-    back_test(
-        loans.scan(), contract, search_space, policy.decision, months, snapshot=snapshot, seed=seed, on_point=report
-    )
+    back_test(loans.scan(), contract, search_space, policy, months, snapshot=snapshot, seed=seed, on_point=report)
     return {
         "measured_at": now.isoformat(timespec="seconds"),
         "data_fingerprint": loan_splits["data_fingerprint"],

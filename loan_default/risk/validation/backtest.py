@@ -23,6 +23,9 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.data.as_of import LoanHistory, as_of, months_until_known, require_known
 from loan_default.risk.data.population import measure_population
+from loan_default.risk.economics.cash_flows import realised_values
+from loan_default.risk.economics.loan_terms import read_ended, value_problem
+from loan_default.risk.economics.valuation import costs_of
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.loan_order import term_months
@@ -33,7 +36,7 @@ from loan_default.risk.model.hazard import Hazard, expected_outcomes, fit_hazard
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import fit_calibrated
 from loan_default.risk.month_texts import months_after
-from loan_default.risk.policy import DecisionPolicy
+from loan_default.risk.policy import DecisionPolicy, Policy, ValuePolicy
 
 Label = Literal["matured", "hazard", "open", "hindsight"]
 LABELS: tuple[Label, ...] = ("matured", "hazard", "open", "hindsight")
@@ -70,6 +73,7 @@ class BackTestPoint:
         mean_pd: of the PDs.
         approved: share of the loans that the cut-offs approve.
         approved_default_rate: of these in the end.
+        approved_npv: what these earned, as a net present value in the book's money, where the policy says what costs.
         declined: share of the loans that the cut-offs decline.
         terms: the same by term, where there are several.
         year_default_rate: share of the loans that defaulted within 12 months.
@@ -89,6 +93,7 @@ class BackTestPoint:
     mean_pd: float | None = None
     approved: float | None = None
     approved_default_rate: float | None = None
+    approved_npv: float | None = None
     declined: float | None = None
     terms: tuple[TermFigures, ...] = ()
     year_default_rate: float | None = None
@@ -113,6 +118,7 @@ COLUMNS = (
     "real",
     "approved",
     "real of these",
+    "NPV",
     "AUC 12",
     "PD 12",
     "real 12",
@@ -131,6 +137,7 @@ def rows_of(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
             f"{point['loans']:,}",
             *(_text(point[name], ".4f") for name in ("auc", "brier")),
             *(_text(point[name], ".1%") for name in shares),
+            _text(point["approved_npv"], ",.0f"),
             _text(point["year_auc"], ".4f"),
             *(_text(point[name], ".2%") for name in in_year),
         )
@@ -144,19 +151,20 @@ def _text(value: float | None, form: str) -> str:
 
 @dataclass(frozen=True)
 class TestedLoans:
-    """The loans (n,) of the months after one, and what became of them."""
+    """Holds the loans (n,) of the months after one, and what became of them; `npvs` where costs are known."""
 
     frame: pl.DataFrame
     outcomes: Floats
     terms: Floats
     within_year: Floats
+    npvs: Floats | None
 
     @classmethod
     def of(
-        cls, loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date, months: int = TESTED_MONTHS
+        cls, loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date, value: ValuePolicy | None
     ) -> TestedLoans:
         """Take those that had matured by the snapshot: others that have an outcome ended sooner than most."""
-        issued, until = pl.col(contract.time_name), months_after(pl.lit(month), pl.lit(float(months)))
+        issued, until = pl.col(contract.time_name), months_after(pl.lit(month), pl.lit(float(TESTED_MONTHS)))
         is_matured = (pl.col(MATURES) <= snapshot) & pl.col(OUTCOME).is_not_null()
         frame = loans.filter((issued >= month) & (issued < until) & is_matured).collect()
         columns = frame.select(
@@ -164,10 +172,19 @@ class TestedLoans:
             term_months(contract).alias("terms"),
             ((pl.col(OUTCOME) == 1) & (months_until_known(contract) <= YEAR)).cast(pl.Float64).alias("within_year"),
         )
-        return cls(frame, **{name: columns[name].to_numpy() for name in columns.columns})
+        npvs = None if value is None or value_problem(contract) else _npvs(frame, contract, value)
+        return cls(frame, **{name: columns[name].to_numpy() for name in columns.columns}, npvs=npvs)
 
     def __len__(self) -> int:
         return len(self.outcomes)
+
+
+def _npvs(loans: pl.DataFrame, contract: Contract, value: ValuePolicy) -> Floats:
+    """Return what loans (n,) earned; 0 where the file does not say what one paid."""
+    ended, complete = read_ended(loans, contract)
+    npvs = np.zeros(loans.height)
+    npvs[complete] = realised_values(ended.realised, costs_of(value))
+    return npvs
 
 
 def months_between(first: date, last: date, every: int) -> list[date]:
@@ -180,7 +197,7 @@ def back_test(
     loans: pl.LazyFrame,
     contract: Contract,
     search: SearchSpace,
-    decision: DecisionPolicy,
+    policy: Policy,
     months: Sequence[date],
     *,
     snapshot: date,
@@ -194,7 +211,7 @@ def back_test(
         loans: cleaned loans.
         contract: what a loan is; it says when outcomes were known.
         search: how the trees are fitted.
-        decision: the cut-offs.
+        policy: the cut-offs, and what a loan costs.
         months: as of which to develop; those that too few matured loans follow are left out.
         snapshot: the month in which the files were taken.
         seed: of every random choice.
@@ -207,10 +224,10 @@ def back_test(
     require_known(contract)
     points: list[BackTestPoint] = []
     for month in months:
-        tested = TestedLoans.of(loans, contract, month, snapshot)
+        tested = TestedLoans.of(loans, contract, month, snapshot, policy.value)
         if len(tested) < _LEAST_LOANS or not 0 < tested.outcomes.sum() < len(tested):
             continue
-        past = _Past(loans, contract, month, snapshot, search, decision, seed)
+        past = _Past(loans, contract, month, snapshot, search, policy.decision, seed)
         for label in labels:
             points.append(past.point(label, tested))
             on_point(points[-1])
@@ -330,6 +347,7 @@ def _measure(
         mean_pd=float(pds.mean()),
         approved=float(approved.mean()),
         approved_default_rate=float(tested.outcomes[approved].mean()) if approved.any() else None,
+        approved_npv=None if tested.npvs is None else float(tested.npvs[approved].sum()),
         declined=float(declined.mean()),
         terms=_by_term(tested, pds),
         year_default_rate=float(in_year.mean()),

@@ -105,10 +105,12 @@ def backtest_table(record: Record) -> PageTable:
         Column("label", "tag"),
         *counts("loans learned from", "loans tested"),
         *figures("AUC", "Brier"),
-        *shares("mean PD", "default rate", "approved", "default rate of these", "12-month PD", "12-month default rate"),
+        *shares("mean PD", "default rate", "approved", "default rate of these"),
+        *counts("their NPV"),
+        *shares("12-month PD", "12-month default rate"),
     )
     names = ["month", "label", "learned", "loans", "auc", "brier", "mean_pd", "default_rate", "approved"]
-    names += ["approved_default_rate", "year_mean_pd", "year_default_rate"]
+    names += ["approved_default_rate", "approved_npv", "year_mean_pd", "year_default_rate"]
     rows = [tuple(point[name] for name in names) for point in record["points"]]
     caption = (
         f"Back-test: developed as of past months, tested on the loans of the {record['tested_months']} months after "

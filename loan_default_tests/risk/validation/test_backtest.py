@@ -12,7 +12,7 @@ from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.search_space import SearchSpace
-from loan_default.risk.policy import load_policy
+from loan_default.risk.policy import ValuePolicy, load_policy
 from loan_default.risk.validation.backtest import (
     COLUMNS,
     LABELS,
@@ -26,6 +26,7 @@ from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.conftest import published_loans
 
 MONTH, SNAPSHOT = date(2013, 1, 1), date(2019, 3, 1)
+VALUE = ValuePolicy(funding_rate=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,8 @@ def loans(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 
 def measure(loans: pl.DataFrame, search: SearchSpace, *labels: Label) -> dict[str, BackTestPoint]:
-    decision = load_policy().decision
-    points = back_test(
-        loans.lazy(), load_contract(), search, decision, [MONTH], snapshot=SNAPSHOT, seed=7, labels=labels
-    )
+    policy = load_policy().model_copy(update={"value": VALUE})
+    points = back_test(loans.lazy(), load_contract(), search, policy, [MONTH], snapshot=SNAPSHOT, seed=7, labels=labels)
     return {point.label: point for point in points}
 
 
@@ -71,6 +70,19 @@ def test_each_way_of_learning_is_measured_on_the_loans_of_the_year_after(
     assert points["hindsight"].learned == before.height
 
 
+def test_what_approved_loans_earned_is_summed(loans: pl.DataFrame, quick_search: SearchSpace) -> None:
+    all_approved = load_policy().decision.model_copy(update={"approve_below": 1.0, "decline_from": 1.0})
+    policy = load_policy().model_copy(update={"value": ValuePolicy(funding_rate=0.0), "decision": all_approved})
+    (point,) = back_test(
+        loans.lazy(), load_contract(), quick_search, policy, [MONTH], snapshot=SNAPSHOT, seed=7, labels=["hindsight"]
+    )
+    paid = pl.sum_horizontal("amount_principal", "amount_interest", "amount_fees", "amount_recovered")
+    earned = loans.filter(pl.col("issue_d") >= MONTH).select(
+        (paid - pl.col("amount_cost") - pl.col("amount_funded")).sum()
+    )
+    assert point.approved_npv == pytest.approx(earned.item())
+
+
 def test_what_was_known_later_changes_nothing_that_is_learned(
     loans: pl.DataFrame, points: dict[str, BackTestPoint], quick_search: SearchSpace
 ) -> None:
@@ -91,10 +103,10 @@ def test_where_too_few_had_matured_the_point_says_so(loans: pl.DataFrame, quick_
 
 
 def test_a_month_that_no_matured_loans_follow_cannot_be_tested(loans: pl.DataFrame, quick_search: SearchSpace) -> None:
-    decision = load_policy().decision
+    policy = load_policy()
     with pytest.raises(BadInput, match="No month from 2014-01 to 2014-07 is followed by 100 loans that had matured"):
         months = [date(2014, 1, 1), date(2014, 7, 1)]
-        back_test(loans.lazy(), load_contract(), quick_search, decision, months, snapshot=SNAPSHOT, seed=7)
+        back_test(loans.lazy(), load_contract(), quick_search, policy, months, snapshot=SNAPSHOT, seed=7)
 
 
 def test_months_follow_each_other() -> None:
@@ -111,8 +123,8 @@ def test_open_loans_of_january_2011_tell_how_the_loans_of_2011_ended(real_data: 
     """Of the 20,810 loans then issued 155 had matured; with all outcomes known the model of then is as good as ever."""
     loans, splits = published_loans(real_data, tmp_path)
     assert splits.snapshot
-    decision, search = load_policy().decision, full_search_space()
-    points = back_test(loans, load_contract(), search, decision, [date(2011, 1, 1)], snapshot=splits.snapshot, seed=7)
+    policy, search = load_policy(), full_search_space()
+    points = back_test(loans, load_contract(), search, policy, [date(2011, 1, 1)], snapshot=splits.snapshot, seed=7)
     matured, hazard, with_open, hindsight = points
     for point in (hazard, with_open):
         assert point.auc is not None and point.auc >= 0.675
