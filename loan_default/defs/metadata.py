@@ -46,6 +46,13 @@ def column_schema(contract: Contract, more: Mapping[str, tuple[str, str]]) -> dg
     return dg.TableSchema([*fields, *table_schema(more).columns])
 
 
+def schema_of(names: Iterable[str], contract: Contract, ours: Mapping[str, tuple[str, str]]) -> dg.TableSchema:
+    """Describe the columns of these names: ours as they are given, others by the contract."""
+    return dg.TableSchema(
+        [dg.TableColumn(name, *ours[name]) if name in ours else _column(contract.by_name[name]) for name in names]
+    )
+
+
 def _column(field: LoanField) -> dg.TableColumn:
     kind = {"number": "float", "month": "date"}.get(field.kind, "string")
     description = field.description + (f" In {field.unit}." if field.unit else "")

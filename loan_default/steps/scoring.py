@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchScoring:
-    """A batch that was scored and stored: by which version, counts by decision, and what the gate says."""
+    """A batch that was scored and stored: by which version, counts by decision, and what the gate says.
+
+    `columns` are those of the predictions.
+    """
 
     version: int
     rows: int
     decisions: Sequence[tuple[str, int, float]]
     findings: tuple[Finding, ...]
+    columns: tuple[str, ...]
 
     def share(self, decision: str) -> float:
         """Divide the applications with a decision by all."""
@@ -149,9 +153,11 @@ def score_batch(
             },
             engine=engine,
         )
-        findings = (fields, *judge_predictions(pl.scan_parquet(parquet, glob=False), application_report["kept"]))
+        predictions = pl.scan_parquet(parquet, glob=False)
+        columns = tuple(predictions.collect_schema())
+        findings = (fields, *judge_predictions(predictions, application_report["kept"]))
         require_passed("predictions", findings)
         prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
         report = prediction_report(application_report, version.version, now, decisions)
         _store_predictions(parquet, csv, report, layout, batch)
-    return BatchScoring(version.version, application_report["kept"], decisions, findings)
+    return BatchScoring(version.version, application_report["kept"], decisions, findings, columns)

@@ -38,3 +38,12 @@ def test_columns_are_described_by_the_contract(contract: Contract) -> None:
 
 def test_rejected_rows_are_described_column_by_column() -> None:
     assert [column.name for column in metadata.REJECTED.columns] == list(REJECTED_SCHEMA)
+
+
+def test_columns_of_predictions_are_described_by_us_or_by_the_contract(contract: Contract) -> None:
+    ours = {"pd": ("float", "Calibrated."), "npv": ("float", "Earned.")}
+    schema = metadata.schema_of(("loan_amnt", "pd"), contract, ours)
+    assert [(column.name, column.type, column.description) for column in schema.columns] == [
+        ("loan_amnt", "float", f"{contract.by_name['loan_amnt'].description} In dollars."),
+        ("pd", "float", "Calibrated."),
+    ]

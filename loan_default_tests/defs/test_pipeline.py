@@ -48,7 +48,10 @@ MONTH = date(2014, 8, 1)
 QUICK_TRAINING = {"tuned_params": QUICK["tuned_params"]}
 SCORING = ["application_batch", "rejected_applications", "application_report", "predictions"]
 FRAMES = ("cleaned_loans", "rejected_loans")
-RECORDS = ("cleaning_report", "loan_splits", "tuned_params", "trained_model", "model_evaluation", "promoted_model")
+RECORDS = (
+    *("cleaning_report", "loan_splits", "tuned_params", "trained_model", "model_evaluation", "strategy_report"),
+    "promoted_model",
+)
 
 
 # --- one home, in the order of its life -----------------------------------------------------------------------

@@ -40,6 +40,8 @@ _PREDICTED = {
     "decision": ("string", "approve, review or decline."),
     "reasons": ("string[]", "Why it was declined or sent to a person, strongest first; empty where it was approved."),
     "reason_codes": ("struct[]", "The same for programs: group, field, side of the value, share of what adds risk."),
+    "expected_loss": ("float", "Principal expected to be lost, by versions that have a value."),
+    "npv": ("float", "What the loan is expected to earn, by versions that have a value."),
     "model_version": ("int", "The registered version that scored."),
     "scored_at": ("timestamp", "When it scored, UTC."),
     "input_fingerprint": ("string", "SHA-256 of the batch file, 16 digits."),
@@ -130,7 +132,7 @@ def _rows_check(report: "CleaningReport") -> dg.AssetCheckResult:
     partitions_def=batches,
     deps=["promoted_model"],  # a run of both decides on the version before it scores
     io_manager_key="parquet",
-    metadata={"dagster/column_schema": metadata.table_schema(_PREDICTED)},
+    metadata={"dagster/column_schema": metadata.table_schema(_PREDICTED)},  # a batch says which of them it has
     check_specs=check_specs("predictions", PREDICTION_RULES, batches),
     description="PD, score, decision and reasons of each application, by the version in production; also as CSV.",
     kinds={"mlflow", "parquet"},
@@ -167,6 +169,7 @@ def predictions(
             "page": dg.MetadataValue.url(web_pages.pages.batch(batch)),
             "csv": dg.MetadataValue.url(web_pages.pages.predictions(batch)),
             **_predictions_metadata(scored),
+            "dagster/column_schema": metadata.schema_of(scored.columns, loan_book.contract, _PREDICTED),
             "first_rows": _first_predictions(workspace, batch, loan_book.contract.id_name),
             "dagster/column_lineage": metadata.predicted_lineage(
                 loan_book.contract, storage.names.key("application_batch")
