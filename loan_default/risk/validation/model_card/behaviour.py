@@ -153,7 +153,7 @@ def missingness(inputs: ModelCardInputs) -> Iterator[str]:
 def _barred(barred: int, blanked: Sequence[BlankedField]) -> str:
     if not any(field.approved for field in blanked):
         return "Nobody is approved as they are, so approvals can only rise."
-    return f"Without {barred:,} of {len(blanked):,} nobody is approved."
+    return f"For {barred:,} of these {len(blanked):,} fields nobody is approved who lacks it."
 
 
 def shifts(inputs: ModelCardInputs) -> Iterator[str]:

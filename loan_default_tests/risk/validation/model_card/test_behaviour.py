@@ -70,14 +70,14 @@ def test_fields_left_out_are_shown_by_what_they_move() -> None:
     )
     card = model_card(card_inputs(evaluation=evaluated(blanked=blanked)))
     row = lines(card, "Missing values", "`dti`")[0]
-    assert "Without 0 of 2 nobody is approved." in section(card, "Missing values")
+    assert "For 0 of these 2 fields nobody is approved who lacks it." in section(card, "Missing values")
     assert lines(card, "Missing values", "`")[0][0] == "`pub_rec`"
     assert row == ["`dti`", "1.0%", "60.0%", "55.0%", "-5.0", "15.0%", "16.0%"]
     assert "On 500 test loans" in section(card, "Missing values")
     assert "Not measured for this version." in section(model_card(card_inputs()), "Missing values")
     nobody = model_card(card_inputs(evaluation=evaluated(blanked=(BlankedField("dti", 9, 0.0, 0.0, 0.0, 0.6, 0.6),))))
     assert "Nobody is approved as they are" in section(nobody, "Missing values")
-    assert "Without 0 of 1" not in section(nobody, "Missing values")
+    assert "For 0 of these 1" not in section(nobody, "Missing values")
 
 
 def test_shifts_name_what_moved_and_what_cannot_be_compared() -> None:
