@@ -204,8 +204,8 @@ def prometheus(tmp_path: Path) -> Iterator[httpx.Client]:
         "scoring:5001": f"127.0.0.1:{scoring}",
         "metrics:9464": f"127.0.0.1:{platform}",
         "15s": "1s",
-        "60s": "5s",
-        "50s": "5s",
+        "60s": "10s",
+        "50s": "10s",
         "rules/*.yml": f"{FOLDER}/rules/*.yml",
     }.items():
         assert old in config
