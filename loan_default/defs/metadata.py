@@ -103,7 +103,9 @@ def predicted_lineage(contract: Contract, applications: dg.AssetKey) -> dg.Table
     scored = [dg.TableColumnDep(applications, name) for name in contract.feature_names]
     unchanged = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
     return dg.TableColumnLineage(
-        dict.fromkeys(("pd", "raw_score", "score", "decision", "reasons", "reason_codes"), scored)
+        dict.fromkeys(
+            ("pd", "raw_score", "score", "decision", "reasons", "reason_codes", "expected_loss", "npv"), scored
+        )
         | {name: [dg.TableColumnDep(applications, name)] for name in unchanged}
     )
 
