@@ -141,7 +141,7 @@ def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained:
     assert stored_names(platform) == {
         *("cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json", "loan_splits.json"),
         *("tuned_params.json", "trained_model.json", "model_evaluation.json", "promoted_model.json", "model_card.md"),
-        *("history", "test_looks", "mlflow", "compute_logs"),
+        *("strategy_report.json", "history", "test_looks", "mlflow", "compute_logs"),
     }
     assert record(platform, "promoted_model.json")["verdict"] == "promote"
     assert not list(platform.settings.home.glob("storage"))

@@ -39,6 +39,7 @@ EXPERIMENT, MODEL_NAME = "loan_default", "loan_default_model"  # of the book who
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 STAGING, PRODUCTION, PREVIOUS = "staging", "production", "previous"
 _UNAUTHENTICATED = 401
+_ABOVE_SCORING = ("validation", "monitoring", "value")  # floors of `risk` that no floor below imports
 
 # What this process and the servers it starts ask of MLflow. A value that is already set wins.
 MLFLOW_ENVIRONMENT: Mapping[str, str] = {
@@ -551,8 +552,8 @@ def _example_frame(example: Mapping[str, object], fields: Sequence[SignatureFiel
 
 
 def _copy_scoring_code(code: Path, target: Path) -> Path:
-    """Copy the package's marker and its `risk` room to `target`: the code that a logged model carries."""
-    shutil.copytree(code / "risk", target / "risk", ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy the package's marker and `risk` up to its floor `model` to `target`: the code of a logged model."""
+    shutil.copytree(code / "risk", target / "risk", ignore=shutil.ignore_patterns("__pycache__", *_ABOVE_SCORING))
     shutil.copy(code / "__init__.py", target)
     return target
 

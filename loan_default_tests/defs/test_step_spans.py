@@ -60,6 +60,6 @@ def test_every_asset_that_is_computed_has_a_span() -> None:
     modules = (backtest, data, monitoring, performance, registry, scoring, serving, training)
     assets = [asset for asset in dg.load_assets_from_modules(modules) if isinstance(asset, dg.AssetsDefinition)]
     computed = [asset for asset in assets if asset.is_executable]
-    assert len(computed) == 14
+    assert len(computed) == 15
     for asset in computed:
         assert hasattr(asset.op.compute_fn.decorated_fn, "__wrapped__"), asset.key  # type: ignore[union-attr]

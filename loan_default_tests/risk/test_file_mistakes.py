@@ -65,9 +65,9 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: number, role: feature, unit: u, range: [0, 1], desc: d": [
         "field a: desc: there is no such key; write description"
     ],
-    "kind: number, role: feature, unit: u, range: [0, 1], labels: d": [
+    "kind: number, role: feature, unit: u, range: [0, 1], lvels: d": [
         "field a: description: the key is missing; write description: …",
-        "field a: labels: there is no such key; write levels",
+        "field a: lvels: there is no such key; write levels",
     ],
     "kind: number, role: feature, unit: u, range: [0, 1], description: ": [
         "field a: description: there is no value, and it has to be a text; write a text"
