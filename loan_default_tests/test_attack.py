@@ -379,6 +379,7 @@ def test_a_hangup_loses_no_decision_and_a_user_signal_is_harmless(
         assert server.logged()["id"].to_list() == ["GOOD-1"] * 2
 
 
+@pytest.mark.long
 def test_reloads_against_a_registry_that_hangs_take_no_scoring_thread(tracking: Tracking, tmp_path: Path) -> None:
     with serving(tracking, tmp_path / "home") as server, ThreadPoolExecutor(12) as pool:
         (helper,) = helpers(server.process.pid)

@@ -331,6 +331,7 @@ def test_environment_that_is_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
+@pytest.mark.long
 def test_server_does_what_a_file_does(tmp_path: Path) -> None:
     local = new_tracking(tmp_path / "store")
     store = ["--backend-store-uri", local.tracking_uri, "--artifacts-destination", str(tmp_path / "kept")]

@@ -21,7 +21,7 @@ from loan_default_tests.stores import free_port
 UI_SECONDS = 120
 
 
-@pytest.mark.integration
+@pytest.mark.long
 def test_a_report_is_drawn_when_it_is_opened_and_again_after_another_comparison(home: Settings, tmp_path: Path) -> None:
     batches.score(home, write_batch(tmp_path / "2014-07.csv", rows=200))
     stored = storage.to_local(EvidentlyWorkspace(home.layout.evidently).report_path("2014-07"))

@@ -74,13 +74,8 @@ def test_every_tool_ends_in_the_home_that_env_names(tmp_path: Path, home_exporte
     assert {homes_of(tool, tmp_path, exports) for tool in TOOLS} == {(home / "dagster", home)}
 
 
-@pytest.mark.parametrize(
-    "home_exported",
-    [
-        pytest.param(False, marks=pytest.mark.long, id=""),
-        pytest.param(True, marks=pytest.mark.integration, id="LOAN_DEFAULT_HOME exported"),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("home_exported", [False, True], ids=["", "LOAN_DEFAULT_HOME exported"])
 def test_without_env_exports_hold_for_every_tool(tmp_path: Path, home_exported: bool) -> None:
     (tmp_path / "location.py").write_text(LOCATION, encoding="utf-8")
     (tmp_path / "d").mkdir()

@@ -326,6 +326,7 @@ def test_every_decline_and_review_gets_true_reasons_and_the_leading_one(
     assert (truth.untrue, truth.without_leader) == ([], [])
 
 
+@pytest.mark.long
 @pytest.mark.real_data
 def test_reasons_of_2011_are_true(real_data: Path, tmp_path: Path) -> None:
     """Fitted on 2007 to 2010; with one fixed sentence a field, 625 of 1,504 declined applicants read an untrue one."""
