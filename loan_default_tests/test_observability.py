@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -240,11 +240,10 @@ def ask(client: httpx.Client, expression: str, accept: Callable[[list[float]], b
     deadline = time.monotonic() + 120
     values: list[float] = []
     while time.monotonic() < deadline:
-        try:
-            answer = client.get("/api/v1/query", params={"query": expression}).json()
-        except httpx.TransportError:
-            answer = {"data": {"result": []}}
-        values = [float(series["value"][1]) for series in answer["data"]["result"]]
+        with suppress(httpx.TransportError):
+            answer = client.get("/api/v1/query", params={"query": expression})
+            if answer.status_code == 200:  # it is not ready while it starts
+                values = [float(series["value"][1]) for series in answer.json()["data"]["result"]]
         if accept(values):
             return values
         time.sleep(0.3)
