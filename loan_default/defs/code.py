@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -19,11 +20,11 @@ import dagster as dg
 
 _PACKAGE = Path(__file__).parents[1]
 _NO_TAG = "0.0.0"  # the version of a checkout without one
-_FLOORS = ("contract", "data", "model", "validation", "monitoring")  # of `risk`, lowest first
+_FLOORS = ("contract", "data", "economics", "model", "validation", "monitoring", "value")  # of `risk`, lowest first
 _HIGHEST = {  # of each group of assets
     "data": "data",
     "training": "model",
-    "registry": "validation",
+    "registry": "value",
     "scoring": "model",
     "monitoring": "monitoring",
     "performance": "monitoring",
@@ -74,8 +75,18 @@ def code_version(group: str) -> str:
 
 
 def _files(group: str) -> Iterator[Path]:
-    yield from (_PACKAGE / "defs" / "assets" / f"{group}.py", _PACKAGE / "steps" / f"{group}.py")
+    yield from sorted(_with_steps(_PACKAGE / "defs" / "assets" / f"{group}.py"))
     risk = _PACKAGE / "risk"
     yield from sorted(risk.glob("*.py"))
     for floor in _FLOORS[: _FLOORS.index(_HIGHEST[group]) + 1]:
         yield from sorted((risk / floor).rglob("*.py"))
+
+
+def _with_steps(assets: Path) -> set[Path]:
+    """Return a module of assets, and the steps that it imports, and these in turn."""
+    modules, pending = set[Path](), [assets]
+    while pending:
+        modules.add(module := pending.pop())
+        names = re.findall(r"from loan_default\.steps\.(\w+) import", module.read_text("utf-8"))
+        pending += {_PACKAGE / "steps" / f"{name}.py" for name in names} - modules
+    return modules

@@ -11,6 +11,7 @@ from loan_default.defs import code
 from loan_default.defs.code import code_version
 from loan_default.settings import Settings
 from loan_default_tests.homes import definitions_of
+from loan_default_tests.test_rooms import FLOORS
 
 
 def test_every_asset_that_is_computed_points_at_its_function_and_has_a_version(tmp_path: Path) -> None:
@@ -48,6 +49,14 @@ def test_versions_differ_by_what_computes() -> None:
     versions = {group: code_version(group) for group in ("data", "training", "scoring", "monitoring")}
     assert len({*versions.values()}) == len(versions)
     assert all(re.fullmatch("[0-9a-f]{12}", version) for version in versions.values())
+
+
+def test_a_version_covers_every_floor_and_every_step_below_its_assets() -> None:
+    assert ("contract", *FLOORS[1:]) == code._FLOORS
+    files = {path.relative_to(code._PACKAGE).as_posix() for path in code._files("registry")}
+    assert {"steps/registry.py", "steps/strategy.py", "steps/examination.py", "risk/economics/loss.py"} <= files
+    assert "risk/value/strategy.py" in files
+    assert "steps/monitoring.py" not in files
 
 
 def test_a_computed_asset_is_found_stale_by_its_version(tmp_path: Path) -> None:
