@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.operations.runs import run_job
 from loan_default.risk.errors import BadInput
@@ -20,10 +21,9 @@ def back_test(settings: Settings, first: date | None, every: int) -> Record:
         BadInput: no loans were cleaned, or the book does not say when outcomes were known.
         JobFailed: the step failed.
     """
-    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.as_of import require_known
 
-    require_known(load_contract(settings.contract))
+    require_known(read_contract(settings))
     if read_record(settings, "loan_splits") is None:
         raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
     config = {"first": f"{first:%Y-%m}" if first else "", "every": every}

@@ -323,7 +323,7 @@ def write_card(
     trained_model: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     decision: Mapping[str, Any],
-    layout: StorageLayout | None = None,
+    layout: StorageLayout,
 ) -> Card:
     """Write the card of the newest version, and log it to the run that trained the version.
 
@@ -372,15 +372,15 @@ def write_card(
     return Card(text, version.run_id)
 
 
-def _strategy_of(version: int, layout: StorageLayout | None) -> Mapping[str, Any] | None:
+def _strategy_of(version: int, layout: StorageLayout) -> Mapping[str, Any] | None:
     """Read the strategy report, if there is one and it is of this version."""
-    report: Mapping[str, Any] | None = read_json(layout.record("strategy_report")) if layout else None
+    report: Mapping[str, Any] | None = read_json(layout.record("strategy_report"))
     return report if report and report["version"] == version else None
 
 
-def _backtest_of(data_fingerprint: str, layout: StorageLayout | None) -> Mapping[str, Any] | None:
+def _backtest_of(data_fingerprint: str, layout: StorageLayout) -> Mapping[str, Any] | None:
     """Read the record of the back-test, if there is one and it is of these loans."""
-    record: Mapping[str, Any] | None = read_json(layout.record("backtest")) if layout else None
+    record: Mapping[str, Any] | None = read_json(layout.record("backtest"))
     return record if record and record["data_fingerprint"] == data_fingerprint else None
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
+from loan_default.risk.contract.pricing import MONTHS_A_YEAR
 
-MONTHS_A_YEAR = 12
 _PART = 20_000  # rates at once: 10 MB for each month table of 60 months
 
 
