@@ -25,7 +25,7 @@ import pytest
 
 from loan_default.adapters.tracking import PRODUCTION, Tracking
 from loan_default_tests.packages import applications
-from loan_default_tests.serving.test_registry_client import helpers
+from loan_default_tests.serving.test_registry_client import helper_of
 from loan_default_tests.serving.test_server import promoted
 from loan_default_tests.stores import free_port, new_tracking
 from loan_default_tests.waiting import within
@@ -382,7 +382,7 @@ def test_a_hangup_loses_no_decision_and_a_user_signal_is_harmless(
 @pytest.mark.long
 def test_reloads_against_a_registry_that_hangs_take_no_scoring_thread(tracking: Tracking, tmp_path: Path) -> None:
     with serving(tracking, tmp_path / "home") as server, ThreadPoolExecutor(12) as pool:
-        (helper,) = helpers(server.process.pid)
+        helper = helper_of(server.process.pid)
         os.kill(helper, signal.SIGSTOP)
         try:
             url = f"{server.client.base_url}/admin/reload"

@@ -25,7 +25,7 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.risk.reviewed_file import CONF
 from loan_default.serving.server import ServerConfig
 from loan_default_tests.packages import applications
-from loan_default_tests.serving.test_registry_client import gone, helpers
+from loan_default_tests.serving.test_registry_client import gone, helper_of, helpers
 from loan_default_tests.stores import free_port, log_model, new_run, new_tracking
 from loan_default_tests.traces import receiver
 from loan_default_tests.waiting import within
@@ -356,7 +356,7 @@ def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
 
 def test_only_a_helper_imports_mlflow_and_its_death_is_survived(server: Running, versions: Sequence[int]) -> None:
     worker = server.process.pid
-    (helper,) = helpers(worker)
+    helper = helper_of(worker)
     assert "/sqlalchemy/" in mapped(helper)
     assert "/sqlalchemy/" not in mapped(worker), "MLflow brings it along"
     os.kill(helper, signal.SIGKILL)
