@@ -55,7 +55,7 @@ secrets: ## Write docker/.env: a random value for each secret of the containers;
 	@docker/secrets.sh
 
 # Without -m pytest leaves out the tiers long and container (pyproject.toml).
-# Tests wait for processes, sockets and disks a third of their time: three share two cores.
+# Tests wait for processes, sockets and disks a third of their time: three share two cores; unit tests do not wait.
 JOBS ?= 3
 PYTEST = $(BIN)/python -m pytest
 SHARED_OUT = -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
@@ -66,6 +66,7 @@ test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration 
 	@$(PYTEST) $(SHARED_OUT)
 
 .PHONY: test-unit
+test-unit: JOBS = 2
 test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or process
 	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container"
 

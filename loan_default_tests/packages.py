@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
+import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
@@ -28,6 +29,12 @@ from loan_default.risk.policy import ValuePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
 
 LOANS, TRAIN, ROUNDS = 3_000, 2_200, 12
+# The candidates, for tests of what goes through each: trees and the regression stand for all where time counts.
+KINDS = [
+    "xgboost",
+    "logistic_regression",
+    *(pytest.param(kind, marks=pytest.mark.long) for kind in ("random_forest", "lightgbm")),
+]
 
 
 @functools.cache

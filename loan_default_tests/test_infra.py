@@ -15,11 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hcl2
 import pytest
 import yaml
 from dagster import DagsterRunStatus as RunStatus
-from hcl2.utils import SerializationOptions
 
 from loan_default.adapters import decision_log, layout
 from loan_default.adapters.alerts import Channels
@@ -43,6 +41,9 @@ IAP = "35.235.240.0/20"
 
 
 def parse(path: Path) -> dict[str, Any]:
+    import hcl2  # builds its grammar when it is loaded
+    from hcl2.utils import SerializationOptions
+
     options = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
     return hcl2.loads(path.read_text(encoding="utf-8"), serialization_options=options)
 

@@ -1,4 +1,7 @@
-"""The rooms: who may import whom, that each module says what it is for, and that tests mirror the sources."""
+"""The rooms: who may import whom, that each module says what it is for, and that tests mirror the sources.
+
+A rule is one test of all modules, which lists those that break it.
+"""
 
 import ast
 import re
@@ -6,11 +9,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "loan_default"
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+WITH_CHARTER = [name for name in MODULES if not name.endswith("__init__.py")]
 
 # Each room may import itself and those before it, lowest first; `settings` may be read from `defs` on.
 ROOMS = ("risk", "adapters", "serving", "steps", "defs", "operations", "web", "cli")
@@ -110,17 +112,23 @@ def room_of(name: str) -> str:
     return name.split("/")[0] if "/" in name else "."
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_go_one_way(name: str) -> None:
-    own = room_of(name)
-    folders = {path.removesuffix(".py").split("/")[0] for path in MODULES}
-    for imported in imported_by(name):
-        top, _, rest = imported.partition(".")
-        words = {top, top.split("_")[0]}  # dagster_gcp is Dagster too
-        assert not words & FOREIGN.get(own, set()), f"{name} imports {imported}"
-        if top == "loan_default" and own in MAY_IMPORT:
-            target = rest.split(".")[0]
-            assert target in {own, *MAY_IMPORT[own]} or target not in folders, f"{name} imports {imported}"
+@cache
+def rooms_and_files() -> set[str]:
+    return {name.removesuffix(".py").split("/")[0] for name in MODULES}
+
+
+def may_import(room: str, imported: str) -> bool:
+    top, _, rest = imported.partition(".")
+    if {top, top.split("_")[0]} & FOREIGN.get(room, set()):  # dagster_gcp is Dagster too
+        return False
+    target = rest.split(".")[0]
+    of_ours = top == "loan_default" and room in MAY_IMPORT and target in rooms_and_files()
+    return not of_ours or target in {room, *MAY_IMPORT[room]}
+
+
+def test_imports_go_one_way() -> None:
+    imported = [(name, imported) for name in MODULES for imported in imported_by(name)]
+    assert not [f"{name} imports {each}" for name, each in imported if not may_import(room_of(name), each)]
 
 
 def floor_of(path: str) -> str:
@@ -129,19 +137,22 @@ def floor_of(path: str) -> str:
     return parts[1] if parts[1] in FLOORS else ""
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("risk/")])
-def test_no_floor_of_risk_imports_a_higher_one(name: str) -> None:
-    for imported in imported_by(name):
-        if imported.startswith("loan_default.risk."):
-            path = imported.removeprefix("loan_default.").replace(".", "/")
-            higher = FLOORS.index(floor_of(path)) > FLOORS.index(floor_of(name))
-            assert not higher, f"{name} imports {imported}, which is on a higher floor"
+def is_higher(imported: str, name: str) -> bool:
+    path = imported.removeprefix("loan_default.").replace(".", "/")
+    return path.startswith("risk/") and FLOORS.index(floor_of(path)) > FLOORS.index(floor_of(name))
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in MAY_BE_HEAVY])
-def test_loading_a_module_loads_nothing_heavy(name: str) -> None:
-    heavy = {imported for imported in imports(tree_of(name), on_loading=True) if imported.split(".")[0] in HEAVY}
-    assert not heavy, f"{name} imports {', '.join(sorted(heavy))}; import it inside of the function that needs it"
+def test_no_floor_of_risk_imports_a_higher_one() -> None:
+    of_risk = [name for name in MODULES if name.startswith("risk/")]
+    imported = [(name, imported) for name in of_risk for imported in imported_by(name)]
+    assert not [f"{name} imports {each}, on a higher floor" for name, each in imported if is_higher(each, name)]
+
+
+def test_loading_a_module_loads_nothing_heavy() -> None:
+    """What is heavy is imported inside of the function that needs it."""
+    loaded = [(name, loaded) for name in MODULES for loaded in imports(tree_of(name), on_loading=True)]
+    heavy = {f"{name} imports {each}" for name, each in loaded if each.split(".")[0] in HEAVY}
+    assert not {each for each in heavy if each.split()[0] not in MAY_BE_HEAVY}
 
 
 def test_only_defs_operations_and_the_front_door_speak_dagster() -> None:
@@ -150,11 +161,13 @@ def test_only_defs_operations_and_the_front_door_speak_dagster() -> None:
     assert speakers == ["definitions.py"]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__.py")])
-def test_a_charter_opens_every_module(name: str) -> None:
-    charter = ast.get_docstring(tree_of(name))
-    assert charter, f"{name} does not say what belongs in it"
-    assert len(charter) > 40, f"{name}: its charter says too little"
+def charter_of(name: str) -> str:
+    return " ".join((ast.get_docstring(tree_of(name)) or "").split())
+
+
+def test_a_charter_opens_every_module() -> None:
+    """It says what belongs there, and in more than a few words."""
+    assert not [name for name in WITH_CHARTER if len(charter_of(name)) <= 40]
 
 
 def test_tests_mirror_the_sources() -> None:
@@ -164,21 +177,29 @@ def test_tests_mirror_the_sources() -> None:
         assert name in OF_NO_MODULE or source in MODULES, f"{name} tests {source}, which does not exist"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__.py")])
-def test_a_module_has_its_test_file_or_names_another(name: str) -> None:
+def mirrors_of(name: str) -> list[str]:
+    """Return the test files that a module's charter names (Tested in `….py`), or else the one that mirrors it."""
     folder, _, file = name.rpartition("/")
-    charter = " ".join((ast.get_docstring(tree_of(name)) or "").split())
-    named = re.findall(r"`([\w/]*test_\w+\.py)`", charter)
-    tests = named or [f"{folder}/test_{file}".removeprefix("/")]
-    for test in tests:
-        assert (TESTS / test).is_file(), f"{name} has no {test}, and its charter names no other: Tested in `….py`."
+    return re.findall(r"`([\w/]*test_\w+\.py)`", charter_of(name)) or [f"{folder}/test_{file}".removeprefix("/")]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_polars_takes_no_path_for_a_pattern(module: str) -> None:
+def test_a_module_has_its_test_file_or_names_another() -> None:
+    tests = [(name, test) for name in WITH_CHARTER for test in mirrors_of(name)]
+    assert not [f"{name} has no {test}" for name, test in tests if not (TESTS / test).is_file()]
+
+
+def calls_with_a_pattern(name: str) -> Iterator[str]:
+    for node in ast.walk(tree_of(name)):
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", "") in READERS
+            and ast.unparse(node.func).startswith("pl.")
+            and list(map(ast.unparse, node.args)) != ["body"]  # of a request
+            and "glob=False" not in map(ast.unparse, node.keywords)
+        ):
+            yield f"{name}, line {node.lineno}: {ast.unparse(node)}"
+
+
+def test_polars_takes_no_path_for_a_pattern() -> None:
     """A file may be called `loans [1].csv`, and a home `a*b`."""
-    for node in ast.walk(tree_of(module)):
-        if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") not in READERS:
-            continue
-        if ast.unparse(node.func).startswith("pl.") and list(map(ast.unparse, node.args)) != ["body"]:  # of a request
-            assert "glob=False" in [ast.unparse(keyword) for keyword in node.keywords], f"line {node.lineno}"
+    assert not [call for name in MODULES for call in calls_with_a_pattern(name)]

@@ -17,10 +17,8 @@ from loan_default.serving.decision_id import DecisionIds, decided_at, text_of
 from loan_default.serving.decisions import Decision, recall
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.served_model import ServedModel
-from loan_default_tests.packages import applications, package
+from loan_default_tests.packages import KINDS, applications, package
 from loan_default_tests.waiting import within
-
-KINDS = ["xgboost", "random_forest", "logistic_regression", "lightgbm"]
 
 
 class Log:

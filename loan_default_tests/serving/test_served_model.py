@@ -29,7 +29,7 @@ from loan_default.serving.decoding import decode
 from loan_default.serving.protocol import Refused
 from loan_default.serving.pyfunc_model import LoanDefaultModel
 from loan_default.serving.served_model import ServedModel
-from loan_default_tests.packages import applications, contract, package, scorer, valued_scorer
+from loan_default_tests.packages import KINDS, applications, contract, package, scorer, valued_scorer
 
 UNKNOWN_FIELDS: tuple[UnknownFields, UnknownFields] = ("refuse", "ignore")
 AS_JSON, AS_CSV = "application/json", "text/csv"
@@ -48,7 +48,7 @@ def without_dti() -> tuple[list[dict[str, Any]], pl.DataFrame]:
     ], features.with_columns(dti)
 
 
-@pytest.mark.parametrize("kind", ["xgboost", "random_forest", "logistic_regression", "lightgbm"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None:
     model = ServedModel.load(package(tmp_path, kind), 3)
     sent, features = without_dti()
@@ -206,7 +206,7 @@ def decisions_by_way(model: ServedModel, sent: list[dict[str, Any]]) -> dict[str
     }
 
 
-@pytest.mark.parametrize("kind", ["xgboost", "random_forest", "logistic_regression", "lightgbm"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_applicant_at_a_cut_off_gets_one_decision_on_every_way(tmp_path: Path, kind: str) -> None:
     """The cut-offs are put at the PD of an applicant and beside it, where its last digit decides."""
     model, sent = ServedModel.load(package(tmp_path, kind), 1), [*applications()[0]] * 3
