@@ -18,15 +18,21 @@ def back_test(settings: Settings, first: date | None, every: int) -> Record:
     """Develop each so many months from the first on, and return the record of it.
 
     Raises:
-        BadInput: no loans were cleaned, or the book does not say when outcomes were known.
+        BadInput: no loans were cleaned, the book does not say when outcomes were known, or no month can be judged by
+            them; nothing was run.
         JobFailed: the step failed.
     """
+    from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.data.as_of import require_known
+    from loan_default.steps.backtest import plan_backtest
 
-    require_known(read_contract(settings))
-    if read_record(settings, "loan_splits") is None:
+    contract, splits = read_contract(settings), read_record(settings, "loan_splits")
+    require_known(contract)
+    if splits is None:
         raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
     config = {"first": f"{first:%Y-%m}" if first else "", "every": every}
+    loans = ParquetTable.of(settings.layout.table("cleaned_loans"), settings.staging)
+    plan_backtest(loans, splits, contract, **config)
     run_job(settings, "backtest_job", config={"backtest": config})
     record: Record = read_record(settings, "backtest")
     return record

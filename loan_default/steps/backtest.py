@@ -54,21 +54,14 @@ def run_backtest(
     Raises:
         BadInput: the book does not say when outcomes were known, or too few loans matured after these months.
     """
-    from loan_default.risk.data.as_of import require_known
-    from loan_default.risk.validation.backtest import LABELS, RECIPE, TESTED_MONTHS, back_test, months_between
+    from loan_default.risk.validation.backtest import LABELS, RECIPE, TESTED_MONTHS, back_test
 
-    require_known(contract)
-    snapshot = parse_optional_month(loan_splits.get("snapshot"), "snapshot")
-    if snapshot is None:
-        raise BadInput("The loans do not say when their file was taken; clean them with --snapshot.")
-    months = months_between(_first_month(loans, contract, first), snapshot, every)
+    snapshot, months = plan_backtest(loans, loan_splits, contract, first=first, every=every)
     measured: list[BackTestPoint] = []
 
     def report(point: BackTestPoint) -> None:
         measured.append(point)
-        on_point(
-            min(1.0, (months.index(point.month) + (LABELS.index(point.label) + 1) / len(LABELS)) / len(months)), point
-        )
+        on_point(len(measured) / (len(months) * len(LABELS)), point)
 
     back_test(loans.scan(), contract, search_space, policy, months, snapshot=snapshot, seed=seed, on_point=report)
     return {
@@ -79,6 +72,21 @@ def run_backtest(
         "tested_months": TESTED_MONTHS,
         "points": [point.to_dict() for point in measured],
     }
+
+
+def plan_backtest(
+    loans: ParquetTable, loan_splits: Mapping[str, Any], contract: Contract, *, first: str, every: int
+) -> tuple[date, list[date]]:
+    """Return when the files were taken, and the months that can be judged; arguments and errors as `run_backtest`."""
+    from loan_default.risk.data.as_of import require_known
+    from loan_default.risk.validation.backtest import judged_months, months_between
+
+    require_known(contract)
+    snapshot = parse_optional_month(loan_splits.get("snapshot"), "snapshot")
+    if snapshot is None:
+        raise BadInput("The loans do not say when their file was taken; clean them with --snapshot.")
+    months = months_between(_first_month(loans, contract, first), snapshot, every)
+    return snapshot, judged_months(loans.scan(), contract, months, snapshot)
 
 
 def _first_month(loans: ParquetTable, contract: Contract, first: str) -> date:

@@ -39,7 +39,7 @@ def test_the_record_holds_a_point_for_each_month_and_way_of_learning(cleaned: Cl
     assert [(point["month"], point["label"]) for point in record["points"]] == [("2014-01", label) for label in LABELS]
     assert record["measured_at"] == "2026-03-01T00:00:00+00:00"
     assert as_json(record) == as_json({**record, "points": [point.to_dict() for _, point in shares]})
-    assert [share for share, _ in shares] == [0.125, 0.25, 0.375, 0.5]
+    assert [share for share, _ in shares] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_file_that_does_not_say_when_it_was_taken_has_no_back_test(cleaned: Cleaned, tmp_path: Path) -> None:

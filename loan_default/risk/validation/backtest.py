@@ -163,10 +163,8 @@ class TestedLoans:
     def of(
         cls, loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date, value: ValuePolicy | None
     ) -> TestedLoans:
-        """Take those that had matured by the snapshot: others that have an outcome ended sooner than most."""
-        issued, until = pl.col(contract.time_name), months_after(pl.lit(month), pl.lit(float(TESTED_MONTHS)))
-        is_matured = (pl.col(MATURES) <= snapshot) & pl.col(OUTCOME).is_not_null()
-        frame = loans.filter((issued >= month) & (issued < until) & is_matured).collect()
+        """Take those that had matured by the snapshot."""
+        frame = loans.filter(_is_tested(pl.col(contract.time_name), month) & _is_matured(snapshot)).collect()
         columns = frame.select(
             pl.col(OUTCOME).cast(pl.Float64).alias("outcomes"),
             term_months(contract).alias("terms"),
@@ -191,6 +189,44 @@ def months_between(first: date, last: date, every: int) -> list[date]:
     """Return a month and each so many months after it, up to the last."""
     numbers = range(12 * first.year + first.month - 1, 12 * last.year + last.month, every)
     return [date(number // 12, number % 12 + 1, 1) for number in numbers]
+
+
+def judged_months(loans: pl.LazyFrame, contract: Contract, months: Sequence[date], snapshot: date) -> list[date]:
+    """Return those of the months that enough matured loans of either ending follow, for a back-test to judge by.
+
+    Raises:
+        BadInput: the book does not say when outcomes were known, or there is no such month.
+    """
+    require_known(contract)
+    counts = (
+        loans.filter(_is_matured(snapshot))
+        .group_by(pl.col(contract.time_name).alias("issued"))
+        .agg(pl.len().alias("loans"), pl.col(OUTCOME).sum().alias("defaults"))
+        .collect()
+    )
+    judged = []
+    for month in months:
+        tested = counts.filter(_is_tested(pl.col("issued"), month)).sum()
+        rows, defaults = tested["loans"].item(), tested["defaults"].item()
+        if rows >= _LEAST_LOANS and 0 < defaults < rows:
+            judged.append(month)
+    if not judged:
+        span = f"No month from {months[0]:%Y-%m} to {months[-1]:%Y-%m}" if months else "No month"
+        raise BadInput(
+            f"{span} is followed by {_LEAST_LOANS} loans that had matured by {snapshot:%Y-%m} and ended either way; "
+            "name an earlier month, or give a file that was taken later."
+        )
+    return judged
+
+
+def _is_matured(snapshot: date) -> pl.Expr:
+    """Return true for loans to judge by: others that have an outcome ended sooner than most."""
+    return (pl.col(MATURES) <= snapshot) & pl.col(OUTCOME).is_not_null()
+
+
+def _is_tested(issued: pl.Expr, month: date) -> pl.Expr:
+    """Return true for issue months of the loans by which a month is judged."""
+    return (issued >= month) & (issued < months_after(pl.lit(month), pl.lit(float(TESTED_MONTHS))))
 
 
 def back_test(
@@ -221,22 +257,13 @@ def back_test(
     Raises:
         BadInput: the book does not say when outcomes were known, or no month is followed by enough matured loans.
     """
-    require_known(contract)
     points: list[BackTestPoint] = []
-    for month in months:
+    for month in judged_months(loans, contract, months, snapshot):
         tested = TestedLoans.of(loans, contract, month, snapshot, policy.value)
-        if len(tested) < _LEAST_LOANS or not 0 < tested.outcomes.sum() < len(tested):
-            continue
         past = _Past(loans, contract, month, snapshot, search, policy.decision, seed)
         for label in labels:
             points.append(past.point(label, tested))
             on_point(points[-1])
-    if not points:
-        span = f"No month from {months[0]:%Y-%m} to {months[-1]:%Y-%m}" if months else "No month"
-        raise BadInput(
-            f"{span} is followed by {_LEAST_LOANS} loans that had matured by {snapshot:%Y-%m} and ended either way; "
-            "name an earlier month, or give a file that was taken later."
-        )
     return tuple(points)
 
 
