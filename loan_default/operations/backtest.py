@@ -30,9 +30,9 @@ def back_test(settings: Settings, first: date | None, every: int) -> Record:
     require_known(contract)
     if splits is None:
         raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
-    config = {"first": f"{first:%Y-%m}" if first else "", "every": every}
+    month = f"{first:%Y-%m}" if first else ""
     loans = ParquetTable.of(settings.layout.table("cleaned_loans"), settings.staging)
-    plan_backtest(loans, splits, contract, **config)
-    run_job(settings, "backtest_job", config={"backtest": config})
+    plan_backtest(loans, splits, contract, first=month, every=every)
+    run_job(settings, "backtest_job", config={"backtest": {"first": month, "every": every}})
     record: Record = read_record(settings, "backtest")
     return record
