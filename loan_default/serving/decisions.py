@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -23,6 +23,7 @@ from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
+from loan_default.risk.model.scorer import VALUED
 from loan_default.serving.decision_id import decided_at, first_of, text_of
 from loan_default.serving.journal import Frames, list_segments
 from loan_default.serving.prediction_log import DecidingVersion, read_records, table_of
@@ -40,8 +41,8 @@ _VERSION = b"version"  # begins, as a tag, a frame that says who decided
 class Decision:
     """A decision as the log keeps it, and what the version that made it says of the same application now.
 
-    `again` has PD, score, decision, reasons and codes; `verdict` compares each to the bit, `sentence` says what differs
-    or why nothing can be compared.
+    `again` has PD, score, decision, reasons and codes, and of a version that has a value what the loan is worth;
+    `verdict` compares each to the bit, `sentence` says what differs or why nothing can be compared.
     """
 
     row: Row
@@ -52,7 +53,7 @@ class Decision:
     @property
     def answer(self) -> Row:
         """Return what the applicant's answer said."""
-        return {name: self.row[name] for name in _ANSWERED}
+        return {name: self.row[name] for name in _answered(self.row)}
 
 
 def recall(
@@ -95,10 +96,17 @@ def compare(row: Row, model: ServedModel) -> Decision:
     values = [_value(field, row[field.name]) for field in scorer.contract.features]
     predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] == "full")
     again = dict(zip(_ANSWERED, (column[0] for column in predictions[:5]), strict=True))
-    differing = [name for name in _ANSWERED if again[name] != row[name]]
+    for worth in predictions.values:
+        again |= {name: None if math.isnan(value) else value for name, value in worth._asdict().items()}
+    differing = [name for name in _answered(row) if again.get(name) != row[name]]
     if differing:
         return Decision(row, "different", f"Version {version} says another {', '.join(differing)} now.", again)
     return Decision(row, "same", f"Version {version} says the same to the bit.", again)
+
+
+def _answered(row: Row) -> Sequence[str]:
+    """Return the columns of the answer: not each version has a value, and files of earlier releases have none."""
+    return (*_ANSWERED, *VALUED) if any(row.get(name) is not None for name in VALUED) else _ANSWERED
 
 
 def _value(field: LoanField, value: Any) -> float:

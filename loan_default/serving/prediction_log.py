@@ -35,7 +35,7 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.files import write_atomically
 from loan_default.risk.model.online_features import Applications
-from loan_default.risk.model.scorer import DECISIONS, SCORED, Predictions, Scorer
+from loan_default.risk.model.scorer import DECISIONS, SCORED, VALUED, Predictions, Scorer
 from loan_default.serving.decision_id import microseconds_of, text_of_rows, texts_from_bytes
 from loan_default.serving.journal import Frame, Frames, Fsync, Journal, age_of_oldest, claim, list_segments, sync_path
 
@@ -62,6 +62,7 @@ _ANSWERED: Mapping[str, pl.DataType] = {
     "decision": pl.String(),
     "reasons": pl.List(pl.String),
     "reason_codes": SCORED["reason_codes"],
+    **VALUED,  # null where the version has no value
     "model_version": pl.Int64(),
     "approve_below": pl.Float64(),
     "decline_from": pl.Float64(),
@@ -143,8 +144,9 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
     """One version's decisions on some requests, by column, as the journal keeps them: so they become a table quickly.
 
     Of each request: `firsts` (16 bytes), how many `rows` it has, and texts. Of each row: `positions` (2 bytes), and 8
-    bytes a number `values` as `Applications` have them, `terms` if any, `pds` and `scores`; `decisions` as positions
-    among all that there are (a byte), lists as JSON. The values of a single request stand by column, as they came.
+    bytes a number `values` as `Applications` have them, `terms` if any, `pds`, `scores` and, of a version that has a
+    value, what it is `worth` (`VALUED`); `decisions` as positions among all that there are (a byte), lists as JSON. The
+    values of a single request stand by column, as they came.
     """
 
     version: int
@@ -164,6 +166,7 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
     decisions: bytes
     reasons: str
     reason_codes: str
+    worth: bytes = b""
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Self:
@@ -188,6 +191,7 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
             decisions=bytes(map(_DECIDED.__getitem__, flat(of_request.decisions for of_request in predictions))),
             reasons=_json_of(flat(of_request.reasons for of_request in predictions)),
             reason_codes=_json_of(flat(of_request.reason_codes for of_request in predictions)),
+            worth=_packed("d", flat(flat(of_request.values for of_request in predictions))),
         )
 
 
@@ -267,6 +271,9 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
     ids, values = texts("id"), np.concatenate([_by_column(record) for record in records], axis=1)
     shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values.T)) or (None, [None] * len(ids))
     natural = [*values, *([terms] if (terms := numbers("terms", np.float64)).size else [])]
+    worth = numbers("worth", np.float64).reshape(-1, len(VALUED)).T
+    if not worth.size:
+        worth = np.full((len(VALUED), len(ids)), np.nan)
     return of_request[request_of].hstack(
         [
             pl.Series("row", numbers("positions", _POSITION).astype(np.int64)),
@@ -277,6 +284,7 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
             pl.Series("decision", numbers("decisions", np.uint8)),
             lists("reasons"),
             lists("reason_codes"),
+            *(pl.Series(name, column) for name, column in zip(VALUED, worth, strict=True)),
             pl.Series("shadow_version", [shadow_version], pl.Int64).new_from_index(0, len(ids)),
             pl.Series("shadow_pd", shadow_pds, pl.Float64),
             *(pl.Series(name, column) for (name, _), column in zip(deciding.fields, natural, strict=True)),
@@ -309,6 +317,7 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
             pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
             *(pl.lit(value, dtype=_ANSWERED[name]).alias(name) for name, value in of_version.items()),
             *(_natural(name, levels) for name, levels in deciding.fields),
+            pl.col(*VALUED).fill_nan(None),
         )
         .select(*_ANSWERED, *names)
     )

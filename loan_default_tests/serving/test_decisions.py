@@ -1,6 +1,7 @@
 """Decisions that a real log holds are found by their ids and scored again to the bit; whatever is gone is said."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from upath import UPath
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.scorer import VALUED, ApplicationValue
 from loan_default.serving.decision_id import DecisionIds, decided_at, text_of
-from loan_default.serving.decisions import Decision, recall
+from loan_default.serving.decisions import Decision, compare, recall
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import KINDS, applications, package
@@ -30,7 +32,7 @@ class Log:
         self.log = PredictionLog(self.journal, str(folder / "storage"), worker="1", fsync="decision")
 
     def decide(self, rows: int, *, output: str = "full") -> list[str]:
-        body = json.dumps({"inputs": applications()[0][:rows]}).encode()
+        body = json.dumps({"inputs": (3 * applications()[0])[:rows]}).encode()
         asked = self.model.read(body, "application/json", at_most=rows).applications
         predictions = self.model.predict(asked, with_reasons=output == "full")
         first = self.ids.draw()
@@ -67,6 +69,40 @@ def test_each_decision_is_the_same_again_to_the_bit(tmp_path: Path, kind: str) -
         assert not any(decision.row["reasons"] for decision in recalled[-5:]), "none were told"
     again = log.recall(ids[0]).again
     assert again == log.recall(ids[0]).answer
+
+
+def test_what_a_loan_is_worth_is_kept_and_computed_again(tmp_path: Path) -> None:
+    log = Log(tmp_path, ServedModel.load(package(tmp_path / "package", valued=True), 3))
+    value = log.model.scorer.value
+    assert value is not None
+    policy = value.policy.model_copy(update={"funding_rate": 0.2})
+    dearer = replace(log.model, scorer=replace(log.model.scorer, value=replace(value, policy=policy)))
+    ids = [*log.decide(1), *log.decide(120), *log.decide(2, output="label")]
+    for stored in (False, True):
+        if stored:
+            log.log.close()
+        for decision_id in ids:
+            decision = log.recall(decision_id)
+            assert decision.verdict == "same"
+            assert decision.again is not None
+            worth = [decision.row[name] for name in VALUED]
+            assert worth == [decision.answer[name] for name in VALUED] == [decision.again[name] for name in VALUED]
+            assert None not in worth
+        assert log.recall(ids[0], lambda version: dearer).sentence == "Version 3 says another npv now."
+    old = {name: value for name, value in log.recall(ids[0]).row.items() if name not in VALUED}
+    assert compare(old, log.model).verdict == "same", "as files of earlier releases have it"
+    assert not compare(old, log.model).answer.keys() & VALUED
+
+
+def test_a_value_that_was_not_learned_is_null(log: Log) -> None:
+    asked = log.model.read(json.dumps({"inputs": applications()[0][:2]}).encode(), "application/json", at_most=2)
+    predictions = log.model.predict(asked.applications)
+    worth = [ApplicationValue(math.nan, math.nan), ApplicationValue(2.5, math.nan)]
+    first = log.ids.draw()
+    log.log.append([Entry(first, 3, log.model.scorer, asked.applications, predictions._replace(values=worth))])
+    log.log.close()
+    rows = [log.recall(text_of(first, row)).row for row in range(2)]
+    assert [[row[name] for name in VALUED] for row in rows] == [[None, None], [2.5, None]]
 
 
 def test_what_differs_is_said(log: Log) -> None:

@@ -28,7 +28,7 @@ from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import Applications, QuickReader, check
 from loan_default.risk.model.reason_codes import ReasonCode
-from loan_default.risk.model.scorer import DECISIONS, Predictions
+from loan_default.risk.model.scorer import DECISIONS, VALUED, Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
 from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.journal import list_segments
@@ -68,6 +68,7 @@ def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, 
     answered = {
         **{"decision_id": text_of(entry.first, row), "request_id": entry.request_id, "scored_at": at},
         **{"id": "loan-7", "pd": 0.125, "score": 604, "decision": "approve", "reasons": [], "reason_codes": []},
+        **dict.fromkeys(VALUED),
         **{"model_version": 3, "approve_below": policy.approve_below, "decline_from": policy.decline_from},
         **{"contract_fingerprint": contract().fingerprint, "policy_fingerprint": policy.fingerprint},
         **{
