@@ -95,7 +95,7 @@ def compare(row: Row, model: ServedModel) -> Decision:
             return Decision(row, "not scored again", sentence)
     values = [_value(field, row[field.name]) for field in scorer.contract.features]
     predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] == "full")
-    again = dict(zip(_ANSWERED, (column[0] for column in predictions[:5]), strict=True))
+    again: dict[str, Any] = dict(zip(_ANSWERED, (column[0] for column in predictions[:5]), strict=True))
     for worth in predictions.values:
         again |= {name: None if math.isnan(value) else value for name, value in worth._asdict().items()}
     differing = [name for name in _answered(row) if again.get(name) != row[name]]

@@ -174,6 +174,11 @@ def test_much_in_few_bytes_is_refused_before_it_fills_the_memory(body: bytes) ->
     assert peak < 5 * len(body) + 20_000_000
 
 
+def test_values_are_counted_apart_from_lists() -> None:
+    with pytest.raises(Refused, match=r"^200,000 values in one request; at most 1,100 are taken\."):
+        measure(b'{"inputs": [[' + b"1," * 200_000 + b"1]]}", BodyLimits(1))
+
+
 def test_signs_within_texts_are_not_counted() -> None:
     text = '{"' + "[,{\\" * 30_000
     assert decode_json(json.dumps({"inputs": [{"term": 36.0, "id": text}]}).encode(), LIMITS).rows == [[36.0, text]]

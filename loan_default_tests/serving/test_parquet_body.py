@@ -72,7 +72,9 @@ def test_a_file_that_overruns_its_memory_is_given_up() -> None:
     reader = ParquetReader(memory_bytes=60_000_000)
     try:
         texts = file_of(pl.DataFrame({"a": [f"{number:09}" * 6_000 for number in range(4_000)]}))
-        assert refusal(reader, texts).status == 413
+        refused = refusal(reader, texts)
+        assert refused.status == 413
+        assert "memory" in refused.sentence, "and not only for the texts that it would hold"
         assert reader.decode(SMALL, LIMITS, until=math.inf).rows
     finally:
         reader.close()
