@@ -2,7 +2,6 @@
 
 import pytest
 from xgboost import collective
-from xgboost import dask as xgboost_dask
 
 from loan_default.adapters.xgboost_tracker import start_process, start_tracker, tracker_apart
 
@@ -30,6 +29,8 @@ def test_where_it_cannot_listen_the_error_says_so() -> None:
 
 
 def test_fits_by_dask_start_it() -> None:
+    from xgboost import dask as xgboost_dask  # loads all of Dask, which no process needs that runs other tests
+
     own = xgboost_dask._start_tracker
     with tracker_apart():
         assert xgboost_dask._start_tracker is start_tracker
