@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -167,6 +168,11 @@ class Stack:
             self.url("scoring", "/invocations"), json=SAMPLE, headers={"Authorization": f"Bearer {token}"}, timeout=10
         )
 
+    def answer(self) -> str:
+        """Return what is told of the sample, but for the id that each decision has of its own."""
+        predictions = self.score().raise_for_status().json()["predictions"]
+        return json.dumps([{**prediction, "decision_id": None} for prediction in predictions])
+
     def serves(self, version: int) -> bool:
         """Tell whether the scoring server answers by this version."""
         health = httpx.get(self.url("scoring", "/health"), timeout=10).json()
@@ -187,7 +193,7 @@ class Stack:
             "versions": {version["version"] for version in versions},
             "aliases": {(alias["alias"], alias["version"]) for alias in model["aliases"]},
             "files": {line for line in files if "/prediction_log/" not in line and "/.doctor-" not in line},
-            "answers": {json.dumps(self.score().raise_for_status().json())},
+            "answers": {self.answer()},
         }
 
     @contextmanager
@@ -556,7 +562,6 @@ esac
 """
 ANSWERS = {
     "/health": {"version": 3},
-    "/invocations": {"predictions": [{"pd": 0.1}]},
     "/graphql": {"data": {"runsOrError": {"results": [{"runId": "r", "jobName": "j", "status": "SUCCESS"}]}}},
     "/api/2.0/mlflow/model-versions/search": {"model_versions": [{"version": "3"}]},
     "/api/2.0/mlflow/registered-models/get": {
@@ -578,7 +583,8 @@ def imitation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack
     class Services(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            body = json.dumps(ANSWERS[self.path.partition("?")[0]]).encode()
+            decided = {"predictions": [{"pd": 0.1, "decision_id": uuid.uuid4().hex}]}
+            body = json.dumps({**ANSWERS, "/invocations": decided}[self.path.partition("?")[0]]).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
