@@ -45,6 +45,7 @@ _CONNECT_SECONDS = 15
 _REPLACED_SECONDS = 60  # in which a worker that died should be replaced; then those that live go on alone
 _FITS = 4  # times that a fit is begun, as workers die
 _SILENT_SECONDS = 30  # of a worker in a fit, before the others give it up
+_GATHER_SECONDS = 120  # for the workers of a fit to find each other, and to part: one that died before never comes
 # One thread for each worker: a part or a trial is one thread's work, and Dask runs a task in each.
 _WORKER_ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -366,8 +367,9 @@ class DaskDevelopment:
         train = self._matrix(self._window(fit.window))
         calibrate = None if fit.stop_after is None else self._matrix(self._samples["calibrate"], train)
         train_by = partial(xgboost_dask.train, self.engine.client)
+        config = Config(retry=3, timeout=_SILENT_SECONDS, tracker_timeout=_GATHER_SECONDS)
         with tracker_apart():
-            return fit.by(train_by, train, calibrate, coll_cfg=Config(retry=3, timeout=_SILENT_SECONDS))["booster"]
+            return fit.by(train_by, train, calibrate, coll_cfg=config)["booster"]
 
     def _matrix(self, samples: Sequence[Future[Sample]], like: Any = None) -> Any:
         from dask import array

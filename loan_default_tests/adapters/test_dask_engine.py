@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
+from loan_default.adapters import dask_engine
 from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _ShippedFunction
 from loan_default.adapters.inbox import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
@@ -134,7 +135,12 @@ def test_a_worker_hands_a_function_on_that_it_has_used() -> None:
 
 
 @pytest.mark.parametrize(
-    "killed", [pytest.param(False, marks=pytest.mark.integration), pytest.param(True, marks=pytest.mark.long)]
+    "killed_after",
+    [
+        pytest.param(None, marks=pytest.mark.integration),
+        pytest.param(0.0, marks=pytest.mark.long),  # before the workers have found each other
+        pytest.param(1.0, marks=pytest.mark.long),
+    ],
 )
 def test_boosted_trees_are_as_good_as_those_fitted_here(
     running: Cluster,
@@ -142,10 +148,13 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     book: Book,
     search: SearchSpace,
     boosted_here: Candidate,
-    killed: bool,
+    killed_after: float | None,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with victims_of(engine, "fn-", after=1.0, killed=killed) as victims:
+    monkeypatch.setattr(dask_engine, "_GATHER_SECONDS", 20)
+    killed = killed_after is not None
+    with victims_of(engine, "fn-", after=killed_after or 0.0, killed=killed) as victims:
         (distributed,) = fitted(engine, book, search, "xgboost")
     assert len(victims) == killed
     started = "function 'start_tracker'"  # in a process of its own: what fails in it cannot end the scheduler

@@ -2,6 +2,7 @@
 
 import pytest
 from xgboost import collective
+from xgboost.core import XGBoostError
 
 from loan_default.adapters.xgboost_tracker import start_process, start_tracker, tracker_apart
 
@@ -14,6 +15,13 @@ def test_a_worker_joins_and_it_ends_when_the_worker_leaves() -> None:
     with collective.CommunicatorContext(**for_workers):
         assert collective.get_world_size() == 1
     assert process.wait(30) == 0
+
+
+def test_a_worker_that_waits_for_one_that_died_is_let_go() -> None:
+    process, for_workers = start_process(2, [("127.0.0.1", 0)], 1)
+    with pytest.raises(XGBoostError), collective.CommunicatorContext(**for_workers):
+        pass
+    assert process.wait(30) == 1
 
 
 def test_it_ends_with_the_process_that_started_it() -> None:
