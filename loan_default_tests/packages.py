@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from loan_default.risk.compute import FrameTable, LocalEngine
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.population import measure_population
+from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.data.synthetic import make_applications, make_loans
 from loan_default.risk.economics.loan_terms import read_ended
 from loan_default.risk.economics.valuation import fit_value
@@ -24,6 +27,7 @@ from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
+from loan_default.risk.model.timed_version import with_timing
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import ValuePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
@@ -117,9 +121,21 @@ def valued_scorer(kind: str) -> Scorer:
     return replace(scorer(kind), value=fit_value(ended, pds, ValuePolicy(funding_rate=0.05)))
 
 
-def package(folder: Path, kind: str = "xgboost", *, valued: bool = False) -> Path:
+@functools.cache
+def timed_scorer(kind: str) -> Scorer:
+    """Return a scorer with hazards, fitted on the same loans."""
+    search = full_search_space()
+    start = {**search.tunable("xgboost").start, "learning_rate": 0.3}
+    quick = search.replace("xgboost", start=start, rounds_at_most=ROUNDS)
+    loans = FrameTable(_cleaned_loans().lazy())
+    splits = split_loans(loans.scan(), contract(), SplitPlan(), snapshot=date(2019, 3, 1), data_fingerprint="d")
+    timed, _ = with_timing(scorer(kind), LocalEngine(), loans, splits, quick, 0)
+    return timed
+
+
+def package(folder: Path, kind: str = "xgboost", *, of: Callable[[str], Scorer] = scorer) -> Path:
     """Write a model package with its canary, as registering a version leaves it."""
-    (valued_scorer if valued else scorer)(kind).save(folder)
+    of(kind).save(folder)
     application = {name: value for name, value in applications()[0][0].items() if value is not None}
     canary.write(folder, scorer(kind), application)
     return folder

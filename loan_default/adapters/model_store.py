@@ -34,6 +34,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.model import canary
 from loan_default.risk.model.candidates import registry
+from loan_default.risk.model.hazard import RECIPE
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.monitoring.drift import ReferenceProfile
@@ -92,7 +93,7 @@ class ModelStore:
                 package,
                 input_example=example,
                 fields=signature_fields(best.scorer.contract),
-                requirements=serving_requirements(registry.candidate_class(best.kind).requirements),
+                requirements=serving_requirements(needed_by(best.scorer)),
                 code=Path(loan_default.__file__).parent,
             )
         return self.tracking.register(run_id, uri, {"kind": best.kind, **tags})
@@ -201,6 +202,12 @@ class ModelStore:
 
     def _download(self, run_id: str, name: str) -> Path:
         return self.tracking.download_folder(run_id, name, self.cache / "runs" / run_id)
+
+
+def needed_by(scorer: Scorer) -> list[str]:
+    """Name the distributions that a version needs to answer: its model's, and its hazards'."""
+    kinds = [scorer.kind, *([RECIPE] if scorer.hazard else [])]
+    return [*dict.fromkeys(name for kind in kinds for name in registry.candidate_class(kind).requirements)]
 
 
 def origin_of(version: ModelVersion) -> dict[str, str]:

@@ -17,7 +17,7 @@ import polars as pl
 
 from loan_default.risk.contract.reasons import Side
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.serving import docs_page
 from loan_default.serving.application_schema import Schema, application_schema
 from loan_default.serving.connection import ConnectionLimits
@@ -287,7 +287,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
                 {"enum": [0, 1], "description": "1 for a decline, where params.output is label."},
             ]}},
         ),
-        "Prediction": _prediction(policy.reasons_at_most, has_value=model.scorer.value is not None),
+        "Prediction": _prediction(policy.reasons_at_most, model.scorer),
         "Decision": _object(
             row={"type": "object", "description": "What the prediction log keeps of it."},
             verdict={"enum": [*get_args(Verdict)]},
@@ -308,7 +308,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
     }  # fmt: skip
 
 
-def _prediction(reasons_at_most: int, *, has_value: bool) -> Schema:
+def _prediction(reasons_at_most: int, scorer: Scorer) -> Schema:
     """Describe the full answer on an application; a question that decides on nobody has no id."""
     reasons = "What adds most to the risk, strongest first; none for an approval."
     answer = _object(
@@ -327,8 +327,32 @@ def _prediction(reasons_at_most: int, *, has_value: bool) -> Schema:
         "expected_loss": {"type": ["number", "null"], "description": "Principal lost on average, in the book's money."},
         "npv": {"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
     }
-    optional = {"decision_id": identified, **(worth if has_value else {})}
+    optional = {"decision_id": identified, **(worth if scorer.value else {}), **(_timing() if scorer.hazard else {})}
     return {**answer, "properties": {**answer["properties"], **optional}}
+
+
+def _timing() -> Schema:
+    """Describe what hazards add to an answer."""
+    share, may_lack = {"minimum": 0, "maximum": 1}, "null where the term is missing."
+    years = "PD by the end of each year on book, the last the PD;"
+    return {
+        "pd_12m": {"type": ["number", "null"], **share, "description": f"PD of the first twelve months; {may_lack}"},
+        "pd_curve": {
+            "type": ["array", "null"],
+            "items": {"type": "number", **share},
+            "description": f"{years} {may_lack}",
+        },
+        "pd_hazard": {
+            "type": ["number", "null"],
+            **share,
+            "description": f"PD over the life of the loan by the hazards alone; {may_lack}",
+        },
+        "expected_life": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": f"Months until the loan ends either way, on average; {may_lack}",
+        },
+    }
 
 
 def _health() -> Schema:

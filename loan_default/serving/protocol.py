@@ -125,6 +125,8 @@ def encode(predictions: Predictions, output: Output, decision_ids: Iterable[str]
         ]
         for value, worth in zip(values, predictions.values, strict=False):
             value["expected_loss"], value["npv"] = worth
+        for value, timing in zip(values, predictions.timings, strict=False):
+            value["pd_12m"], value["pd_curve"], value["pd_hazard"], value["expected_life"] = timing
         for value, decision_id in zip(values, decision_ids, strict=False):
             value["decision_id"] = decision_id
     return orjson.dumps({"predictions": values})

@@ -38,8 +38,9 @@ class LoanDefaultModel(PythonModel):
     ) -> list[dict[str, Any]] | list[float] | list[int]:
         """Return one answer for each row, in the form that the parameter `output` names.
 
-        `full` (the default): `pd`, `score`, `decision`, `reasons`, `reason_codes`, and where the version has a value
-        `expected_loss` and `npv`; `pd`: the probability alone;
+        `full` (the default): `pd`, `score`, `decision`, `reasons`, `reason_codes`, where the version has a value
+        `expected_loss` and `npv`, where it has hazards `pd_12m`, `pd_curve`, `pd_hazard` and `expected_life`;
+        `pd`: the probability alone;
         `label`: 1 where the decision is to decline, otherwise 0. Input that the contract refuses is the
         caller's mistake: HTTP 400 with the sentence that says so. MLflow itself refuses what lacks a required field,
         and drops, with a warning in its log, a field that the signature does not know.

@@ -18,6 +18,7 @@ import numpy as np
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import ApplicationValue, Predictions
+from loan_default.risk.model.timing import UNTIMED
 from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
@@ -208,7 +209,7 @@ def _score(
     until: float = math.inf,
 ) -> VersionPredictions:
     read = time.perf_counter()
-    X, predictions = model.decide(applications, until)
+    X, predictions = model.decide(applications, until, with_timings=explained)
     scored = time.perf_counter()
     if explained:
         model.explain(applications, X, predictions, until)
@@ -242,13 +243,16 @@ def entries_of(request: Request, reply: Reply) -> list[Entry]:
 def merge(parts: Sequence[VersionPredictions]) -> Predictions:
     """Merge the predictions of all parts, each at the position of its application."""
     order = np.argsort([*chain.from_iterable(part.positions for part in parts)]).tolist()
-    predictions = [_with_values(part.predictions, parts) for part in parts]
+    predictions = [_completed(part.predictions, parts) for part in parts]
     columns = [[*chain.from_iterable(column)] for column in zip(*predictions, strict=True)]
     return Predictions(*([column[index] for index in order if column] for column in columns))
 
 
-def _with_values(predictions: Predictions, parts: Sequence[VersionPredictions]) -> Predictions:
-    """Give predictions of a version that has no value empty ones, where another part has some."""
-    if predictions.values or not any(part.predictions.values for part in parts):
-        return predictions
-    return predictions._replace(values=[_NO_VALUE] * len(predictions.pds))
+def _completed(predictions: Predictions, parts: Sequence[VersionPredictions]) -> Predictions:
+    """Give predictions of a version that has no value, or no hazards, empty ones, where another part has some."""
+    rows = len(predictions.pds)
+    if not predictions.values and any(part.predictions.values for part in parts):
+        predictions = predictions._replace(values=[_NO_VALUE] * rows)
+    if not predictions.timings and any(part.predictions.timings for part in parts):
+        predictions = predictions._replace(timings=[UNTIMED] * rows)
+    return predictions

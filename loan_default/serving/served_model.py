@@ -20,9 +20,10 @@ import orjson
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model import canary, onnx_export
+from loan_default.risk.model import canary, hazard, onnx_export
+from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.online_features import Applications, QuickReader, check
-from loan_default.risk.model.scorer import Predictions, Scorer
+from loan_default.risk.model.scorer import HAZARD_FOLDER, Predictions, Scorer
 from loan_default.risk.policy import UnknownFields
 from loan_default.serving.decoding import decode, form_of
 from loan_default.serving.json_body import QuickDecoder, measure
@@ -50,7 +51,10 @@ class ParsedRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model version that answers. `quick` gives the margins of a few rows, the scorer's own model those of many."""
+    """A model version that answers. `quick` gives the margins of a few rows, the scorer's own model those of many.
+
+    `quick_hazards` are the same of default and repayment, none where the version has no hazards.
+    """
 
     version: int
     scorer: Scorer
@@ -60,6 +64,7 @@ class ServedModel:
     quick_form: str
     canary: canary.Canary
     unknown_fields: UnknownFields
+    quick_hazards: tuple[Margins, ...] = ()
 
     @classmethod
     def load(cls, folder: Path, version: int, unknown_fields: UnknownFields = "refuse") -> ServedModel:
@@ -70,8 +75,12 @@ class ServedModel:
         """
         scorer, expected = Scorer.load(folder), canary.read(folder)
         reader = QuickReader(scorer.space, ignore_unknown=unknown_fields == "ignore")
-        decoder, (quick, form) = QuickDecoder(reader.form, reader.row_form), _quicker(folder, scorer)
-        served = cls(version, scorer, decoder, reader, quick, form, expected, unknown_fields)
+        decoder, (quick, form) = (
+            QuickDecoder(reader.form, reader.row_form),
+            _quicker(folder, scorer.model, scorer.kind, _trial_rows(scorer)),
+        )
+        hazards = _quick_hazards(folder, scorer)
+        served = cls(version, scorer, decoder, reader, quick, form, expected, unknown_fields, hazards)
         (pd,) = served.predict(served._canary_application).pds
         if abs(pd - expected.pd) > AGREEMENT:
             raise BadInput(
@@ -117,15 +126,19 @@ class ServedModel:
         Raises:
             Refused: it takes too long; what is not computed yet costs nothing more.
         """
-        X, predictions = self.decide(applications, until)
+        X, predictions = self.decide(applications, until, with_timings=with_reasons)
         if with_reasons:
             self.explain(applications, X, predictions, until)
         return predictions
 
-    def decide(self, applications: Applications, until: float) -> tuple[Matrix, Predictions]:
+    def decide(
+        self, applications: Applications, until: float, *, with_timings: bool = True
+    ) -> tuple[Matrix, Predictions]:
         """Return the applications as the model sees them, and predictions without reasons; raises as `predict`."""
         X = self.reader.matrix(applications.values)
-        return X, self.scorer.decide(applications.values, self._margins(X, until))
+        margins = self._margins(X, until)
+        hazard_margins = self._hazard_margins(X, until) if with_timings else None
+        return X, self.scorer.decide(applications.values, margins, hazard_margins)
 
     def explain(self, applications: Applications, X: Matrix, predictions: Predictions, until: float) -> None:
         """Put the reasons into what `decide` returned; raises as `predict`."""
@@ -135,13 +148,16 @@ class ServedModel:
             self.scorer.explain(predictions, applications.values, X, explained[start : start + _ROWS_OF_PART])
 
     def _margins(self, X: Matrix, until: float) -> Floats:
+        return self.quick(X) if len(X) <= _ROWS_FOR_ONNX else _by_parts(self.scorer.model.margins, X, until)
+
+    def _hazard_margins(self, X: Matrix, until: float) -> Floats | None:
+        """Return the margins of the hazards, None where the version has none."""
+        hazards = self.scorer.hazard
+        if hazards is None:
+            return None
         if len(X) <= _ROWS_FOR_ONNX:
-            return self.quick(X)
-        parts = []
-        for start in range(0, len(X), _ROWS_OF_PART):
-            _check_time(until)
-            parts.append(self.scorer.model.margins(X[start : start + _ROWS_OF_PART]))
-        return np.concatenate(parts)
+            return hazards.margins_by(X, *self.quick_hazards)
+        return _by_parts(hazards.margins, X, until)
 
     def is_canary(self, applications: Applications, predictions: Predictions) -> bool:
         """Tell whether an application is the canary, and so nobody's."""
@@ -161,14 +177,33 @@ def _check_time(until: float) -> None:
         raise Refused(503, "TEMPORARILY_UNAVAILABLE", "The answer took too long; send fewer applications at once.", 5)
 
 
-def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
+def _by_parts(margins: Margins, X: Matrix, until: float) -> Floats:
+    """Compute margins of many rows, and see between parts whether somebody still waits."""
+    parts = []
+    for start in range(0, len(X), _ROWS_OF_PART):
+        _check_time(until)
+        parts.append(margins(X[start : start + _ROWS_OF_PART]))
+    return np.concatenate(parts)
+
+
+def _quick_hazards(folder: Path, scorer: Scorer) -> tuple[Margins, ...]:
+    """Return the margins of default and repayment by ONNX Runtime, as `_quicker` does those of the model."""
+    if scorer.hazard is None:
+        return ()
+    X = scorer.hazard.phase_rows(_trial_rows(scorer))
+    models = {name: getattr(scorer.hazard, name) for name in hazard.MODELS}
+    return tuple(_quicker(folder / HAZARD_FOLDER / name, model, name, X)[0] for name, model in models.items())
+
+
+def _quicker(folder: Path, model: RiskModel, kind: str, X: Matrix) -> tuple[Margins, str]:
     """Return the margins by ONNX Runtime on one thread where the package has that form, else the model's.
 
-    So it is too where the two are not the same to the bit: which of them answers depends on how many rows come.
+    So it is too where the two are not the same to the bit on the rows `X`: which of them answers depends on how many
+    rows come.
     """
     file = folder / onnx_export.FILE
     if not file.exists():
-        return scorer.model.margins, scorer.kind
+        return model.margins, kind
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -176,19 +211,18 @@ def _quicker(folder: Path, scorer: Scorer) -> tuple[Margins, str]:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
 
-    row = _OneRow(session, len(scorer.space.columns))
+    row = _OneRow(session, X.shape[1])
 
     def margins(X: Matrix) -> Floats:
         if len(X) == 1:
             return row(X)
         return np.asarray(session.run([onnx_export.OUTPUT], {onnx_export.INPUT: X})[0][:, 0], dtype=np.float64)
 
-    X = _trial_rows(scorer)
     singly = np.concatenate([margins(X[[row]]) for row in range(len(X))])
-    if np.array_equal(margins(X), scorer.model.margins(X)) and np.array_equal(singly, margins(X)):
+    if np.array_equal(margins(X), model.margins(X)) and np.array_equal(singly, margins(X)):
         return margins, "onnx"
-    log.warning("ONNX Runtime does not give the same margins as %s, so that answers few rows as well", scorer.kind)
-    return scorer.model.margins, scorer.kind
+    log.warning("ONNX Runtime does not give the same margins as %s, so that answers few rows as well", kind)
+    return model.margins, kind
 
 
 class _OneRow(threading.local):

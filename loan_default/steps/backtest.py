@@ -54,7 +54,8 @@ def run_backtest(
     Raises:
         BadInput: the book does not say when outcomes were known, or too few loans matured after these months.
     """
-    from loan_default.risk.validation.backtest import LABELS, RECIPE, TESTED_MONTHS, back_test
+    from loan_default.risk.model.hazard import RECIPE
+    from loan_default.risk.validation.backtest import LABELS, TESTED_MONTHS, back_test
 
     snapshot, months = plan_backtest(loans, loan_splits, contract, first=first, every=every)
     measured: list[BackTestPoint] = []

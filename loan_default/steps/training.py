@@ -131,6 +131,7 @@ def train_and_register(
         GateFailed: the best is too good to be true; nothing is registered then.
     """
     from loan_default.adapters.model_store import TRAINING
+    from loan_default.risk.model.timed_version import with_timing
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.valued_version import with_value
     from loan_default.risk.monitoring.reference_profile import reference_of
@@ -152,12 +153,13 @@ def train_and_register(
     tags = _tags(data, policy, seed)
     _log(models, mlflow_run_id, candidates, data, {**tags, "kind": best.kind})
     scorer, value = with_value(best.scorer, policy.value, data.engine, loans, splits)
+    scorer, timing = with_timing(scorer, data.engine, loans, splits, search_space, seed)
     candidates = (replace(best, scorer=scorer), *candidates[1:])
     reference = reference_of(data.engine, loans, data.contract, splits, best.scorer, policy.drift.report_sample_rows)
     variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
     own = _record(candidates, version.version, mlflow_run_id, seed, tags)
-    record = {**own, "variants": list(variants), "value": value}
+    record = {**own, "variants": list(variants), "value": value, "timing": timing}
     models.tracking.log_json(mlflow_run_id, TRAINING, record)
     models.tracking.rename_run(mlflow_run_id, run_name(version.version, best.kind, best.metrics["auc"].value, splits))
     return Training(candidates, findings, record)

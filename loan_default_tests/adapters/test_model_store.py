@@ -16,7 +16,7 @@ from upath import UPath
 
 from loan_default.adapters import decision_log
 from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.model_store import ModelStore, libraries, libraries_of, provenance
+from loan_default.adapters.model_store import ModelStore, libraries, libraries_of, needed_by, provenance
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
 from loan_default.risk.evaluation import Interval, WindowDesign
 from loan_default.risk.model.scorer import Scorer
@@ -27,7 +27,7 @@ from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.champion_challenger import Judgement, judge_on_test, score_test
 from loan_default.steps.registry import decide_on_version
 from loan_default_tests.conftest import Cleaned
-from loan_default_tests.packages import contract, scorer
+from loan_default_tests.packages import contract, scorer, timed_scorer
 from loan_default_tests.stores import client_of, new_run, new_tracking
 
 KINDS = ("xgboost", "logistic_regression")  # best first
@@ -178,3 +178,9 @@ def test_provenance_names_the_code_and_libraries_their_versions() -> None:
 def test_libraries_of_an_earlier_training_are_read_from_its_own_entries() -> None:
     assert libraries_of({"kind": "xgboost", "version.polars": "2.0"}) == {"polars": "2.0"}
     assert libraries_of({"kind": "xgboost", "libraries": {"polars": "2.1"}}) == {"polars": "2.1"}
+
+
+def test_a_version_with_hazards_needs_their_library_too() -> None:
+    assert needed_by(scorer("logistic_regression")) == [*needed_by(timed_scorer("logistic_regression"))][:-1]
+    assert needed_by(timed_scorer("logistic_regression"))[-1] == "xgboost"
+    assert needed_by(timed_scorer("xgboost")) == needed_by(scorer("xgboost")) == ["xgboost"]

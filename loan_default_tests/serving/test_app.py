@@ -25,7 +25,7 @@ from loan_default.serving.idempotency import IdempotencyKeys
 from loan_default.serving.prediction_log import Entry
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits
-from loan_default_tests.packages import applications, package, valued_scorer
+from loan_default_tests.packages import applications, package, timed_scorer, valued_scorer
 
 ONE = {name: value for name, value in applications()[0][0].items() if value is not None}
 
@@ -593,14 +593,19 @@ def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_
         assert pd == pytest.approx(pd_of(model, row), abs=1e-6)
 
 
-def test_a_version_without_a_value_answers_beside_one_that_has_one(
+def test_a_version_without_value_and_hazards_answers_beside_one_that_has_them(
     models: dict[int, ServedModel], tmp_path: Path
 ) -> None:
-    valued = {**models, 1: replace(models[1], scorer=valued_scorer("xgboost"))}
+    hazard = timed_scorer("xgboost").hazard
+    assert hazard is not None
+    full = replace(valued_scorer("xgboost"), hazard=hazard)
+    quick = (hazard.default.margins, hazard.repayment.margins)
+    valued = {**models, 1: replace(models[1], scorer=full, quick_hazards=quick)}
     desk = desk_of(valued, tmp_path, policy=ServingPolicy(challenger_share=0.5, shadow_share=0))
     answers = desk.score(*({**ONE, "id": f"loan-{number}"} for number in range(20))).json["predictions"]
-    assert all({"expected_loss", "npv"} <= {*answer} for answer in answers)
-    assert 0 < sum(answer["npv"] is None for answer in answers) < 20
+    assert all({"expected_loss", "npv", "pd_12m", "pd_curve"} <= {*answer} for answer in answers)
+    for name in ("npv", "pd_12m", "pd_curve"):
+        assert 0 < sum(answer[name] is None for answer in answers) < 20
 
 
 def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(

@@ -7,6 +7,7 @@ import pytest
 
 from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import ApplicationValue, Predictions
+from loan_default.risk.model.timing import UNTIMED, ApplicationTiming
 from loan_default.serving.protocol import BodyLimits, Refused, encode, repeated
 
 CODE: ReasonCode = {"group": "debt", "field": "dti", "side": "high", "share": 0.25}
@@ -26,6 +27,15 @@ def test_a_value_stands_beside_the_answer_and_is_null_where_it_is_not_known() ->
     first, second = orjson.loads(encode(predictions, "full", ["a", "b"]))["predictions"]
     assert (first["expected_loss"], first["npv"], first["decision_id"]) == (40.5, 120.25, "a")
     assert (second["expected_loss"], second["npv"]) == (None, None)
+
+
+def test_when_a_loan_defaults_stands_beside_the_answer_and_is_null_where_it_is_not_known() -> None:
+    timings = [ApplicationTiming(0.02, [0.02, 0.1], 0.11, 30.5), UNTIMED]
+    predictions = Predictions([0.1, 0.5], [560, 480], ["approve"] * 2, [[]] * 2, [[]] * 2, timings=timings)
+    first, second = orjson.loads(encode(predictions, "full"))["predictions"]
+    names = ("pd_12m", "pd_curve", "pd_hazard", "expected_life")
+    assert tuple(first[name] for name in names) == timings[0]
+    assert tuple(second[name] for name in names) == (None,) * 4
 
 
 def test_too_many_and_none_are_refused() -> None:

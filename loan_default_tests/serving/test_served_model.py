@@ -23,13 +23,14 @@ from loan_default.risk.model import canary, onnx_export
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.model.online_features import check
 from loan_default.risk.model.scorer import VALUED, Predictions
+from loan_default.risk.model.timing import TIMED
 from loan_default.risk.policy import UnknownFields
 from loan_default.serving import served_model
 from loan_default.serving.decoding import decode
 from loan_default.serving.protocol import Refused
 from loan_default.serving.pyfunc_model import LoanDefaultModel
 from loan_default.serving.served_model import ServedModel
-from loan_default_tests.packages import KINDS, applications, contract, package, scorer, valued_scorer
+from loan_default_tests.packages import KINDS, applications, contract, package, scorer, timed_scorer, valued_scorer
 
 UNKNOWN_FIELDS: tuple[UnknownFields, UnknownFields] = ("refuse", "ignore")
 AS_JSON, AS_CSV = "application/json", "text/csv"
@@ -80,13 +81,30 @@ def test_quick_careful_and_batch_say_the_same(tmp_path: Path, kind: str) -> None
 
 
 def test_a_valued_version_says_the_same_values_however_it_is_asked(tmp_path: Path) -> None:
-    model = ServedModel.load(package(tmp_path, valued=True), 3)
+    model = ServedModel.load(package(tmp_path, of=valued_scorer), 3)
     sent, features = applications()
     expected = valued_scorer("xgboost").score(features, with_reasons=False).select(*VALUED).rows()
     read = model.read(body_of(sent), AS_JSON, at_most=40)
     assert model.predict(read.applications).values == expected
     quick = [model.read_quickly(body_of([application]), at_most=1) for application in sent]
     assert [model.predict(each.applications).values for each in quick if each] == [[value] for value in expected]
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "logistic_regression"])
+def test_a_version_with_hazards_says_the_same_of_when_loans_default_however_it_is_asked(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ServedModel.load(package(tmp_path, kind, of=timed_scorer), 3)
+    sent, features = applications()
+    expected = timed_scorer(kind).score(features, with_reasons=False).select(*TIMED).rows()
+    assert len({len(curve) for _, curve, *_ in expected}) == 2  # of 36 and of 60 months
+    read = model.read(body_of(sent), AS_JSON, at_most=40).applications
+    assert model.predict(read).timings == expected
+    quick = [model.read_quickly(body_of([application]), at_most=1) for application in sent]
+    assert [model.predict(each.applications).timings for each in quick if each] == [[timing] for timing in expected]
+    monkeypatch.setattr(served_model, "_ROWS_FOR_ONNX", 0)
+    assert model.predict(read).timings == expected
+    assert [each.__module__ for each in model.quick_hazards] == ["loan_default.serving.served_model"] * 2  # by ONNX
 
 
 def test_many_rows_take_the_other_form_and_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

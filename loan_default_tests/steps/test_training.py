@@ -75,6 +75,8 @@ def test_the_best_candidate_is_registered_with_what_later_steps_read(own_book: B
     assert (version.tags["seed"], record["seed"]) == ("7", 7)
     assert own_book.models.scorer(version).contract.fingerprint == own_book.contract.fingerprint
     assert record["value"].startswith("Estimated on ")
+    assert record["timing"].startswith("Hazards of ")
+    assert own_book.models.scorer(version).hazard is not None
     valued = own_book.models.scorer(version).value
     assert valued is not None
     assert valued.policy == own_book.policy.value

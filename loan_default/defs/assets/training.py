@@ -158,4 +158,5 @@ def _training_metadata(training: Training) -> Metadata:
         ),
         "git_commit": training.record["git_commit"],
         "value": training.record["value"],
+        "timing": training.record["timing"],
     }

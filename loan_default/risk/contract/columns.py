@@ -32,6 +32,7 @@ RESERVED: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("pd", "raw_score", "score", "decision", "reasons", "reason_codes", "expected_loss", "npv"),
+            *("pd_12m", "pd_curve", "pd_hazard", "expected_life"),
             "input_fingerprint",
         ),
         "a column of predictions",

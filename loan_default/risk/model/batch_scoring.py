@@ -17,6 +17,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import TERM
 from loan_default.risk.loan_order import term_months
 from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.timing import CURVE
 
 
 def write_predictions(
@@ -31,7 +32,7 @@ def write_predictions(
 ) -> list[tuple[str, int, float]]:
     """Score applications of any number to Parquet, and to CSV, in bounded memory.
 
-    In CSV the reasons of an application are one text, and their codes a JSON text.
+    In CSV the reasons of an application are one text, their codes a JSON text, and a curve is figures with spaces.
 
     Args:
         scorer: the version that scores.
@@ -55,7 +56,9 @@ def write_predictions(
     predictions = pl.scan_parquet(parquet, glob=False)
     if csv:
         codes = pl.col("reason_codes").list.eval(pl.element().struct.json_encode()).list.join(",")
-        texts = pl.col("reasons").list.join(" "), pl.format("[{}]", codes).alias("reason_codes")
+        texts = [pl.col("reasons").list.join(" "), pl.format("[{}]", codes).alias("reason_codes")]
+        if CURVE in scorer.scored:
+            texts.append(pl.col(CURVE).cast(pl.List(pl.String)).list.join(" "))
         predictions.with_columns(texts).sink_csv(csv)
     counts = predictions.group_by("decision").agg(pl.len().alias("rows"), pl.col("pd").mean()).sort("decision")
     return list(counts.collect(engine="streaming").iter_rows())

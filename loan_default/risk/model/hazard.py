@@ -10,8 +10,11 @@ it. Views of a book as of a month belong in `data.as_of`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +26,18 @@ from loan_default.risk.data.as_of import LoanHistory
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.boosting import BoostingParameters
 from loan_default.risk.model.candidates.xgboost_model import tree_parameters
+from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.features import FeatureSpace
 
+RECIPE = "xgboost"  # the candidate whose parameters it takes
 PERIOD_MONTHS = 3
 PERIODS_AT_MOST = 800_000  # loan-periods that are learned from: of more, a third of each kind is drawn
 _STOPPED_BY = 5  # of the loans one in so many says when the fit stops
+_PERIODS_OF_PHASE, _PHASES = 4, 3  # the first year on book, the second, and all after it
+_OWN_COLUMNS = 3  # of a loan-period, behind the features
+_REMEMBERED = 1_000  # terms
+MODELS = ("default", "repayment")  # also the folders of a package
+_FILE = "hazard.json"
 
 Ints = NDArray[np.int64]
 
@@ -137,42 +147,101 @@ def last_periods(terms: Floats, grace_months: int) -> Ints:
 class Hazard:
     """Two fitted models of what happens in a period on book to a loan that ran when it began.
 
+    Their log-odds are a part that depends on the application and the phase of the loan, and one that depends on the
+    period and the term alone: so a loan costs a prediction for each phase, and not for each period.
+
     Attributes:
-        default: xgboost.Booster of default.
-        repayment: xgboost.Booster of repayment, early or at the end.
+        default: trees of default.
+        repayment: trees of repayment, early or at the end.
         longest: number of the last period that was observed of any loan; later ones are like it, at a later share of
             the term.
         grace_months: after the term in which a default is still booked.
     """
 
-    default: Any
-    repayment: Any
+    default: XGBoostTrees
+    repayment: XGBoostTrees
     longest: int
     grace_months: int
 
     def incidence(self, X: Matrix, terms: Floats) -> Incidence:
-        """Sum up what happens to loans (n rows, as the features' matrix has them) of these terms (n,), by period."""
-        parts = [self._incidence(X[begin : begin + rows], terms[begin : begin + rows]) for begin, rows in _parts(X)]
-        last = int(last_periods(terms, self.grace_months).max(initial=1)) + 1
-        return Incidence(*(np.concatenate([_lengthened(p[kind], last) for p in parts]) for kind in (0, 1)))
+        """Sum up what happens to loans (n rows, as the features' matrix has them) of these terms (n,), by period.
 
-    def _incidence(self, X: Matrix, terms: Floats) -> tuple[Floats, Floats]:
-        last = last_periods(terms, self.grace_months)
-        running, none = np.ones(len(X)), np.zeros(len(X))
-        defaulted, repaid = [none], [none]
-        rows = np.column_stack([X, np.empty((len(X), 2), dtype=np.float32)])
-        for period in range(int(last.max(initial=1))):
-            rows[:, -2:] = _period_columns(np.full(len(X), period), terms, self.longest)
-            defaults = np.where(period < last, _predict(self.default, rows), 0)
-            repayments = np.where(period < last, np.minimum(_predict(self.repayment, rows), 1 - defaults), 0)
-            defaulted.append(defaulted[-1] + running * defaults)
-            repaid.append(repaid[-1] + running * repayments)
-            running = running * (1 - defaults - repayments)
-        return np.column_stack(defaulted), np.column_stack(repaid)
+        All of it is NaN where the term is no number above 0.
+        """
+        length = int(last_periods(np.nan_to_num(terms), self.grace_months).max(initial=1)) + 1
+        defaulted, repaid = np.full((2, len(X), length), np.nan)
+        for begin, count in part_bounds(len(X)):
+            part = slice(begin, begin + count)
+            margins = self.margins(X[part])
+            for term in np.unique(terms[part][terms[part] > 0]):
+                rows = np.flatnonzero(terms[part] == term)
+                of_term = self.of_term(margins[rows], float(term))
+                defaulted[begin + rows] = _lengthened(of_term.defaulted, length)
+                repaid[begin + rows] = _lengthened(of_term.repaid, length)
+        return Incidence(defaulted, repaid)
 
+    def margins(self, X: Matrix) -> Floats:
+        """Return the log-odds (n, 2 * phases) of default and then of repayment, by phase, when a loan is granted."""
+        return self.margins_by(X, self.default.margins, self.repayment.margins)
 
-def _parts(X: Matrix) -> list[tuple[int, int]]:
-    return part_bounds(len(X)) or [(0, 0)]
+    @staticmethod
+    def margins_by(X: Matrix, *ways: Callable[[Matrix], Floats]) -> Floats:
+        """Return the same by whatever computes margins of either model."""
+        rows = Hazard.phase_rows(X)
+        return np.concatenate([way(rows).reshape(len(X), _PHASES) for way in ways], axis=1)
+
+    @staticmethod
+    def phase_rows(X: Matrix) -> Matrix:
+        """Return a row for each phase of each loan, as both models see it when the loan is granted."""
+        rows = np.zeros((len(X), _PHASES, X.shape[1] + _OWN_COLUMNS), dtype=np.float32)
+        rows[:, :, : X.shape[1]] = X[:, None]
+        rows[:, :, X.shape[1]] = np.arange(_PHASES)
+        return rows.reshape(-1, rows.shape[2])
+
+    def of_term(self, margins: Floats, term: float) -> Incidence:
+        """Sum up what happens to loans of one term by their margins (n, 2 * phases): the same alone as among others."""
+        phases, default, repayment = self._course(term)
+        defaults = _sigmoid(margins[:, phases] + default)
+        repayments = np.minimum(_sigmoid(margins[:, _PHASES + phases] + repayment), 1 - defaults)
+        running = np.ones((len(margins), len(phases)))
+        np.cumprod((1 - defaults - repayments)[:, :-1], axis=1, out=running[:, 1:])
+        cumulative = np.zeros((2, len(margins), len(phases) + 1))
+        np.cumsum(running * defaults, axis=1, out=cumulative[0, :, 1:])
+        np.cumsum(running * repayments, axis=1, out=cumulative[1, :, 1:])
+        return Incidence(*cumulative)
+
+    @cached_property
+    def _courses(self) -> dict[float, tuple[Ints, Floats, Floats]]:
+        return {}
+
+    def _course(self, term: float) -> tuple[Ints, Floats, Floats]:
+        """Return of each period (k,) of a term its phase, and what it adds to the log-odds of default and repayment."""
+        course = self._courses.get(term)
+        if course is None:
+            if len(self._courses) >= _REMEMBERED:
+                self._courses.clear()
+            periods = np.arange(last_periods(np.array([term]), self.grace_months)[0])
+            rows = np.zeros((len(periods) + 1, self.default.booster.num_features()), dtype=np.float32)
+            rows[1:, 1 - _OWN_COLUMNS :] = _period_columns(periods, np.full(len(periods), term), self.longest)[:, 1:]
+            default, repayment = (model.margins(rows) for model in (self.default, self.repayment))
+            course = _phases_of(periods), default[1:] - default[0], repayment[1:] - repayment[0]
+            self._courses[term] = course
+        return course
+
+    def save(self, folder: Path) -> None:
+        """Write both models and `hazard.json` into a folder."""
+        for name in MODELS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            getattr(self, name).save(folder / name)
+        content = {"longest": self.longest, "grace_months": self.grace_months}
+        (folder / _FILE).write_text(json.dumps(content), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Hazard:
+        """Read what `save` wrote."""
+        content: dict[str, int] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        default, repayment = (XGBoostTrees.load(folder / name) for name in MODELS)
+        return cls(default, repayment, content["longest"], content["grace_months"])
 
 
 def _lengthened(incidence: Floats, length: int) -> Floats:
@@ -180,14 +249,19 @@ def _lengthened(incidence: Floats, length: int) -> Floats:
     return np.column_stack([incidence, np.repeat(incidence[:, -1:], length - incidence.shape[1], axis=1)])
 
 
-def _predict(booster: Any, rows: Matrix) -> Floats:
-    return np.asarray(booster.inplace_predict(rows, validate_features=False), dtype=np.float64)
+def _sigmoid(log_odds: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-log_odds)))
+
+
+def _phases_of(periods: Ints) -> Ints:
+    return np.minimum(periods // _PERIODS_OF_PHASE, _PHASES - 1)
 
 
 def _period_columns(periods: Ints, terms: Floats, longest: int | None = None) -> NDArray[np.float32]:
-    """Return months on book when a period began, of those that were observed, and the share of the term (m, 2)."""
+    """Return the phase, months on book when a period began, of those observed, and the share of the term (m, 3)."""
     months = np.minimum(periods, longest) if longest is not None else periods
-    return np.column_stack([PERIOD_MONTHS * months, PERIOD_MONTHS * periods / terms]).astype(np.float32)
+    columns = [_phases_of(periods), PERIOD_MONTHS * months, PERIOD_MONTHS * periods / terms]
+    return np.column_stack(columns).astype(np.float32)
 
 
 def fit_hazard(
@@ -221,11 +295,14 @@ def fit_hazard(
     longest, periods = int(periods.periods.max()), periods.draw(at_most, rng)
     rows = np.column_stack([X[periods.loans], _period_columns(periods.periods, history.terms[periods.loans])])
     stops = (rng.random(len(history)) < 1 / _STOPPED_BY)[periods.loans]
-    monotone, free = (*space.monotone, 0, 0), (0,) * rows.shape[1]
+    columns = rows.shape[1]
+    monotone, free = (*space.monotone, *(0,) * _OWN_COLUMNS), (0,) * columns
+    apart = json.dumps([[*range(columns - 2)], [columns - 2, columns - 1]])  # the application and phase, and the period
 
-    def fit(events: NDArray[np.float32], directions: tuple[int, ...]) -> Any:
-        spec = {**tree_parameters(parameters.start, space, seed), "monotone_constraints": directions}
-        return _boost(rows, events, periods.weights, stops, spec, parameters)
+    def fit(events: NDArray[np.float32], directions: tuple[int, ...]) -> XGBoostTrees:
+        constraints = {"monotone_constraints": directions, "interaction_constraints": apart}
+        spec = {**tree_parameters(parameters.start, space, seed), **constraints}
+        return XGBoostTrees(_boost(rows, events, periods.weights, stops, spec, parameters))
 
     return Hazard(fit(periods.defaulted, monotone), fit(periods.repaid, free), longest, grace_months)
 

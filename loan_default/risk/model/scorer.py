@@ -31,7 +31,15 @@ from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import load_model
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.hazard import Hazard
 from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values
+from loan_default.risk.model.timing import (
+    TIMED,
+    ApplicationTerm,
+    ApplicationTiming,
+    time_application,
+    time_applications,
+)
 from loan_default.risk.policy import DecisionPolicy
 
 FORMAT = 3
@@ -50,6 +58,7 @@ SCORED = {
 }
 VALUED = {"expected_loss": pl.Float64(), "npv": pl.Float64()}  # by versions that have a value, in the book's money
 VALUE_FILE = "value.json"  # of a package
+HAZARD_FOLDER = "hazard"
 
 
 class ApplicationValue(NamedTuple):
@@ -63,7 +72,7 @@ class Predictions(NamedTuple):
     """Predictions for n applications as plain values: PDs from 0 to 1, points, decisions, reasons as two forms.
 
     Only applications that are declined or reviewed have reasons: sentences, and codes of the same order. `values` are
-    empty where the version has no value.
+    empty where the version has no value, `timings` where it has no hazards.
     """
 
     pds: list[float]
@@ -72,6 +81,7 @@ class Predictions(NamedTuple):
     reasons: list[list[str]]
     reason_codes: list[list[ReasonCode]]
     values: Sequence[ApplicationValue] = ()
+    timings: Sequence[ApplicationTiming] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class Scorer:
     contract: Contract
     population: Population = field(default_factory=Population)
     value: ValueModel | None = None
+    hazard: Hazard | None = None
 
     @cached_property
     def space(self) -> FeatureSpace:
@@ -103,11 +114,15 @@ class Scorer:
     @property
     def scored(self) -> dict[str, pl.DataType]:
         """Return the columns of its predictions."""
-        return SCORED if self.value is None else SCORED | VALUED
+        return SCORED | (VALUED if self.value else {}) | (TIMED if self.hazard else {})
 
     @cached_property
     def _loan_terms(self) -> LoanTerms:
         return LoanTerms.of(self.contract)
+
+    @cached_property
+    def _term(self) -> ApplicationTerm:
+        return ApplicationTerm.of(self.contract) or ApplicationTerm()
 
     @cached_property
     def _reason_finder(self) -> ReasonFinder:
@@ -124,7 +139,8 @@ class Scorer:
             n rows: `pd` (calibrated probability of default), `raw_score` (log-odds, ranks the loans), `score` (points,
             higher is safer), `decision` (approve, review, decline; at best review where `needed_to_approve` is
             missing), `reasons` (list of sentences, strongest first; empty where approved), `reason_codes` (the same for
-            programs: group, field, side, share); and of a version that has a value `expected_loss` and `npv`.
+            programs: group, field, side, share); of a version that has a value `expected_loss` and `npv`, of one with
+            hazards the columns of `TIMED`.
         """
         X, values = self.space.matrix(loans), self.space.values(loans)
         raw = self.model.margins(X)
@@ -138,11 +154,14 @@ class Scorer:
         }
         explained = (decisions != "approve").to_numpy() & with_reasons
         scored = pl.DataFrame(columns).hstack(self._reasons(X, values, pds, explained))
-        if self.value is None:
-            return scored
-        worth = self.value.value(pds, self._loan_terms.read(values))
-        valued = {name: getattr(worth, name) for name in VALUED}
-        return scored.hstack(pl.DataFrame(valued, nan_to_null=True))
+        if self.value is not None:
+            worth = self.value.value(pds, self._loan_terms.read(values))
+            valued = {name: getattr(worth, name) for name in VALUED}
+            scored = scored.hstack(pl.DataFrame(valued, nan_to_null=True))
+        if self.hazard is not None:
+            margins = self.hazard.margins(X)
+            scored = scored.hstack(time_applications(self.hazard, margins, pds, self._term.read(values)))
+        return scored
 
     def predict(self, values: Values, X: Matrix, margins: Floats, *, with_reasons: bool = True) -> Predictions:
         """Score to plain values, as `score` does to columns.
@@ -153,13 +172,13 @@ class Scorer:
             margins: (n,) of the model, from whatever computed them.
             with_reasons: as for `score`.
         """
-        predictions = self.decide(values, margins)
+        predictions = self.decide(values, margins, self.hazard.margins(X) if self.hazard else None)
         if with_reasons and (explained := self.explained(predictions)):
             self.explain(predictions, values, X, explained)
         return predictions
 
-    def decide(self, values: Values, margins: Floats) -> Predictions:
-        """Score to plain values, without reasons yet."""
+    def decide(self, values: Values, margins: Floats, hazard_margins: Floats | None = None) -> Predictions:
+        """Score to plain values, without reasons yet; without the hazards' margins also without timings."""
         if len(margins) == 1:
             pd = self.calibration.pd(float(margins[0]))
             pds, scores, decisions = [pd], [_points_of(pd, self.policy)], [self._decision(pd, values[0])]
@@ -168,7 +187,18 @@ class Scorer:
             pds, scores = array.tolist(), points(array, self.policy).tolist()
             decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
         worth = () if self.value is None else self._values(self.value, pds, values)
-        return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds), worth)
+        timings = () if hazard_margins is None else self._timings(pds, values, hazard_margins)
+        return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds), worth, timings)
+
+    def _timings(self, pds: list[float], values: Values, hazard_margins: Floats) -> list[ApplicationTiming]:
+        """Time applications one by one where there is one, else together; the same either way."""
+        if self.hazard is None:
+            return []
+        if len(pds) == 1:
+            return [time_application(self.hazard, hazard_margins, pds[0], self._term.read_one(values[0]))]
+        terms = self._term.read(np.asarray(values))
+        timed = time_applications(self.hazard, hazard_margins, np.array(pds), terms)
+        return [*map(ApplicationTiming._make, timed.iter_rows())]
 
     def _values(self, value: ValueModel, pds: list[float], values: Values) -> list[ApplicationValue]:
         """Value applications one by one where there is one, else together; the same either way."""
@@ -226,7 +256,7 @@ class Scorer:
         return of_all.select(pl.col(name).fill_null(pl.lit([], SCORED[name])) for name in ("reasons", "reason_codes"))
 
     def save(self, folder: Path) -> None:
-        """Write the model package: the model's file, `model.json`, `contract.json`, and `value.json` if it has one."""
+        """Write the model package: the model's file, `model.json`, `contract.json`, value and hazards if any."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder)
         content = {
@@ -240,6 +270,8 @@ class Scorer:
         (folder / "contract.json").write_text(self.contract.model_dump_json(indent=1), encoding="utf-8")
         if self.value is not None:
             (folder / VALUE_FILE).write_text(json.dumps(self.value.to_dict()), encoding="utf-8")
+        if self.hazard is not None:
+            self.hazard.save(folder / HAZARD_FOLDER)
 
     @classmethod
     def load(cls, folder: Path) -> Scorer:
@@ -265,6 +297,7 @@ class Scorer:
             contract=load_packaged_contract(folder / "contract.json"),
             population=Population(**content.get("population", {})),
             value=_read_value(folder / VALUE_FILE),
+            hazard=Hazard.load(folder / HAZARD_FOLDER) if (folder / HAZARD_FOLDER).is_dir() else None,
         )
 
 

@@ -32,7 +32,7 @@ from loan_default.risk.loan_order import term_months
 from loan_default.risk.model.candidates.registry import boosted_class
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace
-from loan_default.risk.model.hazard import Hazard, expected_outcomes, fit_hazard
+from loan_default.risk.model.hazard import RECIPE, Hazard, expected_outcomes, fit_hazard
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import fit_calibrated
 from loan_default.risk.month_texts import months_after
@@ -40,7 +40,6 @@ from loan_default.risk.policy import DecisionPolicy, Policy, ValuePolicy
 
 Label = Literal["matured", "hazard", "open", "hindsight"]
 LABELS: tuple[Label, ...] = ("matured", "hazard", "open", "hindsight")
-RECIPE = "xgboost"  # the candidate that is fitted, and whose parameters the hazards take
 TESTED_MONTHS = 12
 YEAR = 12.0
 _CALIBRATED = 0.2  # of the loans, the newest

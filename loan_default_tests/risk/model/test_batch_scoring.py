@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,7 @@ from loan_default.risk.model.scorer import SCORED, Scorer
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import load_policy
+from loan_default_tests.packages import applications, timed_scorer
 from loan_default_tests.risk.small_books import BOOKS, make_file
 
 
@@ -81,6 +83,15 @@ def test_predictions_are_written_as_scored(scorer: Scorer, loans: pl.DataFrame, 
         decided_so = scores.filter(pl.col("decision") == name)
         assert rows == decided_so.height
         assert mean_pd == pytest.approx(decided_so["pd"].mean())
+
+
+def test_a_curve_is_figures_with_spaces_in_csv(tmp_path: Path) -> None:
+    timed, features = timed_scorer("xgboost"), applications()[1]
+    loans = FrameTable(features.with_columns(id=pl.lit("a"), issue_d=pl.lit(date(2018, 10, 1))).lazy())
+    write_predictions(timed, loans, parquet=tmp_path / "p.parquet", csv=tmp_path / "p.csv")
+    curves = [[float(text) for text in line.split()] for line in pl.read_csv(tmp_path / "p.csv")["pd_curve"]]
+    assert curves == timed.score(features)["pd_curve"].to_list()
+    assert curves == pl.read_parquet(tmp_path / "p.parquet")["pd_curve"].to_list()
 
 
 @pytest.mark.parametrize(

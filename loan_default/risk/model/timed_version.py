@@ -1,0 +1,62 @@
+"""Gives a version its hazards: fitted on the loans of its development, as far as was known of them at the snapshot.
+
+A hazard and what it says of applications are `hazard`'s and `timing`'s; here stands what reads windows for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import date
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from loan_default.risk.arrays import Matrix
+from loan_default.risk.compute import Engine, Table
+from loan_default.risk.contract.columns import OUTCOME, OUTCOME_KNOWN
+from loan_default.risk.data.as_of import LoanHistory, as_of
+from loan_default.risk.data.splitting import Splits
+from loan_default.risk.model.development import on_windows
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.hazard import RECIPE, fit_hazard
+from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.search_space import SearchSpace
+from loan_default.risk.model.timing import timing_problem
+
+LEAST_DEFAULTS = 30
+_PERIODS_AT_MOST = 200_000  # loan-periods
+
+
+def with_timing(
+    scorer: Scorer, engine: Engine, loans: Table, splits: Splits, search: SearchSpace, seed: int
+) -> tuple[Scorer, str]:
+    """Return the version with its hazards, or as it is; and in one sentence what they rest on, or why it has none."""
+    contract = scorer.contract
+    if problem := timing_problem(contract):
+        return scorer, problem
+    if splits.snapshot is None or RECIPE not in search.sections:
+        lacking = "section xgboost in the search space" if splits.snapshot else "month in which the file was taken"
+        return scorer, f"There is no {lacking}, so nothing is said of when loans default."
+    read = partial(_read, scorer.space, splits.snapshot)
+    parts = [*on_windows(engine, loans, contract, splits, ["train", "calibrate"], read)]
+    X = np.concatenate([matrix for matrix, _ in parts])
+    columns = {each.name: [getattr(history, each.name) for _, history in parts] for each in fields(LoanHistory)}
+    history = LoanHistory(**{name: np.concatenate(values) for name, values in columns.items()})
+    defaults, count = int(history.defaulted.sum()), len(history)
+    if not LEAST_DEFAULTS <= defaults < count:
+        return scorer, (
+            f"Of the loans of development {count:,} say when they ended, of which {defaults:,} defaulted; "
+            f"{LEAST_DEFAULTS} defaults and a repaid loan are needed, so nothing is said of when loans default."
+        )
+    parameters = search.for_loans(count).tunable(RECIPE)
+    hazard = fit_hazard(X, history, scorer.space, parameters, seed=seed, at_most=_PERIODS_AT_MOST)
+    sentence = f"Hazards of {count:,} loans of development, of which {defaults:,} defaulted, say when loans default."
+    return replace(scorer, hazard=hazard), sentence
+
+
+def _read(space: FeatureSpace, snapshot: date, loans: pl.DataFrame) -> tuple[Matrix, LoanHistory]:
+    """Encode those of matured loans that say when they ended, and read that."""
+    view = as_of(loans.lazy(), space.contract, snapshot, snapshot).collect()
+    ended = view.filter(pl.col(OUTCOME).is_not_null() & pl.col(OUTCOME_KNOWN).is_not_null())
+    return space.matrix(ended), LoanHistory.of(ended, space.contract, snapshot)
