@@ -33,7 +33,7 @@ RECIPE = "xgboost"  # the candidate whose parameters it takes
 PERIOD_MONTHS = 3
 PERIODS_AT_MOST = 800_000  # loan-periods that are learned from: of more, a third of each kind is drawn
 _STOPPED_BY = 5  # of the loans one in so many says when the fit stops
-_PERIODS_OF_PHASE, _PHASES = 4, 3  # the first year on book, the second, and all after it
+_PHASES = np.array([0, 4, 8])  # periods in which a phase begins: the first year on book, the second, and all after it
 _OWN_COLUMNS = 3  # of a loan-period, behind the features
 _REMEMBERED = 1_000  # terms
 MODELS = ("default", "repayment")  # also the folders of a package
@@ -188,21 +188,21 @@ class Hazard:
     def margins_by(X: Matrix, *ways: Callable[[Matrix], Floats]) -> Floats:
         """Return the same by whatever computes margins of either model."""
         rows = Hazard.phase_rows(X)
-        return np.concatenate([way(rows).reshape(len(X), _PHASES) for way in ways], axis=1)
+        return np.concatenate([way(rows).reshape(len(X), len(_PHASES)) for way in ways], axis=1)
 
     @staticmethod
     def phase_rows(X: Matrix) -> Matrix:
         """Return a row for each phase of each loan, as both models see it when the loan is granted."""
-        rows = np.zeros((len(X), _PHASES, X.shape[1] + _OWN_COLUMNS), dtype=np.float32)
+        rows = np.zeros((len(X), len(_PHASES), X.shape[1] + _OWN_COLUMNS), dtype=np.float32)
         rows[:, :, : X.shape[1]] = X[:, None]
-        rows[:, :, X.shape[1]] = np.arange(_PHASES)
+        rows[:, :, X.shape[1]] = np.arange(len(_PHASES))
         return rows.reshape(-1, rows.shape[2])
 
     def of_term(self, margins: Floats, term: float) -> Incidence:
         """Sum up what happens to loans of one term by their margins (n, 2 * phases): the same alone as among others."""
         phases, default, repayment = self._course(term)
         defaults = _sigmoid(margins[:, phases] + default)
-        repayments = np.minimum(_sigmoid(margins[:, _PHASES + phases] + repayment), 1 - defaults)
+        repayments = np.minimum(_sigmoid(margins[:, len(_PHASES) + phases] + repayment), 1 - defaults)
         running = np.ones((len(margins), len(phases)))
         np.cumprod((1 - defaults - repayments)[:, :-1], axis=1, out=running[:, 1:])
         cumulative = np.zeros((2, len(margins), len(phases) + 1))
@@ -254,7 +254,7 @@ def _sigmoid(log_odds: Floats) -> Floats:
 
 
 def _phases_of(periods: Ints) -> Ints:
-    return np.minimum(periods // _PERIODS_OF_PHASE, _PHASES - 1)
+    return np.asarray(np.searchsorted(_PHASES, periods, side="right") - 1)
 
 
 def _period_columns(periods: Ints, terms: Floats, longest: int | None = None) -> NDArray[np.float32]:
