@@ -33,7 +33,8 @@ RECIPE = "xgboost"  # the candidate whose parameters it takes
 PERIOD_MONTHS = 3
 PERIODS_AT_MOST = 800_000  # loan-periods that are learned from: of more, a third of each kind is drawn
 _STOPPED_BY = 5  # of the loans one in so many says when the fit stops
-_PHASES = np.array([0, 4, 8])  # periods in which a phase begins: the first year on book, the second, and all after it
+_PHASES = np.array([0, 1, 2, 3, 4, 8])  # periods in which a phase begins: quarters of the first year, the second, later
+_LEAST_LEARNING_RATE = 0.05  # there are many loan-periods; slower fits took twice as long and gained nothing
 _OWN_COLUMNS = 3  # of a loan-period, behind the features
 _REMEMBERED = 1_000  # terms
 MODELS = ("default", "repayment")  # also the folders of a package
@@ -301,7 +302,8 @@ def fit_hazard(
 
     def fit(events: NDArray[np.float32], directions: tuple[int, ...]) -> XGBoostTrees:
         constraints = {"monotone_constraints": directions, "interaction_constraints": apart}
-        spec = {**tree_parameters(parameters.start, space, seed), **constraints}
+        rate = {"learning_rate": max(parameters.start.get("learning_rate", 0), _LEAST_LEARNING_RATE)}
+        spec = {**tree_parameters({**parameters.start, **rate}, space, seed), **constraints}
         return XGBoostTrees(_boost(rows, events, periods.weights, stops, spec, parameters))
 
     return Hazard(fit(periods.defaulted, monotone), fit(periods.repaid, free), longest, grace_months)
