@@ -19,7 +19,7 @@ from loan_default.serving.decision_id import DecisionIds, decided_at, text_of
 from loan_default.serving.decisions import Decision, compare, recall
 from loan_default.serving.prediction_log import Entry, PredictionLog
 from loan_default.serving.served_model import ServedModel
-from loan_default_tests.packages import KINDS, applications, package
+from loan_default_tests.packages import KINDS, applications, package, valued_scorer
 from loan_default_tests.waiting import within
 
 
@@ -72,7 +72,7 @@ def test_each_decision_is_the_same_again_to_the_bit(tmp_path: Path, kind: str) -
 
 
 def test_what_a_loan_is_worth_is_kept_and_computed_again(tmp_path: Path) -> None:
-    log = Log(tmp_path, ServedModel.load(package(tmp_path / "package", valued=True), 3))
+    log = Log(tmp_path, ServedModel.load(package(tmp_path / "package", of=valued_scorer), 3))
     value = log.model.scorer.value
     assert value is not None
     policy = value.policy.model_copy(update={"funding_rate": 0.2})
