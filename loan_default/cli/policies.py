@@ -32,8 +32,8 @@ def adopt(*, write: bool = False) -> None:
     console.print(
         f"Of version {change.version}, on the ended loans of its test window: a PD below "
         f"{change.proposal['approve_below']:.1%} ({low:.1%} to {high:.1%}) approves {outcome['loans']:,} loans, of "
-        f"which {outcome['default_rate']:.1%} defaulted; they were expected to earn {outcome['expected_npv']:,.0f} "
-        f"{change.unit}, and earned {outcome['npv']:,.0f}."
+        f"which {outcome['default_rate']:.1%} defaulted; they were expected to earn {outcome['expected_npv']:z,.0f} "
+        f"{change.unit}, and earned {outcome['npv']:z,.0f}."
     )
     console.print(change.difference or "The policy says so already.", markup=False, highlight=False)
     if write and change.difference:

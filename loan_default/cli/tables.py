@@ -228,7 +228,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     first, *others = SHOWN_METRICS
     interval = metrics[first]
     return [
-        f"{interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})",
+        f"{interval['value']:z.4f} ({interval['low']:z.4f} to {interval['high']:z.4f})",
         *(f"{metrics[name]['value']:.4f}" for name in others),
     ]
 

@@ -68,7 +68,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownM
 
 def percent(share: float) -> str:
     """Write a share as people read it."""
-    return f"{share:.1%}"
+    return f"{share:z.1%}"
 
 
 def rows(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
@@ -81,7 +81,7 @@ def rows(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> dg
 
 def rounded(value: Any) -> Any:
     """Round a number to four decimals; what is none stays as it is."""
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, 4) + 0.0 if isinstance(value, float) else value  # -0.0 becomes 0.0
 
 
 def cleaned_lineage(contract: Contract, source: dg.AssetKey) -> dg.TableColumnLineage:

@@ -168,7 +168,7 @@ def show_value(contract: Contract, name: str, value: Any) -> str:
     number = _read(each, str(value)) if each.kind == "number" else None
     if each.derived:
         return str(value if number is None else number)  # no person reads it
-    return f"{round(number, _CENTS):.10g}" if isinstance(number, float) else str(value)
+    return f"{round(number, _CENTS):z.10g}" if isinstance(number, float) else str(value)
 
 
 def words_of(name: str) -> str:

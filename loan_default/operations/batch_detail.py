@@ -112,7 +112,7 @@ def _short(value: float) -> str:
     for size, letter in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
         if abs(value) >= 10 * size or (abs(value) >= size and value % size == 0):
             return f"{value / size:,.4g}{letter}"
-    return f"{value:,.4g}"
+    return f"{value:z,.4g}"
 
 
 def predictions_file(settings: Settings, batch: str) -> Path:

@@ -46,7 +46,7 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+        return f"{self.value:z.4f} ({self.low:z.4f} to {self.high:z.4f})"
 
 
 def read_intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:

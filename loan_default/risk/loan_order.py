@@ -55,7 +55,7 @@ def cohort_level(position: Position, contract: Contract) -> str:
     levels = contract.by_name[contract.cohort_name].levels if contract.cohort_name else ()
     if levels:
         return levels[int(position)]
-    return position if isinstance(position, str) else f"{position:.15g}"
+    return position if isinstance(position, str) else f"{position:z.15g}"
 
 
 def period_numbers(loans: pl.DataFrame, contract: Contract) -> NDArray[np.int64] | None:

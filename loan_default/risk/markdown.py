@@ -37,7 +37,7 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.4f}" if abs(value) < 10 else f"{value:,.1f}"
+        return f"{value:z,.4f}" if abs(value) < 10 else f"{value:,.1f}"
     return " ".join(str(value).split()).replace("|", r"\|")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 def shorten_number(number: float) -> str:
     """Write a number with two decimals at most, or with two figures where it is below 0.01."""
-    digits = f"{number:,.2f}" if abs(number) >= 0.01 or not number else f"{number:.2g}"
+    digits = f"{number:z,.2f}" if abs(number) >= 0.01 or not number else f"{number:.2g}"
     return digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
 
 

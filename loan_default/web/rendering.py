@@ -132,7 +132,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Write a share (0 to 1) as `11.2 %`; a dash for none."""
-    return NOTHING if share is None else f"{100 * share:,.{digits}f}\N{NO-BREAK SPACE}%"
+    return NOTHING if share is None else f"{100 * share:z,.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def cut_off(share: float) -> str:

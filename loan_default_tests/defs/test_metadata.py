@@ -18,6 +18,10 @@ def test_tables_bullets_and_pictures_are_markdown() -> None:
     )
 
 
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    assert (metadata.percent(-0.0004), repr(metadata.rounded(-0.00001))) == ("0.0%", "0.0")
+
+
 def test_problems_are_counted_in_their_unit() -> None:
     lines = metadata.problems({"annual_inc range": 2}, "lines").value.splitlines()
     assert (lines[0], lines[-1]) == ("| problem | lines |", "| annual_inc range | 2 |")

@@ -18,6 +18,7 @@ def test_table_is_github_markdown_with_figures_to_the_right() -> None:
         (-1234, "-1,234"),
         (0.7, "0.7000"),
         (-9.87654, "-9.8765"),
+        (-0.00001, "0.0000"),
         (12345.678, "12,345.7"),
         (None, "–"),
         (float("nan"), "–"),

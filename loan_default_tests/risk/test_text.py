@@ -1,11 +1,15 @@
 """Long lists and numbers in few words."""
 
+import re
+from pathlib import Path
+
+import loan_default
 from loan_default.risk.text import shorten_names, shorten_number, shorten_sentences
 
 
 def test_a_number_has_few_decimals_and_none_is_lost_to_nothing() -> None:
-    numbers = [0, 1.467077243, 24_000, 1_496.24, 0.5, -0.001234, 1e-7]
-    assert [*map(shorten_number, numbers)] == ["0", "1.47", "24,000", "1,496.24", "0.5", "-0.0012", "1e-07"]
+    numbers = [0, -0.0, 1.467077243, 24_000, 1_496.24, 0.5, -0.001234, 1e-7]
+    assert [*map(shorten_number, numbers)] == ["0", "0", "1.47", "24,000", "1,496.24", "0.5", "-0.0012", "1e-07"]
 
 
 def test_what_is_too_much_is_counted() -> None:
@@ -18,3 +22,10 @@ def test_what_is_too_much_is_counted() -> None:
     ]
     assert shorten_sentences(["A.", "B."], 2) == "A. B."
     assert shorten_sentences(["A", "B", "C"], 2, "; ") == "A; B (+1 more)"
+
+
+def test_no_difference_is_written_with_the_sign_of_nothing() -> None:
+    """Python's option `z` writes -0.001 with two decimals as +0.00."""
+    signed = re.compile(r":\+,?\.\d")
+    sources = Path(loan_default.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if signed.search(path.read_text(encoding="utf-8"))] == []

@@ -17,6 +17,7 @@ from loan_default_tests.web.test_people import ANNA, PASSWORD
 def test_numbers_are_written_as_people_do() -> None:
     assert (number(12345.678), number(12345.678, 2), number(None)) == ("12,346", "12,345.68", "–")
     assert (percent(0.1124), percent(0.5, 0), percent(None)) == ("11.2\u00a0%", "50\u00a0%", "–")
+    assert percent(-0.0004) == "0.0\u00a0%"
     assert [times(count) for count in (1, 2, 0)] == ["once", "2 times", "0 times"]
     assert (plural(1, "batch", "batches"), plural(2000, "row")) == ("1 batch", "2,000 rows")
 

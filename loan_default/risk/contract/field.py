@@ -345,7 +345,7 @@ class LoanField(Section):
     def allowed(self) -> str:
         """Say what a value may be: for error messages and the model card."""
         if self.range is not None:
-            return f"{self.range[0]:,.10g} to {self.range[1]:,.10g}{self._unit_words}"
+            return f"{self.range[0]:z,.10g} to {self.range[1]:z,.10g}{self._unit_words}"
         if self.levels:
             return "one of " + ", ".join(self.levels)
         return {"month": allowed_month(self.format), "number": "a number"}.get(self.kind, "any text")

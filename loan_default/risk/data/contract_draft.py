@@ -424,7 +424,7 @@ def _day_lines(column: ColumnProfile, name: str) -> Iterator[str]:
 def _profile_comment(column: ColumnProfile) -> str:
     parts = [f"{column.missing_share:.1%} missing", f"{column.distinct:,} different values"]
     if column.numbers is not None:
-        parts.append(f"{column.numbers[0]:,.10g} to {column.numbers[1]:,.10g}")
+        parts.append(f"{column.numbers[0]:z,.10g} to {column.numbers[1]:z,.10g}")
     if column.codes:
         parts.append(f"beside {', '.join(column.codes)}")
     if column.auc is not None:
@@ -454,7 +454,7 @@ def _protected_lines(column: ColumnProfile) -> Iterator[str]:
         yield "    kind: number"
         yield "    unit: years" if "age" in column.name.lower() else "    unit: count"
         low, high = _range(column, normalise(column.name))
-        yield f"    range: [{low:.15g}, {high:.15g}]"
+        yield f"    range: [{low:z.15g}, {high:z.15g}]"
         yield '    outside: "null"'
     elif column.levels:
         yield "    kind: nominal"
@@ -476,7 +476,7 @@ def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
         yield f"    scale: {scale}  # GUESS: the file has fractions, and {unit} is so many times that"
     if column.suffix:
         yield f'    strip: " {column.suffix}"'
-    yield f"    range: [{low:.15g}, {high:.15g}]  # GUESS"
+    yield f"    range: [{low:z.15g}, {high:z.15g}]  # GUESS"
     codes = f"  # GUESS: {', '.join(column.codes)}: no value, and read as missing" if column.codes else ""
     yield f'    outside: "null"{codes}'
     if opinion:

@@ -26,7 +26,7 @@ from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.monitoring.verdicts import PerformanceWord
 from loan_default.risk.month_texts import months_after
 from loan_default.risk.policy import Finding, PerformancePolicy
-from loan_default.risk.validation.quality_gates import in_the_large
+from loan_default.risk.validation.quality_gates import fits_in_the_large, in_the_large
 
 Learned = date | pl.Series  # the last issue month of loans, or their draws
 QuartersOf = Literal["issue", "scoring"]
@@ -383,7 +383,7 @@ def _findings(resolved: pl.DataFrame, policy: PerformancePolicy) -> Iterator[Fin
     large = calibration_in_the_large(outcomes, pds, month_numbers(resolved["issued"]))
     yield Finding(
         "calibrated",
-        abs(large.value) <= tolerance or large.p_value() > size,
+        fits_in_the_large(large, tolerance, size),
         f"Mean PD {pds.mean():.3f} and default rate {outcomes.mean():.3f} {of}. "
         f"{in_the_large(large, tolerance, size)}.",
     )

@@ -223,7 +223,7 @@ def _described(segment: Segment) -> str:
     error = segment.calibration.value if segment.calibration else 0.0
     return (
         f"{segment.field} {segment.level} (mean PD {segment.mean_pd:.3f}, default rate {segment.default_rate:.3f}, "
-        f"{error:+.2f} would have to be added, z {segment.z:+.1f})"
+        f"{error:+z.2f} would have to be added, z {segment.z:+z.1f})"
     )
 
 
@@ -294,16 +294,16 @@ def _judge_against(
     yield Finding(
         "auc_no_worse",
         gain.low >= -policy.auc_loss_at_most,
-        f"{against} AUC changes by {gain.low:+.4f} at the lower end; a loss of {policy.auc_loss_at_most:.4f} is "
+        f"{against} AUC changes by {gain.low:+z.4f} at the lower end; a loss of {policy.auc_loss_at_most:.4f} is "
         "allowed.",
     )
     yield Finding(
         "brier_no_worse",
         rise.value <= policy.brier_rise_at_most,
-        f"{against} the Brier score changes by {rise.value:+.4f}; a rise of {policy.brier_rise_at_most:.4f} is "
+        f"{against} the Brier score changes by {rise.value:+z.4f}; a rise of {policy.brier_rise_at_most:.4f} is "
         "allowed.",
     )
 
 
 def _signed(interval: Interval) -> str:
-    return f"{interval.value:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
+    return f"{interval.value:+z.4f} ({interval.low:+z.4f} to {interval.high:+z.4f})"

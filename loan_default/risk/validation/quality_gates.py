@@ -163,7 +163,7 @@ def judge_opinion(auc: Interval, opinion_auc: float | None, gain: Interval | Non
         BETTER_THAN_OPINION,
         gain.low > limit,
         f"The lender's opinion alone reaches AUC {opinion_auc:.4f}, the model {auc.value:.4f}: it gains "
-        f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), and the interval must lie above {limit:+.4f}.",
+        f"{gain.value:+z.4f} ({gain.low:+z.4f} to {gain.high:+z.4f}), and the interval must lie above {limit:+z.4f}.",
     )
 
 
@@ -178,24 +178,39 @@ def judge_calibration(recalibration: Recalibration | None, policy: PromotionPoli
     if slope is None:
         return Finding("calibrated", False, "All loans have the same PD, or PDs and outcomes agree without a fault.")
     each, tolerance, slope_tolerance = size / 2, policy.calibration_tolerance, policy.slope_tolerance
-    fits = abs(large.value) <= tolerance or large.p_value() > each
-    spread_right = abs(slope.value - 1) <= slope_tolerance or slope.p_value(1) > each
-    reach = slope.reach(slope_tolerance, each)
+    reach, allowed = slope.reach(slope_tolerance, each), f"{1 - slope_tolerance:.2f} to {1 + slope_tolerance:.2f}"
+    slope_fits, slope_verdict = _against_limit(slope, 1, slope_tolerance, each, allowed)
     return Finding(
         "calibrated",
-        fits and spread_right,
-        f"{in_the_large(large, tolerance, each)}; the slope of their log-odds is {slope.value:.2f} ({slope.low:.2f} to "
-        f"{slope.high:.2f}), where {1 - slope_tolerance:.2f} to {1 + slope_tolerance:.2f} is allowed and "
-        f"{1 - reach:.2f} or {1 + reach:.2f} would have been seen.",
+        fits_in_the_large(large, tolerance, each) and slope_fits,
+        f"{in_the_large(large, tolerance, each)}; the slope of their log-odds is {slope.value:z.2f} ({slope.low:z.2f} "
+        f"to {slope.high:z.2f}), {slope_verdict}, and {1 - reach:z.2f} or {1 + reach:.2f} would have been seen.",
     )
+
+
+def fits_in_the_large(error: Estimate, tolerance: float, size: float) -> bool:
+    """Tell whether what PDs of all loans lack to be right is tolerated, or no more than chance explains."""
+    return _against_limit(error, 0, tolerance, size, "")[0]
 
 
 def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
     """Say what PDs of all loans lack to be right, and how large an error a test of this size would have seen."""
+    _, verdict = _against_limit(error, 0, tolerance, size, f"{tolerance:.2f} either way")
     return (
-        f"In the large {error.value:+.2f} ({error.low:+.2f} to {error.high:+.2f}) would have to be added to the "
-        f"log-odds of the PDs, where {tolerance:.2f} either way is allowed and an error of "
-        f"{error.reach(tolerance, size):.2f} would have been seen 19 times of 20"
+        f"In the large {error.value:+z.2f} ({error.low:+z.2f} to {error.high:+z.2f}) would have to be added to the "
+        f"log-odds of the PDs, {verdict}, and an error of {error.reach(tolerance, size):.2f} would have been seen 19 "
+        "times of 20"
+    )
+
+
+def _against_limit(estimate: Estimate, truth: float, tolerance: float, size: float, allowed: str) -> tuple[bool, str]:
+    """Judge an estimate, which fails where it is beyond its tolerance and not by chance; say so."""
+    if abs(estimate.value - truth) <= tolerance:
+        return True, f"where {allowed} is allowed"
+    by_chance = estimate.p_value(truth) > size
+    return (
+        by_chance,
+        f"beyond the {allowed} that is allowed, {'as chance may make it' if by_chance else 'not by chance'}",
     )
 
 

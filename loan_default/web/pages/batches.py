@@ -294,7 +294,7 @@ def _typical(name: str, mean: float | None, top: str | None, contract: Contract)
         share_text = percents.replace("%", "\N{NO-BREAK SPACE}%")
         return f"{level_words(field, level)}{share}{share_text}" if field and share else top
     rounded = float(f"{mean:.3g}") if abs(mean) < 1000 else float(f"{mean:.4g}")
-    return f"{rounded:,.2f}" if field is None else f"mean {field.say(rounded)}"
+    return f"{rounded:z,.2f}" if field is None else f"mean {field.say(rounded)}"
 
 
 def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:

@@ -161,7 +161,7 @@ def npv_chart(report: Record) -> Chart:
         series[f"NPV {word}"] = [(each["default_rate"], each["npv"]) for each in outcomes if each["loans"]]
     pd, value = (report["equal_number"][rule] for rule in _RULES)
     title = (
-        f"{value['loans']:,} loans earn {value['npv']:,.0f} {report['unit']} by value and {pd['npv']:,.0f} by PD"
+        f"{value['loans']:,} loans earn {value['npv']:z,.0f} {report['unit']} by value and {pd['npv']:z,.0f} by PD"
         if pd["loans"]
         else "Today's cut-off approves nobody"
     )

@@ -106,11 +106,18 @@ def slope(value: float, error: float = 0.05) -> Callable[[Evidence], Evidence]:
     return changed(recalibration=replace(CALIBRATED, slope=Estimate(value, error)))
 
 
-def calibration(large: str, slope: str) -> str:
+WITHIN = "where {} is allowed"
+BEYOND = "beyond the {} that is allowed, not by chance"
+BY_CHANCE = "beyond the {} that is allowed, as chance may make it"
+
+
+def calibration(large: str, slope: str, *, of_large: str = WITHIN, of_slope: str = WITHIN, seen: str = "0.21") -> str:
     return (
-        f"In the large {large} would have to be added to the log-odds of the PDs, where 0.10 either way is allowed and "
-        f"an error of 0.21 would have been seen 19 times of 20; the slope of their log-odds is {slope}, where 0.85 to "
-        "1.15 is allowed and 0.77 or 1.23 would have been seen."
+        f"In the large {large} would have to be added to the log-odds of the PDs, "
+        + of_large.format("0.10 either way")
+        + f", and an error of {seen} would have been seen 19 times of 20; the slope of their log-odds is {slope}, "
+        + of_slope.format("0.85 to 1.15")
+        + ", and 0.77 or 1.23 would have been seen."
     )
 
 
@@ -188,10 +195,10 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
             "and the interval must lie above +0.0050.",
         ),
         (changed(opinion_gain=None), "The gain over the lender's opinion alone was not measured."),
-        (large(0.27), calibration("+0.27 (+0.17 to +0.37)", "0.86 (0.76 to 0.96)")),
-        (large(-0.27), calibration("-0.27 (-0.37 to -0.17)", "0.86 (0.76 to 0.96)")),
-        (slope(0.7), calibration("+0.10 (+0.00 to +0.20)", "0.70 (0.60 to 0.80)")),
-        (slope(1.3), calibration("+0.10 (+0.00 to +0.20)", "1.30 (1.20 to 1.40)")),
+        (large(0.27), calibration("+0.27 (+0.17 to +0.37)", "0.86 (0.76 to 0.96)", of_large=BEYOND)),
+        (large(-0.27), calibration("-0.27 (-0.37 to -0.17)", "0.86 (0.76 to 0.96)", of_large=BEYOND)),
+        (slope(0.7), calibration("+0.10 (+0.00 to +0.20)", "0.70 (0.60 to 0.80)", of_slope=BEYOND)),
+        (slope(1.3), calibration("+0.10 (+0.00 to +0.20)", "1.30 (1.20 to 1.40)", of_slope=BEYOND)),
         (
             changed(recalibration=replace(CALIBRATED, slope=None)),
             "All loans have the same PD, or PDs and outcomes agree without a fault.",
@@ -292,6 +299,13 @@ def test_what_the_policy_does_not_judge_or_chance_explains_stops_nothing(
     unimportant: Callable[[Evidence], Evidence],
 ) -> None:
     assert decide(unimportant((EVIDENCE, BETTER))).verdict == "promote"
+
+
+def test_an_error_beyond_what_is_allowed_that_chance_may_make_is_told_as_such() -> None:
+    decision = decide(large(0.27, error=0.3)((EVIDENCE, BETTER)))
+    sentences = [reason for reason in decision.reasons if reason.startswith("In the large")]
+    wide = calibration("+0.27 (-0.32 to +0.86)", "0.86 (0.76 to 0.96)", of_large=BY_CHANCE, seen="1.24")
+    assert (decision.verdict, sentences) == ("promote", [wide])
 
 
 def test_a_proven_fall_of_the_brier_score_promotes_a_version_that_ranks_no_worse() -> None:

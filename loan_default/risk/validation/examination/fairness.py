@@ -81,7 +81,7 @@ def _groups(scored: pl.DataFrame, field: LoanField) -> Iterator[tuple[str, pl.Da
 def _text(value: str | float | date) -> str:
     if isinstance(value, date):
         return f"{value:%Y-%m}"
-    return value if isinstance(value, str) else f"{value:.10g}"
+    return value if isinstance(value, str) else f"{value:z.10g}"
 
 
 def _measure(field: str, level: str, loans: pl.DataFrame) -> PeopleGroup:

@@ -72,7 +72,7 @@ def repetition(inputs: ModelCardInputs) -> Iterator[str]:
     )
     sets = [(named(names), percent(sum(importance.get(name, 0.0) for name in names))) for names in repeated_sets(pairs)]
     yield markdown_table(["Fields", "Importance together"], sets)
-    rows = [(f"`{p.field}`", f"`{p.other}`", f"{p.correlation:+.3f}", p.loans) for p in pairs[:_PAIRS_SHOWN]]
+    rows = [(f"`{p.field}`", f"`{p.other}`", f"{p.correlation:+z.3f}", p.loans) for p in pairs[:_PAIRS_SHOWN]]
     yield markdown_table(["Field", "Other", "Rank correlation", "Loans with both"], rows)
     if len(pairs) > _PAIRS_SHOWN:
         yield f"and {plural(len(pairs) - _PAIRS_SHOWN, 'weaker pair')}."

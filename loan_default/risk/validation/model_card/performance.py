@@ -119,7 +119,7 @@ def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
     if evaluation.opinion_auc is not None:
         gain = evaluation.opinion_gain
         gain_text = (
-            f"{evaluation.metrics['auc'].value - evaluation.opinion_auc:+.4f}"
+            f"{evaluation.metrics['auc'].value - evaluation.opinion_auc:+z.4f}"
             if gain is None
             else change(gain.value, gain.low, gain.high)
         )
@@ -127,7 +127,7 @@ def _others(inputs: ModelCardInputs) -> Iterator[tuple[str, str, str | None]]:
     if comparison is not None:
         gained, risen = comparison.auc_gain, comparison.brier_rise
         bounded = np.isfinite([risen.low, risen.high]).all()
-        rise = change(risen.value, risen.low, risen.high) if bounded else f"{risen.value:+.4f}"
+        rise = change(risen.value, risen.low, risen.high) if bounded else f"{risen.value:+z.4f}"
         on = f", on the {inputs.comparable.rows:,} it was not developed on" if inputs.comparable else ""
         yield f"the version in production{on}", change(gained.value, gained.low, gained.high), rise
 
@@ -203,7 +203,7 @@ def calibration(inputs: ModelCardInputs) -> Iterator[str]:
 
 
 def _span(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})"
+    return f"{estimate.value:+z.3f} ({estimate.low:+z.3f} to {estimate.high:+z.3f})"
 
 
 def _error_table(headings: Sequence[str], rows: Sequence[tuple[tuple[str, ...], Segment]]) -> str:

@@ -55,7 +55,7 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
 
 
 def _line(name: str, each: Mapping[str, Any]) -> tuple[Any, ...]:
-    sums = (f"{each[key] / _THOUSAND:,.0f}" for key in ("expected_loss", "loss", "expected_npv", "npv"))
+    sums = (f"{each[key] / _THOUSAND:z,.0f}" for key in ("expected_loss", "loss", "expected_npv", "npv"))
     volume, rate, realised = f"{each['volume'] / _THOUSAND:,.0f}", each["default_rate"], each["realised_return"]
     return (name, each["loans"], volume, percent(rate), *sums, percent(realised))
 

@@ -12,7 +12,7 @@ NOT_MEASURED = "Not measured for this version."
 
 def percent(share: float | None) -> str:
     """Format a share from 0 to 1: `15.2%`."""
-    return EMPTY_CELL if share is None else f"{share:.1%}"
+    return EMPTY_CELL if share is None else f"{share:z.1%}"
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -32,7 +32,7 @@ def named(names: Iterable[str]) -> str:
 
 def change(value: float, low: float, high: float) -> str:
     """Format a difference with its interval."""
-    return f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
+    return f"{value:+z.4f} ({low:+z.4f} to {high:+z.4f})"
 
 
 def plural(count: int, word: str) -> str:
