@@ -22,6 +22,7 @@ MONTH_TEXTS = tuple(
     for number, name in enumerate(MONTHS, 1)
     for text in (f"{name}-{year}", f"{year}-{number:02d}")
 )
+MONTH_CODES = pl.Enum(MONTH_TEXTS)  # type of a column that a reader made of such texts alone
 _DAY = re.compile(r"%[-_0]?[dejsDFxc]")  # directives that say the day
 _FIGURES_ALONE = re.compile(r"(?:%[Ymdyj])+")
 
@@ -94,10 +95,20 @@ def month_number(month: pl.Expr) -> pl.Expr:
     return 12 * (month.dt.year() - _FIRST_YEAR).cast(pl.Int32) + month.dt.month() - 1
 
 
+def coded_month_number(month: pl.Expr) -> pl.Expr:
+    """Return the `month_number` of a column of `MONTH_CODES`."""
+    return month.to_physical().cast(pl.Int32) // 2
+
+
 def months_after(month: pl.Expr, months: pl.Expr) -> pl.Expr:
     """Return the first day of the month that comes so many months (Float64) later."""
+    return months_after_number(month_number(month), months)
+
+
+def months_after_number(number: pl.Expr, months: pl.Expr) -> pl.Expr:
+    """Return what `months_after` does of a month by its `month_number`."""
     count = months.clip(0, 1200).ceil().cast(pl.Int32)  # no date can hold more; a term as wild is rejected elsewhere
-    return first_day(month_number(month) + count)
+    return first_day(number + count)
 
 
 def first_day(months: pl.Expr) -> pl.Expr:

@@ -25,12 +25,11 @@ from loan_default.risk.data.field_values import no_loan, parse_table
 from loan_default.risk.data.loan_files import (
     LoanTable,
     Reader,
-    count_lines,
-    digest,
     is_prediction_log,
     open_table,
     refuse_damage,
     stem,
+    survey,
 )
 from loan_default.risk.data.parsing import as_text, read_month
 from loan_default.risk.data.rejections import (
@@ -46,9 +45,10 @@ from loan_default.risk.data.rejections import (
 )
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
+from loan_default.risk.month_texts import MONTH_CODES
 
 _LONG_BYTES = 1 << 26  # in less time than it takes to begin, a shorter file is counted
-_QUICK: tuple[Reader, ...] = ("typed", "text")
+_QUICK: tuple[Reader, ...] = ("coded", "typed", "text")
 _NO_LOAN, _BROKEN = pl.col(":no_loan"), pl.col(":broken")  # of the frame of `_parse_rows`
 _USABLE = ~(_NO_LOAN | _BROKEN)
 
@@ -186,21 +186,21 @@ def _scan_here(
         ]
 
     with ThreadPoolExecutor(1) as background, refuse_damage(", ".join(map(str, paths))):
-        counts = background.submit(lambda: [count_lines(path, contract) for path in paths])
-        digests = background.submit(lambda: tuple(map(digest, paths)))
+        surveys = background.submit(lambda: [survey(path, contract) for path in paths])
         stream = partial(_stream, contract=contract, cleaned=cleaned, rejected=rejected, with_outcome=with_outcome)
         is_long = sum(path.stat().st_size for path in paths) > _LONG_BYTES
-        read = _read_while_counting(open_tables, stream, counts) if is_long else None
-        tables, months = read or _read_all_rows(partial(open_tables, counts.result()), stream)
+        read = _read_while_counting(open_tables, stream, surveys) if is_long else None
+        tables, months = read or _read_all_rows(partial(open_tables, [lines for lines, _ in surveys.result()]), stream)
         layouts = tuple(table.layout.name if table.layout else "published" for table in tables)
         unreadable = _unreadable_snapshots(tables, months, contract) if with_outcome else ()
-        return FileScan(tuple(map(str, paths)), layouts, digests.result(), months.drop("table"), unreadable)
+        digests = tuple(content for _, content in surveys.result())
+        return FileScan(tuple(map(str, paths)), layouts, digests, months.drop("table"), unreadable)
 
 
 def _read_all_rows(
     open_tables: Callable[[Reader], list[LoanTable]],
     stream: Callable[[Sequence[LoanTable]], pl.DataFrame],
-    readers: Sequence[Reader] = get_args(Reader),
+    readers: Sequence[Reader] = get_args(Reader)[1:],
 ) -> tuple[list[LoanTable], pl.DataFrame]:
     """Read by the quickest reader that can: typed, if no number is unreadable, and one that finds every row."""
     for reader in readers:
@@ -219,7 +219,7 @@ def _read_all_rows(
 def _read_while_counting(
     open_tables: Callable[[Sequence[LineCount] | None, Reader], list[LoanTable]],
     stream: Callable[[Sequence[LoanTable]], pl.DataFrame],
-    counts: Future[list[LineCount]],
+    surveys: Future[list[tuple[LineCount, bytes]]],
 ) -> tuple[list[LoanTable], pl.DataFrame] | None:
     """Read long files as if they were plain, while their lines are counted; None where it shows that they are not.
 
@@ -229,7 +229,7 @@ def _read_while_counting(
         tables, months = _read_all_rows(partial(open_tables, None), stream, _QUICK)
     except (BadInput, pl.exceptions.PolarsError, RuntimeError):
         return None
-    lines = counts.result()
+    lines = [count for count, _ in surveys.result()]
     is_right = all(count.plain and not count.widths for count in lines) and _holds_rows(
         months, [count.lines - 1 if count.lines else None for count in lines]
     )
@@ -329,7 +329,8 @@ def _count_rows(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl
     elif not contract.outcomes_are_final:
         if snapshot and snapshot.column in table.dtypes:
             text = pl.when(is_sound(table.dtypes)).then(RAW_SNAPSHOT)
-            has_text = as_text(pl.col(RAW_SNAPSHOT), table.dtypes[snapshot.column]).is_not_null()
+            dtype, text_column = table.dtypes[snapshot.column], pl.col(RAW_SNAPSHOT)
+            has_text = (text_column if dtype == MONTH_CODES else as_text(text_column, dtype)).is_not_null()
         issued = pl.when(~has_text & is_sound(table.dtypes)).then(contract.time_name)
     id_field, is_loan = contract.by_name[contract.id_name], ~_NO_LOAN
     without_id = pl.col(RAW + id_field.name).is_null() if id_field.column in table.dtypes else pl.lit(True)

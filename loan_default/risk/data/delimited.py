@@ -120,7 +120,8 @@ class _BlockCounter:
     def __init__(self, dialect: Dialect, width: int) -> None:
         self._separator, self._quote, self._width = ord(dialect.separator), ord(dialect.quote or "\n"), width
         self._masks = np.empty((2, _BLOCK_BYTES), np.bool_)
-        self.block = np.empty(_BLOCK_BYTES, np.uint8)
+        self._bytes = bytearray(_BLOCK_BYTES)
+        self.block = np.frombuffer(self._bytes, np.uint8)
 
     def count(self, filled: int, *, is_last: bool) -> tuple[LineCount, int]:
         """Count the whole lines among the bytes that are filled, and return also how many bytes these are.
@@ -140,7 +141,10 @@ class _BlockCounter:
         signs, is_end = signs[: ends[-1] + 1], is_end[: ends[-1] + 1]
         done = min(int(signs[-1]) + 1, filled)
         letters, mask = letters[:done], mask[:done]
-        if not self._is_plain(letters, signs, is_end) or not _ends_alike(letters, np.equal(letters, _RETURN, out=mask)):
+        has_return = self._bytes.find(_RETURN, 0, done) >= 0  # which most files have nowhere, or in each line
+        if not self._is_plain(letters, signs, is_end) or (
+            has_return and not _ends_alike(letters, np.equal(letters, _RETURN, out=mask))
+        ):
             return NOT_PLAIN, done
         np.equal(letters, self._separator, out=separators[:done])
         return self._count_widths(letters, separators[:done].view(np.uint8), signs, is_end), done
@@ -181,9 +185,7 @@ def _letters_at(letters: Array, positions: Array) -> Array:
 
 
 def _ends_alike(letters: Array, is_return: Array) -> bool:
-    """Tell whether a line feed stands behind each carriage return."""
-    if not is_return.any():
-        return True
+    """Tell whether a line feed stands behind each carriage return, of which there are some."""
     return not is_return[-1] and bool((letters[np.flatnonzero(is_return) + 1] == _LINE_FEED).all())
 
 

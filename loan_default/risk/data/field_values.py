@@ -6,7 +6,7 @@ expressions over files in `cleaning`, over single applications in `applications`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import polars as pl
@@ -32,7 +32,7 @@ from loan_default.risk.data.parsing import (
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
 from loan_default.risk.expressions import Expression
 from loan_default.risk.loan_order import term_months
-from loan_default.risk.month_texts import month_number, months_after
+from loan_default.risk.month_texts import MONTH_CODES, coded_month_number, month_number, months_after_number
 
 _LOST = "[\\x00\ufffd]"  # a nought, and what stands for bytes that are not of the file's encoding
 
@@ -68,7 +68,7 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     )
     limited = [field for field in fields if field.outside != "reject"]
     frame = frame.with_columns(_limit(field, pl.col(field.name)) for field in limited if not field.derived)
-    frame = _with_derived(frame, contract, {field.name for field in fields})
+    frame = _with_derived(frame, contract, {field.name for field in fields}, dtypes)
     frame = frame.with_columns(_loan_id(table, contract))
     rules = [FAULTY] if faults else []
     rules += [
@@ -89,9 +89,9 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         frame = frame.with_columns(_outcome(contract, dtypes))
         rules += _outcome_rules(contract, dtypes)
         if not contract.outcomes_are_final:
-            frame = frame.with_columns(_maturity(contract))
+            frame = frame.with_columns(_maturity(contract, dtypes))
         if rule := contract.outcome.known:
-            frame = frame.with_columns(_last_payment(contract, rule, is_in_file=rule.last_payment in dtypes))
+            frame = frame.with_columns(_last_payment(contract, rule, dtypes))
     return frame, rules
 
 
@@ -177,6 +177,8 @@ def _meanings(field: LoanField) -> dict[str, Any]:
 
 
 def _value(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
+    if field.levels and _are_coded(field.levels, dtype):
+        return _raw(field)
     if field.kind == "number":
         return _number(field, dtype, files)
     if field.kind in ("ordered", "nominal"):
@@ -228,23 +230,27 @@ def _null(field: LoanField) -> pl.Expr:
     return pl.lit(None, dtype=kinds.get(field.kind) or pl.Enum(field.levels)).alias(field.name)
 
 
-def _with_derived(frame: pl.LazyFrame, contract: Contract, names: Set[str]) -> pl.LazyFrame:
+def _with_derived(frame: pl.LazyFrame, contract: Contract, names: Set[str], dtypes: Dtypes) -> pl.LazyFrame:
     """Compute the derived fields of these names, those that are derived from others after these."""
     pending: dict[str, Expression] = {}
     for name, expression in contract.expressions.items():
         if name not in names:
             continue
         if not pending.keys().isdisjoint(expression.of):
-            frame, pending = _derive(frame, pending, contract), {}
+            frame, pending = _derive(frame, pending, contract, dtypes), {}
         pending[name] = expression
-    return _derive(frame, pending, contract)
+    return _derive(frame, pending, contract, dtypes)
 
 
-def _derive(frame: pl.LazyFrame, expressions: Mapping[str, Expression], contract: Contract) -> pl.LazyFrame:
+def _derive(
+    frame: pl.LazyFrame, expressions: Mapping[str, Expression], contract: Contract, dtypes: Dtypes
+) -> pl.LazyFrame:
     """Compute fields from those that they derive from, where the file does not give them."""
     fields = [contract.by_name[name] for name in expressions]
     frame = frame.with_columns(
-        expression.columns(*map(_argument, map(contract.by_name.__getitem__, expression.of))).alias(_COMPUTED + name)
+        expression.columns(*(_argument(contract.by_name[source], dtypes) for source in expression.of)).alias(
+            _COMPUTED + name
+        )
         for name, expression in expressions.items()
     )
     values = [pl.coalesce(field.name, pl.col(_COMPUTED + field.name).fill_nan(None)) for field in fields]
@@ -254,10 +260,16 @@ def _derive(frame: pl.LazyFrame, expressions: Mapping[str, Expression], contract
     )
 
 
-def _argument(field: LoanField) -> pl.Expr:
+def _argument(field: LoanField, dtypes: Dtypes) -> pl.Expr:
     """Return what an expression takes of the field: its number, or the number of its month."""
-    column = pl.col(field.name)
-    return month_number(column).cast(pl.Float64) if field.kind == "month" else column
+    return _month_number(field, dtypes).cast(pl.Float64) if field.kind == "month" else pl.col(field.name)
+
+
+def _month_number(field: LoanField, dtypes: Dtypes) -> pl.Expr:
+    """Count the months of a month field since 1920, without asking the calendar where it was read as codes."""
+    if dtypes.get(field.column) == MONTH_CODES:
+        return coded_month_number(_raw(field))
+    return month_number(pl.col(field.name))
 
 
 def _loan_id(table: LoanTable, contract: Contract) -> pl.Expr:
@@ -284,26 +296,37 @@ def _status(contract: Contract, dtypes: Dtypes) -> pl.Expr:
 
 
 def _outcome(contract: Contract, dtypes: Dtypes) -> pl.Expr:
-    statuses = Vocabulary.of(contract.outcome.label_of, contract.files.decimal)
-    return statuses.translate(_status(contract, dtypes), pl.lit(None, dtype=pl.Int8), pl.Int8).alias(OUTCOME)
+    null, statuses = pl.lit(None, dtype=pl.Int8), contract.outcome.label_of
+    if _are_coded(statuses, dtypes[contract.outcome.column]):
+        return translate_words(pl.col(RAW + OUTCOME), statuses, null, pl.Int8).alias(OUTCOME)
+    vocabulary = Vocabulary.of(statuses, contract.files.decimal)
+    return vocabulary.translate(_status(contract, dtypes), null, pl.Int8).alias(OUTCOME)
 
 
-def _maturity(contract: Contract) -> pl.Expr:
+def _are_coded(words: Iterable[str], dtype: pl.DataType) -> bool:
+    """Tell whether a column was read as codes of these words."""
+    return isinstance(dtype, pl.Enum) and dtype == pl.Enum([*words])
+
+
+def _maturity(contract: Contract, dtypes: Dtypes) -> pl.Expr:
     months = term_months(contract) + contract.outcome.grace_months
-    return months_after(pl.col(contract.time_name), months).alias(MATURES)
+    issued = _month_number(contract.by_name[contract.time_name], dtypes)
+    return months_after_number(issued, months).alias(MATURES)
 
 
-def _last_payment(contract: Contract, rule: OutcomeKnown, *, is_in_file: bool) -> Iterator[pl.Expr]:
+def _last_payment(contract: Contract, rule: OutcomeKnown, dtypes: Dtypes) -> Iterator[pl.Expr]:
     """Return in which month the outcome was known, and how many months were paid.
 
     Where the file does not say that, or says one before the issue, an outcome is known when the loan matures.
     """
-    issued, last = pl.col(contract.time_name), pl.col(LAST_PAYMENT)
-    months, defaulted = month_number(last) - month_number(issued), pl.col(OUTCOME) == 1
-    never_paid = defaulted & last.is_null() if is_in_file else pl.lit(False)
+    issued = _month_number(contract.by_name[contract.time_name], dtypes)
+    (field,) = (field for field in contract.outcome.fields if field.name == LAST_PAYMENT)
+    months, defaulted = _month_number(field, dtypes) - issued, pl.col(OUTCOME) == 1
+    is_in_file = rule.last_payment in dtypes
+    never_paid = defaulted & pl.col(LAST_PAYMENT).is_null() if is_in_file else pl.lit(False)
     paid = pl.when(never_paid).then(0).when(months >= 0).then(months).cast(pl.Int32)
     until_known = pl.when(defaulted).then(paid + rule.months_after_default).otherwise(paid)
-    month = pl.coalesce(months_after(issued, until_known), pl.col(MATURES))
+    month = pl.coalesce(months_after_number(issued, until_known), pl.col(MATURES))
     yield pl.when(pl.col(OUTCOME).is_not_null()).then(month).alias(OUTCOME_KNOWN)
     yield paid.alias(MONTHS_PAID)
 
@@ -313,9 +336,12 @@ def _last_payment(contract: Contract, rule: OutcomeKnown, *, is_in_file: bool) -
 
 def _always_readable(field: LoanField, dtypes: Dtypes) -> bool:
     """Tell whether no value of the file can be rejected for want of being readable."""
+    dtype = dtypes[field.column]
     if field.kind == "number":
-        return dtypes[field.column].is_numeric()
-    return field.outside == "null" and bool(field.levels)
+        return dtype.is_numeric()
+    if field.kind == "month":
+        return dtype == MONTH_CODES
+    return bool(field.levels) and (field.outside == "null" or _are_coded(field.levels, dtype))
 
 
 def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> RowRule:
@@ -355,7 +381,10 @@ def _value_rules(field: LoanField) -> Iterator[RowRule]:
 
 def _outcome_rules(contract: Contract, dtypes: Dtypes) -> list[RowRule]:
     column, status = contract.outcome.column, _status(contract, dtypes)
-    unknown = ~Vocabulary.of(contract.outcome.label_of, contract.files.decimal).lists(status)
+    if _are_coded(contract.outcome.label_of, dtypes[column]):
+        status, unknown = pl.col(RAW + OUTCOME), pl.lit(False)
+    else:
+        unknown = ~Vocabulary.of(contract.outcome.label_of, contract.files.decimal).lists(status)
     return [
         RowRule(column, f"{column}: missing", status.is_null(), "is missing; every loan needs a status"),
         RowRule(

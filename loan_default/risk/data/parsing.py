@@ -20,7 +20,7 @@ import polars.selectors as cs
 from loan_default.risk.contract.file_format import FileFormat
 from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.contract.spelling import WHOLE, alike, is_boolean, spelling
-from loan_default.risk.month_texts import MONTH_TEXTS, first_day, month_by, month_of
+from loan_default.risk.month_texts import MONTH_CODES, coded_month_number, first_day, month_by, month_of
 
 _BITS, _TRUTHS = ("0", "1"), ("false", "true")
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
@@ -227,14 +227,15 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
     """
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return month_of(expr.dt.date())
+    if dtype == MONTH_CODES:
+        return first_day(coded_month_number(expr))
     text = as_text(expr, dtype)
-    named = text.cast(pl.Enum(MONTH_TEXTS), strict=False)
+    named = text.cast(MONTH_CODES, strict=False)
     others = text
     if all("%b" in format_ for format_ in formats):  # no such format means another month by these texts
         others = pl.when(named.is_null()).then(text).otherwise(pl.lit(""))
     by_format = [month_by(format_, others, century) for format_ in formats]
-    month = first_day(named.to_physical().cast(pl.Int32) // 2)
-    return pl.coalesce(*by_format, month, _month_of_day(text))
+    return pl.coalesce(*by_format, first_day(coded_month_number(named)), _month_of_day(text))
 
 
 def _month_of_day(text: pl.Expr) -> pl.Expr:

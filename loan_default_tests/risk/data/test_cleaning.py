@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
-from loan_default.risk.data import cleaning
+from loan_default.risk.data import cleaning, loan_files
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.loan_files import LoanTable, open_table
 from loan_default.risk.data.synthetic import make_applications, write_csv
@@ -193,6 +193,36 @@ def test_a_long_file_is_counted_while_it_is_read(
     content = (tmp_path / "a.csv").read_text(encoding="utf-8").replace("\n", "\r")
     (tmp_path / "b.csv").write_text(content, encoding="utf-8", newline="")
     assert_frame_equal(clean(tmp_path / "b.csv").loans, pl.read_parquet(cleaned.path))
+
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        (30, {}),
+        (1, {"purpose": " house ", "issue_d": "2018-12-31"}),
+        (30, {"grade": "n/a", "last_pymnt_d": "Mar-19"}),
+        (30, {"home_ownership": "CASTLE", "loan_status": "Lost", "last_credit_pull_d": "yesterday"}),
+        (30, {"open_acc": "many"}),
+    ],
+)
+def test_months_and_levels_read_as_codes_are_read_as_texts_are(
+    few: pl.DataFrame,
+    clean: Clean,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    row: int,
+    values: dict[str, str],
+) -> None:
+    """Of a long file whose first rows say nothing else; a later one that does has it read again as text."""
+    texts = few.with_columns(pl.col(name).cast(pl.String) for name in values)
+    path = as_csv(with_values(texts, row, **values), tmp_path / "loans.csv")
+    monkeypatch.setattr(loan_files, "_FIRST_ROWS", 5)
+    short = clean(path)
+    monkeypatch.setattr(cleaning, "_LONG_BYTES", 0)
+    long = clean(path)
+    assert_frame_equal(long.loans, short.loans)
+    assert_frame_equal(long.rejected, short.rejected)
+    assert long.report == short.report
 
 
 def test_the_quarterly_files_are_read_as_they_are_published(

@@ -20,14 +20,18 @@ from loan_default.risk.data.delimited import FAULT, ROW
 from loan_default.risk.data.loan_files import (
     LoanTable,
     check_table,
+    count_lines,
+    digest,
     fingerprint,
     from_pandas,
     open_table,
     refuse_damage,
     stem,
+    survey,
 )
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
+from loan_default.risk.month_texts import MONTH_CODES
 from loan_default_tests.risk.data.loan_tables import as_csv, as_parquet
 from loan_default_tests.risk.small_books import make_contract
 
@@ -115,6 +119,36 @@ def test_text_is_read_as_text_and_plain_numbers_as_such_on_demand(opened: Open, 
     assert opened(first, reader="typed").dtypes["loan_amnt"] == pl.Float64
     # Words and units stand among these, so they stay text.
     assert {typed.dtypes[name] for name in ("term", "emp_length", "id", "issue_d")} == {pl.String()}
+
+
+def test_months_and_levels_are_read_as_codes_where_the_first_rows_say_nothing_else(
+    opened: Open, text: str, contract: Contract
+) -> None:
+    table = opened(text, reader="coded")
+    assert table.dtypes["issue_d"] == table.dtypes["last_credit_pull_d"] == MONTH_CODES
+    assert table.dtypes["grade"] == pl.Enum(contract.by_name["grade"].levels)
+    assert (table.dtypes["open_acc"], table.dtypes["emp_length"]) == (pl.Float64, pl.String)
+    header, first, *others = text.splitlines()
+    column = header.split(",").index("grade")
+    values = first.split(",")
+    changed = ",".join([*values[:column], f" {values[column]}", *values[column + 1 :]])
+    assert opened("\n".join([header, changed, *others]), reader="coded").dtypes["grade"] == pl.String
+
+
+@pytest.mark.parametrize("form", ["plain", "title", "odd", "gz", "quote", "empty"])
+def test_a_survey_counts_and_digests(tmp_path: Path, contract: Contract, text: str, form: str) -> None:
+    title = "Notes offered by Prospectus\n" if form == "title" else ""
+    below = {"odd": '"open\n', "quote": "x" * (1 << 20) + "\n"}.get(form, "")
+    content = (title + ("" if form == "empty" else text) + below).encode()
+    path = tmp_path / "loans.csv"
+    path.write_bytes(gzip.compress(content) if form == "gz" else content)
+    if form == "empty":
+        with pytest.raises(BadInput, match="is empty"):
+            survey(path, contract)
+        return
+    lines, content_digest = survey(path, contract)
+    assert (lines, content_digest) == (count_lines(path, contract), digest(path))
+    assert lines.plain == (form in ("plain", "title", "gz"))
 
 
 def test_a_quoted_field_may_hold_line_feeds_and_commas(opened: Open, text: str) -> None:
