@@ -7,7 +7,17 @@ from typing import Any
 
 import dagster as dg
 
-from loan_default.defs.assets import backtest, data, monitoring, performance, registry, scoring, serving, training
+from loan_default.defs.assets import (
+    backtest,
+    data,
+    monitoring,
+    performance,
+    provision,
+    registry,
+    scoring,
+    serving,
+    training,
+)
 from loan_default.defs.book import BookNames
 from loan_default.defs.code import with_code
 from loan_default.defs.freshness import with_freshness
@@ -27,7 +37,7 @@ def build_definitions(
     Jobs that are `patient` try a step of a batch again where its failure may pass; a person who waits is told at once.
     """
     names = BookNames(settings.book)
-    plain = names.assets([data, training, registry, scoring, monitoring, performance, backtest, serving])
+    plain = names.assets([data, training, registry, scoring, monitoring, performance, backtest, provision, serving])
     assets = with_freshness(with_code(plain), settings)
     jobs = build_jobs(settings.tracking, names, patient=patient)
     by_name = {job.name: job for job in jobs}

@@ -41,11 +41,12 @@ TOGETHER = {
 SINGLE = {
     *("loan_splits", "tuned_params", "trained_model", "model_evaluation", "promoted_model", "model_card"),
     *("predictions", "drift_report", "performance_report", "model_server", "backtest", "strategy_report"),
+    "provision_report",
 }
 KEYS = sorted(SINGLE.union(*TOGETHER.values()))
 BATCHED = TOGETHER["scoring"] | {"predictions", "drift_report"}
 TRAINED = {"trained_model", "model_evaluation", "strategy_report", "promoted_model", "model_card", "model_server"}
-TRAINED |= {"predictions", "drift_report", "performance_report"}  # these need a version first
+TRAINED |= {"predictions", "drift_report", "performance_report", "provision_report"}  # these need a version first
 CONFIG: Mapping[str, Mapping[str, Any]] = {
     "tuned_params": {"trials": 2},
     "trained_model": {"candidates": ["logistic_regression"]},

@@ -40,9 +40,10 @@ Record = Literal[
     "outcomes_report",
     "performance_report",
     "backtest",
+    "provision_report",
 ]
 BatchRecord = Literal["application_report", "prediction_report", "drift_report", "field_distributions"]
-Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes"]
+Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes", "provision"]
 BatchTable = Literal["application_batch", "rejected_applications", "predictions"]
 
 _BATCH = re.compile(r"[A-Za-z0-9._-]+")

@@ -22,6 +22,7 @@ from loan_default.adapters.identity import NoIdentity, identity_header
 from loan_default.adapters.storage import lock_folder
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
+from loan_default.risk.policy import CUT_OFFS
 
 if TYPE_CHECKING:
     import httpx
@@ -140,13 +141,13 @@ class ScoringServer:
             raise BadInput(message)
         return Answers(*read_answers(self.url, response, len(applications)))
 
-    def cut_offs(self) -> tuple[float, float]:
-        """Return the PD below which the version that answers approves, and that from which it declines."""
+    def cut_offs(self) -> Mapping[str, Any]:
+        """Return by what the version that answers decides, and its cut-offs, as its policy has them."""
         with connect(self.url) as client:
             response = client.get("/openapi.json")
         try:
             policy = response.json()["info"]["x-policy"]
-            return policy["approve_below"], policy["decline_from"]
+            return {name: policy[name] for name in CUT_OFFS}
         except (ValueError, KeyError, TypeError) as error:
             raise refusal_error(self.url, response, "describe itself") from error
 

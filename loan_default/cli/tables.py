@@ -300,6 +300,24 @@ def show_backtest(console: Console, record: Mapping[str, Any]) -> None:
         console.print(f"{point['month']} {point['label']}: {point['reason']}", style="dim", markup=False)
 
 
+def show_provision(console: Console, record: Mapping[str, Any]) -> None:
+    """Show what open loans are expected to lose, by stage and scenario, in the book's money."""
+    sums = (_number("loans"), _number("owed"), _number("provision"), _number("over the lives"))
+    table = _table(f"Open loans of {record['snapshot']}, {record['unit']}", "stage", *sums)
+    for name, each in [*((str(stage["stage"]), stage) for stage in record["stages"]), ("all", record["total"])]:
+        figures = (f"{each[key]:z,.0f}" for key in ("loans", "balance", "provision", "cecl"))
+        _add_row(table, name, *figures)
+    console.print(table)
+    multipliers = ("hazard", "prepayment", "lgd", "weight")
+    table = _table("Scenarios", "scenario", *map(_number, multipliers), _number("provision"), _number("over the lives"))
+    for each in record["scenarios"]:
+        sums_of = (f"{each[key]:z,.0f}" for key in ("provision", "cecl"))
+        _add_row(table, each["scenario"], *(f"{each[name]:.2f}" for name in multipliers), *sums_of)
+    console.print(table)
+    if record["not_valued"]:
+        console.print(f"{record['not_valued']:,} loans have no value, and are in no sum.", style="dim")
+
+
 def show_batch_number(console: Console, batch: str, number: int, count: int) -> None:
     """Show which batch of how many comes next."""
     console.print(Text(f"Batch {batch}, {number} of {count}", style="bold"))

@@ -155,6 +155,27 @@ def backtest(
         tables.show_backtest(output(), record)
 
 
+@command(TRAIN, "provision", "provision --json")
+def provision(*, json: AsJson = False) -> None:
+    """Compute what the open loans of the book are expected to lose, by stage and scenario.
+
+    The row of each loan is stored as provision.parquet; the policy says when a risk has risen, and the scenarios.
+    """
+    from loan_default.cli import tables
+    from loan_default.cli.progress import progress
+    from loan_default.cli.terminal import errors, output, print_json
+    from loan_default.operations import home
+    from loan_default.operations.provision import provide
+
+    settings = home.open_home()
+    with progress(errors() if json else output()):
+        record = provide(settings)
+    if json:
+        print_json(record)
+    else:
+        tables.show_provision(output(), record)
+
+
 @command(TRAIN, "promote", 'promote --version 3 --force --reason "The board asked for it."')
 def promote(*, version: Annotated[int | None, between(1)] = None, force: bool = False, reason: str = "") -> None:
     """Decide on the newest version by policy, or promote one whatever the policy says.

@@ -29,6 +29,7 @@ _HIGHEST = {  # of each group of assets
     "monitoring": "monitoring",
     "performance": "monitoring",
     "backtest": "validation",
+    "provision": "value",
     "serving": "model",
 }
 

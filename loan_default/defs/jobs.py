@@ -39,6 +39,10 @@ _JOBS: dict[str, tuple[dg.AssetSelection, str]] = {
         dg.AssetSelection.groups("backtest"),
         "Develop as of past months, and judge by the loans that came after.",
     ),
+    "provision_job": (
+        dg.AssetSelection.groups("provision"),
+        "Compute what open loans are expected to lose, by the version in production.",
+    ),
     "serving_job": (
         dg.AssetSelection.groups("serving"),
         "Have the scoring server answer by the version in production.",

@@ -16,6 +16,7 @@ from typing import Any
 from loan_default.adapters.inbox import list_files
 from loan_default.adapters.layout import batch_name
 from loan_default.operations.application_form import level_words
+from loan_default.operations.applied_rule import AppliedRule
 from loan_default.operations.scoring_server import server_of
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
@@ -25,7 +26,7 @@ from loan_default.settings import Settings
 
 @dataclass(frozen=True)
 class ScoredApplicant:
-    """Keeps what the server decided: `reasons` with the share (0 to 1) of each in the rise of risk, and the cut-offs.
+    """Keeps what the server decided, by which rule; `reasons` with the share (0 to 1) of what speaks against it.
 
     `missing` are the labels of fields that nothing is known of, `offers` changes that lead to a better decision.
     """
@@ -36,8 +37,7 @@ class ScoredApplicant:
     score: int
     version: str
     reasons: tuple[tuple[str, float], ...]
-    approve_below: float
-    decline_from: float
+    rule: AppliedRule
     missing: tuple[str, ...]
     offers: tuple[Offer, ...]
 
@@ -61,11 +61,11 @@ def score_applicant(
     server, application = server_of(settings), _of_this_month(contract, application)
     answers, version = server.decide([application], person=person, key=_digest(key, application))
     (answer,) = answers
-    approve_below, decline_from = server.cut_offs()
+    rule = AppliedRule.of(answer, server.cut_offs(), application, contract)
 
     def score(applications: Sequence[Application]) -> list[Answer]:
         answered = server.decide(applications, person=person, what_if=True).answers
-        return [Answer(each["decision"], each["pd"]) for each in answered]
+        return [Answer(each["decision"], each["pd"], each.get("npv")) for each in answered]
 
     return ScoredApplicant(
         decision_id=answer["decision_id"],
@@ -74,10 +74,9 @@ def score_applicant(
         score=answer["score"],
         version=version,
         reasons=_reasons(answer),
-        approve_below=approve_below,
-        decline_from=decline_from,
+        rule=rule,
         missing=missing_fields(contract, application),
-        offers=tuple(find_offers(contract, application, answer["decision"], score)),
+        offers=tuple(find_offers(contract, application, answer["decision"], score, npv=answer.get("npv"))),
     )
 
 

@@ -1,4 +1,4 @@
-"""A proposed change of the lender's policy: the cut-off by PD that `strategy_report` proposes, as a change of the file.
+"""A proposed change of the lender's policy: the cut-offs that `strategy_report` proposes, as a change of the file.
 
 Comments and all else of the file stay. Nothing is written unless a person asks for it; what the file then says is read
 back and held against what was meant. Which cut-offs are proposed is `risk.value.strategy`'s.
@@ -7,10 +7,12 @@ back and held against what was meant. Which cut-offs are proposed is `risk.value
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
@@ -18,15 +20,19 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
 from loan_default.settings import Settings
 
+if TYPE_CHECKING:
+    from loan_default.risk.policy import DecidedBy, DecisionPolicy, Policy
+
 _SECTION = re.compile(r"^decision:[ \t]*(#.*)?$", re.M)
 _HIGHEST = 0.999  # a cut-off lies below 1
+_BY: Mapping[DecidedBy, str] = {"pd": "PD", "npv": "value", "both": "PD and value"}
 
 
 @dataclass(frozen=True)
 class PolicyChange:
     """A change of a policy's file: its `path`, the text that it is to have, and the change as a unified diff.
 
-    `proposal` is what `strategy_report` says of the cut-off of `version`, in the money `unit`.
+    `proposal` is what `strategy_report` says of the cut-offs of `version`, in the money `unit`; decided is `by` them.
     """
 
     path: Path
@@ -34,6 +40,7 @@ class PolicyChange:
     difference: str
     version: int
     unit: str
+    by: DecidedBy
     proposal: Record
 
     def write(self) -> None:
@@ -42,8 +49,12 @@ class PolicyChange:
             part.write_text(self.text, encoding="utf-8")
 
 
-def proposed_change(settings: Settings) -> PolicyChange:
+def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyChange:
     """Return the change of the policy's file that the newest strategy report proposes; nothing is written.
+
+    Args:
+        settings: of the home.
+        by: what is to be decided by; as the policy says where it is not named.
 
     Raises:
         BadInput: there is no report or no proposal, the policy is the one that the package ships, or its file is
@@ -54,42 +65,62 @@ def proposed_change(settings: Settings) -> PolicyChange:
         raise BadInput("No strategy report is there yet; run loan-default run with a policy that has a section value.")
     if "problem" in report:
         raise BadInput(f"Version {report['version']} proposes nothing. {report['problem']}")
-    proposal = report["proposals"]["pd"]
-    if proposal is None:
-        raise BadInput("No cut-off by PD keeps the limits of the policy (value.limits); write wider ones.")
+    from loan_default.risk.policy import load_policy
+
     if settings.policy is None:
         raise BadInput(
             "The policy is the one that the package ships, which is not to be changed; name a file of your own by "
             "LOAN_DEFAULT_POLICY, which may say no more than what differs."
         )
+    meant = load_policy(settings.policy, read_contract(settings))
+    by = by or meant.decision.by
+    proposal = report["proposals"].get(by)
+    if proposal is None:
+        raise BadInput(f"No cut-offs by {_BY[by]} keep the limits of the policy (value.limits); write wider ones.")
     before = settings.policy.read_text(encoding="utf-8")
-    after = _change(settings, before, min(float(proposal["approve_below"]), _HIGHEST))
+    after = _change(settings, before, meant, _cut_offs(meant.decision, by, proposal))
     old, new = (text.splitlines(keepends=True) for text in (before, after))
     difference = "".join(unified_diff(old, new, str(settings.policy), str(settings.policy)))
-    return PolicyChange(settings.policy, after, difference, report["version"], report["unit"], proposal)
+    return PolicyChange(settings.policy, after, difference, report["version"], report["unit"], by, proposal)
 
 
-def _change(settings: Settings, before: str, cutoff: float) -> str:
-    """Return a policy's text with another cut-off, and with declines from it on where they began below.
+def _cut_offs(decision: DecisionPolicy, by: DecidedBy, proposal: Record) -> dict[str, DecidedBy | float]:
+    """Return what of a decision's policy a proposal changes; declines begin where approvals end at the least."""
+    changes: dict[str, DecidedBy | float] = {}
+    if by != decision.by:
+        changes["by"] = by
+    if by != "npv":
+        cutoff = min(float(proposal["approve_below"]), _HIGHEST)
+        changes |= {"approve_below": cutoff}
+        if cutoff > decision.decline_from:
+            changes |= {"decline_from": cutoff}
+    if by != "pd":
+        margin = max(float(proposal["npv_at_least"]), -1.0)
+        changes |= {"approve_npv_from": margin}
+        if margin < decision.decline_npv_below:
+            changes |= {"decline_npv_below": margin}
+    return changes
+
+
+def _change(settings: Settings, before: str, meant: Policy, changes: Mapping[str, DecidedBy | float]) -> str:
+    """Return a policy's text with other cut-offs.
 
     Raises:
         BadInput: the text that comes of it does not say that, or another thing beside.
     """
     from loan_default.risk.policy import load_policy
 
-    by_hand = f"{settings.policy} cannot be changed line by line; write approve_below: {cutoff:.10g} in it by hand."
-    contract = read_contract(settings)
-    meant = load_policy(settings.policy, contract)
-    decision = meant.decision.model_copy(update={"approve_below": cutoff})
-    after = with_cut_off(before, "approve_below", cutoff)
-    if cutoff > decision.decline_from:
-        decision = decision.model_copy(update={"decline_from": cutoff})
-        after = with_cut_off(after, "decline_from", cutoff)
+    lines = ", ".join(f"{key}: {_written(value)}" for key, value in changes.items())
+    by_hand = f"{settings.policy} cannot be changed line by line; write {lines} in it by hand."
+    decision, after = meant.decision.model_copy(update=changes), before
+    for key, value in changes.items():
+        if getattr(meant.decision, key) != value:
+            after = with_key(after, key, value)
     with TemporaryDirectory() as folder:
         file = Path(folder, "policy.yaml")
         file.write_text(after, encoding="utf-8")
         try:
-            changed = load_policy(file, contract)
+            changed = load_policy(file, read_contract(settings))
         except BadInput as error:
             raise BadInput(by_hand) from error
     if changed != meant.model_copy(update={"decision": decision}):
@@ -97,10 +128,14 @@ def _change(settings: Settings, before: str, cutoff: float) -> str:
     return after
 
 
-def with_cut_off(text: str, key: str, value: float) -> str:
-    """Return a policy's text with another cut-off in its section `decision`, where all else stays as it is."""
-    written = f"{value:.10g}"
-    lines = [*re.finditer(rf"^(?P<head>[^#\n]*\b{key}:[ \t]*)[0-9.eE+-]+", text, re.M)]
+def _written(value: DecidedBy | float) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def with_key(text: str, key: str, value: DecidedBy | float) -> str:
+    """Return a policy's text with another value of a key in its section `decision`, where all else stays as it is."""
+    written = _written(value)
+    lines = [*re.finditer(rf"^(?P<head>[^#\n]*\b{key}:[ \t]*)[\w.+-]+", text, re.M)]
     if len(lines) == 1:
         return f"{text[: lines[0].start()]}{lines[0]['head']}{written}{text[lines[0].end() :]}"
     if section := _SECTION.search(text):

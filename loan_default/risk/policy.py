@@ -7,6 +7,7 @@ Only limits live here. Holding evidence against them belongs in `validation.prom
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -20,12 +21,18 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import TERM
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.reviewed_file import CONF, load_reviewed
 from loan_default.risk.section import Problem, Section
 
+_SCENARIO = re.compile(r"\w+")
 SEGMENT_LEVELS = 60  # that a person can read
+_NO_COSTS = "The policy has no section value, so nothing is said of value."
 _SEGMENTLESS = {"id": "the number of the loan", "time": "the month of issue"}
 UnknownFields = Literal["refuse", "ignore"]
+DecidedBy = Literal["pd", "npv", "both"]
+MARGIN_DIGITS = 9  # decimals of the value of one unit lent, with which it is compared
+CUT_OFFS = ("by", "approve_below", "decline_from", "approve_npv_from", "decline_npv_below")
 MonitoringTrigger = Literal["drift", "performance", "failure"]
 
 
@@ -35,6 +42,10 @@ class DecisionPolicy(Section):
     Attributes:
         approve_below: a PD below this is approved.
         decline_from: a PD from this on is declined; between the two a person reviews.
+        by: by what is decided: the PD, the net present value of one unit lent, or both, where the stricter counts. The
+            last two need the section `value`.
+        approve_npv_from: a value of one unit lent from this on is approved, where it is decided by it.
+        decline_npv_below: one below this is declined; between the two, and where there is none, a person reviews.
         points_at_odds: score points of an applicant with the odds below.
         odds: repaid loans for one default, at these points.
         points_to_double_odds: score points by which the odds of repayment double.
@@ -42,22 +53,42 @@ class DecisionPolicy(Section):
         missing_share_at_least: an application that lacks what a smaller share of the loans of development lacked is not
             approved but reviewed; 0 lets every missing value pass.
         decide_without_opinion: whether models are trained, judged and decide without the lender's own opinion.
+        outside_population: what happens to an application with a value that no loan of development had: `decide` as on
+            any, or `review`, where the cut-offs alone would approve it.
     """
 
     approve_below: float = Field(gt=0, lt=1)
     decline_from: float = Field(gt=0, lt=1)
+    by: DecidedBy = "pd"
+    approve_npv_from: float = Field(default=0.0, ge=-1, le=1)
+    decline_npv_below: float = Field(default=0.0, ge=-1, le=1)
     points_at_odds: float
     odds: float = Field(gt=0)
     points_to_double_odds: float = Field(gt=0)
     reasons_at_most: int = Field(ge=0)
     missing_share_at_least: float = Field(default=0.01, ge=0, le=1)
     decide_without_opinion: bool = False
+    outside_population: Literal["decide", "review"] = "decide"
 
     def problems(self) -> Iterator[Problem]:
         """Yield cut-offs that overlap."""
         if self.approve_below > self.decline_from:
             problem = f"approve_below ({self.approve_below}) is above decline_from ({self.decline_from})"
             yield Problem(f"{problem}; write a smaller one", ("approve_below",))
+        if self.decline_npv_below > self.approve_npv_from:
+            above = f"is above approve_npv_from ({self.approve_npv_from})"
+            problem = f"decline_npv_below ({self.decline_npv_below}) {above}"
+            yield Problem(f"{problem}; write a smaller one", ("decline_npv_below",))
+
+    @property
+    def by_pd(self) -> bool:
+        """Tell whether PDs are compared with their cut-offs."""
+        return self.by != "npv"
+
+    @property
+    def by_value(self) -> bool:
+        """Tell whether values are compared with theirs."""
+        return self.by != "pd"
 
     @cached_property
     def scale(self) -> tuple[float, float]:
@@ -283,6 +314,58 @@ class ValuePolicy(Section):
     limits: StrategyLimits = StrategyLimits()
 
 
+class Scenario(Section):
+    """Multiplies what is expected of open loans, month by month.
+
+    Attributes:
+        hazard: of the share of the loans still running that default in a month.
+        prepayment: of the share that is repaid in one, before its term is over.
+        lgd: of what is lost of what is owed then; never more than all of it.
+        weight: of the scenario among all, in the provision that is the mean of them.
+    """
+
+    hazard: float = Field(default=1.0, ge=0, le=20)
+    prepayment: float = Field(default=1.0, ge=0, le=20)
+    lgd: float = Field(default=1.0, ge=0, le=20)
+    weight: float = Field(default=1.0, ge=0)
+
+
+class ProvisionPolicy(Section):
+    """Says when the risk of an open loan has risen, and which scenarios its provision is computed in.
+
+    Attributes:
+        stage_2_months: months without a payment, beyond the one in which it is due, from which on the risk has risen.
+        stage_3_months: from which on the loan is impaired.
+        stage_2_pd_ratio: PD over that of the grant, from which on the risk has risen; of loans whose PD at the grant
+            the prediction history holds.
+        scenarios: by name.
+    """
+
+    stage_2_months: int = Field(default=1, ge=1)
+    stage_3_months: int = Field(default=3, ge=1)
+    stage_2_pd_ratio: float = Field(default=2.0, gt=1)
+    scenarios: Mapping[str, Scenario] = Field(
+        default={"base": Scenario()}, min_length=1, examples=["{base: {weight: 0.6}, severe: {hazard: 2, weight: 0.4}}"]
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield stages that overlap, weights that are all 0, and names that are no column's."""
+        if self.stage_2_months > self.stage_3_months:
+            above = f"is above stage_3_months ({self.stage_3_months})"
+            yield Problem(f"stage_2_months ({self.stage_2_months}) {above}; write a smaller one", ("stage_2_months",))
+        if not sum(scenario.weight for scenario in self.scenarios.values()):
+            yield Problem("all scenarios have the weight 0; write a larger one", ("scenarios",))
+        for name in self.scenarios:
+            if not _SCENARIO.fullmatch(name):
+                yield Problem(f"the scenario {name} has a name of more than letters, figures and _", ("scenarios",))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each scenario as a share of all."""
+        total = sum(scenario.weight for scenario in self.scenarios.values())
+        return {name: scenario.weight / total for name, scenario in self.scenarios.items()}
+
+
 class Policy(Section):
     """Holds all sections of what the lender has decided.
 
@@ -296,6 +379,7 @@ class Policy(Section):
         governance: who answers for the model, for its card.
         overrides: why a person may decide otherwise than the version did.
         value: what a loan costs its lender; without it no value is computed.
+        provision: when the risk of an open loan has risen, and the scenarios of its expected loss.
     """
 
     decision: DecisionPolicy
@@ -307,6 +391,7 @@ class Policy(Section):
     overrides: OverridePolicy
     governance: GovernancePolicy = GovernancePolicy()
     value: ValuePolicy | None = Field(default=None, examples=["{funding_rate: 0.05, servicing_cost: 0.01}"])
+    provision: ProvisionPolicy = ProvisionPolicy()
 
 
 def load_policy(path: Path | None = None, contract: Contract | None = None) -> Policy:
@@ -322,11 +407,19 @@ def load_policy(path: Path | None = None, contract: Contract | None = None) -> P
     book = contract or load_contract()
     shipped = CONF / "policy.yaml"
     base = shipped if path else None
-    policy = load_reviewed(path or shipped, Policy, check=lambda policy: segment_problems(policy, book), base=base)
+    policy = load_reviewed(path or shipped, Policy, check=lambda policy: _book_problems(policy, book), base=base)
     if "segments" in policy.promotion.model_fields_set:
         return policy
     promotion = policy.promotion.model_copy(update={"segments": book.segments})
     return policy.model_copy(update={"promotion": promotion})
+
+
+def _book_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:
+    """Yield what the policy asks for and a book cannot give."""
+    yield from segment_problems(policy, contract)
+    if policy.decision.by_value and (problem := value_problem(contract) if policy.value else _NO_COSTS):
+        sentence = f"decision.by: {policy.decision.by} decides by value. {problem.removesuffix('.')}; write pd"
+        yield Problem(sentence, ("decision", "by"))
 
 
 def segment_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:

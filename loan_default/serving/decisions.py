@@ -27,6 +27,7 @@ from loan_default.risk.model.scorer import VALUED
 from loan_default.serving.decision_id import decided_at, first_of, text_of
 from loan_default.serving.journal import Frames, list_segments
 from loan_default.serving.prediction_log import DecidingVersion, read_records, table_of
+from loan_default.serving.protocol import EXPLAINED
 from loan_default.serving.served_model import ServedModel
 
 Verdict = Literal["same", "different", "not scored again"]
@@ -94,7 +95,7 @@ def compare(row: Row, model: ServedModel) -> Decision:
             sentence = f"Version {version} has another {name} here than the version {version} that decided."
             return Decision(row, "not scored again", sentence)
     values = [_value(field, row[field.name]) for field in scorer.contract.features]
-    predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] == "full")
+    predictions = model.predict(Applications([row["id"]], [values]), with_reasons=row["output"] in EXPLAINED)
     again: dict[str, Any] = dict(zip(_ANSWERED, (column[0] for column in predictions[:5]), strict=True))
     for worth in predictions.values:
         again |= {name: None if math.isnan(value) else value for name, value in worth._asdict().items()}

@@ -193,7 +193,7 @@ def _output(params: Any) -> Output:
         raise invalid(f"{unknown[0]!r} is no parameter; output is the only one.")
     output = params.get("output", "full")
     if output not in get_args(Output):
-        raise invalid(f"The parameter output is {output!r}; it must be 'full', 'pd' or 'label'.")
+        raise invalid(f"The parameter output is {output!r}; it must be 'full', 'pd', 'label' or 'offers'.")
     return output  # type: ignore[no-any-return]
 
 

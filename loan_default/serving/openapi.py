@@ -18,6 +18,7 @@ import polars as pl
 from loan_default.risk.contract.reasons import Side
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.scorer import DECISIONS, Scorer
+from loan_default.risk.policy import DecisionPolicy
 from loan_default.serving import docs_page
 from loan_default.serving.application_schema import Schema, application_schema
 from loan_default.serving.connection import ConnectionLimits
@@ -25,7 +26,18 @@ from loan_default.serving.decisions import Verdict
 from loan_default.serving.idempotency import ANOTHER_REQUEST, IN_PROGRESS, LONGEST_KEY
 from loan_default.serving.inference_protocol import BINARY, DATATYPES, OUTPUTS
 from loan_default.serving.problems import CODES, PROBLEM_JSON, problem
-from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET, SPLIT, Output, Refused, encode
+from loan_default.serving.protocol import (
+    CSV,
+    EXPLAINED,
+    FORMS,
+    JSON,
+    OFFERS_AT_MOST,
+    PARQUET,
+    SPLIT,
+    Output,
+    Refused,
+    encode,
+)
 from loan_default.serving.purpose import PERSON, WHAT_IF
 from loan_default.serving.served_model import ServedModel
 
@@ -126,13 +138,27 @@ def document(model: ServedModel, service: Service) -> dict[str, Any]:
 def _introduction(model: ServedModel, service: Service) -> str:
     policy = model.scorer.policy
     return (
-        f"Version {model.version} of {service.model_name} answers. A PD (probability of default, 0 to 1) below "
-        f"{policy.approve_below:g} is approved, from {policy.decline_from:g} on declined; a person reviews what lies "
-        f"between, and who lacks a value that hardly any loan of development lacked. A decline or a review has at most "
-        f"{policy.reasons_at_most} reasons. The score rises with safety: {policy.points_at_odds:g} points at "
+        f"Version {model.version} of {service.model_name} answers. {' '.join(_rules(policy))} "
+        "A person reviews what lies between, and who lacks a value that hardly any loan of development lacked. "
+        f"A decline or a review has at most {policy.reasons_at_most} reasons. The score rises with safety: "
+        f"{policy.points_at_odds:g} points at "
         f"{policy.odds:g} repaid loans for one default, {policy.points_to_double_odds:g} more for twice the odds. "
         f"A request holds at most {service.rows_at_most:,} applications and {ConnectionLimits().body_bytes:,} bytes."
     )
+
+
+def _rules(policy: DecisionPolicy) -> Iterator[str]:
+    """Say what a version decides by."""
+    if policy.by_pd:
+        approved, declined = f"below {policy.approve_below:g} is approved", f"from {policy.decline_from:g} on declined"
+        yield f"A PD (probability of default, 0 to 1) {approved}, {declined}."
+    if policy.by_value:
+        approved = f"of {policy.approve_npv_from:g} of the amount or more is approved"
+        yield f"A net present value {approved}, one below {policy.decline_npv_below:g} declined."
+    if policy.by == "both":
+        yield "Of both rules the stricter counts."
+    if policy.outside_population == "review":
+        yield "Who has a value that no loan of development had is reviewed at best."
 
 
 # --- paths
@@ -288,6 +314,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
             ]}},
         ),
         "Prediction": _prediction(policy.reasons_at_most, model.scorer),
+        "Offer": _offer(),
         "Decision": _object(
             row={"type": "object", "description": "What the prediction log keeps of it."},
             verdict={"enum": [*get_args(Verdict)]},
@@ -296,7 +323,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
         ),
         "ReasonCode": _object(
             group=_TEXT, field=_TEXT, side={"enum": [*get_args(Side)]},
-            share={"type": "number", "description": "Of what all groups add that raise the risk."},
+            share={"type": "number", "description": "Of what all groups add that speak against it."},
         ),
         "Error": _object(error_code={"enum": [*CODES]}, message=_TEXT),
         "Problem": _object(
@@ -310,7 +337,7 @@ def _schemas(model: ServedModel, service: Service) -> dict[str, Schema]:
 
 def _prediction(reasons_at_most: int, scorer: Scorer) -> Schema:
     """Describe the full answer on an application; a question that decides on nobody has no id."""
-    reasons = "What adds most to the risk, strongest first; none for an approval."
+    reasons = "What speaks most against the application, strongest first; none for an approval."
     answer = _object(
         pd={"type": "number", "minimum": 0, "maximum": 1, "description": "Probability of default."},
         score={"type": "integer", "description": "Points; higher is safer."},
@@ -327,7 +354,9 @@ def _prediction(reasons_at_most: int, scorer: Scorer) -> Schema:
         "expected_loss": {"type": ["number", "null"], "description": "Principal lost on average, in the book's money."},
         "npv": {"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
     }
-    optional = {"decision_id": identified, **(worth if scorer.value else {}), **(_timing() if scorer.hazard else {})}
+    offers = {"type": "array", "items": _ref("schemas", "Offer"), "description": "Where params.output is offers."}
+    optional = {"decision_id": identified, "offers": offers}
+    optional |= {**(worth if scorer.value else {}), **(_timing() if scorer.hazard else {})}
     return {**answer, "properties": {**answer["properties"], **optional}}
 
 
@@ -355,6 +384,20 @@ def _timing() -> Schema:
     }
 
 
+def _offer() -> Schema:
+    """Describe other values of an application, and what is decided with them."""
+    return _object(
+        changes={"type": "object", "description": "Values by field."},
+        decision={"enum": [*DECISIONS]},
+        pd={"type": "number", "minimum": 0, "maximum": 1},
+        npv={"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
+        earns_most={
+            "type": "boolean",
+            "description": "By these the lender is expected to earn most, of the amounts and terms approved.",
+        },
+    )
+
+
 def _health() -> Schema:
     """Describe /health, which other parts of the server add to."""
     nullable = {"type": ["string", "null"]}
@@ -365,10 +408,13 @@ def _health() -> Schema:
     return {**described, "additionalProperties": True}
 
 
+_OUTPUT = f"Predictions, PDs or labels; or predictions with offers, of at most {OFFERS_AT_MOST} applications."
+
+
 def _scoring_request(model: ServedModel, service: Service) -> Schema:
     names = [field.name for field in model.scorer.contract.application_fields]
     most = {"minItems": 1, "maxItems": service.rows_at_most}
-    output = {"enum": [*get_args(Output)], "default": "full", "description": "Predictions, PDs or labels."}
+    output = {"enum": [*get_args(Output)], "default": "full", "description": _OUTPUT}
     params = {"type": ["object", "null"], "additionalProperties": False, "properties": {"output": output}}
     records = {"type": "array", "items": _ref("schemas", "Application"), **most}
     split = _object(
@@ -518,7 +564,7 @@ def inference_example(model: ServedModel) -> dict[str, Any]:
 
 def _score(model: ServedModel, body: Mapping[str, Any]) -> Any:
     parsed = model.read(orjson.dumps(body), JSON, at_most=1)
-    explained = parsed.output == "full"
+    explained = parsed.output in EXPLAINED
     predictions = model.predict(parsed.applications, with_reasons=explained)
     return orjson.loads(encode(predictions, parsed.output, [EXAMPLE_DECISION]))
 

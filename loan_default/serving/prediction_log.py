@@ -66,6 +66,9 @@ _ANSWERED: Mapping[str, pl.DataType] = {
     "model_version": pl.Int64(),
     "approve_below": pl.Float64(),
     "decline_from": pl.Float64(),
+    "decision_by": pl.String(),
+    "approve_npv_from": pl.Float64(),
+    "decline_npv_below": pl.Float64(),
     "contract_fingerprint": pl.String(),
     "policy_fingerprint": pl.String(),
     "output": pl.String(),
@@ -105,6 +108,9 @@ class DecidingVersion(msgspec.Struct, frozen=True, array_like=True, tag="version
     decline_from: float
     contract_fingerprint: str
     policy_fingerprint: str
+    decision_by: str = "pd"
+    approve_npv_from: float = 0.0
+    decline_npv_below: float = 0.0
 
     @classmethod
     def of(cls, version: int, scorer: Scorer) -> DecidingVersion:
@@ -118,6 +124,9 @@ class DecidingVersion(msgspec.Struct, frozen=True, array_like=True, tag="version
             policy.decline_from,
             contract.fingerprint,
             policy.fingerprint,
+            policy.by,
+            policy.approve_npv_from,
+            policy.decline_npv_below,
         )
 
 
@@ -304,6 +313,9 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
         "model_version": deciding.version,
         "approve_below": deciding.approve_below,
         "decline_from": deciding.decline_from,
+        "decision_by": deciding.decision_by,
+        "approve_npv_from": deciding.approve_npv_from,
+        "decline_npv_below": deciding.decline_npv_below,
         "contract_fingerprint": deciding.contract_fingerprint,
         "policy_fingerprint": deciding.policy_fingerprint,
     }

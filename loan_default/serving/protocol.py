@@ -12,9 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from loan_default.risk.model.offers import Offer
 from loan_default.risk.model.scorer import Predictions
 
-Output = Literal["full", "pd", "label"]
+Output = Literal["full", "pd", "label", "offers"]
+EXPLAINED: tuple[Output, ...] = ("full", "offers")  # with reasons
+OFFERS_AT_MOST = 10  # applications of a request that asks for offers, as each is scored again with up to 1,000 changes
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 SPLIT = "dataframe_split"
@@ -111,7 +114,12 @@ def repeated(names: Iterable[Hashable]) -> Any:
     return next((name for name in names if name in before or before.add(name)), None)  # type: ignore[func-returns-value]
 
 
-def encode(predictions: Predictions, output: Output, decision_ids: Iterable[str] = ()) -> bytes:
+def encode(
+    predictions: Predictions,
+    output: Output,
+    decision_ids: Iterable[str] = (),
+    offers: Sequence[Sequence[Offer]] = (),
+) -> bytes:
     """Encode predictions in the form that was asked for, as MLflow's server writes them; the full one with ids."""
     values: list[Any]
     if output == "pd":
@@ -129,4 +137,6 @@ def encode(predictions: Predictions, output: Output, decision_ids: Iterable[str]
             value["pd_12m"], value["pd_curve"], value["pd_hazard"], value["expected_life"] = timing
         for value, decision_id in zip(values, decision_ids, strict=False):
             value["decision_id"] = decision_id
+        for value, own in zip(values, offers, strict=False):
+            value["offers"] = [offer._asdict() for offer in own]
     return orjson.dumps({"predictions": values})

@@ -22,8 +22,9 @@ from loan_default.risk.model.timing import UNTIMED
 from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
+from loan_default.serving.offered_changes import find_all
 from loan_default.serving.prediction_log import Entry
-from loan_default.serving.protocol import JSON, Output, Refused, encode, invalid
+from loan_default.serving.protocol import EXPLAINED, JSON, OFFERS_AT_MOST, Output, Refused, encode, invalid, too_large
 from loan_default.serving.request_spans import Times
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
@@ -118,7 +119,7 @@ class Scoring:
             return None
         began = time.perf_counter()
         parsed = model.read_quickly(request.body, at_most=self.rows)
-        if parsed is None:
+        if parsed is None or parsed.output == "offers":
             return None
         return self._answer_by(model, parsed, RequestBody(request.body, JSON), request, began)
 
@@ -152,7 +153,11 @@ class Scoring:
         until: float = math.inf,
     ) -> Reply:
         """Answer by a version, or part of it by the challenger where the policy says so; reading `began` then."""
-        applications, explained = parsed.applications, parsed.output == "full"
+        applications, explained = parsed.applications, parsed.output in EXPLAINED
+        with_offers = parsed.output == "offers"
+        if with_offers and len(applications.ids) > OFFERS_AT_MOST:
+            count = len(applications.ids)
+            raise too_large(f"{count:,} applications in a request for offers; at most {OFFERS_AT_MOST} are taken.")
         positions = range(len(applications.ids))
         chosen = self._choose(applications.ids) if self._challenger_share else ()
         challenged = self._rescore(request_body, chosen, explained=explained) if chosen else None
@@ -168,13 +173,14 @@ class Scoring:
             versions = sorted(part.model.version for part in parts)
             predictions, version = merge(parts), b",".join(b"%d" % version for version in versions)
         headers: RawHeaders = (JSON_HEADER, (b"x-model-version", version))
+        offers = find_all(request_body, parts, len(positions), self.rows, until) if with_offers else ()
         if request.is_what_if:  # nobody is decided on, so there is no id by which to find it
-            body = encode(predictions, parsed.output)
+            body = encode(predictions, parsed.output, offers=offers)
             return ScoringReply(200, body, headers, parts, 0, parsed.output, is_logged=True)
         first = self._decision_ids.draw()
         decision_id = text_of(first)
         ids = texts_of(decision_id, positions) if len(positions) > 1 else (decision_id,)
-        body = encode(predictions, parsed.output, ids)
+        body = encode(predictions, parsed.output, ids, offers)
         headers = (*headers, (b"x-decision-id", decision_id.encode()))
         return ScoringReply(200, body, headers, parts, first, parsed.output)
 

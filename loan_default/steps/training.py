@@ -133,7 +133,7 @@ def train_and_register(
     from loan_default.adapters.model_store import TRAINING
     from loan_default.risk.model.timed_version import with_timing
     from loan_default.risk.model.training import train_candidates
-    from loan_default.risk.model.valued_version import with_value
+    from loan_default.risk.model.valued_version import valued_alike, with_value
     from loan_default.risk.monitoring.reference_profile import reference_of
 
     loans, splits = data.loans, data.splits
@@ -150,16 +150,16 @@ def train_and_register(
     findings = judge_candidate(best, _calibrate_window(data), policy.promotion, resamples=_GATE_RESAMPLES, seed=seed)
     if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
         raise GateFailed("trained_model", findings)
-    tags = _tags(data, policy, seed)
-    _log(models, mlflow_run_id, candidates, data, {**tags, "kind": best.kind})
+    _log(models, mlflow_run_id, candidates, data, {**(tags := _tags(data, policy, seed)), "kind": best.kind})
     scorer, value = with_value(best.scorer, policy.value, data.engine, loans, splits)
     scorer, timing = with_timing(scorer, data.engine, loans, splits, search_space, seed)
-    candidates = (replace(best, scorer=scorer), *candidates[1:])
+    candidates = tuple(replace(each, scorer=valued_alike(each.scorer, scorer)) for each in candidates)
     reference = reference_of(data.engine, loans, data.contract, splits, best.scorer, policy.drift.report_sample_rows)
     variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
+    variants = {name: replace(each, scorer=valued_alike(each.scorer, scorer)) for name, each in variants.items()}
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
-    own = _record(candidates, version.version, mlflow_run_id, seed, tags)
-    record = {**own, "variants": list(variants), "value": value, "timing": timing}
+    trained = _record(candidates, version.version, mlflow_run_id, seed, tags)
+    record = {**trained, "variants": list(variants), "value": value, "timing": timing}
     models.tracking.log_json(mlflow_run_id, TRAINING, record)
     models.tracking.rename_run(mlflow_run_id, run_name(version.version, best.kind, best.metrics["auc"].value, splits))
     return Training(candidates, findings, record)

@@ -15,7 +15,7 @@ from loan_default_tests.cli.conftest import Run
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Set up": ("contract", "init", "doctor", "sample-data", "demo", "completion"),
-    "Train": ("run", "clean", "tune", "train", "backtest", "promote", "rollback", "policy"),
+    "Train": ("run", "clean", "tune", "train", "backtest", "provision", "promote", "rollback", "policy"),
     "Score": ("score", "score-again", "score-rest"),
     "Watch": ("status", "history", "decision", "drift", "performance", "metrics", "report"),
     "Serve": ("serve", "web", "web-user", "evidently", "dev"),

@@ -28,6 +28,7 @@ RUNS = {
     "full_pipeline_job": TRAINING | REGISTRY,
     "performance_job": {"loan_outcomes", "rejected_outcomes", "outcomes_report", "performance_report"},
     "backtest_job": {"backtest"},
+    "provision_job": {"provision_report"},
     "serving_job": {"model_server"},
     "batch_prediction_job": SCORING | {"drift_report"},
     "monitoring_job": {"drift_report"},

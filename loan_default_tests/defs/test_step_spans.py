@@ -55,11 +55,21 @@ def test_without_a_receiver_steps_run_as_they_do(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_asset_that_is_computed_has_a_span() -> None:
-    from loan_default.defs.assets import backtest, data, monitoring, performance, registry, scoring, serving, training
+    from loan_default.defs.assets import (
+        backtest,
+        data,
+        monitoring,
+        performance,
+        provision,
+        registry,
+        scoring,
+        serving,
+        training,
+    )
 
-    modules = (backtest, data, monitoring, performance, registry, scoring, serving, training)
+    modules = (backtest, data, monitoring, performance, provision, registry, scoring, serving, training)
     assets = [asset for asset in dg.load_assets_from_modules(modules) if isinstance(asset, dg.AssetsDefinition)]
     computed = [asset for asset in assets if asset.is_executable]
-    assert len(computed) == 15
+    assert len(computed) == 16
     for asset in computed:
         assert hasattr(asset.op.compute_fn.decorated_fn, "__wrapped__"), asset.key  # type: ignore[union-attr]

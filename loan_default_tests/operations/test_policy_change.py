@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loan_default.cli.policies import adopt
 from loan_default.operations import home
-from loan_default.operations.policy_change import proposed_change, with_cut_off
+from loan_default.operations.policy_change import proposed_change, with_key
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reviewed_file import CONF
@@ -22,7 +22,7 @@ OUTCOME = {"loans": 500, "default_rate": 0.12, "expected_npv": 90_000.0, "npv": 
 
 
 def proposal(cutoff: float) -> dict[str, Any]:
-    intervals = {"approve_below": [cutoff - 0.01, cutoff + 0.01]}
+    intervals = {"approve_below": [cutoff - 0.01, cutoff + 0.01], "npv_at_least": [-0.02, 0.0]}
     return {"approve_below": cutoff, "npv_at_least": -1.0, "outcome": OUTCOME, "intervals": intervals, "bound_by": []}
 
 
@@ -65,6 +65,21 @@ def test_the_cut_off_changes_and_all_else_stays(tmp_path: Path, text: str, line:
     assert proposed_change(settings).difference == ""
 
 
+def test_a_proposal_by_value_changes_what_is_decided_by(tmp_path: Path) -> None:
+    text = SHIPPED + "\nvalue: {funding_rate: 0.05}\n"
+    report = {"proposals": {by: {**proposal(0.21), "npv_at_least": -0.012} for by in ("pd", "npv", "both")}}
+    settings = home_with(tmp_path, text, report)
+    assert proposed_change(settings).by == "pd"
+    change = proposed_change(settings, "npv")
+    assert "approve_below: 0.21" not in change.difference
+    assert "+  by: npv                     # or npv" in change.difference
+    proposed_change(settings, "both").write()
+    decision = load_policy(settings.policy).decision
+    assert (decision.by, decision.approve_below) == ("both", 0.21)
+    assert (decision.approve_npv_from, decision.decline_npv_below) == (-0.012, -0.012)
+    assert proposed_change(settings).difference == ""
+
+
 def test_declines_begin_where_approvals_end_at_the_least(tmp_path: Path) -> None:
     settings = home_with(tmp_path, SHIPPED, {"proposals": {"pd": proposal(0.36)}})
     proposed_change(settings).write()
@@ -75,7 +90,7 @@ def test_declines_begin_where_approvals_end_at_the_least(tmp_path: Path) -> None
 @given(st.floats(0.001, 0.999))
 def test_any_cut_off_is_read_as_it_was_written(cutoff: float) -> None:
     value = round(cutoff, 3)
-    assert f"approve_below: {value:.10g} " in with_cut_off(SHIPPED, "approve_below", value)
+    assert f"approve_below: {value:.10g} " in with_key(SHIPPED, "approve_below", value)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +98,7 @@ def test_any_cut_off_is_read_as_it_was_written(cutoff: float) -> None:
     [
         (SHIPPED, None, "No strategy report is there yet"),
         (SHIPPED, {"problem": "The policy has no section value."}, "Version 3 proposes nothing. The policy has no"),
-        (SHIPPED, {"proposals": {"pd": None}}, "No cut-off by PD keeps the limits"),
+        (SHIPPED, {"proposals": {"pd": None}}, "No cut-offs by PD keep the limits"),
         (None, {"proposals": {"pd": proposal(0.2)}}, "The policy is the one that the package ships"),
         ("{serving: {shadow_share: 0.1}}", {"proposals": {"pd": proposal(0.2)}}, "cannot be changed line by line"),
     ],

@@ -122,7 +122,7 @@ def test_the_form_of_the_answer_is_a_parameter(output: str) -> None:
         ({"inputs": ROWS, "params": []}, "params must be an object"),
         ({"inputs": ROWS, "params": {"format": 1}}, "'format' is no parameter"),
         ({"inputs": ROWS, "params": {"output": "html"}}, "'html'"),
-        ({"inputs": ROWS, "params": {"output": ["pd"]}}, "must be 'full', 'pd' or 'label'"),
+        ({"inputs": ROWS, "params": {"output": ["pd"]}}, "must be 'full', 'pd', 'label' or 'offers'"),
         ({"dataframe_records": {"term": 36}}, "must be a list of objects"),
         ({"dataframe_split": []}, "must be an object with columns"),
         ({"dataframe_split": {"columns": [], "data": None}}, "must be an object with columns"),

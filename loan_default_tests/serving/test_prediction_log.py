@@ -70,6 +70,7 @@ def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, 
         **{"id": "loan-7", "pd": 0.125, "score": 604, "decision": "approve", "reasons": [], "reason_codes": []},
         **dict.fromkeys(VALUED),
         **{"model_version": 3, "approve_below": policy.approve_below, "decline_from": policy.decline_from},
+        **{"decision_by": "pd", "approve_npv_from": 0.0, "decline_npv_below": 0.0},
         **{"contract_fingerprint": contract().fingerprint, "policy_fingerprint": policy.fingerprint},
         **{
             "output": "full",

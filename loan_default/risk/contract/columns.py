@@ -40,6 +40,7 @@ RESERVED: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("decision_id", "request_id", "scored_at", "model_version", "approve_below", "decline_from"),
+            *("decision_by", "approve_npv_from", "decline_npv_below"),
             *("contract_fingerprint", "policy_fingerprint", "output", "caller", "on_behalf_of"),
             *("trace_id", "shadow_version", "shadow_pd"),
         ),

@@ -1,4 +1,4 @@
-"""Describes which fields say what a loan pays: how much was lent, and at which rate.
+"""Describes which fields say what a loan pays: how much was lent, and at which rate; and why a book has no value.
 
 What its term is belongs in `outcome`; what a loan is worth by all three, in `economics`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from loan_default.risk.contract.columns import TERM
 from loan_default.risk.section import Problem, Section
 from loan_default.risk.units import TIME, unit_of
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
 
 MONTHS_A_YEAR = 12
+NEEDED_AMOUNTS = ("principal", "interest")  # of the amounts; others count as none where they are not recorded
 
 
 class Pricing(Section):
@@ -45,3 +47,22 @@ def pricing_problems(contract: Contract) -> Iterator[Problem]:
 def yearly_rate(unit: str) -> float:
     """Return by what a rate in this unit is multiplied to be a share a year."""
     return float(unit_of(unit).size * MONTHS_A_YEAR)
+
+
+def value_problem(contract: Contract) -> str | None:
+    """Say in one sentence why loans of a book cannot be valued; None where they can."""
+    problem = None
+    if contract.pricing is None:
+        problem = "The contract names no fields of amount and rate (pricing)"
+    elif not isinstance(contract.term, int) and term_name(contract) is None:
+        problem = "The contract gives no term in months that all loans have, or that is a feature"
+    elif contract.outcome.known is None:
+        problem = "The contract names no column of the last payment (outcome.known)"
+    elif lacking := [name for name in NEEDED_AMOUNTS if name not in contract.outcome.amounts.columns]:
+        problem = f"The contract names no column of the {' and the '.join(lacking)} paid (outcome.amounts)"
+    return problem and f"{problem}, so nothing is said of value."
+
+
+def term_name(contract: Contract) -> str | None:
+    """Return the name of the feature that is the term; None without."""
+    return TERM if contract.term is None and TERM in contract.feature_names else None

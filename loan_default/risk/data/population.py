@@ -1,4 +1,4 @@
-"""Describes the loans that a model was developed on, field by field: the typical value, and how many lack it.
+"""Describes the loans that a model was developed on, field by field: the typical value, all values, and who lacks it.
 
 Measured once, when loans are split, it travels with the windows and with each model version. Filling in typical values
 belongs in `model.features`, telling by them why an applicant was declined in `model.reason_codes`, histograms of the
@@ -7,7 +7,8 @@ same loans in `monitoring.reference_profile`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,21 +22,37 @@ _COLUMNS_AT_ONCE = 8  # in memory: of a million loans 64 MB
 
 @dataclass(frozen=True)
 class Population:
-    """Typical values and missing shares of loans, by the names of features; both empty where none were measured.
+    """Typical values, missing shares and support of loans, by the names of features; empty where none were measured.
 
     Attributes:
         typical: of the values that are there the middle one (of two the lower): a number in natural units, or a level;
             of a nominal field the most frequent level. None where no loan has a value.
         missing_share: the share of the loans, from 0 to 1, that lack a value.
+        support: the lowest and the highest number, or the levels, that any loan has.
     """
 
     typical: Mapping[str, float | str | None] = field(default_factory=dict)
     missing_share: Mapping[str, float] = field(default_factory=dict)
+    support: Mapping[str, Sequence[float | str | None]] = field(default_factory=dict)
 
     def typical_number(self, feature: LoanField) -> float | None:
         """Return the typical value as a number: a level as its position, the safest 1."""
         value = self.typical.get(feature.name)
         return float(feature.levels.index(value) + 1) if isinstance(value, str) else value
+
+    def limits(self, features: Sequence[LoanField]) -> list[tuple[float, float, frozenset[float]]]:
+        """Return of each feature the least and the most that a loan has, and the positions of levels that none has."""
+        limits = []
+        for feature in features:
+            support = [value for value in self.support.get(feature.name, ()) if value is not None]
+            if not support:
+                limits.append((-math.inf, math.inf, frozenset[float]()))
+            elif feature.levels:
+                absent = {position for position, level in enumerate(feature.levels, 1) if level not in support}
+                limits.append((-math.inf, math.inf, frozenset(map(float, absent))))
+            else:
+                limits.append((float(support[0]), float(support[-1]), frozenset[float]()))
+        return limits
 
     def rarely_missing(self, share: float) -> frozenset[str]:
         """Name the features that less than this share of the loans lack."""
@@ -50,11 +67,12 @@ def measure_population(loans: pl.LazyFrame, contract: Contract) -> Population:
     for start in range(0, len(fields), _COLUMNS_AT_ONCE):
         columns = map(_measures, fields[start : start + _COLUMNS_AT_ONCE])
         measured |= loans.select(columns).collect().row(0, named=True)
-    absent = {"typical": None, "missing_share": 1.0}
+    absent: dict[str, Any] = {"typical": None, "missing_share": 1.0, "support": []}
     by_name = {name: measured.get(name, absent) for name in contract.feature_names}
     return Population(
         {name: measures["typical"] for name, measures in by_name.items()},
         {name: measures["missing_share"] for name, measures in by_name.items()},
+        {name: measures["support"] for name, measures in by_name.items()},
     )
 
 
@@ -62,7 +80,15 @@ def _measures(feature: LoanField) -> pl.Expr:
     column = pl.col(feature.name)
     typical = {"number": _middle, "ordered": _middle_level, "nominal": _most_frequent}[feature.kind](feature)
     share = column.null_count() / pl.len()
-    return pl.struct(typical.alias("typical"), share.alias("missing_share")).alias(feature.name)
+    measured = typical.alias("typical"), share.alias("missing_share"), _support(feature).alias("support")
+    return pl.struct(measured).alias(feature.name)
+
+
+def _support(feature: LoanField) -> pl.Expr:
+    column = pl.col(feature.name)
+    if feature.kind == "number":
+        return pl.concat_list(column.min(), column.max())
+    return column.cast(pl.String).drop_nulls().unique().sort().implode()
 
 
 def _middle(feature: LoanField) -> pl.Expr:

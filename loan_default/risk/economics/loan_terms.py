@@ -1,12 +1,12 @@
 """Reads of loans what their value needs: amount, rate and term of applications, and what ended loans paid.
 
-Which columns these are is the contract's to say, and `value_problem` why a book has no value. What is computed of them
+Which columns these are is the contract's to say, and why a book has no value. What is computed of them
 is `cash_flows`', `loss`' and `valuation`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,33 +15,12 @@ from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, TERM
-from loan_default.risk.contract.pricing import yearly_rate
+from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME
+from loan_default.risk.contract.pricing import NEEDED_AMOUNTS, term_name, value_problem, yearly_rate
 from loan_default.risk.economics.cash_flows import RealisedLoans
 from loan_default.risk.economics.loss import EndedLoans
 from loan_default.risk.economics.valuation import PricedLoans
 from loan_default.risk.loan_order import period_numbers
-
-_NEEDED = ("principal", "interest")  # of the amounts; others count as none where they are not recorded
-
-
-def value_problem(contract: Contract) -> str | None:
-    """Say in one sentence why loans of a book cannot be valued; None where they can."""
-    problem = None
-    if contract.pricing is None:
-        problem = "The contract names no fields of amount and rate (pricing)"
-    elif not isinstance(contract.term, int) and _term_name(contract) is None:
-        problem = "The contract gives no term in months that all loans have, or that is a feature"
-    elif contract.outcome.known is None:
-        problem = "The contract names no column of the last payment (outcome.known)"
-    elif lacking := [name for name in _NEEDED if name not in contract.outcome.amounts.columns]:
-        problem = f"The contract names no column of the {' and the '.join(lacking)} paid (outcome.amounts)"
-    return problem and f"{problem}, so nothing is said of value."
-
-
-def _term_name(contract: Contract) -> str | None:
-    """Return the name of the feature that is the term; None without."""
-    return TERM if contract.term is None and TERM in contract.feature_names else None
 
 
 @dataclass(frozen=True)
@@ -66,7 +45,7 @@ class LoanTerms:
         problem = value_problem(contract)
         if contract.pricing is None or problem:
             raise ValueError(problem)
-        names = (contract.pricing.amount, contract.pricing.rate, _term_name(contract))
+        names = (contract.pricing.amount, contract.pricing.rate, term_name(contract))
         amount, rate, term = (contract.feature_names.index(name) if name else None for name in names)
         months = float(contract.term) if isinstance(contract.term, int) else np.nan
         return cls(names, (amount or 0, rate or 0, term), yearly_rate(str(contract.by_name[names[1]].unit)), months)
@@ -76,6 +55,20 @@ class LoanTerms:
         amount, rate, term = self.positions
         terms = np.full(len(values), self.months) if term is None else values[:, term]
         return PricedLoans(values[:, amount], values[:, rate] * self.per_year, terms)
+
+    def typical(self, values: Mapping[str, float | str | None]) -> tuple[float, float]:
+        """Return rate and term by the typical values of loans; NaN where these are not known."""
+        _, rate, term = (values.get(name) if name else self.months for name in self.names)
+        return (
+            np.nan if rate is None else float(rate) * self.per_year,
+            np.nan if term is None else float(term),
+        )
+
+    def unknown(self, values: Sequence[float] | Floats, terms: Collection[int]) -> list[int]:
+        """Return the positions of what keeps one application from having a value, by the terms that have one."""
+        amount, rate, term = self.positions
+        absent = [position for position in (amount, rate) if not values[position] > -1]
+        return absent if term is None or values[term] in terms else [*absent, term]
 
     def read_one(self, values: Sequence[float] | Floats) -> tuple[float, float, float]:
         """Read amount, rate and term of one application."""
@@ -109,7 +102,7 @@ def read_ended(loans: pl.DataFrame, contract: Contract) -> tuple[EndedLoans, NDA
     def paid(name: str) -> Floats:
         return np.nan_to_num(column(AMOUNT + name)) if AMOUNT + name in loans.columns else np.zeros(loans.height)
 
-    principal, interest = (column(AMOUNT + name) for name in _NEEDED)
+    principal, interest = (column(AMOUNT + name) for name in NEEDED_AMOUNTS)
     realised = RealisedLoans(
         lent=column(f"{AMOUNT}funded" if f"{AMOUNT}funded" in loans.columns else amount_name),
         rates=column(rate_name) * fields.per_year,

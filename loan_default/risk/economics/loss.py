@@ -7,6 +7,7 @@ by 0.5 % instead of 0.7 %: not worth a second model. What a loan pays by month i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,6 +19,7 @@ from loan_default.risk.estimates import mean_estimate
 from loan_default.risk.evaluation import Interval
 
 LEAST_DEFAULTS = 30  # on which endings are estimated, of all terms together
+LEAST_VINTAGE = 10  # defaults of a vintage whose losses are shown
 _WEIGHT = 100  # loans for which all terms together count beside those of one
 _SPANS = 6  # of a term by which the loss is told apart
 
@@ -61,6 +63,27 @@ class LossEstimate:
     defaults: int
     loss: Interval
     exposure: Interval
+
+
+@dataclass(frozen=True)
+class VintageLoss:
+    """What defaults of a vintage cost beside what was expected of them, given when they stopped paying.
+
+    Attributes:
+        vintage: as it is called.
+        defaults: loans that defaulted.
+        loss: lost of what was owed at default (LGD), with its 95 % interval.
+        expected_loss: the same as estimated on the loans of development.
+        exposure: owed at default of what was lent (EAD), with its interval.
+        expected_exposure: the same as estimated.
+    """
+
+    vintage: str
+    defaults: int
+    loss: Interval
+    expected_loss: float
+    exposure: Interval
+    expected_exposure: float
 
 
 def estimate_endings(loans: EndedLoans) -> dict[int, Endings]:
@@ -134,6 +157,41 @@ def measure_losses(loans: EndedLoans) -> list[LossEstimate]:
         loss = _ratio(bad.exposure - bad.realised.recovered, bad.exposure, bad.issued)
         exposure = _ratio(bad.exposure, bad.realised.lent, bad.issued)
         estimates.append(LossEstimate(int(term), len(bad.defaulted), loss, exposure))
+    return estimates
+
+
+def losses_by_vintage(loans: EndedLoans, vintages: Sequence[str], endings: Mapping[int, Endings]) -> list[VintageLoss]:
+    """Compare what defaults cost with what was expected, by vintage of `LEAST_VINTAGE` defaults or more.
+
+    Args:
+        loans: (n,) that have ended, of terms that have endings.
+        vintages: (n,) of the loans.
+        endings: by term, estimated on other loans.
+    """
+    bad, labels = loans.take(loans.defaulted), np.asarray(vintages)[loans.defaulted]
+    realised, expected = bad.realised, np.empty(len(labels))
+    scheduled = scheduled_balances(realised)
+    for term, ending in endings.items():
+        rows = realised.terms == term
+        expected[rows] = ending.loss[np.clip(realised.months[rows], 0, term - 1).astype(np.int64)]
+        scheduled[rows] *= ending.exposure
+    lost, owed = bad.exposure - realised.recovered, bad.exposure
+    estimates = []
+    for label in np.unique(labels):
+        rows = labels == label
+        if rows.sum() < LEAST_VINTAGE:
+            continue
+        issued = None if bad.issued is None else bad.issued[rows]
+        estimates.append(
+            VintageLoss(
+                vintage=str(label),
+                defaults=int(rows.sum()),
+                loss=_ratio(lost[rows], owed[rows], issued),
+                expected_loss=float((expected[rows] * owed[rows]).sum() / owed[rows].sum()),
+                exposure=_ratio(owed[rows], realised.lent[rows], issued),
+                expected_exposure=float(scheduled[rows].sum() / realised.lent[rows].sum()),
+            )
+        )
     return estimates
 
 

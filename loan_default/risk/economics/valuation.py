@@ -18,7 +18,7 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.economics.cash_flows import Costs, Endings, UnitValues, realised_values, unit_values
 from loan_default.risk.economics.loss import EndedLoans, estimate_endings
 from loan_default.risk.estimates import Estimate, mean_estimate
-from loan_default.risk.policy import ValuePolicy
+from loan_default.risk.policy import MARGIN_DIGITS, ValuePolicy
 
 _DIGITS = 10  # of values of one unit, so that a loan has the same alone and among others
 _REMEMBERED = 10_000  # pairs of rate and term
@@ -39,11 +39,13 @@ class Values:
     Attributes:
         expected_loss: principal that is lost on average, after what is recovered.
         npv: expected net present value on the day of the grant, after all costs.
+        margins: the same of one unit lent, of `MARGIN_DIGITS` decimals: what decisions by value compare.
         years: what is owed on average, added up over the years of the loan.
     """
 
     expected_loss: Floats
     npv: Floats
+    margins: Floats
     years: Floats
 
 
@@ -74,18 +76,25 @@ class ValueModel:
     def value(self, pds: Floats, loans: PricedLoans) -> Values:
         """Value loans by their PDs (n,)."""
         units = self.units(loans)
-        shifts = self._by_term(loans.terms, {term: self._shift(term) for term in self.endings})
+        margins = pds * units.defaulted + (1 - pds) * units.repaid + self.shifts(loans.terms)
         return Values(
             expected_loss=loans.amounts * (pds * units.loss),
-            npv=loans.amounts * (pds * units.defaulted + (1 - pds) * units.repaid + shifts),
+            npv=loans.amounts * margins,
+            margins=np.where(np.isnan(loans.amounts), np.nan, np.round(margins, MARGIN_DIGITS)),
             years=loans.amounts * (pds * units.years_defaulted + (1 - pds) * units.years_repaid),
         )
 
-    def value_application(self, pd: float, amount: float, rate: float, term: float) -> tuple[float, float]:
-        """Return expected loss and net present value of one loan, to the bit as `value` does those of many."""
+    def value_application(self, pd: float, amount: float, rate: float, term: float) -> tuple[float, float, float]:
+        """Return expected loss, net present value and that of one unit, to the bit as `value` does those of many."""
         unit = self._remembered.get((rate, term)) or self._remember(rate, term)
         loss, defaulted, repaid, shift = unit
-        return amount * (pd * loss), amount * (pd * defaulted + (1 - pd) * repaid + shift)
+        margin = pd * defaulted + (1 - pd) * repaid + shift
+        compared = math.nan if math.isnan(amount) else float(np.round(margin, MARGIN_DIGITS))
+        return amount * (pd * loss), amount * margin, compared
+
+    def shifts(self, terms: Floats) -> Floats:
+        """Return the correction of the value of one unit lent (n,) by the term of each loan."""
+        return self._by_term(terms, {term: self._shift(term) for term in self.endings})
 
     def _remember(self, rate: float, term: float) -> tuple[float, ...]:
         """Value one unit at a rate and a term, and remember it: few rates are asked for again and again."""

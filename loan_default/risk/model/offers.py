@@ -1,4 +1,5 @@
-"""Finds what would have to change for a better decision: values that the contract lets an applicant change.
+"""Finds what would have to change for a better decision: values that the contract lets an applicant change; and of the
+amounts and terms that would be approved those by which the lender earns most, where a version has a value.
 
 Only candidates are made here, and the answers to them compared: whoever decides scores each again, so that an offer is
 never promised that would not be kept. Which fields can be changed, and how, is the contract's key `applicant_can`.
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import TERM
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.model.scorer import DECISIONS
 
@@ -20,21 +23,28 @@ Application = Mapping[str, Any]  # values by field; numbers in natural units
 _STEPS_AT_LEAST = 8  # between a value and nothing, or its double
 _LEAST_SHARE = 0.25  # of a value, below which nobody would take the offer for one
 _EVERY = 2  # of two fields that change together, every second step is tried
+CANDIDATES_AT_MOST = 1_000  # of two fields: of more those with the fewest steps are tried
 
 
 class Answer(NamedTuple):
-    """Holds what was decided on an application."""
+    """Holds what was decided on an application, and its net present value where the version has one."""
 
     decision: str
     pd: float
+    npv: float | None = None
 
 
 class Offer(NamedTuple):
-    """Other values of some fields, and what is decided on the application with them."""
+    """Other values of some fields, and what is decided on the application with them.
+
+    `earns_most` is the amount and term, of those that are approved, that the lender is expected to earn most by.
+    """
 
     changes: Mapping[str, Value]
     decision: str
     pd: float
+    npv: float | None = None
+    earns_most: bool = False
 
 
 class _Candidate(NamedTuple):
@@ -48,6 +58,7 @@ def find_offers(
     decision: str,
     score: Callable[[Sequence[Application]], Sequence[Answer]],
     *,
+    npv: float | None = None,
     at_most: int = 4,
 ) -> list[Offer]:
     """Find the smallest changes that lead to a better decision, of one field each or else of two.
@@ -57,21 +68,52 @@ def find_offers(
         application: with numbers as numbers.
         decision: on the application as it is.
         score: decides on many applications; it is called once for single changes, and once for pairs where no single
-            one leads to an approval.
+            one leads to an approval, or where amount and term change a value. At most `CANDIDATES_AT_MOST` pairs.
+        npv: of the application as it is.
         at_most: how many are returned.
 
     Returns:
-        Offers that are approved; where there is none and the decision is a decline, those that a person reviews.
+        Offers that are approved, first that by which the lender earns most; where there is none and the decision is a
+        decline, those that a person reviews. For an application that is approved, one by which the lender earns more.
     """
     steps = {field.name: [*_steps(contract, field, application)] for field in contract.features}
     single = [_Candidate({name: value}, number) for name, values in steps.items() for number, value in values]
     answered = _answered(contract, application, single, score)
+    pairs = []
     if not any(answer.decision == DECISIONS[0] for _, answer in answered):
-        answered += _answered(contract, application, [*_pairs(steps)], score)
+        pairs = nsmallest(CANDIDATES_AT_MOST, _pairs(steps), key=lambda candidate: candidate.steps)
+    priced = _priced_fields(contract)
+    if any(answer.npv is not None for _, answer in answered):
+        pairs += _all_pairs({name: values for name, values in steps.items() if name in priced})
+    answered += _answered(contract, application, pairs, score)
+    best = _earning_most(answered, priced, npv if decision == DECISIONS[0] else None)
+    if decision == DECISIONS[0]:
+        return best[:at_most]
     for better in DECISIONS[: DECISIONS.index(decision)]:
         if offers := _smallest(answered, better):
-            return offers[:at_most]
+            others = [offer for offer in offers if all(offer.changes != first.changes for first in best)]
+            return [*best, *others][:at_most]
     return []
+
+
+def _priced_fields(contract: Contract) -> set[str]:
+    """Return the fields of amount and term, where the contract prices its loans."""
+    return {contract.pricing.amount, TERM} if contract.pricing else set()
+
+
+def _earning_most(answered: Sequence[tuple[_Candidate, Answer]], priced: set[str], npv: float | None) -> list[Offer]:
+    """Return the approved amount and term with the highest value, if there is one, and if it is above `npv`."""
+    approved = [
+        (answer.npv, -candidate.steps, candidate, answer)
+        for candidate, answer in answered
+        if answer.decision == DECISIONS[0] and answer.npv is not None and candidate.changes.keys() <= priced
+    ]
+    if not approved:
+        return []
+    value, _, candidate, answer = max(approved, key=lambda each: each[:2])
+    if npv is not None and value <= npv:
+        return []
+    return [Offer(candidate.changes, answer.decision, answer.pd, value, earns_most=True)]
 
 
 def changed(contract: Contract, application: Application, changes: Mapping[str, Value]) -> Application:
@@ -149,6 +191,15 @@ def _pairs(steps: Mapping[str, Sequence[tuple[int, Value]]]) -> Iterator[_Candid
             yield _Candidate({first: value, second: other}, number + other_number)
 
 
+def _all_pairs(steps: Mapping[str, Sequence[tuple[int, Value]]]) -> list[_Candidate]:
+    """Return all changes of amount and term together."""
+    return [
+        _Candidate({first: value, second: other}, number + other_number)
+        for (first, values), (second, others) in combinations(steps.items(), 2)
+        for (number, value), (other_number, other) in product(values, others)
+    ]
+
+
 def _sparse(values: Sequence[tuple[int, Value]]) -> Sequence[tuple[int, Value]]:
     return values if len(values) <= _EVERY else values[_EVERY - 1 :: _EVERY]
 
@@ -173,4 +224,4 @@ def _smallest(answered: Sequence[tuple[_Candidate, Answer]], decision: str) -> l
         if answer.decision == decision and (fields not in best or candidate.steps < best[fields][0].steps):
             best[fields] = candidate, answer
     fewest_first = sorted(best.values(), key=lambda each: len(each[0].changes))
-    return [Offer(candidate.changes, answer.decision, answer.pd) for candidate, answer in fewest_first]
+    return [Offer(candidate.changes, *answer) for candidate, answer in fewest_first]

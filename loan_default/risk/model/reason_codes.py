@@ -1,5 +1,5 @@
-"""Tells why an applicant was declined or sent to a person: the groups of fields that add most to the risk, and the side
-of each that the contract has a sentence for.
+"""Tells why an applicant was declined or sent to a person: the groups of fields that speak most against it, as they add
+to its risk or lower its value, and the side of each that the contract has a sentence for.
 
 A side is that of the value against the typical loan of development, so a sentence is true of the applicant it is said
 to. Every group can be told, the lender's own opinion too: a field without a sentence for the side is told as the fact
@@ -28,7 +28,8 @@ _SHARE_DIGITS = 4
 class ReasonCode(TypedDict):
     """One reason for programs: the group, its field that adds most, the side of its value, the group's share.
 
-    `share` is of the sum of what all groups that raise the risk add to the margin, rounded to four digits.
+    `share` is of the sum of what all groups that speak against the application add: to the log-odds of its default, or
+    to what its value falls short of the typical loan's; rounded to four digits.
     """
 
     group: str
@@ -57,15 +58,24 @@ class ReasonFinder:
         at_most: int,
         needed: Sequence[Sequence[int]] | None = None,
     ) -> list[Explanation]:
-        """Return for each row what it lacks, where that alone decided, and the groups that add most to its risk.
+        """Explain by what fields add to the risk: contributions (n, columns) to the margin, from the model."""
+        return self.explain_by_field(field_contributions(contributions, self.space), values, at_most, needed)
+
+    def explain_by_field(
+        self,
+        by_field: Floats,
+        values: Values,
+        at_most: int,
+        needed: Sequence[Sequence[int]] | None = None,
+    ) -> list[Explanation]:
+        """Return for each row what it lacks, where that alone decided, and the groups that speak most against it.
 
         Args:
-            contributions: (n, columns) to the margin, from the model.
+            by_field: (n, features) what speaks against each loan.
             values: (n, features) of the same loans.
-            at_most: how many reasons a row may have; only groups that raise the risk count.
+            at_most: how many reasons a row may have; only groups that speak against it count.
             needed: for each row the positions of features whose absence alone keeps it from an approval.
         """
-        by_field = field_contributions(contributions, self.space)
         by_group = np.add.reduceat(by_field[:, self._order], self._starts, axis=1)
         strongest = np.argsort(-by_group, axis=1, kind="stable")
         lacking = needed or [()] * len(by_field)

@@ -25,14 +25,16 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_packaged_contract
 from loan_default.risk.data.population import Population
 from loan_default.risk.economics.loan_terms import LoanTerms
-from loan_default.risk.economics.valuation import ValueModel
+from loan_default.risk.economics.valuation import PricedLoans, ValueModel
+from loan_default.risk.economics.valuation import Values as LoanValues
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import load_model
+from loan_default.risk.model.decision_rule import APPROVE, REVIEW, decide_all, decide_one, pd_bands, value_bands
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import Hazard
-from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values
+from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values, field_contributions
 from loan_default.risk.model.timing import (
     TIMED,
     ApplicationTerm,
@@ -40,13 +42,14 @@ from loan_default.risk.model.timing import (
     time_application,
     time_applications,
 )
+from loan_default.risk.model.value_reasons import lost_value
 from loan_default.risk.policy import DecisionPolicy
 
 FORMAT = 3
 # 1 has no population: nothing is filled in, and no absence keeps from an approval; before 3, functions derive fields.
 _READ_FORMATS = (1, 2, FORMAT)
 _CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
-DECISIONS = ("approve", "review", "decline")
+DECISIONS = ("approve", "review", "decline")  # in the order of `decision_rule`
 _REASON_CODE = pl.Struct({"group": pl.String(), "field": pl.String(), "side": pl.String(), "share": pl.Float64()})
 SCORED = {
     "pd": pl.Float64(),
@@ -145,7 +148,8 @@ class Scorer:
         X, values = self.space.matrix(loans), self.space.values(loans)
         raw = self.model.margins(X)
         pds = self.calibration.pds(raw)
-        decisions = pl.Series(self._bands(pds, values)).cat.to(pl.Enum(DECISIONS))
+        worth = self._worth(pds, values)
+        decisions = pl.Series(self._bands(pds, values, worth)).cat.to(pl.Enum(DECISIONS))
         columns = {
             "pd": pds,
             "raw_score": raw,
@@ -154,8 +158,7 @@ class Scorer:
         }
         explained = (decisions != "approve").to_numpy() & with_reasons
         scored = pl.DataFrame(columns).hstack(self._reasons(X, values, pds, explained))
-        if self.value is not None:
-            worth = self.value.value(pds, self._loan_terms.read(values))
+        if worth is not None:
             valued = {name: getattr(worth, name) for name in VALUED}
             scored = scored.hstack(pl.DataFrame(valued, nan_to_null=True))
         if self.hazard is not None:
@@ -180,15 +183,12 @@ class Scorer:
     def decide(self, values: Values, margins: Floats, hazard_margins: Floats | None = None) -> Predictions:
         """Score to plain values, without reasons yet; without the hazards' margins also without timings."""
         if len(margins) == 1:
-            pd = self.calibration.pd(float(margins[0]))
-            pds, scores, decisions = [pd], [_points_of(pd, self.policy)], [self._decision(pd, values[0])]
+            predictions = self._decide_one(values[0], float(margins[0]))
         else:
-            array = self.calibration.pds(margins)
-            pds, scores = array.tolist(), points(array, self.policy).tolist()
-            decisions = [DECISIONS[band] for band in self._bands(array, np.asarray(values)).tolist()]
-        worth = () if self.value is None else self._values(self.value, pds, values)
-        timings = () if hazard_margins is None else self._timings(pds, values, hazard_margins)
-        return Predictions(pds, scores, decisions, [[]] * len(pds), [[]] * len(pds), worth, timings)
+            predictions = self._decide_all(np.asarray(values), self.calibration.pds(margins))
+        if hazard_margins is None:
+            return predictions
+        return predictions._replace(timings=self._timings(predictions.pds, values, hazard_margins))
 
     def _timings(self, pds: list[float], values: Values, hazard_margins: Floats) -> list[ApplicationTiming]:
         """Time applications one by one where there is one, else together; the same either way."""
@@ -200,12 +200,24 @@ class Scorer:
         timed = time_applications(self.hazard, hazard_margins, np.array(pds), terms)
         return [*map(ApplicationTiming._make, timed.iter_rows())]
 
-    def _values(self, value: ValueModel, pds: list[float], values: Values) -> list[ApplicationValue]:
-        """Value applications one by one where there is one, else together; the same either way."""
-        if len(pds) == 1:
-            return [ApplicationValue(*value.value_application(pds[0], *self._loan_terms.read_one(values[0])))]
-        worth = value.value(np.array(pds), self._loan_terms.read(np.asarray(values)))
-        return [*map(ApplicationValue, worth.expected_loss.tolist(), worth.npv.tolist())]
+    def _decide_all(self, values: Floats, pds: Floats) -> Predictions:
+        """Return what `decide` does of many applications."""
+        worth = self._worth(pds, values)
+        decisions = [DECISIONS[band] for band in self._bands(pds, values, worth).tolist()]
+        valued = [*map(ApplicationValue, worth.expected_loss.tolist(), worth.npv.tolist())] if worth else ()
+        blank: list[list[Any]] = [[]] * len(decisions)
+        return Predictions(pds.tolist(), points(pds, self.policy).tolist(), decisions, blank, blank[:], valued)
+
+    def _decide_one(self, values: Sequence[float] | Floats, raw: float) -> Predictions:
+        """Return what `decide` does of one application, the same to the bit, without the fixed cost of arrays."""
+        pd, margin = self.calibration.pd(raw), math.nan
+        worth: Sequence[ApplicationValue] = ()
+        if self.value is not None:
+            loss, npv, margin = self.value.value_application(pd, *self._loan_terms.read_one(values))
+            worth = [ApplicationValue(loss, npv)]
+        band = decide_one(self.policy, pd, margin)
+        decision = DECISIONS[REVIEW if band == APPROVE and self._kept(values) else band]
+        return Predictions([pd], [_points_of(pd, self.policy)], [decision], [[]], [[]], worth)
 
     def explained(self, predictions: Predictions) -> list[int]:
         """Return which applications get reasons: those that are not approved."""
@@ -217,27 +229,89 @@ class Scorer:
         for index, explanation in zip(explained, self._explain(X[[*explained]], rows, pds), strict=True):
             predictions.reasons[index], predictions.reason_codes[index] = explanation
 
-    def _bands(self, pds: Floats, values: Floats) -> NDArray[np.uint8]:
-        """Return the position of each decision (n,) among `DECISIONS`."""
-        cutoffs = [self.policy.approve_below, self.policy.decline_from]
-        bands = np.searchsorted(cutoffs, pds, side="right").astype(np.uint8)
-        return np.maximum(bands, np.isnan(values[:, self.needed_to_approve]).any(axis=1))
+    def _worth(self, pds: Floats, values: Floats) -> LoanValues | None:
+        """Value applications (n,) by their PDs; None by a version that has no value."""
+        return None if self.value is None else self.value.value(pds, self._loan_terms.read(values))
 
-    def _decision(self, pd: float, values: Sequence[float] | Floats) -> str:
-        """Return one decision, as `_bands` does many."""
-        band = (pd >= self.policy.approve_below) + (pd >= self.policy.decline_from)
-        return DECISIONS[1 if band == 0 and self._absent(values) else band]
+    def _bands(self, pds: Floats, values: Floats, worth: LoanValues | None) -> NDArray[np.uint8]:
+        """Return the position of each decision (n,) among `DECISIONS`."""
+        bands = decide_all(self.policy, pds, None if worth is None else worth.margins)
+        bands = np.maximum(bands, np.isnan(values[:, self.needed_to_approve]).any(axis=1))
+        return np.maximum(bands, self._outside(values).any(axis=1)) if self._limits else bands
+
+    @cached_property
+    def _limits(self) -> list[tuple[int, float, float, frozenset[float]]]:
+        """Return what loans of development had of each feature, by its position; none where every value passes."""
+        if self.policy.outside_population == "decide":
+            return []
+        limits = self.population.limits(self.contract.features)
+        return [(index, *limits[index]) for index in self.space.used]
+
+    def _outside(self, values: Floats) -> NDArray[np.bool_]:
+        """Tell which values (n, features) no loan of development had."""
+        outside = np.zeros(values.shape, dtype=np.bool_)
+        for index, least, most, absent in self._limits:
+            column = values[:, index]
+            outside[:, index] = (column < least) | (column > most) | (np.isin(column, [*absent]) if absent else False)
+        return outside
+
+    def _kept(self, values: Sequence[float] | Floats) -> list[int]:
+        """Return the positions that keep an application from an approval: what it lacks, and what no loan had."""
+        outside = [
+            index
+            for index, least, most, absent in self._limits
+            if (value := values[index]) < least or value > most or value in absent
+        ]
+        return [*self._absent(values), *outside]
 
     def _absent(self, values: Sequence[float] | Floats) -> list[int]:
         """Return which of `needed_to_approve` an application lacks."""
         return [index for index in self.needed_to_approve if math.isnan(values[index])]
 
     def _explain(self, X: Matrix, values: Values, pds: Sequence[float]) -> list[Explanation]:
-        """Explain what is not approved, first by what it lacks where the PD alone would have approved it."""
-        below = self.policy.approve_below
-        needed = [self._absent(row) if pd < below else () for row, pd in zip(values, pds, strict=True)]
+        """Explain what is not approved, first by what it lacks where the cut-offs alone would have approved it."""
         contributions = self.model.contributions(X)
+        if self.value is not None and self.policy.by_value:
+            return self._explain_value(self.value, contributions, np.asarray(values, np.float64), np.asarray(pds))
+        below = self.policy.approve_below
+        needed = [self._kept(row) if pd < below else () for row, pd in zip(values, pds, strict=True)]
         return self._reason_finder.explain(contributions, values, self.policy.reasons_at_most, needed)
+
+    def _explain_value(
+        self, value: ValueModel, contributions: Floats, values: Floats, pds: Floats
+    ) -> list[Explanation]:
+        """Explain by the rule that turned an application down: its risk, its value, or what both come to.
+
+        One that has no value is told which field of amount, rate and term that is due to.
+        """
+        loans, by_risk = self._loan_terms.read(values), field_contributions(contributions, self.space)
+        margins, policy = value.value(pds, loans).margins, self.policy
+        by_value = self._lost_value(value, by_risk, loans, pds)
+        bands = pd_bands(policy, pds) if policy.by_pd else np.zeros(len(pds), np.uint8), value_bands(policy, margins)
+        weights = (bands[0] >= bands[1]) & policy.by_pd, bands[1] >= bands[0]
+        unvalued = np.isnan(margins)
+        by_field = np.where(weights[0][:, None], _raising_shares(by_risk), 0.0)
+        by_field += np.where((weights[1] & ~unvalued)[:, None], _raising_shares(by_value), 0.0)
+        needed = [
+            [*self._loan_terms.unknown(row, value.endings), *self._kept(row)]
+            if lacks
+            else self._kept(row)
+            if approved
+            else ()
+            for row, lacks, approved in zip(values, unvalued & weights[1], np.maximum(*bands) == APPROVE, strict=True)
+        ]
+        return self._reason_finder.explain_by_field(by_field, values, policy.reasons_at_most, needed)
+
+    def _lost_value(self, value: ValueModel, by_risk: Floats, loans: PricedLoans, pds: Floats) -> Floats:
+        """Return what of the value of one unit lent each field takes away (n, features), against the typical loan."""
+        by_risk = by_risk * self.calibration.slope
+        lost = lost_value(value, pds, by_risk.sum(axis=1), loans, self._loan_terms.typical(self.population.typical))
+        by_field = by_risk * lost.per_log_odds[:, None]
+        _, rate, term = self._loan_terms.positions
+        by_field[:, rate] += lost.rate
+        if term is not None:
+            by_field[:, term] += lost.term
+        return by_field
 
     def _reasons(self, X: Matrix, values: Floats, pds: Floats, explained: NDArray[np.bool_]) -> pl.DataFrame:
         """Return sentences and codes of each row (n,), none where it is not explained.
@@ -299,6 +373,13 @@ class Scorer:
             value=_read_value(folder / VALUE_FILE),
             hazard=Hazard.load(folder / HAZARD_FOLDER) if (folder / HAZARD_FOLDER).is_dir() else None,
         )
+
+
+def _raising_shares(by_field: Floats) -> Floats:
+    """Return what speaks against applications (n, features) as shares of all of it that does."""
+    raising = np.maximum(by_field, 0).sum(axis=1, keepdims=True)
+    shares: Floats = np.divide(by_field, raising, out=np.zeros_like(by_field), where=raising > 0)
+    return shares
 
 
 def _read_value(file: Path) -> ValueModel | None:

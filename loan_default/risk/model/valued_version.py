@@ -13,10 +13,12 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Engine, Table
+from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.data.splitting import Splits, WindowName
-from loan_default.risk.economics.loan_terms import columns_of_value, read_ended, value_problem
+from loan_default.risk.economics.loan_terms import columns_of_value, read_ended
 from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans
 from loan_default.risk.economics.valuation import fit_value
+from loan_default.risk.errors import BadInput
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import ValuePolicy
@@ -57,10 +59,21 @@ def _score(scorer: Scorer, names: Sequence[str], loans: pl.DataFrame) -> pl.Data
     return loans.select(names).hstack(scorer.score(loans, with_reasons=False).select("pd", "decision"))
 
 
+def valued_alike(scorer: Scorer, best: Scorer) -> Scorer:
+    """Return the best candidate as it is, and another with its value where decisions are by value."""
+    if scorer.model is best.model:
+        return best
+    return replace(scorer, value=best.value) if best.policy.by_value else scorer
+
+
 def with_value(
     scorer: Scorer, policy: ValuePolicy | None, engine: Engine, loans: Table, splits: Splits
 ) -> tuple[Scorer, str]:
-    """Return the version with its value, or as it is; and in one sentence what it rests on, or why it has none."""
+    """Return the version with its value, or as it is; and in one sentence what it rests on, or why it has none.
+
+    Raises:
+        BadInput: the version decides by value, and there are too few loans to estimate one.
+    """
     if policy is None:
         return scorer, "The policy has no section value, so nothing is said of value."
     if problem := value_problem(scorer.contract):
@@ -69,9 +82,12 @@ def with_value(
     defaults, count = int(developed.ended.defaulted.sum()), len(developed.pds)
     if not LEAST_DEFAULTS <= defaults < count:
         least = f"{LEAST_DEFAULTS} defaults and a repaid loan"
-        return scorer, (
+        problem = (
             f"Of the loans of development {count:,} say what they paid, of which {defaults:,} defaulted; {least} "
             "are needed, so nothing is said of value."
         )
+        if scorer.policy.by_value:
+            raise BadInput(f"{problem} Write decision.by: pd in the policy.")
+        return scorer, problem
     valued = replace(scorer, value=fit_value(developed.ended, developed.pds, policy))
     return valued, f"Estimated on {count:,} loans of development, of which {defaults:,} defaulted."

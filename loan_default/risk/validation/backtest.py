@@ -21,10 +21,11 @@ import polars as pl
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
+from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.data.as_of import LoanHistory, as_of, months_until_known, require_known
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.economics.cash_flows import realised_values
-from loan_default.risk.economics.loan_terms import read_ended, value_problem
+from loan_default.risk.economics.loan_terms import read_ended
 from loan_default.risk.economics.valuation import costs_of
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.estimates import mean_estimate
-from loan_default.risk.policy import StrategyLimits
+from loan_default.risk.policy import MARGIN_DIGITS, DecidedBy, StrategyLimits
 
 Rule = Literal["pd", "npv"]
-By = Literal["pd", "both"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 Mask = NDArray[np.bool_]
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
@@ -62,7 +62,7 @@ class ValuedLoans:
     @property
     def margins(self) -> Floats:
         """Return the expected net present value of one unit lent: what the rule by value ranks by."""
-        return self.expected_npv / self.amounts
+        return np.round(self.expected_npv / self.amounts, MARGIN_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def approved_by(loans: ValuedLoans, rule: Rule, share: float) -> tuple[float, Ma
 
     By PD those below it are approved, by value those whose net present value of one unit lent is it or more.
     """
+    if not share:
+        return (0.0 if rule == "pd" else 1.0), np.zeros(len(loans.pds), dtype=np.bool_)
     if rule == "pd":
         cutoff = float(np.quantile(loans.pds, share, method="higher")) if share < 1 else 1.0
         return cutoff, loans.pds < cutoff if share < 1 else np.ones(len(loans.pds), dtype=np.bool_)
@@ -127,7 +129,7 @@ def strategy_curve(loans: ValuedLoans, capital_share: float) -> list[RulePoint]:
     """Measure both rules where they approve the same shares of the loans."""
     points = []
     for share in SHARES:
-        for rule in ("pd", "npv"):
+        for rule in RULES:
             cutoff, approved = approved_by(loans, rule, share)
             points.append(RulePoint(rule, cutoff, outcome_of(loans, approved, capital_share)))
     return points
@@ -195,7 +197,7 @@ def propose(
     capital_share: float,
     groups: Mapping[str, Sequence[str]],
     *,
-    by: By = "both",
+    by: DecidedBy = "both",
     seed: int,
     resamples: int,
 ) -> Proposal | None:
@@ -206,7 +208,7 @@ def propose(
         limits: of the policy.
         capital_share: of what is lent.
         groups: people, by field: the group of each loan (n,).
-        by: the PD alone, or PD and value together.
+        by: the PD alone, the value alone, or both together.
         seed: of the resampling.
         resamples: of the months of issue, or of the loans where there are none.
     """
@@ -261,15 +263,15 @@ class _Grid:
     margin_bin: NDArray[np.int64]
 
     @classmethod
-    def of(cls, loans: ValuedLoans, groups: Mapping[str, Sequence[str]], by: By) -> _Grid:
-        """Sort the loans into the grid; by the PD alone every value is enough."""
+    def of(cls, loans: ValuedLoans, groups: Mapping[str, Sequence[str]], by: DecidedBy) -> _Grid:
+        """Sort the loans into the grid; by the PD alone every value is enough, by the value alone every PD."""
         steps = np.linspace(0, 1, _GRID + 1)
         margins = loans.margins
         pd_cutoffs = np.quantile(loans.pds, [*steps[1:-1], *_TAIL]).round(3).astype(np.float64)
-        pd_cutoffs = np.unique(np.append(pd_cutoffs[pd_cutoffs > 0], 1.0))
+        pd_cutoffs = np.array([1.0]) if by == "npv" else np.unique(np.append(pd_cutoffs[pd_cutoffs > 0], 1.0))
         margin_cutoffs = np.quantile(margins, steps[1:-1]).round(3).astype(np.float64)
         lowest = np.floor(margins.min())
-        margin_cutoffs = np.unique(np.append(margin_cutoffs, [0.0, lowest])) if by == "both" else np.array([lowest])
+        margin_cutoffs = np.array([lowest]) if by == "pd" else np.unique(np.append(margin_cutoffs, [0.0, lowest]))
         pd_bin = np.searchsorted(pd_cutoffs, loans.pds, side="right")
         margin_bin = np.searchsorted(margin_cutoffs, margins, side="right") - 1
         quantities = [np.ones(len(margins)), loans.pds, loans.expected_npv, loans.amounts, loans.defaulted, loans.npv]

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.economics.cash_flows import realised_values
-from loan_default.risk.economics.loss import measure_losses
+from loan_default.risk.economics.loss import losses_by_vintage, measure_losses
 from loan_default.risk.economics.valuation import PricedLoans, ValueModel
-from loan_default.risk.model.scorer import Scorer
+from loan_default.risk.model.decision_rule import APPROVE, DECLINE
+from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
-from loan_default.risk.policy import StrategyLimits
+from loan_default.risk.policy import CUT_OFFS, DecidedBy, StrategyLimits
 from loan_default.risk.value.strategy import (
+    RULES,
     Mask,
     ValuedLoans,
     approved_by,
@@ -68,9 +71,10 @@ def measure_strategy(
         raise ValueError("the version has no value")
     scored = _learned(scored, value)
     loans, capital = valued_loans(value, scored), value.policy.capital_share
+    decided = scored.rows["decision"].cast(pl.String).to_numpy()
     present = {
-        "approve": loans.pds < policy.approve_below,
-        "approve and review": loans.pds < policy.decline_from,
+        "approve": decided == DECISIONS[APPROVE],
+        "approve and review": decided != DECISIONS[DECLINE],
         "all": np.ones(len(loans.pds), dtype=np.bool_),
     }
     people = {
@@ -78,20 +82,21 @@ def measure_strategy(
         for field in contract.with_role("protected")
         if field.kind != "month"
     }
-    equal = _equal_number(loans, present["approve"])
+    equal: dict[str, Mask] = {rule: approved_by(loans, rule, float(present["approve"].mean()))[1] for rule in RULES}
     look = partial(propose, loans, limits, capital, people, seed=seed, resamples=resamples)
-    proposals = {"pd": look(by="pd"), "both": look(by="both")}
+    proposals = {by: look(by=by) for by in get_args(DecidedBy)}
     return {
         "unit": contract.by_name[contract.pricing.amount].unit,
         "policy": value.policy.model_dump(),
         "limits": limits.model_dump(exclude_none=True),
-        "cut_offs": {"approve_below": policy.approve_below, "decline_from": policy.decline_from},
+        "cut_offs": policy.model_dump(include={*CUT_OFFS}),
         "loans": len(loans.pds),
         "present": {name: asdict(outcome_of(loans, approved, capital)) for name, approved in present.items()},
         "equal_number": {rule: asdict(outcome_of(loans, approved, capital)) for rule, approved in equal.items()},
         "curve": [asdict(point) for point in strategy_curve(loans, capital)],
         "deciles": [{**asdict(group), "is_inside": group.is_inside} for group in realised_by_decile(loans)],
         "vintages": [*_vintages(loans, scored, contract)],
+        "vintage_losses": [*_vintage_losses(scored, value, contract)],
         "losses": [asdict(estimate) for estimate in measure_losses(scored.ended)],
         "groups": [*_groups(loans, scored, contract, equal, capital)],
         "proposals": {by: proposal and asdict(proposal) for by, proposal in proposals.items()},
@@ -130,18 +135,11 @@ def valued_loans(value: ValueModel, scored: ScoredLoans) -> ValuedLoans:
     )
 
 
-def _equal_number(loans: ValuedLoans, approved: Mask) -> dict[str, Mask]:
-    """Return as many loans by value as the PD approves."""
-    _, by_value = approved_by(loans, "npv", float(approved.mean())) if approved.any() else (0.0, approved)
-    return {"pd": approved, "npv": by_value}
-
-
 def _vintages(loans: ValuedLoans, scored: ScoredLoans, contract: Contract) -> Iterator[dict[str, Any]]:
     """Compare expected and realised losses and values by quarter of issue."""
     if not contract.has_time:
         return
-    month = scored.rows[contract.time_name]
-    labels = pl.select(pl.format("{}-Q{}", month.dt.year(), month.dt.quarter())).to_series().to_numpy()
+    labels = _quarters(scored, contract)
     for label in np.unique(labels):
         rows = labels == label
         sums = {
@@ -154,6 +152,19 @@ def _vintages(loans: ValuedLoans, scored: ScoredLoans, contract: Contract) -> It
             "default_rate": float(loans.defaulted[rows].mean()),
             **sums,
         }
+
+
+def _quarters(scored: ScoredLoans, contract: Contract) -> NDArray[np.str_]:
+    """Return the quarter of issue of each loan (n,)."""
+    month = scored.rows[contract.time_name]
+    quarters = pl.select(pl.format("{}-Q{}", month.dt.year(), month.dt.quarter())).to_series()
+    return np.asarray(quarters.to_list(), dtype=np.str_)
+
+
+def _vintage_losses(scored: ScoredLoans, value: ValueModel, contract: Contract) -> Iterator[dict[str, Any]]:
+    """Compare what defaults cost with what was expected, by quarter of issue."""
+    if contract.has_time:
+        yield from map(asdict, losses_by_vintage(scored.ended, _quarters(scored, contract).tolist(), value.endings))
 
 
 def _groups(

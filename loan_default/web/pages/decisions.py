@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from loan_default.operations.applicants import describe_inputs
+from loan_default.operations.applied_rule import AppliedRule
 from loan_default.operations.decisions import find_decision
 from loan_default.operations.overrides import (
     DECISIONS,
@@ -93,6 +94,7 @@ def _page(request: Request, status: int = 200, mistake: str = "") -> Response:
         "decision.html",
         status,
         row=row,
+        rule=AppliedRule.of(row, row, row, contract),
         answered_reasons=_answered_reasons(row),
         verdict=decision.verdict,
         sentence=decision.sentence,

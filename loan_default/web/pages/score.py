@@ -69,10 +69,7 @@ def score(request: Request, form: Form) -> Response:
 
 
 def _result(contract: Contract, application: Mapping[str, Any], scored: ScoredApplicant) -> Mapping[str, Any]:
-    offers = [
-        {"changes": describe_changes(contract, application, offer), "decision": offer.decision, "pd": offer.pd}
-        for offer in scored.offers
-    ]
+    offers = [{**offer._asdict(), "changes": describe_changes(contract, application, offer)} for offer in scored.offers]
     return {"answer": scored, "decision": scored.decision, "id": application.get(contract.id_name), "offers": offers}
 
 
@@ -93,6 +90,7 @@ def _page(request: Request, status: int = 200, **values: Any) -> Response:
         "form_key": uuid.uuid4().hex,
         "batches": stored_batches(settings_of(request)),
         "id_label": contract.by_name[contract.id_name].short,
+        "money": contract.by_name[contract.pricing.amount].unit if contract.pricing else "",
         "changeable": [field.short for field in contract.features if field.applicant_can],
         "fixed": [*_assessed(contract)],
     }

@@ -5,7 +5,7 @@ Figures are those of `strategy_report`, which `operations.records` reads; nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,25 +20,28 @@ from loan_default.web.rendering import percent
 from loan_default.web.tables import Column, PageTable, counts, shares, show
 
 _RULES = {"pd": "by PD", "npv": "by value"}
+_DECIDED = {**_RULES, "both": "by PD and value"}
+_STAGES = {1: "1: as granted", 2: "2: a risk that has risen", 3: "3: impaired"}
 _SUMS = ("lent", "expected loss", "lost", "expected NPV", "NPV")
 _KEYS = ("volume", "expected_loss", "loss", "expected_npv", "npv")
 
 
 def show_strategy(request: Request) -> Response:
     """Show what cut-offs earn."""
-    return show(
-        request, "strategy.html", **strategy_content(read_record(request.app.state.settings, "strategy_report"))
-    )
+    settings = request.app.state.settings
+    content = strategy_content(read_record(settings, "strategy_report"), read_record(settings, "provision_report"))
+    return show(request, "strategy.html", **content)
 
 
-def strategy_content(report: Record | None) -> dict[str, Any]:
-    """Return what the page shows of a report, or why there is none."""
-    measured = report if report and "problem" not in report else None
+def strategy_content(report: Record | None, provision: Record | None = None) -> dict[str, Any]:
+    """Return what the page shows of both reports, or why there is none."""
+    measured, provided = (each if each and "problem" not in each else None for each in (report, provision))
     return {
         "report": measured,
+        "provision": provision,
         "problem": report["problem"] if report and "problem" in report else None,
         "charts": [npv_chart(measured)] if measured else [],
-        "tables": _tables(measured) if measured else [],
+        "tables": [*(_tables(measured) if measured else ()), *(_provision_tables(provided) if provided else ())],
         "read_at": datetime.now(UTC),
     }
 
@@ -46,7 +49,7 @@ def strategy_content(report: Record | None) -> dict[str, Any]:
 def _tables(report: Record) -> list[PageTable]:
     equal = [(_RULES[rule], *_figures(each)) for rule, each in report["equal_number"].items()]
     present = [(name, *_figures(each)) for name, each in report["present"].items()]
-    caption = "As many loans as the PD approves today, by either rule"
+    caption = f"As many loans as are approved today, which is decided {_DECIDED[report['cut_offs'].get('by', 'pd')]}"
     return [
         PageTable("equal_number", caption, (Column("approved"), *_columns()), equal),
         PageTable("present", "What today's cut-offs approve", (Column("decision"), *_columns()), present),
@@ -54,6 +57,7 @@ def _tables(report: Record) -> list[PageTable]:
         proposal_table(report),
         decile_table(report["deciles"], report["unit"]),
         vintage_table(report["vintages"]),
+        loss_table(report.get("vintage_losses", ())),
         group_table(report["groups"]),
     ]
 
@@ -87,16 +91,17 @@ def proposal_table(report: Record) -> PageTable:
         Column("decided"),
         *shares("PD below"),
         Column("interval of it", "interval"),
-        *shares("NPV of what is lent from", "mean PD", "default rate"),
+        *shares("NPV of what is lent from"),
+        Column("interval of that", "interval"),
+        *shares("mean PD", "default rate"),
         *counts("loans", "expected NPV", "NPV"),
         Column("bound by", "long"),
     )
     rows = [
         (
-            "by PD" if by == "pd" else "by PD and value",
-            each["approve_below"],
-            " to ".join(percent(end) for end in each["intervals"]["approve_below"]),
-            each["npv_at_least"] if by == "both" else None,
+            _DECIDED[by],
+            *_cut_off(each, "approve_below", of_rule=by != "npv"),
+            *_cut_off(each, "npv_at_least", of_rule=by != "pd"),
             *(each["outcome"][key] for key in ("mean_pd", "default_rate", "loans", "expected_npv", "npv")),
             ", ".join(name.replace("_", " ") for name in each["bound_by"]) or "nothing",
         )
@@ -105,6 +110,13 @@ def proposal_table(report: Record) -> PageTable:
     ]
     empty = "No cut-offs keep the limits of the policy."
     return PageTable("proposals", "Expected to earn most within the limits of the policy", columns, rows, empty)
+
+
+def _cut_off(proposal: Record, key: str, *, of_rule: bool) -> tuple[float | None, str | None]:
+    """Return a cut-off and its interval; nothing where a rule has none."""
+    if not of_rule:
+        return None, None
+    return proposal[key], " to ".join(percent(end) for end in proposal["intervals"][key])
 
 
 def decile_table(deciles: Sequence[Record], unit: str) -> PageTable:
@@ -134,6 +146,31 @@ def vintage_table(vintages: Sequence[Record]) -> PageTable:
     return PageTable("vintages", "All loans of the test window by quarter of issue", columns, rows)
 
 
+def loss_table(losses: Sequence[Record]) -> PageTable:
+    """Tabulate what defaults cost beside what was expected, by quarter of issue."""
+    columns = (
+        Column("vintage"),
+        *counts("defaults"),
+        *shares("lost of what was owed"),
+        Column("interval of it", "interval"),
+        *shares("expected", "owed of what was lent"),
+        Column("interval of that", "interval"),
+        *shares("expected of that"),
+    )
+    rows = [
+        (
+            *(each["vintage"], each["defaults"], each["loss"]["value"], _interval(each["loss"]), each["expected_loss"]),
+            *(each["exposure"]["value"], _interval(each["exposure"]), each["expected_exposure"]),
+        )
+        for each in losses
+    ]
+    return PageTable("vintage_losses", "Loss and exposure at default by quarter of issue", columns, rows)
+
+
+def _interval(figure: Record) -> str:
+    return f"{percent(figure['low'])} to {percent(figure['high'])}"
+
+
 def group_table(groups: Sequence[Record]) -> PageTable:
     """Tabulate what both rules approve of each group."""
     columns = (
@@ -153,6 +190,53 @@ def group_table(groups: Sequence[Record]) -> PageTable:
     return PageTable("groups", "As many loans by either rule, by term, segment and group", columns, rows)
 
 
+def _provision_tables(provision: Record) -> Iterator[PageTable]:
+    """Tabulate what open loans are expected to lose: by stage, in each scenario, and by group."""
+    sums = (*counts("loans", "owed", "provision", "over the lives"), *shares("PD of a year", "PD of the life"))
+    keys = ("loans", "balance", "provision", "cecl", "year_pd", "lifetime_pd")
+    stages = [*((_STAGES[each["stage"]], each) for each in provision["stages"]), ("all", provision["total"])]
+    rows = [(name, *(each[key] for key in keys)) for name, each in stages]
+    yield PageTable("stages", "Open loans by stage", (Column("stage"), *sums), rows)
+    multipliers = [Column(f"{name} times", "number", 2) for name in ("default", "prepayment", "loss")]
+    by_stage = counts("provision", *(f"in stage {stage}" for stage in _STAGES), "over the lives")
+    columns = (Column("scenario"), *multipliers, *shares("weight", digits=0), *by_stage)
+    rows = [
+        (
+            *(each[key] for key in ("scenario", "hazard", "prepayment", "lgd", "weight", "provision")),
+            *each["by_stage"],
+            each["cecl"],
+        )
+        for each in provision["scenarios"]
+    ]
+    yield PageTable("scenarios", "The same loans in each scenario of the policy", columns, rows)
+    rows = [(each["field"], each["group"], *(each[key] for key in keys)) for each in provision["groups"]]
+    columns = (Column("field"), Column("group"), *sums)
+    yield PageTable("provisions", "Open loans by quarter of issue and segment", columns, rows)
+    if declined := provision.get("declined"):
+        yield declined_table(declined)
+
+
+def declined_table(declined: Record) -> PageTable:
+    """Tabulate how many would default of those who were not approved, if their odds were so many times those said."""
+    factors = declined["factors"]
+    headings = [f"{each['factor']:g} times the odds" for each in factors]
+    columns = (Column("applicants"), *counts("number"), *shares("PD from", "to", *headings))
+    rows = [
+        (
+            f"turned down, fifth {number}",
+            *(band[key] for key in ("applications", "pd_from", "pd_to")),
+            *band["default_rates"],
+        )
+        for number, band in enumerate(declined["bands"], 1)
+    ]
+    turned_down = [each["turned_down_default_rate"] for each in factors]
+    rows += [
+        ("all turned down", declined["applications"] - declined["approved"], None, None, *turned_down),
+        ("all applicants", declined["applications"], None, None, *(each["default_rate"] for each in factors)),
+    ]
+    return PageTable("declined", "Default rates that are assumed of who was not approved", columns, rows)
+
+
 def npv_chart(report: Record) -> Chart:
     """Draw what is earned against how many default, by either rule as its cut-off moves."""
     series: dict[str, list[tuple[float, float]]] = {}
@@ -163,7 +247,7 @@ def npv_chart(report: Record) -> Chart:
     title = (
         f"{value['loans']:,} loans earn {value['npv']:z,.0f} {report['unit']} by value and {pd['npv']:z,.0f} by PD"
         if pd["loans"]
-        else "Today's cut-off approves nobody"
+        else "Today's cut-offs approve nobody"
     )
     note = (
         f"Of those by value {percent(value['default_rate'])} defaulted, of those by PD {percent(pd['default_rate'])}. "

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.contract.pricing import yearly_rate
+from loan_default.risk.contract.pricing import value_problem, yearly_rate
 
 DATA = load_contract().model_dump()
 
@@ -36,3 +36,19 @@ def test_what_cannot_price_a_loan_is_refused(pricing: dict[str, Any], problem: s
 )
 def test_rates_become_shares_a_year(unit: str, factor: float) -> None:
     assert yearly_rate(unit) == pytest.approx(factor)
+
+
+def test_a_book_says_why_it_has_no_value() -> None:
+    outcome = load_contract().outcome.model_dump(exclude_unset=True)
+    amounts = {"funded": "funded_amnt", "principal": "total_rec_prncp"}
+    assert value_problem(load_contract()) is None
+    for keys, says in (
+        ({"pricing": None}, "no fields of amount and rate (pricing)"),
+        ({"term": {"horizon": 12}}, "no term in months"),
+        ({"outcome": {**outcome, "known": None}}, "no column of the last payment (outcome.known)"),
+        ({"outcome": {**outcome, "amounts": amounts}}, "no column of the interest paid (outcome.amounts)"),
+    ):
+        problem = value_problem(Contract.model_validate({**DATA, **keys}))
+        assert problem is not None
+        assert says in problem
+        assert problem.endswith("so nothing is said of value.")

@@ -1,5 +1,6 @@
 """Populations: typical values that loans have, shares of those that lack one, and nothing of the test window."""
 
+import math
 from datetime import date
 from statistics import median_low
 
@@ -31,6 +32,19 @@ def test_the_typical_value_is_one_that_a_loan_has(contract: Contract) -> None:
     assert population.missing_share["dti"] == population.missing_share["grade"] == 0.2
     assert population.missing_share["purpose"] == 0.4
     assert population.missing_share["bc_util"] == population.missing_share["sub_grade"] == 1
+
+
+def test_the_support_is_what_any_loan_has(contract: Contract) -> None:
+    population = measure_population(LOANS, contract)
+    assert population.support["dti"] == [1.0, 4.0]
+    assert population.support["purpose"] == ["car", "wedding"]
+    fields = [contract.by_name[name] for name in ("dti", "purpose", "bc_util")]
+    (least, most, _), (_, _, absent), unlimited = population.limits(fields)
+    assert (least, most) == (1.0, 4.0)
+    levels = contract.by_name["purpose"].levels
+    assert absent == {position for position, level in enumerate(levels, 1) if level not in ("car", "wedding")}
+    assert unlimited == (-math.inf, math.inf, frozenset())
+    assert Population().limits(fields) == [unlimited] * 3
 
 
 def test_a_column_that_is_absent_is_missing_for_every_loan(contract: Contract) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.economics.loan_terms import LoanTerms, columns_of_value, read_ended, value_problem
+from loan_default.risk.economics.loan_terms import LoanTerms, columns_of_value, read_ended
 from loan_default.risk.model.features import FeatureSpace
 
 CONTRACT = load_contract()
@@ -44,20 +44,7 @@ def test_ended_loans_are_what_cleaned_loans_say(windows: Mapping[str, pl.DataFra
     assert np.unique(np.array(ended.issued)).size > 1
 
 
-def test_a_book_says_why_it_has_no_value() -> None:
-    outcome = CONTRACT.outcome.model_dump(exclude_unset=True)
-    amounts = {"funded": "funded_amnt", "principal": "total_rec_prncp"}
-    assert value_problem(CONTRACT) is None
-    for keys, says in (
-        ({"pricing": None}, "no fields of amount and rate (pricing)"),
-        ({"term": {"horizon": 12}}, "no term in months"),
-        ({"outcome": {**outcome, "known": None}}, "no column of the last payment (outcome.known)"),
-        ({"outcome": {**outcome, "amounts": amounts}}, "no column of the interest paid (outcome.amounts)"),
-    ):
-        problem = value_problem(changed(**keys))
-        assert problem is not None
-        assert says in problem
-        assert problem.endswith("so nothing is said of value.")
+def test_loans_that_cannot_be_valued_have_no_terms() -> None:
     with pytest.raises(ValueError, match="pricing"):
         LoanTerms.of(changed(pricing=None))
 

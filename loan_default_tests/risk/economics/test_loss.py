@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from loan_default.risk.economics.cash_flows import Costs, RealisedLoans, balances, instalments, unit_values
-from loan_default.risk.economics.loss import EndedLoans, estimate_endings, measure_losses
+from loan_default.risk.economics.loss import EndedLoans, estimate_endings, losses_by_vintage, measure_losses
 
 
 def ended_loans(count: int = 4_000, seed: int = 0, *, short: float = 0.7) -> EndedLoans:
@@ -75,3 +77,20 @@ def test_what_was_not_paid_before_is_lost_too() -> None:
     assert late.exposure > on_time.exposure
     rate = np.array([0.12])
     assert unit_values(rate, late, Costs(0.05)).defaulted < unit_values(rate, on_time, Costs(0.05)).defaulted
+
+
+def test_losses_of_a_vintage_are_compared_with_what_was_expected_of_its_own_loans() -> None:
+    loans, endings = ended_loans(), estimate_endings(ended_loans(seed=1))
+    vintages = np.where(np.asarray(loans.issued) < 12, "2010", "2011")
+    vintages[:3] = "2012"  # too few to say anything of
+    first, second = losses_by_vintage(loans, vintages.tolist(), endings)
+    assert (first.vintage, second.vintage) == ("2010", "2011")
+    assert first.defaults == (loans.defaulted & (vintages == "2010")).sum()
+    for each in (first, second):
+        assert each.loss.value == pytest.approx(each.expected_loss)
+        assert each.exposure.low <= each.expected_exposure <= each.exposure.high
+    worse = EndedLoans(
+        replace(loans.realised, recovered=0.5 * loans.realised.recovered), loans.defaulted, loans.principal
+    )
+    (lost, *_) = losses_by_vintage(worse, vintages.tolist(), endings)
+    assert lost.loss.low > lost.expected_loss

@@ -58,7 +58,7 @@ def test_a_loan_has_the_same_value_alone_and_among_others(rows: list[tuple[float
     values = MODEL.value(pds, PricedLoans(amounts, rates, terms))
     for row, (pd, amount, rate) in enumerate(rows):
         alone = MODEL.value_application(pd, amount, rate, float(terms[row]))
-        assert alone == (values.expected_loss[row], values.npv[row])
+        assert alone == (values.expected_loss[row], values.npv[row], values.margins[row])
 
 
 def test_what_was_not_learned_has_no_value() -> None:

@@ -120,3 +120,27 @@ def test_candidates_lie_in_the_range_and_never_where_the_risk_rises(amount: floa
         assert 0 <= each["revol_util"] <= util
         assert each["term"] in (36, term)
         assert each["annual_inc"] == APPLICATION["annual_inc"]
+
+
+def earning(limit: float, npv: Any) -> Any:
+    """Return what approves amounts below a limit, and values each application."""
+
+    def score(applications: Sequence[Application]) -> list[Answer]:
+        return [Answer("approve" if each["loan_amnt"] < limit else "decline", 0.1, npv(each)) for each in applications]
+
+    return score
+
+
+def test_the_amount_and_term_that_earn_most_come_first(contract: Contract) -> None:
+    score = earning(16_000, lambda each: each["loan_amnt"] * (0.02 if each["term"] == 36 else 0.01))
+    best, *others = find_offers(contract, APPLICATION, "decline", score, npv=-10.0)
+    assert best == Offer({"loan_amnt": 14_000.0, "term": 36}, "approve", 0.1, 280.0, earns_most=True)
+    assert others
+    assert not any(offer.earns_most for offer in others)
+
+
+def test_who_is_approved_is_offered_what_earns_more_alone(contract: Contract) -> None:
+    score = earning(1e9, lambda each: 100.0 if each["term"] == 36 else 1.0)
+    (offer,) = find_offers(contract, APPLICATION, "approve", score, npv=50.0)
+    assert (offer.changes, offer.npv) == ({"term": 36}, 100.0)
+    assert find_offers(contract, APPLICATION, "approve", score, npv=100.0) == []

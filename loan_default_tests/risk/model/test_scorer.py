@@ -275,3 +275,34 @@ def test_packages_that_cannot_be_read_are_refused_in_a_sentence(scorer: Scorer, 
             Scorer.load(tmp_path / name)
         assert str(refused.value).startswith(str(tmp_path / name))
         assert str(refused.value).endswith(sentence)
+
+
+def test_who_is_unlike_every_loan_of_development_is_reviewed_where_the_policy_says_so(
+    scorer: Scorer, loans: pl.DataFrame
+) -> None:
+    generous = with_policy(approve_below=0.98, decline_from=0.99)
+    careful = replace(scorer, policy=generous.model_copy(update={"outside_population": "review"}))
+    inside = loans.filter(careful.score(loans)["decision"] == "approve").head(5)
+    assert inside.height == 5
+    most = scorer.population.support["annual_inc"][-1]
+    assert isinstance(most, float)
+    unlike = inside.with_columns(annual_inc=pl.lit(most + 1))
+    kept = careful.score(unlike)
+    assert kept["decision"].to_list() == ["review"] * 5
+    assert {(row[0]["field"], row[0]["side"]) for row in kept["reason_codes"].to_list()} == {("annual_inc", "high")}
+    assert replace(scorer, policy=generous).score(unlike)["decision"].to_list() == ["approve"] * 5
+    values, X = careful.space.values(unlike), careful.space.matrix(unlike)
+    alone = careful.predict(values[[0]].tolist(), X[[0]], careful.model.margins(X[[0]]))
+    assert (alone.decisions, alone.reasons) == (kept["decision"].to_list()[:1], kept["reasons"].to_list()[:1])
+
+
+def test_a_level_that_no_loan_of_development_had_is_unlike_them(scorer: Scorer, loans: pl.DataFrame) -> None:
+    purposes = [level for level in scorer.population.support["purpose"] if level != "car"]
+    population = replace(scorer.population, support={**scorer.population.support, "purpose": purposes})
+    policy = with_policy(approve_below=0.98, decline_from=0.99, outside_population="review")
+    careful = replace(scorer, population=population, policy=policy)
+    kind = loans["purpose"].dtype
+    car, other = (loans.head(1).with_columns(purpose=pl.lit(level, kind)) for level in ("car", purposes[0]))
+    assert careful.score(car)["decision"].to_list() == ["review"]
+    assert careful.score(car)["reason_codes"].to_list()[0][0]["field"] == "purpose"
+    assert careful.score(other)["decision"].to_list() == ["approve"]

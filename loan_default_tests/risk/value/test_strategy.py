@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from loan_default.risk.policy import StrategyLimits
 from loan_default.risk.value.strategy import (
+    RULES,
     SHARES,
     ValuedLoans,
     approved_by,
@@ -140,6 +141,17 @@ def test_by_the_pd_alone_every_value_is_enough() -> None:
     assert by_both is not None
     assert by_pd.outcome == outcome_of(LOANS, LOANS.pds < by_pd.approve_below, 0.1)
     assert by_both.outcome.expected_npv > by_pd.outcome.expected_npv
+
+
+def test_by_the_value_alone_every_pd_is_enough() -> None:
+    proposal = propose(LOANS, StrategyLimits(), 0.1, {}, by="npv", seed=1, resamples=5)
+    assert proposal is not None
+    assert (proposal.approve_below, proposal.npv_at_least) == (1.0, 0.0)
+    assert proposal.outcome == outcome_of(LOANS, LOANS.margins >= 0, 0.1)
+
+
+def test_no_share_is_nobody() -> None:
+    assert not any(approved_by(LOANS, rule, 0.0)[1].any() for rule in RULES)
 
 
 def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so() -> None:

@@ -42,6 +42,8 @@ def test_a_report_adds_up_to_the_loan(valued: tuple[Scorer, ScoredLoans], report
     assert totals["volume"] == pytest.approx(ended.realised.lent.sum())
     for name in ("loans", "loss", "npv", "expected_loss", "expected_npv"):
         assert sum(vintage[name] for vintage in report["vintages"]) == pytest.approx(totals[name])
+    assert sum(each["defaults"] for each in report["vintage_losses"]) <= ended.defaulted.sum()
+    assert all(each["loss"]["low"] <= each["loss"]["value"] for each in report["vintage_losses"])
     terms = [group for group in report["groups"] if group["field"] == "term"]
     assert sum(group["loans"] for group in terms) == report["loans"] == len(scored.pds)
     for rule in ("pd", "npv"):

@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from loan_default.operations.applicants import ScoredApplicant, describe_inputs, missing_fields, score_applicant
+from loan_default.operations.applied_rule import AppliedRule
 from loan_default.operations.decisions import find_decision
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
@@ -76,10 +77,12 @@ def test_what_cannot_be_computed_from_the_form_goes_with_it_and_is_told(client: 
 
 def test_who_lacks_what_hardly_anybody_lacks_is_told_so() -> None:
     template = environment().from_string(
-        '{% from "parts.html" import pd_note %}{{ pd_note(0.14, 0.15, "review") }}'
-        '|{{ pd_note(0.16, 0.15, "review") }}|{{ pd_note(0.14, 0.15, "approve") }}'
+        '{% from "parts.html" import rule_note %}{% for rule in rules %}{{ rule_note(rule) }}|{% endfor %}'
     )
-    below, above, approved = template.render().split("|")
+    cut_offs = {"approve_below": 0.15, "decline_from": 0.3}
+    answers = [(0.14, "review"), (0.16, "review"), (0.14, "approve")]
+    rules = [AppliedRule.of({"pd": pd, "decision": decision}, cut_offs, {}, CONTRACT) for pd, decision in answers]
+    below, above, approved, _ = template.render(rules=rules).split("|")
     assert "Its PD alone would be approved" in below
     assert (above.strip(), approved.strip()) == ("", "")
 
@@ -125,7 +128,9 @@ def test_the_page_asks_in_the_name_of_the_person_and_shows_offers(
         options.update(more)
         offers = (Offer({"loan_amnt": 20_000.0, "term": 36.0}, "review", 0.29),)
         reasons = (("The term is long.", 0.4),)
-        return ScoredApplicant("0192f0a1", "decline", 0.31, 500, "7", reasons, 0.15, 0.3, (), offers)
+        decided = {"decision": "decline", "pd": 0.31}
+        rule = AppliedRule.of(decided, {"approve_below": 0.15, "decline_from": 0.3}, loan, contract)
+        return ScoredApplicant("0192f0a1", "decline", 0.31, 500, "7", reasons, rule, (), offers)
 
     monkeypatch.setattr(score, "score_applicant", answer)
     client = client_of(create_app(Settings(tmp_path), People({"anna": ANNA})))
@@ -151,7 +156,7 @@ def test_an_applicant_is_decided_on_once_in_the_name_of_the_person(trained: Sett
     row = find_decision(trained, first.decision_id).row
     assert (row["on_behalf_of"], row["id"], row["decision"]) == ("anna", "A-17", first.decision)
     assert row["credit_history_months"] > 0, "computed of the month in which the application is made"
-    assert (first.approve_below, first.decline_from) == (row["approve_below"], row["decline_from"])
+    assert (first.rule.approve_below, first.rule.decline_from) == (row["approve_below"], row["decline_from"])
     assert [sentence for sentence, _ in first.reasons] == row["reasons"]
 
 

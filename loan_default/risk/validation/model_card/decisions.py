@@ -16,20 +16,38 @@ from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named, percent
 
+_RISK = "raise this applicant's risk most (exact SHAP values, before calibration)"
+_VALUE = (
+    "lower the value of this loan most, by its PD, rate and term (exact Shapley values; the PD's is divided as fields "
+    "add to it)"
+)
+_AGAINST = {"pd": _RISK, "npv": _VALUE, "both": f"{_RISK}, or {_VALUE}, by the rule that turned it down, or both"}
 _SMALL_GROUPS = 12  # that are named
 
 
 def shares(inputs: ModelCardInputs) -> Iterator[str]:
     """Say what the cut-offs are, why, and what they do to the test loans."""
     policy, stated = inputs.scorer.policy, inputs.policy.governance
-    yield (
-        f"A PD below {percent(policy.approve_below)} is approved, from {percent(policy.decline_from)} on declined, "
-        f"and a person reviews what lies between; a PD has {PD_DIGITS} decimals wherever it is compared."
-    )
+    if policy.by_pd:
+        yield (
+            f"A PD below {percent(policy.approve_below)} is approved, from {percent(policy.decline_from)} on declined, "
+            f"and a person reviews what lies between; a PD has {PD_DIGITS} decimals wherever it is compared."
+        )
+    if policy.by_value:
+        yield (
+            f"A net present value of {percent(policy.approve_npv_from)} of the amount or more is approved, one below "
+            f"{percent(policy.decline_npv_below)} declined, and a person reviews what lies between, and what has no "
+            "value." + (" Of both rules the stricter counts." if policy.by_pd else "")
+        )
     if policy.missing_share_at_least:
         yield (
             f"Who lacks a field that fewer than {percent(policy.missing_share_at_least)} of the loans of development "
-            "lacked is reviewed where the PD alone would approve."
+            "lacked is reviewed where the cut-offs alone would approve."
+        )
+    if policy.outside_population == "review":
+        yield (
+            "Who has a value that no loan of development had is reviewed where the cut-offs alone would approve, and "
+            "the field is the first reason."
         )
     yield f"Why the cut-offs are what they are: {stated.cut_offs or NOT_STATED}."
     yield "On the test window:"
@@ -46,8 +64,7 @@ def reasons(inputs: ModelCardInputs) -> Iterator[str]:
     policy = inputs.scorer.policy
     yield (
         f"An applicant who is not approved gets up to {policy.reasons_at_most} reasons: the groups of fields "
-        "that raise "
-        "this applicant's risk most (exact SHAP values, before calibration), each told by the field that adds most and "
+        f"that {_AGAINST[policy.by]}, each told by the field that adds most and "
         "the side of its value against the typical loan of development."
         + (
             " What is missing comes first where only that keeps from an approval."

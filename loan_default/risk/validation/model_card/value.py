@@ -33,7 +33,7 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
         "what they would have paid. A loan's totals do not say what was paid in between: level payments are taken, and "
         "the rest for its last month."
     )
-    yield "As many loans as the PD approves, by either rule (sums in thousands):"
+    yield "As many loans as it approves, by either rule (sums in thousands):"
     yield markdown_table(
         ["Approved by", "Loans", "Lent", "Default rate", "Expected loss", "Lost", "Expected NPV", "NPV", "Return"],
         [_line(_RULES[rule], each) for rule, each in report["equal_number"].items()],
