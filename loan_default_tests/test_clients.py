@@ -4,10 +4,12 @@ What each form means is tested beside its module.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from tritonclient import http as triton
 from tritonclient.utils import InferenceServerException
 
 from loan_default.adapters.tracking import Tracking
-from loan_default.serving.protocol import JSON, SPLIT
+from loan_default.serving.inference_protocol import BINARY
+from loan_default.serving.protocol import CSV, FORMS, JSON, PARQUET
 from loan_default_tests.packages import applications
+from loan_default_tests.request_forms import as_applications
 from loan_default_tests.serving.test_server import Running, promoted, running
 from loan_default_tests.stores import new_tracking
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).parents[1]
 MODEL, TOKEN = "loan_default_model", "hush"
 LOANS = applications()[0][:3]
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -54,7 +59,7 @@ def predictions(server: Running) -> Sequence[dict[str, Any]]:
 # Bounded: so many examples of each operation, the same in each run.
 OPTIONS = ["--max-examples=6", "--seed=1", f"--header=Authorization: {BEARER['Authorization']}", "--no-color"]
 # No schema says that a tensor has as many values as its shape, that a row of a dataframe_split has one for each column,
-# or what stands in a table of texts: so what is valid is only tried of objects, below. And more is taken than the
+# or what stands in a table of texts: what is valid is tried of applications, below. And more is taken than the
 # document says: a number as text, a date for a month, an empty text for a missing value. What a field may be is held to
 # its schema in `test_application_schema.py`. /ping answers an empty line as JSON, as MLflow's server does.
 SCHEMATHESIS = """
@@ -177,20 +182,34 @@ def test_what_the_document_allows_is_answered_as_it_says(server: Running, tmp_pa
     assert server.process.poll() is None
 
 
-def test_each_object_that_the_document_allows_is_scored(server: Running, tmp_path: Path) -> None:
-    document = server.client.get("/openapi.json").json()
-    operation = document["paths"]["/invocations"]["post"]
-    del operation["parameters"]  # a key that was sent before is refused with another body
-    operation["requestBody"]["content"] = {JSON: operation["requestBody"]["content"][JSON]}
-    request = document["components"]["schemas"]["ScoringRequest"]
-    request["oneOf"] = [body for body in request["oneOf"] if SPLIT not in body["properties"]]
-    document["paths"] = {"/invocations": {"post": operation}}
-    (tmp_path / "objects.json").write_text(json.dumps(document), encoding="utf-8")
+@pytest.mark.parametrize("examples", [24, pytest.param(200, marks=pytest.mark.long)])
+def test_applications_are_scored_in_each_form_that_the_document_declares(
+    server: Running, tmp_path: Path, examples: int
+) -> None:
+    document = as_applications(server.client.get("/openapi.json").json())
+    (tmp_path / "applications.json").write_text(json.dumps(document), encoding="utf-8")
+    (tmp_path / "hooks.py").write_text("from loan_default_tests.request_forms import register\n\nregister()\n")
     (tmp_path / "schemathesis.toml").write_text("checks.negative_data_rejection.enabled = false", encoding="utf-8")
-    run_schemathesis(tmp_path, "objects.json", "--url", server.url, "--phases=examples,fuzzing")
+    options = ["--url", server.url, "--phases=examples,fuzzing", "--mode=positive", f"--max-examples={examples}"]
+    run_schemathesis(tmp_path, "applications.json", *options, "--report-har-path=sent.har", hooks="hooks.py")
+    sent = json.loads((tmp_path / "sent.har").read_text(encoding="utf-8"))["log"]["entries"]
+    assert {each["response"]["status"] for each in sent} == {200, 401}, "some are sent without a token, to see it"
+    forms = Counter(form_of(each["request"]) for each in sent if each["response"]["status"] == 200)
+    assert forms.keys() == {*FORMS, "inputs of tensors", CSV, PARQUET, BINARY}
 
 
-def run_schemathesis(folder: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "schemathesis.cli", "run", *arguments, *OPTIONS]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+def form_of(request: Mapping[str, Any]) -> str:
+    kind = next(header["value"] for header in request["headers"] if header["name"] == "Content-Type")
+    if kind != JSON:
+        return str(kind)
+    (form,) = {*FORMS} & json.loads(request["postData"]["text"]).keys()
+    return f"{form} of tensors" if request["url"].endswith("/infer") else form
+
+
+def run_schemathesis(folder: Path, *arguments: str, hooks: str = "") -> None:
+    command = [sys.executable, "-m", "schemathesis.cli", "run", *OPTIONS, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": hooks}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
