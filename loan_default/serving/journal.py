@@ -66,7 +66,8 @@ class _Segment:
         size = os.fstat(self._descriptor).st_size
         preambles = {preamble for frame in frames for preamble in frame.preambles} - self._preambles
         payloads = [*preambles, *(frame.payload for frame in frames)]
-        content = memoryview(b"".join(_HEAD.pack(len(payload), crc32(payload)) + payload for payload in payloads))
+        parts = [part for payload in payloads for part in (_HEAD.pack(len(payload), crc32(payload)), payload)]
+        content = memoryview(b"".join(parts))
         try:
             while content:
                 content = content[os.write(self._descriptor, content) :]

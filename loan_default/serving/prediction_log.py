@@ -193,8 +193,8 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
             output=[entry.output for entry in entries],
             positions=b"".join([_positions_of(entry) for entry in entries]),
             id=[*flat(of_request.ids for of_request in applications)],
-            values=memoryview(_values_of(applications)),
-            terms=b"".join([_bytes_of([terms], "C") for _, _, terms in applications if terms is not None]),
+            values=_values_of(applications),
+            terms=_packed("d", flat(terms for _, _, terms in applications if terms is not None)),
             pds=_packed("d", flat(of_request.pds for of_request in predictions)),
             scores=_packed("q", flat(of_request.scores for of_request in predictions)),
             decisions=bytes(map(_DECIDED.__getitem__, flat(of_request.decisions for of_request in predictions))),
@@ -226,20 +226,19 @@ def _packed(form: Literal["d", "q"], numbers: Iterable[float]) -> bytes:
     return struct.pack(f"={len(values)}{form}", *values)  # in a fourth of the time of an array
 
 
-def _values_of(applications: Sequence[Applications]) -> bytes:
-    order: Literal["C", "F"] = "F" if len(applications) == 1 else "C"
-    return b"".join([_bytes_of(of_request.values, order) for of_request in applications])
+def _values_of(applications: Sequence[Applications]) -> memoryview:
+    values = [of_request.values for of_request in applications]
+    if all(type(of_request) is list for of_request in values):  # of one application: numpy takes ten times as long
+        return memoryview(_packed("d", chain.from_iterable(row for (row,) in values)))
+    if len(values) == 1:  # which are not copied where they stand by column, as they are read
+        return np.ascontiguousarray(np.asarray(values[0], dtype=np.float64).T).data.cast("B")
+    return memoryview(b"".join([np.asarray(of_request, dtype=np.float64).tobytes() for of_request in values]))
 
 
-def _bytes_of(values: Sequence[Sequence[float] | Floats] | Floats, order: Literal["C", "F"]) -> bytes:
-    if type(values) is list:  # of one application: numpy takes ten times as long
-        (row,) = values
-        return struct.pack(f"={len(row)}d", *row)
-    return np.asarray(values, dtype=np.float64).tobytes(order)
-
-
-def _json_of(lists: Iterable[Any]) -> str:
-    return orjson.dumps([*lists]).decode()
+def _json_of(lists: Iterable[list[Any]]) -> str:
+    """Write lists as JSON, in which nothing stands where all of them are empty."""
+    values = [*lists]
+    return orjson.dumps(values).decode() if any(values) else ""
 
 
 _Records = list[DecidingVersion | Decisions]
@@ -269,8 +268,11 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
         return np.frombuffer(b"".join([getattr(record, name) for record in records]), dtype=kind)
 
     def lists(name: str) -> pl.Series:
-        of_record = pl.Series(name, [getattr(record, name) for record in records])
-        return of_record.str.json_decode(pl.List(_ANSWERED[name])).explode()
+        of_record = [(getattr(record, name), len(record.id)) for record in records]
+        if not any(text for text, _ in of_record):
+            return pl.Series(name, [[]], _ANSWERED[name]).new_from_index(0, len(ids))
+        texts_of = [text or f"[{','.join(['[]'] * rows)}]" for text, rows in of_record]
+        return pl.Series(name, texts_of).str.json_decode(pl.List(_ANSWERED[name])).explode()
 
     request_of = np.repeat(np.arange(len(rows := texts("rows"))), rows)
     named = ("request_id", "trace_id", "caller", "on_behalf_of", "output")
