@@ -53,7 +53,7 @@ class VersionComparison:
         squares: how many applications have PDs by both between these numbers times `SQUARE` and the next.
         decisions: how many got which decision by the first and by the second.
         mean_pds: of both.
-        cutoffs: PDs at which either decides otherwise, ascending.
+        cutoffs: PDs at which either decides otherwise, ascending; none of a version that decides by value alone.
     """
 
     first: int
@@ -114,7 +114,8 @@ def _compare(sides: _Sides, batch: str, file: File) -> VersionComparison:
     squares = zip(*(_squares(scores) for scores in (first, second)), strict=True)
     decisions = zip(first["decision"].to_list(), second["decision"].to_list(), strict=True)
     policies = [scorer.policy for scorer in scorers]
-    cutoffs = {cutoff for policy in policies for cutoff in (policy.approve_below, policy.decline_from)}
+    by_pd = (policy for policy in policies if policy.by_pd)
+    cutoffs = {cutoff for policy in by_pd for cutoff in (policy.approve_below, policy.decline_from)}
     return VersionComparison(
         first=sides.first,
         second=sides.second,

@@ -71,10 +71,10 @@ class BackTestPoint:
         auc: of the PDs.
         brier: of the PDs.
         mean_pd: of the PDs.
-        approved: share of the loans that the cut-offs approve.
+        approved: share of the loans that the cut-offs of the PD approve.
         approved_default_rate: of these in the end.
         approved_npv: what these earned, as a net present value in the book's money, where the policy says what costs.
-        declined: share of the loans that the cut-offs decline.
+        declined: share of the loans that the cut-offs of the PD decline.
         terms: the same by term, where there are several.
         year_default_rate: share of the loans that defaulted within 12 months.
         year_mean_pd: mean of the PDs of 12 months, where there are any.

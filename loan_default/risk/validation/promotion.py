@@ -254,7 +254,7 @@ def _judge_approvals(evaluation: Evaluation, policy: PromotionPolicy) -> Finding
     sentence = f"It would approve {share:.2%} of the test loans; {least:.0%} to {most:.0%} is allowed."
     if least <= share <= most:
         return Finding(rule, True, sentence)
-    remedy = "See the cut-offs (decision.approve_below), or widen promotion.approval_rate if they are meant so."
+    remedy = "See the cut-offs (section decision), or widen promotion.approval_rate if they are meant so."
     return Finding(rule, False, f"{sentence} {remedy}")
 
 

@@ -237,12 +237,12 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (
             changed(approved=0.0199),
             "It would approve 1.99% of the test loans; 2% to 98% is allowed. See the cut-offs "
-            "(decision.approve_below), or widen promotion.approval_rate if they are meant so.",
+            "(section decision), or widen promotion.approval_rate if they are meant so.",
         ),
         (
             changed(approved=1.0),
             "It would approve 100.00% of the test loans; 2% to 98% is allowed. See the cut-offs "
-            "(decision.approve_below), or widen promotion.approval_rate if they are meant so.",
+            "(section decision), or widen promotion.approval_rate if they are meant so.",
         ),
         (
             changed(approved=None),
