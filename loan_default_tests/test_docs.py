@@ -213,7 +213,7 @@ FOREIGN = {
 # Commands that a test runs, in a fresh home, as they stand on the page; the rest is held to the command's grammar.
 RUN = ("status", "history", "doctor", "contract", "metrics")
 # Those that need a trained home, and run in one for long; `run` is tested by its own tests, and servers do not end.
-RUN_LONG = ("report", "score", "score-again", "promote", "rollback", "backtest", "provision")
+RUN_LONG = ("report", "score", "score-again", "promote", "rollback", "backtest")
 NOT_RUN = ("run", "web")
 
 

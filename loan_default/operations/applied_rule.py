@@ -40,7 +40,7 @@ class AppliedRule:
         amount = application.get(contract.pricing.amount) if contract.pricing else None
         npv = answer.get("npv")
         margin = round(npv / float(amount), MARGIN_DIGITS) if npv is not None and amount else None
-        keys = {name: _known(cut_offs, name) for name in CUT_OFFS}
+        keys = {name: _cut_off(cut_offs, name) for name in CUT_OFFS}
         codes = answer.get("reason_codes") or [{"side": ""}]
         return cls(answer["decision"], answer["pd"], margin, **keys, first_side=codes[0]["side"])
 
@@ -65,6 +65,6 @@ class AppliedRule:
         return self.kept_by_field and self.first_side in ("", "missing")
 
 
-def _known(cut_offs: Mapping[str, Any], name: str) -> Any:
+def _cut_off(cut_offs: Mapping[str, Any], name: str) -> Any:
     value = cut_offs.get("decision_by" if name == "by" and "decision_by" in cut_offs else name)
     return _DEFAULTS.get(name) if value is None else value

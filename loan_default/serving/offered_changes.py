@@ -53,24 +53,24 @@ def _offers_of(decoded: DecodedBody, part: VersionPredictions, index: int, posit
 
     def score(others: Sequence[Application]) -> list[Answer]:
         answered = model.predict(_read(model, others), with_reasons=False, until=until)
-        worth = [_known(each.npv) for each in answered.values] or [None] * len(others)
+        worth = [_number(each.npv) for each in answered.values] or [None] * len(others)
         return [Answer(*each) for each in zip(answered.decisions, answered.pds, worth, strict=True)]
 
-    npv = _known(predictions.values[index].npv) if predictions.values else None
+    npv = _number(predictions.values[index].npv) if predictions.values else None
     return find_offers(contract, application, predictions.decisions[index], score, npv=npv)
 
 
-def _known(npv: float) -> float | None:
+def _number(npv: float) -> float | None:
     return None if math.isnan(npv) else npv
 
 
 def _in_natural_units(model: ServedModel, sent: Mapping[str, Any], values: Sequence[float]) -> Application:
     """Return what was sent with its features as they were read; what was computed of them is computed again."""
-    known = {name: value for name, value in sent.items() if value is not None and value is not msgspec.UNSET}
+    application = {name: value for name, value in sent.items() if value is not None and value is not msgspec.UNSET}
     for field, value in zip(model.scorer.contract.features, values, strict=True):
-        if field.name in known and value == value:
-            known[field.name] = field.levels[int(value) - 1] if field.levels else float(value)
-    return known
+        if field.name in application and value == value:
+            application[field.name] = field.levels[int(value) - 1] if field.levels else float(value)
+    return application
 
 
 def _read(model: ServedModel, applications: Sequence[Application]) -> Applications:

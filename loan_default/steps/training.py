@@ -138,13 +138,9 @@ def train_and_register(
 
     loans, splits = data.loans, data.splits
     search_space = _tuned_space(data, tuned, search_space)
+    development = _development(data, policy.decision)
     candidates = train_candidates(
-        _development(data, policy.decision),
-        search_space,
-        policy.decision,
-        seed=seed,
-        kinds=kinds,
-        on_fitted=on_fitted,
+        development, search_space, policy.decision, seed=seed, kinds=kinds, on_fitted=on_fitted
     )
     best = candidates[0]
     findings = judge_candidate(best, _calibrate_window(data), policy.promotion, resamples=_GATE_RESAMPLES, seed=seed)

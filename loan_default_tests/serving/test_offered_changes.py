@@ -54,12 +54,12 @@ def ask(scoring: Scoring, *rows: Mapping[str, Any], output: str = "offers") -> l
 def test_each_offer_is_kept(scoring: Scoring) -> None:
     answers, plain = ask(scoring, *SENT), ask(scoring, *SENT, output="full")
     ways = {field.name: field.applicant_can for field in contract().features}
-    tried = 0
+    count = 0
     for sent, answer, full in zip(SENT, answers, plain, strict=True):
         offers = answer.pop("offers")
         assert {**answer, "decision_id": ""} == {**full, "decision_id": ""}
         for offer in offers:
-            tried += 1
+            count += 1
             assert all(ways[name] for name in offer["changes"]), "something that nobody can change"
             assert offer["changes"].get("loan_amnt", 0) <= sent["loan_amnt"]
             (again,) = ask(scoring, {**sent, **offer["changes"]}, output="full")
@@ -68,7 +68,7 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
             ]
             better = DECISIONS.index(offer["decision"]) < DECISIONS.index(answer["decision"])
             assert better or (offer["earns_most"] and offer["npv"] > answer["npv"])
-    assert tried > 2
+    assert count > 2
     best = [offer for answer in ask(scoring, *SENT) for offer in answer["offers"] if offer["earns_most"]]
     assert best
     assert all({*offer["changes"]} <= {"loan_amnt", "term"} for offer in best)
