@@ -72,8 +72,10 @@ def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:
         return {name: expressions[name] for name in sorter.static_order() if name in expressions}
     except CycleError as error:
         *circle, _ = error.args[1]
-        names = " and ".join(circle)
-        raise ValueError(f"field {circle[0]}: {names} would be derived from itself; read one from the file") from error
+        names, itself = " and ".join(circle), "themselves" if len(circle) > 1 else "itself"
+        raise ValueError(
+            f"field {circle[0]}: {names} would be derived from {itself}; read one from the file"
+        ) from error
 
 
 def _annuity(amount: Any, rate: Any, half: Any) -> Any:

@@ -201,8 +201,17 @@ class LoanField(Section):
                 yield Problem(
                     f"word {word} stands for {meaning:g}, and no {self.kind} is read by words; write null", ("words",)
                 )
+            elif is_number and self.outside == "reject" and not self._is_in_range(meaning):
+                yield Problem(
+                    f"word {word} stands for {meaning:g}, and what is outside of {self.allowed} is rejected; write "
+                    "null, or what is within",
+                    ("words",),
+                )
             elif word in self.levels:
                 yield Problem(f"{word} is a level and a word at once; delete it from one", ("words",))
+
+    def _is_in_range(self, value: Any) -> bool:
+        return self.range is None or self.range[0] <= value <= self.range[1]
 
     def _role_problems(self) -> Iterator[Problem]:
         if self.role == "feature" and self.kind in ("month", "text"):

@@ -28,6 +28,7 @@ from loan_default.risk.data.loan_files import (
     is_prediction_log,
     open_table,
     refuse_damage,
+    refuse_no_file,
     stem,
     survey,
 )
@@ -174,6 +175,7 @@ def _scan_here(
 ) -> FileScan:
     """Write both Parquet files from all loan files in one pass; `names` are what loans without an id are called by."""
     for path in paths:
+        refuse_no_file(path)
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise BadInput(f"{path} is given twice; name each loan file once.")
     names, extra = names or _unique_names(paths), [contract.snapshot_column] if contract.snapshot_column else []

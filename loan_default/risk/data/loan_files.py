@@ -153,7 +153,7 @@ def count_lines(path: Path, contract: Contract) -> LineCount:
     Raises:
         BadInput: as `open_table`, by the header; or the file is damaged.
     """
-    _refuse_no_file(path)
+    refuse_no_file(path)
     if _is_parquet(path):
         return LineCount()
     table = _find_table(path, contract)
@@ -169,7 +169,7 @@ def survey(path: Path, contract: Contract) -> tuple[LineCount, bytes]:
     Raises:
         BadInput: as `count_lines`.
     """
-    _refuse_no_file(path)
+    refuse_no_file(path)
     table = None if _is_parquet(path) else _find_table(path, contract)
     if table is None or table.packing or table.offset is None:
         return count_lines(path, contract), digest(path)
@@ -242,7 +242,7 @@ def _scan(
     path: Path, contract: Contract, needed: set[str], reader: Reader, lines: LineCount | None
 ) -> tuple[pl.LazyFrame, dict[str, pl.DataType], int | None]:
     """Return a frame of the file, the types of its columns, and how many rows it has, where that is known."""
-    _refuse_no_file(path)
+    refuse_no_file(path)
     with refuse_damage(path, pl.exceptions.InvalidOperationError):
         if _is_parquet(path):
             frame = pl.scan_parquet(path, glob=False)
@@ -264,7 +264,12 @@ def _scan(
         return frame, dict(frame.collect_schema()), rows
 
 
-def _refuse_no_file(path: Path) -> None:
+def refuse_no_file(path: Path) -> None:
+    """Refuse a folder, a path of nothing, and an empty file.
+
+    Raises:
+        BadInput: says which of them it is.
+    """
     if path.is_dir():
         raise BadInput(f"{path} is a folder; give the path of a CSV, CSV.GZ or Parquet file of loans.")
     if not path.is_file():
@@ -279,7 +284,7 @@ def is_prediction_log(path: Path) -> bool:
     Raises:
         BadInput: as `open_table`.
     """
-    _refuse_no_file(path)
+    refuse_no_file(path)
     with refuse_damage(path, pl.exceptions.InvalidOperationError):
         return _is_parquet(path) and _LOGGED.issubset(pl.read_parquet_schema(path))
 
@@ -470,6 +475,14 @@ def _not_a_header(path: Path, lines: Sequence[str], loan_columns: set[str], dial
             return BadInput(
                 f"{path} is separated by {word} where the contract expects {expected}; save it with {expected} between "
                 f"the columns, or write separator: {separator!r} under files in the contract."
+            )
+    for line in lines[: _TITLE_LINES + 1]:
+        written = {name.strip(_UNSEEN).lower(): name for name in dialect.split(line)}
+        similar = [column for column in sorted(loan_columns) if written.get(column.lower(), column) != column]
+        if len(similar) > 1:
+            return BadInput(
+                f"{path} names its columns otherwise than the contract, as {written[similar[0].lower()]!r} where it "
+                f"expects {similar[0]}; write them in the same letter case and without blanks, or change the contract."
             )
     return BadInput(
         f"{path} has no header that names loan columns (its first line begins {first[:60]!r}); "

@@ -118,6 +118,10 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: nominal, role: feature, levels: [A, B], unit: percent, description: d": [
         "field a: unit is of numbers alone, and its kind is nominal; write kind: number, or delete unit"
     ],
+    "kind: number, role: feature, unit: years, range: [0, 10], words: {many: 99, few: 1, none: null}, description: d": [
+        "field a: word many stands for 99, and what is outside of 0 to 10 years is rejected; write null, or what is "
+        "within"
+    ],
     "kind: text, role: segment, words: {x: 3}, description: d": [
         "field a: word x stands for 3, which is no value of it; write null"
     ],

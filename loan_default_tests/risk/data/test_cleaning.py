@@ -284,6 +284,11 @@ def test_a_file_given_twice_is_refused(few: pl.DataFrame, clean: Clean, tmp_path
         clean()
 
 
+def test_a_path_of_nothing_is_refused(clean: Clean, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nothing\.csv is not a file; give the path"):
+        clean(tmp_path / "nothing.csv")
+
+
 def damaged_body(frame: pl.DataFrame, folder: Path) -> Path:
     """Write Parquet of which only the footer is left: it opens, and fails when it is read."""
     content = bytearray(as_parquet(frame, folder / "damaged.parquet").read_bytes())

@@ -227,6 +227,16 @@ def test_a_name_with_signs_that_nobody_sees_is_refused_where_it_is_read(
         opened(text.replace(",dti,", f",{before}dti{after},", 1))
 
 
+@pytest.mark.parametrize("change", [str.upper, lambda header: header.replace(",", ", ")])
+def test_columns_of_another_letter_case_or_with_blanks_are_named(
+    opened: Open, text: str, change: Callable[[str], str]
+) -> None:
+    header, body = text.split("\n", 1)
+    name = re.escape(repr(change(",acc_open_past_24mths").split(",")[1]))
+    with pytest.raises(BadInput, match=rf"as {name} where it expects acc_open_past_24mths; write them in the same"):
+        opened(f"{change(header)}\n{body}")
+
+
 def test_a_column_that_stands_twice_is_refused_where_it_is_read(opened: Open, text: str) -> None:
     header, body = text.split("\n", 1)
     twice = header.replace("emp_title", "desc")  # which no field reads
