@@ -30,16 +30,16 @@ from loan_default.settings import Settings, load_settings, prepare_process, requ
 
 
 def build_definitions(
-    settings: Settings, resource_overrides: Mapping[str, Any] | None = None, *, patient: bool = True
+    settings: Settings, resource_overrides: Mapping[str, Any] | None = None, *, retries: bool = True
 ) -> dg.Definitions:
     """Build all assets, checks, jobs and resources for these settings; `resource_overrides` replaces resources by name.
 
-    Jobs that are `patient` try a step of a batch again where its failure may pass; a person who waits is told at once.
+    With `retries` a step of a batch is tried again where its failure may pass; a person who waits is told at once.
     """
     names = BookNames(settings.book)
     plain = names.assets([data, training, registry, scoring, monitoring, performance, backtest, provision, serving])
     assets = with_freshness(with_code(plain), settings)
-    jobs = build_jobs(settings.tracking, names, patient=patient)
+    jobs = build_jobs(settings.tracking, names, retries=retries)
     by_name = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=assets,

@@ -85,7 +85,7 @@ def run_metrics(instance: dg.DagsterInstance) -> Iterator[Metric]:
     """Yield how many runs of each job have ended how, and when one last succeeded."""
     import dagster as dg
 
-    from loan_default.defs.jobs import JOB_NAMES
+    from loan_default.defs.jobs import ASSET_JOB, JOBS
 
     runs = CounterMetricFamily(
         "loan_default_runs", "Runs that have ended, by job and how.", labels=["dagster_job", "status"]
@@ -93,7 +93,7 @@ def run_metrics(instance: dg.DagsterInstance) -> Iterator[Metric]:
     succeeded = GaugeMetricFamily(
         "loan_default_job_last_success_timestamp_seconds", "When a run of a job last succeeded.", labels=["dagster_job"]
     )
-    for job in JOB_NAMES:
+    for job in (*JOBS, ASSET_JOB):
         for end in _ENDS:  # also at 0: what appears at its first count has no increase
             ended = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus(end.upper())])
             runs.add_metric([job, end], instance.get_runs_count(ended))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 _RUNS_READ = 50  # the newest
-_BATCH_JOBS = ("batch_prediction_job", "monitoring_job", "__ASSET_JOB")  # the last of assets that are run without a job
 _TRACKING_ERROR = "loan_default.adapters.tracking.TrackingError: "
 _INTERRUPTED = "UNEXPECTED_TERMINATION"  # Dagster's word for a run that Ctrl-C ended
 _REPOSITORY = "__repository__"  # Dagster's name for the only one of a code location
@@ -107,7 +106,7 @@ def run_job(
     with open_instance(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions(str(BookNames(settings.book).batches.name), [batch])
-        definitions = build_definitions(settings, patient=False)
+        definitions = build_definitions(settings, retries=False)
         keys = dg.AssetSelection.groups(group).resolve(definitions.resolve_asset_graph()) if group else None
         definition = definitions.resolve_job_def(job)
         run = _create_run(instance, definition, settings.code_location, config or {}, batch, keys, tags or {})
@@ -212,12 +211,13 @@ def read_batch_runs(settings: Settings) -> BatchRuns:
 
     from loan_default.defs.book import BookNames
     from loan_default.defs.instance import open_instance
+    from loan_default.defs.jobs import ASSET_JOB, JOBS
 
     partitions = str(BookNames(settings.book).batches.name)
     with open_instance(settings) as instance:
         failed = [
             run.batch
-            for job in _BATCH_JOBS
+            for job in (*(name for name, job in JOBS.items() if job.of_a_batch), ASSET_JOB)
             for run in _runs(instance, settings, job_name=job, statuses=[dg.DagsterRunStatus.FAILURE])
             if run.batch is not None
         ]

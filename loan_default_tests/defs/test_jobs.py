@@ -70,7 +70,7 @@ def test_only_a_batch_is_tried_again_by_dagster_and_each_run_ends(definitions: d
 
 
 def test_a_person_who_waits_is_told_at_once(tmp_path: Path) -> None:
-    for job in build_jobs(Tracking("sqlite://", str(tmp_path)), BookNames(), patient=False):
+    for job in build_jobs(Tracking("sqlite://", str(tmp_path)), BookNames(), retries=False):
         assert job.op_retry_policy is None
 
 
