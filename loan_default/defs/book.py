@@ -15,7 +15,6 @@ import dagster as dg
 batches = dg.DynamicPartitionsDefinition(name="batch")  # named after their files, as `adapters.layout` says
 BOOK_TAG = "loan_default/book"  # of the runs of a book that does not ship
 Event = dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult
-Asset = dg.AssetsDefinition | dg.AssetSpec
 
 
 @dataclass(frozen=True)

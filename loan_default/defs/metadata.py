@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,6 +15,9 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import LAST_PAYMENT, MONTHS_PAID
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.markdown import markdown_table
+
+if TYPE_CHECKING:
+    from loan_default.risk.data.cleaning_report import CleaningReport
 
 Metadata = Mapping[str, Any]
 OWNERS = ["team:credit-risk"]
@@ -121,6 +124,16 @@ def bullets(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:
 def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
     """Put a PNG image inside the event, so that the UI needs no other server to show it."""
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def rejected_rows(report: CleaningReport, first_rows: Iterable[Mapping[str, Any]]) -> Metadata:
+    """Describe the rows of a file that cannot be used: how many, why, and the first of them."""
+    return {
+        "dagster/row_count": report.rejected,
+        "rejected_rows": report.rejected,
+        "problems": problems(report.problems),
+        "first_rows": rows(REJECTION, first_rows),
+    }
 
 
 def problems(counts: Mapping[str, int], unit: str = "rows") -> dg.MarkdownMetadataValue:

@@ -18,33 +18,52 @@ from loan_default.adapters.storage import explain_os_error
 from loan_default.adapters.tracking import TrackingError
 from loan_default.defs.book import Event, own_key, with_own_keys
 from loan_default.defs.checks import check_results
-from loan_default.defs.metadata import OWNERS
+from loan_default.defs.metadata import OWNERS, REJECTED
 from loan_default.defs.step_spans import step_span
 from loan_default.risk.errors import BadInput
 from loan_default.steps.gates import GateFailed
 
 Parameters = ParamSpec("Parameters")
+Asset = tuple[str, str]  # its name, and what it is
 
 
-def stored_spec(key: str, io_manager_key: str, **attributes: Any) -> dg.AssetSpec:
-    """Describe an asset that its step stores itself; the IO manager only reads it for others."""
-    return dg.AssetSpec(key, owners=OWNERS, **attributes).with_io_manager_key(io_manager_key)
+def file_specs(table: Asset, rejected: Asset, report: Asset, **attributes: Any) -> list[dg.AssetSpec]:
+    """Describe what a step makes of files that came in: a table of the usable rows, the rejected ones, and a report.
+
+    The step stores them itself; IO managers only read them for others.
+
+    Args:
+        table: the asset's name and what it is.
+        rejected: likewise, of `metadata.REJECTED`'s columns.
+        report: likewise, a record.
+        attributes: of all three, as `dagster.AssetSpec` takes them.
+    """
+    frame, record = {"kinds": {"polars", "parquet"}}, {"kinds": {"json"}}
+    columns = {"metadata": {"dagster/column_schema": REJECTED}}
+    return [
+        dg.AssetSpec(key, description=description, owners=OWNERS, **own, **attributes).with_io_manager_key(io_manager)
+        for (key, description), io_manager, own in (
+            (table, "parquet", frame),
+            (rejected, "parquet", frame | columns),
+            (report, "json", record),
+        )
+    ]
 
 
 def report_together(context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[Any]]) -> Iterator[Event]:
-    """Report assets whose files one step stored together, under the book's keys, whichever of them were selected.
+    """Report assets whose files one step stored together, whichever of them were selected.
 
     A selected asset is reported with its checks. Another is reported as materialized: its file was written too, as
     a table and the report on it must be of the same input.
     """
-    for result in (with_own_keys(result, context.assets_def) for result in results):
-        assert isinstance(result, dg.MaterializeResult)
+    partition = context.partition_key if context.has_partition_key else None
+    for result in results:
         assert result.asset_key is not None
-        if result.asset_key in context.selected_asset_keys:
+        key = own_key(result.asset_key, context.assets_def)
+        if key in context.selected_asset_keys:
             yield result
         else:
-            partition = context.partition_key if context.has_partition_key else None
-            yield dg.AssetMaterialization(result.asset_key, metadata=result.metadata, partition=partition)
+            yield dg.AssetMaterialization(key, metadata=result.metadata, partition=partition)
 
 
 @contextmanager

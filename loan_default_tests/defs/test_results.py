@@ -12,7 +12,7 @@ from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.defs.book import BookNames, Event
 from loan_default.defs.checks import check_results, check_specs
-from loan_default.defs.results import explain_failures, report_together, stored_spec, user_errors
+from loan_default.defs.results import explain_failures, file_specs, report_together, user_errors
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.settings import Settings
@@ -20,11 +20,12 @@ from loan_default.steps.gates import GateFailed
 from loan_default_tests.homes import definitions_of
 
 BATCHES = dg.StaticPartitionsDefinition(["2018-10"])
+IO_MANAGERS = {"parquet": dg.mem_io_manager, "json": dg.mem_io_manager}
 PASSED, FAILED = Finding("readable", True, "It can be read."), Finding("complete", False, "1 of 2 rows is missing.")
 
 
 @dg.multi_asset(
-    specs=[stored_spec("loans", "mem"), stored_spec("report", "mem")],
+    specs=file_specs(("loans", "Usable rows."), ("rejected", "Unusable rows."), ("report", "Counts.")),
     check_specs=check_specs("loans", ["readable", "complete"]),
     partitions_def=BATCHES,
     can_subset=True,
@@ -37,7 +38,7 @@ def read_loans(context: dg.AssetExecutionContext) -> Iterator[Event]:
         dg.MaterializeResult(
             asset_key="loans", metadata={"rows": 2}, check_results=check_results("loans", [PASSED, FAILED])
         ),
-        dg.MaterializeResult(asset_key="report"),
+        *(dg.MaterializeResult(asset_key=key) for key in ("rejected", "report")),
     ]
     yield from report_together(context, results)
 
@@ -47,7 +48,7 @@ def run(*keys: str, **tags: str) -> dg.ExecuteInProcessResult:
         [read_loans],
         selection=[*keys],
         partition_key="2018-10",
-        resources={"mem": dg.mem_io_manager},
+        resources=IO_MANAGERS,
         tags=tags,
         raise_on_error=False,
     )
@@ -63,7 +64,7 @@ def materialized(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
 def test_files_that_were_stored_together_are_materialized_together(keys: list[str]) -> None:
     result = run(*keys)
     assert result.success
-    assert materialized(result) == {"loans": "2018-10", "report": "2018-10"}
+    assert materialized(result) == dict.fromkeys(("loans", "rejected", "report"), "2018-10")
     checks = {check.check_name for check in result.get_asset_check_evaluations()}
     assert checks == ({"readable", "complete"} if "loans" in keys else set())
 
@@ -128,10 +129,10 @@ def test_every_asset_explains_its_failures(tmp_path: Path) -> None:
 def test_what_is_reported_by_plain_names_is_recorded_under_the_books() -> None:
     module = ModuleType("a_module_of_assets")
     vars(module).update(read_loans=read_loans)
-    for gate, reported in (("", {"loans", "report"}), ("failed", set())):
+    for gate, reported in (("", {"loans", "rejected", "report"}), ("failed", set())):
         result = dg.materialize(
             BookNames("hmeq").assets([module]),
-            resources={"mem": dg.mem_io_manager},
+            resources=IO_MANAGERS,
             instance=_with_batch(),
             partition_key="2018-10",
             tags={"gate": gate},

@@ -3,7 +3,7 @@
 Tested in `defs/test_pipeline.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,7 +15,7 @@ from loan_default.defs.book import Event
 from loan_default.defs.checks import check_results, check_specs
 from loan_default.defs.metadata import LOANS, OWNERS, Metadata
 from loan_default.defs.resources import ComputeResource, LoanBookResource, StorageResource
-from loan_default.defs.results import explain_failures, report_together, stored_spec
+from loan_default.defs.results import explain_failures, file_specs, report_together
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.quality_gates import CLEANING_RULES
 from loan_default.steps.data import clean_loan_file, parse_optional_month, split_cleaned_loans
@@ -61,36 +61,14 @@ class SplitConfig(dg.Config):
 
 @dg.multi_asset(
     name="clean_raw_loans",
-    specs=[
-        stored_spec(
-            "cleaned_loans",
-            "parquet",
-            group_name="data",
-            deps=[raw_loans],
-            description="Every usable loan in natural units, with its outcome where that is known.",
-            kinds={"polars", "parquet"},
-            tags=LOANS,
-        ),
-        stored_spec(
-            "rejected_loans",
-            "parquet",
-            group_name="data",
-            deps=[raw_loans],
-            description="Rows that are no usable loan: file, row, id, and the reason as a sentence.",
-            kinds={"polars", "parquet"},
-            tags=LOANS,
-            metadata={"dagster/column_schema": metadata.REJECTED},
-        ),
-        stored_spec(
-            "cleaning_report",
-            "json",
-            group_name="data",
-            deps=[raw_loans],
-            description="What cleaning found: counts, months, fingerprint, snapshot month.",
-            kinds={"json"},
-            tags=LOANS,
-        ),
-    ],
+    specs=file_specs(
+        ("cleaned_loans", "Every usable loan in natural units, with its outcome where that is known."),
+        ("rejected_loans", "Rows that are no usable loan: file, row, id, and the reason as a sentence."),
+        ("cleaning_report", "What cleaning found: counts, months, fingerprint, snapshot month."),
+        group_name="data",
+        deps=[raw_loans],
+        tags=LOANS,
+    ),
     check_specs=check_specs("cleaned_loans", CLEANING_RULES),
     can_subset=True,
 )
@@ -103,16 +81,16 @@ def clean_raw_loans(
     compute: ComputeResource,
 ) -> Iterator[Event]:
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
+    workspace = storage.workspace(context.run.run_id)
     cleaned = clean_loan_file(
         config.data or loan_book.data,
         loan_book.contract,
-        storage.workspace(context.run.run_id),
+        workspace,
         compute.engine,
         snapshot=parse_optional_month(config.snapshot_month, "snapshot_month"),
     )
     for warning in cleaned.report.warnings():
         context.log.warning(warning)
-    workspace = storage.workspace(context.run.run_id)
     rejections = workspace.first_rows(workspace.layout.table("rejected_loans"), *metadata.REJECTION)
     lineage = metadata.cleaned_lineage(loan_book.contract, storage.names.key("raw_loans"))
     results: list[dg.MaterializeResult[None]] = [
@@ -125,7 +103,14 @@ def clean_raw_loans(
             },
             check_results=check_results("cleaned_loans", cleaned.findings),
         ),
-        dg.MaterializeResult(asset_key="rejected_loans", metadata=_rejected_metadata(cleaned.report, rejections)),
+        dg.MaterializeResult(
+            asset_key="rejected_loans",
+            metadata={
+                **metadata.rejected_rows(cleaned.report, rejections),
+                "rejected_share": metadata.percent(cleaned.report.rejected_share),
+                "lines_not_loans": cleaned.report.lines_not_loans,
+            },
+        ),
         dg.MaterializeResult(asset_key="cleaning_report"),
     ]
     yield from report_together(context, results)
@@ -144,17 +129,6 @@ def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
         "defaulted": "unknown" if report.default_rate is None else metadata.percent(report.default_rate),
         **({} if report.default_rate is None else {"default_rate": report.default_rate}),
         "warnings": metadata.bullets(report.warnings()),
-    }
-
-
-def _rejected_metadata(report: "CleaningReport", rejections: Sequence[Mapping[str, Any]]) -> Metadata:
-    return {
-        "dagster/row_count": report.rejected,
-        "rejected_rows": report.rejected,
-        "rejected_share": metadata.percent(report.rejected_share),
-        "problems": metadata.problems(report.problems),
-        "first_rows": metadata.rows(metadata.REJECTION, rejections),
-        "lines_not_loans": report.lines_not_loans,
     }
 
 

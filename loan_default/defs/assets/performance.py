@@ -15,7 +15,7 @@ from loan_default.defs.book import Event
 from loan_default.defs.checks import GOOD, READABLE, check_specs, warning
 from loan_default.defs.metadata import LOANS, MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
-from loan_default.defs.results import explain_failures, report_together, stored_spec
+from loan_default.defs.results import explain_failures, file_specs, report_together
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.steps.performance import OutcomeFiles, measure_versions, read_outcome_files
 
@@ -25,33 +25,13 @@ if TYPE_CHECKING:
 
 @dg.multi_asset(
     name="read_loan_outcomes",
-    specs=[
-        stored_spec(
-            "loan_outcomes",
-            "parquet",
-            group_name="performance",
-            description="How each loan stands, by the latest month that a file in <storage>/outcomes tells of.",
-            kinds={"polars", "parquet"},
-            tags=LOANS,
-        ),
-        stored_spec(
-            "rejected_outcomes",
-            "parquet",
-            group_name="performance",
-            description="Lines of outcome files that cannot be used, with their reasons.",
-            kinds={"polars", "parquet"},
-            tags=LOANS,
-            metadata={"dagster/column_schema": metadata.REJECTED},
-        ),
-        stored_spec(
-            "outcomes_report",
-            "json",
-            group_name="performance",
-            description="What was found in the outcome files.",
-            kinds={"json"},
-            tags=LOANS,
-        ),
-    ],
+    specs=file_specs(
+        ("loan_outcomes", "How each loan stands, by the latest month that a file in <storage>/outcomes tells of."),
+        ("rejected_outcomes", "Lines of outcome files that cannot be used, with their reasons."),
+        ("outcomes_report", "What was found in the outcome files."),
+        group_name="performance",
+        tags=LOANS,
+    ),
     check_specs=check_specs("loan_outcomes", [READABLE]),
     can_subset=True,
 )

@@ -22,7 +22,7 @@ from loan_default.defs.resources import (
     StorageResource,
     WebPagesResource,
 )
-from loan_default.defs.results import explain_failures, report_together, stored_spec
+from loan_default.defs.results import explain_failures, file_specs, report_together
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES
 from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
 from loan_default.steps.workspace import Workspace
@@ -63,33 +63,13 @@ class ScoringConfig(dg.Config):
 @dg.multi_asset(
     name="read_application_batch",
     partitions_def=batches,
-    specs=[
-        stored_spec(
-            "application_batch",
-            "parquet",
-            group_name="scoring",
-            description="Applications of one batch file in natural units, from <storage>/applications.",
-            kinds={"polars", "parquet"},
-            tags=APPLICATIONS,
-        ),
-        stored_spec(
-            "rejected_applications",
-            "parquet",
-            group_name="scoring",
-            description="Rows of the batch that cannot be scored, with their reasons.",
-            kinds={"polars", "parquet"},
-            tags=APPLICATIONS,
-            metadata={"dagster/column_schema": metadata.REJECTED},
-        ),
-        stored_spec(
-            "application_report",
-            "json",
-            group_name="scoring",
-            description="What was found in the batch file: counts, months, fingerprint.",
-            kinds={"json"},
-            tags=APPLICATIONS,
-        ),
-    ],
+    specs=file_specs(
+        ("application_batch", "Applications of one batch file in natural units, from <storage>/applications."),
+        ("rejected_applications", "Rows of the batch that cannot be scored, with their reasons."),
+        ("application_report", "What was found in the batch file: counts, months, fingerprint."),
+        group_name="scoring",
+        tags=APPLICATIONS,
+    ),
     check_specs=check_specs("application_batch", [ROWS_KEPT], batches),
     can_subset=True,
 )
@@ -109,15 +89,9 @@ def read_application_batch(
         "fingerprint": report.fingerprint,
         "warnings": metadata.bullets(report.warnings()),
     }
-    rejected: Metadata = {
-        "dagster/row_count": report.rejected,
-        "rejected_rows": report.rejected,
-        "problems": metadata.problems(report.problems),
-        "first_rows": metadata.rows(metadata.REJECTION, rejections),
-    }
     results: list[dg.MaterializeResult[None]] = [
         dg.MaterializeResult(asset_key="application_batch", metadata=applications, check_results=[_rows_check(report)]),
-        dg.MaterializeResult(asset_key="rejected_applications", metadata=rejected),
+        dg.MaterializeResult(asset_key="rejected_applications", metadata=metadata.rejected_rows(report, rejections)),
         dg.MaterializeResult(asset_key="application_report"),
     ]
     yield from report_together(context, results)
