@@ -84,39 +84,7 @@ _PROCESS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-_DAGSTER = """\
-# Dagster's instance; https://docs.dagster.io/deployment/oss/dagster-yaml lists what may stand here.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-concurrency:
-  runs:
-    max_concurrent_runs: 2
-    tag_concurrency_limits:
-      - key: loan_default/alone  # a second training waits for the first, and so on
-        value: {applyLimitPerUniqueValue: true}
-        limit: 1
-      - key: dagster/partition  # two runs of one batch would write the same files
-        value: {applyLimitPerUniqueValue: true}
-        limit: 1
-  pools:  # of steps that search and fit: one run at a time, whatever job it is of
-    granularity: run  # a run waits in the queue, not in the middle, where it would hold its memory
-    default_limit: 1
-run_queue:
-  dequeue_interval_seconds: 1  # a free place is taken at once; by default it stays empty for up to 5 s
-retention:
-  sensor:
-    purge_after_days:
-      skipped: 1  # each keeps a sensor's memory, 4 KB with 500 files in the inbox, six times a minute
-run_monitoring:  # a run that does not begin, or does not end, is known as failed
-  enabled: true
-  max_runtime_seconds: 86400
-run_retries:  # of runs that were killed; each job says how often
-  enabled: true
-python_logs:  # a line for each step, not one for each event, where the daemon prints; the UI has all events
-  python_log_level: INFO
-"""
+_DAGSTER_YAML = Path(__file__).parent / "conf" / "dagster.yaml"  # a new home gets a copy, and sections more
 _IN_POSTGRES = f"""\
 storage:  # of runs, events and schedules
   postgres:
@@ -563,7 +531,7 @@ def find_beside(contract: Path | None, what: str) -> Path | None:
 
 def dagster_yaml(settings: Settings) -> str:
     """Describe Dagster's instance in a new home: what every home has, and a section for each outside store."""
-    sections = [_DAGSTER]
+    sections = [_DAGSTER_YAML.read_text(encoding="utf-8")]
     if settings.dagster_storage:
         sections.append(_IN_POSTGRES)
     if is_remote(settings.storage):
