@@ -15,7 +15,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Policy
 from loan_default.steps.data import parse_optional_month
-from loan_default.steps.registry import version_in_production
+from loan_default.steps.promotion import version_in_production
 from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:

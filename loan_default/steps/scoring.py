@@ -21,7 +21,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.risk.validation.quality_gates import judge_fields, judge_predictions
 from loan_default.steps.gates import require_passed
-from loan_default.steps.registry import version_in_production
+from loan_default.steps.promotion import version_in_production
 from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:

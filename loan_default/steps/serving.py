@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from loan_default.risk.policy import Finding
 from loan_default.steps.gates import require_passed
-from loan_default.steps.registry import version_in_production
+from loan_default.steps.promotion import version_in_production
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore

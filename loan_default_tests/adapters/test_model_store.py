@@ -25,7 +25,7 @@ from loan_default.risk.monitoring.drift import profile_batch, psi
 from loan_default.risk.monitoring.reference_profile import reference_part, scored_features
 from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.champion_challenger import Judgement, judge_on_test, score_test
-from loan_default.steps.registry import decide_on_version
+from loan_default.steps.promotion import decide_on_version
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.packages import contract, scorer, timed_scorer
 from loan_default_tests.stores import client_of, new_run, new_tracking

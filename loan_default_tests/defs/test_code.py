@@ -54,7 +54,7 @@ def test_versions_differ_by_what_computes() -> None:
 def test_a_version_covers_every_floor_and_every_step_below_its_assets() -> None:
     assert ("contract", *FLOORS[1:]) == code._FLOORS
     files = {path.relative_to(code._PACKAGE).as_posix() for path in code._files("registry")}
-    assert {"steps/registry.py", "steps/strategy.py", "steps/examination.py", "risk/economics/loss.py"} <= files
+    assert {"steps/evaluation.py", "steps/strategy.py", "steps/examination.py", "risk/economics/loss.py"} <= files
     assert "risk/value/strategy.py" in files
     assert "steps/monitoring.py" not in files
 

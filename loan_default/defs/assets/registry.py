@@ -24,7 +24,9 @@ from loan_default.defs.resources import (
 from loan_default.defs.results import explain_failures
 from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
 from loan_default.risk.text import shorten_sentences
-from loan_default.steps.registry import Promotion, VersionEvaluation, decide_on_version, evaluate_version, write_card
+from loan_default.steps.evaluation import VersionEvaluation, evaluate_version
+from loan_default.steps.model_card import write_card
+from loan_default.steps.promotion import Promotion, decide_on_version
 from loan_default.steps.strategy import measure_cut_offs
 from loan_default.steps.training import TrainingData
 

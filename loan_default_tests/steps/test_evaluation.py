@@ -1,4 +1,4 @@
-"""The newest version is measured, decided on and described, by what its training left."""
+"""The newest version is measured on the test window, by what its training left."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import decision_log, look_log
+from loan_default.adapters import look_log
 from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.model_store import ORIGIN
-from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import ComparableLoans, Coverage
@@ -18,9 +16,8 @@ from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITHOUT_OPIN
 from loan_default.risk.validation.examination.report import Examination
 from loan_default.risk.validation.promotion import decide_promotion
 from loan_default.steps.data import split_cleaned_loans
-from loan_default.steps.registry import decide_on_version, evaluate_version, version_in_production, write_card
+from loan_default.steps.evaluation import evaluate_version
 from loan_default_tests.steps.book import Book, as_json
-from loan_default_tests.stores import new_tracking
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -108,47 +105,3 @@ def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(boo
         evaluate_version(
             book.data, training, models, policy, StorageLayout(UPath(tmp_path)), now=NOW, resamples=20, seed=7
         )
-
-
-def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> None:
-    before = decision_log.read(own_book.layout)
-    promotion = decide_on_version(
-        own_book.record("model_evaluation"),
-        own_book.models,
-        own_book.policy,
-        own_book.layout,
-        now=NOW,
-        decided_by="policy, run-1",
-    )
-    assert promotion.production == promotion.expected == 1
-    assert promotion.record["test_looks"] == {"overlapping": 0, "same": 0}
-    evidence, training = promotion.record["evidence"], own_book.record("trained_model")
-    assert evidence["origin"] == {tag: str(training[tag]) for tag in ORIGIN}
-    assert evidence["decision_policy_fingerprint"] == own_book.policy.fingerprint
-    assert evidence["windows"] == own_book.record("loan_splits")["windows"]
-    assert evidence["metrics"]["auc"]["low"] < evidence["metrics"]["auc"]["value"]
-    assert promotion.record["decided_at"] == "2026-03-01T00:00:00+00:00"
-    after = decision_log.read(own_book.layout)
-    assert [record for record in after if record not in before] == [as_json(promotion.record)]
-
-
-def test_the_card_is_written_from_the_records_and_logged_to_the_run_of_the_training(own_book: Book) -> None:
-    card = write_card(
-        own_book.models,
-        own_book.policy,
-        cleaning_report=own_book.record("cleaning_report"),
-        loan_splits=own_book.record("loan_splits"),
-        trained_model=own_book.record("trained_model"),
-        evaluation=own_book.record("model_evaluation"),
-        decision=own_book.record("promoted_model"),
-        layout=own_book.layout,
-    )
-    assert card.text == own_book.layout.model_card.read_text(encoding="utf-8")
-    assert card.mlflow_run_id == own_book.record("trained_model")["run_id"]
-
-
-def test_without_a_version_in_production_the_remedy_is_named(book: Book, tmp_path: Path) -> None:
-    assert PRODUCTION in version_in_production(book.models.tracking).aliases
-    empty = new_tracking(tmp_path / "empty")
-    with pytest.raises(BadInput, match=r"^No version is in production; run full_pipeline_job first\.$"):
-        version_in_production(empty)
