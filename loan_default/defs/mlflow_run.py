@@ -29,7 +29,21 @@ _FAILURES = {
 }
 
 
-class MlflowRunResource(dg.ConfigurableResource[Any]):
+class MlflowResource(dg.ConfigurableResource[Any]):
+    """MLflow's store, and the names that the book has there."""
+
+    tracking_uri: str
+    artifact_root: str
+    experiment: str = EXPERIMENT
+    model_name: str = MODEL_NAME
+
+    @property
+    def tracking(self) -> Tracking:
+        """The client of the store, also usable outside a Dagster run."""
+        return Tracking(self.tracking_uri, self.artifact_root, self.experiment, self.model_name)
+
+
+class MlflowRunResource(MlflowResource):
     """The MLflow run of a Dagster run: FAILED if any step failed, whichever asset that was, else FINISHED.
 
     Assets hand `run_id` to their steps. Only those that ask for this resource pay for MLflow's import. Under the
@@ -37,17 +51,7 @@ class MlflowRunResource(dg.ConfigurableResource[Any]):
     this resource needs `mlflow_failure_hook` on its job as well.
     """
 
-    tracking_uri: str
-    artifact_root: str
-    experiment: str = EXPERIMENT
-    model_name: str = MODEL_NAME
-
     _run_id: str | None = PrivateAttr(default=None)
-
-    @property
-    def tracking(self) -> Tracking:
-        """The store, also usable outside a Dagster run."""
-        return Tracking(self.tracking_uri, self.artifact_root, self.experiment, self.model_name)
 
     @property
     def run_id(self) -> str:

@@ -19,12 +19,11 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.alerts import Channels
 from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
 from loan_default.adapters.web_pages import WebPages
 from loan_default.defs.book import BookNames
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.lost_runs import RunLockResource
-from loan_default.defs.mlflow_run import MlflowRunResource
+from loan_default.defs.mlflow_run import MlflowResource, MlflowRunResource
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
@@ -155,20 +154,11 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             self._engine = None
 
 
-class ModelRegistryResource(dg.ConfigurableResource[Any]):
+class ModelRegistryResource(MlflowResource):
     """The registered model and what its training runs kept."""
 
-    tracking_uri: str
-    artifact_root: str
-    experiment: str = EXPERIMENT
-    model_name: str = MODEL_NAME
     cache: str
     ui: str
-
-    @property
-    def tracking(self) -> Tracking:
-        """The client of MLflow's store."""
-        return Tracking(self.tracking_uri, self.artifact_root, self.experiment, self.model_name)
 
     @property
     def models(self) -> "ModelStore":
