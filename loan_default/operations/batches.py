@@ -19,6 +19,7 @@ from loan_default.adapters import inbox, storage
 from loan_default.adapters.layout import BATCH_SUFFIXES, batch_name
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.operations.batch_status import comparisons
+from loan_default.operations.book import read_contract
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import Record, read_batch_record
 from loan_default.operations.runs import JobFailed, run_job
@@ -143,7 +144,6 @@ def deliver(settings: Settings, file: Path) -> str:
     Raises:
         BadInput: the file cannot be scored; what the inbox held of its name stays.
     """
-    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.cleaning import clean_application_file
 
     if not file.is_file():
@@ -152,7 +152,7 @@ def deliver(settings: Settings, file: Path) -> str:
     batch = batch_name(file.name)
     with TemporaryDirectory(dir=settings.staging) as scratch:
         cleaned, rejected = Path(scratch, "cleaned.parquet"), Path(scratch, "rejected.parquet")
-        clean_application_file(file, load_contract(settings.contract), cleaned=cleaned, rejected=rejected)
+        clean_application_file(file, read_contract(settings), cleaned=cleaned, rejected=rejected)
     target = copy_in(settings, file, settings.layout.inbox)
     for other in settings.layout.batch_files(batch):  # the same batch in another form would shadow this one
         if other != target:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loan_default.adapters.inbox import list_files, list_folders
 from loan_default.operations.batches import copy_in
+from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.operations.runs import run_job
 from loan_default.risk.errors import BadInput
@@ -32,12 +33,11 @@ def measure(settings: Settings, files: Sequence[Path] = ()) -> PerformanceResult
         BadInput: a file cannot be read, and none is taken in; or nothing was predicted yet and no file is named.
         JobFailed: a step failed.
     """
-    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.outcomes import check_outcome_file
 
     if not files and not _has_predictions(settings):
         raise BadInput("Nothing has been scored yet that could be measured; run loan-default score FILE first.")
-    contract = load_contract(settings.contract)
+    contract = read_contract(settings)
     for file in files:
         check_outcome_file(file, contract)
     for file in files:

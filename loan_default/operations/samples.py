@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from loan_default.operations.book import read_contract
 from loan_default.risk.errors import BadInput
 from loan_default.settings import SHIPPED_BOOK, Settings
 
@@ -60,9 +61,7 @@ def _other_contract(settings: Settings | None) -> Contract | None:
     """Load the contract that is set, unless it describes LendingClub's loans, which are made as they are published."""
     if settings is None or settings.contract is None:
         return None
-    from loan_default.risk.contract.loading import load_contract
-
-    contract = load_contract(settings.contract)
+    contract = read_contract(settings)
     return None if contract.name == SHIPPED_BOOK else contract
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from loan_default.adapters.inbox import require_files
 from loan_default.adapters.storage import is_remote
+from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.operations.runs import run_job
 from loan_default.risk.errors import BadInput
@@ -117,7 +118,6 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
     Raises:
         BadInput: names what cannot be used and what to do.
     """
-    from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.loan_files import check_table
     from loan_default.risk.data.splitting import SplitPlan
 
@@ -128,7 +128,7 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
                 f"{name} ({month:%Y-%m}) lies after the snapshot month ({request.snapshot:%Y-%m}), in which the file "
                 "was taken; give an earlier month."
             )
-    contract = load_contract(settings.contract)
+    contract = read_contract(settings)
     for file in require_files(settings.data):
         if not is_remote(file.path):  # an object is opened by the run, which keeps the copy
             check_table(Path(str(file.path)), contract, with_outcome=True)
