@@ -42,7 +42,7 @@ _COLOURS = {
     **{"failed": "red", "refused": "red"},
 }
 _CHECK_WIDTH = 22
-_REASONS = 3  # of many, in a table
+_LEVELS = 3  # of many, in a table
 _PROBLEMS = 4  # of many, likewise
 _STATUSES, _NAMES, _LINES = 20, 12, 20  # of many
 _ID_LETTERS = 8  # of a run's id: enough to find it in Dagster's UI
@@ -140,7 +140,7 @@ def _remarks(field: FieldCheck) -> str:
     unread = ", ".join(f"{text} ({count:,})" for text, count in field.unread)
     parts = [f"not read: {unread}"] if unread else []
     if field.unseen:
-        parts.append(f"no row has {shorten_names(field.unseen, _REASONS)}")
+        parts.append(f"no row has {shorten_names(field.unseen, _LEVELS)}")
     return "; ".join(parts)
 
 
@@ -281,7 +281,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     columns = ("batch", _number("applications"), _number("model version"), "verdict", "why")
     table = _table("Batches", *columns)
     for report in reports:
-        why = shorten_sentences(report["reasons"], _REASONS, "; ")
+        why = shorten_sentences(report["reasons"], separator="; ")
         cells = (report["batch"], f"{report['rows']:,}", str(report["model_version"]))
         _add_row(table, *cells, _coloured(report["verdict"]), why)
     console.print(table)
@@ -394,7 +394,7 @@ def _show_batches(console: Console, batches: Sequence[BatchStatus]) -> None:
     for batch in batches:
         counts = ("" if count is None else f"{count:,}" for count in (batch.applications, batch.rejected))
         version = "" if batch.model_version is None else str(batch.model_version)
-        why = shorten_sentences(batch.reasons, _REASONS, "; ")
+        why = shorten_sentences(batch.reasons, separator="; ")
         run = f" (run {batch.run_id[:_ID_LETTERS]})" if batch.run_id else ""
         word = batch.verdict or ("not compared" if batch.state == "scored" else batch.state)
         _add_row(table, batch.batch, *counts, version, _coloured(word), why + run)
@@ -428,7 +428,7 @@ def show_history(console: Console, events: Sequence[HistoryEvent]) -> None:
         by = event.by if event.run_id is None else f"{event.by}, run {event.run_id}"
         looks = "" if event.test_looks is None else f"{event.test_looks:,}"
         cells = (_time(event.at), _coloured(event.event), version, _short_ids(by), looks)
-        why = shorten_sentences(event.reasons, _REASONS)
+        why = shorten_sentences(event.reasons)
         _add_row(table, *cells, f"{why}\nRests on {event.basis}." if event.basis else why)
     console.print(table)
 

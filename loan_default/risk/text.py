@@ -18,7 +18,7 @@ def shorten_names(names: Sequence[str], limit: int) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def shorten_sentences(sentences: Sequence[str], limit: int, separator: str = " ") -> str:
+def shorten_sentences(sentences: Sequence[str], limit: int = 3, separator: str = " ") -> str:
     """Join sentences as `A. B. (+3 more)`, where there are more of them than `limit`."""
     more = f" (+{len(sentences) - limit} more)" if len(sentences) > limit else ""
     return separator.join(sentences[:limit]) + more

@@ -25,7 +25,6 @@ from loan_default.defs.results import explain_failures
 from loan_default.risk.text import shorten_sentences
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
-_REASONS = 3  # that a check names
 _COLUMNS = {
     "feature": "string",
     "drifted": "bool",
@@ -76,7 +75,7 @@ def drift_report(
 
 def _verdict_checks(compared: ComparedBatch, least: int) -> Iterator[dg.AssetCheckResult]:
     verdict = compared.verdict
-    reasons = shorten_sentences(verdict.reasons, _REASONS, "; ")
+    reasons = shorten_sentences(verdict.reasons, separator="; ")
     yield warning(
         "drift_report",
         STABLE,

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from loan_default.risk.evaluation import Evaluation, Interval
     from loan_default.risk.validation.champion_challenger import Judgement
 
-_REASONS = 3  # that a check names
 _PLOTS = ("roc.png", "calibration.png", "default_rate_by_decile.png")
 
 
@@ -213,7 +212,7 @@ def _verdict_check(promotion: Promotion) -> dg.AssetCheckResult:
         "promoted_model",
         PROMOTED,
         passed=decision.verdict == "promote",
-        sentence=f"{decision.verdict} version {decision.candidate}: {shorten_sentences(decision.reasons, _REASONS)}",
+        sentence=f"{decision.verdict} version {decision.candidate}: {shorten_sentences(decision.reasons)}",
     )
 
 

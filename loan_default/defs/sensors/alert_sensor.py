@@ -25,7 +25,6 @@ from loan_default.risk.text import shorten_sentences
 if TYPE_CHECKING:
     from upath import UPath
 
-_MAX_REASONS = 3  # of a decision, in a message
 _FIRST_LOOK_BACK, _LONGEST_LOOK_BACK = timedelta(minutes=5), timedelta(days=1)
 _OVERLAP = timedelta(seconds=15)
 _MAX_EVENTS = 1_000  # whose names the cursor holds
@@ -106,7 +105,7 @@ def _requests(instance: dg.DagsterInstance, names: BookNames, since: datetime) -
 def _decisions(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
     for event, record in _records(layout.decisions, since):
         decision = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
-        yield event, f"{decision}: {shorten_sentences(record['reasons'], _MAX_REASONS)}"
+        yield event, f"{decision}: {shorten_sentences(record['reasons'])}"
 
 
 def _drifted_batches(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
@@ -121,7 +120,7 @@ def _performance(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, 
     report = layout.record("performance_report")
     for event, record in _records(report.parent, since, only=report.name):
         if record["verdict"] == "degraded":
-            reasons = shorten_sentences(record["reasons"], _MAX_REASONS)
+            reasons = shorten_sentences(record["reasons"])
             yield event, f"Version {record['model_version']} has degraded: {reasons}"
         for name in record["unreadable"]:
             yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."

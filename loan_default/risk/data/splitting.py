@@ -32,7 +32,6 @@ _CYCLE = 5  # of loans of too few months, three in five train, one calibrates an
 _POSITION = ":position"  # of a loan in its file
 _MEASURED_AT_MOST = 1_000_000  # loans, of which the population is measured
 _OWN_SHARE = 0.01  # of the matured loans that a term must hold to be cut by its own months
-Start = date | Position  # of a window: an issue month, a cohort's position, or a draw
 
 
 @dataclass(frozen=True)
