@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loan_default.adapters.storage import remove, store, write_json
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import DriftPolicy
+from loan_default.steps.batch import Batch
 from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ class ComparedBatch:
 
 
 def compare_batch(
-    batch: str,
-    applications: ParquetTable,
-    application_report: Mapping[str, Any],
+    batch: Batch,
     predictions: ParquetTable,
     models: ModelStore,
     policy: DriftPolicy,
@@ -80,20 +79,20 @@ def compare_batch(
     from loan_default.risk.monitoring.drift import feature_drift, judge_drift
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE, profile_of
 
-    version, scored_at = _scored_by(batch, predictions, application_report, models)
+    version, scored_at = _scored_by(batch, predictions, models)
     reference, contract = models.reference(version).profile, models.scorer(version).contract
-    table = JoinedTable(((applications, contract.feature_names), (predictions, (RAW_SCORE,))))
+    table = JoinedTable(((batch.applications, contract.feature_names), (predictions, (RAW_SCORE,))))
     profile = profile_of(engine, table, reference)
     features = feature_drift(reference, profile, policy)
     fields = [asdict(field) for field in field_distributions(reference, profile)]
-    record = {"batch": batch, "model_version": version.version, "fields": fields}
-    write_json(workspace.layout.batch_record("field_distributions", batch), record)
-    _store_sample(batch, table.scan(), profile.rows, policy, workspace)
+    record = {"batch": batch.name, "model_version": version.version, "fields": fields}
+    write_json(workspace.layout.batch_record("field_distributions", batch.name), record)
+    _store_sample(batch.name, table.scan(), profile.rows, policy, workspace)
     return ComparedBatch(
-        batch,
+        batch.name,
         version.version,
         scored_at,
-        _months(application_report),
+        _months(batch.report),
         reference.rows,
         reference.months,
         policy,
@@ -102,18 +101,16 @@ def compare_batch(
     )
 
 
-def _scored_by(
-    batch: str, predictions: ParquetTable, application_report: Mapping[str, Any], models: ModelStore
-) -> tuple[ModelVersion, datetime]:
+def _scored_by(batch: Batch, predictions: ParquetTable, models: ModelStore) -> tuple[ModelVersion, datetime]:
     columns = ("model_version", "scored_at", "input_fingerprint")
     version, scored_at, fingerprint = predictions.scan().select(columns).head(1).collect().row(0)
-    if fingerprint != application_report["fingerprint"]:
-        raise BadInput(f"The predictions of batch {batch} are of an earlier file of that name; score it again.")
+    if fingerprint != batch.report["fingerprint"]:
+        raise BadInput(f"The predictions of batch {batch.name} are of an earlier file of that name; score it again.")
     return models.tracking.get(version), scored_at
 
 
-def _months(application_report: Mapping[str, Any]) -> tuple[str, str] | None:
-    first, last = application_report["first_month"], application_report["last_month"]
+def _months(report: Mapping[str, Any]) -> tuple[str, str] | None:
+    first, last = report["first_month"], report["last_month"]
     return (first, last) if first else None
 
 

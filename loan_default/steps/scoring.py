@@ -20,13 +20,13 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Finding
 from loan_default.risk.validation.quality_gates import judge_fields, judge_predictions
+from loan_default.steps.batch import Batch
 from loan_default.steps.gates import require_passed
 from loan_default.steps.promotion import version_in_production
 from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
-    from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.compute import Engine
     from loan_default.risk.data.cleaning_report import CleaningReport
 
@@ -103,9 +103,7 @@ def _batch_file(layout: StorageLayout, batch: str) -> UPath:
 
 
 def score_batch(
-    batch: str,
-    applications: ParquetTable,
-    application_report: Mapping[str, Any],
+    batch: Batch,
     models: ModelStore,
     workspace: Workspace,
     engine: Engine,
@@ -118,9 +116,7 @@ def score_batch(
     Stored are, in this order, the prediction history of this version, the predictions, the same as CSV, and a record.
 
     Args:
-        batch: its name.
-        applications: the cleaned applications.
-        application_report: the report on the file that they came from.
+        batch: as it was read.
         models: where the version in production is.
         workspace: where to.
         engine: where the work is done.
@@ -138,26 +134,26 @@ def score_batch(
 
     version, layout = version_in_production(models.tracking), workspace.layout
     scorer = models.scorer(version)
-    fields = judge_fields(applications.scan(), scorer.space, accept_missing)
+    fields = judge_fields(batch.applications.scan(), scorer.space, accept_missing)
     require_passed("predictions", [fields])
     with workspace.scratch("predictions.parquet", "predictions.csv") as (parquet, csv):
         decisions = write_predictions(
             scorer,
-            applications,
+            batch.applications,
             parquet=parquet,
             csv=csv,
             constants={
                 "model_version": version.version,
                 "scored_at": now,
-                "input_fingerprint": application_report["fingerprint"],
+                "input_fingerprint": batch.report["fingerprint"],
             },
             engine=engine,
         )
         predictions = pl.scan_parquet(parquet, glob=False)
         columns = tuple(predictions.collect_schema())
-        findings = (fields, *judge_predictions(predictions, application_report["kept"]))
+        findings = (fields, *judge_predictions(predictions, batch.report["kept"]))
         require_passed("predictions", findings)
-        prediction_history.add(parquet, layout, batch, version.version, workspace.staging)
-        report = prediction_report(application_report, version.version, now, decisions)
-        _store_predictions(parquet, csv, report, layout, batch)
-    return BatchScoring(version.version, application_report["kept"], decisions, findings, columns)
+        prediction_history.add(parquet, layout, batch.name, version.version, workspace.staging)
+        report = prediction_report(batch.report, version.version, now, decisions)
+        _store_predictions(parquet, csv, report, layout, batch.name)
+    return BatchScoring(version.version, batch.report["kept"], decisions, findings, columns)

@@ -23,6 +23,7 @@ from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings
+from loan_default.steps.batch import Batch
 from loan_default.steps.performance import MeasuredPerformance, measure_versions, read_outcome_files
 from loan_default.steps.scoring import read_batch
 from loan_default.steps.training import TrainingData
@@ -90,13 +91,13 @@ class Book:
         root = Path(self.settings.storage)
         return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
-    def deliver(self, batch: str, applications: pl.DataFrame) -> tuple[ParquetTable, dict[str, Any]]:
-        """Put a batch file into the inbox and read it; return its applications and the report."""
+    def deliver(self, batch: str, applications: pl.DataFrame) -> Batch:
+        """Put a batch file into the inbox and read it."""
         path = Path(str(self.layout.inbox / f"{batch}.csv"))
         path.parent.mkdir(exist_ok=True)
         write_csv(applications, path)
         report = read_batch(batch, self.contract, self.workspace)
-        return self.table(self.layout.batch_table("application_batch", batch)), report.to_dict()
+        return Batch(batch, self.table(self.layout.batch_table("application_batch", batch)), report.to_dict())
 
     def measure(self, now: datetime) -> MeasuredPerformance:
         """Read the files of outcomes, and measure every version on loans that ended."""

@@ -18,15 +18,14 @@ MONTH, NOW = date(2014, 8, 1), datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def _score(book: Book, shift: float = 0.0) -> None:
-    applications, report = book.deliver("a", make_applications(400, seed=3, month=MONTH, shift=shift))
-    score_batch("a", applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
+    batch = book.deliver("a", make_applications(400, seed=3, month=MONTH, shift=shift))
+    score_batch(batch, book.models, book.workspace, LocalEngine(), now=NOW)
 
 
 def _compare(book: Book, seed: int = 3, shift: float = 0.0) -> ComparedBatch:
-    applications, report = book.deliver("a", make_applications(400, seed=seed, month=MONTH, shift=shift))
+    batch = book.deliver("a", make_applications(400, seed=seed, month=MONTH, shift=shift))
     predictions = book.table(book.layout.batch_table("predictions", "a"))
-    policy = book.policy.drift
-    return compare_batch("a", applications, report, predictions, book.models, policy, book.workspace, LocalEngine())
+    return compare_batch(batch, predictions, book.models, book.policy.drift, book.workspace, LocalEngine())
 
 
 def test_the_same_population_is_stable(book: Book) -> None:

@@ -44,8 +44,8 @@ def test_without_outcome_files_the_tables_are_empty(contract: Contract, workspac
 
 @pytest.mark.integration
 def test_what_was_predicted_is_held_against_how_the_loans_ended(book: Book) -> None:
-    applications, report = book.deliver("a", make_applications(400, seed=3, month=MONTH))
-    score_batch("a", applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
+    batch = book.deliver("a", make_applications(400, seed=3, month=MONTH))
+    score_batch(batch, book.models, book.workspace, LocalEngine(), now=NOW)
     _write_outcomes(book.workspace)
     measured = book.measure(NOW)
     (version,) = measured.record["versions"]

@@ -1,5 +1,6 @@
 """A batch is read and scored; when the step returns, table and CSV are stored, and never one of another scoring."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def test_a_batch_that_is_not_in_the_inbox_is_refused(contract: Contract, workspa
 
 
 def _score(book: Book, batch: str = "a", seed: int = 3, rows_kept: int | None = None) -> BatchScoring:
-    applications, report = book.deliver(batch, make_applications(60, seed=seed, month=MONTH))
-    report |= {} if rows_kept is None else {"kept": rows_kept}
-    return score_batch(batch, applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
+    delivered = book.deliver(batch, make_applications(60, seed=seed, month=MONTH))
+    kept = {} if rows_kept is None else {"kept": rows_kept}
+    delivered = replace(delivered, report={**delivered.report, **kept})
+    return score_batch(delivered, book.models, book.workspace, LocalEngine(), now=NOW)
 
 
 @pytest.mark.integration
@@ -67,14 +69,11 @@ def test_table_history_and_csv_are_stored_when_the_step_returns(book: Book) -> N
 
 @pytest.mark.integration
 def test_a_batch_without_a_field_of_development_is_scored_only_where_that_is_accepted(book: Book) -> None:
-    batch = make_applications(60, seed=3, month=MONTH).with_columns(dti=pl.lit(None, pl.Float64))
-    applications, report = book.deliver("without-dti", batch)
+    applications = make_applications(60, seed=3, month=MONTH).with_columns(dti=pl.lit(None, pl.Float64))
+    batch = book.deliver("without-dti", applications)
 
     def scored_without(*accepted: str) -> BatchScoring:
-        models, workspace, engine = book.models, book.workspace, LocalEngine()
-        return score_batch(
-            "without-dti", applications, report, models, workspace, engine, now=NOW, accept_missing=accepted
-        )
+        return score_batch(batch, book.models, book.workspace, LocalEngine(), now=NOW, accept_missing=accepted)
 
     with pytest.raises(
         GateFailed, match=r"^No application of the batch has dti, .* by --accept-missing dti \("

@@ -19,6 +19,7 @@ from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.validation import alternatives
 from loan_default.risk.validation.alternatives import ANOTHER_SEED, ON_SAMPLE, WITHOUT_OPINION
+from loan_default.steps.batch import Batch
 from loan_default.steps.data import clean_loan_file, split_cleaned_loans
 from loan_default.steps.gates import GateFailed
 from loan_default.steps.scoring import read_batch, score_batch
@@ -150,6 +151,6 @@ def _run(folder: Path, contract: Contract, rows: pl.DataFrame, **written: Any) -
     models.promote_by_hand(training.record["version"], reason="A test.", by="test", now=now)
     applications = read_batch("a", contract, workspace)
     table = ParquetTable.of(layout.batch_table("application_batch", "a"), workspace.staging)
-    score_batch("a", table, applications.to_dict(), models, workspace, engine, now=now)
+    score_batch(Batch("a", table, applications.to_dict()), models, workspace, engine, now=now)
     predictions = pl.read_parquet(str(layout.batch_table("predictions", "a")))
     return predictions.drop("input_fingerprint")

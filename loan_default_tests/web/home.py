@@ -19,7 +19,7 @@ from loan_default.steps.monitoring import compare_batch
 from loan_default.steps.scoring import score_batch
 from loan_default_tests import homes
 from loan_default_tests.shared import made_once
-from loan_default_tests.steps.book import Book, as_json
+from loan_default_tests.steps.book import Book
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTHS = {"2014-07": 0.0, "2014-08": 0.0, "2014-09": 1.0}  # and the shift of their population
@@ -66,12 +66,8 @@ def register_again(book: Book) -> None:
 
 
 def _score(book: Book, batch: str, loans: pl.DataFrame) -> None:
-    applications, report = book.deliver(batch, loans)
-    score_batch(batch, applications, report, book.models, book.workspace, LocalEngine(), now=NOW)
+    delivered = book.deliver(batch, loans)
+    score_batch(delivered, book.models, book.workspace, LocalEngine(), now=NOW)
     predictions = book.table(book.layout.batch_table("predictions", batch))
-    report = as_json(report)
-    compared = compare_batch(
-        batch, applications, report, predictions, book.models, book.policy.drift, book.workspace, LocalEngine()
-    )
+    compared = compare_batch(delivered, predictions, book.models, book.policy.drift, book.workspace, LocalEngine())
     storage.write_json(book.layout.batch_record("drift_report", batch), compared.to_dict())
-    storage.write_json(book.layout.batch_record("application_report", batch), report)

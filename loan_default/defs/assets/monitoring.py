@@ -23,6 +23,7 @@ from loan_default.defs.resources import (
 )
 from loan_default.defs.results import explain_failures
 from loan_default.risk.text import shorten_sentences
+from loan_default.steps.batch import Batch
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
 _COLUMNS = {
@@ -57,9 +58,7 @@ def drift_report(
     """Compare the batch with the profile of the version that scored it."""
     policy = loan_book.policy.drift
     compared = compare_batch(
-        context.partition_key,
-        application_batch,
-        application_report,
+        Batch(context.partition_key, application_batch, application_report),
         predictions,
         model_registry.models,
         policy,

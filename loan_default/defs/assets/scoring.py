@@ -24,6 +24,7 @@ from loan_default.defs.resources import (
 )
 from loan_default.defs.results import explain_failures, file_specs, report_together
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES
+from loan_default.steps.batch import Batch
 from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
 from loan_default.steps.workspace import Workspace
 
@@ -132,9 +133,7 @@ def predictions(
     """Score the batch; scoring it again replaces its result and nothing else."""
     batch, workspace = context.partition_key, storage.workspace(context.run.run_id)
     scored = score_batch(
-        batch,
-        application_batch,
-        application_report,
+        Batch(batch, application_batch, application_report),
         model_registry.models,
         workspace,
         compute.engine,
