@@ -1,7 +1,8 @@
 """The code of assets, as Dagster shows it: where each is defined, and a version that changes with what computes it.
 
 A version is a fingerprint of files: those of the asset, of its step, and of the floors of `risk` that the step works
-with. Which floor that is, is said here.
+with. Which floor that is, is said here. Dagster's `with_source_code_references` would name the file of the decorator
+that is around each asset.
 """
 
 from __future__ import annotations

@@ -80,7 +80,10 @@ def user_errors() -> Iterator[None]:
 
 
 def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters, Iterator[Any]]:
-    """Decorate an asset's function: what a user can mend is one sentence, and a gate that failed has its checks."""
+    """Decorate an asset's function: what a user can mend is one sentence, and a gate that failed has its checks.
+
+    Its events get the keys of the book, and its run a span.
+    """
 
     @wraps(compute)
     def events(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Any]:
