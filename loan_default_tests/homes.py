@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -71,10 +71,15 @@ def _settings_of(folder: Path) -> Settings:
 
 def trained_home(folder: Path) -> Settings:
     """Make a home in `folder` with version 1 in production, a copy of one that is trained once for all processes."""
-    trained = made_once("trained_home", _train_home)
-    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    return copy_home("trained_home", _train_home, folder)
+
+
+def copy_home(name: str, make: Callable[[Path], None], folder: Path) -> Settings:
+    """Make a home in `folder`, a copy of the one of this name, which `make` makes once for all processes."""
+    original = made_once(name, make)
+    shutil.copytree(original, folder, dirs_exist_ok=True)
     settings = _settings_of(folder)
-    _replace_paths(settings, trained, folder)
+    _replace_paths(settings, original, folder)
     return settings
 
 

@@ -5,7 +5,6 @@ It is made once for all processes, by the steps alone, as runs of Dagster would 
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from loan_default.settings import Settings
 from loan_default.steps.monitoring import compare_batch
 from loan_default.steps.scoring import score_batch
 from loan_default_tests import homes
-from loan_default_tests.shared import made_once
 from loan_default_tests.steps.book import Book
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,11 +26,7 @@ REJECTED = {"2014-08": 3}
 
 def pages_home(folder: Path) -> Settings:
     """Make the home in `folder`, a copy of one that is made once."""
-    original = made_once("pages_home", _make)
-    shutil.copytree(original, folder, dirs_exist_ok=True)
-    settings = homes._settings_of(folder)
-    homes._replace_paths(settings, original, folder)
-    return settings
+    return homes.copy_home("pages_home", _make, folder)
 
 
 def _make(folder: Path) -> None:
