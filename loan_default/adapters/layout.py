@@ -96,9 +96,13 @@ class StorageLayout:
         """Return the path of an asset that is a record."""
         return self.root / f"{asset}.json"
 
+    def batches(self, asset: BatchRecord | BatchTable) -> UPath:
+        """Return the folder of an asset, with a file for each batch."""
+        return self.root / asset
+
     def batch_record(self, asset: BatchRecord, batch: str) -> UPath:
         """Return the path of a batch's record."""
-        return self.root / asset / f"{batch}.json"
+        return self.batches(asset) / f"{batch}.json"
 
     def table(self, asset: Table) -> UPath:
         """Return the path of an asset that is a table."""
@@ -110,7 +114,7 @@ class StorageLayout:
 
     def batch_table(self, asset: BatchTable, batch: str) -> UPath:
         """Return the path of a batch's table."""
-        return self.root / asset / f"{batch}.parquet"
+        return self.batches(asset) / f"{batch}.parquet"
 
     @property
     def model_card(self) -> UPath:

@@ -126,8 +126,8 @@ def say_value(field: LoanField, value: float | str) -> str:
 
 def stored_batches(settings: Settings) -> list[str]:
     """List the batches whose applications are stored, the newest name first."""
-    folder = settings.layout.batch_table("application_batch", "x").parent
-    return sorted((batch_name(file.name) for file in list_files(folder)), reverse=True)
+    files = list_files(settings.layout.batches("application_batch"))
+    return sorted((batch_name(file.name) for file in files), reverse=True)
 
 
 def _of_this_month(contract: Contract, application: Application) -> Application:

@@ -94,8 +94,7 @@ class BatchArchive:
 
     def __init__(self, layout: StorageLayout) -> None:
         self._layout = layout
-        reports = layout.batch_record("prediction_report", "").parent
-        index = layout.record_index
+        reports, index = layout.batches("prediction_report"), layout.record_index
         self._predictions = RecordCache(reports, _prediction_figures, index=index("prediction_report"))
         self._drift = RecordCache(layout.drift_reports, _drift_figures, is_verdict, index("drift_report"))
 
