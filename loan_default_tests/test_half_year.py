@@ -49,8 +49,8 @@ from loan_default.adapters.tracking import ModelVersion, Tracking, TrackingError
 from loan_default.defs.book import BookNames
 from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import StorageResource
+from loan_default.defs.run_tags import REASON_TAG
 from loan_default.defs.sensors import alert_sensor, build
-from loan_default.defs.sensors.ticks import REASON_TAG
 from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.policy import RetrainingPolicy
 from loan_default.settings import Settings, dagster_yaml

@@ -67,6 +67,7 @@ def score_again(
     from loan_default.cli import tables
     from loan_default.cli.progress import progress
     from loan_default.cli.terminal import output
+    from loan_default.defs.run_tags import AGAIN_TAG
     from loan_default.operations import batches as operations
     from loan_default.operations import home
 
@@ -80,7 +81,7 @@ def score_again(
             lambda batch, number: tables.show_batch_number(console, batch, number, len(plan.batches)),
             accept_missing=accept_missing,
         )
-    tables.show_rescoring(console, result, operations.AGAIN_TAG)
+    tables.show_rescoring(console, result, AGAIN_TAG)
     result.require_success()
 
 

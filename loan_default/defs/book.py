@@ -12,8 +12,9 @@ from typing import Any
 
 import dagster as dg
 
+from loan_default.defs.run_tags import BOOK_TAG
+
 batches = dg.DynamicPartitionsDefinition(name="batch")  # named after their files, as `adapters.layout` says
-BOOK_TAG = "loan_default/book"  # of the runs of a book that does not ship
 Event = dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from loan_default.adapters import inbox, storage
 from loan_default.adapters.layout import BATCH_SUFFIXES, batch_name
 from loan_default.adapters.tracking import PRODUCTION
+from loan_default.defs.run_tags import AGAIN_TAG, REASON_TAG
 from loan_default.operations.batch_status import comparisons
 from loan_default.operations.book import read_contract
 from loan_default.operations.promotion import open_models
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from loan_default.adapters.inbox import File
 
-AGAIN_TAG = "loan_default/again"  # of the runs that one request to score again made
 _SCORING = "scoring"  # the asset group
 
 
@@ -241,8 +241,6 @@ def score_again(
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says at which batch, and how to go on.
     """
-    from loan_default.defs.sensors.ticks import REASON_TAG
-
     tag, failures = datetime.now(UTC).isoformat(timespec="seconds"), {}
     tags = {AGAIN_TAG: tag, REASON_TAG: f"scored again by {getpass.getuser()}, by hand"}
     config = _scoring_config(accept_missing)

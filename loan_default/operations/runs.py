@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from loan_default.defs.run_tags import PARTITION_TAG, REASON_TAG
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -243,8 +244,6 @@ def _failure(instance: dg.DagsterInstance, settings: Settings, batch: str) -> Ba
     """Return the failure of the newest run of a batch that has ended; None where that run did not fail."""
     from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
-    from loan_default.defs.sensors.ticks import PARTITION_TAG
-
     newest = next(iter(_runs(instance, settings, tags={PARTITION_TAG: batch}, statuses=FINISHED_STATUSES)), None)
     if newest is None or newest.status != "failure":
         return None
@@ -260,8 +259,6 @@ def _runs(instance: dg.DagsterInstance, settings: Settings, **filters: Any) -> l
 
 
 def _run(record: dg.RunRecord) -> Run:
-    from loan_default.defs.sensors.ticks import PARTITION_TAG, REASON_TAG
-
     run = record.dagster_run
     return Run(
         run_id=run.run_id,

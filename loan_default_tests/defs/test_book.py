@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from loan_default.definitions import build_definitions
-from loan_default.defs.book import BOOK_TAG, BookNames, batches, with_own_keys
+from loan_default.defs.book import BookNames, batches, with_own_keys
+from loan_default.defs.run_tags import BOOK_TAG
 from loan_default.settings import Settings
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from loan_default.adapters.model_store import ORIGIN
-from loan_default.defs.sensors.ticks import REASON_TAG
+from loan_default.defs.run_tags import REASON_TAG
 from loan_default.operations.history import read_history
 from loan_default.settings import Settings
 

@@ -18,7 +18,8 @@ from loan_default.adapters.layout import StorageLayout, is_verdict
 from loan_default.adapters.storage import read_text
 from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, NotificationsResource, StorageResource
-from loan_default.defs.sensors.ticks import MAX_NAMES, PARTITION_TAG, REASON_TAG, Result, explain_skips
+from loan_default.defs.run_tags import PARTITION_TAG, REASON_TAG
+from loan_default.defs.sensors.ticks import MAX_NAMES, Result, explain_skips
 from loan_default.risk.monitoring.verdicts import with_current_verdict
 from loan_default.risk.text import shorten_sentences
 

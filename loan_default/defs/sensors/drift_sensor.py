@@ -20,17 +20,8 @@ from loan_default.adapters.storage import read_json, read_text
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
-from loan_default.defs.sensors.ticks import (
-    DATA_TAG,
-    MAX_REQUESTS,
-    MAX_RUNS,
-    REASON_TAG,
-    RUN_KEY_TAG,
-    UNDER_WAY,
-    VERSION_TAG,
-    Result,
-    explain_skips,
-)
+from loan_default.defs.run_tags import DATA_TAG, REASON_TAG, RUN_KEY_TAG, VERSION_TAG
+from loan_default.defs.sensors.ticks import MAX_REQUESTS, MAX_RUNS, UNDER_WAY, Result, explain_skips
 from loan_default.risk.monitoring.retraining import (
     DegradedVersion,
     DriftedBatch,

@@ -14,7 +14,8 @@ import dagster as dg
 
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.resources import ClockResource, ModelRegistryResource, ScoringServerResource, StorageResource
-from loan_default.defs.sensors.ticks import MAX_RUNS, REASON_TAG, UNDER_WAY, VERSION_TAG, Result, explain_skips
+from loan_default.defs.run_tags import REASON_TAG, VERSION_TAG
+from loan_default.defs.sensors.ticks import MAX_RUNS, UNDER_WAY, Result, explain_skips
 
 if TYPE_CHECKING:
     from loan_default.adapters.scoring_server import Health

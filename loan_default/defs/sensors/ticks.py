@@ -1,4 +1,4 @@
-"""The common parts of sensors: a tick that cannot ask what it needs says so, runs that are under way, tags of runs.
+"""The common parts of sensors: a tick that cannot ask what it needs says so, and runs that are under way.
 
 What each sensor does is in the module that bears its name; `build` puts all of them together.
 """
@@ -19,8 +19,6 @@ from loan_default.risk.errors import BadInput
 Parameters = ParamSpec("Parameters")
 Result = dg.SensorResult | dg.SkipReason
 
-VERSION_TAG, DATA_TAG, REASON_TAG = "loan_default/version", "loan_default/data", "loan_default/reason"
-RUN_KEY_TAG, PARTITION_TAG = "dagster/run_key", "dagster/partition"  # Dagster's own
 MAX_REQUESTS = 3  # runs in one tick: Dagster files them one by one, and other sensors wait
 MAX_NAMES = 10  # in a skip reason
 MAX_RUNS = 100  # of the past that are looked at

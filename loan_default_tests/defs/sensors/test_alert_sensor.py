@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from loan_default.adapters import decision_log
 from loan_default.adapters.alerts import Channels
+from loan_default.defs.run_tags import REASON_TAG
 from loan_default.defs.sensors import alert_sensor
 from loan_default.defs.sensors.alert_sensor import read_cursor
-from loan_default.defs.sensors.ticks import REASON_TAG
 from loan_default_tests.defs.sensors.harness import (
     CURSORS,
     Clock,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loan_default.defs.run_tags import DATA_TAG, REASON_TAG, VERSION_TAG
 from loan_default.defs.sensors import drift_sensor
-from loan_default.defs.sensors.ticks import DATA_TAG, REASON_TAG, VERSION_TAG
 from loan_default.risk.monitoring.retraining import Retraining
 from loan_default.risk.policy import load_policy
 from loan_default_tests.defs.sensors.harness import (

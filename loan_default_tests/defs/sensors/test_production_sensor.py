@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from loan_default.defs.run_tags import REASON_TAG, VERSION_TAG
 from loan_default.defs.sensors.production_sensor import end_of_pause
-from loan_default.defs.sensors.ticks import REASON_TAG, VERSION_TAG
 from loan_default_tests.defs.sensors.harness import (
     Harness,
     RunStatus,
