@@ -35,16 +35,17 @@ _TOKEN_BYTES = 6  # 8 letters
 class File:
     """A file as its folder or bucket lists it; `state` changes whenever it is written, `generation` is a bucket's."""
 
-    path: UPath
+    folder: UPath
+    name: str
     size: int
     state: str
     changed_at: datetime
     generation: int | None = None
 
-    @cached_property  # a bucket's path takes it apart each time
-    def name(self) -> str:
-        """The name without the folder."""
-        return self.path.name
+    @cached_property  # in a list of thousands, making each would take longer than listing them
+    def path(self) -> UPath:
+        """The path of the file."""
+        return self.folder / self.name
 
     @property
     def token(self) -> str:
@@ -141,12 +142,12 @@ def list_files(folder: UPath) -> list[File]:
 def list_all_files(folder: UPath) -> list[File]:
     """List the files of a folder or bucket prefix, also those that are being written."""
     if is_remote(folder):
-        return [_remote(folder / listed.name, listed) for listed in gcs.list_objects(folder)]
+        return [_remote(folder, listed) for listed in gcs.list_objects(folder)]
     local = to_local(folder)
     if not local.exists():
         return []
     with os.scandir(local) as entries:
-        return [_local(Path(entry.path), entry.stat()) for entry in entries if entry.is_file()]
+        return [_local(UPath(local), entry.name, entry.stat()) for entry in entries if entry.is_file()]
 
 
 def list_names(folder: UPath) -> dict[str, ListedFile]:
@@ -176,13 +177,17 @@ def list_folders(folder: UPath) -> list[str]:
 def find_file(path: UPath) -> File | None:
     """Look a file up in its folder or bucket, if there is one."""
     if not is_remote(path):
-        return _local(to_local(path), to_local(path).stat()) if to_local(path).exists() else None
+        return _named(to_local(path)) if to_local(path).exists() else None
     listed = gcs.find(path)
-    return _remote(path, listed) if listed else None
+    return _remote(path.parent, listed) if listed else None
 
 
-def _local(path: Path, stat: os.stat_result) -> File:
-    return File(UPath(path), stat.st_size, _state(stat), _changed_at(stat))
+def _named(path: Path) -> File:
+    return _local(UPath(path.parent), path.name, path.stat())
+
+
+def _local(folder: UPath, name: str, stat: os.stat_result) -> File:
+    return File(folder, name, stat.st_size, _state(stat), _changed_at(stat))
 
 
 def _state(stat: os.stat_result) -> str:
@@ -193,8 +198,8 @@ def _changed_at(stat: os.stat_result) -> datetime:
     return datetime.fromtimestamp(stat.st_mtime, UTC)
 
 
-def _remote(path: UPath, listed: gcs.Object) -> File:
-    return File(path, listed.size, str(listed.generation), listed.changed_at, listed.generation)
+def _remote(folder: UPath, listed: gcs.Object) -> File:
+    return File(folder, listed.name, listed.size, str(listed.generation), listed.changed_at, listed.generation)
 
 
 def match_files(spec: str, **options: Any) -> list[File]:
@@ -208,7 +213,7 @@ def match_files(spec: str, **options: Any) -> list[File]:
         named = [file for file in files if file.name == pattern]
         return named or [file for file in files if fnmatchcase(file.name, pattern)]
     names = [spec] if Path(spec).exists() else glob.glob(spec)
-    return [_local(Path(name), Path(name).stat()) for name in names if Path(name).is_file()]
+    return [_named(Path(name)) for name in names if Path(name).is_file()]
 
 
 def require_files(spec: str) -> list[File]:

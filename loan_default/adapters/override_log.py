@@ -6,7 +6,7 @@ Records are only added, under names that sort by time, so that nobody waits for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +21,16 @@ def add(layout: StorageLayout, record: Mapping[str, Any]) -> None:
     storage.write_json(layout.override(recorded_at, record["decision_id"]), record)
 
 
-def read(layout: StorageLayout, decision_id: str = "") -> list[dict[str, Any]]:
-    """Read every override, or those of one decision, oldest first."""
+def read(
+    layout: StorageLayout, decision_ids: Collection[str] | None = None, newest: int | None = None
+) -> list[dict[str, Any]]:
+    """Read every override, oldest first; or those of some decisions, or so many of the newest."""
     files = sorted(list_files(layout.overrides), key=lambda file: file.name)
-    end = f"-{decision_id}.json" if decision_id else ".json"
-    return storage.read_records([file.path for file in files if file.name.endswith(end)])
+    files = [file for file in files if file.name.endswith(".json")]
+    if decision_ids is not None:
+        files = [file for file in files if _decision_of(file.name) in decision_ids]
+    return storage.read_records([file.path for file in (files if newest is None else files[-newest:])])
+
+
+def _decision_of(name: str) -> str:
+    return name.partition("-")[2].removesuffix(".json")

@@ -338,9 +338,14 @@ class Tracking:
 
     def version_of(self, alias: str) -> ModelVersion | None:
         """Return the version that `alias` points at, if any."""
-        with self._client(f"read the alias {alias}") as client:
-            version = self._aliases(client).get(alias)
-        return None if version is None else self.get(version)
+        return self.versions_of(alias)[0]
+
+    def versions_of(self, *aliases: str) -> list[ModelVersion | None]:
+        """Return the version that each alias points at, None where it points at none."""
+        with self._client(f"read the alias {' and '.join(aliases)}") as client:
+            numbers = self._aliases(client)
+        versions = {number: self.get(number) for number in {numbers[alias] for alias in aliases if alias in numbers}}
+        return [versions.get(numbers[alias]) if alias in numbers else None for alias in aliases]
 
     def move_alias(self, alias: str, version: int) -> None:
         """Point `alias` at `version`."""

@@ -45,13 +45,19 @@ def serve(
 
 
 @command(SERVE, "web", "web --port 8080")
-def web(*, host: Annotated[str | None, Parameter(metavar="ADDRESS")] = None, port: Port | None = None) -> None:
+def web(
+    *,
+    host: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
+    port: Port | None = None,
+    quiet: bool = False,
+) -> None:
     """Show the pages of this installation: overview, scoring, decisions, batches, versions, promised and realised.
 
     Args:
         host: Address to listen on; another than loopback needs users or a proxy that signs people in. Default:
             127.0.0.1.
         port: Port to listen on. Default: LOAN_DEFAULT_WEB_PORT, 5002 unless set.
+        quiet: Leave the address out, as another program says it.
     """
     from loan_default.cli.terminal import errors
     from loan_default.operations import home
@@ -60,7 +66,8 @@ def web(*, host: Annotated[str | None, Parameter(metavar="ADDRESS")] = None, por
 
     settings = home.open_home(METRICS_NEEDS)
     config = server.plan(settings, host, port)
-    errors().print(f"Pages: {config.url}   Ctrl-C stops them.")
+    if not quiet:
+        errors().print(f"Pages: {config.url}   Ctrl-C stops them.")
     server.run(settings, config)
 
 
@@ -79,18 +86,20 @@ def web_user(name: str, /, *, role: Literal["viewer", "officer", "approver"] = "
 
 
 @command(SERVE, "evidently", "evidently --port 8000")
-def evidently(*, port: Port = 5003) -> None:
+def evidently(*, port: Port = 5003, quiet: bool = False) -> None:
     """Show Evidently's reports on the newest batches in its own UI, on this machine.
 
     Args:
         port: Port of Evidently's UI.
+        quiet: Leave the address out, as another program says it.
     """
     from loan_default.cli.terminal import errors
     from loan_default.operations import home
     from loan_default.operations.evidently import run_ui
 
     settings = home.open_home()
-    errors().print(f"Evidently: http://127.0.0.1:{port}   Ctrl-C stops it.")
+    if not quiet:
+        errors().print(f"Evidently: http://127.0.0.1:{port}   Ctrl-C stops it.")
     run_ui(settings, port)
 
 
@@ -106,14 +115,22 @@ def dev(*, port: Port = 3000, mlflow_port: Port = 5000, evidently: bool = False,
     """
     from loan_default.cli.terminal import errors, output
     from loan_default.operations import home
-    from loan_default.operations.dev import plan_dev, run_dev
+    from loan_default.operations.dev import DevServer, plan_dev, run_dev
 
     console, settings = output(), home.open_home()
     plan = plan_dev(settings, port, mlflow_port, evidently_port if evidently else None)
-    addresses = "   ".join(f"{server.name}: {server.url}" for server in plan.servers)
-    console.print(f"Starting. {addresses}")
+    names = [server.name for server in plan.servers]
+    console.print(f"Starting {', '.join(names)}.")
+    silent = {*names}
+
+    def show(server: DevServer) -> None:
+        silent.discard(server.name)
+        console.print(f"{f'{server.name}:':12}{server.url}")
+        if not silent:
+            console.print("All answer. Ctrl-C stops them.")
+
     try:
-        ended = run_dev(settings, plan, lambda: console.print(f"Ready.    {addresses}   Ctrl-C stops all."))
+        ended = run_dev(settings, plan, show)
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 0

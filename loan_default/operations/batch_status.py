@@ -5,7 +5,7 @@ Which runs failed is read by `runs`, why a file is no batch by `adapters.inbox`;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,18 +43,31 @@ class BatchStatus:
     run_id: str | None = None
 
 
-def read_batches(settings: Settings, runs: BatchRuns) -> tuple[BatchStatus, ...]:
+@dataclass(frozen=True)
+class Deliveries:
+    """The files of the inbox, and each scored batch with whether it was compared since, as `comparisons` says it."""
+
+    files: Sequence[inbox.File]
+    compared: Mapping[str, bool]
+
+
+def list_deliveries(layout: StorageLayout) -> Deliveries:
+    """List what was delivered, scored and compared."""
+    with ThreadPoolExecutor(1) as pool:  # a bucket takes its time for each
+        listing = pool.submit(comparisons, layout)
+        return Deliveries(inbox.list_files(layout.inbox), listing.result())
+
+
+def read_batches(settings: Settings, runs: BatchRuns, deliveries: Deliveries) -> tuple[BatchStatus, ...]:
     """Read how batches stand: the newest that were scored, oldest first, then all that failed, were refused or wait.
 
     Args:
         settings: of the home.
         runs: what Dagster recorded of batches.
+        deliveries: what the storage holds of them.
     """
-    with ThreadPoolExecutor(1) as pool:  # a bucket takes its time for each
-        listing = pool.submit(comparisons, settings.layout)
-        files = inbox.list_files(settings.layout.inbox)
-        compared = listing.result()
-    scan = inbox.scan_inbox(files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
+    compared = deliveries.compared
+    scan = inbox.scan_inbox(deliveries.files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
     failed = {failure.batch for failure in runs.failures}
     scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
     waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]

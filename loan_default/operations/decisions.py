@@ -1,6 +1,7 @@
-"""A decision of the scoring server, found again by its id and scored again by the version that made it.
+"""Decisions of the scoring server: listed, or found again by an id and scored again by the version that made it.
 
-Dagster is never imported here: the scoring server's image has none. How both is done is `serving.decisions`'s.
+Dagster is never imported here: the scoring server's image has none. How it is done is `serving.decision_list`'s and
+`serving.decisions`'s.
 Tested in `serving/test_server.py`.
 """
 
@@ -11,7 +12,22 @@ from typing import TYPE_CHECKING
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
+    from loan_default.serving.decision_list import DecisionList, DecisionQuery
     from loan_default.serving.decisions import Decision
+
+
+def list_decisions(settings: Settings, query: DecisionQuery, rows: int) -> DecisionList:
+    """List decisions, newest first, of the prediction log and of this home's journal.
+
+    Those that a server on another machine made in the last minute or so are not in the log yet.
+
+    Raises:
+        BadInput: the query names no decision where it begins, or a file of the log cannot be read.
+    """
+    from loan_default.serving import decision_list
+    from loan_default.serving.server import JOURNAL
+
+    return decision_list.list_decisions(query, settings.layout, settings.serving / JOURNAL, settings.staging, rows=rows)
 
 
 def find_decision(settings: Settings, decision_id: str) -> Decision:

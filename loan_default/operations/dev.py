@@ -94,11 +94,11 @@ def plan_dev(settings: Settings, port: int, mlflow_port: int, evidently_port: in
             *("--workers", "1", "--uvicorn-opts", "--log-level warning"),  # four take 0.9 GB more, for one person
         ),
     )
-    web = str(settings.web_port)
-    pages = DevServer("Pages", settings.web_port, "/ping", (*start, "loan_default.cli", "web", *address, web))
+    web = (*start, "loan_default.cli", "web", *address, str(settings.web_port), "--quiet")
+    pages = DevServer("Pages", settings.web_port, "/ping", web)
     servers = [dagster, mlflow, pages]
     if evidently_port is not None:
-        arguments = (*start, "loan_default.cli", "evidently", "--port", str(evidently_port))
+        arguments = (*start, "loan_default.cli", "evidently", "--port", str(evidently_port), "--quiet")
         servers.append(DevServer("Evidently", evidently_port, "/api/version", arguments))
     return DevPlan(tuple(servers), {MLFLOW_UI: mlflow.url, "PYTHONWARNINGS": _WARNINGS})
 
@@ -112,7 +112,7 @@ def _require_free(port: int, option: str) -> None:
             raise BadInput(f"Port {port} is in use; end what listens there, or give {option} another one.") from None
 
 
-def run_dev(settings: Settings, plan: DevPlan, on_ready: Callable[[], None]) -> EndedServer:
+def run_dev(settings: Settings, plan: DevPlan, on_answer: Callable[[DevServer], None]) -> EndedServer:
     """Run the servers until one of them ends, or this process is asked to end; then end them all.
 
     SIGTERM of a supervisor and a closed terminal end them as Ctrl-C does, also where a shell that started this in the
@@ -121,7 +121,7 @@ def run_dev(settings: Settings, plan: DevPlan, on_ready: Callable[[], None]) -> 
     Args:
         settings: of the home, which has been made.
         plan: the servers.
-        on_ready: called once, when every server answers.
+        on_answer: called with each server once, as soon as it answers.
 
     Raises:
         BadInput: Dagster's records cannot be written.
@@ -138,22 +138,24 @@ def run_dev(settings: Settings, plan: DevPlan, on_ready: Callable[[], None]) -> 
     # In sessions of their own, as a terminal sends Ctrl-C to every process of its own.
     processes = [subprocess.Popen(server.arguments, env=environment, start_new_session=True) for server in plan.servers]
     try:
-        return _watch(plan, processes, on_ready)
+        return _watch(plan, processes, on_answer)
     finally:
         _end(processes)
         for stop, handler in handlers.items():
             signal.signal(stop, handler)
 
 
-def _watch(plan: DevPlan, processes: Sequence[subprocess.Popen[bytes]], on_ready: Callable[[], None]) -> EndedServer:
-    ready = False
+def _watch(
+    plan: DevPlan, processes: Sequence[subprocess.Popen[bytes]], on_answer: Callable[[DevServer], None]
+) -> EndedServer:
+    waiting = list(plan.servers)
     while True:
         for server, process in zip(plan.servers, processes, strict=True):
             if (exit_code := process.poll()) is not None:
                 return EndedServer(server.name, exit_code)
-        if not ready and all(_answers(server) for server in plan.servers):
-            ready = True
-            on_ready()
+        for server in [server for server in waiting if _answers(server)]:
+            waiting.remove(server)
+            on_answer(server)
         time.sleep(_PAUSE_SECONDS)
 
 

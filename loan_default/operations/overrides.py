@@ -15,7 +15,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 WORDS_AT_MOST = 2_000
 DECISIONS = ("approve", "decline")  # of a person; a review is what leads to one
@@ -76,6 +76,9 @@ def record_override(
     return override
 
 
-def read_overrides(settings: Settings, decision_id: str = "") -> tuple[Override, ...]:
-    """Read every override, or those of one decision, oldest first."""
-    return tuple(Override(**record) for record in override_log.read(settings.layout, decision_id))
+def read_overrides(
+    settings: Settings, decision_ids: Collection[str] | None = None, newest: int | None = None
+) -> tuple[Override, ...]:
+    """Read every override, oldest first; or those of some decisions, or so many of the newest."""
+    records = override_log.read(settings.layout, decision_ids, newest)
+    return tuple(Override(**record) for record in records)

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from loan_default.adapters.tracking import PRODUCTION
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.doctor.batches import judge_batches
-from loan_default.operations.doctor.check import CheckContext, Diagnosis
+from loan_default.operations.doctor.check import Diagnosis
 from loan_default.operations.doctor.instance import judge_daemons, judge_instigators, judge_runs
-from loan_default.operations.doctor.server import check_server
-from loan_default.operations.promotion import open_models
+from loan_default.operations.doctor.server import judge_server
 from loan_default.operations.runs import RunFailure, read_failures
 from loan_default.operations.status import Status, VersionStatus, read_status
 from loan_default.settings import Settings
@@ -70,9 +68,9 @@ def _advise(
 ) -> Iterator[Diagnosis]:
     """Yield what is wrong and what is to be done, what keeps others from working first."""
     yield from advise_on_versions(status)
-    context = CheckContext(settings, production=open_models(settings).tracking.version_of(PRODUCTION))
+    production = status.versions[0].version
     judged = [
-        *(check_server(context) if context.production else ()),
+        *(judge_server(settings, production) if production else ()),
         *judge_daemons(condition, now),
         *judge_instigators(condition, sensors=settings.sensors),
         *judge_runs(condition, now),

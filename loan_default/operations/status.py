@@ -6,10 +6,11 @@ How each batch stands is read by `batch_status`. What is wrong and what to do is
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loan_default.operations.batch_status import BatchStatus, read_batches
+from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import read_record
 from loan_default.operations.runs import Run, read_batch_runs, runs_under_way
@@ -80,22 +81,28 @@ def read_status(settings: Settings) -> Status:
         TrackingError: the registry cannot be asked.
         BadInput: Dagster's records cannot be read.
     """
-    batches = read_batches(settings, read_batch_runs(settings))
+    with ThreadPoolExecutor(3) as pool:  # a bucket takes its time; the registry and Dagster are asked meanwhile
+        performance = pool.submit(_performance, settings)
+        deliveries = pool.submit(list_deliveries, settings.layout)
+        runs = read_batch_runs(settings)
+        reading = pool.submit(lambda: read_batches(settings, runs, deliveries.result()))
+        versions, under_way, server = _versions(settings), tuple(runs_under_way(settings)), _server(settings)
+        batches = reading.result()
     return Status(
-        versions=_versions(settings),
+        versions=versions,
         batches=tuple(batch for batch in batches if batch.state != "waiting"),
         waiting=tuple(batch.batch for batch in batches if batch.state == "waiting"),
-        runs=tuple(runs_under_way(settings)),
-        server=_server(settings),
-        performance=_performance(settings),
+        runs=under_way,
+        server=server,
+        performance=performance.result(),
     )
 
 
 def _versions(settings: Settings) -> tuple[VersionStatus, ...]:
     from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING
 
-    tracking = open_models(settings).tracking
-    return tuple(_version(alias, tracking.version_of(alias)) for alias in (PRODUCTION, PREVIOUS, STAGING))
+    aliases = PRODUCTION, PREVIOUS, STAGING
+    return tuple(map(_version, aliases, open_models(settings).tracking.versions_of(*aliases)))
 
 
 def _version(alias: str, version: ModelVersion | None) -> VersionStatus:

@@ -75,6 +75,12 @@ def decided_at(first: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds_of(first >> 64))
 
 
+def text_from(moment: datetime) -> str:
+    """Return the least id of what is decided from a moment on, to the microsecond."""
+    ticks = -((_EPOCH - moment) // timedelta(microseconds=1) * 4_096 // 1_000)  # rounded up
+    return text_of((ticks >> 12) << 80 | _VERSION | (ticks & 0xFFF) << 64 | _VARIANT)
+
+
 def texts_from_bytes(ids: pl.Expr) -> pl.Expr:
     """Write ids, arrays of 16 bytes, as `text_of` does."""
     digits = ids.arr.to_list().cast(pl.Binary).bin.encode("hex")

@@ -159,8 +159,11 @@ def _in_files(layout: StorageLayout, first: int, staging: Path) -> Iterator[pl.L
 
 def _distance(file: File, moment: datetime) -> timedelta:
     """Return how far a file's beginning lies before a moment: a segment is begun shortly before its last rows."""
+    begun = begun_at(file)
+    return timedelta.max if begun is None or begun > moment else moment - begun
+
+
+def begun_at(file: File) -> datetime | None:
+    """Return when the segment of a file was begun, to the second; None where its name does not say."""
     match = _WRITTEN_AT.search(file.name)
-    if match is None:
-        return timedelta.max
-    begun = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return moment - begun if begun <= moment else timedelta.max
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC) if match else None

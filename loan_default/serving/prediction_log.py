@@ -78,6 +78,8 @@ _ANSWERED: Mapping[str, pl.DataType] = {
     "shadow_version": pl.Int64(),
     "shadow_pd": pl.Float64(),
 }
+_BRIEF = "decision_id scored_at id pd score decision model_version caller on_behalf_of"
+BRIEF = {name: _ANSWERED[name] for name in _BRIEF.split()}  # columns of a list of decisions
 
 _POSITION = ">u2"  # of a row in its request: what the last bytes of its decision's id say
 _FIRST_POSITION = bytes(2)
@@ -258,14 +260,14 @@ def table_of(deciding: DecidingVersion, records: Sequence[Decisions], shadow: Sh
     return _complete(deciding, [_plain_rows(deciding, records, shadow)])
 
 
+def brief_table(version: int, records: Sequence[Decisions]) -> pl.DataFrame:
+    """Build the rows of one version's decisions with the columns of `BRIEF` alone, in a tenth of the time."""
+    deciding = pl.lit(version, dtype=_ANSWERED["model_version"]).alias("model_version")
+    return _answers(records).with_columns(*_answer_types(), deciding).select(*BRIEF)
+
+
 def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow: Shadow | None) -> pl.DataFrame:
     """Build the rows with plain values; few at once, as the interpreter is locked meanwhile."""
-
-    def texts(name: str) -> list[Any]:
-        return [*chain.from_iterable(getattr(record, name) for record in records)]
-
-    def numbers(name: str, kind: Any) -> NDArray[Any]:
-        return np.frombuffer(b"".join([getattr(record, name) for record in records]), dtype=kind)
 
     def lists(name: str) -> pl.Series:
         of_record = [(getattr(record, name), len(record.id)) for record in records]
@@ -274,25 +276,15 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
         texts_of = [text or f"[{','.join(['[]'] * rows)}]" for text, rows in of_record]
         return pl.Series(name, texts_of).str.json_decode(pl.List(_ANSWERED[name])).explode()
 
-    request_of = np.repeat(np.arange(len(rows := texts("rows"))), rows)
-    named = ("request_id", "trace_id", "caller", "on_behalf_of", "output")
-    firsts = pl.Series(numbers("firsts", np.uint8).reshape(-1, 16))
-    of_request = pl.DataFrame({"first": firsts, **{name: [text or None for text in texts(name)] for name in named}})
-    of_request = of_request.with_columns(texts_from_bytes(pl.col("first")))
-    ids, values = texts("id"), np.concatenate([_by_column(record) for record in records], axis=1)
+    ids, values = _texts(records, "id"), np.concatenate([_by_column(record) for record in records], axis=1)
+    terms = _numbers(records, "terms", np.float64)
     shadow_version, shadow_pds = (shadow and shadow(deciding, ids, values.T)) or (None, [None] * len(ids))
-    natural = [*values, *([terms] if (terms := numbers("terms", np.float64)).size else [])]
-    worth = numbers("worth", np.float64).reshape(-1, len(VALUED)).T
+    natural = [*values, *([terms] if terms.size else [])]
+    worth = _numbers(records, "worth", np.float64).reshape(-1, len(VALUED)).T
     if not worth.size:
         worth = np.full((len(VALUED), len(ids)), np.nan)
-    return of_request[request_of].hstack(
+    return _answers(records).hstack(
         [
-            pl.Series("row", numbers("positions", _POSITION).astype(np.int64)),
-            pl.Series("scored_at", microseconds_of(numbers("firsts", ">u8")[::2])[request_of].astype(np.int64)),
-            pl.Series("id", ids, pl.String),
-            pl.Series("pd", numbers("pds", np.float64)),
-            pl.Series("score", numbers("scores", np.int64)),
-            pl.Series("decision", numbers("decisions", np.uint8)),
             lists("reasons"),
             lists("reason_codes"),
             *(pl.Series(name, column) for name, column in zip(VALUED, worth, strict=True)),
@@ -301,6 +293,34 @@ def _plain_rows(deciding: DecidingVersion, records: Sequence[Decisions], shadow:
             *(pl.Series(name, column) for (name, _), column in zip(deciding.fields, natural, strict=True)),
         ]
     )
+
+
+def _answers(records: Sequence[Decisions]) -> pl.DataFrame:
+    """Build what was decided, and of each row's request who asked and how, with plain values."""
+    request_of = np.repeat(np.arange(len(rows := _texts(records, "rows"))), rows)
+    named = ("request_id", "trace_id", "caller", "on_behalf_of", "output")
+    firsts = pl.Series(_numbers(records, "firsts", np.uint8).reshape(-1, 16))
+    texts = {name: pl.Series([text or None for text in _texts(records, name)], dtype=pl.String) for name in named}
+    of_request = pl.DataFrame({"first": firsts, **texts}).with_columns(texts_from_bytes(pl.col("first")))
+    moments = microseconds_of(_numbers(records, "firsts", ">u8")[::2])
+    return of_request[request_of].hstack(
+        [
+            pl.Series("row", _numbers(records, "positions", _POSITION).astype(np.int64)),
+            pl.Series("scored_at", moments[request_of].astype(np.int64)),
+            pl.Series("id", _texts(records, "id"), pl.String),
+            pl.Series("pd", _numbers(records, "pds", np.float64)),
+            pl.Series("score", _numbers(records, "scores", np.int64)),
+            pl.Series("decision", _numbers(records, "decisions", np.uint8)),
+        ]
+    )
+
+
+def _texts(records: Sequence[Decisions], name: str) -> list[Any]:
+    return [*chain.from_iterable(getattr(record, name) for record in records)]
+
+
+def _numbers(records: Sequence[Decisions], name: str, kind: Any) -> NDArray[Any]:
+    return np.frombuffer(b"".join([getattr(record, name) for record in records]), dtype=kind)
 
 
 def _by_column(record: Decisions) -> Floats:
@@ -325,9 +345,7 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
     return (
         pl.concat(rows)
         .with_columns(
-            text_of_rows(pl.col("first"), pl.col("row")).alias("decision_id"),
-            _levels(pl.col("decision"), DECISIONS),
-            pl.col("scored_at").cast(_ANSWERED["scored_at"]),
+            *_answer_types(),
             pl.when(pl.col("shadow_pd").is_not_null()).then("shadow_version"),
             *(pl.lit(value, dtype=_ANSWERED[name]).alias(name) for name, value in of_version.items()),
             *(_natural(name, levels) for name, levels in deciding.fields),
@@ -335,6 +353,13 @@ def _complete(deciding: DecidingVersion, rows: Sequence[pl.DataFrame]) -> pl.Dat
         )
         .select(*_ANSWERED, *names)
     )
+
+
+def _answer_types() -> Iterator[pl.Expr]:
+    """Yield ids, decisions and moments of plain values."""
+    yield text_of_rows(pl.col("first"), pl.col("row")).alias("decision_id")
+    yield _levels(pl.col("decision"), DECISIONS)
+    yield pl.col("scored_at").cast(_ANSWERED["scored_at"])
 
 
 def _natural(name: str, levels: Sequence[str]) -> pl.Expr:

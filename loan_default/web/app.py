@@ -28,12 +28,23 @@ from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web import charts
-from loan_default.web.pages import batches, decisions, history, overview, promised, score, sign_in, strategy, versions
+from loan_default.web.pages import (
+    batches,
+    decision_list,
+    decisions,
+    history,
+    overview,
+    promised,
+    score,
+    sign_in,
+    strategy,
+    versions,
+)
 from loan_default.web.people import People, SignInLimit
 from loan_default.web.rendering import FOLDER, render
 from loan_default.web.security import BODY_BYTES, Security
 
-PAGES = (overview, score, decisions, batches, versions, promised, strategy, history, sign_in)
+PAGES = (overview, score, decision_list, decisions, batches, versions, promised, strategy, history, sign_in)
 
 
 def create_app(settings: Settings, people: People) -> Starlette:

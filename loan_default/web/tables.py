@@ -167,6 +167,6 @@ def csv_response(table: PageTable, path: str) -> Response:
 
 
 def _query(request: Request, **changes: Any) -> str:
-    """Return what the address asks for, but for a page or a CSV, with these changes."""
-    parameters = {name: value for name, value in request.query_params.items() if name not in ("page", "csv")}
+    """Return what the address asks for, but for a page, a place in a list or a CSV, with these changes."""
+    parameters = {name: value for name, value in request.query_params.items() if name not in ("page", "before", "csv")}
     return urlencode({**parameters, **changes})

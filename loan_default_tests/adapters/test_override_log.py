@@ -16,4 +16,5 @@ def test_records_are_added_and_read_in_the_order_of_time(tmp_path: Path) -> None
     for record in records:
         override_log.add(layout, record)
     assert [record["words"] for record in override_log.read(layout)] == ["1", "2", "3"]
-    assert [record["words"] for record in override_log.read(layout, "a")] == ["2", "3"]
+    assert [record["words"] for record in override_log.read(layout, ["a"])] == ["2", "3"]
+    assert [record["words"] for record in override_log.read(layout, newest=2)] == ["2", "3"]

@@ -142,6 +142,7 @@ def test_newest_version_is_staging_and_the_list_starts_with_it(tracking: Trackin
     assert [(v.version, v.aliases) for v in tracking.versions()] == [(2, (STAGING,)), (1, ())]
     assert tracking.version_of(STAGING) == second == tracking.get(2)
     assert tracking.version_of("champion") is None
+    assert tracking.versions_of(STAGING, "champion", STAGING) == [second, None, second]
 
 
 def test_promotion_keeps_the_version_it_replaces(tracking: Tracking) -> None:

@@ -23,13 +23,13 @@ NOISE = ("SensorDaemon", "QueuedRunCoordinatorDaemon", "DEBUG", "superseded", "d
 
 
 @pytest.mark.long
-def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder: Path) -> None:
-    port, mlflow_port, evidently_port = free_port(), free_port(), free_port()
+def test_dev_says_where_each_answers_and_ends_by_sigterm_in_the_background(folder: Path) -> None:
+    port, mlflow_port, evidently_port, web_port = free_port(), free_port(), free_port(), free_port()
     ports = ("--port", str(port), "--mlflow-port", str(mlflow_port), "--evidently-port", str(evidently_port))
     dev = [sys.executable, "-m", "loan_default.cli", "dev", *ports, "--evidently"]
     process = subprocess.Popen(
         [*IN_THE_BACKGROUND, *dev],
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "LOAN_DEFAULT_WEB_PORT": str(web_port)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -41,9 +41,10 @@ def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder:
     try:
         for line in process.stdout:
             lines.append(line)
-            if line.startswith("Ready."):
+            if line.startswith("All answer."):
                 break
-        for path in (f":{port}/server_info", f":{mlflow_port}/health", f":{evidently_port}/api/version"):
+        ready = {port: "server_info", mlflow_port: "health", evidently_port: "api/version", web_port: "ping"}
+        for path in (f":{number}/{name}" for number, name in ready.items()):
             urllib.request.urlopen(f"http://127.0.0.1{path}", timeout=10)
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=DEV_ENDS_SECONDS)  # returns when the last that inherited the pipe is gone
@@ -53,10 +54,12 @@ def test_dev_says_when_both_answer_and_ends_by_sigterm_in_the_background(folder:
         process.wait()
     output = "".join(lines) + rest
     assert process.returncode == 0, output
-    addresses = f"Dagster: http://127.0.0.1:{port}   MLflow: http://127.0.0.1:{mlflow_port}"
-    addresses += f"   Evidently: http://127.0.0.1:{evidently_port}"
-    assert lines[0] == f"Starting. {addresses}\n"
-    assert lines[-1] == f"Ready.    {addresses}   Ctrl-C stops all.\n"
+    ports_by_name = {"Dagster": port, "MLflow": mlflow_port, "Pages": web_port, "Evidently": evidently_port}
+    assert lines[0] == "Starting Dagster, MLflow, Pages, Evidently.\n"
+    addresses = {f"{f'{name}:':12}http://127.0.0.1:{number}\n" for name, number in ports_by_name.items()}
+    assert len(lines) == 6, output
+    assert {*lines[1:-1]} == addresses
+    assert lines[-1] == "All answer. Ctrl-C stops them.\n"
     assert output.endswith("Stopped.\n")
     assert not [word for word in NOISE if word in output], output
 

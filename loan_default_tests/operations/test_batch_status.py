@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loan_default.adapters import storage
-from loan_default.operations.batch_status import SCORED_READ, BatchStatus, comparisons, read_batches
+from loan_default.operations.batch_status import SCORED_READ, BatchStatus, comparisons, list_deliveries, read_batches
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
 
@@ -68,7 +68,7 @@ def test_a_scored_batch_has_its_verdict_only_if_it_was_compared_since(home: Sett
     _leave_comparison(home, "2018-10", 1)
     _leave_scoring(home, "2018-11", 2, version=4)
     _leave_comparison(home, "2018-11", 1)
-    assert read_batches(home, NO_RUNS) == (
+    assert read_batches(home, NO_RUNS, list_deliveries(home.layout)) == (
         BatchStatus("2018-10", "scored", 1_000, 7, 3, "stable", ("PSI 0.01",)),  # of an earlier release
         BatchStatus("2018-11", "scored", 1_000, 7, 4),
     )
@@ -79,7 +79,7 @@ def test_the_newest_of_the_scored_are_read_and_all_others(home: Settings) -> Non
     for number, name in enumerate(names):
         _leave_scoring(home, name, number)
     failure = BatchFailure(names[-1], "run", NOW, "The disk is full.")
-    batches = read_batches(home, BatchRuns(tuple(names), (failure,)))
+    batches = read_batches(home, BatchRuns(tuple(names), (failure,)), list_deliveries(home.layout))
     assert [batch.batch for batch in batches if batch.state == "scored"] == names[1:-1]
     assert [batch.batch for batch in batches if batch.state == "failed"] == names[-1:]
 
@@ -92,13 +92,13 @@ def test_a_failed_batch_has_the_rejected_rows_that_its_run_read(
     _leave_report(home, "2018-10", minutes)
     failure = BatchFailure("2018-10", "run", NOW, "The disk is full.")
     expected = BatchStatus("2018-10", "failed", rejected=rejected, reasons=("The disk is full.",), run_id="run")
-    assert read_batches(home, BatchRuns(("2018-10",), (failure,))) == (expected,)
+    assert read_batches(home, BatchRuns(("2018-10",), (failure,)), list_deliveries(home.layout)) == (expected,)
 
 
 def test_files_of_the_inbox_are_refused_or_wait_until_they_are_scored(home: Settings) -> None:
     _deliver(home, "2018-10.csv", "2018-11.csv", "A.csv", "late october.csv")
     _leave_scoring(home, "2018-10")
-    scored, *others = read_batches(home, BatchRuns(("2018-10", "a"), ()))
+    scored, *others = read_batches(home, BatchRuns(("2018-10", "a"), ()), list_deliveries(home.layout))
     assert scored.batch == "2018-10"
     assert {(batch.batch, batch.state) for batch in others} == {
         ("2018-11", "waiting"),
@@ -111,5 +111,5 @@ def test_files_of_the_inbox_are_refused_or_wait_until_they_are_scored(home: Sett
 
 
 def test_a_new_home_has_no_batches_and_stays_new(home: Settings) -> None:
-    assert read_batches(home, NO_RUNS) == ()
+    assert read_batches(home, NO_RUNS, list_deliveries(home.layout)) == ()
     assert list(home.home.iterdir()) == []

@@ -2,7 +2,6 @@
 
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("127.0.0.1", {port}), Handler)
 """
 LASTS = f"{ANSWERS}server.serve_forever()"
-LEAVES = f"{ANSWERS}server.handle_request()\npathlib.Path(os.environ['SIGN']).touch()\nos._exit(3)"
+WAITS = "import os, pathlib, time\nwhile not pathlib.Path(os.environ['START']).exists(): time.sleep(0.05)\n"
+LEAVES = f"{WAITS}{ANSWERS}server.handle_request()\npathlib.Path(os.environ['SIGN']).touch()\nos._exit(3)"
 
 
 @pytest.mark.integration
@@ -38,7 +38,7 @@ def test_every_link_leads_to_the_ports_that_were_asked_for(tmp_path: Path) -> No
     assert pages.url == f"http://127.0.0.1:{settings.web_port}"
     assert (dagster.url, mlflow.url) == (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}")
     assert load_settings(plan.variables).mlflow_ui == mlflow.url
-    assert evidently.arguments[-3:] == ("evidently", "--port", str(evidently_port)), "on loopback, as it takes no host"
+    assert evidently.arguments[-4:-1] == ("evidently", "--port", str(evidently_port)), "on loopback: no host"
     names = [server.name for server in plan_dev(settings, port, mlflow_port).servers]
     assert names == ["Dagster", "MLflow", "Pages"]
     for server in (dagster, mlflow, pages):
@@ -61,20 +61,26 @@ def test_a_port_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_ready_is_said_once_all_answer_and_all_end_with_the_first(tmp_path: Path) -> None:
+def test_each_is_said_to_answer_once_and_all_end_with_the_first(tmp_path: Path) -> None:
     def server(name: str, script: str, port: int) -> DevServer:
         return DevServer(name, port, "/", (sys.executable, "-c", script.format(port=port)))
 
     lasting, short = free_port(), free_port()
-    variables = {"SIGN": str(tmp_path / "sign")}
+    start = tmp_path / "start"
+    variables = {"SIGN": str(tmp_path / "sign"), "START": str(start)}
     plan = DevPlan((server("lasting", LASTS, lasting), server("short", LEAVES, short)), variables)
-    ready: list[float] = []
+    answered: list[str] = []
+
+    def note(server: DevServer) -> None:
+        answered.append(server.name)
+        start.touch()
+
     settings = Settings(tmp_path / "home")
     with own_environment():
         prepare_process(settings)
-        assert run_dev(settings, plan, lambda: ready.append(time.monotonic())) == EndedServer("short", 3)
+        assert run_dev(settings, plan, note) == EndedServer("short", 3)
     assert (settings.home / "dagster" / "history" / "runs.db").exists(), "before the servers could meet at them"
-    assert len(ready) == 1
+    assert answered == ["lasting", "short"]
     assert (tmp_path / "sign").exists(), "the variables of the plan reach the processes"
     with socket.socket() as client:
         assert client.connect_ex(("127.0.0.1", lasting)) != 0, "the other one has ended too"

@@ -26,7 +26,7 @@ def test_an_override_is_kept_with_what_the_version_had_decided(tmp_path: Path) -
     other = record_override(settings, {**ROW, "decision_id": ROW["decision_id"].replace("a", "b")}, **OVERRIDE)
     assert (first.decided, first.pd, first.model_version, first.id, first.by) == ("decline", 0.4, 3, "A-1", "anna")
     assert read_overrides(settings) == (first, other)
-    assert read_overrides(settings, first.decision_id) == (first,)
+    assert read_overrides(settings, [first.decision_id]) == (first,)
 
 
 @pytest.mark.parametrize(

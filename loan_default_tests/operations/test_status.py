@@ -1,15 +1,19 @@
 """Status: every kind of batch, with its reason; what waits; what an empty home is."""
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from loan_default.adapters import storage
+from loan_default.operations import status
 from loan_default.operations.batches import score
-from loan_default.operations.runs import JobFailed, run_job
+from loan_default.operations.runs import BatchRuns, JobFailed, run_job
 from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus, read_status
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
+
+NOTHING = BatchRuns((), ())
 
 
 def test_a_home_is_empty_until_something_is_trained_or_delivered() -> None:
@@ -17,6 +21,16 @@ def test_a_home_is_empty_until_something_is_trained_or_delivered() -> None:
     assert Status(versions, (), (), (), server, None).empty
     assert not Status(versions, (), ("2018-10",), (), server, None).empty
     assert not Status((VersionStatus("staging", 1),), (), (), (), server, None).empty
+
+
+def test_the_storage_is_asked_while_the_registry_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Event()
+    monkeypatch.setattr(status, "read_batch_runs", lambda settings: NOTHING)
+    monkeypatch.setattr(status, "runs_under_way", lambda settings: [])
+    monkeypatch.setattr(status, "_server", lambda settings: ServerStatus("http://127.0.0.1:5001"))
+    monkeypatch.setattr(status, "_performance", lambda settings: asked.set())
+    monkeypatch.setattr(status, "_versions", lambda settings: (VersionStatus("production"),) if asked.wait(10) else ())
+    assert read_status(Settings(tmp_path)).versions
 
 
 @pytest.mark.integration
@@ -32,8 +46,8 @@ def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path
     report = {"model_version": 1, "verdict": "sound", "measured_at": "2019-04-01T00:00:00", "told_until": None}
     storage.write_json(home.layout.record("performance_report"), report)
 
-    status = read_status(home)
-    by_name = {batch.batch: batch for batch in status.batches}
+    now = read_status(home)
+    by_name = {batch.batch: batch for batch in now.batches}
     assert {name: batch.state for name, batch in by_name.items()} == {
         "2014-07": "scored",
         "2014-06": "scored",
@@ -47,16 +61,16 @@ def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path
     assert failure.reasons == (str(failed.value),)
     assert failure.run_id
     assert refusal.reasons[0].endswith("rename the file.")
-    assert status.waiting == ("2014-09",)
-    assert status.runs == ()
-    assert status.performance == PerformanceStatus(1, "healthy", "2019-04-01T00:00:00", None), "of an earlier release"
-    production, previous, staging = status.versions
+    assert now.waiting == ("2014-09",)
+    assert now.runs == ()
+    assert now.performance == PerformanceStatus(1, "healthy", "2019-04-01T00:00:00", None), "of an earlier release"
+    production, previous, staging = now.versions
     assert (production.version, production.decision) == (1, "promote")
     assert (production.decided_by or "").startswith("policy, run ")
     assert production.reasons
     assert previous == VersionStatus("previous")
     assert staging.version == 1
-    assert not status.empty
+    assert not now.empty
 
 
 @pytest.mark.integration

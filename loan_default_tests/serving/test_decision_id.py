@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from loan_default.risk.errors import BadInput
-from loan_default.serving.decision_id import ROWS, DecisionIds, decided_at, first_of, text_of
+from loan_default.serving.decision_id import ROWS, DecisionIds, decided_at, first_of, text_from, text_of
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
 
@@ -35,6 +35,15 @@ def test_ids_are_unlike_and_sort_by_time() -> None:
     for _ in range(20):
         assert text_of(DecisionIds(lambda: nanoseconds(AT)).draw(), ROWS - 1) < text_of(later)
     assert DecisionIds(lambda: 0).draw() != DecisionIds(lambda: 0).draw(), "two workers at one time"
+
+
+@pytest.mark.parametrize("microseconds", [0, 1, 243, 244, 245, 123_456, 999_999])
+def test_the_least_id_of_a_moment_parts_what_was_decided_before_it(microseconds: int) -> None:
+    moment = AT.replace(microsecond=microseconds)
+    least, tick = text_from(moment), timedelta(microseconds=1)
+    assert decided_at(first_of(least)[0]) == moment
+    assert text_of(DecisionIds(lambda: nanoseconds(moment - tick)).draw(), ROWS - 1) < least
+    assert least < text_of(DecisionIds(lambda: nanoseconds(moment) + 999).draw())
 
 
 @pytest.mark.parametrize("text", ["", "abc", "loan-7", "7d5b9348-d696-4629-b1b9-b43a58f3e0e8", "0" * 32])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from loan_default.adapters.layout import StorageLayout
-from loan_default.operations.batch_status import BatchStatus, read_batches
+from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.doctor.check import CheckContext, Diagnosis, count_of, diagnosis_of
 from loan_default.operations.runs import BatchRuns, read_batch_runs
 
@@ -14,7 +14,8 @@ def check_batches(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that no batch failed or was refused; nothing is said where the storage cannot be used."""
     if context.storage_works:
         runs = read_batch_runs(context.settings) if context.records_open else BatchRuns((), ())
-        yield from judge_batches(read_batches(context.settings, runs), context.settings.layout)
+        layout = context.settings.layout
+        yield from judge_batches(read_batches(context.settings, runs, list_deliveries(layout)), layout)
 
 
 def judge_batches(batches: Sequence[BatchStatus], layout: StorageLayout) -> Iterator[Diagnosis]:

@@ -14,7 +14,12 @@ from loan_default.settings import Settings
 
 def check_server(context: CheckContext) -> Iterator[Diagnosis]:
     """Check that the scoring server answers by the version in production, and nothing else holds its port."""
-    settings, url = context.settings, address(context.settings)
+    yield from judge_server(context.settings, context.production.version if context.production else None)
+
+
+def judge_server(settings: Settings, production: int | None) -> Iterator[Diagnosis]:
+    """Name what is wrong with the scoring server; `production` is the version that should answer, where it is known."""
+    url = address(settings)
     server = ScoringServer(url, settings.serving)
     try:
         health = server.health()
@@ -29,11 +34,11 @@ def check_server(context: CheckContext) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "scoring server", "wrong", message, f"See {server.log}, or the log of the service that runs it."
         )
-    elif context.production is None:
+    elif production is None:
         message = f"Version {health.version} answers at {url}; which is in production is not known."
         yield Diagnosis("scoring server", "note", message, "See what is said of the registry.")
-    elif health.version != context.production.version:
-        message = f"Version {health.version} answers, and version {context.production.version} is in production."
+    elif health.version != production:
+        message = f"Version {health.version} answers, and version {production} is in production."
         yield Diagnosis("scoring server", "wrong", message, "Run serving_job; if it fails, its log says why.")
     else:
         message = f"Version {health.version}, which is in production, answers at {url}."

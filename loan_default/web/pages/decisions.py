@@ -1,7 +1,8 @@
 """The pages of one decision: what was asked and answered, the same scored again, what a person decided otherwise, and
 the notice for the applicant.
 
-Finding and comparing it is `operations.decisions`'s, overrides are `operations.overrides`'s.
+Finding and comparing it is `operations.decisions`'s, overrides are `operations.overrides`'s; the list of decisions is
+`decision_list`'s.
 """
 
 from __future__ import annotations
@@ -28,18 +29,6 @@ from loan_default.risk.errors import BadInput
 from loan_default.web.people import allow, person_of, require
 from loan_default.web.rendering import contract_of, read_template, render, settings_of
 from loan_default.web.security import Form, takes_form
-
-_SHOWN_OVERRIDES = 50
-
-
-@allow("officer")
-def look_up(request: Request) -> Response:
-    """Show the form by which a decision is found, and lead to it."""
-    if decision_id := request.query_params.get("id", "").strip():
-        return RedirectResponse(f"/decisions/{decision_id}", 303)
-    settings = settings_of(request)
-    overrides = read_overrides(settings)[::-1][:_SHOWN_OVERRIDES]
-    return render(request, "decisions.html", overrides=overrides, reasons=override_reasons(settings))
 
 
 @allow("officer")
@@ -68,7 +57,7 @@ def notice(request: Request) -> Response:
     """Show the notice of a decision, to be printed: in words of the lender, with the reasons as they were told."""
     settings, contract = settings_of(request), contract_of(request)
     row = find_decision(settings, request.path_params["decision_id"]).row
-    overrides = read_overrides(settings, row["decision_id"])
+    overrides = read_overrides(settings, [row["decision_id"]])
     template = settings.notice_template
     return render(
         request,
@@ -100,7 +89,7 @@ def _page(request: Request, status: int = 200, mistake: str = "") -> Response:
         sentence=decision.sentence,
         again=decision.again,
         inputs=describe_inputs(contract, row),
-        overrides=read_overrides(settings, row["decision_id"]),
+        overrides=read_overrides(settings, [row["decision_id"]]),
         reasons=override_reasons(settings),
         choices=choices,
         mistake=mistake,
@@ -134,7 +123,6 @@ def _bureau_score(contract: Contract, row: Mapping[str, Any]) -> Mapping[str, st
 
 
 routes = [
-    Route("/decisions", look_up),
     Route("/decisions/{decision_id}", show),
     Route("/decisions/{decision_id}/override", takes_form(override), methods=["POST"]),
     Route("/decisions/{decision_id}/notice", notice),
