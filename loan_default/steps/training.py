@@ -170,10 +170,13 @@ def _tuned_space(data: TrainingData, tuned: Mapping[str, Any], search_space: Sea
 
 
 def run_name(version: int, kind: str, auc: float, splits: Splits) -> str:
-    """Name a training as people tell it from others: `v3 xgboost AUC 0.702 book 2018Q4`, the newest loans' quarter."""
+    """Name a training by what tells it from others, as a list shows some 20 letters: `v3 AUC 0.702 2018Q4 xgboost`.
+
+    The quarter is that of the newest loans.
+    """
     month = splits.windows[-1].last_month
-    book = f" book {month:%Y}Q{(month.month + 2) // 3}" if month else ""
-    return f"v{version} {kind} AUC {auc:.3f}{book}"
+    quarter = f" {month:%Y}Q{(month.month + 2) // 3}" if month else ""
+    return f"v{version} AUC {auc:.3f}{quarter} {kind}"
 
 
 def _tags(data: TrainingData, policy: Policy, seed: int) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The report for a committee: overview, batches, versions, promised and realised in one file that needs nothing else.
+"""The report for a committee: what the pages show of versions, batches, money and outcomes, in one file that needs
+nothing else.
 
 It shows what the pages show, without links and scripts; what stands there is the pages' to say.
 """
@@ -14,6 +15,7 @@ from markupsafe import Markup
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.overview import read_overview
 from loan_default.operations.promised import PromisedArchive
+from loan_default.operations.records import read_record
 from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
@@ -21,6 +23,7 @@ from loan_default.settings import Settings
 from loan_default.web.pages.batches import batches_content
 from loan_default.web.pages.overview import overview_content
 from loan_default.web.pages.promised import promised_content
+from loan_default.web.pages.strategy import strategy_content
 from loan_default.web.pages.versions import versions_content
 from loan_default.web.rendering import FOLDER, environment
 from loan_default.web.tables import TONES
@@ -51,6 +54,7 @@ def render_report(settings: Settings) -> str:
         "Batches": ("batches_body.html", batches_content(settings, BatchArchive(settings.layout).read())),
         "Versions": ("versions_body.html", versions_content(settings, VersionArchive(settings).read())),
         "Promised and realised": ("promised_body.html", promised_content(PromisedArchive(settings).read())),
+        "Strategy": ("strategy_body.html", strategy_content(read_record(settings, "strategy_report"))),
     }
     sections = {title: _section(template, content) for title, (template, content) in contents.items()}
     # Of our own sheet, which a reader of the file has not.

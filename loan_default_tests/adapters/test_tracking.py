@@ -89,10 +89,10 @@ def test_bucket_stays_a_bucket_and_a_server_chooses_for_itself() -> None:
 
 def test_a_run_has_a_name_its_data_and_pictures_as_they_are_now(tracking: Tracking, tmp_path: Path) -> None:
     run_id = new_run(tracking)
-    tracking.rename_run(run_id, "v1 xgboost AUC 0.702 book 2018Q4")
+    tracking.rename_run(run_id, "v1 AUC 0.702 2018Q4 xgboost")
     tracking.log_input(run_id, "lendingclub", fingerprint="f1", source="/data/loans.parquet", profile={"train": 400})
     run = client_of(tracking).get_run(run_id)
-    assert run.info.run_name == "v1 xgboost AUC 0.702 book 2018Q4"
+    assert run.info.run_name == "v1 AUC 0.702 2018Q4 xgboost"
     assert run.inputs is not None
     (logged,) = run.inputs.dataset_inputs
     assert (logged.dataset.name, logged.dataset.digest) == ("lendingclub", "f1")

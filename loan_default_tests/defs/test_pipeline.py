@@ -219,7 +219,7 @@ def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: d
     assert run.data.tags["data_fingerprint"] == record(platform, "cleaning_report")["fingerprint"]
     assert run.data.params["xgboost.max_depth"] == str(training["parameters"]["xgboost"]["max_depth"])
     auc = record(platform, "model_evaluation")["judgement"]["evaluation"]["metrics"]["auc"]["value"]
-    assert re.fullmatch(rf"v1 \w+ AUC {auc:.3f} book 201\dQ\d", run.info.run_name), run.info.run_name
+    assert re.fullmatch(rf"v1 AUC {auc:.3f} 201\dQ\d \w+", run.info.run_name), run.info.run_name
     assert {f"calibrate.{kind}.auc" for kind in load_search_space().enabled} <= run.data.metrics.keys()
     assert run.data.metrics["auc"] == pytest.approx(auc)
     assert {"ks", "brier", "ece", "gain_over_opinion"} <= run.data.metrics.keys()

@@ -16,12 +16,13 @@ def test_the_report_needs_nothing_else(pages_home: Settings, tmp_path: Path) -> 
     out = tmp_path / "new" / "committee.html"
     write_report(pages_home, out)
     text = out.read_text(encoding="utf-8")
-    for title in ("Overview", "Batches", "Versions", "Promised and realised"):
+    for title in ("Overview", "Batches", "Versions", "Promised and realised", "Strategy"):
         assert f"<h1>{title}</h1>" in text
     assert text.count("<svg role=") == 5 + 3 + 3
     assert "--chart-approve:" in text
     assert not re.search(r"<script|<link|<img|<form|src=|url\(h", text)
-    assert {*re.findall(r'href="([^"]*)"', text)} == {"#overview", "#batches", "#versions", "#promised-and-realised"}
+    sections = {"#overview", "#batches", "#versions", "#promised-and-realised", "#strategy"}
+    assert {*re.findall(r'href="([^"]*)"', text)} == sections
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "."])

@@ -5,7 +5,7 @@ Figures are those of the newest performance report, which `operations.promised` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -46,18 +46,22 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
         )
         if chart
     ]
+    backtest = promised.backtest
     return {
         "report": report,
         "version": version,
         "versions": promised.versions,
         "charts": pictures,
+        "backtest": backtest,
+        "backtest_charts": (backtest_charts := back_test_charts(backtest["points"]) if backtest else []),
         "tables": [
             version_table(report["versions"] if report else []),
             group_table("vintages", "vintage", vintages, version, page),
             group_table("decisions", "decision", promised.rows("decisions", version), version),
             finding_table(report),
             override_table(promised.overrides),
-            *([backtest_table(promised.backtest)] if promised.backtest else []),
+            *([backtest_table(backtest)] if backtest else []),
+            *(chart.table for chart in backtest_charts if chart.table),
         ],
         "read_at": promised.read_at,
     }
@@ -113,10 +117,39 @@ def backtest_table(record: Record) -> PageTable:
     names += ["approved_default_rate", "approved_npv", "year_mean_pd", "year_default_rate"]
     rows = [tuple(point[name] for name in names) for point in record["points"]]
     caption = (
-        f"Back-test: developed as of past months, tested on the loans of the {record['tested_months']} months after "
-        "each; an empty row is one in which too few loans had matured"
+        f"Developed as of past months, tested on the loans of the {record['tested_months']} months after each; where "
+        "figures are missing, too few loans had matured"
     )
     return PageTable("backtest", caption, columns, rows)
+
+
+def back_test_charts(points: Sequence[Record]) -> list[Chart]:
+    """Draw AUC, and mean PD beside the default rate, by the month of development and how open loans were treated."""
+    months = list(dict.fromkeys(point["month"] for point in points))
+    labels = list(dict.fromkeys(point["label"] for point in points))
+    by_label = {label: {point["month"]: point for point in points if point["label"] == label} for label in labels}
+
+    def lines(name: str) -> dict[str, list[float | None]]:
+        return {label: [of.get(month, {}).get(name) for month in months] for label, of in by_label.items()}
+
+    rates = {point["month"]: point["default_rate"] for point in points}
+    promised = {**lines("mean_pd"), "default rate": [rates[month] for month in months]}
+    asked = "By the month as of which a model was developed, on the loans of the months after it."
+    return [
+        _months_chart("backtest_auc", "How well models of past months rank (AUC)", months, lines("auc"), ".2f", asked),
+        _months_chart(
+            "backtest_pd", "What models of past months promised, and what came", months, promised, "%", asked
+        ),
+    ]
+
+
+def _months_chart(
+    name: str, title: str, months: Sequence[str], lines: Mapping[str, Sequence[float | None]], format: str, note: str
+) -> Chart:
+    columns = [Column("as of"), *(shares(*lines) if format == "%" else figures(*lines))]
+    table = PageTable(name, title, columns, [*zip(months, *lines.values(), strict=True)])
+    spec = charts.vintages(months, lines, format=charts.PERCENT if format == "%" else format)
+    return Chart(title, draw(spec, f"{title}. {note}"), table, note)
 
 
 def version_table(versions: Sequence[Record]) -> PageTable:

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from loan_default.adapters import override_log
+from loan_default.adapters import override_log, storage
 from loan_default.operations.promised import OverrideGroup, PromisedArchive
 from loan_default.risk.validation.backtest import BackTestPoint
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
-from loan_default.web.pages.promised import backtest_table, default_chart, group_table, version_table
+from loan_default.web.pages.promised import back_test_charts, backtest_table, default_chart, group_table, version_table
 from loan_default.web.people import People
 from loan_default_tests.web.clients import client_of
 
@@ -63,6 +63,25 @@ def test_a_back_test_is_a_table_of_its_months_and_labels() -> None:
         ("2013-01", "open", 300, 150, 0.66, 0.12, 0.15, 0.14, 0.5, 0.08, 9e3, None, None),
         ("2013-01", "matured", 9, 150, None, None, None, 0.14, None, None, None, None, None),
     ]
+
+
+def test_a_back_test_is_drawn_beside_what_came_and_shown_though_no_outcome_was_held_against_a_prediction(
+    tmp_path: Path,
+) -> None:
+    point = BackTestPoint(date(2013, 1, 1), "open", 300, 200, 150, 0.14, 0.66, 0.12, 0.15, 0.5, 0.08, 9e3, 0.1)
+    absent = BackTestPoint(date(2013, 1, 1), "matured", 9, 0, 150, 0.14, reason="9 loans had matured.")
+    points = [absent.to_dict(), point.to_dict()]
+    auc, promised = back_test_charts(points)
+    assert auc.table
+    assert promised.table
+    assert auc.table.rows == [("2013-01", None, 0.66)]
+    assert promised.table.rows == [("2013-01", None, 0.15, 0.14)]
+    settings = Settings(tmp_path)
+    record = {"measured_at": "2026-03-01T12:00:00+00:00", "tested_months": 12, "points": points}
+    storage.write_json(settings.layout.record("backtest"), record)
+    text = client_of(create_app(settings, People())).get("/promised").text
+    assert "What they promised, and what came" in text
+    assert "<caption>Developed as of past months" in text
 
 
 def test_a_version_without_outcomes_has_estimates_in_brackets() -> None:
