@@ -288,7 +288,9 @@ VIEWS = {
     "version": "/versions/2",
     "compare": "/versions/compare?a=1&b=2&batch=2014-07",
     "promised": "/promised",
+    "strategy": "/strategy",
     "history": "/history",
+    "decisions": "/decisions",
 }
 SAMPLE = {"overview", "batches"}  # the others are long
 

@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
-    """Says how an installation stood at `read_at`: its status, Dagster's instance, failures, and what is to be done."""
+    """Says how an installation stood at `read_at`: its status, Dagster's instance, failures, and what is to be done.
+
+    `daemon` says how Dagster's daemon is doing.
+    """
 
     status: Status
     instance: InstanceStatus
+    daemon: Diagnosis
     failures: tuple[RunFailure, ...]
     advice: tuple[Diagnosis, ...]
     read_at: datetime
@@ -56,7 +60,9 @@ def read_overview(settings: Settings) -> Overview:
     with open_instance(settings) as instance:
         status, condition = read_status(settings), instance_status_of(instance, settings.runs)
         failures = read_failures(settings)
-    return Overview(status, condition, tuple(failures), tuple(_advise(settings, status, condition, failures, now)), now)
+    daemon = next(judge_daemons(condition, now))
+    advice = tuple(_advise(settings, status, condition, failures, now))
+    return Overview(status, condition, daemon, tuple(failures), advice, now)
 
 
 def _advise(

@@ -36,6 +36,7 @@ def overview_content(overview: Overview) -> dict[str, Any]:
         "decided": {"promote": "promoted", "rollback": "rolled back to"},
         "decided_by": short_person(overview.production.decided_by),
         "server": status.server,
+        "daemon": overview.daemon,
         "performance": status.performance,
         "advice": overview.advice,
         "waiting": status.waiting,
