@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
+from loan_default.adapters.inbox import File
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.errors import BadInput
 from loan_default.serving import decision_list
@@ -110,9 +111,12 @@ def test_one_list_after_another_holds_all_that_matches_once(
 def test_what_cannot_belong_into_the_list_is_not_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     read_file = decision_list._read_file
-    monkeypatch.setattr(
-        decision_list, "_read_file", lambda file, *others: [read.append(file.name), read_file(file, *others)][1]
-    )
+
+    def note(file: File, staging: Path, condition: pl.Expr) -> pl.DataFrame:
+        read.append(file.name)
+        return read_file(file, staging, condition)
+
+    monkeypatch.setattr(decision_list, "_read_file", note)
     assert len(files.page(DecisionQuery(), rows=3).rows) == 3
     assert len(read) <= 4 + 8, "some were stored late"
     read.clear()
