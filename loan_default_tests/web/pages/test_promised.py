@@ -80,7 +80,7 @@ def test_a_back_test_is_drawn_beside_what_came_and_shown_though_no_outcome_was_h
     record = {"measured_at": "2026-03-01T12:00:00+00:00", "tested_months": 12, "points": points}
     storage.write_json(settings.layout.record("backtest"), record)
     text = client_of(create_app(settings, People())).get("/promised").text
-    assert "What they promised, and what came" in text
+    assert "What models of past months promised, and what came" in text
     assert "<caption>Developed as of past months" in text
 
 
