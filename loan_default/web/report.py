@@ -23,7 +23,7 @@ from loan_default.settings import Settings
 from loan_default.web.pages.batches import batches_content
 from loan_default.web.pages.overview import overview_content
 from loan_default.web.pages.promised import promised_content
-from loan_default.web.pages.strategy import strategy_content
+from loan_default.web.pages.strategy import STRATEGY_RECORDS, strategy_content
 from loan_default.web.pages.versions import versions_content
 from loan_default.web.rendering import FOLDER, environment
 from loan_default.web.tables import TONES
@@ -49,12 +49,16 @@ def write_report(settings: Settings, out: Path) -> None:
 def render_report(settings: Settings) -> str:
     """Return the report as HTML."""
     written_at = datetime.now(UTC)
+    strategy = strategy_content(*(read_record(settings, name) for name in STRATEGY_RECORDS))
     contents = {
         "Overview": ("overview_body.html", overview_content(read_overview(settings))),
         "Batches": ("batches_body.html", batches_content(settings, BatchArchive(settings.layout).read())),
         "Versions": ("versions_body.html", versions_content(settings, VersionArchive(settings).read())),
         "Promised and realised": ("promised_body.html", promised_content(PromisedArchive(settings).read())),
-        "Strategy": ("strategy_body.html", strategy_content(read_record(settings, "strategy_report"))),
+        "Strategy": (
+            "strategy_body.html",
+            strategy_content(*(read_record(settings, name) for name in STRATEGY_RECORDS)),
+        ),
     }
     sections = {title: _section(template, content) for title, (template, content) in contents.items()}
     # Of our own sheet, which a reader of the file has not.

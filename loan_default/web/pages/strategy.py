@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from loan_default.adapters import layout
 from loan_default.operations.records import Record, read_record
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
 from loan_default.web.rendering import percent
 from loan_default.web.tables import Column, PageTable, counts, shares, show
 
+STRATEGY_RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report")
 _RULES = {"pd": "by PD", "npv": "by value"}
 _DECIDED = {**_RULES, "both": "by PD and value"}
 _STAGES = {1: "1: as granted", 2: "2: a risk that has risen", 3: "3: impaired"}
@@ -29,7 +31,7 @@ _KEYS = ("volume", "expected_loss", "loss", "expected_npv", "npv")
 def show_strategy(request: Request) -> Response:
     """Show what cut-offs earn."""
     settings = request.app.state.settings
-    content = strategy_content(read_record(settings, "strategy_report"), read_record(settings, "provision_report"))
+    content = strategy_content(*(read_record(settings, name) for name in STRATEGY_RECORDS))
     return show(request, "strategy.html", **content)
 
 
