@@ -55,10 +55,7 @@ def render_report(settings: Settings) -> str:
         "Batches": ("batches_body.html", batches_content(settings, BatchArchive(settings.layout).read())),
         "Versions": ("versions_body.html", versions_content(settings, VersionArchive(settings).read())),
         "Promised and realised": ("promised_body.html", promised_content(PromisedArchive(settings).read())),
-        "Strategy": (
-            "strategy_body.html",
-            strategy_content(*(read_record(settings, name) for name in STRATEGY_RECORDS)),
-        ),
+        "Strategy": ("strategy_body.html", strategy),
     }
     sections = {title: _section(template, content) for title, (template, content) in contents.items()}
     # Of our own sheet, which a reader of the file has not.
