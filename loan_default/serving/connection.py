@@ -211,7 +211,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a piece, and answer what it completes."""
-        if len(data) <= self._turn_bytes and self._is_free and not self._held:
+        is_one_turn = len(data) <= _PIECE_BYTES or len(data) <= self._turn_bytes  # most requests are a piece
+        if is_one_turn and not self._held and self._is_free:
             self._feed(data)
         elif self._phase is not _Phase.LAST:
             self._held += data

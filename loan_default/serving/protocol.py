@@ -7,7 +7,6 @@ may hold is `risk`'s to say.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -71,8 +70,7 @@ class DecodedBody(NamedTuple):
     output: Output = "full"
 
 
-@dataclass(frozen=True)
-class BodyLimits:
+class BodyLimits(NamedTuple):
     """Bounds what a body may decode to, which is counted before it is decoded: rows, and what follows from them."""
 
     rows: int
