@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -41,7 +42,9 @@ _AFTERWARDS = re.compile(
 )
 _PROTECTED = _words(
     "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
-    "personal_status disability pregnant dependents? birth birthday born dob"
+    "personal_status disability pregnant dependents? birth birthday born dob "
+    "geschlecht alter familienstand nationalitat staatsangehorigkeit geburtsdatum "
+    "sexe etat_civil nationalite sexo edad estado_civil nacionalidad"
 )
 _OPINIONS = _words("grade sub_?grade rate interest score rating apr")
 _MONEY = _words(
@@ -106,7 +109,8 @@ class StatusGuess:
 
 def normalise(column: str) -> str:
     """Turn a column's name into a field's: small letters, figures and _, beginning with a letter."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
+    plain = unicodedata.normalize("NFKD", column.strip()).encode("ascii", "ignore").decode()  # ä is a
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
     text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     text = "_".join(map(_unglued, text.split("_")))
     return text if re.match("[a-z]", text) else f"field_{text}".rstrip("_")
@@ -404,7 +408,7 @@ def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     else:
         yield "    kind: text"
         yield "    role: segment  # GUESS: for reports only, as it has too many different texts"
-    yield f"    description: {_text(_describe(name))}"
+    yield f"    description: {_text(_describe(name) if column.name.isascii() else f'{column.name.strip()}.')}"
 
 
 def _day_lines(column: ColumnProfile, name: str) -> Iterator[str]:
@@ -452,7 +456,7 @@ def _protected_lines(column: ColumnProfile) -> Iterator[str]:
         yield from _format_lines(column)
     elif column.numbers is not None and len(column.levels) == 0:
         yield "    kind: number"
-        yield "    unit: years" if "age" in column.name.lower() else "    unit: count"
+        yield "    unit: years" if re.search("age|alter|edad", column.name.lower()) else "    unit: count"
         low, high = _range(column, normalise(column.name))
         yield f"    range: [{low:z.15g}, {high:z.15g}]"
         yield '    outside: "null"'
@@ -477,6 +481,9 @@ def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
     if column.suffix:
         yield f'    strip: " {column.suffix}"'
     yield f"    range: [{low:z.15g}, {high:z.15g}]  # GUESS"
+    if column.words:
+        words = ", ".join(f"{_text(word)}: null" for word in column.words)
+        yield f"    words: {{{words}}}  # GUESS: no number, and read as missing"
     codes = f"  # GUESS: {', '.join(column.codes)}: no value, and read as missing" if column.codes else ""
     yield f'    outside: "null"{codes}'
     if opinion:

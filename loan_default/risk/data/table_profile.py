@@ -25,6 +25,9 @@ _NO_VALUE = (
     r"^-(9+[6-9]?|[6-9])(\.0+)?$"  # negative numbers that stand for no value beside others from 0 up: -9, -98, -999
 )
 _MOST_CODES = 4  # of these in a column
+_MOST_WORDS = 3  # beside the numbers of a column, as `k.A.`
+_MANY_NUMBERS = 20  # different ones: beside so many the words are none of a list
+_PADDED = r"^0\d+$"
 _READ_SHARE = 0.98  # of the values that are there, for a column to count as numbers or months
 # What the contract reads without a format comes first; of the two that can be confused both are tried.
 _FORMATS: tuple[tuple[str, str], ...] = (
@@ -67,6 +70,7 @@ class ColumnProfile:
         levels: the values, the most frequent first, where there are few of them.
         formats: of its months; several where they cannot be told apart.
         numbers: least and most, where the values are numbers; without `codes`.
+        words: texts beside the numbers, where there are few different ones.
         codes: numbers below 0 that may stand for no value, as -9 and -8 beside others from 0 up.
         integral: whether the numbers are whole.
         percent: whether they carry a percent sign.
@@ -86,6 +90,7 @@ class ColumnProfile:
     suffix: str = ""
     auc: float | None = None
     codes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @property
     def missing_share(self) -> float:
@@ -173,7 +178,8 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     suffix = next((word for word in _SUFFIXES if len(present) and present.str.contains(_SUFFIXES[word]).all()), "")
     numbers = to_numbers(values.str.replace(r"\s*[A-Za-z]+$", "") if suffix else values, style)
     read = numbers.drop_nulls()
-    is_numeric = len(present) > 0 and not formats and len(read) >= _READ_SHARE * len(present)
+    words = values.filter(values.is_not_null() & numbers.is_null()).unique().sort().to_list()
+    is_numeric = len(present) > 0 and not formats and not _are_padded(present) and _are_numbers(present, read, words)
     auc = None if outcome is None else _auc(numbers if is_numeric else values, outcome, distinct)
     profile = ColumnProfile(values.name, len(values), values.null_count(), distinct, tuple(counts), formats, auc=auc)
     if not is_numeric:
@@ -185,7 +191,20 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     return ColumnProfile(
         *(profile.name, profile.rows, profile.missing, distinct, profile.levels, formats),
         *((low, high), integral, percent, suffix, auc, codes),
+        tuple(words) if len(words) <= _MOST_WORDS else (),
     )
+
+
+def _are_numbers(present: pl.Series, read: pl.Series, words: Sequence[str]) -> bool:
+    """Tell whether values are numbers, nearly all or many different ones beside a few words."""
+    if len(read) >= _READ_SHARE * len(present):
+        return True
+    return len(words) <= _MOST_WORDS and 2 * len(read) > len(present) and read.n_unique() > _MANY_NUMBERS
+
+
+def _are_padded(present: pl.Series) -> bool:
+    """Tell whether values are figures of one length with noughts before them, as postal codes are: no numbers."""
+    return bool(present.str.contains(_PADDED).any()) and present.str.len_chars().n_unique() == 1
 
 
 def _codes(numbers: pl.Series) -> tuple[str, ...]:

@@ -154,6 +154,21 @@ def test_codes_constants_and_counted_days_are_no_plain_numbers(tmp_path: Path) -
     assert 'format: "days since 1960-01-01" (SAS): 2001-04 to 2001-10' in draft.text
 
 
+def test_words_beside_numbers_are_read_as_missing_and_other_tongues_are_known(tmp_path: Path) -> None:
+    incomes = ["k.A." if number % 20 == 0 else str(1_000 + number) for number in range(ROWS)]
+    columns = {
+        "Einkommen": incomes,
+        "Beschäftigung": ["Beamter", "Rentner"] * (ROWS // 2),
+        "Geschlecht": ["m", "w"] * (ROWS // 2),
+    }
+    fields = load_draft(
+        drafted(loans().with_columns(pl.Series(*column) for column in columns.items())), tmp_path
+    ).by_name
+    assert fields["einkommen"].words == {"k.A.": None}
+    assert fields["beschaftigung"].description == "Beschäftigung."
+    assert fields["geschlecht"].role == "protected"
+
+
 def test_where_loans_still_run_outcomes_count_after_their_terms(contract: Contract) -> None:
     assert contract.outcomes_are_final
     running = drafted(RUNNING)

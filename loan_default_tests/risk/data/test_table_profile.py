@@ -87,3 +87,19 @@ def test_a_column_that_tells_the_outcome_has_an_auc_of_one_whichever_way_it_tell
     areas = {column.name: column.auc for column in profile.columns}
     assert areas == {"rising": 1.0, "falling": 1.0, "gap": 1.0, "word": 1.0, "nothing": 0.5}
     assert labels(pl.Series(["open", None]), ["bad"], ["good"]).to_list() == [None, None]
+
+
+def test_a_few_words_beside_many_numbers_are_named_and_padded_figures_are_no_numbers() -> None:
+    count = 40
+    profile = profile_table(
+        table(
+            income=[*map(str, range(1_000, 1_000 + count)), *["k.A."] * 3, "on request"],
+            level=[*["1", "2"] * 20, *["x"] * 4],
+            postal=[f"{number:05d}" for number in range(9_980, 9_980 + count + 4)],
+            amount=[str(number) for number in range(9_980, 9_980 + count + 4)],
+        )
+    )
+    income, level, postal, amount = profile.columns
+    assert (income.words, income.numbers) == (("k.A.", "on request"), (1_000.0, 1_039.0))
+    assert (level.numbers, level.words) == (None, ())
+    assert (postal.numbers, amount.numbers) == (None, (9_980.0, 10_023.0))
