@@ -22,6 +22,8 @@ from loan_default.risk.policy import MARGIN_DIGITS, ValuePolicy
 
 _DIGITS = 10  # of values of one unit, so that a loan has the same alone and among others
 _REMEMBERED = 10_000  # pairs of rate and term
+_FEW = 20  # loans whose values of one unit are looked up
+_UNIT_FIELDS = tuple(UnitValues.__dataclass_fields__)
 
 
 class PricedLoans(NamedTuple):
@@ -86,8 +88,7 @@ class ValueModel:
 
     def value_application(self, pd: float, amount: float, rate: float, term: float) -> tuple[float, float, float]:
         """Return expected loss, net present value and that of one unit, to the bit as `value` does those of many."""
-        unit = self._remembered.get((rate, term)) or self._remember(rate, term)
-        loss, defaulted, repaid, shift = unit
+        repaid, defaulted, _, loss, _, _, shift = self._unit(rate, term)
         margin = pd * defaulted + (1 - pd) * repaid + shift
         compared = math.nan if math.isnan(amount) else float(np.round(margin, MARGIN_DIGITS))
         return amount * (pd * loss), amount * margin, compared
@@ -96,27 +97,34 @@ class ValueModel:
         """Return the correction of the value of one unit lent (n,) by the term of each loan."""
         return self._by_term(terms, {term: self._shift(term) for term in self.endings})
 
+    def _unit(self, rate: float, term: float) -> tuple[float, ...]:
+        """Return the fields of `UnitValues` at a rate and a term, and the correction of the term."""
+        return self._remembered.get((rate, term)) or self._remember(rate, term)
+
     def _remember(self, rate: float, term: float) -> tuple[float, ...]:
         """Value one unit at a rate and a term, and remember it: few rates are asked for again and again."""
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-        unit = (math.nan,) * 4
+        unit = (math.nan,) * (len(_UNIT_FIELDS) + 1)
         if rate > -1 and term in self.endings:
             units = unit_values(np.array([rate]), self.endings[int(term)], self.costs)
-            values = np.round([units.loss[0], units.defaulted[0], units.repaid[0]], _DIGITS).tolist()
+            values = np.round([getattr(units, name)[0] for name in _UNIT_FIELDS], _DIGITS).tolist()
             unit = (*values, self._shift(int(term)))
         self._remembered[rate, term] = unit
         return unit
 
     def units(self, loans: PricedLoans) -> UnitValues:
         """Value one unit lent (n,) at the rate and the term of each loan."""
-        columns = np.full((6, len(loans.terms)), np.nan)
+        if 0 < len(loans.terms) <= _FEW:
+            pairs = zip(loans.rates.tolist(), loans.terms.tolist(), strict=True)
+            return UnitValues(*np.array([self._unit(*pair)[:-1] for pair in pairs]).T)
+        columns = np.full((len(_UNIT_FIELDS), len(loans.terms)), np.nan)
         for term, endings in self.endings.items():
             rows = np.flatnonzero((loans.terms == term) & (loans.rates > -1))
             rates, position = np.unique(loans.rates[rows], return_inverse=True)
             if len(rates):
                 units = unit_values(rates, endings, self.costs).take(position)
-                columns[:, rows] = [getattr(units, name) for name in UnitValues.__dataclass_fields__]
+                columns[:, rows] = [getattr(units, name) for name in _UNIT_FIELDS]
         return UnitValues(*np.round(columns, _DIGITS))
 
     def errors(self, loans: PricedLoans) -> Floats:

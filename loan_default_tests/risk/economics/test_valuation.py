@@ -77,3 +77,16 @@ def test_it_is_the_same_when_it_was_stored() -> None:
     assert stored.policy == POLICY
     assert (stored.value(pds, loans).npv == MODEL.value(pds, loans).npv).all()
     assert stored.corrections == MODEL.corrections
+
+
+def test_few_loans_are_looked_up_and_have_the_same_values_as_many() -> None:
+    rates, terms = np.linspace(-0.5, 0.4, 60), np.resize([12.0, 36.0, 48.0, np.nan], 60)
+    loans = PricedLoans(np.full(60, 1_000.0), rates, terms)
+    together = MODEL.units(loans)
+    for row in range(60):
+        alone = MODEL.units(PricedLoans(*(column[[row]] for column in loans)))
+        assert np.array_equal(
+            [getattr(alone, name)[0] for name in vars(alone)],
+            [getattr(together, name)[row] for name in vars(together)],
+            equal_nan=True,
+        )
