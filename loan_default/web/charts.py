@@ -328,7 +328,8 @@ def vintages(
     figures = [figure for line in lines.values() for figure in line[start:] if figure is not None]
     low, high = (min(figures), max(figures)) if figures else (0.0, 1.0)
     margin = max((high - low) * 0.15, 0.02)  # else the labels of the axis would be the same
-    y = _y(format, [max(low - margin, 0), high + margin])
+    top = min(high + margin, 1) if format == PERCENT else high + margin
+    y = _y(format, [max(low - margin, 0), top])
     colours = dict(zip(lines, SERIES_COLOURS, strict=False))
     layers = []
     for name, line in lines.items():

@@ -82,7 +82,8 @@ def _figures(each: Record) -> tuple[Any, ...]:
 def curve_table(report: Record) -> PageTable:
     """Tabulate both rules as their cut-offs move."""
     columns = (Column("rule"), Column("cut-off", "percent", 1), *_columns())
-    rows = [(_RULES[point["rule"]], point["cutoff"], *_figures(point["outcome"])) for point in report["curve"]]
+    points = [point for rule in _RULES for point in report["curve"] if point["rule"] == rule]
+    rows = [(_RULES[point["rule"]], point["cutoff"], *_figures(point["outcome"])) for point in points]
     caption = "As the cut-off moves: PD below it, or net present value of what is lent from it on"
     return PageTable("curve", caption, columns, rows)
 
@@ -93,8 +94,8 @@ def proposal_table(report: Record) -> PageTable:
         Column("decided"),
         *shares("PD below"),
         Column("interval of it", "interval"),
-        *shares("NPV of what is lent from"),
-        Column("interval of that", "interval"),
+        *shares("value at least"),
+        Column("interval of this", "interval"),
         *shares("mean PD", "default rate"),
         *counts("loans", "expected NPV", "NPV"),
         Column("bound by", "long"),
@@ -156,7 +157,7 @@ def loss_table(losses: Sequence[Record]) -> PageTable:
         *shares("lost of what was owed"),
         Column("interval of it", "interval"),
         *shares("expected", "owed of what was lent"),
-        Column("interval of that", "interval"),
+        Column("interval of this", "interval"),
         *shares("expected of that"),
     )
     rows = [
@@ -184,7 +185,9 @@ def group_table(groups: Sequence[Record]) -> PageTable:
     )  # fmt: skip
     rows = [
         (
-            *(each[key] for key in ("field", "group", "loans")),
+            each["field"].replace("_", " "),
+            each["group"].removesuffix(".0"),  # of a number, as a term
+            each["loans"],
             *(each[rule][key] for rule in _RULES for key in ("approval_rate", "default_rate", "npv")),
         )
         for each in groups

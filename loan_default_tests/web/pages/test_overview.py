@@ -20,7 +20,7 @@ def test_the_first_page_says_what_is_in_production_and_what_to_do(pages: TestCli
     assert response.status_code == 200
     assert '<a href="/versions/1">Version 1</a>' in text
     assert "policy, run " in text
-    assert '<p class="figure">Off</p><p>The daemon never ran here' in text
+    assert '<span class="tag warn">daemon off</span> The daemon never ran here' in text
     assert "The newest batch, 2014-09, has drifted." in text
     assert 'href="/batches/2014-09"' in text
     assert "Data read on" in text
