@@ -95,11 +95,11 @@ def test_what_a_loan_is_worth_is_kept_and_computed_again(tmp_path: Path) -> None
 
 
 def test_a_value_that_was_not_learned_is_null(log: Log) -> None:
-    asked = log.model.read(json.dumps({"inputs": applications()[0][:2]}).encode(), "application/json", at_most=2)
-    predictions = log.model.predict(asked.applications)
+    parsed = log.model.read(json.dumps({"inputs": applications()[0][:2]}).encode(), "application/json", at_most=2)
+    predictions = log.model.predict(parsed.applications)
     worth = [ApplicationValue(math.nan, math.nan), ApplicationValue(2.5, math.nan)]
     first = log.ids.draw()
-    log.log.append([Entry(first, 3, log.model.scorer, asked.applications, predictions._replace(values=worth))])
+    log.log.append([Entry(first, 3, log.model.scorer, parsed.applications, predictions._replace(values=worth))])
     log.log.close()
     rows = [log.recall(text_of(first, row)).row for row in range(2)]
     assert [[row[name] for name in VALUED] for row in rows] == [[None, None], [2.5, None]]
