@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -69,8 +69,18 @@ def run(options: TrainingOptions = _TRAINING) -> None:
     settings, records = _carry_out(run_pipeline, options)
     tables.show_training(console, records)
     tables.show_values(console, "Where it lies", locations(settings))
-    seconds = time.monotonic() - began
-    console.print(f"Done in {seconds:.0f} s. Next: {program()} score FILE, or {program()} dev.")
+    console.print(f"Done in {time.monotonic() - began:.0f} s. {_next_step(records.decision, program())}")
+
+
+def _next_step(decision: Mapping[str, Any] | None, program: str) -> str:
+    """Say what to do after a training; nothing can be scored where the first version was held."""
+    if decision is None or decision["verdict"] == "promote" or decision["champion"] is not None:
+        return f"Next: {program} score FILE, or {program} dev."
+    version = decision["candidate"]
+    return (
+        f"Nothing is in production yet, as version {version} was held. Next: correct what is said above in the contract "
+        f"or the policy and run again, or {program} promote --version {version} --force --reason WHY."
+    )
 
 
 @command(TRAIN, "clean --data loans.csv --test-from 2015-01")

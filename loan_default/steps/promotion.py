@@ -100,7 +100,7 @@ def version_in_production(tracking: Tracking) -> ModelVersion:
     """
     version = tracking.version_of(PRODUCTION)
     if version is None:
-        raise BadInput("No version is in production; run full_pipeline_job first.")
+        raise BadInput("No version is in production; run full_pipeline_job, or promote a version that was held.")
     return version
 
 

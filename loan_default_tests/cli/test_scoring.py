@@ -78,7 +78,8 @@ def test_a_batch_that_cannot_be_scored_is_named_as_given_and_not_delivered(
 @pytest.mark.integration
 def test_scoring_needs_production(command: Run) -> None:
     command("sample-data", "--batch", "--rows", "20", "--out", "2018-10.csv")
-    assert sentence(command("score", "2018-10.csv")) == "No version is in production; run full_pipeline_job first."
+    message = "No version is in production; run full_pipeline_job, or promote a version that was held."
+    assert sentence(command("score", "2018-10.csv")) == message
 
 
 # --- many batches ---------------------------------------------------------------------------------------------

@@ -42,5 +42,5 @@ def test_a_decision_is_logged_and_the_alias_is_where_it_says(own_book: Book) -> 
 def test_without_a_version_in_production_the_remedy_is_named(book: Book, tmp_path: Path) -> None:
     assert PRODUCTION in version_in_production(book.models.tracking).aliases
     empty = new_tracking(tmp_path / "empty")
-    with pytest.raises(BadInput, match=r"^No version is in production; run full_pipeline_job first\.$"):
+    with pytest.raises(BadInput, match=r"^No version is in production; run full_pipeline_job, or promote"):
         version_in_production(empty)

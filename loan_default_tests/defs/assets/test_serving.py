@@ -78,7 +78,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 def test_a_supervised_server_is_not_started(platform: Platform) -> None:
     message = failure(platform.run("serving_job"))
-    assert message == "No version is in production; run full_pipeline_job first."
+    assert message == "No version is in production; run full_pipeline_job, or promote a version that was held."
     tracking = Tracking(platform.settings.tracking_uri, platform.settings.artifacts)
     run_id = new_run(tracking)
     tracking.promote(tracking.register(run_id, log_model(tracking, run_id), {}).version, {})
