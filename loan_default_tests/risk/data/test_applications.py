@@ -1,6 +1,7 @@
 """Single applications: cleaned as the same rows of a file, or refused in one sentence."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,6 +10,7 @@ from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.applications import clean_applications
+from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.small_books import BY_WAVE, TIMELESS, make_contract
@@ -102,6 +104,39 @@ def test_a_column_of_the_loan_file_is_refused_with_the_name_of_its_field() -> No
     )
     with pytest.raises(BadInput, match=r"^AnnualIncome is a column of the loan file; .* the field is called wage\.$"):
         clean_applications(pl.DataFrame([{"AnnualIncome": 1}]), contract)
+
+
+@pytest.mark.parametrize(
+    ("levels", "value", "level"),
+    [
+        (["0", "1"], "true", "1"),
+        (["0", "1"], "FALSE", "0"),
+        (["0", "1"], True, "1"),
+        (["0", "1"], " 1.0 ", "1"),
+        (["0", "1"], 1.0, "1"),
+        (["False", "True"], 1, "True"),
+        (["false", "true"], "0.0", "false"),
+        (["1", "2"], "true", None),
+        (["0", "1", "2"], True, None),
+        (["no", "yes"], "Yes", None),
+    ],
+)
+def test_a_request_and_a_file_read_a_level_by_one_rule(
+    tmp_path: Path, levels: list[str], value: str | float | bool, level: str | None
+) -> None:
+    flag = {"name": "flag", "kind": "nominal", "role": "feature", "levels": levels, "description": "A flag."}
+    book = make_contract(flag, time="none", outcomes="final")
+    table, file, cleaned = pl.DataFrame({"id": ["7"], "flag": [value]}), tmp_path / "batch.csv", tmp_path / "cleaned"
+    table.write_csv(file)
+    if level is None:
+        with pytest.raises(BadInput, match=r"flag '.*' is not one of"):
+            clean_applications(table, book)
+        with pytest.raises(BadInput, match=r"flag '.*' is not one of"):
+            clean_application_file(file, book, cleaned=cleaned, rejected=tmp_path / "rejected")
+        return
+    clean_application_file(file, book, cleaned=cleaned, rejected=tmp_path / "rejected")
+    of_file = pl.read_parquet(cleaned, glob=False)["flag"].to_list()
+    assert clean_applications(table, book)["flag"].to_list() == of_file == [level]
 
 
 @pytest.mark.parametrize("name", APPLICATION)
