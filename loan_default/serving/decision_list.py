@@ -137,9 +137,9 @@ def list_decisions(
     """
     condition, until = query.condition, query.until
     table, count = pl.DataFrame(schema=BRIEF), 0
-    with ThreadPoolExecutor(_AT_ONCE[-1]) as pool, ExitStack() as opened:
+    with ThreadPoolExecutor(_AT_ONCE[-1]) as pool, ExitStack() as stack:
         # Opened before any folder is listed: a segment that becomes a file meanwhile can be read all the same.
-        segments = [*_open_segments(journal, opened)]
+        segments = [*_open_segments(journal, stack)]
         sources = heapq.merge(segments, _list_files(query, layout, staging, pool), key=_until, reverse=True)
         for window, following in _windows(sources):
             parts = pool.map(lambda source: source.read(condition), window)
@@ -171,10 +171,10 @@ def _windows(sources: Iterator[_Source]) -> Iterator[tuple[list[_Source], dateti
         yield window, source.until if source else None
 
 
-def _open_segments(journal: Path, opened: ExitStack) -> Iterator[_Source]:
+def _open_segments(journal: Path, stack: ExitStack) -> Iterator[_Source]:
     for path in reversed(list_segments(journal)):
         with suppress(FileNotFoundError):  # it has become a file
-            stat, file = path.stat(), opened.enter_context(path.open("rb"))
+            stat, file = path.stat(), stack.enter_context(path.open("rb"))
             changed_at = datetime.fromtimestamp(stat.st_mtime, UTC)
             yield _Source(changed_at + _SKEW, stat.st_size, partial(_read_segment, file))
 
@@ -190,8 +190,8 @@ def _list_files(
     hours = (
         datetime.combine(day, time(int(hour)), UTC) for day, names in by_day for hour in sorted(names, reverse=True)
     )
-    asked = (hour for hour in hours if hour <= until)
-    for hour, files in _ahead(pool, lambda hour: list_files(layout.prediction_log_hour(hour)), asked):
+    relevant = (hour for hour in hours if hour <= until)
+    for hour, files in _ahead(pool, lambda hour: list_files(layout.prediction_log_hour(hour)), relevant):
         for file in reversed(files):  # of the newest change first
             begun = begun_at(file)
             if begun is None or begun - _SKEW <= until:
@@ -203,9 +203,9 @@ def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
     """Yield items with the results of some work on them, of which some more is done than is asked for yet."""
-    waiting = iter(items)
+    remaining = iter(items)
     for size in chain(_AT_ONCE, repeat(_AT_ONCE[-1])):
-        window = [*islice(waiting, size)]
+        window = [*islice(remaining, size)]
         if not window:
             return
         yield from zip(window, pool.map(work, window), strict=True)

@@ -97,33 +97,33 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def test_one_list_after_another_holds_all_that_matches_once(
     files: Files, query: DecisionQuery, rows: int, most: int
 ) -> None:
-    listed: list[str] = []
+    ids: list[str] = []
     page, before = files.page(query, rows=rows, files=most), ""
     while page.older:
         assert len(page.rows) <= rows
         assert page.older < before or not before, "each list goes further back"
-        listed += [row["decision_id"] for row in page.rows]
+        ids += [row["decision_id"] for row in page.rows]
         before = page.older
         page = files.page(replace(query, before=before), rows=rows, files=most)
-    assert [*listed, *(row["decision_id"] for row in page.rows)] == files.matching(query)
+    assert [*ids, *(row["decision_id"] for row in page.rows)] == files.matching(query)
 
 
 def test_what_cannot_belong_into_the_list_is_not_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
+    names: list[str] = []
     read_file = decision_list._read_file
 
     def note(file: File, staging: Path, condition: pl.Expr) -> pl.DataFrame:
-        read.append(file.name)
+        names.append(file.name)
         return read_file(file, staging, condition)
 
     monkeypatch.setattr(decision_list, "_read_file", note)
     assert len(files.page(DecisionQuery(), rows=3).rows) == 3
-    assert len(read) <= 4 + 8, "some were stored late"
-    read.clear()
+    assert len(names) <= 4 + 8, "some were stored late"
+    names.clear()
     ended = files.page(DecisionQuery(application="nobody's"), rows=3, files=4)
     assert (ended.rows, bool(ended.older)) == ([], True)
     assert ended.looked_until
-    assert len(read) <= 4 + 8
+    assert len(names) <= 4 + 8
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from loan_default.serving.decision_list import DecisionQuery
 
 DECISIONS = ("approve", "review", "decline")
-_ASKED = ("number", "day", "decision", "version", "by", "before")
+_PARAMETERS = ("number", "day", "decision", "version", "by", "before")
 _ROWS, _ROWS_OF_CSV = 50, 10_000  # the newest
 
 
@@ -40,26 +40,26 @@ def show_decisions(request: Request) -> Response:
     with suppress(BadInput):  # it is an application's
         first_of(number)
         return RedirectResponse(f"/decisions/{number}", 303)
-    settings, asked = settings_of(request), {name: request.query_params.get(name, "") for name in _ASKED}
-    query, read_at = read_query(asked), datetime.now(UTC)
+    settings, parameters = settings_of(request), {name: request.query_params.get(name, "") for name in _PARAMETERS}
+    query, read_at = read_query(parameters), datetime.now(UTC)
     rows = _ROWS_OF_CSV if request.query_params.get("csv") else _ROWS
-    listed = list_decisions(settings, query, rows)
-    overrides = read_overrides(settings, {row["decision_id"] for row in listed.rows})
+    decisions = list_decisions(settings, query, rows)
+    overrides = read_overrides(settings, {row["decision_id"] for row in decisions.rows})
     newest = read_overrides(settings, newest=rows)[::-1]
     return show(
         request,
         "decisions.html",
-        [decision_table(listed.rows, overrides), override_table(newest, override_reasons(settings))],
-        asked=asked,
+        [decision_table(decisions.rows, overrides), override_table(newest, override_reasons(settings))],
+        parameters=parameters,
         choices=DECISIONS,
-        older=listed.older,
-        looked_until=listed.looked_until,
+        older=decisions.older,
+        looked_until=decisions.looked_until,
         rows_of_csv=_ROWS_OF_CSV,
         read_at=read_at,
     )
 
 
-def read_query(asked: Mapping[str, str]) -> DecisionQuery:
+def read_query(parameters: Mapping[str, str]) -> DecisionQuery:
     """Read which decisions an address asks for.
 
     Raises:
@@ -67,7 +67,7 @@ def read_query(asked: Mapping[str, str]) -> DecisionQuery:
     """
     from loan_default.serving.decision_list import DecisionQuery
 
-    day, version, decision = (asked.get(name, "").strip() for name in ("day", "version", "decision"))
+    day, version, decision = (parameters.get(name, "").strip() for name in ("day", "version", "decision"))
     if decision and decision not in DECISIONS:
         raise BadInput(f"There is no decision {decision}; choose one of {', '.join(DECISIONS)}.")
     if version and not (version.isascii() and version.isdigit()):
@@ -80,9 +80,9 @@ def read_query(asked: Mapping[str, str]) -> DecisionQuery:
         day=asked_day,
         decision=decision,
         version=int(version) if version else None,
-        asked_by=asked.get("by", "").strip(),
-        application=asked.get("number", "").strip(),
-        before=asked.get("before", ""),
+        asked_by=parameters.get("by", "").strip(),
+        application=parameters.get("number", "").strip(),
+        before=parameters.get("before", ""),
     )
 
 

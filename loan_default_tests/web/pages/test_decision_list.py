@@ -33,8 +33,15 @@ def test_where_nothing_was_decided_it_is_said_what_to_do(client: TestClient) -> 
 
 
 def test_what_is_asked_for_is_read() -> None:
-    asked = {"day": "2026-11-27", "decision": "review", "version": "3", "by": " anna ", "number": "7", "before": "x"}
-    assert read_query(asked) == DecisionQuery(date(2026, 11, 27), "review", 3, "anna", "7", "x")
+    parameters = {
+        "day": "2026-11-27",
+        "decision": "review",
+        "version": "3",
+        "by": " anna ",
+        "number": "7",
+        "before": "x",
+    }
+    assert read_query(parameters) == DecisionQuery(date(2026, 11, 27), "review", 3, "anna", "7", "x")
     assert read_query({}) == DecisionQuery()
 
 
