@@ -35,6 +35,7 @@ from loan_default.risk.month_texts import MONTH_TEXTS
 
 _NUMBERS = {float, int, type(None)}  # of JSON; a boolean is none
 _NESTED = {dict, list}
+_NAN = math.nan  # looked up for each value that is missing
 _ANY = (-math.inf, math.inf)  # the range of a field without one
 _Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
 LONGEST_ID = 1_000  # characters; each is logged
@@ -189,7 +190,7 @@ class QuickReader:
                 values[index] = value
             if not low <= value <= high:
                 values[index] = _limited(value, low, high, outside)
-        natural = [math.nan if value is None else value for value in values]
+        natural = [_NAN if value is None else value for value in values]
         terms = [natural[index] for index in self._terms] or None
         return Applications([_id(given_id, self._nothing)], [natural[: self._size]], terms)
 
@@ -334,7 +335,7 @@ def _floats(column: Sequence[float | None]) -> Floats:
     try:
         buffer = struct.pack(form, *column)
     except struct.error:  # there is a None
-        buffer = struct.pack(form, *[math.nan if value is None else value for value in column])
+        buffer = struct.pack(form, *[_NAN if value is None else value for value in column])
     return np.frombuffer(buffer)
 
 
