@@ -97,10 +97,14 @@ class LoanPeriods:
 
 @dataclass(frozen=True)
 class Incidence:
-    """Cumulative incidence of default and of repayment of n loans at the ends of k periods, (n, k + 1) from 0 on."""
+    """Cumulative incidence of default and of repayment of n loans at the ends of k periods, (n, k + 1) from 0 on.
+
+    `running` is the share that still runs, where it was computed by itself: the rest, but for the last digits.
+    """
 
     defaulted: Floats
     repaid: Floats
+    running: Floats | None = None
 
     @property
     def lifetime(self) -> Floats:
@@ -126,8 +130,9 @@ class Incidence:
     @property
     def expected_life(self) -> Floats:
         """Return the months that a loan is expected to run (n,): the area below the share that still runs."""
-        running = 1 - self.defaulted - self.repaid
-        return np.asarray((running[:, 1:] + running[:, :-1]).sum(axis=1) / 2 * PERIOD_MONTHS)
+        running = 1 - self.defaulted - self.repaid if self.running is None else self.running
+        area = np.cumsum(running, axis=1)[:, -1] - (running[:, 0] + running[:, -1]) / 2
+        return np.asarray(area * PERIOD_MONTHS)
 
 
 def _at(incidence: Floats, months: Floats) -> Floats:
@@ -201,22 +206,35 @@ class Hazard:
 
     def of_term(self, margins: Floats, term: float) -> Incidence:
         """Sum up what happens to loans of one term by their margins (n, 2 * phases): the same alone as among others."""
-        phases, default, repayment = self._course(term)
-        defaults = _sigmoid(margins[:, phases] + default)
-        repayments = np.minimum(_sigmoid(margins[:, len(_PHASES) + phases] + repayment), 1 - defaults)
-        running = np.ones((len(margins), len(phases)))
-        np.cumprod((1 - defaults - repayments)[:, :-1], axis=1, out=running[:, 1:])
-        cumulative = np.zeros((2, len(margins), len(phases) + 1))
-        np.cumsum(running * defaults, axis=1, out=cumulative[0, :, 1:])
-        np.cumsum(running * repayments, axis=1, out=cumulative[1, :, 1:])
-        return Incidence(*cumulative)
+        defaults, repayments = np.split(self.hazards(margins, term), 2, axis=1)
+        survived = 1 - defaults
+        running, defaulted = np.ones((2, len(margins), defaults.shape[1] + 1))
+        defaulted[:, 0] = 0
+        np.cumprod(survived - np.minimum(repayments, survived), axis=1, out=running[:, 1:])
+        np.cumsum(running[:, :-1] * defaults, axis=1, out=defaulted[:, 1:])
+        return Incidence(defaulted, 1 - defaulted - running, running)
+
+    def of_loan(self, margins: Floats, term: float) -> tuple[list[float], list[float]]:
+        """Return the incidence of default of one loan (k + 1), and whether it still runs, to the bit as `of_term`."""
+        hazards = self.hazards(margins, term).tolist()
+        defaulted, running = [0.0], [1.0]
+        for default, repayment in zip(hazards[: len(hazards) // 2], hazards[len(hazards) // 2 :], strict=True):
+            before, survived = running[-1], 1 - default
+            defaulted.append(defaulted[-1] + before * default)
+            running.append(before * (survived - min(repayment, survived)))
+        return defaulted, running
+
+    def hazards(self, margins: Floats, term: float) -> Floats:
+        """Return the hazards (…, 2 * k) of default, and of repayment, in each period of a term."""
+        positions, added = self._course(term)
+        return np.asarray(1 / (1 + np.exp(-(margins[..., positions] + added))))
 
     @cached_property
-    def _courses(self) -> dict[float, tuple[Ints, Floats, Floats]]:
+    def _courses(self) -> dict[float, tuple[Ints, Floats]]:
         return {}
 
-    def _course(self, term: float) -> tuple[Ints, Floats, Floats]:
-        """Return of each period (k,) of a term its phase, and what it adds to the log-odds of default and repayment."""
+    def _course(self, term: float) -> tuple[Ints, Floats]:
+        """Return of each period of a term, of default and then of repayment (2 k,), which margin counts, plus what."""
         course = self._courses.get(term)
         if course is None:
             if len(self._courses) >= _REMEMBERED:
@@ -225,8 +243,9 @@ class Hazard:
             rows = np.zeros((len(periods) + 1, self.default.booster.num_features()), dtype=np.float32)
             rows[1:, 1 - _OWN_COLUMNS :] = _period_columns(periods, np.full(len(periods), term), self.longest)[:, 1:]
             default, repayment = (model.margins(rows) for model in (self.default, self.repayment))
-            course = _phases_of(periods), default[1:] - default[0], repayment[1:] - repayment[0]
-            self._courses[term] = course
+            phases = _phases_of(periods)
+            added = np.concatenate([default[1:] - default[0], repayment[1:] - repayment[0]])
+            course = self._courses[term] = (np.concatenate([phases, len(_PHASES) + phases]), added)
         return course
 
     def save(self, folder: Path) -> None:
@@ -248,10 +267,6 @@ class Hazard:
 def _lengthened(incidence: Floats, length: int) -> Floats:
     """Continue an incidence (n, k) at its last value."""
     return np.column_stack([incidence, np.repeat(incidence[:, -1:], length - incidence.shape[1], axis=1)])
-
-
-def _sigmoid(log_odds: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
 def _phases_of(periods: Ints) -> Ints:

@@ -195,7 +195,7 @@ class Scorer:
         if self.hazard is None:
             return []
         if len(pds) == 1:
-            return [time_application(self.hazard, hazard_margins, pds[0], self._term.read_one(values[0]))]
+            return [time_application(self.hazard, hazard_margins[0], pds[0], self._term.read_one(values[0]))]
         terms = self._term.read(np.asarray(values))
         timed = time_applications(self.hazard, hazard_margins, np.array(pds), terms)
         return [*map(ApplicationTiming._make, timed.iter_rows())]

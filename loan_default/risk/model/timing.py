@@ -28,7 +28,8 @@ TIMED = {
     "pd_hazard": pl.Float64(),
     "expected_life": pl.Float64(),
 }  # by versions that have hazards
-_LIFE_DIGITS = 3
+_SCALE, _LIFE_SCALE = 10.0**PD_DIGITS, 1_000.0  # of what is rounded
+_LEAST = 1e-12  # lifetime PD that is divided by
 
 
 class ApplicationTiming(NamedTuple):
@@ -63,13 +64,13 @@ class Timing:
     def of(cls, hazard: Hazard, margins: Floats, pds: Floats, term: float) -> Timing:
         """Divide PDs (n,) among the years on book as the hazards' incidence of default has it."""
         incidence = hazard.of_term(margins, term)
-        lifetime = incidence.lifetime
-        ends = np.arange(YEAR_PERIODS, incidence.defaulted.shape[1] - 1, YEAR_PERIODS)
-        shares = incidence.defaulted[:, [*ends, -1]] / np.maximum(lifetime, 1e-12)[:, None]
-        curve = np.round(pds[:, None] * shares, PD_DIGITS)
+        years, lifetime = incidence.defaulted[:, YEAR_PERIODS:-1:YEAR_PERIODS], incidence.lifetime
+        curve = np.empty((len(pds), years.shape[1] + 1))
+        shares = years / np.maximum(lifetime, _LEAST)[:, None]
+        curve[:, :-1] = np.rint(pds[:, None] * shares * _SCALE) / _SCALE
         curve[:, -1] = pds
-        life = np.round(incidence.expected_life, _LIFE_DIGITS)
-        return cls(curve[:, 0], curve, np.round(lifetime, PD_DIGITS), life)
+        life = np.rint(incidence.expected_life * _LIFE_SCALE) / _LIFE_SCALE
+        return cls(curve[:, 0], curve, np.rint(lifetime * _SCALE) / _SCALE, life)
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,14 @@ def time_applications(hazard: Hazard, margins: Floats, pds: Floats, terms: Float
 
 
 def time_application(hazard: Hazard, margins: Floats, pd: float, term: float) -> ApplicationTiming:
-    """Return the same of one application (margins (1, m)), to the bit as `time_applications` does of many."""
+    """Return the same of one application (margins (m,)), to the bit as `time_applications` does of many."""
     if not term > 0:
         return UNTIMED
-    timing = Timing.of(hazard, margins, np.array([pd]), term)
-    (curve,) = timing.pd_curve.tolist()
-    return ApplicationTiming(curve[0], curve, timing.pd_hazard.item(), timing.expected_life.item())
+    defaulted, running = hazard.of_loan(margins, term)
+    lifetime = defaulted[-1]
+    divisor = max(lifetime, _LEAST)
+    curve = [round(pd * (at_end / divisor) * _SCALE) / _SCALE for at_end in defaulted[YEAR_PERIODS:-1:YEAR_PERIODS]]
+    curve.append(pd)
+    life = (sum(running) - (running[0] + running[-1]) / 2) * PERIOD_MONTHS
+    rounded = round(lifetime * _SCALE) / _SCALE, round(life * _LIFE_SCALE) / _LIFE_SCALE
+    return ApplicationTiming(curve[0], curve, *rounded)

@@ -61,7 +61,7 @@ def test_one_application_is_timed_to_the_bit_as_many_are(hazard: Hazard, margins
     pds, terms = rng.random(len(many)), rng.choice([1.0, 6.0, 12.0, 36.0, 60.0, 61.5, np.nan], len(many))
     together = time_applications(hazard, many, pds, terms).rows()
     for row, expected in enumerate(together):
-        assert time_application(hazard, many[[row]], pds[row], terms[row]) == expected
+        assert time_application(hazard, many[row], pds[row], terms[row]) == expected
     assert UNTIMED in together
 
 
