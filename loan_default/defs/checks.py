@@ -11,45 +11,20 @@ from collections.abc import Iterable
 import dagster as dg
 
 from loan_default.risk.policy import Finding
-from loan_default.risk.validation.quality_gates import (
-    BETTER_THAN_OPINION,
-    CLEANING_RULES,
-    NO_FIELD_LOST,
-    NO_LEAK,
-    PREDICTION_RULES,
-    TRAINING_RULES,
-)
+from loan_default.risk.validation.quality_gates import CLEANING_RULES, PREDICTION_RULES, TRAINING_RULES
 from loan_default.steps.serving import CANARY_RULE
 
 ROWS_KEPT, ENOUGH_ROWS, STABLE = "no_rows_lost", "enough_rows", "population_is_stable"
 ALIAS_RULE, PROMOTED = "alias_points_where_the_decision_says", "newest_version_is_promoted"
 READABLE, GOOD = "every_file_readable", "as_good_as_the_policy_asks"
 
-_CLEANING = dict(
-    zip(
-        CLEANING_RULES,
-        (
-            "The cleaned columns are those of the contract, in its order.",
-            "No two loans have the same number.",
-            "No larger share of the rows was rejected than the contract expects.",
-            "The default rate lies where the contract expects it.",
-            "No column holds what is known only after a loan was granted.",
-        ),
-        strict=True,
-    )
-)
 DESCRIPTIONS = {
-    **_CLEANING,
-    TRAINING_RULES[0]: "The best candidate ranks loans better than the floor of the policy.",
-    BETTER_THAN_OPINION: "It ranks them better than the lender's own opinion does.",
-    NO_LEAK: "It is not so good that a field must know the outcome; else the run stops.",
-    TRAINING_RULES[3]: "Its PDs agree with the outcomes, within the tolerance of the policy.",
+    **CLEANING_RULES,
+    **TRAINING_RULES,
+    **PREDICTION_RULES,
     PROMOTED: "Whether the policy put the newest version into production; a hold is a warning with its reasons.",
     ALIAS_RULE: "MLflow's alias production points where the decision says.",
     ROWS_KEPT: "Every row of the batch file can be scored; the warning counts those that cannot.",
-    NO_FIELD_LOST: "No field that loans of development had is missing from the whole batch.",
-    PREDICTION_RULES[1]: "There is one prediction for each application.",
-    PREDICTION_RULES[2]: "Every PD is a probability.",
     ENOUGH_ROWS: "The batch has as many applications as a verdict on its drift needs.",
     STABLE: "The applications are like the loans that the version was developed on, within the limits of the policy.",
     READABLE: "Every outcome file could be read; the warning names those that could not.",

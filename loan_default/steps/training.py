@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.policy import DecisionPolicy, Finding, Policy
-from loan_default.risk.validation.quality_gates import NO_LEAK, TRAINING_RULES, judge_candidate
+from loan_default.risk.validation.quality_gates import NO_LEAK, judge_candidate
 from loan_default.steps.gates import GateFailed
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def train_and_register(
     )
     best = candidates[0]
     findings = judge_candidate(best, _calibrate_window(data), policy.promotion, resamples=_GATE_RESAMPLES, seed=seed)
-    if not findings[TRAINING_RULES.index(NO_LEAK)].passed:
+    if any(finding.rule == NO_LEAK and not finding.passed for finding in findings):
         raise GateFailed("trained_model", findings)
     _log(models, mlflow_run_id, candidates, data, {**(tags := _tags(data, policy, seed)), "kind": best.kind})
     scorer, value = with_value(best.scorer, policy.value, data.engine, loans, splits)

@@ -23,22 +23,34 @@ if TYPE_CHECKING:  # definitions read the rules' names in every process: what is
     from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
 
-CLEANING_RULES = (
-    "columns_match_contract",
-    "ids_unique",
-    "rejected_share_within_limit",
-    "default_rate_in_band",
-    "nothing_from_after_the_loan_was_granted",
-)
-NO_LEAK = "not_too_good_to_be_true"
+# Each rule of a gate, and what it asks.
+CLEANING_RULES = {
+    "columns_match_contract": "The cleaned columns are those of the contract, in its order.",
+    "ids_unique": "No two loans have the same number.",
+    "rejected_share_within_limit": "No larger share of the rows was rejected than the contract expects.",
+    "default_rate_in_band": "The default rate lies where the contract expects it.",
+    "nothing_from_after_the_loan_was_granted": "No column holds what is known only after a loan was granted.",
+}
+NO_LEAK, BETTER_THAN_OPINION = "not_too_good_to_be_true", "better_than_the_opinion"
+TRAINING_RULES = {
+    "auc_floor": "The best candidate ranks loans better than the floor of the policy.",
+    BETTER_THAN_OPINION: "It ranks them better than the lender's own opinion does.",
+    NO_LEAK: "It is not so good that a field must know the outcome; else the run stops.",
+    "calibrated": "Its PDs agree with the outcomes, within the tolerance of the policy.",
+}
+NO_FIELD_LOST = "no_field_of_development_is_empty"
+_OF_PREDICTIONS = {
+    "one_row_per_application": "There is one prediction for each application.",
+    "every_pd_between_0_and_1": "Every PD is a probability.",
+}
+PREDICTION_RULES = {
+    NO_FIELD_LOST: "No field that loans of development had is missing from the whole batch.",
+    **_OF_PREDICTIONS,
+}
 LEAK_REMEDY = (
     "Look for a field that was written after the decision; if there is none, raise "
     "promotion.suspect_leak_above_auc in the policy beside the book's contract."
 )
-BETTER_THAN_OPINION = "better_than_the_opinion"
-TRAINING_RULES = ("auc_floor", BETTER_THAN_OPINION, NO_LEAK, "calibrated")
-NO_FIELD_LOST = "no_field_of_development_is_empty"
-PREDICTION_RULES = (NO_FIELD_LOST, "one_row_per_application", "every_pd_between_0_and_1")
 _CHANCE = 0.001
 
 
@@ -281,4 +293,4 @@ def judge_predictions(predictions: pl.LazyFrame, applications: int) -> tuple[Fin
         (rows == applications, f"{rows:,} predictions for {applications:,} applications."),
         (sound == rows, f"{sound:,} of {rows:,} PDs lie between 0 and 1."),
     )
-    return tuple(Finding(rule, *verdict) for rule, verdict in zip(PREDICTION_RULES[1:], verdicts, strict=True))
+    return tuple(Finding(rule, *verdict) for rule, verdict in zip(_OF_PREDICTIONS, verdicts, strict=True))

@@ -52,7 +52,7 @@ def changed(change: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Callable[[Signal]
 
 def test_sound_loans_pass_every_rule(cleaned: Cleaned, contract: Contract) -> None:
     findings = judge_cleaning(cleaned.report, pl.scan_parquet(cleaned.path), contract)
-    assert tuple(finding.rule for finding in findings) == CLEANING_RULES
+    assert tuple(finding.rule for finding in findings) == tuple(CLEANING_RULES)
     assert failed(findings) == {}
     assert failures(findings) == ""
 
@@ -140,7 +140,7 @@ def test_candidates_are_held_to_the_policy(
 ) -> None:
     margins, loans = a_window(**window)
     findings = judged(ranked[0], margins, loans, policy, low)
-    assert tuple(finding.rule for finding in findings) == TRAINING_RULES
+    assert tuple(finding.rule for finding in findings) == tuple(TRAINING_RULES)
     assert list(failed(findings)) == rules
     opinion = (
         "No loan has an opinion of the lender"
@@ -196,7 +196,7 @@ def test_predictions_are_complete_and_probabilities(
     pds: list[float | None], applications: int, rules: list[str]
 ) -> None:
     findings = judge_predictions(pl.LazyFrame({"pd": pds}, schema={"pd": pl.Float64}), applications)
-    assert (NO_FIELD_LOST, *(finding.rule for finding in findings)) == PREDICTION_RULES
+    assert (NO_FIELD_LOST, *(finding.rule for finding in findings)) == tuple(PREDICTION_RULES)
     assert list(failed(findings)) == rules
 
 
