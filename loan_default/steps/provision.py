@@ -71,7 +71,7 @@ def provide_for(
         return {**head, "problem": "Every loan of the file has ended, so there is nothing to provide for."}
     labels = open_loans.select(contract.id_name, _quarter(contract), *_segments(contract))
     rows = labels.hstack(provision_loans(scorer.value, read_open(scorer, open_loans, snapshot), policy.provision))
-    with workspace.scratch("provision.parquet") as (part,):
+    with workspace.scratch(target.name) as (part,):
         rows.write_parquet(part)
         store(part, target)
     groups = {"quarter of issue": "quarter", **{name: name for name in _segments(contract)}}

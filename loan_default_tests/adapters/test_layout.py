@@ -19,7 +19,11 @@ from loan_default.settings import Settings
 
 PACKAGE = Path(loan_default.__file__).parent
 BATCH = "2018-10"
-BESIDE_ASSETS = {"prediction_report", "field_distributions"}  # stored by the steps, with the asset that they tell of
+BESIDE_ASSETS = {
+    "prediction_report",
+    "field_distributions",
+    "provision",
+}  # stored by the steps, with the asset that they tell of
 
 
 def paths_of_assets() -> dict[str, UPath]:
@@ -28,7 +32,7 @@ def paths_of_assets() -> dict[str, UPath]:
     return {
         **{name: here.record(name) for name in get_args(Record)},
         **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecord) if name not in BESIDE_ASSETS},
-        **{name: here.table(name) for name in get_args(Table)},
+        **{name: here.table(name) for name in get_args(Table) if name not in BESIDE_ASSETS},
         **{name: here.batch_table(name, BATCH) for name in get_args(BatchTable)},
         "model_card": here.model_card,
     }
