@@ -288,6 +288,7 @@ def fit_hazard(
     *,
     seed: int,
     at_most: int = PERIODS_AT_MOST,
+    least_learning_rate: float = _LEAST_LEARNING_RATE,
 ) -> Hazard:
     """Fit both hazards on all loans of a view, the open ones among them.
 
@@ -298,6 +299,7 @@ def fit_hazard(
         parameters: of boosted trees by XGBoost; a loan in five says when each fit stops.
         seed: of every random choice.
         at_most: about how many loan-periods are learned from.
+        least_learning_rate: which counts where that of the parameters is lower.
 
     Raises:
         BadInput: no default, or no repayment, was observed.
@@ -317,7 +319,7 @@ def fit_hazard(
 
     def fit(events: NDArray[np.float32], directions: tuple[int, ...]) -> XGBoostTrees:
         constraints = {"monotone_constraints": directions, "interaction_constraints": apart}
-        rate = {"learning_rate": max(parameters.start.get("learning_rate", 0), _LEAST_LEARNING_RATE)}
+        rate = {"learning_rate": max(parameters.start.get("learning_rate", 0), least_learning_rate)}
         spec = {**tree_parameters({**parameters.start, **rate}, space, seed), **constraints}
         return XGBoostTrees(_boost(rows, events, periods.weights, stops, spec, parameters))
 

@@ -25,7 +25,11 @@ from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.timing import timing_problem
 
 LEAST_DEFAULTS = 30
-_PERIODS_AT_MOST = 200_000  # loan-periods
+# A version's hazards only divide its PD among the years. Of 20,810 loans of 2007-2010 (one thread) these figures take
+# 3.6 s and trees of 113 rounds, which cost each application; twice the loan-periods at 0.05 take 17 s and 561 rounds.
+# On the loans of 2011 the PD of twelve months has an AUC of 0.699 and 0.700, and a mean of 2.66 % and 2.54; 2.67 came.
+_PERIODS_AT_MOST = 100_000  # loan-periods
+_LEAST_LEARNING_RATE = 0.2
 
 
 def with_timing(
@@ -50,7 +54,15 @@ def with_timing(
             f"{LEAST_DEFAULTS} defaults and a repaid loan are needed, so nothing is said of when loans default."
         )
     parameters = search.for_loans(count).tunable(RECIPE)
-    hazard = fit_hazard(X, history, scorer.space, parameters, seed=seed, at_most=_PERIODS_AT_MOST)
+    hazard = fit_hazard(
+        X,
+        history,
+        scorer.space,
+        parameters,
+        seed=seed,
+        at_most=_PERIODS_AT_MOST,
+        least_learning_rate=_LEAST_LEARNING_RATE,
+    )
     sentence = f"Hazards of {count:,} loans of development, of which {defaults:,} defaulted, say when loans default."
     return replace(scorer, hazard=hazard), sentence
 
