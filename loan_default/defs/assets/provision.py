@@ -15,6 +15,7 @@ from loan_default.steps.provision import provide_for
 
 @dg.asset(
     group_name="provision",
+    deps=["promoted_model"],  # a run of both decides on the version before it provides by it
     io_manager_key="json",
     description="What open loans are expected to lose: provisions by stage, over their lives, and in each scenario.",
     kinds={"python"},
