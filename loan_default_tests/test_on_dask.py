@@ -128,6 +128,7 @@ def test_heavy_assets_link_to_where_their_workers_can_be_watched(results: Any) -
         "tuned_params",
         "trained_model",
         "model_evaluation",
+        "strategy_report",
         "predictions",
         "drift_report",
     }
