@@ -101,19 +101,15 @@ def cleaned_lineage(contract: Contract, source: dg.AssetKey) -> dg.TableColumnLi
     return dg.TableColumnLineage({**deps, **labels})
 
 
-PREDICTED = (
-    *("pd", "raw_score", "score", "decision", "reasons", "reason_codes", "expected_loss", "npv"),
-    *("pd_12m", "pd_curve", "pd_hazard", "expected_life"),
-)
-
-
 def predicted_lineage(contract: Contract, applications: dg.AssetKey) -> dg.TableColumnLineage:
     """Say which columns of the applications each column of the predictions comes from."""
+    from loan_default.risk.model.scorer import SCORED, VALUED
+    from loan_default.risk.model.timing import TIMED
+
     scored = [dg.TableColumnDep(applications, name) for name in contract.feature_names]
     unchanged = [contract.id_name, *([contract.time_name] if contract.has_time else [])]
-    return dg.TableColumnLineage(
-        dict.fromkeys(PREDICTED, scored) | {name: [dg.TableColumnDep(applications, name)] for name in unchanged}
-    )
+    predicted = dict.fromkeys((*SCORED, *VALUED, *TIMED), scored)
+    return dg.TableColumnLineage(predicted | {name: [dg.TableColumnDep(applications, name)] for name in unchanged})
 
 
 def bullets(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:

@@ -19,7 +19,7 @@ from loan_default.risk.arrays import Floats
 POWER = 0.95  # chance with which an error of the size that a finding names would have been seen
 CONFIDENCE = 0.95
 _LEAST_MONTHS = 10  # of issue, before they say how much months differ
-_CERTAIN = 1e-9  # PDs this close to 0 or 1 count as this far from them
+CERTAIN = 1e-9  # PDs this close to 0 or 1 count as this far from them
 _STEPS = 50
 _CLOSE = 1e-9
 _LONGEST_STEP = 2.0
@@ -180,7 +180,7 @@ class _Loans:
 
     @classmethod
     def of(cls, outcomes: ArrayLike, pds: ArrayLike, months: ArrayLike | None) -> _Loans:
-        clipped = np.clip(np.asarray(pds, np.float64), _CERTAIN, 1 - _CERTAIN)
+        clipped = np.clip(np.asarray(pds, np.float64), CERTAIN, 1 - CERTAIN)
         return cls(np.asarray(outcomes, np.float64), np.log(clipped / (1 - clipped)), _codes(months))
 
     def spread(self, scores: Floats, least_months: int) -> tuple[Floats, int] | None:

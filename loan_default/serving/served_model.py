@@ -75,10 +75,8 @@ class ServedModel:
         """
         scorer, expected = Scorer.load(folder), canary.read(folder)
         reader = QuickReader(scorer.space, ignore_unknown=unknown_fields == "ignore")
-        decoder, (quick, form) = (
-            QuickDecoder(reader.form, reader.row_form),
-            _quicker(folder, scorer.model, scorer.kind, _trial_rows(scorer)),
-        )
+        decoder = QuickDecoder(reader.form, reader.row_form)
+        quick, form = _quicker(folder, scorer.model, scorer.kind, _trial_rows(scorer))
         hazards = _quick_hazards(folder, scorer)
         served = cls(version, scorer, decoder, reader, quick, form, expected, unknown_fields, hazards)
         (pd,) = served.predict(served._canary_application).pds

@@ -1,10 +1,14 @@
 """A span of each step, in real runs, by the receiver of a test."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
+from loan_default.definitions import build_definitions
 from loan_default.defs.results import explain_failures
 from loan_default.risk.errors import BadInput
+from loan_default.settings import Settings
 from loan_default_tests.traces import receiver
 
 
@@ -55,21 +59,8 @@ def test_without_a_receiver_steps_run_as_they_do(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_asset_that_is_computed_has_a_span() -> None:
-    from loan_default.defs.assets import (
-        backtest,
-        data,
-        monitoring,
-        performance,
-        provision,
-        registry,
-        scoring,
-        serving,
-        training,
-    )
-
-    modules = (backtest, data, monitoring, performance, provision, registry, scoring, serving, training)
-    assets = [asset for asset in dg.load_assets_from_modules(modules) if isinstance(asset, dg.AssetsDefinition)]
-    computed = [asset for asset in assets if asset.is_executable]
+    assets = build_definitions(Settings(home=Path("/nowhere"))).assets or []
+    computed = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition) and asset.is_executable]
     assert len(computed) == 16
     for asset in computed:
         assert hasattr(asset.op.compute_fn.decorated_fn, "__wrapped__"), asset.key  # type: ignore[union-attr]

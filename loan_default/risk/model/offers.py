@@ -81,10 +81,11 @@ def find_offers(
     answered = _answered(contract, application, single, score)
     pairs = []
     if not any(answer.decision == DECISIONS[0] for _, answer in answered):
-        pairs = nsmallest(CANDIDATES_AT_MOST, _pairs(steps), key=lambda candidate: candidate.steps)
+        sparse = {name: _sparse(values) for name, values in steps.items()}
+        pairs = nsmallest(CANDIDATES_AT_MOST, _pairs(sparse), key=lambda candidate: candidate.steps)
     priced = _priced_fields(contract)
     if any(answer.npv is not None for _, answer in answered):
-        pairs += _all_pairs({name: values for name, values in steps.items() if name in priced})
+        pairs += _pairs({name: values for name, values in steps.items() if name in priced})
     answered += _answered(contract, application, pairs, score)
     best = _earning_most(answered, priced, npv if decision == DECISIONS[0] else None)
     if decision == DECISIONS[0]:
@@ -187,17 +188,8 @@ def _round_below(number: float) -> float:
 def _pairs(steps: Mapping[str, Sequence[tuple[int, Value]]]) -> Iterator[_Candidate]:
     """Yield changes of two fields."""
     for (first, values), (second, others) in combinations(steps.items(), 2):
-        for (number, value), (other_number, other) in product(_sparse(values), _sparse(others)):
+        for (number, value), (other_number, other) in product(values, others):
             yield _Candidate({first: value, second: other}, number + other_number)
-
-
-def _all_pairs(steps: Mapping[str, Sequence[tuple[int, Value]]]) -> list[_Candidate]:
-    """Return all changes of amount and term together."""
-    return [
-        _Candidate({first: value, second: other}, number + other_number)
-        for (first, values), (second, others) in combinations(steps.items(), 2)
-        for (number, value), (other_number, other) in product(values, others)
-    ]
 
 
 def _sparse(values: Sequence[tuple[int, Value]]) -> Sequence[tuple[int, Value]]:

@@ -28,6 +28,7 @@ from loan_default.risk.economics.loan_terms import LoanTerms
 from loan_default.risk.economics.valuation import PricedLoans, ValueModel
 from loan_default.risk.economics.valuation import Values as LoanValues
 from loan_default.risk.errors import BadInput
+from loan_default.risk.estimates import CERTAIN
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.candidates.registry import load_model
 from loan_default.risk.model.decision_rule import APPROVE, REVIEW, decide_all, decide_one, pd_bands, value_bands
@@ -48,7 +49,6 @@ from loan_default.risk.policy import DecisionPolicy
 FORMAT = 3
 # 1 has no population: nothing is filled in, and no absence keeps from an approval; before 3, functions derive fields.
 _READ_FORMATS = (1, 2, FORMAT)
-_CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
 DECISIONS = ("approve", "review", "decline")  # in the order of `decision_rule`
 _REASON_CODE = pl.Struct({"group": pl.String(), "field": pl.String(), "side": pl.String(), "share": pl.Float64()})
 SCORED = {
@@ -394,12 +394,12 @@ def points(pds: Floats, policy: DecisionPolicy) -> NDArray[np.int64]:
     Scorecards, 2006, chapter 6.
     """
     factor, offset = policy.scale
-    certain = np.clip(pds, _CERTAIN, 1 - _CERTAIN)
+    certain = np.clip(pds, CERTAIN, 1 - CERTAIN)
     return np.rint(offset + factor * (np.log1p(-certain) - np.log(certain))).astype(np.int64)
 
 
 def _points_of(pd: float, policy: DecisionPolicy) -> int:
     """Turn one PD into score points, to the bit as `points` does many."""
     factor, offset = policy.scale
-    certain = min(max(pd, _CERTAIN), 1 - _CERTAIN)
+    certain = min(max(pd, CERTAIN), 1 - CERTAIN)
     return round(offset + factor * float(np.log1p(-certain) - np.log(certain)))

@@ -16,8 +16,8 @@ import numpy as np
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.economics.valuation import PricedLoans, ValueModel
+from loan_default.risk.estimates import CERTAIN
 
-_CERTAIN = 1e-9  # a PD is never taken for nearer to 0 or 1
 _EQUAL = 1e-6  # log-odds between which the slope is the curve's own
 _WEIGHTS = (1 / 3, 1 / 6, 1 / 3)  # by how many of the two other players came before
 
@@ -80,7 +80,7 @@ def _shapley(margin: Callable[[int, int, int], Floats]) -> Floats:
 
 def _typical_pds(pds: Floats, added: Floats) -> Floats:
     """Return the PDs (n,) without what the fields add to the log-odds."""
-    certain = np.clip(pds, _CERTAIN, 1 - _CERTAIN)
+    certain = np.clip(pds, CERTAIN, 1 - CERTAIN)
     odds = certain / (1 - certain) * np.exp(-added)
     result: Floats = odds / (1 + odds)
     return result
