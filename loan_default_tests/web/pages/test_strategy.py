@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from loan_default.web.pages.strategy import strategy_content
+from loan_default.web.rendering import environment
 
 pytestmark = pytest.mark.integration
 
@@ -32,3 +33,7 @@ def test_without_a_report_the_page_says_what_to_do(empty_pages: TestClient) -> N
 def test_a_version_without_a_value_says_why() -> None:
     content = strategy_content({"version": 1, "problem": "The policy has no section value."})
     assert (content["report"], content["problem"], content["tables"]) == (None, "The policy has no section value.", [])
+    text = environment().get_template("strategy_body.html").render(content)
+    assert "The policy has no section value." in text
+    assert "nothing is said of provisions" in text
+    assert "loan-default provision" not in text, "which could not say anything either"
