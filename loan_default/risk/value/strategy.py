@@ -1,25 +1,29 @@
 """Measures what cut-offs earn: by PD and by value, as they move, expected beside what was realised; and proposes some.
 
-Loans are those that were granted: of applicants who were declined nobody knows what they would have paid. Intervals are
-of resampled months of issue, or loans in a book without months. Adopting a proposal is for people, by the policy.
+What approved loans came to is `economics.approval`'s. Intervals are of resampled months of issue, or loans in a book
+without months. Adopting a proposal is for people, by the policy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
+from loan_default.risk.economics.approval import (
+    RULES,
+    ApprovedLoans,
+    Mask,
+    Rule,
+    ValuedLoans,
+    approved_by,
+    outcome_of,
+)
 from loan_default.risk.estimates import mean_estimate
-from loan_default.risk.policy import MARGIN_DIGITS, DecidedBy, StrategyLimits
-
-Rule = Literal["pd", "npv"]
-RULES: tuple[Rule, ...] = get_args(Rule)
-Mask = NDArray[np.bool_]
+from loan_default.risk.policy import DecidedBy, StrategyLimits
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
 _GRID = 40  # cut-offs of each kind that are tried
@@ -27,93 +31,6 @@ _TAIL = (0.985, 0.99, 0.995)  # beyond which few loans lie, far apart
 _DECILES = 10
 _CONFIDENCE = 0.95
 _MOST_UNITS = 400  # that are resampled: in a book without months, so many draws of its loans
-
-
-@dataclass(frozen=True)
-class ValuedLoans:
-    """Loans that have ended (n,), with what was expected of them and what they paid, in the book's money.
-
-    Attributes:
-        pds: probability of default.
-        amounts: lent.
-        expected_loss: principal expected to be lost.
-        expected_npv: expected net present value.
-        npv_error: standard error of the expectations of loans, common to all of a term.
-        years: what is owed on average, added up over the years.
-        defaulted: whether they did.
-        loss: principal lost.
-        npv: net present value realised.
-        terms: months.
-        issued: number of the month of issue; None without.
-    """
-
-    pds: Floats
-    amounts: Floats
-    expected_loss: Floats
-    expected_npv: Floats
-    npv_error: Floats
-    years: Floats
-    defaulted: Mask
-    loss: Floats
-    npv: Floats
-    terms: Floats
-    issued: NDArray[np.int64] | None = None
-
-    @property
-    def margins(self) -> Floats:
-        """Return the expected net present value of one unit lent: what the rule by value ranks by."""
-        return np.round(self.expected_npv / self.amounts, MARGIN_DIGITS)
-
-
-@dataclass(frozen=True)
-class ApprovedLoans:
-    """What loans that a rule approves came to; shares are of all loans, returns a year on the capital tied up."""
-
-    loans: int
-    share: float
-    volume: float
-    mean_pd: float | None
-    default_rate: float | None
-    expected_loss: float
-    loss: float
-    expected_npv: float
-    npv: float
-    expected_return: float | None
-    realised_return: float | None
-
-
-def outcome_of(loans: ValuedLoans, approved: Mask, capital_share: float) -> ApprovedLoans:
-    """Add up what approved loans were expected to come to, and came to."""
-    count, capital = int(approved.sum()), capital_share * float(loans.years[approved].sum())
-    expected, realised = (float(values[approved].sum()) for values in (loans.expected_npv, loans.npv))
-    return ApprovedLoans(
-        loans=count,
-        share=count / len(approved),
-        volume=float(loans.amounts[approved].sum()),
-        mean_pd=float(loans.pds[approved].mean()) if count else None,
-        default_rate=float(loans.defaulted[approved].mean()) if count else None,
-        expected_loss=float(loans.expected_loss[approved].sum()),
-        loss=float(loans.loss[approved].sum()),
-        expected_npv=expected,
-        npv=realised,
-        expected_return=expected / capital if count else None,
-        realised_return=realised / capital if count else None,
-    )
-
-
-def approved_by(loans: ValuedLoans, rule: Rule, share: float) -> tuple[float, Mask]:
-    """Return the cut-off by which a rule approves about this share of the loans, and which these are.
-
-    By PD those below it are approved, by value those whose net present value of one unit lent is it or more.
-    """
-    if not share:
-        return (0.0 if rule == "pd" else 1.0), np.zeros(len(loans.pds), dtype=np.bool_)
-    if rule == "pd":
-        cutoff = float(np.quantile(loans.pds, share, method="higher")) if share < 1 else 1.0
-        return cutoff, loans.pds < cutoff if share < 1 else np.ones(len(loans.pds), dtype=np.bool_)
-    margins = loans.margins
-    cutoff = float(np.quantile(margins, 1 - share, method="lower" if share == 1 else "higher"))
-    return cutoff, margins >= cutoff
 
 
 @dataclass(frozen=True)

@@ -17,23 +17,14 @@ from numpy.typing import NDArray
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.economics.cash_flows import realised_values
+from loan_default.risk.economics.approval import RULES, Mask, ValuedLoans, approved_by, outcome_of
 from loan_default.risk.economics.loss import losses_by_vintage, measure_losses
-from loan_default.risk.economics.valuation import PricedLoans, ValueModel
+from loan_default.risk.economics.valuation import ValueModel
 from loan_default.risk.model.decision_rule import APPROVE, DECLINE
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
 from loan_default.risk.policy import CUT_OFFS, DecidedBy, StrategyLimits
-from loan_default.risk.value.strategy import (
-    RULES,
-    Mask,
-    ValuedLoans,
-    approved_by,
-    outcome_of,
-    propose,
-    realised_by_decile,
-    strategy_curve,
-)
+from loan_default.risk.value.strategy import propose, realised_by_decile, strategy_curve
 
 _LEAST_LOANS = 100  # of a group that is shown
 _FIFTHS = 5
@@ -70,7 +61,7 @@ def measure_strategy(
     if value is None or contract.pricing is None:
         raise ValueError("the version has no value")
     scored = _learned(scored, value)
-    loans, capital = valued_loans(value, scored), value.policy.capital_share
+    loans, capital = ValuedLoans.of(value, scored.pds, scored.ended), value.policy.capital_share
     decided = scored.rows["decision"].cast(pl.String).to_numpy()
     present = {
         "approve": decided == DECISIONS[APPROVE],
@@ -113,26 +104,6 @@ def _learned(scored: ScoredLoans, value: ValueModel) -> ScoredLoans:
     if not learned.any():
         raise ValueError("no loan has a term that the version learned of")
     return ScoredLoans(scored.ended.take(learned), scored.pds[learned], scored.rows.filter(learned))
-
-
-def valued_loans(value: ValueModel, scored: ScoredLoans) -> ValuedLoans:
-    """Return ended loans with what a version expected of them, by what was lent, and what they paid."""
-    ended, realised = scored.ended, scored.ended.realised
-    priced = PricedLoans(realised.lent, realised.rates, realised.terms)
-    expected = value.value(scored.pds, priced)
-    return ValuedLoans(
-        pds=scored.pds,
-        amounts=realised.lent,
-        expected_loss=expected.expected_loss,
-        expected_npv=expected.npv,
-        npv_error=value.errors(priced),
-        years=expected.years,
-        defaulted=ended.defaulted,
-        loss=np.where(ended.defaulted, ended.exposure - realised.recovered, 0.0),
-        npv=realised_values(realised, value.costs),
-        terms=realised.terms,
-        issued=ended.issued,
-    )
 
 
 def _vintages(loans: ValuedLoans, scored: ScoredLoans, contract: Contract) -> Iterator[dict[str, Any]]:

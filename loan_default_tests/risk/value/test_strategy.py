@@ -2,57 +2,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from loan_default.risk.economics.approval import outcome_of
 from loan_default.risk.policy import StrategyLimits
-from loan_default.risk.value.strategy import (
-    RULES,
-    SHARES,
-    ValuedLoans,
-    approved_by,
-    outcome_of,
-    propose,
-    realised_by_decile,
-    strategy_curve,
-)
-
-
-def valued_loans(count: int = 3_000, seed: int = 0) -> ValuedLoans:
-    """Loans whose rate rises faster than their risk up to a PD of 20 %, and not beyond."""
-    rng = np.random.default_rng(seed)
-    pds, amounts = rng.beta(2, 12, count), rng.uniform(1_000, 20_000, count)
-    margins = 0.02 + 0.6 * np.minimum(pds, 0.2) - 0.7 * pds + rng.normal(0, 0.05, count)
-    defaulted = rng.random(count) < pds
-    return ValuedLoans(
-        pds=pds,
-        amounts=amounts,
-        expected_loss=0.6 * amounts * pds,
-        expected_npv=amounts * margins,
-        npv_error=0.002 * amounts,
-        years=1.5 * amounts,
-        defaulted=defaulted,
-        loss=0.6 * amounts * defaulted,
-        npv=amounts * (margins - 0.6 * (defaulted - pds)),
-        terms=np.full(count, 36.0),
-        issued=rng.integers(0, 12, count),
-    )
-
+from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve
+from loan_default_tests.risk.economics.valued import valued_loans
 
 LOANS = valued_loans()
-
-
-def test_the_parts_of_a_book_add_up_to_the_whole() -> None:
-    everything = np.ones(len(LOANS.pds), dtype=np.bool_)
-    low = LOANS.pds < 0.1
-    totals, first, second = (outcome_of(LOANS, rows, 0.1) for rows in (everything, low, ~low))
-    for name in ("loans", "share", "volume", "expected_loss", "loss", "expected_npv", "npv"):
-        assert getattr(totals, name) == pytest.approx(getattr(first, name) + getattr(second, name))
-    assert totals.npv == pytest.approx(LOANS.npv.sum())
-    assert totals.loss == pytest.approx(LOANS.loss.sum())
-    assert totals.realised_return == pytest.approx(LOANS.npv.sum() / (0.1 * LOANS.years.sum()))
-    nothing = outcome_of(LOANS, ~everything, 0.1)
-    assert (nothing.loans, nothing.default_rate, nothing.realised_return) == (0, None, None)
 
 
 def test_both_rules_approve_the_same_shares() -> None:
@@ -66,15 +22,6 @@ def test_both_rules_approve_the_same_shares() -> None:
         assert by_pd.outcome.mean_pd <= by_value.outcome.mean_pd + 1e-9
     volumes = [point.outcome.volume for point in points[1::2]]
     assert volumes == sorted(volumes)
-
-
-@given(st.floats(0.01, 0.99))
-def test_the_rule_by_value_has_the_highest_margins(share: float) -> None:
-    cutoff, approved = approved_by(LOANS, "npv", share)
-    assert LOANS.margins[approved].min() >= cutoff
-    assert LOANS.margins[~approved].max() < cutoff
-    cutoff, approved = approved_by(LOANS, "pd", share)
-    assert LOANS.pds[approved].max() < cutoff <= LOANS.pds[~approved].min()
 
 
 def test_realised_values_lie_where_a_right_model_expects_them() -> None:
@@ -148,10 +95,6 @@ def test_by_the_value_alone_every_pd_is_enough() -> None:
     assert proposal is not None
     assert (proposal.approve_below, proposal.npv_at_least) == (1.0, 0.0)
     assert proposal.outcome == outcome_of(LOANS, LOANS.margins >= 0, 0.1)
-
-
-def test_no_share_is_nobody() -> None:
-    assert not any(approved_by(LOANS, rule, 0.0)[1].any() for rule in RULES)
 
 
 def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so() -> None:
