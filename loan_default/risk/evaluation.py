@@ -22,7 +22,6 @@ from loan_default.risk.contract.columns import TERM
 from loan_default.risk.estimates import CONFIDENCE, Estimate, Recalibration, calibration_in_the_large, mean_estimate
 from loan_default.risk.loan_order import CutBy
 
-RESAMPLES = 200
 # The metrics that tables of versions show, with their headings; the AUC comes first and has its interval beside it.
 SHOWN_METRICS = {"auc": "AUC", "ks": "KS", "brier": "Brier", "ece": "ECE, debiased"}
 _GROUPS = 10
@@ -35,6 +34,28 @@ _TINY = 1e-15
 def month_numbers(months: pl.Series) -> NDArray[np.int64]:
     """Number issue months (n dates), so that loans of one month can be told from those of another."""
     return (months.dt.year().cast(pl.Int64) * 12 + months.dt.month()).to_numpy()
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How often the loans of an interval are drawn anew, and from which seed: equal ones draw the same loans."""
+
+    seed: int
+    resamples: int = 200
+
+    def draw(self, statistic: Callable[[Floats], dict[str, float]], truth: Floats) -> list[dict[str, float]]:
+        """Return the statistic of each resample of outcomes (n,), of which each holds both.
+
+        Args:
+            statistic: of weights (n,), Poisson(1): the large-n form of drawing loans with replacement.
+            truth: 1 where the loan defaulted, else 0.
+        """
+        rng, draws = np.random.default_rng(self.seed), list[dict[str, float]]()
+        while len(draws) < self.resamples:
+            weights = rng.poisson(1.0, len(truth)).astype(np.float64)
+            if 0 < weights @ truth < weights.sum():  # a tiny window may draw one outcome only
+                draws.append(statistic(weights))
+        return draws
 
 
 @dataclass(frozen=True)
@@ -415,8 +436,7 @@ def measure(
     raw_scores: ArrayLike,
     *,
     cutoff: float,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    bootstrap: Bootstrap,
 ) -> dict[str, Interval]:
     """Measure every metric with its bootstrap interval.
 
@@ -425,8 +445,7 @@ def measure(
         pds: (n,) calibrated probabilities of default.
         raw_scores: (n,) what ranks the loans, higher is riskier.
         cutoff: PD from which a loan counts as predicted to default, for precision, recall and F1.
-        rng: draws the resamples: Poisson(1) weights, the large-n form of drawing loans with replacement.
-        resamples: how many; the interval spans the 2.5th to 97.5th percentile.
+        bootstrap: how the loans are drawn anew; the interval spans the 2.5th to 97.5th percentile.
 
     Returns:
         auc, gini (2 AUC - 1), ks (greatest distance of the two score distributions), pr_auc (average precision),
@@ -446,7 +465,7 @@ def measure(
         return {**ranking.measure(weights), **probabilities.measure(weights)}
 
     point = both()
-    draws = _bootstrap(both, truth, rng, resamples)
+    draws = bootstrap.draw(both, truth)
     return {name: _interval(value, [draw[name] for draw in draws]) for name, value in point.items()}
 
 
@@ -456,8 +475,7 @@ def compare(
     champion: tuple[ArrayLike, ArrayLike],
     *,
     months: ArrayLike | None = None,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    bootstrap: Bootstrap,
 ) -> Comparison:
     """Subtract champion from candidate on the same loans.
 
@@ -466,14 +484,13 @@ def compare(
         candidate: its (PDs, raw scores).
         champion: the same of the champion.
         months: (n,) number of each loan's issue month, by which losses may go together.
-        rng: draws the resamples of the AUC's interval, which are paired.
-        resamples: how many.
+        bootstrap: of the AUC's interval; both are measured on the same draws.
     """
     truth = np.asarray(outcomes, dtype=np.float64)
     new, old = ((np.asarray(pds) - truth) ** 2 for pds, _ in (candidate, champion))
     rise = mean_estimate(new - old, months)
     each = (1 + CONFIDENCE) / 2
-    gain = auc_gain(truth, candidate[1], champion[1], confidence=each, rng=rng, resamples=resamples)
+    gain = auc_gain(truth, candidate[1], champion[1], confidence=each, bootstrap=bootstrap)
     return Comparison(gain, Interval(rise.value, *rise.interval(each)))
 
 
@@ -483,8 +500,7 @@ def auc_gain(
     other_scores: ArrayLike,
     *,
     confidence: float = CONFIDENCE,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    bootstrap: Bootstrap,
 ) -> Interval:
     """Subtract the AUC of other scores (n,) from that of scores (n,) of the same loans; the resamples are paired."""
     truth = np.asarray(outcomes, dtype=np.float64)
@@ -493,19 +509,8 @@ def auc_gain(
     def gain(weights: Floats | None = None) -> dict[str, float]:
         return {"gain": new.auc(weights) - old.auc(weights)}
 
-    draws = _bootstrap(gain, truth, rng, resamples)
+    draws = bootstrap.draw(gain, truth)
     return _interval(gain()["gain"], [draw["gain"] for draw in draws], confidence)
-
-
-def _bootstrap(
-    statistic: Callable[[Floats], dict[str, float]], truth: Floats, rng: np.random.Generator, resamples: int
-) -> list[dict[str, float]]:
-    draws: list[dict[str, float]] = []
-    while len(draws) < resamples:
-        weights = rng.poisson(1.0, len(truth)).astype(np.float64)
-        if 0 < weights @ truth < weights.sum():  # a tiny window may draw one outcome only
-            draws.append(statistic(weights))
-    return draws
 
 
 def _interval(value: float, draws: Sequence[float], confidence: float = CONFIDENCE) -> Interval:

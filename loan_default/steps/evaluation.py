@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.tracking import ModelVersion
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.evaluation import BlankedField, WindowDesign
+    from loan_default.risk.evaluation import BlankedField, Bootstrap, WindowDesign
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
@@ -65,8 +65,7 @@ def evaluate_version(
     layout: StorageLayout,
     *,
     now: datetime,
-    resamples: int,
-    seed: int,
+    bootstrap: Bootstrap,
 ) -> VersionEvaluation:
     """Measure the candidates of a training and the version in production on the test window.
 
@@ -77,8 +76,7 @@ def evaluate_version(
         policy: the rules of the comparison, and the limits beyond which a field has moved.
         layout: where looks at test windows are logged; this one is, before a loan is scored.
         now: the time of the look.
-        resamples: of the bootstrap, on which the intervals rest.
-        seed: of the bootstrap.
+        bootstrap: on which the intervals rest; its seed is also that of what the examination draws.
 
     Raises:
         BadInput: the training was on other loans or windows, or the AUC is too good to be true.
@@ -104,13 +102,12 @@ def evaluate_version(
         blanked=_blank_fields(data, candidates[leader], test.height),
         design=_window_design(data.splits),
         looks=looks,
-        seed=seed,
-        resamples=resamples,
+        bootstrap=bootstrap,
         coverage=measure_coverage(data.loans.scan(), test, data.contract, policy.promotion),
     )
     _require_no_leak(judgement, policy)
     others = [name for name in candidates | variants if name != leader]
-    examination = _examine(data, trained_model, models, policy, test, others, seed=seed, resamples=resamples)
+    examination = _examine(data, trained_model, models, policy, test, others, bootstrap)
     plots = evaluation_pngs(test[OUTCOME], scores, candidates[leader])
     _log_evaluation(models, trained_model, judgement, data.splits, plots)
     number, windows = champion_version.version if champion_version else None, data.splits.to_dict()["windows"]
@@ -175,9 +172,7 @@ def _examine(
     policy: Policy,
     test: pl.DataFrame,
     others: Sequence[str],
-    *,
-    seed: int,
-    resamples: int,
+    bootstrap: Bootstrap,
 ) -> Examination:
     """Examine the version for its validator, beside the `others` that scored the test window."""
     from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
@@ -190,10 +185,10 @@ def _examine(
         models.tracking.get(trained_model["version"]),
         models,
         policy.drift,
-        alternatives=compare_alternatives(test, leader, others, data.contract, seed=seed, resamples=resamples),
+        alternatives=compare_alternatives(test, leader, others, data.contract, bootstrap=bootstrap),
         by_decision=measure_decisions(test, leader, data.contract),
         fairness=measure_fairness(test, leader, data.contract),
-        seed=seed,
+        seed=bootstrap.seed,
     )
 
 

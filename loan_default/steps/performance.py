@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.data.outcomes import OutcomesReport
+    from loan_default.risk.evaluation import Bootstrap
     from loan_default.risk.monitoring.performance import Learned, Performance
 
 
@@ -74,8 +75,7 @@ def measure_versions(
     workspace: Workspace,
     *,
     now: datetime,
-    resamples: int,
-    seed: int,
+    bootstrap: Bootstrap,
 ) -> MeasuredPerformance:
     """Hold every prediction against how the loan ended, and judge the version in production.
 
@@ -87,8 +87,7 @@ def measure_versions(
         models: where the versions are.
         workspace: where the predictions lie.
         now: the time of the measurement.
-        resamples: of the bootstrap, on which the intervals rest.
-        seed: of the bootstrap.
+        bootstrap: on which the intervals rest.
     """
     from loan_default.risk.monitoring.performance import measure_performance
 
@@ -104,8 +103,7 @@ def measure_versions(
         seen_until=parse_optional_month(outcomes_report["seen_until"], "seen_until"),
         learned={version: _learned(models, version) for version in versions},
         cutoff=policy.decision.decline_from,
-        seed=seed,
-        resamples=resamples,
+        bootstrap=bootstrap,
     )
     record = {
         "measured_at": now.isoformat(timespec="seconds"),

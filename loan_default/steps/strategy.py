@@ -12,6 +12,7 @@ from loan_default.risk.policy import Policy, StrategyLimits
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
+    from loan_default.risk.evaluation import Bootstrap
     from loan_default.steps.training import TrainingData
 
 _NO_RECORD = "The version was trained before values were, so nothing is said of value."
@@ -23,8 +24,7 @@ def measure_cut_offs(
     models: ModelStore,
     policy: Policy,
     *,
-    resamples: int,
-    seed: int,
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Return the record of what cut-offs earn, or of why nothing is said of it: then `problem` is a sentence.
 
@@ -33,8 +33,7 @@ def measure_cut_offs(
         trained_model: the record of the training.
         models: where the version is.
         policy: the limits within which cut-offs are proposed.
-        resamples: of the months of issue, on which the proposal's intervals rest.
-        seed: of the resampling.
+        bootstrap: of the months of issue, on which the proposal's intervals rest.
     """
     from loan_default.risk.model.valued_version import score_ended
     from loan_default.risk.value.strategy_report import measure_strategy, report_columns
@@ -47,5 +46,5 @@ def measure_cut_offs(
     scored = score_ended(scorer, data.engine, data.loans, data.splits, ("test",), columns=columns)
     limits = policy.value.limits if policy.value else StrategyLimits()
     span = data.splits.window("test").span
-    measured = measure_strategy(scorer, scored, limits, seed=seed, resamples=resamples)
+    measured = measure_strategy(scorer, scored, limits, bootstrap=bootstrap)
     return {"version": number, "window": span, **measured}

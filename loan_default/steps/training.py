@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from loan_default.risk.model.training import CalibrateWindow, Candidate
     from loan_default.risk.model.tuning import Trial, TunedParams
 
-_GATE_RESAMPLES = 200  # on which the interval of the gain over the opinion rests
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -131,6 +129,7 @@ def train_and_register(
         GateFailed: the best is too good to be true; nothing is registered then.
     """
     from loan_default.adapters.model_store import TRAINING
+    from loan_default.risk.evaluation import Bootstrap
     from loan_default.risk.model.timed_version import with_timing
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.valued_version import valued_alike, with_value
@@ -143,7 +142,7 @@ def train_and_register(
         development, search_space, policy.decision, seed=seed, kinds=kinds, on_fitted=on_fitted
     )
     best = candidates[0]
-    findings = judge_candidate(best, _calibrate_window(data), policy.promotion, resamples=_GATE_RESAMPLES, seed=seed)
+    findings = judge_candidate(best, _calibrate_window(data), policy.promotion, bootstrap=Bootstrap(seed))
     if any(finding.rule == NO_LEAK and not finding.passed for finding in findings):
         raise GateFailed("trained_model", findings)
     _log(models, mlflow_run_id, candidates, data, {**(tags := _tags(data, policy, seed)), "kind": best.kind})

@@ -18,7 +18,7 @@ from loan_default.adapters import decision_log
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.model_store import ModelStore, libraries, libraries_of, needed_by, provenance
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
-from loan_default.risk.evaluation import Interval, WindowDesign
+from loan_default.risk.evaluation import Bootstrap, Interval, WindowDesign
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.monitoring.drift import profile_batch, psi
@@ -105,7 +105,7 @@ def judged(cleaned: Cleaned) -> Judgement:
     policy = load_policy().promotion
     test = score_test(candidates, None, policy, resolved)
     return judge_on_test(
-        test, candidates, "xgboost", None, policy, design=WindowDesign(out_of_time=True), seed=0, resamples=3
+        test, candidates, "xgboost", None, policy, design=WindowDesign(out_of_time=True), bootstrap=Bootstrap(0, 3)
     )[0]
 
 

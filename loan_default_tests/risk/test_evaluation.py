@@ -15,6 +15,7 @@ from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     SHOWN_METRICS,
     BlankedField,
+    Bootstrap,
     Comparison,
     Evaluation,
     Interval,
@@ -52,7 +53,7 @@ def loans(rows: int = 2_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def measured(seed: int = 0, resamples: int = 50) -> dict[str, Interval]:
-    return measure(*loans(), cutoff=CUTOFF, rng=np.random.default_rng(seed), resamples=resamples)
+    return measure(*loans(), cutoff=CUTOFF, bootstrap=Bootstrap(seed, resamples))
 
 
 @given(scored_loans())
@@ -75,7 +76,7 @@ def test_probability_metrics_are_those_of_scikit_learn(case: tuple[np.ndarray, .
     outcomes, scores, _ = case
     pds = 1 / (1 + np.exp(-scores))
     cutoff = float(pds[0])  # a PD at the cut-off counts as a predicted default
-    metrics = measure(outcomes, pds, scores, cutoff=cutoff, rng=np.random.default_rng(0), resamples=1)
+    metrics = measure(outcomes, pds, scores, cutoff=cutoff, bootstrap=Bootstrap(0, 1))
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         outcomes, pds >= cutoff, average="binary", zero_division=0
     )
@@ -90,16 +91,16 @@ def test_probability_metrics_are_those_of_scikit_learn(case: tuple[np.ndarray, .
 
 
 def test_certain_pds_have_a_finite_log_loss_and_no_flagged_loan_a_precision_of_zero() -> None:
-    metrics = measure([0, 1, 0, 1], [0, 1, 0, 0.5], [0, 3, 1, 2], cutoff=1.0, rng=np.random.default_rng(0), resamples=5)
+    metrics = measure([0, 1, 0, 1], [0, 1, 0, 0.5], [0, 3, 1, 2], cutoff=1.0, bootstrap=Bootstrap(0, 5))
     assert metrics["log_loss"].value == pytest.approx(np.log(2) / 4)
     assert metrics["precision"].value == 1
-    none = measure([0, 1], [0.1, 0.2], [0, 1], cutoff=0.9, rng=np.random.default_rng(0), resamples=5)
+    none = measure([0, 1], [0.1, 0.2], [0, 1], cutoff=0.9, bootstrap=Bootstrap(0, 5))
     assert (none["precision"].value, none["recall"].value, none["f1"].value) == (0, 0, 0)
 
 
 def test_intervals_are_percentiles_of_weighted_metrics() -> None:
     outcomes, pds, raw = loans(300)
-    metrics = measure(outcomes, pds, raw, cutoff=CUTOFF, rng=np.random.default_rng(5), resamples=40)
+    metrics = measure(outcomes, pds, raw, cutoff=CUTOFF, bootstrap=Bootstrap(5, 40))
     rng = np.random.default_rng(5)
     draws = [rng.poisson(1.0, len(raw)).astype(float) for _ in range(40)]
     flagged = pds >= CUTOFF
@@ -125,7 +126,7 @@ def test_same_seed_gives_same_intervals_and_another_seed_others() -> None:
 @pytest.mark.parametrize("rows", [40, 200, 2_000])
 def test_every_interval_covers_its_value(rows: int) -> None:
     for seed in range(5):
-        metrics = measure(*loans(rows, seed), cutoff=CUTOFF, rng=np.random.default_rng(seed), resamples=30)
+        metrics = measure(*loans(rows, seed), cutoff=CUTOFF, bootstrap=Bootstrap(seed, 30))
         for name, interval in metrics.items():
             assert interval.low <= interval.value <= interval.high, (name, seed)
         assert metrics["auc"].low < metrics["auc"].high
@@ -134,7 +135,7 @@ def test_every_interval_covers_its_value(rows: int) -> None:
 def test_intervals_narrow_as_loans_grow() -> None:
     widths = []
     for rows in (300, 30_000):
-        auc = measure(*loans(rows), cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=50)["auc"]
+        auc = measure(*loans(rows), cutoff=CUTOFF, bootstrap=Bootstrap(0, 50))["auc"]
         widths.append(auc.high - auc.low)
     assert 5 < widths[0] / widths[1] < 20  # ten, as the square root of the loans
 
@@ -146,16 +147,14 @@ def test_expected_calibration_error_by_hand() -> None:
     """
     pds = np.repeat(np.arange(10) / 10, 2)
     chance = np.mean(np.sqrt(2 / np.pi * pds * (1 - pds) / 2))
-    metrics = measure(pds >= 0.5, pds, pds, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=2)
+    metrics = measure(pds >= 0.5, pds, pds, cutoff=CUTOFF, bootstrap=Bootstrap(0, 2))
     assert metrics["ece"].value == pytest.approx(0.25 - chance)
 
 
 def test_one_pd_for_all_is_calibrated_where_it_is_the_default_rate() -> None:
     outcomes = np.repeat([1.0, 0.0], [2_000, 8_000])
     for pd, gap in ((0.2, 0.0), (0.35, 0.15)):
-        metrics = measure(
-            outcomes, np.full(10_000, pd), outcomes, cutoff=0.5, rng=np.random.default_rng(0), resamples=2
-        )
+        metrics = measure(outcomes, np.full(10_000, pd), outcomes, cutoff=0.5, bootstrap=Bootstrap(0, 2))
         assert metrics["ece"].value == pytest.approx(gap, abs=0.004)
 
 
@@ -168,7 +167,7 @@ def test_calibration_error_of_right_pds_is_about_nothing_at_any_size_and_that_of
         for seed in range(60):
             outcomes, _, raw = loans(rows, seed)
             shifted = 1 / (1 + np.exp(-(raw - shift)))
-            metrics = measure(outcomes, shifted, raw, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=1)
+            metrics = measure(outcomes, shifted, raw, cutoff=CUTOFF, bootstrap=Bootstrap(0, 1))
             errors.append(metrics["ece"].value)
         return float(np.mean(errors))
 
@@ -189,17 +188,17 @@ def test_groups_are_equally_large_and_keep_equal_values_together() -> None:
 @pytest.mark.parametrize("outcome", [0, 1])
 def test_one_kind_of_outcome_cannot_be_measured(outcome: int) -> None:
     with pytest.raises(ValueError, match=f"3 loans with {3 * outcome} defaults: both outcomes must occur"):
-        measure([outcome] * 3, [0.1] * 3, [0.1] * 3, cutoff=0.5, rng=np.random.default_rng(0))
+        measure([outcome] * 3, [0.1] * 3, [0.1] * 3, cutoff=0.5, bootstrap=Bootstrap(0))
 
 
 def test_tiny_windows_never_resample_one_outcome_only() -> None:
-    metrics = measure([0, 1], [0.2, 0.4], [0.2, 0.4], cutoff=0.3, rng=np.random.default_rng(0), resamples=50)
+    metrics = measure([0, 1], [0.2, 0.4], [0.2, 0.4], cutoff=0.3, bootstrap=Bootstrap(0, 50))
     assert metrics["auc"] == Interval(1, 1, 1)
 
 
 def test_identical_models_differ_by_exactly_nothing() -> None:
     outcomes, pds, raw = loans()
-    same = compare(outcomes, (pds, raw), (pds, raw), rng=np.random.default_rng(0))
+    same = compare(outcomes, (pds, raw), (pds, raw), bootstrap=Bootstrap(0))
     assert same == Comparison(Interval(0, 0, 0), Interval(0, 0, 0))
 
 
@@ -207,7 +206,7 @@ def test_comparison_is_candidate_less_champion_on_paired_resamples() -> None:
     outcomes, pds, raw = loans()
     worse = raw + np.random.default_rng(1).normal(0, 0.3, len(raw))
     blurred = np.clip(pds + 0.1, 0, 1)
-    comparison = compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
+    comparison = compare(outcomes, (blurred, worse), (pds, raw), bootstrap=Bootstrap(0, 100))
     assert comparison.auc_gain.value == pytest.approx(auc_of(outcomes, worse) - auc_of(outcomes, raw))
     assert comparison.auc_gain.low < comparison.auc_gain.value < comparison.auc_gain.high < 0
     expected = sk.brier_score_loss(outcomes, blurred) - sk.brier_score_loss(outcomes, pds)
@@ -215,7 +214,7 @@ def test_comparison_is_candidate_less_champion_on_paired_resamples() -> None:
     assert 0 < comparison.brier_rise.low < expected < comparison.brier_rise.high
     alone = measured(resamples=100)["auc"]  # pairing takes out what both share
     assert comparison.auc_gain.high - comparison.auc_gain.low < (alone.high - alone.low) / 2
-    assert comparison == compare(outcomes, (blurred, worse), (pds, raw), rng=np.random.default_rng(0), resamples=100)
+    assert comparison == compare(outcomes, (blurred, worse), (pds, raw), bootstrap=Bootstrap(0, 100))
 
 
 def test_segments_are_measured_within_each_level() -> None:

@@ -11,7 +11,7 @@ from loan_default.adapters import look_log
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import ComparableLoans, Coverage
+from loan_default.risk.evaluation import Bootstrap, ComparableLoans, Coverage
 from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITHOUT_OPINION
 from loan_default.risk.validation.examination.report import Examination
 from loan_default.risk.validation.promotion import decide_promotion
@@ -21,6 +21,7 @@ from loan_default_tests.steps.book import Book, as_json
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+BOOTSTRAP = Bootstrap(seed=7, resamples=20)
 
 
 def test_a_version_is_measured_beside_the_one_in_production(own_book: Book) -> None:
@@ -32,8 +33,7 @@ def test_a_version_is_measured_beside_the_one_in_production(own_book: Book) -> N
         book.policy,
         book.layout,
         now=NOW,
-        resamples=20,
-        seed=7,
+        bootstrap=BOOTSTRAP,
     )
     record = as_json(evaluation.to_dict())
     assert (record["version"], record["champion_version"]) == (1, 1)
@@ -68,7 +68,7 @@ def test_a_champion_is_not_compared_on_loans_that_it_was_developed_on(book: Book
     training = {**book.record("trained_model"), "training_fingerprint": earlier.fingerprint}
     data, policy = replace(book.data, splits=earlier), book.policy
     judgement = evaluate_version(
-        data, training, book.models, policy, book.layout, now=NOW, resamples=20, seed=7
+        data, training, book.models, policy, book.layout, now=NOW, bootstrap=BOOTSTRAP
     ).judgement
     assert judgement.evaluation.rows == earlier.window("test").rows
     own_test = before.window("test")
@@ -94,7 +94,7 @@ def read_coverage(book: Book) -> Coverage:
 def test_a_version_is_not_measured_on_loans_that_it_may_have_seen(book: Book) -> None:
     training = {**book.record("trained_model"), "training_fingerprint": "another"}
     with pytest.raises(BadInput, match=r"^Version 1 was trained on other loans or windows than these; train again\.$"):
-        evaluate_version(book.data, training, book.models, book.policy, book.layout, now=NOW, resamples=20, seed=7)
+        evaluate_version(book.data, training, book.models, book.policy, book.layout, now=NOW, bootstrap=BOOTSTRAP)
 
 
 def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(book: Book, tmp_path: Path) -> None:
@@ -103,5 +103,5 @@ def test_a_version_that_is_too_good_to_be_true_on_the_test_window_is_refused(boo
     with pytest.raises(BadInput, match=r"^On the test window: .* a leak is suspected\. Look for a field"):
         training, models = book.record("trained_model"), book.models
         evaluate_version(
-            book.data, training, models, policy, StorageLayout(UPath(tmp_path)), now=NOW, resamples=20, seed=7
+            book.data, training, models, policy, StorageLayout(UPath(tmp_path)), now=NOW, bootstrap=BOOTSTRAP
         )

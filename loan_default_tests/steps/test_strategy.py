@@ -2,6 +2,7 @@
 
 import pytest
 
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.steps.strategy import measure_cut_offs
 from loan_default_tests.steps.book import Book, as_json
 
@@ -10,7 +11,7 @@ pytestmark = pytest.mark.integration
 
 def test_a_version_with_a_value_is_measured_and_another_says_why_not(own_book: Book) -> None:
     trained = own_book.record("trained_model")
-    report = measure_cut_offs(own_book.data, trained, own_book.models, own_book.policy, resamples=5, seed=7)
+    report = measure_cut_offs(own_book.data, trained, own_book.models, own_book.policy, bootstrap=Bootstrap(7, 5))
     assert as_json(report)["version"] == trained["version"]
     assert report["window"] == own_book.data.splits.window("test").span
     assert report["loans"] <= own_book.data.splits.window("test").rows

@@ -108,8 +108,7 @@ def performance_report(
         model_registry.models,
         storage.workspace(context.run.run_id),
         now=clock.now(),
-        resamples=config.resamples,
-        seed=config.seed,
+        bootstrap=config.bootstrap,
     )
     return dg.MaterializeResult(
         value=measured.record,

@@ -31,7 +31,7 @@ from loan_default.steps.strategy import measure_cut_offs
 from loan_default.steps.training import TrainingData
 
 if TYPE_CHECKING:
-    from loan_default.risk.evaluation import Evaluation, Interval
+    from loan_default.risk.evaluation import Bootstrap, Evaluation, Interval
     from loan_default.risk.validation.champion_challenger import Judgement
 
 _PLOTS = ("roc.png", "calibration.png", "default_rate_by_decile.png")
@@ -42,6 +42,13 @@ class EvaluationConfig(dg.Config):
 
     resamples: int = Field(default=200, description="Bootstrap resamples on which every interval rests.")
     seed: int = Field(default=7, description="Seed of the resamples: the same seed gives the same intervals.")
+
+    @property
+    def bootstrap(self) -> "Bootstrap":
+        """How the loans of an interval are drawn anew."""
+        from loan_default.risk.evaluation import Bootstrap
+
+        return Bootstrap(self.seed, self.resamples)
 
 
 @dg.asset(
@@ -71,8 +78,7 @@ def model_evaluation(
         loan_book.policy,
         storage.layout,
         now=datetime.now(UTC),
-        resamples=config.resamples,
-        seed=config.seed,
+        bootstrap=config.bootstrap,
     )
     link = model_registry.run_link(trained_model["run_id"])
     return dg.MaterializeResult(
@@ -150,8 +156,7 @@ def strategy_report(
         trained_model,
         model_registry.models,
         loan_book.policy,
-        resamples=config.resamples,
-        seed=config.seed,
+        bootstrap=config.bootstrap,
     )
     return dg.MaterializeResult(value=report, metadata={**_strategy_metadata(report), **compute.metadata})
 

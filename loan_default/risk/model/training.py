@@ -19,7 +19,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Interval, auc_of, measure
+from loan_default.risk.evaluation import Bootstrap, Interval, auc_of, measure
 from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.calibration import Calibration, fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
@@ -29,7 +29,7 @@ from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.policy import DecisionPolicy
 
-_RESAMPLES = 100
+_BOOTSTRAP = Bootstrap(seed=0, resamples=100)
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def _fit(
         calibration.pds(margins),
         margins,
         cutoff=decision.decline_from,
-        rng=np.random.default_rng(0),
-        resamples=_RESAMPLES,
+        bootstrap=_BOOTSTRAP,
     )
     space = development.space
     scorer = Scorer(final, model.name, calibration, decision, space.contract, space.population)

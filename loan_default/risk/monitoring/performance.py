@@ -20,7 +20,7 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME, TERM
 from loan_default.risk.estimates import calibration_in_the_large
-from loan_default.risk.evaluation import Interval, Ranking, measure, month_numbers, pd_groups
+from loan_default.risk.evaluation import Bootstrap, Interval, Ranking, measure, month_numbers, pd_groups
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.monitoring.verdicts import PerformanceWord
@@ -144,8 +144,7 @@ def measure_performance(
     seen_until: date | None,
     learned: Mapping[int, Learned],
     cutoff: float,
-    seed: int,
-    resamples: int,
+    bootstrap: Bootstrap,
 ) -> Performance:
     """Measure every version that predicted, and judge the one in production.
 
@@ -159,8 +158,7 @@ def measure_performance(
         seen_until: the month until which outcomes are told; a loan whose term is over by then has matured.
         learned: of each version the last issue month of the loans that it was developed on, or their draws.
         cutoff: PD from which a loan counts as predicted to default.
-        seed: of the bootstrap.
-        resamples: how many.
+        bootstrap: of the intervals.
     """
     versions, verdict = [], None
     vintages, decisions, groups = [_table("vintage")], [_table("decision")], [pl.DataFrame(schema=_GROUP)]
@@ -168,8 +166,7 @@ def measure_performance(
         loans = _join_outcomes(predicted, outcomes, contract, version, seen_until)
         in_development = _is_learned(loans, learned[version])
         judged = loans.filter(~in_development)
-        rng = np.random.default_rng(seed)
-        versions.append(_version(version, judged, int(in_development.sum()), cutoff, rng, resamples))
+        versions.append(_version(version, judged, int(in_development.sum()), cutoff, bootstrap))
         vintages.append(_by(judged, version, "vintage"))
         decisions.append(_by(judged, version, "decision"))
         groups.append(_groups(judged, version))
@@ -234,7 +231,7 @@ def _matured(contract: Contract, seen_until: date | None) -> pl.Expr:
 
 
 def _version(
-    version: int, loans: pl.DataFrame, learned: int, cutoff: float, rng: np.random.Generator, resamples: int
+    version: int, loans: pl.DataFrame, learned: int, cutoff: float, bootstrap: Bootstrap
 ) -> VersionPerformance:
     resolved, rest = loans.drop_nulls(OUTCOME), loans.filter(pl.col(OUTCOME).is_null())
     outcomes, pds = _arrays(resolved)
@@ -246,7 +243,7 @@ def _version(
         matured=int(loans["matured"].sum()),
         known=resolved.height,
         defaults=int(outcomes.sum()),
-        real=measure(outcomes, pds, pds, cutoff=cutoff, rng=rng, resamples=resamples) if both else None,
+        real=measure(outcomes, pds, pds, cutoff=cutoff, bootstrap=bootstrap) if both else None,
         expected=estimate(pds) if len(pds) else None,
         estimate=estimate(rest["pd"].to_numpy()) if rest.height else None,
     )

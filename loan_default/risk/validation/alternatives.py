@@ -14,7 +14,7 @@ import polars as pl
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
-from loan_default.risk.evaluation import Interval, Segment, auc_of, by_segment, compare
+from loan_default.risk.evaluation import Bootstrap, Interval, Segment, auc_of, by_segment, compare
 from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.champion_challenger import measurable_scores, scores_of
@@ -42,7 +42,7 @@ class Alternative:
 
 
 def compare_alternatives(
-    test: pl.DataFrame, leader: str, others: Iterable[str], contract: Contract, *, seed: int, resamples: int
+    test: pl.DataFrame, leader: str, others: Iterable[str], contract: Contract, *, bootstrap: Bootstrap
 ) -> tuple[Alternative, ...]:
     """Compare the leading candidate with others on all test loans.
 
@@ -51,15 +51,13 @@ def compare_alternatives(
         leader: the name of the leading candidate.
         others: the names of the others.
         contract: names the issue month, or the cohort, by which losses may go together.
-        seed: of the bootstrap; every pair is measured on the same resamples.
-        resamples: how many.
+        bootstrap: every pair is measured on the same draws of loans.
     """
     outcomes, months = test[OUTCOME].to_numpy().astype(np.float64), period_numbers(test, contract)
     leading, alternatives = measurable_scores(test, leader), []
     for name in others:
         pds, raw = measurable_scores(test, name)
-        rng = np.random.default_rng(seed)
-        gained = compare(outcomes, leading, (pds, raw), months=months, rng=rng, resamples=resamples)
+        gained = compare(outcomes, leading, (pds, raw), months=months, bootstrap=bootstrap)
         brier = float(np.mean((pds - outcomes) ** 2))
         approved = float((scores_of(test, name)[DECISION] == DECISIONS[0]).sum()) / test.height
         auc = auc_of(outcomes, raw)

@@ -19,6 +19,7 @@ from loan_default.risk.contract.outcome import ProductTerm
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
+    Bootstrap,
     ComparableLoans,
     Comparison,
     Coverage,
@@ -132,8 +133,7 @@ def judge_on_test(
     blanked: tuple[BlankedField, ...] | None = None,
     design: WindowDesign,
     looks: Looks | None = None,
-    seed: int,
-    resamples: int,
+    bootstrap: Bootstrap,
     coverage: Coverage | None = None,
 ) -> tuple[Judgement, pl.DataFrame]:
     """Measure everyone on the test window.
@@ -147,18 +147,17 @@ def judge_on_test(
         blanked: what it does when these loans leave out a field; None where that was not measured.
         design: how the test loans were set apart.
         looks: how often these loans were looked at before, for the record.
-        seed: of the bootstrap; everyone is measured on the same resamples.
-        resamples: how many.
+        bootstrap: everyone is measured on the same draws of loans.
         coverage: of the test window, where it was measured.
 
     Returns:
         The judgement, and the leader's `pd`, `raw_score` and `decision` for each test loan.
     """
     outcomes, scores, leading = _outcomes(test), scores_of(test, leader), candidates[leader]
-    leaderboard = {kind: _measure_scores(test, kind, scorer, seed, resamples) for kind, scorer in candidates.items()}
+    leaderboard = {kind: _measure_scores(test, kind, scorer, bootstrap) for kind, scorer in candidates.items()}
     pds, raw = measurable_scores(test, leader)
     months = period_numbers(test, leading.contract)
-    opinion_auc, opinion_gain = _measure_opinion(test, leading.contract, raw, seed, resamples)
+    opinion_auc, opinion_gain = _measure_opinion(test, leading.contract, raw, bootstrap)
     evaluation = Evaluation(
         rows=test.height,
         defaults=int(outcomes.sum()),
@@ -180,7 +179,7 @@ def judge_on_test(
     decisions, groups = decision_shares(scores.with_columns(test[OUTCOME])), pd_groups(outcomes, scores["pd"])
     judgement = Judgement(evaluation, None, leaderboard, None, decisions, groups)
     if champion is not None and SCORES + CHAMPION in test.columns:
-        judgement = _beside_champion(judgement, test, (leader, leading), champion, policy, seed, resamples)
+        judgement = _beside_champion(judgement, test, (leader, leading), champion, policy, bootstrap)
     return judgement, scores
 
 
@@ -190,8 +189,7 @@ def _beside_champion(
     leading: tuple[str, Scorer],
     champion: Scorer,
     policy: PromotionPolicy,
-    seed: int,
-    resamples: int,
+    bootstrap: Bootstrap,
 ) -> Judgement:
     """Add the champion on the loans that neither model was developed on; only their count where they are too few."""
     leader, scorer = leading
@@ -199,19 +197,19 @@ def _beside_champion(
     comparable = ComparableLoans(common.height, int(common[OUTCOME].sum()))
     if not policy.are_enough(comparable.rows, comparable.defaults):
         return replace(judgement, comparable=comparable)
-    comparison = _compare_scores(common, leader, scorer.contract, seed, resamples)
-    on_common = _measure_scores(common, CHAMPION, champion, seed, resamples)
+    comparison = _compare_scores(common, leader, scorer.contract, bootstrap)
+    on_common = _measure_scores(common, CHAMPION, champion, bootstrap)
     return replace(judgement, comparable=comparable, comparison=comparison, champion=on_common)
 
 
 def _measure_opinion(
-    test: pl.DataFrame, contract: Contract, raw: Floats, seed: int, resamples: int
+    test: pl.DataFrame, contract: Contract, raw: Floats, bootstrap: Bootstrap
 ) -> tuple[float | None, Interval | None]:
     """Measure the lender's opinion alone, and what raw scores (n,) gain over it; None where there is none."""
     outcomes, opinion = _outcomes(test), opinion_scores(test, contract)
     if opinion is None:
         return None, None
-    gain = auc_gain(outcomes, raw, opinion, rng=np.random.default_rng(seed), resamples=resamples)
+    gain = auc_gain(outcomes, raw, opinion, bootstrap=bootstrap)
     return auc_of(outcomes, opinion), gain
 
 
@@ -226,15 +224,15 @@ def measurable_scores(test: pl.DataFrame, name: str) -> tuple[Floats, Floats]:
     return scores["pd"].to_numpy(), scores["raw_score"].to_numpy()
 
 
-def _measure_scores(test: pl.DataFrame, name: str, scorer: Scorer, seed: int, resamples: int) -> dict[str, Interval]:
-    rng, cutoff = np.random.default_rng(seed), scorer.policy.decline_from
-    return measure(_outcomes(test), *measurable_scores(test, name), cutoff=cutoff, rng=rng, resamples=resamples)
+def _measure_scores(test: pl.DataFrame, name: str, scorer: Scorer, bootstrap: Bootstrap) -> dict[str, Interval]:
+    cutoff = scorer.policy.decline_from
+    return measure(_outcomes(test), *measurable_scores(test, name), cutoff=cutoff, bootstrap=bootstrap)
 
 
-def _compare_scores(test: pl.DataFrame, leader: str, contract: Contract, seed: int, resamples: int) -> Comparison:
+def _compare_scores(test: pl.DataFrame, leader: str, contract: Contract, bootstrap: Bootstrap) -> Comparison:
     new, old = (measurable_scores(test, name) for name in (leader, CHAMPION))
-    rng, months = np.random.default_rng(seed), period_numbers(test, contract)
-    return compare(_outcomes(test), new, old, months=months, rng=rng, resamples=resamples)
+    months = period_numbers(test, contract)
+    return compare(_outcomes(test), new, old, months=months, bootstrap=bootstrap)
 
 
 def _segments(test: pl.DataFrame, scorer: Scorer, policy: PromotionPolicy) -> pl.DataFrame:

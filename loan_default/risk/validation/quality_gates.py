@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # definitions read the rules' names in every process: what is
 
     from loan_default.risk.data.cleaning_report import CleaningReport
     from loan_default.risk.estimates import Estimate, Recalibration
-    from loan_default.risk.evaluation import Interval
+    from loan_default.risk.evaluation import Bootstrap, Interval
     from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
 
@@ -123,7 +123,7 @@ def _no_rate(report: CleaningReport, contract: Contract) -> str:
 
 
 def judge_candidate(
-    best: Candidate, calibrate: CalibrateWindow, policy: PromotionPolicy, *, resamples: int, seed: int
+    best: Candidate, calibrate: CalibrateWindow, policy: PromotionPolicy, *, bootstrap: Bootstrap
 ) -> tuple[Finding, ...]:
     """Judge the best candidate on the calibrate window, which its first fit had not seen.
 
@@ -133,18 +133,14 @@ def judge_candidate(
         best: the candidate, with the margins of its first fit.
         calibrate: the loans of these margins.
         policy: the limits.
-        resamples: of the bootstrap of the gain over the opinion.
-        seed: of these.
+        bootstrap: of the gain over the opinion.
     """
-    import numpy as np
-
     from loan_default.risk.estimates import recalibrate_forward
     from loan_default.risk.evaluation import auc_gain, auc_of
     from loan_default.risk.model.calibration import fit_calibration
 
     auc, outcomes, opinion = best.metrics["auc"], calibrate.outcomes, calibrate.opinion
-    rng = np.random.default_rng(seed)
-    gain = None if opinion is None else auc_gain(outcomes, best.margins, opinion, rng=rng, resamples=resamples)
+    gain = None if opinion is None else auc_gain(outcomes, best.margins, opinion, bootstrap=bootstrap)
     forward = recalibrate_forward(outcomes, best.margins, fit_calibration, calibrate.months)
     return (
         judge_auc_floor(auc, policy),

@@ -23,6 +23,7 @@ from loan_default.risk.economics.approval import (
     outcome_of,
 )
 from loan_default.risk.estimates import mean_estimate
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.policy import DecidedBy, StrategyLimits
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
@@ -115,8 +116,7 @@ def propose(
     groups: Mapping[str, Sequence[str]],
     *,
     by: DecidedBy = "both",
-    seed: int,
-    resamples: int,
+    bootstrap: Bootstrap,
 ) -> Proposal | None:
     """Look for the cut-offs that are expected to earn most; None where none keeps the limits.
 
@@ -126,16 +126,17 @@ def propose(
         capital_share: of what is lent.
         groups: people, by field: the group of each loan (n,).
         by: the PD alone, the value alone, or both together.
-        seed: of the resampling.
-        resamples: of the months of issue, or of the loans where there are none.
+        bootstrap: of the months of issue, or of the loans where there are none.
     """
     grid = _Grid.of(loans, groups, by)
     everything = np.ones(grid.units)
     best = grid.best(everything, limits, capital_share)
     if best is None:
         return None
-    rng = np.random.default_rng(seed)
-    drawn = [rng.multinomial(grid.units, everything / grid.units).astype(np.float64) for _ in range(resamples)]
+    rng = np.random.default_rng(bootstrap.seed)
+    drawn = [
+        rng.multinomial(grid.units, everything / grid.units).astype(np.float64) for _ in range(bootstrap.resamples)
+    ]
     again = [best_of for weights in drawn if (best_of := grid.best(weights, limits, capital_share))]
     pd_at, margin_at = grid.cutoffs(best)
     approved = grid.approves(loans, best)

@@ -20,6 +20,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.economics.approval import RULES, Mask, ValuedLoans, approved_by, outcome_of
 from loan_default.risk.economics.loss import losses_by_vintage, measure_losses
 from loan_default.risk.economics.valuation import ValueModel
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.model.decision_rule import APPROVE, DECLINE
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
@@ -43,7 +44,7 @@ def _group_fields(contract: Contract) -> list[LoanField]:
 
 
 def measure_strategy(
-    scorer: Scorer, scored: ScoredLoans, limits: StrategyLimits, *, seed: int, resamples: int
+    scorer: Scorer, scored: ScoredLoans, limits: StrategyLimits, *, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Measure what the cut-offs of a version earn on loans that it was not developed on.
 
@@ -51,8 +52,7 @@ def measure_strategy(
         scorer: the version, with a value.
         scored: ended loans of the test window, with `report_columns`.
         limits: within which cut-offs are proposed.
-        seed: of the resampling.
-        resamples: of the months of issue.
+        bootstrap: of the months of issue.
 
     Raises:
         ValueError: the version has no value.
@@ -74,7 +74,7 @@ def measure_strategy(
         if field.kind != "month"
     }
     equal: dict[str, Mask] = {rule: approved_by(loans, rule, float(present["approve"].mean()))[1] for rule in RULES}
-    look = partial(propose, loans, limits, capital, people, seed=seed, resamples=resamples)
+    look = partial(propose, loans, limits, capital, people, bootstrap=bootstrap)
     proposals = {by: look(by=by) for by in get_args(DecidedBy)}
     return {
         "unit": contract.by_name[contract.pricing.amount].unit,

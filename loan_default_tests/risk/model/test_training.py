@@ -15,7 +15,7 @@ from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splitting import WINDOWS, window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import auc_of, measure
+from loan_default.risk.evaluation import Bootstrap, auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
@@ -246,11 +246,11 @@ def test_quality_on_the_published_loans_of_2011(real_data: Path, tmp_path: Path)
     candidates = train_candidates(
         development, search, DECISION, seed=7, kinds=["xgboost", "logistic_regression", "lightgbm"]
     )
-    outcomes, rng = outcomes_of(test), np.random.default_rng(0)
+    outcomes = outcomes_of(test)
     reached = {}
     for candidate in candidates:
         scored = candidate.scorer.score(test, with_reasons=False)
-        metrics = measure(outcomes, scored["pd"], scored["raw_score"], cutoff=0.3, rng=rng, resamples=2)
+        metrics = measure(outcomes, scored["pd"], scored["raw_score"], cutoff=0.3, bootstrap=Bootstrap(0, 2))
         reached[candidate.kind] = {name: metrics[name].value for name in ("auc", "brier", "ece")}
     assert reached["xgboost"]["auc"] >= 0.703
     assert reached["xgboost"]["brier"] <= 0.1201

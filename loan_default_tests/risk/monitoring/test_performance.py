@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.monitoring.performance import Performance, estimate, judge_performance, measure_performance
 from loan_default.risk.policy import PerformancePolicy, load_policy
@@ -53,8 +54,7 @@ def measured(
         seen_until=until,
         learned=dict.fromkeys((1, 2, 3), developed_until),
         cutoff=0.3,
-        seed=7,
-        resamples=10,
+        bootstrap=Bootstrap(7, 10),
     )
 
 
@@ -127,8 +127,7 @@ def test_nothing_predicted_is_no_verdict_and_no_row() -> None:
         seen_until=None,
         learned={},
         cutoff=0.3,
-        seed=7,
-        resamples=10,
+        bootstrap=Bootstrap(7, 10),
     )
     assert performance.to_dict()["verdict"] == "no version in production"
     assert performance.vintages.is_empty()
@@ -291,8 +290,7 @@ def measured_small(
         seen_until=date(2012, 1, 1),
         learned={1: never if learned is None else learned},
         cutoff=0.3,
-        seed=7,
-        resamples=10,
+        bootstrap=Bootstrap(7, 10),
     )
 
 

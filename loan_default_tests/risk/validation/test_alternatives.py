@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
 from loan_default.risk.validation.champion_challenger import SCORES, scores_of
 
@@ -33,7 +34,7 @@ def tested() -> pl.DataFrame:
 
 
 def test_a_weaker_one_is_gained_upon_and_an_equal_one_is_not(tested: pl.DataFrame) -> None:
-    weak, twin = compare_alternatives(tested, "xgboost", ["weak", "twin"], load_contract(), seed=7, resamples=50)
+    weak, twin = compare_alternatives(tested, "xgboost", ["weak", "twin"], load_contract(), bootstrap=Bootstrap(7, 50))
     assert (weak.name, twin.name) == ("weak", "twin")
     assert 0 < weak.auc_gain.low < weak.auc_gain.value < weak.auc_gain.high
     assert weak.brier_rise.high < 0

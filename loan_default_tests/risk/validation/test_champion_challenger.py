@@ -10,7 +10,15 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.estimates import recalibrate
-from loan_default.risk.evaluation import ComparableLoans, WindowDesign, auc_gain, compare, measure, month_numbers
+from loan_default.risk.evaluation import (
+    Bootstrap,
+    ComparableLoans,
+    WindowDesign,
+    auc_gain,
+    compare,
+    measure,
+    month_numbers,
+)
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import Candidate, opinion_auc, opinion_scores
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy
@@ -23,7 +31,7 @@ from loan_default.risk.validation.champion_challenger import (
     score_test,
 )
 
-RESAMPLES, SEED = 20, 4
+BOOTSTRAP = Bootstrap(seed=4, resamples=20)
 ALL = pl.lit(True)
 
 
@@ -52,8 +60,7 @@ def judge(
         champion,
         policy,
         design=WindowDesign(out_of_time=True),
-        seed=SEED,
-        resamples=RESAMPLES,
+        bootstrap=BOOTSTRAP,
     )
 
 
@@ -85,10 +92,8 @@ def test_everyone_is_measured_on_the_same_resamples(
     everyone = {**judgement.leaderboard, "random_forest": judgement.champion}
     for kind, measured in everyone.items():
         scorer = candidates[kind].scorer
-        rng, cutoff = np.random.default_rng(SEED), scorer.policy.decline_from
-        alone = measure(
-            outcomes_of(test_loans), *arrays(scorer, test_loans), cutoff=cutoff, rng=rng, resamples=RESAMPLES
-        )
+        cutoff = scorer.policy.decline_from
+        alone = measure(outcomes_of(test_loans), *arrays(scorer, test_loans), cutoff=cutoff, bootstrap=BOOTSTRAP)
         assert measured == alone, kind
     decisions = scorers["xgboost"].score(test_loans, with_reasons=False)["decision"]
     assert 0 < (judgement.evaluation.approved or 0) == (decisions == "approve").mean()
@@ -104,9 +109,9 @@ def test_the_leader_is_compared_with_the_champion(
 ) -> None:
     judgement, _ = judged
     new, old = (arrays(scorer, test_loans) for scorer in (scorers["xgboost"], candidates["random_forest"].scorer))
-    rng, months = np.random.default_rng(SEED), month_numbers(test_loans["issue_d"])
+    months = month_numbers(test_loans["issue_d"])
     outcomes = outcomes_of(test_loans)
-    assert judgement.comparison == compare(outcomes, new, old, months=months, rng=rng, resamples=RESAMPLES)
+    assert judgement.comparison == compare(outcomes, new, old, months=months, bootstrap=BOOTSTRAP)
 
 
 def test_candidate_and_champion_meet_only_on_loans_that_the_champion_was_not_developed_on(
@@ -170,8 +175,7 @@ def test_the_evaluation_is_the_leaders(
     assert evaluation.recalibration == recalibrate(outcomes, pds, months)
     opinion = opinion_scores(test_loans, contract)
     assert opinion is not None
-    rng = np.random.default_rng(SEED)
-    assert evaluation.opinion_gain == auc_gain(outcomes, raw, opinion, rng=rng, resamples=RESAMPLES)
+    assert evaluation.opinion_gain == auc_gain(outcomes, raw, opinion, bootstrap=BOOTSTRAP)
     assert scores.equals(scorers["xgboost"].score(test_loans).select("pd", "raw_score", "decision"))
     assert judgement.groups["loans"].sum() == test_loans.height
 

@@ -12,7 +12,7 @@ import pytest
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.evaluation import measure, pd_groups
+from loan_default.risk.evaluation import Bootstrap, measure, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.validation.plots import backtest_figure, evaluation_figures, field_importance, png
@@ -55,7 +55,7 @@ def drawn(figure: Figure, label: str) -> tuple[Floats, Floats]:
 
 
 def metric(name: str) -> float:
-    return measure(OUTCOMES, PDS, MARGINS, cutoff=CUTOFF, rng=np.random.default_rng(0), resamples=1)[name].value
+    return measure(OUTCOMES, PDS, MARGINS, cutoff=CUTOFF, bootstrap=Bootstrap(0, 1))[name].value
 
 
 def test_every_picture_is_a_small_png_of_one_size(figures: dict[str, Figure]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from loan_default.risk.estimates import Estimate, Recalibration, calibration_in_the_large, recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
+    Bootstrap,
     ComparableLoans,
     Comparison,
     Coverage,
@@ -547,9 +548,8 @@ def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model
         book = Book(rows, seed)
         outcomes = book.outcomes()
         new, old = (book.log_odds + book.rng.normal(0, noise, rows) for noise in (0.15, 0.15 if not gain else 0.6))
-        rng = np.random.default_rng(seed)
         measured = compare(
-            outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, rng=rng, resamples=50
+            outcomes, (sigmoid(new), new), (sigmoid(old), old), months=book.months, bootstrap=Bootstrap(seed, 50)
         )
         return decide_promotion(5, 4, evidence, measured, SHIPPED, COMMON).verdict == "promote"
 

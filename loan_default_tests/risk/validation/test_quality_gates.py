@@ -15,7 +15,7 @@ from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Interval, auc_of, measure
+from loan_default.risk.evaluation import Bootstrap, Interval, auc_of, measure
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
@@ -120,7 +120,7 @@ def a_window(
 def judged(fitted: Candidate, margins: np.ndarray, window: CalibrateWindow, policy: Policy, low: float = 0.65) -> Any:
     metrics = {"auc": Interval(auc_of(window.outcomes, margins), low, 1)}
     candidate = replace(fitted, metrics=metrics, margins=margins)
-    return judge_candidate(candidate, window, policy.promotion, resamples=50, seed=7)
+    return judge_candidate(candidate, window, policy.promotion, bootstrap=Bootstrap(7, 50))
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,10 @@ def test_noise_does_not_pass_for_a_candidate(ranked: tuple[Candidate, ...], poli
             fit_calibration(margins, window.outcomes).pds(margins),
             margins,
             cutoff=0.3,
-            rng=rng,
-            resamples=20,
+            bootstrap=Bootstrap(3, 20),
         )
         noise = replace(ranked[0], metrics=metrics, margins=margins)
-        findings = judge_candidate(noise, window, policy.promotion, resamples=20, seed=7)
+        findings = judge_candidate(noise, window, policy.promotion, bootstrap=Bootstrap(7, 20))
         assert {"auc_floor", "better_than_the_opinion"} <= failed(findings).keys()
 
 

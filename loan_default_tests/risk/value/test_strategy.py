@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from loan_default.risk.economics.approval import outcome_of
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.policy import StrategyLimits
 from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve
 from loan_default_tests.risk.economics.valued import valued_loans
@@ -39,7 +40,7 @@ def test_realised_values_lie_where_a_right_model_expects_them() -> None:
 
 
 def test_without_limits_all_loans_of_some_value_are_proposed() -> None:
-    proposal = propose(LOANS, StrategyLimits(), 0.1, {}, seed=1, resamples=20)
+    proposal = propose(LOANS, StrategyLimits(), 0.1, {}, bootstrap=Bootstrap(1, 20))
     assert proposal is not None
     assert (proposal.approve_below, proposal.npv_at_least, proposal.bound_by) == (1.0, 0.0, ())
     assert proposal.outcome == outcome_of(LOANS, LOANS.margins >= 0, 0.1)
@@ -57,7 +58,7 @@ def test_without_limits_all_loans_of_some_value_are_proposed() -> None:
     ],
 )
 def test_a_proposal_keeps_its_limits_and_no_other_pair_earns_more(limits: StrategyLimits) -> None:
-    proposal = propose(LOANS, limits, 0.1, {}, seed=1, resamples=5)
+    proposal = propose(LOANS, limits, 0.1, {}, bootstrap=Bootstrap(1, 5))
     assert proposal is not None
     assert set(proposal.bound_by) & limits.model_fields_set
 
@@ -83,7 +84,7 @@ def test_a_proposal_keeps_its_limits_and_no_other_pair_earns_more(limits: Strate
 
 def test_by_the_pd_alone_every_value_is_enough() -> None:
     limits = StrategyLimits(default_rate_at_most=0.08)
-    by_pd, by_both = (propose(LOANS, limits, 0.1, {}, by=by, seed=1, resamples=5) for by in ("pd", "both"))
+    by_pd, by_both = (propose(LOANS, limits, 0.1, {}, by=by, bootstrap=Bootstrap(1, 5)) for by in ("pd", "both"))
     assert by_pd is not None
     assert by_both is not None
     assert by_pd.outcome == outcome_of(LOANS, LOANS.pds < by_pd.approve_below, 0.1)
@@ -91,7 +92,7 @@ def test_by_the_pd_alone_every_value_is_enough() -> None:
 
 
 def test_by_the_value_alone_every_pd_is_enough() -> None:
-    proposal = propose(LOANS, StrategyLimits(), 0.1, {}, by="npv", seed=1, resamples=5)
+    proposal = propose(LOANS, StrategyLimits(), 0.1, {}, by="npv", bootstrap=Bootstrap(1, 5))
     assert proposal is not None
     assert (proposal.approve_below, proposal.npv_at_least) == (1.0, 0.0)
     assert proposal.outcome == outcome_of(LOANS, LOANS.margins >= 0, 0.1)
@@ -99,9 +100,9 @@ def test_by_the_value_alone_every_pd_is_enough() -> None:
 
 def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so() -> None:
     riskier = np.where(LOANS.pds > np.median(LOANS.pds), "b", "a").tolist()
-    free = propose(LOANS, StrategyLimits(default_rate_at_most=0.1), 0.1, {"group": riskier}, seed=1, resamples=5)
+    free = propose(LOANS, StrategyLimits(default_rate_at_most=0.1), 0.1, {"group": riskier}, bootstrap=Bootstrap(1, 5))
     limits = StrategyLimits(default_rate_at_most=0.1, group_ratio_at_least=0.95)
-    fair = propose(LOANS, limits, 0.1, {"group": riskier}, seed=1, resamples=5)
+    fair = propose(LOANS, limits, 0.1, {"group": riskier}, bootstrap=Bootstrap(1, 5))
     assert free is not None
 
     def ratio(pd: float, margin: float) -> float:
@@ -115,14 +116,14 @@ def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so()
 
 def test_limits_that_nothing_keeps_have_no_proposal() -> None:
     limits = StrategyLimits(default_rate_at_most=0.0001, approve_at_least=0.5)
-    assert propose(LOANS, limits, 0.1, {}, seed=1, resamples=5) is None
+    assert propose(LOANS, limits, 0.1, {}, bootstrap=Bootstrap(1, 5)) is None
 
 
 def test_a_book_without_months_is_resampled_by_its_loans() -> None:
     timeless = replace(LOANS, issued=None)
     assert {field.name for field in fields(timeless)} >= {"issued"}
-    proposal = propose(timeless, StrategyLimits(default_rate_at_most=0.1), 0.1, {}, seed=1, resamples=10)
-    again = propose(timeless, StrategyLimits(default_rate_at_most=0.1), 0.1, {}, seed=1, resamples=10)
+    proposal = propose(timeless, StrategyLimits(default_rate_at_most=0.1), 0.1, {}, bootstrap=Bootstrap(1, 10))
+    again = propose(timeless, StrategyLimits(default_rate_at_most=0.1), 0.1, {}, bootstrap=Bootstrap(1, 10))
     assert proposal == again
     assert proposal is not None
     assert proposal.intervals["default_rate"][0] < proposal.intervals["default_rate"][1]

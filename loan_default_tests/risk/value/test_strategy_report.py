@@ -10,6 +10,7 @@ import pytest
 from loan_default.risk.compute import FrameTable, LocalEngine
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splitting import WINDOWS, SplitPlan, split_loans
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.valued_version import ScoredLoans, score_ended, with_value
 from loan_default.risk.policy import StrategyLimits, ValuePolicy
@@ -31,7 +32,7 @@ def valued(scorer: Scorer, windows: Mapping[str, pl.DataFrame]) -> tuple[Scorer,
 
 @pytest.fixture(scope="module")
 def report(valued: tuple[Scorer, ScoredLoans]) -> dict[str, Any]:
-    return measure_strategy(*valued, StrategyLimits(approve_at_least=0.3), seed=7, resamples=20)
+    return measure_strategy(*valued, StrategyLimits(approve_at_least=0.3), bootstrap=Bootstrap(7, 20))
 
 
 def test_a_report_adds_up_to_the_loan(valued: tuple[Scorer, ScoredLoans], report: Mapping[str, Any]) -> None:
@@ -55,7 +56,7 @@ def test_a_report_adds_up_to_the_loan(valued: tuple[Scorer, ScoredLoans], report
 def test_a_version_without_a_value_has_no_report(valued: tuple[Scorer, ScoredLoans]) -> None:
     version, scored = valued
     with pytest.raises(ValueError, match="no value"):
-        measure_strategy(replace(version, value=None), scored, StrategyLimits(), seed=7, resamples=2)
+        measure_strategy(replace(version, value=None), scored, StrategyLimits(), bootstrap=Bootstrap(7, 2))
 
 
 def test_the_card_says_what_both_rules_earn_and_how_many_default(report: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.splitting import Splits, Window
 from loan_default.risk.evaluation import (
+    Bootstrap,
     Coverage,
     Evaluation,
     Interval,
@@ -53,7 +54,7 @@ TESTED = scored_loans()
 @cache
 def metrics_of_test() -> dict[str, Interval]:
     pds = TESTED["pd"]
-    return measure(TESTED["outcome"], pds, pds, cutoff=0.3, rng=np.random.default_rng(0), resamples=20)
+    return measure(TESTED["outcome"], pds, pds, cutoff=0.3, bootstrap=Bootstrap(0, 20))
 
 
 def evaluated(**changes: Any) -> Evaluation:

@@ -15,7 +15,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.splitting import Splits, Window
-from loan_default.risk.evaluation import Evaluation, measure, pd_groups
+from loan_default.risk.evaluation import Bootstrap, Evaluation, measure, pd_groups
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer
@@ -122,7 +122,7 @@ def _card(contract: Contract, search: SearchSpace) -> str:
     )
     scores = best.scorer.score(test, with_reasons=False)
     pds, truth = scores["pd"], test["outcome"]
-    metrics = measure(truth, pds, scores["raw_score"], cutoff=0.3, rng=np.random.default_rng(0), resamples=20)
+    metrics = measure(truth, pds, scores["raw_score"], cutoff=0.3, bootstrap=Bootstrap(0, 20))
     blanked = blanked_fields([blank_fields(best.scorer, 1.0, test)])
     evaluation = Evaluation(test.height, int(truth.sum()), True, 0.3, metrics, None, (), blanked=blanked)
     windows = (_window("train", train), _window("calibrate", calibrate), _window("test", test))
