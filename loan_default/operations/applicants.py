@@ -20,7 +20,7 @@ from loan_default.operations.applied_rule import AppliedRule
 from loan_default.operations.scoring_server import server_of
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.model.offers import Answer, Application, Offer, find_offers
+from loan_default.risk.model.offers import Answer, Application, Offer, offers_or_why
 from loan_default.settings import Settings
 
 
@@ -28,7 +28,8 @@ from loan_default.settings import Settings
 class ScoredApplicant:
     """Keeps what the server decided, by which rule; `reasons` with the share (0 to 1) of what speaks against it.
 
-    `missing` are the labels of fields that nothing is known of, `offers` changes that lead to a better decision.
+    `missing` are the labels of fields that nothing is known of, `offers` changes that lead to a better decision; where
+    there is none, `no_offer` says why.
     """
 
     decision_id: str
@@ -40,6 +41,7 @@ class ScoredApplicant:
     rule: AppliedRule
     missing: tuple[str, ...]
     offers: tuple[Offer, ...]
+    no_offer: str | None = None
 
 
 def score_applicant(
@@ -67,6 +69,7 @@ def score_applicant(
         answered = server.decide(applications, person=person, what_if=True).answers
         return [Answer(each["decision"], each["pd"], each.get("npv")) for each in answered]
 
+    found = offers_or_why(contract, application, answer["decision"], score, answer.get("npv"))
     return ScoredApplicant(
         decision_id=answer["decision_id"],
         decision=answer["decision"],
@@ -76,7 +79,8 @@ def score_applicant(
         reasons=_reasons(answer),
         rule=rule,
         missing=missing_fields(contract, application),
-        offers=tuple(find_offers(contract, application, answer["decision"], score, npv=answer.get("npv"))),
+        offers=tuple(found.offers),
+        no_offer=found.no_offer,
     )
 
 

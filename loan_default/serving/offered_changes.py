@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loan_default.risk.model.offers import Answer, Application, Offer, find_offers
+from loan_default.risk.model.offers import Answer, Application, FoundOffers, offers_or_why
 from loan_default.risk.model.online_features import Applications, check
 from loan_default.serving.decoding import decode, form_of
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def find_all(
     request_body: RequestBody, parts: Sequence[VersionPredictions], rows: int, at_most: int, until: float
-) -> list[list[Offer]]:
-    """Find the offers of each application of a request, by the version that decided on it.
+) -> list[FoundOffers]:
+    """Find the offers of each application of a request, by the version that decided on it, or why there is none.
 
     Args:
         request_body: as it came.
@@ -38,14 +38,14 @@ def find_all(
         Refused: it takes too long.
     """
     decoded = decode(request_body.body, form_of(request_body.content_type), at_most=at_most, until=until)
-    offers: list[list[Offer]] = [[]] * rows
+    offers = [FoundOffers((), None)] * rows
     for part in parts:
         for index, position in enumerate(part.positions):
             offers[position] = _offers_of(decoded, part, index, position, until)
     return offers
 
 
-def _offers_of(decoded: DecodedBody, part: VersionPredictions, index: int, position: int, until: float) -> list[Offer]:
+def _offers_of(decoded: DecodedBody, part: VersionPredictions, index: int, position: int, until: float) -> FoundOffers:
     model, predictions = part.model, part.predictions
     contract = model.scorer.contract
     sent = dict(zip(decoded.names, decoded.rows[position], strict=True))
@@ -57,7 +57,7 @@ def _offers_of(decoded: DecodedBody, part: VersionPredictions, index: int, posit
         return [Answer(*each) for each in zip(answered.decisions, answered.pds, worth, strict=True)]
 
     npv = _number(predictions.values[index].npv) if predictions.values else None
-    return find_offers(contract, application, predictions.decisions[index], score, npv=npv)
+    return offers_or_why(contract, application, predictions.decisions[index], score, npv)
 
 
 def _number(npv: float) -> float | None:

@@ -17,6 +17,7 @@ import polars as pl
 
 from loan_default.risk.contract.reasons import Side
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.offers import OFFERS_AT_MOST
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.policy import DecisionPolicy
 from loan_default.serving import docs_page
@@ -31,7 +32,6 @@ from loan_default.serving.protocol import (
     EXPLAINED,
     FORMS,
     JSON,
-    OFFERS_AT_MOST,
     PARQUET,
     SPLIT,
     Output,
@@ -355,7 +355,8 @@ def _prediction(reasons_at_most: int, scorer: Scorer) -> Schema:
         "npv": {"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
     }
     offers = {"type": "array", "items": _ref("schemas", "Offer"), "description": "Where params.output is offers."}
-    optional = {"decision_id": identified, "offers": offers}
+    no_offer = {"type": ["string", "null"], "description": "Why there is no offer, where one was asked for."}
+    optional = {"decision_id": identified, "offers": offers, "no_offer": no_offer}
     optional |= {**(worth if scorer.value else {}), **(_timing() if scorer.hazard else {})}
     return {**answer, "properties": {**answer["properties"], **optional}}
 

@@ -11,12 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from loan_default.risk.model.offers import Offer
+from loan_default.risk.model.offers import FoundOffers
 from loan_default.risk.model.scorer import Predictions
 
 Output = Literal["full", "pd", "label", "offers"]
 EXPLAINED: tuple[Output, ...] = ("full", "offers")  # with reasons
-OFFERS_AT_MOST = 10  # applications of a request that asks for offers, as each is scored again with up to 1,000 changes
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 SPLIT = "dataframe_split"
@@ -116,7 +115,7 @@ def encode(
     predictions: Predictions,
     output: Output,
     decision_ids: Iterable[str] = (),
-    offers: Sequence[Sequence[Offer]] = (),
+    offers: Sequence[FoundOffers] = (),
 ) -> bytes:
     """Encode predictions in the form that was asked for, as MLflow's server writes them; the full one with ids."""
     values: list[Any]
@@ -136,5 +135,5 @@ def encode(
         for value, decision_id in zip(values, decision_ids, strict=False):
             value["decision_id"] = decision_id
         for value, own in zip(values, offers, strict=False):
-            value["offers"] = [offer._asdict() for offer in own]
+            value.update(own.to_dict())
     return orjson.dumps({"predictions": values})

@@ -41,30 +41,45 @@ class LoanDefaultModel(PythonModel):
         `full` (the default): `pd`, `score`, `decision`, `reasons`, `reason_codes`, where the version has a value
         `expected_loss` and `npv`, where it has hazards `pd_12m`, `pd_curve`, `pd_hazard` and `expected_life`;
         `pd`: the probability alone;
-        `label`: 1 where the decision is to decline, otherwise 0. Input that the contract refuses is the
+        `label`: 1 where the decision is to decline, otherwise 0; `offers`: `full`, and what would have to change for a
+        better decision, or why nothing would, for few applications at once. Input that the contract refuses is the
         caller's mistake: HTTP 400 with the sentence that says so. MLflow itself refuses what lacks a required field,
         and drops, with a warning in its log, a field that the signature does not know.
         """
         output = (params or {}).get("output", "full")
-        if output not in ("full", "pd", "label"):
+        if output not in ("full", "pd", "label", "offers"):
             raise MlflowException.invalid_parameter_value(
-                f"The parameter output is {output!r}; it must be 'full', 'pd' or 'label'."
+                f"The parameter output is {output!r}; it must be 'full', 'pd', 'label' or 'offers'."
             )
-        scores = self.scorer.score(self._clean(model_input), with_reasons=output == "full")
+        records, features = self._clean(model_input)
+        scores = self.scorer.score(features, with_reasons=output in ("full", "offers"))
         if output == "pd":
             return scores["pd"].to_list()
         if output == "label":
             return (scores["decision"] == "decline").cast(pl.Int64).to_list()
-        return scores.drop("raw_score").to_dicts()
+        scores = scores.drop("raw_score")
+        return self._offers(records, features, scores) if output == "offers" else scores.to_dicts()
 
-    def _clean(self, model_input: pd.DataFrame) -> pl.DataFrame:
-        """Check the applications against the contract."""
+    def _offers(self, records: pl.DataFrame, features: pl.DataFrame, scores: pl.DataFrame) -> list[dict[str, Any]]:
+        """Add offers, each scored as any application is."""
+        from loan_default.risk.model.offers import OFFERS_AT_MOST
+        from loan_default.risk.model.scored_offers import add_offers
+
+        if records.height > OFFERS_AT_MOST:
+            raise MlflowException.invalid_parameter_value(
+                f"{records.height:,} applications in a request for offers; at most {OFFERS_AT_MOST} are taken."
+            )
+        return add_offers(self.scorer, records, features, scores)
+
+    def _clean(self, model_input: pd.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the applications as they were sent, and their features as the contract reads them."""
         from loan_default.risk.data.applications import clean_applications
         from loan_default.risk.data.loan_files import from_pandas
         from loan_default.risk.errors import BadInput
 
         try:
-            return clean_applications(from_pandas(model_input), self.scorer.contract)
+            records = from_pandas(model_input)
+            return records, clean_applications(records, self.scorer.contract)
         except BadInput as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from loan_default.risk.errors import BadInput
+from loan_default.risk.model.offers import OFFERS_AT_MOST
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import ApplicationValue, Predictions
 from loan_default.risk.model.timing import UNTIMED
@@ -24,7 +25,7 @@ from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
 from loan_default.serving.offered_changes import find_all
 from loan_default.serving.prediction_log import Entry
-from loan_default.serving.protocol import EXPLAINED, JSON, OFFERS_AT_MOST, Output, Refused, encode, invalid, too_large
+from loan_default.serving.protocol import EXPLAINED, JSON, Output, Refused, encode, invalid, too_large
 from loan_default.serving.request_spans import Times
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel

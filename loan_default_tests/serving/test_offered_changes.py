@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pytest
 
+from loan_default.risk.data.applications import clean_applications
 from loan_default.risk.model import canary
+from loan_default.risk.model.offers import OFFERS_AT_MOST
+from loan_default.risk.model.scored_offers import add_offers
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.serving.http import Request
-from loan_default.serving.protocol import JSON, OFFERS_AT_MOST, Refused
+from loan_default.serving.protocol import JSON, Refused
 from loan_default.serving.scoring import Scoring
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, contract, valued_scorer
@@ -57,6 +61,7 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
     count = 0
     for sent, answer, full in zip(SENT, answers, plain, strict=True):
         offers = answer.pop("offers")
+        assert (answer.pop("no_offer") is None) == bool(offers)
         assert {**answer, "decision_id": ""} == {**full, "decision_id": ""}
         for offer in offers:
             count += 1
@@ -72,6 +77,27 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
     best = [offer for answer in ask(scoring, *SENT) for offer in answer["offers"] if offer["earns_most"]]
     assert best
     assert all({*offer["changes"]} <= {"loan_amnt", "term"} for offer in best)
+
+
+def test_a_version_alone_offers_the_same_as_the_server(scoring: Scoring) -> None:
+    """What plain MLflow answers, of applications that send what is derived and of those that do not."""
+    scorer, with_derived = scoring.model.scorer, {**SENT[1], "loan_to_income": 0.2}
+    assert "loan_to_income" in scorer.contract.sources
+    for sent in (*SENT[:5], with_derived):
+        records = pl.DataFrame([sent])
+        features = clean_applications(records, scorer.contract)
+        (alone,) = add_offers(scorer, records, features, scorer.score(features))
+        (answer,) = ask(scoring, sent)
+        assert alone["no_offer"] == answer["no_offer"]
+        for own, other in zip(alone["offers"], answer["offers"], strict=True):
+            assert own == {**other, "pd": pytest.approx(other["pd"], abs=1e-9), "npv": pytest.approx(other["npv"])}
+
+
+def test_who_gets_no_offer_is_told_why(scoring: Scoring) -> None:
+    told = [(each["decision"], each["no_offer"]) for each in ask(scoring, *SENT) if not each["offers"]]
+    assert {sentence for decision, sentence in told if decision == "approve"} == {
+        "The application is approved as it is, and no other amount or term is known to earn the lender more."
+    }
 
 
 def test_offers_are_asked_for_few_at_once(scoring: Scoring) -> None:

@@ -23,6 +23,7 @@ Application = Mapping[str, Any]  # values by field; numbers in natural units
 _STEPS_AT_LEAST = 8  # between a value and nothing, or its double
 _LEAST_SHARE = 0.25  # of a value, below which nobody would take the offer for one
 _EVERY = 2  # of two fields that change together, every second step is tried
+OFFERS_AT_MOST = 10  # of a request that asks for offers, as each is scored again with up to 1,000 changes
 CANDIDATES_AT_MOST = 1_000  # of two fields: of more those with the fewest steps are tried
 
 
@@ -45,6 +46,17 @@ class Offer(NamedTuple):
     pd: float
     npv: float | None = None
     earns_most: bool = False
+
+
+class FoundOffers(NamedTuple):
+    """Offers to one applicant, or why there is none."""
+
+    offers: Sequence[Offer]
+    no_offer: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what an answer holds of them."""
+        return {"offers": [offer._asdict() for offer in self.offers], "no_offer": self.no_offer}
 
 
 class _Candidate(NamedTuple):
@@ -95,6 +107,28 @@ def find_offers(
             others = [offer for offer in offers if all(offer.changes != first.changes for first in best)]
             return [*best, *others][:at_most]
     return []
+
+
+def offers_or_why(
+    contract: Contract,
+    application: Application,
+    decision: str,
+    score: Callable[[Sequence[Application]], Sequence[Answer]],
+    npv: float | None,
+) -> FoundOffers:
+    """Find offers as `find_offers` does; where there is none, say in one sentence why."""
+    offers = find_offers(contract, application, decision, score, npv=npv)
+    return FoundOffers(offers, None if offers else explain_no_offer(contract, application, decision))
+
+
+def explain_no_offer(contract: Contract, application: Application, decision: str) -> str:
+    """Say in one sentence why `find_offers` found none, by the same contract, application and decision."""
+    if decision == DECISIONS[0]:
+        return "The application is approved as it is, and no other amount or term is known to earn the lender more."
+    labels = [field.short for field in contract.features if [*_steps(contract, field, application)]]
+    if not labels:
+        return "The application holds nothing that this applicant can change."
+    return f"No change of what this applicant can change ({'; '.join(labels)}) leads to a better decision."
 
 
 def _priced_fields(contract: Contract) -> set[str]:

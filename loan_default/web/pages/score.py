@@ -91,7 +91,6 @@ def _page(request: Request, status: int = 200, **values: Any) -> Response:
         "batches": stored_batches(settings_of(request)),
         "id_label": contract.by_name[contract.id_name].short,
         "money": contract.by_name[contract.pricing.amount].unit if contract.pricing else "",
-        "changeable": [field.short for field in contract.features if field.applicant_can],
         "fixed": [*_assessed(contract)],
     }
     return render(request, "score.html", status, **{**defaults, **values})

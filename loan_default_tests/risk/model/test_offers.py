@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.model.offers import Answer, Application, Offer, changed, find_offers
+from loan_default.risk.model.offers import Answer, Application, Offer, changed, find_offers, offers_or_why
 from loan_default_tests.packages import contract as shipped_contract
 
 APPLICATION = {"loan_amnt": 23_500.0, "term": 60.0, "annual_inc": 60_000.0, "int_rate": 18.0, "dti": 22.0}
@@ -68,6 +68,20 @@ def test_where_nothing_is_approved_a_review_is_offered_to_whom_was_declined_alon
     assert offers[0].changes == {"term": 36}
     assert find_offers(contract, APPLICATION, "review", score) == []
     assert find_offers(contract, APPLICATION, "approve", score) == []
+
+
+def test_where_there_is_no_offer_a_sentence_says_why(contract: Contract) -> None:
+    nobody = answer_below(-1)
+    found = offers_or_why(contract, APPLICATION, "decline", nobody, None)
+    assert found.offers == []
+    assert found.no_offer is not None
+    assert found.no_offer.startswith("No change of what this applicant can change (Amount asked for; ")
+    fixed = with_fields(contract, [field.model_copy(update={"applicant_can": None}) for field in contract.fields])
+    assert offers_or_why(fixed, APPLICATION, "decline", nobody, None).no_offer == (
+        "The application holds nothing that this applicant can change."
+    )
+    assert "approved as it is" in str(offers_or_why(contract, APPLICATION, "approve", nobody, None).no_offer)
+    assert offers_or_why(contract, APPLICATION, "decline", answer_below(9), None).no_offer is None
 
 
 def test_what_follows_from_a_change_is_left_to_be_computed_again(contract: Contract) -> None:
