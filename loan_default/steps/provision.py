@@ -52,7 +52,7 @@ def provide_for(
         BadInput: no version is in production, or the loans do not say when their file was taken.
     """
     from loan_default.risk.value.open_loans import provision_problem, read_open, select_open
-    from loan_default.risk.value.provision import provision_loans, summarise
+    from loan_default.risk.value.provision import LossModel, provision_loans, summarise
 
     version = version_in_production(models.tracking)
     head = {"version": version.version, "measured_at": now.isoformat(timespec="seconds")}
@@ -70,7 +70,8 @@ def provide_for(
         remove(target)
         return {**head, "problem": "Every loan of the file has ended, so there is nothing to provide for."}
     labels = open_loans.select(contract.id_name, _quarter(contract), *_segments(contract))
-    rows = labels.hstack(provision_loans(scorer.value, read_open(scorer, open_loans, snapshot), policy.provision))
+    read = read_open(scorer, open_loans, snapshot)
+    rows = labels.hstack(provision_loans(LossModel.of(scorer), read, policy.provision))
     with workspace.scratch(target.name) as (part,):
         rows.write_parquet(part)
         store(part, target)
@@ -81,6 +82,7 @@ def provide_for(
         "snapshot": f"{snapshot:%Y-%m}",
         "unit": contract.by_name[contract.pricing.amount].unit,
         "policy": policy.provision.model_dump(),
+        "by_curve": scorer.hazard is not None,
         "with_granted_pd": int(open_loans["granted_pd"].is_not_null().sum()),
         **summarise(rows, policy.provision, groups),
         "declined": _parcelled(contract, workspace, now),

@@ -37,6 +37,7 @@ _PHASES = np.array([0, 1, 2, 3, 4, 8])  # periods in which a phase begins: quart
 _LEAST_LEARNING_RATE = 0.05  # there are many loan-periods; slower fits took twice as long and gained nothing
 _OWN_COLUMNS = 3  # of a loan-period, behind the features
 _REMEMBERED = 1_000  # terms
+_LEAST_SHARE = 1e-12  # that is divided by
 MODELS = ("default", "repayment")  # also the folders of a package
 _FILE = "hazard.json"
 
@@ -121,11 +122,27 @@ class Incidence:
         running = 1 - before - _at(self.repaid, months)
         return np.clip((self.lifetime - before) / np.maximum(running, 1e-9), 0, 1)
 
-    @property
-    def by_month(self) -> Floats:
-        """Return the cumulative PD at the end of each month on book (n, months), straight between ends of periods."""
+    def by_month(self, term: int, months_after_default: int) -> tuple[Floats, Floats]:
+        """Divide each loan's defaults and its repayments among the months of the term.
+
+        Args:
+            term: months, of all of the loans.
+            months_after_default: from the last payment until a default is known.
+
+        Returns:
+            Shares of the defaults by the payments made before (n, term), from 0, and of the repayments by the month of
+            the last payment (n, term), from 1: evenly within a period.
+        """
         months = np.arange(1, PERIOD_MONTHS * (self.defaulted.shape[1] - 1) + 1)
-        return np.column_stack([_at(self.defaulted, np.full(len(self.defaulted), month)) for month in months])
+        ends = np.clip(months - months_after_default, 0, term - 1), np.clip(months, 1, term) - 1
+        defaults, repayments = (
+            np.diff(incidence, axis=1) @ _spread(positions, term)
+            for incidence, positions in zip((self.defaulted, self.repaid), ends, strict=True)
+        )
+        running = 1 - defaults.sum(axis=1) - repayments.sum(axis=1)
+        repayments[:, -1] += np.maximum(running, 0)  # what still runs at the end is repaid then
+        shares = (each / np.maximum(each.sum(axis=1, keepdims=True), _LEAST_SHARE) for each in (defaults, repayments))
+        return next(shares), next(shares)
 
     @property
     def expected_life(self) -> Floats:
@@ -133,6 +150,13 @@ class Incidence:
         running = 1 - self.defaulted - self.repaid if self.running is None else self.running
         area = np.cumsum(running, axis=1)[:, -1] - (running[:, 0] + running[:, -1]) / 2
         return np.asarray(area * PERIOD_MONTHS)
+
+
+def _spread(positions: Ints, term: int) -> Floats:
+    """Return which share of each period's events falls on each month of the term (k, term)."""
+    spread = np.zeros((len(positions) // PERIOD_MONTHS, term))
+    np.add.at(spread, (np.arange(len(positions)) // PERIOD_MONTHS, positions), 1 / PERIOD_MONTHS)
+    return spread
 
 
 def _at(incidence: Floats, months: Floats) -> Floats:

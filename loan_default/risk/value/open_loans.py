@@ -63,6 +63,7 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
         months=np.maximum(months, 0),
         overdue=np.maximum(months - np.nan_to_num(paid) - 1, 0) if MONTHS_PAID in loans.columns else paid,
         granted_pds=granted,
+        hazard_margins=scorer.hazard.margins(scorer.space.matrix(loans)) if scorer.hazard else None,
     )
 
 

@@ -1,14 +1,15 @@
 """Computes what open loans are expected to lose: each loan's provision by stage and over its life, in each scenario.
 
-A loan's PD says how likely it ends in default, `economics` when loans end and what is lost then. A loan that still runs
-after some months has outlived part of both; of the rest come the months' hazards, which scenarios multiply. Sums of a
-book are sums of these rows. Stages: IFRS 9, 5.5.3 to 5.5.5 and B5.5.19 to B5.5.37; the life of all: CECL (ASC 326).
+A loan's PD says how likely it ends in default. When it would, or be repaid, its own curve says where the version has
+hazards, else the loans of its term; what is lost then is `economics`'. A loan that still runs after some months has
+outlived part of both; of the rest come the months' hazards, which scenarios multiply. Sums of a book are sums of these
+rows. Stages: IFRS 9, 5.5.3 to 5.5.5 and B5.5.19 to B5.5.37; the life of all: CECL (ASC 326).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.pricing import MONTHS_A_YEAR
 from loan_default.risk.economics.cash_flows import Endings, balances
 from loan_default.risk.economics.valuation import ValueModel
+from loan_default.risk.model.hazard import Hazard
+from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import ProvisionPolicy, Scenario
 
 BASE = Scenario()
@@ -38,6 +41,7 @@ class OpenLoans:
         months: since the grant.
         overdue: months since the last payment, beyond the one in which the next is due; NaN where that is not known.
         granted_pds: what was said of the loan when it was decided on; NaN where that is not known.
+        hazard_margins: log-odds of the version's hazards (n, m), where it has some.
     """
 
     pds: Floats
@@ -47,10 +51,42 @@ class OpenLoans:
     months: Floats
     overdue: Floats
     granted_pds: Floats
+    hazard_margins: Floats | None = None
 
     def take(self, rows: NDArray[Any]) -> OpenLoans:
         """Return some of the loans."""
-        return OpenLoans(*(values[rows] for values in vars(self).values()))
+        return replace(self, **{name: values[rows] for name, values in vars(self).items() if values is not None})
+
+
+@dataclass(frozen=True)
+class LossModel:
+    """What a version says of losses: its value, and by its hazards when each loan would end.
+
+    `months_after_default` pass from the last payment until a default is known, as the hazards count it.
+    """
+
+    value: ValueModel
+    hazard: Hazard | None = None
+    months_after_default: int = 0
+
+    @classmethod
+    def of(cls, scorer: Scorer) -> LossModel:
+        """Read it of a version.
+
+        Raises:
+            ValueError: the version has no value.
+        """
+        known = scorer.contract.outcome.known
+        if scorer.value is None or known is None:
+            raise ValueError("the version has no value")
+        return cls(scorer.value, scorer.hazard, known.months_after_default)
+
+    def endings(self, loans: OpenLoans, term: int) -> tuple[Floats, Floats]:
+        """Return when loans of a term (n,) end: shares of defaults and of repayments, (n or 1, term)."""
+        if self.hazard is None or loans.hazard_margins is None:
+            of_term = self.value.endings[term]
+            return of_term.defaulted[None], of_term.repaid[None]
+        return self.hazard.of_term(loans.hazard_margins, term).by_month(term, self.months_after_default)
 
 
 @dataclass(frozen=True)
@@ -63,28 +99,30 @@ class ExpectedLosses:
     lifetime_loss: Floats
 
 
-def expected_losses(value: ValueModel, loans: OpenLoans, scenario: Scenario = BASE) -> ExpectedLosses:
+def expected_losses(model: LossModel, loans: OpenLoans, scenario: Scenario = BASE) -> ExpectedLosses:
     """Return what open loans are expected to lose, discounted at their own rate; NaN of a term without a value.
 
     Of a loan that its term is over the last month of the term is taken to be the one that comes.
     """
     result = ExpectedLosses(*(np.full(len(loans.pds), np.nan) for _ in range(4)))
-    for term, endings in value.endings.items():
+    for term, endings in model.value.endings.items():
         rows = np.flatnonzero((loans.terms == term) & (loans.rates > -1))
         for start in range(0, len(rows), _PART):
             part = rows[start : start + _PART]
-            for target, values in zip(
-                vars(result).values(), _expected(endings, loans.take(part), scenario), strict=True
-            ):
+            own = loans.take(part)
+            expected = _expected(endings, model.endings(own, term), own, scenario)
+            for target, values in zip(vars(result).values(), expected, strict=True):
                 target[part] = values
     return result
 
 
-def _expected(endings: Endings, loans: OpenLoans, scenario: Scenario) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return PD and loss of a year and of the rest of the lives of loans of one term."""
+def _expected(
+    endings: Endings, shares: tuple[Floats, Floats], loans: OpenLoans, scenario: Scenario
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return PD and loss of a year and of the rest of the lives of loans of one term, by when they end (`shares`)."""
     months, count = endings.months, len(loans.pds)
     passed = np.clip(loans.months, 0, months - 1).astype(np.int64)
-    defaults, repayments = loans.pds[:, None] * endings.defaulted, (1 - loans.pds)[:, None] * endings.repaid
+    defaults, repayments = loans.pds[:, None] * shares[0], (1 - loans.pds)[:, None] * shares[1]
     running = np.cumsum((defaults + repayments)[:, ::-1], axis=1)[:, ::-1]  # when each month begins
     with np.errstate(divide="ignore", invalid="ignore"):
         default, repayment = (np.nan_to_num(ends / running) for ends in (defaults, repayments))
@@ -117,20 +155,20 @@ def stage_loans(loans: OpenLoans, policy: ProvisionPolicy) -> NDArray[np.int64]:
     return np.where(impaired, 3, np.where(late | has_risen, 2, 1)).astype(np.int64)
 
 
-def provision_loans(value: ValueModel, loans: OpenLoans, policy: ProvisionPolicy) -> pl.DataFrame:
+def provision_loans(model: LossModel, loans: OpenLoans, policy: ProvisionPolicy) -> pl.DataFrame:
     """Return a row for each loan: stage, PD and loss of a year and of its life, and its provision in each scenario.
 
     A provision is the loss of the next year in stage 1, of the life in stage 2, and what of the balance is lost in a
     default now in stage 3. `provision` is the mean of the scenarios by their weights, `cecl` the life's loss likewise.
     """
-    stages, base = stage_loans(loans, policy), expected_losses(value, loans)
+    stages, base = stage_loans(loans, policy), expected_losses(model, loans)
     columns: dict[str, Any] = {
         "stage": stages, "balance": loans.balances, "year_pd": base.year_pd, "lifetime_pd": base.lifetime_pd
     }  # fmt: skip
     weights = policy.weights
     provision, cecl = np.zeros(len(stages)), np.zeros(len(stages))
     for name, scenario in policy.scenarios.items():
-        expected, impaired = expected_losses(value, loans, scenario), _lost_now(value, loans, scenario)
+        expected, impaired = expected_losses(model, loans, scenario), _lost_now(model.value, loans, scenario)
         own = np.select([stages == 1, stages == 2], [expected.year_loss, expected.lifetime_loss], impaired)
         life = np.where(stages == 3, impaired, expected.lifetime_loss)
         columns |= {f"provision_{name}": own, f"cecl_{name}": life}

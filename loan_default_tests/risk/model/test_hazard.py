@@ -95,9 +95,12 @@ def test_incidences_add_up(hazard: Hazard) -> None:
     assert total.max() <= 1 + 1e-9
     assert (np.diff(incidence.defaulted) >= 0).all()
     assert (np.diff(incidence.repaid) >= 0).all()
-    assert incidence.by_month[:, -1] == pytest.approx(incidence.lifetime)
     assert (incidence.expected_life <= 60 + PERIOD_MONTHS).all()
-    assert (np.diff(incidence.by_month[:, PERIOD_MONTHS - 1 :: PERIOD_MONTHS]) >= 0).all()
+    for term, delay in ((1, 0), (36, 5), (60, 70)):
+        for shares in incidence.by_month(term, delay):
+            assert shares.shape == (200, term)
+            assert (shares >= 0).all()
+            assert shares.sum(axis=1) == pytest.approx(1)
 
 
 @given(st.integers(1, 40), st.one_of(st.just(np.inf), st.integers(1, 60)), st.booleans())
@@ -131,8 +134,14 @@ def test_the_share_of_the_loan_that_still_runs_counts_when_it_is_asked_later() -
     incidence = Incidence(np.array([[0.0, 0.1, 0.3]]), np.array([[0.0, 0.4, 0.7]]))
     assert incidence.defaulted_after(np.array([3.0])) == pytest.approx(0.2 / 0.5)
     assert incidence.defaulted_by(np.array([4.5])) == pytest.approx(0.2)
-    assert incidence.by_month[0] == pytest.approx([1 / 30, 2 / 30, 0.1, 0.1 + 1 / 15, 0.1 + 2 / 15, 0.3])
     assert incidence.expected_life == pytest.approx(3 * (1 + 0.5) / 2 + 3 * 0.5 / 2)
+
+
+def test_endings_are_divided_among_the_months_of_the_term() -> None:
+    incidence = Incidence(np.array([[0.0, 0.1, 0.3]]), np.array([[0.0, 0.4, 0.6]]))
+    defaults, repayments = incidence.by_month(6, months_after_default=2)
+    assert defaults[0] == pytest.approx(np.array([2, 1, 2, 2, 2, 0]) / 9)  # known two months after the last payment
+    assert repayments[0] == pytest.approx(np.array([4, 4, 4, 2, 2, 2 + 3]) / 21)  # what runs on is repaid at the end
 
 
 def test_without_a_default_there_is_no_hazard(parameters: BoostingParameters) -> None:
