@@ -289,15 +289,15 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
 
 def show_backtest(console: Console, record: Mapping[str, Any]) -> None:
     """Show what each way of learning reached at each month, and why one could not be developed."""
-    from loan_default.risk.validation.backtest import COLUMNS, rows_of
+    from loan_default.risk.validation.backtest import COLUMNS, reasons_of, rows_of
 
-    month, label, *figures = COLUMNS
-    table = _table("Back-test", month, label, *map(_number, figures))
+    month, label, model, *figures = COLUMNS
+    table = _table("Back-test", month, label, model, *map(_number, figures))
     for row in rows_of(record["points"]):
         _add_row(table, *row)
     console.print(table)
-    for point in (point for point in record["points"] if point["reason"]):
-        console.print(f"{point['month']} {point['label']}: {point['reason']}", style="dim", markup=False)
+    for reason in reasons_of(record["points"]):
+        console.print(reason, style="dim", markup=False)
 
 
 def show_provision(console: Console, record: Mapping[str, Any]) -> None:

@@ -144,7 +144,7 @@ def backtest(
 ) -> None:
     """Develop models as of past months, on what was known then, and judge them by the loans of the year after.
 
-    Each month takes as long as four trainings without a search.
+    Each month takes about as long as five trainings without a search.
 
     Args:
         first: First month; default: two years after the first loan.

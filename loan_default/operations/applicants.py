@@ -69,7 +69,7 @@ def score_applicant(
         answered = server.decide(applications, person=person, what_if=True).answers
         return [Answer(each["decision"], each["pd"], each.get("npv")) for each in answered]
 
-    found = offers_or_why(contract, application, answer["decision"], score, answer.get("npv"))
+    offers = offers_or_why(contract, application, answer["decision"], score, answer.get("npv"))
     return ScoredApplicant(
         decision_id=answer["decision_id"],
         decision=answer["decision"],
@@ -79,8 +79,8 @@ def score_applicant(
         reasons=_reasons(answer),
         rule=rule,
         missing=missing_fields(contract, application),
-        offers=tuple(found.offers),
-        no_offer=found.no_offer,
+        offers=tuple(offers.offers),
+        no_offer=offers.no_offer,
     )
 
 

@@ -49,29 +49,24 @@ def run_backtest(
         every: months from one to the next.
         now: the time of the back-test.
         seed: of every random choice.
-        on_point: called with the share of the months that is done, and each point.
+        on_point: called with the share of the work that is done, and each point.
 
     Raises:
         BadInput: the book does not say when outcomes were known, or too few loans matured after these months.
     """
-    from loan_default.risk.model.hazard import RECIPE
-    from loan_default.risk.validation.backtest import LABELS, TESTED_MONTHS, back_test
+    from loan_default.risk.validation.backtest import TESTED_MONTHS, back_test
 
     snapshot, months = plan_backtest(loans, loan_splits, contract, first=first, every=every)
-    measured: list[BackTestPoint] = []
-
-    def report(point: BackTestPoint) -> None:
-        measured.append(point)
-        on_point(len(measured) / (len(months) * len(LABELS)), point)
-
-    back_test(loans.scan(), contract, search_space, policy, months, snapshot=snapshot, seed=seed, on_point=report)
+    points = back_test(
+        loans.scan(), contract, search_space, policy, months, snapshot=snapshot, seed=seed, on_point=on_point
+    )
     return {
         "measured_at": now.isoformat(timespec="seconds"),
         "data_fingerprint": loan_splits["data_fingerprint"],
         "snapshot": f"{snapshot:%Y-%m}",
-        "recipe": RECIPE,
         "tested_months": TESTED_MONTHS,
-        "points": [point.to_dict() for point in measured],
+        "unit": contract.by_name[contract.pricing.amount].unit if contract.pricing else None,
+        "points": [point.to_dict() for point in points],
     }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.layout import StorageLayout
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.tracking import ModelVersion
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.evaluation import BlankedField, Bootstrap, WindowDesign
+    from loan_default.risk.evaluation import Bootstrap
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
@@ -84,6 +83,7 @@ def evaluate_version(
     from loan_default.adapters import look_log
     from loan_default.risk.validation.champion_challenger import judge_on_test
     from loan_default.risk.validation.coverage import measure_coverage
+    from loan_default.risk.validation.held_out import HeldOutWindow
     from loan_default.risk.validation.plots import evaluation_pngs
 
     _require_same_windows(trained_model, data.splits)
@@ -92,15 +92,16 @@ def evaluate_version(
     variants = {name: models.candidate(run_id, name) for name in trained_model.get("variants", ())}
     champion_version, champion = _champion(models)
     looks = look_log.add(layout, data.splits, trained_model["version"], now)
-    test = _score_test(data, candidates | variants, champion, policy, _unseen_by(champion_version, models, data))
+    window, unseen = HeldOutWindow(**vars(data)), _unseen_by(champion_version, models, data)
+    test = window.score(candidates | variants, champion, policy.promotion, unseen)
     judgement, scores = judge_on_test(
         test,
         candidates,
         leader,
         champion,
         policy.promotion,
-        blanked=_blank_fields(data, candidates[leader], test.height),
-        design=_window_design(data.splits),
+        blanked=window.blank(candidates[leader], test.height),
+        design=window.design,
         looks=looks,
         bootstrap=bootstrap,
         coverage=measure_coverage(data.loans.scan(), test, data.contract, policy.promotion),
@@ -134,35 +135,6 @@ def _require_no_leak(judgement: Judgement, policy: Policy) -> None:
     leak = judge_leak(judgement.evaluation.metrics["auc"].value, policy.promotion)
     if not leak.passed:
         raise BadInput(f"On the test window: {leak.sentence}")
-
-
-def _window_design(splits: Splits) -> WindowDesign:
-    from loan_default.risk.evaluation import WindowDesign
-
-    several_terms = len(splits.window("test").terms) > 1
-    return WindowDesign(splits.out_of_time, splits.cut_by, splits.cohort, several_terms)
-
-
-def _score_test(
-    data: TrainingData, scorers: Mapping[str, Scorer], champion: Scorer | None, policy: Policy, unseen: pl.Expr
-) -> pl.DataFrame:
-    """Score the test window by all of them, as `score_test` does its loans."""
-    import polars as pl
-
-    from loan_default.risk.model.development import on_windows
-    from loan_default.risk.validation.champion_challenger import score_test
-
-    score = partial(score_test, scorers, champion, policy.promotion, unseen=unseen)
-    return pl.concat(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], score))
-
-
-def _blank_fields(data: TrainingData, scorer: Scorer, rows: int) -> tuple[BlankedField, ...]:
-    """Leave out each field of the test window's loans in turn, of which there are so many `rows`."""
-    from loan_default.risk.model.development import on_windows
-    from loan_default.risk.validation.missingness import BLANKED_AT_MOST, blank_fields, blanked_fields
-
-    blank = partial(blank_fields, scorer, min(BLANKED_AT_MOST / rows, 1))
-    return blanked_fields(on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], blank))
 
 
 def _examine(

@@ -94,8 +94,8 @@ def test_a_version_alone_offers_the_same_as_the_server(scoring: Scoring) -> None
 
 
 def test_who_gets_no_offer_is_told_why(scoring: Scoring) -> None:
-    told = [(each["decision"], each["no_offer"]) for each in ask(scoring, *SENT) if not each["offers"]]
-    assert {sentence for decision, sentence in told if decision == "approve"} == {
+    sentences = [(each["decision"], each["no_offer"]) for each in ask(scoring, *SENT) if not each["offers"]]
+    assert {sentence for decision, sentence in sentences if decision == "approve"} == {
         "The application is approved as it is, and no other amount or term is known to earn the lender more."
     }
 

@@ -64,7 +64,7 @@ def backtest(
 
 def _log_point(log: dg.DagsterLogManager, share: float, point: "BackTestPoint") -> None:
     figures = point.reason if point.auc is None else f"AUC {point.auc:.4f}, Brier {point.brier:.4f}"
-    log.info(f"{point.month:%Y-%m} {point.label}: {figures}", extra={"share": share})
+    log.info(f"{point.month:%Y-%m} {point.label} {point.model}: {figures}", extra={"share": share})
 
 
 def _backtest_metadata(record: Mapping[str, Any]) -> Metadata:

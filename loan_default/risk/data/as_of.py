@@ -6,6 +6,7 @@ in `field_values`, hazards and labels of open loans in `model.hazard`, the back-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -34,16 +35,24 @@ def require_known(contract: Contract) -> None:
         )
 
 
-def as_of(loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date | None = None) -> pl.LazyFrame:
+def as_of(
+    loans: pl.LazyFrame,
+    contract: Contract,
+    month: date,
+    snapshot: date | None = None,
+    recovery_months: int | None = None,
+) -> pl.LazyFrame:
     """Return the loans issued before a month, with what a file taken in that month would have said of them.
 
-    An outcome is null unless it was known by the month, and so are all amounts, which stand as they were at the last.
+    An outcome is null unless it was known by the month, and so are amounts, as files say them as they were at the last.
 
     Args:
         loans: cleaned loans.
         contract: what a loan is.
         month: its first day.
         snapshot: the month in which the files were taken, by which every outcome in them was known.
+        recovery_months: from the last payment of a loan until what is recovered of it comes; where it had not come by
+            the month it is 0. Without it there are no amounts at all.
 
     Raises:
         BadInput: the book does not say when an outcome was known.
@@ -51,14 +60,29 @@ def as_of(loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date |
     require_known(contract)
     issued, month_known = pl.col(contract.time_name), _month_known(snapshot)
     elapsed = month_number(pl.lit(month)) - month_number(issued)
-    amounts = [name for name in contract.labels if name.startswith(AMOUNT)]
     is_known = (month_known <= month).fill_null(False)
     return loans.filter(issued < month).with_columns(
         pl.when(is_known).then(OUTCOME).alias(OUTCOME),
         pl.when(is_known).then(month_known).alias(OUTCOME_KNOWN),
         pl.min_horizontal(MONTHS_PAID, elapsed.cast(pl.Int32)).alias(MONTHS_PAID),
-        *(pl.lit(None, dtype=pl.Float64).alias(name) for name in amounts),
+        *_amounts_as_of(contract, is_known, elapsed, recovery_months),
     )
+
+
+def _amounts_as_of(
+    contract: Contract, is_known: pl.Expr, elapsed: pl.Expr, recovery_months: int | None
+) -> Iterator[pl.Expr]:
+    """Yield the amounts of loans whose outcome is known; all that was paid holds what is recovered, and is left out."""
+    for name in contract.labels:
+        if not name.startswith(AMOUNT):
+            continue
+        value = pl.lit(None, dtype=pl.Float64)
+        if recovery_months is not None and name != f"{AMOUNT}paid":
+            value = pl.when(is_known).then(name)
+        if recovery_months is not None and name in (f"{AMOUNT}recovered", f"{AMOUNT}cost"):
+            has_come = pl.col(MONTHS_PAID) + recovery_months <= elapsed
+            value = pl.when(is_known).then(pl.when(has_come).then(name).otherwise(0.0))
+        yield value.alias(name)
 
 
 def _month_known(snapshot: date | None) -> pl.Expr:

@@ -33,8 +33,8 @@ def add_offers(
         application = {name: value for name, value in sent.items() if value is not None}
         names = (field.name for field in contract.features if read[field.name] is not None)
         application |= {name: read[name] for name in names if name in application}
-        found = offers_or_why(contract, application, answer["decision"], partial(_score, scorer), answer.get("npv"))
-        answers.append({**answer, **found.to_dict()})
+        offers = offers_or_why(contract, application, answer["decision"], partial(_score, scorer), answer.get("npv"))
+        answers.append({**answer, **offers.to_dict()})
     return answers
 
 

@@ -1,65 +1,71 @@
 """Back-tests: develops as the platform would have stood at past months, and judges by what became of later loans.
 
-At each month only what was known then is learned from, by each way to treat loans that were still open: `matured`
-leaves them out, as trainings do; `hazard` is the lifetime PD of the two hazards; `open` is boosted trees that learn
-from every loan, an open one by the probability that the hazards give it of ending in default; `hindsight` learns from
-the same loans with the outcomes that were known in the end, which nobody could have had. Views of a book belong in
-`data.as_of`, hazards in `model.hazard`; what a training learns from is `data.splitting`'s to say.
+`platform` is the version that its own training and gates would have put into production; the other labels develop every
+candidate on all that was known, by how they treat loans that were still open: `matured` leaves them out, as trainings
+do; `hazard` is the lifetime PD of the two hazards; `open` learns from every loan, an open one by the probability that
+the hazards give it of ending in default; `hindsight` learns from the same loans with the outcomes that were known in
+the end, which nobody could have had. Developing is `past_models`' and `standing`'s; here it is measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.contract.pricing import value_problem
-from loan_default.risk.data.as_of import LoanHistory, as_of, months_until_known, require_known
-from loan_default.risk.data.population import measure_population
+from loan_default.risk.data.as_of import months_until_known, require_known
+from loan_default.risk.data.splitting import SplitPlan
+from loan_default.risk.economics.approval import RULES, ApprovedLoans, Mask, ValuedLoans, approved_by, outcome_of
 from loan_default.risk.economics.cash_flows import realised_values
-from loan_default.risk.economics.loan_terms import read_ended
-from loan_default.risk.economics.valuation import costs_of
+from loan_default.risk.economics.loan_terms import LoanTerms, read_ended
+from loan_default.risk.economics.loss import EndedLoans
+from loan_default.risk.economics.valuation import ValueModel, costs_of
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.loan_order import term_months
-from loan_default.risk.model.candidates.registry import boosted_class
-from loan_default.risk.model.development import LocalDevelopment, Sample
+from loan_default.risk.model.decision_rule import APPROVE, DECLINE, decide_all
 from loan_default.risk.model.features import FeatureSpace
-from loan_default.risk.model.hazard import RECIPE, Hazard, expected_outcomes, fit_hazard
 from loan_default.risk.model.search_space import SearchSpace
-from loan_default.risk.model.training import fit_calibrated
 from loan_default.risk.month_texts import months_after
-from loan_default.risk.policy import DecisionPolicy, Policy, ValuePolicy
+from loan_default.risk.policy import Policy, ValuePolicy
+from loan_default.risk.validation.past_models import Past, PastModel, Way
+from loan_default.risk.validation.standing import Production, stand
 
-Label = Literal["matured", "hazard", "open", "hindsight"]
-LABELS: tuple[Label, ...] = ("matured", "hazard", "open", "hindsight")
+Label = Literal["platform", "matured", "hazard", "open", "hindsight"]
+WAYS: tuple[Way, ...] = ("matured", "hazard", "open", "hindsight")
+LABELS: tuple[Label, ...] = ("platform", *WAYS)
 TESTED_MONTHS = 12
 YEAR = 12.0
-_CALIBRATED = 0.2  # of the loans, the newest
+PRESENT = "present"
 _LEAST_LOANS = 100  # that are tested
+_TESTED_AT_MOST = 200_000  # of more so many are drawn
 
 
 @dataclass(frozen=True)
 class TermFigures:
-    """The loans of one term among those that were tested, their mean PD and the share that defaulted."""
+    """The loans of one term among those that were tested: mean PD, defaults, and what approved ones earned."""
 
     term: float
     loans: int
     mean_pd: float
     default_rate: float
+    approved: float | None = None
+    approved_expected_npv: float | None = None
+    approved_npv: float | None = None
 
 
 @dataclass(frozen=True)
 class BackTestPoint:
-    """What one way of learning at one month reached on the loans of the months after it.
+    """What a model of one month reached on the loans of the months after it.
 
     Attributes:
         month: as of which it was developed.
@@ -71,15 +77,21 @@ class BackTestPoint:
         auc: of the PDs.
         brier: of the PDs.
         mean_pd: of the PDs.
-        approved: share of the loans that the cut-offs of the PD approve.
+        approved: share of the loans that the policy's cut-offs approve.
         approved_default_rate: of these in the end.
         approved_npv: what these earned, as a net present value in the book's money, where the policy says what costs.
-        declined: share of the loans that the cut-offs of the PD decline.
+        declined: share of the loans that the cut-offs decline.
+        approved_expected_npv: what these were expected to earn by what was known at the month, where that was enough.
+        rules: where it was, what as many loans as are approved came to by either rule (`pd`, `npv`), and the approved
+            ones themselves (`present`).
         terms: the same by term, where there are several.
         year_default_rate: share of the loans that defaulted within 12 months.
         year_mean_pd: mean of the PDs of 12 months, where there are any.
         year_auc: of these.
-        reason: why nothing could be developed; the figures are None then.
+        model: the candidate; of the platform also the month of the version in production, if it was an earlier one.
+        leads: whether it is the candidate that would have been chosen.
+        verdict: of the gates on the platform's version of that month; empty where none could be trained.
+        reason: why nothing could be developed, and the figures are None; or why the gates held the version.
     """
 
     month: date
@@ -95,10 +107,15 @@ class BackTestPoint:
     approved_default_rate: float | None = None
     approved_npv: float | None = None
     declined: float | None = None
+    approved_expected_npv: float | None = None
+    rules: Mapping[str, ApprovedLoans] | None = None
     terms: tuple[TermFigures, ...] = ()
     year_default_rate: float | None = None
     year_mean_pd: float | None = None
     year_auc: float | None = None
+    model: str = ""
+    leads: bool = True
+    verdict: str = ""
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,6 +127,7 @@ class BackTestPoint:
 COLUMNS = (
     "as of",
     "label",
+    "model",
     "learned",
     "tested",
     "AUC",
@@ -118,6 +136,8 @@ COLUMNS = (
     "real",
     "approved",
     "real of these",
+    "declined",
+    "expected NPV",
     "NPV",
     "AUC 12",
     "PD 12",
@@ -126,18 +146,20 @@ COLUMNS = (
 
 
 def rows_of(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Write the points of a record as rows of `COLUMNS`; what could not be measured is empty."""
-    shares = ("mean_pd", "default_rate", "approved", "approved_default_rate")
+    """Write the points of a record as rows of `COLUMNS`; what could not be measured, or was not yet, is empty."""
+    shares = ("mean_pd", "default_rate", "approved", "approved_default_rate", "declined")
     in_year = ("year_mean_pd", "year_default_rate")
     return [
         (
             point["month"],
             point["label"],
+            point.get("model", ""),
             f"{point['learned']:,}",
             f"{point['loans']:,}",
             *(_text(point[name], ".4f") for name in ("auc", "brier")),
             *(_text(point[name], ".1%") for name in shares),
-            _text(point["approved_npv"], ",.0f"),
+            _text(point.get("approved_expected_npv"), "z,.0f"),
+            _text(point["approved_npv"], "z,.0f"),
             _text(point["year_auc"], ".4f"),
             *(_text(point[name], ".2%") for name in in_year),
         )
@@ -149,40 +171,64 @@ def _text(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
+def rules_of(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str, Mapping[str, Any]]]:
+    """Yield each point of the candidates that lead, with each rule and what the loans that it approves came to.
+
+    Where nothing was known at a month by which to expect anything there is none.
+    """
+    for point in points:
+        if point.get("leads", True):
+            yield from ((point, rule, outcome) for rule, outcome in (point.get("rules") or {}).items())
+
+
+def reasons_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each point without figures why there are none, and of each version of the platform why it was held."""
+    return [
+        f"{point['month']} {point['label']}{', held' if point.get('verdict') == 'hold' else ''}: {point['reason']}"
+        for point in points
+        if point["reason"]
+    ]
+
+
 @dataclass(frozen=True)
 class TestedLoans:
-    """Holds the loans (n,) of the months after one, and what became of them; `npvs` where costs are known."""
+    """Holds the loans (n,) of the months after one, and what became of them.
+
+    `ended` are those that say what they paid, `complete` (n,) which these are, `npvs` (n,) what each earned, 0 where
+    the file does not say it; None where the policy does not say what a loan costs.
+    """
 
     frame: pl.DataFrame
     outcomes: Floats
     terms: Floats
     within_year: Floats
+    ended: EndedLoans | None
+    complete: Mask
     npvs: Floats | None
 
     @classmethod
     def of(
         cls, loans: pl.LazyFrame, contract: Contract, month: date, snapshot: date, value: ValuePolicy | None
     ) -> TestedLoans:
-        """Take those that had matured by the snapshot."""
+        """Take those that had matured by the snapshot, or a draw of them where these are many."""
         frame = loans.filter(_is_tested(pl.col(contract.time_name), month) & _is_matured(snapshot)).collect()
+        if frame.height > _TESTED_AT_MOST:
+            frame = frame.sample(_TESTED_AT_MOST, seed=0)
         columns = frame.select(
             pl.col(OUTCOME).cast(pl.Float64).alias("outcomes"),
             term_months(contract).alias("terms"),
             ((pl.col(OUTCOME) == 1) & (months_until_known(contract) <= YEAR)).cast(pl.Float64).alias("within_year"),
         )
-        npvs = None if value is None or value_problem(contract) else _npvs(frame, contract, value)
-        return cls(frame, **{name: columns[name].to_numpy() for name in columns.columns}, npvs=npvs)
+        arrays = {name: columns[name].to_numpy() for name in columns.columns}
+        if value is None or value_problem(contract):
+            return cls(frame, **arrays, ended=None, complete=np.zeros(frame.height, dtype=np.bool_), npvs=None)
+        ended, complete = read_ended(frame, contract)
+        npvs = np.zeros(frame.height)
+        npvs[complete] = realised_values(ended.realised, costs_of(value))
+        return cls(frame, **arrays, ended=ended, complete=complete, npvs=npvs)
 
     def __len__(self) -> int:
         return len(self.outcomes)
-
-
-def _npvs(loans: pl.DataFrame, contract: Contract, value: ValuePolicy) -> Floats:
-    """Return what loans (n,) earned; 0 where the file does not say what one paid."""
-    ended, complete = read_ended(loans, contract)
-    npvs = np.zeros(loans.height)
-    npvs[complete] = realised_values(ended.realised, costs_of(value))
-    return npvs
 
 
 def months_between(first: date, last: date, every: int) -> list[date]:
@@ -238,158 +284,157 @@ def back_test(
     *,
     snapshot: date,
     seed: int,
+    plan: SplitPlan | None = None,
     labels: Sequence[Label] = LABELS,
-    on_point: Callable[[BackTestPoint], None] = lambda point: None,
+    on_point: Callable[[float, BackTestPoint], None] = lambda share, point: None,
 ) -> tuple[BackTestPoint, ...]:
     """Develop as of each month in each way, and measure it on the loans of the twelve months from that month on.
 
     Args:
         loans: cleaned loans.
         contract: what a loan is; it says when outcomes were known.
-        search: how the trees are fitted.
-        policy: the cut-offs, and what a loan costs.
+        search: how the candidates are fitted.
+        policy: the cut-offs, the gates, and what a loan costs.
         months: as of which to develop; those that too few matured loans follow are left out.
         snapshot: the month in which the files were taken.
         seed: of every random choice.
+        plan: where the platform cuts its windows.
         labels: the ways of learning.
-        on_point: called with each point as it is measured.
+        on_point: called with the share of the ways that are done, and each point as it is measured.
 
     Raises:
         BadInput: the book does not say when outcomes were known, or no month is followed by enough matured loans.
     """
     points: list[BackTestPoint] = []
-    for month in judged_months(loans, contract, months, snapshot):
+    production: Production | None = None
+    judged = judged_months(loans, contract, months, snapshot)
+    for number, month in enumerate(judged):
         tested = TestedLoans.of(loans, contract, month, snapshot, policy.value)
-        past = _Past(loans, contract, month, snapshot, search, policy.decision, seed)
-        for label in labels:
-            points.append(past.point(label, tested))
-            on_point(points[-1])
+        past = Past(loans, contract, month, snapshot, search, policy, seed)
+        for position, label in enumerate(labels):
+            if label == "platform":
+                point, production = _stand(past, plan or SplitPlan(), production, tested)
+                measured = [point]
+            else:
+                measured = [*_points(past, label, tested)]
+            points += measured
+            for point in measured:
+                on_point((number * len(labels) + position + 1) / (len(judged) * len(labels)), point)
     return tuple(points)
 
 
-@dataclass(frozen=True)
-class _Past:
-    """Learns from what was known at a month."""
-
-    loans: pl.LazyFrame
-    contract: Contract
-    month: date
-    snapshot: date
-    search: SearchSpace
-    decision: DecisionPolicy
-    seed: int
-
-    @cached_property
-    def view(self) -> pl.DataFrame:
-        return as_of(self.loans, self.contract, self.month, self.snapshot).collect()
-
-    @cached_property
-    def history(self) -> LoanHistory:
-        return LoanHistory.of(self.view, self.contract, self.month)
-
-    @cached_property
-    def space(self) -> FeatureSpace:
-        return self.space_of(self.view)
-
-    def space_of(self, loans: pl.DataFrame) -> FeatureSpace:
-        population = measure_population(loans.lazy(), self.contract)
-        return FeatureSpace(self.contract, population, self.decision.decide_without_opinion)
-
-    @cached_property
-    def hazard(self) -> Hazard:
-        parameters = self.search.for_loans(len(self.history)).tunable(RECIPE)
-        return fit_hazard(self.space.matrix(self.view), self.history, self.space, parameters, seed=self.seed)
-
-    def learned_from(self, label: Label) -> tuple[pl.DataFrame, Floats]:
-        """Return the loans (n) that a way of learning uses, and how they ended (n,), as far as it knows that."""
-        if label in ("hazard", "open"):
-            expected = expected_outcomes(self.hazard, self.space.matrix(self.view), self.history)
-            return self.view, expected.astype(np.float64)
-        is_matured = pl.col(OUTCOME).is_not_null() & (pl.col(MATURES) <= pl.lit(self.month))
-        if label == "hindsight":
-            issued_before = pl.col(self.contract.time_name) < self.month
-            resolved = pl.col(OUTCOME).is_not_null() & (pl.col(MATURES) <= pl.lit(self.snapshot))
-            frame = self.loans.filter(issued_before & resolved).collect()
-        else:
-            frame = self.view.filter(is_matured)
-        return frame, frame[OUTCOME].to_numpy().astype(np.float64)
-
-    def point(self, label: Label, tested: TestedLoans) -> BackTestPoint:
-        """Develop in a way of learning, and measure it; a point without figures where nothing could be developed."""
-        is_open = int(self.history.is_open.sum()) if label in ("hazard", "open") else 0
-        try:
-            loans, outcomes = self.learned_from(label)
-            pds, year_pds = self.pds(label, loans, outcomes, tested)
-        except BadInput as error:
-            learned = len(self.view) if label in ("hazard", "open") else len(self.learned_from(label)[0])
-            rate = float(tested.outcomes.mean())
-            return BackTestPoint(self.month, label, learned, is_open, len(tested), rate, reason=str(error))
-        return _measure(
-            BackTestPoint(self.month, label, len(loans), is_open, len(tested), float(tested.outcomes.mean())),
-            tested,
-            pds,
-            year_pds,
-            self.decision,
-        )
-
-    def pds(
-        self, label: Label, loans: pl.DataFrame, outcomes: Floats, tested: TestedLoans
-    ) -> tuple[Floats, Floats | None]:
-        """Return lifetime PDs of the tested loans (n,), and PDs of their first year, which the hazards' timing says."""
-        if label == "hazard":
-            incidence = self.hazard.incidence(self.space.matrix(tested.frame), tested.terms)
-            return incidence.lifetime, incidence.defaulted_by(np.full(len(tested), YEAR))
-        pds = self._trees(loans, outcomes, tested)
-        if label != "open":
-            return pds, None
-        incidence = self.hazard.incidence(self.space.matrix(tested.frame), tested.terms)
-        in_year = incidence.defaulted_by(np.full(len(tested), YEAR)) / np.maximum(incidence.lifetime, 1e-9)
-        return pds, pds * in_year
-
-    def _trees(self, loans: pl.DataFrame, outcomes: Floats, tested: TestedLoans) -> Floats:
-        """Fit and calibrate the recipe on older and newer loans, and return the PDs of the tested ones (n,)."""
-        order = np.argsort(loans[self.contract.time_name].to_numpy(), kind="stable")
-        older, newer = np.split(order, [round(len(order) * (1 - _CALIBRATED))])
-        for window in (older, newer):
-            if not 1 <= outcomes[window].sum() <= len(window) - 1:
-                raise BadInput(f"{len(order):,} loans had matured, of which {outcomes.sum():,.0f} defaulted: too few.")
-        space = self.space_of(loans)
-        X, y = space.matrix(loans), outcomes.astype(np.float32)
-        development = LocalDevelopment(space, Sample(X[older], y[older]), Sample(X[newer], y[newer]))
-        parameters = self.search.for_loans(len(older)).tunable(RECIPE)
-        model, calibration, *_ = fit_calibrated(boosted_class(RECIPE), parameters, development, self.seed)
-        return calibration.pds(model.margins(space.matrix(tested.frame)))
+def _points(past: Past, way: Way, tested: TestedLoans) -> Iterator[BackTestPoint]:
+    """Measure each candidate of a way of learning; a point without figures where nothing could be developed."""
+    rate = float(tested.outcomes.mean())
+    try:
+        for model in past.models(way, tested):
+            point = BackTestPoint(past.month, way, model.learned, model.learned_open, len(tested), rate)
+            yield _measure(point, tested, model, past)
+    except BadInput as error:
+        yield BackTestPoint(past.month, way, past.learned_by(way), 0, len(tested), rate, reason=str(error))
 
 
-def _measure(
-    point: BackTestPoint, tested: TestedLoans, pds: Floats, year_pds: Floats | None, decision: DecisionPolicy
-) -> BackTestPoint:
+def _stand(
+    past: Past, plan: SplitPlan, champion: Production | None, tested: TestedLoans
+) -> tuple[BackTestPoint, Production | None]:
+    """Measure what is in production after the month's training, and return it too."""
+    standing, rate = stand(past, plan, champion), float(tested.outcomes.mean())
+    production = standing.production
+    learned = production.learned if production else past.learned_by("matured")
+    point = BackTestPoint(past.month, "platform", learned, 0, len(tested), rate)
+    point = replace(point, verdict=standing.verdict, reason=standing.reason)
+    if production is None:
+        return point, None
+    scorer, earlier = production.scorer, f" of {production.month:%Y-%m}" if production.month < past.month else ""
+    pds = scorer.score(tested.frame, with_reasons=False)["pd"].to_numpy()
+    model = PastModel(f"{scorer.kind}{earlier}", learned, 0, pds, value=scorer.value)
+    return _measure(point, tested, model, past), production
+
+
+def _measure(point: BackTestPoint, tested: TestedLoans, model: PastModel, past: Past) -> BackTestPoint:
     """Fill in the figures of a point."""
-    approved, declined = pds < decision.approve_below, pds >= decision.decline_from
-    in_year = tested.within_year
+    pds, in_year = model.pds, tested.within_year
+    bands = decide_all(past.policy.decision, pds, _margins(model.value, pds, tested, past.contract))
+    approved, expected = bands == APPROVE, _expected(tested, model)
+    expected_npv, npv = _worth(tested, approved, expected)
     return replace(
         point,
+        model=model.name,
+        leads=model.leads,
         auc=auc_of(tested.outcomes, pds),
         brier=float(np.mean((pds - tested.outcomes) ** 2)),
         mean_pd=float(pds.mean()),
         approved=float(approved.mean()),
         approved_default_rate=float(tested.outcomes[approved].mean()) if approved.any() else None,
-        approved_npv=None if tested.npvs is None else float(tested.npvs[approved].sum()),
-        declined=float(declined.mean()),
-        terms=_by_term(tested, pds),
+        approved_npv=npv,
+        declined=float((bands == DECLINE).mean()),
+        approved_expected_npv=expected_npv,
+        rules=None if expected is None else _rules(expected, approved, past.policy.value),
+        terms=_by_term(tested, pds, approved, expected),
         year_default_rate=float(in_year.mean()),
-        year_mean_pd=None if year_pds is None else float(year_pds.mean()),
-        year_auc=None if year_pds is None or not in_year.any() else auc_of(in_year, year_pds),
+        year_mean_pd=None if model.year_pds is None else float(model.year_pds.mean()),
+        year_auc=None if model.year_pds is None or not in_year.any() else auc_of(in_year, model.year_pds),
     )
 
 
-def _by_term(tested: TestedLoans, pds: Floats) -> tuple[TermFigures, ...]:
+def _margins(value: ValueModel | None, pds: Floats, tested: TestedLoans, contract: Contract) -> Floats | None:
+    """Return what one unit lent to each loan (n,) was expected to earn, by what was asked for."""
+    if value is None:
+        return None
+    values = FeatureSpace(contract).values(tested.frame)
+    return value.value(pds, LoanTerms.of(contract).read(values)).margins
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """The loans of which a model knew what to expect, and which of the tested ones (n,) they are."""
+
+    loans: ValuedLoans
+    rows: NDArray[np.intp]
+
+
+def _expected(tested: TestedLoans, model: PastModel) -> _Expected | None:
+    """Take the tested loans that say what they paid, of the terms that a model has a value of."""
+    if model.value is None or tested.ended is None:
+        return None
+    valued = np.isin(tested.ended.realised.terms, list(model.value.endings))
+    rows = np.flatnonzero(tested.complete)[valued]
+    if not len(rows):
+        return None
+    return _Expected(ValuedLoans.of(model.value, model.pds[rows], tested.ended.take(valued)), rows)
+
+
+def _worth(tested: TestedLoans, approved: Mask, expected: _Expected | None) -> tuple[float | None, float | None]:
+    """Return what approved loans (n,) were expected to earn, and earned: the same loans where the first is known."""
+    if expected is None:
+        return None, None if tested.npvs is None else float(tested.npvs[approved].sum())
+    rows = approved[expected.rows]
+    return float(expected.loans.expected_npv[rows].sum()), float(expected.loans.npv[rows].sum())
+
+
+def _rules(expected: _Expected, approved: Mask, value: ValuePolicy | None) -> dict[str, ApprovedLoans]:
+    """Return what the approved loans came to, and as many by either rule alone."""
+    assert value is not None, "what nothing costs has no value"
+    loans, by_policy = expected.loans, approved[expected.rows]
+    masks: dict[str, Mask] = {PRESENT: by_policy}
+    masks |= {rule: approved_by(loans, rule, float(by_policy.mean()))[1] for rule in RULES}
+    return {name: outcome_of(loans, mask, value.capital_share) for name, mask in masks.items()}
+
+
+def _by_term(tested: TestedLoans, pds: Floats, approved: Mask, expected: _Expected | None) -> tuple[TermFigures, ...]:
     """Measure each term where there are several."""
     terms, counts = np.unique(tested.terms, return_counts=True)
     if len(terms) == 1:
         return ()
     return tuple(
-        TermFigures(float(term), int(count), float(pds[rows].mean()), float(tested.outcomes[rows].mean()))
+        TermFigures(
+            float(term),
+            int(count),
+            float(pds[rows].mean()),
+            float(tested.outcomes[rows].mean()),
+            float(approved[rows].mean()),
+            *_worth(tested, approved & rows, expected),
+        )
         for term, count in zip(terms, counts, strict=True)
         for rows in [tested.terms == term]
     )

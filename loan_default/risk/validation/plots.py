@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # M. Okabe and K. Ito, Color Universal Design, 2008: told apart with any colour vision
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
+BLUE, VERMILION, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
 _INCHES, _DPI = (5.0, 4.0), 110
 _CURVE_POINTS = 500
 _BINS = 40
@@ -72,10 +72,17 @@ def evaluation_pngs(outcomes: pl.Series, scores: pl.DataFrame, scorer: Scorer) -
 
 
 def backtest_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the AUC that each way of learning reached at each month of a back-test's record."""
+    """Draw the AUC that each way of learning reached at each month of a back-test's record, by its first candidate."""
+    points = [point for point in points if point.get("leads", True)]
     figure, axes = _blank("Loans of the year after each month", "Developed as of", "AUC")
     months = sorted({point["month"] for point in points})
-    styles = {"matured": ("s-", GREY), "hazard": ("^-", BLUE), "open": ("o-", VERMILION), "hindsight": (":", "black")}
+    styles = {
+        "platform": ("D-", GREEN),
+        "matured": ("s-", GREY),
+        "hazard": ("^-", BLUE),
+        "open": ("o-", VERMILION),
+        "hindsight": (":", "black"),
+    }
     for label, (style, colour) in styles.items():
         measured = [point for point in points if point["label"] == label and point["auc"] is not None]
         positions, values = [months.index(point["month"]) for point in measured], [point["auc"] for point in measured]

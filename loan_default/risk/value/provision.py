@@ -76,10 +76,10 @@ class LossModel:
         Raises:
             ValueError: the version has no value.
         """
-        known = scorer.contract.outcome.known
-        if scorer.value is None or known is None:
+        delay = scorer.contract.outcome.known
+        if scorer.value is None or delay is None:
             raise ValueError("the version has no value")
-        return cls(scorer.value, scorer.hazard, known.months_after_default)
+        return cls(scorer.value, scorer.hazard, delay.months_after_default)
 
     def endings(self, loans: OpenLoans, term: int) -> tuple[Floats, Floats]:
         """Return when loans of a term (n,) end: shares of defaults and of repayments, (n or 1, term)."""

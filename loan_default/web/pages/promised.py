@@ -60,7 +60,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             group_table("decisions", "decision", promised.rows("decisions", version), version),
             finding_table(report),
             override_table(promised.overrides),
-            *([backtest_table(backtest)] if backtest else []),
+            *(table(backtest) for table in (backtest_table, backtest_terms_table, gates_table) if backtest),
             *(chart.table for chart in backtest_charts if chart.table),
         ],
         "read_at": promised.read_at,
@@ -107,24 +107,61 @@ def backtest_table(record: Record) -> PageTable:
     columns = (
         Column("as of"),
         Column("label", "tag"),
+        Column("model"),
         *counts("loans learned from", "loans tested"),
         *figures("AUC", "Brier"),
-        *shares("mean PD", "default rate", "approved", "default rate of these"),
-        *counts("their NPV"),
+        *shares("mean PD", "default rate", "approved", "default rate of these", "declined"),
+        *counts("their expected NPV", "their NPV"),
         *shares("12-month PD", "12-month default rate"),
     )
-    names = ["month", "label", "learned", "loans", "auc", "brier", "mean_pd", "default_rate", "approved"]
-    names += ["approved_default_rate", "approved_npv", "year_mean_pd", "year_default_rate"]
-    rows = [tuple(point[name] for name in names) for point in record["points"]]
+    names = ["month", "label", "model", "learned", "loans", "auc", "brier", "mean_pd", "default_rate", "approved"]
+    names += ["approved_default_rate", "declined", "approved_expected_npv", "approved_npv"]
+    names += ["year_mean_pd", "year_default_rate"]
+    rows = [tuple(point.get(name) for name in names) for point in record["points"]]
     caption = (
         f"Developed as of past months, tested on the loans of the {record['tested_months']} months after each; where "
-        "figures are missing, too few loans had matured"
+        "figures are missing, too few loans had matured, or no version was in production"
     )
     return PageTable("backtest", caption, columns, rows)
 
 
+def backtest_terms_table(record: Record) -> PageTable:
+    """Tabulate the same by term, of the candidate that leads in each way; empty where all loans have one term."""
+    columns = (
+        Column("as of"),
+        Column("label", "tag"),
+        Column("model"),
+        *counts("term", "loans tested"),
+        *shares("mean PD", "default rate", "approved"),
+        *counts("their expected NPV", "their NPV"),
+    )
+    keys = ("term", "loans", "mean_pd", "default_rate", "approved", "approved_expected_npv", "approved_npv")
+    rows = [
+        (point["month"], point["label"], point.get("model"), *(term.get(key) for key in keys))
+        for point in record["points"]
+        if point.get("leads", True)
+        for term in point["terms"]
+    ]
+    return PageTable("backtest_terms", "The same by term, of the candidate that leads", columns, rows)
+
+
+def gates_table(record: Record) -> PageTable:
+    """Tabulate what the gates would have said of the version of each month."""
+    rows = [
+        (point["month"], {"": "not trained"}.get(point["verdict"], point["verdict"]), point["model"], point["reason"])
+        for point in record["points"]
+        if point["label"] == "platform"
+    ]
+    columns = (Column("as of"), Column("gates", "tag"), Column("in production then"), Column("why", "long"))
+    return PageTable("backtest_gates", "What the platform's own gates would have said", columns, rows)
+
+
 def back_test_charts(points: Sequence[Record]) -> list[Chart]:
-    """Draw AUC, and mean PD beside the default rate, by the month of development and how open loans were treated."""
+    """Draw AUC, and mean PD beside the default rate, by the month of development and how open loans were treated.
+
+    Of each way the candidate that leads is drawn.
+    """
+    points = [point for point in points if point.get("leads", True)]
     months = list(dict.fromkeys(point["month"] for point in points))
     labels = list(dict.fromkeys(point["label"] for point in points))
     by_label = {label: {point["month"]: point for point in points if point["label"] == label} for label in labels}

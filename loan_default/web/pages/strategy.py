@@ -15,12 +15,13 @@ from starlette.routing import Route
 
 from loan_default.adapters import layout
 from loan_default.operations.records import Record, read_record
+from loan_default.risk.validation.backtest import PRESENT, rules_of
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
 from loan_default.web.rendering import percent
 from loan_default.web.tables import Column, PageTable, counts, shares, show
 
-STRATEGY_RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report")
+STRATEGY_RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report", "backtest")
 _RULES = {"pd": "by PD", "npv": "by value"}
 _DECIDED = {**_RULES, "both": "by PD and value"}
 _STAGES = {1: "1: as granted", 2: "2: a risk that has risen", 3: "3: impaired"}
@@ -35,15 +36,22 @@ def show_strategy(request: Request) -> Response:
     return show(request, "strategy.html", **content)
 
 
-def strategy_content(report: Record | None, provision: Record | None = None) -> dict[str, Any]:
-    """Return what the page shows of both reports, or why there is none."""
+def strategy_content(
+    report: Record | None, provision: Record | None = None, backtest: Record | None = None
+) -> dict[str, Any]:
+    """Return what the page shows of these records, or why there is none."""
     measured, provided = (each if each and "problem" not in each else None for each in (report, provision))
     return {
         "report": measured,
         "provision": provision,
         "problem": report["problem"] if report and "problem" in report else None,
         "charts": [npv_chart(measured)] if measured else [],
-        "tables": [*(_tables(measured) if measured else ()), *(_provision_tables(provided) if provided else ())],
+        "tables": [
+            *(_tables(measured) if measured else ()),
+            *(_provision_tables(provided) if provided else ()),
+            *([backtest_table(backtest)] if backtest else ()),
+        ],
+        "backtest": backtest,
         "read_at": datetime.now(UTC),
     }
 
@@ -193,6 +201,21 @@ def group_table(groups: Sequence[Record]) -> PageTable:
         for each in groups
     ]
     return PageTable("groups", "As many loans by either rule, by term, segment and group", columns, rows)
+
+
+def backtest_table(record: Record) -> PageTable:
+    """Tabulate what both rules would have earned as of past months, beside what was expected of it then."""
+    columns = (Column("as of"), Column("label", "tag"), Column("model"), Column("approved"), *_columns())
+    words = {**_RULES, PRESENT: "by the policy"}
+    rows = [
+        (point["month"], point["label"], point["model"], words[rule], *_figures(outcome))
+        for point, rule, outcome in rules_of(record["points"])
+    ]
+    caption = (
+        f"As of past months, on the loans of the {record['tested_months']} months after each: what the policy's "
+        "cut-offs approve, and as many loans by either rule"
+    )
+    return PageTable("rules_of_past_months", caption, columns, rows)
 
 
 def _provision_tables(provision: Record) -> Iterator[PageTable]:

@@ -99,3 +99,18 @@ def test_what_a_file_says_was_known_when_it_was_taken() -> None:
 def test_a_book_that_does_not_say_when_outcomes_were_known_has_no_views() -> None:
     with pytest.raises(BadInput, match=r"small does not say when an outcome was known; write outcome\.known"):
         as_of(pl.LazyFrame(), CONSTANT, date(2012, 1, 1))
+
+
+def test_amounts_are_known_once_a_loan_has_ended_and_what_is_recovered_only_when_it_came() -> None:
+    outcome = {**OUTCOMES, "known": {"last_payment": "paid_in"}}
+    book = make_contract(
+        ISSUED, term=24, outcome={**outcome, "amounts": {"paid": "a", "principal": "b", "recovered": "c"}}
+    )
+    rows = [(24120, 1, 24125, 2, 9.0), (24120, 1, 24125, 8, 9.0), (24120, 0, 24140, 20, 9.0)]
+    frame = frame_of(rows).with_columns(amount_principal="amount_paid", amount_recovered="amount_paid")
+    view = as_of(frame.lazy(), book, month(24131), recovery_months=6).collect()
+    assert view.select("amount_paid", "amount_principal", "amount_recovered").rows() == [
+        (None, 9.0, 9.0),
+        (None, 9.0, 0.0),
+        (None, None, None),
+    ]

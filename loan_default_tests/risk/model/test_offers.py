@@ -72,10 +72,10 @@ def test_where_nothing_is_approved_a_review_is_offered_to_whom_was_declined_alon
 
 def test_where_there_is_no_offer_a_sentence_says_why(contract: Contract) -> None:
     nobody = answer_below(-1)
-    found = offers_or_why(contract, APPLICATION, "decline", nobody, None)
-    assert found.offers == []
-    assert found.no_offer is not None
-    assert found.no_offer.startswith("No change of what this applicant can change (Amount asked for; ")
+    answer = offers_or_why(contract, APPLICATION, "decline", nobody, None)
+    assert answer.offers == []
+    assert answer.no_offer is not None
+    assert answer.no_offer.startswith("No change of what this applicant can change (Amount asked for; ")
     fixed = with_fields(contract, [field.model_copy(update={"applicant_can": None}) for field in contract.fields])
     assert offers_or_why(fixed, APPLICATION, "decline", nobody, None).no_offer == (
         "The application holds nothing that this applicant can change."

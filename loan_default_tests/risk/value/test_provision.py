@@ -42,7 +42,7 @@ def open_loans(rows: list[tuple[Any, ...]]) -> OpenLoans:
     """Return loans with log-odds of hazards, about as high as those of real ones, but unlike each other."""
     margins = np.random.default_rng(len(rows)).normal(-3, 1.5, (len(rows), 12))
     columns = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
-    return OpenLoans(*columns, hazard_margins=margins)
+    return replace(OpenLoans(*columns), hazard_margins=margins)
 
 
 @pytest.fixture(scope="module", params=["by term", "by curve"])

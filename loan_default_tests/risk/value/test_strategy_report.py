@@ -15,6 +15,7 @@ from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.valued_version import ScoredLoans, score_ended, with_value
 from loan_default.risk.policy import StrategyLimits, ValuePolicy
 from loan_default.risk.validation.model_card.page import model_card
+from loan_default.risk.validation.model_card.value import value
 from loan_default.risk.value.strategy_report import measure_strategy, report_columns
 from loan_default_tests.risk.validation.model_card.cards import card_inputs
 
@@ -66,6 +67,11 @@ def test_the_card_says_what_both_rules_earn_and_how_many_default(report: Mapping
     assert "| lowest PD |" in section
     assert "| highest net present value of a unit lent |" in section
     assert "| 36 months |" in section
+    assert "As of past months" not in section
+    point = {"month": "2013-01", "label": "open", "leads": True, "rules": report["equal_number"], "terms": ()}
+    inputs = card_inputs(strategy=report)
+    past = "".join(value(replace(inputs, backtest={"points": [point]})))
+    assert "| 2013-01 | open | lowest PD |" in past
     assert "## Value" not in model_card(card_inputs())
     sentence = "The policy has no section value, so nothing is said of value."
     assert sentence in model_card(card_inputs(strategy={"version": 1, "problem": sentence}))

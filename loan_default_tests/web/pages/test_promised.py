@@ -60,8 +60,8 @@ def test_a_back_test_is_a_table_of_its_months_and_labels() -> None:
     absent = BackTestPoint(date(2013, 1, 1), "matured", 9, 0, 150, 0.14, reason="9 loans had matured.")
     record = {"tested_months": 12, "points": [point.to_dict(), absent.to_dict()]}
     assert backtest_table(record).rows == [
-        ("2013-01", "open", 300, 150, 0.66, 0.12, 0.15, 0.14, 0.5, 0.08, 9e3, None, None),
-        ("2013-01", "matured", 9, 150, None, None, None, 0.14, None, None, None, None, None),
+        ("2013-01", "open", "", 300, 150, 0.66, 0.12, 0.15, 0.14, 0.5, 0.08, 0.1, None, 9e3, None, None),
+        ("2013-01", "matured", "", 9, 150, None, None, None, 0.14, None, None, None, None, None, None, None),
     ]
 
 

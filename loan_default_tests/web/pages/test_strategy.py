@@ -2,13 +2,21 @@
 
 import csv
 import io
+from dataclasses import asdict
 from html import unescape
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.adapters import storage
+from loan_default.risk.economics.approval import ApprovedLoans
+from loan_default.settings import Settings
+from loan_default.web.app import create_app
 from loan_default.web.pages.strategy import strategy_content
+from loan_default.web.people import People
 from loan_default.web.rendering import environment
+from loan_default_tests.web.clients import client_of
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +32,26 @@ def test_the_page_shows_what_is_earned_and_how_many_default(pages: TestClient) -
     assert {row["rule"] for row in rows} == {"by PD", "by value"}
     last = [row for row in rows if float(row["of all"]) == 1]
     assert len({round(float(row["NPV"]), 4) for row in last}) == 1
+
+
+def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_path: Path) -> None:
+    outcome = asdict(ApprovedLoans(80, 0.5, 8e5, 0.1, 0.12, 4e4, 5e4, 3e4, 2e4, 0.1, 0.07))
+    rules = dict.fromkeys(("present", "pd", "npv"), outcome)
+    point = {"month": "2013-01", "label": "open", "model": "xgboost", "leads": True, "rules": rules}
+    others = [{**point, "leads": False}, {**point, "rules": None}, {"month": "2012-01", "label": "open"}]
+    record = {"tested_months": 12, "unit": "dollars", "points": [point, *others]}
+    content = strategy_content(None, None, record)
+    (table,) = content["tables"]
+    assert [row[:5] for row in table.rows] == [
+        ("2013-01", "open", "xgboost", word, 80) for word in ("by the policy", "by PD", "by value")
+    ]
+    assert table.rows[0][-4:] == (3e4, 2e4, 0.1, 0.07)
+    settings = Settings(tmp_path)
+    storage.write_json(settings.layout.record("backtest"), record)
+    text = unescape(client_of(create_app(settings, People())).get("/strategy").text)
+    assert "What cut-offs would have earned" in text
+    assert "In dollars, by the costs of the policy, of models that were developed at past months" in text
+    assert strategy_content(None, None, {"tested_months": 12, "points": others})["tables"][0].rows == []
 
 
 def test_without_a_report_the_page_says_what_to_do(empty_pages: TestClient) -> None:

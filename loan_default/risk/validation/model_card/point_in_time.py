@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loan_default.risk.markdown import markdown_table
-from loan_default.risk.validation.backtest import COLUMNS, rows_of
+from loan_default.risk.validation.backtest import COLUMNS, reasons_of, rows_of
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 
 
@@ -15,12 +15,14 @@ def backtest(inputs: ModelCardInputs) -> Iterator[str]:
     if record is None:
         return
     yield (
-        f"Models by the recipe {record['recipe']}, with the parameters that a search starts from, developed as of past "
-        f"months on what was known then, and tested on the loans of the {record['tested_months']} months after each "
-        "that had matured in the end. `matured` learns from matured loans alone, as the training of this version did; "
-        "`hazard` and `open` learn from the loans that were open too; `hindsight` knows how all of them ended, which "
-        "nobody could have known. Real is the share that defaulted; 12 stands for the first twelve months."
+        "Models with the parameters that a search starts from, developed as of past months on what was known then, and "
+        f"tested on the loans of the {record['tested_months']} months after each that had matured in the end. "
+        "`platform` is what would have been in production: the version that a training as this one made of the loans "
+        "that had matured, where the gates of the policy let it pass. The others learn from all that was known: "
+        "`matured` from matured loans, `hazard` and `open` from the loans that were open too; `hindsight` knows how "
+        "all of them ended, which nobody could have known. The first candidate of each is the one that ranks the "
+        "newest loans of its development best. Real is the share that defaulted; 12 stands for the first twelve months."
     )
     yield markdown_table(COLUMNS, rows_of(record["points"]))
-    if reasons := [f"{each['month']}: {each['reason']}" for each in record["points"] if each["reason"]]:
-        yield f"Where figures are absent nothing could be developed. {' '.join(reasons)}"
+    if reasons := reasons_of(record["points"]):
+        yield f"Why figures are absent, or the gates held the version of a month. {' '.join(reasons)}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from loan_default.risk.markdown import markdown_table
+from loan_default.risk.validation.backtest import rules_of
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 from loan_default.risk.validation.model_card.wording import percent
 
@@ -52,6 +53,16 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
             for each in report["losses"]
         ],
     )
+    if past := [*rules_of((inputs.backtest or {"points": ()})["points"])]:
+        yield (
+            "The same as of past months, of models that were developed on what was known then, with what was expected "
+            "by that, on the loans of the months after each (`present`: what the policy's cut-offs approve):"
+        )
+        yield markdown_table(
+            ["As of", "Label", "Approved by", "Loans", "Lent", "Default rate", "Expected loss", "Lost", "Expected NPV",
+             "NPV", "Return"],
+            [(point["month"], point["label"], *_line(_RULES.get(rule, rule), each)) for point, rule, each in past],
+        )  # fmt: skip
 
 
 def _line(name: str, each: Mapping[str, Any]) -> tuple[Any, ...]:
