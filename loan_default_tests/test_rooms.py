@@ -161,6 +161,19 @@ def test_only_defs_operations_and_the_front_door_speak_dagster() -> None:
     assert speakers == ["definitions.py"]
 
 
+def test_only_the_clock_asks_the_time() -> None:
+    """Elsewhere in `defs` a simulation could not set the time."""
+    readers = {
+        name
+        for name in MODULES
+        if room_of(name) == "defs"
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+        if isinstance(node.value, ast.Name) and node.value.id in {"datetime", "date"}
+    }
+    assert readers == {"defs/resources.py"}
+
+
 def charter_of(name: str) -> str:
     return " ".join((ast.get_docstring(tree_of(name)) or "").split())
 

@@ -4,7 +4,6 @@ Tested in `defs/test_pipeline.py`.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from loan_default.defs import metadata
 from loan_default.defs.checks import ALIAS_RULE, PROMOTED, check_specs, warning
 from loan_default.defs.metadata import MODEL, OWNERS, Metadata
 from loan_default.defs.resources import (
+    ClockResource,
     ComputeResource,
     LoanBookResource,
     ModelRegistryResource,
@@ -66,6 +66,7 @@ def model_evaluation(
     model_registry: ModelRegistryResource,
     storage: StorageResource,
     compute: ComputeResource,
+    clock: ClockResource,
     cleaned_loans: ParquetTable,
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
@@ -77,7 +78,7 @@ def model_evaluation(
         model_registry.models,
         loan_book.policy,
         storage.layout,
-        now=datetime.now(UTC),
+        now=clock.now(),
         bootstrap=config.bootstrap,
     )
     link = model_registry.run_link(trained_model["run_id"])
@@ -193,6 +194,7 @@ def promoted_model(
     loan_book: LoanBookResource,
     model_registry: ModelRegistryResource,
     storage: StorageResource,
+    clock: ClockResource,
     model_evaluation: dict[str, Any],
 ) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Decide, and move the alias where the policy says so."""
@@ -201,7 +203,7 @@ def promoted_model(
         model_registry.models,
         loan_book.policy,
         storage.layout,
-        now=datetime.now(UTC),
+        now=clock.now(),
         decided_by=f"policy, run {context.run.run_id}",
     )
     return dg.MaterializeResult(

@@ -4,7 +4,6 @@ Tested in `defs/test_pipeline.py`.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,6 +15,7 @@ from loan_default.defs.book import Event, batches
 from loan_default.defs.checks import ROWS_KEPT, check_results, check_specs, warning
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
 from loan_default.defs.resources import (
+    ClockResource,
     ComputeResource,
     LoanBookResource,
     ModelRegistryResource,
@@ -127,6 +127,7 @@ def predictions(
     storage: StorageResource,
     web_pages: WebPagesResource,
     compute: ComputeResource,
+    clock: ClockResource,
     application_batch: ParquetTable,
     application_report: dict[str, Any],
 ) -> dg.MaterializeResult[None]:
@@ -137,7 +138,7 @@ def predictions(
         model_registry.models,
         workspace,
         compute.engine,
-        now=datetime.now(UTC),
+        now=clock.now(),
         accept_missing=config.accept_missing,
     )
     return dg.MaterializeResult(
