@@ -16,6 +16,7 @@ from datetime import date, timedelta
 
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
+from loan_default.risk.reviewed_file import CONF
 
 _SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field
 _FEW_NUMBERS = 10  # whole numbers of which there are no more may be names of categories
@@ -261,7 +262,8 @@ def _list(values: Sequence[str]) -> str:
 
 def _head(profile: TableProfile, name: str, file: str) -> Iterator[str]:
     rows = profile.columns[0].rows if profile.columns else 0
-    yield "# yaml-language-server: $schema=contract.schema.json"
+    schema = (CONF / "contract.schema.json").as_uri()  # wherever the draft is written or moved to on this machine
+    yield f"# yaml-language-server: $schema={schema}"
     yield f"# Drafted from {file}: {rows:,} rows, {len(profile.columns)} columns."
     yield "# What was guessed from names and values is marked GUESS, what only a person can know DECIDE. Go through"
     yield "# the file, delete each mark when you have looked, and run: loan-default contract check THIS_FILE DATA"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.contract_draft import Draft, StatusGuess, draft_contract, guess_outcome, normalise
 from loan_default.risk.data.table_profile import labels, profile_table
+from loan_default.risk.model.file_schemas import schema_texts
 
 ROWS = 200
 
@@ -62,6 +65,13 @@ def draft() -> Draft:
 @pytest.fixture(scope="module")
 def contract(draft: Draft, tmp_path_factory: pytest.TempPathFactory) -> Contract:
     return load_draft(draft, tmp_path_factory.mktemp("draft"))
+
+
+def test_the_draft_names_the_schema_that_ships(draft: Draft) -> None:
+    """An editor finds it wherever the draft is written."""
+    address = draft.text.splitlines()[0].partition("$schema=")[2]
+    with urlopen(address) as schema:
+        assert json.load(schema) == json.loads(schema_texts()["contract.schema.json"])
 
 
 def test_outcome_time_and_id_are_found(draft: Draft, contract: Contract) -> None:
