@@ -14,6 +14,7 @@ import polars as pl
 from loan_default.risk.contract.months import CENTURY, SINCE, epoch_of
 
 _FIRST_YEAR, _LAST_YEAR = 1920, 2079
+_WHOLE_YEAR = 1000  # from which a year has its four figures
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Every spelling of every month, two a month: the position in this list says which month a text is.
 MONTH_TEXTS = tuple(
@@ -35,17 +36,22 @@ def month_by(format_: str, text: pl.Expr, century: int) -> pl.Expr:
         text: stripped.
         century: the hundred years that `%y` means begin here.
     """
-    if since := SINCE.fullmatch(format_):
-        return _month_since(since[1], epoch_of(since), text.cast(pl.Float64, strict=False))
-    if _FIGURES_ALONE.fullmatch(format_):  # one number, which may be written as one
-        text = text.str.strip_suffix(".0")
-    if not _DAY.search(format_):
-        text, format_ = text + " 1", format_ + " %d"
-    day = text.str.to_date(format_, strict=False)
+    day = day_by(format_, text)
     if "%y" in format_ and century != CENTURY:  # the hundred years that Polars means
         year = century + (day.dt.year() - century) % 100
         return _checked_month(12 * (year - _FIRST_YEAR).cast(pl.Int32) + day.dt.month() - 1)
     return month_of(day)
+
+
+def day_by(format_: str, text: pl.Expr) -> pl.Expr:
+    """Return a day of the month that a text of a format means, whatever its year; arguments as `month_by`."""
+    if since := SINCE.fullmatch(format_):
+        return _day_since(since[1], epoch_of(since), text.cast(pl.Float64, strict=False))
+    if _FIGURES_ALONE.fullmatch(format_):  # one number, which may be written as one
+        text = text.str.strip_suffix(".0")
+    if not _DAY.search(format_):
+        text, format_ = text + " 1", format_ + " %d"
+    return text.str.to_date(format_, strict=False)
 
 
 def read_differently(first: str, second: str, century: int) -> tuple[str, date, date] | None:
@@ -73,12 +79,13 @@ def _written(day: date, format_: str) -> str:
     return str((day - epoch).days * (86_400 if since[1] == "seconds" else 1))
 
 
-def _month_since(unit: str, epoch: date, number: pl.Expr) -> pl.Expr:
-    """Return the month so many whole units after the epoch."""
+def _day_since(unit: str, epoch: date, number: pl.Expr) -> pl.Expr:
+    """Return a day so many whole units after the epoch; null where it is beyond what a calendar holds."""
+    count = number / 86_400 if unit == "seconds" else number
+    count = pl.when(count.is_between(-(10**5), 10**5)).then(count).floor().cast(pl.Int32)
     if unit == "months":
-        return _checked_month(number.floor() + (12 * (epoch.year - _FIRST_YEAR) + epoch.month - 1))
-    days = (number / 86_400 if unit == "seconds" else number).floor() + (epoch - date(1970, 1, 1)).days
-    return month_of(pl.when(days.is_between(-(10**5), 10**5)).then(days).cast(pl.Int32).cast(pl.Date))
+        return first_day(count + (12 * (epoch.year - _FIRST_YEAR) + epoch.month - 1))
+    return (count + (epoch - date(1970, 1, 1)).days).cast(pl.Date)
 
 
 def _checked_month(months: pl.Expr) -> pl.Expr:
@@ -88,6 +95,13 @@ def _checked_month(months: pl.Expr) -> pl.Expr:
 def month_of(day: pl.Expr) -> pl.Expr:
     """Return the first day of a day's month; null where no loan is of that year."""
     return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
+
+
+def out_of_years(day: pl.Expr) -> pl.Expr:
+    """Say of a day of four figures of a year that no loan is of it; null of others."""
+    year = day.dt.year()
+    later = pl.when(year > _LAST_YEAR).then(pl.lit(f"lies in the future, after December {_LAST_YEAR}"))
+    return later.when(year.is_between(_WHOLE_YEAR, _FIRST_YEAR - 1)).then(pl.lit(f"lies before January {_FIRST_YEAR}"))
 
 
 def month_number(month: pl.Expr) -> pl.Expr:

@@ -32,7 +32,7 @@ from loan_default.risk.data.loan_files import (
     stem,
     survey,
 )
-from loan_default.risk.data.parsing import as_text, read_month
+from loan_default.risk.data.parsing import as_text, read_month, why_no_month
 from loan_default.risk.data.rejections import (
     RAW,
     RAW_SNAPSHOT,
@@ -370,11 +370,11 @@ def _unreadable_snapshots(
         if unreadable.is_empty():
             continue
         loans = int(counts.select(pl.col("rows").sum() - pl.col("not_loans").sum()).item())
-        row, value, remedy = unreadable.select("first", "text", excel_remedy(pl.col("text")).alias("remedy")).row(0)
+        text, formats = pl.col("text"), contract.snapshot.format if contract.snapshot else ()
+        why = why_no_month(text, pl.String(), formats, "is no month").alias("why")
+        first = unreadable.select("first", "text", why, excel_remedy(text).alias("remedy")).row(0)
         file = tables[int(str(number))].path.name
-        results.append(
-            UnreadableSnapshots(column, file, int(unreadable["unreadable"].sum()), loans, row, value, remedy)
-        )
+        results.append(UnreadableSnapshots(column, file, int(unreadable["unreadable"].sum()), loans, *first))
     return tuple(results)
 
 

@@ -24,9 +24,9 @@ _FIRST_LOANS = 10_000
 
 @dataclass(frozen=True)
 class UnreadableSnapshots:
-    """Counts loans of a file whose snapshot column holds text that is no month; `row` and `value` are the first's.
+    """Counts loans of a file from whose snapshot column no month is read; `row` and `value` are the first's.
 
-    `remedy` says what to do about that value, where that is known.
+    `why` says why of that value, and `remedy` what to do about it, where that is known.
     """
 
     column: str
@@ -35,6 +35,7 @@ class UnreadableSnapshots:
     of_loans: int
     row: int
     value: str
+    why: str = "is no month"
     remedy: str = ""
 
     @property
@@ -44,7 +45,7 @@ class UnreadableSnapshots:
 
     def __str__(self) -> str:
         return (
-            f"{self.file}, row {self.row:,}: {self.column} '{self.value}' is no month, the first of {self.loans:,} "
+            f"{self.file}, row {self.row:,}: {self.column} '{self.value}' {self.why}, the first of {self.loans:,} "
             f"such loans among {self.of_loans:,}{self.remedy}"
         )
 

@@ -23,9 +23,15 @@ FAULT = ":fault"  # null, or why a row is none of the table; only where a table 
 FAULT_TYPE = pl.Struct({"field": pl.String, "value": pl.String, "problem": pl.String, "reason": pl.String})
 SHORTER = "row: shorter than the header"
 _LONGER = "row: longer than the header"
-_TOO_MANY = "a value that holds the sign between values has to stand between quotation marks"
+_TOO_MANY = (
+    "a value that holds the sign between values has to stand between quotation marks; where all rows are so, as each "
+    "ends in that sign or begins with its number, the header lacks a name"
+)
 _UNQUOTED = "no value may hold a line break or the sign between values, as by the contract nothing is quoted"
-_TOO_FEW = "it was cut off, or a value with a line break stands between no quotation marks"
+_TOO_FEW = (
+    "it was cut off, or a value with a line break stands between no quotation marks; where all rows are so, the header "
+    "has a name too many"
+)
 
 _BLOCK_BYTES = 1 << 20  # a longer line is left to the careful reader
 _WIDTHS_LIMIT = 50  # conditions in a plan of Polars

@@ -28,6 +28,7 @@ from loan_default.risk.data.parsing import (
     read_number,
     source_column,
     translate_words,
+    why_no_month,
 )
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
 from loan_default.risk.expressions import Expression
@@ -350,11 +351,13 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> R
     changed = field.outside == "null" or field.derived  # null by its range, or computed in the place of what is there
     value = _value(field, dtype, contract.files) if changed else pl.col(field.name)
     unreadable = value.is_null() & text.is_not_null()
-    problem, why = {
-        "number": ("unreadable number", f"is no number; it must be {field.allowed}"),
-        "month": ("impossible date", f"is no month; it must be {field.allowed}"),
-    }.get(field.kind, ("unknown level", f"is not {field.allowed}"))
-    return RowRule(field.name, f"{field.name}: {problem}", unreadable, why)
+    if field.kind == "month":
+        why = why_no_month(_raw(field), dtype, field.format, f"is no month; it must be {field.allowed}")
+        return RowRule(field.name, f"{field.name}: impossible date", unreadable, why)
+    if field.kind == "number":
+        problem, allowed = f"{field.name}: unreadable number", f"is no number; it must be {field.allowed}"
+        return RowRule(field.name, problem, unreadable, allowed)
+    return RowRule(field.name, f"{field.name}: unknown level", unreadable, f"is not {field.allowed}")
 
 
 def _letters_rule(field: LoanField, dtype: pl.DataType, remedy: str) -> RowRule:

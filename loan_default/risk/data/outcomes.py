@@ -19,7 +19,14 @@ from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.data.delimited import FAULT, NOT_PLAIN, ROW
 from loan_default.risk.data.loan_files import LoanTable, open_columns, refuse_damage
-from loan_default.risk.data.parsing import Vocabulary, as_exact_text, as_text, read_month, source_column
+from loan_default.risk.data.parsing import (
+    Vocabulary,
+    as_exact_text,
+    as_text,
+    read_month,
+    source_column,
+    why_no_month,
+)
 from loan_default.risk.data.rejections import (
     FAULTY,
     RAW,
@@ -159,12 +166,13 @@ def _line_rules(contract: Contract, today: date) -> list[RowRule]:
     name, column = contract.id_name, contract.outcome.column
     loan, status, month, month_text = (pl.col(c) for c in (name, RAW + OUTCOME, MONTH, RAW + MONTH))
     statuses = f"is no status that the contract lists: {', '.join(contract.outcome.label_of)}"
+    why_unread = why_no_month(month_text, pl.String(), _month_format(contract)[0], "is no month; write it as 2019-03")
     return [
         RowRule(name, f"{name}: missing", loan.is_null(), "is missing; every line names a loan"),
         RowRule(column, f"{column}: missing", status.is_null(), "is missing; every line needs a status"),
         RowRule(column, f"{column}: unknown status", ~_statuses(contract).lists(status), statuses),
         RowRule(MONTH, f"{MONTH}: missing", month_text.is_null(), "is missing; write it as 2019-03"),
-        RowRule(MONTH, f"{MONTH}: impossible date", month.is_null(), "is no month; write it as 2019-03"),
+        RowRule(MONTH, f"{MONTH}: impossible date", month.is_null(), why_unread),
         RowRule(MONTH, f"{MONTH}: in the future", month > today, f"is after today, {today:%Y-%m-%d}"),
     ]
 

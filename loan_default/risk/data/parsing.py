@@ -20,7 +20,15 @@ import polars.selectors as cs
 from loan_default.risk.contract.file_format import FileFormat
 from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.contract.spelling import WHOLE, alike, is_boolean, spelling
-from loan_default.risk.month_texts import MONTH_CODES, coded_month_number, first_day, month_by, month_of
+from loan_default.risk.month_texts import (
+    MONTH_CODES,
+    coded_month_number,
+    day_by,
+    first_day,
+    month_by,
+    month_of,
+    out_of_years,
+)
 
 _BITS, _TRUTHS = ("0", "1"), ("false", "true")
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
@@ -235,10 +243,23 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
     if all("%b" in format_ for format_ in formats):  # no such format means another month by these texts
         others = pl.when(named.is_null()).then(text).otherwise(pl.lit(""))
     by_format = [month_by(format_, others, century) for format_ in formats]
-    return pl.coalesce(*by_format, first_day(coded_month_number(named)), _month_of_day(text))
+    return pl.coalesce(*by_format, first_day(coded_month_number(named)), month_of(_day(text)))
 
 
-def _month_of_day(text: pl.Expr) -> pl.Expr:
+def why_no_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: str) -> pl.Expr:
+    """Say why `read_month` reads nothing from a value: that it is a month of another time, or `otherwise`.
+
+    To be asked of the few rows that are rejected: each format is tried again.
+    """
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        days = [expr.dt.date()]
+    else:
+        text = as_text(expr, dtype)
+        days = [*(day_by(format_, text) for format_ in (*formats, "%b-%Y", "%Y-%m")), _day(text)]
+    return pl.coalesce(*map(out_of_years, days), pl.lit(otherwise))
+
+
+def _day(text: pl.Expr) -> pl.Expr:
     dated = (text.str.len_bytes() == 10) | text.str.slice(10, 1).is_in(["T", " "])
     day = pl.when(dated).then(text.str.slice(0, 10)).otherwise(pl.lit(""))
-    return month_of(day.str.to_date("%Y-%m-%d", strict=False))
+    return day.str.to_date("%Y-%m-%d", strict=False)

@@ -36,12 +36,15 @@ REJECTED_SCHEMA = {
 
 @dataclass(frozen=True)
 class RowRule:
-    """One way for a row to be unusable. `broken` is a boolean column; `why` completes "FIELD 'VALUE' …"."""
+    """One way for a row to be unusable. `broken` is a boolean column; `why` completes "FIELD 'VALUE' …".
+
+    Where it depends on the value, `why` is a column too, which is computed of rejected rows alone.
+    """
 
     field: str
     problem: str
     broken: pl.Expr
-    why: str
+    why: str | pl.Expr
 
 
 FAULTY = RowRule("row", "row: faulty", pl.col(FAULT).is_not_null(), "is none of the table")  # in a frame with `FAULT`
@@ -89,7 +92,7 @@ def rejection_lines(
         of_first_broken(lambda rule: pl.lit(rule.field)).alias("field"),
         of_first_broken(value).alias("value"),
         of_first_broken(lambda rule: pl.lit(rule.problem)).alias("problem"),
-        of_first_broken(lambda rule: pl.lit(rule.why)).alias("reason"),
+        of_first_broken(lambda rule: pl.lit(rule.why) if isinstance(rule.why, str) else rule.why).alias("reason"),
         *([FAULT] if FAULT in dtypes else []),
     )
     subject = pl.when(pl.col("value").is_null()).then("field").otherwise(pl.format("{} '{}'", "field", _in_a_line()))

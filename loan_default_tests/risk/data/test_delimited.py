@@ -112,11 +112,12 @@ def test_a_stray_quote_costs_its_own_row_alone() -> None:
 
 LONGER = (
     "row has 9 fields where the header has 8; a value that holds the sign between values has to stand between "
-    "quotation marks"
+    "quotation marks; where all rows are so, as each ends in that sign or begins with its number, the header "
+    "lacks a name"
 )
 SHORTER = (
     "row has 2 fields where the header has 8; it was cut off, or a value with a line break stands between no quotation "
-    "marks"
+    "marks; where all rows are so, the header has a name too many"
 )
 
 

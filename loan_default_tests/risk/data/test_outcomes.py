@@ -74,6 +74,7 @@ def test_outcomes_are_read_as_the_book_writes_them(tmp_path: Path) -> None:
         ("7,Gone,2019-03", "loan_status: unknown status", "loan_status 'Gone' is no status that the contract lists: "),
         ("7,Current,", "month: missing", "month is missing; write it as 2019-03"),
         ("7,Current,13/2019", "month: impossible date", "month '13/2019' is no month; write it as 2019-03"),
+        ("7,Current,2099-07", "month: impossible date", "month '2099-07' lies in the future, after December 2079"),
         ("7,Current,2020-07", "month: in the future", "month '2020-07' is after today, 2020-06-15"),
     ],
 )

@@ -13,7 +13,14 @@ from loan_default.risk.data import cleaning
 from loan_default_tests.risk.data.loan_tables import Clean, as_csv, with_values
 
 BAD: dict[str, list[tuple[str | None, str, str]]] = {
-    "issue_d": [("Dec-20155", "issue_d: impossible date", "is no month"), (None, "issue_d: missing", "a month")],
+    "issue_d": [
+        ("Dec-20155", "issue_d: impossible date", "is no month"),
+        ("Jan-15", "issue_d: impossible date", "is no month"),
+        ("Jan-2099", "issue_d: impossible date", "lies in the future, after December 2079"),
+        ("2099-01-31", "issue_d: impossible date", "lies in the future, after December 2079"),
+        ("Dec-1899", "issue_d: impossible date", "lies before January 1920"),
+        (None, "issue_d: missing", "a month"),
+    ],
     "loan_amnt": [("99", "loan_amnt: out of range", "is outside of 100 to 1,000,000 dollars")],
     "term": [
         ("1e11", "term: out of range", "is outside of 6 to 120 months"),
@@ -45,7 +52,7 @@ def test_a_bad_row_is_set_aside_with_its_reason(few: pl.DataFrame, clean: Clean)
         assert (row["file"], row["row"], row["id"]) == ("loans0.csv", number + 1, few["id"][number])
         assert (row["field"], row["problem"]) == (field, problem)
         assert (row["value"] is None) == (value is None)
-        assert row["reason"].startswith(f"{field} is missing" if value is None else f"{field} '{row['value']}' is ")
+        assert row["reason"].startswith(f"{field} is missing" if value is None else f"{field} '{row['value']}' ")
         assert why in row["reason"]
     assert result.report.problems == Counter(problem for _, _, problem, _ in cases)
     assert result.report.rejected_share == len(cases) / 40
@@ -90,8 +97,14 @@ def test_what_excel_made_of_a_month_is_told_with_a_remedy(few: pl.DataFrame, cle
     assert time.endswith("; Excel shows a date with its time so: export the file again, and do not save it with Excel")
 
 
-LONGER = "; a value that holds the sign between values has to stand between quotation marks"
-SHORTER = "; it was cut off, or a value with a line break stands between no quotation marks"
+LONGER = (
+    "; a value that holds the sign between values has to stand between quotation marks; where all rows are so, as each "
+    "ends in that sign or begins with its number, the header lacks a name"
+)
+SHORTER = (
+    "; it was cut off, or a value with a line break stands between no quotation marks; where all rows are so, the "
+    "header has a name too many"
+)
 FAULTY: dict[str, tuple[Callable[[str], str], dict[str, int], list[tuple[Any, ...]]]] = {
     "thousands": (
         lambda line: line.replace(",", ",1,", 1),
