@@ -99,7 +99,7 @@ def evidently(*, port: Port = 5003, quiet: bool = False) -> None:
 
     settings = home.open_home()
     if not quiet:
-        errors().print(f"Evidently: http://127.0.0.1:{port}   Ctrl-C stops it.")
+        errors().print(f"Evidently: http://127.0.0.1:{port}, once the newest reports are drawn   Ctrl-C stops it.")
     run_ui(settings, port)
 
 

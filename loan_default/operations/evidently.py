@@ -12,8 +12,11 @@ import logging
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import redirect_stdout
+from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 from upath import UPath
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
 _NEWEST = 100  # batches of which the UI shows a report: it holds all in memory, 1.4 MB each
+_FIRST = 10  # of them, drawn before the UI answers, as an open page does not look again; 3 s of a core each
 _PAUSE_SECONDS = 10.0
 _PATIENCE_SECONDS = 1.0  # once its libraries are loaded, a report that was drawn before is read in half of it
 _LOOPBACK = "127.0.0.1"
@@ -104,7 +108,7 @@ def read_report(settings: Settings, batch: str) -> Snapshot:
 
 
 def run_ui(settings: Settings, port: int) -> None:
-    """Run Evidently's own UI on loopback; the reports on the newest batches are drawn meanwhile.
+    """Run Evidently's own UI on loopback; it answers once its panels have the newest batches, others follow.
 
     It reads the workspace in the storage; of a bucket it reads a copy in the home, as it knows no buckets.
     """
@@ -116,23 +120,42 @@ def run_ui(settings: Settings, port: int) -> None:
     remote = storage.is_remote(settings.storage)
     shown = EvidentlyWorkspace(UPath(settings.home / "evidently") if remote else settings.layout.evidently)
     shown.create(settings.model_name, RAW_SCORE)
-    Thread(target=_follow, args=(settings, shown), daemon=True).start()
-    app = create_app(get_config(port=port, workspace=str(shown.root)))
-    uvicorn.run(app, host=_LOOPBACK, port=port, log_level="warning")
-
-
-def _follow(settings: Settings, shown: EvidentlyWorkspace) -> None:
     states: dict[str, str] = {}
+    _show_newest(settings, shown, states, _FIRST)
+    projects = f"http://{_LOOPBACK}:{port}/api/projects"
+    Thread(target=_follow, args=(settings, shown, states, projects), daemon=True).start()
+    app = create_app(get_config(port=port, workspace=str(shown.root)))
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # it prints which folder it watches
+        uvicorn.run(app, host=_LOOPBACK, port=port, log_level="warning")
+
+
+def _follow(settings: Settings, shown: EvidentlyWorkspace, states: dict[str, str], projects: str) -> None:
+    """Show each report that comes, once the UI watches the folder: it begins to at the first question for projects."""
+    while not _answers(projects):
+        time.sleep(_PATIENCE_SECONDS)
     while True:
-        files = [file for file in inbox.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
-        for file in reversed(files[-_NEWEST:]):
-            if states.get(file.name) != file.state:
-                try:
-                    _show(settings, shown, file.name.removesuffix(".json"))
-                except (BadInput, TrackingError, OSError) as error:
-                    _LOG.warning("%s", error)
-                states[file.name] = file.state
+        _show_newest(settings, shown, states, _NEWEST)
         time.sleep(_PAUSE_SECONDS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=_PAUSE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _show_newest(settings: Settings, shown: EvidentlyWorkspace, states: dict[str, str], count: int) -> None:
+    """Show the reports on the newest batches of which the comparison is another than in `states`, and note it there."""
+    files = [file for file in inbox.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
+    for file in reversed(files[-count:]):
+        if states.get(file.name) != file.state:
+            try:
+                _show(settings, shown, file.name.removesuffix(".json"))
+            except (BadInput, TrackingError, OSError) as error:
+                _LOG.warning("%s", error)
+            states[file.name] = file.state
 
 
 def _show(settings: Settings, shown: EvidentlyWorkspace, batch: str) -> None:

@@ -1,8 +1,8 @@
 """Evidently's report on a batch is drawn when somebody opens it, and again once the batch was compared again."""
 
+import json
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from urllib.error import URLError
@@ -17,6 +17,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
 from loan_default_tests.stores import free_port
+from loan_default_tests.waiting import within
 
 UI_SECONDS = 120
 
@@ -46,23 +47,30 @@ def test_what_cannot_be_drawn_is_one_sentence(home: Settings) -> None:
 
 
 @pytest.mark.long
-def test_evidentlys_ui_shows_the_reports_of_batches_that_nobody_has_opened(home: Settings, tmp_path: Path) -> None:
+def test_the_panels_of_evidentlys_ui_have_each_batch_as_soon_as_it_answers_and_those_that_follow(
+    home: Settings, tmp_path: Path
+) -> None:
     batches.score(home, write_batch(tmp_path / "2014-08.csv", rows=200))
     port = free_port()
+    url = f"http://127.0.0.1:{port}/api/v2/snapshots/{PROJECT}/data_series_batch"
     process = subprocess.Popen([sys.executable, "-m", "loan_default.cli", "evidently", "--port", str(port)])
     try:
-        assert "2014-08: stable" in _answer(f"http://127.0.0.1:{port}/api/projects/{PROJECT}/snapshots")
+        assert within(UI_SECONDS, lambda: _points(url) is not None)
+        assert _points(url) == 1
+        batches.score(home, write_batch(tmp_path / "2014-09.csv", rows=200))
+        assert within(UI_SECONDS, lambda: _points(url) == 2)
     finally:
         process.terminate()
         process.wait()
 
 
-def _answer(url: str) -> str:
-    """Ask until the report is there."""
-    text, deadline = "", time.monotonic() + UI_SECONDS
-    while "2014-08" not in text and time.monotonic() < deadline:
-        try:
-            text = urllib.request.urlopen(url, timeout=10).read().decode()
-        except (URLError, OSError):
-            time.sleep(1.0)
-    return text
+def _points(url: str) -> int | None:
+    """Return how many points the panel of drifted features has, None while nothing answers."""
+    name = "evidently:metric_v2:DriftedColumnsCount"
+    panel = {"metric": name, "tags": [], "metadata": {}, "metric_labels": {"value_type": "share"}}
+    question = json.dumps({"series_filter": [panel]}).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, question), timeout=UI_SECONDS) as answer:
+            return len(json.load(answer)["sources"])
+    except URLError:
+        return None
