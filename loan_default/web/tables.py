@@ -46,14 +46,13 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Tell whether its values stand to the right."""
-        return self.kind in ("count", "number", "percent")
+        return self.kind in ("count", "number", "percent", "interval")
 
     @property
     def css(self) -> str:
         """Return the class of its cells."""
-        return (
-            "number" if self.is_number else {"moment": "short", "interval": "short", "long": "long"}.get(self.kind, "")
-        )
+        classes = {"moment": "short", "interval": "number short", "long": "long"}
+        return classes.get(self.kind, "number" if self.is_number else "")
 
 
 def counts(*headings: str) -> list[Column]:

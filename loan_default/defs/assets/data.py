@@ -127,7 +127,7 @@ def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
         **{name: f"{month:%Y-%m}" for name, month in months.items() if month},
         "with_outcome" if contract.outcomes_are_final else "matured": report.matured,
         "defaulted": "unknown" if report.default_rate is None else metadata.percent(report.default_rate),
-        **({} if report.default_rate is None else {"default_rate": report.default_rate}),
+        **({} if report.default_rate is None else {"default_rate": metadata.rounded(report.default_rate)}),
         "warnings": metadata.bullets(report.warnings()),
     }
 

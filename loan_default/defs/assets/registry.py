@@ -116,8 +116,8 @@ def _evaluation_metadata(evaluation: VersionEvaluation) -> Metadata:
 def _trend(evaluation: "Evaluation") -> Metadata:
     """Return the figures of the newest version that the UI draws over time."""
     gain = evaluation.opinion_gain
-    figures = {name: evaluation.metrics[name].value for name in SHOWN_METRICS}
-    return {**figures, **({} if gain is None else {"gain_over_opinion": gain.value})}
+    figures = {name: metadata.rounded(evaluation.metrics[name].value) for name in SHOWN_METRICS}
+    return {**figures, **({} if gain is None else {"gain_over_opinion": metadata.rounded(gain.value)})}
 
 
 def _leaderboard(judgement: "Judgement", champion: int | None) -> dg.MarkdownMetadataValue:

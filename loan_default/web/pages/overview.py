@@ -49,19 +49,19 @@ def batch_table(batches: tuple[BatchStatus, ...]) -> PageTable:
     """Tabulate how the last batches stand, newest first."""
     columns = (
         Column("batch"),
+        Column("drift", "tag"),
         Column("state", "tag"),
         *counts("applications", "rejected", "version"),
-        Column("drift", "tag"),
         Column("why", "long"),
     )
     rows = [
         (
             Cell(batch.batch, f"/batches/{batch.batch}" if batch.state == "scored" else ""),
+            batch.verdict,
             batch.state,
             batch.applications,
             batch.rejected,
             version_cell(batch.model_version),
-            batch.verdict,
             batch.reasons[0] if batch.reasons else None,
         )
         for batch in reversed(batches)

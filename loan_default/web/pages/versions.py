@@ -171,7 +171,7 @@ def findings_table(decision: Mapping[str, Any]) -> PageTable:
     """Tabulate what the gate found, what spoke against the version first."""
     findings = sorted(decision.get("findings", ()), key=lambda finding: finding["passed"])
     rows = [
-        ("pass" if finding["passed"] else "hold", finding["rule"].replace("_", " "), finding["sentence"])
+        ("pass" if finding["passed"] else "hold", rule_words(finding["rule"]), finding["sentence"])
         for finding in findings
     ]
     empty = "Nothing was decided on it yet. Run loan-default promote."
@@ -183,6 +183,11 @@ def findings_table(decision: Mapping[str, Any]) -> PageTable:
         empty,
         rows_of_a_page=500,
     )
+
+
+def rule_words(rule: str) -> str:
+    """Write the name of a rule of the gate as people read it."""
+    return rule.replace("_", " ").replace("auc", SHOWN_METRICS["auc"])
 
 
 def judgement_tables(judgement: Judgement, contract: Contract, champion: int | None) -> list[PageTable]:
@@ -240,7 +245,7 @@ def _segment(segment: Segment, contract: Contract) -> str:
     level = (
         level_words(field, segment.level) if field is not None and field.levels else segment.level.removesuffix(".0")
     )
-    return f"{segment.field.replace('_', ' ')}: {level}{unit}"
+    return f"{field.short if field else segment.field.replace('_', ' ')}: {level}{unit}"
 
 
 def calibration_chart(judgement: Judgement) -> Chart:

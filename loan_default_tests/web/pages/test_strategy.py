@@ -63,5 +63,5 @@ def test_a_version_without_a_value_says_why() -> None:
     assert (content["report"], content["problem"], content["tables"]) == (None, "The policy has no section value.", [])
     text = environment().get_template("strategy_body.html").render(content)
     assert "The policy has no section value." in text
-    assert "nothing is said of provisions" in text
+    assert "section <code>value</code> says what funding" in text
     assert "loan-default provision" not in text, "which could not say anything either"

@@ -37,7 +37,7 @@ def test_a_version_that_was_held_shows_why_first(pages: TestClient) -> None:
         "Within each term",
         "The segments whose PDs are furthest off",
         "What the cut-offs do",
-        "term: 36 months",
+        "Number of monthly payments: 36 months",
     ):
         assert part in text
     assert text.count("<svg role=") == 1
@@ -49,7 +49,7 @@ def test_what_spoke_against_a_version_stands_first() -> None:
         {"rule": "looks_counted", "passed": False, "sentence": "Looked at too often."},
     ]
     table = findings_table({"findings": findings})
-    assert [row[:2] for row in table.rows] == [("hold", "looks counted"), ("pass", "auc floor")]
+    assert [row[:2] for row in table.rows] == [("hold", "looks counted"), ("pass", "AUC floor")]
     assert findings_table({}).empty == "Nothing was decided on it yet. Run loan-default promote."
 
 
