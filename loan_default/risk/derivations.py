@@ -349,12 +349,12 @@ class _Compiler:
 
 
 class _Quotients(ast.NodeTransformer):
-    """Leaves it to `expressions` to divide by a number: not each library does so to the last bit."""
+    """Leaves it to `expressions` to divide: not each library does so to the last bit."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Replace a quotient, and those in it."""
         self.generic_visit(node)
-        if isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant):
+        if isinstance(node.op, ast.Div):
             return _called("quotient", [node.left, node.right])
         return node
 

@@ -78,13 +78,13 @@ def in_order(expressions: Mapping[str, Expression]) -> dict[str, Expression]:
         ) from error
 
 
-def _annuity(amount: Any, rate: Any, half: Any) -> Any:
+def _annuity(amount: Any, rate: Any, half: Any, quotient: Callable[[Any, Any], Any]) -> Any:
     """Return the monthly payment of a loan: P·r / (1 - (1 + r)^-n), the standard annuity formula.
 
     It is written by half = tanh(n · log(1 + r) / 2), as 1 - (1 + r)^-n = 2 · half / (1 + half): the difference of two
     numbers next to 1 would lose the figures of a small rate or of few months, and differently in each library.
     """
-    return amount * rate * (1 + half) / (2 * half)
+    return quotient(amount * rate * (1 + half), 2 * half)
 
 
 def _payment(
@@ -97,14 +97,14 @@ def _payment(
 
     def payment(amount: Any, rate: Any, months: Any) -> Any:
         half = tanh(months * log1p(rate) / 2)
-        return choose(half == 0, quotient(amount, months), _annuity(amount, rate, half))
+        return choose(half == 0, quotient(amount, months), _annuity(amount, rate, half, quotient))
 
     return payment
 
 
 def _payment_of_floats(amount: float, rate: float, months: float) -> float:
     """Return the annuity; without interest a division by zero, and so left to the arrays."""
-    return float(_annuity(amount, rate, math.tanh(months * math.log1p(rate) / 2)))
+    return float(_annuity(amount, rate, math.tanh(months * math.log1p(rate) / 2), operator.truediv))
 
 
 def _larger(left: float, right: float) -> float:
@@ -176,12 +176,9 @@ def _columns() -> Mapping[str, Any]:
         return larger_or_smaller
 
     def quotient(value: Any, divisor: Any) -> Any:
-        """Divide by a column, as Polars multiplies by the reciprocal of a number.
-
-        No null is written, as what holds one is computed wherever it stands.
-        """
-        if isinstance(value, pl.Expr) and not isinstance(divisor, pl.Expr):
-            divisor = pl.when(value.is_not_null()).then(divisor).otherwise(pl.lit(1.0))
+        """Divide by a column of its own, as Polars multiplies by the reciprocal of what is one number for all rows."""
+        if isinstance(value, pl.Expr):
+            divisor = value.is_not_null().cast(pl.Float64) * divisor
         return value / divisor
 
     def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:

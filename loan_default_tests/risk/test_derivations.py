@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -211,6 +211,7 @@ def test_what_is_no_expression_is_refused(name: str) -> None:
 
 # --- one value on every way ---------------------------------------------------------------------------------------
 
+OPERAND = Operand("number", "count")
 NUMBER_NAMES = ("loan", "balance", "income", "used")
 NUMBERS = st.one_of(st.none(), st.sampled_from([0.0, 1.0]), st.floats(0, 1_000_000))
 MONTHS = st.one_of(st.none(), st.dates(date(1920, 1, 1), date(2079, 12, 1)).map(lambda day: f"{day:%b-%Y}"))
@@ -228,6 +229,7 @@ LEAVES = st.one_of(
     NAMES,
     st.tuples(NAMES, st.sampled_from("+-"), NAMES).map("({0[0]} {0[1]} {0[2]})".format),
     st.tuples(st.floats(0.25, 50), st.sampled_from("+-*"), NAMES).map("({0[0]!r} {0[1]} {0[2]})".format),
+    st.tuples(NAMES, st.floats(0.25, 50)).map("({0[0]} / {0[1]!r})".format),
     NAMES.map("bins({}, 0.5, 1, 1000)".format),
     NAMES.map("log1p({})".format),
     NAMES.map("log({})".format),
@@ -238,7 +240,8 @@ LEAVES = st.one_of(
 
 @example(text="payment(used, used / 1e7, loan)", rows=[(None, None, None, 1e-119)])
 @example(text="payment(100, 0.01, loan)", rows=[(36.0, None, None, None)])
-@example(text="payment(loan, 0.01, 36)", rows=[(1000.0, None, None, None)])
+@example(text="payment(loan, 0.01, 36)", rows=[(float(number), None, None, None) for number in range(1, 50)])
+@example(text="(loan / 12.0)", rows=[(float(number), None, None, None) for number in range(1, 50)])
 @example(text="payment(100, loan, 36)", rows=[(0.01, None, None, None)])
 @example(text="payment(loan, max(loan / 1e7, 1e-3), used / 1e4)", rows=[(1.0, None, None, 0.125)])
 @given(
@@ -246,7 +249,7 @@ LEAVES = st.one_of(
     rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=5),
 )
 def test_any_expression_gives_columns_arrays_and_floats_the_same_value(text: str, rows: list[Any]) -> None:
-    fields = {name: Operand("number", "count") for name in NUMBER_NAMES}
+    fields = dict.fromkeys(NUMBER_NAMES, OPERAND)
     expression = compile_expression(text, None, fields, as_numbers=True)
     table = pl.DataFrame(rows, schema=dict.fromkeys(NUMBER_NAMES, pl.Float64), orient="row")
     computed = table.select(expression.columns(*map(pl.col, expression.of)).fill_nan(None).alias("value"))
@@ -258,6 +261,18 @@ def test_any_expression_gives_columns_arrays_and_floats_the_same_value(text: str
         sources = [float(value[row]) for value in values]
         if not np.isnan(sources).any():  # a missing source is never computed with
             np.testing.assert_array_equal(expression.of_row(*sources), expected)
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 1_000])
+def test_a_quotient_by_what_all_rows_share_is_exact(rows: int, engine: Literal["in-memory", "streaming"]) -> None:
+    """Polars would multiply by the reciprocal, of a number as of a column that holds one number alone."""
+    loans = np.linspace(1_000, 40_000, rows)
+    table = pl.LazyFrame({"loan": loans}).with_columns(balance=pl.lit(7.0))
+    for text, divisor in (("loan / 12", 12), ("loan / balance", 7)):
+        expression = compile_expression(text, None, {"loan": OPERAND, "balance": OPERAND}, as_numbers=True)
+        column = table.select(expression.columns(*map(pl.col, expression.of))).collect(engine=engine).to_series()
+        np.testing.assert_array_equal(column.to_numpy(), loans / divisor)
 
 
 CHAIN = {
