@@ -31,11 +31,17 @@ _ID = _words("id key number nr no loan_?id account reference")
 _TIME = _words("issued? orig origination date month granted disbursed disbursement opened")
 _OUTCOME = _words(
     "default defaulted bad good status target class outcome label y charged_?off delinquent repaid paid_?off "
-    "credit_?risk severe serious"
+    "credit_?risk severe serious ausfall situacao situacion inadimplente moroso incumplimiento defaut statut"
 )
 _GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
-_BAD_LEVELS = re.compile(r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq", re.I)
-_GOOD_LEVELS = re.compile(r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok", re.I)
+_BAD_LEVELS = re.compile(
+    r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|"
+    r"ausfall|ausgefallen|inadimpl|moros|incumpl|impag|défaut|défaill|insolv",
+    re.I,
+)
+_GOOD_LEVELS = re.compile(
+    r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok|getilgt|bezahlt|liquidad|quitad|pagad|rembours", re.I
+)
 _OPEN_LEVELS = re.compile(r"current|late|grace|issued|open|active|arrear|pending|in process", re.I)
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
@@ -45,14 +51,16 @@ _PROTECTED = _words(
     "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
     "personal_status disability pregnant dependents? birth birthday born dob "
     "geschlecht alter familienstand nationalitat staatsangehorigkeit geburtsdatum "
-    "sexe etat_civil nationalite sexo edad estado_civil nacionalidad"
+    "sexe etat_civil nationalite naissance date_naissance sexo edad estado_civil nacionalidad nacimiento "
+    "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek"
 )
 _OPINIONS = _words("grade sub_?grade rate interest score rating apr")
 _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
-    "installment instalment price funded assets savings"
+    "installment instalment price funded assets savings "
+    "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito"
 )
-_INCOME = _words("income inc salary wage earnings")
+_INCOME = _words("income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito")
 _PERCENT = _words("rate percent pct util utilization ratio dti apr ltv debtinc share interest")
 _RATE = _words("rate apr interest")
 _COUNTS = _words("number num nr count counts")

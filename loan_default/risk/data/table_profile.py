@@ -19,7 +19,8 @@ _NOTHING = [*map(str.lower, NOTHING)]
 MOST_LEVELS = 40  # of what counts as levels, and not as free text
 _ROWS_OF_A_LEVEL = 5  # at least, of a column whose levels may tell the outcome
 _SUFFIXES = {word: rf"^\d+(\.\d+)? {word[:-1]}s?$" for word in ("months", "years")}
-_CURRENCIES = ("$", "€", "£", "¥", "USD", "EUR", "GBP", "CHF")
+_CURRENCY = r"(\p{L}{0,3}\p{Sc}|USD|EUR|GBP|CHF|kr\.?|zł|Kč|Ft|Rs\.?)"  # $, R$, NT$, €, ₹, and words for others
+_THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f]", "'": "['\u2019]"}  # each sign with what is read as it
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _NO_VALUE = (
     r"^-(9+[6-9]?|[6-9])(\.0+)?$"  # negative numbers that stand for no value beside others from 0 up: -9, -98, -999
@@ -141,19 +142,29 @@ def number_style(table: pl.DataFrame) -> NumberStyle:
         shares = table.select(pl.all().str.contains(pattern).mean()).row(0) if table.width else ()
         return max((value for value in shares if value is not None), default=0.0)
 
-    sign, end = r"^[($€£¥\s+-]*", r"[\s%)]*$"
-    commas = share(rf"{sign}\d{{1,3}}(,\d{{3}})+(\.\d+)?{end}")
-    german = share(rf"{sign}(\d{{1,3}}(\.\d{{3}})*|\d+),\d{{1,2}}{end}")
-    style = NumberStyle(",", ".") if german > commas else NumberStyle(".", "," if commas > 0 else None)
-    currencies = tuple(
-        word for word in _CURRENCIES if share(rf"^\s*{_escape(word)}\s*[\d(]|\d\s*{_escape(word)}\s*$") > 0
-    )
-    brackets = share(r"^\([$€£¥\s]*\d[\d.,]*\)$") > 0
-    return NumberStyle(style.decimal, style.thousands, currencies, brackets)
+    sign, end = rf"^[(\s+-]*{_CURRENCY}?[(\s+-]*", rf"\s*{_CURRENCY}?[\s%)]*$"
+    with_point = {
+        thousands: share(rf"{sign}\d{{1,3}}({each}\d{{3}})+(\.\d+)?{end}")
+        for thousands, each in _THOUSANDS.items()
+        if thousands != "."
+    }
+    with_comma = {
+        thousands: share(rf"{sign}(\d{{1,3}}({each}\d{{3}})*|\d+),\d{{1,2}}{end}")
+        for thousands, each in _THOUSANDS.items()
+        if thousands != ","
+    }
+    has_comma = max(with_comma.values()) > max(with_point.values())
+    decimal, shares = (",", with_comma) if has_comma else (".", with_point)
+    thousands = max(shares, key=lambda each: shares[each])  # of those that are alike the first
+    brackets = share(rf"^\(\s*{_CURRENCY}?\s*\d[\d.,]*\)$") > 0
+    return NumberStyle(decimal, thousands if shares[thousands] else None, _currencies(table), brackets)
 
 
-def _escape(word: str) -> str:
-    return rf"\{word}" if word == "$" else word
+def _currencies(table: pl.DataFrame) -> tuple[str, ...]:
+    """List the currencies that stand at either end of a number, the longest first."""
+    ends = (rf"^[(\s+-]*{_CURRENCY}\s*[\d(+-]", rf"\d\s*{_CURRENCY}[\s)]*$")
+    texts = (table[name].str.extract(end).drop_nulls().unique().to_list() for name in table.columns for end in ends)
+    return tuple(sorted({text for each in texts for text in each}, key=lambda text: (-len(text), text)))
 
 
 def to_numbers(values: pl.Series, style: NumberStyle) -> pl.Series:
@@ -161,10 +172,11 @@ def to_numbers(values: pl.Series, style: NumberStyle) -> pl.Series:
     text = values.str.strip_chars()
     negative = text.str.contains(r"^\(.*\)$")
     text = text.str.replace_all(r"^\(|\)$", "").str.strip_chars("%").str.strip_chars()
-    for currency in style.currencies:
-        text = text.str.strip_prefix(currency).str.strip_suffix(currency).str.strip_chars()
+    if style.currencies:
+        signs = "|".join(map(re.escape, style.currencies))
+        text = text.str.replace(rf"^([-+]?)\s*(?:{signs})\s*", "${1}").str.replace(rf"\s*(?:{signs})$", "")
     if style.thousands:
-        text = text.str.replace_all(style.thousands, "", literal=True)
+        text = text.str.replace_all(_THOUSANDS[style.thousands], "")
     text = text.str.replace(style.decimal, ".", literal=True)
     numbers = text.set(~text.str.contains(_NUMBER), None).cast(pl.Float64, strict=False)
     return pl.select(pl.when(negative).then(-numbers).otherwise(numbers)).to_series()

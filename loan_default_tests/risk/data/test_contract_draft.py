@@ -218,6 +218,11 @@ def test_a_table_without_an_outcome_says_so() -> None:
         ("credit_risk", ["1", "1", "0", "1"], StatusGuess("credit_risk", ("0",), ("1",), (), is_sure=False)),
         ("default", ["False", "True", "False", "False"], StatusGuess("default", ("True",), ("False",), (), False)),
         (
+            "Situação",
+            ["Liquidado", "Liquidado", "Liquidado", "Inadimplente"],
+            StatusGuess("Situação", ("Inadimplente",), ("Liquidado",), (), is_sure=True),
+        ),
+        (
             "status",
             ["Paid", "Paid", "Paid", "Default", "Default", "Current"],
             StatusGuess("status", ("Default",), ("Paid",), ("Current",), is_sure=True),

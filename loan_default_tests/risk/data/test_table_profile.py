@@ -20,11 +20,16 @@ def table(**columns: list[str | None]) -> pl.DataFrame:
         (["(1,200)", "10"], NumberStyle(".", ",", (), True), [-1200.0, 10.0]),
         (["12.5%", " 3 "], NumberStyle(), [12.5, 3.0]),
         (["100 EUR", "2 EUR"], NumberStyle(".", None, ("EUR",)), [100.0, 2.0]),
+        (["R$ 1.234,56", "-R$ 2,50"], NumberStyle(",", ".", ("R$",)), [1234.56, -2.5]),
+        (["1 234,50 kr", "12,5"], NumberStyle(",", " ", ("kr",)), [1234.5, 12.5]),
+        (["₹ 1,500", "$ 2"], NumberStyle(".", ",", ("$", "₹")), [1500.0, 2.0]),
+        (["1’234.50", "1'000"], NumberStyle(".", "'"), [1234.5, 1000.0]),
+        (["LN0001", "A1"], NumberStyle(), [None, None]),
         (["1e3", "-.5"], NumberStyle(), [1000.0, -0.5]),
     ],
 )
 def test_numbers_are_read_as_they_are_written(
-    values: list[str | None], style: NumberStyle, numbers: list[float]
+    values: list[str | None], style: NumberStyle, numbers: list[float | None]
 ) -> None:
     frame = table(x=values)
     assert number_style(frame) == style
