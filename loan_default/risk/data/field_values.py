@@ -18,7 +18,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
 from loan_default.risk.contract.outcome import OutcomeKnown
 from loan_default.risk.data.delimited import FAULT, ROW
-from loan_default.risk.data.loan_files import LoanTable
+from loan_default.risk.data.loan_files import LoanTable, Source
 from loan_default.risk.data.parsing import (
     Vocabulary,
     as_exact_text,
@@ -29,6 +29,7 @@ from loan_default.risk.data.parsing import (
     source_column,
     translate_words,
     why_no_month,
+    why_no_number,
 )
 from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
 from loan_default.risk.expressions import Expression
@@ -73,7 +74,9 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     frame = frame.with_columns(_loan_id(table, contract))
     rules = [FAULTY] if faults else []
     rules += [
-        _reading_rule(field, dtypes[field.column], contract) for field in present if not _always_readable(field, dtypes)
+        _reading_rule(field, dtypes[field.column], contract, table.source)
+        for field in present
+        if not _always_readable(field, dtypes)
     ]
     rules += [
         _letters_rule(field, dtypes[field.column], _REMEDIES[table.source])
@@ -345,7 +348,7 @@ def _always_readable(field: LoanField, dtypes: Dtypes) -> bool:
     return bool(field.levels) and (field.outside == "null" or _are_coded(field.levels, dtype))
 
 
-def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> RowRule:
+def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract, source: Source) -> RowRule:
     """Reject a row where the file says something of the field and nothing could be read from it."""
     text = as_text(_raw(field), dtype)
     changed = field.outside == "null" or field.derived  # null by its range, or computed in the place of what is there
@@ -355,8 +358,9 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract) -> R
         why = why_no_month(_raw(field), dtype, field.format, f"is no month; it must be {field.allowed}")
         return RowRule(field.name, f"{field.name}: impossible date", unreadable, why)
     if field.kind == "number":
-        problem, allowed = f"{field.name}: unreadable number", f"is no number; it must be {field.allowed}"
-        return RowRule(field.name, problem, unreadable, allowed)
+        allowed, is_file = f"is no number; it must be {field.allowed}", source != "request"
+        reason = why_no_number(text, field.allowed) if is_file else allowed
+        return RowRule(field.name, f"{field.name}: unreadable number", unreadable, reason)
     return RowRule(field.name, f"{field.name}: unknown level", unreadable, f"is not {field.allowed}")
 
 

@@ -33,6 +33,9 @@ from loan_default.risk.month_texts import (
 _BITS, _TRUTHS = ("0", "1"), ("false", "true")
 _LONG_WORD = 6  # letters: of longer words not every letter case is written out
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_CURRENCY = r"(\p{L}{0,3}\p{Sc}|\p{Lu}{3})?"
+# Figures in groups, or with a currency, as some lender writes them: 1.234,56, 1 234, R$ 5, (5.00), 5 EUR.
+_NUMBER_BY_OTHERS = rf"^[(+\-\s]*{_CURRENCY}[\s+-]*\d[\d.,'\u2019\s\x{{a0}}\x{{202f}}]*{_CURRENCY}[)\s-]*$"
 # The white space of Unicode, which `strip_chars` cuts off by default. Polars computes once what stands in two places,
 # unless a null is written in it, as that default is.
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -128,6 +131,16 @@ def read_number(text: pl.Expr, files: FileFormat, *, percent: bool = False) -> p
         text = pl.coalesce(_cut_signs(inside, files, percent=percent), text)
     number = _with_point(text, files).cast(pl.Float64, strict=False).fill_nan(None)
     return number if inside is None else pl.when(inside.is_not_null()).then(-number).otherwise(number)
+
+
+def why_no_number(text: pl.Expr, allowed: str) -> pl.Expr:
+    """Say why `read_number` reads nothing from a value of a file, which may be a number by other signs."""
+    if_declared = "is no number by the signs that the contract gives under files (decimal, thousands, currency)"
+    return (
+        pl.when(text.str.contains(_NUMBER_BY_OTHERS))
+        .then(pl.lit(f"{if_declared}; write it by them, or give those of the file: it must be {allowed}"))
+        .otherwise(pl.lit(f"is no number; it must be {allowed}"))
+    )
 
 
 def _cut_signs(text: pl.Expr, files: FileFormat, *, percent: bool) -> pl.Expr:

@@ -32,6 +32,13 @@ BAD: dict[str, list[tuple[str | None, str, str]]] = {
     "annual_inc": [("0", "annual_inc: out of range", "100 to 100,000,000 dollars"), (None, "annual_inc: missing", "")],
     "grade": [("H", "grade: unknown level", "is not one of A, B, C, D, E, F, G"), ("a", "grade: unknown level", "")],
     "emp_length": [("ages", "emp_length: unreadable number", "must be 0 to 60 years")],
+    "revol_bal": [
+        ("1.234,56", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
+        ("12,345", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
+        ("R$ 5", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
+        ("5 EUR", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
+        ("2015-01-01", "revol_bal: unreadable number", "is no number; it must be"),
+    ],
     "loan_status": [
         ("Sold", "loan_status: unknown status", "is no status that the contract lists: Charged Off, "),
         ("fully paid", "loan_status: unknown status", "is no status"),
