@@ -1,7 +1,8 @@
 """Where each thing lies in the storage: the names of the folders and files under its root, and of batches.
 
-Reading and writing files is `storage`'s, listing them `inbox`'s; what a file holds is said by the asset or adapter
-that writes it. Assets are stored by the IO managers in `defs`, which name a file after its asset as this module does.
+Reading and writing files is `storage`'s, listing them `file_listing`'s; what a file holds is said by the asset or
+adapter that writes it. Assets are stored by the IO managers in `defs`, which name a file after its asset as this module
+does.
 """
 
 from __future__ import annotations

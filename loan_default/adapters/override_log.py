@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import list_files
+from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.layout import StorageLayout
 
 

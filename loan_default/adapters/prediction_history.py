@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import File, list_files, list_folders, local_copy
+from loan_default.adapters.file_listing import File, list_files, list_folders, local_copy
 from loan_default.adapters.layout import LATE, StorageLayout
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import LOAN_ID, TERM

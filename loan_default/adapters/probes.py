@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loan_default.adapters import inbox, storage
+from loan_default.adapters import file_listing, storage
 from loan_default.adapters.identity import NoIdentity, identity_header
 from loan_default.adapters.layout import PROBE
 from loan_default.adapters.storage import DOWNLOADS, leftover_patterns
@@ -58,8 +58,8 @@ def probe_storage(root: str, *, patience: float) -> Probe:
     written_at = datetime.now(UTC)
     try:
         same = storage.read_text(path) == content
-        listed = any(file.name == path.name for file in inbox.list_all_files(folder))
-        listed_file = inbox.find_file(path)
+        listed = any(file.name == path.name for file in file_listing.list_all_files(folder))
+        listed_file = file_listing.find_file(path)
     finally:
         storage.remove(path)
     seconds = (datetime.now(UTC) - began).total_seconds()

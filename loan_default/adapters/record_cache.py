@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import ListedFile, list_names
+from loan_default.adapters.file_listing import ListedFile, list_names
 
 _NOT_INDEXED = 50  # records that are read one by one after a restart, before an index is worth its writing
 _SUFFIX = ".json"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from loan_default.adapters.inbox import list_files
+from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.layout import batch_name
 from loan_default.operations.application_form import level_words
 from loan_default.operations.applied_rule import AppliedRule

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
-from loan_default.adapters.inbox import find_file, local_copy
+from loan_default.adapters.file_listing import find_file, local_copy
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.applications import required_fields

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loan_default.adapters import inbox, storage
+from loan_default.adapters import file_listing, storage
 from loan_default.operations.batch_figures import BatchFigures
 from loan_default.operations.records import read_batch_record
 from loan_default.risk.errors import BadInput
@@ -134,9 +134,9 @@ def read_rejected_rows(settings: Settings, batch: str) -> list[RejectedRow]:
     """Read the rows of a batch that could not be used, at most 10,000 of them."""
     import polars as pl
 
-    file = inbox.find_file(settings.layout.batch_table("rejected_applications", batch))
+    file = file_listing.find_file(settings.layout.batch_table("rejected_applications", batch))
     if file is None:
         return []
-    rows = pl.scan_parquet(inbox.local_copy(settings.staging, file), glob=False)
+    rows = pl.scan_parquet(file_listing.local_copy(settings.staging, file), glob=False)
     names = ("row", "field", "problem", "reason")
     return [RejectedRow(*row) for row in rows.select(names).head(_REJECTED_AT_MOST).collect().rows()]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from loan_default.adapters.inbox import list_names
+from loan_default.adapters.file_listing import list_names
 from loan_default.adapters.layout import StorageLayout, is_verdict
 from loan_default.adapters.record_cache import CachedRecord, RecordCache
 from loan_default.risk.errors import BadInput

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from loan_default.adapters import inbox, prediction_history, storage
+from loan_default.adapters import file_listing, inbox, prediction_history, storage
 from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
@@ -47,7 +47,7 @@ class BatchStatus:
 class Deliveries:
     """The files of the inbox, and each scored batch with whether it was compared since, as `comparisons` says it."""
 
-    files: Sequence[inbox.File]
+    files: Sequence[file_listing.File]
     compared: Mapping[str, bool]
 
 
@@ -55,7 +55,7 @@ def list_deliveries(layout: StorageLayout) -> Deliveries:
     """List what was delivered, scored and compared."""
     with ThreadPoolExecutor(1) as pool:  # a bucket takes its time for each
         listing = pool.submit(comparisons, layout)
-        return Deliveries(inbox.list_files(layout.inbox), listing.result())
+        return Deliveries(file_listing.list_files(layout.inbox), listing.result())
 
 
 def read_batches(settings: Settings, runs: BatchRuns, deliveries: Deliveries) -> tuple[BatchStatus, ...]:
@@ -82,8 +82,8 @@ def read_batches(settings: Settings, runs: BatchRuns, deliveries: Deliveries) ->
 def comparisons(layout: StorageLayout) -> dict[str, bool]:
     """Tell of each scored batch, the one that was scored last at the end, whether it was compared since."""
     with ThreadPoolExecutor(1) as pool:
-        listing = pool.submit(inbox.list_names, layout.drift_reports)
-        predictions = inbox.list_names(layout.predictions)
+        listing = pool.submit(file_listing.list_names, layout.drift_reports)
+        predictions = file_listing.list_names(layout.predictions)
         reports = listing.result()
     compared = {}
     for name, file in sorted(predictions.items(), key=lambda item: (item[1].changed_at, item[0])):
@@ -124,7 +124,7 @@ def _scored_batch(
 
 
 def _failed(settings: Settings, failure: BatchFailure) -> BatchStatus:
-    report = inbox.find_file(settings.layout.batch_record("application_report", failure.batch))
+    report = file_listing.find_file(settings.layout.batch_record("application_report", failure.batch))
     rejected = None
     if report and report.changed_at >= failure.requested_at:  # else it is of an earlier file
         rejected = storage.read_json(report.path)["rejected"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from loan_default.adapters import inbox, storage
+from loan_default.adapters import file_listing, inbox, storage
 from loan_default.adapters.layout import BATCH_SUFFIXES, batch_name
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.run_tags import AGAIN_TAG, REASON_TAG
@@ -30,7 +30,7 @@ from loan_default.settings import Settings
 if TYPE_CHECKING:
     from upath import UPath
 
-    from loan_default.adapters.inbox import File
+    from loan_default.adapters.file_listing import File
 
 _SCORING = "scoring"  # the asset group
 
@@ -262,7 +262,7 @@ def score_again(
 
 def inbox_batches(settings: Settings) -> dict[str, File]:
     """List the batches of the inbox in the order of their names, each with the file that is scored."""
-    files = inbox.list_files(settings.layout.inbox)
+    files = file_listing.list_files(settings.layout.inbox)
     batches: dict[str, File] = {}
     for suffix in reversed(BATCH_SUFFIXES):  # of several forms the first is scored
         for file in files:

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from upath import UPath
 
-from loan_default.adapters import inbox, storage
+from loan_default.adapters import file_listing, storage
 from loan_default.adapters.evidently_workspace import EvidentlyWorkspace
 from loan_default.adapters.layout import is_verdict
 from loan_default.adapters.tracking import TrackingError
@@ -148,7 +148,7 @@ def _answers(url: str) -> bool:
 
 def _show_newest(settings: Settings, shown: EvidentlyWorkspace, states: dict[str, str], count: int) -> None:
     """Show the reports on the newest batches of which the comparison is another than in `states`, and note it there."""
-    files = [file for file in inbox.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
+    files = [file for file in file_listing.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
     for file in reversed(files[-count:]):
         if states.get(file.name) != file.state:
             try:

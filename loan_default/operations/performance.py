@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loan_default.adapters.inbox import list_files, list_folders
+from loan_default.adapters.file_listing import list_files, list_folders
 from loan_default.operations.batches import copy_in
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from loan_default.adapters import inbox
+from loan_default.adapters import file_listing
 from loan_default.adapters.record_cache import RecordCache
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
@@ -83,11 +83,11 @@ class PromisedArchive:
         """Read how these loans ended, 1 for a default, by their numbers; those that are not known are left out."""
         import polars as pl
 
-        file = inbox.find_file(self._settings.layout.table("loan_outcomes")) if ids else None
+        file = file_listing.find_file(self._settings.layout.table("loan_outcomes")) if ids else None
         if file is None:
             return {}
         name = read_contract(self._settings).id_name
-        loans = pl.scan_parquet(inbox.local_copy(self._settings.staging, file), glob=False).select(name, OUTCOME)
+        loans = pl.scan_parquet(file_listing.local_copy(self._settings.staging, file), glob=False).select(name, OUTCOME)
         ended = loans.filter(pl.col(name).is_in([*ids])).drop_nulls().collect()
         return {number: int(outcome) for number, outcome in ended.rows()}
 

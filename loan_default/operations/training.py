@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from loan_default.adapters.inbox import require_files
+from loan_default.adapters.file_listing import require_files
 from loan_default.adapters.storage import is_remote
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from loan_default.adapters import inbox, storage
+from loan_default.adapters import file_listing, storage
 from loan_default.adapters.layout import batch_name
 from loan_default.operations.promotion import open_models
 from loan_default.risk.errors import BadInput
@@ -22,7 +22,7 @@ from loan_default.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from loan_default.adapters.inbox import File
+    from loan_default.adapters.file_listing import File
     from loan_default.risk.model.scorer import Scorer
 
 ROWS_AT_MOST = 20_000  # that are scored: shares of so many are right to half a percent
@@ -79,7 +79,7 @@ def compare_versions(settings: Settings, first: int, second: int, batch: str) ->
     Raises:
         BadInput: there is no such version or batch, or the batch lacks a field that one of them needs.
     """
-    file = inbox.find_file(settings.layout.batch_table("application_batch", batch_name(f"{batch}.csv")))
+    file = file_listing.find_file(settings.layout.batch_table("application_batch", batch_name(f"{batch}.csv")))
     if file is None:
         raise BadInput(f"No applications of batch {batch} are stored; choose a batch that was scored.")
     return _compare(_Sides(settings, first, second), batch, file)

@@ -19,7 +19,7 @@ from typing import IO, Any, TypeVar
 
 import polars as pl
 
-from loan_default.adapters.inbox import File, list_files, list_folders, local_copy
+from loan_default.adapters.file_listing import File, list_files, list_folders, local_copy
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.errors import BadInput
 from loan_default.serving.decision_id import decided_at, first_of, text_from

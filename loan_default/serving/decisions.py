@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from loan_default.adapters.inbox import File, list_files, local_copy
+from loan_default.adapters.file_listing import File, list_files, local_copy
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.contract.field import LoanField

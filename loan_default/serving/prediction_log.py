@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from loan_default.adapters import gcs, storage
-from loan_default.adapters.inbox import list_folders
+from loan_default.adapters.file_listing import list_folders
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract

@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from loan_default.adapters.inbox import local_copy, require_files
+from loan_default.adapters.file_listing import local_copy, require_files
 from loan_default.adapters.storage import store, store_afterwards, write_json
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput

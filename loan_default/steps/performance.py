@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.inbox import list_files, local_copy
+from loan_default.adapters.file_listing import list_files, local_copy
 from loan_default.adapters.storage import store, write_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract.book import Contract

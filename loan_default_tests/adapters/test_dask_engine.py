@@ -19,7 +19,7 @@ from upath import UPath
 
 from loan_default.adapters import dask_engine
 from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _ShippedFunction
-from loan_default.adapters.inbox import local_copy, require_files
+from loan_default.adapters.file_listing import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
 from loan_default.risk.contract.loading import load_contract

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from loan_default.adapters import inbox, probes
+from loan_default.adapters import file_listing, probes
 from loan_default.adapters.storage import DOWNLOADS, write_text
 from loan_default_tests.stores import free_port, new_tracking, serving
 
@@ -33,7 +33,7 @@ def test_a_storage_is_probed_and_left_as_it_was(request: pytest.FixtureRequest, 
     probe = probes.probe_storage(str(root_path), patience=1)
     assert (probe.listed, probe.same, probe.removed) == (True, True, True)
     assert abs(probe.changed_at - probe.written_at) < timedelta(seconds=5)
-    assert [file.name for file in inbox.list_all_files(root_path)] == ["kept.json"]
+    assert [file.name for file in file_listing.list_all_files(root_path)] == ["kept.json"]
 
 
 def test_a_storage_that_refuses_is_an_os_error(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.inbox import list_all_files
+from loan_default.adapters.file_listing import list_all_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs.io_managers import JsonIOManager, ParquetIOManager, TextIOManager
 from loan_default.defs.resources import root_of

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from loan_default.adapters.inbox import File
+from loan_default.adapters.file_listing import File
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.errors import BadInput
 from loan_default.serving import decision_list

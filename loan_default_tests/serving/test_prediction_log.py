@@ -20,7 +20,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.inbox import list_files
+from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.applications import clean_applications

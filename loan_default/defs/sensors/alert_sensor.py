@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from loan_default.adapters.alerts import send
-from loan_default.adapters.inbox import list_files
+from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.layout import StorageLayout, is_verdict
 from loan_default.adapters.storage import read_text
 from loan_default.defs.book import BookNames

@@ -14,7 +14,8 @@ from typing import Literal
 
 import dagster as dg
 
-from loan_default.adapters.inbox import File, list_files, match_files, signature, split_tokens
+from loan_default.adapters.file_listing import File, list_files, match_files, signature
+from loan_default.adapters.inbox import split_tokens
 from loan_default.adapters.layout import is_verdict
 from loan_default.adapters.storage import read_json, read_text
 from loan_default.adapters.tracking import PRODUCTION

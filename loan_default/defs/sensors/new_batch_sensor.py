@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.inbox import InboxScan, ReadyBatch, ScanState, list_files, scan_inbox
+from loan_default.adapters.file_listing import list_files
+from loan_default.adapters.inbox import InboxScan, ReadyBatch, ScanState, scan_inbox
 from loan_default.adapters.storage import exists, read_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.resources import ModelRegistryResource, StorageResource

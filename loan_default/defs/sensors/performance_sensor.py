@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from loan_default.adapters.inbox import list_files, signature
+from loan_default.adapters.file_listing import list_files, signature
 from loan_default.defs.resources import ClockResource, StorageResource
 from loan_default.defs.sensors.ticks import Result, explain_skips
 

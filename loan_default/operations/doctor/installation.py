@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from loan_default.adapters import inbox
+from loan_default.adapters import file_listing
 from loan_default.adapters.gcs import BucketError
 from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, count_of, diagnosis_of, size_of
 from loan_default.risk.errors import BadInput
@@ -87,7 +87,7 @@ def check_loan_data(context: CheckContext) -> Iterator[Diagnosis]:
         return
     remedy = "Correct LOAN_DEFAULT_DATA, or put the file there; nothing can be retrained until then."
     try:
-        files = inbox.match_files(spec, patience=ASK_SECONDS)
+        files = file_listing.match_files(spec, patience=ASK_SECONDS)
     except BucketError as error:
         yield diagnosis_of("loan data", error, remedy)
         return

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import gettempdir
 
-from loan_default.adapters import inbox, probes
+from loan_default.adapters import file_listing, probes
 from loan_default.adapters.gcs import BucketError
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.storage import is_remote
@@ -83,7 +83,7 @@ def judge_probe(root: str, probe: probes.Probe) -> Diagnosis:
 
 def _newest_files(layout: StorageLayout) -> Iterator[tuple[str, datetime]]:
     for folder in (layout.decisions, layout.predictions, layout.drift_reports):
-        if files := inbox.list_files(folder):
+        if files := file_listing.list_files(folder):
             yield f"{folder.name}/{files[-1].name}", files[-1].changed_at
 
 
@@ -92,7 +92,7 @@ def check_disk(context: CheckContext) -> Iterator[Diagnosis]:
     settings = context.settings
     loans = 0
     with suppress(BucketError):  # said of the loan data
-        loans = sum(file.size for file in inbox.match_files(settings.data, patience=ASK_SECONDS))
+        loans = sum(file.size for file in file_listing.match_files(settings.data, patience=ASK_SECONDS))
     copies = 2 if is_remote(settings.data) else 1  # a remote file is copied here before it is cleaned
     yield judge_space("home", settings.home, probes.free_space(settings.home), _LEAST_FREE + copies * loans)
     folder = Path(settings.storage)
