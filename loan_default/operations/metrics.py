@@ -6,6 +6,7 @@ and the storage hold. Which of it raises an alert is `docker/observability`'s.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from loan_default.operations.status import Status, read_status
+from loan_default.risk.errors import BadInput
 from loan_default.risk.monitoring.verdicts import DriftWord, PerformanceWord
 from loan_default.settings import Settings
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from loan_default.defs.instance_status import InstanceStatus
+
+log = logging.getLogger(__name__)
 
 _ENDS = ("success", "failure", "canceled")
 _BATCH_STATES = ("failed", "refused", "waiting")
@@ -43,9 +47,18 @@ def write_metrics(settings: Settings) -> str:
 def serve_metrics(settings: Settings, host: str, port: int) -> Thread:
     """Answer each scrape with what is recorded then, in the thread that is returned.
 
+    All is read once before, as the first reading imports Dagster and MLflow: ten times what a later one takes, and on a
+    busy machine longer than Prometheus waits.
+
     Raises:
         OSError: the address cannot be bound.
     """
+    from loan_default.adapters.tracking import TrackingError
+
+    try:
+        write_metrics(settings)
+    except (BadInput, TrackingError) as error:  # whose remedy may come while scrapes fail
+        log.warning("%s", error)
     _, thread = start_http_server(port, host, _registry(settings))
     return thread
 
@@ -74,8 +87,8 @@ class PlatformCollector(Collector):
         from loan_default.defs.instance import open_instance
         from loan_default.defs.instance_status import instance_status_of
 
-        status = read_status(self._settings)
-        with open_instance(self._settings) as instance:
+        with open_instance(self._settings) as instance:  # once for all: opening takes longer than reading
+            status = read_status(self._settings)
             yield from run_metrics(instance)
             yield from instance_metrics(instance_status_of(instance, self._settings.runs))
         yield from status_metrics(status)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from prometheus_client import Metric
 
@@ -66,7 +67,9 @@ def test_daemons_the_queue_and_sensors_that_fail() -> None:
 
 
 @pytest.mark.integration
-def test_runs_are_counted_by_job_and_how_they_ended(home: Settings, tmp_path: Path) -> None:
+def test_runs_are_counted_by_job_and_how_they_ended(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = write_metrics(home).splitlines()
     failed = 'loan_default_runs_total{dagster_job="batch_prediction_job",status="failure"}'
     assert f"{failed} 0.0" in before
@@ -74,7 +77,11 @@ def test_runs_are_counted_by_job_and_how_they_ended(home: Settings, tmp_path: Pa
     write_batch(Path(home.storage) / "applications" / "2014-08.csv").write_text("id\n1\n")
     with pytest.raises(JobFailed):
         run_job(home, "batch_prediction_job", batch="2014-08")
+    opened = []
+    get = dg.DagsterInstance.get
+    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: opened.append(1) or get())
     after = write_metrics(home).splitlines()
+    assert len(opened) == 1  # which takes longer than to read all that is shown
     assert f"{failed} 1.0" in after
     assert f"{failed.replace('failure', 'success')} 1.0" in after
     assert [line for line in after if line.startswith("loan_default_job_last_success_timestamp_seconds{")]
