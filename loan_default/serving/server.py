@@ -46,6 +46,9 @@ _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
+_TURN_SECONDS = (
+    0.0005  # of a thread that makes tables of the log, when an answer waits for the interpreter; Python: 5 ms
+)
 RELOAD_SIGN, JOURNAL, KEYS = "reload", "journal", "idempotency.db"  # in the home of the server
 
 
@@ -111,6 +114,7 @@ class WorkerComponents:
 
     def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
         gc.set_threshold(_COLLECT_AFTER)
+        sys.setswitchinterval(_TURN_SECONDS)
         _log_in_background()
         self.registry = registry or RegistryClient.begin(config.tracking, config.models, config.home)
         from loan_default.serving.follower import FollowedAlias
