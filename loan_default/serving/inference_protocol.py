@@ -1,7 +1,7 @@
 """The Open Inference Protocol (KServe V2, REST): tensors named by fields to applications, predictions to tensors.
 
-A request to infer becomes a body of MLflow's protocol, so that it is read, scored and logged as any other; the names of
-the routes are `routes`'. Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md; binary
+Tensors become rows as a body of MLflow's protocol does, and are read, scored and logged as those; the routes are
+`inference_routes`'. Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md; binary
 tensors as in Triton's extension of binary tensor data, which its client sends unless it is told not to.
 """
 
@@ -21,7 +21,7 @@ import orjson
 from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.serving.http import JSON_HEADER, RawHeaders
 from loan_default.serving.json_body import measure, without_nan
-from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, invalid
+from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, DecodedBody, Output, invalid
 
 PATH = "/v2"  # below which all of its routes are
 BINARY = "application/octet-stream"
@@ -94,10 +94,10 @@ _DECODER = msgspec.json.Decoder(_Inference)
 
 
 class InferenceRequest(NamedTuple):
-    """A request to infer: its id, MLflow's form of its body, and its outputs, each with whether it is binary."""
+    """A request to infer: its id, its applications, and its outputs, each with whether it is binary."""
 
     request_id: str | None
-    body: bytes
+    decoded: DecodedBody
     outputs: Mapping[str, bool]
 
 
@@ -119,11 +119,10 @@ def decode(body: bytes, header_length: bytes | None, *, at_most: int) -> Inferen
     binary = _split_binary(request.inputs, memoryview(body)[length:])
     columns = [_values(tensor, rows, data) for tensor, data in zip(request.inputs, binary, strict=True)]
     outputs = _requested(request)
-    names = [tensor.name for tensor in request.inputs]
-    split = {"columns": names, "data": [*zip(*columns, strict=True)]}
-    params = {"output": "full" if "reasons" in outputs else "pd"}  # reasons take most of the time
+    names = tuple(tensor.name for tensor in request.inputs)
+    output: Output = "full" if "reasons" in outputs else "pd"  # reasons take most of the time
     request_id = None if request.id is msgspec.UNSET else request.id
-    return InferenceRequest(request_id, orjson.dumps({"dataframe_split": split, "params": params}), outputs)
+    return InferenceRequest(request_id, DecodedBody(names, [*zip(*columns, strict=True)], output), outputs)
 
 
 def _loaded(text: bytes, limits: BodyLimits) -> _Inference:
@@ -168,6 +167,7 @@ def _rows(tensors: Sequence[_Tensor], limits: BodyLimits) -> int:
             counts = f"{first.name} has {first.shape[0]} values and {tensor.name} {tensor.shape[0]}"
             raise invalid(f"{counts}; each input needs one per application.")
     limits.check_rows(first.shape[0])
+    limits.check_values(first.shape[0] * len(tensors))
     return first.shape[0]
 
 
@@ -199,9 +199,11 @@ def _values(tensor: _Tensor, rows: int, data: memoryview | None) -> Sequence[Any
         return [value or None for value in values]
     if tensor.datatype in _WHOLE:
         _check_whole(tensor, values)
-    if tensor.datatype == "FP64" and any(value is not None and math.isinf(value) for value in values):
+    if tensor.datatype != "FP64":
+        return values
+    if any(value is not None and math.isinf(value) for value in values):
         raise invalid(f"Input {tensor.name} holds infinity; send a number, or NaN where the value is missing.")
-    return values
+    return [None if value != value else value for value in values]
 
 
 def _check_whole(tensor: _Tensor, values: Sequence[int | None]) -> None:

@@ -1,22 +1,22 @@
 """The routes of the Open Inference Protocol: metadata, readiness, and applications that come as tensors.
 
-A request to infer is read into MLflow's form and scored as any other (`scoring`). The protocol's own forms are
+Tensors are decoded to rows as any body is, and scored as those (`scoring`). The protocol's own forms are
 `inference_protocol`'s. Tested in `serving/test_app.py` and `test_clients.py`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Mapping
 from importlib.metadata import version as installed_version
 
-import msgspec
 import orjson
 
 from loan_default.serving import inference_protocol
-from loan_default.serving.http import JSON_HEADER, Reply, Request, Route
+from loan_default.serving.http import Reply, Request, Route
 from loan_default.serving.inference_protocol import InferenceRequest
 from loan_default.serving.protocol import Refused
-from loan_default.serving.scoring import INLINE_BYTES, Scoring, ScoringReply, merge
+from loan_default.serving.scoring import INLINE_BYTES, RequestBody, Scoring, ScoringReply, merge
 from loan_default.serving.served_model import ServedModel
 
 
@@ -44,14 +44,15 @@ class InferenceRoutes:
     def _infer(self, request: Request) -> Reply | Awaitable[Reply]:
         model = self._named(request)
         if len(request.body) <= INLINE_BYTES and b"content-encoding" not in request.headers:
-            inference = self._read_inference(request)
-            if reply := self._scoring.answer_inline(model, _as_invocation(request, inference)):
+            began, inference = time.perf_counter(), self._read_inference(request)
+            if reply := self._scoring.answer_quickly(model, RequestBody(decoded=inference.decoded), request, began):
                 return self._tensors(reply, inference)
         return self._scoring.queue.run(self._infer_closely, model, request)
 
     def _infer_closely(self, model: ServedModel, request: Request) -> Reply:
-        inference = self._read_inference(request)
-        return self._tensors(self._scoring.answer_closely(model, _as_invocation(request, inference)), inference)
+        began, inference = time.perf_counter(), self._read_inference(request)
+        reply = self._scoring.answer_body(model, RequestBody(decoded=inference.decoded), request, began)
+        return self._tensors(reply, inference)
 
     def _read_inference(self, request: Request) -> InferenceRequest:
         length = request.headers.get(inference_protocol.HEADER_LENGTH)
@@ -102,10 +103,3 @@ class InferenceRoutes:
     def _model_ready(self, request: Request) -> Reply:
         self._named(request)
         return Reply(200, orjson.dumps({"name": self._model_name, "ready": True}))
-
-
-def _as_invocation(request: Request, inference: InferenceRequest) -> Request:
-    """Return a request to infer in MLflow's form."""
-    headers = {**request.headers, JSON_HEADER[0]: JSON_HEADER[1]}
-    headers.pop(b"content-encoding", None)
-    return msgspec.structs.replace(request, headers=headers, body=inference.body)

@@ -25,7 +25,7 @@ from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
 from loan_default.serving.offered_changes import find_all
 from loan_default.serving.prediction_log import Entry
-from loan_default.serving.protocol import EXPLAINED, JSON, Output, Refused, encode, invalid, too_large
+from loan_default.serving.protocol import EXPLAINED, JSON, DecodedBody, Output, Refused, encode, invalid, too_large
 from loan_default.serving.request_spans import Times
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
@@ -39,10 +39,23 @@ INLINE_BYTES = 20_000  # about twenty applications; more would keep the others w
 
 
 class RequestBody(NamedTuple):
-    """The body of a request to score, and its type."""
+    """The body of a request to score, and its type; or what tensors were `decoded` to."""
 
-    body: bytes
-    content_type: str
+    body: bytes = b""
+    content_type: str = JSON
+    decoded: DecodedBody | None = None
+
+    def read_quickly(self, model: ServedModel, *, at_most: int) -> ParsedRequest | None:
+        """Read applications of JSON or tensors that are plainly right; None where `read` has to look."""
+        if self.decoded is not None:
+            return model.read_decoded_quickly(self.decoded)
+        return model.read_quickly(self.body, at_most=at_most)
+
+    def read(self, model: ServedModel, *, at_most: int, until: float = math.inf) -> ParsedRequest:
+        """Read the applications as a version does; raises as `ServedModel.read`."""
+        if self.decoded is not None:
+            return model.read_decoded(self.decoded)
+        return model.read(self.body, self.content_type, at_most=at_most, until=until)
 
 
 class VersionPredictions(NamedTuple):
@@ -118,19 +131,27 @@ class Scoring:
             or b"content-encoding" in headers
         ):
             return None
-        began = time.perf_counter()
-        parsed = model.read_quickly(request.body, at_most=self.rows)
+        return self.answer_quickly(model, RequestBody(request.body), request, time.perf_counter())
+
+    def answer_quickly(
+        self, model: ServedModel, request_body: RequestBody, request: Request, began: float
+    ) -> Reply | None:
+        """Answer a small body whose reading `began` then; None where it has to be read closely, or takes long."""
+        parsed = request_body.read_quickly(model, at_most=self.rows)
         if parsed is None or parsed.output == "offers":
             return None
-        return self._answer_by(model, parsed, RequestBody(request.body, JSON), request, began)
+        return self._answer_by(model, parsed, request_body, request, began)
 
     def answer_closely(self, model: ServedModel, request: Request) -> Reply:
         """Answer a request that is large, or has to be read closely; in a thread, as long as somebody waits."""
-        began, until = time.perf_counter(), time.monotonic() + self.queue.limits.work_seconds
-        content_type = request.headers.get(b"content-type", b"").decode("latin-1")
-        request_body = RequestBody(self.unpacked(request), content_type)
+        began, content_type = time.perf_counter(), request.headers.get(b"content-type", b"").decode("latin-1")
+        return self.answer_body(model, RequestBody(self.unpacked(request), content_type), request, began)
+
+    def answer_body(self, model: ServedModel, request_body: RequestBody, request: Request, began: float) -> Reply:
+        """Answer a body whose reading `began` then; in a thread, as long as somebody waits."""
+        until = time.monotonic() + self.queue.limits.work_seconds
         try:
-            parsed = model.read(*request_body, at_most=self.rows, until=until)
+            parsed = request_body.read(model, at_most=self.rows, until=until)
         except BadInput as error:
             raise invalid(str(error)) from error
         return self._answer_by(model, parsed, request_body, request, began, until)
@@ -200,7 +221,7 @@ class Scoring:
             return None
         began = time.perf_counter()
         try:
-            applications = model.read(*request_body, at_most=self.rows).applications.take(chosen)
+            applications = request_body.read(model, at_most=self.rows).applications.take(chosen)
         except BadInput:
             return None
         return _score(model, applications, chosen, began, explained=explained)

@@ -27,7 +27,7 @@ from loan_default.risk.model.scorer import HAZARD_FOLDER, Predictions, Scorer
 from loan_default.risk.policy import UnknownFields
 from loan_default.serving.decoding import decode, form_of
 from loan_default.serving.json_body import QuickDecoder, measure
-from loan_default.serving.protocol import CSV, JSON, BodyLimits, Output, Refused
+from loan_default.serving.protocol import CSV, JSON, BodyLimits, DecodedBody, Output, Refused
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -113,10 +113,20 @@ class ServedModel:
         decoded = decode(body, form, at_most=at_most, until=until)
         _check_time(until)
         applications = self.reader.read_texts(decoded.names, decoded.rows) if form == CSV else None
-        if applications is None:
-            ignore_unknown = self.unknown_fields == "ignore"
-            applications = check(decoded.names, decoded.rows, self.scorer.contract, ignore_unknown=ignore_unknown)
-        return ParsedRequest(applications, decoded.output)
+        return ParsedRequest(applications or self._check(decoded), decoded.output)
+
+    def read_decoded_quickly(self, decoded: DecodedBody) -> ParsedRequest | None:
+        """Read decoded values that are plainly right; None where `read_decoded` has to look."""
+        applications = self.reader.read_values(decoded.names, decoded.rows)
+        return None if applications is None else ParsedRequest(applications, decoded.output)
+
+    def read_decoded(self, decoded: DecodedBody) -> ParsedRequest:
+        """Read decoded values; raises BadInput as `read` does."""
+        return self.read_decoded_quickly(decoded) or ParsedRequest(self._check(decoded), decoded.output)
+
+    def _check(self, decoded: DecodedBody) -> Applications:
+        ignore_unknown = self.unknown_fields == "ignore"
+        return check(decoded.names, decoded.rows, self.scorer.contract, ignore_unknown=ignore_unknown)
 
     def predict(self, applications: Applications, *, with_reasons: bool = True, until: float = math.inf) -> Predictions:
         """Compute PD, score, decision and reasons of each application, until then (`time.monotonic`) at the latest.

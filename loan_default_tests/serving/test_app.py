@@ -291,6 +291,14 @@ def test_tensors_are_scored_as_the_same_application_is(desk: Desk, version: str)
     assert [entry.predictions.pds for entry in desk.log.entries] == [[usual["pd"]]] * 2
 
 
+def test_tensors_are_answered_by_the_challenger_too(models: dict[int, ServedModel], tmp_path: Path) -> None:
+    desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=0))
+    answer = desk.ask("POST", "/v2/models/loan_default_model/infer", tensors(id="A-1", **ONE))
+    assert (answer.status, answer.headers["x-model-version"]) == (200, "2")
+    desk.app.close()
+    assert [(entry.version, [*entry.applications.ids]) for entry in desk.log.entries] == [(2, ["A-1"])]
+
+
 def test_many_tensors_are_read_in_a_thread(desk: Desk) -> None:
     inputs = [
         {"name": name, "shape": [400], "datatype": "BYTES" if isinstance(value, str) else "FP64", "data": [value] * 400}
@@ -614,10 +622,10 @@ def test_a_challenger_that_cannot_read_an_application_leaves_it_to_production(
     desk = desk_of(models, tmp_path, policy=ServingPolicy(challenger_share=1, shadow_share=0))
     read = ServedModel.read
 
-    def picky(model: ServedModel, body: bytes, content_type: str, *, at_most: int) -> ParsedRequest:
+    def picky(model: ServedModel, body: bytes, content_type: str, *, at_most: int, until: float) -> ParsedRequest:
         if model.version == 2:
             raise BadInput("Row 0: something else is missing.")
-        return read(model, body, content_type, at_most=at_most)
+        return read(model, body, content_type, at_most=at_most, until=until)
 
     monkeypatch.setattr(ServedModel, "read", picky)
     answer = desk.score({**ONE, "id": "a"})

@@ -1,4 +1,4 @@
-"""Requests as Triton's own client writes them, to MLflow's form, and answers as it reads them."""
+"""Requests as Triton's own client writes them, to applications, and answers as it reads them."""
 
 import json
 import math
@@ -41,8 +41,7 @@ def decoded(inputs: list[Any], **options: Any) -> InferenceRequest:
 
 
 def rows_of(request: InferenceRequest) -> list[dict[str, Any]]:
-    split = json.loads(request.body)["dataframe_split"]
-    return [dict(zip(split["columns"], row, strict=True)) for row in split["data"]]
+    return [dict(zip(request.decoded.names, row, strict=True)) for row in request.decoded.rows]
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -71,7 +70,7 @@ def test_json_tensors_may_be_flat_or_nested() -> None:
 
 
 def test_reasons_are_computed_where_they_are_requested() -> None:
-    output = {key: json.loads(read({**body_of(), **outputs}).body)["params"]["output"] for key, outputs in {
+    output = {key: read({**body_of(), **outputs}).decoded.output for key, outputs in {
         "all": {}, "none": {"outputs": [{"name": "pd"}]}, "some": {"outputs": [{"name": "reasons"}]}
     }.items()}  # fmt: skip
     assert output == {"all": "full", "none": "pd", "some": "full"}
@@ -116,6 +115,13 @@ def test_more_tensors_than_a_contract_has_fields_are_refused() -> None:
     inputs = [{**TERM, "name": str(number)} for number in range(1_001)]
     with pytest.raises(Refused, match="1,001 inputs; at most 1,000"):
         decode(json.dumps({"inputs": inputs}).encode(), None, at_most=1_000)
+
+
+def test_too_many_values_are_refused_by_the_shapes_alone() -> None:
+    inputs = [{**TERM, "name": str(number), "data": "nothing"} for number in range(601)]
+    with pytest.raises(Refused, match="1,202 values in one request; at most 1,200") as raised:
+        read({"inputs": inputs})
+    assert raised.value.status == 413
 
 
 def test_too_many_values_are_refused_before_they_are_read() -> None:

@@ -59,7 +59,7 @@ def test_the_example_in_tensors_scores(model: ServedModel, described: dict[str, 
     example = operation["requestBody"]["content"]["application/json"]["example"]
     validator_of(described, "InferenceRequest").validate(example)
     request = inference_protocol.decode(json.dumps(example).encode(), None, at_most=1)
-    predictions = model.predict(model.read(request.body, "application/json", at_most=1).applications)
+    predictions = model.predict(model.read_decoded(request.decoded).applications)
     assert predictions.pds == [pytest.approx(model.canary.pd, abs=1e-6)]
     answer = inference_protocol.encode(predictions, request, model_name="loans", version="3", reasons_at_most=4)
     validator_of(described, "InferenceAnswer").validate(json.loads(answer.body))

@@ -138,14 +138,21 @@ class QuickReader:
 
     def read_texts(self, names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> Applications | None:
         """Read the values of a table of texts, at least one row; None where `check` has to decide."""
-        row_form = self.row_form(names)
-        if row_form is None:
-            return None
         are_numbers = [name in self._numbers for name in names]
         try:
             values = [[*map(self._text_value, are_numbers, row)] for row in rows]
-            return self.read(names, msgspec.convert(values, list[row_form]))  # type: ignore[valid-type]
-        except (ValueError, msgspec.ValidationError):
+        except ValueError:
+            return None
+        return self.read_values(names, values)
+
+    def read_values(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications | None:
+        """Read plain values whose types nobody has seen to, at least one row; None where `check` has to decide."""
+        row_form = self.row_form(names)
+        if row_form is None:
+            return None
+        try:
+            return self.read(names, msgspec.convert(rows, list[row_form]))  # type: ignore[valid-type]
+        except msgspec.ValidationError:
             return None
 
     def _text_value(self, is_number: bool, text: str | None) -> float | str | None:
