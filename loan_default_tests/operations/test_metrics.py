@@ -77,9 +77,14 @@ def test_runs_are_counted_by_job_and_how_they_ended(
     write_batch(Path(home.storage) / "applications" / "2014-08.csv").write_text("id\n1\n")
     with pytest.raises(JobFailed):
         run_job(home, "batch_prediction_job", batch="2014-08")
-    opened = []
-    get = dg.DagsterInstance.get
-    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: opened.append(1) or get())
+    opened: list[dg.DagsterInstance] = []
+    open_from_home = dg.DagsterInstance.get
+
+    def open_instance() -> dg.DagsterInstance:
+        opened.append(open_from_home())
+        return opened[-1]
+
+    monkeypatch.setattr(dg.DagsterInstance, "get", open_instance)
     after = write_metrics(home).splitlines()
     assert len(opened) == 1  # which takes longer than to read all that is shown
     assert f"{failed} 1.0" in after
