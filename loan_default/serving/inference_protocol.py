@@ -20,7 +20,7 @@ import orjson
 
 from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.serving.http import JSON_HEADER, RawHeaders
-from loan_default.serving.json_body import measure, without_nan
+from loan_default.serving.json_body import measure, with_null
 from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, DecodedBody, Output, invalid
 
 PATH = "/v2"  # below which all of its routes are
@@ -37,6 +37,7 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[list[Any]]] = {
     name: msgspec.json.Decoder(list[kind | list[kind | None] | None])  # type: ignore[valid-type]
     for name, kind in DATATYPES.items()
 }
+_INFINITE = {math.inf, -math.inf}
 _LENGTH = struct.Struct("<I")  # before each text of a binary tensor
 OUTPUTS = {"pd": "FP64", "score": "INT64", "decision": "BYTES", "reasons": "BYTES"}
 
@@ -127,8 +128,8 @@ def decode(body: bytes, header_length: bytes | None, *, at_most: int) -> Inferen
 
 def _loaded(text: bytes, limits: BodyLimits) -> _Inference:
     measure(text, limits)
-    if b"NaN" in text and (readable := without_nan(text)) is not None:  # as Triton's client writes it
-        text = orjson.dumps(readable)
+    if b"NaN" in text:  # as Triton's client writes it
+        text = with_null(text)
     try:
         return _DECODER.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -201,7 +202,7 @@ def _values(tensor: _Tensor, rows: int, data: memoryview | None) -> Sequence[Any
         _check_whole(tensor, values)
     if tensor.datatype != "FP64":
         return values
-    if any(value is not None and math.isinf(value) for value in values):
+    if not _INFINITE.isdisjoint(values):
         raise invalid(f"Input {tensor.name} holds infinity; send a number, or NaN where the value is missing.")
     return [None if value != value else value for value in values]
 

@@ -7,8 +7,9 @@ them and says what is wrong. What an application may hold is `risk`'s to say.
 from __future__ import annotations
 
 import codecs
-import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 from msgspec.structs import astuple
 
+from loan_default.risk.model.online_features import NAMES_CHARACTERS, SEQUENCES
 from loan_default.serving.protocol import (
     COLUMNS_AT_MOST,
     FORMS,
@@ -31,8 +33,6 @@ from loan_default.serving.protocol import (
     too_large,
 )
 
-_SEQUENCES = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
-_NAMES_CHARACTERS = 20_000  # of a sequence of columns that is remembered
 _SMALL = 300_000  # bytes; what they hold is never much
 
 
@@ -57,7 +57,7 @@ class QuickDecoder:
     def __init__(self, form: type[msgspec.Struct], row_form: Callable[[Sequence[str]], Any]) -> None:
         """Decode objects of `form`, and lists as the type of tuples that `row_form` gives for their columns' names."""
         self._form, self._row_form = form, row_form
-        self._for_columns = lru_cache(_SEQUENCES)(self._make)
+        self._for_columns = lru_cache(SEQUENCES)(self._make)
         self._latest = self._make(())
 
     def decode(self, body: bytes) -> DecodedBody | None:
@@ -66,7 +66,7 @@ class QuickDecoder:
         table = self._by(decoder, names, body)
         if table is None and (peeked := _decoded(_PEEK, body)) is not None:
             columns = peeked.dataframe_split.columns
-            if len(columns) > COLUMNS_AT_MOST or sum(map(len, columns)) > _NAMES_CHARACTERS:
+            if len(columns) > COLUMNS_AT_MOST or sum(map(len, columns)) > NAMES_CHARACTERS:
                 return None
             self._latest = names, decoder = self._for_columns(tuple(columns))
             table = self._by(decoder, names, body)
@@ -159,21 +159,19 @@ def _loaded(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if b"NaN" in body and (without := without_nan(body)) is not None:
-            return without
+        if b"NaN" in body:
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(with_null(body))
         raise invalid(f"The body is not valid JSON: {str(error)[:REASON_CHARACTERS].rstrip('.')}.") from None
 
 
-def without_nan(body: bytes) -> Any:
-    """Read JSON as Python's and pandas' writers have it, NaN for a missing number; None where that does not mend it."""
-    try:
-        readable = json.dumps(json.loads(body, parse_constant=_CONSTANTS.__getitem__)).encode()
-        return orjson.loads(readable)  # what is JSON is said in one place
-    except (ValueError, KeyError, RecursionError):
-        return None
+def with_null(body: bytes) -> bytes:
+    """Return JSON as Python's and pandas' writers have it, NaN for a missing number, with null instead."""
+    return _TEXT_OR_NAN.sub(lambda match: b"null" if match[0] == b"NaN" else match[0], body)
 
 
-_CONSTANTS: Mapping[str, None] = {"NaN": None}  # infinity is no number of an application
+# A text that does not end reaches to the end: what follows is not tried again from each of its signs.
+_TEXT_OR_NAN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|NaN', re.DOTALL)
 
 
 def _misformed(request: Any) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 import pytest
 
-from loan_default.serving.json_body import QuickDecoder, decode_json, measure
+from loan_default.serving.json_body import QuickDecoder, decode_json, measure, with_null
 from loan_default.serving.protocol import BodyLimits, DecodedBody, Refused
 
 LIMITS = BodyLimits(3)
@@ -143,6 +143,11 @@ def test_what_is_no_request_is_the_callers_mistake(body: object, sentence: str) 
 def test_a_number_that_is_missing_may_be_nan() -> None:
     body = b'{"dataframe_split": {"columns": ["id", "dti"], "data": [["NaN, \\" NaN", NaN], ["b", 1.5]]}}'
     assert decode_json(body, LIMITS).rows == [['NaN, " NaN', None], ["b", 1.5]]
+
+
+def test_a_text_that_does_not_end_is_read_once() -> None:
+    body = b'[NaN, "' + 100_000 * b'\\"'  # from each quotation mark to the end it would take minutes
+    assert with_null(body) == body.replace(b"NaN", b"null")
 
 
 MANY = BodyLimits(10_000)

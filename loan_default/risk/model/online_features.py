@@ -11,6 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
@@ -38,6 +39,8 @@ _NESTED = {dict, list}
 _NAN = math.nan  # looked up for each value that is missing
 _ANY = (-math.inf, math.inf)  # the range of a field without one
 _Limit = tuple[int, float, float, str]  # index of a field, its range, and what happens outside
+SEQUENCES = 100  # callers send few sequences of columns; one that sends ever new ones must not fill the memory
+NAMES_CHARACTERS = 20_000  # of a sequence of columns that is remembered
 LONGEST_ID = 1_000  # characters; each is logged
 EXACT = 2**53  # whole numbers below are floats without loss
 # Months as numbers: those that `parsing.month_number` gives of dates.
@@ -95,6 +98,7 @@ class QuickReader:
             "Application", self._types, kw_only=True, gc=False, forbid_unknown_fields=not ignore_unknown
         )
         self._names = self.form.__struct_fields__
+        self._table_form = lru_cache(SEQUENCES)(self._make_table_form)
         self._meanings = {
             index_of[field.name]: _meaning_of(field, self._nothing)
             for field in fields
@@ -147,13 +151,17 @@ class QuickReader:
 
     def read_values(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Applications | None:
         """Read plain values whose types nobody has seen to, at least one row; None where `check` has to decide."""
-        row_form = self.row_form(names)
-        if row_form is None:
+        if sum(map(len, names)) > NAMES_CHARACTERS or (form := self._table_form(tuple(names))) is None:
             return None
         try:
-            return self.read(names, msgspec.convert(rows, list[row_form]))  # type: ignore[valid-type]
+            return self.read(names, msgspec.convert({"rows": rows}, form).rows)  # type: ignore[attr-defined]
         except msgspec.ValidationError:
             return None
+
+    def _make_table_form(self, names: tuple[str, ...]) -> type[msgspec.Struct] | None:
+        """Return the type of a table of `row_form`: msgspec reads a struct's types once, those of a list each time."""
+        row_form = self.row_form(names)
+        return None if row_form is None else msgspec.defstruct("Table", [("rows", list[row_form])])  # type: ignore[valid-type]
 
     def _text_value(self, is_number: bool, text: str | None) -> float | str | None:
         """Return the value of a text; ValueError where a number is written in any way that needs to be looked at."""
