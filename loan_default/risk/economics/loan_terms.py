@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME
+from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, TERM
+from loan_default.risk.contract.outcome import Horizon, ProductTerm
 from loan_default.risk.contract.pricing import NEEDED_AMOUNTS, term_name, value_problem, yearly_rate
 from loan_default.risk.economics.cash_flows import RealisedLoans
 from loan_default.risk.economics.loss import EndedLoans
@@ -24,16 +25,60 @@ from loan_default.risk.loan_order import period_numbers
 
 
 @dataclass(frozen=True)
-class LoanTerms:
-    """Names the fields of amount, rate and term, and their positions among the features.
+class ApplicationTerm:
+    """Tells where the term of an application is: the same months for all, or the position of a feature.
 
-    `per_year` makes the rate a share a year; `months` is the term of all loans where no field has it.
+    `by_level` are the months of each level of that feature, where it names the product.
+    """
+
+    months: float = np.nan
+    position: int | None = None
+    by_level: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, contract: Contract) -> ApplicationTerm | None:
+        """Read it of a contract; None where an application does not say its term."""
+        term = contract.term
+        if isinstance(term, Horizon):
+            return cls(float(term.horizon))
+        if isinstance(term, int):
+            return cls(float(term))
+        name = term.by if isinstance(term, ProductTerm) else TERM
+        if name not in contract.feature_names:
+            return None
+        levels = contract.by_name[name].levels if isinstance(term, ProductTerm) else ()
+        by_level = tuple(float(term.months.get(level, np.nan)) for level in levels) if term else ()
+        return cls(position=contract.feature_names.index(name), by_level=by_level)
+
+    def read(self, values: Floats) -> Floats:
+        """Read the terms of applications (n, features), in months; NaN where one is missing."""
+        if self.position is None:
+            return np.full(len(values), self.months)
+        column = values[:, self.position]
+        if not self.by_level:
+            return column
+        return np.array([np.nan, *self.by_level])[np.nan_to_num(column).astype(np.int64)]
+
+    def read_one(self, values: Sequence[float] | Floats) -> float:
+        """Read the term of one application."""
+        if self.position is None:
+            return self.months
+        value = float(values[self.position])
+        return self.by_level[int(value) - 1] if self.by_level and value > 0 else value
+
+
+@dataclass(frozen=True)
+class LoanTerms:
+    """Tells where amount, rate and term of an application are: positions among the features, and their names.
+
+    `per_year` makes the rate a share a year.
     """
 
     names: tuple[str, str, str | None]
-    positions: tuple[int, int, int | None]
+    amount: int
+    rate: int
+    term: ApplicationTerm
     per_year: float
-    months: float = np.nan
 
     @classmethod
     def of(cls, contract: Contract) -> LoanTerms:
@@ -42,23 +87,20 @@ class LoanTerms:
         Raises:
             ValueError: its loans cannot be valued.
         """
-        problem = value_problem(contract)
-        if contract.pricing is None or problem:
+        problem, term = value_problem(contract), ApplicationTerm.of(contract)
+        if contract.pricing is None or problem or term is None:
             raise ValueError(problem)
         names = (contract.pricing.amount, contract.pricing.rate, term_name(contract))
-        amount, rate, term = (contract.feature_names.index(name) if name else None for name in names)
-        months = float(contract.term) if isinstance(contract.term, int) else np.nan
-        return cls(names, (amount or 0, rate or 0, term), yearly_rate(str(contract.by_name[names[1]].unit)), months)
+        amount, rate = map(contract.feature_names.index, names[:2])
+        return cls(names, amount, rate, term, yearly_rate(str(contract.by_name[names[1]].unit)))
 
     def read(self, values: Floats) -> PricedLoans:
         """Read them of applications (n, features), in natural units."""
-        amount, rate, term = self.positions
-        terms = np.full(len(values), self.months) if term is None else values[:, term]
-        return PricedLoans(values[:, amount], values[:, rate] * self.per_year, terms)
+        return PricedLoans(values[:, self.amount], values[:, self.rate] * self.per_year, self.term.read(values))
 
     def typical(self, values: Mapping[str, float | str | None]) -> tuple[float, float]:
         """Return rate and term by the typical values of loans; NaN where these are not known."""
-        _, rate, term = (values.get(name) if name else self.months for name in self.names)
+        _, rate, term = (values.get(name) if name else self.term.months for name in self.names)
         return (
             np.nan if rate is None else float(rate) * self.per_year,
             np.nan if term is None else float(term),
@@ -66,15 +108,13 @@ class LoanTerms:
 
     def unknown(self, values: Sequence[float] | Floats, terms: Collection[int]) -> list[int]:
         """Return the positions of what keeps one application from having a value, by the terms that have one."""
-        amount, rate, term = self.positions
-        absent = [position for position in (amount, rate) if not values[position] > -1]
+        absent = [position for position in (self.amount, self.rate) if not values[position] > -1]
+        term = self.term.position
         return absent if term is None or values[term] in terms else [*absent, term]
 
     def read_one(self, values: Sequence[float] | Floats) -> tuple[float, float, float]:
         """Read amount, rate and term of one application."""
-        amount, rate, term = self.positions
-        months = self.months if term is None else float(values[term])
-        return float(values[amount]), float(values[rate]) * self.per_year, months
+        return float(values[self.amount]), float(values[self.rate]) * self.per_year, self.term.read_one(values)
 
 
 def columns_of_value(contract: Contract) -> list[str]:
@@ -106,7 +146,7 @@ def read_ended(loans: pl.DataFrame, contract: Contract) -> tuple[EndedLoans, NDA
     realised = RealisedLoans(
         lent=column(f"{AMOUNT}funded" if f"{AMOUNT}funded" in loans.columns else amount_name),
         rates=column(rate_name) * fields.per_year,
-        terms=column(term_name) if term_name else np.full(loans.height, fields.months),
+        terms=column(term_name) if term_name else np.full(loans.height, fields.term.months),
         months=column(MONTHS_PAID),
         paid=principal + interest + paid("fees"),
         recovered=paid("recovered") - paid("cost"),

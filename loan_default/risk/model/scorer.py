@@ -24,7 +24,7 @@ from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_packaged_contract
 from loan_default.risk.data.population import Population
-from loan_default.risk.economics.loan_terms import LoanTerms
+from loan_default.risk.economics.loan_terms import ApplicationTerm, LoanTerms
 from loan_default.risk.economics.valuation import PricedLoans, ValueModel
 from loan_default.risk.economics.valuation import Values as LoanValues
 from loan_default.risk.errors import BadInput
@@ -38,7 +38,6 @@ from loan_default.risk.model.hazard import Hazard
 from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values, field_contributions
 from loan_default.risk.model.timing import (
     TIMED,
-    ApplicationTerm,
     ApplicationTiming,
     time_application,
     time_applications,
@@ -307,10 +306,10 @@ class Scorer:
         by_risk = by_risk * self.calibration.slope
         lost = lost_value(value, pds, by_risk.sum(axis=1), loans, self._loan_terms.typical(self.population.typical))
         by_field = by_risk * lost.per_log_odds[:, None]
-        _, rate, term = self._loan_terms.positions
-        by_field[:, rate] += lost.rate
-        if term is not None:
-            by_field[:, term] += lost.term
+        terms = self._loan_terms
+        by_field[:, terms.rate] += lost.rate
+        if terms.term.position is not None:
+            by_field[:, terms.term.position] += lost.term
         return by_field
 
     def _reasons(self, X: Matrix, values: Floats, pds: Floats, explained: NDArray[np.bool_]) -> pl.DataFrame:

@@ -6,7 +6,6 @@ itself stays the version's. Fitting hazards is `hazard`'s, giving them to a vers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -15,8 +14,7 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import TERM
-from loan_default.risk.contract.outcome import Horizon, ProductTerm
+from loan_default.risk.economics.loan_terms import ApplicationTerm
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.model.hazard import PERIOD_MONTHS, Hazard
 
@@ -71,49 +69,6 @@ class Timing:
         curve[:, -1] = pds
         life = np.rint(incidence.expected_life * _LIFE_SCALE) / _LIFE_SCALE
         return cls(curve[:, 0], curve, np.rint(lifetime * _SCALE) / _SCALE, life)
-
-
-@dataclass(frozen=True)
-class ApplicationTerm:
-    """Tells where the term of an application is: the same months for all, or the position of a feature.
-
-    `by_level` are the months of each level of that feature, where it names the product.
-    """
-
-    months: float = np.nan
-    position: int | None = None
-    by_level: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, contract: Contract) -> ApplicationTerm | None:
-        """Read it of a contract; None where an application does not say its term."""
-        term = contract.term
-        if isinstance(term, Horizon):
-            return cls(float(term.horizon))
-        if isinstance(term, int):
-            return cls(float(term))
-        name = term.by if isinstance(term, ProductTerm) else TERM
-        if name not in contract.feature_names:
-            return None
-        levels = contract.by_name[name].levels if isinstance(term, ProductTerm) else ()
-        by_level = tuple(float(term.months.get(level, np.nan)) for level in levels) if term else ()
-        return cls(position=contract.feature_names.index(name), by_level=by_level)
-
-    def read(self, values: Floats) -> Floats:
-        """Read the terms of applications (n, features), in months; NaN where one is missing."""
-        if self.position is None:
-            return np.full(len(values), self.months)
-        column = values[:, self.position]
-        if not self.by_level:
-            return column
-        return np.array([np.nan, *self.by_level])[np.nan_to_num(column).astype(np.int64)]
-
-    def read_one(self, values: Sequence[float] | Floats) -> float:
-        """Read the term of one application."""
-        if self.position is None:
-            return self.months
-        value = float(values[self.position])
-        return self.by_level[int(value) - 1] if self.by_level and value > 0 else value
 
 
 def timing_problem(contract: Contract) -> str | None:

@@ -7,7 +7,8 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.economics.loan_terms import LoanTerms, columns_of_value, read_ended
+from loan_default.risk.contract.outcome import Horizon, ProductTerm
+from loan_default.risk.economics.loan_terms import ApplicationTerm, LoanTerms, columns_of_value, read_ended
 from loan_default.risk.model.features import FeatureSpace
 
 CONTRACT = load_contract()
@@ -52,3 +53,32 @@ def test_loans_that_cannot_be_valued_have_no_terms() -> None:
 def test_a_term_of_all_loans_needs_no_field() -> None:
     terms = LoanTerms.of(CONTRACT.model_copy(update={"term": 48}))
     assert terms.read(np.zeros((2, len(CONTRACT.features)))).terms.tolist() == [48, 48]
+
+
+PRODUCTS = ProductTerm(by="purpose", months={"car": 24, "house": 240})
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        (None, {"term": 36.0}),
+        (48, {"term": 48.0}),
+        (Horizon(horizon=18), {"term": 18.0}),
+        (PRODUCTS, {"purpose": 24.0}),
+    ],
+    ids=["a feature", "the same for all", "a horizon", "by product"],
+)
+def test_the_term_of_an_application_is_read_as_the_contract_says(
+    term: ProductTerm | Horizon | int | None, expected: Mapping[str, float]
+) -> None:
+    book = CONTRACT.model_copy(update={"term": term})
+    reader = ApplicationTerm.of(book)
+    assert reader is not None
+    values = np.full((2, len(book.features)), np.nan)
+    ((name, months),) = expected.items()
+    level = book.by_name["purpose"].levels.index("car") + 1
+    values[0, book.feature_names.index(name)] = level if name == "purpose" else 36.0
+    assert reader.read(values)[0] == reader.read_one(values[0].tolist()) == months
+    missing = reader.read(values)[1]
+    assert np.array_equal(missing, reader.read_one(values[1]), equal_nan=True)
+    assert np.isnan(missing) == (reader.position is not None)

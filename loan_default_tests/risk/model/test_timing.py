@@ -1,6 +1,5 @@
 """When applications would default: curves end at the PD, and one application is timed as many are."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +8,12 @@ import polars as pl
 import pytest
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.contract.outcome import Horizon, ProductTerm
+from loan_default.risk.contract.outcome import ProductTerm
 from loan_default.risk.model.hazard import Hazard
 from loan_default.risk.model.scorer import SCORED, Scorer
 from loan_default.risk.model.timing import (
     TIMED,
     UNTIMED,
-    ApplicationTerm,
     time_application,
     time_applications,
     timing_problem,
@@ -70,35 +68,6 @@ def test_a_missing_term_leaves_all_of_it_open(timed: Scorer) -> None:
     scored = timed.score(features, with_reasons=False)
     assert scored.head(1).select(*TIMED).row(0) == UNTIMED
     assert scored.tail(-1)["pd_12m"].null_count() == 0
-
-
-PRODUCTS = ProductTerm(by="purpose", months={"car": 24, "house": 240})
-
-
-@pytest.mark.parametrize(
-    ("term", "expected"),
-    [
-        (None, {"term": 36.0}),
-        (48, {"term": 48.0}),
-        (Horizon(horizon=18), {"term": 18.0}),
-        (PRODUCTS, {"purpose": 24.0}),
-    ],
-    ids=["a feature", "the same for all", "a horizon", "by product"],
-)
-def test_the_term_of_an_application_is_read_as_the_contract_says(
-    term: ProductTerm | Horizon | int | None, expected: Mapping[str, float]
-) -> None:
-    book = contract().model_copy(update={"term": term})
-    reader = ApplicationTerm.of(book)
-    assert reader is not None
-    values = np.full((2, len(book.features)), np.nan)
-    ((name, months),) = expected.items()
-    level = book.by_name["purpose"].levels.index("car") + 1
-    values[0, book.feature_names.index(name)] = level if name == "purpose" else 36.0
-    assert reader.read(values)[0] == reader.read_one(values[0].tolist()) == months
-    missing = reader.read(values)[1]
-    assert np.array_equal(missing, reader.read_one(values[1]), equal_nan=True)
-    assert np.isnan(missing) == (reader.position is not None)
 
 
 def test_books_say_why_nothing_is_said_of_when_loans_default() -> None:
