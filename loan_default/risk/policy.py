@@ -53,8 +53,8 @@ class DecisionPolicy(Section):
         missing_share_at_least: an application that lacks what a smaller share of the loans of development lacked is not
             approved but reviewed; 0 lets every missing value pass.
         decide_without_opinion: whether models are trained, judged and decide without the lender's own opinion.
-        outside_population: what happens to an application with a value that no loan of development had: `decide` as on
-            any, or `review`, where the cut-offs alone would approve it.
+        outside_population: what happens to an application with a value that no loan of development had, or with two
+            that hardly any had together: `decide` as on any, or `review`, where the cut-offs alone would approve it.
     """
 
     approve_below: float = Field(gt=0, lt=1)

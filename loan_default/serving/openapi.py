@@ -158,7 +158,7 @@ def _rules(policy: DecisionPolicy) -> Iterator[str]:
     if policy.by == "both":
         yield "Of both rules the stricter counts."
     if policy.outside_population == "review":
-        yield "Who has a value that no loan of development had is reviewed at best."
+        yield "Who has a value that no loan of development had, or two that hardly any had, is reviewed at best."
 
 
 # --- paths

@@ -16,6 +16,7 @@ import polars as pl
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
+from loan_default.risk.data.combinations import Pair, measure_combinations
 
 _COLUMNS_AT_ONCE = 8  # in memory: of a million loans 64 MB
 
@@ -29,11 +30,15 @@ class Population:
             of a nominal field the most frequent level. None where no loan has a value.
         missing_share: the share of the loans, from 0 to 1, that lack a value.
         support: the lowest and the highest number, or the levels, that any loan has.
+        edges: between the parts of numbers' values, by which `apart` counts.
+        apart: pairs of features, with the parts that hardly any loan has together (`combinations`).
     """
 
     typical: Mapping[str, float | str | None] = field(default_factory=dict)
     missing_share: Mapping[str, float] = field(default_factory=dict)
     support: Mapping[str, Sequence[float | str | None]] = field(default_factory=dict)
+    edges: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    apart: Sequence[Pair] = field(default_factory=list)
 
     def typical_number(self, feature: LoanField) -> float | None:
         """Return the typical value as a number: a level as its position, the safest 1."""
@@ -69,10 +74,13 @@ def measure_population(loans: pl.LazyFrame, contract: Contract) -> Population:
         measured |= loans.select(columns).collect().row(0, named=True)
     absent: dict[str, Any] = {"typical": None, "missing_share": 1.0, "support": []}
     by_name = {name: measured.get(name, absent) for name in contract.feature_names}
+    names = [feature.name for feature in fields]
+    together = measure_combinations(loans.select(names).collect(), contract)
     return Population(
         {name: measures["typical"] for name, measures in by_name.items()},
         {name: measures["missing_share"] for name, measures in by_name.items()},
         {name: measures["support"] for name, measures in by_name.items()},
+        *together,
     )
 
 

@@ -22,6 +22,7 @@ from loan_default.risk.contract.reasons import Side
 from loan_default.risk.model.features import FeatureSpace
 
 Values = Floats | Sequence[Sequence[float]]  # (n, features) of a contract, as `FeatureSpace.values` gives them
+Needed = int | tuple[int, int]  # positions of a feature, or of two together, that keep a row from an approval
 _SHARE_DIGITS = 4
 
 
@@ -56,7 +57,7 @@ class ReasonFinder:
         contributions: Floats,
         values: Values,
         at_most: int,
-        needed: Sequence[Sequence[int]] | None = None,
+        needed: Sequence[Sequence[Needed]] | None = None,
     ) -> list[Explanation]:
         """Explain by what fields add to the risk: contributions (n, columns) to the margin, from the model."""
         return self.explain_by_field(field_contributions(contributions, self.space), values, at_most, needed)
@@ -66,7 +67,7 @@ class ReasonFinder:
         by_field: Floats,
         values: Values,
         at_most: int,
-        needed: Sequence[Sequence[int]] | None = None,
+        needed: Sequence[Sequence[Needed]] | None = None,
     ) -> list[Explanation]:
         """Return for each row what it lacks, where that alone decided, and the groups that speak most against it.
 
@@ -74,7 +75,7 @@ class ReasonFinder:
             by_field: (n, features) what speaks against each loan.
             values: (n, features) of the same loans.
             at_most: how many reasons a row may have; only groups that speak against it count.
-            needed: for each row the positions of features whose absence alone keeps it from an approval.
+            needed: for each row what alone keeps it from an approval, absent or as no loan had it.
         """
         by_group = np.add.reduceat(by_field[:, self._order], self._starts, axis=1)
         strongest = np.argsort(-by_group, axis=1, kind="stable")
@@ -86,10 +87,10 @@ class ReasonFinder:
         ]
 
     def _named(
-        self, by_field: list[float], by_group: list[float], strongest: list[int], absent: Sequence[int]
-    ) -> Iterator[tuple[int, int]]:
-        """Yield the positions of the groups that are reasons of a row, and of the field that each is told by."""
-        named = [(self._group_of[index], index) for index in absent]
+        self, by_field: list[float], by_group: list[float], strongest: list[int], needed: Sequence[Needed]
+    ) -> Iterator[tuple[int, Needed]]:
+        """Yield the positions of the groups that are reasons of a row, and of the fields that each is told by."""
+        named = [(self._group_of[each if isinstance(each, int) else each[0]], each) for each in needed]
         yield from named
         groups = {group for group, _ in named}
         for group in strongest:
@@ -100,7 +101,7 @@ class ReasonFinder:
 
     def _explanation(
         self,
-        named: Iterable[tuple[int, int]],
+        named: Iterable[tuple[int, Needed]],
         by_group: list[float],
         values: Sequence[float] | Floats,
         at_most: int,
@@ -108,20 +109,28 @@ class ReasonFinder:
         """Tell the first reasons, and no sentence twice: where a group would, the next is told."""
         raised = sum(added for added in by_group if added > 0)
         explanation = Explanation([], [])
-        for group, index in named:
+        for group, each in named:
             if len(explanation.sentences) == at_most:
                 break
+            index = each if isinstance(each, int) else each[0]
             name, members, sentence = self._groups[group]
             field, value = self.space.contract.features[index], float(values[index])
             side = side_of(field, value, self._typical[index])
             share = round(max(by_group[group], 0.0) / raised, _SHARE_DIGITS) if raised else 0.0
-            if sentence is None or any(map(isnan, map(values.__getitem__, members))):  # it tells of all of them
+            if not isinstance(each, int):
+                sentence = self._together(*each)
+            elif sentence is None or any(map(isnan, map(values.__getitem__, members))):  # it tells of all of them
                 sentence = field.reason(side, _plain_value(field, value))
             if sentence in explanation.sentences:
                 continue
             explanation.sentences.append(sentence)
             explanation.codes.append({"group": name, "field": field.name, "side": side, "share": share})
         return explanation
+
+    def _together(self, first: int, second: int) -> str:
+        """Say that two values are unlike those of loans; each of them alone is common."""
+        features = self.space.contract.features
+        return f"{features[first].short} and {features[second].short}, taken together, are as hardly any loan had them."
 
     @cached_property
     def _typical(self) -> list[float | None]:

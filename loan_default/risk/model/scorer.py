@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_packaged_contract
+from loan_default.risk.data.combinations import UnlikePairs
 from loan_default.risk.data.population import Population
 from loan_default.risk.economics.loan_terms import ApplicationTerm, LoanTerms
 from loan_default.risk.economics.valuation import PricedLoans, ValueModel
@@ -35,7 +36,14 @@ from loan_default.risk.model.decision_rule import APPROVE, REVIEW, decide_all, d
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import Hazard
-from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, Values, field_contributions
+from loan_default.risk.model.reason_codes import (
+    Explanation,
+    Needed,
+    ReasonCode,
+    ReasonFinder,
+    Values,
+    field_contributions,
+)
 from loan_default.risk.model.timing import (
     TIMED,
     ApplicationTiming,
@@ -236,7 +244,17 @@ class Scorer:
         """Return the position of each decision (n,) among `DECISIONS`."""
         bands = decide_all(self.policy, pds, None if worth is None else worth.margins)
         bands = np.maximum(bands, np.isnan(values[:, self.needed_to_approve]).any(axis=1))
-        return np.maximum(bands, self._outside(values).any(axis=1)) if self._limits else bands
+        if self._unlike is None:
+            return bands
+        return np.maximum(bands, self._outside(values).any(axis=1) | self._unlike.any(values))
+
+    @cached_property
+    def _unlike(self) -> UnlikePairs | None:
+        """Return which values hardly any loan of development had together; None where the policy lets them pass."""
+        if self.policy.outside_population == "decide":
+            return None
+        population = self.population
+        return UnlikePairs.of(self.contract.features, self.space.used, population.edges, population.apart)
 
     @cached_property
     def _limits(self) -> list[tuple[int, float, float, frozenset[float]]]:
@@ -254,14 +272,18 @@ class Scorer:
             outside[:, index] = (column < least) | (column > most) | (np.isin(column, [*absent]) if absent else False)
         return outside
 
-    def _kept(self, values: Sequence[float] | Floats) -> list[int]:
-        """Return the positions that keep an application from an approval: what it lacks, and what no loan had."""
+    def _kept(self, values: Sequence[float] | Floats) -> list[Needed]:
+        """Return what keeps an application from an approval: what it lacks, what no loan had, and what none together.
+
+        A position of a feature each, or of two.
+        """
         outside = [
             index
             for index, least, most, absent in self._limits
             if (value := values[index]) < least or value > most or value in absent
         ]
-        return [*self._absent(values), *outside]
+        pair = self._unlike.first(values) if self._unlike and not outside else None
+        return [*self._absent(values), *outside, *([pair] if pair else ())]
 
     def _absent(self, values: Sequence[float] | Floats) -> list[int]:
         """Return which of `needed_to_approve` an application lacks."""

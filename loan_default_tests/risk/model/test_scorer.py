@@ -306,3 +306,27 @@ def test_a_level_that_no_loan_of_development_had_is_unlike_them(scorer: Scorer, 
     assert careful.score(car)["decision"].to_list() == ["review"]
     assert careful.score(car)["reason_codes"].to_list()[0][0]["field"] == "purpose"
     assert careful.score(other)["decision"].to_list() == ["approve"]
+
+
+def test_two_values_that_hardly_any_loan_had_together_are_reviewed_alike_alone_and_among_many(
+    scorer: Scorer, loans: pl.DataFrame
+) -> None:
+    generous = with_policy(approve_below=0.98, decline_from=0.99)
+    every_pair = [["loan_amnt", "annual_inc", [[1, 2], [2, 1]]]]
+    population = replace(scorer.population, edges={"loan_amnt": [9_000.0], "annual_inc": [60_000.0]}, apart=every_pair)
+    careful = replace(
+        scorer, population=population, policy=generous.model_copy(update={"outside_population": "review"})
+    )
+    each_alone = replace(careful, population=replace(population, apart=[]))
+    scored, free = careful.score(loans), each_alone.score(loans)
+    unlike = loans.select((pl.col("loan_amnt") < 9_000) != (pl.col("annual_inc") < 60_000)).to_series()
+    was_approved = free["decision"] == "approve"
+    expected = unlike & was_approved | (free["decision"] == "review")
+    assert (scored["decision"] == "review").to_list() == expected.to_list()
+    (row,) = scored.with_row_index().filter((pl.col("decision") == "review") & was_approved).head(1)["index"]
+    sentence = scored["reasons"][row][0]
+    assert sentence.endswith(", taken together, are as hardly any loan had them.")
+    assert scored["reason_codes"][row][0]["field"] == "loan_amnt"
+    values, X = careful.space.values(loans[[row]]), careful.space.matrix(loans[[row]])
+    alone = careful.predict(values.tolist(), X, careful.model.margins(X))
+    assert (alone.decisions[0], alone.reasons[0]) == ("review", scored["reasons"][row].to_list())

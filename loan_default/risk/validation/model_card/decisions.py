@@ -46,8 +46,8 @@ def shares(inputs: ModelCardInputs) -> Iterator[str]:
         )
     if policy.outside_population == "review":
         yield (
-            "Who has a value that no loan of development had is reviewed where the cut-offs alone would approve, and "
-            "the field is the first reason."
+            "Who has a value that no loan of development had, or two that hardly any had together, is reviewed where "
+            "the cut-offs alone would approve, and that is the first reason."
         )
     yield f"Why the cut-offs are what they are: {stated.cut_offs or NOT_STATED}."
     yield "On the test window:"
