@@ -19,7 +19,6 @@ from loan_default.risk.contract.reasons import Side
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.offers import OFFERS_AT_MOST
 from loan_default.risk.model.scorer import DECISIONS, Scorer
-from loan_default.risk.policy import DecisionPolicy
 from loan_default.serving import docs_page
 from loan_default.serving.application_schema import Schema, application_schema
 from loan_default.serving.connection import ConnectionLimits
@@ -138,7 +137,7 @@ def document(model: ServedModel, service: Service) -> dict[str, Any]:
 def _introduction(model: ServedModel, service: Service) -> str:
     policy = model.scorer.policy
     return (
-        f"Version {model.version} of {service.model_name} answers. {' '.join(_rules(policy))} "
+        f"Version {model.version} of {service.model_name} answers. {' '.join(_rules(model.scorer))} "
         "A person reviews what lies between, and who lacks a value that hardly any loan of development lacked. "
         f"A decline or a review has at most {policy.reasons_at_most} reasons. The score rises with safety: "
         f"{policy.points_at_odds:g} points at "
@@ -147,8 +146,9 @@ def _introduction(model: ServedModel, service: Service) -> str:
     )
 
 
-def _rules(policy: DecisionPolicy) -> Iterator[str]:
+def _rules(scorer: Scorer) -> Iterator[str]:
     """Say what a version decides by."""
+    policy = scorer.policy
     if policy.by_pd:
         approved, declined = f"below {policy.approve_below:g} is approved", f"from {policy.decline_from:g} on declined"
         yield f"A PD (probability of default, 0 to 1) {approved}, {declined}."
@@ -158,7 +158,8 @@ def _rules(policy: DecisionPolicy) -> Iterator[str]:
     if policy.by == "both":
         yield "Of both rules the stricter counts."
     if policy.outside_population == "review":
-        yield "Who has a value that no loan of development had, or two that hardly any had, is reviewed at best."
+        together = ", or two that hardly any had together," if scorer.population.apart else ""
+        yield f"Who has a value that no loan of development had{together} is reviewed at best."
 
 
 # --- paths

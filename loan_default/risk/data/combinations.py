@@ -59,10 +59,10 @@ def _values(loans: pl.DataFrame, field: LoanField) -> Floats:
 
 
 def _edges(values: Floats) -> list[float]:
-    known = values[~np.isnan(values)]
-    if not len(known):
+    values = values[~np.isnan(values)]
+    if not len(values):
         return []
-    return np.unique(np.quantile(known, np.linspace(0, 1, _PARTS + 1)[1:-1])).tolist()
+    return np.unique(np.quantile(values, np.linspace(0, 1, _PARTS + 1)[1:-1])).tolist()
 
 
 def _parts(values: Floats, edges: Sequence[float] | None) -> NDArray[np.int64]:

@@ -45,9 +45,10 @@ def shares(inputs: ModelCardInputs) -> Iterator[str]:
             "lacked is reviewed where the cut-offs alone would approve."
         )
     if policy.outside_population == "review":
+        together = ", or two that hardly any had together," if inputs.scorer.population.apart else ""
         yield (
-            "Who has a value that no loan of development had, or two that hardly any had together, is reviewed where "
-            "the cut-offs alone would approve, and that is the first reason."
+            f"Who has a value that no loan of development had{together} is reviewed where the cut-offs alone would "
+            "approve, and that is the first reason."
         )
     yield f"Why the cut-offs are what they are: {stated.cut_offs or NOT_STATED}."
     yield "On the test window:"
