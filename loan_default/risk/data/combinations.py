@@ -62,7 +62,8 @@ def _edges(values: Floats) -> list[float]:
     values = values[~np.isnan(values)]
     if not len(values):
         return []
-    return np.unique(np.quantile(values, np.linspace(0, 1, _PARTS + 1)[1:-1])).tolist()
+    edges: list[float] = np.unique(np.quantile(values, np.linspace(0, 1, _PARTS + 1)[1:-1])).tolist()
+    return edges
 
 
 def _parts(values: Floats, edges: Sequence[float] | None) -> NDArray[np.int64]:

@@ -171,6 +171,27 @@ def _text(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
+TERM_COLUMNS = ("as of", "label", "model", "term", "tested", "PD", "real", "approved", "expected NPV", "NPV")
+
+
+def term_rows_of(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Write the terms of the candidates that lead as rows of `TERM_COLUMNS`."""
+    return [
+        (
+            point["month"],
+            point["label"],
+            point.get("model", ""),
+            f"{term['term']:g}",
+            f"{term['loans']:,}",
+            *(_text(term.get(name), ".1%") for name in ("mean_pd", "default_rate", "approved")),
+            *(_text(term.get(name), "z,.0f") for name in ("approved_expected_npv", "approved_npv")),
+        )
+        for point in points
+        if point.get("leads", True)
+        for term in point["terms"]
+    ]
+
+
 def rules_of(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str, Mapping[str, Any]]]:
     """Yield each point of the candidates that lead, with each rule and what the loans that it approves came to.
 
