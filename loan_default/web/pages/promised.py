@@ -118,10 +118,7 @@ def backtest_table(record: Record) -> PageTable:
     names += ["approved_default_rate", "declined", "approved_expected_npv", "approved_npv"]
     names += ["year_mean_pd", "year_default_rate"]
     rows = [tuple(point.get(name) for name in names) for point in record["points"]]
-    caption = (
-        f"Developed as of past months, tested on the loans of the {record['tested_months']} months after each; where "
-        "figures are missing, too few loans had matured, or no version was in production"
-    )
+    caption = f"Developed as of past months, tested on the loans of the {record['tested_months']} months after each"
     return PageTable("backtest", caption, columns, rows)
 
 
