@@ -179,6 +179,7 @@ class Past:
             if way == "open" and not issubclass(candidate_class(kind), XGBoostModel):
                 continue
             parameters = search.parameters(kind)
+            candidate_class(kind).check_installed()
             model, calibration, margins, ends = fit_calibrated(
                 candidate_class(kind), parameters, development, self.seed
             )
