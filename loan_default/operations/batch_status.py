@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from loan_default.adapters import file_listing, inbox, prediction_history, storage
 from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name
+from loan_default.operations.batch_figures import BatchFigures, BatchList
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
 
@@ -58,21 +59,25 @@ def list_deliveries(layout: StorageLayout) -> Deliveries:
         return Deliveries(file_listing.list_files(layout.inbox), listing.result())
 
 
-def read_batches(settings: Settings, runs: BatchRuns, deliveries: Deliveries) -> tuple[BatchStatus, ...]:
+def read_batches(
+    settings: Settings, runs: BatchRuns, deliveries: Deliveries, figures: BatchList | None = None
+) -> tuple[BatchStatus, ...]:
     """Read how batches stand: the newest that were scored, oldest first, then all that failed, were refused or wait.
 
     Args:
         settings: of the home.
         runs: what Dagster recorded of batches.
         deliveries: what the storage holds of them.
+        figures: what was read of them already; records of others are opened.
     """
+    known = {each.batch: each for each in figures.batches} if figures else {}
     compared = deliveries.compared
     scan = inbox.scan_inbox(deliveries.files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
     failed = {failure.batch for failure in runs.failures}
     scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
     waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]
     return (
-        *_scored(settings, {batch: compared[batch] for batch in scored}),
+        *_scored(settings, {batch: compared[batch] for batch in scored}, known),
         *(_failed(settings, failure) for failure in runs.failures),
         *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
         *(BatchStatus(batch, "waiting") for batch in waiting),
@@ -94,14 +99,34 @@ def comparisons(layout: StorageLayout) -> dict[str, bool]:
     return compared
 
 
-def _scored(settings: Settings, compared: Mapping[str, bool]) -> Iterator[BatchStatus]:
+def _scored(
+    settings: Settings, compared: Mapping[str, bool], known: Mapping[str, BatchFigures]
+) -> Iterator[BatchStatus]:
     """Yield how scored batches stand, of which it is said whether they were compared since."""
     layout = settings.layout
     names: tuple[BatchRecord, ...] = ("application_report", "drift_report")
-    records = storage.read_records([layout.batch_record(name, batch) for name in names for batch in compared])
-    counts, reports = records[: len(compared)], records[len(compared) :]
-    for (batch, is_compared), count, report in zip(compared.items(), counts, reports, strict=True):
-        yield _scored_batch(settings, batch, count or {}, report if is_compared else None)
+    unknown = [batch for batch in compared if batch not in known]
+    records = storage.read_records([layout.batch_record(name, batch) for name in names for batch in unknown])
+    counts, reports = (
+        dict(zip(unknown, half, strict=True)) for half in (records[: len(unknown)], records[len(unknown) :])
+    )
+    for batch, is_compared in compared.items():
+        if batch in known:
+            yield _known_batch(known[batch], is_compared)
+        else:
+            yield _scored_batch(settings, batch, counts[batch] or {}, reports[batch] if is_compared else None)
+
+
+def _known_batch(figures: BatchFigures, is_compared: bool) -> BatchStatus:
+    return BatchStatus(
+        figures.batch,
+        "scored",
+        applications=figures.rows,
+        rejected=figures.rejected,
+        model_version=figures.model_version,
+        verdict=figures.verdict if is_compared else None,
+        reasons=tuple(figures.reasons) if is_compared else (),
+    )
 
 
 def _scored_batch(

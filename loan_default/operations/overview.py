@@ -24,6 +24,7 @@ from loan_default.settings import Settings
 
 if TYPE_CHECKING:
     from loan_default.defs.instance_status import InstanceStatus
+    from loan_default.operations.batch_figures import BatchArchive
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Overview:
         return self.status.versions[0]
 
 
-def read_overview(settings: Settings) -> Overview:
-    """Read how the installation stands now, from one opening of Dagster's records.
+def read_overview(settings: Settings, archive: BatchArchive | None = None) -> Overview:
+    """Read how the installation stands now, from one opening of Dagster's records; of batches as `read_status` does.
 
     Raises:
         TrackingError: the registry cannot be asked.
@@ -58,7 +59,7 @@ def read_overview(settings: Settings) -> Overview:
 
     now = datetime.now(UTC)
     with open_instance(settings) as instance:
-        status, condition = read_status(settings), instance_status_of(instance, settings.runs)
+        status, condition = read_status(settings, archive), instance_status_of(instance, settings.runs)
         failures = read_failures(settings)
     daemon = next(judge_daemons(condition, now))
     advice = tuple(_advise(settings, status, condition, failures, now))

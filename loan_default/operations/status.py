@@ -18,6 +18,7 @@ from loan_default.settings import Settings
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
+    from loan_default.operations.batch_figures import BatchArchive
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,25 @@ class Status:
         return not (any(version.version for version in self.versions) or self.batches or self.waiting or self.runs)
 
 
-def read_status(settings: Settings) -> Status:
+def read_status(settings: Settings, archive: BatchArchive | None = None) -> Status:
     """Read how the installation stands now.
+
+    Args:
+        settings: of the home.
+        archive: what was read of batches, where there is one: of a bucket it saves two requests for each.
 
     Raises:
         TrackingError: the registry cannot be asked.
         BadInput: Dagster's records cannot be read.
     """
-    with ThreadPoolExecutor(3) as pool:  # a bucket takes its time; the registry and Dagster are asked meanwhile
+    with ThreadPoolExecutor(4) as pool:  # a bucket takes its time; the registry and Dagster are asked meanwhile
         performance = pool.submit(_performance, settings)
         deliveries = pool.submit(list_deliveries, settings.layout)
+        figures = pool.submit(archive.read) if archive else None
         runs = read_batch_runs(settings)
-        reading = pool.submit(lambda: read_batches(settings, runs, deliveries.result()))
+        reading = pool.submit(
+            lambda: read_batches(settings, runs, deliveries.result(), figures.result() if figures else None)
+        )
         versions, under_way, server = _versions(settings), tuple(runs_under_way(settings)), _server(settings)
         batches = reading.result()
     return Status(

@@ -81,7 +81,11 @@ def warm_up(app: Starlette) -> threading.Thread:
 
 
 def _read_ahead(app: Starlette) -> None:
-    for read in (app.state.batches.read, app.state.versions.read, partial(read_overview, app.state.settings)):
+    for read in (
+        app.state.batches.read,
+        app.state.versions.read,
+        partial(read_overview, app.state.settings, app.state.batches),
+    ):
         try:
             read()
         except (BadInput, TrackingError, OSError) as error:  # the pages say it too

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from loan_default.adapters import storage
+from loan_default.operations.batch_figures import BatchFigures, BatchList
 from loan_default.operations.batch_status import SCORED_READ, BatchStatus, comparisons, list_deliveries, read_batches
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
@@ -71,6 +72,19 @@ def test_a_scored_batch_has_its_verdict_only_if_it_was_compared_since(home: Sett
     assert read_batches(home, NO_RUNS, list_deliveries(home.layout)) == (
         BatchStatus("2018-10", "scored", 1_000, 7, 3, "stable", ("PSI 0.01",)),  # of an earlier release
         BatchStatus("2018-11", "scored", 1_000, 7, 4),
+    )
+
+
+def test_records_of_a_batch_whose_figures_are_known_are_not_opened(home: Settings) -> None:
+    for minutes, batch in enumerate(("2018-10", "2018-11")):
+        _leave_scoring(home, batch, minutes)
+        _leave_comparison(home, batch, 5)
+    known = BatchFigures(
+        "2018-10", None, None, 900, 8, {}, 2, NOW.isoformat(), {}, 0.2, "drifted", 0.3, 0.2, {}, (), ("PSI 0.3",)
+    )
+    assert read_batches(home, NO_RUNS, list_deliveries(home.layout), BatchList((known,), 0, NOW)) == (
+        BatchStatus("2018-10", "scored", 900, 8, 2, "drifted", ("PSI 0.3",)),
+        BatchStatus("2018-11", "scored", 1_000, 7, 3, "stable", ("PSI 0.01",)),
     )
 
 

@@ -59,14 +59,14 @@ def test_a_mistake_is_a_page_of_one_sentence(tmp_path: Path, error: Exception, s
 def test_warming_up_goes_on_after_what_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read: list[Settings] = []
+    read: list[tuple[object, ...]] = []
 
     def fail() -> None:
         raise TrackingError("The registry does not answer.")
 
     app, settings = create_app(Settings(tmp_path), People()), Settings(tmp_path)
     monkeypatch.setattr(app.state.versions, "read", fail)
-    monkeypatch.setattr(application, "read_overview", read.append)
+    monkeypatch.setattr(application, "read_overview", lambda *arguments: read.append(arguments))
     application.warm_up(app).join(60)
-    assert read == [settings]
+    assert read == [(settings, app.state.batches)]
     assert "The registry does not answer." in caplog.text

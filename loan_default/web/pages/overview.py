@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def show_overview(request: Request) -> Response:
     """Show how the installation stands."""
-    return show(request, "overview.html", **overview_content(read_overview(settings_of(request))))
+    overview = read_overview(settings_of(request), request.app.state.batches)
+    return show(request, "overview.html", **overview_content(overview))
 
 
 def overview_content(overview: Overview) -> dict[str, Any]:

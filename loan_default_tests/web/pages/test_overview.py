@@ -6,10 +6,12 @@ from html import unescape
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.overview import advise_on_drift
 from loan_default.operations.runs import Run
-from loan_default.operations.status import ServerStatus, Status, VersionStatus
+from loan_default.operations.status import ServerStatus, Status, VersionStatus, read_status
+from loan_default.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -41,3 +43,7 @@ def test_a_new_home_is_told_how_to_begin(empty_pages: TestClient) -> None:
     text = unescape(empty_pages.get("/").text)
     assert "No version has been trained yet." in text
     assert "loan-default run --data FILE" in text
+
+
+def test_batches_stand_as_they_do_where_nothing_was_read_of_them_before(pages_home: Settings) -> None:
+    assert read_status(pages_home, BatchArchive(pages_home.layout)).batches == read_status(pages_home).batches
