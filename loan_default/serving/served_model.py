@@ -200,14 +200,15 @@ def _quick_hazards(folder: Path, scorer: Scorer) -> tuple[Margins, ...]:
         return ()
     X = scorer.hazard.phase_rows(_trial_rows(scorer))
     models = {name: getattr(scorer.hazard, name) for name in hazard.MODELS}
-    return tuple(_quicker(folder / HAZARD_FOLDER / name, model, name, X)[0] for name, model in models.items())
+    rows = len(X) // _TRIED_ROWS  # of one application
+    return tuple(_quicker(folder / HAZARD_FOLDER / name, model, name, X, rows)[0] for name, model in models.items())
 
 
-def _quicker(folder: Path, model: RiskModel, kind: str, X: Matrix) -> tuple[Margins, str]:
+def _quicker(folder: Path, model: RiskModel, kind: str, X: Matrix, rows: int = 1) -> tuple[Margins, str]:
     """Return the margins by ONNX Runtime on one thread where the package has that form, else the model's.
 
     So it is too where the two are not the same to the bit on the rows `X`: which of them answers depends on how many
-    rows come.
+    rows come. One application has so many `rows`.
     """
     file = folder / onnx_export.FILE
     if not file.exists():
@@ -219,37 +220,37 @@ def _quicker(folder: Path, model: RiskModel, kind: str, X: Matrix) -> tuple[Marg
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
 
-    row = _OneRow(session, X.shape[1])
+    bound = _BoundRows(session, rows, X.shape[1])
 
     def margins(X: Matrix) -> Floats:
-        if len(X) == 1:
-            return row(X)
+        if len(X) == rows:
+            return bound(X)
         return np.asarray(session.run([onnx_export.OUTPUT], {onnx_export.INPUT: X})[0][:, 0], dtype=np.float64)
 
-    singly = np.concatenate([margins(X[[row]]) for row in range(len(X))])
+    singly = np.concatenate([margins(X[start : start + rows]) for start in range(0, len(X), rows)])
     if np.array_equal(margins(X), model.margins(X)) and np.array_equal(singly, margins(X)):
         return margins, "onnx"
     log.warning("ONNX Runtime does not give the same margins as %s, so that answers few rows as well", kind)
     return model.margins, kind
 
 
-class _OneRow(threading.local):
-    """The margin of one row by ONNX Runtime, with buffers that are bound once a thread: in 2/3 of the time."""
+class _BoundRows(threading.local):
+    """The margins of so many rows by ONNX Runtime, with buffers that are bound once a thread: in 2/3 of the time."""
 
-    def __init__(self, session: InferenceSession, columns: int) -> None:
+    def __init__(self, session: InferenceSession, rows: int, columns: int) -> None:
         self._session, self._binding = session, session.io_binding()
-        self._X, self._margin = np.empty((1, columns), dtype=np.float32), np.empty((1, 1), dtype=np.float32)
+        self._X, self._margins = np.empty((rows, columns), dtype=np.float32), np.empty((rows, 1), dtype=np.float32)
         for bind, name, buffer in (
             (self._binding.bind_input, onnx_export.INPUT, self._X),
-            (self._binding.bind_output, onnx_export.OUTPUT, self._margin),
+            (self._binding.bind_output, onnx_export.OUTPUT, self._margins),
         ):
             bind(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
 
     def __call__(self, X: Matrix) -> Floats:
-        """Return the margin (1,)."""
+        """Return the margins (rows,)."""
         self._X[:] = X
         self._session.run_with_iobinding(self._binding)
-        return np.array([self._margin.item()])
+        return self._margins[:, 0].astype(np.float64)
 
 
 def _trial_rows(scorer: Scorer) -> Matrix:
