@@ -19,13 +19,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loan_default.adapters.xgboost_tracker import tracker_apart
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Schema, Table, TablePart, part_bounds, stream_frames
 from loan_default.risk.data.splitting import Splits, WindowName, window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.model.development import BoostingSpec, Development, Sample, SampledFrom
+from loan_default.risk.model.development import (
+    BoostingSpec,
+    Development,
+    OpenLabel,
+    Sample,
+    SampledFrom,
+    margins_of,
+)
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 
@@ -163,9 +171,16 @@ class DaskEngine:
         """Apply a function to a table part by part; each comes here when it is ready."""
         return stream_frames(lambda: self.map(partial(_through, function), self.parts(table)), schema)
 
-    def development(self, loans: Table, space: FeatureSpace, splits: Splits, at_most: int | None = None) -> Development:
+    def development(
+        self,
+        loans: Table,
+        space: FeatureSpace,
+        splits: Splits,
+        at_most: int | None = None,
+        label: OpenLabel | None = None,
+    ) -> Development:
         """Lay out both windows in the memory of the workers, each holding some of their loans."""
-        return DaskDevelopment(self, loans, _Windows(space, splits, splits.share_of(at_most)))
+        return DaskDevelopment(self, loans, _Windows(space, splits, splits.share_of(at_most), label))
 
     # --- how it is done ---------------------------------------------------------------------------------------
 
@@ -284,17 +299,25 @@ def _explaining_errors() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Windows:
-    """The loans to develop a model on: a share of those of each window."""
+    """The loans to develop a model on: a share of those of each window; by a label also those not matured."""
 
     space: FeatureSpace
     splits: Splits
     share: float
+    label: OpenLabel | None
 
     def sample(self, window: WindowName, part: TablePart) -> Sample:
         """Return the loans of a window that a part holds."""
-        loans = part.scan()
-        drawn = window_loans(loans, self.space.contract, self.splits, window, offset=part.offset, share=self.share)
-        return Sample.of(drawn, self.space)
+        drawn = window_loans(
+            part.scan(),
+            self.space.contract,
+            self.splits,
+            window,
+            offset=part.offset,
+            share=self.share,
+            with_open=self.label is not None,
+        )
+        return Sample.of(drawn, self.space, self.label)
 
 
 def _names_of(window: SampledFrom) -> tuple[WindowName, ...]:
@@ -393,11 +416,11 @@ class DaskDevelopment:
         rows = sum(self._map(_loans_in, samples))
         return Sample.concat([*self._map(partial(Sample.thin, share=at_most / rows, seed=seed), samples)])
 
-    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Compute the margins of each sample where it is, with the outcomes."""
-        parts = self._map(partial(_margins, model), self._samples["calibrate"])
-        margins, outcomes = zip(*parts, strict=True)
-        return np.concatenate(margins), np.concatenate(outcomes)
+        parts = self._map(partial(margins_of, model), self._samples["calibrate"])
+        margins, outcomes, matured = zip(*parts, strict=True)
+        return np.concatenate(margins), np.concatenate(outcomes), np.concatenate(matured)
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """Try one item for each worker at a time, which has binned all loans of both windows for itself."""
@@ -407,10 +430,6 @@ class DaskDevelopment:
 
 def _loans_in(sample: Sample) -> int:
     return len(sample.y)
-
-
-def _margins(model: RiskModel, sample: Sample) -> tuple[Floats, Floats]:
-    return model.margins(sample.X), sample.y.astype(np.float64)
 
 
 class _OneWorkerDevelopment:

@@ -229,7 +229,7 @@ class Evaluation:
     @property
     def came(self) -> str:
         """Say how the test loans of a book with dates lie to the others: `came after the training loans`."""
-        when = "came after" if self.out_of_time else "are of the same months as"
+        when = "came after" if self.out_of_time else "did not all come after"
         return f"{when} the training loans{' of their term' if self.several_terms else ''}"
 
     @property

@@ -31,6 +31,7 @@ _NO_COSTS = "The policy has no section value, so nothing is said of value."
 _SEGMENTLESS = {"id": "the number of the loan", "time": "the month of issue"}
 UnknownFields = Literal["refuse", "ignore"]
 DecidedBy = Literal["pd", "npv", "both"]
+TrainingLabel = Literal["matured", "open"]
 MARGIN_DIGITS = 9  # decimals of the value of one unit lent, with which it is compared
 CUT_OFFS = ("by", "approve_below", "decline_from", "approve_npv_from", "decline_npv_below")
 MonitoringTrigger = Literal["drift", "performance", "failure"]
@@ -380,6 +381,8 @@ class Policy(Section):
         overrides: why a person may decide otherwise than the version did.
         value: what a loan costs its lender; without it no value is computed.
         provision: when the risk of an open loan has risen, and the scenarios of its expected loss.
+        label: what trainings learn from: `matured` loans alone, or `open`: also all others, each by the probability
+            that hazards give it of ending in default. Versions are judged by matured loans either way.
     """
 
     decision: DecisionPolicy
@@ -392,6 +395,14 @@ class Policy(Section):
     governance: GovernancePolicy = GovernancePolicy()
     value: ValuePolicy | None = Field(default=None, examples=["{funding_rate: 0.05, servicing_cost: 0.01}"])
     provision: ProvisionPolicy = ProvisionPolicy()
+    label: TrainingLabel = "matured"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a label by which no version could be promoted."""
+        if self.label == "open" and self.promotion.require_out_of_time:
+            problem = "label: open learns from loans that are younger than those that test, which promotion"
+            problem += ".require_out_of_time: true forbids; write false there, or label: matured"
+            yield Problem(problem, ("label",))
 
 
 def load_policy(path: Path | None = None, contract: Contract | None = None) -> Policy:

@@ -59,7 +59,7 @@ class Section(BaseModel):
     stand_ins: ClassVar[Mapping[str, Any]] = {}
 
     @property
-    def label(self) -> str:
+    def caption(self) -> str:
         """Return what people call this section among others of its kind; by default nothing."""
         return ""
 
@@ -75,21 +75,21 @@ class Section(BaseModel):
     def _hold_together(self, info: ValidationInfo) -> Self:
         if info.context is not PROBLEMS_LATER:
             for problem in self.problems():
-                label = self._label_at(problem.location)
-                raise ValueError(f"{label}: {problem.sentence}" if label else problem.sentence)
+                caption = self._caption_at(problem.location)
+                raise ValueError(f"{caption}: {problem.sentence}" if caption else problem.sentence)
         return self
 
-    def _label_at(self, location: Location) -> str:
-        """Return the label of the innermost labelled section around the location."""
+    def _caption_at(self, location: Location) -> str:
+        """Return the caption of the innermost section that has one, around the location."""
         value: Any = self
-        label = self.label
+        caption = self.caption
         for part in location:
             value = getattr(value, str(part), None) if isinstance(value, Section) else value[part]
             if isinstance(value, Section):
-                label = value.label or label
+                caption = value.caption or caption
             elif not isinstance(value, tuple | Mapping):
                 break
-        return label
+        return caption
 
     @property
     def fingerprint(self) -> str:

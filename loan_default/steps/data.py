@@ -15,7 +15,7 @@ from loan_default.adapters.file_listing import local_copy, require_files
 from loan_default.adapters.storage import store, store_afterwards, write_json
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
-from loan_default.risk.policy import Finding
+from loan_default.risk.policy import Finding, TrainingLabel
 from loan_default.risk.validation.quality_gates import judge_cleaning
 from loan_default.steps.gates import require_passed
 from loan_default.steps.workspace import Workspace
@@ -75,15 +75,23 @@ def clean_loan_file(
 
 
 def split_cleaned_loans(
-    loans: ParquetTable, cleaning_report: Mapping[str, Any], contract: Contract, plan: SplitPlan
+    loans: ParquetTable,
+    cleaning_report: Mapping[str, Any],
+    contract: Contract,
+    plan: SplitPlan,
+    label: TrainingLabel = "matured",
 ) -> Splits:
-    """Cut the cleaned loans whose outcome counts into windows.
+    """Cut the cleaned loans whose outcome counts into windows; by the label `open` others are learned from too.
 
     Raises:
-        BadInput: the loans do not suffice for the plan.
+        BadInput: the loans do not suffice for the plan, or the book does not say what the label needs.
     """
     from loan_default.risk.data.splitting import split_loans
+    from loan_default.risk.model.timing import timing_problem
 
+    if label == "open" and (problem := timing_problem(contract)):
+        facts = problem.partition(", so nothing is said")[0]
+        raise BadInput(f"label: open needs to know when loans ended. {facts}; write label: matured into the policy.")
     return split_loans(
         loans.scan(),
         contract,
@@ -91,6 +99,7 @@ def split_cleaned_loans(
         snapshot=parse_optional_month(cleaning_report["snapshot"], "snapshot"),
         data_fingerprint=cleaning_report["fingerprint"],
         without_id=cleaning_report.get("without_id", 0),
+        label=label,
     )
 
 

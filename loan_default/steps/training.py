@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from loan_default.risk.contract.book import Contract
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.compute import Engine
     from loan_default.risk.data.splitting import Splits
-    from loan_default.risk.model.development import Development
+    from loan_default.risk.model.development import Development, OpenLabel
     from loan_default.risk.model.search_space import SearchSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
     from loan_default.risk.model.tuning import Trial, TunedParams
@@ -79,7 +79,7 @@ def tune_parameters(
     search_space = search_space.for_loans(data.splits.window("train").rows)
     at_most = search_space.tunable(candidate).tuned_on_at_most
     tuned = tune(
-        _development(data, decision, at_most),
+        _Developments(data, search_space, seed).of(decision, at_most),
         search_space,
         data_fingerprint=data.splits.fingerprint,
         storage=study_storage,
@@ -91,12 +91,43 @@ def tune_parameters(
     return Tuning(tuned, data.splits.share_of(at_most))
 
 
-def _development(data: TrainingData, decision: DecisionPolicy, at_most: int | None = None) -> Development:
-    """Return the windows that a model may be developed on, as it may see them."""
-    from loan_default.risk.model.development import development_on
+@dataclass(frozen=True)
+class _Developments:
+    """Gives the windows that models may be developed on, as each may see them; open loans are labelled once a view."""
 
-    hidden = decision.decide_without_opinion
-    return development_on(data.engine, data.loans, data.contract, data.splits, at_most, without_opinion=hidden)
+    data: TrainingData
+    search_space: SearchSpace
+    seed: int
+
+    def of(self, decision: DecisionPolicy, at_most: int | None = None) -> Development:
+        """Return the windows, of which about so many loans are drawn, as a decision may see them."""
+        from loan_default.risk.model.development import development_on
+
+        data, hidden = self.data, decision.decide_without_opinion
+        if hidden not in self._labels:
+            self._labels[hidden] = self._fit_label(hidden)
+        return development_on(
+            *(data.engine, data.loans, data.contract, data.splits, at_most),
+            without_opinion=hidden,
+            label=self._labels[hidden],
+        )
+
+    @property
+    def matured(self) -> _Developments:
+        """Return the same of matured loans alone."""
+        return replace(self, data=replace(self.data, splits=replace(self.data.splits, open_loans=None)))
+
+    @cached_property
+    def _labels(self) -> dict[bool, OpenLabel | None]:
+        return {}
+
+    def _fit_label(self, hidden: bool) -> OpenLabel | None:
+        from loan_default.risk.model.features import FeatureSpace
+        from loan_default.risk.model.open_label import fit_label
+
+        data = self.data
+        space = FeatureSpace(data.contract, data.splits.population, hidden)
+        return fit_label(data.engine, data.loans, data.splits, space, self.search_space, self.seed)
 
 
 def train_and_register(
@@ -137,9 +168,9 @@ def train_and_register(
 
     loans, splits = data.loans, data.splits
     search_space = _tuned_space(data, tuned, search_space)
-    development = _development(data, policy.decision)
+    developments = _Developments(data, search_space, seed)
     candidates = train_candidates(
-        development, search_space, policy.decision, seed=seed, kinds=kinds, on_fitted=on_fitted
+        developments.of(policy.decision), search_space, policy.decision, seed=seed, kinds=kinds, on_fitted=on_fitted
     )
     best = candidates[0]
     findings = judge_candidate(best, _calibrate_window(data), policy.promotion, bootstrap=Bootstrap(seed))
@@ -150,7 +181,7 @@ def train_and_register(
     scorer, timing = with_timing(scorer, data.engine, loans, splits, search_space, seed)
     candidates = tuple(replace(each, scorer=valued_alike(each.scorer, scorer)) for each in candidates)
     reference = reference_of(data.engine, loans, data.contract, splits, best.scorer, policy.drift.report_sample_rows)
-    variants = _fit_variants(data, search_space, policy.decision, best.kind, seed)
+    variants = _fit_variants(developments, policy.decision, best.kind)
     variants = {name: replace(each, scorer=valued_alike(each.scorer, scorer)) for name, each in variants.items()}
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)
     trained = _record(candidates, version.version, mlflow_run_id, seed, tags)
@@ -192,35 +223,38 @@ def _tags(data: TrainingData, policy: Policy, seed: int) -> dict[str, str]:
     }
 
 
-def _fit_variants(
-    data: TrainingData, search_space: SearchSpace, decision: DecisionPolicy, kind: str, seed: int
-) -> dict[str, Candidate]:
+def _fit_variants(developments: _Developments, decision: DecisionPolicy, kind: str) -> dict[str, Candidate]:
     """Fit the best kind once more by another seed, and once with the lender's opinion if it has none, or without.
 
-    They are measured beside it, never chosen: so the card can say what hangs on chance, and what on the opinion.
-    Of many loans all are fitted on a sample, and the kind as it is too, so that the card tells what the sample costs.
+    Where it learned from loans that have not matured, it is also fitted on those that have. They are measured beside
+    it, never chosen: so the card can say what hangs on chance, what on the opinion and what on open loans. Of many
+    loans all are fitted on a sample, and the kind as it is too, so that the card tells what the sample costs.
     """
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.validation.alternatives import (
         ANOTHER_SEED,
+        ON_MATURED,
         ON_SAMPLE,
         SAMPLED_AT_MOST,
         WITH_OPINION,
         WITHOUT_OPINION,
     )
 
-    ways = {ANOTHER_SEED: (decision, seed + 1)}
+    data, seed = developments.data, developments.seed
+    ways = {ANOTHER_SEED: (developments, decision, seed + 1)}
     if data.splits.share_of(SAMPLED_AT_MOST) < 1:
-        ways[ON_SAMPLE] = (decision, seed)
+        ways[ON_SAMPLE] = (developments, decision, seed)
+    if data.splits.open_loans:
+        ways[ON_MATURED] = (developments.matured, decision, seed)
     if data.contract.opinions and len(data.contract.opinions) < len(data.contract.features):
         hidden = decision.decide_without_opinion
         other = decision.model_copy(update={"decide_without_opinion": not hidden})
-        ways[WITH_OPINION if hidden else WITHOUT_OPINION] = (other, seed)
+        ways[WITH_OPINION if hidden else WITHOUT_OPINION] = (developments, other, seed)
     return {
         name: train_candidates(
-            _development(data, view, SAMPLED_AT_MOST), search_space, view, seed=chance, kinds=[kind]
+            loans.of(view, SAMPLED_AT_MOST), developments.search_space, view, seed=chance, kinds=[kind]
         )[0]
-        for name, (view, chance) in ways.items()
+        for name, (loans, view, chance) in ways.items()
     }
 
 

@@ -23,6 +23,7 @@ from loan_default.adapters.file_listing import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
 from loan_default.risk.contract.loading import load_contract
+from loan_default.risk.data.as_of import as_of
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
@@ -30,6 +31,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.model.batch_scoring import write_predictions
 from loan_default.risk.model.development import development_on, on_windows
+from loan_default.risk.model.open_label import HazardLabel
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.training import Candidate, select_opinions, train_candidates
 from loan_default.risk.model.tuning import TunedParams, tune
@@ -37,7 +39,7 @@ from loan_default.risk.monitoring.drift import feature_drift, judge_drift
 from loan_default.risk.monitoring.reference_profile import profile_of, reference_of
 from loan_default.risk.policy import load_policy
 from loan_default_tests.engines import Cluster, cluster, kill_worker
-from loan_default_tests.packages import full_search_space, scorer
+from loan_default_tests.packages import full_search_space, scorer, timed_scorer
 
 CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
@@ -90,6 +92,25 @@ def search() -> SearchSpace:
         start = {**search.tunable(name).start, "learning_rate": 0.1}
         search = search.replace(name, start=start, rounds_at_most=120)
     return search
+
+
+@pytest.mark.integration
+def test_loans_that_have_not_matured_are_labelled_by_the_workers_alike(engine: DaskEngine, book: Book) -> None:
+    month = date(2016, 1, 1)
+    view = as_of(book.loans.scan(), CONTRACT, month).collect()
+    view.write_parquet(path := book.raw / "view.parquet")
+    table = ParquetTable.of(UPath(path), book.raw)
+    splits = split_loans(view.lazy(), CONTRACT, SplitPlan(), snapshot=month, data_fingerprint="d", label="open")
+    hazard = timed_scorer("xgboost").hazard
+    assert hazard is not None and splits.open_loans is not None
+    label = HazardLabel(hazard, CONTRACT, month)
+    here, there = (development_on(each, table, CONTRACT, splits, label=label) for each in (LOCAL, engine))
+    samples = [each.sample("both", 10**9, 0) for each in (here, there)]
+    assert len(samples[0].y) == splits.development_rows
+    assert np.array_equal(np.sort(samples[0].y), np.sort(samples[1].y))
+    model = scorer("xgboost").model
+    counted = [int(each.margins(model)[2].sum()) for each in (here, there)]
+    assert counted == [splits.window("calibrate").rows] * 2
 
 
 def fitted(engine: Engine, book: Book, search: SearchSpace, *kinds: str) -> tuple[Candidate, ...]:

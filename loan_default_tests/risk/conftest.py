@@ -32,6 +32,14 @@ def _one_thread() -> None:
     xgboost.set_config(nthread=1)
 
 
+def clean(raw: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Clean loans as published."""
+    write_csv(raw, folder / "loans.csv")
+    cleaned = folder / "cleaned.parquet"
+    clean_loans([folder / "loans.csv"], load_contract(), cleaned=cleaned, rejected=folder / "rejected.parquet")
+    return pl.read_parquet(cleaned, glob=False)
+
+
 @pytest.fixture(scope="session")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.DataFrame]:
     """Clean synthetic loans, and return them by window: 4,900 train, 1,400 calibrate and 1,700 test."""

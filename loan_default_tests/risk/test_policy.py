@@ -138,3 +138,16 @@ def test_no_gate_judges_by_what_is_protected(tmp_path: Path) -> None:
     sentence = f"promotion.segments: {protected.name} is protected, and so for reports on fairness alone; delete it"
     with pytest.raises(BadInput, match=sentence):
         load_policy(write_policy(tmp_path, "promotion.segments", [protected.name]), TIMELESS)
+
+
+def test_learning_from_open_loans_needs_a_policy_that_does_not_ask_for_a_test_out_of_time(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("label: open\n", encoding="utf-8")
+    with pytest.raises(BadInput) as refused:
+        load_policy(path)
+    assert str(refused.value).endswith(
+        "label: open learns from loans that are younger than those that test, which "
+        "promotion.require_out_of_time: true forbids; write false there, or label: matured."
+    )
+    path.write_text("label: open\npromotion: {require_out_of_time: false}\n", encoding="utf-8")
+    assert load_policy(path).label == "open"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from upath import UPath
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.storage import read_json
@@ -69,6 +70,19 @@ def test_cleaned_loans_are_cut_as_of_the_snapshot_of_their_report(
     assert [window.name for window in splits.windows] == ["train", "calibrate", "test"]
     assert splits.data_fingerprint == report["fingerprint"]
     assert f"{splits.snapshot:%Y-%m}" == report["snapshot"]
+
+
+def test_open_loans_are_not_learned_from_where_nobody_says_when_loans_ended(
+    loans_csv: Path, contract: Contract, workspace: Workspace
+) -> None:
+    loans = ParquetTable.of(UPath(loans_csv), workspace.staging)
+    unknown = contract.model_copy(update={"outcome": contract.outcome.model_copy(update={"known": None})})
+    with pytest.raises(BadInput) as refused:
+        split_cleaned_loans(loans, {}, unknown, SplitPlan(), "open")
+    assert str(refused.value) == (
+        "label: open needs to know when loans ended. The contract names no column of the last payment (outcome.known); "
+        "write label: matured into the policy."
+    )
 
 
 def test_a_month_is_written_with_its_year() -> None:

@@ -1,6 +1,7 @@
 """A search for parameters goes on where it stopped, and a training registers its best candidate or nothing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.validation import alternatives
-from loan_default.risk.validation.alternatives import ANOTHER_SEED, ON_SAMPLE, WITHOUT_OPINION
+from loan_default.risk.validation.alternatives import ANOTHER_SEED, ON_MATURED, ON_SAMPLE, WITHOUT_OPINION
 from loan_default.steps.batch import Batch
 from loan_default.steps.data import clean_loan_file, split_cleaned_loans
+from loan_default.steps.evaluation import evaluate_version
 from loan_default.steps.gates import GateFailed
+from loan_default.steps.model_card import write_card
 from loan_default.steps.scoring import read_batch, score_batch
 from loan_default.steps.training import Training, TrainingData, train_and_register, tune_parameters
 from loan_default.steps.workspace import Workspace
@@ -32,10 +35,10 @@ from loan_default_tests.stores import client_of, new_run, new_tracking
 pytestmark = pytest.mark.integration
 
 
-def _train(book: Book, policy: Policy) -> tuple[Training, str]:
+def _train(book: Book, policy: Policy, data: TrainingData | None = None) -> tuple[Training, str]:
     run_id = new_run(book.models.tracking)
     training = train_and_register(
-        book.data,
+        data or book.data,
         book.record("tuned_params"),
         book.search_space,
         policy,
@@ -46,6 +49,54 @@ def _train(book: Book, policy: Policy) -> tuple[Training, str]:
         on_fitted=lambda candidate: None,
     )
     return training, run_id
+
+
+def _learning_from_open_loans(book: Book) -> TrainingData:
+    report, plan = book.record("cleaning_report"), SplitPlan()
+    return replace(book.data, splits=split_cleaned_loans(book.data.loans, report, book.contract, plan, "open"))
+
+
+def test_open_loans_are_learned_from_where_the_policy_says_so(own_book: Book) -> None:
+    data = _learning_from_open_loans(own_book)
+    assert data.splits.open_loans is not None
+    training, _ = _train(own_book, own_book.policy, data)
+    version = own_book.models.tracking.get(training.record["version"])
+    assert training.record["training_fingerprint"] == data.splits.fingerprint
+    assert own_book.models.splits(version) == data.splits
+    assert ON_MATURED in training.record["variants"]
+    assert len(training.candidates[0].margins) == data.splits.window("calibrate").rows
+    reference = own_book.models.reference(version)
+    assert reference.profile.months == ("2012-01", "2014-06")
+    assert reference.profile.rows == data.splits.development_rows
+    assert "had not ended" in training.record["timing"]
+
+
+@pytest.mark.long
+def test_a_version_that_learned_from_open_loans_is_judged_described_and_used_as_any(own_book: Book) -> None:
+    data, now = _learning_from_open_loans(own_book), datetime(2026, 3, 1, tzinfo=UTC)
+    training, _ = _train(own_book, own_book.policy, data)
+    record = as_json(training.record)
+    evaluation = evaluate_version(
+        data, record, own_book.models, own_book.policy, own_book.layout, now=now, resamples=20, seed=7
+    )
+    judged = evaluation.judgement.evaluation
+    assert (judged.rows, judged.out_of_time) == (data.splits.window("test").rows, False)
+    assert judged.came == "did not all come after the training loans of their term"
+    assert ON_MATURED in {line.name for line in evaluation.examination.alternatives}
+    card = write_card(
+        own_book.models,
+        own_book.policy,
+        cleaning_report=own_book.record("cleaning_report"),
+        loan_splits=data.splits.to_dict(),
+        trained_model=record,
+        evaluation=as_json(evaluation.to_dict()),
+        decision={**own_book.record("promoted_model"), "candidate": record["version"]},
+        layout=own_book.layout,
+    )
+    assert data.splits.open_loans is not None
+    assert f"{data.splits.open_loans.rows:,} loans that had not matured by 2019-03" in card.text
+    assert "A version is judged by matured loans only" in card.text
+    assert "learned from matured loans alone" in card.text
 
 
 def test_a_search_goes_on_where_it_stopped(own_book: Book) -> None:

@@ -153,7 +153,7 @@ def loan_splits(
         parse_optional_month(config.calibrate_from, "calibrate_from"),
         parse_optional_month(config.test_from, "test_from"),
     )
-    splits = split_cleaned_loans(cleaned_loans, cleaning_report, loan_book.contract, plan)
+    splits = split_cleaned_loans(cleaned_loans, cleaning_report, loan_book.contract, plan, loan_book.policy.label)
     return dg.MaterializeResult(value=splits.to_dict(), metadata=_split_metadata(splits))
 
 
@@ -162,7 +162,7 @@ def _split_metadata(splits: "Splits") -> Metadata:
     return {
         "windows": metadata.table(["window", "term", splits.order, "loans", "default rate"], rows),
         "remarks": metadata.bullets(splits.remarks),
-        "out_of_time": splits.out_of_time,
+        "out_of_time": splits.tests_out_of_time,
         "fingerprint": splits.fingerprint,
         "unresolved": splits.unresolved,
         "immature": splits.immature,

@@ -90,7 +90,7 @@ class Contract(Section):
         return data if has_number else {**data, "fields": (*fields, _OWN_NUMBER)}
 
     @property
-    def label(self) -> str:
+    def caption(self) -> str:
         """Return nothing: there is one contract."""
         return ""
 

@@ -118,7 +118,7 @@ class LoanField(Section):
         return derived
 
     @property
-    def label(self) -> str:
+    def caption(self) -> str:
         """Return what people call it."""
         return f"field {self.name}"
 

@@ -61,7 +61,7 @@ class FileFormat(Section):
         return None if sign == "none" else sign
 
     @property
-    def label(self) -> str:
+    def caption(self) -> str:
         """Return the key of the contract."""
         return "files"
 
@@ -140,7 +140,7 @@ class FileLayout(Section):
         return date.fromisoformat(f"{value[:7]}-01")
 
     @property
-    def label(self) -> str:
+    def caption(self) -> str:
         """Return what people call it."""
         return f"layout {self.name}"
 

@@ -2,6 +2,7 @@
 
 A loan is matured when its outcome had to be known by the snapshot month; younger vintages hold only early payers and
 early defaulters. Long terms mature later, so each term is cut by its own months, and every window holds all of them.
+Where the policy's label is `open` the younger loans are learned from too, and never judged by: see `OpenWindow`.
 Where all outcomes are final every loan with an outcome counts. A book without a date is cut by its cohorts, or, where
 it has none, by a draw of the loans' ids; neither is out of time.
 Reading loans belongs in `cleaning`, turning them into a matrix in `model.features`.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from loan_default.risk.data.population import Population, measure_population
 from loan_default.risk.errors import BadInput
 from loan_default.risk.loan_order import CutBy, Position, cohort_level, draw_of, issue_order
 from loan_default.risk.month_texts import month_number
+from loan_default.risk.policy import TrainingLabel
 
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
@@ -122,6 +124,30 @@ class Window:
 
 
 @dataclass(frozen=True)
+class OpenWindow:
+    """Counts the loans that had not matured by the snapshot and are learned from all the same; none is judged by.
+
+    Attributes:
+        rows: how many.
+        ended: of them those that have an outcome.
+        first_month: in which the first was issued.
+        last_month: in which the last was.
+        calibrate_from: issue month from which on they calibrate; the others train.
+    """
+
+    rows: int
+    ended: int
+    first_month: date
+    last_month: date
+    calibrate_from: date
+
+    @property
+    def span(self) -> str:
+        """Write the issue months, from the first to the last."""
+        return f"{_text(self.first_month)} to {_text(self.last_month)}"
+
+
+@dataclass(frozen=True)
 class Splits:
     """Windows of one data set, and the population of those that a model may be developed on.
 
@@ -142,6 +168,8 @@ class Splits:
         cut_by: what a book without a date was cut by: cohorts, or a draw of the loans' ids; else None.
         cohort: the field that names the cohort, where there is one.
         without_id: of a draw the loans that have no id of their own, but one by file and row.
+        open_loans: the loans that are learned from although they have not matured; None where the label is `matured`,
+            or all loans have.
     """
 
     snapshot: date | None
@@ -158,6 +186,7 @@ class Splits:
     cut_by: CutBy | None = None
     cohort: str | None = None
     without_id: int | None = None
+    open_loans: OpenWindow | None = None
 
     def window(self, name: WindowName) -> Window:
         """Return the window of this name."""
@@ -174,14 +203,32 @@ class Splits:
 
     def share_of(self, at_most: int | None) -> float:
         """Divide `at_most` loans by those that a model may be developed on; 1 where there are fewer."""
-        development_rows = sum(window.rows for window in self.windows if window.name != "test")
-        return 1 if at_most is None else min(at_most / development_rows, 1)
+        return 1 if at_most is None else min(at_most / self.development_rows, 1)
+
+    @property
+    def development_rows(self) -> int:
+        """Count the loans that a model may be developed on."""
+        matured = sum(window.rows for window in self.windows if window.name != "test")
+        return matured + (self.open_loans.rows if self.open_loans else 0)
+
+    @property
+    def developed_from(self) -> date | None:
+        """Return the issue month of the oldest loan that a model is developed on; None where loans have none."""
+        return min(self._development_months("first_month"), default=None)
 
     @property
     def developed_until(self) -> date | None:
         """Return the issue month of the newest loan that a model is developed on; None where loans have none."""
-        months = [window.last_month for window in self.windows if window.name != "test"]
-        return max((month for month in months if month), default=None)
+        return max(self._development_months("last_month"), default=None)
+
+    def _development_months(self, name: str) -> list[date]:
+        windows = [*(window for window in self.windows if window.name != "test"), self.open_loans]
+        return [month for window in windows if (month := getattr(window, name, None))]
+
+    @property
+    def tests_out_of_time(self) -> bool:
+        """Tell whether the test loans came after all others of their term, those that have not matured among them."""
+        return self.out_of_time and self.open_loans is None
 
     @property
     def order(self) -> str:
@@ -210,7 +257,19 @@ class Splits:
         if self.labels_known_by is None:
             return ()
         overdue = f"{self.overdue:,} loans have no outcome although it had to be known by {self.snapshot:%Y-%m}."
-        return self._hindsight(self.labels_known_by), overdue
+        return self._hindsight(self.labels_known_by), *self._open_remark(), overdue
+
+    def _open_remark(self) -> Iterator[str]:
+        """Say what was learned from loans that had not matured, and what that takes from the test."""
+        if loans := self.open_loans:
+            yield (
+                f"{loans.rows:,} loans that had not matured by {self.snapshot:%Y-%m}, issued {loans.span}, are learned "
+                f"from too: {loans.ended:,} by how they ended, {loans.rows - loans.ended:,} by the probability that "
+                "two hazards of these and the other loans of development give them of ending in default. Those issued "
+                f"from {_text(loans.calibrate_from)} on calibrate. No figure is measured on them. They are younger "
+                "than the test loans of their term, so figures on these are of loans that the model has not seen, but "
+                "not out of time."
+            )
 
     def _hindsight(self, known_by: date) -> str:
         """Say what was known when: whether a model could have been developed before its test loans were issued."""
@@ -222,7 +281,7 @@ class Splits:
         tested_from = self.window("test").first_month
         if tested_from is None or known_by <= tested_from:
             return facts
-        kind = "out of time, not point in time" if self.out_of_time else "neither out of time nor point in time"
+        kind = "out of time, not point in time" if self.tests_out_of_time else "neither out of time nor point in time"
         return (
             f"{facts} The test loans were issued from {_text(tested_from)} on, before that was known: figures on them "
             f"are {kind}."
@@ -246,7 +305,12 @@ class Splits:
         earlier: pl.Expr = (order < _start_of(self._cuts, "test_from", contract)).fill_null(True)
         if contract.outcomes_are_final or self.snapshot is None:
             return earlier
-        return (month_number(order) + _term(contract) <= month_number(pl.lit(self.snapshot))) & earlier
+        ends, snapshot = month_number(order) + _term(contract), month_number(pl.lit(self.snapshot))
+        learned = (ends <= snapshot) & earlier
+        if self.open_loans is None:
+            return learned
+        young = (ends + contract.outcome.grace_months > snapshot) & (order <= self.open_loans.last_month)
+        return learned | young.fill_null(True)
 
     def unseen_by(self, champion: Splits, contract: Contract) -> pl.Expr:
         """Return true for loans of this test window that a model of the champion's windows was not developed on."""
@@ -295,6 +359,8 @@ class Splits:
         population = Population(**data.get("population", {}))
         windows = train, calibrate, test
         record = {"snapshot": None, **_with_dates(data)}
+        if "open_loans" in data:
+            record["open_loans"] = OpenWindow(**_with_dates(data["open_loans"]))
         return cls(**{**record, "windows": windows, "cuts": cuts, "population": population})
 
 
@@ -331,6 +397,7 @@ def split_loans(
     snapshot: date | None,
     data_fingerprint: str,
     without_id: int = 0,
+    label: TrainingLabel = "matured",
 ) -> Splits:
     """Cut the matured loans of each term into windows by whole issue months.
 
@@ -351,6 +418,8 @@ def split_loans(
         snapshot: month in which the files were taken; not needed where outcomes are final.
         data_fingerprint: of the files.
         without_id: how many loans have no id of their own.
+        label: `open` where loans that have not matured are learned from too: the newest of them, which hold at least
+            `plan.calibrate_share`, calibrate.
 
     Raises:
         BadInput: no loan is matured, a first month leaves a window without loans or is named in a book without a date,
@@ -363,7 +432,6 @@ def split_loans(
         raise BadInput(nothing_matured(contract, snapshot))
     cuts = _cut_terms(months, plan) if months["month"].n_unique() >= len(WINDOWS) else ()
     windows, labels_known_by = _measure(_assign(loans, contract, snapshot, cuts), cuts, contract)
-    newest = max(month for window in windows[:2] if (month := window.last_month))
     splits = Splits(
         snapshot,
         windows,
@@ -374,9 +442,38 @@ def split_loans(
         cuts=cuts,
         overdue=totals.get("overdue"),
         labels_known_by=labels_known_by,
-        training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month if snapshot else None,
+        open_loans=_count_open(loans, contract, snapshot, plan) if label == "open" and snapshot else None,
     )
-    return _with_population(splits, loans, contract)
+    return _with_population(_with_age(splits), loans, contract)
+
+
+def _with_age(splits: Splits) -> Splits:
+    """Say how old the newest loan was that a model may be developed on."""
+    snapshot, newest = splits.snapshot, splits.developed_until
+    if not (snapshot and newest):
+        return splits
+    return replace(splits, training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month)
+
+
+def _count_open(loans: pl.LazyFrame, contract: Contract, snapshot: date, plan: SplitPlan) -> OpenWindow | None:
+    """Count the loans that have not matured, and find the month from which on they calibrate; None where all have."""
+    months = (
+        loans.filter(is_open(contract, snapshot))
+        .group_by(pl.col(contract.time_name).alias("month"))
+        .agg(pl.len(), pl.col(OUTCOME).count().alias("ended"))
+        .sort("month")
+        .collect()
+    )
+    if months.is_empty():
+        return None
+    names, rows = months["month"].to_list(), months["len"].to_list()
+    calibrate_from = names[_newest(rows, plan.calibrate_share, least=0)]
+    return OpenWindow(sum(rows), int(months["ended"].sum()), names[0], names[-1], calibrate_from)
+
+
+def is_open(contract: Contract, snapshot: date) -> pl.Expr:
+    """Return true for loans that had not matured by the month in which their file was taken, whatever is known."""
+    return (pl.col(MATURES) > snapshot) & (pl.col(contract.time_name) < snapshot)
 
 
 def _count_loans(loans: pl.LazyFrame, contract: Contract, snapshot: date | None) -> tuple[dict[str, int], pl.DataFrame]:
@@ -438,7 +535,9 @@ def _split_without_time(
 def _with_population(splits: Splits, loans: pl.LazyFrame, contract: Contract) -> Splits:
     """Measure the population of the loans that a model may be developed on, or of a million of them."""
     share = splits.share_of(_MEASURED_AT_MOST)
-    drawn = _assign(loans, contract, splits.snapshot, splits.cuts, share=share, cut_by=splits.cut_by)
+    drawn = _assign(
+        loans, contract, splits.snapshot, splits.cuts, share=share, cut_by=splits.cut_by, open_loans=splits.open_loans
+    )
     return replace(splits, population=measure_population(drawn.filter(pl.col("window") != "test"), contract))
 
 
@@ -548,8 +647,12 @@ def _assign(
     offset: int = 0,
     share: float = 1,
     cut_by: CutBy | None = None,
+    open_loans: OpenWindow | None = None,
 ) -> pl.LazyFrame:
-    """Give matured loans, or a share of them, a column `window`; `offset` loans of the file come before."""
+    """Give matured loans, or a share of them, a column `window`; `offset` loans of the file come before.
+
+    Where `open_loans` is given those are among them, and never test.
+    """
     if not cuts or share < 1:
         loans = loans.with_row_index(_POSITION, offset)
     if share < 1:  # by no regular pattern, which the file's own order might follow
@@ -561,7 +664,12 @@ def _assign(
         order = draw_of(contract.id_name) if cut_by == "draw" else issue_order(contract)
         early, middle = (order < _start_of(cuts, name, contract) for name in ("calibrate_from", "test_from"))
     window = pl.when(early).then(pl.lit("train")).when(middle).then(pl.lit("calibrate")).otherwise(pl.lit("test"))
-    return loans.filter(_matured(contract, snapshot)).with_columns(window.alias("window"))
+    chosen = _matured(contract, snapshot)
+    if open_loans and snapshot:
+        young, trains = is_open(contract, snapshot), pl.col(contract.time_name) < open_loans.calibrate_from
+        of_young = pl.when(trains).then(pl.lit("train")).otherwise(pl.lit("calibrate"))
+        window, chosen = pl.when(young).then(of_young).otherwise(window), chosen | young
+    return loans.filter(chosen).with_columns(window.alias("window"))
 
 
 def _start_of(cuts: Sequence[Cut], name: Literal["calibrate_from", "test_from"], contract: Contract) -> pl.Expr:
@@ -627,6 +735,7 @@ def window_loans(
     offset: int = 0,
     columns: Sequence[str] | None = None,
     share: float = 1,
+    with_open: bool = False,
 ) -> pl.DataFrame:
     """Return the loans of these windows, in the order in which they were cleaned.
 
@@ -638,7 +747,9 @@ def window_loans(
         offset: how many cleaned loans come before these.
         columns: of the loans; all by default.
         share: of them that is drawn if below 1, by a hash of their position in the file: the same wherever it is done.
+        with_open: whether those that have not matured are among them, where they are learned from.
     """
-    assigned = _assign(loans, contract, splits.snapshot, splits._cuts, offset, share, splits.cut_by)
+    open_loans = splits.open_loans if with_open else None
+    assigned = _assign(loans, contract, splits.snapshot, splits._cuts, offset, share, splits.cut_by, open_loans)
     assigned = assigned.filter(pl.col("window").is_in(names))
     return assigned.select(loans.collect_schema().names() if columns is None else columns).collect()

@@ -30,17 +30,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class OpenLabel(Protocol):
+    """Says how loans end that have not matured, as far as that is known."""
+
+    def __call__(self, loans: pl.DataFrame, X: Matrix) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return how loans (n rows, and their matrix) end, 1 for default or its probability, and which are open."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sample:
-    """Loans as a model sees them: X float32 (n, columns), y (n,) 1 where the loan defaulted."""
+    """Loans as a model sees them: X float32 (n, columns), y (n,) 1 where the loan defaulted.
+
+    Where `is_open` (n,) is true a loan has not matured, and y may be the probability of default; None: all have.
+    """
 
     X: Matrix
     y: NDArray[np.float32]
+    is_open: NDArray[np.bool_] | None = None
 
     @classmethod
-    def of(cls, loans: pl.DataFrame, space: FeatureSpace) -> Sample:
-        """Encode matured loans."""
-        return cls(space.matrix(loans), loans[OUTCOME].to_numpy().astype(np.float32))
+    def of(cls, loans: pl.DataFrame, space: FeatureSpace, label: OpenLabel | None = None) -> Sample:
+        """Encode matured loans, or by a label also others."""
+        X = space.matrix(loans)
+        return cls(X, loans[OUTCOME].to_numpy().astype(np.float32)) if label is None else cls(X, *label(loans, X))
 
     def __sizeof__(self) -> int:
         """Count the bytes that it takes to hold it, or to send it from one machine to another."""
@@ -49,14 +62,36 @@ class Sample:
     @classmethod
     def concat(cls, samples: Sequence[Sample]) -> Sample:
         """Put samples of the same columns one behind the other."""
-        return cls(np.concatenate([sample.X for sample in samples]), np.concatenate([sample.y for sample in samples]))
+        X, y, matured = (np.concatenate([getattr(each, name) for each in samples]) for name in ("X", "y", "matured"))
+        return cls(X, y, None if matured.all() else ~matured)
+
+    @property
+    def matured(self) -> NDArray[np.bool_]:
+        """Tell which loans have matured (n,)."""
+        return np.ones(len(self.y), dtype=bool) if self.is_open is None else ~self.is_open
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Tell whether any loan may end either way."""
+        return bool(((self.y > 0) & (self.y < 1)).any())
+
+    @property
+    def endings(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Return a row for each way in which a loan may end: which loan, 1 for default, and how probable that is.
+
+        For libraries that take no probability as an outcome: log loss is the same.
+        """
+        loans = np.concatenate([np.arange(len(self.y)), np.flatnonzero((self.y > 0) & (self.y < 1))])
+        ends = (self.y[loans] > 0).astype(np.float32)
+        ends[len(self.y) :] = 0
+        return loans, ends, np.where(ends > 0, self.y[loans], 1 - self.y[loans])
 
     def thin(self, share: float, seed: int) -> Sample:
         """Draw each loan with this chance; all of them where it is 1 or more."""
         if share >= 1:
             return self
         drawn = np.random.default_rng(seed).random(len(self.y)) < share
-        return Sample(self.X[drawn], self.y[drawn])
+        return Sample(self.X[drawn], self.y[drawn], None if self.is_open is None else self.is_open[drawn])
 
 
 @dataclass(frozen=True)
@@ -103,8 +138,8 @@ class Development(Protocol):
         """Return the window's loans, or about `at_most` of them."""
         ...
 
-    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
-        """Return the margins that a model gives the calibrate window's loans (n,), and how these ended (n,)."""
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return the margins that a model gives the calibrate window's loans (n,), how they end, and which matured."""
         ...
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -121,9 +156,11 @@ class LocalDevelopment:
     calibrate: Sample
 
     @classmethod
-    def of(cls, train: pl.DataFrame, calibrate: pl.DataFrame, space: FeatureSpace) -> LocalDevelopment:
+    def of(
+        cls, train: pl.DataFrame, calibrate: pl.DataFrame, space: FeatureSpace, label: OpenLabel | None = None
+    ) -> LocalDevelopment:
         """Encode both windows."""
-        return cls(space, Sample.of(train, space), Sample.of(calibrate, space))
+        return cls(space, Sample.of(train, space, label), Sample.of(calibrate, space, label))
 
     @cached_property
     def _matrices(self) -> tuple[Any, Any]:
@@ -149,13 +186,18 @@ class LocalDevelopment:
         share = at_most / sum(len(sample.y) for sample in samples)
         return Sample.concat([sample.thin(share, seed) for sample in samples])
 
-    def margins(self, model: RiskModel) -> tuple[Floats, Floats]:
+    def margins(self, model: RiskModel) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return the margins as the model gives them."""
-        return model.margins(self.calibrate.X), self.calibrate.y.astype(np.float64)
+        return margins_of(model, self.calibrate)
 
     def each(self, function: Callable[[Development, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """Apply the function in this process."""
         return (function(self, item) for item in items)
+
+
+def margins_of(model: RiskModel, sample: Sample) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return what `Development.margins` does, of a sample."""
+    return model.margins(sample.X), sample.y.astype(np.float64), sample.matured
 
 
 def tree_matrix(sample: Sample, space: FeatureSpace, like: Any = None) -> Any:
@@ -169,7 +211,14 @@ def tree_matrix(sample: Sample, space: FeatureSpace, like: Any = None) -> Any:
 class DevelopmentHost(Protocol):
     """An engine that holds the windows of a development itself, away from the memory of this process."""
 
-    def development(self, loans: Table, space: FeatureSpace, splits: Splits, at_most: int | None = None) -> Development:
+    def development(
+        self,
+        loans: Table,
+        space: FeatureSpace,
+        splits: Splits,
+        at_most: int | None = None,
+        label: OpenLabel | None = None,
+    ) -> Development:
         """Return the windows that a model may be developed on; of their loans about `at_most`, by the same draw."""
         ...
 
@@ -182,6 +231,7 @@ def development_on(
     at_most: int | None = None,
     *,
     without_opinion: bool = False,
+    label: OpenLabel | None = None,
 ) -> Development:
     """Return the windows that a model may be developed on, held where the engine works.
 
@@ -192,12 +242,15 @@ def development_on(
         splits: the windows.
         at_most: about how many loans to draw of them; the same ones in every engine.
         without_opinion: whether models must not see the lender's own opinion.
+        label: of loans that have not matured, where they are learned from.
     """
     space = FeatureSpace(contract, splits.population, without_opinion)
     if isinstance(engine, DevelopmentHost):
-        return engine.development(loans, space, splits, at_most)
-    windows = partial(window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most))
-    return LocalDevelopment.of(windows("train"), windows("calibrate"), space)
+        return engine.development(loans, space, splits, at_most, label)
+    windows = partial(
+        window_loans, loans.scan(), contract, splits, share=splits.share_of(at_most), with_open=label is not None
+    )
+    return LocalDevelopment.of(windows("train"), windows("calibrate"), space, label)
 
 
 def on_windows(
@@ -207,12 +260,15 @@ def on_windows(
     splits: Splits,
     names: Sequence[WindowName],
     function: Callable[[pl.DataFrame], Result],
+    *,
+    with_open: bool = False,
 ) -> Iterator[Result]:
     """Apply `function` to the loans of these windows, part by part, in the order in which they were cleaned.
 
-    Parts that hold none of these loans are left out.
+    Parts that hold none of these loans are left out. `with_open` is as in `window_loans`.
     """
-    batches = engine.map(partial(_on_part, contract, splits, tuple(names), function), engine.parts(loans))
+    on_part = partial(_on_part, contract, splits, tuple(names), function, with_open=with_open)
+    batches = engine.map(on_part, engine.parts(loans))
     return (result for results in batches for result in results)
 
 
@@ -222,6 +278,8 @@ def _on_part(
     names: tuple[WindowName, ...],
     function: Callable[[pl.DataFrame], Result],
     part: TablePart,
+    *,
+    with_open: bool,
 ) -> list[Result]:
-    rows = window_loans(part.scan(), contract, splits, *names, offset=part.offset)
+    rows = window_loans(part.scan(), contract, splits, *names, offset=part.offset, with_open=with_open)
     return [] if rows.is_empty() else [function(rows)]

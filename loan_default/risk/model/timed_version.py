@@ -5,6 +5,7 @@ A hazard and what it says of applications are `hazard`'s and `timing`'s; here st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import date
 from functools import partial
@@ -16,7 +17,7 @@ from loan_default.risk.arrays import Matrix
 from loan_default.risk.compute import Engine, Table
 from loan_default.risk.contract.columns import OUTCOME, OUTCOME_KNOWN
 from loan_default.risk.data.as_of import LoanHistory, as_of
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splitting import Splits, WindowName, is_open
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, fit_hazard
@@ -42,15 +43,12 @@ def with_timing(
     if splits.snapshot is None or RECIPE not in search.sections:
         lacking = "section xgboost in the search space" if splits.snapshot else "month in which the file was taken"
         return scorer, f"There is no {lacking}, so nothing is said of when loans default."
-    read = partial(_read, scorer.space, splits.snapshot)
-    parts = [*on_windows(engine, loans, contract, splits, ["train", "calibrate"], read)]
-    X = np.concatenate([matrix for matrix, _ in parts])
-    columns = {each.name: [getattr(history, each.name) for _, history in parts] for each in fields(LoanHistory)}
-    history = LoanHistory(**{name: np.concatenate(values) for name, values in columns.items()})
+    X, history = read_histories(engine, loans, splits, scorer.space)
     defaults, count = int(history.defaulted.sum()), len(history)
-    if not LEAST_DEFAULTS <= defaults < count:
+    ended = count - int(history.is_open.sum())
+    if not LEAST_DEFAULTS <= defaults < ended:
         return scorer, (
-            f"Of the loans of development {count:,} say when they ended, of which {defaults:,} defaulted; "
+            f"Of the loans of development {ended:,} say when they ended, of which {defaults:,} defaulted; "
             f"{LEAST_DEFAULTS} defaults and a repaid loan are needed, so nothing is said of when loans default."
         )
     parameters = search.for_loans(count).tunable(RECIPE)
@@ -63,12 +61,28 @@ def with_timing(
         at_most=_PERIODS_AT_MOST,
         least_learning_rate=_LEAST_LEARNING_RATE,
     )
-    sentence = f"Hazards of {count:,} loans of development, of which {defaults:,} defaulted, say when loans default."
+    still_open = f" and {count - ended:,} had not ended" if ended < count else ""
+    sentence = (
+        f"Hazards of {count:,} loans of development, of which {defaults:,} defaulted{still_open}, say when loans "
+        "default."
+    )
     return replace(scorer, hazard=hazard), sentence
 
 
+def read_histories(engine: Engine, loans: Table, splits: Splits, space: FeatureSpace) -> tuple[Matrix, LoanHistory]:
+    """Encode the loans that a model may be developed on (n rows), and read what was observed of them."""
+    assert splits.snapshot is not None, "books without a snapshot do not say when loans ended"
+    read = partial(_read, space, splits.snapshot)
+    names: Sequence[WindowName] = ("train", "calibrate")
+    parts = [*on_windows(engine, loans, space.contract, splits, names, read, with_open=True)]
+    columns = {each.name: [getattr(history, each.name) for _, history in parts] for each in fields(LoanHistory)}
+    history = LoanHistory(**{name: np.concatenate(values) for name, values in columns.items()})
+    return np.concatenate([matrix for matrix, _ in parts]), history
+
+
 def _read(space: FeatureSpace, snapshot: date, loans: pl.DataFrame) -> tuple[Matrix, LoanHistory]:
-    """Encode those of matured loans that say when they ended, and read that."""
+    """Encode loans that have not matured, and those that say when they ended, and read that."""
     view = as_of(loans.lazy(), space.contract, snapshot, snapshot).collect()
-    ended = view.filter(pl.col(OUTCOME).is_not_null() & pl.col(OUTCOME_KNOWN).is_not_null())
-    return space.matrix(ended), LoanHistory.of(ended, space.contract, snapshot)
+    ended = pl.col(OUTCOME).is_not_null() & pl.col(OUTCOME_KNOWN).is_not_null()
+    observed = view.filter(ended | is_open(space.contract, snapshot))
+    return space.matrix(observed), LoanHistory.of(observed, space.contract, snapshot)

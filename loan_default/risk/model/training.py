@@ -131,11 +131,13 @@ def fit_calibrated(
     """Calibrate by what the first fit says of loans that it has not seen; the final fit keeps that calibration.
 
     Returns:
-        The fit on both windows, its calibration, and the margins (n,) and outcomes (n,) on which this rests.
+        The fit on both windows, its calibration, and the margins (n,) and outcomes (n,) of the matured loans on which
+        this rests.
     """
     first = model.fit(development, "train", parameters, seed)
-    margins, outcomes = development.margins(first)
-    return first.refit(development, parameters, seed), fit_calibration(margins, outcomes), margins, outcomes
+    margins, outcomes, matured = development.margins(first)
+    calibration = fit_calibration(margins, outcomes)
+    return first.refit(development, parameters, seed), calibration, margins[matured], outcomes[matured]
 
 
 def select_opinions(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:

@@ -44,12 +44,11 @@ class Reference:
 def reference_of(
     engine: Engine, loans: Table, contract: Contract, splits: Splits, scorer: Scorer, sample_rows: int
 ) -> Reference:
-    """Profile the train and the calibrate window as a version sees them."""
-    windows, until = (splits.window("train"), splits.window("calibrate")), splits.developed_until
-    months = (f"{windows[0].first_month:%Y-%m}", f"{until:%Y-%m}") if until else None
-    share = sample_rows / sum(window.rows for window in windows)
-    part = partial(reference_part, scorer, months, share)
-    references = on_windows(engine, loans, contract, splits, ("train", "calibrate"), part)
+    """Profile the loans that a version was developed on, as it sees them."""
+    since, until = splits.developed_from, splits.developed_until
+    months = (f"{since:%Y-%m}", f"{until:%Y-%m}") if since and until else None
+    part = partial(reference_part, scorer, months, sample_rows / splits.development_rows)
+    references = on_windows(engine, loans, contract, splits, ("train", "calibrate"), part, with_open=True)
     return merge_references(list(references), sample_rows)
 
 

@@ -1,5 +1,5 @@
 """Holds the candidate that leads against what could stand in its place, on the same test loans: the other candidates,
-the same one by another seed, and the same one with or without the lender's own opinion.
+the same one by another seed, with or without the lender's own opinion, and on matured loans alone.
 
 Against the version in production it is held by `champion_challenger`, whose scores of test loans are read here.
 """
@@ -20,7 +20,7 @@ from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.champion_challenger import measurable_scores, scores_of
 
 ANOTHER_SEED, WITHOUT_OPINION, WITH_OPINION = "another_seed", "without_opinion", "with_opinion"
-ON_SAMPLE = "on_sample"
+ON_SAMPLE, ON_MATURED = "on_sample", "on_matured"
 SAMPLED_AT_MOST = 1_000_000  # loans on which the leading one is fitted once more, in these ways: more tell nothing new
 DECISION = "decision"
 

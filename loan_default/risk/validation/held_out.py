@@ -37,7 +37,7 @@ class HeldOutWindow:
         """Return how the test loans were set apart."""
         splits = self.splits
         several_terms = len(splits.window("test").terms) > 1
-        return WindowDesign(splits.out_of_time, splits.cut_by, splits.cohort, several_terms)
+        return WindowDesign(splits.tests_out_of_time, splits.cut_by, splits.cohort, several_terms)
 
     def score(
         self, scorers: Mapping[str, Scorer], champion: Scorer | None, policy: PromotionPolicy, unseen: pl.Expr

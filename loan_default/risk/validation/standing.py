@@ -17,6 +17,8 @@ from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.model.development import development_on
+from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.model.open_label import fit_label
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.model.valued_version import valued_alike, with_value
@@ -39,7 +41,7 @@ class Production:
     @property
     def learned(self) -> int:
         """Count the loans that it was developed on."""
-        return sum(self.splits.window(name).rows for name in ("train", "calibrate"))
+        return self.splits.development_rows
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,11 @@ def _train(past: Past, plan: SplitPlan, champion: Production | None) -> tuple[Pr
     """Train, and judge on the test window; a version that is too good to be true is refused."""
     contract, policy, seed = past.contract, past.policy, past.seed
     engine, loans = LocalEngine(), FrameTable(past.view.lazy())
-    splits = split_loans(loans.scan(), contract, plan, snapshot=past.month, data_fingerprint="")
+    splits = split_loans(loans.scan(), contract, plan, snapshot=past.month, data_fingerprint="", label=policy.label)
     hidden = policy.decision.decide_without_opinion
-    development = development_on(engine, loans, contract, splits, without_opinion=hidden)
     search = past.search.for_loans(splits.window("train").rows)
+    label = fit_label(engine, loans, splits, FeatureSpace(contract, splits.population, hidden), search, seed)
+    development = development_on(engine, loans, contract, splits, without_opinion=hidden, label=label)
     candidates = train_candidates(development, search, policy.decision, seed=seed)
     best, _ = with_value(candidates[0].scorer, policy.value, engine, loans, splits)
     scorers = {each.kind: valued_alike(each.scorer, best) for each in candidates}

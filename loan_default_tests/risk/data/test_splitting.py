@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import Population
-from loan_default.risk.data.splitting import WINDOWS, Cut, SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.data.splitting import (
+    WINDOWS,
+    Cut,
+    OpenWindow,
+    SplitPlan,
+    Splits,
+    split_loans,
+    window_loans,
+)
 from loan_default.risk.errors import BadInput
+from loan_default.risk.policy import TrainingLabel
 from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.data.loan_tables import Clean, extent
 from loan_default_tests.risk.small_books import BY_WAVE, FINAL, TIMELESS, make_file
@@ -508,3 +517,55 @@ def test_months_are_refused_where_loans_have_none() -> None:
         split_small(TIMELESS, plan=SplitPlan(test_from=date(2014, 1, 1)))
     with pytest.raises(BadInput, match="No loan has an outcome; give loans that defaulted or were repaid"):
         split_small(TIMELESS, small_loans().with_columns(outcome=pl.lit(None, dtype=pl.Int8)))
+
+
+def split_cleaned(cleaned: Cleaned, contract: Contract, label: TrainingLabel) -> Splits:
+    snapshot = cleaned.report.snapshot
+    loans = pl.scan_parquet(cleaned.path)
+    return split_loans(loans, contract, SplitPlan(), snapshot=snapshot, data_fingerprint="a", label=label)
+
+
+def test_open_loans_are_learned_from_and_test_nothing(cleaned: Cleaned, contract: Contract, split: Splits) -> None:
+    loans, learning = pl.scan_parquet(cleaned.path), split_cleaned(cleaned, contract, "open")
+    young = loans.filter(pl.col("matures") > SNAPSHOT).collect()
+    assert learning.windows == split.windows
+    assert learning.open_loans is not None
+    since = learning.open_loans.calibrate_from
+    first, last = young.select(pl.col("issue_d").min(), last=pl.col("issue_d").max()).row(0)
+    assert learning.open_loans == OpenWindow(young.height, young["outcome"].count(), first, last, since)
+    calibrates = young.filter(pl.col("issue_d") >= since)
+    assert calibrates.height >= 0.2 * young.height > calibrates.filter(pl.col("issue_d") > since).height
+    learned = {name: window_loans(loans, contract, learning, name, with_open=True) for name in WINDOWS}
+    expected = {"train": young.filter(pl.col("issue_d") < since), "calibrate": calibrates, "test": young.head(0)}
+    for name in WINDOWS:
+        added = learned[name].join(window_loans(loans, contract, learning, name), on="id", how="anti")
+        assert sorted(added["id"]) == sorted(expected[name]["id"])
+    assert learning.development_rows == learned["train"].height + learned["calibrate"].height
+    assert (learning.developed_until, learning.training_age_months) == (young["issue_d"].max(), 3)
+    may_have_learned = loans.filter(learning.may_have_learned(contract)).select("id").collect()["id"]
+    assert {*learned["train"]["id"], *learned["calibrate"]["id"]} <= {*may_have_learned}
+    assert not {*learned["test"]["id"]} & {*may_have_learned}
+
+
+def test_figures_of_what_learned_from_younger_loans_are_not_called_out_of_time(
+    cleaned: Cleaned, contract: Contract, split: Splits
+) -> None:
+    learning = split_cleaned(cleaned, contract, "open")
+    assert (split.tests_out_of_time, learning.tests_out_of_time) == (True, False)
+    remarks = " ".join(learning.remarks)
+    assert learning.open_loans is not None
+    assert f"{learning.open_loans.rows:,} loans that had not matured by 2019-03" in remarks
+    assert "neither out of time nor point in time" in remarks
+    assert Splits.from_dict(json.loads(json.dumps(learning.to_dict()))) == learning
+    assert learning.fingerprint != split.fingerprint
+    assert learning.test_fingerprint == split.test_fingerprint
+
+
+def test_where_all_loans_have_matured_both_labels_are_one(contract: Contract) -> None:
+    loans = book(dict.fromkeys(months_of(2010, 12), 30))
+    labels: tuple[TrainingLabel, ...] = ("matured", "open")
+    matured, learning = (
+        split_loans(loans, contract, SplitPlan(), snapshot=SNAPSHOT, data_fingerprint="a", label=label)
+        for label in labels
+    )
+    assert learning == matured

@@ -47,6 +47,28 @@ def test_a_thinned_sample_holds_each_loan_with_the_same_chance(share: float) -> 
     assert np.array_equal(thinned.X, sample.thin(share, seed=1).X)
 
 
+def test_a_loan_that_may_end_either_way_is_a_row_for_each() -> None:
+    """The log loss of any margins is the same."""
+    y = np.array([0, 1, 0.25, 1, 0.5], dtype=np.float32)
+    sample = Sample(np.arange(5, dtype=np.float32)[:, None], y, np.array([False, False, True, True, True]))
+    loans, ends, weights = sample.endings
+    assert sorted(zip(loans.tolist(), ends.tolist(), weights.tolist(), strict=True)) == [
+        *((0, 0, 1), (1, 1, 1), (2, 0, 0.75), (2, 1, 0.25), (3, 1, 1), (4, 0, 0.5), (4, 1, 0.5)),
+    ]
+    pds = np.linspace(0.1, 0.8, 5)
+    apart = weights * np.log(np.where(ends > 0, pds[loans], 1 - pds[loans]))
+    assert apart.sum() == pytest.approx((y * np.log(pds) + (1 - y) * np.log(1 - pds)).sum())
+
+
+def test_which_loans_matured_stays_with_them() -> None:
+    X = np.arange(100, dtype=np.float32)[:, None]
+    matured, mixed = Sample(X, X[:, 0]), Sample(X, X[:, 0], X[:, 0] >= 50)
+    assert Sample.concat([matured, matured]).is_open is None
+    assert np.array_equal(Sample.concat([matured, mixed]).matured, [*[True] * 100, *(X[:, 0] < 50)])
+    thinned = mixed.thin(0.5, seed=1)
+    assert np.array_equal(thinned.matured, thinned.y < 50)
+
+
 def test_samples_are_of_the_window_that_is_named(development: LocalDevelopment) -> None:
     train, calibrate = development.train, development.calibrate
     assert np.array_equal(development.sample("train", 10**6, 0).y, train.y)

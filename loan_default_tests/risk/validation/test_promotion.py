@@ -168,10 +168,10 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
     [
         (changed(rows=499), "The test window holds 499 loans and 100 defaults; 500 and 100 are needed."),
         (changed(defaults=99), "The test window holds 500 loans and 99 defaults; 500 and 100 are needed."),
-        (changed(out_of_time=False), "The test loans are of the same months as the training loans of their term."),
+        (changed(out_of_time=False), "The test loans did not all come after the training loans of their term."),
         (
             changed(out_of_time=False, several_terms=False),
-            "The test loans are of the same months as the training loans.",
+            "The test loans did not all come after the training loans.",
         ),
         (
             with_level(test_rows=29),

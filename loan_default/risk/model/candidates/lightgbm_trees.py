@@ -100,8 +100,8 @@ class LightGBMTrees(BoostedModel):
     ) -> float:
         sample = development.sample("train", _LOANS_AT_MOST, seed)
         booster = _boost_until_best(sample, development, parameters, seed, [_reporting(on_round)])
-        loss: float = booster.best_score["calibrate"]["binary_logloss"]
-        return loss
+        (loss,) = booster.best_score["calibrate"].values()
+        return float(loss)
 
     def margins(self, X: Matrix) -> Floats:
         margins = self.booster.predict(self._fill(X), raw_score=True, num_threads=_threads(len(X)))
@@ -137,8 +137,9 @@ def _boost(sample: Sample, space: FeatureSpace, parameters: BoostingParameters, 
 
     return lightgbm.train(
         {
-            "objective": "binary",
-            "metric": "binary_logloss",
+            # The log loss of `binary` takes outcomes alone, that of `cross_entropy` probabilities too.
+            "objective": "cross_entropy" if sample.has_probabilities else "binary",
+            "metric": "cross_entropy" if sample.has_probabilities else "binary_logloss",
             "monotone_constraints": list(space.monotone),
             "seed": seed,
             "deterministic": True,  # and by row: the same trees, however many threads there are

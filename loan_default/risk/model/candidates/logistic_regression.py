@@ -60,9 +60,11 @@ class LogisticRegression(CandidateModel):
             ("fill", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
             ("log", FunctionTransformer(np.arcsinh)),
             ("scale", StandardScaler()),
-            ("logit", Logit(C=parameters.C, max_iter=_ITERATIONS)),
         ]
-        return cls(Pipeline(steps).fit(sample.X.astype(np.float64), sample.y))
+        transformed = (prepared := Pipeline(steps)).fit_transform(sample.X.astype(np.float64))
+        loans, ends, weights = sample.endings
+        logit = Logit(C=parameters.C, max_iter=_ITERATIONS).fit(transformed[loans], ends, weights)
+        return cls(Pipeline([*prepared.steps, ("logit", logit)]))
 
     def margins(self, X: Matrix) -> Floats:
         """Return the log-odds (n,): a sum for each row, as a product of matrices rounds by their number."""

@@ -65,8 +65,8 @@ def _maturity(splits: Splits, contract: Contract) -> str:
         ended = "the last payment was due"
         young = "Of younger loans only the early payers and early defaulters are resolved"
     rule = (
-        f"Only matured loans are used: those of which {ended} {due} {splits.snapshot:%Y-%m}. {young}, so their default "
-        "rate is not that of their vintage. "
+        f"{'A version is judged by matured loans only' if splits.open_loans else 'Only matured loans are used'}: those "
+        f"of which {ended} {due} {splits.snapshot:%Y-%m}. {young}, so their default rate is not that of their vintage. "
     )
     if not splits.immature + splits.unresolved:
         return f"{rule}All {used:,} loans are matured."

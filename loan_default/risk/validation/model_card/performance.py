@@ -14,6 +14,7 @@ from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.alternatives import (
     ANOTHER_SEED,
+    ON_MATURED,
     ON_SAMPLE,
     SAMPLED_AT_MOST,
     WITH_OPINION,
@@ -161,6 +162,7 @@ def _alternative_name(name: str, inputs: ModelCardInputs) -> str:
     names = {
         ANOTHER_SEED: f"the same with seed {inputs.seed + 1} instead of {inputs.seed}{sample}",
         ON_SAMPLE: f"the same{sample}",
+        ON_MATURED: f"the same, learned from matured loans alone{sample}",
         WITHOUT_OPINION: f"the same without the lender's opinion{sample}",
         WITH_OPINION: f"the same with the lender's opinion{sample}",
         **{model.name: model.card_words.kind for model in CANDIDATES},

@@ -90,7 +90,7 @@ def test_windows_of_the_same_months_are_warned_of() -> None:
         splits=replace(card_inputs().splits, out_of_time=False), evaluation=evaluated(out_of_time=False)
     )
     assert "**The loans span too few months to be cut by month**" in section(model_card(mixed), "Data")
-    assert "of the same months as the training" in section(model_card(mixed), "In short")
+    assert "did not all come after the training" in section(model_card(mixed), "In short")
     assert "too few months" not in model_card(card_inputs())
 
 
