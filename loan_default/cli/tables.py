@@ -451,6 +451,8 @@ def show_performance(console: Console, report: Mapping[str, Any]) -> None:
     quarter = "vintage" if report.get("quarters_of", "issue") == "issue" else "quarter of scoring"
     for field, heading in (("vintage", quarter), ("decision", "decision")):
         _show_levels(console, field, heading, report[f"{field}s"], counts)
+    if early := report.get("early"):
+        _show_early(console, early)
     verdict, until = report["verdict"], report["told_until"]
     outcomes = f"outcomes are told until {until}" if until else "no outcome has been told yet"
     title = f"version {report['model_version']}: {verdict}; {outcomes}"
@@ -478,6 +480,18 @@ def _show_levels(
             *("" if row[name] is None else f"{row[name]:.1%}" for name in rates),
             *(_or_estimate(row[name], row[f"estimated_{name}"]) for name in ESTIMATED_METRICS),
         )
+    console.print(table)
+
+
+def _show_early(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Show what came of loans that files tell of month by month, beside what was expected by their months on book."""
+    counts = ("loans", "defaults", "expected", "repaid", "expected repaid")
+    table = _table("Month by month", "vintage", *map(_number, ("months on book", *counts)))
+    for row in rows:
+        months = "to date" if row["months_on_book"] is None else f"{row['months_on_book']:.0f}"
+        expected = (f"{row[name]:,.0f}" for name in ("expected_defaults", "expected_repaid"))
+        defaults, repaid = (f"{row[name]:,}" for name in ("defaults", "repaid"))
+        _add_row(table, row["vintage"], months, f"{row['loans']:,}", defaults, next(expected), repaid, next(expected))
     console.print(table)
 
 

@@ -57,8 +57,11 @@ class Promised:
         return next((candidate for candidate in candidates if candidate in self.versions), None)
 
     def rows(self, table: str, version: int | None) -> list[Record]:
-        """Return the rows of a table of the report (`vintages`, `decisions`, `groups`) that are of a version."""
-        return [row for row in self.report[table] if row["model_version"] == version] if self.report else []
+        """Return the rows of a table of the report (`vintages`, `decisions`, `groups`, `early`) that are of a version.
+
+        Reports of before have none of the last.
+        """
+        return [row for row in self.report.get(table, ()) if row["model_version"] == version] if self.report else []
 
 
 class PromisedArchive:

@@ -20,10 +20,14 @@ from loan_default.steps.data import parse_month, parse_optional_month
 from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.parquet_table import ParquetTable
+    from loan_default.adapters.tracking import ModelVersion
     from loan_default.risk.data.outcomes import OutcomesReport
     from loan_default.risk.evaluation import Bootstrap
+    from loan_default.risk.monitoring.early_performance import Course
     from loan_default.risk.monitoring.performance import Learned, Performance
 
 
@@ -104,6 +108,7 @@ def measure_versions(
         learned={version: _learned(models, version) for version in versions},
         cutoff=policy.decision.decline_from,
         bootstrap=bootstrap,
+        courses=_courses(models, production, predictions, outcomes, contract) if production else {},
     )
     record = {
         "measured_at": now.isoformat(timespec="seconds"),
@@ -112,6 +117,20 @@ def measure_versions(
         **performance.to_dict(),
     }
     return MeasuredPerformance(performance, record)
+
+
+def _courses(
+    models: ModelStore, version: ModelVersion, predictions: pl.LazyFrame, outcomes: ParquetTable, contract: Contract
+) -> dict[float, Course]:
+    """Return when loans of a version are expected to end, by the terms of what it scored."""
+    from loan_default.risk.contract.columns import TERM
+    from loan_default.risk.monitoring.early_performance import courses_of
+
+    told_by_month = "ended" in outcomes.scan().collect_schema()  # a table of before lacks it
+    if contract.outcomes_are_final or not (contract.has_time and told_by_month):
+        return {}
+    terms = predictions.select(TERM).unique().collect()[TERM].drop_nulls().to_list()
+    return courses_of(models.scorer(version), models.reference(version).sample, terms)
 
 
 def _learned(models: ModelStore, version: int) -> Learned:

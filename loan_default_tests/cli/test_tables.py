@@ -196,6 +196,13 @@ def test_performance_shows_real_figures_and_marks_estimates(printed: Any) -> Non
     assert not any(word in undated for word in ("matured", "vintage"))
     tables.show_performance(console, {**report, "remark": "Loans have no number."})
     assert "Loans have no number." in text()
+    young = {"model_version": 2, "vintage": "2020-Q1", "months_on_book": None, "loans": 1_100, "defaults": 31}
+    early = [{**young, "expected_defaults": 17.8, "repaid": 44, "expected_repaid": 39.6}]
+    tables.show_performance(console, {**report, "early": early})
+    (line,) = (line for line in text().splitlines() if "to date" in line)
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == [
+        *("2020-Q1", "to date", "1,100", "31", "18", "44", "40"),
+    ]
     tables.show_performance(console, {**report, "told_until": None})
     assert "version 2: degraded; no outcome has been told yet" in text()
 

@@ -54,3 +54,31 @@ def test_what_was_predicted_is_held_against_how_the_loans_ended(book: Book) -> N
     assert measured.record["measured_at"] == "2026-03-01T00:00:00+00:00"
     assert measured.performance.verdict is not None
     assert measured.performance.verdict.version == 1
+
+
+@pytest.mark.integration
+def test_a_fall_is_seen_in_months_where_files_tell_month_by_month(book: Book) -> None:
+    """Of 400 loans that ran, forty default in each of the next months; their first term is not over for years."""
+    applications = make_applications(400, seed=3, month=MONTH)
+    score_batch(book.deliver("a", applications), book.models, book.workspace, LocalEngine(), now=NOW)
+    folder = Path(str(book.layout.outcomes))
+    for number, month in enumerate(("2014-09", "2014-10", "2014-11", "2014-12")):
+        loans = applications.with_row_index().with_columns(
+            loan_status=pl.when(pl.col("index") < 40 * number).then(pl.lit("Charged Off")).otherwise(pl.lit("Current"))
+        )
+        write_outcomes(folder, loans, month)
+    measured = book.measure(NOW)
+    assert measured.record["verdict"] == "degraded"
+    (reason,) = measured.record["reasons"]
+    row = measured.record["early"][-1]
+    assert reason.startswith(f"{row['defaults']} of {row['loans']} loans have defaulted so far where ")
+    assert (row["vintage"], row["repaid"]) == ("2014-Q3", 0)
+    assert 390 < row["loans"] <= 400
+    assert 115 < row["defaults"] <= 120
+    assert 0 < row["expected_defaults"] < 20
+    rolls = {(before, after): count for before, after, count in book.record("outcomes_report")["rolls"]}
+    assert rolls == {
+        ("Charged Off", "Charged Off"): 120,
+        ("Current", "Charged Off"): 120,
+        ("Current", "Current"): 960,
+    }

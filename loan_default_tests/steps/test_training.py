@@ -16,6 +16,7 @@ from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.splitting import SplitPlan
+from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.validation import alternatives
@@ -77,7 +78,7 @@ def test_a_version_that_learned_from_open_loans_is_judged_described_and_used_as_
     training, _ = _train(own_book, own_book.policy, data)
     record = as_json(training.record)
     evaluation = evaluate_version(
-        data, record, own_book.models, own_book.policy, own_book.layout, now=now, resamples=20, seed=7
+        data, record, own_book.models, own_book.policy, own_book.layout, now=now, bootstrap=Bootstrap(7, 20)
     )
     judged = evaluation.judgement.evaluation
     assert (judged.rows, judged.out_of_time) == (data.splits.window("test").rows, False)

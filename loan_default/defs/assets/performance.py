@@ -74,6 +74,7 @@ def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
         "unresolved": report.unresolved,
         "outcomes_until": f"{report.seen_until:%Y-%m}" if report.seen_until else "no month",
         "unreadable": metadata.bullets(report.unreadable.values()),
+        "roll_rates": metadata.table(["status", "a month later", "loans"], report.rolls),
     }
 
 
@@ -154,6 +155,7 @@ def _performance_metadata(performance: "Performance") -> dict[str, Any]:
                 ("vintages" if performance.quarters_of == "issue" else "quarters of scoring", performance.vintages),
                 ("decisions", performance.decisions),
                 ("groups", performance.groups),
+                *([] if performance.early is None else [("month by month", performance.early)]),
             )
         },
         "estimates": dg.MetadataValue.text(ESTIMATED),

@@ -57,6 +57,7 @@ class OutcomesReport:
     unreadable: dict[str, str]  # name of a file → why
     first_month: date | None
     seen_until: date | None
+    rolls: tuple[tuple[str, str, int], ...] = ()  # status of a month, of the next, and how many loans went so
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record: dates as YYYY-MM."""
@@ -72,18 +73,22 @@ def read_outcomes(
         paths: CSV, CSV.GZ or Parquet files with the contract's id and status columns and a column `month`.
         contract: says which status means what.
         outcomes: Parquet to write, a row for each loan: its id, `outcome` (1 defaulted, 0 repaid, null neither yet),
-            `status`, `month`.
+            `status`, `month`, and where several months tell of it `first`, the first of them, `ended`, the first that
+            tells the outcome, and `before`, the last before that.
         rejected: Parquet to write: `REJECTED_SCHEMA`, a row for each unusable line.
         today: no month can be later.
     """
     usable, unusable, unreadable = _read_files(paths, contract, today)
+    rows = usable.height + unusable.height
     # A loan has one status in a month: later files, and lines below, correct what stood before.
-    latest = usable.sort(MONTH, maintain_order=True).unique(contract.id_name, keep="last", maintain_order=True)
+    name = contract.id_name
+    usable = usable.unique([name, MONTH], keep="last", maintain_order=True).sort(MONTH, maintain_order=True)
+    latest = _latest(usable, name)
     latest.write_parquet(outcomes)
     unusable.write_parquet(rejected)
     return OutcomesReport(
         files=tuple(str(path) for path in paths),
-        rows=usable.height + unusable.height,
+        rows=rows,
         loans=latest.height,
         defaulted=int((latest[OUTCOME] == 1).sum()),
         repaid=int((latest[OUTCOME] == 0).sum()),
@@ -93,7 +98,29 @@ def read_outcomes(
         unreadable=unreadable,
         first_month=usable[MONTH].min(),  # type: ignore[arg-type]
         seen_until=_seen_until(usable),
+        rolls=tuple(_count_rolls(usable, name).rows()),
     )
+
+
+def _latest(lines: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return how each loan stands by its lines (one a month, oldest first), and since when."""
+    month, since = pl.col(MONTH), pl.col("ended")
+    tells_it = pl.col(OUTCOME) == pl.col(OUTCOME).last()
+    loans = lines.group_by(name, maintain_order=True).agg(
+        pl.col(OUTCOME, "status", MONTH).last(),
+        month.first().alias("first"),
+        month.filter(tells_it).first().alias("ended"),
+    )
+    before = lines.join(loans.select(name, "ended"), on=name).filter(month < since).group_by(name)
+    return loans.join(before.agg(month.last().alias("before")), on=name, how="left", maintain_order="left")
+
+
+def _count_rolls(lines: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Count the loans that went from one status to another, or stayed, from a month to the next (roll rates)."""
+    following = pl.col("status", MONTH).shift(-1).over(name).name.prefix("next_")
+    months = (pl.col(MONTH).dt.offset_by("1mo") == pl.col("next_month")).fill_null(False)
+    pairs = lines.with_columns(following).filter(months)
+    return pairs.group_by("status", "next_status").len().sort("status", "next_status")
 
 
 def _read_files(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +24,9 @@ from loan_default.risk.estimates import calibration_in_the_large
 from loan_default.risk.evaluation import Bootstrap, Interval, Ranking, measure, month_numbers, pd_groups
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.monitoring.early_performance import Course, YoungLoans
 from loan_default.risk.monitoring.verdicts import PerformanceWord
-from loan_default.risk.month_texts import months_after
+from loan_default.risk.month_texts import month_number, months_after
 from loan_default.risk.policy import Finding, PerformancePolicy
 from loan_default.risk.validation.quality_gates import fits_in_the_large, in_the_large
 
@@ -39,6 +41,7 @@ UNNUMBERED = (
     "The contract describes no number of a loan. Where files have no column id either, a loan of development that is "
     "scored again counts as new here."
 )
+_RULES = 4  # of the verdict, among which the chance of a false alarm is divided
 _LEAST = 30  # loans of a row before its AUC, KS and Brier score are told
 ESTIMATED_METRICS = ("auc", "ks", "brier")  # of `SHOWN_METRICS`: what PDs alone let expect
 _ROW = {
@@ -105,6 +108,7 @@ class Performance:
 
     A vintage is a quarter of issue, or in a book without a date of scoring (`quarters_of`). Where outcomes are final,
     `outcomes_mature` is false: each counts as soon as it is told. `remark` says what else has to be known to read it.
+    `early` is what `early_performance` says of loans of the version in production that files tell of month by month.
     """
 
     versions: tuple[VersionPerformance, ...]
@@ -115,6 +119,7 @@ class Performance:
     quarters_of: QuartersOf
     outcomes_mature: bool
     remark: str | None = None
+    early: pl.DataFrame | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON record holds it."""
@@ -127,6 +132,7 @@ class Performance:
             "vintages": self.vintages.to_dicts(),
             "decisions": self.decisions.to_dicts(),
             "groups": self.groups.to_dicts(),
+            "early": [] if self.early is None else self.early.to_dicts(),
             "quarters_of": self.quarters_of,
             "outcomes_mature": self.outcomes_mature,
             "estimates": ESTIMATED,
@@ -145,6 +151,7 @@ def measure_performance(
     learned: Mapping[int, Learned],
     cutoff: float,
     bootstrap: Bootstrap,
+    courses: Mapping[float, Course] = MappingProxyType({}),
 ) -> Performance:
     """Measure every version that predicted, and judge the one in production.
 
@@ -159,19 +166,25 @@ def measure_performance(
         learned: of each version the last issue month of the loans that it was developed on, or their draws.
         cutoff: PD from which a loan counts as predicted to default.
         bootstrap: of the intervals.
+        courses: when loans of the version in production end, by term; empty where it does not say that.
     """
-    versions, verdict = [], None
+    versions, verdict, early = [], None, None
     vintages, decisions, groups = [_table("vintage")], [_table("decision")], [pl.DataFrame(schema=_GROUP)]
     for version in predicted.select("model_version").unique().collect()["model_version"].sort():
-        loans = _join_outcomes(predicted, outcomes, contract, version, seen_until)
+        in_production = version == production
+        loans = _join_outcomes(
+            predicted, outcomes, contract, version, seen_until, by_month=in_production and bool(courses)
+        )
         in_development = _is_learned(loans, learned[version])
         judged = loans.filter(~in_development)
         versions.append(_version(version, judged, int(in_development.sum()), cutoff, bootstrap))
         vintages.append(_by(judged, version, "vintage"))
         decisions.append(_by(judged, version, "decision"))
         groups.append(_groups(judged, version))
-        if version == production:
-            verdict = judge_performance(version, judged, policy, contract)
+        if in_production:
+            young = YoungLoans.of(judged.with_columns(pl.col("told").alias(OUTCOME)), courses) if courses else None
+            verdict = judge_performance(version, judged, policy, contract, young)
+            early = young.rows(version) if young else None
     if verdict is None and production is not None:
         verdict = PerformanceVerdict("not enough outcomes", production, (_too_few(0, 0, policy, contract),))
     return Performance(
@@ -179,6 +192,7 @@ def measure_performance(
         quarters_of="issue" if contract.has_time else "scoring",
         outcomes_mature=not contract.outcomes_are_final,
         remark=None if contract.has_time or contract.describes_number else UNNUMBERED,
+        early=early,
     )
 
 
@@ -189,11 +203,18 @@ def _is_learned(loans: pl.DataFrame, learned: Learned) -> pl.Series:
 
 
 def _join_outcomes(
-    predicted: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract, version: int, seen_until: date | None
+    predicted: pl.LazyFrame,
+    outcomes: pl.LazyFrame,
+    contract: Contract,
+    version: int,
+    seen_until: date | None,
+    *,
+    by_month: bool,
 ) -> pl.DataFrame:
     """Return a row for each loan: `id`, `issued`, `vintage`, `decision`, `pd`, `matured`, `outcome` if matured.
 
-    In a book without a date `issued` is the day of scoring.
+    In a book without a date `issued` is the day of scoring. Where it is asked for `by_month` there are also the term,
+    the outcome `told` of any loan, and what `YoungLoans` takes of months.
     """
     name, issued = contract.id_name, pl.col("issued")
     dated = pl.col(contract.time_name) if contract.has_time else pl.col("scored_at").dt.date()
@@ -207,7 +228,8 @@ def _join_outcomes(
     unnamed = loans.filter(pl.col("id").is_null())
     loans = pl.concat([loans.drop_nulls("id").unique("id", keep="last"), unnamed])
     quarter = pl.format("{}-Q{}", issued.dt.year(), issued.dt.quarter())
-    labels = outcomes.select(pl.col(name).alias("id"), OUTCOME).collect()
+    months = ("month", "first", "ended", "before") if by_month else ()
+    labels = outcomes.select(pl.col(name).alias("id"), OUTCOME, *months).collect()
     return (
         loans.join(labels, on="id", how="left")
         .with_columns(matured=_matured(contract, seen_until))
@@ -219,8 +241,21 @@ def _join_outcomes(
             "pd",
             "matured",
             pl.when("matured").then(OUTCOME).alias(OUTCOME),
+            *(_ages(seen_until) if by_month else ()),
         )
     )
+
+
+def _ages(seen_until: date | None) -> Iterator[pl.Expr]:
+    """Return the term of loans, their outcome if any, and months from their issue; what has ended stays so."""
+    yield from (pl.col(TERM), pl.col(OUTCOME).alias("told"))
+    until = pl.when(pl.col(OUTCOME).is_not_null()).then(pl.lit(seen_until, dtype=pl.Date))
+    months = {
+        "observed": pl.max_horizontal("month", until),
+        **{name: pl.col(name) for name in ("first", "ended", "before")},
+    }
+    for name, month in months.items():
+        yield (month_number(month) - month_number(pl.col("issued"))).alias(name)
 
 
 def _matured(contract: Contract, seen_until: date | None) -> pl.Expr:
@@ -318,7 +353,11 @@ def _groups(loans: pl.DataFrame, version: int) -> pl.DataFrame:
 
 
 def judge_performance(
-    version: int, loans: pl.DataFrame, policy: PerformancePolicy, contract: Contract
+    version: int,
+    loans: pl.DataFrame,
+    policy: PerformancePolicy,
+    contract: Contract,
+    young: YoungLoans | None = None,
 ) -> PerformanceVerdict:
     """Judge a version by the newest vintages that together hold enough loans and defaults.
 
@@ -330,12 +369,16 @@ def judge_performance(
         loans: `issued`, `vintage`, `pd`, `outcome`; those without an outcome do not count.
         policy: the limits.
         contract: says whether loans have to mature.
+        young: its loans that files tell of month by month, by which a fall is seen before loans mature.
     """
+    early = (young.finding(policy.calibration_tolerance, policy.size / _RULES),) if young else ()
     resolved = _newest(loans.drop_nulls(OUTCOME), policy)
     count, defaults = resolved.height, int(resolved[OUTCOME].sum())
     if count < policy.least_loans or not policy.least_defaults <= defaults < count:
-        return PerformanceVerdict("not enough outcomes", version, (_too_few(count, defaults, policy, contract),))
-    findings = tuple(_findings(resolved, policy))
+        if not all(f.passed for f in early):
+            return PerformanceVerdict("degraded", version, early)
+        return PerformanceVerdict("not enough outcomes", version, (*early, _too_few(count, defaults, policy, contract)))
+    findings = (*_findings(resolved, policy), *early)
     return PerformanceVerdict("healthy" if all(f.passed for f in findings) else "degraded", version, findings)
 
 
@@ -360,7 +403,7 @@ def _too_few(loans: int, defaults: int, policy: PerformancePolicy, contract: Con
 def _findings(resolved: pl.DataFrame, policy: PerformancePolicy) -> Iterator[Finding]:
     """Hold each rule by a test, so that a version whose PDs are right fails any with a chance of `policy.size`."""
     outcomes, pds = _arrays(resolved)
-    vintages, size = resolved["vintage"].sort(), policy.size / 3
+    vintages, size = resolved["vintage"].sort(), policy.size / _RULES
     auc, expected = Ranking.of(outcomes, pds).auc_estimate(), estimate(pds)["auc"]
     of = f"on {len(outcomes):,} loans of {' to '.join(dict.fromkeys((vintages[0], vintages[-1])))}"
     measurement = f"AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f}) {of}"

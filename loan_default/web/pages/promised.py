@@ -58,6 +58,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             version_table(report["versions"] if report else []),
             group_table("vintages", "vintage", vintages, version, page),
             group_table("decisions", "decision", promised.rows("decisions", version), version),
+            *([early_table(promised.rows("early", version), version, page)] if report and report.get("early") else []),
             finding_table(report),
             override_table(promised.overrides),
             *(table(backtest) for table in (backtest_table, backtest_terms_table, gates_table) if backtest),
@@ -72,6 +73,30 @@ def finding_table(report: Record | None) -> PageTable:
     findings = report["findings"] if report else ()
     rows = [("pass" if finding["passed"] else Cell("fail", tone="bad"), finding["sentence"]) for finding in findings]
     return PageTable("findings", "What the verdict rests on", (Column("result", "tag"), Column("finding")), rows)
+
+
+def early_table(rows: Sequence[Record], version: int | None, page: int = 1) -> PageTable:
+    """Tabulate what came of young loans beside what was expected by their months on book."""
+    columns = (
+        Column("vintage"),
+        Column("months on book"),
+        *counts("loans", "defaults", "expected", "repaid", "expected repaid"),
+    )
+    cells = [
+        (
+            row["vintage"],
+            "to date" if row["months_on_book"] is None else f"{row['months_on_book']:.0f}",
+            *(row[name] for name in ("loans", "defaults")),
+            round(row["expected_defaults"]),
+            row["repaid"],
+            round(row["expected_repaid"]),
+        )
+        for row in rows
+    ]
+    caption = (
+        f"Loans of version {version} that files of outcomes tell of month by month: what came, and what was expected"
+    )
+    return PageTable("early", caption, columns, cells, "No file tells of a loan month by month.", page)
 
 
 def override_table(groups: Sequence[OverrideGroup]) -> PageTable:

@@ -55,6 +55,28 @@ def test_the_latest_month_of_a_loan_counts(read: Read) -> None:
     assert report.to_dict()["seen_until"] == "2019-03"
 
 
+def test_months_of_a_loan_are_told_and_how_loans_went_from_one_to_the_next(read: Read) -> None:
+    report, outcomes, _ = read(
+        a=f"{HEADER}\n1,Current,2019-01\n2,Current,2019-01\n3,Current,2019-01\n",
+        b=f"{HEADER}\n1,Late (31-120 days),2019-02\n2,Current,2019-02\n3,Fully Paid,2019-03\n4,Default,2019-03\n",
+        c=f"{HEADER}\n1,Charged Off,2019-03\n1,Charged Off,2019-04\n2,Late (31-120 days),2019-03\n",
+    )
+    months = {row["id"]: [row[name] for name in ("first", "ended", "before")] for row in outcomes.iter_rows(named=True)}
+    january, february, march = (date(2019, month, 1) for month in (1, 2, 3))
+    assert months == {
+        "1": [january, march, february],
+        "2": [january, None, None],
+        "3": [january, march, january],
+        "4": [march, march, None],
+    }
+    assert report.rolls == (
+        ("Charged Off", "Charged Off", 1),
+        ("Current", "Current", 1),
+        ("Current", "Late (31-120 days)", 2),
+        ("Late (31-120 days)", "Charged Off", 1),
+    )
+
+
 def test_outcomes_are_read_as_the_book_writes_them(tmp_path: Path) -> None:
     book = small_book(files={"nothing": ["?"]}, fields={"issued": {"format": "%d.%m.%y", "century": 1930}})
     texts, numbers = tmp_path / "texts.csv", tmp_path / "numbers.parquet"

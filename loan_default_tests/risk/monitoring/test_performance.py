@@ -15,6 +15,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.loan_order import draw_of
+from loan_default.risk.monitoring.early_performance import Course
 from loan_default.risk.monitoring.performance import Performance, estimate, judge_performance, measure_performance
 from loan_default.risk.policy import PerformancePolicy, load_policy
 from loan_default_tests.risk.small_books import FINAL, TIMELESS
@@ -341,3 +342,47 @@ def test_without_a_date_an_applicant_without_id_counts_as_none_of_the_loans_of_d
     draws = pl.DataFrame({"id": ["a"]}).select(draw_of("id")).to_series()
     (version,) = measured_small(TIMELESS, [scored("a"), scored(None), scored(None)], {"a": 1}, learned=draws).versions
     assert (version.loans, version.learned, version.known) == (2, 1, 0)
+
+
+# --- before loans mature
+
+
+def followed(defaulted: int) -> Performance:
+    """Measure 400 loans of May 2014, told to run in June, of which so many have defaulted in July; none has matured."""
+    ids = [str(number) for number in range(400)]
+    came = [number < defaulted for number in range(400)]
+    june, july = date(2014, 6, 1), date(2014, 7, 1)
+    outcomes = pl.LazyFrame(
+        {
+            "id": ids,
+            "outcome": [1 if bad else None for bad in came],
+            "month": [july] * 400,
+            "first": [june] * 400,
+            "ended": [july if bad else None for bad in came],
+            "before": [june if bad else None for bad in came],
+        },
+        schema_overrides={"outcome": pl.Int8, "ended": pl.Date, "before": pl.Date},
+    )
+    return measure_performance(
+        pl.LazyFrame([prediction(name) for name in ids]),
+        outcomes,
+        CONTRACT,
+        POLICY,
+        production=1,
+        seen_until=july,
+        learned={1: date(2013, 12, 1)},
+        cutoff=0.3,
+        bootstrap=Bootstrap(7, 10),
+        courses={36.0: Course(np.arange(43) / 42, np.arange(43) / 84)},
+    )
+
+
+def test_a_fall_is_seen_before_any_loan_has_matured() -> None:
+    fallen, calm = followed(40), followed(2)
+    assert fallen.verdict is not None and calm.verdict is not None
+    assert fallen.verdict.verdict == "degraded"
+    assert fallen.verdict.reasons[0].startswith("40 of 400 loans have defaulted so far where 2 were expected")
+    assert calm.verdict.verdict == "not enough outcomes"
+    assert [finding.rule for finding in calm.verdict.findings] == ["early_defaults", "enough_outcomes"]
+    (row,) = fallen.to_dict()["early"]
+    assert (row["vintage"], row["loans"], row["defaults"], row["months_on_book"]) == ("2014-Q2", 400, 40, None)
