@@ -444,15 +444,17 @@ def split_loans(
         labels_known_by=labels_known_by,
         open_loans=_count_open(loans, contract, snapshot, plan) if label == "open" and snapshot else None,
     )
-    return _with_population(_with_age(splits), loans, contract)
+    return _with_population(_with_ages(splits), loans, contract)
 
 
-def _with_age(splits: Splits) -> Splits:
-    """Say how old the newest loan was that a model may be developed on."""
+def _with_ages(splits: Splits) -> Splits:
+    """Say how old the newest loan was that a model may be developed on, and its newest outcome."""
     snapshot, newest = splits.snapshot, splits.developed_until
     if not (snapshot and newest):
         return splits
-    return replace(splits, training_age_months=12 * (snapshot.year - newest.year) + snapshot.month - newest.month)
+    age_months = 12 * (snapshot.year - newest.year) + snapshot.month - newest.month
+    known_by = snapshot if splits.open_loans else splits.labels_known_by
+    return replace(splits, training_age_months=age_months, labels_known_by=known_by)
 
 
 def _count_open(loans: pl.LazyFrame, contract: Contract, snapshot: date, plan: SplitPlan) -> OpenWindow | None:
