@@ -58,7 +58,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             version_table(report["versions"] if report else []),
             group_table("vintages", "vintage", vintages, version, page),
             group_table("decisions", "decision", promised.rows("decisions", version), version),
-            *([early_table(promised.rows("early", version), version, page)] if report and report.get("early") else []),
+            early_table(promised.rows("early", version), version, page),
             finding_table(report),
             override_table(promised.overrides),
             *(table(backtest) for table in (backtest_table, backtest_terms_table, gates_table) if backtest),

@@ -17,7 +17,14 @@ from loan_default.operations.promised import OverrideGroup, PromisedArchive
 from loan_default.risk.validation.backtest import BackTestPoint
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
-from loan_default.web.pages.promised import back_test_charts, backtest_table, default_chart, group_table, version_table
+from loan_default.web.pages.promised import (
+    back_test_charts,
+    backtest_table,
+    default_chart,
+    early_table,
+    group_table,
+    version_table,
+)
 from loan_default.web.people import People
 from loan_default_tests.web.clients import client_of
 
@@ -53,6 +60,15 @@ def _vintage(**figures: Any) -> dict[str, Any]:
 def test_estimates_are_in_brackets_and_measures_are_not() -> None:
     table = group_table("vintages", "vintage", [_vintage(auc=0.7), _vintage(estimated_auc=0.68)], 1)
     assert [row[7] for row in table.rows] == ["0.7000", "[0.6800]"]
+
+
+def test_what_came_of_young_loans_is_beside_what_was_expected_of_them() -> None:
+    young = {"vintage": "2020-Q1", "loans": 1_100, "defaults": 31, "expected_defaults": 17.8, "expected_repaid": 39.6}
+    rows = [{**young, "months_on_book": months, "repaid": 44} for months in (3.0, None)]
+    assert early_table(rows, 2).rows == [
+        ("2020-Q1", "3", 1_100, 31, 18, 44, 40),
+        ("2020-Q1", "to date", 1_100, 31, 18, 44, 40),
+    ]
 
 
 def test_a_back_test_is_a_table_of_its_months_and_labels() -> None:
