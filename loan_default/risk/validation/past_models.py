@@ -29,6 +29,7 @@ from loan_default.risk.economics.valuation import ValueModel, fit_value
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.model.candidates.registry import candidate_class
+from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, Hazard, expected_outcomes, fit_hazard
@@ -161,7 +162,7 @@ class Past:
     def _candidates(self, way: Way, loans: pl.DataFrame, outcomes: Floats, tested: Tested) -> Iterator[PastModel]:
         """Fit and calibrate each candidate on older and newer loans (n), and let it say PDs of the tested ones.
 
-        The first to be yielded ranks the newer loans best.
+        The first to be yielded ranks the newer loans best. From probabilities of a default only XGBoost's learn.
         """
         order = np.argsort(loans[self.contract.time_name].to_numpy(), kind="stable")
         older, newer = np.split(order, [round(len(order) * (1 - _CALIBRATED))])
@@ -175,6 +176,8 @@ class Past:
         ended = None if way == "open" else self._ended(loans)
         fitted = []
         for kind in search.enabled:
+            if way == "open" and not issubclass(candidate_class(kind), XGBoostModel):
+                continue
             parameters = search.parameters(kind)
             candidate_class(kind).check_installed()
             model, calibration, margins, ends = fit_calibrated(
