@@ -122,7 +122,7 @@ def test_the_title_states_what_was_promised_and_what_came() -> None:
 
 
 def test_what_a_person_approved_is_held_against_its_outcome(pages_home: Settings, tmp_path: Path) -> None:
-    outcomes = pl.read_parquet(pages_home.layout.table("loan_outcomes").read_bytes()).drop_nulls()
+    outcomes = pl.read_parquet(pages_home.layout.table("loan_outcomes").read_bytes()).drop_nulls("outcome")
     defaulted, repaid = (outcomes.filter(pl.col("outcome") == outcome)["id"][0] for outcome in (1, 0))
     settings = Settings(tmp_path / "home", storage=str(tmp_path / "storage"))
     shutil.copytree(pages_home.storage, settings.storage, ignore=shutil.ignore_patterns("mlflow"))
