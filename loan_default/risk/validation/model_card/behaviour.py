@@ -153,6 +153,8 @@ def missingness(inputs: ModelCardInputs) -> Iterator[str]:
 def _barred(barred: int, blanked: Sequence[BlankedField]) -> str:
     if not any(field.approved for field in blanked):
         return "Nobody is approved as they are, so approvals can only rise."
+    if not barred:
+        return "Whichever of them is left out, some are still approved."
     return f"For {barred:,} of these {len(blanked):,} fields nobody is approved who lacks it."
 
 
