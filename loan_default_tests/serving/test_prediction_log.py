@@ -56,9 +56,9 @@ def values_of(number: float) -> list[float]:
 
 def entry(request_id: str = "r1", at: datetime = AT, number: float = 36, count: int = 1, **named: Any) -> Entry:
     values = values_of(number)
-    asked = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
+    applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
     predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count, [[]] * count)
-    logged = Entry(first_at(at), 3, scorer("xgboost"), asked, predictions, request_id=request_id)
+    logged = Entry(first_at(at), 3, scorer("xgboost"), applications, predictions, request_id=request_id)
     return logged._replace(**named)
 
 
@@ -161,9 +161,9 @@ def test_values_come_back_to_the_bit(new_log: NewLog, tmp_path: Path, counts: tu
         values, pds = np.ones((rows, len(FEATURES))), rng.random(rows)
         values[:, numeric] = rng.random((rows, len(numeric))) * 1e6
         decisions = [DECISIONS[row % 3] for row in range(rows)]
-        asked = Applications(["a"] * rows, values.tolist() if rows == 1 else np.asfortranarray(values))
+        applications = Applications(["a"] * rows, values.tolist() if rows == 1 else np.asfortranarray(values))
         predictions = Predictions(pds.tolist(), [*range(rows)], decisions, [[]] * rows, [[]] * rows)
-        entries.append(entry(applications=asked, predictions=predictions))
+        entries.append(entry(applications=applications, predictions=predictions))
         for row in range(rows):
             decided = (pds[row], row, decisions[row], *values[row, numeric])
             expected_rows[text_of(entries[-1].first, row)] = decided
@@ -209,9 +209,9 @@ def test_each_hour_has_its_own_folder(new_log: NewLog, tmp_path: Path) -> None:
 
 def test_versions_of_two_contracts_share_a_journal(new_log: NewLog, tmp_path: Path) -> None:
     log, other = new_log(), replace(scorer("xgboost"), contract=TERM_AS_SUPPORT)
-    asked = Applications(["b"], [[1.0] * len(TERM_AS_SUPPORT.features)], [24.0])
+    applications = Applications(["b"], [[1.0] * len(TERM_AS_SUPPORT.features)], [24.0])
     append(log, entry("r1"))
-    append(log, entry("r2", applications=asked, version=4, scorer=other))
+    append(log, entry("r2", applications=applications, version=4, scorer=other))
     append(log, entry("r3", AT + timedelta(milliseconds=1)))
     log.close()
     frames = [pl.read_parquet(path.read_bytes()) for path in files_in(tmp_path)]
