@@ -7,10 +7,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from loan_default.operations.batch_figures import BatchArchive
-from loan_default.operations.batch_status import BatchStatus
+from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.overview import advise_on_drift
-from loan_default.operations.runs import Run
-from loan_default.operations.status import ServerStatus, Status, VersionStatus, read_status
+from loan_default.operations.runs import BatchRuns, Run
+from loan_default.operations.status import ServerStatus, Status, VersionStatus
 from loan_default.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -46,4 +46,7 @@ def test_a_new_home_is_told_how_to_begin(empty_pages: TestClient) -> None:
 
 
 def test_batches_stand_as_they_do_where_nothing_was_read_of_them_before(pages_home: Settings) -> None:
-    assert read_status(pages_home, BatchArchive(pages_home.layout)).batches == read_status(pages_home).batches
+    deliveries, runs = list_deliveries(pages_home.layout), BatchRuns((), ())
+    opened = read_batches(pages_home, runs, deliveries)
+    assert read_batches(pages_home, runs, deliveries, BatchArchive(pages_home.layout).read()) == opened
+    assert len(opened) == 3
