@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rich.panel import Panel
@@ -291,11 +292,14 @@ def show_backtest(console: Console, record: Mapping[str, Any]) -> None:
     """Show what each way of learning reached at each month, and why one could not be developed."""
     from loan_default.risk.validation.backtest import COLUMNS, reasons_of, rows_of
 
-    month, label, model, *figures = COLUMNS
-    table = _table("Back-test", month, label, model, *map(_number, figures))
-    for row in rows_of(record["points"]):
-        _add_row(table, *row)
-    console.print(table)
+    rows = rows_of(record["points"])
+    bounds = (3, COLUMNS.index("approved"), COLUMNS.index("AUC 12"), len(COLUMNS))
+    titles = ("Back-test", "What the policy's cut-offs would have approved", "The first twelve months")
+    for title, (start, end) in zip(titles, pairwise(bounds), strict=True):  # in one they are too wide for a terminal
+        table = _table(title, *COLUMNS[:3], *map(_number, COLUMNS[start:end]))
+        for row in rows:
+            _add_row(table, *row[:3], *row[start:end])
+        console.print(table)
     for reason in reasons_of(record["points"]):
         console.print(reason, style="dim", markup=False)
 
