@@ -22,7 +22,6 @@ from loan_default.risk.contract.field import LoanField
 
 LEAST_EXPECTED = 20.0  # loans that would have both values: by chance none has them once in 5e8 such pairs
 _PARTS = 10  # of the values of a number, with as many loans in each
-_LOANS_AT_MOST = 100_000  # that are looked at
 Pair = Sequence[Any]  # two names of fields, and pairs of parts, as JSON holds them
 
 
@@ -34,9 +33,7 @@ def measure_combinations(loans: pl.DataFrame, contract: Contract) -> tuple[dict[
         expected first, with the pairs of parts that no loan has. Parts count from 1, a level's is its position.
     """
     fields = [field for field in contract.features if field.name in loans.columns]
-    step = -(-loans.height // _LOANS_AT_MOST)
-    drawn = loans.gather_every(max(step, 1)) if loans.height else loans
-    numbers = {field.name: _values(drawn, field) for field in fields}
+    numbers = {field.name: _values(loans, field) for field in fields}
     edges = {field.name: _edges(numbers[field.name]) for field in fields if not field.levels}
     parts = {name: _parts(values, edges.get(name)) for name, values in numbers.items()}
     apart: list[tuple[float, Pair]] = []

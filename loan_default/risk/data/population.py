@@ -19,6 +19,8 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.combinations import Pair, measure_combinations
 
 _COLUMNS_AT_ONCE = 8  # in memory: of a million loans 64 MB
+_COMBINED_AT_MOST = 100_000  # loans, whose columns are in memory together
+_ROW = "row number"
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,20 @@ def measure_population(loans: pl.LazyFrame, contract: Contract) -> Population:
         measured |= loans.select(columns).collect().row(0, named=True)
     absent: dict[str, Any] = {"typical": None, "missing_share": 1.0, "support": []}
     by_name = {name: measured.get(name, absent) for name in contract.feature_names}
-    names = [feature.name for feature in fields]
-    together = measure_combinations(loans.select(names).collect(), contract)
+    together = measure_combinations(_drawn(loans.select(feature.name for feature in fields)), contract)
     return Population(
         {name: measures["typical"] for name, measures in by_name.items()},
         {name: measures["missing_share"] for name, measures in by_name.items()},
         {name: measures["support"] for name, measures in by_name.items()},
         *together,
     )
+
+
+def _drawn(loans: pl.LazyFrame) -> pl.DataFrame:
+    """Collect all loans, or every nth of many, without the others in memory."""
+    every = max(-(-loans.select(pl.len()).collect(engine="streaming").item() // _COMBINED_AT_MOST), 1)
+    drawn = loans.with_row_index(_ROW).filter(pl.col(_ROW) % every == 0)
+    return drawn.drop(_ROW).collect(engine="streaming")
 
 
 def _measures(feature: LoanField) -> pl.Expr:

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.data.combinations import LEAST_EXPECTED, UnlikePairs, measure_combinations
+from loan_default.risk.data.population import measure_population
 from loan_default.risk.model.features import FeatureSpace
 from loan_default_tests.risk.small_books import make_contract
 
@@ -49,6 +50,14 @@ def test_values_that_hang_together_are_told_apart_from_those_that_do_not(pairs: 
 def test_of_applicants_like_the_loans_few_are_held_and_of_the_loans_none(pairs: UnlikePairs) -> None:
     assert not pairs.any(values_of(draw(20_000, 1))).any()
     assert pairs.any(values_of(draw(20_000, 3))).mean() < 0.002
+
+
+def test_of_many_loans_every_nth_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    loans = draw(3_000, 1)
+    monkeypatch.setattr("loan_default.risk.data.population._COMBINED_AT_MOST", 1_000)
+    population = measure_population(loans.lazy(), BOOK)
+    assert (population.edges, population.apart) == measure_combinations(loans.gather_every(3), BOOK)
+    assert population.typical["wage"] == loans["wage"].quantile(0.5, "lower")
 
 
 def test_one_application_is_told_as_among_many(pairs: UnlikePairs) -> None:
