@@ -70,14 +70,14 @@ def read_batches(
         deliveries: what the storage holds of them.
         figures: what was read of them already; records of others are opened.
     """
-    known = {each.batch: each for each in figures.batches} if figures else {}
+    measured = {each.batch: each for each in figures.batches} if figures else {}
     compared = deliveries.compared
     scan = inbox.scan_inbox(deliveries.files, runs.batches, inbox.ScanState(), most_bytes=0, staging=settings.staging)
     failed = {failure.batch for failure in runs.failures}
     scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
     waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]
     return (
-        *_scored(settings, {batch: compared[batch] for batch in scored}, known),
+        *_scored(settings, {batch: compared[batch] for batch in scored}, measured),
         *(_failed(settings, failure) for failure in runs.failures),
         *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
         *(BatchStatus(batch, "waiting") for batch in waiting),
@@ -100,19 +100,19 @@ def comparisons(layout: StorageLayout) -> dict[str, bool]:
 
 
 def _scored(
-    settings: Settings, compared: Mapping[str, bool], known: Mapping[str, BatchFigures]
+    settings: Settings, compared: Mapping[str, bool], measured: Mapping[str, BatchFigures]
 ) -> Iterator[BatchStatus]:
     """Yield how scored batches stand, of which it is said whether they were compared since."""
     layout = settings.layout
     names: tuple[BatchRecord, ...] = ("application_report", "drift_report")
-    unknown = [batch for batch in compared if batch not in known]
+    unknown = [batch for batch in compared if batch not in measured]
     records = storage.read_records([layout.batch_record(name, batch) for name in names for batch in unknown])
     counts, reports = (
         dict(zip(unknown, half, strict=True)) for half in (records[: len(unknown)], records[len(unknown) :])
     )
     for batch, is_compared in compared.items():
-        if batch in known:
-            yield _known_batch(known[batch], is_compared)
+        if batch in measured:
+            yield _known_batch(measured[batch], is_compared)
         else:
             yield _scored_batch(settings, batch, counts[batch] or {}, reports[batch] if is_compared else None)
 

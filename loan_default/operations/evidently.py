@@ -118,23 +118,23 @@ def run_ui(settings: Settings, port: int) -> None:
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE
 
     remote = storage.is_remote(settings.storage)
-    shown = EvidentlyWorkspace(UPath(settings.home / "evidently") if remote else settings.layout.evidently)
-    shown.create(settings.model_name, RAW_SCORE)
+    workspace = EvidentlyWorkspace(UPath(settings.home / "evidently") if remote else settings.layout.evidently)
+    workspace.create(settings.model_name, RAW_SCORE)
     states: dict[str, str] = {}
-    _show_newest(settings, shown, states, _FIRST)
+    _show_newest(settings, workspace, states, _FIRST)
     projects = f"http://{_LOOPBACK}:{port}/api/projects"
-    Thread(target=_follow, args=(settings, shown, states, projects), daemon=True).start()
-    app = create_app(get_config(port=port, workspace=str(shown.root)))
+    Thread(target=_follow, args=(settings, workspace, states, projects), daemon=True).start()
+    app = create_app(get_config(port=port, workspace=str(workspace.root)))
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # it prints which folder it watches
         uvicorn.run(app, host=_LOOPBACK, port=port, log_level="warning")
 
 
-def _follow(settings: Settings, shown: EvidentlyWorkspace, states: dict[str, str], projects: str) -> None:
+def _follow(settings: Settings, workspace: EvidentlyWorkspace, states: dict[str, str], projects: str) -> None:
     """Show each report that comes, once the UI watches the folder: it begins to at the first question for projects."""
     while not _answers(projects):
         time.sleep(_PATIENCE_SECONDS)
     while True:
-        _show_newest(settings, shown, states, _NEWEST)
+        _show_newest(settings, workspace, states, _NEWEST)
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -146,22 +146,22 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _show_newest(settings: Settings, shown: EvidentlyWorkspace, states: dict[str, str], count: int) -> None:
+def _show_newest(settings: Settings, workspace: EvidentlyWorkspace, states: dict[str, str], count: int) -> None:
     """Show the reports on the newest batches of which the comparison is another than in `states`, and note it there."""
     files = [file for file in file_listing.list_files(settings.layout.drift_reports) if is_verdict(file.name)]
     for file in reversed(files[-count:]):
         if states.get(file.name) != file.state:
             try:
-                _show(settings, shown, file.name.removesuffix(".json"))
+                _show(settings, workspace, file.name.removesuffix(".json"))
             except (BadInput, TrackingError, OSError) as error:
                 _LOG.warning("%s", error)
             states[file.name] = file.state
 
 
-def _show(settings: Settings, shown: EvidentlyWorkspace, batch: str) -> None:
+def _show(settings: Settings, workspace: EvidentlyWorkspace, batch: str) -> None:
     """Have the UI read a report again: it notices a file that changes, and none that takes another's place."""
     read_report(settings, batch)
-    path = shown.report_path(batch)
-    if shown.root != settings.layout.evidently:
+    path = workspace.report_path(batch)
+    if workspace.root != settings.layout.evidently:
         storage.write_text(path, storage.read_text(EvidentlyWorkspace(settings.layout.evidently).report_path(batch)))
     os.utime(storage.to_local(path))

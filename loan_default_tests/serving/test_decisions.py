@@ -33,11 +33,11 @@ class Log:
 
     def decide(self, rows: int, *, output: str = "full") -> list[str]:
         body = json.dumps({"inputs": (3 * applications()[0])[:rows]}).encode()
-        asked = self.model.read(body, "application/json", at_most=rows).applications
-        predictions = self.model.predict(asked, with_reasons=output == "full")
+        batch = self.model.read(body, "application/json", at_most=rows).applications
+        predictions = self.model.predict(batch, with_reasons=output == "full")
         first = self.ids.draw()
         durable: list[str | None] = []
-        entry = Entry(first, self.model.version, self.model.scorer, asked, predictions, output)  # type: ignore[arg-type]
+        entry = Entry(first, self.model.version, self.model.scorer, batch, predictions, output)  # type: ignore[arg-type]
         self.log.append([entry], durable.append)
         assert within(10, lambda: durable == [None])
         return [text_of(first, row) for row in range(rows)]

@@ -223,7 +223,7 @@ class Scorer:
             loss, npv, margin = self.value.value_application(pd, *self._loan_terms.read_one(values))
             worth = [ApplicationValue(loss, npv)]
         band = decide_one(self.policy, pd, margin)
-        decision = DECISIONS[REVIEW if band == APPROVE and self._kept(values) else band]
+        decision = DECISIONS[REVIEW if band == APPROVE and self._obstacles(values) else band]
         return Predictions([pd], [_points_of(pd, self.policy)], [decision], [[]], [[]], worth)
 
     def explained(self, predictions: Predictions) -> list[int]:
@@ -272,7 +272,7 @@ class Scorer:
             outside[:, index] = (column < least) | (column > most) | (np.isin(column, [*absent]) if absent else False)
         return outside
 
-    def _kept(self, values: Sequence[float] | Floats) -> list[Needed]:
+    def _obstacles(self, values: Sequence[float] | Floats) -> list[Needed]:
         """Return what keeps an application from an approval: what it lacks, what no loan had, and what none together.
 
         A position of a feature each, or of two.
@@ -295,7 +295,7 @@ class Scorer:
         if self.value is not None and self.policy.by_value:
             return self._explain_value(self.value, contributions, np.asarray(values, np.float64), np.asarray(pds))
         below = self.policy.approve_below
-        needed = [self._kept(row) if pd < below else () for row, pd in zip(values, pds, strict=True)]
+        needed = [self._obstacles(row) if pd < below else () for row, pd in zip(values, pds, strict=True)]
         return self._reason_finder.explain(contributions, values, self.policy.reasons_at_most, needed)
 
     def _explain_value(
@@ -314,9 +314,9 @@ class Scorer:
         by_field = np.where(weights[0][:, None], _raising_shares(by_risk), 0.0)
         by_field += np.where((weights[1] & ~unvalued)[:, None], _raising_shares(by_value), 0.0)
         needed = [
-            [*self._loan_terms.unknown(row, value.endings), *self._kept(row)]
+            [*self._loan_terms.unknown(row, value.endings), *self._obstacles(row)]
             if lacks
-            else self._kept(row)
+            else self._obstacles(row)
             if approved
             else ()
             for row, lacks, approved in zip(values, unvalued & weights[1], np.maximum(*bands) == APPROVE, strict=True)

@@ -193,12 +193,10 @@ def back_test_charts(points: Sequence[Record]) -> list[Chart]:
 
     rates = {point["month"]: point["default_rate"] for point in points}
     promised = {**lines("mean_pd"), "default rate": [rates[month] for month in months]}
-    asked = "By the month as of which a model was developed, on the loans of the months after it."
+    note = "By the month as of which a model was developed, on the loans of the months after it."
     return [
-        _months_chart("backtest_auc", "How well models of past months rank (AUC)", months, lines("auc"), ".2f", asked),
-        _months_chart(
-            "backtest_pd", "What models of past months promised, and what came", months, promised, "%", asked
-        ),
+        _months_chart("backtest_auc", "How well models of past months rank (AUC)", months, lines("auc"), ".2f", note),
+        _months_chart("backtest_pd", "What models of past months promised, and what came", months, promised, "%", note),
     ]
 
 

@@ -282,16 +282,16 @@ def show_card(request: Request) -> Response:
 
 def show_comparison(request: Request) -> Response:
     """Show two versions side by side, on the applications of a batch."""
-    settings, asked = settings_of(request), request.query_params
+    settings, query = settings_of(request), request.query_params
     archive: VersionArchive = request.app.state.versions
     batches: BatchArchive = request.app.state.batches
     versions, names = archive.read(), [batch.batch for batch in reversed(batches.read().batches)]
     numbers = [version.version for version in versions]
     comparison = None
-    if asked.get("batch") and asked["batch"] not in names:
-        names.append(asked["batch"])
-    if {"a", "b", "batch"} <= asked.keys():
-        comparison = compare_versions(settings, _number(asked["a"]), _number(asked["b"]), asked["batch"])
+    if query.get("batch") and query["batch"] not in names:
+        names.append(query["batch"])
+    if {"a", "b", "batch"} <= query.keys():
+        comparison = compare_versions(settings, _number(query["a"]), _number(query["b"]), query["batch"])
     contract = contract_of(request)
     tables = comparison_tables(comparison, contract) if comparison else []
     pictures = comparison_charts(comparison, contract) if comparison else []
