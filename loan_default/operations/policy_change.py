@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from loan_default.risk.policy import DecidedBy, DecisionPolicy, Policy
 
 _SECTION = re.compile(r"^decision:[ \t]*(#.*)?$", re.M)
-_HIGHEST = 0.999  # a cut-off lies below 1
 _BY: Mapping[DecidedBy, str] = {"pd": "PD", "npv": "value", "both": "PD and value"}
 
 
@@ -76,7 +75,10 @@ def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyCh
     by = by or meant.decision.by
     proposal = report["proposals"].get(by)
     if proposal is None:
-        raise BadInput(f"No cut-offs by {_BY[by]} keep the limits of the policy (value.limits); write wider ones.")
+        raise BadInput(
+            f"No cut-offs by {_BY[by]} keep the limits of the policy (value.limits) and are expected to earn anything; "
+            "write wider limits."
+        )
     before = settings.policy.read_text(encoding="utf-8")
     after = _change(settings, before, meant, _cut_offs(meant.decision, by, proposal))
     old, new = (text.splitlines(keepends=True) for text in (before, after))
@@ -90,7 +92,7 @@ def _cut_offs(decision: DecisionPolicy, by: DecidedBy, proposal: Record) -> dict
     if by != decision.by:
         changes["by"] = by
     if by != "npv":
-        cutoff = min(float(proposal["approve_below"]), _HIGHEST)
+        cutoff = float(proposal["approve_below"])
         changes |= {"approve_below": cutoff}
         if cutoff > decision.decline_from:
             changes |= {"decline_from": cutoff}

@@ -33,6 +33,7 @@ UnknownFields = Literal["refuse", "ignore"]
 DecidedBy = Literal["pd", "npv", "both"]
 TrainingLabel = Literal["matured", "open"]
 MARGIN_DIGITS = 9  # decimals of the value of one unit lent, with which it is compared
+HIGHEST_CUT_OFF = 0.999  # a cut-off of the PD lies below 1
 CUT_OFFS = ("by", "approve_below", "decline_from", "approve_npv_from", "decline_npv_below")
 MonitoringTrigger = Literal["drift", "performance", "failure"]
 

@@ -24,7 +24,7 @@ from loan_default.risk.economics.approval import (
 )
 from loan_default.risk.estimates import mean_estimate
 from loan_default.risk.evaluation import Bootstrap
-from loan_default.risk.policy import DecidedBy, StrategyLimits
+from loan_default.risk.policy import HIGHEST_CUT_OFF, DecidedBy, StrategyLimits
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
 _GRID = 40  # cut-offs of each kind that are tried
@@ -118,7 +118,9 @@ def propose(
     by: DecidedBy = "both",
     bootstrap: Bootstrap,
 ) -> Proposal | None:
-    """Look for the cut-offs that are expected to earn most; None where none keeps the limits.
+    """Look for the cut-offs that are expected to earn most; None where none keeps the limits and earns anything.
+
+    Where the policy asks for a share of approvals, so many are made even at a loss.
 
     Args:
         loans: of the test window.
@@ -137,7 +139,7 @@ def propose(
     drawn = [
         rng.multinomial(grid.units, everything / grid.units).astype(np.float64) for _ in range(bootstrap.resamples)
     ]
-    again = [best_of for weights in drawn if (best_of := grid.best(weights, limits, capital_share))]
+    again = [best_of for weights in drawn if (best_of := grid.best(weights, limits, capital_share))] or [best]
     pd_at, margin_at = grid.cutoffs(best)
     approved = grid.approves(loans, best)
     sums = np.array([weights @ grid.realised(best) for weights in drawn])
@@ -185,8 +187,10 @@ class _Grid:
         """Sort the loans into the grid; by the PD alone every value is enough, by the value alone every PD."""
         steps = np.linspace(0, 1, _GRID + 1)
         margins = loans.margins
-        pd_cutoffs = np.quantile(loans.pds, [*steps[1:-1], *_TAIL]).round(3).astype(np.float64)
-        pd_cutoffs = np.array([1.0]) if by == "npv" else np.unique(np.append(pd_cutoffs[pd_cutoffs > 0], 1.0))
+        pd_quantiles = np.quantile(loans.pds, [*steps[1:-1], *_TAIL]).round(3)
+        pd_cutoffs = np.unique(np.clip(np.append(pd_quantiles, 1.0), 0.001, HIGHEST_CUT_OFF))
+        if by == "npv":
+            pd_cutoffs = np.array([1.0])
         margin_cutoffs = np.quantile(margins, steps[1:-1]).round(3).astype(np.float64)
         lowest = np.floor(margins.min())
         margin_cutoffs = np.array([lowest]) if by == "pd" else np.unique(np.append(margin_cutoffs, [0.0, lowest]))
@@ -217,7 +221,8 @@ class _Grid:
         """Return the pair that earns most as expected within the limits; of equals the one that approves most."""
         totals = np.tensordot(weights, self.sums, 1)
         count, pd, expected, volume = (totals[..., number] for number in range(4))
-        allowed = (count > 0) & (count >= (limits.approve_at_least or 0) * count.max())
+        enough = expected > 0 if limits.approve_at_least is None else count >= limits.approve_at_least * count.max()
+        allowed = (count > 0) & enough
         for most, values in (
             (limits.default_rate_at_most, pd / np.maximum(count, 1)),
             (limits.volume_at_most, volume),

@@ -119,7 +119,7 @@ def proposal_table(report: Record) -> PageTable:
         for by, each in report["proposals"].items()
         if each
     ]
-    empty = "No cut-offs keep the limits of the policy."
+    empty = "No cut-offs keep the limits of the policy and are expected to earn anything."
     return PageTable("proposals", "Expected to earn most within the limits of the policy", columns, rows, empty)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from loan_default.risk.economics.approval import outcome_of
 from loan_default.risk.evaluation import Bootstrap
-from loan_default.risk.policy import StrategyLimits
+from loan_default.risk.policy import HIGHEST_CUT_OFF, StrategyLimits
 from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve
 from loan_default_tests.risk.economics.valued import valued_loans
 
@@ -42,7 +42,7 @@ def test_realised_values_lie_where_a_right_model_expects_them() -> None:
 def test_without_limits_all_loans_of_some_value_are_proposed() -> None:
     proposal = propose(LOANS, StrategyLimits(), 0.1, {}, bootstrap=Bootstrap(1, 20))
     assert proposal is not None
-    assert (proposal.approve_below, proposal.npv_at_least, proposal.bound_by) == (1.0, 0.0, ())
+    assert (proposal.approve_below, proposal.npv_at_least, proposal.bound_by) == (HIGHEST_CUT_OFF, 0.0, ())
     assert proposal.outcome == outcome_of(LOANS, LOANS.margins >= 0, 0.1)
     low, high = proposal.intervals["npv"]
     assert low < proposal.outcome.npv < high
@@ -117,6 +117,14 @@ def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so()
 def test_limits_that_nothing_keeps_have_no_proposal() -> None:
     limits = StrategyLimits(default_rate_at_most=0.0001, approve_at_least=0.5)
     assert propose(LOANS, limits, 0.1, {}, bootstrap=Bootstrap(1, 5)) is None
+
+
+def test_a_loss_is_proposed_only_where_loans_have_to_be_made() -> None:
+    losing = replace(LOANS, expected_npv=LOANS.expected_npv - LOANS.amounts)
+    assert propose(losing, StrategyLimits(), 0.1, {}, by="pd", bootstrap=Bootstrap(1, 5)) is None
+    forced = propose(losing, StrategyLimits(approve_at_least=0.3), 0.1, {}, by="pd", bootstrap=Bootstrap(1, 5))
+    assert forced is not None
+    assert forced.outcome.expected_npv < 0
 
 
 def test_a_book_without_months_is_resampled_by_its_loans() -> None:
