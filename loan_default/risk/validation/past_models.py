@@ -29,7 +29,6 @@ from loan_default.risk.economics.valuation import ValueModel, fit_value
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of
 from loan_default.risk.model.candidates.registry import candidate_class
-from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, Hazard, expected_outcomes, fit_hazard
@@ -176,8 +175,6 @@ class Past:
         ended = None if way == "open" else self._ended(loans)
         fitted = []
         for kind in search.enabled:
-            if way == "open" and not issubclass(candidate_class(kind), XGBoostModel):
-                continue
             parameters = search.parameters(kind)
             candidate_class(kind).check_installed()
             model, calibration, margins, ends = fit_calibrated(
