@@ -176,9 +176,13 @@ def _columns() -> Mapping[str, Any]:
         return larger_or_smaller
 
     def quotient(value: Any, divisor: Any) -> Any:
-        """Divide by a column of its own, as Polars multiplies by the reciprocal of what is one number for all rows."""
+        """Divide by a column of its own, as Polars multiplies by the reciprocal of what is one number for all rows.
+
+        It is made of what the value is read from, not of the value: Polars would compute that in both places.
+        """
         if isinstance(value, pl.Expr):
-            divisor = value.is_not_null().cast(pl.Float64) * divisor
+            sources = dict.fromkeys(value.meta.root_names())
+            divisor = pl.any_horizontal(pl.col(*sources).is_null()).cast(pl.Float64) * 0.0 + divisor
         return value / divisor
 
     def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
