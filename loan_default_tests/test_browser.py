@@ -189,7 +189,7 @@ def test_the_notice_is_one_page_of_paper_without_the_frame(pages: Pages) -> None
         page.get_by_role("heading", name="The principal reasons for this decision").wait_for()
         assert_accessible(page)
         page.emulate_media(media="print")
-        assert not page.get_by_role("navigation").is_visible()
+        page.get_by_role("navigation").wait_for(state="hidden")
         assert page.get_by_text("Number of this decision:").is_visible()
         picture(page, "notice")
         pdf = page.pdf(format="A4")

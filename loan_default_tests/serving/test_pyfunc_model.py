@@ -150,7 +150,7 @@ def test_field_that_is_absent_is_named(served: str) -> None:
 def test_output_that_there_is_not_is_named(served: str) -> None:
     status, answer = post(served, {"dataframe_records": [SHORT], "params": {"output": "odds"}})
     assert status == 400
-    sentence = "The parameter output is 'odds'; it must be 'full', 'pd' or 'label'."
+    sentence = "The parameter output is 'odds'; it must be 'full', 'pd', 'label' or 'offers'."
     assert answer["message"].endswith(f"Error: {sentence}")
 
 
