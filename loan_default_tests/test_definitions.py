@@ -179,6 +179,7 @@ def test_production_is_settled_before_a_batch_is_scored(specs: dict[str, dg.Asse
     assert dg.AssetKey("promoted_model") in {dep.asset_key for dep in specs["predictions"].deps}
 
 
+@pytest.mark.integration
 def test_a_new_home_has_two_runs_at_a_time_and_fills_a_free_place_at_once(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     definitions_of(settings)
@@ -190,6 +191,7 @@ def test_a_new_home_has_two_runs_at_a_time_and_fills_a_free_place_at_once(tmp_pa
         assert coordinator.dequeue_interval_seconds == 1
 
 
+@pytest.mark.integration
 def test_a_new_home_forgets_ticks_that_did_nothing_after_a_day(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     definitions_of(settings)

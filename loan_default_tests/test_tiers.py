@@ -1,4 +1,4 @@
-"""The tiers of tests: a unit test that opens a socket or starts a process fails, however it goes about it."""
+"""The tiers of tests: a unit test that opens a socket or a database, or starts a process, fails however it does so."""
 
 import os
 import re
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parent.parent
 UNIT = """
-import multiprocessing, os, socket, subprocess, threading
+import multiprocessing, os, socket, sqlite3, subprocess, threading
 import pytest
 
 def bind():
@@ -73,8 +73,15 @@ def test_that_asks_the_shell():
 
 def test_that_spawns():
     multiprocessing.get_context("spawn").Process(target=print).start()
+
+def test_that_opens_a_database(tmp_path):
+    sqlite3.connect(tmp_path / "runs.db").close()
+
+def test_of_a_database_in_memory():
+    sqlite3.connect(":memory:").close()
 """
 SOCKET, PROCESS = "a unit test opens a socket", "a unit test starts a process"
+DATABASE = "a unit test opens a database on disk"
 
 
 def run(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
@@ -85,7 +92,7 @@ def run(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
 
 
-def test_a_unit_test_opens_no_socket_and_starts_no_process(tmp_path: Path) -> None:
+def test_a_unit_test_opens_no_socket_and_no_database_and_starts_no_process(tmp_path: Path) -> None:
     output = run(tmp_path, UNIT).stdout
     summary = re.findall(r"^([A-Z]+) test_some\.py::test_(\w+)(?: - Failed: (.*?)(?: \(|:|$))?", output, re.M)
     assert {name: (outcome, reason) for outcome, name, reason in summary} == {
@@ -100,6 +107,8 @@ def test_a_unit_test_opens_no_socket_and_starts_no_process(tmp_path: Path) -> No
         "that_runs_a_command": ("FAILED", PROCESS),
         "that_asks_the_shell": ("FAILED", PROCESS),
         "that_spawns": ("FAILED", PROCESS),
+        "that_opens_a_database": ("FAILED", DATABASE),
+        "of_a_database_in_memory": ("PASSED", ""),
     }
 
 

@@ -26,6 +26,7 @@ _FORBIDDEN = {
     "os.forkpty": "starts a process",
     "os.posix_spawn": "starts a process",
     "os.system": "starts a process",
+    "sqlite3.connect": "opens a database on disk",
 }
 
 
@@ -44,7 +45,7 @@ def tier_of(item: pytest.Item) -> str:
 
 
 class UnitGuard:
-    """Fails the test under way when it opens a socket or starts a process, also where it swallows the failure."""
+    """Fails the test under way when it does what is forbidden, also where it swallows the failure."""
 
     def __init__(self) -> None:
         self._active = False
@@ -55,7 +56,7 @@ class UnitGuard:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Forbid sockets and processes meanwhile; raise pytest's `Failed` at the end where a thread tried."""
+        """Forbid all of that meanwhile; raise pytest's `Failed` at the end where a thread tried."""
         others = (thread.ident for thread in threading.enumerate() if thread is not threading.current_thread())
         self._active, self._violation, self._bystanders = True, None, {*others}
         try:
@@ -67,7 +68,8 @@ class UnitGuard:
             pytest.fail(self._violation)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._active and event in _FORBIDDEN and threading.get_ident() not in self._bystanders:
+        in_memory = event == "sqlite3.connect" and "memory" in str(arguments[0])
+        if self._active and event in _FORBIDDEN and not in_memory and threading.get_ident() not in self._bystanders:
             self._fail(f"{_FORBIDDEN[event]} ({event}{arguments!r:.120})")
 
     def _fail(self, action: str) -> None:

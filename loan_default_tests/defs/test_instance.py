@@ -30,11 +30,13 @@ def refused(home: Settings, instance: str) -> str:
     return str(error.value)
 
 
+@pytest.mark.integration
 def test_a_home_without_a_file_of_its_own_is_opened(home: Settings) -> None:
     with open_instance(home) as instance:
         assert instance.get_runs_count() == 0
 
 
+@pytest.mark.integration
 def test_within_an_open_instance_it_is_not_opened_again(home: Settings) -> None:
     with open_instance(home) as outer:
         with open_instance(home) as inner:
@@ -83,6 +85,7 @@ def test_a_section_that_is_none_is_told_in_one_line(home: Settings) -> None:
     assert sentence == f"{home.home}/dagster.yaml cannot be used: {message}"
 
 
+@pytest.mark.integration
 def test_records_that_cannot_be_kept_any_more_are_told(home: Settings) -> None:
     with pytest.raises(BadInput) as error, open_instance(home) as instance:
         instance.get_runs_count()

@@ -63,6 +63,7 @@ def test_a_home_is_new_until_something_is_recorded(tmp_path: Path) -> None:
     assert not is_new(tmp_path)
 
 
+@pytest.mark.integration
 def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     lives, gone, _ = (begun(instance) for _ in range(3))
     run_lock.hold(tmp_path, lives.run_id)
@@ -73,6 +74,7 @@ def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, t
     assert status.runs_under_way == 3
 
 
+@pytest.mark.integration
 def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterInstance) -> None:
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
     origin = RemoteJobOrigin(repository, "training_job")
@@ -88,6 +90,7 @@ def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterI
     assert datetime.now(UTC) - status.queued_since < timedelta(minutes=1)
 
 
+@pytest.mark.integration
 def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) -> None:
     assert {daemon.last_heartbeat_at for daemon in instance_status_of(instance, Path()).daemons} == {None}
     error = SerializableErrorInfo("outer\n", [], "A", cause=SerializableErrorInfo("the disk is full\nat last", [], "B"))
@@ -97,6 +100,7 @@ def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) 
     assert sensor.error == "the disk is full"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("yaml", "monitored", "limited"),
     [

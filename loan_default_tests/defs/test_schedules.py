@@ -36,6 +36,7 @@ def test_a_training_is_due_each_week(definitions: dg.Definitions) -> None:
     assert request.run_key == "2026-03-02"
 
 
+@pytest.mark.integration
 def test_what_waits_is_asked_for_each_day(definitions: dg.Definitions) -> None:
     with dg.instance_for_test() as instance:
         assert requests_of(definitions, "daily_batch_prediction", instance) == []

@@ -533,6 +533,7 @@ def test_a_decision_that_has_to_be_durable_is_answered_when_it_is(
     assert desk.score(desk.production.model.canary.application).status == 200  # type: ignore[union-attr]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("syncs_each", [False, True], ids=["logged later", "logged first"])
 def test_a_request_that_is_sent_again_is_one_decision(
     models: dict[int, ServedModel], tmp_path: Path, syncs_each: bool
@@ -553,6 +554,7 @@ def test_a_request_that_is_sent_again_is_one_decision(
     assert desk.score({"id": "c", **ONE}, **refused).status == 200, "what was refused is no decision"
 
 
+@pytest.mark.integration
 def test_a_decision_that_is_remembered_by_its_key_is_recorded_first(
     models: dict[int, ServedModel], tmp_path: Path
 ) -> None:
@@ -693,6 +695,7 @@ def test_another_purpose_is_refused(models: dict[int, ServedModel], tmp_path: Pa
     assert answer.json["message"] == "X-Purpose must be what-if; without it the request decides on applicants."
 
 
+@pytest.mark.integration
 def test_a_key_is_of_its_purpose(models: dict[int, ServedModel], tmp_path: Path) -> None:
     desk = desk_of(models, tmp_path)
     assert desk.score(ONE, **{"Idempotency-Key": "k"}).status == 200

@@ -13,6 +13,8 @@ from loan_default.serving.http import Reply, Request
 from loan_default.serving.idempotency import HEADER, REPLAYED, Claim, IdempotencyKeys
 from loan_default.serving.protocol import Refused
 
+pytestmark = pytest.mark.integration
+
 REPLY = Reply(200, b'{"predictions": []}', ((b"content-type", b"application/json"), (b"x-decision-id", b"1")))
 
 

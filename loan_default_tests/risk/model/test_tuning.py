@@ -224,6 +224,7 @@ def test_no_trial_at_all_is_refused(few: LocalDevelopment, space: SearchSpace, s
         run(few, space, storage, trials)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("address", "beginning"),
     [
