@@ -144,7 +144,7 @@ def backtest(
 ) -> None:
     """Develop models as of past months, on what was known then, and judge them by the loans of the year after.
 
-    Each month takes about as long as five trainings without a search.
+    For each month every candidate is fitted four times, without a search, and the hazards once.
 
     Args:
         first: First month; default: two years after the first loan.
