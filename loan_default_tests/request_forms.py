@@ -23,7 +23,12 @@ _APPLICATIONS = {"type": "array", "items": {"$ref": "#/components/schemas/Applic
 
 
 def as_applications(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document of the two ways to score, in which each form is a list of applications."""
+    """Return a document of the two ways to score, in which each form is a list of applications.
+
+    The months are few, as a time between two that is out of its range is refused, which no schema can say.
+    """
+    fields = document["components"]["schemas"]["Application"]["properties"]
+    fields |= {"earliest_cr_line": {"enum": ["1983-05", "Aug-2001"]}, "issue_d": {"enum": ["2018-10", "Nov-2018"]}}
     paths = {path: document["paths"][path] for path in ("/invocations", "/v2/models/{name}/infer")}
     for path in paths.values():
         del path["post"]["parameters"]  # a key that was sent before is refused with another body

@@ -260,7 +260,10 @@ def result_of(home: Home) -> dict[str, Any]:
 def assert_intact(home: Home, before: Mapping[str, bytes], after: Mapping[str, bytes] | None = None) -> None:
     """Assert that all can be read, is the value from before or one like that in `after`, and points to what exists."""
     files = home.files()
-    removed_first = {f"predictions/{BATCH}.csv", f"prediction_report/{BATCH}.json"}  # of other predictions they say nothing
+    removed_first = {
+        f"predictions/{BATCH}.csv",
+        f"prediction_report/{BATCH}.json",
+    }  # of other predictions they say nothing
     assert not before.keys() - files.keys() - removed_first, "something is gone"
     for name, data in files.items():
         if data != before.get(name):
