@@ -2,14 +2,23 @@
 
 import csv
 import io
+import os
 from html import unescape
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.operations import promotion
 from loan_default.operations.version_comparison import VersionComparison
 from loan_default.risk.contract.loading import load_contract
+from loan_default.settings import prepare_process
+from loan_default.web.app import create_app
 from loan_default.web.pages.versions import comparison_tables, findings_table
+from loan_default.web.people import People
+from loan_default_tests.homes import environment_of, own_environment
+from loan_default_tests.web.clients import client_of
+from loan_default_tests.web.home import pages_home
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +50,19 @@ def test_a_version_that_was_held_shows_why_first(pages: TestClient) -> None:
     ):
         assert part in text
     assert text.count("<svg role=") == 1
+
+
+def test_what_a_person_decided_is_shown(tmp_path: Path) -> None:
+    settings = pages_home(tmp_path / "home")
+    with own_environment():
+        os.environ |= environment_of(settings)
+        prepare_process(settings)
+        client = client_of(create_app(settings, People()))
+        promotion.promote_by_hand(settings, 2, "A trial of the second.")
+        assert "A trial of the second." in client.get("/versions/2").text
+        promotion.roll_back(settings, "It was no better.")
+        assert "It was no better." in client.get("/versions/1").text
+        assert {client.get(address).status_code for address in ("/", "/versions", "/versions/2", "/history")} == {200}
 
 
 def test_what_spoke_against_a_version_stands_first() -> None:
