@@ -178,11 +178,12 @@ def _columns() -> Mapping[str, Any]:
     def quotient(value: Any, divisor: Any) -> Any:
         """Divide by a column of its own, as Polars multiplies by the reciprocal of what is one number for all rows.
 
-        It is made of what the value is read from, not of the value: Polars would compute that in both places.
+        It is made of what the value is read from, not of the value: Polars would compute that in both places. What is
+        added is -0.0, which leaves each divisor as it is: 0.0 would make 0.0 of -0.0, and turn the quotient's sign.
         """
         if isinstance(value, pl.Expr):
             sources = dict.fromkeys(value.meta.root_names())
-            divisor = pl.any_horizontal(pl.col(*sources).is_null()).cast(pl.Float64) * 0.0 + divisor
+            divisor = pl.any_horizontal(pl.col(*sources).is_null()).cast(pl.Float64) * -0.0 + divisor
         return value / divisor
 
     def bins(value: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:

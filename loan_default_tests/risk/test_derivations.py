@@ -242,6 +242,7 @@ LEAVES = st.one_of(
 @example(text="payment(100, 0.01, loan)", rows=[(36.0, None, None, None)])
 @example(text="payment(loan, 0.01, 36)", rows=[(float(number), None, None, None) for number in range(1, 50)])
 @example(text="(loan / 12.0)", rows=[(float(number), None, None, None) for number in range(1, 50)])
+@example(text="min((loan / (-(used))), income)", rows=[(1.0, None, 2.0, 0.0)])  # by -0.0
 @example(text="payment(100, loan, 36)", rows=[(0.01, None, None, None)])
 @example(text="payment(loan, max(loan / 1e7, 1e-3), used / 1e4)", rows=[(1.0, None, None, 0.125)])
 @given(
