@@ -43,7 +43,7 @@ class Course:
 
     Attributes:
         defaulted: share of the loans that end in default which have by then.
-        repaid: share of all loans that has been repaid by then.
+        repaid: share of the loans that do not end in default which has been repaid by then.
     """
 
     defaulted: Floats
@@ -65,7 +65,8 @@ def courses_of(scorer: Scorer, sample: pl.DataFrame, terms: Iterable[float]) -> 
             np.interp(np.arange(ends[-1] + 1), ends, shares.mean(axis=0))
             for shares in (incidence.defaulted, incidence.repaid)
         )
-        courses[term] = Course(defaulted / max(defaulted[-1], _LEAST), repaid)
+        lifetime = defaulted[-1]
+        courses[term] = Course(defaulted / max(lifetime, _LEAST), repaid / max(1 - lifetime, _LEAST))
     return courses
 
 
@@ -82,8 +83,8 @@ class YoungLoans:
         first: until the first month in which it was told of; it ran then.
         pds: over the life of the loan.
         terms: position of its term among the courses (n,).
-        courses: shares of the defaults that come, and of the loans that are repaid, by the end of each month on book
-            (2, terms, months + 1).
+        courses: shares of the loans that end in default which have, and of the others which are repaid, by the end of
+            each month on book (2, terms, months + 1).
     """
 
     vintages: pl.Series
@@ -135,7 +136,7 @@ class YoungLoans:
         """Return the probabilities of default and of repayment by months on book (n,), as the loans were granted."""
         ends = np.clip(np.nan_to_num(months), 0, self.courses.shape[2] - 1).astype(np.int64)
         defaulted, repaid = self.courses[:, self.terms, ends]
-        return self.pds * defaulted, repaid
+        return self.pds * defaulted, (1 - self.pds) * repaid
 
     def _hazards_by(self, months: Floats) -> Floats:
         """Return the cumulative hazards of default by months (n,), of loans that may also have been repaid by then."""

@@ -38,7 +38,7 @@ class SimulatedBook:
         rng = np.random.default_rng(self.seed)
         shape = np.minimum(np.arange(MONTHS) / 8, 1.0)
         expected, repaid = incidences(0.004 * shape)
-        courses = {float(MONTHS): Course(expected / expected[-1], repaid)}
+        courses = {float(MONTHS): Course(expected / expected[-1], repaid / (1 - expected[-1]))}
         issued = np.repeat(np.arange(WATCHED), self.a_month)
         draws, rows = rng.random((MONTHS, 2, len(issued))), np.arange(len(issued))
         defaults = draws[:, 0] < (0.004 * self.times * shape)[:, None]
@@ -91,7 +91,7 @@ def followed_loans(*loans: tuple[float | None, float, float, float | None, float
     return pl.DataFrame(loans, schema=columns, orient="row", strict=False).with_columns(**fixed)
 
 
-COURSES = {12.0: Course(np.arange(13) / 12, np.arange(13) / 48)}
+COURSES = {12.0: Course(np.arange(13) / 12, np.arange(13) / 24)}
 
 
 def test_loans_count_from_the_month_in_which_they_were_told_to_run() -> None:
@@ -120,6 +120,15 @@ def test_loans_count_from_the_month_in_which_they_were_told_to_run() -> None:
         "expected_repaid": pytest.approx(float(repaid.sum())),
     }
     assert [row["defaults"] for row in by_month] == [0, 1]
+
+
+@pytest.mark.parametrize("pd", [0.01, 0.4, 0.9])
+def test_a_loan_defaults_or_is_repaid_from_any_month_on_and_never_both(pd: float) -> None:
+    """All that do not default are repaid: by the share of all loans that are, a risky one would do both."""
+    courses = {12.0: Course(np.arange(13) / 12, np.arange(13) / 12)}
+    loans = followed_loans(*[(None, month, 12, None, None) for month in range(12)]).with_columns(pd=pl.lit(pd))
+    defaulted, repaid = YoungLoans.of(loans, courses).expected_by(np.full(12, 12.0))
+    assert defaulted == pytest.approx(np.full(12, pd)) and repaid == pytest.approx(np.full(12, 1 - pd))
 
 
 def test_a_month_is_left_out_where_it_is_not_known_who_had_ended() -> None:
