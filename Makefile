@@ -228,11 +228,19 @@ images: ## Build the images; a tagged checkout gives them its VERSION
 	@for name in $(IMAGES); do $(ENGINE) build --build-arg VERSION=$(VERSION) \
 		--tag loan-default-$$name:local --file docker/$$name.Dockerfile . || exit 1; done
 
+# The pages listen beyond their container, and refuse to where nobody has to sign in.
+.PHONY: web-users
+web-users:
+	@grep -Eq '^LOAN_DEFAULT_WEB_USER(S|_HEADER)=.' docker/.env 2>/dev/null || { echo "docker/.env names nobody who may sign \
+in to the pages: loan-default web-user NAME --role officer prints what to write after LOAN_DEFAULT_WEB_USERS= there, in single \
+quotes" >&2; exit 1; }
+
 .PHONY: start
-start: images ## Start the platform in containers; PROFILE=gcs-emulator: with an emulated bucket, observability: with Grafana, web: with the pages
+start: $(if $(filter web,$(PROFILE)),web-users) images ## Start the platform in containers; PROFILE=gcs-emulator: with an emulated bucket, observability: with Grafana, web: with the pages
 	@test -f docker/.env || { echo "docker/.env is missing: make secrets" >&2; exit 1; }
 	@$(STACK) up -d $(SERVICES)
 	@echo "Dagster: http://127.0.0.1:3000   MLflow: http://127.0.0.1:5000   Scoring: http://127.0.0.1:5001"
+	@$(if $(filter web,$(PROFILE)),echo "Pages: http://127.0.0.1:5002")
 	@echo "Next: make pipeline; make troubleshoot shows what is healthy yet"
 
 .PHONY: stop
