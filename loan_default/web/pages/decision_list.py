@@ -70,12 +70,14 @@ def read_query(parameters: Mapping[str, str]) -> DecisionQuery:
     day, version, decision = (parameters.get(name, "").strip() for name in ("day", "version", "decision"))
     if decision and decision not in DECISIONS:
         raise BadInput(f"There is no decision {decision}; choose one of {', '.join(DECISIONS)}.")
-    if version and not (version.isascii() and version.isdigit()):
-        raise BadInput(f"{version} is no number of a version; enter one as 3.")
+    if version and not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise BadInput(f"{version[:20]} is no number of a version; enter one as 3.")
     try:
         asked_day = date.fromisoformat(day) if day else None
     except ValueError:
-        raise BadInput(f"{day} is no day; enter one as 2026-11-27.") from None
+        asked_day = date.max
+    if asked_day == date.max:  # no day, or the last that there is, which no moment follows
+        raise BadInput(f"{day} is no day; enter one as 2026-11-27.")
     return DecisionQuery(
         day=asked_day,
         decision=decision,

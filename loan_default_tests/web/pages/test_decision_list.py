@@ -49,7 +49,9 @@ def test_what_is_asked_for_is_read() -> None:
     ("name", "value", "sentence"),
     [
         ("day", "yesterday", "yesterday is no day; enter one as 2026-11-27."),
+        ("day", "9999-12-31", "9999-12-31 is no day; enter one as 2026-11-27."),
         ("version", "v3", "v3 is no number of a version; enter one as 3."),
+        ("version", "9" * 5_000, f"{'9' * 20} is no number of a version; enter one as 3."),
         ("decision", "refer", "There is no decision refer; choose one of approve, review, decline."),
         ("before", "7", "'7' is no id of a decision"),
     ],
