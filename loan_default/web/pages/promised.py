@@ -307,10 +307,11 @@ def group_chart(groups: Sequence[Record], version: int | None) -> Chart | None:
     if not groups:
         return None
     rows = [(row["group"], row["loans"], row["mean_pd"], row["default_rate"]) for row in groups]
-    title = f"Loans that version {version} called risky did default more often"
     rates = [rate for *_, rate in rows]
-    if rates[-1] <= rates[0]:
-        title = f"Loans that version {version} called risky did not default more often"
+    more = "did default more often" if rates[-1] > rates[0] else "did not default more often"
+    title = f"Loans that version {version} called risky {more}"
+    if len(rows) == 1:  # nothing to hold it against
+        title = f"PD and default rate of the loans of version {version} that ended"
     note = "Groups of the loans that ended, by PD. On the dashed line the PD is what happened."
     columns = (*counts("group", "loans"), *shares(*_RATES))
     spec = charts.calibration({"loans that ended": [(pd, rate) for *_, pd, rate in rows]}, _RATES)

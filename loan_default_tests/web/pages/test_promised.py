@@ -22,6 +22,7 @@ from loan_default.web.pages.promised import (
     backtest_table,
     default_chart,
     early_table,
+    group_chart,
     group_table,
     version_table,
 )
@@ -119,6 +120,33 @@ def test_the_title_states_what_was_promised_and_what_came() -> None:
     none_known = default_chart([_vintage()], 4)
     assert none_known is not None
     assert none_known.title == "Version 4: no outcome is known yet"
+
+
+@pytest.mark.parametrize(
+    ("rates", "title"),
+    [
+        ((0.1, 0.3), "Loans that version 1 called risky did default more often"),
+        ((0.3, 0.1), "Loans that version 1 called risky did not default more often"),
+        ((0.3,), "PD and default rate of the loans of version 1 that ended"),
+    ],
+)
+def test_the_title_of_groups_compares_those_that_there_are(rates: tuple[float, ...], title: str) -> None:
+    groups = [
+        {"group": number, "loans": 9, "mean_pd": 0.2, "default_rate": rate} for number, rate in enumerate(rates, 1)
+    ]
+    chart = group_chart(groups, 1)
+    assert chart is not None
+    assert chart.title == title
+
+
+def test_a_report_of_an_earlier_release_is_shown(pages_home: Settings, tmp_path: Path) -> None:
+    record = storage.read_json(pages_home.layout.record("performance_report"))
+    settings = Settings(tmp_path / "home")
+    earlier = {name: value for name, value in record.items() if name not in ("remark", "early")}
+    storage.write_json(settings.layout.record("performance_report"), {**earlier, "verdict": "sound"})
+    text = client_of(create_app(settings, People())).get("/promised").text
+    assert "healthy" in text
+    assert record["estimates"] in unescape(text)
 
 
 def test_what_a_person_approved_is_held_against_its_outcome(pages_home: Settings, tmp_path: Path) -> None:
