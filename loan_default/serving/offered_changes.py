@@ -66,10 +66,11 @@ def _number(npv: float) -> float | None:
 
 def _in_natural_units(model: ServedModel, sent: Mapping[str, Any], values: Sequence[float]) -> Application:
     """Return what was sent with its features as they were read; what was computed of them is computed again."""
-    application = {name: value for name, value in sent.items() if value is not None and value is not msgspec.UNSET}
+    application = {name: value for name, value in sent.items() if value is not msgspec.UNSET}
     for field, value in zip(model.scorer.contract.features, values, strict=True):
-        if field.name in application and value == value:
-            application[field.name] = field.levels[int(value) - 1] if field.levels else float(value)
+        if field.name in application:
+            number = float(value) if value == value else None
+            application[field.name] = field.levels[int(number) - 1] if field.levels and number else number
     return application
 
 

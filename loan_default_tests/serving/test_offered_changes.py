@@ -21,6 +21,7 @@ from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, contract, valued_scorer
 
 SENT = [{name: value for name, value in row.items() if value is not None} for row in applications()[0][:10]]
+UNKNOWN = [{**SENT[1], "dti": None}, {**SENT[2], "revol_util": "n/a"}, {**SENT[3], "loan_to_income": None}]
 
 
 class Following:
@@ -56,10 +57,11 @@ def ask(scoring: Scoring, *rows: Mapping[str, Any], output: str = "offers") -> l
 
 
 def test_each_offer_is_kept(scoring: Scoring) -> None:
-    answers, plain = ask(scoring, *SENT), ask(scoring, *SENT, output="full")
+    applied = [*SENT[:7], *UNKNOWN]
+    answers, plain = ask(scoring, *applied), ask(scoring, *applied, output="full")
     ways = {field.name: field.applicant_can for field in contract().features}
     count = 0
-    for sent, answer, full in zip(SENT, answers, plain, strict=True):
+    for sent, answer, full in zip(applied, answers, plain, strict=True):
         offers = answer.pop("offers")
         assert (answer.pop("no_offer") is None) == bool(offers)
         assert {**answer, "decision_id": ""} == {**full, "decision_id": ""}
@@ -80,10 +82,10 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
 
 
 def test_a_version_alone_offers_the_same_as_the_server(scoring: Scoring) -> None:
-    """What plain MLflow answers, of applications that send what is derived and of those that do not."""
+    """What plain MLflow answers, of applications with what is derived, with something missing and of others."""
     scorer, with_derived = scoring.model.scorer, {**SENT[1], "loan_to_income": 0.2}
     assert "loan_to_income" in scorer.contract.sources
-    for sent in (*SENT[:5], with_derived):
+    for sent in (*SENT[:5], with_derived, *UNKNOWN):
         records = pl.DataFrame([sent])
         features = clean_applications(records, scorer.contract)
         (alone,) = add_offers(scorer, records, features, scorer.score(features))

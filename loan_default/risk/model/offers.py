@@ -152,9 +152,12 @@ def _earning_most(answered: Sequence[tuple[_Candidate, Answer]], priced: set[str
 
 
 def changed(contract: Contract, application: Application, changes: Mapping[str, Value]) -> Application:
-    """Return an application with these values, without what is derived from them, which is computed again."""
+    """Return an application with these values, without what is derived from them, which is computed again.
+
+    What was sent as missing stays so.
+    """
     stale = {name for name, sources in contract.sources.items() if sources & changes.keys()}
-    return {name: value for name, value in {**application, **changes}.items() if name not in stale}
+    return {name: value for name, value in {**application, **changes}.items() if name not in stale or value is None}
 
 
 def _steps(contract: Contract, field: LoanField, application: Application) -> Iterator[tuple[int, Value]]:

@@ -30,9 +30,7 @@ def add_offers(
     """
     contract, answers = scorer.contract, []
     for sent, read, answer in zip(records.to_dicts(), features.to_dicts(), scores.to_dicts(), strict=True):
-        application = {name: value for name, value in sent.items() if value is not None}
-        names = (field.name for field in contract.features if read[field.name] is not None)
-        application |= {name: read[name] for name in names if name in application}
+        application = sent | {field.name: read[field.name] for field in contract.features if field.name in sent}
         offers = offers_or_why(contract, application, answer["decision"], partial(_score, scorer), answer.get("npv"))
         answers.append({**answer, **offers.to_dict()})
     return answers
