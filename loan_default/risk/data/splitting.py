@@ -273,10 +273,11 @@ class Splits:
 
     def _hindsight(self, known_by: date) -> str:
         """Say what was known when: whether a model could have been developed before its test loans were issued."""
+        months = "1 month" if self.training_age_months == 1 else f"{self.training_age_months} months"
         facts = (
             f"The newest outcome that the model learned from was known by {_text(known_by)}; the newest "
-            f"loan that it was developed on was issued in {self.developed_until:%Y-%m}, {self.training_age_months} "
-            f"months before the snapshot of {self.snapshot:%Y-%m}."
+            f"loan that it was developed on was issued in {self.developed_until:%Y-%m}, {months} before the "
+            f"snapshot of {self.snapshot:%Y-%m}."
         )
         tested_from = self.window("test").first_month
         if tested_from is None or known_by <= tested_from:

@@ -1,6 +1,7 @@
 """Splits: windows of each term that are disjoint, ordered and made of whole months, of matured loans only."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -556,6 +557,7 @@ def test_figures_of_what_learned_from_younger_loans_are_not_called_out_of_time(
     assert learning.open_loans is not None
     assert f"{learning.open_loans.rows:,} loans that had not matured by 2019-03" in remarks
     assert "neither out of time nor point in time" in remarks
+    assert " 1 month before the snapshot" in " ".join(replace(learning, training_age_months=1).remarks)
     assert Splits.from_dict(json.loads(json.dumps(learning.to_dict()))) == learning
     assert learning.fingerprint != split.fingerprint
     assert learning.test_fingerprint == split.test_fingerprint
