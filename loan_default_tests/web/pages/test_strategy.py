@@ -65,3 +65,28 @@ def test_a_version_without_a_value_says_why() -> None:
     assert "The policy has no section value." in text
     assert "section <code>value</code> says what funding" in text
     assert "loan-default provision" not in text, "which could not say anything either"
+
+
+def test_a_provision_says_by_which_loans_defaults_are_timed(tmp_path: Path) -> None:
+    figures = {"loans": 3, "balance": 9e3, "provision": 90.0, "cecl": 120.0, "year_pd": None, "lifetime_pd": None}
+    record = {
+        "unit": "dollars",
+        "snapshot": "2020-01",
+        "version": 1,
+        "policy": {"stage_2_months": 1, "stage_2_pd_ratio": 3.0},
+        "with_granted_pd": 0,
+        "not_valued": 0,
+        "stages": [{"stage": 1, **figures}],
+        "total": figures,
+        "scenarios": [],
+        "groups": [],
+    }
+    settings = Settings(tmp_path)
+    client = client_of(create_app(settings, People()))
+    for by_curve, words in (
+        ({}, "the ended loans of its term say"),  # as earlier releases recorded it
+        ({"by_curve": False}, "the ended loans of its term say"),
+        ({"by_curve": True}, "its own curve by month says"),
+    ):
+        storage.write_json(settings.layout.record("provision_report"), {**record, **by_curve})
+        assert words in client.get("/strategy").text
