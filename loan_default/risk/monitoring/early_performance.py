@@ -101,16 +101,24 @@ class YoungLoans:
     def of(cls, loans: pl.DataFrame, courses: Mapping[float, Course]) -> YoungLoans:
         """Take the loans of which a later month is known than the first, in which they were told to run.
 
-        Of others it is not known whether they would have been told of if they had ended otherwise.
+        Of others it is not known whether they would have been told of if they had ended otherwise. What comes after a
+        course's end was expected of no loan, and is left out: a few late defaults would else pass for a rise.
 
         Args:
             loans: `vintage`, term, `pd`, `outcome`; `first`, `observed`, `ended`, `before` in months from the issue.
             courses: by term, at least one.
         """
         was_running = pl.col("ended").is_null() | (pl.col("first") < pl.col("ended"))
-        later = pl.col("first").clip(0) < pl.col("observed")
-        loans = loans.filter(was_running & later, pl.col(TERM).is_in([*courses]))
-        length = max(len(course.repaid) for course in courses.values())
+        loans = loans.filter(was_running, pl.col(TERM).is_in([*courses]))
+        lengths = {term: len(course.repaid) for term, course in courses.items()}
+        end = pl.col(TERM).replace_strict(lengths, return_dtype=pl.Int64) - 1
+        ran_at_end = (pl.col("before") >= end).fill_null(False)
+        loans = loans.with_columns(
+            pl.when(~ran_at_end).then(OUTCOME).alias(OUTCOME),
+            pl.when(~ran_at_end).then(pl.col("ended").clip(upper_bound=end)).alias("ended"),
+            pl.col("observed").clip(upper_bound=end),
+        ).filter(pl.col("first").clip(0) < pl.col("observed"))
+        length = max(lengths.values())
         ordered = [courses[term] for term in sorted(courses)]
         shares = [
             [np.pad(line, (0, length - len(line)), mode="edge") for line in lines]

@@ -131,6 +131,14 @@ def test_a_loan_defaults_or_is_repaid_from_any_month_on_and_never_both(pd: float
     assert defaulted == pytest.approx(np.full(12, pd)) and repaid == pytest.approx(np.full(12, 1 - pd))
 
 
+def test_what_comes_after_the_end_of_a_course_is_no_evidence() -> None:
+    late = [(1, 0, 40, 20, 19)] * 30, [(None, 14, 20, None, None)] * 30, [(1, 14, 20, 20, 19)] * 30
+    young = YoungLoans.of(followed_loans(*late[0], *late[1], *late[2], (1, 0, 40, 20, 6)), COURSES)
+    assert len(young) == 31
+    assert (young.outcomes == 1).sum() == young.rows(1)["defaults"][-1] == 1, "one may have defaulted before the end"
+    assert young.finding(0.15, 0.01).passed
+
+
 def test_a_month_is_left_out_where_it_is_not_known_who_had_ended() -> None:
     young = YoungLoans.of(followed_loans((None, 0, 6, None, None), (1, 0, 6, 6, 2)), COURSES)
     assert young.rows(1)["months_on_book"].to_list() == [6, None]
