@@ -1,6 +1,5 @@
 """What a folder or a bucket lists: by path, glob or address, and what changes when a file does."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,18 +16,7 @@ from loan_default.adapters.file_listing import (
 )
 from loan_default.adapters.storage import write_text
 from loan_default.risk.errors import BadInput
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    applications = tmp_path / "applications"
-    applications.mkdir()
-    return applications
-
-
-def write(path: Path, text: str, mtime: int = 1_000) -> None:
-    path.write_text(text)
-    os.utime(path, (mtime, mtime))
+from loan_default_tests.adapters.conftest import write
 
 
 def by_glob(folder: Path) -> str:

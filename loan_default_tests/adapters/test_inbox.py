@@ -1,6 +1,5 @@
 """What is in the inbox: whole, still changing, refused; and that each content is told apart from the last."""
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,18 +16,7 @@ from loan_default.adapters.file_listing import (
 from loan_default.adapters.inbox import InboxScan, ScanState, scan_inbox
 from loan_default.adapters.storage import write_text
 from loan_default.risk.data.loan_files import fingerprint
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    applications = tmp_path / "applications"
-    applications.mkdir()
-    return applications
-
-
-def write(path: Path, text: str, mtime: int = 1_000) -> None:
-    path.write_text(text)
-    os.utime(path, (mtime, mtime))
+from loan_default_tests.adapters.conftest import write
 
 
 def scan_folder(

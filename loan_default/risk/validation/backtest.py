@@ -151,9 +151,7 @@ def rows_of(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     in_year = ("year_mean_pd", "year_default_rate")
     return [
         (
-            point["month"],
-            point["label"],
-            point.get("model", ""),
+            *_names(point),
             f"{point['learned']:,}",
             f"{point['loans']:,}",
             *(_text(point[name], ".4f") for name in ("auc", "brier")),
@@ -167,6 +165,11 @@ def rows_of(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
+def _names(point: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return month, label and model of a point, with which its rows begin."""
+    return point["month"], point["label"], point.get("model", "")
+
+
 def _text(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
@@ -178,9 +181,7 @@ def term_rows_of(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Write the terms of the candidates that lead as rows of `TERM_COLUMNS`."""
     return [
         (
-            point["month"],
-            point["label"],
-            point.get("model", ""),
+            *_names(point),
             f"{term['term']:g}",
             f"{term['loans']:,}",
             *(_text(term.get(name), ".1%") for name in ("mean_pd", "default_rate", "approved")),
