@@ -94,6 +94,21 @@ class Trees:
             yield positions, below, reached
             below = reached
 
+    def trial_rows(self, count: int, columns: int) -> Matrix:
+        """Draw rows (count, columns) that the comparisons tell apart: thresholds, what is just below, nothing."""
+        rng, inner = np.random.default_rng(0), self.left >= 0
+        X = np.full((count, columns), np.nan, dtype=np.float32)
+        for column in np.unique(self.column[inner]):
+            X[:, column] = rng.choice(self.threshold[inner & (self.column == column)], count)
+        X = np.where(rng.random(X.shape) < 1 / 3, np.nextafter(X, -np.inf, dtype=np.float32), X)
+        X[rng.random(X.shape) < 1 / 4] = np.nan
+        return X
+
+    @property
+    def is_finite(self) -> bool:
+        """Tell whether a missing value can stand for one that is less than every threshold, or than none."""
+        return bool(np.isfinite(self.threshold[self.left >= 0]).all())
+
     def _inner(self, nodes: Indices) -> Indices:
         return nodes[self.left[nodes] >= 0]
 
@@ -182,7 +197,7 @@ class ShapTable:
     def of_trees(cls, trees: Trees, columns: int) -> Self | None:
         """Make the table; None where it would be too large, or a value could not be compared as the trees do."""
         blocks = _Blocks.of_trees(trees)
-        if blocks is None or not np.isfinite(trees.threshold[trees.left >= 0]).all():
+        if blocks is None or not trees.is_finite:
             return None
         bits, leaves = int((trees.depth + trees.size)[blocks.first].max()), trees.leaves
         conditions = _Conditions.of_leaves(trees, leaves, blocks.bit)
@@ -199,18 +214,6 @@ class ShapTable:
         if len(X) <= at_once:
             return self._part(X)
         return np.concatenate([self._part(X[start : start + at_once]) for start in range(0, len(X), at_once)])
-
-    def trial_rows(self, count: int) -> Matrix:
-        """Draw rows (count, columns) that the comparisons tell apart: thresholds, what is just below, nothing."""
-        rng = np.random.default_rng(0)
-        X = np.full((count, self.columns), np.nan, dtype=np.float32)
-        for column in range(self.columns):
-            thresholds = self.thresholds[self.compared % self.columns == column]
-            if len(thresholds := thresholds[np.isfinite(thresholds)]):
-                X[:, column] = rng.choice(thresholds, count)
-        X = np.where(rng.random(X.shape) < 1 / 3, np.nextafter(X, -np.inf, dtype=np.float32), X)
-        X[rng.random(X.shape) < 1 / 4] = np.nan
-        return X
 
     def _part(self, X: Matrix) -> Floats:
         # What is missing is less than every threshold, or than none.

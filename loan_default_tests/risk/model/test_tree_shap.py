@@ -148,8 +148,9 @@ def fitted(seed: int, depth: int, rounds: int, **parameters: float) -> tuple[xgb
 )
 def test_contributions_are_those_of_xgboost(depth: int, rounds: int, parameters: dict[str, float]) -> None:
     booster, X = fitted(depth, depth, rounds, **parameters)
-    table = table_of(trees_of(booster), X.shape[1])
-    X = np.concatenate([X, table.trial_rows(200)])
+    trees = trees_of(booster)
+    table = table_of(trees, X.shape[1])
+    X = np.concatenate([X, trees.trial_rows(200, X.shape[1])])
     expected = booster.predict(xgboost.DMatrix(X), pred_contribs=True)
     contributions = table.contributions(X)
     assert np.abs(contributions - expected[:, :-1]).max() < 1e-5
@@ -175,9 +176,9 @@ def test_a_table_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_trial_rows_equal_thresholds_miss_them_and_lack_values() -> None:
-    table = table_of(random_trees(1, 20, 4))
-    X = table.trial_rows(60)
-    thresholds = table.thresholds[np.isfinite(table.thresholds)]
+    trees = random_trees(1, 20, 4)
+    X = trees.trial_rows(60, COLUMNS)
+    thresholds = trees.threshold[trees.left >= 0]
     equal = np.isin(X, thresholds)
     below = np.isin(np.nextafter(X, np.float32(np.inf)), thresholds)
     for kind in (equal, below & ~equal, np.isnan(X)):

@@ -1,7 +1,6 @@
 """XGBoost's trees: log-odds, exact contributions by table or by XGBoost, importance by gain, and two files."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import xgboost
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.model import onnx_export
+from loan_default.risk.model.candidates import xgboost_model
 from loan_default.risk.model.candidates.xgboost_model import XGBoostModel
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.training import Candidate
+from loan_default.risk.model.tree_margins import TreeMargins
 from loan_default.risk.model.tree_shap import ShapTable, Trees
 
 
@@ -44,23 +45,40 @@ def fitted_trees(X: Matrix, y: Floats, depth: int) -> XGBoostTrees:
     return XGBoostTrees(xgboost.train(parameters, data, 1))
 
 
-def test_few_rows_take_one_thread_and_get_the_same_margins(
-    candidates: Mapping[str, Candidate], X: Matrix, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["xgboost", "random_forest"])
+def test_few_rows_and_many_get_the_same_margins(
+    candidates: Mapping[str, Candidate], X: Matrix, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    model = candidates["xgboost"].scorer.model
-    assert isinstance(model, XGBoostModel)
-    many = np.tile(X, (301 // len(X) + 1, 1))[:301]
-    threads: list[int] = []
+    """Only many rows are worth XGBoost's threads."""
+    model = model_of(candidates, name)
+    few = model.margins(X)
+    calls: list[int] = []
 
     def predict(booster: xgboost.Booster, rows: Matrix, **options: Any) -> Any:
-        threads.append(int(json.loads(booster.save_config())["learner"]["generic_param"]["nthread"]))
+        calls.append(len(rows))
         return inplace_predict(booster, rows, **options)
 
     inplace_predict = xgboost.Booster.inplace_predict
     monkeypatch.setattr(xgboost.Booster, "inplace_predict", predict)
-    assert np.array_equal(model.margins(many)[:-1], model.margins(many[:-1]))
-    assert threads[0] != 1
-    assert threads[1] == 1
+    assert np.array_equal(model.margins(X), few)
+    assert not calls
+    monkeypatch.setattr(xgboost_model, "_ROWS_OF_ONE_THREAD", len(X) - 1)
+    assert np.array_equal(model.margins(X), few)
+    assert calls == [len(X)]
+
+
+def test_comparisons_that_disagree_are_not_used(
+    candidates: Mapping[str, Candidate], X: Matrix, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, right = dataclasses.replace(model_of(candidates, "xgboost")), TreeMargins.of_trees
+
+    def wrong(trees: Trees) -> TreeMargins | None:
+        margins = right(trees)
+        return margins and dataclasses.replace(margins, leaves=margins.leaves * np.float32(1.000001))
+
+    monkeypatch.setattr(TreeMargins, "of_trees", wrong)
+    assert np.array_equal(model.margins(X), model_of(candidates, "xgboost").margins(X))
+    assert "do not give the same margins as XGBoost" in caplog.text
 
 
 def test_contributions_are_exact_and_not_only_a_sum() -> None:
