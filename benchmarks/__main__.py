@@ -24,7 +24,8 @@ from benchmarks import (
 )
 from benchmarks.figures import Figure, as_table, keep
 from benchmarks.machine import describe_machine
-from loan_default.settings import Settings, prepare_process
+from loan_default.homes import prepare_process
+from loan_default.settings import Settings
 
 BENCHMARKS: dict[str, Callable[[Path], list[Figure]]] = {
     "clean": bench_clean.figures,

@@ -14,8 +14,9 @@ from starlette.testclient import TestClient
 
 from benchmarks.figures import Figure
 from loan_default.adapters import decision_log, storage
+from loan_default.homes import prepare_process
 from loan_default.risk.contract.loading import load_contract
-from loan_default.settings import Settings, prepare_process
+from loan_default.settings import Settings
 
 BATCHES, VERSIONS = 1_000, 20
 PAGES = ("/", "/batches", "/batches?page=9", "/versions", "/promised", "/history")

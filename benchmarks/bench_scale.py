@@ -55,8 +55,9 @@ def pipeline(raw: str, home: str, trials: int) -> Callable[[], Any]:
     """Run the job as the command does; the answer is seconds by step."""
     from dataclasses import replace
 
+    from loan_default.homes import prepare_process
     from loan_default.operations.runs import run_job
-    from loan_default.settings import load_settings, prepare_process
+    from loan_default.settings import load_settings
 
     os.environ["LOAN_DEFAULT_HOME"] = home
     os.environ["DAGSTER_HOME"] = str(Path(home, "dagster"))

@@ -26,7 +26,8 @@ from loan_default.defs.logger import progress_logger
 from loan_default.defs.resources import build_resources
 from loan_default.defs.schedules import build_schedules
 from loan_default.defs.sensors.build import build_sensors
-from loan_default.settings import Settings, load_settings, prepare_process, require, warn_of_temporary_home
+from loan_default.homes import prepare_process, warn_of_temporary_home
+from loan_default.settings import Settings, load_settings, require
 
 
 def build_definitions(

@@ -23,10 +23,11 @@ import yaml
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.homes import prepare_process
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reviewed_file import CONF
-from loan_default.settings import Settings, prepare_process
+from loan_default.settings import Settings
 from loan_default_tests.shared import made_once
 from loan_default_tests.stores import new_tracking
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loan_default.homes import prepare_process
 from loan_default.operations import contracts
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.contract_check import check_contract
 from loan_default.risk.data.synthetic_book import make_book
-from loan_default.settings import load_settings, prepare_process
+from loan_default.settings import load_settings
 from loan_default_tests.homes import own_environment
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -51,9 +51,10 @@ from loan_default.defs.jobs import build_jobs
 from loan_default.defs.resources import StorageResource
 from loan_default.defs.run_tags import REASON_TAG
 from loan_default.defs.sensors import alert_sensor, build
+from loan_default.homes import dagster_yaml
 from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.policy import RetrainingPolicy
-from loan_default.settings import Settings, dagster_yaml
+from loan_default.settings import Settings
 from loan_default_tests.queues import ORIGIN
 
 # A sensor of its own job is added here; its job's end may be played by a method `_<job>` of the world.

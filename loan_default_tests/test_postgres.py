@@ -21,11 +21,12 @@ from loan_default.adapters import probes
 from loan_default.adapters.tracking import PRODUCTION, Tracking, TrackingError
 from loan_default.cli import main
 from loan_default.defs.instance import open_instance
+from loan_default.homes import prepare_process
 from loan_default.operations import doctor
 from loan_default.operations.doctor.registry import check_registry
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.serving.registry_client import RegistryClient
-from loan_default.settings import Settings, prepare_process
+from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres
 from loan_default_tests.homes import QUICK, Platform, dagster_of, new_home, own_environment
 from loan_default_tests.stores import Server, started_server

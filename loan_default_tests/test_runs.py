@@ -18,7 +18,8 @@ from dagster._cli.job import job_backfill_command
 from dagster._config import process_config, resolve_to_config_type
 
 from loan_default.defs.jobs import _OF_A_TRAINING, ALONE
-from loan_default.settings import PLATFORM_NEEDS, Settings, dagster_yaml, unknown_variables
+from loan_default.homes import dagster_yaml
+from loan_default.settings import PLATFORM_NEEDS, Settings, unknown_variables
 from loan_default_tests.homes import definitions_of, own_environment
 from loan_default_tests.queues import ask, begin
 

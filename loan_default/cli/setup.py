@@ -32,8 +32,8 @@ def doctor(*, json: AsJson = False, send_test_alert: bool = False) -> int:
     """
     from loan_default.cli import tables
     from loan_default.cli.terminal import output, print_json
+    from loan_default.homes import load_env_file
     from loan_default.operations.doctor import examine
-    from loan_default.settings import load_env_file
 
     load_env_file()  # the home stays as it is: the doctor says what is wrong with it
     console, diagnoses = output(), []

@@ -16,7 +16,8 @@ import yaml
 
 from loan_default.adapters import run_lock
 from loan_default.defs.instance import open_instance
-from loan_default.settings import Settings, dagster_yaml
+from loan_default.homes import dagster_yaml
+from loan_default.settings import Settings
 
 if TYPE_CHECKING:
     from dagster._core.scheduler.instigation import InstigatorState

@@ -8,16 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from loan_default.settings import (
-    ENV_FILE,
-    PLATFORM_NEEDS,
-    Settings,
-    load_env_file,
-    load_settings,
-    prepare_process,
-    require,
-    with_homes,
-)
+from loan_default.homes import ENV_FILE, load_env_file, prepare_process, with_homes
+from loan_default.settings import PLATFORM_NEEDS, Settings, load_settings, require
 
 
 def open_home(needs: Sequence[str] = PLATFORM_NEEDS, *, data: str | None = None) -> Settings:

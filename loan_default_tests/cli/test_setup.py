@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loan_default.settings import with_homes
+from loan_default.homes import with_homes
 from loan_default_tests.cli.conftest import Run, sentence
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from loan_default.defs.instance import open_instance
+from loan_default.homes import dagster_yaml
 from loan_default.risk.errors import BadInput
-from loan_default.settings import DAGSTER_STORAGE, Settings, dagster_yaml
+from loan_default.settings import DAGSTER_STORAGE, Settings
 from loan_default_tests.homes import own_environment
 
 

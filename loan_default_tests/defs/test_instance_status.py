@@ -20,8 +20,9 @@ from dagster_shared.error import SerializableErrorInfo
 
 from loan_default.adapters import run_lock
 from loan_default.defs.instance_status import instance_status_of, is_new, read_instance_status
+from loan_default.homes import dagster_yaml
 from loan_default.operations.doctor.instance import judge_daemons, judge_instigators
-from loan_default.settings import Settings, dagster_yaml
+from loan_default.settings import Settings
 from loan_default_tests.homes import own_environment
 
 DAGSTER_YAML = dagster_yaml(Settings(Path()))

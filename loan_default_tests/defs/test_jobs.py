@@ -10,7 +10,8 @@ import pytest
 from loan_default.adapters.tracking import Tracking
 from loan_default.defs.book import BookNames
 from loan_default.defs.jobs import build_jobs
-from loan_default.settings import Settings, prepare_process
+from loan_default.homes import prepare_process
+from loan_default.settings import Settings
 from loan_default_tests.homes import dagster_of, definitions_of, own_environment
 from loan_default_tests.queues import ask, begin, end
 

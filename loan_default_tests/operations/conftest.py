@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from loan_default.homes import prepare_process
 from loan_default.risk.data.synthetic import make_applications, write_csv
-from loan_default.settings import Settings, prepare_process
+from loan_default.settings import Settings
 from loan_default_tests.homes import environment_of, own_environment
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from loan_default.homes import prepare_process
 from loan_default.operations.dev import DevPlan, DevServer, EndedServer, plan_dev, run_dev
 from loan_default.risk.errors import BadInput
-from loan_default.settings import Settings, load_settings, prepare_process
+from loan_default.settings import Settings, load_settings
 from loan_default_tests.homes import own_environment
 from loan_default_tests.stores import free_port
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from loan_default.homes import with_homes
 from loan_default.operations.home import open_home, write_env_file
 from loan_default.risk.errors import BadInput
-from loan_default.settings import SERVING_NEEDS, with_homes
+from loan_default.settings import SERVING_NEEDS
 from loan_default_tests.homes import unset_environment
 
 # Says which homes a code location sees; Dagster keeps the run in the home that it opened before.

@@ -6,9 +6,10 @@ import pytest
 
 from loan_default.adapters import decision_log
 from loan_default.adapters.tracking import PRODUCTION
+from loan_default.homes import prepare_process
 from loan_default.operations.promotion import open_models, promote, promote_by_hand, roll_back
 from loan_default.risk.errors import BadInput
-from loan_default.settings import Settings, prepare_process
+from loan_default.settings import Settings
 from loan_default_tests.homes import own_environment
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from loan_default.settings import Settings, prepare_process
+from loan_default.homes import prepare_process
+from loan_default.settings import Settings
 from loan_default.web.app import create_app
 from loan_default.web.people import People
 from loan_default_tests.homes import environment_of, own_environment

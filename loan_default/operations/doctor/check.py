@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from loan_default.settings import HomeOrigins, Settings
+from loan_default.homes import HomeOrigins
+from loan_default.settings import Settings
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion

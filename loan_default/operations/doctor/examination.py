@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
+from loan_default.homes import home_origins, prepare_environment
 from loan_default.operations.doctor.alerts import check_alerts, send_test_message
 from loan_default.operations.doctor.batches import check_batches
 from loan_default.operations.doctor.check import Check, CheckContext, Diagnosis
@@ -24,15 +25,7 @@ from loan_default.operations.doctor.registry import check_registry, check_studie
 from loan_default.operations.doctor.server import check_server
 from loan_default.operations.doctor.storage import check_disk, check_storage
 from loan_default.risk.errors import BadInput
-from loan_default.settings import (
-    ADMIN_TOKENS,
-    API_TOKENS,
-    STUDY_STORAGE,
-    Settings,
-    home_origins,
-    load_settings,
-    prepare_environment,
-)
+from loan_default.settings import ADMIN_TOKENS, API_TOKENS, STUDY_STORAGE, Settings, load_settings
 
 CHECKS = (
     Check("settings", check_settings, "Correct what it names."),

@@ -11,6 +11,7 @@ import yaml
 
 from loan_default.adapters import probes
 from loan_default.adapters.gcs import BucketError
+from loan_default.homes import dagster_yaml
 from loan_default.operations.doctor.check import (
     CheckContext,
     Diagnosis,
@@ -21,7 +22,7 @@ from loan_default.operations.doctor.check import (
     unreachable_database,
 )
 from loan_default.risk.errors import BadInput
-from loan_default.settings import DAGSTER_STORAGE, Settings, dagster_yaml
+from loan_default.settings import DAGSTER_STORAGE, Settings
 
 if TYPE_CHECKING:
     from loan_default.defs.instance_status import InstanceStatus

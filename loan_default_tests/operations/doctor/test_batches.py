@@ -10,11 +10,12 @@ from upath import UPath
 from loan_default.adapters import storage
 from loan_default.adapters.layout import StorageLayout
 from loan_default.cli import main
+from loan_default.homes import prepare_process
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.doctor import CheckContext, Diagnosis
 from loan_default.operations.doctor.batches import check_batches, judge_batches
 from loan_default.operations.runs import JobFailed, run_job
-from loan_default.settings import Settings, prepare_process
+from loan_default.settings import Settings
 from loan_default_tests.operations.doctor.conftest import Installation, diagnoses_of, wrong
 
 pytestmark = pytest.mark.integration

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from loan_default.cli import main
+from loan_default.homes import prepare_process, with_homes
 from loan_default.operations.doctor import Check, CheckContext, Diagnosis, examine
 from loan_default.operations.doctor.registry import (
     check_registry,
 )
-from loan_default.settings import prepare_process, with_homes
 from loan_default_tests.operations.doctor.conftest import (
     Installation,
     answering,

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from loan_default.homes import HomeOrigins, Origin
 from loan_default.operations.doctor.check import CheckContext
 from loan_default.operations.doctor.examination import examine
 from loan_default.operations.doctor.installation import check_homes, check_loan_data, check_settings
 from loan_default.risk.errors import BadInput
-from loan_default.settings import HomeOrigins, Origin, Settings
+from loan_default.settings import Settings
 from loan_default_tests.operations.doctor.conftest import Installation, diagnoses_of, wrong
 
 pytestmark = pytest.mark.integration

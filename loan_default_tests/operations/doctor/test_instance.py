@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from loan_default.defs.instance_status import Daemon, InstanceStatus
+from loan_default.homes import prepare_process
 from loan_default.operations.doctor import CHECKS, examine
 from loan_default.operations.doctor.instance import (
     check_dagster,
@@ -15,7 +16,6 @@ from loan_default.operations.doctor.instance import (
     judge_runs,
     judge_sections,
 )
-from loan_default.settings import prepare_process
 from loan_default_tests.operations.doctor.conftest import NOW, Installation, diagnoses_of, wrong
 
 pytestmark = pytest.mark.integration

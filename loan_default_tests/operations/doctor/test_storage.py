@@ -8,8 +8,8 @@ import pytest
 
 from loan_default.adapters import probes
 from loan_default.adapters.probes import Probe, Space
+from loan_default.homes import prepare_process
 from loan_default.operations.doctor.storage import check_disk, check_storage, judge_probe, judge_space
-from loan_default.settings import prepare_process
 from loan_default_tests.adapters.test_probes import read_only
 from loan_default_tests.operations.doctor.conftest import NOW, Installation, diagnoses_of, wrong
 

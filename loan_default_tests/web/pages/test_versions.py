@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.homes import prepare_process
 from loan_default.operations import promotion
 from loan_default.operations.version_comparison import VersionComparison
 from loan_default.risk.contract.loading import load_contract
-from loan_default.settings import prepare_process
 from loan_default.web.app import create_app
 from loan_default.web.pages.versions import comparison_tables, findings_table
 from loan_default.web.people import People
