@@ -288,26 +288,39 @@ def _stream(
     tables: Sequence[LoanTable], contract: Contract, cleaned: Path, rejected: Path, *, with_outcome: bool
 ) -> pl.DataFrame:
     """Write both Parquet files; return by table and month shown the rows, and how many are no loans or unreadable."""
-    usable, unusable, counts = zip(
-        *(_outputs(table, contract, with_outcome=with_outcome) for table in tables), strict=True
-    )
-    sinks = [pl.concat(usable).sink_parquet(cleaned, lazy=True), pl.concat(unusable).sink_parquet(rejected, lazy=True)]
-    counted = pl.collect_all([*sinks, *counts], engine="streaming")[len(sinks) :]
+    parsed = [_parse_rows(table, contract, with_outcome=with_outcome) for table in tables]
+    outputs = [
+        _outputs(frame, table, contract, with_outcome=with_outcome)
+        for (frame, _), table in zip(parsed, tables, strict=True)
+    ]
+    usable, unusable, counts = zip(*outputs, strict=True)
+    with TemporaryDirectory(dir=rejected.parent) as folder:
+        paths = [Path(folder, f"{number:06}") for number in range(len(tables))]
+        sinks = [pl.concat(usable).sink_parquet(cleaned, lazy=True)]
+        sinks += [rows.sink_parquet(path, lazy=True) for rows, path in zip(unusable, paths, strict=True)]
+        counted = pl.collect_all([*sinks, *counts], engine="streaming")[len(sinks) :]
+        # Asked of these rows alone: in the stream every block of rows would go through all reasons.
+        lines = [
+            rejection_lines(pl.scan_parquet(path, glob=False), rules, table, contract)
+            for path, (_, rules), table in zip(paths, parsed, tables, strict=True)
+        ]
+        pl.concat(lines).sink_parquet(rejected)
     return pl.concat(
         _read_months(count, table, contract).with_columns(pl.lit(number).alias("table"))
         for number, (count, table) in enumerate(zip(counted, tables, strict=True))
     )
 
 
-def _outputs(table: LoanTable, contract: Contract, *, with_outcome: bool) -> tuple[pl.LazyFrame, ...]:
-    """Return usable loans, lines of the unusable, and counts of rows by what they say of when the file was taken."""
+def _outputs(
+    frame: pl.LazyFrame, table: LoanTable, contract: Contract, *, with_outcome: bool
+) -> tuple[pl.LazyFrame, ...]:
+    """Return usable loans, the unusable as parsed, and counts of rows by what they say of when the file was taken."""
     names = [field.name for field in contract.stored if with_outcome or field in contract.application_fields]
     names += contract.labels if with_outcome else []
-    frame, rules = _parse_rows(table, contract, with_outcome=with_outcome)
     # All three start at the same frame: from a filtered one, Polars would read the file a second time.
     return (
         frame.filter(_USABLE).select(names),
-        rejection_lines(frame.filter(~_NO_LOAN & _BROKEN), rules, table, contract),
+        frame.filter(~_NO_LOAN & _BROKEN),
         _count_rows(frame, table, contract),
     )
 

@@ -215,7 +215,8 @@ def _plain_number(
     raw: pl.Expr, dtype: pl.DataType, files: FileFormat, *, strip: str = "", percent: bool = False
 ) -> pl.Expr:
     if dtype.is_numeric():
-        return raw.cast(pl.Float64).fill_nan(None)
+        number = raw.cast(pl.Float64)
+        return pl.when(number.is_not_nan()).then(number)  # half the steps of `fill_nan`
     text = as_text(raw, dtype)
     return read_number(text.str.strip_chars(" \t" + strip) if strip else text, files, percent=percent)
 

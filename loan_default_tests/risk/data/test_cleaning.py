@@ -16,6 +16,7 @@ from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.data import cleaning, loan_files
 from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.loan_files import LoanTable, open_table
+from loan_default.risk.data.rejections import rejection_lines
 from loan_default.risk.data.synthetic import make_applications, write_csv
 from loan_default.risk.data.synthetic_tables import FOOTER
 from loan_default.risk.errors import BadInput
@@ -377,7 +378,9 @@ def test_cleaning_streams(loans_csv: Path, contract: Contract) -> None:
     """A node that gathers a whole column would need memory for the whole file."""
     for reader in ("typed", "text"):
         table = open_table(loans_csv, contract, with_outcome=True, columns=["last_credit_pull_d"], reader=reader)
-        for query in cleaning._outputs(table, contract, with_outcome=True):
+        frame, rules = cleaning._parse_rows(table, contract, with_outcome=True)
+        usable, unusable, counts = cleaning._outputs(frame, table, contract, with_outcome=True)
+        for query in (usable, unusable, counts, rejection_lines(unusable, rules, table, contract)):
             plan = query.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
             assert plan
             nodes = plan.split("</TABLE>")[-1]
@@ -389,7 +392,8 @@ def test_cleaning_streams(loans_csv: Path, contract: Contract) -> None:
 def test_a_text_is_stripped_and_a_month_is_read_once(loans_csv: Path, contract: Contract) -> None:
     """Polars computes what holds a null in each place where it stands: cleaning then takes a fifth longer."""
     table = open_table(loans_csv, contract, with_outcome=True, columns=["last_credit_pull_d"])
-    plan = cleaning._outputs(table, contract, with_outcome=True)[0].explain()
+    frame, _ = cleaning._parse_rows(table, contract, with_outcome=True)
+    plan = cleaning._outputs(frame, table, contract, with_outcome=True)[0].explain()
     for column in ("id", "grade", "raw:term", "loan_status"):
         assert plan.count(f'col("{column}").str.strip_chars(') == 1, column
     assert plan.count(".tanh()") == 1
