@@ -67,8 +67,8 @@ test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration 
 
 .PHONY: test-unit
 test-unit: JOBS = 2
-test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or process
-	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container"
+test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or process, but for slow ones
+	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container and not slow" --durations=3 --durations-min=1
 
 .PHONY: test-all
 test-all: test ## Run all tests: also the long ones, those of containers where an engine is, and properties by many examples

@@ -109,6 +109,7 @@ def tfvars(environment: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("module", MODULES)
+@pytest.mark.slow
 def test_every_variable_and_output_says_what_it_is(module: str) -> None:
     for name, variable in labelled(module, "variable").items():
         assert len(variable["description"]) > 10, name

@@ -54,6 +54,7 @@ def test_an_application_as_a_client_sends_it_is_valid() -> None:
 
 
 @pytest.mark.parametrize("field", [*sampled()])
+@pytest.mark.slow
 def test_the_schema_allows_what_is_taken_and_nothing_else(field: LoanField) -> None:
     validator = jsonschema.Draft202012Validator(SCHEMA["properties"][field.name])  # of the rest each is valid
     for value in values_of(field):

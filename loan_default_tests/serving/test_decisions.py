@@ -54,6 +54,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_each_decision_is_the_same_again_to_the_bit(tmp_path: Path, kind: str) -> None:
     log = Log(tmp_path, ServedModel.load(package(tmp_path / "package", kind), 3))
     ids = [*log.decide(1), *log.decide(40), *log.decide(5, output="pd")]
@@ -71,6 +72,7 @@ def test_each_decision_is_the_same_again_to_the_bit(tmp_path: Path, kind: str) -
     assert again == log.recall(ids[0]).answer
 
 
+@pytest.mark.slow
 def test_what_a_loan_is_worth_is_kept_and_computed_again(tmp_path: Path) -> None:
     log = Log(tmp_path, ServedModel.load(package(tmp_path / "package", of=valued_scorer), 3))
     value = log.model.scorer.value

@@ -56,6 +56,7 @@ def ask(scoring: Scoring, *rows: Mapping[str, Any], output: str = "offers") -> l
     return answers
 
 
+@pytest.mark.slow
 def test_each_offer_is_kept(scoring: Scoring) -> None:
     applied = [*SENT[:7], *UNKNOWN]
     answers, plain = ask(scoring, *applied), ask(scoring, *applied, output="full")
@@ -81,6 +82,7 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
     assert all({*offer["changes"]} <= {"loan_amnt", "term"} for offer in best)
 
 
+@pytest.mark.slow
 def test_a_version_alone_offers_the_same_as_the_server(scoring: Scoring) -> None:
     """What plain MLflow answers, of applications with what is derived, with something missing and of others."""
     scorer, with_derived = scoring.model.scorer, {**SENT[1], "loan_to_income": 0.2}

@@ -91,6 +91,7 @@ def test_a_valued_version_says_the_same_values_however_it_is_asked(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["xgboost", "logistic_regression"])
+@pytest.mark.slow
 def test_a_version_with_hazards_says_the_same_of_when_loans_default_however_it_is_asked(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +226,7 @@ def decisions_by_way(model: ServedModel, sent: list[dict[str, Any]]) -> dict[str
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_an_applicant_at_a_cut_off_gets_one_decision_on_every_way(tmp_path: Path, kind: str) -> None:
     """The cut-offs are put at the PD of an applicant and beside it, where its last digit decides."""
     model, sent = ServedModel.load(package(tmp_path, kind), 1), [*applications()[0]] * 3
@@ -344,6 +346,7 @@ def texts_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
+@pytest.mark.slow
 def test_the_same_applications_get_one_answer_in_every_form(every_form: ServedModel, data: st.DataObject) -> None:
     """Quick and careful path, JSON's forms, spellings of its type and CSV: any field may be odd or null."""
     fields = {field.name: field for field in contract().application_fields}
@@ -373,6 +376,7 @@ def test_the_same_applications_get_one_answer_in_every_form(every_form: ServedMo
 
 
 @pytest.mark.parametrize("unknown", ["null", "absent"])
+@pytest.mark.slow
 def test_each_field_may_be_left_out_on_every_way_or_on_none(every_form: ServedModel, unknown: str) -> None:
     (usual, *_), _ = applications()
     for name in sorted(field.name for field in contract().application_fields):

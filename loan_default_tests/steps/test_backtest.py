@@ -20,6 +20,7 @@ from loan_default_tests.steps.book import as_json
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
+@pytest.mark.slow
 def test_the_record_holds_a_point_for_each_month_and_way_of_learning(cleaned: Cleaned, tmp_path: Path) -> None:
     shares: list[tuple[float, BackTestPoint]] = []
     search = full_search_space()

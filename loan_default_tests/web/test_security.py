@@ -94,5 +94,6 @@ def test_a_form_is_read_without_blanks_around_its_values() -> None:
     assert read_form(b"name=+anna+&empty=&name=bob") == {"name": "bob", "empty": ""}
 
 
+@pytest.mark.slow
 def test_a_body_that_is_too_long_is_refused(client: TestClient) -> None:
     assert client.post("/sign-out", content=b"x" * 1_000_001).status_code == 413

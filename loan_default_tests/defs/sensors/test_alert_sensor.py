@@ -95,6 +95,7 @@ def test_people_are_told_of_a_fall_and_of_outcome_files_that_cannot_be_read(harn
 
 @CURSORS
 @given(data=st.data())
+@pytest.mark.slow
 def test_a_broken_cursor_tells_of_an_event_once_more_at_most(harness: Harness, data: st.DataObject) -> None:
     if not harness.instance.get_runs():
         harness.add_run("training_job", RunStatus.FAILURE)

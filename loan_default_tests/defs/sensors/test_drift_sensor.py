@@ -60,6 +60,7 @@ def test_once_another_version_is_in_production_what_drifted_is_scored_again(harn
     assert skip_message(harness.drift()) == "No batch has drifted."
 
 
+@pytest.mark.slow
 def test_of_many_that_drifted_a_few_are_scored_again_in_a_tick(harness: Harness) -> None:
     for number in range(100):
         harness.write_verdict(f"shifted-{number}", 1)

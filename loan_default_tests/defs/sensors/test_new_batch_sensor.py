@@ -5,6 +5,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import dagster as dg
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,7 @@ def test_what_is_refused_is_shown(harness: Harness) -> None:
     assert "a b.csv: a batch's name may hold" in skip_message(result)
 
 
+@pytest.mark.slow
 def test_a_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(harness: Harness) -> None:
     for number in range(100):
         harness.write("applications", f"batch-{999 - number}.csv", text=f"{number}", changed_at=number)
@@ -98,6 +100,7 @@ def test_a_hundred_files_are_asked_for_in_their_order_and_a_few_in_a_tick(harnes
 
 @settings(max_examples=settings().max_examples // 5)  # each is a whole life
 @given(seed=st.integers(0, 10**6))
+@pytest.mark.slow
 def test_a_random_life_of_an_inbox(seed: int) -> None:
     """Files come, change, are touched; cursors are lost, ticks doubled, runs slow: each content is scored once."""
     rng = Random(seed)

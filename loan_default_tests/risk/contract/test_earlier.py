@@ -47,6 +47,7 @@ def test_a_contract_of_before_computes_what_it_did_whatever_its_units(units: dic
 
 
 @pytest.mark.parametrize("name", EARLIER)
+@pytest.mark.slow
 def test_a_contract_that_names_a_function_of_before_is_told_what_to_write(name: str, tmp_path: Path) -> None:
     data = load_contract().model_dump(mode="json")
     field = next(field for field in data["fields"] if field["name"] == name)

@@ -114,6 +114,7 @@ def test_a_term_that_no_model_sees_is_stored_as_loans_mature_by_it(
     assert stored.columns == [*(field.name for field in supported.stored), *supported.labels]
 
 
+@pytest.mark.slow
 def test_every_form_of_a_file_gives_the_same_loans(
     loans: pl.DataFrame, cleaned: Cleaned, clean: Clean, tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_numbers_mean_the_same_whether_a_csv_is_read_typed_or_as_text(
     assert quick.report.problems == slow.report.problems
 
 
+@pytest.mark.slow
 def test_a_long_file_is_counted_while_it_is_read(
     loans: pl.DataFrame, cleaned: Cleaned, clean: Clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +255,7 @@ def test_several_files_are_one_book(loans: pl.DataFrame, cleaned: Cleaned, clean
     assert result.report.matured == cleaned.report.matured
 
 
+@pytest.mark.slow
 def test_loans_without_id_are_called_by_file_and_row(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
     nameless = few.drop("id")
     assert clean(as_csv(nameless, tmp_path / "2018.Q1.csv")).loans["id"][:2].to_list() == ["2018.Q1-1", "2018.Q1-2"]
@@ -331,6 +334,7 @@ READ = {"header only": 0, "no rows": 0, "all bad": 40}  # their rows were read, 
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.slow
 def test_a_failure_leaves_all_but_the_rejected_rows_as_it_was(
     few: pl.DataFrame, contract: Contract, tmp_path: Path, name: str
 ) -> None:
@@ -352,6 +356,7 @@ def test_a_failure_leaves_all_but_the_rejected_rows_as_it_was(
         assert {path.name for path in out.iterdir()} <= {cleaned.name, rejected.name} if out.exists() else True
 
 
+@pytest.mark.slow
 def test_one_damaged_file_among_good_ones_is_enough_to_stop(
     few: pl.DataFrame, contract: Contract, tmp_path: Path
 ) -> None:
@@ -426,6 +431,7 @@ def test_the_real_cleaned_file_is_read(real_data: Path, clean: Clean, contract: 
     assert (report.kept, report.rejected) == (100, 0)
 
 
+@pytest.mark.slow
 def test_no_field_meets_a_column_of_cleaning_by_its_name(few: pl.DataFrame, clean: Clean, contract: Contract) -> None:
     """Fields may be called as anything that stands beside them while files are read, and say the same."""
     names = ["no_loan", "not_a_loan", "broken", "failed", "first", "month", "rows", "table", "row", "file", "field"]

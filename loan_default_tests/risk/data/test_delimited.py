@@ -133,6 +133,7 @@ def test_a_value_may_hold_lines_but_no_rows() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_too_long_a_value_costs_its_own_row_alone() -> None:
     long = row(1, "y" * 140_000) + row(2)
     assert [fault for _, fault in records(long)] == ["row holds a value of more than 131,072 letters", None]

@@ -146,6 +146,7 @@ def test_a_loan_file_as_published_is_refused_for_want_of_a_month(loans_csv: Path
 
 
 @given(seed=st.integers(0, 2**32))
+@pytest.mark.slow
 def test_any_division_into_files_tells_the_same(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     draw = Random(seed)
     contract = load_contract()

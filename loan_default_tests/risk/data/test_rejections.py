@@ -134,6 +134,7 @@ FAULTY: dict[str, tuple[Callable[[str], str], dict[str, int], list[tuple[Any, ..
 
 @pytest.mark.parametrize("long_bytes", [0, 1 << 26], ids=["long", "short"])
 @pytest.mark.parametrize("name", FAULTY)
+@pytest.mark.slow
 def test_a_row_that_is_none_of_the_table_is_rejected_alone(
     few: pl.DataFrame,
     cleaned_few: pl.DataFrame,

@@ -96,6 +96,7 @@ def test_fields_are_as_often_empty_as_in_the_published_file(
     assert low <= lines[column].null_count() / lines.height <= high
 
 
+@pytest.mark.slow
 def test_ids_are_unique_within_and_across_seeds() -> None:
     ids = pl.concat([make_loans(2_000, seed=seed)["id"] for seed in range(20)])
     assert ids.n_unique() == 40_000

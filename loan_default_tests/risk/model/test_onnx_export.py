@@ -18,6 +18,7 @@ def on_one_thread(model: XGBoostModel) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("kind", ["xgboost", "random_forest"])
+@pytest.mark.slow
 def test_the_same_margins(kind: str) -> None:
     model = scorer(kind).model
     assert isinstance(model, XGBoostModel)

@@ -58,6 +58,7 @@ def development(view: FrameTable, label: HazardLabel) -> LocalDevelopment:
     return windows
 
 
+@pytest.mark.slow
 def test_labels_are_outcomes_where_these_are_known_and_probabilities_elsewhere(
     view: FrameTable, label: HazardLabel, development: LocalDevelopment
 ) -> None:
@@ -81,6 +82,7 @@ def test_what_open_loans_are_expected_to_do_is_what_they_did(
     assert auc_of(came.astype(float), expected.astype(float)) > 0.6
 
 
+@pytest.mark.slow
 def test_candidates_are_measured_on_matured_loans_and_calibrated_for_all(
     loans: pl.DataFrame, view: FrameTable, development: LocalDevelopment, quick_search: SearchSpace
 ) -> None:

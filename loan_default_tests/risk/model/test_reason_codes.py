@@ -249,6 +249,7 @@ def check_shares(row: np.ndarray, codes: list[ReasonCode], margin: float) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_first_and_second_reason_carry_their_share_of_the_models_margin(kind: str) -> None:
     model = packaged_scorer(kind)
     features = applications()[1]
@@ -310,6 +311,7 @@ def check_reasons(scorer: Scorer, loans: pl.DataFrame) -> Truth:
     return Truth(checked, untrue, without_leader)
 
 
+@pytest.mark.slow
 def test_every_decline_and_review_gets_true_reasons_and_the_leading_one(
     scorer: Scorer, windows: Mapping[str, pl.DataFrame]
 ) -> None:

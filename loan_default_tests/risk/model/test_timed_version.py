@@ -31,6 +31,7 @@ def test_hazards_are_kept_with_the_version_and_read_again(tmp_path: Path) -> Non
     assert {path.suffix for path in (tmp_path / HAZARD_FOLDER).rglob("*.*")} == {".json", ".ubj", ".onnx"}
 
 
+@pytest.mark.slow
 def test_hazards_are_of_the_loans_of_development_alone(
     scorer: Scorer, book: tuple[FrameTable, Splits], quick_search: SearchSpace
 ) -> None:

@@ -55,6 +55,7 @@ def test_candidates_come_best_first(ranked: tuple[Candidate, ...]) -> None:
     assert all(candidate.scorer.kind == candidate.kind for candidate in ranked)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_models_and_another_seed_others(
     development: LocalDevelopment, quick_search: SearchSpace
 ) -> None:

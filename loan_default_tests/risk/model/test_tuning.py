@@ -189,6 +189,7 @@ def test_a_best_trial_on_a_bound_is_told_unless_the_start_stays(
     assert run(few, changed(narrow, least_gain=9), new_storage("start.db"), 4).on_bounds == ()
 
 
+@pytest.mark.slow
 def test_hopeless_trials_are_pruned_and_counted(few: LocalDevelopment, space: SearchSpace, storage: str) -> None:
     reported: list[Trial] = []
     slow = {**SEARCH, "learning_rate": Span(low=0.0005, high=0.2, log=True)}

@@ -219,6 +219,7 @@ def drift_of_samples(rows: int, draws: int, *changes: pl.Expr) -> pl.DataFrame:
     return pl.concat(tables).group_by("feature").agg(pl.col("drifted", "psi", "psi_raw").mean())
 
 
+@pytest.mark.slow
 def test_samples_of_the_reference_are_not_flagged() -> None:
     flagged = drift_of_samples(200, 40)
     assert np.mean(flagged["drifted"].to_numpy()) < 0.01
@@ -228,6 +229,7 @@ def test_samples_of_the_reference_are_not_flagged() -> None:
     assert raw > 1, "chance no longer makes much of few values"
 
 
+@pytest.mark.slow
 def test_shifts_are_seen_in_few_rows_too() -> None:
     moved = (pl.col("int_rate") + 3, pl.col("annual_inc") * 1.5, pl.col("since_record") + 80)
     flagged = dict(drift_of_samples(200, 20, *moved).select("feature", "drifted").iter_rows())
@@ -235,6 +237,7 @@ def test_shifts_are_seen_in_few_rows_too() -> None:
     assert {name for name, share in flagged.items() if share > 0.05} == {"int_rate", "annual_inc", "since_record"}
 
 
+@pytest.mark.slow
 def test_a_figure_above_its_limit_may_be_chance() -> None:
     strict = POLICY.model_copy(update={"score_psi_limit": 1e-6, "feature_psi_limit": 1e-6})
     results = [verdict(TRAINING, TRAINING.sample(500, seed=seed), strict) for seed in range(20)]

@@ -74,6 +74,7 @@ def test_a_hazard_half_as_high_again_is_found_within_a_year() -> None:
     assert share_found(4_000, 1.5, books=3) == 1
 
 
+@pytest.mark.slow
 def test_a_hazard_that_is_right_or_a_little_higher_is_not_taken_for_a_fall() -> None:
     assert share_found(2_000, 1.0, books=3) == share_found(2_000, 1.1, books=3) == 0
 

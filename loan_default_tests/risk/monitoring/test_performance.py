@@ -249,6 +249,7 @@ def test_the_shipped_policy_judges_a_good_version_healthy() -> None:
 
 @pytest.mark.parametrize("rows", [500, 3_000])
 @pytest.mark.parametrize("highest", [1.0, 0.15])
+@pytest.mark.slow
 def test_a_version_whose_pds_are_right_is_called_degraded_one_time_of_twenty_at_most(rows: int, highest: float) -> None:
     """Also where only the safest applicants were approved, whom no model tells apart well."""
     policy = load_policy().performance.model_copy(update={"least_defaults": 10})

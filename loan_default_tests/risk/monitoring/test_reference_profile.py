@@ -39,6 +39,7 @@ class Cut(LocalEngine):
 
 
 @pytest.mark.parametrize(("height", "rows"), [(20, 1), (100, 9), (400, 399)])
+@pytest.mark.slow
 def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, height: int, rows: int) -> None:
     loans, model, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
     reference = reference_part(model, MONTHS, 0.1, loans.head(600)).profile

@@ -59,6 +59,7 @@ def points(loans: pl.DataFrame, quick_search: SearchSpace) -> dict[str, BackTest
     return measure(loans, quick_search, *LABELS)
 
 
+@pytest.mark.slow
 def test_each_way_of_learning_is_measured_on_the_loans_of_the_year_after(
     loans: pl.DataFrame, points: dict[str, BackTestPoint]
 ) -> None:
@@ -81,6 +82,7 @@ def test_each_way_of_learning_is_measured_on_the_loans_of_the_year_after(
     assert points["hindsight"].learned == before.height
 
 
+@pytest.mark.slow
 def test_what_approved_loans_earned_is_summed_beside_what_was_expected(
     loans: pl.DataFrame, quick_search: SearchSpace
 ) -> None:
@@ -116,6 +118,7 @@ def test_what_approved_loans_earned_is_summed_beside_what_was_expected(
         assert point.approved_expected_npv == pytest.approx(earned, abs=0.06 * lent)
 
 
+@pytest.mark.slow
 def test_the_platform_stands_as_its_own_gates_had_it(loans: pl.DataFrame, quick_search: SearchSpace) -> None:
     """Who is promoted stays in production until another proves better; where the gates hold nothing is measured."""
     shipped = load_policy()
@@ -143,6 +146,7 @@ def test_the_platform_stands_as_its_own_gates_had_it(loans: pl.DataFrame, quick_
     assert reasons_of([strict.to_dict()]) == [f"2014-06 platform, held: {strict.reason}"]
 
 
+@pytest.mark.slow
 def test_what_was_known_later_changes_nothing_that_is_learned(
     loans: pl.DataFrame, points: dict[str, BackTestPoint], quick_search: SearchSpace
 ) -> None:

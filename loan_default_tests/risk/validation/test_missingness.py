@@ -38,6 +38,7 @@ def test_what_a_required_field_is_derived_from_is_never_left_out(contract: Contr
     }
 
 
+@pytest.mark.slow
 def test_shares_and_means_are_those_of_the_loans_without_the_field(
     scorer: Scorer, windows: Mapping[str, pl.DataFrame]
 ) -> None:
@@ -60,6 +61,7 @@ def test_shares_and_means_are_those_of_the_loans_without_the_field(
     assert blanked["emp_length"].approved_without > 0
 
 
+@pytest.mark.slow
 def test_it_does_not_matter_how_the_loans_are_cut_into_parts(
     scorer: Scorer, windows: Mapping[str, pl.DataFrame]
 ) -> None:

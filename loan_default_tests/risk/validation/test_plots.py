@@ -58,6 +58,7 @@ def metric(name: str) -> float:
     return measure(OUTCOMES, PDS, MARGINS, cutoff=CUTOFF, bootstrap=Bootstrap(0, 1))[name].value
 
 
+@pytest.mark.slow
 def test_every_picture_is_a_small_png_of_one_size(figures: dict[str, Figure]) -> None:
     from PIL import Image
 
@@ -113,6 +114,7 @@ def test_precision_starts_at_the_first_default() -> None:
     assert (recall.tolist(), precision.tolist()) == ([1, 1], pytest.approx([1 / 2, 1 / 3]))
 
 
+@pytest.mark.slow
 def test_cutoff_above_every_pd_draws_without_its_mark() -> None:
     figure = evaluation_figures(OUTCOMES, PDS, MARGINS, cutoff=0.9999, importance=IMPORTANCE)["precision_recall.png"]
     assert all("flagged" not in str(line.get_label()) for line in figure.axes[0].lines)

@@ -511,12 +511,14 @@ class Book:
 
 
 @pytest.mark.parametrize("rows", [500, 1_000, 8_000, 21_721])
+@pytest.mark.slow
 def test_a_perfect_model_is_held_one_time_of_twenty_at_most(rows: int) -> None:
     books = [Book(rows, seed) for seed in range(100 if rows < 10_000 else 40)]
     assert np.mean([bool(book.failed_rules(book.outcomes())) for book in books]) <= 0.05
 
 
 @pytest.mark.parametrize(("shift", "least"), [(0.25, 0.95), (-0.25, 0.95)])
+@pytest.mark.slow
 def test_pds_that_are_a_quarter_off_in_log_odds_are_held_at_8_000_loans(shift: float, least: float) -> None:
     """PDs that are 22 % too low, or as much too high."""
     books = [Book(8_000, seed) for seed in range(100)]
@@ -538,6 +540,7 @@ def test_a_segment_that_is_off_is_held_although_all_loans_together_are_not() -> 
 @pytest.mark.parametrize(
     ("rows", "gain", "least", "most"), [(500, 0, 0, 0.05), (4_000, 0, 0, 0.05), (4_000, 1, 0.9, 1)]
 )
+@pytest.mark.slow
 def test_an_equal_twin_is_promoted_one_time_of_twenty_at_most_and_a_better_model_is(
     rows: int, gain: int, least: float, most: float
 ) -> None:

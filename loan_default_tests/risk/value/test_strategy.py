@@ -127,6 +127,7 @@ def test_a_loss_is_proposed_only_where_loans_have_to_be_made() -> None:
     assert forced.outcome.expected_npv < 0
 
 
+@pytest.mark.slow
 def test_a_book_without_months_is_resampled_by_its_loans() -> None:
     timeless = replace(LOANS, issued=None)
     assert {field.name for field in fields(timeless)} >= {"issued"}

@@ -30,6 +30,7 @@ def model_of(candidates: Mapping[str, Candidate], candidate: type[CandidateModel
 
 
 @each_candidate
+@pytest.mark.slow
 def test_contributions_sum_to_the_margin_but_for_a_constant(
     candidates: Mapping[str, Candidate], X: Matrix, candidate: type[CandidateModel]
 ) -> None:

@@ -86,6 +86,7 @@ def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_s
     assert log_loss(calibrate.y, pds) == pytest.approx(loss, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_start_and_the_rounds_are_recorded(
     model: LightGBMTrees, candidates: Mapping[str, Candidate], quick_search: SearchSpace
 ) -> None:

@@ -30,6 +30,7 @@ def fit(X: Matrix, y: np.ndarray) -> LogisticRegression:
     )
 
 
+@pytest.mark.slow
 def test_contributions_sum_to_margin_less_intercept(model: LogisticRegression, X: Matrix) -> None:
     intercept = model.pipeline["logit"].intercept_[0]
     assert model.contributions(X).sum(axis=1) == pytest.approx(model.margins(X) - intercept)

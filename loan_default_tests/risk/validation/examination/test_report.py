@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import polars as pl
+import pytest
 
 from loan_default.risk.evaluation import Interval
 from loan_default.risk.model.scorer import Scorer
@@ -12,6 +13,7 @@ from loan_default.risk.validation.examination.data_quality import FieldQuality
 from loan_default.risk.validation.examination.report import Examination, FieldShift, Parity, draw_loans, examine
 
 
+@pytest.mark.slow
 def test_a_record_is_read_again_as_it_was(scorer: Scorer, windows: Mapping[str, pl.DataFrame]) -> None:
     examination = examine(
         scorer,
