@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import logging
 import os
@@ -14,6 +15,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +51,10 @@ _COLLECT_AFTER = 10_000
 _TURN_SECONDS = (
     0.0005  # of a thread that makes tables of the log, when an answer waits for the interpreter; Python: 5 ms
 )
+# By default the C library gives back to the system what a request of 1,000 rows has freed, and the next one meets each
+# page anew: they took 7.1 ms of processor time to score, and 5.4 with this. A larger single array is still given back.
+_TRIM_BYTES, _ARRAY_BYTES = 64_000_000, 32_000_000
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 RELOAD_SIGN, JOURNAL, KEYS = "reload", "journal", "idempotency.db"  # in the home of the server
 
 
@@ -113,8 +119,7 @@ class WorkerComponents:
     """The parts of a worker: registry client, follower, application and prediction logs."""
 
     def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
-        gc.set_threshold(_COLLECT_AFTER)
-        sys.setswitchinterval(_TURN_SECONDS)
+        _prepare_process()
         _log_in_background()
         self.registry = registry or RegistryClient.begin(config.tracking, config.models, config.home)
         from loan_default.serving.follower import FollowedAlias
@@ -279,6 +284,16 @@ def _connections() -> int:
     """Compute how many connections a worker may have; the other files are for the model, the logs and the registry."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(_MOST_CONNECTIONS, files // 2 if files != resource.RLIM_INFINITY else _MOST_CONNECTIONS)
+
+
+def _prepare_process() -> None:
+    """Set for many small answers what Python and the C library set for one large program."""
+    gc.set_threshold(_COLLECT_AFTER)
+    sys.setswitchinterval(_TURN_SECONDS)
+    with suppress(AttributeError):  # a C library that has no such setting
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+        set_option(_M_MMAP_THRESHOLD, _ARRAY_BYTES)
 
 
 def _log_in_background() -> None:
