@@ -11,6 +11,7 @@ import math
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -137,20 +138,32 @@ _FLOATS: Mapping[str, Any] = {
 
 @cache
 def _arrays() -> Mapping[str, Any]:
-    """Let Polars compute what is not exact: it asks the system's library, as `math` does, and numpy its own."""
+    """Ask the system's library for what is not exact, as Polars does; numpy has its own.
+
+    Value by value 1,000 rows of a request take a third of the time that Polars takes to begin. It computes what `math`
+    refuses.
+    """
     import polars as pl
 
-    def by_polars(function: Callable[[pl.Series], pl.Series]) -> Callable[[Any], Any]:
-        return lambda values: function(pl.Series(np.atleast_1d(values), dtype=pl.Float64)).to_numpy()
+    def inexact(
+        of_float: Callable[[float], float], of_series: Callable[[pl.Series], pl.Series]
+    ) -> Callable[[Any], Any]:
+        def compute(values: Any) -> Any:
+            array = np.atleast_1d(values)
+            with suppress(ValueError):
+                return np.fromiter(map(of_float, array.tolist()), np.float64, len(array))
+            return of_series(pl.Series(array, dtype=pl.Float64)).to_numpy()
 
-    log1p = by_polars(pl.Series.log1p)
+        return compute
+
+    log1p = inexact(math.log1p, pl.Series.log1p)
     return {
         "abs": np.abs,
         "bins": _bins_of_arrays,
         "larger": np.maximum,
-        "log": by_polars(pl.Series.log),
+        "log": inexact(math.log, pl.Series.log),
         "log1p": log1p,
-        "payment": _payment(np.where, operator.truediv, by_polars(pl.Series.tanh), log1p),
+        "payment": _payment(np.where, operator.truediv, inexact(math.tanh, pl.Series.tanh), log1p),
         "quotient": operator.truediv,
         "smaller": np.minimum,
     }

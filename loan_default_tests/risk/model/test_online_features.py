@@ -177,6 +177,14 @@ def test_columns_that_cannot_be_an_application_have_no_form() -> None:
         assert READER.row_form(wrong) is None
 
 
+def test_columns_of_long_names_are_not_remembered() -> None:
+    reader = QuickReader(SPACE, ignore_unknown=True)
+    names = [name for name, value in applications()[0][0].items() if value is not None]
+    row = [applications()[0][0][name] for name in names]
+    assert reader.read_values([*names, "x" * 100], [[*row, 1]]) is not None
+    assert reader.read_values([*names, "x" * 20_000], [[*row, 1]]) is None
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_a_share_of_nothing_is_as_large_as_a_share_can_be(rows: int) -> None:
     sent = [{**application, "revol_bal": 0} for application in applications()[0][:rows]]
