@@ -26,7 +26,8 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from loan_default.operations import home, training
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.data.splitting import Splits, window_loans
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import window_loans
 
 TRIALS, SEED = 20, 0
 FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "seed": SEED}

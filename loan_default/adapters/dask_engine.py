@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from loan_default.adapters.xgboost_tracker import tracker_apart
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Schema, Table, TablePart, part_bounds, stream_frames
-from loan_default.risk.data.splitting import Splits, WindowName, window_loans
+from loan_default.risk.data.splits import Splits, WindowName
+from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.development import (
     BoostingSpec,

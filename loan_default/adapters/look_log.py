@@ -14,7 +14,7 @@ from typing import Any
 from loan_default.adapters import storage
 from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.layout import StorageLayout
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.evaluation import Looks
 
 

@@ -29,7 +29,7 @@ from loan_default.adapters.tracking import (
     serving_requirements,
     signature_fields,
 )
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import SHOWN_METRICS
 from loan_default.risk.model import canary

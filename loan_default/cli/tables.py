@@ -191,7 +191,7 @@ def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
 
 def show_windows(console: Console, splits: Mapping[str, Any]) -> None:
     """Show the windows and what each holds of each term: months, rows and default rates; and what was known when."""
-    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.data.splits import Splits
 
     cut = Splits.from_dict(splits)
     too_few = "" if cut.out_of_time or cut.cut_by else " (too few months to be cut by month: not out of time)"

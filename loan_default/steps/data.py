@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.compute import Engine
     from loan_default.risk.data.cleaning_report import CleaningReport
-    from loan_default.risk.data.splitting import SplitPlan, Splits
+    from loan_default.risk.data.splits import Splits
+    from loan_default.risk.data.splitting import SplitPlan
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def write_card(
         layout: where the strategy report and the back-test are, if they were made.
     """
     from loan_default.adapters.model_store import PLOTS
-    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.data.splits import Splits
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
     from loan_default.risk.validation.model_card.html_page import card_page

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.compute import Engine
-    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.data.splits import Splits
     from loan_default.risk.model.development import Development, OpenLabel
     from loan_default.risk.model.search_space import SearchSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
@@ -40,7 +40,7 @@ class TrainingData:
         cls, loans: ParquetTable, loan_splits: Mapping[str, Any], contract: Contract, engine: Engine
     ) -> TrainingData:
         """Read the record of the windows that the loans were cut into."""
-        from loan_default.risk.data.splitting import Splits
+        from loan_default.risk.data.splits import Splits
 
         return cls(loans, Splits.from_dict(loan_splits), contract, engine)
 

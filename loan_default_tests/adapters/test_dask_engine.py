@@ -25,7 +25,8 @@ from loan_default.risk.compute import Engine, LocalEngine
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.as_of import as_of
 from loan_default.risk.data.cleaning import clean_loans
-from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of

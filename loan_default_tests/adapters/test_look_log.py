@@ -8,7 +8,7 @@ from upath import UPath
 
 from loan_default.adapters import look_log
 from loan_default.adapters.layout import StorageLayout
-from loan_default.risk.data.splitting import Splits, Window
+from loan_default.risk.data.splits import Splits, Window
 from loan_default.risk.evaluation import Looks
 from loan_default.risk.loan_order import CutBy
 

@@ -23,7 +23,8 @@ from loan_default.adapters import decision_log
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.data.splitting import Splits, window_loans
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.search_space import load_search_space

@@ -13,7 +13,8 @@ from loan_default.risk.arrays import Matrix
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.population import measure_population
-from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.data.splits import WINDOWS, Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace

@@ -22,7 +22,7 @@ from loan_default.steps.data import clean_loan_file, parse_optional_month, split
 
 if TYPE_CHECKING:
     from loan_default.risk.data.cleaning_report import CleaningReport
-    from loan_default.risk.data.splitting import Splits
+    from loan_default.risk.data.splits import Splits
 
 _LABELS = {
     "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),

@@ -20,7 +20,8 @@ from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.compute import Engine, Table, TablePart
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
-from loan_default.risk.data.splitting import Splits, WindowName, window_loans
+from loan_default.risk.data.splits import Splits, WindowName
+from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 

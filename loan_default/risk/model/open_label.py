@@ -18,7 +18,8 @@ from loan_default.risk.compute import Engine, Table
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.data.as_of import LoanHistory, as_of
-from loan_default.risk.data.splitting import Splits, is_open
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import is_open
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, Hazard, expected_outcomes, fit_hazard

@@ -17,7 +17,8 @@ from loan_default.risk.arrays import Matrix
 from loan_default.risk.compute import Engine, Table
 from loan_default.risk.contract.columns import OUTCOME, OUTCOME_KNOWN
 from loan_default.risk.data.as_of import LoanHistory, as_of
-from loan_default.risk.data.splitting import Splits, WindowName, is_open
+from loan_default.risk.data.splits import Splits, WindowName
+from loan_default.risk.data.splitting import is_open
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, fit_hazard

@@ -14,7 +14,7 @@ import polars as pl
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Engine, Table
 from loan_default.risk.contract.pricing import value_problem
-from loan_default.risk.data.splitting import Splits, WindowName
+from loan_default.risk.data.splits import Splits, WindowName
 from loan_default.risk.economics.loan_terms import columns_of_value, read_ended
 from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans
 from loan_default.risk.economics.valuation import fit_value

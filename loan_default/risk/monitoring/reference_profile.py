@@ -18,7 +18,7 @@ import polars as pl
 from loan_default.risk.compute import Engine, Table, TablePart
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer

@@ -14,7 +14,7 @@ import polars as pl
 
 from loan_default.risk.compute import Engine, Table
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.evaluation import BlankedField, WindowDesign
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.scorer import Scorer

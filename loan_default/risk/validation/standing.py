@@ -13,7 +13,8 @@ from typing import Literal
 import polars as pl
 
 from loan_default.risk.compute import FrameTable, LocalEngine
-from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.model.development import development_on

@@ -1,4 +1,4 @@
-"""Shares forty loans of texts, and a cleaning that checks what must hold of every run."""
+"""Shares forty loans of texts, a cleaning that checks what must hold of every run, and loans that are divided."""
 
 from datetime import date
 from pathlib import Path
@@ -9,7 +9,10 @@ import pytest
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.rejections import REJECTED_SCHEMA
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.data.synthetic import make_loans
+from loan_default_tests.conftest import Cleaned
 from loan_default_tests.risk.data.loan_tables import Clean, CleaningResult, as_csv, month, months
 
 
@@ -63,3 +66,11 @@ def book() -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def matured(book: pl.DataFrame) -> pl.DataFrame:
     return book.filter("matured").sort("issued")
+
+
+@pytest.fixture(scope="session")
+def split(cleaned: Cleaned, contract: Contract) -> Splits:
+    assert cleaned.report.snapshot
+    return split_loans(
+        pl.scan_parquet(cleaned.path), contract, SplitPlan(), snapshot=cleaned.report.snapshot, data_fingerprint="a"
+    )

@@ -9,7 +9,8 @@ import pytest
 from loan_default.risk.compute import FrameTable, LocalEngine
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.data.as_of import as_of
-from loan_default.risk.data.splitting import SplitPlan, Splits, split_loans, window_loans
+from loan_default.risk.data.splits import Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import auc_of

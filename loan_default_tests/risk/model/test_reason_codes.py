@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as arrays
 
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import Population
-from loan_default.risk.data.splitting import WINDOWS, window_loans
+from loan_default.risk.data.splits import WINDOWS
+from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import Explanation, ReasonCode, ReasonFinder, field_contributions, side_of

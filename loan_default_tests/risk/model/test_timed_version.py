@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from loan_default.risk.compute import FrameTable, LocalEngine
-from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans
+from loan_default.risk.data.splits import WINDOWS, Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.model.scorer import HAZARD_FOLDER, Scorer
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.timed_version import with_timing

@@ -13,7 +13,8 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.data.splitting import WINDOWS, window_loans
+from loan_default.risk.data.splits import WINDOWS
+from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.evaluation import Bootstrap, auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES

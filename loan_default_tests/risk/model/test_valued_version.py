@@ -10,7 +10,8 @@ import pytest
 
 from loan_default.risk.compute import FrameTable, LocalEngine
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.data.splitting import WINDOWS, SplitPlan, Splits, split_loans
+from loan_default.risk.data.splits import WINDOWS, Splits
+from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.scorer import SCORED, VALUED, Scorer
 from loan_default.risk.model.valued_version import score_ended, with_value

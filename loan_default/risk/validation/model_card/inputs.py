@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.evaluation import ComparableLoans, Comparison, Evaluation
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import Policy

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.outcome import Horizon
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.evaluation import LEAST_ROWS
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.validation.examination.data_quality import FieldQuality

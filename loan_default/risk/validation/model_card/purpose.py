@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from loan_default.risk.contract.outcome import Horizon
-from loan_default.risk.data.splitting import Window
+from loan_default.risk.data.splits import Window
 from loan_default.risk.evaluation import Evaluation
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class

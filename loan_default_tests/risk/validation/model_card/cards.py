@@ -11,7 +11,7 @@ import polars as pl
 
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning_report import CleaningReport
-from loan_default.risk.data.splitting import Splits, Window
+from loan_default.risk.data.splits import Splits, Window
 from loan_default.risk.evaluation import (
     Bootstrap,
     Coverage,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from loan_default.risk.data.splitting import Splits
+from loan_default.risk.data.splits import Splits
 from loan_default.risk.estimates import Estimate, Recalibration
 from loan_default.risk.evaluation import Interval, Segment
 from loan_default.risk.loan_order import CutBy

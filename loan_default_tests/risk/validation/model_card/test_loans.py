@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from datetime import date
 
-from loan_default.risk.data.splitting import Cut, TermWindow
+from loan_default.risk.data.splits import Cut, TermWindow
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.small_books import REVOLVING
 from loan_default_tests.risk.validation.model_card.cards import (

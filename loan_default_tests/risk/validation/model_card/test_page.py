@@ -14,7 +14,7 @@ import yaml
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import measure_population
-from loan_default.risk.data.splitting import Splits, Window
+from loan_default.risk.data.splits import Splits, Window
 from loan_default.risk.evaluation import Bootstrap, Evaluation, measure, pd_groups
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
