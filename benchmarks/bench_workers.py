@@ -133,7 +133,7 @@ def train(loans: str, workers: int) -> Callable[[], Any]:
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.data.splitting import SplitPlan, split_loans
-    from loan_default.risk.evaluation import auc_of
+    from loan_default.risk.metrics import auc_of
     from loan_default.risk.model.development import development_on, on_windows
     from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.model.training import train_candidates

@@ -31,7 +31,7 @@ from loan_default.adapters.tracking import (
 )
 from loan_default.risk.data.splits import Splits
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.model import canary
 from loan_default.risk.model.candidates import registry
 from loan_default.risk.model.hazard import RECIPE

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
+from loan_default.risk.metrics import SHOWN_METRICS, metric_headings
 from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
 from loan_default.risk.text import shorten_names, shorten_sentences
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.tracking import ModelVersion
     from loan_default.risk.data.splits import Splits
-    from loan_default.risk.evaluation import Bootstrap
+    from loan_default.risk.metrics import Bootstrap
     from loan_default.risk.model.scorer import Scorer
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination

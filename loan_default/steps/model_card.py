@@ -104,7 +104,7 @@ def _version_inputs(
 ) -> dict[str, Any]:
     """Return what `ModelCardInputs` takes of the version itself and of its training."""
     from loan_default.adapters.model_store import libraries_of, origin_of
-    from loan_default.risk.evaluation import read_intervals
+    from loan_default.risk.metrics import read_intervals
     from loan_default.risk.validation.model_card.performance import leaderboard
     from loan_default.risk.validation.plots import field_importance
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.adapters.tracking import ModelVersion
     from loan_default.risk.data.outcomes import OutcomesReport
-    from loan_default.risk.evaluation import Bootstrap
+    from loan_default.risk.metrics import Bootstrap
     from loan_default.risk.monitoring.early_performance import Course
     from loan_default.risk.monitoring.performance import Learned, Performance
 

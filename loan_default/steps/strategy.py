@@ -12,7 +12,7 @@ from loan_default.risk.policy import Policy, StrategyLimits
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
-    from loan_default.risk.evaluation import Bootstrap
+    from loan_default.risk.metrics import Bootstrap
     from loan_default.steps.training import TrainingData
 
 _NO_RECORD = "The version was trained before values were, so nothing is said of value."

@@ -160,7 +160,7 @@ def train_and_register(
         GateFailed: the best is too good to be true; nothing is registered then.
     """
     from loan_default.adapters.model_store import TRAINING
-    from loan_default.risk.evaluation import Bootstrap
+    from loan_default.risk.metrics import Bootstrap
     from loan_default.risk.model.timed_version import with_timing
     from loan_default.risk.model.training import train_candidates
     from loan_default.risk.model.valued_version import valued_alike, with_value

@@ -29,7 +29,7 @@ from loan_default.risk.data.splits import Splits
 from loan_default.risk.data.splitting import SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import auc_of
+from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.batch_scoring import write_predictions
 from loan_default.risk.model.development import development_on, on_windows
 from loan_default.risk.model.open_label import HazardLabel

@@ -18,7 +18,8 @@ from loan_default.adapters import decision_log
 from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.model_store import ModelStore, libraries, libraries_of, needed_by, provenance
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, STAGING, ModelVersion
-from loan_default.risk.evaluation import Bootstrap, Interval, WindowDesign
+from loan_default.risk.evaluation import WindowDesign
+from loan_default.risk.metrics import Bootstrap, Interval
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.monitoring.drift import profile_batch, psi

@@ -20,7 +20,7 @@ from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.synthetic import write_csv
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings

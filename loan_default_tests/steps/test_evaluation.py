@@ -11,7 +11,8 @@ from loan_default.adapters import look_log
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Bootstrap, ComparableLoans, Coverage
+from loan_default.risk.evaluation import ComparableLoans, Coverage
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.validation.alternatives import ANOTHER_SEED, WITHOUT_OPINION
 from loan_default.risk.validation.examination.report import Examination
 from loan_default.risk.validation.promotion import decide_promotion

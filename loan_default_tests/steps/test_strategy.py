@@ -2,7 +2,7 @@
 
 import pytest
 
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.steps.strategy import measure_cut_offs
 from loan_default_tests.steps.book import Book, as_json
 

@@ -16,7 +16,7 @@ from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.splitting import SplitPlan
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.model.search_space import load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.risk.validation import alternatives

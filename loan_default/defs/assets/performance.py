@@ -16,7 +16,7 @@ from loan_default.defs.checks import GOOD, READABLE, check_specs, warning
 from loan_default.defs.metadata import LOANS, MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.results import explain_failures, file_specs, report_together
-from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.steps.performance import OutcomeFiles, measure_versions, read_outcome_files
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from loan_default.defs.resources import (
     WebPagesResource,
 )
 from loan_default.defs.results import explain_failures
-from loan_default.risk.evaluation import SHOWN_METRICS, metric_headings
+from loan_default.risk.metrics import SHOWN_METRICS, metric_headings
 from loan_default.risk.text import shorten_sentences
 from loan_default.steps.evaluation import VersionEvaluation, evaluate_version
 from loan_default.steps.model_card import write_card
@@ -31,7 +31,8 @@ from loan_default.steps.strategy import measure_cut_offs
 from loan_default.steps.training import TrainingData
 
 if TYPE_CHECKING:
-    from loan_default.risk.evaluation import Bootstrap, Evaluation, Interval
+    from loan_default.risk.evaluation import Evaluation
+    from loan_default.risk.metrics import Bootstrap, Interval
     from loan_default.risk.validation.champion_challenger import Judgement
 
 _PLOTS = ("roc.png", "calibration.png", "default_rate_by_decile.png")
@@ -46,7 +47,7 @@ class EvaluationConfig(dg.Config):
     @property
     def bootstrap(self) -> "Bootstrap":
         """How the loans of an interval are drawn anew."""
-        from loan_default.risk.evaluation import Bootstrap
+        from loan_default.risk.metrics import Bootstrap
 
         return Bootstrap(self.seed, self.resamples)
 

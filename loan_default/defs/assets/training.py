@@ -17,7 +17,7 @@ from loan_default.defs.metadata import MODEL, OWNERS, Metadata
 from loan_default.defs.mlflow_run import MlflowRunResource
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StudiesResource
 from loan_default.defs.results import explain_failures
-from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.validation.quality_gates import TRAINING_RULES
 from loan_default.steps.training import Training, TrainingData, Tuning, train_and_register, tune_parameters
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from loan_default.risk.arrays import Floats
 from loan_default.risk.economics.cash_flows import Endings, RealisedLoans, closing_months, scheduled_balances
 from loan_default.risk.estimates import mean_estimate
-from loan_default.risk.evaluation import Interval
+from loan_default.risk.metrics import Interval
 
 LEAST_DEFAULTS = 30  # on which endings are estimated, of all terms together
 LEAST_VINTAGE = 10  # defaults of a vintage whose losses are shown

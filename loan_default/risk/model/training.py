@@ -19,8 +19,8 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Bootstrap, Interval, auc_of, measure
 from loan_default.risk.loan_order import period_numbers
+from loan_default.risk.metrics import Bootstrap, Interval, auc_of, measure
 from loan_default.risk.model.calibration import Calibration, fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, candidate_class

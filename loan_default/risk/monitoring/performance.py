@@ -21,8 +21,9 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME, TERM
 from loan_default.risk.estimates import calibration_in_the_large
-from loan_default.risk.evaluation import Bootstrap, Interval, Ranking, measure, month_numbers, pd_groups
+from loan_default.risk.evaluation import month_numbers
 from loan_default.risk.loan_order import draw_of
+from loan_default.risk.metrics import Bootstrap, Interval, Ranking, measure, pd_groups
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.monitoring.early_performance import Course, YoungLoans
 from loan_default.risk.monitoring.verdicts import PerformanceWord

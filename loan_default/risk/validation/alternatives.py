@@ -14,8 +14,9 @@ import polars as pl
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
-from loan_default.risk.evaluation import Bootstrap, Interval, Segment, auc_of, by_segment, compare
+from loan_default.risk.evaluation import Segment, by_segment, compare
 from loan_default.risk.loan_order import period_numbers
+from loan_default.risk.metrics import Bootstrap, Interval, auc_of
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.champion_challenger import measurable_scores, scores_of
 

@@ -30,8 +30,8 @@ from loan_default.risk.economics.loan_terms import LoanTerms, read_ended
 from loan_default.risk.economics.loss import EndedLoans
 from loan_default.risk.economics.valuation import ValueModel, costs_of
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import auc_of
 from loan_default.risk.loan_order import term_months
+from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.decision_rule import APPROVE, DECLINE, decide_all
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace

@@ -19,23 +19,17 @@ from loan_default.risk.contract.outcome import ProductTerm
 from loan_default.risk.estimates import recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
-    Bootstrap,
     ComparableLoans,
     Comparison,
     Coverage,
     Evaluation,
-    Interval,
     Looks,
     WindowDesign,
-    auc_gain,
-    auc_of,
     by_segment,
     compare,
-    measure,
-    pd_groups,
-    read_intervals,
 )
 from loan_default.risk.loan_order import period_numbers, term_months
+from loan_default.risk.metrics import Bootstrap, Interval, auc_gain, auc_of, measure, pd_groups, read_intervals
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import opinion_scores
 from loan_default.risk.policy import SEGMENT_LEVELS, PromotionPolicy

@@ -27,7 +27,7 @@ from loan_default.risk.economics.loan_terms import read_ended
 from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans, estimate_endings
 from loan_default.risk.economics.valuation import ValueModel, fit_value
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import auc_of
+from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace

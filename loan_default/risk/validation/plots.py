@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from loan_default.risk.arrays import Floats
-from loan_default.risk.evaluation import Ranking, calibration_error, pd_groups
+from loan_default.risk.metrics import Ranking, calibration_error, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.reason_codes import field_contributions

@@ -14,15 +14,8 @@ from loan_default.risk.policy import Finding, PromotionPolicy
 from loan_default.risk.validation.quality_gates import judge_auc_floor, judge_calibration, judge_leak, judge_opinion
 
 if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every process
-    from loan_default.risk.evaluation import (
-        ComparableLoans,
-        Comparison,
-        Evaluation,
-        Interval,
-        LevelCoverage,
-        Looks,
-        Segment,
-    )
+    from loan_default.risk.evaluation import ComparableLoans, Comparison, Evaluation, LevelCoverage, Looks, Segment
+    from loan_default.risk.metrics import Interval
 
 MISSING = "missing_is_no_safer"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # definitions read the rules' names in every process: what is
 
     from loan_default.risk.data.cleaning_report import CleaningReport
     from loan_default.risk.estimates import Estimate, Recalibration
-    from loan_default.risk.evaluation import Bootstrap, Interval
+    from loan_default.risk.metrics import Bootstrap, Interval
     from loan_default.risk.model.features import FeatureSpace
     from loan_default.risk.model.training import CalibrateWindow, Candidate
 
@@ -136,7 +136,7 @@ def judge_candidate(
         bootstrap: of the gain over the opinion.
     """
     from loan_default.risk.estimates import recalibrate_forward
-    from loan_default.risk.evaluation import auc_gain, auc_of
+    from loan_default.risk.metrics import auc_gain, auc_of
     from loan_default.risk.model.calibration import fit_calibration
 
     auc, outcomes, opinion = best.metrics["auc"], calibrate.outcomes, calibrate.opinion

@@ -16,7 +16,7 @@ from loan_default.risk.compute import FrameTable, LocalEngine
 from loan_default.risk.data.splits import Splits
 from loan_default.risk.data.splitting import SplitPlan, split_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.model.development import development_on
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.open_label import fit_label

@@ -23,7 +23,7 @@ from loan_default.risk.economics.approval import (
     outcome_of,
 )
 from loan_default.risk.estimates import mean_estimate
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.policy import HIGHEST_CUT_OFF, DecidedBy, StrategyLimits
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared

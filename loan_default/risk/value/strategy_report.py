@@ -20,7 +20,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.economics.approval import RULES, Mask, ValuedLoans, approved_by, outcome_of
 from loan_default.risk.economics.loss import losses_by_vintage, measure_losses
 from loan_default.risk.economics.valuation import ValueModel
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.model.decision_rule import APPROVE, DECLINE
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans

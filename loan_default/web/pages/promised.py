@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from loan_default.operations.promised import OverrideGroup, Promised, PromisedArchive
 from loan_default.operations.records import Record
-from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw

@@ -18,7 +18,7 @@ from loan_default.operations.book import read_policy
 from loan_default.operations.version_comparison import SQUARE, VersionComparison, compare_versions
 from loan_default.operations.versions import VersionArchive, VersionSummary
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import SHOWN_METRICS
+from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.web import charts
 from loan_default.web.card import card_page

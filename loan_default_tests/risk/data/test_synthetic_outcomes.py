@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.data.synthetic import make_applications, make_loans
-from loan_default.risk.evaluation import auc_of
+from loan_default.risk.metrics import auc_of
 from loan_default_tests.risk.data.loan_tables import extent, month
 
 

@@ -13,7 +13,7 @@ from loan_default.risk.data.splits import Splits
 from loan_default.risk.data.splitting import SplitPlan, split_loans, window_loans
 from loan_default.risk.data.synthetic import make_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import auc_of
+from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.development import LocalDevelopment, development_on
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.open_label import HazardLabel, fit_label

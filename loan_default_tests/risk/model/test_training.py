@@ -16,7 +16,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splits import WINDOWS
 from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Bootstrap, auc_of, measure
+from loan_default.risk.metrics import Bootstrap, auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.evaluation import Bootstrap
 from loan_default.risk.loan_order import draw_of
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.monitoring.early_performance import Course
 from loan_default.risk.monitoring.performance import Performance, estimate, judge_performance, measure_performance
 from loan_default.risk.policy import PerformancePolicy, load_policy

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.validation.alternatives import compare_alternatives, measure_decisions
 from loan_default.risk.validation.champion_challenger import SCORES, scores_of
 

@@ -10,15 +10,8 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.estimates import recalibrate
-from loan_default.risk.evaluation import (
-    Bootstrap,
-    ComparableLoans,
-    WindowDesign,
-    auc_gain,
-    compare,
-    measure,
-    month_numbers,
-)
+from loan_default.risk.evaluation import ComparableLoans, WindowDesign, compare, month_numbers
+from loan_default.risk.metrics import Bootstrap, auc_gain, measure
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import Candidate, opinion_auc, opinion_scores
 from loan_default.risk.policy import Policy, PromotionPolicy, load_policy

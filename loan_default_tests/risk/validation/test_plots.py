@@ -12,7 +12,7 @@ import pytest
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.evaluation import Bootstrap, measure, pd_groups
+from loan_default.risk.metrics import Bootstrap, measure, pd_groups
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.validation.plots import backtest_figure, evaluation_figures, field_importance, png

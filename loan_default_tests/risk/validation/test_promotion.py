@@ -11,17 +11,16 @@ import pytest
 from loan_default.risk.estimates import Estimate, Recalibration, calibration_in_the_large, recalibrate
 from loan_default.risk.evaluation import (
     BlankedField,
-    Bootstrap,
     ComparableLoans,
     Comparison,
     Coverage,
     Evaluation,
-    Interval,
     LevelCoverage,
     Looks,
     Segment,
     compare,
 )
+from loan_default.risk.metrics import Bootstrap, Interval
 from loan_default.risk.policy import PromotionPolicy, load_policy
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 from loan_default.risk.validation.quality_gates import LEAK_REMEDY

@@ -15,7 +15,7 @@ from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.population import Population
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import Bootstrap, Interval, auc_of, measure
+from loan_default.risk.metrics import Bootstrap, Interval, auc_of, measure
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loan_default.risk.economics.approval import outcome_of
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.policy import HIGHEST_CUT_OFF, StrategyLimits
 from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve
 from loan_default_tests.risk.economics.valued import valued_loans

@@ -11,7 +11,7 @@ from loan_default.risk.compute import FrameTable, LocalEngine
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splits import WINDOWS
 from loan_default.risk.data.splitting import SplitPlan, split_loans
-from loan_default.risk.evaluation import Bootstrap
+from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.valued_version import ScoredLoans, score_ended, with_value
 from loan_default.risk.policy import StrategyLimits, ValuePolicy

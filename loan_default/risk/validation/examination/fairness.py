@@ -18,7 +18,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.estimates import Estimate, mean_estimate
-from loan_default.risk.evaluation import Interval, Ranking
+from loan_default.risk.metrics import Interval, Ranking
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.champion_challenger import scores_of
 

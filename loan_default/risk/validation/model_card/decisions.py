@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.evaluation import Interval
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
+from loan_default.risk.metrics import Interval
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.policy import MonitoringTrigger
 from loan_default.risk.text import shorten_names

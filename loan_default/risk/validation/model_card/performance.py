@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from loan_default.risk.estimates import Estimate
-from loan_default.risk.evaluation import LEAST_ROWS, SHOWN_METRICS, Interval, Segment
+from loan_default.risk.evaluation import LEAST_ROWS, Segment
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
+from loan_default.risk.metrics import SHOWN_METRICS, Interval
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.alternatives import (

@@ -10,7 +10,7 @@ import pytest
 
 from loan_default.risk.arrays import Floats, Matrix
 from loan_default.risk.errors import BadInput
-from loan_default.risk.evaluation import auc_of
+from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.calibration import fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel
 from loan_default.risk.model.candidates.logistic_regression import LogisticRegression

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import polars as pl
 import pytest
 
-from loan_default.risk.evaluation import Interval
+from loan_default.risk.metrics import Interval
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.validation.alternatives import Alternative
 from loan_default.risk.validation.examination.data_quality import FieldQuality

@@ -12,16 +12,8 @@ import polars as pl
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.splits import Splits, Window
-from loan_default.risk.evaluation import (
-    Bootstrap,
-    Coverage,
-    Evaluation,
-    Interval,
-    LevelCoverage,
-    Segment,
-    measure,
-    pd_groups,
-)
+from loan_default.risk.evaluation import Coverage, Evaluation, LevelCoverage, Segment
+from loan_default.risk.metrics import Bootstrap, Interval, measure, pd_groups
 from loan_default.risk.model.calibration import Calibration
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.scorer import Scorer

@@ -7,8 +7,9 @@ import pytest
 
 from loan_default.risk.data.splits import Splits
 from loan_default.risk.estimates import Estimate, Recalibration
-from loan_default.risk.evaluation import Interval, Segment
+from loan_default.risk.evaluation import Segment
 from loan_default.risk.loan_order import CutBy
+from loan_default.risk.metrics import Interval
 from loan_default.risk.policy import GovernancePolicy
 from loan_default.risk.validation.champion_challenger import decision_shares
 from loan_default.risk.validation.examination.fairness import PeopleGroup

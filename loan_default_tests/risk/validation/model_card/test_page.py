@@ -15,7 +15,8 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.splits import Splits, Window
-from loan_default.risk.evaluation import Bootstrap, Evaluation, measure, pd_groups
+from loan_default.risk.evaluation import Evaluation
+from loan_default.risk.metrics import Bootstrap, measure, pd_groups
 from loan_default.risk.model.development import LocalDevelopment
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.scorer import Scorer

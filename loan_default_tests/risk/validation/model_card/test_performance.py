@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from loan_default.risk.estimates import Estimate, Recalibration
-from loan_default.risk.evaluation import ComparableLoans, Comparison, Interval, Segment
+from loan_default.risk.evaluation import ComparableLoans, Comparison, Segment
+from loan_default.risk.metrics import Interval
 from loan_default.risk.validation.model_card import performance
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (

@@ -5,7 +5,8 @@ from datetime import date
 
 import polars as pl
 
-from loan_default.risk.evaluation import Interval, Looks
+from loan_default.risk.evaluation import Looks
+from loan_default.risk.metrics import Interval
 from loan_default.risk.policy import GovernancePolicy
 from loan_default.risk.validation.champion_challenger import decision_shares
 from loan_default.risk.validation.model_card.page import model_card
