@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError, ValidationError
+from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
 from loan_default.cli import contracts, monitoring, policies, scoring, servers, setup, training  # noqa: F401 - registers
 from loan_default.cli.app import app
@@ -46,6 +46,11 @@ def _report(sentence: str, code: int) -> int:
 
 def _sentence(error: CycloptsError) -> str:
     """Return what is wrong with the arguments, without the name of a group that only validation knows."""
+    if isinstance(error, UnusedCliTokensError):
+        command, unused = " ".join(error.command_chain or ()), " ".join(error.unused_tokens or ())
+        return (
+            f'Command "{command}" takes no "{unused}" there; its options have names: see loan-default {command} --help.'
+        )
     text = error.exception_message if isinstance(error, ValidationError) and error.group else str(error)
     return " ".join(text.split())
 

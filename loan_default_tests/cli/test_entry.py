@@ -69,6 +69,14 @@ def test_a_typo_suggests_what_is_nearest(command: Run, arguments: list[str], sug
     assert suggestion in sentence(command(*arguments), 2)
 
 
+@pytest.mark.parametrize("arguments", [["promote", "b c"], ["drift", "2018-10", "b c"]])
+def test_what_a_command_does_not_take_is_named_and_where_its_options_are(command: Run, arguments: list[str]) -> None:
+    name = arguments[0]
+    assert sentence(command(*arguments), 2) == (
+        f'Command "{name}" takes no "b c" there; its options have names: see loan-default {name} --help.'
+    )
+
+
 @pytest.mark.integration
 def test_a_mistake_ends_the_process_with_one(tmp_path: Path) -> None:
     """As the shell sees it, and without waiting for Dagster."""
