@@ -56,6 +56,7 @@ from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.policy import RetrainingPolicy
 from loan_default.settings import Settings
 from loan_default_tests.queues import ORIGIN
+from loan_default_tests.records import filled
 
 # A sensor of its own job is added here; its job's end may be played by a method `_<job>` of the world.
 SENSORS = {
@@ -408,7 +409,7 @@ class World:
         if run.job == "batch_prediction_job":
             path = self.root / "applications" / f"{run.batch}.csv"
             run.read = path.read_text()
-            report = {"fingerprint": fingerprint([path])}
+            report = filled("application_report", {"fingerprint": fingerprint([path])})
             self.file("application_report", f"{run.batch}.json", text=json.dumps(report))
         if run.job == "performance_job":
             run.read = str(self.outcomes)
@@ -472,7 +473,7 @@ class World:
         number, drifted = next(self.numbers), int(population) != self.trained_on[self.version]
         verdict = "drifted" if drifted else "stable"
         record = {"batch": run.batch, "model_version": self.version, "verdict": verdict, "reasons": [f"{number} times"]}
-        self.file("drift_report", f"{run.batch}.json", text=json.dumps(record))
+        self.file("drift_report", f"{run.batch}.json", text=json.dumps(filled("drift_report", record)))
         self.verdicts[run.batch] = (number, self.version, drifted)
         self.news = [
             news for news in self.news if news.begins != f"Batch {run.batch} drifted"
@@ -488,7 +489,8 @@ class World:
         self.reported = self.fell if self.fell == self.version else 0
         verdict = "degraded" if self.reported else "healthy"
         record = {"verdict": verdict, "model_version": self.version, "unreadable": []}
-        self.file("performance_report.json", text=json.dumps({**record, "reasons": [f"{number} times."]}))
+        report = filled("performance_report", {**record, "reasons": [f"{number} times."]})
+        self.file("performance_report.json", text=json.dumps(report))
         self.news = [news for news in self.news if "has degraded" not in news.begins]  # a later report is told
         if self.reported:
             self.news.append(News(self.now, f"Version {self.version} has degraded", f" {number} times"))

@@ -25,6 +25,7 @@ from loan_default.adapters.hosting import AUTHENTICATED_BY, HEALTH_ROUTE, PREDIC
 from loan_default.settings import WEB_PORT, Settings, known_variables
 from loan_default_tests.defs.sensors.conftest import harness  # noqa: F401 - a fixture
 from loan_default_tests.defs.sensors.harness import Harness
+from loan_default_tests.records import filled
 
 ROOT = Path(__file__).parent.parent
 INFRA, DOCKER = ROOT / "infra", ROOT / "docker"
@@ -622,12 +623,12 @@ def test_alerts_look_for_lines_that_the_platform_writes(harness: Harness) -> Non
     harness.add_run("training_job", RunStatus.FAILURE)
     assert matching_kinds(line(nobody)) == {"failed"}
     record = {"batch": "2018-10", "model_version": 1, "verdict": "drifted", "reasons": ["score: PSI 1.3 is above 0.25"]}
-    Path(harness.write("drift_report", "2018-10.json", text=json.dumps(record))).touch()
+    Path(harness.write("drift_report", "2018-10.json", text=json.dumps(filled("drift_report", record)))).touch()
     assert matching_kinds(line(nobody)) == {"drifted"}
     harness.write_performance("degraded")
     assert matching_kinds(line(nobody)) == {"degraded"}
     dead = Channels(slack="http://127.0.0.1:1/")
     decided = {"verdict": "hold", "candidate": 2, "decided_by": "policy", "reasons": ["AUC is low."]}
     decided["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
-    decision_log.add(harness.storage.layout, decided)
+    decision_log.add(harness.storage.layout, filled("history", decided))
     assert matching_kinds(line(dead)) == {"unheard"}

@@ -13,6 +13,7 @@ from typing import Any
 from loan_default.adapters import storage
 from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.layout import StorageLayout
+from loan_default.risk.errors import DamagedRecord
 
 
 def add(layout: StorageLayout, record: Mapping[str, Any]) -> None:
@@ -21,7 +22,12 @@ def add(layout: StorageLayout, record: Mapping[str, Any]) -> None:
     storage.write_json(layout.decision(decided_at, record["verdict"], record["candidate"]), record)
 
 
-def read(layout: StorageLayout) -> list[dict[str, Any]]:
-    """Read every decision, oldest first."""
+def read(layout: StorageLayout, damages: list[DamagedRecord] | None = None) -> list[dict[str, Any]]:
+    """Read every decision, oldest first; what cannot be read is added to `damages`, where that is given.
+
+    Raises:
+        DamagedRecord: one cannot be read.
+    """
     files = sorted(list_files(layout.decisions), key=lambda file: file.name)
-    return storage.read_records([file.path for file in files if file.name.endswith(".json")])
+    paths = [file.path for file in files if file.name.endswith(".json")]
+    return [record for record in storage.read_records(paths, "history", damages) if record is not None]

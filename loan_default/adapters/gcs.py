@@ -97,15 +97,15 @@ def list_folders(folder: UPath) -> list[str]:
         return sorted(prefix.split("/")[-2] for page in listing.pages for prefix in page.prefixes)
 
 
-def read(path: UPath) -> str:
-    """Read a small text.
+def read(path: UPath) -> bytes:
+    """Read a small object.
 
     Raises:
         FileNotFoundError: there is none.
     """
     with _explaining_errors(path, "read"):
         content: bytes = _blob(path).download_as_bytes(**_patience_options(path))
-        return content.decode()
+        return content
 
 
 def download(path: UPath, target: Path, generation: int) -> None:

@@ -44,6 +44,7 @@ Record = Literal[
     "provision_report",
 ]
 BatchRecord = Literal["application_report", "prediction_report", "drift_report", "field_distributions"]
+RecordKind = Record | BatchRecord | Literal["history", "test_looks", "overrides"]  # with those of the logs
 Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes", "provision"]
 BatchTable = Literal["application_batch", "rejected_applications", "predictions"]
 

@@ -6,7 +6,6 @@ before the loans are scored. Looking is `risk.validation.champion_challenger`'s.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -32,9 +31,13 @@ def add(layout: StorageLayout, splits: Splits, version: int, looked_at: datetime
 
 
 def read(layout: StorageLayout) -> list[dict[str, Any]]:
-    """Read every look, oldest first."""
+    """Read every look, oldest first.
+
+    Raises:
+        DamagedRecord: one cannot be read, so that nobody knows how often a window was looked at.
+    """
     files = sorted(list_files(layout.looks), key=lambda file: file.name)
-    return [json.loads(storage.read_text(file.path)) for file in files if file.name.endswith(".json")]
+    return storage.read_records([file.path for file in files if file.name.endswith(".json")], "test_looks")
 
 
 def _span(splits: Splits) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.file_listing import ListedFile, list_names
+from loan_default.adapters.layout import RecordKind
+from loan_default.risk.errors import DamagedRecord
 
 _NOT_INDEXED = 50  # records that are read one by one after a restart, before an index is worth its writing
 _SUFFIX = ".json"
@@ -44,29 +46,36 @@ class RecordCache(Generic[Content]):
 
     `index` is a file of what was read of all of them, each with the state of its file: nothing but a faster
     start, which may be removed. Where there is one, what `reduce` returns must be the same after a way through JSON.
+    `kind` says by which shape records are read.
     """
 
     folder: UPath
     reduce: Callable[[Any], Content]
     is_record: Callable[[str], bool] = lambda name: name.endswith(_SUFFIX)
     index: UPath | None = None
+    kind: RecordKind | None = None
     _records: dict[str, CachedRecord[Content]] | None = None
     _not_indexed: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def read(self) -> dict[str, CachedRecord[Content]]:
-        """Return the records that are there, by the names of their files without the suffix."""
+    def read(self, damages: list[DamagedRecord] | None = None) -> dict[str, CachedRecord[Content]]:
+        """Return the records that are there, by the names of their files without the suffix.
+
+        What cannot be read is added to `damages`, where that is given; it is looked at again each time.
+
+        Raises:
+            DamagedRecord: one cannot be read.
+        """
         listed = {name: file for name, file in list_names(self.folder).items() if self.is_record(name)}
         with self._lock:
             earlier = self._read_index() if self._records is None else self._records
             records = {name: record for name, record in earlier.items() if record.file == listed.get(name)}
             changed = [name for name in listed if name not in records]
-            contents = storage.read_records([self.folder / name for name in changed])
-            for name, content in zip(changed, contents, strict=True):
-                if content is not None:  # else it was removed meanwhile
-                    records[name] = CachedRecord(self.reduce(content), listed[name])
+            contents = storage.read_records([self.folder / name for name in changed], self.kind, damages)
+            read = {name: content for name, content in zip(changed, contents, strict=True) if content is not None}
+            records |= {name: CachedRecord(self.reduce(content), listed[name]) for name, content in read.items()}
             self._records = records
-            self._not_indexed += len(changed)
+            self._not_indexed += len(read)
             if self.index is not None and self._not_indexed > _NOT_INDEXED:
                 self._write_index(self.index, records)
             return {name.removesuffix(_SUFFIX): record for name, record in records.items()}

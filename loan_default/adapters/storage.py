@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 from upath import UPath
 
 from loan_default.adapters import gcs
-from loan_default.adapters.layout import MODELS, PROBE
+from loan_default.adapters.layout import MODELS, PROBE, RecordKind
+from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.files import write_atomically
 
 DOWNLOADS = "downloads"  # the folder of scratch space where what was read from a bucket stays for a while
@@ -71,23 +73,40 @@ def read_text(path: UPath) -> str:
     Raises:
         FileNotFoundError: there is none.
     """
-    return gcs.read(path) if is_remote(path) else to_local(path).read_text(encoding="utf-8")
+    return gcs.read(path).decode() if is_remote(path) else to_local(path).read_text(encoding="utf-8")
 
 
-def read_json(path: UPath) -> Any:
-    """Read what `write_json` wrote; None where there is no such file."""
+def read_json(path: UPath, kind: RecordKind | None = None, damages: list[DamagedRecord] | None = None) -> Any:
+    """Read what `write_json` wrote, a record of this kind; None where there is no such file.
+
+    What cannot be read is added to `damages`, where that is given, and the record is None then, too.
+
+    Raises:
+        DamagedRecord: it cannot be read, or is no such record.
+    """
+    from loan_default.adapters.record_shapes import parse_record
+
     try:
-        return json.loads(read_text(path))
+        content = gcs.read(path) if is_remote(path) else to_local(path).read_bytes()
+        return parse_record(content, path, kind)
     except FileNotFoundError:
+        return None
+    except DamagedRecord as error:
+        if damages is None:
+            raise
+        damages.append(error)
         return None
 
 
-def read_records(paths: Sequence[UPath]) -> list[Any]:
-    """Read what `write_json` wrote, of a bucket several at a time; None for each where there is no such file."""
+def read_records(
+    paths: Sequence[UPath], kind: RecordKind | None, damages: list[DamagedRecord] | None = None
+) -> list[Any]:
+    """Read records of a kind, each as `read_json` does, of a bucket several at a time."""
+    read = partial(read_json, kind=kind, damages=damages)
     if not any(map(is_remote, paths)):
-        return [read_json(path) for path in paths]
+        return [read(path) for path in paths]
     with ThreadPoolExecutor(_READS_AT_A_TIME) as pool:
-        return list(pool.map(read_json, paths))
+        return list(pool.map(read, paths))
 
 
 def fetch(source: UPath, staging: Path, generation: int | None = None) -> Path:

@@ -31,11 +31,15 @@ def status(*, json: AsJson = False) -> None:
 def history(*, json: AsJson = False) -> None:
     """Show every promotion, hold, rollback and retraining, with its reasons."""
     from loan_default.cli import tables
-    from loan_default.cli.terminal import output, print_json
+    from loan_default.cli.terminal import errors, output, print_json
     from loan_default.operations import home
     from loan_default.operations.history import read_history
+    from loan_default.risk.errors import DamagedRecord
 
-    events = read_history(home.open_home())
+    damages: list[DamagedRecord] = []
+    events = read_history(home.open_home(), damages)
+    for damage in damages:
+        errors().print(str(damage), markup=False)
     if json:
         print_json(events)
     else:

@@ -359,6 +359,8 @@ def show_answers(console: Console, report: ClientReport, output: str) -> None:
 
 def show_status(console: Console, status: Status, program: str) -> None:
     """Show how the installation stands; one sentence where nothing was done in it yet."""
+    for damage in status.damages:
+        console.print(damage, markup=False)
     if status.empty:
         console.print(f"Nothing has been trained or scored here yet; begin with {program} run --data FILE.")
         return
@@ -414,7 +416,7 @@ def _server(server: ServerStatus) -> str:
 
 def _performance(performance: PerformanceStatus | None) -> str:
     if performance is None:
-        return "not measured yet"
+        return "not known yet"
     until = performance.outcomes_until
     outcomes = f"outcomes until {until}" if until else "no outcomes yet"
     measured = f"{outcomes}; measured {performance.measured_at[:10]}"

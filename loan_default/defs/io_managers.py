@@ -6,7 +6,6 @@ together are stored by their step, and only read here.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +79,10 @@ class JsonIOManager(_StorageIOManager):
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Read the record."""
-        return json.loads(storage.read_text(path))
+        record = storage.read_json(path)
+        if record is None:
+            raise FileNotFoundError(path)
+        return record
 
 
 class TextIOManager(_StorageIOManager):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from loan_default.adapters import file_listing, storage
-from loan_default.operations.batch_figures import BatchFigures
+from loan_default.operations.batch_figures import BatchFigures, predictions_gone
 from loan_default.operations.records import read_batch_record
-from loan_default.risk.errors import BadInput
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 _REJECTED_AT_MOST = 10_000  # that are read for a page
@@ -73,13 +73,14 @@ class RejectedRow:
     reason: str
 
 
-def read_batch_detail(settings: Settings, figures: BatchFigures) -> BatchDetail:
-    """Read what the comparison of a batch left."""
+def read_batch_detail(settings: Settings, figures: BatchFigures, damages: list[DamagedRecord]) -> BatchDetail:
+    """Read what the comparison of a batch left; add to `damages` what cannot be read."""
     batch = figures.batch
-    report = read_batch_record(settings, "drift_report", batch) if figures.verdict else None
+    report = read_batch_record(settings, "drift_report", batch, damages) if figures.verdict else None
     if report is None:
         return BatchDetail((), limits=None)
-    distributions = read_batch_record(settings, "field_distributions", batch) or {"model_version": None, "fields": []}
+    distributions = read_batch_record(settings, "field_distributions", batch, damages)
+    distributions = distributions or {"model_version": None, "fields": []}
     same = distributions["model_version"] == report["model_version"]
     bins = {field["name"]: field["bins"] for field in distributions["fields"]} if same else {}
     fields = [_field_drift(line, bins.get(line["feature"], ())) for line in report["features"]]
@@ -126,7 +127,7 @@ def predictions_file(settings: Settings, batch: str) -> Path:
     except FileNotFoundError:
         file = None
     if file is None or not file.exists():
-        raise BadInput(f"The predictions of batch {batch} are no longer there; run loan-default score-again {batch}.")
+        raise predictions_gone(batch)
     return file
 
 

@@ -6,16 +6,16 @@ or waits is `batch_status`'s, scoring and comparing `batches`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from loan_default.adapters.file_listing import list_names
-from loan_default.adapters.layout import StorageLayout, is_verdict
+from loan_default.adapters.layout import BatchRecord, StorageLayout, is_verdict
 from loan_default.adapters.record_cache import CachedRecord, RecordCache
-from loan_default.risk.errors import BadInput
+from loan_default.risk.errors import BadInput, DamagedRecord
 
 SCORE = "score"  # the kind of the line that stands for the score among the fields of a drift report
 _TABLE = ".parquet"
@@ -70,23 +70,36 @@ class BatchFigures:
 class BatchList:
     """The batches that were scored, oldest first, and how many of an earlier release left no record of their scoring.
 
-    `read_at` is when the folders were listed.
+    `read_at` is when the folders were listed, `damages` are the records that cannot be read, and of the batches
+    `without_predictions` somebody has taken the table away.
     """
 
     batches: tuple[BatchFigures, ...]
     without_record: int
     read_at: datetime
+    damages: tuple[DamagedRecord, ...] = ()
+    without_predictions: frozenset[str] = frozenset()
 
     def find(self, batch: str) -> BatchFigures:
         """Return a batch by its name.
 
         Raises:
-            BadInput: there is none.
+            BadInput: there is none, or its record cannot be read.
         """
         for figures in self.batches:
             if figures.batch == batch:
                 return figures
+        if batch in self.without_predictions:
+            raise predictions_gone(batch)
+        for damage in self.damages:
+            if damage.name == batch:
+                raise damage
         raise BadInput(f"No batch {batch} has been scored; run loan-default score FILE first.")
+
+
+def predictions_gone(batch: str) -> BadInput:
+    """Return the error that the predictions of a batch, which was scored, are no longer there."""
+    return BadInput(f"The predictions of batch {batch} are no longer there; run loan-default score-again {batch}.")
 
 
 class BatchArchive:
@@ -94,15 +107,19 @@ class BatchArchive:
 
     def __init__(self, layout: StorageLayout) -> None:
         self._layout = layout
-        reports, index = layout.batches("prediction_report"), layout.record_index
-        self._predictions = RecordCache(reports, _prediction_figures, index=index("prediction_report"))
-        self._drift = RecordCache(layout.drift_reports, _drift_figures, is_verdict, index("drift_report"))
+        self._predictions = self._cache("prediction_report", _prediction_figures)
+        self._drift = self._cache("drift_report", _drift_figures)
+
+    def _cache(self, asset: BatchRecord, reduce: Callable[[Any], Mapping[str, Any]]) -> RecordCache[Mapping[str, Any]]:
+        layout = self._layout
+        return RecordCache(layout.batches(asset), reduce, is_verdict, layout.record_index(asset), asset)
 
     def read(self) -> BatchList:
         """Read every batch; only what was written since the last time is opened."""
         read_at = datetime.now(UTC)
+        damages, drift_damages = (list[DamagedRecord]() for _ in range(2))
         with ThreadPoolExecutor(3) as pool:  # a bucket takes its time for each
-            reads = pool.submit(self._predictions.read), pool.submit(self._drift.read)
+            reads = pool.submit(self._predictions.read, damages), pool.submit(self._drift.read, drift_damages)
             names = pool.submit(list_names, self._layout.predictions).result()
             predictions, drift = (read.result() for read in reads)
         tables = {name.removesuffix(_TABLE) for name in names if name.endswith(_TABLE)}
@@ -111,7 +128,9 @@ class BatchArchive:
             for batch in tables & predictions.keys()
         ]
         batches.sort(key=lambda figures: (figures.last_month or "", figures.batch))
-        return BatchList(tuple(batches), len(tables - predictions.keys()), read_at)
+        without_record = tables - predictions.keys() - {damage.name for damage in damages}
+        gone = frozenset(predictions.keys() - tables)
+        return BatchList(tuple(batches), len(without_record), read_at, (*damages, *drift_damages), gone)
 
 
 def _prediction_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:

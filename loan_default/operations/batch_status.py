@@ -14,6 +14,7 @@ from loan_default.adapters import file_listing, inbox, prediction_history, stora
 from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name
 from loan_default.operations.batch_figures import BatchFigures, BatchList
 from loan_default.operations.runs import BatchFailure, BatchRuns
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 SCORED_READ = 10  # the newest
@@ -60,7 +61,11 @@ def list_deliveries(layout: StorageLayout) -> Deliveries:
 
 
 def read_batches(
-    settings: Settings, runs: BatchRuns, deliveries: Deliveries, figures: BatchList | None = None
+    settings: Settings,
+    runs: BatchRuns,
+    deliveries: Deliveries,
+    figures: BatchList | None = None,
+    damages: list[DamagedRecord] | None = None,
 ) -> tuple[BatchStatus, ...]:
     """Read how batches stand: the newest that were scored, oldest first, then all that failed, were refused or wait.
 
@@ -69,6 +74,10 @@ def read_batches(
         runs: what Dagster recorded of batches.
         deliveries: what the storage holds of them.
         figures: what was read of them already; records of others are opened.
+        damages: to which records are added that cannot be read.
+
+    Raises:
+        DamagedRecord: a record cannot be read, and `damages` is not given.
     """
     measured = {each.batch: each for each in figures.batches} if figures else {}
     compared = deliveries.compared
@@ -77,8 +86,8 @@ def read_batches(
     scored = [batch for batch in compared if batch not in failed][-SCORED_READ:]
     waiting = [batch for batch in scan.batch_of.values() if batch not in failed and batch not in compared]
     return (
-        *_scored(settings, {batch: compared[batch] for batch in scored}, measured),
-        *(_failed(settings, failure) for failure in runs.failures),
+        *_scored(settings, {batch: compared[batch] for batch in scored}, measured, damages),
+        *(_failed(settings, failure, damages) for failure in runs.failures),
         *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
         *(BatchStatus(batch, "waiting") for batch in waiting),
     )
@@ -100,16 +109,21 @@ def comparisons(layout: StorageLayout) -> dict[str, bool]:
 
 
 def _scored(
-    settings: Settings, compared: Mapping[str, bool], measured: Mapping[str, BatchFigures]
+    settings: Settings,
+    compared: Mapping[str, bool],
+    measured: Mapping[str, BatchFigures],
+    damages: list[DamagedRecord] | None,
 ) -> Iterator[BatchStatus]:
     """Yield how scored batches stand, of which it is said whether they were compared since."""
     layout = settings.layout
-    names: tuple[BatchRecord, ...] = ("application_report", "drift_report")
     unknown = [batch for batch in compared if batch not in measured]
-    records = storage.read_records([layout.batch_record(name, batch) for name in names for batch in unknown])
-    counts, reports = (
-        dict(zip(unknown, half, strict=True)) for half in (records[: len(unknown)], records[len(unknown) :])
-    )
+
+    def read(name: BatchRecord) -> dict[str, Any]:
+        records = storage.read_records([layout.batch_record(name, batch) for batch in unknown], name, damages)
+        return dict(zip(unknown, records, strict=True))
+
+    with ThreadPoolExecutor(2) as pool:  # a bucket takes its time for each
+        counts, reports = pool.map(read, ("application_report", "drift_report"))
     for batch, is_compared in compared.items():
         if batch in measured:
             yield _known_batch(measured[batch], is_compared)
@@ -148,9 +162,10 @@ def _scored_batch(
     )
 
 
-def _failed(settings: Settings, failure: BatchFailure) -> BatchStatus:
+def _failed(settings: Settings, failure: BatchFailure, damages: list[DamagedRecord] | None) -> BatchStatus:
     report = file_listing.find_file(settings.layout.batch_record("application_report", failure.batch))
     rejected = None
     if report and report.changed_at >= failure.requested_at:  # else it is of an earlier file
-        rejected = storage.read_json(report.path)["rejected"]
+        counts = storage.read_json(report.path, "application_report", damages)
+        rejected = counts and counts["rejected"]
     return BatchStatus(failure.batch, "failed", rejected=rejected, reasons=(failure.reason,), run_id=failure.run_id)

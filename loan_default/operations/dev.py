@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from loan_default.defs.instance import open_instance
 from loan_default.risk.errors import BadInput
-from loan_default.settings import MLFLOW_UI, WEB_PORT, Settings
+from loan_default.settings import DAGSTER_UI, MLFLOW_UI, WEB_PORT, Settings
 
 _LOOPBACK = "127.0.0.1"
 _PAUSE_SECONDS, _ASK_SECONDS = 0.3, 5.0
@@ -100,7 +100,7 @@ def plan_dev(settings: Settings, port: int, mlflow_port: int, evidently_port: in
     if evidently_port is not None:
         arguments = (*start, "loan_default.cli", "evidently", "--port", str(evidently_port), "--quiet")
         servers.append(DevServer("Evidently", evidently_port, "/api/version", arguments))
-    return DevPlan(tuple(servers), {MLFLOW_UI: mlflow.url, "PYTHONWARNINGS": _WARNINGS})
+    return DevPlan(tuple(servers), {DAGSTER_UI: dagster.url, MLFLOW_UI: mlflow.url, "PYTHONWARNINGS": _WARNINGS})
 
 
 def _require_free(port: int, option: str) -> None:

@@ -7,7 +7,6 @@ Loading Evidently takes longer than a verdict, so no run does. What a report sho
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -25,6 +24,7 @@ from loan_default.adapters.evidently_workspace import EvidentlyWorkspace
 from loan_default.adapters.layout import is_verdict
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.promotion import open_models
+from loan_default.operations.records import read_batch_record
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 
@@ -90,7 +90,7 @@ def read_report(settings: Settings, batch: str) -> Snapshot:
     fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     if (report := workspace.read(batch, fingerprint)) is not None:
         return report
-    record, sample = json.loads(text), layout.drift_sample(batch)
+    record, sample = read_batch_record(settings, "drift_report", batch), layout.drift_sample(batch)
     if "limits" not in record or not storage.exists(sample):
         raise BadInput(f"No sample of batch {batch} is kept for it; run loan-default drift {batch}.")
     import polars as pl

@@ -11,6 +11,7 @@ from typing import Any
 
 from loan_default.adapters import decision_log
 from loan_default.operations.runs import newest_runs
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 _DIGITS = 8  # of a fingerprint, enough to tell it by
@@ -47,8 +48,14 @@ class HistoryEvent:
         return ", ".join([*parts, *([f"AUC {auc['value']:.4f}"] if auc else [])])
 
 
-def read_history(settings: Settings) -> tuple[HistoryEvent, ...]:
-    """Read every promotion, hold, rollback and retraining, oldest first."""
+def read_history(settings: Settings, damages: list[DamagedRecord] | None = None) -> tuple[HistoryEvent, ...]:
+    """Read every promotion, hold, rollback and retraining, oldest first.
+
+    What cannot be read is added to `damages`, where that is given.
+
+    Raises:
+        DamagedRecord: a decision cannot be read.
+    """
     decisions = [
         HistoryEvent(
             at=record["decided_at"],
@@ -60,7 +67,7 @@ def read_history(settings: Settings) -> tuple[HistoryEvent, ...]:
             test_looks=(record.get("test_looks") or {}).get("overlapping"),
             evidence=record.get("evidence"),
         )
-        for record in decision_log.read(settings.layout)
+        for record in decision_log.read(settings.layout, damages)
     ]
     retrainings = [
         HistoryEvent(

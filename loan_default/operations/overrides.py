@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import override_log
 from loan_default.operations.book import read_policy
-from loan_default.risk.errors import BadInput
+from loan_default.risk.errors import BadInput, DamagedRecord
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,8 +77,17 @@ def record_override(
 
 
 def read_overrides(
-    settings: Settings, decision_ids: Collection[str] | None = None, newest: int | None = None
+    settings: Settings,
+    decision_ids: Collection[str] | None = None,
+    newest: int | None = None,
+    damages: list[DamagedRecord] | None = None,
 ) -> tuple[Override, ...]:
-    """Read every override, oldest first; or those of some decisions, or so many of the newest."""
-    records = override_log.read(settings.layout, decision_ids, newest)
+    """Read every override, oldest first; or those of some decisions, or so many of the newest.
+
+    What cannot be read is added to `damages`, where that is given.
+
+    Raises:
+        DamagedRecord: one cannot be read.
+    """
+    records = override_log.read(settings.layout, decision_ids, newest, damages)
     return tuple(Override(**record) for record in records)

@@ -18,6 +18,7 @@ from loan_default.adapters.record_cache import RecordCache
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.risk.contract.columns import OUTCOME
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 
@@ -38,12 +39,16 @@ class OverrideGroup:
 
 @dataclass(frozen=True)
 class Promised:
-    """The newest performance report and back-test, None where there was none yet, and overrides; `read_at` is when."""
+    """The newest performance report and back-test, None where there was none yet, and overrides; `read_at` is when.
+
+    `damages` are the records that cannot be read.
+    """
 
     report: Record | None
     overrides: tuple[OverrideGroup, ...]
     read_at: datetime
     backtest: Record | None = None
+    damages: tuple[DamagedRecord, ...] = ()
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -69,18 +74,19 @@ class PromisedArchive:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._overrides: RecordCache[Record] = RecordCache(settings.layout.overrides, dict)
+        self._overrides: RecordCache[Record] = RecordCache(settings.layout.overrides, dict, kind="overrides")
 
     def read(self) -> Promised:
         """Read the newest performance report, and what became of overrides."""
         from loan_default.risk.monitoring.verdicts import with_current_verdict
 
-        read_at, report = datetime.now(UTC), read_record(self._settings, "performance_report")
-        backtest = read_record(self._settings, "backtest")
-        records = [record.content for _, record in sorted(self._overrides.read().items())]
+        read_at, damages = datetime.now(UTC), list[DamagedRecord]()
+        report = read_record(self._settings, "performance_report", damages)
+        backtest = read_record(self._settings, "backtest", damages)
+        records = [record.content for _, record in sorted(self._overrides.read(damages).items())]
         newest = list({record["decision_id"]: record for record in records}.values())
         groups = group_overrides(newest, self._outcomes([record["id"] for record in newest if record["id"]]))
-        return Promised(with_current_verdict(report) if report else None, groups, read_at, backtest)
+        return Promised(with_current_verdict(report) if report else None, groups, read_at, backtest, tuple(damages))
 
     def _outcomes(self, ids: Sequence[str]) -> Mapping[str, int]:
         """Read how these loans ended, 1 for a default, by their numbers; those that are not known are left out."""

@@ -5,23 +5,37 @@ Where they lie is `adapters.layout`'s, which asset writes which record `defs`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loan_default.adapters import layout, storage
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 Record = Mapping[str, Any]
 
 
-def read_record(settings: Settings, asset: layout.Record) -> Any:
-    """Read the record of an asset; None where it was never written."""
-    return storage.read_json(settings.layout.record(asset))
+def read_record(settings: Settings, asset: layout.Record, damages: list[DamagedRecord] | None = None) -> Any:
+    """Read the record of an asset; None where it was never written.
+
+    What cannot be read is added to `damages`, where that is given, and is None then, too.
+
+    Raises:
+        DamagedRecord: it cannot be read.
+    """
+    return storage.read_json(settings.layout.record(asset), asset, damages)
 
 
-def read_batch_record(settings: Settings, asset: layout.BatchRecord, batch: str) -> Any:
-    """Read the record of an asset on a batch; None where it was never written."""
-    return storage.read_json(settings.layout.batch_record(asset, batch))
+def read_batch_record(
+    settings: Settings, asset: layout.BatchRecord, batch: str, damages: list[DamagedRecord] | None = None
+) -> Any:
+    """Read the record of an asset on a batch, as `read_record` does."""
+    return storage.read_json(settings.layout.batch_record(asset, batch), asset, damages)
+
+
+def damage_sentences(damages: Iterable[DamagedRecord]) -> tuple[str, ...]:
+    """Say which records cannot be read, each once."""
+    return tuple(dict.fromkeys(map(str, damages)))
 
 
 def locations(settings: Settings) -> dict[str, str]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.promotion import open_models
-from loan_default.operations.records import read_record
+from loan_default.operations.records import damage_sentences, read_record
 from loan_default.operations.runs import Run, read_batch_runs, runs_under_way
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class PerformanceStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """All that `loan-default status` shows."""
+    """All that `loan-default status` shows; `damages` says which records cannot be read."""
 
     versions: tuple[VersionStatus, ...]
     batches: tuple[BatchStatus, ...]
@@ -68,6 +69,7 @@ class Status:
     runs: tuple[Run, ...]
     server: ServerStatus
     performance: PerformanceStatus | None
+    damages: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -86,13 +88,14 @@ def read_status(settings: Settings, archive: BatchArchive | None = None) -> Stat
         TrackingError: the registry cannot be asked.
         BadInput: Dagster's records cannot be read.
     """
+    damages: list[DamagedRecord] = []
     with ThreadPoolExecutor(4) as pool:  # a bucket takes its time; the registry and Dagster are asked meanwhile
-        performance = pool.submit(_performance, settings)
+        performance = pool.submit(_performance, settings, damages)
         deliveries = pool.submit(list_deliveries, settings.layout)
         figures = pool.submit(archive.read) if archive else None
         runs = read_batch_runs(settings)
         reading = pool.submit(
-            lambda: read_batches(settings, runs, deliveries.result(), figures.result() if figures else None)
+            lambda: read_batches(settings, runs, deliveries.result(), figures.result() if figures else None, damages)
         )
         versions, under_way, server = _versions(settings), tuple(runs_under_way(settings)), _server(settings)
         batches = reading.result()
@@ -103,6 +106,7 @@ def read_status(settings: Settings, archive: BatchArchive | None = None) -> Stat
         runs=under_way,
         server=server,
         performance=performance.result(),
+        damages=damage_sentences([*damages, *(figures.result().damages if figures else ())]),
     )
 
 
@@ -138,10 +142,10 @@ def _server(settings: Settings) -> ServerStatus:
     return ServerStatus(url, health.status, health.version, health.pid, health.trouble)
 
 
-def _performance(settings: Settings) -> PerformanceStatus | None:
+def _performance(settings: Settings, damages: list[DamagedRecord]) -> PerformanceStatus | None:
     from loan_default.risk.monitoring.verdicts import with_current_verdict
 
-    report = read_record(settings, "performance_report")
+    report = read_record(settings, "performance_report", damages)
     if report is None:
         return None
     report = with_current_verdict(report)

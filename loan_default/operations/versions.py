@@ -18,7 +18,7 @@ from loan_default.adapters.layout import EVALUATION, MODEL_CARD
 from loan_default.adapters.record_cache import RecordCache
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import Record
-from loan_default.risk.errors import BadInput
+from loan_default.risk.errors import BadInput, DamagedRecord
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,11 +47,15 @@ class VersionSummary:
 
 @dataclass(frozen=True)
 class VersionDetail:
-    """A version with its evaluation and its card in Markdown; None for what its training did not leave."""
+    """A version with its evaluation and its card in Markdown, None for what its training did not leave.
+
+    `run_url` is the page of its run in MLflow.
+    """
 
     summary: VersionSummary
     judgement: Judgement | None
     card: str | None
+    run_url: str
 
 
 class VersionArchive:
@@ -59,42 +63,47 @@ class VersionArchive:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._decisions: RecordCache[Record] = RecordCache(settings.layout.decisions, dict)
+        self._decisions: RecordCache[Record] = RecordCache(settings.layout.decisions, dict, kind="history")
         self._detail = lru_cache(_VERSIONS_CACHED)(self._read_detail)
 
-    def decisions(self) -> list[Record]:
-        """Return every decision on a version, oldest first."""
-        return [record.content for _, record in sorted(self._decisions.read().items())]
+    def decisions(self, damages: list[DamagedRecord] | None = None) -> list[Record]:
+        """Return every decision on a version, oldest first; what cannot be read is added to `damages`, if given."""
+        return [record.content for _, record in sorted(self._decisions.read(damages).items())]
 
-    def read(self) -> tuple[VersionSummary, ...]:
-        """Read every version, newest first.
+    def read(self, damages: list[DamagedRecord] | None = None) -> tuple[VersionSummary, ...]:
+        """Read every version, newest first; decisions that cannot be read are added to `damages`, where it is given.
 
         Raises:
+            DamagedRecord: a decision cannot be read.
             TrackingError: the registry cannot be asked.
         """
-        decisions = self.decisions()
+        decisions = self.decisions(damages)
         return tuple(_summary(version, decisions) for version in open_models(self._settings).tracking.versions())
 
-    def detail(self, version: int) -> VersionDetail:
-        """Read one version.
+    def detail(self, version: int, damages: list[DamagedRecord] | None = None) -> VersionDetail:
+        """Read one version, as `read` does.
 
         Raises:
             BadInput: there is no such version.
         """
-        summary = next((summary for summary in self.read() if summary.version == version), None)
+        summary = next((summary for summary in self.read(damages) if summary.version == version), None)
         if summary is None:
             raise BadInput(f"There is no version {version}; the list of versions names those that are registered.")
         decided_at = summary.decision["decided_at"] if summary.decision else ""
-        judgement, card = self._detail(summary.run_id, decided_at)
-        return VersionDetail(summary, judgement, card)
+        return VersionDetail(summary, *self._detail(summary.run_id, decided_at))
 
-    def _read_detail(self, run_id: str, decided_at: str) -> tuple[Judgement | None, str | None]:
+    def _read_detail(self, run_id: str, decided_at: str) -> tuple[Judgement | None, str | None, str]:
         """Read what the run of a version left; anew after each decision."""
         from loan_default.risk.validation.champion_challenger import Judgement
 
         tracking = open_models(self._settings).tracking
         evaluation, card = (tracking.find_text(run_id, name) for name in (EVALUATION, MODEL_CARD))
-        return Judgement.from_dict(json.loads(evaluation)) if evaluation else None, card
+        try:
+            judgement = Judgement.from_dict(json.loads(evaluation)) if evaluation else None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            remedy = "loan-default promote measures the newest version again"
+            raise BadInput(f"{EVALUATION} of the MLflow run {run_id} is damaged ({error!r}); {remedy}.") from error
+        return judgement, card, tracking.run_url(run_id, self._settings.mlflow_ui)
 
 
 def _summary(version: ModelVersion, decisions: Sequence[Record]) -> VersionSummary:

@@ -7,3 +7,11 @@ tested where they are raised, as in `risk/contract/test_loading.py`.
 
 class BadInput(ValueError):
     """A file, a row or a setting that cannot be used: says which, what is wrong and what to do."""
+
+
+class DamagedRecord(BadInput):
+    """A record of the storage that cannot be read: `name` is that of its file without the suffix."""
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.name = name

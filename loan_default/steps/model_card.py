@@ -89,13 +89,13 @@ def write_card(
 
 def _strategy_of(version: int, layout: StorageLayout) -> Mapping[str, Any] | None:
     """Read the strategy report, if there is one and it is of this version."""
-    report: Mapping[str, Any] | None = read_json(layout.record("strategy_report"))
+    report: Mapping[str, Any] | None = read_json(layout.record("strategy_report"), "strategy_report")
     return report if report and report["version"] == version else None
 
 
 def _backtest_of(data_fingerprint: str, layout: StorageLayout) -> Mapping[str, Any] | None:
     """Read the record of the back-test, if there is one and it is of these loans."""
-    record: Mapping[str, Any] | None = read_json(layout.record("backtest"))
+    record: Mapping[str, Any] | None = read_json(layout.record("backtest"), "backtest")
     return record if record and record["data_fingerprint"] == data_fingerprint else None
 
 

@@ -76,6 +76,8 @@ def render(request: Request, template: str | Template, status_code: int = 200, *
         "book": settings_of(request).book,
         "read_at": datetime.now(UTC),
         "form_token": lambda: token_field(request),
+        "damages": (),
+        "dagster_ui": settings_of(request).dagster_ui,
         **values,
     }
     return HTMLResponse(environment().get_template(template).render(values), status_code)
@@ -118,6 +120,7 @@ def environment() -> Environment:
         plural=plural,
         times=times,
         decision_word=decision_word,
+        kind_words=kind_words,
     )
     return templates
 
@@ -157,6 +160,11 @@ def day(value: datetime | str) -> str:
     """Write the day of a time, as a letter has it: `27 November 2026`."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{moment:%-d %B %Y}"
+
+
+def kind_words(kind: str) -> str:
+    """Write the kind of a model, of which a record may say more behind it: `logistic regression`."""
+    return kind.replace("_", " ")
 
 
 def decision_word(decision: str) -> str:

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.overview import read_overview
 from loan_default.operations.promised import PromisedArchive
-from loan_default.operations.records import read_record
 from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
@@ -23,8 +22,8 @@ from loan_default.settings import Settings
 from loan_default.web.pages.batches import batches_content
 from loan_default.web.pages.overview import overview_content
 from loan_default.web.pages.promised import promised_content
-from loan_default.web.pages.strategy import STRATEGY_RECORDS, strategy_content
-from loan_default.web.pages.versions import versions_content
+from loan_default.web.pages.strategy import read_strategy
+from loan_default.web.pages.versions import read_versions
 from loan_default.web.rendering import FOLDER, environment
 from loan_default.web.tables import TONES
 
@@ -49,18 +48,18 @@ def write_report(settings: Settings, out: Path) -> None:
 def render_report(settings: Settings) -> str:
     """Return the report as HTML."""
     written_at = datetime.now(UTC)
-    strategy = strategy_content(*(read_record(settings, name) for name in STRATEGY_RECORDS))
     contents = {
         "Overview": ("overview_body.html", overview_content(read_overview(settings))),
         "Batches": ("batches_body.html", batches_content(settings, BatchArchive(settings.layout).read())),
-        "Versions": ("versions_body.html", versions_content(settings, VersionArchive(settings).read())),
+        "Versions": ("versions_body.html", read_versions(settings, VersionArchive(settings))),
         "Promised and realised": ("promised_body.html", promised_content(PromisedArchive(settings).read())),
-        "Strategy": ("strategy_body.html", strategy),
+        "Strategy": ("strategy_body.html", read_strategy(settings)),
     }
     sections = {title: _section(template, content) for title, (template, content) in contents.items()}
     # Of our own sheet, which a reader of the file has not.
     style = Markup((FOLDER / "static" / "style.css").read_text(encoding="utf-8"))
-    values = {"sections": sections, "style": style, "written_at": written_at, "book": settings.book}
+    damages = dict.fromkeys(str(damage) for _, content in contents.values() for damage in content["damages"])
+    values = {"sections": sections, "style": style, "written_at": written_at, "book": settings.book, "damages": damages}
     return environment().get_template("report.html").render(values)
 
 

@@ -21,7 +21,7 @@ from loan_default.web.rendering import render
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-Kind = Literal["text", "long", "interval", "count", "number", "percent", "moment", "tag"]
+Kind = Literal["text", "long", "interval", "count", "number", "percent", "moment", "tag", "run", "person"]
 ROWS_OF_A_PAGE = 50
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # also as full-width letters
 # What a word says of how things are, for the colour of its tag; the word says it too.

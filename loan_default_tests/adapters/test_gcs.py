@@ -80,14 +80,14 @@ def test_a_browser_is_told_what_a_text_is(root: UPath, name: str, kind: str) -> 
     gcs.write(root / name, "größer")
     (blob,) = gcs.connect().list_blobs(root.drive)
     assert blob.content_type.split(";")[0] == kind
-    assert gcs.read(root / name) == "größer"
+    assert gcs.read(root / name).decode() == "größer"
 
 
 def test_a_name_may_hold_what_an_address_would_quote(root: UPath) -> None:
     name = "Bätch 1#?%20+&.csv"
     gcs.write(root / name, "1")
     assert [entry.name for entry in gcs.list_objects(root)] == [name]
-    assert gcs.read(root / name) == "1"
+    assert gcs.read(root / name) == b"1"
 
 
 def test_a_large_file_is_never_in_memory_as_a_whole(root: UPath, emulator: str, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def key_file(faults: Faults, private_key: str, tmp_path: Path, monkeypatch: pyte
 
 def test_a_key_file_is_used_as_it_lies(faults: Faults, root: UPath, key_file: Path) -> None:
     gcs.write(root / "a.json", "{}")
-    assert gcs.read(root / "a.json") == "{}"
+    assert gcs.read(root / "a.json") == b"{}"
     assert faults.authorized == {"Bearer made-of-the-key"}
 
 

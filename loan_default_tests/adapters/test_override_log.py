@@ -4,6 +4,7 @@ from pathlib import Path
 
 from loan_default.adapters import override_log
 from loan_default.settings import Settings
+from loan_default_tests.records import filled
 
 
 def test_records_are_added_and_read_in_the_order_of_time(tmp_path: Path) -> None:
@@ -14,7 +15,7 @@ def test_records_are_added_and_read_in_the_order_of_time(tmp_path: Path) -> None
         for second, name in ((2, "a"), (1, "b"), (3, "a"))
     ]
     for record in records:
-        override_log.add(layout, record)
+        override_log.add(layout, filled("overrides", record))
     assert [record["words"] for record in override_log.read(layout)] == ["1", "2", "3"]
     assert [record["words"] for record in override_log.read(layout, ["a"])] == ["2", "3"]
     assert [record["words"] for record in override_log.read(layout, newest=2)] == ["2", "3"]

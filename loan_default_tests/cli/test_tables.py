@@ -284,7 +284,7 @@ def test_status_without_server_performance_and_production(printed: Any) -> None:
     )
     tables.show_status(console, bare, "loan-default")
     lines = text()
-    for words in ("none is", "does not answer", "not measured yet"):
+    for words in ("none is", "does not answer", "not known yet"):
         assert words in lines
 
 

@@ -12,6 +12,7 @@ from loan_default.adapters import storage
 from loan_default.adapters.layout import StorageLayout
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.risk.errors import BadInput
+from loan_default_tests.records import filled
 
 LINE = {"feature": "dti", "psi": 0.1, "decile_psi": 0.3, "missing_psi": None}
 
@@ -34,7 +35,9 @@ def _score(
 
 def _compare(layout: StorageLayout, batch: str, written: float, **values: Any) -> None:
     record = {"verdict": "drifted", "score_psi": 0.4, "share": 0.5, "features": [LINE], "drifted_features": ["dti"]}
-    storage.write_json(layout.batch_record("drift_report", batch), {**record, "reasons": ["moved"], **values})
+    storage.write_json(
+        layout.batch_record("drift_report", batch), filled("drift_report", {**record, "reasons": ["moved"], **values})
+    )
     _set_time(layout.batch_record("drift_report", batch), written)
 
 
@@ -80,6 +83,7 @@ def test_batches_stand_by_month_and_those_without_a_record_are_counted(layout: S
     listed = BatchArchive(layout).read()
     assert [batch.batch for batch in listed.batches] == ["z", "b", "a"]
     assert listed.without_record == 1
+    assert listed.without_predictions == {"c"}
     assert listed.read_at <= datetime.now(UTC)
-    with pytest.raises(BadInput, match=r"^No batch c has been scored"):
+    with pytest.raises(BadInput, match=r"^The predictions of batch c are no longer there; run loan-default score"):
         listed.find("c")

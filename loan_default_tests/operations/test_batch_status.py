@@ -12,6 +12,7 @@ from loan_default.operations.batch_figures import BatchFigures, BatchList
 from loan_default.operations.batch_status import SCORED_READ, BatchStatus, comparisons, list_deliveries, read_batches
 from loan_default.operations.runs import BatchFailure, BatchRuns
 from loan_default.settings import Settings
+from loan_default_tests.records import filled
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NO_RUNS = BatchRuns((), ())
@@ -41,13 +42,14 @@ def _leave_scoring(home: Settings, batch: str, minutes: int = 0, version: int = 
 
 def _leave_report(home: Settings, batch: str, minutes: int) -> None:
     report = home.layout.batch_record("application_report", batch)
-    storage.write_json(report, {"kept": 1_000, "rejected": 7})
+    storage.write_json(report, filled("application_report", {"kept": 1_000, "rejected": 7}))
     _set_time(Path(str(report)), minutes)
 
 
 def _leave_comparison(home: Settings, batch: str, minutes: int) -> None:
     report = home.layout.batch_record("drift_report", batch)
-    storage.write_json(report, {"batch": batch, "model_version": 3, "verdict": "calm", "reasons": ["PSI 0.01"]})
+    record = {"batch": batch, "model_version": 3, "verdict": "calm", "reasons": ["PSI 0.01"]}
+    storage.write_json(report, filled("drift_report", record))
     _set_time(Path(str(report)), minutes)
 
 

@@ -16,6 +16,7 @@ from loan_default.operations.evidently import read_page, read_report
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
+from loan_default_tests.records import filled
 from loan_default_tests.stores import free_port
 from loan_default_tests.waiting import within
 
@@ -41,7 +42,8 @@ def test_a_report_is_drawn_when_it_is_opened_and_again_after_another_comparison(
 def test_what_cannot_be_drawn_is_one_sentence(home: Settings) -> None:
     with pytest.raises(BadInput, match=r"^Batch 2014-01 was not compared yet; run loan-default drift 2014-01\.$"):
         read_page(home, "2014-01")
-    storage.write_json(home.layout.batch_record("drift_report", "2013-01"), {"batch": "2013-01", "verdict": "calm"})
+    record = filled("drift_report", {"batch": "2013-01", "verdict": "calm"})
+    storage.write_json(home.layout.batch_record("drift_report", "2013-01"), record)
     with pytest.raises(BadInput, match=r"^No sample of batch 2013-01 is kept for it; run loan-default drift 2013-01"):
         read_page(home, "2013-01")
 

@@ -16,6 +16,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import load_policy
 from loan_default.risk.reviewed_file import CONF
 from loan_default.settings import Settings
+from loan_default_tests.records import filled
 
 SHIPPED = (CONF / "policy.yaml").read_text(encoding="utf-8")
 OUTCOME = {"loans": 500, "default_rate": 0.12, "expected_npv": 90_000.0, "npv": 85_000.0}
@@ -34,7 +35,8 @@ def home_with(folder: Path, text: str | None, report: dict[str, Any] | None) -> 
     if report is not None:
         target = Path(str(settings.layout.record("strategy_report")))
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps({"version": 3, "unit": "dollars", **report}), encoding="utf-8")
+        content = {"version": 3, "unit": "dollars", **report}
+        target.write_text(json.dumps(content if "problem" in report else filled("strategy_report", content)), "utf-8")
     return settings
 
 
@@ -98,7 +100,7 @@ def test_any_cut_off_is_read_as_it_was_written(cutoff: float) -> None:
     [
         (SHIPPED, None, "No strategy report is there yet"),
         (SHIPPED, {"problem": "The policy has no section value."}, "Version 3 proposes nothing. The policy has no"),
-        (SHIPPED, {"proposals": {"pd": None}}, "No cut-offs by PD keep the limits"),
+        (SHIPPED, {"proposals": {"pd": None}}, "No cut-offs by PD are proposed. No cut-off keeps"),
         (None, {"proposals": {"pd": proposal(0.2)}}, "The policy is the one that the package ships"),
         ("{serving: {shadow_share: 0.1}}", {"proposals": {"pd": proposal(0.2)}}, "cannot be changed line by line"),
     ],

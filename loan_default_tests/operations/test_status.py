@@ -12,6 +12,7 @@ from loan_default.operations.runs import BatchRuns, JobFailed, run_job
 from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus, read_status
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
+from loan_default_tests.records import filled
 
 NOTHING = BatchRuns((), ())
 
@@ -28,7 +29,7 @@ def test_the_storage_is_asked_while_the_registry_is(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(status, "read_batch_runs", lambda settings: NOTHING)
     monkeypatch.setattr(status, "runs_under_way", lambda settings: [])
     monkeypatch.setattr(status, "_server", lambda settings: ServerStatus("http://127.0.0.1:5001"))
-    monkeypatch.setattr(status, "_performance", lambda settings: asked.set())
+    monkeypatch.setattr(status, "_performance", lambda settings, damages: asked.set())
     monkeypatch.setattr(status, "_versions", lambda settings: (VersionStatus("production"),) if asked.wait(10) else ())
     assert read_status(Settings(tmp_path)).versions
 
@@ -44,7 +45,7 @@ def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path
     write_batch(inbox / "2014-09.csv")
     write_batch(inbox / "late october.csv")
     report = {"model_version": 1, "verdict": "sound", "measured_at": "2019-04-01T00:00:00", "told_until": None}
-    storage.write_json(home.layout.record("performance_report"), report)
+    storage.write_json(home.layout.record("performance_report"), filled("performance_report", report))
 
     now = read_status(home)
     by_name = {batch.batch: batch for batch in now.batches}

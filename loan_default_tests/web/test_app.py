@@ -1,5 +1,9 @@
 """The application: which pages there are, and how mistakes and faults look."""
 
+import os
+import shutil
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,13 @@ from starlette.testclient import TestClient
 
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
+from loan_default.homes import prepare_process
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default.web import app as application
 from loan_default.web.app import create_app
 from loan_default.web.people import People, User
+from loan_default_tests.homes import environment_of, own_environment
 from loan_default_tests.web.clients import client_of
 
 
@@ -70,3 +76,41 @@ def test_warming_up_goes_on_after_what_cannot_be_read(
     application.warm_up(app).join(60)
     assert read == [(settings, app.state.batches)]
     assert "The registry does not answer." in caplog.text
+
+
+_DAMAGED = {  # pages, and the records of which each says that they cannot be read
+    "/": ["prediction_report/2014-09", "drift_report/2014-08", "performance_report"],
+    "/batches": ["prediction_report/2014-09", "drift_report/2014-08"],
+    "/batches/2014-08": ["drift_report/2014-08"],
+    "/batches/2014-07": ["field_distributions/2014-07"],
+    "/versions": ["history"],
+    "/versions/1": ["history"],
+    "/promised": ["performance_report"],
+    "/strategy": ["strategy_report"],
+    "/history": ["history"],
+}
+
+
+@pytest.mark.integration
+def test_pages_say_which_records_cannot_be_read_and_show_the_rest(pages_home: Settings, tmp_path: Path) -> None:
+    settings = replace(pages_home, storage=str(tmp_path / "storage"))
+    shutil.copytree(pages_home.storage, settings.storage, ignore=shutil.ignore_patterns("mlflow"))
+    records = {name for names in _DAMAGED.values() for name in names}
+    files = {name: Path(settings.storage, f"{name}.json") for name in records}
+    files["history"] = min(Path(settings.storage, "history").iterdir())
+    for file in files.values():
+        os.truncate(file, 99)  # as a full disk leaves it
+    with own_environment():
+        os.environ |= environment_of(settings)
+        prepare_process(settings)
+        client = client_of(create_app(settings, People()))
+        answers = {page: client.get(page) for page in _DAMAGED}
+        batch = client.get("/batches/2014-09")
+    for page, answer in answers.items():
+        assert answer.status_code == 200
+        text = unescape(answer.text)
+        assert [name for name in files if f"<li>The record {files[name]} is no JSON" in text] == sorted(
+            _DAMAGED[page], key=[*files].index
+        ), page
+    assert batch.status_code == 400
+    assert f"The record {files['prediction_report/2014-09']} is no JSON" in unescape(batch.text)

@@ -14,8 +14,8 @@ import dagster as dg
 
 from loan_default.adapters.alerts import send
 from loan_default.adapters.file_listing import list_files
-from loan_default.adapters.layout import StorageLayout, is_verdict
-from loan_default.adapters.storage import read_text
+from loan_default.adapters.layout import RecordKind, StorageLayout, is_verdict
+from loan_default.adapters.storage import read_json
 from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, NotificationsResource, StorageResource
 from loan_default.defs.run_tags import PARTITION_TAG, REASON_TAG
@@ -104,13 +104,13 @@ def _requests(instance: dg.DagsterInstance, names: BookNames, since: datetime) -
 
 
 def _decisions(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
-    for event, record in _records(layout.decisions, since):
+    for event, record in _records(layout.decisions, "history", since):
         decision = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decision}: {shorten_sentences(record['reasons'])}"
 
 
 def _drifted_batches(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
-    for event, record in _records(layout.drift_reports, since):
+    for event, record in _records(layout.drift_reports, "drift_report", since):
         if record["verdict"] == "drifted":
             drift = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{drift}: {record['reasons'][0]}."
@@ -119,7 +119,7 @@ def _drifted_batches(layout: StorageLayout, since: datetime) -> Iterator[tuple[s
 def _performance(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
     """Yield, each day, a version that has degraded, and outcome files that cannot be read."""
     report = layout.record("performance_report")
-    for event, record in _records(report.parent, since, only=report.name):
+    for event, record in _records(report.parent, "performance_report", since, only=report.name):
         if record["verdict"] == "degraded":
             reasons = shorten_sentences(record["reasons"])
             yield event, f"Version {record['model_version']} has degraded: {reasons}"
@@ -127,8 +127,11 @@ def _performance(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, 
             yield f"{event} {name}", f"Outcome file {name} cannot be read; the asset loan_outcomes says why."
 
 
-def _records(folder: UPath, since: datetime, only: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(
+    folder: UPath, kind: RecordKind, since: datetime, only: str | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield those that were written since, whatever time they hold: a decision is stored seconds after it was made."""
     for file in list_files(folder):
-        if file.changed_at > since and (is_verdict(file.name) if only is None else file.name == only):
-            yield f"{file.name} {file.state}", with_current_verdict(json.loads(read_text(file.path)))
+        is_record = is_verdict(file.name) if only is None else file.name == only
+        if file.changed_at > since and is_record and (record := read_json(file.path, kind)) is not None:
+            yield f"{file.name} {file.state}", with_current_verdict(record)

@@ -17,7 +17,7 @@ import dagster as dg
 from loan_default.adapters.file_listing import File, list_files, match_files, signature
 from loan_default.adapters.inbox import split_tokens
 from loan_default.adapters.layout import is_verdict
-from loan_default.adapters.storage import read_json, read_text
+from loan_default.adapters.storage import read_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
@@ -143,7 +143,9 @@ def _read_reports(memory: _Memory, files: list[File]) -> _Memory:
             tokens.add(file.token)
         elif before and before[0] == file.state:
             drifted[file.name] = before
-        elif (record := json.loads(read_text(file.path)))["verdict"] == "drifted":
+        elif (record := read_json(file.path, "drift_report")) is None:
+            continue  # it was removed meanwhile
+        elif record["verdict"] == "drifted":
             drifted[file.name] = (file.state, record["batch"], record["model_version"])
         else:
             tokens.add(file.token)
@@ -152,7 +154,7 @@ def _read_reports(memory: _Memory, files: list[File]) -> _Memory:
 
 def _degraded_version(storage: StorageResource) -> DegradedVersion | None:
     """Read the version that the last performance report calls degraded, if it does."""
-    record = read_json(storage.layout.record("performance_report"))
+    record = read_json(storage.layout.record("performance_report"), "performance_report")
     if record is None or with_current_verdict(record)["verdict"] != "degraded":
         return None
     return DegradedVersion(record["model_version"], tuple(record["reasons"]))

@@ -56,7 +56,7 @@ def _run_request(ready: ReadyBatch) -> dg.RunRequest:
 
 def _is_scored(storage: StorageResource, ready: ReadyBatch) -> bool:
     """Tell whether this very content was scored before, even where Dagster's runs were lost."""
-    report = read_json(storage.layout.batch_record("application_report", ready.batch))
+    report = read_json(storage.layout.batch_record("application_report", ready.batch), "application_report")
     predictions = storage.layout.batch_table("predictions", ready.batch)
     if report is None or report["fingerprint"] != ready.fingerprint or not exists(predictions):
         return False

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from loan_default.adapters.layout import StorageLayout
 from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.doctor.check import CheckContext, Diagnosis, count_of, diagnosis_of
+from loan_default.operations.records import damage_sentences
 from loan_default.operations.runs import BatchRuns, read_batch_runs
+from loan_default.risk.errors import DamagedRecord
 
 
 def check_batches(context: CheckContext) -> Iterator[Diagnosis]:
@@ -15,7 +17,10 @@ def check_batches(context: CheckContext) -> Iterator[Diagnosis]:
     if context.storage_works:
         runs = read_batch_runs(context.settings) if context.records_open else BatchRuns((), ())
         layout = context.settings.layout
-        yield from judge_batches(read_batches(context.settings, runs, list_deliveries(layout)), layout)
+        damages: list[DamagedRecord] = []
+        yield from judge_batches(read_batches(context.settings, runs, list_deliveries(layout), damages=damages), layout)
+        for sentence in damage_sentences(damages):
+            yield diagnosis_of("batches", sentence, "Restore it from a backup.")
 
 
 def judge_batches(batches: Sequence[BatchStatus], layout: StorageLayout) -> Iterator[Diagnosis]:

@@ -44,6 +44,7 @@ UNNUMBERED = (
 )
 _RULES = 4  # of the verdict, among which the chance of a false alarm is divided
 _LEAST = 30  # loans of a row before its AUC, KS and Brier score are told
+ENOUGH_OUTCOMES = "enough_outcomes"  # the rule that is not kept where nothing else can be said
 ESTIMATED_METRICS = ("auc", "ks", "brier")  # of `SHOWN_METRICS`: what PDs alone let expect
 _ROW = {
     "loans": pl.Int64,
@@ -395,7 +396,7 @@ def _too_few(loans: int, defaults: int, policy: PerformancePolicy, contract: Con
     matured = "" if contract.outcomes_are_final else "matured "
     of = f"Outcomes of {loans:,} {matured}loans with {defaults:,} defaults are known"
     return Finding(
-        "enough_outcomes",
+        ENOUGH_OUTCOMES,
         False,
         f"{of}; {policy.least_loans:,} and {policy.least_defaults:,} are needed.",
     )

@@ -158,6 +158,30 @@ def propose(
     return Proposal(pd_at, margin_at, outcome_of(loans, approved, capital_share), intervals, bound_by)
 
 
+def why_none(
+    loans: ValuedLoans,
+    limits: StrategyLimits,
+    capital_share: float,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    by: DecidedBy = "both",
+) -> str:
+    """Say why `propose` finds no cut-offs: none earns anything, or limits do not allow it, and which if one alone."""
+    grid = _Grid.of(loans, groups, by)
+    everything = np.ones(grid.units)
+
+    def exists(limits: StrategyLimits) -> bool:
+        return grid.best(everything, limits, capital_share) is not None
+
+    if not exists(StrategyLimits()):
+        return "Whatever the cut-off, what it approves is not expected to earn anything."
+    names = [name for name in limits.model_fields_set if getattr(limits, name) is not None]
+    alone = [name for name in names if exists(limits.model_copy(update={name: None}))]
+    listed = " or ".join(f"{name} than {getattr(limits, name):g}" for name in sorted(alone))
+    remedy = f"; another {listed} would allow one" if alone else ", even with any one of them left out"
+    return f"No cut-off that keeps the limits of the policy is expected to earn anything{remedy}."
+
+
 def _interval(values: Sequence[float] | Floats) -> tuple[float, float]:
     low, high = np.quantile(np.asarray(values), [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
     return float(low), float(high)

@@ -25,7 +25,7 @@ from loan_default.risk.model.decision_rule import APPROVE, DECLINE
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
 from loan_default.risk.policy import CUT_OFFS, DecidedBy, StrategyLimits
-from loan_default.risk.value.strategy import propose, realised_by_decile, strategy_curve
+from loan_default.risk.value.strategy import propose, realised_by_decile, strategy_curve, why_none
 
 _LEAST_LOANS = 100  # of a group that is shown
 _FIFTHS = 5
@@ -91,6 +91,9 @@ def measure_strategy(
         "losses": [asdict(estimate) for estimate in measure_losses(scored.ended)],
         "groups": [*_groups(loans, scored, contract, equal, capital)],
         "proposals": {by: proposal and asdict(proposal) for by, proposal in proposals.items()},
+        "no_proposal": {
+            by: why_none(loans, limits, capital, people, by=by) for by, proposal in proposals.items() if not proposal
+        },
     }
 
 

@@ -67,10 +67,12 @@ def batches_content(
         "heat_fields": _FIELDS_LISTED if not everything else len(heat.rows) if heat else 0,
         "batches": batches.batches,
         "without_record": batches.without_record,
+        "without_predictions": sorted(batches.without_predictions),
         "charts": batch_charts(batches.batches, drift) if batches.batches else [],
         "heat": heat,
         "limits": drift,
         "tables": [table, *([heat.table] if heat else [])],
+        "damages": batches.damages,
         "read_at": batches.read_at,
     }
 
@@ -238,7 +240,8 @@ def show_batch(request: Request) -> Response:
     archive: BatchArchive = request.app.state.batches
     listed = archive.read()
     batch = listed.find(request.path_params["batch"])
-    detail, contract = read_batch_detail(settings, batch), contract_of(request)
+    damages = [damage for damage in listed.damages if damage.name == batch.batch]
+    detail, contract = read_batch_detail(settings, batch, damages), contract_of(request)
     with_values = person_of(request).may(_APPLICANT_ROLE)
     rejected = rejected_table(settings, batch, page_number(request), with_values=with_values)
     everything = request.query_params.get("fields") == "all"
@@ -255,6 +258,7 @@ def show_batch(request: Request) -> Response:
         limits=detail.limits or read_policy(settings).drift.model_dump(),
         decisions=DECISIONS,
         with_values=with_values,
+        damages=damages,
         read_at=listed.read_at,
     )
 

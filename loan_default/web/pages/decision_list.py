@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from loan_default.operations.decisions import list_decisions
 from loan_default.operations.overrides import Override, override_reasons, read_overrides
-from loan_default.risk.errors import BadInput
+from loan_default.operations.records import damage_sentences
+from loan_default.risk.errors import BadInput, DamagedRecord
 from loan_default.web.pages.history import version_cell
 from loan_default.web.people import allow
 from loan_default.web.rendering import decision_word, settings_of
@@ -44,8 +45,9 @@ def show_decisions(request: Request) -> Response:
     query, read_at = read_query(parameters), datetime.now(UTC)
     rows = _ROWS_OF_CSV if request.query_params.get("csv") else _ROWS
     decisions = list_decisions(settings, query, rows)
-    overrides = read_overrides(settings, {row["decision_id"] for row in decisions.rows})
-    newest = read_overrides(settings, newest=rows)[::-1]
+    damages: list[DamagedRecord] = []
+    overrides = read_overrides(settings, {row["decision_id"] for row in decisions.rows}, damages=damages)
+    newest = read_overrides(settings, newest=rows, damages=damages)[::-1]
     return show(
         request,
         "decisions.html",
@@ -55,6 +57,7 @@ def show_decisions(request: Request) -> Response:
         older=decisions.older,
         looked_until=decisions.looked_until,
         rows_of_csv=_ROWS_OF_CSV,
+        damages=damage_sentences(damages),
         read_at=read_at,
     )
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from loan_default.operations.history import HistoryEvent, read_history
-from loan_default.web.pages.versions import short_person
+from loan_default.risk.errors import DamagedRecord
 from loan_default.web.rendering import settings_of
 from loan_default.web.tables import Cell, Column, PageTable, page_number, show
 
@@ -20,11 +20,12 @@ from loan_default.web.tables import Cell, Column, PageTable, page_number, show
 def show_history(request: Request) -> Response:
     """Show what happened."""
     read_at = datetime.now(UTC)
-    events = read_history(settings_of(request))[::-1]
+    damages: list[DamagedRecord] = []
+    events = read_history(settings_of(request), damages)[::-1]
     table = history_table(events, page_number(request))
     start = (table.current - 1) * table.rows_of_a_page
-    timeline = [(event, short_person(event.by)) for event in events[start : start + table.rows_of_a_page]]
-    return show(request, "history.html", [table], events=timeline, read_at=read_at)
+    timeline = events[start : start + table.rows_of_a_page]
+    return show(request, "history.html", [table], events=timeline, damages=damages, read_at=read_at)
 
 
 def history_table(events: tuple[HistoryEvent, ...], page: int = 1) -> PageTable:
@@ -33,7 +34,7 @@ def history_table(events: tuple[HistoryEvent, ...], page: int = 1) -> PageTable:
         Column("when, UTC", "moment"),
         Column("event", "tag"),
         Column("version", "count"),
-        Column("by"),
+        Column("by", "person"),
         Column("looks before", "count"),
         Column("basis"),
         Column("why"),

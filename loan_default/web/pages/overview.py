@@ -14,7 +14,6 @@ from starlette.routing import Route
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.overview import Overview, read_overview
 from loan_default.web.pages.history import version_cell
-from loan_default.web.pages.versions import short_person
 from loan_default.web.rendering import settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, show
 
@@ -35,13 +34,13 @@ def overview_content(overview: Overview) -> dict[str, Any]:
         "overview": overview,
         "production": overview.production,
         "decided": {"promote": "promoted", "rollback": "rolled back to"},
-        "decided_by": short_person(overview.production.decided_by),
         "server": status.server,
         "daemon": overview.daemon,
         "performance": status.performance,
         "advice": overview.advice,
         "waiting": status.waiting,
         "tables": [batch_table(status.batches), run_table(overview), failure_table(overview), sensor_table(overview)],
+        "damages": status.damages,
         "read_at": overview.read_at,
     }
 
@@ -80,19 +79,23 @@ def run_table(overview: Overview) -> PageTable:
         Column("batch"),
         Column("since, UTC", "moment"),
         Column("why", "long"),
-        Column("run"),
+        Column("run", "run"),
     )
-    rows = [
-        (run.job, run.status, run.batch, run.created_at, run.reason, run.run_id[:8]) for run in overview.status.runs
-    ]
+    rows = [(run.job, run.status, run.batch, run.created_at, run.reason, run.run_id) for run in overview.status.runs]
     return PageTable("runs", "Runs under way", columns, rows, "Nothing runs.")
 
 
 def failure_table(overview: Overview) -> PageTable:
     """Tabulate what failed, and why."""
-    columns = (Column("when, UTC", "moment"), Column("job"), Column("batch"), Column("why", "long"), Column("run"))
+    columns = (
+        Column("when, UTC", "moment"),
+        Column("job"),
+        Column("batch"),
+        Column("why", "long"),
+        Column("run", "run"),
+    )
     rows = [
-        (failure.run.created_at, failure.run.job, failure.run.batch, failure.reason, failure.run.run_id[:8])
+        (failure.run.created_at, failure.run.job, failure.run.batch, failure.reason, failure.run.run_id)
         for failure in overview.failures
     ]
     return PageTable(

@@ -15,10 +15,10 @@ from starlette.routing import Route
 from loan_default.operations.promised import OverrideGroup, Promised, PromisedArchive
 from loan_default.operations.records import Record
 from loan_default.risk.metrics import SHOWN_METRICS
-from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
+from loan_default.risk.monitoring.performance import ENOUGH_OUTCOMES, ESTIMATED_METRICS
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
-from loan_default.web.rendering import percent
+from loan_default.web.rendering import kind_words, percent
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 _COUNTS, _RATES = ("loans", "matured", "known", "defaults"), ("mean PD", "default rate")
@@ -64,6 +64,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             *(table(backtest) for table in (backtest_table, backtest_terms_table, gates_table) if backtest),
             *(chart.table for chart in backtest_charts if chart.table),
         ],
+        "damages": promised.damages,
         "read_at": promised.read_at,
     }
 
@@ -71,8 +72,15 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
 def finding_table(report: Record | None) -> PageTable:
     """Tabulate what the verdict rests on."""
     findings = report["findings"] if report else ()
-    rows = [("pass" if finding["passed"] else Cell("fail", tone="bad"), finding["sentence"]) for finding in findings]
+    rows = [(_result(finding), finding["sentence"]) for finding in findings]
     return PageTable("findings", "What the verdict rests on", (Column("result", "tag"), Column("finding")), rows)
+
+
+def _result(finding: Record) -> Any:
+    """Say what came of a rule; where outcomes are too few nothing failed."""
+    if finding["passed"]:
+        return "pass"
+    return "not enough outcomes" if finding["rule"] == ENOUGH_OUTCOMES else Cell("fail", tone="bad")
 
 
 def early_table(rows: Sequence[Record], version: int | None, page: int = 1) -> PageTable:
@@ -142,7 +150,10 @@ def backtest_table(record: Record) -> PageTable:
     names = ["month", "label", "model", "learned", "loans", "auc", "brier", "mean_pd", "default_rate", "approved"]
     names += ["approved_default_rate", "declined", "approved_expected_npv", "approved_npv"]
     names += ["year_mean_pd", "year_default_rate"]
-    rows = [tuple(point.get(name) for name in names) for point in record["points"]]
+    rows = [
+        tuple(kind_words(point.get(name, "")) if name == "model" else point.get(name) for name in names)
+        for point in record["points"]
+    ]
     caption = f"Developed as of past months, tested on the loans of the {record['tested_months']} months after each"
     return PageTable("backtest", caption, columns, rows)
 
@@ -159,10 +170,10 @@ def backtest_terms_table(record: Record) -> PageTable:
     )
     keys = ("term", "loans", "mean_pd", "default_rate", "approved", "approved_expected_npv", "approved_npv")
     rows = [
-        (point["month"], point["label"], point.get("model"), *(term.get(key) for key in keys))
+        (point["month"], point["label"], kind_words(point.get("model", "")), *(term.get(key) for key in keys))
         for point in record["points"]
         if point.get("leads", True)
-        for term in point["terms"]
+        for term in point.get("terms", ())
     ]
     return PageTable("backtest_terms", "The same by term, of the candidate that leads", columns, rows)
 
@@ -170,7 +181,12 @@ def backtest_terms_table(record: Record) -> PageTable:
 def gates_table(record: Record) -> PageTable:
     """Tabulate what the gates would have said of the version of each month."""
     rows = [
-        (point["month"], {"": "not trained"}.get(point["verdict"], point["verdict"]), point["model"], point["reason"])
+        (
+            point["month"],
+            {"": "not trained"}.get(point["verdict"], point["verdict"]),
+            kind_words(point["model"]),
+            point["reason"],
+        )
         for point in record["points"]
         if point["label"] == "platform"
     ]

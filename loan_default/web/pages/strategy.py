@@ -15,13 +15,15 @@ from starlette.routing import Route
 
 from loan_default.adapters import layout
 from loan_default.operations.records import Record, read_record
+from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.validation.backtest import PRESENT, rules_of
+from loan_default.settings import Settings
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
-from loan_default.web.rendering import percent
+from loan_default.web.rendering import kind_words, percent, settings_of
 from loan_default.web.tables import Column, PageTable, counts, shares, show
 
-STRATEGY_RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report", "backtest")
+_RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report", "backtest")
 _RULES = {"pd": "by PD", "npv": "by value"}
 _DECIDED = {**_RULES, "both": "by PD and value"}
 _STAGES = {1: "1: as granted", 2: "2: a risk that has risen", 3: "3: impaired"}
@@ -31,9 +33,14 @@ _KEYS = ("volume", "expected_loss", "loss", "expected_npv", "npv")
 
 def show_strategy(request: Request) -> Response:
     """Show what cut-offs earn."""
-    settings = request.app.state.settings
-    content = strategy_content(*(read_record(settings, name) for name in STRATEGY_RECORDS))
-    return show(request, "strategy.html", **content)
+    return show(request, "strategy.html", **read_strategy(settings_of(request)))
+
+
+def read_strategy(settings: Settings) -> dict[str, Any]:
+    """Read what the page shows, and which records of it cannot be read."""
+    damages: list[DamagedRecord] = []
+    records = [read_record(settings, name, damages) for name in _RECORDS]
+    return {**strategy_content(*records), "damages": damages}
 
 
 def strategy_content(
@@ -52,6 +59,7 @@ def strategy_content(
             *([backtest_table(backtest)] if backtest else ()),
         ],
         "backtest": backtest,
+        "damages": (),
         "read_at": datetime.now(UTC),
     }
 
@@ -106,21 +114,31 @@ def proposal_table(report: Record) -> PageTable:
         Column("interval of this", "interval"),
         *shares("mean PD", "default rate"),
         *counts("loans", "expected NPV", "NPV"),
-        Column("bound by", "long"),
+        Column("bound by, or why there are none", "long"),
     )
+    caption = "The cut-offs that are expected to earn most within the limits of the policy"
     rows = [
-        (
-            _DECIDED[by],
-            *_cut_off(each, "approve_below", of_rule=by != "npv"),
-            *_cut_off(each, "npv_at_least", of_rule=by != "pd"),
-            *(each["outcome"][key] for key in ("mean_pd", "default_rate", "loans", "expected_npv", "npv")),
-            ", ".join(name.replace("_", " ") for name in each["bound_by"]) or "nothing",
-        )
+        _proposal(by, each) if each else (_DECIDED[by], *([None] * (len(columns) - 2)), _no_proposal(report, by))
         for by, each in report["proposals"].items()
-        if each
     ]
-    empty = "No cut-offs keep the limits of the policy and are expected to earn anything."
-    return PageTable("proposals", "Expected to earn most within the limits of the policy", columns, rows, empty)
+    return PageTable("proposals", caption, columns, rows)
+
+
+def _proposal(by: str, proposal: Record) -> tuple[Any, ...]:
+    return (
+        _DECIDED[by],
+        *_cut_off(proposal, "approve_below", of_rule=by != "npv"),
+        *_cut_off(proposal, "npv_at_least", of_rule=by != "pd"),
+        *(proposal["outcome"][key] for key in ("mean_pd", "default_rate", "loans", "expected_npv", "npv")),
+        ", ".join(name.replace("_", " ") for name in proposal["bound_by"]) or "nothing",
+    )
+
+
+def _no_proposal(report: Record, by: str) -> str:
+    """Say why there are no cut-offs; what reports of before do not tell is that it is one or the other."""
+    either = "No cut-offs keep the limits of the policy and are expected to earn anything."
+    reason: str = report.get("no_proposal", {}).get(by, either)
+    return reason
 
 
 def _cut_off(proposal: Record, key: str, *, of_rule: bool) -> tuple[float | None, str | None]:
@@ -208,7 +226,7 @@ def backtest_table(record: Record) -> PageTable:
     columns = (Column("as of"), Column("label", "tag"), Column("model"), Column("approved"), *_columns())
     words = {**_RULES, PRESENT: "by the policy"}
     rows = [
-        (point["month"], point["label"], point["model"], words[rule], *_figures(outcome))
+        (point["month"], point["label"], kind_words(point.get("model", "")), words[rule], *_figures(outcome))
         for point, rule, outcome in rules_of(record["points"])
     ]
     caption = (

@@ -17,14 +17,14 @@ from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.book import read_policy
 from loan_default.operations.version_comparison import SQUARE, VersionComparison, compare_versions
 from loan_default.operations.versions import VersionArchive, VersionSummary
-from loan_default.risk.errors import BadInput
+from loan_default.risk.errors import BadInput, DamagedRecord
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.web import charts
 from loan_default.web.card import card_page
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.pages.batches import field_label
-from loan_default.web.rendering import contract_of, percent, settings_of
+from loan_default.web.rendering import contract_of, kind_words, percent, settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
@@ -50,18 +50,21 @@ def show_versions(request: Request) -> Response:
     """Show all versions."""
     archive: VersionArchive = request.app.state.versions
     batches: BatchArchive = request.app.state.batches
-    content = versions_content(settings_of(request), archive.read(), page_number(request))
+    content = read_versions(settings_of(request), archive, page_number(request))
     names = [batch.batch for batch in reversed(batches.read().batches)]
     return show(request, "versions.html", **content, batch_names=names)
 
 
-def versions_content(settings: Settings, versions: Sequence[VersionSummary], page: int = 1) -> dict[str, Any]:
-    """Return what the page on versions shows."""
+def read_versions(settings: Settings, archive: VersionArchive, page: int = 1) -> dict[str, Any]:
+    """Read what the page on versions shows, and which records of it cannot be read."""
+    damages: list[DamagedRecord] = []
+    versions = archive.read(damages)
     measured = [version for version in reversed(versions) if version.metrics][-_DRAWN:]
     return {
         "versions": versions,
         "charts": [chart for name in _MEANINGS if (chart := metric_chart(name, measured, read_policy(settings)))],
         "tables": [version_table(versions, page)],
+        "damages": damages,
     }
 
 
@@ -76,7 +79,7 @@ def version_table(versions: Sequence[VersionSummary], page: int = 1) -> PageTabl
         *figures("KS", "Brier"),
         Column("decision", "tag"),
         Column("decided, UTC", "moment"),
-        Column("by"),
+        Column("by", "person"),
         Column("trained, UTC", "moment"),
     )
     rows = [_version_row(version) for version in versions]
@@ -90,21 +93,15 @@ def _version_row(version: VersionSummary) -> tuple[Any, ...]:
     return (
         Cell(version.version, f"/versions/{version.version}"),
         ", ".join(version.aliases) or None,
-        version.kind.replace("_", " "),
+        kind_words(version.kind),
         auc and auc["value"],
         auc and f"{auc['low']:.3f} to {auc['high']:.3f}",
         *((name in metrics and metrics[name]["value"]) or None for name in ("ks", "brier")),
         decision.get("verdict") or Cell("not decided yet"),
         decision.get("decided_at"),
-        short_person(decision.get("decided_by")),
+        decision.get("decided_by"),
         version.created_at,
     )
-
-
-def short_person(by: str | None) -> str | None:
-    """Return who decided, with no more of a run's id than finds it in Dagster."""
-    who, run, number = (by or "").partition("run ")
-    return f"{who}{run}{number[:8]}" or None
 
 
 def metric_chart(name: str, versions: Sequence[VersionSummary], policy: Policy) -> Chart | None:
@@ -134,7 +131,8 @@ def metric_chart(name: str, versions: Sequence[VersionSummary], policy: Policy) 
 def show_version(request: Request) -> Response:
     """Show one version."""
     archive: VersionArchive = request.app.state.versions
-    detail = archive.detail(_number(request.path_params["version"]))
+    damages: list[DamagedRecord] = []
+    detail = archive.detail(_number(request.path_params["version"]), damages)
     summary, judgement = detail.summary, detail.judgement
     contract = contract_of(request)
     decision = summary.decision or {}
@@ -149,10 +147,11 @@ def show_version(request: Request) -> Response:
         tables,
         version=summary,
         decision=decision,
-        by=short_person(decision.get("decided_by")),
+        run_url=detail.run_url,
         judgement=judgement,
         charts=pictures,
         has_card=detail.card is not None,
+        damages=damages,
     )
 
 
@@ -271,7 +270,7 @@ def calibration_chart(judgement: Judgement) -> Chart:
 def show_card(request: Request) -> Response:
     """Show the card of a version."""
     archive: VersionArchive = request.app.state.versions
-    detail = archive.detail(_number(request.path_params["version"]))
+    detail = archive.detail(_number(request.path_params["version"]), [])
     if detail.card is None:
         raise BadInput(f"Version {detail.summary.version} has no card; loan-default promote writes that of the newest.")
     return show(request, "card.html", [], version=detail.summary, card=card_page(detail.card))
@@ -285,7 +284,7 @@ def show_comparison(request: Request) -> Response:
     settings, query = settings_of(request), request.query_params
     archive: VersionArchive = request.app.state.versions
     batches: BatchArchive = request.app.state.batches
-    versions, names = archive.read(), [batch.batch for batch in reversed(batches.read().batches)]
+    versions, names = archive.read([]), [batch.batch for batch in reversed(batches.read().batches)]
     numbers = [version.version for version in versions]
     comparison = None
     if query.get("batch") and query["batch"] not in names:

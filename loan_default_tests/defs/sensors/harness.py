@@ -26,6 +26,7 @@ from loan_default.defs.resources import ClockResource, StorageResource
 from loan_default.defs.sensors.build import SENSORS
 from loan_default.risk.data.loan_files import fingerprint
 from loan_default.risk.policy import load_policy
+from loan_default_tests.records import filled
 
 RunStatus = dg.DagsterRunStatus
 Result = dg.SensorResult | dg.SkipReason
@@ -159,19 +160,26 @@ class Harness:
 
     def write_verdict(self, batch: str, version: int, verdict: str = "drifted", changed_at: int = 1_000) -> None:
         record = {"batch": batch, "model_version": version, "verdict": verdict}
-        self.write("drift_report", f"{batch}.json", text=json.dumps(record), changed_at=changed_at)
+        self.write(
+            "drift_report", f"{batch}.json", text=json.dumps(filled("drift_report", record)), changed_at=changed_at
+        )
 
     def write_performance(self, verdict: str, version: int = 1, **more: Any) -> None:
         """Write a performance report just now."""
         now = datetime.now(UTC)
         record = {"verdict": verdict, "model_version": version, "reasons": ["AUC 0.5 is too low."], "unreadable": []}
         record |= {"measured_at": now.isoformat(), **more}
-        self.write("performance_report.json", text=json.dumps(record), changed_at=int(now.timestamp()))
+        text = json.dumps(filled("performance_report", record))
+        self.write("performance_report.json", text=text, changed_at=int(now.timestamp()))
 
     def score(self, batch: str, file: Path, *, report_only: bool = False) -> None:
         """Leave what a scoring run leaves; or one that died when it had read the batch."""
         content = fingerprint([file])
-        self.write("application_report", f"{batch}.json", text=json.dumps({"fingerprint": content}))
+        self.write(
+            "application_report",
+            f"{batch}.json",
+            text=json.dumps(filled("application_report", {"fingerprint": content})),
+        )
         if not report_only:
             path = self.write("predictions", f"{batch}.parquet", text="")
             pl.DataFrame({"model_version": [1], "input_fingerprint": [content]}).write_parquet(path)

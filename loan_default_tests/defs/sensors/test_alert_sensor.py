@@ -22,6 +22,7 @@ from loan_default_tests.defs.sensors.harness import (
     RunStatus,
     broken_cursors,
 )
+from loan_default_tests.records import filled
 
 _NOW = datetime(2026, 3, 1, tzinfo=UTC)
 _JUMPS = [timedelta(hours=-1), timedelta(days=-7), timedelta(days=365), timedelta(days=-365)]
@@ -45,7 +46,7 @@ def test_people_are_told_once_of_all_that_happened(harness: Harness, monkeypatch
     harness.add_run("retraining_job", RunStatus.STARTED, {REASON_TAG: "Batch a drifted against version 1."})
     harness.add_run("serving_job", RunStatus.SUCCESS, {REASON_TAG: "no server answered"})
     record = {"batch": "a", "model_version": 1, "verdict": "drifted", "reasons": ["score: PSI 1.3 is above 0.25"]}
-    Path(harness.write("drift_report", "a.json", text=json.dumps(record))).touch()
+    Path(harness.write("drift_report", "a.json", text=json.dumps(filled("drift_report", record)))).touch()
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     decision_log.add(harness.storage.layout, _hold(2, an_hour_ago, "AUC is low."))  # and it is written now
     assert tick() == "Slack did not take the message. It is sent again."

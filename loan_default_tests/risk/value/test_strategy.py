@@ -6,7 +6,7 @@ import pytest
 from loan_default.risk.economics.approval import outcome_of
 from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.policy import HIGHEST_CUT_OFF, StrategyLimits
-from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve
+from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve, why_none
 from loan_default_tests.risk.economics.valued import valued_loans
 
 LOANS = valued_loans()
@@ -117,11 +117,20 @@ def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so()
 def test_limits_that_nothing_keeps_have_no_proposal() -> None:
     limits = StrategyLimits(default_rate_at_most=0.0001, approve_at_least=0.5)
     assert propose(LOANS, limits, 0.1, {}, bootstrap=Bootstrap(1, 5)) is None
+    assert why_none(LOANS, limits, 0.1, {}) == (
+        "No cut-off that keeps the limits of the policy is expected to earn anything; another "
+        "default_rate_at_most than 0.0001 would allow one."
+    )
+    impossible = StrategyLimits(default_rate_at_most=0.0001, volume_at_most=1.0)
+    sentence = why_none(LOANS, impossible, 0.1, {})
+    assert sentence.endswith("is expected to earn anything, even with any one of them left out.")
 
 
 def test_a_loss_is_proposed_only_where_loans_have_to_be_made() -> None:
     losing = replace(LOANS, expected_npv=LOANS.expected_npv - LOANS.amounts)
     assert propose(losing, StrategyLimits(), 0.1, {}, by="pd", bootstrap=Bootstrap(1, 5)) is None
+    nothing = "Whatever the cut-off, what it approves is not expected to earn anything."
+    assert why_none(losing, StrategyLimits(default_rate_at_most=0.2), 0.1, {}, by="pd") == nothing
     forced = propose(losing, StrategyLimits(approve_at_least=0.3), 0.1, {}, by="pd", bootstrap=Bootstrap(1, 5))
     assert forced is not None
     assert forced.outcome.expected_npv < 0

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from starlette.testclient import TestClient
@@ -17,6 +18,9 @@ def test_decisions_stand_newest_first_with_who_and_why(pages: TestClient) -> Non
     text = pages.get("/history").text
     assert text.count('<ol class="timeline">') == 1
     assert 'href="/versions/2"' in text
+    assert re.search(
+        r'policy, run <a class="mono" href="http://127.0.0.1:3000/runs/([0-9a-f]{8})[0-9a-f-]{28}">\1</a>', text
+    )
     assert "AUC 0.61 is no gain over that of version 1." in text
 
 

@@ -22,11 +22,14 @@ from loan_default.web.pages.promised import (
     backtest_table,
     default_chart,
     early_table,
+    finding_table,
     group_chart,
     group_table,
     version_table,
 )
 from loan_default.web.people import People
+from loan_default.web.tables import Cell
+from loan_default_tests.records import filled
 from loan_default_tests.web.clients import client_of
 
 pytestmark = pytest.mark.integration
@@ -63,6 +66,13 @@ def test_estimates_are_in_brackets_and_measures_are_not() -> None:
     assert [row[7] for row in table.rows] == ["0.7000", "[0.6800]"]
 
 
+def test_too_few_outcomes_are_no_failure_of_the_version() -> None:
+    rules = {"enough_outcomes": False, "early_defaults": True, "auc": False}
+    findings = [{"rule": rule, "passed": passed, "sentence": rule} for rule, passed in rules.items()]
+    results = [row[0] for row in finding_table({"findings": findings}).rows]
+    assert results == ["not enough outcomes", "pass", Cell("fail", tone="bad")]
+
+
 def test_what_came_of_young_loans_is_beside_what_was_expected_of_them() -> None:
     young = {"vintage": "2020-Q1", "loans": 1_100, "defaults": 31, "expected_defaults": 17.8, "expected_repaid": 39.6}
     rows = [{**young, "months_on_book": months, "repaid": 44} for months in (3.0, None)]
@@ -95,7 +105,7 @@ def test_a_back_test_is_drawn_beside_what_came_and_shown_though_no_outcome_was_h
     assert promised.table.rows == [("2013-01", None, 0.15, 0.14)]
     settings = Settings(tmp_path)
     record = {"measured_at": "2026-03-01T12:00:00+00:00", "tested_months": 12, "points": points}
-    storage.write_json(settings.layout.record("backtest"), record)
+    storage.write_json(settings.layout.record("backtest"), filled("backtest", record))
     text = client_of(create_app(settings, People())).get("/promised").text
     assert "What models of past months promised, and what came" in text
     assert "<caption>Developed as of past months" in text
@@ -158,7 +168,8 @@ def test_what_a_person_approved_is_held_against_its_outcome(pages_home: Settings
         [(defaulted, "decline", "approve"), (repaid, "decline", "approve"), (repaid, "review", "decline")]
     ):
         record = {"decision_id": f"d{number}", "recorded_at": f"2026-03-0{number + 1}T00:00:00+00:00", "id": loan}
-        override_log.add(settings.layout, {**record, "decided": decided, "decision": decision, "pd": 0.4})
+        override = {**record, "decided": decided, "decision": decision, "pd": 0.4}
+        override_log.add(settings.layout, filled("overrides", override))
     assert PromisedArchive(settings).read().overrides == (
         OverrideGroup("decline", "approve", 2, 0.4, 2, 1),
         OverrideGroup("review", "decline", 1, 0.4, 0, 0),

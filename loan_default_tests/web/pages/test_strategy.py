@@ -13,9 +13,10 @@ from loan_default.adapters import storage
 from loan_default.risk.economics.approval import ApprovedLoans
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
-from loan_default.web.pages.strategy import strategy_content
+from loan_default.web.pages.strategy import proposal_table, strategy_content
 from loan_default.web.people import People
 from loan_default.web.rendering import environment
+from loan_default_tests.records import filled
 from loan_default_tests.web.clients import client_of
 
 pytestmark = pytest.mark.integration
@@ -37,21 +38,31 @@ def test_the_page_shows_what_is_earned_and_how_many_default(pages: TestClient) -
 def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_path: Path) -> None:
     outcome = asdict(ApprovedLoans(80, 0.5, 8e5, 0.1, 0.12, 4e4, 5e4, 3e4, 2e4, 0.1, 0.07))
     rules = dict.fromkeys(("present", "pd", "npv"), outcome)
-    point = {"month": "2013-01", "label": "open", "model": "xgboost", "leads": True, "rules": rules}
+    point = {"month": "2013-01", "label": "open", "model": "logistic_regression", "leads": True, "rules": rules}
     others = [{**point, "leads": False}, {**point, "rules": None}, {"month": "2012-01", "label": "open"}]
     record = {"tested_months": 12, "unit": "dollars", "points": [point, *others]}
     content = strategy_content(None, None, record)
     (table,) = content["tables"]
     assert [row[:5] for row in table.rows] == [
-        ("2013-01", "open", "xgboost", word, 80) for word in ("by the policy", "by PD", "by value")
+        ("2013-01", "open", "logistic regression", word, 80) for word in ("by the policy", "by PD", "by value")
     ]
     assert table.rows[0][-4:] == (3e4, 2e4, 0.1, 0.07)
     settings = Settings(tmp_path)
-    storage.write_json(settings.layout.record("backtest"), record)
+    storage.write_json(settings.layout.record("backtest"), filled("backtest", record))
     text = unescape(client_of(create_app(settings, People())).get("/strategy").text)
     assert "What cut-offs would have earned" in text
     assert "In dollars, by the costs of the policy, of models that were developed at past months" in text
     assert strategy_content(None, None, {"tested_months": 12, "points": others})["tables"][0].rows == []
+
+
+def test_a_rule_without_a_proposal_says_why() -> None:
+    reasons = {"pd": "Whatever the cut-off, what it approves is not expected to earn anything."}
+    table = proposal_table(filled("strategy_report", {"proposals": {"pd": None, "npv": None}, "no_proposal": reasons}))
+    assert [(row[0], row[1], row[-1]) for row in table.rows] == [
+        ("by PD", None, reasons["pd"]),
+        ("by value", None, "No cut-offs keep the limits of the policy and are expected to earn anything."),
+    ]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
 def test_without_a_report_the_page_says_what_to_do(empty_pages: TestClient) -> None:
