@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,6 @@ def check(path: Path, file: Path | None = None) -> CheckedContract:
     policy, search_space = find_beside(path, "policy"), find_beside(path, "search_space")
     load_policy(policy, contract)
     load_search_space(search_space)
-    checked = check_contract(contract, file) if file else None
+    checked = check_contract(contract, file, today=datetime.now(UTC).date()) if file else None
     marks = marked_lines(path.read_text(encoding="utf-8-sig"))
     return CheckedContract(contract, policy, search_space, checked, marks["GUESS"], marks["DECIDE"])

@@ -97,11 +97,12 @@ def month_of(day: pl.Expr) -> pl.Expr:
     return pl.when(day.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then(day.dt.month_start())
 
 
-def out_of_years(day: pl.Expr) -> pl.Expr:
+def out_of_years(day: pl.Expr, today: date | None = None) -> pl.Expr:
     """Say of a day of four figures of a year that no loan is of it; null of others."""
     year = day.dt.year()
-    later = pl.when(year > _LAST_YEAR).then(pl.lit(f"lies in the future, after December {_LAST_YEAR}"))
-    return later.when(year.is_between(_WHOLE_YEAR, _FIRST_YEAR - 1)).then(pl.lit(f"lies before January {_FIRST_YEAR}"))
+    later, last = (day > today, f"{today:%Y-%m-%d}") if today else (year > _LAST_YEAR, f"December {_LAST_YEAR}")
+    future = pl.when(later).then(pl.lit(f"lies in the future, after {last}"))
+    return future.when(year.is_between(_WHOLE_YEAR, _FIRST_YEAR - 1)).then(pl.lit(f"lies before January {_FIRST_YEAR}"))
 
 
 def month_number(month: pl.Expr) -> pl.Expr:

@@ -37,7 +37,7 @@ class CleanedFile:
 
 
 def clean_loan_file(
-    source: str, contract: Contract, workspace: Workspace, engine: Engine, *, snapshot: date | None = None
+    source: str, contract: Contract, workspace: Workspace, engine: Engine, *, today: date, snapshot: date | None = None
 ) -> CleanedFile:
     """Clean a loan file in one pass, and store its loans, its rejected rows and its report.
 
@@ -46,6 +46,7 @@ def clean_loan_file(
         contract: what a loan is.
         workspace: where to.
         engine: where the work is done.
+        today: nothing that a file tells as past is later.
         snapshot: the month as of which outcomes are known; by default the last that the file shows.
 
     Raises:
@@ -65,6 +66,7 @@ def clean_loan_file(
                 cleaned=cleaned,
                 rejected=rejected,
                 snapshot=snapshot,
+                today=today,
                 fetch=partial(local_copy, workspace.staging),
                 engine=engine,
             )

@@ -19,6 +19,8 @@ from loan_default.steps.gates import GateFailed
 from loan_default.steps.workspace import Workspace
 from loan_default_tests.steps.book import as_json
 
+TODAY = date(2026, 11, 1)
+
 
 def _files(workspace: Workspace) -> set[str]:
     root = Path(str(workspace.layout.root))
@@ -28,7 +30,7 @@ def _files(workspace: Workspace) -> set[str]:
 def test_table_rejected_rows_and_report_are_stored_of_one_file(
     loans_csv: Path, contract: Contract, workspace: Workspace
 ) -> None:
-    cleaned = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine())
+    cleaned = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
     assert _files(workspace) == {"cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json"}
     report = read_json(workspace.layout.record("cleaning_report"))
     assert report == as_json(cleaned.report.to_dict())
@@ -37,7 +39,9 @@ def test_table_rejected_rows_and_report_are_stored_of_one_file(
 
 
 def test_the_snapshot_may_be_named(loans_csv: Path, contract: Contract, workspace: Workspace) -> None:
-    cleaned = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), snapshot=date(2016, 1, 1))
+    cleaned = clean_loan_file(
+        str(loans_csv), contract, workspace, LocalEngine(), today=TODAY, snapshot=date(2016, 1, 1)
+    )
     assert cleaned.report.snapshot == date(2016, 1, 1)
 
 
@@ -48,7 +52,7 @@ def test_of_a_file_that_is_refused_the_rejected_rows_are_stored(
     amount = pl.when(odd).then(pl.lit("many")).otherwise("loan_amnt").alias("loan_amnt")
     write_csv(loans.with_columns(amount), tmp_path / "odd.csv")
     with pytest.raises(GateFailed, match=r"50\.00% of the rows were rejected") as raised:
-        clean_loan_file(str(tmp_path / "odd.csv"), contract, workspace, LocalEngine())
+        clean_loan_file(str(tmp_path / "odd.csv"), contract, workspace, LocalEngine(), today=TODAY)
     assert raised.value.asset == "cleaned_loans"
     assert len(raised.value.findings) == 5
     first = "The first: odd.csv, row 1: loan_amnt 'many' is no number; it must be 100 to 1,000,000 dollars."
@@ -56,14 +60,14 @@ def test_of_a_file_that_is_refused_the_rejected_rows_are_stored(
     assert _files(workspace) == {"rejected_loans.parquet"}
     write_csv(loans[:3].with_columns(grade=pl.lit("H")), tmp_path / "bad.csv")
     with pytest.raises(BadInput, match=r"The first: bad\.csv, row 1: grade 'H' is not one of"):
-        clean_loan_file(str(tmp_path / "bad.csv"), contract, workspace, LocalEngine())
+        clean_loan_file(str(tmp_path / "bad.csv"), contract, workspace, LocalEngine(), today=TODAY)
     assert pl.read_parquet(str(workspace.layout.table("rejected_loans"))).height == 3
 
 
 def test_cleaned_loans_are_cut_as_of_the_snapshot_of_their_report(
     loans_csv: Path, contract: Contract, workspace: Workspace
 ) -> None:
-    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine())
+    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
     report = read_json(workspace.layout.record("cleaning_report"))
     loans = ParquetTable.of(workspace.layout.table("cleaned_loans"), workspace.staging)
     splits = split_cleaned_loans(loans, report, contract, SplitPlan(0.2, 0.2, None, None))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def _run(folder: Path, contract: Contract, rows: pl.DataFrame, **written: Any) -
         path.mkdir(parents=True)
     rows[:1_200].write_csv(folder / "loans.csv", **written)
     rows[1_200:].drop("status").write_csv(Path(str(layout.inbox), "a.csv"), **written)
-    report = clean_loan_file(str(folder / "loans.csv"), contract, workspace, engine).report
+    report = clean_loan_file(str(folder / "loans.csv"), contract, workspace, engine, today=date(2026, 11, 1)).report
     assert (report.kept, report.rejected) == (1_200, 0)
     loans = ParquetTable.of(layout.table("cleaned_loans"), workspace.staging)
     splits = split_cleaned_loans(loans, as_json(report.to_dict()), contract, SplitPlan(0.2, 0.2, None, None))

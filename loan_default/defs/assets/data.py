@@ -14,7 +14,7 @@ from loan_default.defs import metadata
 from loan_default.defs.book import Event
 from loan_default.defs.checks import check_results, check_specs
 from loan_default.defs.metadata import LOANS, OWNERS, Metadata
-from loan_default.defs.resources import ComputeResource, LoanBookResource, StorageResource
+from loan_default.defs.resources import ClockResource, ComputeResource, LoanBookResource, StorageResource
 from loan_default.defs.results import explain_failures, file_specs, report_together
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.quality_gates import CLEANING_RULES
@@ -79,6 +79,7 @@ def clean_raw_loans(
     loan_book: LoanBookResource,
     storage: StorageResource,
     compute: ComputeResource,
+    clock: ClockResource,
 ) -> Iterator[Event]:
     """Clean the loan file in one pass and stop where it is not what the contract expects."""
     workspace = storage.workspace(context.run.run_id)
@@ -87,6 +88,7 @@ def clean_raw_loans(
         loan_book.contract,
         workspace,
         compute.engine,
+        today=clock.now().date(),
         snapshot=parse_optional_month(config.snapshot_month, "snapshot_month"),
     )
     for warning in cleaned.report.warnings():

@@ -73,6 +73,7 @@ def clean_loans(
     cleaned: Path,
     rejected: Path,
     snapshot: date | None = None,
+    today: date | None = None,
     fetch: Callable[[Source], Path] = Path,  # type: ignore[assignment]
     engine: Engine | None = None,
 ) -> CleaningReport:
@@ -85,6 +86,7 @@ def clean_loans(
             `outcome` and, where loans mature, `matures`.
         rejected: Parquet to write: `REJECTED_SCHEMA`, a line for each unusable row.
         snapshot: month in which the files were taken; found in them by default.
+        today: no loan was issued later, nor paid, nor a file taken; by default that is not asked.
         fetch: a file → where it lies on the machine that asks.
         engine: where it is done; here by default.
 
@@ -98,14 +100,19 @@ def clean_loans(
             f"The snapshot month {snapshot:%Y-%m} was given, and the outcomes of {contract.name} are final, so no loan "
             "has to mature by it; leave it out."
         )
+    if snapshot and today and snapshot > today:
+        raise BadInput(
+            f"The snapshot month {snapshot:%Y-%m} lies in the future, after {today:%Y-%m-%d}; name the month in which "
+            "the file was taken."
+        )
     if not files:
         raise BadInput("No loan file was given; name a CSV, CSV.GZ or Parquet file of loans.")
     if engine is None or engine.processes == 1 or len(files) == 1:
         paths = [fetch(file) for file in files]
-        scan_files = partial(_scan_here, paths, contract, with_outcome=True)
+        scan_files = partial(_scan_here, paths, contract, with_outcome=True, today=today)
     else:
-        scan_files = partial(_scan_by_engine, files, contract, fetch=fetch, engine=engine)
-    locate = partial(_locate, files, contract, fetch=fetch, with_outcome=True)
+        scan_files = partial(_scan_by_engine, files, contract, fetch=fetch, engine=engine, today=today)
+    locate = partial(_locate, files, contract, fetch=fetch, with_outcome=True, today=today)
     return _clean(scan_files, locate, contract, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
 
 
@@ -171,6 +178,7 @@ def _scan_here(
     rejected: Path,
     *,
     with_outcome: bool,
+    today: date | None = None,
     names: Sequence[str] | None = None,
 ) -> FileScan:
     """Write both Parquet files from all loan files in one pass; `names` are what loans without an id are called by."""
@@ -184,7 +192,8 @@ def _scan_here(
         lines = lines or [LineCount()] * len(paths)
         how = partial(open_table, contract=contract, with_outcome=with_outcome, columns=extra, reader=reader)
         return [
-            replace(how(path, lines=count), name=name) for path, name, count in zip(paths, names, lines, strict=True)
+            replace(how(path, lines=count), name=name, read_on=today)
+            for path, name, count in zip(paths, names, lines, strict=True)
         ]
 
     with ThreadPoolExecutor(1) as background, refuse_damage(", ".join(map(str, paths))):
@@ -252,11 +261,12 @@ def _scan_by_engine(
     *,
     fetch: Callable[[Source], Path],
     engine: Engine,
+    today: date | None,
 ) -> FileScan:
     """Clean each file where the engine has room, and write what comes of them one behind the other."""
     scans: list[FileScan] = []
     with TemporaryDirectory(dir=cleaned.parent) as folder:
-        scan_file = partial(_scan_remotely, contract, fetch)
+        scan_file = partial(_scan_remotely, contract, fetch, today)
         results = engine.map(scan_file, zip(files, _unique_names(files), strict=True))
         for number, (scan, *contents) in enumerate(results):
             scans.append(scan)
@@ -268,13 +278,13 @@ def _scan_by_engine(
 
 
 def _scan_remotely(
-    contract: Contract, fetch: Callable[[Source], Path], named_file: tuple[Source, str]
+    contract: Contract, fetch: Callable[[Source], Path], today: date | None, named_file: tuple[Source, str]
 ) -> tuple[FileScan, bytes, bytes]:
     """Clean one file on an engine's machine; return its scan and the content of both Parquet files."""
     file, name = named_file
     with TemporaryDirectory() as folder:
         cleaned, rejected = Path(folder, "cleaned"), Path(folder, "rejected")
-        scan = _scan_here([fetch(file)], contract, cleaned, rejected, with_outcome=True, names=[name])
+        scan = _scan_here([fetch(file)], contract, cleaned, rejected, with_outcome=True, today=today, names=[name])
         return scan, cleaned.read_bytes(), rejected.read_bytes()
 
 
@@ -361,14 +371,19 @@ def _read_months(counts: pl.DataFrame, table: LoanTable, contract: Contract) -> 
     """Read the month that rows show from the counts of `_count_rows`; a loan is unreadable whose text is no month."""
     snapshot, dtype = contract.snapshot, counts.schema["text"]
     formats = (snapshot.format, snapshot.century) if snapshot else ()
-    month, text = read_month(pl.col("text"), dtype, *formats), as_text(pl.col("text"), dtype)
+    month, text = _until(read_month(pl.col("text"), dtype, *formats), table.read_on), as_text(pl.col("text"), dtype)
     unreadable = pl.when(month.is_null() & text.is_not_null()).then(pl.col("rows") - pl.col("not_loans")).otherwise(0)
     return counts.select(
-        pl.coalesce(month, "issued").alias("month"),
+        pl.coalesce(month, _until(pl.col("issued"), table.read_on)).alias("month"),
         *("rows", "not_loans", "without_id", "first"),
         text.alias("text"),
         unreadable.alias("unreadable"),
     )
+
+
+def _until(month: pl.Expr, today: date | None) -> pl.Expr:
+    """Return a month; null where it lies in the future."""
+    return month if today is None else pl.when(month <= today).then(month)
 
 
 def _unreadable_snapshots(
@@ -384,10 +399,10 @@ def _unreadable_snapshots(
             continue
         loans = int(counts.select(pl.col("rows").sum() - pl.col("not_loans").sum()).item())
         text, formats = pl.col("text"), contract.snapshot.format if contract.snapshot else ()
-        why = why_no_month(text, pl.String(), formats, "is no month").alias("why")
+        table = tables[int(str(number))]
+        why = why_no_month(text, pl.String(), formats, "is no month", table.read_on).alias("why")
         first = unreadable.select("first", "text", why, excel_remedy(text).alias("remedy")).row(0)
-        file = tables[int(str(number))].path.name
-        results.append(UnreadableSnapshots(column, file, int(unreadable["unreadable"].sum()), loans, *first))
+        results.append(UnreadableSnapshots(column, table.path.name, int(unreadable["unreadable"].sum()), loans, *first))
     return tuple(results)
 
 
@@ -407,12 +422,18 @@ def _move_duplicates(
 
 
 def _locate(
-    files: Sequence[Source], contract: Contract, ids: pl.Series, *, fetch: Callable[[Source], Path], with_outcome: bool
+    files: Sequence[Source],
+    contract: Contract,
+    ids: pl.Series,
+    *,
+    fetch: Callable[[Source], Path],
+    with_outcome: bool,
+    today: date | None = None,
 ) -> pl.DataFrame:
     """Read files again for the usable rows of these ids: the `file`, the `row` in it and the id of each, in order."""
     frames = []
     for file, name in zip(files, _unique_names(files), strict=True):
-        table = replace(open_table(fetch(file), contract, with_outcome=with_outcome), name=name)
+        table = replace(open_table(fetch(file), contract, with_outcome=with_outcome), name=name, read_on=today)
         frame, _ = _parse_rows(table, contract, with_outcome=with_outcome)
         rows = frame.filter(_USABLE & pl.col(contract.id_name).is_in(ids.implode()))
         frames.append(rows.select(pl.lit(table.path.name).alias("file"), pl.col(ROW).alias("row"), contract.id_name))

@@ -71,8 +71,8 @@ class ContractCheck:
     refusal: str | None
 
 
-def check_contract(contract: Contract, file: Path) -> ContractCheck:
-    """Hold a contract against a loan file.
+def check_contract(contract: Contract, file: Path, *, today: date | None = None) -> ContractCheck:
+    """Hold a contract against a loan file; nothing that it tells as past is after `today`.
 
     Raises:
         BadInput: the file cannot be opened by the contract: it is no table, or lacks required columns.
@@ -81,17 +81,21 @@ def check_contract(contract: Contract, file: Path) -> ContractCheck:
     parsed, _ = parse_table(table, contract, with_outcome=True)
     rows = parsed.collect()
     fields = tuple(_check_field(field, table, rows) for field in contract.fields)
-    report, refusal = _clean(contract, file)
+    report, refusal = _clean(contract, file, today)
     read = {field.column for field in contract.fields} | {contract.outcome.column, contract.snapshot_column}
     unused = tuple(name for name in table.dtypes if name not in read and not name.startswith(":"))
     return ContractCheck(fields, tuple(_statuses(contract, rows)), unused, report, refusal)
 
 
-def _clean(contract: Contract, file: Path) -> tuple[CleaningReport | None, str | None]:
+def _clean(contract: Contract, file: Path, today: date | None) -> tuple[CleaningReport | None, str | None]:
     with TemporaryDirectory() as folder:
         try:
             report = clean_loans(
-                [file], contract, cleaned=Path(folder, "cleaned.parquet"), rejected=Path(folder, "rejected.parquet")
+                [file],
+                contract,
+                cleaned=Path(folder, "cleaned.parquet"),
+                rejected=Path(folder, "rejected.parquet"),
+                today=today,
             )
         except BadInput as error:
             return None, str(error)

@@ -7,6 +7,7 @@ expressions over files in `cleaning`, over single applications in `applications`
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -89,6 +90,9 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
         if field.kind == "text" and table.source != "request" and dtypes[field.column].is_float()
     ]
     rules += [rule for field in fields for rule in _value_rules(field)]
+    if table.read_on:
+        past = (contract.time_name if contract.has_time else None, LAST_PAYMENT)
+        rules += [_future_rule(field, table.read_on) for field in present if field.name in past]
     if with_outcome:
         frame = frame.with_columns(_outcome(contract, dtypes))
         rules += _outcome_rules(contract, dtypes)
@@ -385,6 +389,12 @@ def _value_rules(field: LoanField) -> Iterator[RowRule]:
         outside = ~value.is_between(*field.range)
         scaled = f"times {field.scale:g} " if field.scale != 1 else ""
         yield RowRule(name, f"{name}: out of range", outside, f"{scaled}is outside of {field.allowed}")
+
+
+def _future_rule(field: LoanField, today: date) -> RowRule:
+    """Reject a row that tells as past what is to come."""
+    why = f"lies in the future, after {today:%Y-%m-%d}"
+    return RowRule(field.name, f"{field.name}: in the future", pl.col(field.name) > today, why)
 
 
 def _outcome_rules(contract: Contract, dtypes: Dtypes) -> list[RowRule]:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -67,7 +68,8 @@ class LoanTable:
     read before it is collected.
 
     A loan without an id is called by `name` and its row. `rows` is how many the file has, where that is known.
-    `source` says where it comes from: a file of either kind, or a request.
+    `source` says where it comes from: a file of either kind, or a request. Nothing that a file tells as past is after
+    the day `read_on`, where that is known.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class LoanTable:
     layout: FileLayout | None
     rows: int | None = None
     source: Source = "request"
+    read_on: date | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from functools import reduce
 from itertools import product
@@ -259,8 +260,10 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
     return pl.coalesce(*by_format, first_day(coded_month_number(named)), month_of(_day(text)))
 
 
-def why_no_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: str) -> pl.Expr:
-    """Say why `read_month` reads nothing from a value: that it is a month of another time, or `otherwise`.
+def why_no_month(
+    expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: str, today: date | None = None
+) -> pl.Expr:
+    """Say why nothing is read from a month's value: that it is of another time, as after `today`, or `otherwise`.
 
     To be asked of the few rows that are rejected: each format is tried again.
     """
@@ -269,7 +272,7 @@ def why_no_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], othe
     else:
         text = as_text(expr, dtype)
         days = [*(day_by(format_, text) for format_ in (*formats, "%b-%Y", "%Y-%m")), _day(text)]
-    return pl.coalesce(*map(out_of_years, days), pl.lit(otherwise))
+    return pl.coalesce(*(out_of_years(day, today) for day in days), pl.lit(otherwise))
 
 
 def _day(text: pl.Expr) -> pl.Expr:

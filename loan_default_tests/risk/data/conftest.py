@@ -36,9 +36,14 @@ def clean(tmp_path: Path, contract: Contract) -> Clean:
     """Return a function that cleans files or a frame, and checks what must hold of every run."""
     cleaned, rejected = tmp_path / "out" / "cleaned.parquet", tmp_path / "out" / "rejected.parquet"
 
-    def run(*sources: Path | pl.DataFrame, by: Contract = contract, snapshot: date | None = None) -> CleaningResult:
+    def run(
+        *sources: Path | pl.DataFrame,
+        by: Contract = contract,
+        snapshot: date | None = None,
+        today: date | None = None,
+    ) -> CleaningResult:
         paths = [as_csv(source, tmp_path / f"loans{number}.csv") for number, source in enumerate(sources)]
-        report = clean_loans(paths, by, cleaned=cleaned, rejected=rejected, snapshot=snapshot)
+        report = clean_loans(paths, by, cleaned=cleaned, rejected=rejected, snapshot=snapshot, today=today)
         result = CleaningResult(report, pl.read_parquet(cleaned), pl.read_parquet(rejected))
         assert report.rows_read == report.kept + report.rejected + report.lines_not_loans
         assert (result.loans.height, result.rejected.height) == (report.kept, report.rejected)

@@ -105,3 +105,27 @@ def test_a_file_without_snapshot_column_takes_the_newest_issue_month(few: pl.Dat
     assert clean(few.with_columns(last_credit_pull_d=pl.lit(None, dtype=pl.String))).report.snapshot == twice
     alone = clean(few[:1].drop("last_credit_pull_d"))
     assert alone.report.snapshot == alone.loans["issue_d"][0]
+
+
+def test_nothing_that_is_past_lies_in_the_future(few: pl.DataFrame, clean: Clean, tmp_path: Path) -> None:
+    """A snapshot that a slip moved ahead lets every loan mature."""
+    today, row = date(2026, 3, 31), pl.int_range(pl.len())
+
+    def slip(column: str, month: str, *numbers: int) -> pl.Expr:
+        return pl.when(row.is_in(numbers)).then(pl.lit(month)).otherwise(column).alias(column)
+
+    odd = few.with_columns(slip("issue_d", "2026-04", 0), slip("last_pymnt_d", "Apr-2026", 1))
+    odd = odd.with_columns(slip("last_credit_pull_d", "May-2026", 2, 3))
+    result = clean(as_csv(odd, tmp_path / "odd.csv"), today=today)
+    sentences = ["issue_d '2026-04' lies in the future, after 2026-03-31"]
+    sentences += ["last_payment 'Apr-2026' lies in the future, after 2026-03-31"]
+    assert result.rejected["reason"].to_list() == sentences
+    (unreadable,) = result.report.unreadable_snapshots
+    assert str(unreadable) == (
+        "odd.csv, row 3: last_credit_pull_d 'May-2026' lies in the future, after 2026-03-31, the first of 2 such loans "
+        "among 40"
+    )
+    assert result.report.snapshot == date(2019, 3, 1)
+    assert clean(odd, today=date(2026, 5, 1)).report.snapshot == date(2026, 5, 1)
+    with pytest.raises(BadInput, match=r"^The snapshot month 2026-04 lies in the future, after 2026-03-31; name the"):
+        clean(few, snapshot=date(2026, 4, 1), today=today)
