@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol, TypeVar, get_args
 
 import polars as pl
+import polars.selectors as cs
 
 from loan_default.risk.compute import Engine
 from loan_default.risk.contract.book import Contract
@@ -218,7 +219,7 @@ def _read_all_rows(
         tables = open_tables(reader)
         try:
             months = stream(tables)
-        except pl.exceptions.ComputeError:
+        except (pl.exceptions.ComputeError, OverflowError):
             if reader == readers[-1]:
                 raise
             continue
@@ -297,7 +298,11 @@ def _unique_names(files: Sequence[Source]) -> list[str]:
 def _stream(
     tables: Sequence[LoanTable], contract: Contract, cleaned: Path, rejected: Path, *, with_outcome: bool
 ) -> pl.DataFrame:
-    """Write both Parquet files; return by table and month shown the rows, and how many are no loans or unreadable."""
+    """Write both Parquet files; return by table and month shown the rows, and how many are no loans or unreadable.
+
+    Raises:
+        OverflowError: a number of an unusable row, which a reader took from a text, is larger than a float can be.
+    """
     parsed = [_parse_rows(table, contract, with_outcome=with_outcome) for table in tables]
     outputs = [
         _outputs(frame, table, contract, with_outcome=with_outcome)
@@ -309,6 +314,8 @@ def _stream(
         sinks = [pl.concat(usable).sink_parquet(cleaned, lazy=True)]
         sinks += [rows.sink_parquet(path, lazy=True) for rows, path in zip(unusable, paths, strict=True)]
         counted = pl.collect_all([*sinks, *counts], engine="streaming")[len(sinks) :]
+        if any(table.source == "text" and _hold_infinity(path) for path, table in zip(paths, tables, strict=True)):
+            raise OverflowError  # read as text, a reason can quote what the file says
         # Asked of these rows alone: in the stream every block of rows would go through all reasons.
         lines = [
             rejection_lines(pl.scan_parquet(path, glob=False), rules, table, contract)
@@ -319,6 +326,12 @@ def _stream(
         _read_months(count, table, contract).with_columns(pl.lit(number).alias("table"))
         for number, (count, table) in enumerate(zip(counted, tables, strict=True))
     )
+
+
+def _hold_infinity(rows: Path) -> bool:
+    """Tell whether the file says infinity of a field of one of these rows."""
+    numbers = pl.scan_parquet(rows, glob=False).select((cs.starts_with(RAW) & cs.float()).is_infinite().any())
+    return any(numbers.collect().row(0) if numbers.collect_schema() else ())
 
 
 def _outputs(

@@ -181,3 +181,10 @@ def test_of_loans_with_one_id_the_first_stays(few: pl.DataFrame, cleaned_few: pl
 def test_a_duplicate_of_a_rejected_loan_is_kept(few: pl.DataFrame, clean: Clean) -> None:
     result = clean(with_values(few, 0, grade="H"), few[:1])
     assert (result.report.kept, result.report.problems) == (40, {"grade: unknown level": 1})
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1E+999", "9" * 400])
+def test_a_number_that_no_float_holds_is_quoted_as_it_stands(text: str, few: pl.DataFrame, clean: Clean) -> None:
+    (reason,) = clean(with_values(few, 3, loan_amnt=text)).rejected["reason"]
+    quoted = text if len(text) < 200 else text[:200] + "…"
+    assert reason == f"loan_amnt '{quoted}' is outside of 100 to 1,000,000 dollars"
