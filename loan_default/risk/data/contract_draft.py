@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
-from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, TableProfile
+from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, NumberStyle, TableProfile
 from loan_default.risk.reviewed_file import CONF
 
 _SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field
@@ -60,6 +60,19 @@ _MONEY = _words(
     "installment instalment price funded assets savings "
     "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito"
 )
+_UNNAMED = "units of money"
+_CURRENCIES = {
+    "dollars": "$ USD US$",
+    "euros": "€ EUR",
+    "pounds": "£ GBP",
+    "francs": "CHF",
+    "reais": "R$",
+    "rupees": "₹ Rs",
+    "yen": "¥ JP¥",
+    "złoty": "zł",
+    "korun": "Kč",
+    "forints": "Ft",
+}
 _INCOME = _words("income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito")
 _PERCENT = _words("rate percent pct util utilization ratio dti apr ltv debtinc share interest")
 _RATE = _words("rate apr interest")
@@ -211,8 +224,9 @@ def draft_contract(
         *_identity_lines(identity, names),
         *_time_lines(time, names),
     ]
+    money = _money(profile.style)
     for column in fields:
-        lines += _field_lines(column, names[column.name])
+        lines += _field_lines(column, names[column.name], money)
     text = "\n".join(lines) + "\n"
     return Draft(text, outcome, time.name if time else None, identity.name if identity else None, suspects)
 
@@ -389,7 +403,7 @@ def _format_lines(column: ColumnProfile) -> Iterator[str]:
         yield f"    format: {_text(column.formats[0])}"
 
 
-def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
+def _field_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     """Yield the description of a field, and before it what was seen."""
     yield ""
     yield f"  # {_profile_comment(column)}"
@@ -412,7 +426,7 @@ def _field_lines(column: ColumnProfile, name: str) -> Iterator[str]:
         yield "    role: support  # GUESS: for derived fields, as months_between(it, the time); else leave it out"
         yield from _format_lines(column)
     elif column.numbers is not None and not (_is_coded(column, name) or _CODES.search(name)):
-        yield from _number_lines(column, name)
+        yield from _number_lines(column, name, money)
     elif column.levels:
         yield from _level_lines(column, name)
     else:
@@ -477,15 +491,15 @@ def _protected_lines(column: ColumnProfile) -> Iterator[str]:
         yield "    kind: text"
 
 
-def _number_lines(column: ColumnProfile, name: str) -> Iterator[str]:
+def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     assert column.numbers is not None
-    unit, scale = _unit(column, name)
+    unit, scale = _unit(column, name, money)
     unit = column.suffix or unit
     low, high = _range(column, name, scale)
     opinion = _OPINIONS.search(name) and not _MONEY.search(name)
     yield "    kind: number"
     yield "    role: feature"
-    yield f"    unit: {unit}  # GUESS"
+    yield f"    unit: {unit}  # GUESS" + (": name the currency, as dollars or euros" if _UNNAMED in unit else "")
     if scale != 1:
         yield f"    scale: {scale}  # GUESS: the file has fractions, and {unit} is so many times that"
     if column.suffix:
@@ -519,7 +533,15 @@ def _levels(column: ColumnProfile) -> tuple[str, ...]:
     return tuple(f"{number:.15g}" for number in sorted({float(level.replace(",", ".")) for level in column.levels}))
 
 
-def _unit(column: ColumnProfile, name: str) -> tuple[str, int]:
+def _money(style: NumberStyle) -> str:
+    """Return what the file's money is counted in, by the one currency that stands in it."""
+    named = {
+        name for name, signs in _CURRENCIES.items() for sign in style.currencies if sign.strip(".") in signs.split()
+    }
+    return named.pop() if len(named) == 1 else _UNNAMED
+
+
+def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, int]:
     """Guess the unit, and how many of it the file's 1 is."""
     assert column.numbers is not None
     low, high = column.numbers
@@ -527,10 +549,10 @@ def _unit(column: ColumnProfile, name: str) -> tuple[str, int]:
         fraction = not column.percent and low >= 0 and high <= 1.5
         return ("percent a year" if _RATE.search(name) else "percent"), 100 if fraction else 1
     if _INCOME.search(name):
-        return ("dollars a month" if _MONTHLY.search(name) else "dollars a year"), 1
+        return f"{money} a {'month' if _MONTHLY.search(name) else 'year'}", 1
     for words, unit in (
         (_COUNTS, "count"),
-        (_MONEY, "dollars"),
+        (_MONEY, money),
         (_DAYS_LONG, "days"),
         (_MONTHS, "months"),
         (_YEARS, "years"),

@@ -102,6 +102,26 @@ def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
     assert all("GUESS" not in field.description for field in contract.fields)
 
 
+@pytest.mark.parametrize(
+    ("sign", "unit"),
+    [
+        ("$", "dollars"),
+        ("R$ ", "reais"),
+        ("€", "euros"),
+        ("Rs. ", "rupees"),
+        ("", "units of money"),
+        ("kr ", "units of money"),
+    ],
+)
+def test_money_is_counted_in_the_currency_of_the_file(sign: str, unit: str, tmp_path: Path) -> None:
+    """`$` was guessed of any country's book."""
+    incomes = pl.Series([f"{sign}{20_000 + 10 * number}" for number in range(ROWS)])
+    draft = drafted(loans().rename({"AnnualIncome": "income"}).with_columns(income=incomes))
+    fields = load_draft(draft, tmp_path).by_name
+    assert fields["income"].unit == f"{unit} a year"
+    assert (": name the currency" in draft.text) is (unit == "units of money")
+
+
 def test_names_that_are_glued_together_are_read_as_their_words(tmp_path: Path) -> None:
     draft = drafted(
         loans()
