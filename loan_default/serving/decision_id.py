@@ -13,6 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ Whole = TypeVar("Whole", int, NDArray[Any])
 
 ROWS = 1 << 16  # of one request at most
 _VERSION, _VARIANT = 7 << 76, 2 << 62  # RFC 9562, section 5.7
+_LETTERS = 36  # of an id as text
+_DIGITS = [position for position in range(_LETTERS) if position not in (8, 13, 18, 23)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -81,11 +84,13 @@ def text_from(moment: datetime) -> str:
     return text_of((ticks >> 12) << 80 | _VERSION | (ticks & 0xFFF) << 64 | _VARIANT)
 
 
-def texts_from_bytes(ids: pl.Expr) -> pl.Expr:
-    """Write ids, arrays of 16 bytes, as `text_of` does."""
-    digits = ids.arr.to_list().cast(pl.Binary).bin.encode("hex")
-    parts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-    return pl.concat_str([digits.str.slice(*part) for part in parts], separator="-")
+def texts_from_bytes(ids: bytes) -> list[str]:
+    """Write ids of 16 bytes each as `text_of` does."""
+    digits = np.frombuffer(ids.hex().encode(), dtype=np.uint8).reshape(-1, 32)
+    letters = np.full((len(digits), _LETTERS), ord("-"), dtype=np.uint8)
+    letters[:, _DIGITS] = digits
+    texts = letters.tobytes().decode()
+    return [texts[start : start + _LETTERS] for start in range(0, len(texts), _LETTERS)]
 
 
 def text_of_rows(firsts: pl.Expr, rows: pl.Expr) -> pl.Expr:

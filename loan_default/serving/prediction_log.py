@@ -299,10 +299,10 @@ def _answers(records: Sequence[Decisions]) -> pl.DataFrame:
     """Build what was decided, and of each row's request who asked and how, with plain values."""
     request_of = np.repeat(np.arange(len(rows := _texts(records, "rows"))), rows)
     named = ("request_id", "trace_id", "caller", "on_behalf_of", "output")
-    firsts = pl.Series(_numbers(records, "firsts", np.uint8).reshape(-1, 16))
+    firsts = b"".join([record.firsts for record in records])
     texts = {name: pl.Series([text or None for text in _texts(records, name)], dtype=pl.String) for name in named}
-    of_request = pl.DataFrame({"first": firsts, **texts}).with_columns(texts_from_bytes(pl.col("first")))
-    moments = microseconds_of(_numbers(records, "firsts", ">u8")[::2])
+    of_request = pl.DataFrame({"first": texts_from_bytes(firsts), **texts})
+    moments = microseconds_of(np.frombuffer(firsts, ">u8")[::2])
     return of_request[request_of].hstack(
         [
             pl.Series("row", _numbers(records, "positions", _POSITION).astype(np.int64)),

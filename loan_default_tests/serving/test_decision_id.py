@@ -6,7 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from loan_default.risk.errors import BadInput
-from loan_default.serving.decision_id import ROWS, DecisionIds, decided_at, first_of, text_from, text_of
+from loan_default.serving.decision_id import (
+    ROWS,
+    DecisionIds,
+    decided_at,
+    first_of,
+    text_from,
+    text_of,
+    texts_from_bytes,
+)
 
 AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
 
@@ -44,6 +52,12 @@ def test_the_least_id_of_a_moment_parts_what_was_decided_before_it(microseconds:
     assert decided_at(first_of(least)[0]) == moment
     assert text_of(DecisionIds(lambda: nanoseconds(moment - tick)).draw(), ROWS - 1) < least
     assert least < text_of(DecisionIds(lambda: nanoseconds(moment) + 999).draw())
+
+
+def test_ids_kept_as_bytes_are_written_alike() -> None:
+    drawn = [DecisionIds().draw() for _ in range(3)]
+    assert texts_from_bytes(b"".join(first.to_bytes(16) for first in drawn)) == [text_of(first) for first in drawn]
+    assert texts_from_bytes(b"") == []
 
 
 @pytest.mark.parametrize("text", ["", "abc", "loan-7", "7d5b9348-d696-4629-b1b9-b43a58f3e0e8", "0" * 32])
