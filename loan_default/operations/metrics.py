@@ -51,9 +51,12 @@ def serve_metrics(settings: Settings, host: str, port: int) -> Thread:
     busy machine longer than Prometheus waits.
 
     Raises:
-        OSError: the address cannot be bound.
+        BadInput: the address cannot be bound.
     """
+    from loan_default.adapters.sockets import bind
     from loan_default.adapters.tracking import TrackingError
+
+    bind(host, port).close()
 
     try:
         write_metrics(settings)

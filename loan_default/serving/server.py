@@ -26,6 +26,7 @@ from upath import UPath
 
 from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
 from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.sockets import bind
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
@@ -246,7 +247,8 @@ def serve(config: ServerConfig, registry: RegistryClient | None = None) -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        socket = _bind(uvicorn_config)
+        socket = bind(config.host, config.port)
+        socket.set_inheritable(True)  # by the workers
         # uvicorn puts this back, then raises again what has stopped it
         _ignore(signal.SIGTERM, signal.SIGINT, *_NOBODYS)
         hangup = signal.getsignal(signal.SIGHUP)
@@ -302,13 +304,3 @@ def _log_in_background() -> None:
     atexit.register(writer.close, 1.0)
     stream: Any = TextStream(writer)
     logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT, stream=stream, force=True)
-
-
-def _bind(uvicorn_config: Any) -> Any:
-    try:
-        return uvicorn_config.bind_socket()
-    except SystemExit:  # uvicorn has said why in its log
-        raise BadInput(
-            f"{uvicorn_config.host}:{uvicorn_config.port} cannot be bound, perhaps because another program uses it; "
-            "choose another --port."
-        ) from None

@@ -6,8 +6,10 @@ The settings of both are read by `settings`; what it answers is `app`'s.
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from dataclasses import dataclass
 
+from loan_default.adapters.sockets import bind
 from loan_default.risk.errors import BadInput
 from loan_default.serving.http import is_loopback
 from loan_default.settings import WEB_KEY, WEB_PROXIES, WEB_USER_HEADER, WEB_USERS, Settings
@@ -71,21 +73,22 @@ def _networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress
 
 
 def run(settings: Settings, config: WebConfig) -> None:
-    """Answer until the process is ended."""
+    """Answer until the process is ended.
+
+    Raises:
+        BadInput: the address cannot be bound.
+    """
     import uvicorn
 
     from loan_default.web.app import create_app, warm_up
 
+    socket = bind(config.host, config.port)
     app = create_app(settings, config.people)
     warm_up(app)
 
     # The proxy's own word for who asks is read by `people`, from its address as it comes.
-    uvicorn.run(
-        app,
-        host=config.host,
-        port=config.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
+    uvicorn_config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, proxy_headers=False
     )
+    with suppress(KeyboardInterrupt):  # which uvicorn raises again when it has stopped
+        uvicorn.Server(uvicorn_config).run(sockets=[socket])
