@@ -85,6 +85,8 @@ def backtest_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     }
     for label, (style, colour) in styles.items():
         measured = [point for point in points if point["label"] == label and point["auc"] is not None]
+        if not measured:
+            continue
         positions, values = [months.index(point["month"]) for point in measured], [point["auc"] for point in measured]
         axes.plot(positions, values, style, color=colour, markersize=4, linewidth=1.2, label=label)
     axes.set_xticks(range(len(months)), months, rotation=45)
