@@ -488,11 +488,11 @@ def _remedy(expected: str, value: Any, text: str | None) -> str:
         try:
             return f"{float(value):.10g} without quotes"
         except ValueError:
-            return _share_of(value) or expected
+            return _number_meant(value) or expected
     return _EXAMPLES.get(expected, expected)
 
 
-def _share_of(percent: str) -> str | None:
-    """Return the share that a text such as `15 %` means."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", percent)
-    return f"{float(match[1]) / 100:.10g}" if match else None
+def _number_meant(text: str) -> str | None:
+    """Return the number that a text such as `15 %` or `0,15` means."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|0,\d+|\d+,\d{1,2})\s*(%?)\s*", text)
+    return f"{float(match[1].replace(',', '.')) / (100 if match[2] else 1):.10g}" if match else None

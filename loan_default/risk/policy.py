@@ -6,6 +6,7 @@ Only limits live here. Holding evidence against them belongs in `validation.prom
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -277,6 +278,13 @@ class OverridePolicy(Section):
 
     reasons: Mapping[str, str] = Field(min_length=1, examples=["{income_verified: Income was verified by documents}"])
 
+    def problems(self) -> Iterator[Problem]:
+        """Yield codes and meanings that nobody could choose by."""
+        for code, meaning in self.reasons.items():
+            if not (code.strip() and meaning.strip()):
+                sentence = f"the reason {json.dumps(code)} has no {'meaning' if code.strip() else 'code'}; write both"
+                yield Problem(f"{sentence}, as error: A mistake in the application", ("reasons", code))
+
 
 class StrategyLimits(Section):
     """Limits within which cut-offs are proposed; what is left out is not limited.
@@ -308,7 +316,7 @@ class ValuePolicy(Section):
         limits: within which `strategy_report` proposes cut-offs.
     """
 
-    funding_rate: float = Field(ge=0, le=1)
+    funding_rate: float = Field(ge=0, le=1, examples=[0.05])
     servicing_cost: float = Field(default=0.0, ge=0, le=1)
     origination_cost: float = Field(default=0.0, ge=0, le=1)
     capital_share: float = Field(default=0.1, gt=0, le=1)

@@ -204,14 +204,15 @@ def test_all_mistakes_of_a_search_space(tmp_path: Path) -> None:
     path = tmp_path / "search_space.yaml"
     path.write_text(
         """xgboost:
-  start: {max_depth: 4, learning_rate: 2e-2}
+  start: {max_depth: 4, learning_rate: 2e-2, gamma: 1}
   search:
     max_depth: {low: 5, high: 3}
     learning_rate: {low: 0, high: 0.01, log: true}
     max_leaves: {low: {depth: 4}, high: 2}
     eta: {low: 1, high: 2}
+    gamma: {low: 1, high: 1}
   least_gain: -1
-  rounds_at_most: 2000
+  full_size: {max_depth: 0}
   stop_after_rounds: fifty
 forest: {trees: 5}
 logistic_regression: {C: 0.01, enabled: 'no'}
@@ -220,15 +221,18 @@ logistic_regression: {C: 0.01, enabled: 'no'}
     with pytest.raises(BadInput) as refusal:
         load_search_space(path)
     assert [line.removeprefix(f"{path}, line ") for line in str(refusal.value).splitlines()] == [
+        "1: xgboost.rounds_at_most: the key is missing; write rounds_at_most: 2000.",
         "4: xgboost.search.max_depth: low (5) must be below high (3); exchange them.",
         "5: xgboost: learning_rate starts at 0.02, outside of 0 to 0.01; change one of the two.",
         "5: xgboost.search.learning_rate: low (0) must be above 0 on a log scale; write more, or log: false.",
         "6: xgboost.search.max_leaves.low: it is keys with values, and it has to be a number; write a number.",
         "7: xgboost: eta is no parameter that may be set here; write learning_rate.",
-        "8: xgboost.least_gain: -1 is not allowed; write a number of at least 0.",
-        "10: xgboost.stop_after_rounds: fifty is a text, and it has to be a whole number; write a whole number.",
-        "11: forest: there is no such key; write random_forest.",
-        "12: logistic_regression.enabled: no is a text, and it has to be true or false; write true or false.",
+        "8: xgboost.search.gamma: low (1) must be below high (1); write others, or leave the parameter out.",
+        "9: xgboost.least_gain: -1 is not allowed; write a number of at least 0.",
+        "10: xgboost.full_size.max_depth: 0 is not allowed; write a number of at least 1.",
+        "11: xgboost.stop_after_rounds: fifty is a text, and it has to be a whole number; write a whole number.",
+        "12: forest: there is no such key; write random_forest.",
+        "13: logistic_regression.enabled: no is a text, and it has to be true or false; write true or false.",
     ]
 
 

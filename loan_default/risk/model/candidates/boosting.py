@@ -10,7 +10,7 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -43,7 +43,8 @@ class Span(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield ends between which nothing lies."""
         if not self.low < self.high:
-            yield Problem(f"low ({self.low}) must be below high ({self.high}); exchange them", ("low",))
+            remedy = "exchange them" if self.low > self.high else "write others, or leave the parameter out"
+            yield Problem(f"low ({self.low}) must be below high ({self.high}); {remedy}", ("low",))
         if self.log and self.low <= 0:
             yield Problem(f"low ({self.low}) must be above 0 on a log scale; write more, or log: false", ("low",))
 
@@ -88,13 +89,13 @@ class BoostingParameters(CandidateParameters):
     takes: ClassVar[Mapping[str, Span]] = {}
     instead: ClassVar[Mapping[str, str]] = {}
 
-    start: Mapping[str, int | float]
-    search: Mapping[str, Span]
-    least_gain: float = Field(ge=0)
+    start: Mapping[str, int | float] = Field(examples=["{learning_rate: 0.02}"])
+    search: Mapping[str, Span] = Field(examples=["{learning_rate: {low: 0.01, high: 0.3, log: true}}"])
+    least_gain: float = Field(ge=0, examples=[0.0005])
     tuned_on_at_most: int = Field(default=1_000_000, ge=1_000)
-    rounds_at_most: int = Field(ge=1)
-    stop_after_rounds: int = Field(ge=1)
-    full_size: Mapping[str, int] = {}
+    rounds_at_most: int = Field(ge=1, le=100_000, examples=[2000])
+    stop_after_rounds: int = Field(ge=1, examples=[50])
+    full_size: Mapping[str, Annotated[int, Field(ge=1)]] = {}
 
     def problems(self) -> Iterator[Problem]:
         """Yield parameters that the library does not take, or that are searched from a start out of reach."""

@@ -27,7 +27,7 @@ class RegressionParameters(CandidateParameters):
         C: inverse strength of the L2 penalty on standardised columns.
     """
 
-    C: float = Field(gt=0)
+    C: float = Field(gt=0, examples=[0.01])
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ class ForestParameters(CandidateParameters):
         colsample_bynode: share of the columns that each split sees.
     """
 
-    trees: int = Field(ge=1)
-    max_depth: int = Field(ge=1)
-    min_child_weight: float = Field(ge=0)
-    subsample: float = Field(gt=0, le=1)
-    colsample_bynode: float = Field(gt=0, le=1)
+    trees: int = Field(ge=1, le=100_000, examples=[200])
+    max_depth: int = Field(ge=1, le=64, examples=[8])
+    min_child_weight: float = Field(ge=0, examples=[5])
+    subsample: float = Field(gt=0, le=1, examples=[0.632])
+    colsample_bynode: float = Field(gt=0, le=1, examples=[0.2])
 
 
 class RandomForest(XGBoostModel):
