@@ -225,7 +225,8 @@ class Splits:
             )
         if self.labels_known_by is None:
             return ()
-        overdue = f"{self.overdue:,} loans have no outcome although it had to be known by {self.snapshot:%Y-%m}."
+        loans = "1 loan has" if self.overdue == 1 else f"{self.overdue:,} loans have"
+        overdue = f"{loans} no outcome although it had to be known by {self.snapshot:%Y-%m}."
         return self._hindsight(self.labels_known_by), *self._open_remark(), overdue
 
     def _open_remark(self) -> Iterator[str]:

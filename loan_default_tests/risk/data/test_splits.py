@@ -1,6 +1,7 @@
 """The record of how loans were divided: read again as it was, its fingerprint, and what a model may have seen."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -83,6 +84,7 @@ def test_what_was_known_when_is_told(contract: Contract) -> None:
         "before that was known: figures on them are out of time, not point in time.",
         "0 loans have no outcome although it had to be known by 2019-03.",
     )
+    assert replace(splits, overdue=1).remarks[-1] == "1 loan has no outcome although it had to be known by 2019-03."
     later = pl.concat([book(dict.fromkeys(months_of(2008, 12), 10)), book({date(2012, 6, 1): 20})])
     remark, _ = split_book(later, contract, SplitPlan(test_from=date(2012, 6, 1))).remarks
     assert remark.endswith("123 months before the snapshot of 2019-03.")

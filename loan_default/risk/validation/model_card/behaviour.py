@@ -184,9 +184,9 @@ def parity(inputs: ModelCardInputs) -> Iterator[str]:
     if measured is None:
         yield NOT_MEASURED
         return
+    apart = f"differ by {measured.difference:.1e} at most" if measured.difference else "are the same"
     yield (
         f"The scoring server's form of the model (`{measured.form}`) was asked for {measured.rows:,} test "
-        "loans one at a time, and the version itself, which scores batches, for all of them together: PDs differ by "
-        f"{measured.difference:.1e} at most, {measured.decisions:,} decisions and {measured.reasons:,} lists "
-        "of reasons differ."
+        f"loans one at a time, and the version itself, which scores batches, for all of them together: PDs {apart}, "
+        f"{plural(measured.decisions, 'decision')} and {plural(measured.reasons, 'list')} of reasons differ."
     )

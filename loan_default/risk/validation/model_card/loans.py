@@ -24,7 +24,8 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
     names = ", ".join(PurePath(name).name for name in cleaning["files"])
     loans = cleaning["kept"] + cleaning["rejected"]
     as_of = f", as of {splits.snapshot:%Y-%m}" if splits.snapshot else ""
-    others = f" {cleaning['lines_not_loans']:,} lines are no loans." if cleaning["lines_not_loans"] else ""
+    no_loans = cleaning["lines_not_loans"]
+    others = f" {plural(no_loans, 'line')} {'is no loan' if no_loans == 1 else 'are no loans'}." if no_loans else ""
     yield bullets(
         [
             f"Files: {names} (fingerprint `{cleaning['fingerprint']}`){as_of}.{others}",
@@ -40,7 +41,7 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
         yield "Loans were rejected for:"
         yield markdown_table(["Problem", "Loans"], problems[:_PROBLEMS_SHOWN])
         if len(problems) > _PROBLEMS_SHOWN:
-            yield f"and {len(problems) - _PROBLEMS_SHOWN:,} rarer problems."
+            yield f"and {plural(len(problems) - _PROBLEMS_SHOWN, 'rarer problem')}."
     yield _maturity(splits, inputs.scorer.contract)
     yield from _transformed(cleaning["layouts"], inputs.scorer.contract)
     if len({(cut.calibrate_from, cut.test_from) for cut in splits.cuts}) > 1:
@@ -131,7 +132,7 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
     period = "year of issue" if contract.has_time else f"`{contract.order_name}`"
     newest = f", the newest {_YEARS_SHOWN}" if len(years) == _YEARS_SHOWN else ""
     by = f", in all and by the {period} (those of {LEAST_ROWS} loans or more{newest})" if years else ""
-    full, fields = len(measured) - len(lacking), "1 field" if len(measured) == 1 else f"{len(measured):,} fields"
+    full, fields = len(measured) - len(lacking), plural(len(measured), "field")
     have = f"{full:,} have" if full > 1 else "1 has" if full else "none has"
     yield (
         f"Of {fields}, {have} a value in every kept loan, whatever its outcome."

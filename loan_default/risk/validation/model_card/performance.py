@@ -12,7 +12,6 @@ from loan_default.risk.evaluation import LEAST_ROWS, Segment
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.metrics import SHOWN_METRICS, Interval
 from loan_default.risk.model.candidates.registry import CANDIDATES
-from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.alternatives import (
     ANOTHER_SEED,
     ON_MATURED,
@@ -23,7 +22,7 @@ from loan_default.risk.validation.alternatives import (
 )
 from loan_default.risk.validation.champion_challenger import QUARTER, VINTAGE
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, percent, points
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, percent, plural, points
 
 _LEVELS_SHOWN = 15
 _BEYOND_TWO = 0.0455  # share of a standard normal
@@ -72,7 +71,9 @@ def candidates(inputs: ModelCardInputs) -> Iterator[str]:
     yield (
         "Each candidate is fitted on the train window, calibrated and compared on the calibrate window, then fitted "
         "again on both. The best there by AUC is chosen; the test window is shown but does not choose. Brier score and "
-        "calibration error on the calibrate window are of the loans that the calibration was fitted on."
+        "calibration error on the calibrate window are of "
+        + ("loans among those" if inputs.splits.open_loans else "the loans")
+        + " that the calibration was fitted on."
     )
     table = inputs.leaderboard
     rows = [(f"**{kind}**" if kind == inputs.scorer.kind else kind, *rest) for kind, *rest in table.iter_rows()]
@@ -88,8 +89,8 @@ def _heading(column: str) -> str:
 def results(inputs: ModelCardInputs) -> Iterator[str]:
     """Show every metric on the test window, within each term and each decision, and against others."""
     evaluation = inputs.evaluation
-    flagged = inputs.decisions.filter(pl.col("decision") == DECISIONS[-1])["loans"].sum()
-    none = "" if flagged else " No test loan is, so precision, recall and F1 say nothing."
+    caught = evaluation.metrics["recall"].value
+    none = "" if caught else " No test loan that defaulted is, so precision, recall and F1 are 0."
     yield (
         f"Flagged means a PD of {percent(evaluation.cutoff)} or more.{none} Low and high span the 95% bootstrap "
         "interval."
@@ -200,7 +201,7 @@ def calibration(inputs: ModelCardInputs) -> Iterator[str]:
     if quarters:
         yield (
             f"By quarter of issue, those of {LEAST_ROWS} loans or more; the error is what to add to the log-odds of "
-            "the PDs, with its 95% interval:"
+            "the PDs, with its 95% interval, and z counts it in standard errors:"
         )
         yield _error_table(["Quarter"], [((segment.level,), segment) for segment in quarters])
 
@@ -236,8 +237,9 @@ def segments(inputs: ModelCardInputs) -> Iterator[str]:
     if worst:
         count = sum(segment.z is not None for segment in evaluation.segments)
         yield (
-            f"The {len(worst)} that are furthest off by z, of {count:,} levels measured; where all PDs are right "
-            f"chance alone puts about {_BEYOND_TWO * count:.1f} of so many beyond 2, either way:"
+            f"The {len(worst)} that are furthest off by z, of {plural(count, 'level')} measured. The error is what to "
+            "add to the log-odds of the PDs, with its 95% interval, and z counts it in standard errors; where all "
+            f"PDs are right chance alone puts about {_BEYOND_TWO * count:.1f} of so many beyond 2, either way:"
         )
         yield _error_table(["Field", "Level"], [((f"`{s.field}`", s.level), s) for s in worst])
     by_field: dict[str, list[Segment]] = {}
@@ -262,4 +264,4 @@ def _segment_table(heading: str, levels: Sequence[Segment]) -> str:
     ]
     table = markdown_table([heading, "Loans", "Default rate", "Mean PD", "Gap", "z", "AUC", "Brier score"], rows)
     left_out = len(levels) - len(largest)
-    return f"{table}\n\nand {left_out:,} smaller levels." if left_out else table
+    return f"{table}\n\nand {plural(left_out, 'smaller level')}." if left_out else table

@@ -75,13 +75,14 @@ def governance(inputs: ModelCardInputs) -> Iterator[str]:
 def details(inputs: ModelCardInputs) -> Iterator[str]:
     """Say what kind of model it is, how its PDs and points come about, and by what parameters."""
     scorer, calibration = inputs.scorer, inputs.scorer.calibration
+    and_open = " and the newest loans that had not matured" if inputs.splits.open_loans else ""
     trained_at, sign = f"{inputs.trained_at:%Y-%m-%d %H:%M %Z}", "-" if calibration.intercept < 0 else "+"
     yield bullets(
         [
             f"Loan book: {scorer.contract.title}.",
             f"Kind: {candidate_class(scorer.kind).card_words.kind}, trained {trained_at.strip()}.",
             f"PD = 1 / (1 + exp(-({calibration.slope:.4f} m {sign} {abs(calibration.intercept):.4f}))), where m is the "
-            "model's log-odds (Platt scaling, fitted on the calibrate window). Loans are ranked by m.",
+            f"model's log-odds (Platt scaling, fitted on the calibrate window{and_open}). Loans are ranked by m.",
             f"Score: {scorer.policy.points_at_odds:g} points at {scorer.policy.odds:g} repaid loans to one default, "
             f"{scorer.policy.points_to_double_odds:g} points more each time these odds double.",
         ]
@@ -133,6 +134,9 @@ def _texts(texts: tuple[str, ...]) -> str:
     return ", ".join(f"“{text}”" for text in texts) or "nothing"
 
 
+_NEITHER_WHEN_NOR_HOW_MUCH = "telling when a loan defaults, or how much is lost then: it is not trained on either."
+
+
 def use(inputs: ModelCardInputs) -> Iterator[str]:
     """Say what it is for and what it is not for."""
     yield "Meant for"
@@ -149,7 +153,7 @@ def use(inputs: ModelCardInputs) -> Iterator[str]:
         [
             "other products or populations;",
             *([f"setting {named(opinions)}: the model takes what was set;"] if opinions else []),
-            "telling when a loan defaults, or how much is lost then: it is not trained on either.",
+            *([] if inputs.scorer.value else [_NEITHER_WHEN_NOR_HOW_MUCH]),
         ]
     )
 
@@ -158,15 +162,15 @@ def limits(inputs: ModelCardInputs) -> Iterator[str]:
     """Say what is not in the data, and what the version rests on."""
     lacking, opinions = len(inputs.cleaning["missing_fields"]), inputs.opinions_used
     empty_fields = (
-        f"The model has never seen a value of {lacking} fields (see Data): they carry no weight."
+        f"The model has never seen a value of {plural(lacking, 'field')} (see Data), so no weight rests on one."
         if lacking
         else "No field is empty throughout."
     )
     selection = inputs.scorer.contract.selection or "The contract does not say who is in the files and who is not."
     yield bullets(
         [
-            f"**Who is in the data.** {selection} Only loans with an outcome are learned from; nothing was inferred of "
-            "applications that have none. PDs of applicants unlike these loans are extrapolated.",
+            f"**Who is in the data.** {selection} {_learned_from(inputs)}; nothing was inferred of "
+            "applications that were not granted. PDs of applicants unlike these loans are extrapolated.",
             _newest(inputs),
             f"**Missing values.** {empty_fields}",
             *(
@@ -181,6 +185,12 @@ def limits(inputs: ModelCardInputs) -> Iterator[str]:
     )
 
 
+def _learned_from(inputs: ModelCardInputs) -> str:
+    if inputs.splits.open_loans is None:
+        return "Only loans with an outcome are learned from"
+    return "Loans without an outcome are learned from by the probability of default that hazards give them"
+
+
 def _newest(inputs: ModelCardInputs) -> str:
     """Say of what time the figures are."""
     splits, test = inputs.splits, inputs.splits.window("test")
@@ -189,7 +199,7 @@ def _newest(inputs: ModelCardInputs) -> str:
         return (
             f"**No date.** The book does not say when its loans were granted{cohort}; how PDs hold later is not known."
         )
-    matured = "Final outcomes only" if inputs.scorer.contract.outcomes_are_final else "Matured loans only"
+    matured = "Final outcomes only" if inputs.scorer.contract.outcomes_are_final else "Judged by matured loans only"
     return (
         f"**{matured}.** The newest loans behind these figures were issued in {test.last_month:%Y-%m}; what changed "
         "since then is not in them."

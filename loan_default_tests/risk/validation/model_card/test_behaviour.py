@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from loan_default.risk.evaluation import BlankedField
+from loan_default.risk.validation.examination.report import Parity
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
     CONTRACT,
@@ -90,4 +91,7 @@ def test_shifts_name_what_moved_and_what_cannot_be_compared() -> None:
 def test_parity_says_what_differs() -> None:
     text = section(model_card(card_inputs()), "One answer everywhere")
     assert "200 test loans one at a time" in text
-    assert "PDs differ by 2.0e-08 at most, 0 decisions and 1 lists of reasons differ." in text
+    assert "PDs differ by 2.0e-08 at most, 0 decisions and 1 list of reasons differ." in text
+    same = examined(parity=Parity(200, "onnx", 0.0, 1, 0))
+    text = section(model_card(card_inputs(examination=same)), "One answer everywhere")
+    assert "PDs are the same, 1 decision and 0 lists of reasons differ." in text

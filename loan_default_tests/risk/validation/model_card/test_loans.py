@@ -26,6 +26,9 @@ def test_data_are_told_with_what_was_lost_and_why() -> None:
     assert "have empty throughout: `fico_range_low`, `mort_acc`." in data
     assert "sets aside 10,000 that are resolved but not matured, beside 3,000 that are not resolved" in data
     assert "never seen a value of 2 fields" in section(model_card(card_inputs()), "Limits")
+    single = model_card(card_inputs(cleaning=cleaned(lines_not_loans=1, missing_fields=("mort_acc",))))
+    assert "1 line is no loan." in section(single, "Data")
+    assert "never seen a value of 1 field (see Data)" in section(single, "Limits")
     assert "| train | 2010-01 to 2012-01 | 20,000 | 4,000 | 20.0% |" in data
 
 

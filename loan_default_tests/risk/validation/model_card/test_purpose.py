@@ -5,9 +5,11 @@ from datetime import date
 
 import polars as pl
 
+from loan_default.risk.data.splits import OpenWindow
+from loan_default.risk.economics.valuation import ValueModel
 from loan_default.risk.evaluation import Looks
 from loan_default.risk.metrics import Interval
-from loan_default.risk.policy import GovernancePolicy
+from loan_default.risk.policy import GovernancePolicy, ValuePolicy
 from loan_default.risk.validation.champion_challenger import decision_shares
 from loan_default.risk.validation.model_card.page import model_card
 from loan_default_tests.risk.validation.model_card.cards import (
@@ -89,3 +91,24 @@ def test_an_opinion_that_the_model_does_not_see_is_no_limit_of_it() -> None:
     assert "The lender's opinion is inside" not in card
     assert "setting `int_rate`" not in card
     assert "the model does not see it" in section(card, "Fields")
+
+
+def test_what_a_version_learns_and_tells_beyond_matured_outcomes_is_told() -> None:
+    timing, open_loans = (
+        "telling when a loan defaults, or how much is lost then",
+        "Loans without an outcome are learned",
+    )
+    plain = model_card(card_inputs())
+    assert timing in section(plain, "Intended use")
+    assert "Only loans with an outcome are learned from" in section(plain, "Limits")
+    assert "fitted on the calibrate window)" in section(plain, "Model details")
+    inputs = card_inputs()
+    young = OpenWindow(900, 400, date(2016, 1, 1), date(2018, 12, 1), date(2018, 4, 1))
+    scorer = replace(inputs.scorer, value=ValueModel(ValuePolicy(funding_rate=0.05), {}, {}))
+    card = model_card(card_inputs(scorer=scorer, splits=replace(inputs.splits, open_loans=young)))
+    assert timing not in card
+    assert "Loans without an outcome are learned from" in section(card, "Limits")
+    assert "Judged by matured loans only." in section(card, "Limits")
+    assert "Only loans with an outcome" not in card
+    assert "and the newest loans that had not matured)" in section(card, "Model details")
+    assert "are of loans among those that the calibration was fitted on" in section(card, "Candidates")
