@@ -94,10 +94,7 @@ def test_an_opinion_that_the_model_does_not_see_is_no_limit_of_it() -> None:
 
 
 def test_what_a_version_learns_and_tells_beyond_matured_outcomes_is_told() -> None:
-    timing, open_loans = (
-        "telling when a loan defaults, or how much is lost then",
-        "Loans without an outcome are learned",
-    )
+    timing = "telling when a loan defaults, or how much is lost then"
     plain = model_card(card_inputs())
     assert timing in section(plain, "Intended use")
     assert "Only loans with an outcome are learned from" in section(plain, "Limits")
