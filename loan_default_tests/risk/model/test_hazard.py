@@ -1,6 +1,9 @@
 """Hazards over periods on book: those of simulated loans are recovered, and incidences add up."""
 
 import warnings
+from datetime import date
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loan_default.risk.arrays import Floats
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.as_of import LoanHistory
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.candidates.boosting import BoostingParameters
@@ -22,7 +26,10 @@ from loan_default.risk.model.hazard import (
     expected_outcomes,
     fit_hazard,
 )
+from loan_default.risk.policy import load_policy
+from loan_default.risk.validation.past_models import Past
 from loan_default_tests.packages import full_search_space
+from loan_default_tests.risk.conftest import published_loans
 from loan_default_tests.risk.data.test_as_of import BOOK
 
 ROWS, TERM, RISK, REPAYMENT = 40_000, 24, (0.01, 0.06), 0.05
@@ -151,21 +158,51 @@ def test_without_a_default_there_is_no_hazard(parameters: BoostingParameters) ->
         fit_hazard(SPACE.matrix(loans), none, SPACE, parameters, seed=1)
 
 
+def aalen_johansen(history: LoanHistory, months: int, event: int) -> tuple[float, float]:
+    """Return the interval of 95 % of the incidence of default (1) or repayment (2) by so many months, all observed."""
+    lifelines = pytest.importorskip("lifelines", reason="pip install lifelines")
+    kind = np.where(history.ended > months, 0, np.where(history.defaulted, 1, 2))
+    fitter = lifelines.AalenJohansenFitter(seed=1)
+    # It breaks ties by chance, and warns of it: so who still runs leaves half a month later.
+    with warnings.catch_warnings(action="ignore"):
+        fitter.fit(np.minimum(history.ended, months + 0.5), kind, event_of_interest=event)
+    low, high = fitter.confidence_interval_.iloc[-1]
+    return low, high
+
+
+def incidence_of(incidence: Incidence, months: int, event: int) -> Floats:
+    """Return the incidence of default (1) or repayment (2) of each loan by so many months."""
+    return (incidence.defaulted if event == 1 else incidence.repaid)[:, months // PERIOD_MONTHS]
+
+
 @pytest.mark.parametrize("event", [1, 2], ids=["default", "repayment"])
 def test_incidences_of_each_vintage_lie_within_the_interval_of_aalen_and_johansen(hazard: Hazard, event: int) -> None:
-    lifelines = pytest.importorskip("lifelines", reason="pip install lifelines")
     loans, history, _ = simulate(3_000, seed=7)
     rents = (loans["home"] == "rent").to_numpy()
     for observed in (6, 12, 18):  # the months until the view, of a vintage
         rows = (history.observed >= observed) & rents
-        ended = np.minimum(history.ended[rows], observed)
-        kind = np.where(history.ended[rows] > observed, 0, np.where(history.defaulted[rows], 1, 2))
-        fitter = lifelines.AalenJohansenFitter(seed=1)
-        with warnings.catch_warnings(action="ignore"):  # of ties, which it tells apart by chance
-            fitter.fit(ended, kind, event_of_interest=event)
-        low, high = fitter.confidence_interval_.iloc[-1]
-        incidence = hazard.incidence(
-            SPACE.matrix(loans.filter(rents & (history.observed >= observed))), history.terms[rows]
-        )
-        of_event = incidence.defaulted if event == 1 else incidence.repaid
-        assert low <= of_event[:, observed // PERIOD_MONTHS].mean() <= high
+        low, high = aalen_johansen(history[rows], observed, event)
+        incidence = hazard.incidence(SPACE.matrix(loans.filter(rows)), history.terms[rows])
+        assert low <= incidence_of(incidence, observed, event).mean() <= high
+
+
+@pytest.mark.real_data
+@pytest.mark.long
+def test_incidences_of_published_vintages_lie_within_the_interval_too(real_data: Path, tmp_path: Path) -> None:
+    """Hold each quarter of issue, as it was known in January 2011, against what hazards of all of them say."""
+    published, splits = published_loans(real_data, tmp_path)
+    assert splits.snapshot
+    month, search = date(2011, 1, 1), full_search_space()
+    past = Past(published, load_contract(), month, splits.snapshot, search, load_policy(), seed=7)
+    incidence = past.hazard.incidence(past.space.matrix(past.view), past.history.terms)
+    assert (incidence.defaulted + incidence.repaid).max() <= 1 + 1e-9
+    quarters = past.view["issue_d"].dt.truncate("1q")
+    inside = []
+    for quarter in quarters.unique():
+        rows = (quarters == quarter).to_numpy() & (past.history.terms == 36)
+        months = [each for each in (12, 24, 36) if each <= past.history.observed[rows].min(initial=np.inf)]
+        for event, by in product((1, 2), months if rows.sum() >= 200 else ()):
+            low, high = aalen_johansen(past.history[rows], by, event)
+            inside.append(low <= incidence_of(incidence, by, event)[rows].mean() <= high)
+    assert len(inside) == 30
+    assert np.mean(inside) >= 0.95
