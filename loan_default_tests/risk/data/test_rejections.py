@@ -188,3 +188,10 @@ def test_a_number_that_no_float_holds_is_quoted_as_it_stands(text: str, few: pl.
     (reason,) = clean(with_values(few, 3, loan_amnt=text)).rejected["reason"]
     quoted = text if len(text) < 200 else text[:200] + "…"
     assert reason == f"loan_amnt '{quoted}' is outside of 100 to 1,000,000 dollars"
+
+
+@pytest.mark.parametrize(("text", "spelt"), [("\ufeffA", "\\ufeffA"), ("A\u200b", "A\\u200b"), ("A\x00", "A\\x00")])
+def test_a_sign_that_nobody_sees_is_spelt_out(text: str, spelt: str, few: pl.DataFrame, clean: Clean) -> None:
+    """The sentence read "grade 'A' is not one of A, B, C"."""
+    (reason,) = clean(with_values(few, 3, grade=text)).rejected["reason"]
+    assert reason.startswith(f"grade '{spelt}' is not one of A, B, C")
