@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
-from loan_default.adapters.file_listing import find_file, local_copy
+from loan_default.adapters.file_listing import list_files, local_copy
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.applications import required_fields
@@ -23,6 +23,7 @@ from loan_default.settings import Settings
 _FORMS = ("dataframe_records", "inputs", "instances")  # of a request whose first application is meant
 _SEPARATORS = "\t;,|"
 _CENTS = 2
+_LETTERS_TOLD = 60  # of a name that somebody typed
 _HARDLY_A_LIMIT = 1e7  # the upper end of a range that tells a person nothing
 
 
@@ -144,9 +145,10 @@ def read_stored(settings: Settings, contract: Contract, batch: str, loan_id: str
     """
     import polars as pl
 
-    file = find_file(settings.layout.batch_table("application_batch", batch)) if batch else None
+    stored = {file.name: file for file in list_files(settings.layout.batches("application_batch"))}
+    file = stored.get(f"{batch}.parquet")
     if file is None:
-        raise BadInput(f"There is no stored batch {batch!r}; choose one that was scored.")
+        raise BadInput(f"There is no stored batch {batch[:_LETTERS_TOLD]!r}; choose one that was scored.")
     rows = pl.scan_parquet(local_copy(settings.staging, file), glob=False)
     if loan_id:
         rows = rows.filter(pl.col(contract.id_name).cast(pl.String) == loan_id)

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loan_default.adapters import storage
 from loan_default.operations.application_form import (
     carried_values,
     make_form,
@@ -126,8 +127,11 @@ def test_a_row_of_a_stored_batch_fills_the_form(tmp_path: Path) -> None:
     assert read_stored(settings, CONTRACT, "2018-10", "8") == {"id": "8", "loan_amnt": "2500.5", "term": ""}
     with pytest.raises(BadInput, match="The batch 2018-10 holds no application '9'"):
         read_stored(settings, CONTRACT, "2018-10", "9")
-    with pytest.raises(BadInput, match="There is no stored batch '2018-11'"):
-        read_stored(settings, CONTRACT, "2018-11", "8")
+    other = settings.layout.batch_table("predictions", "2018-10")
+    storage.write_text(other, "not to be read by a form")
+    for absent in ("2018-11", "../predictions/2018-10", "x" * 3_000):
+        with pytest.raises(BadInput, match=f"There is no stored batch '{absent[:60]}'"):
+            read_stored(settings, CONTRACT, absent, "8")
 
 
 def test_what_a_batch_keeps_and_the_form_cannot_compute_is_carried_along() -> None:
