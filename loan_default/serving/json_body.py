@@ -162,7 +162,7 @@ def _loaded(body: bytes) -> Any:
         if b"NaN" in body:
             with suppress(orjson.JSONDecodeError):
                 return orjson.loads(with_null(body))
-        raise invalid(f"The body is not valid JSON: {str(error)[:REASON_CHARACTERS].rstrip('.')}.") from None
+        raise invalid(f"The body cannot be read as JSON: {str(error)[:REASON_CHARACTERS].rstrip('.')}.") from None
 
 
 def with_null(body: bytes) -> bytes:

@@ -23,6 +23,7 @@ FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
 PARAMS = ("params", "parameters")  # MLflow's name, and Vertex AI's, which goes with instances
 COLUMNS_AT_MOST = 1_000  # no contract has as many fields
 REASON_CHARACTERS = 300  # of what a library says of a body
+_FIRST_CHARACTERS, _LAST_CHARACTERS = 500, 1_000  # of a sentence: the names that a caller sends may have any length
 _VALUES_OF_ROW, _LISTS_OF_ROW = 100, 10  # of most rows: where a request has the most rows that it may have
 
 
@@ -38,6 +39,8 @@ class Refused(Exception):
         *,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
+        if len(sentence) > _FIRST_CHARACTERS + _LAST_CHARACTERS:
+            sentence = f"{sentence[:_FIRST_CHARACTERS]} … {sentence[-_LAST_CHARACTERS:]}"
         super().__init__(sentence)
         self.status, self.code, self.sentence = status, code, sentence
         self.retry_after, self.headers = retry_after, headers

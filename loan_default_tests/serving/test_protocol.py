@@ -8,7 +8,7 @@ import pytest
 from loan_default.risk.model.reason_codes import ReasonCode
 from loan_default.risk.model.scorer import ApplicationValue, Predictions
 from loan_default.risk.model.timing import UNTIMED, ApplicationTiming
-from loan_default.serving.protocol import BodyLimits, Refused, encode, repeated
+from loan_default.serving.protocol import BodyLimits, Refused, encode, invalid, repeated
 
 CODE: ReasonCode = {"group": "debt", "field": "dti", "side": "high", "share": 0.25}
 
@@ -48,6 +48,14 @@ def test_too_many_and_none_are_refused() -> None:
         limits.check_values(1_301)
     limits.check_rows(3)
     limits.check_values(1_300)
+
+
+def test_a_refusal_is_a_sentence_whatever_was_sent() -> None:
+    sentence = invalid(f"{'x' * 100_000} is no field; the fields are term and dti.").sentence
+    assert len(sentence) < 2_000
+    assert sentence.startswith("xxx")
+    assert sentence.endswith("xxx is no field; the fields are term and dti.")
+    assert invalid("x" * 1_500).sentence == "x" * 1_500
 
 
 def test_the_first_name_that_stands_twice() -> None:
