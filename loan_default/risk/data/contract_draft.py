@@ -52,14 +52,20 @@ _PROTECTED = _words(
     "personal_status disability pregnant dependents? birth birthday born dob "
     "geschlecht alter familienstand nationalitat staatsangehorigkeit geburtsdatum "
     "sexe etat_civil nationalite naissance date_naissance sexo edad estado_civil nacionalidad nacimiento "
-    "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek"
+    "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek "
+    "urodzenia data_urodzenia stan_cywilny obywatelstwo"
 )
 _OPINIONS = _words("grade sub_?grade rate interest score rating apr")
 _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
     "installment instalment price funded assets savings "
-    "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito"
+    "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito "
+    "kwota rata dochod wydatki"
 )
+_LETTERS = str.maketrans(
+    {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "Ae", "ı": "i"}
+)
+_IF_WRONG = "  # where letters in this file look wrong, write the code page of its country: cp1250, cp1254, cp1257 …"
 _UNNAMED = "units of money"
 _CURRENCIES = {
     "dollars": "$ USD US$",
@@ -73,7 +79,7 @@ _CURRENCIES = {
     "korun": "Kč",
     "forints": "Ft",
 }
-_INCOME = _words("income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito")
+_INCOME = _words("income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito dochod")
 _PERCENT = _words("rate percent pct util utilization ratio dti apr ltv debtinc share interest")
 _RATE = _words("rate apr interest")
 _COUNTS = _words("number num nr count counts")
@@ -131,7 +137,8 @@ class StatusGuess:
 
 def normalise(column: str) -> str:
     """Turn a column's name into a field's: small letters, figures and _, beginning with a letter."""
-    plain = unicodedata.normalize("NFKD", column.strip()).encode("ascii", "ignore").decode()  # ä is a
+    letters = unicodedata.normalize("NFKD", column.strip().translate(_LETTERS))  # ä is a
+    plain = letters.encode("ascii", "ignore").decode()
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
     text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     text = "_".join(map(_unglued, text.split("_")))
@@ -349,7 +356,7 @@ def _files_lines(profile: TableProfile, separator: str, encoding: str) -> Iterat
     style = profile.style
     values = {
         "separator": _text(separator) if separator != "," else "",
-        "encoding": encoding if encoding != "utf-8" else "",
+        "encoding": f"{encoding}{_IF_WRONG if encoding.startswith('cp') else ''}" if encoding != "utf-8" else "",
         "decimal": _text(style.decimal) if style.decimal != "." else "",
         "thousands": _text(style.thousands) if style.thousands else "",
         "currency": _list(style.currencies) if style.currencies else "",

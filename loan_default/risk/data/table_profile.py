@@ -137,10 +137,11 @@ def _without_nothing(name: str) -> pl.Expr:
 def number_style(table: pl.DataFrame) -> NumberStyle:
     """Guess how the numbers of a table of texts are written, from all that look like numbers of a style."""
 
-    def share(pattern: str) -> float:
-        """Return the largest share of a column's values that match."""
+    def share(pattern: str) -> tuple[float, float]:
+        """Return the largest share of a column's values that match, and the sum of all columns'."""
         shares = table.select(pl.all().str.contains(pattern).mean()).row(0) if table.width else ()
-        return max((value for value in shares if value is not None), default=0.0)
+        values = [value or 0.0 for value in shares]
+        return max(values, default=0.0), sum(values)
 
     sign, end = rf"^[(\s+-]*{_CURRENCY}?[(\s+-]*", rf"\s*{_CURRENCY}?[\s%)]*$"
     with_point = {
@@ -153,11 +154,11 @@ def number_style(table: pl.DataFrame) -> NumberStyle:
         for thousands, each in _THOUSANDS.items()
         if thousands != ","
     }
-    has_comma = max(with_comma.values()) > max(with_point.values())
+    has_comma = max(with_comma.values())[0] > max(with_point.values())[0]
     decimal, shares = (",", with_comma) if has_comma else (".", with_point)
     thousands = max(shares, key=lambda each: shares[each])  # of those that are alike the first
-    brackets = share(rf"^\(\s*{_CURRENCY}?\s*\d[\d.,]*\)$") > 0
-    return NumberStyle(decimal, thousands if shares[thousands] else None, _currencies(table), brackets)
+    brackets = share(rf"^\(\s*{_CURRENCY}?\s*\d[\d.,]*\)$") > (0, 0)
+    return NumberStyle(decimal, thousands if shares[thousands][0] else None, _currencies(table), brackets)
 
 
 def _currencies(table: pl.DataFrame) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from loan_default.risk.errors import BadInput
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _HEAD_LINES = 50
+_SAMPLE_BYTES = 1 << 20
+_BESIDE_LETTERS = re.compile(r"(?<=[^\W\d_])[^\x00-\x7f]|[^\x00-\x7f](?=[^\W\d_])")
 _MOST_BYTES = 200_000_000  # of text that is looked at
 
 
@@ -110,8 +113,22 @@ def _encoding_of(content: bytes) -> str:
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
-        return "utf-8" if error.start >= len(content) - 4 else "cp1252"  # a letter may be cut off at the end
+        return "utf-8" if error.start >= len(content) - 4 else _code_page(content[:_SAMPLE_BYTES])  # a letter cut off
     return "utf-8"
+
+
+def _code_page(content: bytes) -> str:
+    """Guess a code page: Cyrillic by whole words beyond ASCII, else the one that puts the fewest signs into words."""
+    if re.search(rb"[\xc0-\xff]{4}", content):
+        return "cp1251"
+
+    def signs_in_words(code_page: str) -> int:
+        letters = _BESIDE_LETTERS.findall(content.decode(code_page, errors="replace"))
+        return sum(not letter.isalpha() for letter in letters)
+
+    return min(
+        ("cp1252", "cp1250"), key=signs_in_words
+    )  # Western and Central Europe; of those that are alike the first
 
 
 def _layout_of(lines: list[str]) -> tuple[str, int | None]:

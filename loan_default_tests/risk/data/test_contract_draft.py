@@ -265,6 +265,8 @@ def test_statuses_are_guessed_by_their_words(name: str, values: list[str], guess
         ("PAY_0", "pay_0"),
         ("% used", "used"),
         ("2nd", "field_2nd"),
+        ("Płeć", "plec"),
+        ("Größe", "grosse"),
     ],
 )
 def test_columns_become_names_of_fields(column: str, name: str) -> None:

@@ -36,6 +36,12 @@ def test_numbers_are_read_as_they_are_written(
     assert to_numbers(frame["x"], style).to_list() == numbers
 
 
+def test_thousands_are_those_of_all_columns() -> None:
+    """A rate, which has none, fits each sign alike, and the first was taken: no amount was then a number."""
+    frame = table(rate=["13,76%", "8,87%"], amount=["7 800,00", "10 500,00"], month=["22.06.2016", "11.04.2017"])
+    assert number_style(frame) == NumberStyle(",", " ")
+
+
 @pytest.mark.parametrize(
     ("values", "formats"),
     [

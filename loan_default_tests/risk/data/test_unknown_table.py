@@ -33,6 +33,23 @@ def test_signs_and_encodings_are_guessed(separator: str, encoding: str, tmp_path
     assert table.complete
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Höhe;Größe;Beschäftigung", "cp1252"),
+        ("durée;prêt;l\u2019achat", "cp1252"),
+        ("låneår;beløb;København", "cp1252"),
+        ("Województwo;Płeć;śląskie", "cp1250"),
+        ("сумма;срок;статус", "cp1251"),
+    ],
+)
+def test_a_code_page_is_guessed_by_the_signs_within_words(text: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"{text}\n1;2;3\n".encode(encoding))
+    table = read_unknown_table(path)
+    assert (table.texts.columns, table.encoding) == (text.split(";"), encoding)
+
+
 def test_lines_of_a_title_stand_above_the_table(tmp_path: Path) -> None:
     assert read_unknown_table(write(tmp_path, above="Notes of the lender\n")).texts.height == 2
 
