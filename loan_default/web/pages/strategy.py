@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from loan_default.adapters import layout
+from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.validation.backtest import PRESENT, rules_of
 from loan_default.settings import Settings
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
+from loan_default.web.pages.versions import group_words
 from loan_default.web.rendering import kind_words, percent, settings_of
 from loan_default.web.tables import Column, PageTable, counts, shares, show
+
+if TYPE_CHECKING:
+    from loan_default.risk.contract.book import Contract
 
 _RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report", "backtest")
 _RULES = {"pd": "by PD", "npv": "by value"}
@@ -40,13 +45,17 @@ def read_strategy(settings: Settings) -> dict[str, Any]:
     """Read what the page shows, and which records of it cannot be read."""
     damages: list[DamagedRecord] = []
     records = [read_record(settings, name, damages) for name in _RECORDS]
-    return {**strategy_content(*records), "damages": damages}
+    return {**strategy_content(*records, contract=read_contract(settings)), "damages": damages}
 
 
 def strategy_content(
-    report: Record | None, provision: Record | None = None, backtest: Record | None = None
+    report: Record | None,
+    provision: Record | None = None,
+    backtest: Record | None = None,
+    *,
+    contract: Contract,
 ) -> dict[str, Any]:
-    """Return what the page shows of these records, or why there is none."""
+    """Return what the page shows of these records, or why there is none; groups in words of the contract."""
     measured, provided = (each if each and "problem" not in each else None for each in (report, provision))
     return {
         "report": measured,
@@ -54,8 +63,8 @@ def strategy_content(
         "problem": report["problem"] if report and "problem" in report else None,
         "charts": [npv_chart(measured)] if measured else [],
         "tables": [
-            *(_tables(measured) if measured else ()),
-            *(_provision_tables(provided) if provided else ()),
+            *(_tables(measured, contract) if measured else ()),
+            *(_provision_tables(provided, contract) if provided else ()),
             *([backtest_table(backtest)] if backtest else ()),
         ],
         "backtest": backtest,
@@ -64,7 +73,7 @@ def strategy_content(
     }
 
 
-def _tables(report: Record) -> list[PageTable]:
+def _tables(report: Record, contract: Contract) -> list[PageTable]:
     equal = [(_RULES[rule], *_figures(each)) for rule, each in report["equal_number"].items()]
     present = [(name, *_figures(each)) for name, each in report["present"].items()]
     caption = f"As many loans as are approved today, which is decided {_DECIDED[report['cut_offs'].get('by', 'pd')]}"
@@ -76,7 +85,7 @@ def _tables(report: Record) -> list[PageTable]:
         decile_table(report["deciles"], report["unit"]),
         vintage_table(report["vintages"]),
         loss_table(report.get("vintage_losses", ())),
-        group_table(report["groups"]),
+        group_table(report["groups"], contract),
     ]
 
 
@@ -200,7 +209,7 @@ def _interval(figure: Record) -> str:
     return f"{percent(figure['low'])} to {percent(figure['high'])}"
 
 
-def group_table(groups: Sequence[Record]) -> PageTable:
+def group_table(groups: Sequence[Record], contract: Contract) -> PageTable:
     """Tabulate what both rules approve of each group."""
     columns = (
         Column("field"),
@@ -211,8 +220,7 @@ def group_table(groups: Sequence[Record]) -> PageTable:
     )  # fmt: skip
     rows = [
         (
-            each["field"].replace("_", " "),
-            each["group"].removesuffix(".0"),  # of a number, as a term
+            *group_words(each["field"], each["group"], contract),
             each["loans"],
             *(each[rule][key] for rule in _RULES for key in ("approval_rate", "default_rate", "npv")),
         )
@@ -236,7 +244,7 @@ def backtest_table(record: Record) -> PageTable:
     return PageTable("rules_of_past_months", caption, columns, rows)
 
 
-def _provision_tables(provision: Record) -> Iterator[PageTable]:
+def _provision_tables(provision: Record, contract: Contract) -> Iterator[PageTable]:
     """Tabulate what open loans are expected to lose: by stage, in each scenario, and by group."""
     sums = (*counts("loans", "owed", "provision", "over the lives"), *shares("PD of a year", "PD of the life"))
     keys = ("loans", "balance", "provision", "cecl", "year_pd", "lifetime_pd")
@@ -255,7 +263,10 @@ def _provision_tables(provision: Record) -> Iterator[PageTable]:
         for each in provision["scenarios"]
     ]
     yield PageTable("scenarios", "The same loans in each scenario of the policy", columns, rows)
-    rows = [(each["field"], each["group"], *(each[key] for key in keys)) for each in provision["groups"]]
+    rows = [
+        (*group_words(each["field"], each["group"], contract), *(each[key] for key in keys))
+        for each in provision["groups"]
+    ]
     columns = (Column("field"), Column("group"), *sums)
     yield PageTable("provisions", "Open loans by quarter of issue and segment", columns, rows)
     if declined := provision.get("declined"):

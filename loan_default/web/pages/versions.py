@@ -233,18 +233,22 @@ def segment_table(name: str, caption: str, segments: Sequence[Segment], contract
         *figures("z", digits=1),
     )
     rows = [
-        (_segment(segment, contract), *(getattr(segment, name) for name in _SEGMENT_FIGURES)) for segment in segments
+        (
+            ": ".join(group_words(segment.field, segment.level, contract)),
+            *(getattr(segment, name) for name in _SEGMENT_FIGURES),
+        )
+        for segment in segments
     ]
     return PageTable(name, caption, columns, rows, "No segment holds enough loans.", rows_of_a_page=500)
 
 
-def _segment(segment: Segment, contract: Contract) -> str:
-    field = contract.by_name.get(segment.field)
-    unit = f" {field.unit}" if field is not None and field.unit else ""
-    level = (
-        level_words(field, segment.level) if field is not None and field.levels else segment.level.removesuffix(".0")
-    )
-    return f"{field.short if field else segment.field.replace('_', ' ')}: {level}{unit}"
+def group_words(name: str, level: str, contract: Contract) -> tuple[str, str]:
+    """Return what people call a field by which loans are told apart, and a level of it with its unit."""
+    field = contract.by_name.get(name)
+    if field is None:
+        return name.replace("_", " "), level
+    words = level_words(field, level) if level in field.levels else level.removesuffix(".0")
+    return field.short, f"{words} {field.unit}" if field.unit and field.unit != "count" else words
 
 
 def calibration_chart(judgement: Judgement) -> Chart:

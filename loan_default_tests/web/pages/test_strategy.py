@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from loan_default.adapters import storage
+from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.economics.approval import ApprovedLoans
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
@@ -19,6 +20,7 @@ from loan_default.web.rendering import environment
 from loan_default_tests.records import filled
 from loan_default_tests.web.clients import client_of
 
+CONTRACT = load_contract()
 pytestmark = pytest.mark.integration
 
 
@@ -31,6 +33,8 @@ def test_the_page_shows_what_is_earned_and_how_many_default(pages: TestClient) -
     assert "loan-default policy adopt" in text
     rows = list(csv.DictReader(io.StringIO(pages.get("/strategy?csv=curve").content.decode("utf-8-sig"))))
     assert {row["rule"] for row in rows} == {"by PD", "by value"}
+    groups = list(csv.DictReader(io.StringIO(pages.get("/strategy?csv=groups").content.decode("utf-8-sig"))))
+    assert ("Number of monthly payments", "36 months") in {(row["field"], row["group"]) for row in groups}
     last = [row for row in rows if float(row["of all"]) == 1]
     assert len({round(float(row["NPV"]), 4) for row in last}) == 1
 
@@ -41,7 +45,7 @@ def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_p
     point = {"month": "2013-01", "label": "open", "model": "logistic_regression", "leads": True, "rules": rules}
     others = [{**point, "leads": False}, {**point, "rules": None}, {"month": "2012-01", "label": "open"}]
     record = {"tested_months": 12, "unit": "dollars", "points": [point, *others]}
-    content = strategy_content(None, None, record)
+    content = strategy_content(None, None, record, contract=CONTRACT)
     (table,) = content["tables"]
     assert [row[:5] for row in table.rows] == [
         ("2013-01", "open", "logistic regression", word, 80) for word in ("by the policy", "by PD", "by value")
@@ -52,7 +56,9 @@ def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_p
     text = unescape(client_of(create_app(settings, People())).get("/strategy").text)
     assert "What cut-offs would have earned" in text
     assert "In dollars, by the costs of the policy, of models that were developed at past months" in text
-    assert strategy_content(None, None, {"tested_months": 12, "points": others})["tables"][0].rows == []
+    assert (
+        strategy_content(None, None, {"tested_months": 12, "points": others}, contract=CONTRACT)["tables"][0].rows == []
+    )
 
 
 def test_a_rule_without_a_proposal_says_why() -> None:
@@ -70,7 +76,7 @@ def test_without_a_report_the_page_says_what_to_do(empty_pages: TestClient) -> N
 
 
 def test_a_version_without_a_value_says_why() -> None:
-    content = strategy_content({"version": 1, "problem": "The policy has no section value."})
+    content = strategy_content({"version": 1, "problem": "The policy has no section value."}, contract=CONTRACT)
     assert (content["report"], content["problem"], content["tables"]) == (None, "The policy has no section value.", [])
     text = environment().get_template("strategy_body.html").render(content)
     assert "The policy has no section value." in text
