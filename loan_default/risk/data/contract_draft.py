@@ -86,7 +86,7 @@ _COUNTS = _words("number num nr count counts")
 _DAYS_LONG = _words("days?")
 _MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
 _YEARS = _words("years? yrs? age yoj length")
-_MONTHLY = _words("monthly month pm")
+_MONTHLY = _words("monthly month pm monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks")
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
 _DATES = _words("date day dt")
 # Words of which names are glued together, as in loanamount and birthdate.

@@ -120,6 +120,8 @@ def test_money_is_counted_in_the_currency_of_the_file(sign: str, unit: str, tmp_
     fields = load_draft(draft, tmp_path).by_name
     assert fields["income"].unit == f"{unit} a year"
     assert (": name the currency" in draft.text) is (unit == "units of money")
+    monthly = drafted(loans().rename({"AnnualIncome": "Dochód miesięczny netto"}))
+    assert "unit: dollars a month" in monthly.text
 
 
 def test_names_that_are_glued_together_are_read_as_their_words(tmp_path: Path) -> None:
