@@ -302,7 +302,7 @@ def npv_chart(report: Record) -> Chart:
         series[f"NPV {word}"] = [(each["default_rate"], each["npv"]) for each in outcomes if each["loans"]]
     pd, value = (report["equal_number"][rule] for rule in _RULES)
     title = (
-        f"{value['loans']:,} loans earn {value['npv']:z,.0f} {report['unit']} by value and {pd['npv']:z,.0f} by PD"
+        f"NPV of {value['loans']:,} loans: {value['npv']:z,.0f} {report['unit']} by value, {pd['npv']:z,.0f} by PD"
         if pd["loans"]
         else "Today's cut-offs approve nobody"
     )

@@ -25,8 +25,11 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
         f"At its cut-offs it approves {_share_of_loans(approved)}; it declines {_share_of_loans(declined)}.",
     ]
     if evaluation.looks is not None:
+        looks = evaluation.looks.overlapping
         sentences.append(
-            f"Loans of this test window had been looked at {plural(evaluation.looks.overlapping, 'time')} before."
+            f"Loans of this test window had been looked at {plural(looks, 'time')} before."
+            if looks
+            else "Nobody had looked at loans of this test window before."
         )
     if inputs.promotion is not None:
         sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")

@@ -75,6 +75,8 @@ def test_looks_are_told_where_they_were_counted() -> None:
     assert "had been looked at" not in model_card(card_inputs())
     looked = evaluated(looks=Looks(overlapping=3, same=2))
     assert "had been looked at 3 times before." in section(model_card(card_inputs(evaluation=looked)), "In short")
+    unseen = evaluated(looks=Looks(overlapping=0, same=0))
+    assert "Nobody had looked at loans of this test window before." in model_card(card_inputs(evaluation=unseen))
 
 
 def test_law_is_named_only_where_the_policy_names_it() -> None:
