@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from loan_default.cli.app import SETUP, app, command
 from loan_default.cli.arguments import AsJson, Month, between
+from loan_default.risk.text import plural
 
 Seed = Annotated[int, between(0)]
 
@@ -74,7 +75,7 @@ def sample_data(
 
     settings = home.open_home(needs=())
     samples.write_sample(samples.SampleRequest(out, rows, seed, shift, month if batch else None), settings)
-    output().print(f"{rows:,} rows written to {out}.")
+    output().print(f"{plural(rows, 'row')} written to {out}.")
 
 
 @command(SETUP, "demo")

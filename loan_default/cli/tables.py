@@ -17,7 +17,7 @@ from rich.text import Text
 
 from loan_default.risk.metrics import SHOWN_METRICS, metric_headings
 from loan_default.risk.monitoring.performance import ESTIMATED_METRICS
-from loan_default.risk.text import shorten_names, shorten_sentences
+from loan_default.risk.text import plural, shorten_names, shorten_sentences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,9 +121,9 @@ def show_contract_check(console: Console, checked: CheckedContract) -> None:
 def _marks_left(guesses: Sequence[int], decisions: Sequence[int]) -> str:
     """Say how many marks of its draft a contract still has, and on which lines."""
     parts = [
-        f"{len(lines)} {word if len(lines) == 1 else plural} ({mark}: line{'' if len(lines) == 1 else 's'} "
+        f"{plural(len(lines), word, several)} ({mark}: line{'' if len(lines) == 1 else 's'} "
         f"{shorten_names([*dict.fromkeys(map(str, lines))], _LINES)})"
-        for mark, word, plural, lines in (
+        for mark, word, several, lines in (
             ("GUESS", "guess", "guesses", guesses),
             ("DECIDE", "decision", "decisions", decisions),
         )
@@ -183,7 +183,7 @@ def show_cleaning(console: Console, report: Mapping[str, Any]) -> None:
         values[counted] = f"{report['matured']:,}{rate}"
     for unreadable in report.get("unreadable_snapshots", ()):
         first = f"the first is {unreadable['value']} in row {unreadable['row']:,} of {unreadable['file']}"
-        values[f"unreadable {unreadable['column']}"] = f"{unreadable['loans']:,} loans; {first}"
+        values[f"unreadable {unreadable['column']}"] = f"{plural(unreadable['loans'], 'loan')}; {first}"
     if report["missing_fields"]:
         values["fields without values"] = ", ".join(report["missing_fields"])
     show_values(console, "Loans", values)
@@ -260,7 +260,7 @@ def show_batch(console: Console, batch: ScoredBatch) -> None:
     show_scored_batches(console, [batch])
     show_values(console, "Where it lies", {"Parquet": batch.parquet, "CSV": batch.csv})
     if batch.rejected:
-        console.print(f"{batch.rejected:,} rows could not be scored; {batch.rejections} says why.")
+        console.print(f"{plural(batch.rejected, 'row')} could not be scored; {batch.rejections} says why.")
     if batch.drift:
         show_drift(console, [batch.drift])
 
@@ -319,7 +319,8 @@ def show_provision(console: Console, record: Mapping[str, Any]) -> None:
         _add_row(table, each["scenario"], *(f"{each[name]:.2f}" for name in multipliers), *sums_of)
     console.print(table)
     if record["not_valued"]:
-        console.print(f"{record['not_valued']:,} loans have no value, and are in no sum.", style="dim")
+        loans = plural(record["not_valued"], "loan without a value is", "loans without a value are")
+        console.print(f"{loans} in no sum.", style="dim")
 
 
 def show_batch_number(console: Console, batch: str, number: int, count: int) -> None:
@@ -350,8 +351,8 @@ def show_answers(console: Console, report: ClientReport, output: str) -> None:
         _add_row(table, decision, f"{rows:,}")
     console.print(table)
     if report.rejected:
-        console.print(f"{report.rejected:,} rows could not be sent; {report.rejected_file} says why.")
-    console.print(f"{report.rows:,} applications in {report.seconds:.1f} s → {output}")
+        console.print(f"{plural(report.rejected, 'row')} could not be sent; {report.rejected_file} says why.")
+    console.print(f"{plural(report.rows, 'application')} in {report.seconds:.1f} s → {output}")
 
 
 # --- watching -------------------------------------------------------------------------------------------------
@@ -510,7 +511,7 @@ def _or_estimate(measured: float | None, estimate: float | None) -> str:
 def show_rejected_outcomes(console: Console, rejected: int) -> None:
     """Show how many lines of outcome files could not be used, where there are any."""
     if rejected:
-        lines = "1 line of an outcome file" if rejected == 1 else f"{rejected:,} lines of outcome files"
+        lines = plural(rejected, "line of an outcome file", "lines of outcome files")
         console.print(f"{lines} could not be used; rejected_outcomes.parquet says why.")
 
 

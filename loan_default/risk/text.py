@@ -1,4 +1,4 @@
-"""Shortens lists and numbers for people: the first entries are named and the others counted.
+"""Shortens lists and numbers for people, and counts things: the first entries are named and the others counted.
 
 Sentences themselves belong beside what they tell of; tables belong in `markdown`.
 """
@@ -22,3 +22,8 @@ def shorten_sentences(sentences: Sequence[str], limit: int = 3, separator: str =
     """Join sentences as `A. B. (+3 more)`, where there are more of them than `limit`."""
     more = f" (+{len(sentences) - limit} more)" if len(sentences) > limit else ""
     return separator.join(sentences[:limit]) + more
+
+
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Write a count with its noun: `1 batch`, `2,000 rows`."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"

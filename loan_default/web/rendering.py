@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 
 from loan_default.operations.book import read_contract
 from loan_default.risk.errors import BadInput
+from loan_default.risk.text import plural
 from loan_default.settings import Settings
 from loan_default.web.people import Role, person_of
 from loan_default.web.security import TOKEN, form_token
@@ -183,8 +184,3 @@ def short_moment(value: datetime | str | None) -> Markup:
 def times(count: int) -> str:
     """Write how often something was: `once`, `3 times`."""
     return "once" if count == 1 else f"{count:,} times"
-
-
-def plural(count: int, noun: str, several: str = "") -> str:
-    """Write a count with its noun: `1 batch`, `2,000 rows`."""
-    return f"{count:,} {noun if count == 1 else several or noun + 's'}"

@@ -4,12 +4,17 @@ import re
 from pathlib import Path
 
 import loan_default
-from loan_default.risk.text import shorten_names, shorten_number, shorten_sentences
+from loan_default.risk.text import plural, shorten_names, shorten_number, shorten_sentences
 
 
 def test_a_number_has_few_decimals_and_none_is_lost_to_nothing() -> None:
     numbers = [0, -0.0, 1.467077243, 24_000, 1_496.24, 0.5, -0.001234, 1e-7]
     assert [*map(shorten_number, numbers)] == ["0", "0", "1.47", "24,000", "1,496.24", "0.5", "-0.0012", "1e-07"]
+
+
+def test_things_are_counted_in_words_that_fit_their_number() -> None:
+    assert [plural(count, "row") for count in (0, 1, 2_000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert (plural(1, "batch", "batches"), plural(3, "batch", "batches")) == ("1 batch", "3 batches")
 
 
 def test_what_is_too_much_is_counted() -> None:

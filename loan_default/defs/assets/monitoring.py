@@ -22,7 +22,7 @@ from loan_default.defs.resources import (
     WebPagesResource,
 )
 from loan_default.defs.results import explain_failures
-from loan_default.risk.text import shorten_sentences
+from loan_default.risk.text import plural, shorten_sentences
 from loan_default.steps.batch import Batch
 from loan_default.steps.monitoring import ComparedBatch, compare_batch
 
@@ -84,7 +84,7 @@ def _verdict_checks(compared: ComparedBatch, least: int) -> Iterator[dg.AssetChe
         score_psi=verdict.score_psi,
     )
     enough = verdict.verdict != "not enough rows"
-    sentence = f"{verdict.rows:,} applications; {least:,} are needed for a verdict."
+    sentence = f"{plural(verdict.rows, 'application')}; {least:,} are needed for a verdict."
     yield warning("drift_report", ENOUGH_ROWS, passed=enough, sentence=sentence)
 
 

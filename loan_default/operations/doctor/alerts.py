@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from loan_default.adapters import probes
 from loan_default.adapters.alerts import Channels, send
-from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, count_of
+from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis
+from loan_default.risk.text import plural
 from loan_default.settings import SLACK, SMTP_PASSWORD, Settings
 
 
@@ -22,7 +23,8 @@ def check_alerts(context: CheckContext) -> Iterator[Diagnosis]:
     if channels.emails:
         server = f"{channels.smtp_host}:{channels.smtp_port}"
         if probes.accepts(channels.smtp_host, channels.smtp_port, seconds=ASK_SECONDS):
-            message = f"The mail server at {server} takes connections, for {count_of(len(channels.emails), 'address')}."
+            addresses = plural(len(channels.emails), "address", "addresses")
+            message = f"The mail server at {server} takes connections, for {addresses}."
             yield Diagnosis("alerts", "ok", message)
         else:
             message = f"The mail server at {server} takes no connection."
@@ -40,7 +42,7 @@ def send_test_message(context: CheckContext) -> Iterator[Diagnosis]:
             "test alert", "wrong", "There is no channel to send by.", "Set SLACK_WEBHOOK_URL or ALERT_EMAILS."
         )
     elif sent:
-        yield Diagnosis("test alert", "ok", f"{count_of(sent, 'channel')} took the message.")
+        yield Diagnosis("test alert", "ok", f"{plural(sent, 'channel')} took the message.")
 
 
 def _channels(settings: Settings) -> Channels:

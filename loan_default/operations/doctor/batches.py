@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from loan_default.adapters.layout import StorageLayout
 from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
-from loan_default.operations.doctor.check import CheckContext, Diagnosis, count_of, diagnosis_of
+from loan_default.operations.doctor.check import CheckContext, Diagnosis, diagnosis_of
 from loan_default.operations.records import damage_sentences
 from loan_default.operations.runs import BatchRuns, read_batch_runs
 from loan_default.risk.errors import DamagedRecord
+from loan_default.risk.text import plural
 
 
 def check_batches(context: CheckContext) -> Iterator[Diagnosis]:
@@ -33,7 +34,7 @@ def judge_batches(batches: Sequence[BatchStatus], layout: StorageLayout) -> Iter
         elif batch.state == "refused":
             yield diagnosis_of("batches", batch.reasons[0], "Rename the file, or take it out of the inbox.")
         if batch.rejected:
-            message = f"{count_of(batch.rejected, 'row')} of batch {batch.batch} could not be scored."
+            message = f"{plural(batch.rejected, 'row')} of batch {batch.batch} could not be scored."
             rejected = layout.batch_table("rejected_applications", batch.batch)
             yield Diagnosis("batches", "note", message, f"{rejected} says why.")
     if not any(batch.state in ("failed", "refused") for batch in batches):

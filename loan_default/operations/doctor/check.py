@@ -69,12 +69,6 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def count_of(number: int, what: str) -> str:
-    """Format a number of things: `1 file`, `1,200 files`."""
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
-
-
 def size_of(size: int) -> str:
     """Format a size in bytes as MB or GB."""
     return f"{size / GIGABYTE:,.1f} GB" if size >= GIGABYTE // 10 else f"{size / 1_000_000:,.1f} MB"

@@ -8,8 +8,9 @@ from typing import Any
 
 from loan_default.adapters import file_listing
 from loan_default.adapters.gcs import BucketError
-from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, count_of, diagnosis_of, size_of
+from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, diagnosis_of, size_of
 from loan_default.risk.errors import BadInput
+from loan_default.risk.text import plural
 from loan_default.settings import missing_variables, unknown_variables
 
 
@@ -93,6 +94,6 @@ def check_loan_data(context: CheckContext) -> Iterator[Diagnosis]:
         return
     if files:
         size = size_of(sum(file.size for file in files))
-        yield Diagnosis("loan data", "ok", f"{spec} names {count_of(len(files), 'file')} of {size}.")
+        yield Diagnosis("loan data", "ok", f"{spec} names {plural(len(files), 'file')} of {size}.")
     else:
         yield Diagnosis("loan data", "wrong", f"{spec} names no file.", remedy)

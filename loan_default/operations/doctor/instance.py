@@ -16,12 +16,12 @@ from loan_default.operations.doctor.check import (
     CheckContext,
     Diagnosis,
     address_without_login,
-    count_of,
     diagnosis_of,
     duration_of,
     unreachable_database,
 )
 from loan_default.risk.errors import BadInput
+from loan_default.risk.text import plural
 from loan_default.settings import DAGSTER_STORAGE, Settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_dagster(context: CheckContext) -> Iterator[Diagnosis]:
     if status.newest_run_at:
         context.timestamps.append(("Dagster's newest run", status.newest_run_at))
     yield Diagnosis(
-        "dagster", "ok", f"The records in {location} can be read; {count_of(status.runs_under_way, 'run')} under way."
+        "dagster", "ok", f"The records in {location} can be read; {plural(status.runs_under_way, 'run')} under way."
     )
     yield from judge_daemons(status, now)
     yield from judge_instigators(status, sensors=context.settings.sensors)

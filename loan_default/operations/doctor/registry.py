@@ -16,13 +16,13 @@ from loan_default.operations.doctor.check import (
     CheckContext,
     Diagnosis,
     address_without_login,
-    count_of,
     diagnosis_of,
     size_of,
     unreachable_database,
 )
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import JOURNAL
+from loan_default.risk.text import plural
 from loan_default.settings import STUDY_STORAGE
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def check_workers(context: CheckContext) -> Iterator[Diagnosis]:
             return
         workers = engine.workers
         memory = size_of(sum(worker["memory_limit"] for worker in workers))
-        message = f"The Dask scheduler at {address} has {count_of(len(workers), 'worker')} with {memory} of memory"
+        message = f"The Dask scheduler at {address} has {plural(len(workers), 'worker')} with {memory} of memory"
         yield Diagnosis("workers", "ok", f"{message}; watch them at {engine.dashboard}.")
         engine.close()
     except (BadInput, WorkersError) as error:

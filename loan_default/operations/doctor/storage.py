@@ -17,10 +17,10 @@ from loan_default.operations.doctor.check import (
     GIGABYTE,
     CheckContext,
     Diagnosis,
-    count_of,
     diagnosis_of,
     size_of,
 )
+from loan_default.risk.text import plural
 from loan_default.settings import Settings
 
 # Besides loans: a training keeps 10 MB and a batch 7 MB, mostly Evidently's page; this is months of both.
@@ -49,7 +49,7 @@ def check_storage(context: CheckContext) -> Iterator[Diagnosis]:
             context.timestamps += _newest_files(settings.layout)
     leftovers = probes.count_leftovers(settings.book_storage, settings.staging, settings.models, datetime.now(UTC))
     if leftovers.files:
-        files, size = count_of(leftovers.files, "half-written file"), size_of(leftovers.size)
+        files, size = plural(leftovers.files, "half-written file"), size_of(leftovers.size)
         message = f"{files} ({size}) of runs that died, older than a day."
         remedy = "Nothing: a run that starts sweeps away what is older than a week."
         yield Diagnosis("leftovers", "note", message, remedy)

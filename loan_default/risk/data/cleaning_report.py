@@ -16,6 +16,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.data.loan_files import fingerprint_of
 from loan_default.risk.data.rejections import count_problems, first_rejection
+from loan_default.risk.text import plural
 
 _SNAPSHOT_SHARE, _SNAPSHOT_LOANS = 0.001, 2
 _PROBLEMS_LIMIT = 4  # in a warning
@@ -91,7 +92,7 @@ class CleaningReport:
         if self.rejected:
             frequent = list(self.problems.items())[:_PROBLEMS_LIMIT]
             problems = ", ".join(f"{problem} ({count:,})" for problem, count in frequent)
-            rows = "1 row was" if self.rejected == 1 else f"{self.rejected:,} rows were"
+            rows = plural(self.rejected, "row was", "rows were")
             sentences.append(f"{rows} rejected: {problems}.")
         for unreadable in self.unreadable_snapshots:
             sentences.append(f"{unreadable}; these say nothing of the month in which the file was taken.")

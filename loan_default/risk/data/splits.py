@@ -19,6 +19,7 @@ from loan_default.risk.contract.columns import MATURES
 from loan_default.risk.data.population import Population
 from loan_default.risk.loan_order import CutBy, Position, draw_of, issue_order
 from loan_default.risk.month_texts import month_number
+from loan_default.risk.text import plural
 
 WindowName = Literal["train", "calibrate", "test"]
 WINDOWS: tuple[WindowName, ...] = ("train", "calibrate", "test")
@@ -213,11 +214,10 @@ class Splits:
                 f"{self.window('test').span} test. Figures on them are not called out of time, as no date says so.",
             )
         if self.cut_by == "draw":
-            made_up = (
-                f" {self.without_id:,} loans have no id of their own and are drawn by file and row."
-                if self.without_id
-                else ""
+            without = plural(
+                self.without_id or 0, "loan has no id of its own and is", "loans have no id of their own and are"
             )
+            made_up = f" {without} drawn by file and row." if self.without_id else ""
             few = f" and {self.cohort} has too few values to cut by" if self.cohort else ""
             return (
                 f"The book has no date of issue{few}. Its loans were dealt out by a hash of their ids, the same loan "
@@ -225,7 +225,7 @@ class Splits:
             )
         if self.labels_known_by is None:
             return ()
-        loans = "1 loan has" if self.overdue == 1 else f"{self.overdue:,} loans have"
+        loans = plural(self.overdue or 0, "loan has", "loans have")
         overdue = f"{loans} no outcome although it had to be known by {self.snapshot:%Y-%m}."
         return self._hindsight(self.labels_known_by), *self._open_remark(), overdue
 
@@ -243,7 +243,7 @@ class Splits:
 
     def _hindsight(self, known_by: date) -> str:
         """Say what was known when: whether a model could have been developed before its test loans were issued."""
-        months = "1 month" if self.training_age_months == 1 else f"{self.training_age_months} months"
+        months = plural(self.training_age_months or 0, "month")
         facts = (
             f"The newest outcome that the model learned from was known by {_text(known_by)}; the newest "
             f"loan that it was developed on was issued in {self.developed_until:%Y-%m}, {months} before the "

@@ -22,7 +22,7 @@ import polars as pl
 from loan_default.risk.monitoring.stability import Stability, measure_stability, population_stability_index
 from loan_default.risk.monitoring.verdicts import DriftWord
 from loan_default.risk.policy import DriftPolicy
-from loan_default.risk.text import shorten_names
+from loan_default.risk.text import plural, shorten_names
 
 PROFILE_FORMAT = 1
 
@@ -222,7 +222,7 @@ def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVer
     Drifted: the score did, or at least `drifted_share_limit` of the features that the reference holds values of did.
     """
     if rows < policy.least_rows:
-        reason = f"{rows:,} rows, fewer than the {policy.least_rows:,} that a verdict needs"
+        reason = f"{plural(rows, 'row')}, fewer than the {policy.least_rows:,} that a verdict needs"
         return DriftVerdict("not enough rows", (reason,), (), 0.0, None, rows)
     is_score, is_empty = pl.col("kind") == "score", pl.col("missing_reference") == 1
     compared, empty = table.filter(~is_empty), table.filter(is_empty).sort("feature")

@@ -28,6 +28,7 @@ from evidently.presets import DataDriftPreset
 
 from loan_default.risk.monitoring.drift import widest_figure
 from loan_default.risk.monitoring.reference_profile import RAW_SCORE
+from loan_default.risk.text import plural
 
 Record = Mapping[str, Any]
 Line = Mapping[str, Any]
@@ -134,12 +135,12 @@ def _heading(record: Record, reference: pl.DataFrame, batch: pl.DataFrame) -> st
     reasons = "\n".join(f"- {reason}" for reason in record["reasons"])
     return (
         f"# Batch {record['batch']} and version {version}: {record['verdict']}\n\n"
-        f"{record['rows']:,} applications{_of(record['months'])}, scored on {record['scored_at'][:10]}, beside the "
-        f"{population['rows']:,} loans{_of(population['months'])} that version {version} was developed on.\n\n"
+        f"{plural(record['rows'], 'application')}{_of(record['months'])}, scored on {record['scored_at'][:10]}, beside "
+        f"the {population['rows']:,} loans{_of(population['months'])} that version {version} was developed on.\n\n"
         f"{reasons}\n\n"
         "A column's drift score is the largest of its PSIs over all rows, less what chance makes of few; what is "
         "detected is what the verdict counts. "
-        f"The charts are of samples: {batch.height:,} applications and {reference.height:,} loans.\n"
+        f"The charts are of samples: {plural(batch.height, 'application')} and {reference.height:,} loans.\n"
     )
 
 

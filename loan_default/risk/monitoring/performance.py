@@ -29,6 +29,7 @@ from loan_default.risk.monitoring.early_performance import Course, YoungLoans
 from loan_default.risk.monitoring.verdicts import PerformanceWord
 from loan_default.risk.month_texts import month_number, months_after
 from loan_default.risk.policy import Finding, PerformancePolicy
+from loan_default.risk.text import plural
 from loan_default.risk.validation.quality_gates import fits_in_the_large, in_the_large
 
 Learned = date | pl.Series  # the last issue month of loans, or their draws
@@ -394,7 +395,7 @@ def _newest(resolved: pl.DataFrame, policy: PerformancePolicy) -> pl.DataFrame:
 
 def _too_few(loans: int, defaults: int, policy: PerformancePolicy, contract: Contract) -> Finding:
     matured = "" if contract.outcomes_are_final else "matured "
-    of = f"Outcomes of {loans:,} {matured}loans with {defaults:,} defaults are known"
+    of = f"Outcomes of {plural(loans, f'{matured}loan')} with {plural(defaults, 'default')} are known"
     return Finding(
         ENOUGH_OUTCOMES,
         False,

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from loan_default.risk.text import plural
 from loan_default.web.people import SESSION, SESSION_SECONDS, People, SignInLimit
-from loan_default.web.rendering import plural, render
+from loan_default.web.rendering import render
 from loan_default.web.security import Form, safe_path, takes_form
 
 _WRONG = "The name or the password is wrong."

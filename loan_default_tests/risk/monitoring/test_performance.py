@@ -309,7 +309,7 @@ def test_a_final_outcome_counts_when_it_is_told() -> None:
     assert performance.vintages["vintage"].to_list() == ["2014-Q4"]
     assert (performance.quarters_of, performance.outcomes_mature) == ("issue", False)
     assert performance.verdict is not None
-    assert performance.verdict.reasons[0].startswith("Outcomes of 2 loans with 1 defaults are known; 500 and 50")
+    assert performance.verdict.reasons[0].startswith("Outcomes of 2 loans with 1 default are known; 500 and 50")
 
 
 def test_without_a_date_quarters_are_those_of_scoring_and_called_so() -> None:

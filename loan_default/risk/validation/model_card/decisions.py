@@ -126,7 +126,7 @@ def promotion(inputs: ModelCardInputs) -> Iterator[str]:
         yield "Not decided when this card was written."
         return
     over = "no version was in production" if decision.champion is None else f"version {decision.champion} in production"
-    by = f" Decided by {inputs.decided['decided_by']} at {inputs.decided['decided_at']}." if inputs.decided else ""
+    by = f" Decided by {inputs.decided['decided_by']} at {inputs.decided_at}." if inputs.decided else ""
     yield f"**{decision.verdict.capitalize()}** version {decision.candidate}; {over}.{by}"
     rows = [("passed" if f.passed else "**failed**", f.rule, f.sentence) for f in decision.findings]
     yield markdown_table(["Finding", "Rule", "What was found"], rows)

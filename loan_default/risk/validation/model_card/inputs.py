@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -99,6 +99,11 @@ class ModelCardInputs:
         """Name the features that are the lender's own opinion, in the contract's order."""
         contract = self.scorer.contract
         return [name for name in contract.feature_names if name in contract.opinions]
+
+    @property
+    def decided_at(self) -> str:
+        """Write when it was decided, as the card writes times."""
+        return f"{datetime.fromisoformat(self.decided['decided_at']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
     @property
     def opinions_used(self) -> list[str]:

@@ -10,8 +10,9 @@ from loan_default.risk.data.splits import Window
 from loan_default.risk.evaluation import Evaluation
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
+from loan_default.risk.text import plural
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named, percent, plural
+from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named, percent
 
 
 def summary(inputs: ModelCardInputs) -> Iterator[str]:
@@ -32,7 +33,8 @@ def summary(inputs: ModelCardInputs) -> Iterator[str]:
             else "Nobody had looked at loans of this test window before."
         )
     if inputs.promotion is not None:
-        sentences.append(f"Promotion: **{inputs.promotion.verdict}**.")
+        later = f", at {inputs.decided_at}; this card does not follow what was decided later" if inputs.decided else ""
+        sentences.append(f"Promotion: **{inputs.promotion.verdict}**{later}.")
     yield bullets(sentences)
 
 

@@ -33,8 +33,3 @@ def named(names: Iterable[str]) -> str:
 def change(value: float, low: float, high: float) -> str:
     """Format a difference with its interval."""
     return f"{value:+z.4f} ({low:+z.4f} to {high:+z.4f})"
-
-
-def plural(count: int, word: str) -> str:
-    """Count things: `1 loan`, `2,000 loans`."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -105,8 +105,12 @@ def test_what_the_policy_states_of_decisions_and_monitoring_stands_on_the_card()
 def test_who_decided_is_named() -> None:
     decision = decide_promotion(7, None, evaluated(), None, POLICY.promotion)
     decided = {"decided_by": "policy, run 9", "decided_at": "2026-03-01T00:00:00+00:00"}
-    text = section(model_card(card_inputs(promotion=decision, decided=decided)), "Promotion")
-    assert "Decided by policy, run 9 at 2026-03-01T00:00:00+00:00." in text
+    card = model_card(card_inputs(promotion=decision, decided=decided))
+    assert "Decided by policy, run 9 at 2026-03-01 00:00 UTC." in section(card, "Promotion")
+    later = (
+        f"Promotion: **{decision.verdict}**, at 2026-03-01 00:00 UTC; this card does not follow what was decided later."
+    )
+    assert later in section(card, "In short")
 
 
 def test_groups_of_people_are_spoken_of_as_far_as_the_contract_does() -> None:

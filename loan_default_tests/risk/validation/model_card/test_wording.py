@@ -1,6 +1,6 @@
 """Shares, gaps, lists and counts are written alike on the whole card."""
 
-from loan_default.risk.validation.model_card.wording import bullets, change, named, percent, plural, points
+from loan_default.risk.validation.model_card.wording import bullets, change, named, percent, points
 
 
 def test_figures_and_lists_are_written_for_people() -> None:
@@ -11,4 +11,3 @@ def test_figures_and_lists_are_written_for_people() -> None:
     assert percent(-0.0004) == "0.0%"
     assert bullets(["A.", "B."]) == "- A.\n- B."
     assert named(["dti", "grade"]) == "`dti`, `grade`"
-    assert (plural(1, "loan"), plural(2_000, "loan")) == ("1 loan", "2,000 loans")
