@@ -79,3 +79,8 @@ def term_months(contract: Contract) -> pl.Expr:
         product = pl.col(term.by).cast(pl.String)
         return product.replace_strict(list(months), list(months.values()), default=None, return_dtype=pl.Float64)
     return pl.lit(float(term)) if term else pl.col(str(contract.term_source))
+
+
+def has_term(contract: Contract) -> pl.Expr:
+    """Return true for loans of which a term is known that is longer than nothing: they can be followed over it."""
+    return (term_months(contract) > 0).fill_null(False)

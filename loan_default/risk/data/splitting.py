@@ -33,7 +33,7 @@ from loan_default.risk.data.splits import (
     term_of,
 )
 from loan_default.risk.errors import BadInput
-from loan_default.risk.loan_order import CutBy, cohort_level, draw_of, issue_order
+from loan_default.risk.loan_order import CutBy, cohort_level, draw_of, has_term, issue_order
 from loan_default.risk.policy import TrainingLabel
 
 _CYCLE = 5  # of loans of too few months, three in five train, one calibrates and one tests
@@ -147,7 +147,7 @@ def _count_open(loans: pl.LazyFrame, contract: Contract, snapshot: date, plan: S
 
 def is_open(contract: Contract, snapshot: date) -> pl.Expr:
     """Return true for loans that had not matured by the month in which their file was taken, whatever is known."""
-    return (pl.col(MATURES) > snapshot) & (pl.col(contract.time_name) < snapshot)
+    return (pl.col(MATURES) > snapshot) & (pl.col(contract.time_name) < snapshot) & has_term(contract)
 
 
 def _count_loans(loans: pl.LazyFrame, contract: Contract, snapshot: date | None) -> tuple[dict[str, int], pl.DataFrame]:

@@ -19,6 +19,7 @@ from loan_default.risk.contract.columns import OUTCOME, OUTCOME_KNOWN
 from loan_default.risk.data.as_of import LoanHistory, as_of
 from loan_default.risk.data.splits import Splits, WindowName
 from loan_default.risk.data.splitting import is_open
+from loan_default.risk.loan_order import has_term
 from loan_default.risk.model.development import on_windows
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, fit_hazard
@@ -85,5 +86,5 @@ def _read(space: FeatureSpace, snapshot: date, loans: pl.DataFrame) -> tuple[Mat
     """Encode loans that have not matured, and those that say when they ended, and read that."""
     view = as_of(loans.lazy(), space.contract, snapshot, snapshot).collect()
     ended = pl.col(OUTCOME).is_not_null() & pl.col(OUTCOME_KNOWN).is_not_null()
-    observed = view.filter(ended | is_open(space.contract, snapshot))
+    observed = view.filter(has_term(space.contract), ended | is_open(space.contract, snapshot))
     return space.matrix(observed), LoanHistory.of(observed, space.contract, snapshot)

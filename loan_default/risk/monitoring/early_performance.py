@@ -52,14 +52,14 @@ class Course:
 
 
 def courses_of(scorer: Scorer, sample: pl.DataFrame, terms: Iterable[float]) -> dict[float, Course]:
-    """Read the courses of terms off a version's hazards, for loans (n rows) like those that it was developed on.
+    """Read the courses of terms above 0 off a version's hazards, for loans (n rows) like those it was developed on.
 
     Empty where the version has no hazards.
     """
     if scorer.hazard is None or sample.is_empty():
         return {}
     margins, courses = scorer.hazard.margins(scorer.space.matrix(sample)), {}
-    for term in terms:
+    for term in (each for each in terms if each > 0):
         incidence = scorer.hazard.of_term(margins, term)
         ends = PERIOD_MONTHS * np.arange(incidence.defaulted.shape[1])
         defaulted, repaid = (

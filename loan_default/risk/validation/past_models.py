@@ -27,6 +27,7 @@ from loan_default.risk.economics.loan_terms import read_ended
 from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans, estimate_endings
 from loan_default.risk.economics.valuation import ValueModel, fit_value
 from loan_default.risk.errors import BadInput
+from loan_default.risk.loan_order import has_term
 from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.development import LocalDevelopment, Sample
@@ -96,9 +97,10 @@ class Past:
 
     @cached_property
     def view(self) -> pl.DataFrame:
-        """Return the loans that were on book, as a file of that month would have said."""
+        """Return the loans that were on book and say their term, as a file of that month would have said."""
         months = self.policy.value.recovery_months if self.policy.value else None
-        return self._draw(as_of(self.loans, self.contract, self.month, self.snapshot, months)).collect()
+        loans = self.loans.filter(has_term(self.contract))
+        return self._draw(as_of(loans, self.contract, self.month, self.snapshot, months)).collect()
 
     @cached_property
     def history(self) -> LoanHistory:

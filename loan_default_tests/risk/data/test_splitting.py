@@ -377,7 +377,7 @@ def test_figures_of_what_learned_from_younger_loans_are_not_called_out_of_time(
 
 
 def test_where_all_loans_have_matured_both_labels_are_one(contract: Contract) -> None:
-    loans = book(dict.fromkeys(months_of(2010, 12), 30))
+    loans = book(dict.fromkeys(months_of(2010, 12), 30)).with_columns(term=pl.lit(36.0))
     labels: tuple[TrainingLabel, ...] = ("matured", "open")
     matured, learning = (
         split_loans(loans, contract, SplitPlan(), snapshot=SNAPSHOT, data_fingerprint="a", label=label)

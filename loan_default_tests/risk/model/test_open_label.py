@@ -18,8 +18,10 @@ from loan_default.risk.model.development import LocalDevelopment, development_on
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.open_label import HazardLabel, fit_label
 from loan_default.risk.model.search_space import SearchSpace
+from loan_default.risk.model.timed_version import read_histories
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import TrainingLabel, load_policy
+from loan_default.risk.validation.past_models import Past
 from loan_default_tests.packages import contract
 from loan_default_tests.risk.conftest import SEED, clean
 
@@ -93,6 +95,19 @@ def test_candidates_are_measured_on_matured_loans_and_calibrated_for_all(
         assert len(candidate.margins) == matured.rows
         pds = candidate.scorer.score(later, with_reasons=False)["pd"]
         assert pds.mean() == pytest.approx(later[OUTCOME].mean(), abs=0.03)
+
+
+def test_a_loan_without_a_term_is_not_followed(view: FrameTable, quick_search: SearchSpace) -> None:
+    """Of one that says none, or 0 months, nobody knows how long it should run."""
+    number = pl.int_range(pl.len()) % 3
+    terms = pl.when(number == 0).then("term").when(number == 1).then(0.0)
+    broken = FrameTable(view.scan().with_columns(terms.alias("term")))
+    splits = cut(broken, "open")
+    _, history = read_histories(ENGINE, broken, splits, FeatureSpace(contract(), splits.population))
+    past = Past(broken.scan(), contract(), MONTH, MONTH, quick_search, load_policy(), SEED)
+    for followed in (history, past.history):
+        assert 0 < len(followed) < view.rows / 2
+        assert (followed.terms > 0).all()
 
 
 def test_there_is_no_label_where_all_loans_have_matured_and_none_without_parameters(

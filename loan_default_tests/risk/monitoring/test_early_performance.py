@@ -157,7 +157,8 @@ def test_the_finding_says_what_came_and_what_was_expected() -> None:
 
 def test_courses_are_those_of_the_version_and_there_are_none_without_hazards() -> None:
     sample = applications()[1]
-    courses = courses_of(timed_scorer("xgboost"), sample, [36.0, 60.0])
+    courses = courses_of(timed_scorer("xgboost"), sample, [36.0, 60.0, 0.0, float("nan")])
+    assert [*courses] == [36, 60], "of a term that is nothing no month is known"
     for term, course in courses.items():
         assert len(course.defaulted) == len(course.repaid) > term
         assert (course.defaulted[0], course.defaulted[-1]) == (0, pytest.approx(1))
