@@ -188,11 +188,12 @@ def judge_calibration(recalibration: Recalibration | None, policy: PromotionPoli
     each, tolerance, slope_tolerance = size / 2, policy.calibration_tolerance, policy.slope_tolerance
     reach, allowed = slope.reach(slope_tolerance, each), f"{1 - slope_tolerance:.2f} to {1 + slope_tolerance:.2f}"
     slope_fits, slope_verdict = _against_limit(slope, 1, slope_tolerance, each, allowed)
+    value = f"{slope.value:z.{_decimals(slope, 1, slope_tolerance)}f} ({slope.low:z.2f} to {slope.high:z.2f})"
     return Finding(
         "calibrated",
         fits_in_the_large(large, tolerance, each) and slope_fits,
-        f"{in_the_large(large, tolerance, each)}; the slope of their log-odds is {slope.value:z.2f} ({slope.low:z.2f} "
-        f"to {slope.high:z.2f}), {slope_verdict}, and {1 - reach:z.2f} or {1 + reach:.2f} would have been seen.",
+        f"{in_the_large(large, tolerance, each)}; the slope of their log-odds is {value}, {slope_verdict}, and "
+        f"{1 - reach:z.2f} or {1 + reach:.2f} would have been seen.",
     )
 
 
@@ -204,10 +205,10 @@ def fits_in_the_large(error: Estimate, tolerance: float, size: float) -> bool:
 def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
     """Say what PDs of all loans lack to be right, and how large an error a test of this size would have seen."""
     _, verdict = _against_limit(error, 0, tolerance, size, f"{tolerance:.2f} either way")
+    value = f"{error.value:+z.{_decimals(error, 0, tolerance)}f} ({error.low:+z.2f} to {error.high:+z.2f})"
     return (
-        f"In the large {error.value:+z.2f} ({error.low:+z.2f} to {error.high:+z.2f}) would have to be added to the "
-        f"log-odds of the PDs, {verdict}, and an error of {error.reach(tolerance, size):.2f} would have been seen 19 "
-        "times of 20"
+        f"In the large {value} would have to be added to the log-odds of the PDs, {verdict}, and an error of "
+        f"{error.reach(tolerance, size):.2f} would have been seen 19 times of 20"
     )
 
 
@@ -220,6 +221,14 @@ def _against_limit(estimate: Estimate, truth: float, tolerance: float, size: flo
         by_chance,
         f"beyond the {allowed} that is allowed, {'as chance may make it' if by_chance else 'not by chance'}",
     )
+
+
+def _decimals(estimate: Estimate, truth: float, tolerance: float) -> int:
+    """Return how many decimals, two or more, tell on which side of its limit an estimate is."""
+    value = estimate.value
+    is_tolerated = abs(value - truth) <= tolerance
+    sides = {number: abs(round(value, number) - truth) <= tolerance + 1e-9 for number in range(2, 9)}
+    return next((number for number, side in sides.items() if side is is_tolerated), 9)
 
 
 def judge_leak(auc: float, policy: PromotionPolicy) -> Finding:
