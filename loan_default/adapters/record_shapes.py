@@ -170,15 +170,31 @@ class _Outcomes(_Shape):
     rejected: int
 
 
+class _Measured(_Shape):
+    auc: _Interval
+    ks: _Interval
+    brier: _Interval
+
+
+class _Expected(_Shape):
+    default_rate: float
+
+
+class _Estimated(_Shape):
+    auc: float
+    ks: float
+    brier: float
+
+
 class _VersionPerformance(_Shape):
     version: int
     loans: int
     matured: int
     known: int
     defaults: int
-    real: Mapping[str, _Interval] | None
-    expected: Mapping[str, float] | None
-    estimate: Mapping[str, float] | None
+    real: _Measured | None
+    expected: _Expected | None
+    estimate: _Estimated | None
 
 
 class _LoanGroup(_Shape):

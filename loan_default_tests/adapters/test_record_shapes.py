@@ -11,6 +11,7 @@ from loan_default.adapters.record_shapes import SHAPES, parse_record
 from loan_default.risk.errors import DamagedRecord
 from loan_default_tests.records import filled
 
+_VERSION = filled("performance_report", {"versions": [{}]})["versions"][0]
 AGAIN = "run loan-default performance, which writes it again, or restore it from a backup."
 
 
@@ -29,6 +30,7 @@ def test_what_has_every_key_is_returned_as_it_stands(kind: RecordKind) -> None:
         ({"groups": [7]}, "says 7 as groups[0], which has to be an object"),
         ({"findings": [{"rule": "auc", "passed": "yes", "sentence": "s"}]},
          'says "yes" as findings[0].passed, which has to be true or false'),
+        ({"versions": [{**_VERSION, "expected": {"auc": 0.7}}]}, "lacks versions[0].expected.default_rate"),
         ({"estimates": None}, "says null as estimates, which has to be a text"),
         ({"estimates": [1] * 99}, "says [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,  … as estimates"),
     ],
