@@ -36,7 +36,7 @@ class BatchFigures:
         decisions: share of the applications by decision.
         mean_pd: of all applications.
         verdict: on its drift; None where it was not compared since it was scored.
-        score_psi: of the score, less what chance makes of it; None where there are too few rows.
+        score_psi: the widest of the score, less what chance makes of it; None where there are too few rows.
         drifted_share: of the fields compared.
         psi: the widest of its figures by field, the score's by the name of its column.
         drifted: names of the fields that drifted.

@@ -92,7 +92,7 @@ def _drift_metadata(compared: ComparedBatch, pages: WebPages) -> Metadata:
     verdict = compared.verdict
     return {
         "verdict": verdict.verdict,
-        "drifted": f"{len(verdict.drifted_features)} features, {metadata.percent(verdict.share)}",
+        "drifted": f"{plural(len(verdict.drifted_features), 'feature')}, {metadata.percent(verdict.share)}",
         "drifted_share": metadata.rounded(verdict.share),
         **({} if verdict.score_psi is None else {"score_psi": metadata.rounded(verdict.score_psi)}),
         "reasons": metadata.bullets(verdict.reasons),

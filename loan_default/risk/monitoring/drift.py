@@ -143,8 +143,8 @@ class ReferenceProfile(Profile):
 class DriftVerdict:
     """A batch held against the training population; the score is judged on its own.
 
-    `share` is that of the drifted among the features compared. `not_compared` are those of which the reference holds
-    no value.
+    `share` is that of the drifted among the features compared, `score_psi` the widest figure of the score.
+    `not_compared` are those of which the reference holds no value.
     """
 
     verdict: DriftWord
@@ -230,9 +230,8 @@ def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVer
     drifted = tuple(features.filter("drifted")["feature"])
     share = len(drifted) / max(features.height, 1)
     score_moved, features_moved = bool(score["drifted"].any()), share >= policy.drifted_share_limit
-    summary = (
-        f"{len(drifted)} of {features.height} features drifted ({share:.0%}), limit {policy.drifted_share_limit:.0%}"
-    )
+    of = f"{len(drifted)} of {plural(features.height, 'feature')} drifted ({share:.0%})"
+    summary = f"{of}, limit {policy.drifted_share_limit:.0%}"
     by_score, by_feature = (
         [_reason(line, policy) for line in lines.to_dicts()] for lines in (score, features.filter("drifted"))
     )
@@ -244,7 +243,7 @@ def judge_drift(table: pl.DataFrame, rows: int, policy: DriftPolicy) -> DriftVer
         reasons=(*decisive_first, *_not_compared(empty)),
         drifted_features=drifted,
         share=share,
-        score_psi=score["psi"].item() if score.height else None,
+        score_psi=next((widest_figure(line) for line in score.to_dicts()), None),
         rows=rows,
         not_compared=tuple(empty["feature"]),
     )

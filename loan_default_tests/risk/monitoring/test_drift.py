@@ -138,6 +138,14 @@ def test_a_moved_score_alone_is_drift() -> None:
     assert re.fullmatch(r"score: PSI.* is above 0\.2", result.reasons[0])
 
 
+def test_the_score_is_told_by_the_figure_that_moved_it() -> None:
+    extreme = TRAINING.with_columns(
+        pl.when(pl.int_range(pl.len()) == 0).then(1e4).otherwise("raw_score").alias("raw_score")
+    )
+    result = verdict(extreme, loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5))
+    assert result.reasons[0] == f"score: PSI by deciles {result.score_psi:.3f} is above 0.2"
+
+
 def test_the_score_has_its_own_limit() -> None:
     moved = loans(5_000, seed=1).with_columns(pl.col("raw_score") * 1.5)
     assert verdict(TRAINING, moved, POLICY.model_copy(update={"score_psi_limit": 5.0})).verdict == "stable"
