@@ -56,4 +56,4 @@ def _cut_offs(change: PolicyChange) -> Iterator[str]:
     for key, (words, unless) in parts.items():
         if change.by != unless:
             low, high = change.proposal["intervals"][key]
-            yield f"{words} {change.proposal[key]:.1%} ({low:.1%} to {high:.1%})"
+            yield f"{words} {change.proposal[key]:z.1%} ({low:z.1%} to {high:z.1%})"
