@@ -118,13 +118,14 @@ def offers_or_why(
 ) -> FoundOffers:
     """Find offers as `find_offers` does; where there is none, say in one sentence why."""
     offers = find_offers(contract, application, decision, score, npv=npv)
-    return FoundOffers(offers, None if offers else explain_no_offer(contract, application, decision))
+    return FoundOffers(offers, None if offers else explain_no_offer(contract, application, decision, npv))
 
 
-def explain_no_offer(contract: Contract, application: Application, decision: str) -> str:
-    """Say in one sentence why `find_offers` found none, by the same contract, application and decision."""
+def explain_no_offer(contract: Contract, application: Application, decision: str, npv: float | None) -> str:
+    """Say in one sentence why `find_offers` found none, by the same contract, application, decision and value."""
     if decision == DECISIONS[0]:
-        return "The application is approved as it is, and no other amount or term is known to earn the lender more."
+        by_value = "" if npv is None else ", and no other amount or term is known to earn the lender more"
+        return f"The application is approved as it is{by_value}."
     labels = [field.short for field in contract.features if [*_steps(contract, field, application)]]
     if not labels:
         return "The application holds nothing that this applicant can change."

@@ -80,7 +80,10 @@ def test_where_there_is_no_offer_a_sentence_says_why(contract: Contract) -> None
     assert offers_or_why(fixed, APPLICATION, "decline", nobody, None).no_offer == (
         "The application holds nothing that this applicant can change."
     )
-    assert "approved as it is" in str(offers_or_why(contract, APPLICATION, "approve", nobody, None).no_offer)
+    approved = "The application is approved as it is"
+    assert offers_or_why(contract, APPLICATION, "approve", nobody, None).no_offer == f"{approved}."
+    by_value = f"{approved}, and no other amount or term is known to earn the lender more."
+    assert offers_or_why(contract, APPLICATION, "approve", nobody, 3.0).no_offer == by_value
     assert offers_or_why(contract, APPLICATION, "decline", answer_below(9), None).no_offer is None
 
 
