@@ -139,7 +139,7 @@ def _texts(texts: tuple[str, ...]) -> str:
     return ", ".join(f"“{text}”" for text in texts) or "nothing"
 
 
-_NEITHER_WHEN_NOR_HOW_MUCH = "telling when a loan defaults, or how much is lost then: it is not trained on either."
+_NEITHER_WHEN_NOR_HOW_MUCH = "telling when a loan defaults, or how much is lost then: it is not trained on either"
 
 
 def use(inputs: ModelCardInputs) -> Iterator[str]:
@@ -154,13 +154,12 @@ def use(inputs: ModelCardInputs) -> Iterator[str]:
     )
     yield "Not meant for"
     opinions = inputs.opinions_used
-    yield bullets(
-        [
-            "other products or populations;",
-            *([f"setting {named(opinions)}: the model takes what was set;"] if opinions else []),
-            *([] if inputs.scorer.value else [_NEITHER_WHEN_NOR_HOW_MUCH]),
-        ]
-    )
+    unfit = [
+        "other products or populations",
+        *([f"setting {named(opinions)}: the model takes what was set"] if opinions else []),
+        *([] if inputs.scorer.value else [_NEITHER_WHEN_NOR_HOW_MUCH]),
+    ]
+    yield bullets(f"{purpose}{'.' if purpose is unfit[-1] else ';'}" for purpose in unfit)
 
 
 def limits(inputs: ModelCardInputs) -> Iterator[str]:

@@ -106,6 +106,7 @@ def test_what_a_version_learns_and_tells_beyond_matured_outcomes_is_told() -> No
     scorer = replace(inputs.scorer, value=ValueModel(ValuePolicy(funding_rate=0.05), {}, {}))
     card = model_card(card_inputs(scorer=scorer, splits=replace(inputs.splits, open_loans=young)))
     assert timing not in card
+    assert section(card, "Intended use").strip().endswith(": the model takes what was set.")
     assert "Loans without an outcome are learned from" in section(card, "Limits")
     assert "Judged by matured loans only." in section(card, "Limits")
     assert "Only loans with an outcome" not in card
