@@ -31,12 +31,13 @@ from loan_default.serving.access import Tokens, authorise, refuse_foreign
 from loan_default.serving.background_writer import BackgroundWriter
 from loan_default.serving.connection import ConnectionLimits, Door
 from loan_default.serving.decision_id import decided_at, first_of
+from loan_default.serving.decision_records import Entry
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import Headers, Reply, Request, Route
 from loan_default.serving.idempotency import Claim, IdempotencyKeys
 from loan_default.serving.inference_routes import InferenceRoutes
 from loan_default.serving.metrics import Metrics
-from loan_default.serving.prediction_log import Entry, PredictionLog
+from loan_default.serving.prediction_log import PredictionLog
 from loan_default.serving.problems import encode_refusal
 from loan_default.serving.protocol import Refused, invalid
 from loan_default.serving.purpose import read_purpose

@@ -23,9 +23,9 @@ from loan_default.adapters.file_listing import File, list_files, list_folders, l
 from loan_default.adapters.layout import StorageLayout
 from loan_default.risk.errors import BadInput
 from loan_default.serving.decision_id import decided_at, first_of, text_from
+from loan_default.serving.decision_records import BRIEF, DecidingVersion, brief_table, read_records
 from loan_default.serving.decisions import begun_at
 from loan_default.serving.journal import Frames, list_segments
-from loan_default.serving.prediction_log import BRIEF, DecidingVersion, brief_table, read_records
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

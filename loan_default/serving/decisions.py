@@ -25,8 +25,8 @@ from loan_default.risk.errors import BadInput
 from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import VALUED
 from loan_default.serving.decision_id import decided_at, first_of, text_of
+from loan_default.serving.decision_records import DecidingVersion, read_records, table_of
 from loan_default.serving.journal import Frames, list_segments
-from loan_default.serving.prediction_log import DecidingVersion, read_records, table_of
 from loan_default.serving.protocol import EXPLAINED
 from loan_default.serving.served_model import ServedModel
 

@@ -12,8 +12,8 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.model.online_features import Applications
 
 if TYPE_CHECKING:
+    from loan_default.serving.decision_records import DecidingVersion
     from loan_default.serving.follower import FollowedAlias
-    from loan_default.serving.prediction_log import DecidingVersion
 
 _ALL_HASHES = 2**64
 

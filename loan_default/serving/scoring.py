@@ -21,10 +21,10 @@ from loan_default.risk.model.online_features import Applications
 from loan_default.risk.model.scorer import ApplicationValue, Predictions
 from loan_default.risk.model.timing import UNTIMED
 from loan_default.serving.decision_id import DecisionIds, text_of, texts_of
+from loan_default.serving.decision_records import Entry
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
 from loan_default.serving.offered_changes import find_all
-from loan_default.serving.prediction_log import Entry
 from loan_default.serving.protocol import EXPLAINED, JSON, DecodedBody, Output, Refused, encode, invalid, too_large
 from loan_default.serving.request_spans import Times
 from loan_default.serving.routing import is_challenged

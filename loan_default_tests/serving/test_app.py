@@ -18,11 +18,11 @@ from loan_default.serving import app as app_module
 from loan_default.serving.access import Tokens
 from loan_default.serving.app import Limits, ScoringApp
 from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decision_records import Entry
 from loan_default.serving.decisions import Decision
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import Reply, Request
 from loan_default.serving.idempotency import IdempotencyKeys
-from loan_default.serving.prediction_log import Entry
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits
 from loan_default_tests.packages import applications, package, timed_scorer, valued_scorer

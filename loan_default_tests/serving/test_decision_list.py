@@ -17,7 +17,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.serving import decision_list
 from loan_default.serving.decision_id import DecisionIds, text_of
 from loan_default.serving.decision_list import DecisionList, DecisionQuery, list_decisions
-from loan_default.serving.prediction_log import BRIEF
+from loan_default.serving.decision_records import BRIEF
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import package
 from loan_default_tests.serving.test_decision_id import nanoseconds

@@ -16,8 +16,9 @@ from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.errors import BadInput
 from loan_default.risk.model.scorer import VALUED, ApplicationValue
 from loan_default.serving.decision_id import DecisionIds, decided_at, text_of
+from loan_default.serving.decision_records import Entry
 from loan_default.serving.decisions import Decision, compare, recall
-from loan_default.serving.prediction_log import Entry, PredictionLog
+from loan_default.serving.prediction_log import PredictionLog
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import KINDS, applications, package, valued_scorer
 from loan_default_tests.waiting import within

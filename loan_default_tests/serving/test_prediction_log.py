@@ -13,7 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import polars.selectors as cs
 import pytest
@@ -28,38 +27,20 @@ from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import Applications, QuickReader, check
 from loan_default.risk.model.reason_codes import ReasonCode
-from loan_default.risk.model.scorer import DECISIONS, VALUED, Predictions
+from loan_default.risk.model.scorer import VALUED, Predictions
 from loan_default.risk.monitoring.drift import build_profile, profile_batch, psi
-from loan_default.serving.decision_id import DecisionIds, text_of
+from loan_default.serving.decision_id import text_of
+from loan_default.serving.decision_records import Entry, log_schema
 from loan_default.serving.journal import list_segments
-from loan_default.serving.prediction_log import Entry, PredictionLog, log_schema
+from loan_default.serving.prediction_log import PredictionLog
 from loan_default_tests.buckets import objects_in
 from loan_default_tests.packages import applications, contract, scorer
 from loan_default_tests.risk.small_books import BY_PRODUCT, TERM_AS_SUPPORT
+from loan_default_tests.serving.logged_entries import AT, FEATURES, entry
 from loan_default_tests.waiting import within
 
-AT = datetime(2026, 11, 3, 9, 59, 30, 123456, tzinfo=UTC)
-FEATURES = contract().features
 CODE: ReasonCode = {"group": "debt", "field": "dti", "side": "high", "share": 0.25}
 NewLog = Callable[..., PredictionLog]
-
-
-def first_at(time: datetime) -> int:
-    """Draw an id that is decided at this microsecond."""
-    microseconds = (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return DecisionIds(lambda: microseconds * 1_000 + 500).draw()
-
-
-def values_of(number: float) -> list[float]:
-    return [number if field.kind == "number" else 1.0 for field in FEATURES]
-
-
-def entry(request_id: str = "r1", at: datetime = AT, number: float = 36, count: int = 1, **named: Any) -> Entry:
-    values = values_of(number)
-    applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
-    predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count, [[]] * count)
-    logged = Entry(first_at(at), 3, scorer("xgboost"), applications, predictions, request_id=request_id)
-    return logged._replace(**named)
 
 
 def expected(entry: Entry, row: int = 0, at: datetime = AT, number: float = 36, **named: Any) -> dict[str, Any]:
@@ -151,30 +132,6 @@ def test_rows_come_back_as_they_were_decided(new_log: NewLog, tmp_path: Path) ->
     assert not list((tmp_path / "journal").iterdir())
 
 
-@pytest.mark.parametrize("counts", [(1,), (3,), (1, 2, 1), (250,), (250, 1, 250, 3)])
-def test_values_come_back_to_the_bit(new_log: NewLog, tmp_path: Path, counts: tuple[int, ...]) -> None:
-    log, rng = new_log(), np.random.default_rng(0)
-    numeric = [index for index, field in enumerate(FEATURES) if field.kind == "number"]
-    expected_rows: dict[str, Any] = {}
-    entries = []
-    for rows in counts:
-        values, pds = np.ones((rows, len(FEATURES))), rng.random(rows)
-        values[:, numeric] = rng.random((rows, len(numeric))) * 1e6
-        decisions = [DECISIONS[row % 3] for row in range(rows)]
-        applications = Applications(["a"] * rows, values.tolist() if rows == 1 else np.asfortranarray(values))
-        predictions = Predictions(pds.tolist(), [*range(rows)], decisions, [[]] * rows, [[]] * rows)
-        entries.append(entry(applications=applications, predictions=predictions))
-        for row in range(rows):
-            decided = (pds[row], row, decisions[row], *values[row, numeric])
-            expected_rows[text_of(entries[-1].first, row)] = decided
-    append(log, *entries)
-    log.close()
-    (frame,) = frames_in(tmp_path)
-    names = ["pd", "score", "decision", *(FEATURES[index].name for index in numeric)]
-    assert dict(zip(frame["decision_id"], frame.select(names).rows(), strict=True)) == expected_rows
-    assert frame["decision_id"].is_sorted()
-
-
 @pytest.mark.parametrize(("second", "months"), [(1, {"2026-11"}), (2, {"2026-11", "2026-12"})])
 def test_a_row_is_of_the_month_of_its_decision(new_log: NewLog, tmp_path: Path, second: int, months: set[str]) -> None:
     log, turn = new_log(), datetime(2026, 12, 1, tzinfo=UTC)
@@ -184,16 +141,6 @@ def test_a_row_is_of_the_month_of_its_decision(new_log: NewLog, tmp_path: Path, 
     assert {month for frame in frames for month in frame["issue_d"]} == months
     for frame in frames:
         assert (frame["issue_d"] == frame["scored_at"].dt.strftime("%Y-%m")).all()
-
-
-def test_columns_are_what_was_answered_and_then_the_features() -> None:
-    schema = log_schema(contract())
-    before = ["request_id", "scored_at", "id", "pd", "score", "decision", "reason_codes", "model_version"]
-    assert {*before, "shadow_version", "shadow_pd"} < schema.keys(), "as in files of earlier releases"
-    assert list(schema)[-len(FEATURES) :] == list(contract().feature_names)
-    assert [schema[name] for name in ("scored_at", "loan_amnt", "grade", "purpose")] == [
-        pl.Datetime("us", "UTC"), pl.Float64(), pl.String(), pl.String(),
-    ]  # fmt: skip
 
 
 def test_each_hour_has_its_own_folder(new_log: NewLog, tmp_path: Path) -> None:

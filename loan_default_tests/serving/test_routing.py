@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from loan_default.serving.decision_records import DecidingVersion
 from loan_default.serving.follower import FollowedAlias
-from loan_default.serving.prediction_log import DecidingVersion
 from loan_default.serving.routing import Shadow, is_challenged
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, package, scorer
