@@ -443,7 +443,7 @@ class _Problem(_Shape):
 
 
 class _TermPoint(_Shape):
-    term: int
+    term: float
     loans: int
     mean_pd: Figure = None
     default_rate: Figure = None
