@@ -237,7 +237,8 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
 def show_decision(console: Console, decision: Mapping[str, Any]) -> None:
     """Show what was decided of a version, and why."""
     verdict = decision["verdict"]
-    _show_panel(console, f"{verdict} version {decision['candidate']}", decision["reasons"], _COLOURS[verdict])
+    title = f"{'roll back to' if verdict == 'rollback' else verdict} version {decision['candidate']}"
+    _show_panel(console, title, decision["reasons"], _COLOURS[verdict])
 
 
 def show_decision_by_hand(console: Console, decision: Mapping[str, Any]) -> None:
@@ -313,7 +314,8 @@ def show_provision(console: Console, record: Mapping[str, Any]) -> None:
         _add_row(table, name, *figures)
     console.print(table)
     multipliers = ("hazard", "prepayment", "lgd", "weight")
-    table = _table("Scenarios", "scenario", *map(_number, multipliers), _number("provision"), _number("over the lives"))
+    headings = ("hazard times", "prepayment times", "loss given default times", "weight")
+    table = _table("Scenarios", "scenario", *map(_number, headings), _number("provision"), _number("over the lives"))
     for each in record["scenarios"]:
         sums_of = (f"{each[key]:z,.0f}" for key in ("provision", "cecl"))
         _add_row(table, each["scenario"], *(f"{each[name]:.2f}" for name in multipliers), *sums_of)

@@ -78,8 +78,8 @@ def _next_step(decision: Mapping[str, Any] | None, program: str) -> str:
         return f"Next: {program} score FILE, or {program} dev."
     version = decision["candidate"]
     return (
-        f"Nothing is in production yet, as version {version} was held. Next: correct what is said above in the "
-        f"contract or the policy and run again, or {program} promote --version {version} --force --reason WHY."
+        f"Nothing is in production yet, as version {version} was held. Next: mend what is said above, in the loans, "
+        f"the contract or the policy, and run again, or {program} promote --version {version} --force --reason WHY."
     )
 
 

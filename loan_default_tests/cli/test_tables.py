@@ -96,7 +96,7 @@ def test_cleaning_shows_problems_and_missing_fields(printed: Any) -> None:
     console, text = printed
     report = {
         "files": ["loans.csv"],
-        "layouts": ["published"],
+        "layouts": ["main"],
         "fingerprint": "0123456789abcdef",
         "rows_read": 1_012,
         "lines_not_loans": 2,

@@ -14,7 +14,7 @@ from loan_default_tests.cli.conftest import Run, sentence
 
 def test_a_first_version_that_was_held_is_nothing_to_score_with() -> None:
     decision = {"verdict": "hold", "candidate": 1, "champion": None}
-    assert "Nothing is in production yet, as version 1 was held. Next: correct" in _next_step(decision, "loan-default")
+    assert "Nothing is in production yet, as version 1 was held. Next: mend" in _next_step(decision, "loan-default")
     for other in (None, {**decision, "verdict": "promote"}, {**decision, "champion": 3}):
         assert _next_step(other, "loan-default").startswith("Next: loan-default score FILE")
 

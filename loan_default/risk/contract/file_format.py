@@ -19,6 +19,7 @@ from loan_default.risk.section import Problem, Section
 
 # Words that say that there is no value, in any letter case.
 NOTHING = ("", "n/a", "NA", "nan", "null", "None", "<NA>", "#N/A", r"\N", "NaT", "-")
+MAIN_LAYOUT = "main"  # what the form that the contract itself describes is called beside its layouts
 
 
 _OF_NUMBERS = re.compile(r"\d|^[-+.,]$")

@@ -20,6 +20,7 @@ import polars.selectors as cs
 
 from loan_default.risk.compute import Engine
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.file_format import MAIN_LAYOUT
 from loan_default.risk.data.cleaning_report import CleaningReport, FileScan, UnreadableSnapshots, report_cleaning
 from loan_default.risk.data.delimited import ROW, LineCount
 from loan_default.risk.data.field_values import no_loan, parse_table
@@ -203,7 +204,7 @@ def _scan_here(
         is_long = sum(path.stat().st_size for path in paths) > _LONG_BYTES
         read = _read_while_counting(open_tables, stream, surveys) if is_long else None
         tables, months = read or _read_all_rows(partial(open_tables, [lines for lines, _ in surveys.result()]), stream)
-        layouts = tuple(table.layout.name if table.layout else "published" for table in tables)
+        layouts = tuple(table.layout.name if table.layout else MAIN_LAYOUT for table in tables)
         unreadable = _unreadable_snapshots(tables, months, contract) if with_outcome else ()
         digests = tuple(content for _, content in surveys.result())
         return FileScan(tuple(map(str, paths)), layouts, digests, months.drop("table"), unreadable)

@@ -37,7 +37,7 @@ def test_published_loans_are_read_right(loans: pl.DataFrame, cleaned: Cleaned, c
     clean = pl.read_parquet(cleaned.path)
     report = cleaned.report
     assert (report.rows_read, report.kept, report.rejected, report.lines_not_loans) == (4_002, 4_000, 0, 2)
-    assert (report.snapshot, report.layouts, report.missing_fields) == (date(2019, 3, 1), ("published",), ())
+    assert (report.snapshot, report.layouts, report.missing_fields) == (date(2019, 3, 1), ("main",), ())
     names = [field.name for field in contract.fields if field.name != "earliest_cr_line"]  # which is support
     assert clean.columns == [*names, *contract.labels]
     assert clean["id"].to_list() == loans["id"].cast(pl.String).to_list()

@@ -188,7 +188,7 @@ def test_a_bad_value_in_the_cleaned_layout_is_shown_as_it_stands(transformed: pl
 
 def test_layouts_may_be_mixed(transformed: pl.DataFrame, few: pl.DataFrame, clean: Clean) -> None:
     result = clean(few, transformed)
-    assert result.report.layouts == ("published", "selected_features")
+    assert result.report.layouts == ("main", "selected_features")
     assert result.report.kept == 40 + transformed.height
     assert result.report.snapshot == date(2019, 3, 1)
     old = clean(few.with_columns(last_credit_pull_d=pl.lit("Jan-2019")), transformed)

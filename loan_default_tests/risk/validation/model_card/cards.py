@@ -67,7 +67,7 @@ def cleaned(**changes: Any) -> dict[str, Any]:
     report = CleaningReport(
         files=("/some/where/accepted.csv.gz",),
         fingerprint="0123456789abcdef",
-        layouts=("published",),
+        layouts=("main",),
         rows_read=43_000,
         lines_not_loans=4,
         kept=42_990,

@@ -79,7 +79,7 @@ def test_only_terms_that_are_cut_apart_are_said_to_be() -> None:
 
 
 def test_what_a_layout_leaves_open_is_told_where_a_file_has_it() -> None:
-    data = section(model_card(card_inputs(cleaning=cleaned(layouts=("published", "selected_features")))), "Data")
+    data = section(model_card(card_inputs(cleaning=cleaned(layouts=("main", "selected_features")))), "Data")
     assert (
         "Files of layout selected_features give only the year of `issue_d`; its month 10 stands for it, so months of "
         "issue and maturity are not the loans' own: loans of later months count as matured up to 2 months early."
