@@ -515,12 +515,12 @@ def test_who_asked_and_in_what_trace_is_logged(desk: Desk) -> None:
 def test_a_decision_that_has_to_be_durable_is_answered_when_it_is(
     models: dict[int, ServedModel], tmp_path: Path, kind: str
 ) -> None:
-    desk = desk_of(models, tmp_path, limits=Limits(queue=QueueLimits(work_seconds=2.0)))
+    desk = desk_of(models, tmp_path, limits=Limits(queue=QueueLimits(work_seconds=1.0)))
     desk.log.syncs_each = True
     assert desk.score({"id": "a", **ONE}, **{"content-type": kind}).status == 200
     for disk, sentence in {
         ("it is full",): "so there is none: it is full.",
-        (): "the disk took longer than 2 s.",
+        (): "the disk took longer than 1 s.",
     }.items():
         desk.log.disk = [*disk]
         refused = desk.score({"id": "a", **ONE}, **{"content-type": kind})

@@ -142,6 +142,7 @@ def test_the_canary_is_known_whichever_way_it_was_read(tmp_path: Path) -> None:
         assert model.is_canary(read, model.predict(read)) is is_canary
 
 
+@pytest.mark.slow
 def test_trees_that_disagree_are_not_used(tmp_path: Path) -> None:
     package(tmp_path)
     (tmp_path / onnx_export.FILE).write_bytes(onnx_export.to_onnx(scorer("random_forest").model.booster))  # type: ignore[attr-defined]

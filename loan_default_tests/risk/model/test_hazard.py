@@ -77,6 +77,7 @@ def cumulative(monthly_default: float) -> Floats:
     return np.cumsum(running * monthly_default * (1 - repaid_too))
 
 
+@pytest.mark.slow
 def test_simulated_hazards_are_recovered_though_most_loans_are_open(hazard: Hazard) -> None:
     loans, _, _ = simulate(1_000, seed=6)
     incidence = hazard.incidence(SPACE.matrix(loans), np.full(1_000, float(TERM)))

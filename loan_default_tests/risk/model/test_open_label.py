@@ -73,6 +73,7 @@ def test_labels_are_outcomes_where_these_are_known_and_probabilities_elsewhere(
     assert 0 < ended[~sample.matured].mean() < 1
 
 
+@pytest.mark.slow
 def test_what_open_loans_are_expected_to_do_is_what_they_did(
     loans: pl.DataFrame, view: FrameTable, development: LocalDevelopment
 ) -> None:

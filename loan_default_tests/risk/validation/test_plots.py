@@ -69,6 +69,7 @@ def test_every_picture_is_a_small_png_of_one_size(figures: dict[str, Figure]) ->
         assert Image.open(io.BytesIO(file)).size == (550, 440), name
 
 
+@pytest.mark.slow
 def test_same_figure_gives_same_bytes(figures: dict[str, Figure]) -> None:
     assert png(figures["roc.png"]) == png(figures["roc.png"])
 

@@ -44,6 +44,7 @@ def test_contributions_sum_to_the_margin_but_for_a_constant(
 
 
 @each_candidate
+@pytest.mark.slow
 def test_importance_is_a_share_of_each_column(
     candidates: Mapping[str, Candidate], development: LocalDevelopment, candidate: type[CandidateModel]
 ) -> None:
@@ -56,6 +57,7 @@ def test_importance_is_a_share_of_each_column(
 
 
 @each_candidate
+@pytest.mark.slow
 def test_a_saved_model_answers_bit_by_bit_as_before(
     candidates: Mapping[str, Candidate], X: Matrix, tmp_path: Path, candidate: type[CandidateModel]
 ) -> None:

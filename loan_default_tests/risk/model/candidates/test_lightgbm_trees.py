@@ -94,6 +94,7 @@ def test_the_start_and_the_rounds_are_recorded(
     assert candidates["lightgbm"].parameters == {**start, "rounds": model.rounds}
 
 
+@pytest.mark.slow
 def test_contributions_and_bias_sum_to_the_margin(model: LightGBMTrees, X: Matrix) -> None:
     bias = model.booster.predict(X[:1], pred_contrib=True)[0, -1]
     assert model.contributions(X).sum(axis=1) + bias == pytest.approx(model.margins(X), abs=1e-9)

@@ -81,6 +81,7 @@ def test_a_column_that_was_empty_when_fitted_says_nothing_and_may_be_filled_late
     assert np.isfinite(model.margins(X)).all()
 
 
+@pytest.mark.slow
 def test_its_file_names_no_code_but_that_of_scikit_learn_and_numpy(model: LogisticRegression, tmp_path: Path) -> None:
     import skops.io  # it asks each of Python's modules for its types, two seconds long
 
