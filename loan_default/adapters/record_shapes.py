@@ -28,6 +28,7 @@ def _require_time(text: str) -> str:
 
 Time = Annotated[str, AfterValidator(_require_time)]  # ISO 8601
 Figure = float | None
+_Ends = Annotated[list[float], Field(min_length=2, max_length=2)]  # of an interval
 
 
 class _Shape(BaseModel):
@@ -320,8 +321,8 @@ class _StrategyGroup(_Shape):
 
 
 class _CutOffIntervals(_Shape):
-    approve_below: tuple[float, float]
-    npv_at_least: tuple[float, float]
+    approve_below: _Ends
+    npv_at_least: _Ends
 
 
 class _Proposal(_Shape):
@@ -520,10 +521,10 @@ _NOUNS = {
     "string_type": "a text",
     "bool_type": "true or false",
     "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "an object",
+    "mapping_type": "an object",
     "model_type": "an object",
-    "too_short": "a list that is not empty",
+    "too_short": "a longer list",
+    "too_long": "a shorter list",
     "value_error": "a time (ISO 8601)",
 }
 _LETTERS = 40  # of a value that is told
@@ -544,7 +545,7 @@ def parse_record(text: bytes, path: UPath, kind: RecordKind | None = None) -> An
         shape = _Problem
     try:
         if shape:
-            shape.model_validate_json(text)
+            shape.model_validate(content)
         elif kind and not isinstance(content, dict):
             raise _damage(path, kind, "holds no object")
     except ValidationError as error:

@@ -67,13 +67,18 @@ def exists(path: UPath) -> bool:
     return gcs.find(path) is not None if is_remote(path) else to_local(path).exists()
 
 
-def read_text(path: UPath) -> str:
+def read_bytes(path: UPath) -> bytes:
     """Read a small file.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    return gcs.read(path).decode() if is_remote(path) else to_local(path).read_text(encoding="utf-8")
+    return gcs.read(path) if is_remote(path) else to_local(path).read_bytes()
+
+
+def read_text(path: UPath) -> str:
+    """Read a small file of text, as `read_bytes` does."""
+    return read_bytes(path).decode()
 
 
 def read_json(path: UPath, kind: RecordKind | None = None, damages: list[DamagedRecord] | None = None) -> Any:
@@ -87,8 +92,7 @@ def read_json(path: UPath, kind: RecordKind | None = None, damages: list[Damaged
     from loan_default.adapters.record_shapes import parse_record
 
     try:
-        content = gcs.read(path) if is_remote(path) else to_local(path).read_bytes()
-        return parse_record(content, path, kind)
+        return parse_record(read_bytes(path), path, kind)
     except FileNotFoundError:
         return None
     except DamagedRecord as error:

@@ -22,9 +22,9 @@ from upath import UPath
 from loan_default.adapters import file_listing, storage
 from loan_default.adapters.evidently_workspace import EvidentlyWorkspace
 from loan_default.adapters.layout import is_verdict
+from loan_default.adapters.record_shapes import parse_record
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.promotion import open_models
-from loan_default.operations.records import read_batch_record
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 
@@ -83,14 +83,15 @@ def read_report(settings: Settings, batch: str) -> Snapshot:
         BadInput: as `read_page`.
     """
     layout, workspace = settings.layout, EvidentlyWorkspace(settings.layout.evidently)
+    path = layout.batch_record("drift_report", batch)
     try:
-        text = storage.read_text(layout.batch_record("drift_report", batch))
+        content = storage.read_bytes(path)
     except FileNotFoundError:
         raise BadInput(f"Batch {batch} was not compared yet; run loan-default drift {batch}.") from None
-    fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    fingerprint = hashlib.blake2b(content, digest_size=8).hexdigest()
     if (report := workspace.read(batch, fingerprint)) is not None:
         return report
-    record, sample = read_batch_record(settings, "drift_report", batch), layout.drift_sample(batch)
+    record, sample = parse_record(content, path, "drift_report"), layout.drift_sample(batch)
     if "limits" not in record or not storage.exists(sample):
         raise BadInput(f"No sample of batch {batch} is kept for it; run loan-default drift {batch}.")
     import polars as pl

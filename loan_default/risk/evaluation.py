@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from loan_default.risk.contract.columns import TERM
 from loan_default.risk.estimates import CONFIDENCE, Estimate, Recalibration, calibration_in_the_large, mean_estimate
@@ -23,11 +23,6 @@ from loan_default.risk.metrics import Bootstrap, Interval, Ranking, auc_gain, re
 _WORST = 10  # segments that a record lists
 LEAST_ROWS = 30  # of a segment that is measured
 _SELECTIONS = ("within_term", "worst_segments")  # of an evaluation's segments, written for readers of the record
-
-
-def month_numbers(months: pl.Series) -> NDArray[np.int64]:
-    """Number issue months (n dates), so that loans of one month can be told from those of another."""
-    return (months.dt.year().cast(pl.Int64) * 12 + months.dt.month()).to_numpy()
 
 
 @dataclass(frozen=True)

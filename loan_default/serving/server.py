@@ -49,9 +49,8 @@ _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
-_TURN_SECONDS = (
-    0.0005  # of a thread that makes tables of the log, when an answer waits for the interpreter; Python: 5 ms
-)
+# Of a thread that makes tables of the log, when an answer waits for the interpreter; Python gives it 5 ms.
+_TURN_SECONDS = 0.0005
 # By default the C library gives back to the system what a request of 1,000 rows has freed, and the next one meets each
 # page anew: they took 7.1 ms of processor time to score, and 5.4 with this. A larger single array is still given back.
 _TRIM_BYTES, _ARRAY_BYTES = 64_000_000, 32_000_000

@@ -126,9 +126,7 @@ def _code_page(content: bytes) -> str:
         letters = _BESIDE_LETTERS.findall(content.decode(code_page, errors="replace"))
         return sum(not letter.isalpha() for letter in letters)
 
-    return min(
-        ("cp1252", "cp1250"), key=signs_in_words
-    )  # Western and Central Europe; of those that are alike the first
+    return min(("cp1252", "cp1250"), key=signs_in_words)  # of Western and Central Europe; where they are alike, Western
 
 
 def _layout_of(lines: list[str]) -> tuple[str, int | None]:

@@ -21,7 +21,6 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME, TERM
 from loan_default.risk.estimates import calibration_in_the_large
-from loan_default.risk.evaluation import month_numbers
 from loan_default.risk.loan_order import draw_of
 from loan_default.risk.metrics import Bootstrap, Interval, Ranking, measure, pd_groups
 from loan_default.risk.model.scorer import DECISIONS
@@ -423,7 +422,8 @@ def _findings(resolved: pl.DataFrame, policy: PerformancePolicy) -> Iterator[Fin
         f"and one of {auc.reach(allowed, 2 * size):.2f} would have been seen 19 times of 20.",
     )
     tolerance = policy.calibration_tolerance
-    large = calibration_in_the_large(outcomes, pds, month_numbers(resolved["issued"]))
+    months = resolved.select(month_number(pl.col("issued"))).to_series().to_numpy()
+    large = calibration_in_the_large(outcomes, pds, months)
     yield Finding(
         "calibrated",
         fits_in_the_large(large, tolerance, size),

@@ -274,10 +274,11 @@ def calibration_chart(judgement: Judgement) -> Chart:
 def show_card(request: Request) -> Response:
     """Show the card of a version."""
     archive: VersionArchive = request.app.state.versions
-    detail = archive.detail(_number(request.path_params["version"]), [])
+    damages: list[DamagedRecord] = []
+    detail = archive.detail(_number(request.path_params["version"]), damages)
     if detail.card is None:
         raise BadInput(f"Version {detail.summary.version} has no card; loan-default promote writes that of the newest.")
-    return show(request, "card.html", [], version=detail.summary, card=card_page(detail.card))
+    return show(request, "card.html", [], version=detail.summary, card=card_page(detail.card), damages=damages)
 
 
 # --- two versions
@@ -288,7 +289,8 @@ def show_comparison(request: Request) -> Response:
     settings, query = settings_of(request), request.query_params
     archive: VersionArchive = request.app.state.versions
     batches: BatchArchive = request.app.state.batches
-    versions, names = archive.read([]), [batch.batch for batch in reversed(batches.read().batches)]
+    damages: list[DamagedRecord] = []
+    versions, names = archive.read(damages), [batch.batch for batch in reversed(batches.read().batches)]
     numbers = [version.version for version in versions]
     comparison = None
     if query.get("batch") and query["batch"] not in names:
@@ -307,6 +309,7 @@ def show_comparison(request: Request) -> Response:
         numbers=numbers,
         batch_names=names,
         versions={version.version: version for version in versions},
+        damages=damages,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
 import pytest
 from upath import UPath
 
@@ -54,6 +55,18 @@ def test_a_storage_that_cannot_be_used_has_no_batches_to_judge(install: Installa
     storage.write_text(settings.layout.inbox / "late october.csv", "id\n1\n")
     assert diagnoses_of(check_batches, settings) == []
     assert wrong(diagnoses_of(check_batches, CheckContext(settings, storage_works=True))).check == "batches"
+
+
+def test_a_record_that_cannot_be_read_is_wrong_and_has_its_own_remedy(install: Installation) -> None:
+    settings = install()
+    report = settings.layout.batch_record("drift_report", "2018-10")
+    predictions = Path(settings.layout.batch_table("predictions", "2018-10").path)
+    predictions.parent.mkdir(parents=True)
+    pl.DataFrame({"model_version": [1], "input_fingerprint": ["0" * 16]}).write_parquet(predictions)
+    storage.write_text(report, '{"batch": ')
+    diagnosis = wrong(diagnoses_of(check_batches, CheckContext(settings, storage_works=True)))
+    assert diagnosis.message.startswith(f"The record {report} is no JSON (")
+    assert diagnosis.remedy == ("Run loan-default drift 2018-10, which writes it again, or restore it from a backup.")
 
 
 def test_the_command_says_which_batches_failed_and_which_files_were_refused(

@@ -10,7 +10,8 @@ import pytest
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.estimates import recalibrate
-from loan_default.risk.evaluation import ComparableLoans, WindowDesign, compare, month_numbers
+from loan_default.risk.evaluation import ComparableLoans, WindowDesign, compare
+from loan_default.risk.loan_order import period_numbers
 from loan_default.risk.metrics import Bootstrap, auc_gain, measure
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.training import Candidate, opinion_auc, opinion_scores
@@ -102,7 +103,7 @@ def test_the_leader_is_compared_with_the_champion(
 ) -> None:
     judgement, _ = judged
     new, old = (arrays(scorer, test_loans) for scorer in (scorers["xgboost"], candidates["random_forest"].scorer))
-    months = month_numbers(test_loans["issue_d"])
+    months = period_numbers(test_loans, scorers["xgboost"].contract)
     outcomes = outcomes_of(test_loans)
     assert judgement.comparison == compare(outcomes, new, old, months=months, bootstrap=BOOTSTRAP)
 
@@ -164,7 +165,7 @@ def test_the_evaluation_is_the_leaders(
     contract = scorers["xgboost"].contract
     assert evaluation.opinion_auc == opinion_auc(test_loans, outcomes_of(test_loans), contract)
     pds, raw = arrays(scorers["xgboost"], test_loans)
-    outcomes, months = outcomes_of(test_loans), month_numbers(test_loans["issue_d"])
+    outcomes, months = outcomes_of(test_loans), period_numbers(test_loans, contract)
     assert evaluation.recalibration == recalibrate(outcomes, pds, months)
     opinion = opinion_scores(test_loans, contract)
     assert opinion is not None

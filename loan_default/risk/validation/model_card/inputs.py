@@ -101,11 +101,11 @@ class ModelCardInputs:
         return [name for name in contract.feature_names if name in contract.opinions]
 
     @property
-    def decided_at(self) -> str:
-        """Write when it was decided, as the card writes times."""
-        return f"{datetime.fromisoformat(self.decided['decided_at']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-    @property
     def opinions_used(self) -> list[str]:
         """Name those of them that the model sees."""
         return [] if self.scorer.policy.decide_without_opinion else self.opinions
+
+    @property
+    def decided_at(self) -> str:
+        """Write when it was decided, as the card writes times."""
+        return f"{datetime.fromisoformat(self.decided['decided_at']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

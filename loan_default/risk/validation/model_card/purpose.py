@@ -159,7 +159,7 @@ def use(inputs: ModelCardInputs) -> Iterator[str]:
         *([f"setting {named(opinions)}: the model takes what was set"] if opinions else []),
         *([] if inputs.scorer.value else [_NEITHER_WHEN_NOR_HOW_MUCH]),
     ]
-    yield bullets(f"{purpose}{'.' if purpose is unfit[-1] else ';'}" for purpose in unfit)
+    yield bullets([*(f"{purpose};" for purpose in unfit[:-1]), f"{unfit[-1]}."])
 
 
 def limits(inputs: ModelCardInputs) -> Iterator[str]:
