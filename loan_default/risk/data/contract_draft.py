@@ -45,7 +45,8 @@ _GOOD_LEVELS = re.compile(
 _OPEN_LEVELS = re.compile(r"current|late|grace|issued|open|active|arrear|pending|in process", re.I)
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
-    r"last_pa?y|next_pa?y|last_pymnt|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
+    r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_paid(_|$)|paid_(principal|interest|fees?|amount|amt)|"
+    r"(last|next)_(pa?y|pymnt|emi|instal)|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
 _PROTECTED = _words(
     "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
@@ -55,7 +56,9 @@ _PROTECTED = _words(
     "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek "
     "urodzenia data_urodzenia stan_cywilny obywatelstwo"
 )
-_OPINIONS = _words("grade sub_?grade rate interest score rating apr")
+_OPINIONS = _words("grade sub_?grade rate interest score rating apr roi")
+_BUREAUS = _words("bureau fico cibil schufa experian equifax transunion crif vantage")  # whose scores no lender makes
+_POINTS = _words("score scores points")
 _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
     "installment instalment price funded assets savings "
@@ -80,11 +83,14 @@ _CURRENCIES = {
     "forints": "Ft",
 }
 _INCOME = _words("income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito dochod")
-_PERCENT = _words("rate percent pct util utilization ratio dti apr ltv debtinc share interest")
-_RATE = _words("rate apr interest")
+_PERCENT = _words("rate percent pct util utili[sz]ation ratio dti apr roi ltv debtinc share interest")
+_RATE = _words("rate apr roi interest")
 _COUNTS = _words("number num nr count counts")
+_EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times")
 _DAYS_LONG = _words("days?")
 _MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
+_TERMS = re.compile(r"(loan_)?(term|tenor|tenure|duration)(_(in_)?(months?|mths?|mos?))?")
+_LONGEST_TERM = 480  # months
 _YEARS = _words("years? yrs? age yoj length")
 _MONTHLY = _words("monthly month pm monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks")
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
@@ -220,10 +226,11 @@ def draft_contract(
     special = {column.name for column in (time, identity) if column}
     suspects = {c.name: reason for c in others if c.name not in special and (reason := _suspicion(c))}
     fields = [column for column in others if column.name not in {*special, *suspects}]
-    names = _field_names([*filter(None, (identity, time)), *fields], identity)
+    term = _term(fields) if time and status and status.unresolved else None
+    names = _field_names([*filter(None, (identity, time)), *fields], identity, term)
     lines = [
         *_head(profile, name, file),
-        *_time_head(time, some_run=bool(status and status.unresolved), has_term=_has_term(fields)),
+        *_time_head(time, some_run=bool(status and status.unresolved), has_term=term is not None),
         *_outcome_lines(status, profile, may_run=time is not None),
         *_files_lines(profile, separator, encoding),
         *_afterwards_lines(suspects),
@@ -265,11 +272,13 @@ def _suspicion(column: ColumnProfile) -> str | None:
     return None
 
 
-def _field_names(columns: Sequence[ColumnProfile], identity: ColumnProfile | None) -> dict[str, str]:
-    """Name each column's field; names that would be the same are numbered."""
+def _field_names(
+    columns: Sequence[ColumnProfile], identity: ColumnProfile | None, term: ColumnProfile | None
+) -> dict[str, str]:
+    """Name each column's field, that of the term `term`; names that would be the same are numbered."""
     names: dict[str, str] = {}
     for column in columns:
-        plain, number = normalise(column.name), 2
+        plain, number = TERM if column is term else normalise(column.name), 2
         is_taken = plain in RESERVED or (plain == LOAN_ID and column is not identity)
         is_taken |= plain == TERM and column.numbers is None
         plain = f"its_{plain}" if is_taken else plain
@@ -306,8 +315,18 @@ def _head(profile: TableProfile, name: str, file: str) -> Iterator[str]:
     yield "# selection: ...  # DECIDE: who is in the file and who is not (declined applications, …), for the model card"
 
 
-def _has_term(fields: Sequence[ColumnProfile]) -> bool:
-    return any(normalise(column.name) == TERM and column.numbers is not None for column in fields)
+def _term(fields: Sequence[ColumnProfile]) -> ColumnProfile | None:
+    """Return the column with the loan's term: of that name, or else the only one in months that is called like it."""
+    numbers = [column for column in fields if column.numbers is not None]
+    if exact := next((column for column in numbers if normalise(column.name) == TERM), None):
+        return exact
+    named = [column for column in numbers if _TERMS.fullmatch(normalise(column.name)) and _counts_months(column)]
+    return named[0] if len(named) == 1 else None
+
+
+def _counts_months(column: ColumnProfile) -> bool:
+    low, high = column.numbers or (0.0, 0.0)
+    return column.integral and not column.missing and 1 <= low <= high <= _LONGEST_TERM
 
 
 def _time_head(time: ColumnProfile | None, *, some_run: bool, has_term: bool) -> Iterator[str]:
@@ -417,7 +436,8 @@ def _field_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     if column.auc is not None and column.auc >= _NOTABLE_AUC:
         yield "  # DECIDE: it tells much of how a loan ended. Was it known on the day of the decision?"
     yield from _day_lines(column, name)
-    yield f"  - name: {name}"
+    is_called_otherwise = name == TERM != normalise(column.name)
+    yield f"  - name: {name}{'  # GUESS: after so many months an outcome counts' if is_called_otherwise else ''}"
     if column.name != name:
         yield f"    column: {_text(column.name)}"
     if _PROTECTED.search(name):
@@ -473,11 +493,11 @@ def _describe(name: str) -> str:
 
 def _is_coded(column: ColumnProfile, name: str) -> bool:
     """Tell whether whole numbers of which there are few may be names of categories."""
-    counts = any(words.search(name) for words in (_MONEY, _PERCENT, _DAYS_LONG, _MONTHS, _YEARS)) or re.match(
-        r"(n|num|count)_", name
-    )
+    names = (_MONEY, _PERCENT, _DAYS_LONG, _MONTHS, _YEARS, _POINTS)
+    counts = any(words.search(name) for words in names) or re.match(r"(n|num|count)_", name)
+    counts_events = column.distinct > 2 and _EVENTS.search(name)
     few = column.distinct <= _FEW_NUMBERS and bool(column.levels) and not column.suffix
-    return column.integral and few and not counts
+    return column.integral and few and not (column.money or counts or counts_events)
 
 
 def _protected_lines(column: ColumnProfile) -> Iterator[str]:
@@ -503,7 +523,7 @@ def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]
     unit, scale = _unit(column, name, money)
     unit = column.suffix or unit
     low, high = _range(column, name, scale)
-    opinion = _OPINIONS.search(name) and not _MONEY.search(name)
+    scored = _OPINIONS.search(name) and not (column.money or _MONEY.search(name))
     yield "    kind: number"
     yield "    role: feature"
     yield f"    unit: {unit}  # GUESS" + (": name the currency, as dollars or euros" if _UNNAMED in unit else "")
@@ -517,8 +537,9 @@ def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]
         yield f"    words: {{{words}}}  # GUESS: no number, and read as missing"
     codes = f"  # GUESS: {', '.join(column.codes)}: no value, and read as missing" if column.codes else ""
     yield f'    outside: "null"{codes}'
-    if opinion:
+    if scored and not _BUREAUS.search(name):
         yield "    opinion: true  # GUESS: the lender's own opinion of the applicant"
+    if scored:
         yield f"    risk: {'rising' if _PERCENT.search(name) else 'falling'}  # GUESS"
 
 
@@ -552,17 +573,21 @@ def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, int]:
     """Guess the unit, and how many of it the file's 1 is."""
     assert column.numbers is not None
     low, high = column.numbers
-    if column.percent or _PERCENT.search(name):
+    if column.money and not _INCOME.search(name):
+        return (f"{money} a month" if _MONTHLY.search(name) else money), 1
+    if column.percent or "%" in column.name or _PERCENT.search(name):
         fraction = not column.percent and low >= 0 and high <= 1.5
         return ("percent a year" if _RATE.search(name) else "percent"), 100 if fraction else 1
     if _INCOME.search(name):
         return f"{money} a {'month' if _MONTHLY.search(name) else 'year'}", 1
     for words, unit in (
         (_COUNTS, "count"),
+        (_EVENTS, "count"),
         (_MONEY, money),
         (_DAYS_LONG, "days"),
         (_MONTHS, "months"),
         (_YEARS, "years"),
+        (_POINTS, "points"),
     ):
         if words.search(name):
             return unit, 1

@@ -73,6 +73,7 @@ class ColumnProfile:
         numbers: least and most, where the values are numbers; without `codes`.
         words: texts beside the numbers, where there are few different ones.
         codes: numbers below 0 that may stand for no value, as -9 and -8 beside others from 0 up.
+        money: whether the numbers carry the sign of a currency.
         integral: whether the numbers are whole.
         percent: whether they carry a percent sign.
         suffix: `months` or `years`, where each number has the word behind it.
@@ -92,6 +93,7 @@ class ColumnProfile:
     auc: float | None = None
     codes: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    money: bool = False
 
     @property
     def missing_share(self) -> float:
@@ -201,10 +203,13 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     read = read.filter(read >= 0) if codes else read
     low, high = float(read.min()), float(read.max())  # type: ignore[arg-type] # of floats
     integral, percent = bool((read == read.round(0)).all()), present.str.ends_with("%").sum() > len(present) / 2
+    signs = "|".join(map(re.escape, style.currencies))
+    money = bool(signs) and present.str.contains(signs).sum() > len(present) / 2
     return ColumnProfile(
         *(profile.name, profile.rows, profile.missing, distinct, profile.levels, formats),
         *((low, high), integral, percent, suffix, auc, codes),
         tuple(words) if len(words) <= _MOST_WORDS else (),
+        money=money,
     )
 
 

@@ -124,6 +124,33 @@ def test_money_is_counted_in_the_currency_of_the_file(sign: str, unit: str, tmp_
     assert "unit: dollars a month" in monthly.text
 
 
+def test_a_column_with_a_currency_is_money_and_one_named_percent_is_not(tmp_path: Path) -> None:
+    table = loans().with_columns(
+        pl.Series("Existing EMIs", ["₹ 1,200", "₹ 0"] * (ROWS // 2)),
+        pl.Series("Down Payment %", ["20.5", "31"] * (ROWS // 2)),
+        AnnualIncome=pl.Series(["₹ 1,20,000", "₹ 3,45,600"] * (ROWS // 2)),
+    )
+    by_column = {field.column: field for field in load_draft(drafted(table), tmp_path).fields}
+    assert [by_column[name].unit for name in ("Existing EMIs", "Down Payment %")] == ["rupees", "percent"]
+
+
+def test_a_bureaus_score_is_no_opinion_of_the_lender(tmp_path: Path) -> None:
+    table = loans().with_columns(
+        pl.Series("CIBIL Score", ["700", "650.5"] * (ROWS // 2)), pl.Series("app_score", ["70", "65.5"] * (ROWS // 2))
+    )
+    contract = load_draft(drafted(table), tmp_path)
+    bureau, own = contract.by_name["cibil_score"], contract.by_name["app_score"]
+    assert (bureau.unit, bureau.risk, bureau.opinion) == ("points", "falling", False)
+    assert (own.unit, own.risk, own.opinion) == ("points", "falling", True)
+
+
+def test_what_was_paid_came_afterwards() -> None:
+    table = loans().with_columns(
+        pl.Series(name, ["100", "200.5"] * (ROWS // 2)) for name in ("Interest Paid", "last_emi")
+    )
+    assert {"Interest Paid", "last_emi"} <= set(drafted(table).suspects)
+
+
 def test_names_that_are_glued_together_are_read_as_their_words(tmp_path: Path) -> None:
     draft = drafted(
         loans()
@@ -216,6 +243,16 @@ def test_loans_that_still_run_have_a_term_to_decide_on_where_no_column_is_one(tm
     assert (contract.term, set(contract.outcome.unresolved)) == (36, {"Current", "Late"})
     assert contract.by_name["its_term"].column == "term"
     assert "term: 36  # DECIDE: of all loans, in months" in draft.text
+
+
+@pytest.mark.parametrize(
+    ("column", "is_term"), [("Tenure", True), ("loan_duration_months", True), ("customer_tenure", False)]
+)
+def test_a_term_is_known_by_its_other_names(column: str, is_term: bool, tmp_path: Path) -> None:
+    table = RUNNING.drop("term").with_columns(pl.Series(column, ["12", "24", "24", "36"] * (ROWS // 4)))
+    draft = drafted(table)
+    assert ("term" in load_draft(draft, tmp_path).by_name) == is_term
+    assert ("\nterm: 36  # DECIDE" in draft.text) != is_term
 
 
 def test_without_a_date_loans_that_still_run_are_left_out(tmp_path: Path) -> None:
