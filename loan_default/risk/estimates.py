@@ -56,12 +56,12 @@ class Estimate:
 
     @property
     def low(self) -> float:
-        """Return the lower end of the 95 % interval."""
+        """Return the lower end of the 95% interval."""
         return self.interval(CONFIDENCE)[0]
 
     @property
     def high(self) -> float:
-        """Return the upper end of the 95 % interval."""
+        """Return the upper end of the 95% interval."""
         return self.interval(CONFIDENCE)[1]
 
     @property

@@ -216,9 +216,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate against champion on the same loans, with intervals of 97.5 %: both hold together 19 times of 20.
+    """Candidate against champion on the same loans, with intervals of 97.5%: both hold together 19 times of 20.
 
-    A record of before has an interval of 95 % for the AUC and none for the Brier score.
+    A record of before has an interval of 95% for the AUC and none for the Brier score.
     """
 
     auc_gain: Interval

@@ -493,6 +493,6 @@ def _remedy(expected: str, value: Any, text: str | None) -> str:
 
 
 def _number_meant(text: str) -> str | None:
-    """Return the number that a text such as `15 %` or `0,15` means."""
+    """Return the number that a text such as `15%` or `0,15` means."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|0,\d+|\d+,\d{1,2})\s*(%?)\s*", text)
     return f"{float(match[1].replace(',', '.')) / (100 if match[2] else 1):.10g}" if match else None

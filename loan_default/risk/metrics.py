@@ -27,7 +27,7 @@ _TINY = 1e-15
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and the bootstrap interval around it (percentiles, 95 %)."""
+    """A measured value and the bootstrap interval around it (percentiles, 95%)."""
 
     value: float
     low: float

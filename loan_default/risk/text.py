@@ -1,15 +1,22 @@
-"""Shortens lists and numbers for people, and counts things: the first entries are named and the others counted.
+"""Writes numbers, shares, counts and lists for people: of a list the first entries are named and the others counted.
 
 Sentences themselves belong beside what they tell of; tables belong in `markdown`.
 """
 
 from collections.abc import Sequence
 
+from loan_default.risk.markdown import EMPTY_CELL
+
 
 def shorten_number(number: float) -> str:
     """Write a number with two decimals at most, or with two figures where it is below 0.01."""
     digits = f"{number:z,.2f}" if abs(number) >= 0.01 or not number else f"{number:.2g}"
     return digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Write a share (0 to 1) as `15.2%`; a dash for none."""
+    return EMPTY_CELL if share is None else f"{share:z,.{digits}%}"
 
 
 def shorten_names(names: Sequence[str], limit: int) -> str:

@@ -239,7 +239,7 @@ class PredictionLog:
         """Store a file for each hour of the rows; the same rows get the same names, so none stands there twice."""
         hour_of = table["scored_at"].dt.truncate("1h")
         for hour in hour_of.unique():
-            # 2.5 % larger than by default, in 5/6 of the time
+            # 2.5% larger than by default, in 5/6 of the time
             write = partial(table.filter(hour_of == hour).write_parquet, compression_level=1)
             _add(self._layout.prediction_log_hour(hour) / f"{name}.parquet", write)
             if hour < datetime.now(UTC) - _LATE:

@@ -178,7 +178,7 @@ def distribution(bins: Sequence[tuple[str, float, float]], sides: tuple[str, str
     ]
     many = any(len(label) > 5 for label, *_ in bins) or len(bins) > 9
     axis = {"labelExpr": "split(datum.label, '|')[1]", "labelAngle": -40 if many else 0, "title": None, "ticks": False}
-    share_axis = {**_axis_labels(PERCENT), "title": None, "tickCount": 3}
+    share_axis = {"format": PERCENT, "title": None, "tickCount": 3}
     return {
         "width": WIDTH,
         "height": 110,
@@ -226,7 +226,7 @@ def calibration(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple
     most = max([share for pairs in series.values() for pair in pairs for share in pair] + [0.01]) * 1.05
     values = [{"series": name, "x": x, "y": y} for name, pairs in series.items() for x, y in pairs]
     domain = {"scale": {"domain": [0, most], "nice": False}}
-    axis = {**_axis_labels(PERCENT), "grid": True}
+    axis = {"format": PERCENT, "grid": True}
     x = {"field": "x", "type": "quantitative", **domain, "axis": {**axis, "title": axes[0]}}
     y = {"field": "y", "type": "quantitative", **domain, "axis": {**axis, "title": axes[1]}}
     colours = dict(zip(series, SERIES_COLOURS, strict=False))
@@ -271,7 +271,7 @@ def compared_bars(
             "x": {
                 "field": "figure",
                 "type": "quantitative",
-                "axis": {**_axis_labels(format), "title": None, "grid": True},
+                "axis": {"format": format, "title": None, "grid": True},
             },
             "color": _colour("side", dict(zip(sides, (FIRST, SECOND), strict=True))),
         },
@@ -291,7 +291,7 @@ def agreement(
     """
     most = max([max(x, y) for x, y, _ in pairs] + [0.0]) + step
     domain = {"scale": {"domain": [0, most], "nice": False}}
-    axis = {**_axis_labels(PERCENT), "grid": False}
+    axis = {"format": PERCENT, "grid": False}
     x = {"field": "x", "type": "quantitative", **domain, "axis": {**axis, "title": axes[0]}}
     y = {"field": "y", "type": "quantitative", **domain, "axis": {**axis, "title": axes[1]}}
     largest = max([count for *_, count in pairs] + [1])
@@ -345,7 +345,7 @@ def vintages(
 
 def trade_off(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, str]) -> dict[str, Any]:
     """Draw what is earned (sums, y) against a share (x) as lines, by series, each in its own order."""
-    x = {"field": "x", "type": "quantitative", "axis": {**_axis_labels(PERCENT), "title": axes[0]}}
+    x = {"field": "x", "type": "quantitative", "axis": {"format": PERCENT, "title": axes[0]}}
     y = {"field": "y", "type": "quantitative", "axis": {"format": "~s", "title": axes[1], "grid": True}}
     values = [
         {"x": share, "y": earned, "series": name, "order": number}
@@ -395,13 +395,8 @@ def _positions(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _y(format: str, domain: Sequence[float]) -> dict[str, Any]:
-    digits = {"axis": {**_axis_labels(format), "title": None, "grid": True}}
+    digits = {"axis": {"format": format, "title": None, "grid": True}}
     return {"field": "y", "type": "quantitative", "scale": {"domain": list(domain), "nice": True}, **digits}
-
-
-def _axis_labels(format: str) -> dict[str, str]:
-    """Return the part of an axis that writes its numbers as the tables do: a blank before the percent sign."""
-    return {"labelExpr": f"replace(format(datum.value, '{format}'), '%', '\u00a0%')"}
 
 
 def _limit_layers(limit: Limit) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse
 
 from loan_default.operations.book import read_contract
 from loan_default.risk.errors import BadInput
-from loan_default.risk.text import plural
+from loan_default.risk.text import percent, plural
 from loan_default.settings import Settings
 from loan_default.web.people import Role, person_of
 from loan_default.web.security import TOKEN, form_token
@@ -134,14 +134,9 @@ def number(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Write a share (0 to 1) as `11.2 %`; a dash for none."""
-    return NOTHING if share is None else f"{100 * share:z,.{digits}f}\N{NO-BREAK SPACE}%"
-
-
 def cut_off(share: float) -> str:
-    """Write a cut-off, a share as a policy has it, with no more digits than it has: `15 %`."""
-    return f"{100 * share:.6g}\N{NO-BREAK SPACE}%"
+    """Write a cut-off, a share as a policy has it, with no more digits than it has: `15%`."""
+    return f"{100 * share:.6g}%"
 
 
 def moment(value: datetime | date | str | None) -> Markup:

@@ -43,7 +43,7 @@ def test_a_row_of_an_earlier_release_was_decided_by_the_pd() -> None:
 @pytest.mark.parametrize(
     ("rule", "sentences", "absent"),
     [
-        (applied("both", 0.14, 50.0), ["<strong>0.50\N{NO-BREAK SPACE}%</strong> of", "its value would not"], "alone"),
+        (applied("both", 0.14, 50.0), ["<strong>0.50%</strong> of", "its value would not"], "alone"),
         (applied("both", 0.2, 200.0), ["Its value would be approved; its PD would not."], "alone"),
         (applied("npv", 0.4, None), ["Its value is not known."], "zone"),
         (applied("npv", 0.4, 200.0), ["Its value alone would be approved"], "zone"),

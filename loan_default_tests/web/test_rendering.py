@@ -9,15 +9,13 @@ from starlette.testclient import TestClient
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
 from loan_default.web.people import People, User
-from loan_default.web.rendering import environment, moment, number, percent, short_moment, times
+from loan_default.web.rendering import environment, moment, number, short_moment, times
 from loan_default_tests.web.clients import client_of, send_form
 from loan_default_tests.web.test_people import ANNA, PASSWORD
 
 
 def test_numbers_are_written_as_people_do() -> None:
     assert (number(12345.678), number(12345.678, 2), number(None)) == ("12,346", "12,345.68", "–")
-    assert (percent(0.1124), percent(0.5, 0), percent(None)) == ("11.2\u00a0%", "50\u00a0%", "–")
-    assert percent(-0.0004) == "0.0\u00a0%"
     assert [times(count) for count in (1, 2, 0)] == ["once", "2 times", "0 times"]
 
 

@@ -30,7 +30,7 @@ def term_months(columns: Columns) -> Floats:
 
 
 def usual_dti(columns: Columns) -> Floats:
-    """Return debt to income without what is absurd: the usual 18 % where it is empty, at most 45 %."""
+    """Return debt to income without what is absurd: the usual 18% where it is empty, at most 45%."""
     return np.nan_to_num(columns["dti"], nan=18.0).clip(0, 45)
 
 

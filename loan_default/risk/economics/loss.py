@@ -1,8 +1,8 @@
 """Estimates from loans that have ended when loans of a term end, and what is lost then: exposure and loss at default.
 
 A term with few loans leans on all others, by the part of the term that had passed. On LendingClub's loans of 2011 a
-two-part model of the loss (is anything recovered, and how much) explained 2 % of its variance and missed the sum lost
-by 0.5 % instead of 0.7 %: not worth a second model. What a loan pays by month is `cash_flows`'s.
+two-part model of the loss (is anything recovered, and how much) explained 2% of its variance and missed the sum lost
+by 0.5% instead of 0.7%: not worth a second model. What a loan pays by month is `cash_flows`'s.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EndedLoans:
 
 @dataclass(frozen=True)
 class LossEstimate:
-    """Figures of what defaults of a term cost: their number, and two shares with 95 % intervals.
+    """Figures of what defaults of a term cost: their number, and two shares with 95% intervals.
 
     Attributes:
         term: months.
@@ -72,7 +72,7 @@ class VintageLoss:
     Attributes:
         vintage: as it is called.
         defaults: loans that defaulted.
-        loss: lost of what was owed at default (LGD), with its 95 % interval.
+        loss: lost of what was owed at default (LGD), with its 95% interval.
         expected_loss: the same as estimated on the loans of development.
         exposure: owed at default of what was lent (EAD), with its interval.
         expected_exposure: the same as estimated.

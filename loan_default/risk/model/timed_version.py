@@ -30,7 +30,7 @@ from loan_default.risk.model.timing import timing_problem
 LEAST_DEFAULTS = 30
 # A version's hazards only divide its PD among the years. Of 20,810 loans of 2007-2010 (one thread) these figures take
 # 3.6 s and trees of 113 rounds, which cost each application; twice the loan-periods at 0.05 take 17 s and 561 rounds.
-# On the loans of 2011 the PD of twelve months has an AUC of 0.699 and 0.700, and a mean of 2.66 % and 2.54; 2.67 came.
+# On the loans of 2011 the PD of twelve months has an AUC of 0.699 and 0.700, and a mean of 2.66% and 2.54; 2.67 came.
 _PERIODS_AT_MOST = 100_000  # loan-periods
 _LEAST_LEARNING_RATE = 0.2
 

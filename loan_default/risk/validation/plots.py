@@ -188,7 +188,7 @@ def _reliability(groups: pl.DataFrame, error: float) -> Figure:
         "Mean PD of the group",
         "Default rate of the group",
     )
-    # half the width of a 95 % interval by the normal approximation to the binomial
+    # half the width of a 95% interval by the normal approximation to the binomial
     reach = 1.96 * np.sqrt(observed * (1 - observed) / loans)
     largest = 1.05 * max(predicted.max(), (observed + reach).max())
     axes.plot([0, largest], [0, largest], color=GREY, linestyle="--", linewidth=1, label="PD = default rate")

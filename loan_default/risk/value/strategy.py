@@ -92,7 +92,7 @@ def realised_by_decile(loans: ValuedLoans) -> list[RealisedGroup]:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Cut-offs that are expected to earn most within the limits, with intervals (95 %) of resampled months.
+    """Cut-offs that are expected to earn most within the limits, with intervals (95%) of resampled months.
 
     Attributes:
         approve_below: PD below which a loan is approved, as far as its value allows.

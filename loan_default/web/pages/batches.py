@@ -24,10 +24,11 @@ from loan_default.operations.batch_figures import BatchArchive, BatchFigures, Ba
 from loan_default.operations.book import read_contract, read_policy
 from loan_default.operations.evidently import PageDrawer
 from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.text import percent
 from loan_default.web import charts
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.people import Role, allow, person_of
-from loan_default.web.rendering import contract_of, percent, render, settings_of
+from loan_default.web.rendering import contract_of, render, settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
@@ -294,9 +295,8 @@ def _typical(name: str, mean: float | None, top: str | None, contract: Contract)
     """Say the mean of a number in its unit, or the level that most have and their share."""
     field = contract.by_name.get(name)
     if mean is None:
-        level, share, percents = (top or "").rpartition(" (")
-        share_text = percents.replace("%", "\N{NO-BREAK SPACE}%")
-        return f"{level_words(field, level)}{share}{share_text}" if field and share else top
+        level, bracket, share = (top or "").rpartition(" (")
+        return f"{level_words(field, level)}{bracket}{share}" if field and bracket else top
     rounded = float(f"{mean:.3g}") if abs(mean) < 1000 else float(f"{mean:.4g}")
     return f"{rounded:z,.2f}" if field is None else f"mean {field.say(rounded)}"
 

@@ -16,9 +16,10 @@ from loan_default.operations.promised import OverrideGroup, Promised, PromisedAr
 from loan_default.operations.records import Record
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.monitoring.performance import ENOUGH_OUTCOMES, ESTIMATED_METRICS
+from loan_default.risk.text import percent
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
-from loan_default.web.rendering import kind_words, percent
+from loan_default.web.rendering import kind_words
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 _COUNTS, _RATES = ("loans", "matured", "known", "defaults"), ("mean PD", "default rate")

@@ -17,12 +17,13 @@ from loan_default.adapters import layout
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.risk.errors import DamagedRecord
+from loan_default.risk.text import percent
 from loan_default.risk.validation.backtest import PRESENT, rules_of
 from loan_default.settings import Settings
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
 from loan_default.web.pages.versions import group_words
-from loan_default.web.rendering import kind_words, percent, settings_of
+from loan_default.web.rendering import kind_words, settings_of
 from loan_default.web.tables import Column, PageTable, counts, shares, show
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def decile_table(deciles: Sequence[Record], unit: str) -> PageTable:
     keys = ("group", "loans", "expected", "realised", "low", "high")
     rows = [(*(each[key] for key in keys), "ok" if each["is_inside"] else "outside") for each in deciles]
     caption = (
-        f"Loans by tenths of what was expected of them, in {unit} a loan, with the 95 % interval of what was realised"
+        f"Loans by tenths of what was expected of them, in {unit} a loan, with the 95% interval of what was realised"
     )
     return PageTable("deciles", caption, columns, rows)
 

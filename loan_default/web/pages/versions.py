@@ -20,11 +20,12 @@ from loan_default.operations.versions import VersionArchive, VersionSummary
 from loan_default.risk.errors import BadInput, DamagedRecord
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.model.scorer import DECISIONS
+from loan_default.risk.text import percent
 from loan_default.web import charts
 from loan_default.web.card import card_page
 from loan_default.web.charts import Chart, Limit, draw
 from loan_default.web.pages.batches import field_label
-from loan_default.web.rendering import contract_of, kind_words, percent, settings_of
+from loan_default.web.rendering import contract_of, kind_words, settings_of
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def version_table(versions: Sequence[VersionSummary], page: int = 1) -> PageTabl
         Column("in use as"),
         Column("kind"),
         *figures("AUC"),
-        Column("95 % interval", "interval"),
+        Column("95% interval", "interval"),
         *figures("KS", "Brier"),
         Column("decision", "tag"),
         Column("decided, UTC", "moment"),
@@ -121,7 +122,7 @@ def metric_chart(name: str, versions: Sequence[VersionSummary], policy: Policy) 
     )
     columns = (*counts("version"), *figures(*_ENDS))
     table = PageTable(name, f"{SHOWN_METRICS[name]} by version, each on its own test window", columns, rows)
-    note = f"{_MEANINGS[name]} Each version on its own test window, with the 95 % interval."
+    note = f"{_MEANINGS[name]} Each version on its own test window, with the 95% interval."
     return Chart(title, draw(charts.intervals(points, format=".3f", limit=limit), f"{title}. {note}"), table, note)
 
 
@@ -198,7 +199,7 @@ def judgement_tables(judgement: Judgement, contract: Contract, champion: int | N
     ]
     decisions = judgement.decisions.select("decision", "loans", "share", "default_rate").rows()
     decision_columns = (Column("decision", "tag"), *counts("loans"), *shares("share", "default rate"))
-    caption = f"On {evaluation.rows:,} test loans, with 95 % intervals"
+    caption = f"On {evaluation.rows:,} test loans, with 95% intervals"
     tables = [
         PageTable("metrics", caption, (Column("metric"), *figures(*_ENDS)), metrics),
         segment_table("within-term", "Within each term", evaluation.within_term, contract),

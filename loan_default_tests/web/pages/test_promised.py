@@ -126,7 +126,7 @@ def test_the_title_states_what_was_promised_and_what_came() -> None:
     ]
     chart = default_chart(rows, 4)
     assert chart is not None
-    assert chart.title == "Version 4 promised 12.5\N{NO-BREAK SPACE}% defaults, 15.0\N{NO-BREAK SPACE}% came"
+    assert chart.title == "Version 4 promised 12.5% defaults, 15.0% came"
     none_known = default_chart([_vintage()], 4)
     assert none_known is not None
     assert none_known.title == "Version 4: no outcome is known yet"

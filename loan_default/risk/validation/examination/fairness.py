@@ -29,7 +29,7 @@ _NORMAL = 1.959963984540054  # quantile 0.975
 
 @dataclass(frozen=True)
 class PeopleGroup:
-    """Test loans that share a level, or a band, of a protected field, with intervals of 95 %.
+    """Test loans that share a level, or a band, of a protected field, with intervals of 95%.
 
     Of groups of fewer than 30 loans only `loans` is measured. `auc` is None where all loans ended alike.
     """

@@ -9,11 +9,11 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.evaluation import BlankedField
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
-from loan_default.risk.text import plural
+from loan_default.risk.text import percent, plural
 from loan_default.risk.validation.examination.repeated_fields import CORRELATED_FROM, repeated_sets
 from loan_default.risk.validation.examination.sensitivity import Response
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, named, percent, points
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, named, points
 
 _FIRST, _PAIRS_SHOWN, _BLANKED_SHOWN, _SHIFTS_SHOWN = 5, 15, 10, 10
 

@@ -10,11 +10,11 @@ from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.metrics import Interval
 from loan_default.risk.model.calibration import PD_DIGITS
 from loan_default.risk.policy import MonitoringTrigger
-from loan_default.risk.text import shorten_names
+from loan_default.risk.text import percent, shorten_names
 from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_VALUES, ReasonAudit
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named, percent
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named
 
 _RISK = "raise this applicant's risk most (exact SHAP values, before calibration)"
 _VALUE = (

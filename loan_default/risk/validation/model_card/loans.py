@@ -10,10 +10,10 @@ from loan_default.risk.contract.outcome import Horizon
 from loan_default.risk.data.splits import Splits
 from loan_default.risk.evaluation import LEAST_ROWS
 from loan_default.risk.markdown import markdown_table
-from loan_default.risk.text import plural
+from loan_default.risk.text import percent, plural
 from loan_default.risk.validation.examination.data_quality import FieldQuality
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named, percent
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named
 
 _PROBLEMS_SHOWN, _YEARS_SHOWN = 10, 12
 _MOSTLY_ZERO, _UNEVEN = 0.5, 0.5

@@ -12,7 +12,7 @@ from loan_default.risk.evaluation import LEAST_ROWS, Segment
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
 from loan_default.risk.metrics import SHOWN_METRICS, Interval
 from loan_default.risk.model.candidates.registry import CANDIDATES
-from loan_default.risk.text import plural
+from loan_default.risk.text import percent, plural
 from loan_default.risk.validation.alternatives import (
     ANOTHER_SEED,
     ON_MATURED,
@@ -23,7 +23,7 @@ from loan_default.risk.validation.alternatives import (
 )
 from loan_default.risk.validation.champion_challenger import QUARTER, VINTAGE
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, percent, points
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, points
 
 _LEVELS_SHOWN = 15
 _BEYOND_TWO = 0.0455  # share of a standard normal

@@ -10,9 +10,9 @@ from loan_default.risk.data.splits import Window
 from loan_default.risk.evaluation import Evaluation
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
-from loan_default.risk.text import plural
+from loan_default.risk.text import percent, plural
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named, percent
+from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets, named
 
 
 def summary(inputs: ModelCardInputs) -> Iterator[str]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from loan_default.risk.markdown import markdown_table
+from loan_default.risk.text import percent
 from loan_default.risk.validation.backtest import rules_of
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import percent
 
 _RULES = {"pd": "lowest PD", "npv": "highest net present value of a unit lent"}
 _THOUSAND = 1_000

@@ -1,18 +1,11 @@
-"""Formats what a card says: shares, gaps, names, lists, and what nobody has stated."""
+"""Formats what a card says: gaps, names, lists, and what nobody has stated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from loan_default.risk.markdown import EMPTY_CELL
-
 NOT_STATED = "not stated"
 NOT_MEASURED = "Not measured for this version."
-
-
-def percent(share: float | None) -> str:
-    """Format a share from 0 to 1: `15.2%`."""
-    return EMPTY_CELL if share is None else f"{share:z.1%}"
 
 
 def bullets(lines: Iterable[str]) -> str:
