@@ -85,7 +85,11 @@ def _measure_shifts(
     profile = partial(_profile, scorer, reference)
     parts = on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], profile)
     table = feature_drift(reference, reduce(Profile.merge, parts), policy)
-    figures = ((line["feature"], [line[name] for name in _PSI], line["drifted"]) for line in table.to_dicts())
+    names = {reference.score: "score"}
+    figures = (
+        (names.get(line["feature"], line["feature"]), [line[name] for name in _PSI], line["drifted"])
+        for line in table.to_dicts()
+    )
     return tuple(
         FieldShift(name, max((value for value in psis if value is not None), default=None), drifted)
         for name, psis, drifted in figures

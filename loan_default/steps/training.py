@@ -180,7 +180,7 @@ def train_and_register(
     scorer, value = with_value(best.scorer, policy.value, data.engine, loans, splits)
     scorer, timing = with_timing(scorer, data.engine, loans, splits, search_space, seed)
     candidates = tuple(replace(each, scorer=valued_alike(each.scorer, scorer)) for each in candidates)
-    reference = reference_of(data.engine, loans, data.contract, splits, best.scorer, policy.drift.report_sample_rows)
+    reference = reference_of(data.engine, loans, data.contract, splits, best.scores, policy.drift.report_sample_rows)
     variants = _fit_variants(developments, policy.decision, best.kind)
     variants = {name: replace(each, scorer=valued_alike(each.scorer, scorer)) for name, each in variants.items()}
     version = models.register(mlflow_run_id, candidates, variants, reference=reference, tags=tags)

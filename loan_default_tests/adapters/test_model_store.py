@@ -23,7 +23,7 @@ from loan_default.risk.metrics import Bootstrap, Interval
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.training import Candidate
 from loan_default.risk.monitoring.drift import profile_batch, psi
-from loan_default.risk.monitoring.reference_profile import reference_part, scored_features
+from loan_default.risk.monitoring.reference_profile import reference_part, scored_features, with_scores
 from loan_default.risk.policy import load_policy
 from loan_default.risk.validation.champion_challenger import Judgement, judge_on_test, score_test
 from loan_default.steps.promotion import decide_on_version
@@ -52,10 +52,11 @@ def registered(tmp_path_factory: pytest.TempPathFactory, cleaned: Cleaned) -> Re
     folder = tmp_path_factory.mktemp("models")
     store = ModelStore(new_tracking(folder / "store"), folder / "not" / "there")
     loans = pl.read_parquet(cleaned.path).head(400)
-    candidates = [Candidate(kind, scorer(kind), {}, {}, np.empty(0)) for kind in KINDS]
+    candidates = [Candidate(kind, scorer(kind), {}, {}, np.empty(0), np.empty(0)) for kind in KINDS]
     run_id = new_run(store.tracking)
     tags = {"seed": "7"}
-    reference = reference_part(scorer("xgboost"), months_of(loans), SAMPLE_ROWS / loans.height, loans)
+    features = reference_part(contract(), months_of(loans), SAMPLE_ROWS / loans.height, loans)
+    reference = with_scores(features, scorer("xgboost").score(loans)["raw_score"])
     version = store.register(run_id, candidates, reference=reference, tags=tags)
     return Registered(store, version, loans)
 
@@ -96,7 +97,8 @@ def test_the_reference_is_what_the_version_was_developed_on(registered: Register
     assert max(value or 0 for value in moved.values()) < 1e-9
     assert sample.height == SAMPLE_ROWS
     assert sample.columns == scored.columns
-    assert sample.join(scored, on=scored.columns, how="anti", nulls_equal=True).is_empty()
+    features = list(contract().feature_names)
+    assert sample.join(scored, on=features, how="anti", nulls_equal=True).is_empty()
 
 
 def judged(cleaned: Cleaned) -> Judgement:

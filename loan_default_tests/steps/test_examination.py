@@ -22,6 +22,7 @@ def test_the_parts_that_need_more_than_the_version_are_measured(book: Book, tmp_
     assert quality["dti"].missing_share == loans["dti"].null_count() / loans.height
     psis = [shift.psi for shift in examination.shifts if shift.psi is not None]
     assert psis == sorted(psis, reverse=True)
+    assert {shift.field for shift in examination.shifts} == {*book.contract.feature_names, "score"}
     assert examination.parity is not None
     assert examination.parity.form in ("onnx", book.models.scorer(version).kind)
     assert examination.parity.difference < 1e-6

@@ -69,6 +69,9 @@ def test_open_loans_are_learned_from_where_the_policy_says_so(own_book: Book) ->
     reference = own_book.models.reference(version)
     assert reference.profile.months == ("2012-01", "2014-06")
     assert reference.profile.rows == data.splits.development_rows
+    best = training.candidates[0]
+    assert reference.profile.columns["raw_score"].present == len(best.scores) > len(best.margins)  # open loans too
+    assert reference.profile.columns["raw_score"].mean == pytest.approx(best.scores.mean(), abs=0.001)
     assert "had not ended" in training.record["timing"]
 
 

@@ -36,7 +36,8 @@ _BOOTSTRAP = Bootstrap(seed=0, resamples=100)
 class Candidate:
     """A fitted candidate and what it reached on the calibrate window before it was fitted again.
 
-    `metrics` of PDs are those of the calibration that was fitted there; `margins` (n,) are what to judge it by.
+    `metrics` of PDs are those of the calibration that was fitted there; `margins` (n,) are what to judge it by, of its
+    matured loans. `scores` (m,) are the margins of all of them: how a model scores loans that it was not fitted on.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Candidate:
     parameters: Mapping[str, float | int | str]
     metrics: Mapping[str, Interval]
     margins: Floats
+    scores: Floats
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,10 @@ def _fit(
     seed: int,
 ) -> Candidate:
     """Fit with its calibration, and measure it on the calibrate window."""
-    final, calibration, margins, outcomes = fit_calibrated(model, parameters, development, seed)
+    final, calibration, scores, outcomes, matured = fit_calibrated(model, parameters, development, seed)
+    margins = scores[matured]
     metrics = measure(
-        outcomes,
+        outcomes[matured],
         calibration.pds(margins),
         margins,
         cutoff=decision.decline_from,
@@ -122,22 +125,22 @@ def _fit(
     )
     space = development.space
     scorer = Scorer(final, model.name, calibration, decision, space.contract, space.population)
-    return Candidate(model.name, scorer, final.record(parameters), metrics, margins)
+    return Candidate(model.name, scorer, final.record(parameters), metrics, margins, scores)
 
 
 def fit_calibrated(
     model: type[CandidateModel], parameters: CandidateParameters, development: Development, seed: int
-) -> tuple[CandidateModel, Calibration, Floats, Floats]:
+) -> tuple[CandidateModel, Calibration, Floats, Floats, NDArray[np.bool_]]:
     """Calibrate by what the first fit says of loans that it has not seen; the final fit keeps that calibration.
 
     Returns:
-        The fit on both windows, its calibration, and the margins (n,) and outcomes (n,) of the matured loans on which
-        this rests.
+        The fit on both windows, its calibration, and of the loans on which this rests the margins (n,), the outcomes
+        (n,), and which of them have matured (n,).
     """
     first = model.fit(development, "train", parameters, seed)
     margins, outcomes, matured = development.margins(first)
     calibration = fit_calibration(margins, outcomes)
-    return first.refit(development, parameters, seed), calibration, margins[matured], outcomes[matured]
+    return first.refit(development, parameters, seed), calibration, margins, outcomes, matured
 
 
 def select_opinions(contract: Contract, loans: pl.DataFrame) -> pl.DataFrame:

@@ -113,6 +113,11 @@ class ReferenceProfile(Profile):
 
     months: tuple[str, str] | None = None
 
+    def with_score(self, name: str, scores: npt.ArrayLike) -> Self:
+        """Return it with the raw scores (n,) of loans that may be others than those of the features."""
+        column = _count_numbers(pl.Series(name, np.asarray(scores)), self.significant_digits)
+        return replace(self, numeric={**self.numeric, name: column}, score=name)
+
     def to_json(self) -> str:
         """Write it as strict JSON: no NaN, no infinity."""
         record = {"format": PROFILE_FORMAT, **vars(self)}

@@ -140,7 +140,8 @@ def _heading(record: Record, reference: pl.DataFrame, batch: pl.DataFrame) -> st
         f"{reasons}\n\n"
         "A column's drift score is the largest of its PSIs over all rows, less what chance makes of few; what is "
         "detected is what the verdict counts. "
-        f"The charts are of samples: {plural(batch.height, 'application')} and {reference.height:,} loans.\n"
+        f"The charts are of samples: {plural(batch.height, 'application')} and {reference.height:,} loans. The raw "
+        "scores of these are those of the calibrate window, by a fit that had not seen it.\n"
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from loan_default.risk.compute import Engine, Table, TablePart
 from loan_default.risk.contract.book import Contract
@@ -31,7 +32,10 @@ _PROFILE_DIGITS = 4
 
 @dataclass(frozen=True)
 class Reference:
-    """A profile of n loans and some of these: their features with the raw score that the version gives them.
+    """A profile of the features of n loans, and some of these loans.
+
+    With both go raw scores, those of loans that were not fitted: of its own loans a model is too sure, and any batch
+    would seem to have moved. They are not the scores of the loans beside them.
 
     `draws` (n) are those of `loan_order.draw_of` in a book without a date: by them a loan that was learned is known.
     """
@@ -42,30 +46,32 @@ class Reference:
 
 
 def reference_of(
-    engine: Engine, loans: Table, contract: Contract, splits: Splits, scorer: Scorer, sample_rows: int
+    engine: Engine, loans: Table, contract: Contract, splits: Splits, scores: ArrayLike, sample_rows: int
 ) -> Reference:
-    """Profile the loans that a version was developed on, as it sees them."""
+    """Profile the loans that a version was developed on, and the raw scores (m,) of loans that were not fitted."""
     since, until = splits.developed_from, splits.developed_until
     months = (f"{since:%Y-%m}", f"{until:%Y-%m}") if since and until else None
-    part = partial(reference_part, scorer, months, sample_rows / splits.development_rows)
+    part = partial(reference_part, contract, months, sample_rows / splits.development_rows)
     references = on_windows(engine, loans, contract, splits, ("train", "calibrate"), part, with_open=True)
-    return merge_references(list(references), sample_rows)
+    return with_scores(merge_references(list(references), sample_rows), scores)
 
 
-def reference_part(scorer: Scorer, months: tuple[str, str] | None, share: float, loans: pl.DataFrame) -> Reference:
-    """Profile some of the loans, and sample the share of these, rounded up."""
-    scored = scored_features(scorer, loans)
-    numeric, categorical = drift_columns(scorer.contract)
+def reference_part(contract: Contract, months: tuple[str, str] | None, share: float, loans: pl.DataFrame) -> Reference:
+    """Profile the features of some of the loans, and sample the share of these, rounded up."""
+    features = loans.select(contract.feature_names)
+    numeric, categorical = drift_columns(contract)
     profile = build_profile(
-        scored,
-        numeric=numeric,
-        categorical=categorical,
-        score=RAW_SCORE,
-        months=months,
-        significant_digits=_PROFILE_DIGITS,
+        features, numeric=numeric, categorical=categorical, months=months, significant_digits=_PROFILE_DIGITS
     )
-    draws = None if months else loans.select(draw_of(scorer.contract.id_name)).to_series()
-    return Reference(profile, scored.sample(min(math.ceil(share * scored.height), scored.height), seed=0), draws)
+    draws = None if months else loans.select(draw_of(contract.id_name)).to_series()
+    return Reference(profile, features.sample(min(math.ceil(share * features.height), features.height), seed=0), draws)
+
+
+def with_scores(reference: Reference, scores: ArrayLike) -> Reference:
+    """Put raw scores (m,) into the profile, and some of them, drawn at random, into the sample."""
+    drawn = np.resize(np.random.default_rng(0).permutation(np.asarray(scores)), reference.sample.height)
+    sample = reference.sample.with_columns(pl.Series(RAW_SCORE, drawn))
+    return replace(reference, profile=reference.profile.with_score(RAW_SCORE, scores), sample=sample)
 
 
 def merge_references(parts: Sequence[Reference], sample_rows: int) -> Reference:

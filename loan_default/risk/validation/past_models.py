@@ -179,7 +179,7 @@ class Past:
         for kind in search.enabled:
             parameters = search.parameters(kind)
             candidate_class(kind).check_installed()
-            model, calibration, margins, ends = fit_calibrated(
+            model, calibration, margins, ends, _ = fit_calibrated(
                 candidate_class(kind), parameters, development, self.seed
             )
             pds = calibration.pds(model.margins(others))

@@ -17,6 +17,7 @@ from loan_default.risk.monitoring.reference_profile import (
     profile_of,
     reference_part,
     scored_features,
+    with_scores,
 )
 from loan_default.risk.policy import load_policy
 from loan_default_tests.conftest import Cleaned
@@ -42,7 +43,8 @@ class Cut(LocalEngine):
 @pytest.mark.slow
 def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, height: int, rows: int) -> None:
     loans, model, policy = pl.read_parquet(cleaned.path), scorer("xgboost"), load_policy().drift
-    reference = reference_part(model, MONTHS, 0.1, loans.head(600)).profile
+    learned = loans.head(600)
+    reference = with_scores(reference_part(contract(), MONTHS, 0.1, learned), model.score(learned)["raw_score"]).profile
     features = scored_features(model, loans.tail(height).with_columns(pl.col("dti") * 1.5))
     raw, names = FrameTable(features.select("raw_score").lazy()), tuple(features.drop("raw_score").columns)
     batch = JoinedTable(((FrameTable(features.lazy()), names), (raw, ("raw_score",))))
@@ -53,12 +55,20 @@ def test_a_verdict_does_not_depend_on_how_the_batch_is_cut(cleaned: Cleaned, hei
 
 
 def test_the_reference_of_parts_is_that_of_the_whole(cleaned: Cleaned) -> None:
-    loans, model = pl.read_parquet(cleaned.path).head(300), scorer("xgboost")
-    undivided = reference_part(model, MONTHS, 0.5, loans)
+    loans = pl.read_parquet(cleaned.path).head(300)
+    undivided = reference_part(contract(), MONTHS, 0.5, loans)
     pieces = [loans[start : start + 90] for start in range(0, 300, 90)]
-    parts = merge_references([reference_part(model, MONTHS, 0.5, piece) for piece in pieces], 150)
+    parts = merge_references([reference_part(contract(), MONTHS, 0.5, piece) for piece in pieces], 150)
     assert parts.profile.to_json() == undivided.profile.to_json()
     assert parts.sample.height == undivided.sample.height == 150
+
+
+def test_scores_are_those_of_other_loans_than_the_features(cleaned: Cleaned) -> None:
+    loans, scores = pl.read_parquet(cleaned.path).head(300), np.array([-2.0, 0.5])
+    reference = with_scores(reference_part(contract(), MONTHS, 0.1, loans), scores)
+    column = reference.profile.columns["raw_score"]
+    assert (reference.profile.rows, reference.profile.score, column.present) == (300, "raw_score", 2)
+    assert sorted(reference.sample["raw_score"]) == [*[-2.0] * 15, *[0.5] * 15]
 
 
 def test_drift_watches_every_feature_once() -> None:
@@ -78,7 +88,7 @@ def test_scored_features_are_the_features_and_the_margin(cleaned: Cleaned) -> No
 def test_an_example_application_is_typical_and_nobodys(cleaned: Cleaned) -> None:
     loans = pl.read_parquet(cleaned.path)
     loans = loans.with_columns(pl.lit(None, dtype=loans["revol_util"].dtype).alias("revol_util"))
-    profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, loans).profile
+    profile = reference_part(contract(), ("2015-01", "2015-02"), 0.1, loans).profile
     example = example_application(profile, contract())
     assert example["annual_inc"] == loans["annual_inc"].median()
     assert example["purpose"] == loans["purpose"].mode().sort()[0]
@@ -95,7 +105,7 @@ def test_an_example_application_has_what_applications_need_and_models_do_not_see
         if field["name"] in support:
             field |= {"required": True, "nullable": False, **support[field["name"]]}
     changed = Contract.model_validate(data)
-    profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, pl.read_parquet(cleaned.path)).profile
+    profile = reference_part(contract(), ("2015-01", "2015-02"), 0.1, pl.read_parquet(cleaned.path)).profile
     example = example_application(profile, changed)
     assert {name: example[name] for name in support} == {
         "term": 6,
@@ -111,7 +121,7 @@ def test_an_example_application_has_a_derived_field_that_must_have_a_value(clean
     history |= {"required": True, "nullable": False}
     changed = Contract.model_validate(data)
     loans = pl.read_parquet(cleaned.path)
-    profile = reference_part(scorer("xgboost"), ("2015-01", "2015-02"), 0.1, loans).profile
+    profile = reference_part(contract(), ("2015-01", "2015-02"), 0.1, loans).profile
     example = example_application(profile, changed)
     assert example["credit_history_months"] == loans["credit_history_months"].median()
     assert clean_applications(pl.DataFrame([example]), changed).height == 1

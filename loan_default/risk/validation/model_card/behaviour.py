@@ -169,9 +169,10 @@ def shifts(inputs: ModelCardInputs) -> Iterator[str]:
     drifted = [shift.field for shift in measured if shift.drifted]
     empty = [shift.field for shift in measured if shift.psi is None]
     yield (
-        "PSI of the test window against development, less what chance makes: the largest of that of its "
-        "values in equal bins, in deciles, and of its missing share. By the policy's limits, and beyond chance, "
-        f"{named(drifted) or 'none'} moved. The {min(len(comparable), _SHIFTS_SHOWN)} that moved most:"
+        "PSI of the test window's loans against those of development, less what chance makes: the largest of that of "
+        "the values in equal bins, in deciles, and of the missing share. `score`, in log-odds, is held against the "
+        "calibrate window's, by a fit that had not seen it. By more than the policy's limits, and than chance "
+        f"explains, {named(drifted) or 'none'} moved. The {min(len(comparable), _SHIFTS_SHOWN)} that moved most:"
     )
     strongest = sorted(comparable, key=lambda shift: -(shift.psi or 0.0))[:_SHIFTS_SHOWN]
     yield markdown_table(["Field", "PSI"], [(f"`{shift.field}`", f"{shift.psi:.3f}") for shift in strongest])

@@ -83,7 +83,7 @@ def test_fields_left_out_are_shown_by_what_they_move() -> None:
 
 def test_shifts_name_what_moved_and_what_cannot_be_compared() -> None:
     text = section(model_card(card_inputs()), "From development to test")
-    assert "By the policy's limits, and beyond chance, `dti` moved. The 2 that moved most:" in text
+    assert "By more than the policy's limits, and than chance explains, `dti` moved. The 2 that moved most:" in text
     assert "| `dti` | 0.310 |\n| `term` | 0.010 |" in text
     assert "Not compared, as development holds no value: `mort_acc`." in text
 
