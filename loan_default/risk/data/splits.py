@@ -227,6 +227,8 @@ class Splits:
             return ()
         loans = plural(self.overdue or 0, "loan has", "loans have")
         overdue = f"{loans} no outcome although it had to be known by {self.snapshot:%Y-%m}."
+        if not self.overdue:
+            overdue = f"Every loan whose outcome had to be known by {self.snapshot:%Y-%m} has one."
         return self._hindsight(self.labels_known_by), *self._open_remark(), overdue
 
     def _open_remark(self) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loan_default.risk.policy import Finding, PromotionPolicy
+from loan_default.risk.text import plural
 from loan_default.risk.validation.quality_gates import judge_auc_floor, judge_calibration, judge_leak, judge_opinion
 
 if TYPE_CHECKING:  # importing this must stay cheap: definitions do it in every process
@@ -179,6 +180,7 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float
         f"errors from {min(reaches):.2f} (the largest segment) to {max(reaches):.2f} (the smallest) would have been "
         "seen 19 times of 20"
     )
+    of_segments = f"{plural(len(judged), 'segment')} of {policy.segment_least_rows:,} loans or more"
     failed = [
         segment
         for (segment, calibration), falls in zip(judged, fallen, strict=True)
@@ -189,14 +191,14 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float
         return Finding(
             "segments",
             False,
-            f"Of {len(judged)} segments {len(failed)} are off by more than {tolerance:.2f} in log-odds, and not by "
-            f"chance: {'; '.join(map(_described, worst))}.",
+            f"Of {of_segments} {len(failed)} {'is' if len(failed) == 1 else 'are'} off by more than {tolerance:.2f} in "
+            f"log-odds, and not by chance: {'; '.join(map(_described, worst))}.",
         )
     furthest = max((segment for segment, _ in judged), key=lambda segment: abs(segment.z or 0.0))
     return Finding(
         "segments",
         True,
-        f"None of {len(judged)} segments is off by more than {tolerance:.2f} in log-odds beyond chance; {power}. "
+        f"None of {of_segments} is off by more than {tolerance:.2f} in log-odds beyond chance; {power}. "
         f"Furthest off is {_described(furthest)}.",
     )
 

@@ -162,7 +162,7 @@ def judge_opinion(auc: Interval, opinion_auc: float | None, gain: Interval | Non
         return Finding(
             BETTER_THAN_OPINION,
             True,
-            "No loan has an opinion of the lender that ranks it.",
+            "No loan has an opinion of the lender by which loans could be ranked.",
         )
     limit = policy.gain_over_opinion_at_least
     if gain is None:
@@ -171,7 +171,7 @@ def judge_opinion(auc: Interval, opinion_auc: float | None, gain: Interval | Non
         BETTER_THAN_OPINION,
         gain.low > limit,
         f"The lender's opinion alone reaches AUC {opinion_auc:.4f}, the model {auc.value:.4f}: it gains "
-        f"{gain.value:+z.4f} ({gain.low:+z.4f} to {gain.high:+z.4f}), and the interval must lie above {limit:+z.4f}.",
+        f"{gain.value:+z.4f} ({gain.low:+z.4f} to {gain.high:+z.4f}), and the interval must lie above {limit:g}.",
     )
 
 

@@ -82,7 +82,7 @@ def test_what_was_known_when_is_told(contract: Contract) -> None:
         "The newest outcome that the model learned from was known by 2018-03; the newest loan that it was developed on "
         "was issued in 2014-03, 60 months before the snapshot of 2019-03. The test loans were issued from 2012-11 on, "
         "before that was known: figures on them are out of time, not point in time.",
-        "0 loans have no outcome although it had to be known by 2019-03.",
+        "Every loan whose outcome had to be known by 2019-03 has one.",
     )
     assert replace(splits, overdue=1).remarks[-1] == "1 loan has no outcome although it had to be known by 2019-03."
     later = pl.concat([book(dict.fromkeys(months_of(2008, 12), 10)), book({date(2012, 6, 1): 20})])

@@ -192,7 +192,7 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (
             changed(opinion_gain=Interval(0.01, 0.005, 0.02)),
             "The lender's opinion alone reaches AUC 0.7900, the model 0.8000: it gains +0.0100 (+0.0050 to +0.0200), "
-            "and the interval must lie above +0.0050.",
+            "and the interval must lie above 0.005.",
         ),
         (changed(opinion_gain=None), "The gain over the lender's opinion alone was not measured."),
         (large(0.27), calibration("+0.27 (+0.17 to +0.37)", "0.86 (0.76 to 0.96)", of_large=BEYOND)),
@@ -207,13 +207,13 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (changed(recalibration=None), "Calibration was not tested; evaluate the version again."),
         (
             with_segment(level="60", default_rate=0.39, mean_pd=0.30, calibration=Estimate(0.41, 0.05)),
-            "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: term 60 (mean PD 0.300, default "
-            "rate 0.390, +0.41 would have to be added, z +8.2).",
+            "Of 2 segments of 500 loans or more 1 is off by more than 0.20 in log-odds, and not by chance: "
+            "term 60 (mean PD 0.300, default rate 0.390, +0.41 would have to be added, z +8.2).",
         ),
         (
             with_segment(field="purpose", level="car", rows=500, calibration=Estimate(-0.5, 0.1)),
-            "Of 2 segments 1 are off by more than 0.20 in log-odds, and not by chance: purpose car (mean PD 0.160, "
-            "default rate 0.150, -0.50 would have to be added, z -5.0).",
+            "Of 2 segments of 500 loans or more 1 is off by more than 0.20 in log-odds, and not by chance: "
+            "purpose car (mean PD 0.160, default rate 0.150, -0.50 would have to be added, z -5.0).",
         ),
         (changed(segments=()), "No segment by term, purpose holds 500 loans, so none can be judged."),
         (
@@ -361,10 +361,10 @@ def test_many_segments_need_a_larger_error_each() -> None:
         decision = decide(changed(segments=segments)((EVIDENCE, BETTER)))
         return decision.reasons[0] if decision.verdict == "hold" else ""
 
-    assert hold_reason(some).startswith("Of 1 segments 1 are off")
+    assert hold_reason(some).startswith("Of 1 segment of 500 loans or more 1 is off")
     assert hold_reason(some, good) == ""
     assert hold_reason(some, *[good] * 9) == ""
-    assert hold_reason(some, sure).startswith("Of 2 segments 2 are off")
+    assert hold_reason(some, sure).startswith("Of 2 segments of 500 loans or more 2 are off")
 
 
 @pytest.mark.parametrize(

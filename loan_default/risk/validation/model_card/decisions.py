@@ -106,8 +106,8 @@ def _audited(audit: ReasonAudit, contract: Contract) -> Iterator[str]:
         f"others get {audit.codes:,} in all."
     )
     yield (
-        f"Truth: each was held against the loan's own value; {untrue:,} say a side on which it does not lie"
-        + (f": {worst}." if untrue else ".")
+        "Truth: each was held against the loan's own value, whether it is as high, low or missing as the reason says; "
+        + (f"{untrue:,} are untrue: {worst}." if untrue else "all are true.")
     )
     if contract.opinions:
         yield f"The lender's own opinion is the first reason of {percent(audit.led_by_opinion / audit.loans)} of them."
@@ -230,7 +230,7 @@ def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
         ),
         ("failure", "a run or the server fails", owners["failure"]),
     ]
-    yield markdown_table(["What is watched", "When it speaks", "Who acts"], rows)
+    yield markdown_table(["What is watched", "When it alerts", "Who acts"], rows)
     yield (
         f"By the policy drift or a degradation leads to a new training, at most {retraining.most_per_week} a week and "
         "not within "

@@ -30,7 +30,9 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
     yield bullets(
         [
             f"Files: {names} (fingerprint `{cleaning['fingerprint']}`){as_of}.{others}",
-            f"Of {loans:,} loans {cleaning['kept']:,} were kept and {cleaning['rejected']:,} rejected.",
+            f"Of {loans:,} loans {cleaning['kept']:,} were kept and {cleaning['rejected']:,} rejected."
+            if cleaning["rejected"]
+            else f"All {loans:,} loans were kept.",
             f"The kept loans were issued {cleaning['first_month']} to {cleaning['last_month']}."
             if cleaning["first_month"]
             else "The book does not say when its loans were issued.",

@@ -207,6 +207,10 @@ def calibration(inputs: ModelCardInputs) -> Iterator[str]:
         yield _error_table(["Quarter"], [((segment.level,), segment) for segment in quarters])
 
 
+def _z(segment: Segment) -> str:
+    return EMPTY_CELL if segment.z is None else f"{segment.z:+z.1f}"
+
+
 def _span(estimate: Estimate) -> str:
     return f"{estimate.value:+z.3f} ({estimate.low:+z.3f} to {estimate.high:+z.3f})"
 
@@ -220,7 +224,7 @@ def _error_table(headings: Sequence[str], rows: Sequence[tuple[tuple[str, ...], 
             percent(segment.mean_pd),
             points(segment.gap),
             _span(segment.calibration) if segment.calibration else EMPTY_CELL,
-            segment.z,
+            _z(segment),
         )
         for names, segment in rows
     ]
@@ -239,8 +243,8 @@ def segments(inputs: ModelCardInputs) -> Iterator[str]:
         count = sum(segment.z is not None for segment in evaluation.segments)
         yield (
             f"The {len(worst)} that are furthest off by z, of {plural(count, 'level')} measured. The error is what to "
-            "add to the log-odds of the PDs, with its 95% interval, and z counts it in standard errors; where all "
-            f"PDs are right chance alone puts about {_BEYOND_TWO * count:.1f} of so many beyond 2, either way:"
+            "add to the log-odds of the PDs, with its 95% interval, and z counts it in standard errors. Were all PDs "
+            f"right, chance alone would put about {_BEYOND_TWO * count:.1f} of these levels above 2 or below -2:"
         )
         yield _error_table(["Field", "Level"], [((f"`{s.field}`", s.level), s) for s in worst])
     by_field: dict[str, list[Segment]] = {}
@@ -259,7 +263,7 @@ def segments(inputs: ModelCardInputs) -> Iterator[str]:
 def _segment_table(heading: str, levels: Sequence[Segment]) -> str:
     largest = sorted(levels, key=lambda segment: -segment.rows)[:_LEVELS_SHOWN]
     rows = [
-        (s.level, s.rows, percent(s.default_rate), percent(s.mean_pd), points(s.gap), s.z, s.auc, s.brier)
+        (s.level, s.rows, percent(s.default_rate), percent(s.mean_pd), points(s.gap), _z(s), s.auc, s.brier)
         for s in levels
         if s in largest
     ]

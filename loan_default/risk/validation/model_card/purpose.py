@@ -18,12 +18,13 @@ from loan_default.risk.validation.model_card.wording import NOT_STATED, bullets,
 def summary(inputs: ModelCardInputs) -> Iterator[str]:
     """Say in some sentences how good the version is and what was decided."""
     evaluation, test, metrics = inputs.evaluation, inputs.splits.window("test"), inputs.evaluation.metrics
-    approved, _, declined = inputs.decisions.iter_rows(named=True)
+    approved, reviewed, declined = inputs.decisions.iter_rows(named=True)
     sentences = [
-        f"On {evaluation.rows:,} loans{_came(test, evaluation)}, of which "
-        f"{percent(evaluation.defaults / evaluation.rows)} defaulted, it reaches AUC {metrics['auc']}.",
+        f"It was tested on {evaluation.rows:,} loans{_came(test, evaluation)}; "
+        f"{percent(evaluation.defaults / evaluation.rows)} of them defaulted. It reaches AUC {metrics['auc']}.",
         _calibration_error(metrics["ece"].value),
-        f"At its cut-offs it approves {_share_of_loans(approved)}; it declines {_share_of_loans(declined)}.",
+        f"At its cut-offs it approves {_share_of_loans(approved)}; a person reviews {_share_of_loans(reviewed)}; it "
+        f"declines {_share_of_loans(declined)}.",
     ]
     if evaluation.looks is not None:
         looks = evaluation.looks.overlapping

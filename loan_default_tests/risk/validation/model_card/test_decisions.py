@@ -78,13 +78,13 @@ def test_the_order_of_reasons_is_that_of_the_policy() -> None:
 def test_reasons_are_counted_held_against_the_truth_and_asked_for_again() -> None:
     text = section(model_card(card_inputs()), "Reasons")
     assert "Of 400 test loans that were declined or reviewed 3 get no reason; the others get 1,000 in all." in text
-    assert "0 say a side on which it does not lie." in text
+    assert "missing as the reason says; all are true." in text
     assert "The lender's own opinion is the first reason of 62.5% of them." in text
     assert "99.0% keep their first reason, and 99.5% their decision." in text
     assert "| `assigned_terms` | yes | 75.0% | 62.5% |" in text
     untrue = replace(examined().reasons, untrue={"dti: dti high": 7})
     text = section(model_card(card_inputs(examination=examined(reasons=untrue))), "Reasons")
-    assert "7 say a side on which it does not lie: dti: dti high (7)." in text
+    assert "7 are untrue: dti: dti high (7)." in text
 
 
 def test_what_nobody_has_stated_is_shown_as_not_stated() -> None:
@@ -156,7 +156,7 @@ def test_a_card_of_a_book_without_a_date_tells_of_no_month_and_is_nowhere_out_of
             evaluation=replace(evaluated(), out_of_time=False, cut_by=cut_by, cohort=contract.cohort_name, segments=()),
         )
     )
-    assert f"On {test.rows:,} loans" in section(card, "In short")
+    assert f"tested on {test.rows:,} loans" in section(card, "In short")
     assert phrase in section(card, "In short")
     for heading in ("In short", "What it predicts", "Data", "Limits", "Monitoring and fall-back"):
         words = section(card, heading)

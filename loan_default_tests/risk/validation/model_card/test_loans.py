@@ -48,7 +48,9 @@ def test_young_loans_of_a_revolving_book_have_no_term_to_pay_back_early() -> Non
     inputs = card_inputs(scorer=revolving, evaluation=evaluated(several_terms=False), importance={"income": 1.0})
     card = model_card(inputs)
     assert "those of which the horizon of 12 months was over by 2019-03. Younger loans may still default, so" in card
-    assert "2013-06 to 2014-03, which came after the training loans, of which" in section(card, "In short")
+    assert "2013-06 to 2014-03, which came after the training loans; 18.7% of them defaulted" in section(
+        card, "In short"
+    )
     assert not re.search("payers|of their term|last payment", card)
 
 

@@ -118,9 +118,9 @@ def test_calibration_is_told_in_the_large_by_slope_and_by_quarter() -> None:
     assert "In the large, +0.020 (+0.000 to +0.040) would have to be added" in section(card, "Calibration")
     assert "Slope +0.900 (+0.861 to +0.939)" in section(card, "Calibration")
     (row,) = lines(card, "Calibration", "2014-Q1")
-    assert row == ["2014-Q1", "500", "20.0%", "16.0%", "-4.0", "+0.250 (+0.152 to +0.348)", "5.0000"]
+    assert row == ["2014-Q1", "500", "20.0%", "16.0%", "-4.0", "+0.250 (+0.152 to +0.348)", "+5.0"]
     worst = lines(card, "Vintages and segments", "`")
     assert [row[:2] for row in worst] == [["`quarter`", "2014-Q1"], ["`term`", "36"]]
-    assert "in standard errors; where all PDs are right chance alone puts about 0.1 of" in (
+    assert "in standard errors. Were all PDs right, chance alone would put about 0.1 of" in (
         section(card, "Vintages and segments")
     )

@@ -45,7 +45,10 @@ def test_nobody_is_named_whom_the_policy_does_not_name() -> None:
 def test_what_is_never_decided_has_no_default_rate() -> None:
     all_reviewed = decision_shares(TESTED.with_columns(decision=pl.lit("review")))
     text = section(model_card(card_inputs(decisions=all_reviewed)), "In short")
-    assert "At its cut-offs it approves none of these loans; it declines none of these loans." in text
+    assert (
+        "approves none of these loans; a person reviews 100.0% of these loans, of which 18.7% defaulted; it declines "
+        "none of these loans." in text
+    )
     assert "; it declines" in section(model_card(card_inputs()), "In short")
 
 
