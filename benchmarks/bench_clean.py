@@ -66,4 +66,4 @@ def _columns_used() -> list[str]:
 
     contract = load_contract()
     columns = [field.column for field in (*contract.fields, *contract.outcome.fields) if not field.derived]
-    return [*columns, contract.outcome.column, *([contract.snapshot_column] if contract.snapshot_column else [])]
+    return [*columns, contract.outcome.column, *([contract.snapshot.column] if contract.snapshot else [])]

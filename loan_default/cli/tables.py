@@ -112,7 +112,7 @@ def show_contract_check(console: Console, checked: CheckedContract) -> None:
         _add_row(statuses, text, meaning, f"{count:,}")
     console.print(statuses)
     if check.unused:
-        console.print(f"Columns that no field reads: {shorten_names(check.unused, _NAMES)}.", markup=False)
+        console.print(f"Columns that are not read: {shorten_names(check.unused, _NAMES)}.", markup=False)
     if check.report:
         show_cleaning(console, check.report.to_dict())
     console.print(check.refusal or "The file can be used.", markup=False, style="red" if check.refusal else "green")

@@ -257,9 +257,12 @@ class Contract(Section):
         return self.with_role("time")[0].name
 
     @property
-    def snapshot_column(self) -> str | None:
-        """Return the column in which a file says when it was taken, if it does."""
-        return self.snapshot.column if self.snapshot else None
+    def dated_by(self) -> Snapshot | None:
+        """Return the column that shows when a file was taken: that of the snapshot, or else of the last payments."""
+        known = self.outcome.known
+        if self.snapshot or known is None:
+            return self.snapshot
+        return Snapshot(column=known.last_payment, format=known.format, century=known.century)
 
     @cached_property
     def cohort_name(self) -> str | None:

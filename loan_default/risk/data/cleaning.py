@@ -188,7 +188,7 @@ def _scan_here(
         refuse_no_file(path)
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise BadInput(f"{path} is given twice; name each loan file once.")
-    names, extra = names or _unique_names(paths), [contract.snapshot_column] if contract.snapshot_column else []
+    names, extra = names or _unique_names(paths), [contract.dated_by.column] if contract.dated_by else []
 
     def open_tables(lines: Sequence[LineCount] | None, reader: Reader) -> list[LoanTable]:
         lines = lines or [LineCount()] * len(paths)
@@ -361,7 +361,7 @@ def _count_rows(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl
 
     Texts are few and rows are many: `_read_months` reads each text once.
     """
-    text, issued, snapshot = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.Date), contract.snapshot
+    text, issued, snapshot = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.Date), contract.dated_by
     has_text = pl.lit(False)
     if table.layout and table.layout.snapshot_month:
         issued = pl.lit(table.layout.snapshot_month)
@@ -383,7 +383,7 @@ def _count_rows(frame: pl.LazyFrame, table: LoanTable, contract: Contract) -> pl
 
 def _read_months(counts: pl.DataFrame, table: LoanTable, contract: Contract) -> pl.DataFrame:
     """Read the month that rows show from the counts of `_count_rows`; a loan is unreadable whose text is no month."""
-    snapshot, dtype = contract.snapshot, counts.schema["text"]
+    snapshot, dtype = contract.dated_by, counts.schema["text"]
     formats = (snapshot.format, snapshot.century) if snapshot else ()
     month, text = _until(read_month(pl.col("text"), dtype, *formats), table.read_on), as_text(pl.col("text"), dtype)
     unreadable = pl.when(month.is_null() & text.is_not_null()).then(pl.col("rows") - pl.col("not_loans")).otherwise(0)
@@ -404,8 +404,8 @@ def _unreadable_snapshots(
     tables: Sequence[LoanTable], months: pl.DataFrame, contract: Contract
 ) -> tuple[UnreadableSnapshots, ...]:
     """Count the unreadable months of each table, and name the first."""
-    column, results = contract.snapshot_column, []
-    if column is None:
+    column, results = contract.snapshot.column if contract.snapshot else None, []
+    if column is None:  # an unreadable last payment rejects the loan
         return ()
     for (number,), counts in months.group_by("table", maintain_order=True):
         unreadable = counts.filter(pl.col("unreadable") > 0).sort("first")

@@ -59,7 +59,7 @@ class ContractCheck:
         fields: in the contract's order.
         statuses: of each text of the status column: what it means (`defaulted`, `repaid`, `unresolved`, `not listed`),
             and how many rows have it.
-        unused: columns of the file that no field reads.
+        unused: columns of the file that are not read.
         report: of cleaning; None where the file would be refused.
         refusal: the sentence by which it would be refused, or that of the limits that it exceeds.
     """
@@ -82,7 +82,8 @@ def check_contract(contract: Contract, file: Path, *, today: date | None = None)
     rows = parsed.collect()
     fields = tuple(_check_field(field, table, rows) for field in contract.fields)
     report, refusal = _clean(contract, file, today)
-    read = {field.column for field in contract.fields} | {contract.outcome.column, contract.snapshot_column}
+    read = {field.column for field in (*contract.fields, *contract.outcome.fields)} | {contract.outcome.column}
+    read |= {contract.snapshot.column} if contract.snapshot else set()
     unused = tuple(name for name in table.dtypes if name not in read and not name.startswith(":"))
     return ContractCheck(fields, tuple(_statuses(contract, rows)), unused, report, refusal)
 

@@ -155,14 +155,14 @@ def _complete_year(
 def _raw_columns(
     present: list[LoanField], dtypes: Dtypes, contract: Contract, *, with_outcome: bool
 ) -> Iterator[pl.Expr]:
-    files, snapshot = contract.files, contract.snapshot_column
+    files, dated_by = contract.files, contract.dated_by
     for field in present:
         yield _raw_column(field, dtypes[field.column], files).alias(RAW + field.name)
     if with_outcome:
         column, own = contract.outcome.column, contract.outcome.label_of
         yield source_column(column, dtypes[column], files.nothing, own).alias(RAW + OUTCOME)
-    if snapshot is not None and snapshot in dtypes:
-        yield source_column(snapshot, dtypes[snapshot], files.nothing).alias(RAW_SNAPSHOT)
+    if dated_by is not None and dated_by.column in dtypes:
+        yield source_column(dated_by.column, dtypes[dated_by.column], files.nothing).alias(RAW_SNAPSHOT)
 
 
 def _raw_column(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,16 @@ def test_limits_of_the_outcome_are_told(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_by_the_contract_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="status"):
         check_contract(CONTRACT, write(tmp_path, "1,2012-01", header="id,issued\n"))
+
+
+def test_a_file_was_not_taken_before_the_last_payments_that_it_holds(tmp_path: Path) -> None:
+    data = CONTRACT.model_dump(exclude={"snapshot"})
+    data["outcome"] = {**data["outcome"], "known": {"last_payment": "taken"}}
+    check = check_contract(
+        Contract.model_validate(data), write(tmp_path, *sound(8), "x,2012-02,12,9,own,good,soon,red")
+    )
+    assert check.report is not None
+    assert check.report.snapshot == date(2015, 1, 1)
+    assert check.report.problems == {"last_payment: impossible date": 1}
+    assert check.report.unreadable_snapshots == ()
+    assert check.unused == ("colour",)
